@@ -1,9 +1,9 @@
-"""What ``{{ }}`` means: the template language of the contract, evaluated in process under a step budget.
+"""The meaning of ``{{ }}``: the template language of the contract, evaluated in process under a step budget.
 
 Read ``resolve`` (values and conditions), ``expression`` (one string), ``paths`` (the forms that keep a type), then
-``template`` (the language) and ``sprig`` (the functions). ``analysis`` looks at expressions without evaluating them;
-``limits`` says what one evaluation may cost and ``errors`` how it fails. Pure and synchronous; ``core.evaluation``
-runs it on the event loop.
+``template`` (the language) and ``sprig`` (the functions). ``analysis`` examines expressions without evaluating them;
+``limits`` has the limits of one evaluation, and ``errors`` its failures. Pure and synchronous; ``core.evaluation`` runs
+it on the event loop.
 """
 
 from core.expressions.analysis import (

@@ -1,7 +1,7 @@
-"""What can be said about the expressions of a manifest without evaluating them, in both dialects.
+"""Facts about the expressions of a manifest that are known without evaluating them, in both dialects.
 
-Admission, lint and the dependency graph all ask here, so that they see the same language as the run does: the answers
-come from the syntax trees that are evaluated. What cannot be known before the data is there is said to be unknown.
+Admission, lint and the dependency graph all use this module, so they see the same language as the run does: the answers
+come from the syntax trees that are evaluated. A fact that depends on the data is reported as unknown.
 Source: templating contract 3.5, 6.4 and 6.5.
 """
 
@@ -43,13 +43,13 @@ __all__ = [
 
 _CHANGING: Final = frozenset(name for name, function in FUNCTIONS.items() if not function.deterministic) | CLOCKED
 MAX_DEPTH: Final = EvaluationLimits().depth
-"""Of values; nothing below is resolved."""
+"""Depth of values; nothing deeper is resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """What is wrong with one expression: the JSON path of its field, the place in its text (``excerpt`` shows it), and
-    what to write instead.
+    """A problem of one expression: the JSON path of its field, the place in its text (``excerpt`` shows it), and what
+    to write instead.
     """
 
     path: str
@@ -60,7 +60,7 @@ class FieldProblem:
 
     @classmethod
     def of(cls, path: str, error: ExpressionError) -> FieldProblem:
-        """The problem that ``error`` tells."""
+        """The problem in ``error``."""
         return cls(path, error.message, error.position, error.remedy, error.excerpt)
 
     def __str__(self) -> str:
@@ -69,12 +69,12 @@ class FieldProblem:
 
 
 def references_of(value: Json) -> References:
-    """Everything the templates in ``value`` refer to; a text that does not parse refers to nothing."""
+    """Everything that the templates in ``value`` refer to; a text that does not parse refers to nothing."""
     return references.union(_references_of_text(text) for text in _templates(value, []))
 
 
 def condition_references(text: str) -> References:
-    """Everything a condition refers to, in either dialect; one that does not compile refers to nothing."""
+    """Everything that a condition refers to, in either dialect; one that does not compile refers to nothing."""
     if not is_cel(text):
         return _references_of_text(text)
     try:
@@ -85,7 +85,7 @@ def condition_references(text: str) -> References:
 
 @dataclass(frozen=True, slots=True)
 class StepPlace:
-    """Where an expression first refers to a step, as written: the JSON path of its field, and the place in its text."""
+    """The first reference of an expression to a step: the JSON path of its field, and the place in its text."""
 
     step: str
     path: str
@@ -102,8 +102,8 @@ class StepPlace:
 
 
 def step_places(value: Json, path: str) -> Iterator[StepPlace]:
-    """Every step that the templates in ``value``, whose field is called ``path``, refer to by name."""
-    if isinstance(value, str):  # which it mostly is
+    """Every step that the templates in ``value`` refer to by name; ``path`` is the path of its field."""
+    if isinstance(value, str):  # the usual case
         return _step_places(value, path) if "{{" in value else iter(())
     return (place for where, text in _strings(value, path, 0) if "{{" in text for place in _step_places(text, where))
 
@@ -114,7 +114,7 @@ def condition_step_places(text: str, path: str) -> Iterator[StepPlace]:
 
 
 def is_constant(value: Json) -> bool:
-    """Whether resolving ``value`` gives ``value`` itself, whatever the data."""
+    """Whether ``value`` resolves to itself, whatever the data is."""
     if isinstance(value, str):
         return "{{" not in value
     if isinstance(value, dict):
@@ -123,22 +123,22 @@ def is_constant(value: Json) -> bool:
 
 
 def is_constant_condition(text: str) -> bool:
-    """Whether the condition comes out the same whatever the data; one that does not compile does, as an error."""
+    """Whether the condition has the same result for all data; one that does not compile has: an error."""
     return "{{" not in text and not condition_references(text).roots
 
 
 def is_timeless(text: str) -> bool:
-    """Whether the condition ``text`` comes out the same whenever it is looked at, as long as the data are the same.
+    """Whether the condition ``text`` has the same result at any time, as long as the data is the same.
 
-    True of every condition in CEL, which knows neither clock nor chance, and of one that does not compile.
+    True of every condition in CEL, which has neither clock nor random values, and of one that does not compile.
     """
     return condition_references(text).functions.isdisjoint(_CHANGING) if "{{" in text else True
 
 
 def most_steps(text: str) -> int | None:
-    """Parts of an expression evaluated at most, in either dialect; ``None`` when that depends on the data.
+    """The maximum number of evaluated parts of an expression, in either dialect; ``None`` when it depends on the data.
 
-    A text without ``{{`` is taken for a condition. Zero for one that does not compile, which is not evaluated.
+    A text without ``{{`` counts as a condition. Zero for one that does not compile, which is not evaluated.
     """
     try:
         if is_cel(text):
@@ -149,11 +149,11 @@ def most_steps(text: str) -> int | None:
 
 
 def check_value(value: Json, path: str, scope: ExpressionScope | None = None) -> list[FieldProblem]:
-    """All problems of the templates in ``value``, whose field is called ``path``.
+    """All problems of the templates in ``value``; ``path`` is the path of its field.
 
-    With a ``scope`` also those of what they may refer to there.
+    With a ``scope``, also references that are not allowed there.
     """
-    if isinstance(value, str):  # which it mostly is
+    if isinstance(value, str):  # the usual case
         return check_text(value, path, scope)
     problems: list[FieldProblem] = []
     for where, text in _strings(value, path, 0):
@@ -163,7 +163,7 @@ def check_value(value: Json, path: str, scope: ExpressionScope | None = None) ->
 
 
 def check_text(text: str, path: str, scope: ExpressionScope | None = None) -> list[FieldProblem]:
-    """All problems of one string: the first of its syntax, or else those of its references."""
+    """All problems of one string: the first syntax error, or otherwise those of its references."""
     if "{{" not in text:
         return []
     template = _compiled(text)
@@ -191,7 +191,7 @@ def check_condition(
 
 @lru_cache(maxsize=CACHED_TEMPLATES)
 def _compiled(text: str) -> Template | TemplateSyntaxError:
-    """The template, or what is wrong with it: to find that out twice costs a search for what was meant."""
+    """The template or its error; the error is cached, too, because searching for a suggestion is costly."""
     try:
         return compile_template(text)
     except TemplateSyntaxError as error:
@@ -200,7 +200,7 @@ def _compiled(text: str) -> Template | TemplateSyntaxError:
 
 @lru_cache(maxsize=CACHED_TEMPLATES)
 def _scope_problems(text: str, scope: ExpressionScope) -> tuple[scopes.ScopeProblem, ...]:
-    """Of a template that compiles."""
+    """The problems of a template that compiles."""
     return tuple(scopes.check_tree(compile_template(text).tree, scope))
 
 
@@ -214,7 +214,9 @@ def _step_places(text: str, path: str) -> Iterator[StepPlace]:
 
 
 def _places_in(text: str) -> Sequence[tuple[str, int]]:
-    """Every step that ``text`` refers to, and where first, in the order of the text; none when it does not compile."""
+    """Every step that ``text`` refers to, with its first place, in the order of the text; none when it does not
+    compile.
+    """
     if "{{" in text:
         template = _compiled(text)
         return template.step_offsets if isinstance(template, Template) else ()
@@ -225,7 +227,9 @@ def _places_in(text: str) -> Sequence[tuple[str, int]]:
 
 
 def _most_template_steps(tree: nodes.Tree) -> int | None:
-    """Statements, calls and operands of a template without loops and inclusions."""
+    """The number of statements, calls and operands of a template without loops and inclusions; None for other
+    templates.
+    """
     pending, total = [*tree.root], 0
     while pending:
         statement = pending.pop()
@@ -244,7 +248,7 @@ def _most_template_steps(tree: nodes.Tree) -> int | None:
 
 
 def _templates(value: Json, found: list[str], depth: int = 0) -> list[str]:
-    """``found`` and every text of ``value`` that ``_strings`` gives and that holds an expression."""
+    """``found``, plus every text of ``value`` that ``_strings`` returns and that has an expression."""
     if isinstance(value, str):
         if "{{" in value:
             found.append(value)
@@ -260,7 +264,7 @@ def _references_of_text(text: str) -> References:
 
 
 def _strings(value: Json, path: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Every string that is resolved, with its JSON path; nothing below the depth at which resolution fails anyway."""
+    """Every string that is resolved, with its JSON path; nothing below the depth at which resolving fails."""
     if isinstance(value, str):
         yield path, value
     elif depth < MAX_DEPTH and isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""Which steps a step waits for because its expressions read them, the branches of a ``parallel`` step included.
+"""The steps that a step waits for because its expressions read them, including the branches of a ``parallel`` step.
 
-Pure: steps as they are on the wire in, names out; admission and the engine ask here, so that they see the same graph.
-What a ``wait`` looks at is no reason to wait before it starts: it may be the signal of a step that is at work.
-Source: StoryRun contract 8.1; branches, items and loops are ours.
+Pure: steps in wire form in, names out. Admission and the engine both use this module, so they see the same graph. The
+condition of a ``wait`` step adds no dependency: it may watch a step that is running. Source: StoryRun contract 8.1;
+branches, items and loops are extensions.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from core.expressions.fields import MAX_BRANCHES, STEP_LISTS
 from core.expressions.references import References
 
 
-def branch_owners(spec: ReadOnlyObject) -> dict[str, str]:
-    """What an expression may write to mean a branch → the step of the Story's lists that it is in.
 
-    That is the last part of the branch's name, or the same with underscores; the first in spec order has it, and no
-    step's name or alias is hidden by it. What is done for each item is not among them: there are many of it, and its
-    outputs are in ``steps.<step>.output.items``.
+def branch_owners(spec: ReadOnlyObject) -> dict[str, str]:
+    """The names by which expressions refer to branches → the step of the Story's lists that contains the branch.
+
+    A name is the last part of the branch's name, or the same with underscores. If several branches have one name, it
+    belongs to the first in spec order; a step's own name or alias always has precedence. Bodies of ``forEach`` are not
+    included: they run once for each item, and their outputs are in ``steps.<step>.output.items``.
     """
     return _owners(spec, of_items=False)
 
 
 def item_owners(spec: ReadOnlyObject) -> dict[str, str]:
-    """Names of what is done for each item → the step of the Story's lists that it is in, as ``branch_owners``."""
+    """Names of the bodies of ``forEach`` → the step of the Story's lists that contains them, as ``branch_owners``."""
     return _owners(spec, of_items=True)
 
 
 def steps_read(step: ReadOnlyObject, owners: Mapping[str, str]) -> frozenset[str]:
-    """Steps whose outputs must be there before ``step``, one of the Story's lists, can start; by name or alias.
+    """Steps whose outputs must exist before ``step``, one of the Story's lists, can start; by name or alias.
 
-    A branch stands for the step it is in. What branches read of others in the same step is left out: they run side by
-    side. Names of no step and no branch are among them, too.
+    A branch is represented by the step that contains it. References between branches of one step are left out: they run
+    side by side. Names that are neither a step nor a branch are included.
 
     Args:
-        owners: as ``branch_owners`` gives them.
+        owners: the result of ``branch_owners``.
     """
     name, found = step.get("name"), {owners.get(read, read) for read in references_of(step).steps}
     for branch, _ in _below(step, 0):
@@ -47,7 +48,9 @@ def steps_read(step: ReadOnlyObject, owners: Mapping[str, str]) -> frozenset[str
 
 
 def references_of(step: ReadOnlyObject) -> References:
-    """What the expressions of one step or branch read before or while it is carried out, its branches left aside."""
+    """The references that the expressions of one step or branch need before or during its execution, without its
+    branches.
+    """
     return references.union(_references(step))
 
 
@@ -80,7 +83,7 @@ def _owners(spec: ReadOnlyObject, *, of_items: bool) -> dict[str, str]:
 
 
 def _below(step: ReadOnlyObject, depth: int, *, is_below_items: bool = False) -> Iterator[tuple[ReadOnlyObject, bool]]:
-    """All branches below ``step``, and whether there is one of them for each item."""
+    """All branches below ``step``, each with the flag whether it exists once for each item."""
     parameters = step.get("with")
     if depth >= MAX_BRANCHES or step.get("type") != "parallel" or not isinstance(parameters, Mapping):
         return

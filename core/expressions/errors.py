@@ -1,17 +1,17 @@
-"""Why an expression gave no value.
+"""The errors of expressions without a value.
 
     ExpressionError                 user: everything below
-      TemplateSyntaxError           user: the text is no template, or no CEL; found before evaluation
+      TemplateSyntaxError           user: the text is not a template, or not CEL; found before evaluation
         ForbiddenFunctionError      user: a function that is never offered, or not offered here
         UnknownFunctionError        user: there is no such function
       EvaluationError               user: the data does not fit the template
-        BlockedError                retry: upstream data is not there yet; names the steps
-        OffloadedDataError          retry: the value lives in object storage and must be fetched first
+        BlockedError                retry: upstream data does not exist yet; names the steps
+        OffloadedDataError          retry: the value is in object storage and must be loaded first
       LimitExceededError            user: the template would cost more than one evaluation may
 
-Each carries where (``field`` is a JSON path, ``position`` a line and column of the text, ``excerpt`` that line with a
-caret below), ``fault`` (which rule, for tests and metrics) and ``remedy`` (what to write instead). None ever tells a
-value of the data, which may be a secret; types and names of keys it does tell.
+Each error has its place (``field`` is a JSON path, ``position`` a line and column of the text, ``excerpt`` that line
+with a caret below), ``fault`` (the violated rule, for tests and metrics) and ``remedy`` (what to write instead). No
+error contains a value of the data, which may be a secret; types and names of keys may appear.
 Source: templating contract 6.1 and 12.
 """
 
@@ -34,13 +34,15 @@ LIMIT_SETTINGS: Final = {
     "worker_time": "templating.worker-timeout",
     "worker_memory": "templating.worker-memory-bytes",
 }
-"""Limit → key of the operator's ConfigMap that sets it; texts on the way may be four times the output."""
+"""Limit → key of the operator's ConfigMap that sets it; intermediate strings may be four times as long as the
+output.
+"""
 _EXCERPT_CHARACTERS: Final = 72
-MAX_ERROR_CHARACTERS: Final = 1024  # the text may contain user data and lands in statuses
+MAX_ERROR_CHARACTERS: Final = 1024  # the text may contain user data and appears in statuses
 
 
 class Fault(StrEnum):
-    """Which rule was broken; the classes of templating contract 14."""
+    """The violated rule; the classes of templating contract 14."""
 
     SYNTAX = "parse"
     DENIED_FUNCTION = "denied-function"
@@ -71,13 +73,13 @@ class Position:
 
     @classmethod
     def of(cls, text: str, offset: int) -> Position:
-        """The place of the character at ``offset``; the end of the text when ``offset`` is beyond it."""
+        """The place of the character at ``offset``; the end of the text when ``offset`` is larger than the text."""
         before = text[:offset]
         return cls(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
 def excerpt(text: str, position: Position) -> str:
-    """The line of ``position`` with a caret below the place, cut to what a terminal shows; both lines indented."""
+    """The line of ``position`` with a caret below the place, cut to the width of a terminal; both lines indented."""
     lines = text.split("\n", position.line)
     line = lines[position.line - 1] if position.line <= len(lines) else ""
     before = min(position.column - 1, len(line))
@@ -88,14 +90,14 @@ def excerpt(text: str, position: Position) -> str:
 
 
 def bounded(text: str, characters: int = MAX_ERROR_CHARACTERS) -> str:
-    """``text`` as it may stand in a status: not longer than that, and valid Unicode."""
+    """``text`` in a form that a status may contain: at most that many characters, and valid Unicode."""
     if len(text) > characters:
         text = text[: characters - 1] + "…"
     return text.encode("utf-8", "replace").decode()
 
 
 class ExpressionError(Exception):
-    """An expression gave no value; see the module for the tree."""
+    """The expression has no value; see the module for the tree of errors."""
 
     fault: Fault = Fault.CALL
 
@@ -121,14 +123,14 @@ class ExpressionError(Exception):
         self.excerpt = ""
 
     def locate(self, text: str) -> None:
-        """Turn ``offset`` into ``position`` and ``excerpt``, unless an inner template already did."""
+        """Set ``position`` and ``excerpt`` from ``offset``, unless an inner template has set them."""
         if self.position is None:
             self.position = Position.of(text, self.offset or 0)
         if not self.excerpt:
             self.excerpt = excerpt(text, self.position)
 
     def inside(self, step: str) -> None:
-        """Prefix ``field`` with one more container: ``[2]`` or ``name``."""
+        """Prefix ``field`` with the step to its container: ``[2]`` or ``name``."""
         separator = "." if self.field and not self.field.startswith("[") else ""
         self.field = f"{step}{separator}{self.field}"
 
@@ -147,24 +149,24 @@ class TemplateSyntaxError(ExpressionError):
 
 
 class ForbiddenFunctionError(TemplateSyntaxError):
-    """A function that reads the operator's environment or the network, or that this place does not allow."""
+    """A function that reads the operator's environment or the network, or that is not allowed in this field."""
 
     fault = Fault.DENIED_FUNCTION
 
 
 class UnknownFunctionError(TemplateSyntaxError):
-    """A word stands where a function is called, and there is no such function; ``subject`` is the word."""
+    """A word is used as a function, and there is no such function; ``subject`` is the word."""
 
 
 class EvaluationError(ExpressionError):
-    """The template is well formed and the data does not fit it."""
+    """The template is well formed, but the data does not fit it."""
 
 
 class BlockedError(EvaluationError):
-    """Upstream data is not there yet.
+    """Upstream data does not exist yet.
 
-    ``steps`` names whom to wait for. ``settled`` is true when the named step has already delivered and the key is
-    simply not in what it delivered: waiting longer will not help.
+    ``steps`` names the steps to wait for. ``settled`` is true when the named step has already delivered its output, and
+    the output does not have the key: waiting longer will not help.
     """
 
     fault = Fault.MISSING
@@ -178,15 +180,15 @@ class BlockedError(EvaluationError):
 
 
 class OffloadedDataError(EvaluationError):
-    """The template needs the content of a value that lives in object storage."""
+    """The template needs the content of a value that is in object storage."""
 
     fault = Fault.COMPOUND
 
 
 class LimitExceededError(ExpressionError):
-    """One evaluation may not cost more; ``limit`` names it, ``allowed`` is its value.
+    """The evaluation would exceed a limit; ``limit`` names it, ``allowed`` is its value.
 
-    The remedy names the operator's setting, if there is one: what a library or the stack of the interpreter allows is
+    The remedy names the operator's setting, if there is one; limits of a library or of the interpreter's stack are
     fixed.
     """
 

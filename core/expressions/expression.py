@@ -1,7 +1,7 @@
-"""A string of a manifest as something that can be evaluated again and again.
+"""A string of a manifest, compiled so that it can be evaluated many times.
 
-``compile_template`` does once what depends on the text alone: parse, bind, recognise the forms that keep a value's
-type. Source: templating contract 2 (steps 1-6) and 4.
+``compile_template`` does the work that depends on the text alone, once: parse, bind, recognise the forms that keep a
+value's type. Source: templating contract 2 (steps 1-6) and 4.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CACHED_TEMPLATES: Final = 1000
 
 _GUESSED_ROOTS: Final = (INPUTS, STEPS)
 _MAY_HOLD_REFERENCES: Final = (ITEM, PREVIOUS)
-"""Roots beside ``steps`` whose value may lie in object storage."""
+"""Roots besides ``steps`` whose value may be in object storage."""
 _WORD: Final = re.compile(r"\w+")
 _BUILT_IN_NAMES: Final = builtins.FUNCTIONS.keys() | {"len", "slice"}
 _DOTTED_PATH: Final = re.compile(rf"(?:\.|(?=(?:{'|'.join(ROOTS)})(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
@@ -51,10 +51,11 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled string. ``step_offsets`` are its steps, and where it first refers to each. ``path`` is set when it is
-    one path whose value keeps its type; ``is_single`` when it is one action of the functions of the language itself,
-    whose text is read as JSON where it is JSON. ``checked_steps`` and ``checked_roots`` are those in which a storage
-    reference would be looked at."""
+    """A compiled string. ``step_offsets`` has its steps, each with the place of its first reference. ``path`` is set
+    when the string is one path whose value keeps its type. ``is_single`` is set when it is one action with functions of
+    the language itself; if the resulting text is JSON, it is parsed. ``checked_steps`` and ``checked_roots`` are those
+    in which a storage reference would be noticed.
+    """
 
     text: str
     tree: nodes.Tree
@@ -67,14 +68,14 @@ class Template:
     program: TemplateProgram
 
     def evaluate(self, variables: Mapping[str, Json], context: Context) -> Json:
-        """The value of the string over ``variables``; parts of them, not copies.
+        """The value of the string over ``variables``; it shares parts with them, without copies.
 
         Raises:
-            ExpressionError: located in the text.
+            ExpressionError: with the place in the text.
         """
         try:
             if self.references.any_step_counts and not context.finished:
-                raise BlockedError("the steps as a whole are looked at, and not all have finished", steps=frozenset())
+                raise BlockedError("steps is used as a whole, and not all steps have finished", steps=frozenset())
             if self.path is not None:
                 context.meter.spend()
                 return paths.follow(self.path, variables)
@@ -110,7 +111,7 @@ class Template:
         return text
 
     def _blocked_by(self, variables: Mapping[str, Json], error: EvaluationError) -> BlockedError | None:
-        """The failure as a wait, if a step the template names has not delivered."""
+        """The error as a wait, if a step that the template names has not delivered its output."""
         steps = variables.get("steps")
         present = steps.keys() if isinstance(steps, dict) else frozenset()
         missing = frozenset(self.references.steps - present)
@@ -124,7 +125,7 @@ class Template:
 
 @lru_cache(maxsize=CACHED_TEMPLATES)
 def compile_template(text: str) -> Template:
-    """The template that ``text`` spells.
+    """The template in ``text``.
 
     Raises:
         TemplateSyntaxError: with line, column and remedy.
@@ -145,7 +146,7 @@ def compile_template(text: str) -> Template:
 
 
 def _is_offloaded(value: Json, context: Context) -> bool:
-    """Whether a storage reference lies anywhere in ``value``; looked for once in an evaluation."""
+    """Whether a storage reference is anywhere in ``value``; the search runs once per evaluation."""
     if not isinstance(value, (dict, list)) or id(value) in context.without_references:
         return False
     if paths.holds_reference(value, context.meter):
@@ -163,7 +164,7 @@ def _offloaded(what: str, subject: str, path: str) -> OffloadedDataError:
 
 
 def _suggestion(text: str, error: TemplateSyntaxError) -> str:
-    """What a name that is no function may have meant: a function, or the root of a path."""
+    """The likely meaning of an unknown function name: a function, or the root of a path."""
     word = _WORD.match(text, error.offset or 0)
     if word is None or not isinstance(error, UnknownFunctionError) or error.subject != word[0]:
         return ""
@@ -178,12 +179,12 @@ def _build(text: str) -> tuple[nodes.Tree, TemplateProgram]:
     try:
         tree = parser.parse(text, FUNCTIONS, sprig.REFUSED)
         return tree, TemplateProgram(tree, FUNCTIONS)
-    except RecursionError as error:  # the caller stands deep in the stack already
+    except RecursionError as error:  # the caller is already deep in the stack
         raise TemplateSyntaxError("the template is nested too deeply", offset=0) from error
 
 
 def _single_action(text: str, tree: nodes.Tree) -> nodes.Action | None:
-    """The one action the text consists of, white space around it and comments aside."""
+    """The one action of the text, without white space and comments around it; None for other texts."""
     trimmed = text.strip()
     if not (trimmed.startswith("{{") and trimmed.endswith("}}")):
         return None

@@ -1,6 +1,6 @@
-"""Which fields of a Story hold expressions, and what each may refer to.
+"""The fields of a Story that hold expressions, and what each expression may refer to.
 
-Pure: a Story's ``spec`` as it is on the wire in, its fields out; what does not fit the Story's schema is passed over.
+Pure: a Story's ``spec`` in wire form in, its fields out; parts that do not fit the Story's schema are skipped.
 Source: templating contract 6.3 and 6.5, admission contract 3.6.
 """
 
@@ -28,14 +28,14 @@ from core.expressions.scopes import (
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 
 MAX_BRANCHES: Final = 16
-"""Of ``parallel`` steps inside each other that are looked at; admission allows far fewer."""
+"""The nesting of ``parallel`` steps that is examined; admission allows far less."""
 
 Leaf = tuple[str, Json]
-"""Path and value of a part of a field that has no parts itself."""
+"""Path and value of a part of a field that has no further parts."""
 
 
 class FieldKind(StrEnum):
-    """How a field is read: a condition without ``{{`` is CEL, a value without it is itself."""
+    """How a field is read: a condition without ``{{`` is CEL, a value without it is a constant."""
 
     VALUE = "value"
     CONDITION = "condition"
@@ -43,17 +43,17 @@ class FieldKind(StrEnum):
 
 _VALUE: Final = FieldKind.VALUE
 _CONDITION: Final = FieldKind.CONDITION
-"""By a name of ours, because looking up a member takes long, and is done for every text of a Story."""
+"""An alias, because the lookup of an enum member is slow and happens for every string of a Story."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpressionField:
-    """One field. ``value`` is what stands in it: a text, or anything for a ``with`` or an output.
+    """One field. ``value`` is its content: a string, or any value for a ``with`` or an output.
 
     Attributes:
         path: from the Story down, ``spec.steps[0].with``.
-        step: the step it belongs to; empty for those of the Story itself.
-        own_output_only: it sees nothing but the output of its step.
+        step: the step that it belongs to; empty for fields of the Story itself.
+        own_output_only: it may only refer to the output of its step.
         items: the ``forEach`` for whose items it is evaluated, the innermost one.
     """
 
@@ -67,49 +67,49 @@ class ExpressionField:
 
     @property
     def references(self) -> References:
-        """What it refers to."""
+        """The references in it."""
         if self.kind is _CONDITION:
             return analysis.condition_references(self.value)
         return analysis.references_of(self.value)
 
     @property
     def is_constant(self) -> bool:
-        """Whether its value is the same whatever the data."""
+        """Whether its value is the same for all data."""
         if self.kind is _CONDITION:
             return analysis.is_constant_condition(self.value)
         return analysis.is_constant(self.value)
 
     @property
     def step_places(self) -> Iterator[analysis.StepPlace]:
-        """Where it refers to steps."""
+        """The places where it refers to steps."""
         if self.kind is _CONDITION:
             return analysis.condition_step_places(self.value, self.path)
         return analysis.step_places(self.value, self.path)
 
     def leaves(self) -> Iterator[ExpressionField]:
-        """The texts in it, each as a field of its own; a ``$bubuTemplate`` wrapper is one."""
+        """The strings in it, each as a separate field; a ``$bubuTemplate`` wrapper is one."""
         return map(self.part, self.leaf_values())
 
     def leaf_values(self) -> list[Leaf]:
-        """The same as ``leaves``, each of which ``part`` makes a field of."""
+        """The same as ``leaves``, as pairs from which ``part`` makes fields."""
         found: list[Leaf] = []
         _add_leaves(found, self.value, self.path, 0)
         return found
 
     def part(self, leaf: Leaf) -> ExpressionField:
-        """A leaf as a field of its own."""
+        """A leaf as a separate field."""
         path, value = leaf
         return ExpressionField(path, self.step, self.kind, value, self.scope, self.own_output_only, self.items)
 
     def is_plain(self, value: Json) -> bool:
-        """Whether a leaf that holds ``value`` is itself, whatever it is: nothing can be wrong with it."""
+        """Whether a leaf with this ``value`` always resolves to itself, so that it cannot have a problem."""
         if self.kind is _CONDITION:
             return False
         return "{{" not in value if isinstance(value, str) else not isinstance(value, (Mapping, list))
 
 
 def of_story(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
-    """The fields of a Story that hold something, in the order in which a Story is written."""
+    """The fields of a Story that are set, in the order in which a Story is written."""
     realtime = spec.get("pattern") == "realtime"
     for list_name in STEP_LISTS:
         for index, step in enumerate(_list(spec, list_name)):
@@ -119,12 +119,12 @@ def of_story(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
 
 
 def of_step(step: ReadOnlyObject, path: str, *, realtime: bool = False) -> Iterator[ExpressionField]:
-    """Those of the step at ``path``; ``realtime``: it is a main step of a realtime Story."""
+    """The fields of the step at ``path``; ``realtime``: it is a main step of a realtime Story."""
     yield from _of_step(step, path, _REALTIME if realtime else _BATCH, 0)
 
 
 def of_spec(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
-    """Those that belong to no step."""
+    """The fields that do not belong to a step."""
     yield from _value(spec, "output", "spec", "", STORY_OUTPUT)
     policy = spec.get("policy")
     if isinstance(policy, Mapping):
@@ -132,8 +132,8 @@ def of_spec(spec: ReadOnlyObject) -> Iterator[ExpressionField]:
 
 
 class _Scopes(NamedTuple):
-    """Of ``if``; of ``with`` and what it hands on; of what is looked at while the step is carried out. ``items`` is the
-    innermost ``forEach`` around.
+    """The scope of ``if``, of ``with`` and the values in it, and of the expressions that are evaluated while the step
+    runs. ``items`` is the innermost enclosing ``forEach``.
     """
 
     condition: ExpressionScope
@@ -173,7 +173,7 @@ def _of_step_alone(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int)
 
 
 def _of_call(step: ReadOnlyObject, path: str, name: str, scopes: _Scopes) -> Iterator[ExpressionField]:
-    """Of an ``executeStory`` step; with ``until``, what it hands on may refer to the iteration before."""
+    """The fields of an ``executeStory`` step; with ``until``, its inputs may refer to the previous iteration."""
     parameters = step.get("with")
     if not isinstance(parameters, Mapping) or parameters.get("until") is None:
         yield from _value(step, "with", path, name, scopes.parameters)

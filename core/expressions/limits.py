@@ -1,7 +1,7 @@
-"""What one evaluation may cost, and the meter that counts it.
+"""The limits of one evaluation, and the meter that counts its cost.
 
-One currency: a tick. Executing a node of a template costs ``NODE`` ticks, touching an element of a list or map one,
-handling a KiB of text ``NODE``. So the step budget bounds time whatever the functions are given to chew.
+The unit is a tick. Executing a node of a template costs ``NODE`` ticks, touching an element of a list or map costs one,
+processing a KiB of text costs ``NODE``. So the step budget bounds time, whatever data the functions get.
 Source: templating contract 12.
 """
 
@@ -16,7 +16,9 @@ from core.expressions.errors import LimitExceededError
 
 NODE: Final = 8
 MAX_DEPTH: Final = 128
-"""Of values: deeper ones take more of the interpreter's stack, and of native ones, than there surely is."""
+"""Depth of values: deeper ones may need more stack, of the interpreter and of native code, than is certainly
+available.
+"""
 MAX_INCLUDE_DEPTH: Final = 100
 _KIB_SHIFT: Final = 10
 _CHECK_TICKS: Final = 256 * NODE
@@ -33,11 +35,11 @@ class EvaluationLimits:
         steps: executed template nodes.
         output_bytes: UTF-8 bytes of rendered text.
         wall_seconds: elapsed time.
-        input_bytes: size of the data that one CEL expression reads; values and characters count.
+        input_bytes: size of the data that one CEL expression reads; values and characters are counted.
         depth: nesting of the value whose strings are resolved, and of the data that CEL reads.
         include_depth: templates that include each other.
         collection_items: items of a list or map that a function builds.
-        range_items: rounds of ``range`` over a number.
+        range_items: iterations of ``range`` over a number.
     """
 
     steps: int = 100_000
@@ -60,25 +62,27 @@ class EvaluationLimits:
 
     @property
     def text_bytes(self) -> int:
-        """The longest text a function may build on the way: four times the output, at least 1 MiB."""
+        """The longest string that a function may build as an intermediate result: four times the output, at least 1
+        MiB.
+        """
         if not self.output_bytes:
             return _UNLIMITED_TEXT_BYTES
         return max(_MIN_TEXT_BYTES, _TEXT_PER_OUTPUT * self.output_bytes)
 
 
 class SliceSpentError(Exception):
-    """The share that was granted up front is used up, and the evaluation has to go on elsewhere.
+    """The grant is used up, and the evaluation has to start again in another place.
 
-    Not an ``ExpressionError``: nothing is wrong with the template. Only a ``Meter`` with a slice raises it.
+    Not an ``ExpressionError``: nothing is wrong with the template. Only a ``Meter`` with a grant raises it.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How much of an evaluation may run before ``SliceSpentError``.
+    """The part of an evaluation that may run before ``SliceSpentError``.
 
-    ``text`` is the length of all texts that functions are given: what they do to a text in one go is not interrupted,
-    and takes the slowest of them (case styles) a microsecond a character.
+    ``text`` is the total length of the strings that are passed to functions: a function's work on one string is not
+    interrupted, and the slowest ones (case styles) need a microsecond for each character.
     """
 
     steps: int
@@ -104,9 +108,9 @@ class Meter:
     ) -> None:
         """
         Args:
-            grant: how much may be used up before ``SliceSpentError``.
-            monotonic: seconds that only grow.
-            interrupt: called now and then; what it raises ends the evaluation.
+            grant: the work that may be done before ``SliceSpentError``.
+            monotonic: a clock in seconds that never goes back.
+            interrupt: called from time to time; an error that it raises ends the evaluation.
         """
         self.limits = limits
         self._monotonic = monotonic
@@ -131,7 +135,7 @@ class Meter:
             self._check()
 
     def spend_text(self, length: int) -> None:
-        """Account for handling a text of ``length`` characters or bytes.
+        """Account for processing a text of ``length`` characters or bytes.
 
         Raises: as ``spend``.
         """
@@ -141,10 +145,10 @@ class Meter:
         self.spend((length >> _KIB_SHIFT) * NODE)
 
     def foresee(self, ticks: int) -> None:
-        """Do not begin what takes ``ticks`` in one go within a grant too small for it; they are not spent yet.
+        """Check that ``ticks`` of uninterrupted work still fit into the grant; nothing is spent.
 
         Raises:
-            SliceSpentError: the grant is too small.
+            SliceSpentError: the rest of the grant is too small.
         """
         if self._slice_end >= 0 and self._left - ticks < self._slice_end:
             raise SliceSpentError
@@ -166,7 +170,7 @@ class Meter:
         """Account for building a list or map of ``count`` items, before it is built.
 
         Raises:
-            LimitExceededError: more than a function may build.
+            LimitExceededError: larger than a function may build.
         """
         if count > self.limits.collection_items:
             allowed = self.limits.collection_items

@@ -1,6 +1,6 @@
-"""Sorting in pieces, between which other threads get their turn.
+"""Sorts in pieces, so that other threads can run in between.
 
-``sorted`` over a hundred thousand texts holds the interpreter, and with it the event loop, for tens of milliseconds.
+``sorted`` over a hundred thousand strings holds the interpreter, and with it the event loop, for tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ def ordered(texts: Iterable[str], key: Callable[[str], Any] | None = None) -> li
     runs: list[list[str]] = []
     while piece := list(islice(rest, _PIECE)):
         runs.append(sorted(piece, key=key))
-    while (
-        len(runs) > 1
-    ):  # two sorted lists, one after the other, are sorted in linear time; equal ones keep their order
+    while len(runs) > 1:  # merging two sorted lists takes linear time; equal items keep their order
         runs = [sorted(chain(*runs[place : place + 2]), key=key) for place in range(0, len(runs), 2)]
     return runs[0] if runs else []

@@ -1,7 +1,7 @@
-"""Paths that keep the type of what they lead to: ``{{ steps.a.output.x }}``, ``{{ steps["my-step"].output }}``.
+"""Paths that keep the type of their value: ``{{ steps.a.output.x }}``, ``{{ steps["my-step"].output }}``.
 
-A path into data that lives in object storage gives a reference to the part, not the part. Source: templating contract
-3.2-3.4.
+The value of a path into data in object storage is a reference to the part, not the part itself. Source: templating
+contract 3.2-3.4.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from core.expressions.roots import ITEM, PREVIOUS, ROOTS, STEPS
 from core.expressions.template import nodes
 from core.expressions.template.nodes import Subscript
 
-Json: TypeAlias = Any  # what orjson gives: None, bool, int, float, str, list, dict
+Json: TypeAlias = Any  # the types of orjson: None, bool, int, float, str, list, dict
 
 _INDEXED_ROOTS: Final = frozenset(ROOTS)
 _OUTPUT_KEYS: Final = ("output", "outputs")
 _TICKS_AT_ONCE: Final = 64
 _SEGMENTS_OF_OUTPUT: Final[dict[str | int, int]] = {STEPS: 3, ITEM: 1, PREVIOUS: 1}  # steps, the name, output
-"""Root → how many segments lead to what a step has given, which may lie in object storage."""
+"""Root → how many segments lead to an output, which may be in object storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Keys (``str``) and list positions (``int``) from the variables down; the first is a root."""
+    """Keys (``str``) and list positions (``int``), starting at the variables; the first is a root."""
 
     segments: tuple[str | int, ...]
 
 
 def of_pipe(pipe: nodes.Pipe, *, spaced: bool = False) -> Path | None:
-    """The path that a pipeline spells with ``index`` or subscripts, or ``None``.
+    """The path that a pipeline with ``index`` or subscripts describes, or ``None``.
 
-    That is ``index ROOT "key"`` and ``(index ROOT "key").a.b``; and any mix of fields and subscripts in which at
-    least one subscript is of a form the reference does not know, because there no existing result has to be kept.
-    ``spaced``: it begins with a parenthesis and a space, which the reference does not take for a path.
+    These are ``index ROOT "key"`` and ``(index ROOT "key").a.b``; also any mix of fields and subscripts with at least
+    one subscript in a form that the reference implementation does not have, because no existing result must be
+    preserved there. ``spaced``: it begins with a parenthesis and a space, which the reference implementation does not
+    treat as a path.
     """
     if pipe.declared or len(pipe.commands) != 1:
         return None
@@ -60,7 +61,7 @@ def follow(path: Path, variables: Mapping[str, Json]) -> Json:
 
     Raises:
         BlockedError: a key below ``steps`` is missing.
-        EvaluationError: a key elsewhere is missing, or the path goes through something that is not an object.
+        EvaluationError: a key elsewhere is missing, or the path leads through a value that is not an object.
     """
     value: Json = variables
     segments = path.segments
@@ -73,10 +74,10 @@ def follow(path: Path, variables: Mapping[str, Json]) -> Json:
 
 
 def holds_reference(value: dict[str, Json] | list[Json], meter: Meter) -> bool:
-    """Whether a storage reference lies anywhere in ``value``."""
+    """Whether a storage reference is anywhere in ``value``."""
     pending: list[Json] = [value]
     ticks = 0
-    for item in pending:  # which grows meanwhile
+    for item in pending:  # the list grows during the loop
         ticks += 1 + (len(item) >> 3)
         if ticks >= _TICKS_AT_ONCE:
             meter.spend(ticks)
@@ -89,7 +90,7 @@ def holds_reference(value: dict[str, Json] | list[Json], meter: Meter) -> bool:
             children = item.values()
         for child in children:
             kind = type(child)
-            if (kind is dict or kind is list) and child is not pending[-1]:  # output and outputs are the same
+            if (kind is dict or kind is list) and child is not pending[-1]:  # output and outputs are the same object
                 pending.append(child)
     meter.spend(ticks)
     return False
@@ -164,13 +165,13 @@ def _missing(
 
 
 def _suggested(container: Json, path: tuple[str | int, ...]) -> str:
-    """The path with the nearest known key at its end, if there is one."""
+    """The path with the most similar known key at its end, if there is one."""
     guess = closest(str(path[-1]), map(str, container)) if isinstance(container, Mapping) else None
     return f"did you mean {_spelled((*path[:-1], guess))}?" if guess else ""
 
 
 def _spelled(path: tuple[str | int, ...]) -> str:
-    """As it may be written in an expression."""
+    """The path as it can be written in an expression."""
     text = ""
     for segment in path:
         if isinstance(segment, int):

@@ -1,8 +1,8 @@
-"""How large a regular expression is once compiled: the states of its machine, counted repetition written out.
+"""The size of a regular expression after compilation: the states of its automaton, with counted repetitions expanded.
 
-An engine of linear time takes time in proportion to the states for compiling, and to states times characters for a
-search at worst, when the text drives it through ever new combinations of states. So this number decides how costly a
-pattern is. Pure; for the syntax that RE2 and Rust's ``regex`` share.
+A linear-time engine needs time proportional to the states for compiling. A search takes at worst states times
+characters, when the text reaches a new combination of states each time. So this number determines the cost of a
+pattern. Pure; for the syntax that RE2 and Rust's ``regex`` share.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from functools import lru_cache
 from typing import Final
 
 MAX_LENGTH: Final = 1_024
-"""Of patterns that are looked at; counted in characters."""
+"""Length of the patterns that are examined, in characters."""
 
 _MAX_STATES: Final = 1 << 40
 _UTF8_STATES: Final = 15
-"""For one character of a set that is open towards all of Unicode, such as ``.`` and ``[^a]``."""
+"""States for one character of a set that includes most of Unicode, such as ``.`` and ``[^a]``."""
 _RANGE_STATES: Final = 8
-"""For a character or range in a class that is, or may be, outside of ASCII."""
+"""States for a character or range in a class that is, or may be, outside ASCII."""
 _FOLDED: Final = 3
-"""What ignoring case may multiply states by."""
+"""The factor by which ignoring case may multiply states."""
 
 _COUNT: Final = re.compile(r"\{(\d{1,6})(?:(,)(\d{0,6}))?\}")
 _GROUP: Final = re.compile(r"\((?:\?(?:P?<\w+>|([a-zA-Z]*)(?:-[a-zA-Z]+)?(?::|(\)))))?")
@@ -33,9 +33,9 @@ _ESCAPE: Final = re.compile(r"\\(x\{[0-9a-fA-F]{1,8}\}|x[0-9a-fA-F]{2}|u[0-9a-fA
 
 @lru_cache(maxsize=1_024)
 def states_of(pattern: str) -> int | None:
-    """At most how many states; None when that cannot be told, as of classes by Unicode property.
+    """An upper bound of the states; None when it is unknown, as for classes by Unicode property.
 
-    Zero for what no engine of linear time takes: it is refused.
+    Zero for a pattern that no linear-time engine accepts: it will be refused.
     """
     if len(pattern) > MAX_LENGTH:
         return None
@@ -49,11 +49,11 @@ def states_of(pattern: str) -> int | None:
 
 
 class _RefusedError(Exception):
-    """Something that neither engine has, so that nothing is compiled."""
+    """A construct that neither engine supports, so nothing is compiled."""
 
 
 class _UnknownError(Exception):
-    """Something of which the states are not known."""
+    """A construct whose number of states is unknown."""
 
 
 class _Reader:
@@ -63,11 +63,11 @@ class _Reader:
         self._open = [0]
         """States of each open group so far, outermost first."""
         self._last = 0
-        """States of what a repetition would apply to."""
+        """States of the part that a repetition would apply to."""
         self._ignores_case = False
 
     def read(self) -> tuple[int, bool]:
-        """States, and whether case is ignored anywhere."""
+        """The number of states, and whether case is ignored anywhere."""
         while self._at < len(self._text):
             self._one(self._text[self._at])
         if len(self._open) != 1:
@@ -123,7 +123,7 @@ class _Reader:
 
     def _repeat(self) -> None:
         found = _COUNT.match(self._text, self._at)
-        if found is None:  # a brace like any other character
+        if found is None:  # a brace that is an ordinary character
             self._at += 1
             self._add(1)
             return

@@ -1,7 +1,7 @@
-"""What a template refers to, from its tree alone.
+"""The references of a template, from its tree alone.
 
-Follows where values come from: through variables, the dot of ``with`` and ``range``, ``index``, ``get`` and ``dig``,
-and what a ``define`` is given. Errs on the side of more: a step that the evaluation may touch is either named in
+It follows where values come from: through variables, the dot of ``with`` and ``range``, ``index``, ``get`` and ``dig``,
+and the argument of a ``define``. In doubt it reports more: a step that the evaluation may read is either named in
 ``steps`` or covered by ``unknown_steps``. Source: templating contract 3.5 and 6.4.
 """
 
@@ -15,10 +15,10 @@ from core.expressions.template import nodes
 
 _STEPS: Final = "steps"
 _KEYED_FUNCTIONS: Final = frozenset({"get", "hasKey"})
-_MAX_PASSES: Final = 4  # over a template, until what its variables hold is known
+_MAX_PASSES: Final = 4  # over a template, until the content of its variables is known
 
 _Place: TypeAlias = tuple[str, ...]
-"""Where a value lies: ``()`` for the variables as a whole, a root, or ``steps`` and a name; deeper changes nothing."""
+"""Where a value comes from: ``()`` for all variables, a root, or ``steps`` and a name; deeper keys do not matter."""
 _Places: TypeAlias = frozenset[_Place]
 
 _NOWHERE: Final[_Places] = frozenset()
@@ -27,15 +27,15 @@ _EVERYTHING: Final[_Places] = frozenset({()})
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Names a text refers to.
+    """The names that a text refers to.
 
     Attributes:
         steps: step names, as written (an alias stays an alias).
         roots: first names of paths: ``inputs``, ``steps``, ``packet`` and others.
         functions: functions called.
-        unknown_steps: the text may touch any step, because it computes the name or takes ``steps`` as a whole.
-        any_step_counts: it takes ``steps`` as a whole, so its value is right only when no step can still deliver.
-        static_steps: those of ``steps`` that the reference finds too; they decide about offloaded data.
+        unknown_steps: the text may read any step, because it computes the name or uses ``steps`` as a whole.
+        any_step_counts: it uses ``steps`` as a whole, so its value is right only when no step can still deliver output.
+        static_steps: the part of ``steps`` that the reference implementation finds too; relevant for offloaded data.
     """
 
     steps: frozenset[str] = frozenset()
@@ -60,15 +60,15 @@ NO_REFERENCES: Final = References()
 
 
 def of_tree(tree: nodes.Tree) -> tuple[References, tuple[tuple[str, int], ...]]:
-    """The references of a template, its definitions included, and where in its text it first refers to each step, in
-    the order of the text.
+    """The references of a template, including its definitions, and its steps with the place of their first reference,
+    in the order of the text.
     """
     collector = _collected(tree)
     return collector.result(), in_order(collector.offsets)
 
 
 def in_order(offsets: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Names with their places, by place."""
+    """Names with their places, ordered by place."""
     return tuple(sorted(offsets.items(), key=lambda item: item[1])) if len(offsets) > 1 else tuple(offsets.items())
 
 
@@ -80,7 +80,7 @@ def _collected(tree: nodes.Tree) -> _Collector:
             collector.body(name, block, collector.arguments.get(name, _NOWHERE), counts_as_static=False)
         if collector.is_settled():
             return collector
-    collector.use(_EVERYTHING)  # a chain of assignments too long to follow
+    collector.use(_EVERYTHING)  # a chain of assignments that is too long to follow
     return collector
 
 
@@ -94,12 +94,14 @@ def union(parts: Iterable[References]) -> References:
 
 
 class _Collector:
-    """What one pass has found, and what variables and arguments hold, which only grows from pass to pass."""
+    """The findings of one pass, and the known content of variables and arguments, which only grows from pass to
+    pass.
+    """
 
     def __init__(self) -> None:
         self.arguments: dict[str, _Places] = {}
         self.offsets: dict[str, int] = {}
-        self._offset = 0  # of what is being followed
+        self._offset = 0  # of the operand that is being followed
         self._unknown = False
         self._any_counts = False
         self._steps: set[str] = set()
@@ -112,7 +114,7 @@ class _Collector:
         self._counts_as_static = True
 
     def is_settled(self) -> bool:
-        """Whether the last pass learned nothing about variables and arguments."""
+        """Whether the last pass found nothing new about variables and arguments."""
         grown, self._grown = self._grown, False
         return not grown
 
@@ -127,10 +129,10 @@ class _Collector:
         )
 
     def body(self, name: str, block: nodes.Block, argument: _Places, *, counts_as_static: bool) -> None:
-        """Walk the template itself (``name`` is empty) or one of its definitions; ``argument`` is its first dot."""
+        """Walk the template itself (``name`` is empty) or one of its definitions; ``argument`` is its initial dot."""
         self._body, self._counts_as_static = name, counts_as_static
         self._variables[name, "$"] = self._variables.get((name, "$"), _NOWHERE) | argument
-        # That is no news, for which all would have to be walked again: whatever reads it is walked after this.
+        # This needs no further pass: everything that reads it is walked after this.
         self._block(block, argument)
 
     def _block(self, block: nodes.Block, dot: _Places) -> None:
@@ -148,7 +150,7 @@ class _Collector:
                     self._block(statement.otherwise, dot)
                 case nodes.With():
                     value = self._pipe(statement.pipe, dot)
-                    if statement.otherwise:  # then it matters whether anything is there
+                    if statement.otherwise:  # then it matters whether there are elements
                         self.use(value)
                     self._block(statement.body, value)
                     self._block(statement.otherwise, dot)
@@ -160,7 +162,7 @@ class _Collector:
                     pass
 
     def _range(self, pipe: nodes.Pipe, dot: _Places) -> _Places:
-        """Where the elements lie; the last variable declared holds each of them."""
+        """The places of the elements; the last declared variable holds each of them."""
         value = self._commands(pipe, dot)
         self.use(value)
         elements = self._deeper(value, None)
@@ -211,7 +213,7 @@ class _Collector:
     def _access(
         self, container: _Places, keys: tuple[str, ...], others: tuple[nodes.Operand, ...], dot: _Places
     ) -> _Places:
-        """An item at constant ``keys``; ``others`` are keys that only the data tells, and defaults."""
+        """An item at constant ``keys``; ``others`` are keys that depend on the data, and defaults."""
         value = container
         for key in keys:
             value = self._deeper(value, key)
@@ -222,14 +224,14 @@ class _Collector:
         return value
 
     def _operand(self, operand: nodes.Operand, dot: _Places) -> _Places:
-        """Where the value of ``operand`` lies; it is not used yet."""
+        """The places that the value of ``operand`` comes from; it does not count as used yet."""
         self._offset = operand.offset
         match operand:
             case nodes.Field(names=names, bare=bare):
                 self._note_static(operand, ())
                 value = self._follow(dot, names)
-                if bare and dot != _EVERYTHING:  # a root written without its dot is meant below range and with, too
-                    whole = self._variables.get((self._body, "$"), _NOWHERE)  # in a definition, what it is given
+                if bare and dot != _EVERYTHING:  # without its dot, a root means the root also inside range and with
+                    whole = self._variables.get((self._body, "$"), _NOWHERE)  # in a definition, its argument
                     value |= self._follow(whole | _EVERYTHING, names)
                 return value
             case nodes.Variable(name=name, fields=fields):
@@ -254,7 +256,7 @@ class _Collector:
         return places
 
     def _deeper(self, places: _Places, key: str | None) -> _Places:
-        """One level down; ``None`` is any key."""
+        """One level down; ``None`` means any key."""
         found: set[_Place] = set()
         for place in places:
             if place not in ((), (_STEPS,)):
@@ -271,7 +273,7 @@ class _Collector:
         return frozenset(found)
 
     def use(self, places: _Places) -> None:
-        """Account for the whole of a value being looked at."""
+        """Record that the whole of a value is used."""
         if not places.isdisjoint({(), (_STEPS,)}):
             self._unknown = self._any_counts = True
 
@@ -288,14 +290,16 @@ class _Collector:
             self._grown = True
 
     def _note_static(self, operand: nodes.Operand, keys: tuple[str, ...]) -> None:
-        """Remember a step that the reference finds: ``.steps.a``, ``index .steps "a"``, and chains over the latter."""
+        """Remember a step that the reference implementation finds: ``.steps.a``, ``index .steps "a"``, and chains over
+        the latter.
+        """
         path = _static_path(operand, keys)
         if self._counts_as_static and len(path) > 1 and path[0] == _STEPS:
             self._static.add(path[1])
 
 
 def _static_path(operand: nodes.Operand, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The path of fields and ``index`` calls that ``operand`` spells, followed by ``keys``."""
+    """The path of fields and ``index`` calls in ``operand``, followed by ``keys``."""
     match operand:
         case nodes.Field(names=names):
             return (*names, *keys)
@@ -313,7 +317,7 @@ def _static_path(operand: nodes.Operand, keys: tuple[str, ...]) -> tuple[str, ..
 def _keyed_access(
     function: str, operands: tuple[nodes.Operand, ...]
 ) -> tuple[nodes.Operand | None, tuple[str, ...], tuple[nodes.Operand, ...]]:
-    """The container a call takes an item from, the constant keys it takes, and its other operands."""
+    """The container from which a call takes an item, the constant keys, and the other operands."""
     if function == "index" and operands:
         keys = _constant_keys(operands[1:])
         return operands[0], keys, operands[1 + len(keys) :]
@@ -327,7 +331,7 @@ def _keyed_access(
 
 
 def _constant_keys(operands: Iterable[nodes.Operand]) -> tuple[str, ...]:
-    """The leading operands that are literal texts."""
+    """The leading operands that are literal strings."""
     return tuple(_leading_strings(operands))
 
 

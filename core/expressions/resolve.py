@@ -1,7 +1,6 @@
-"""Whole values and conditions: every string of a ``with`` block evaluated, every type kept.
+"""Whole values and conditions: evaluates every string of a ``with`` block and keeps every type.
 
-Results are never evaluated again, so data that happens to contain ``{{`` stays data. Source: templating contract 2
-and 5.
+Results are never evaluated again, so data that contains ``{{`` stays data. Source: templating contract 2 and 5.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "n", ""})
 
 @dataclass(frozen=True, slots=True)
 class VariableScope:
-    """The data an expression sees; ``variables`` is the form every function here takes."""
+    """The data that an expression can use; the functions here take the result of ``variables``."""
 
     inputs: Mapping[str, Json]
     steps: Mapping[str, Mapping[str, Json]]
@@ -59,10 +58,10 @@ def resolve_value(
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
 ) -> Json:
-    """``value`` with every template in it replaced by what it evaluates to.
+    """``value`` with every template in it replaced by its value.
 
     Args:
-        now: the clock behind ``{{ now }}``; without one, asking for the time is an error.
+        now: the clock for ``{{ now }}``; without one, an expression that uses the time fails.
         deterministic: refuse functions whose result depends on time or chance.
     Raises:
         ExpressionError: ``field`` is the JSON path of the string, ``position`` the place in it.
@@ -78,10 +77,10 @@ def resolve_object(
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
 ) -> dict[str, Json] | None:
-    """``resolve_value`` of an object or null.
+    """``resolve_value`` for a result that must be an object or null.
 
     Raises:
-        ExpressionError: also when the result is something else.
+        ExpressionError: also when the result has another type.
     """
     return as_object(resolve_value(value, variables, limits=limits, now=now, deterministic=deterministic))
 
@@ -95,15 +94,15 @@ def evaluate_condition(
     deterministic: bool = False,
     finished: bool = False,
 ) -> bool:
-    """Whether the condition holds; a blank one does.
+    """Whether the condition is true; a blank one is true.
 
-    Without ``{{`` it is one of the eight words, or CEL. CEL runs to its end once begun: on an event loop ask
-    ``core.evaluation`` instead.
+    Without ``{{`` it is one of the eight words, or CEL. An evaluation of CEL cannot be interrupted: on an event loop,
+    use ``core.evaluation`` instead.
 
     Args:
-        finished: every step is over, so what is missing now stays missing.
+        finished: every step has ended, so missing data will never arrive.
     Raises:
-        ExpressionError: also when the result is neither a bool nor one of the eight words for one.
+        ExpressionError: also when the result is neither a bool nor one of the eight words.
     """
     context = Context(Meter(limits), now=now, deterministic=deterministic, finished=finished)
     return Resolver(context).condition(text, variables)
@@ -113,7 +112,7 @@ def as_object(value: Json) -> dict[str, Json] | None:
     """``value`` if it is an object or null.
 
     Raises:
-        EvaluationError: it is something else.
+        EvaluationError: it has another type.
     """
     if value is None or isinstance(value, dict):
         return value
@@ -123,7 +122,9 @@ def as_object(value: Json) -> dict[str, Json] | None:
 
 
 def as_word(text: str) -> bool | None:
-    """What one of the eight words ``true 1 yes y false 0 no n`` means, or no word at all; ``None`` for other texts."""
+    """The meaning of one of the eight words ``true 1 yes y false 0 no n``, or of a blank text; ``None`` for other
+    texts.
+    """
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
@@ -134,11 +135,11 @@ def is_cel(condition: str) -> bool:
 
 
 def truth(condition: str, result: Json) -> bool:
-    """What the result of a condition means: a bool itself, a text if it is one of the eight words.
+    """The truth value of a condition's result: a bool itself, a string if it is one of the eight words.
 
     Raises:
-        OffloadedDataError: it lies in object storage.
-        EvaluationError: it is something else.
+        OffloadedDataError: the result is in object storage.
+        EvaluationError: the result is another value.
     """
     if isinstance(result, bool):
         return result
@@ -150,11 +151,11 @@ def truth(condition: str, result: Json) -> bool:
 
 
 class Resolver:
-    """One evaluation: everything it resolves is counted on one meter. A plain path passes references on.
+    """One evaluation: everything that it resolves is counted by one meter. A plain path passes references on.
 
     Args:
-        whole: the variables with what lies in object storage, for every other template.
-        stored: roots of which a part lies there; without ``whole`` only plain paths may read them.
+        whole: the variables including the data from object storage, for every template except plain paths.
+        stored: roots with a part in object storage; without ``whole`` only plain paths may read them.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class Resolver:
             return template.evaluate(variables, self._context)
         except EvaluationError:
             if self._stored.isdisjoint(template.references.roots):
-                raise  # it leads to nothing, not into something that is stored
+                raise  # its path leads nowhere, and not into stored data
         if self._whole is None:
             raise _in_storage(text)
         return template.evaluate(self._whole, self._context)

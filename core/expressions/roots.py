@@ -1,4 +1,4 @@
-"""The names that paths begin with. Source: templating contract 3.1; those of loops are ours."""
+"""The first names of paths. Source: templating contract 3.1; those of loops are extensions."""
 
 from __future__ import annotations
 

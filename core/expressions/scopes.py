@@ -1,7 +1,7 @@
-"""What an expression may refer to, depending on the field it stands in.
+"""The roots that an expression may refer to, depending on its field.
 
-Fields of an element inside ``range`` and ``with`` are free; so is what ``$`` leads to and the body of a ``define``.
-Source: templating contract 6.5.
+Fields of elements inside ``range`` and ``with`` are not checked; neither are paths from ``$`` and the body of a
+``define``. Source: templating contract 6.5.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({INPUTS, STEPS})
 
 @dataclass(frozen=True, slots=True)
 class ScopeProblem:
-    """Something the scope does not offer; ``fault`` is ``unknown-root``, ``forbidden-root``, ``inclusion`` or
+    """A reference that the scope does not allow; ``fault`` is ``unknown-root``, ``forbidden-root``, ``inclusion`` or
     ``parse``.
     """
 
@@ -116,7 +116,7 @@ class _Checker:
                 pass
 
     def _keyed(self, function: str, operands: tuple[nodes.Operand, ...]) -> Iterator[ScopeProblem]:
-        """``index . "name"``, ``get . "name"`` and ``dig "name" ... default .`` name a root, too."""
+        """``index . "name"``, ``get . "name"`` and ``dig "name" ... default .`` refer to a root, too."""
         container, key = None, None
         if function in ("index", "get") and len(operands) > 1:
             container, key = operands[0], operands[1]
@@ -126,7 +126,7 @@ class _Checker:
             yield from self.root(key.value, key.offset)
 
     def root(self, name: str, offset: int) -> Iterator[ScopeProblem]:
-        """The problem with a root of that name, if the scope does not offer it."""
+        """The problem of a root with that name, if the scope does not allow it."""
         if name in self._scope.roots:
             return
         remedy = f"use {', '.join(sorted(self._scope.roots))}"

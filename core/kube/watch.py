@@ -224,9 +224,7 @@ class _Watcher:
                 return True
             event = WatchEvent(WatchEventType.BOOKMARK, {"metadata": {"resourceVersion": event.version}})
         try:
-            self._send.send_nowait(
-                event
-            )  # saves a turn of the scheduler when the channel has room, which is the normal case
+            self._send.send_nowait(event)  # saves a turn of the scheduler when the channel has room, the usual case
         except trio.WouldBlock:
             await self._send.send(event)
         self._position = event.object["metadata"]["resourceVersion"]

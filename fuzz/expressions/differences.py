@@ -62,7 +62,7 @@ DIFFERENCES: Final = (
         "slices end where their list ends",
         "Go slices on into memory that the list does not fill",
         lambda _case, mine, go: (
-            re.search(r"lice: \[.*\] is outside of a list", mine.message) is not None and mine.fault != go.fault
+            re.search(r"lice: \[.*\] is outside a list", mine.message) is not None and mine.fault != go.fault
         ),
     ),
     Difference(

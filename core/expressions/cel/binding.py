@@ -1,12 +1,13 @@
-"""The data an expression is evaluated over: only what it reads, in the form the library can take.
+"""The data that an expression is evaluated over: only the parts that it reads, in a form that the library accepts.
 
-Handing data to the library costs by its size, so objects are cut down to the paths that are read. Three things differ
-from the data as it is:
+Passing data to the library costs in proportion to its size, so objects are reduced to the paths that are read. The
+bound data differs from the original in three ways:
 
-* what lies in object storage is left out, and told, so that reading it fails and ``has()`` of the reference itself
-  holds;
-* between a root and a name in ``has()`` empty objects stand in for what is missing, so that ``has(inputs.a.b)`` is
-  false without ``inputs.a``; but not below a step that has not delivered, about which nothing is known yet;
+* values in object storage are left out and recorded, so that reading one fails, and ``has()`` of the reference itself
+  is true;
+* between a root and a name in ``has()``, empty objects replace missing ones, so that ``has(inputs.a.b)`` is false
+  without ``inputs.a``; but not below a step that has not delivered its output,
+  because nothing is known about it yet;
 * integers beyond 64 bits become floating point numbers, as in every other JSON reader of the system.
 """
 
@@ -27,13 +28,13 @@ Path: TypeAlias = tuple[Segment, ...]
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _STEPS: Final = "steps"
-_VALUES_PER_TICK: Final = 4  # looking at one costs less than evaluating
-_PLACEHOLDER: Final = True  # something that is there and is not looked at
+_VALUES_PER_TICK: Final = 4  # visiting one costs less than evaluating
+_PLACEHOLDER: Final = True  # a value that exists and is not read
 
 
 @dataclass(slots=True)
 class Need:
-    """What is read at one place: the value, whether it is there, and what below it."""
+    """What an expression reads at one place: the value, its presence, and the places below it."""
 
     value: bool = False
     presence: bool = False
@@ -41,34 +42,34 @@ class Need:
 
     @property
     def has_content(self) -> bool:
-        """Whether more than its being there matters."""
+        """Whether more than its presence is read."""
         return self.value or bool(self.below)
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """How much a value holds: ``items`` on its top level, ``total`` items and characters on all levels."""
+    """The size of a value: ``items`` on its top level, ``total`` items and characters on all levels."""
 
     items: int
     total: int
     longest_text: int | None = None
-    """Characters of its longest text, on any level; None: not known."""
+    """The characters of its longest string, on any level; None: unknown."""
 
     @property
     def text(self) -> int:
-        """Characters that any text in it has at most."""
+        """The largest possible length of a string in it, in characters."""
         return self.total if self.longest_text is None else self.longest_text
 
 
 @dataclass(slots=True)
 class CelBindings:
-    """What to hand to the library, and what is known about it.
+    """The data for the library, and its size.
 
     Attributes:
-        weights: that of each value bound as a whole, by its path.
-        values: number of values in them, on all levels; ``characters`` that of their texts.
-        offloaded: what was left out, because it lies in object storage.
-        is_undecided: something left out is also asked for in ``has()``, which would be answered wrongly.
+        weights: the size of each value that is bound as a whole, by its path.
+        values: number of values in them, on all levels; ``characters``: number of characters in their strings.
+        offloaded: the paths that were left out, because their values are in object storage.
+        is_undecided: ``has()`` is applied to a path that was left out, so its result would be wrong.
     """
 
     data: dict[str, Json] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class CelBindings:
 
 
 def needs_of(reading: ExpressionReads) -> Need:
-    """What is read, from the roots down."""
+    """The needs of an expression, from the roots down."""
     top = Need()
     for use in reading.uses:
         need = top
@@ -99,12 +100,12 @@ def bind(
     finished: bool,
     offset_of: Callable[[Path], int],
 ) -> CelBindings:
-    """The part of ``variables`` that is read; ``offset_of`` tells where a path stands in the text.
+    """The part of ``variables`` that is read; ``offset_of`` returns the place of a path in the text.
 
     Raises:
-        LimitExceededError: it is more, or nested deeper, than one evaluation may handle.
-        EvaluationError: it holds a text that is not Unicode.
-        SliceSpentError: it is more than the meter's grant.
+        LimitExceededError: the data is larger, or nested deeper, than one evaluation allows.
+        EvaluationError: the data holds a string that is not valid Unicode.
+        SliceSpentError: the data is larger than the meter's grant.
     """
     binder = _Binder(meter, variables.get(_STEPS), finished=finished, offset_of=offset_of)
     bound = binder.bound
@@ -118,7 +119,7 @@ def bind(
 
 
 def delivered(steps: Json, name: Segment) -> bool:
-    """Whether the step of that name has produced what it produces."""
+    """Whether the step of that name has delivered its output."""
     entry = steps.get(name) if isinstance(steps, Mapping) else None
     return isinstance(entry, Mapping) and not OUTPUT_KEYS.isdisjoint(entry)
 
@@ -132,7 +133,7 @@ class _Binder:
         self._offset_of = offset_of
 
     def cut(self, value: Mapping[Any, Json], need: Need, path: Path) -> dict[Any, Json]:
-        """``value`` without what nobody reads."""
+        """``value`` without the parts that are not read."""
         kept: dict[Any, Json] = {}
         for key, below in _by_key(value, need):
             deeper = (*path, key)
@@ -180,7 +181,7 @@ class _Binder:
 
 
 def _by_key(value: Mapping[Any, Json], need: Need) -> Iterator[tuple[Segment, Need]]:
-    """What is needed at every key; what is needed at any key is needed at all there are."""
+    """The needs at every key; a need at any key applies to all existing keys."""
     of_any = need.below.get(ANY)
     for key, below in need.below.items():
         if key is not ANY:
@@ -199,7 +200,7 @@ def _both(one: Need, other: Need) -> Need:
 
 
 def _is_only_asked_through(need: Need) -> bool:
-    """Whether only ``has()`` of something below looks here."""
+    """Whether it is only visited for ``has()`` of a place below it."""
     return (
         not need.value
         and not need.presence
@@ -213,7 +214,7 @@ def _stand_in(need: Need) -> dict[Any, Json]:
 
 
 class _Weighing:
-    """One walk over a value, level by level in the meter's sight."""
+    """One walk over a value, level by level, counted by the meter."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -224,7 +225,7 @@ class _Weighing:
         self.has_reference = False
 
     def weigh(self, value: Json) -> None:
-        """Count values and characters of all levels, up to the first storage reference."""
+        """Count values and characters on all levels, up to the first storage reference."""
         level = [value]
         for _depth in range(self._meter.limits.depth + 1):
             deeper: list[Json] = []
@@ -273,6 +274,6 @@ def _narrowed(value: Json) -> Json:
     if isinstance(value, int) and not _INT64_MIN <= value <= _INT64_MAX:
         try:
             return float(value)
-        except OverflowError:  # beyond 1e308; JSON readers of 64-bit numbers give infinity
+        except OverflowError:  # beyond 1e308; JSON readers with 64-bit numbers return infinity
             return float("inf") if value > 0 else float("-inf")
     return value

@@ -1,8 +1,8 @@
-"""Which part of an expression gave no value, and why.
+"""Finds the part of an expression that has no value, and the reason.
 
-The library tells neither the place of a run-time error nor anything that may be shown (its texts hold data). So the
-parts are evaluated again, from the outside in: to blame is the innermost one whose own parts all have a value. Only
-kinds of things are told, never values.
+The library reports neither the place of a run-time error nor a text that may be shown (its texts contain data). So the
+parts are evaluated again, from the outside in: the cause is the innermost part whose own parts all have a value.
+Messages contain only kinds of values, never values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NOT_FOUND: Final = "NOT_FOUND"
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """What to tell about a failure.
+    """The cause of a failure, for a message.
 
-    ``missing`` is a key that is not there, ``within`` the type in which it was looked for when that is no object;
-    ``limit`` is the name of a limit that was hit.
+    ``missing`` is the missing key; ``within`` is the type that was searched for it, if that is not an object; ``limit``
+    is the name of a limit that was exceeded.
     """
 
     offset: int
@@ -43,7 +43,7 @@ class Blame:
 
 
 def find(root: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
-    """Who is to blame for ``error`` of the expression at ``root`` over ``data``."""
+    """The cause of ``error`` of the expression at ``root`` over ``data``."""
     if error.is_out_of_iterations:
         message = f"macros such as all() and map() went through more than {library.MAX_ITERATIONS} elements"
         remedy = "read fewer elements, or count them in a step"
@@ -120,7 +120,7 @@ def _inside_macro(node: Comprehension, data: Mapping[str, Json], error: NoValueE
         message = f"a macro goes through lists and objects, not through {type_word(kind)}"
         return Blame(node.offset, message, Fault.RANGE_TYPE)
     if library.status_of(error.text) == _NOT_FOUND:
-        for part in tree.walk(node):  # the name is in the library's text, which may hold data: look for it among ours
+        for part in tree.walk(node):  # the library's text has the name, but may hold data: search for known names
             if isinstance(part, Select) and f'"{part.field}"' in error.text:
                 remedy = f"test it with has(x.{part.field})"
                 return Blame(part.offset, f"{part.field} is missing in an element", Fault.MISSING, remedy)

@@ -1,4 +1,4 @@
-"""Why an expression does not compile, in the words of its author: place, cause, and what to write instead."""
+"""Why an expression does not compile, in the terms of its author: place, cause, and what to write instead."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ _MISSING: Final = re.compile(r"missing '(.*)' at")
 
 
 def why_not(text: str, error: CompilationError | TooLargeError, steps: Iterable[str] = ()) -> ExpressionError:
-    """The error of ``text``, located; ``steps`` are the step names to suggest."""
+    """The located error of ``text``; ``steps`` are the step names for suggestions."""
     if isinstance(error, TooLargeError):
         problem: ExpressionError = _too_large(error)
         problem.locate(text)
         return problem
     report = _most_telling(text, error.reports)
-    message, remedy, subject, offset = _told(text, report, steps)
+    message, remedy, subject, offset = _explained(text, report, steps)
     hyphenated = _HYPHENATED.search(_without_literals(text))
     if hyphenated and not report.message.startswith("Syntax error"):
         before, name = hyphenated[1], hyphenated[2]
@@ -116,7 +116,7 @@ def why_not(text: str, error: CompilationError | TooLargeError, steps: Iterable[
 
 
 def type_word(name: str) -> str:
-    """A CEL type as an author calls it."""
+    """The name of a CEL type in messages."""
     base = name.lower().partition("(")[0].partition("<")[0]
     return _TYPES.get(base, base)
 
@@ -137,14 +137,14 @@ def _too_large(error: TooLargeError) -> LimitExceededError:
 
 
 def _most_telling(text: str, reports: tuple[Report, ...]) -> Report:
-    """Of several reports an unknown function says more than the variables in its arguments."""
+    """The most useful of several reports: an unknown function is more useful than the variables in its arguments."""
     for report in reports:
         if _UNDECLARED.search(report.message) and text[_offset(text, report) :][:1] == "(":
             return report
     return reports[0]
 
 
-def _told(text: str, report: Report, steps: Iterable[str]) -> tuple[str, str, str, int]:
+def _explained(text: str, report: Report, steps: Iterable[str]) -> tuple[str, str, str, int]:
     """Message, remedy, subject, offset."""
     offset = _offset(text, report)
     undeclared = _UNDECLARED.search(report.message)
@@ -196,7 +196,7 @@ def _step_path(name: str) -> str:
 
 
 def _syntax(text: str, message: str, offset: int) -> tuple[str, str, str]:
-    """Message, remedy, subject of what the grammar does not allow."""
+    """Message, remedy and subject for a text that the grammar does not allow."""
     words = _without_literals(text).split()
     remedy = next((_WORDS[word] for word in words if word in _WORDS), "")
     unknown, missing = _UNKNOWN_CHARACTER.search(message), _MISSING.search(message)
@@ -234,7 +234,7 @@ def _without_literals(text: str) -> str:
 
 
 def _split_types(types: str) -> list[str]:
-    """``(int, list(string))`` taken apart at its outer commas."""
+    """``(int, list(string))``, split at its outer commas."""
     parts, depth, current = [], 0, ""
     for character in types.removeprefix("(").removesuffix(")"):
         depth += {"(": 1, ")": -1}.get(character, 0)

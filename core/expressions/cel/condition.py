@@ -1,12 +1,12 @@
-"""A condition in CEL: compiled once, asked about data, answered in place or elsewhere.
+"""A condition in CEL: compiled once, bound to data, evaluated here or in another process.
 
-``compile_condition`` reads the text, ``CompiledCondition.ask`` the data without evaluating, and ``CelQuestion.answer``
-evaluates. Before that, a caller on an event loop reads ``CelQuestion.ticks`` and decides where to evaluate; another
-process does it with ``evaluate_there`` and returns the argument of ``CelQuestion.conclude``.
+``compile_condition`` reads the text, ``CompiledCondition.ask`` binds the data without evaluating, and
+``CelQuestion.answer`` evaluates. Before that, a caller on an event loop reads ``CelQuestion.ticks`` and decides where
+to evaluate; another process evaluates with ``evaluate_there`` and returns the argument of ``CelQuestion.conclude``.
 
-There are the same three answers as for templates. Upstream data that is not there yet makes every error a wait, because
-it may still decide (``false && x``); asking with ``has()`` whether a step is there waits for the step, too. An error is
-about the data once all steps that are read have delivered.
+There are the same three answers as for templates. If upstream data does not exist yet, every error is a wait, because
+the data may still decide (``false && x``); ``has()`` of a step waits for the step, too. When all steps that are read
+have delivered their outputs, an error is an error of the data.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STEPS: Final = "steps"
 
 @dataclass(frozen=True, slots=True)
 class ConditionOutcome:
-    """What an evaluation gave: a truth value, a text, the kind of something else, or whom to blame for nothing."""
+    """The outcome of an evaluation: a truth value, a string, the kind of another value, or the cause of a failure."""
 
     value: bool | str | None = None
     kind: str = ""
@@ -52,8 +52,9 @@ class ConditionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class CompiledCondition:
-    """A compiled condition. ``reading`` is what it refers to, ``constant_steps`` the nodes it evaluates at most,
-    ``None`` when that depends on the data."""
+    """A compiled condition. ``reading`` has its references; ``constant_steps`` is the maximum number of nodes that it
+    evaluates, ``None`` when that depends on the data.
+    """
 
     text: str
     program: CelProgram
@@ -67,21 +68,21 @@ class CompiledCondition:
         return self.reading.references
 
     def ask(self, variables: Mapping[str, Json], meter: Meter, *, finished: bool = False) -> CelQuestion:
-        """The condition over ``variables``, not yet evaluated.
+        """Bind the condition to ``variables``, without evaluating it.
 
         Args:
-            finished: every step is over, so what is missing now stays missing.
+            finished: every step has ended, so missing data will never arrive.
         Raises:
-            BlockedError: whether a step is there decides, and it has not delivered.
-            OffloadedDataError: what lies in object storage is asked for in ``has()`` and read, too.
-            LimitExceededError: more data than one evaluation may handle.
-            SliceSpentError: more data than the meter's grant.
+            BlockedError: the result depends on the presence of a step that has not delivered its output.
+            OffloadedDataError: a value in object storage is used in ``has()`` and also read.
+            LimitExceededError: the data is larger than one evaluation allows.
+            SliceSpentError: the data is larger than the meter's grant.
         """
         steps = variables.get(_STEPS)
         if not finished:
             absent = frozenset(name for name in self.reading.present_steps if not binding.delivered(steps, name))
             if absent or self.reading.any_step_counts:
-                self._wait(absent, "whether it has an output decides, and it has not finished")
+                self._wait(absent, "the result depends on its output, and it has not finished")
         try:
             bindings = binding.bind(self.needs, variables, meter, finished=finished, offset_of=self._offset_of)
         except ExpressionError as error:
@@ -98,7 +99,7 @@ class CompiledCondition:
         raise error
 
     def fetch(self, bindings: CelBindings) -> NoReturn:
-        """Tell that what was left out of ``bindings`` is needed."""
+        """Raise the error that the data left out of ``bindings`` is needed."""
         path = dotted(tuple(segment for segment in bindings.offloaded[0] if segment is not None))
         error = OffloadedDataError(
             f"{path} is in object storage and is read inside a condition",
@@ -115,7 +116,7 @@ class CompiledCondition:
 
 @dataclass(frozen=True, slots=True)
 class CelQuestion:
-    """A condition with its data. ``ticks`` bounds what answering costs; see ``cost``."""
+    """A condition with its data. ``ticks`` bounds the cost of the answer; see ``cost``."""
 
     condition: CompiledCondition
     variables: Mapping[str, Json]
@@ -124,7 +125,7 @@ class CelQuestion:
     finished: bool
 
     def answer(self) -> bool | str:
-        """Evaluate here and now. It cannot be interrupted.
+        """Evaluate here, without a possible interruption.
 
         Raises:
             ExpressionError: see ``conclude``.
@@ -132,13 +133,13 @@ class CelQuestion:
         return self.conclude(_evaluate(self.condition, self.bindings.data))
 
     def conclude(self, outcome: ConditionOutcome) -> bool | str:
-        """The value, of type bool or a text.
+        """The value: a bool or a string.
 
         Raises:
-            BlockedError: there is none, and a step that is read has not delivered.
-            OffloadedDataError: there is none without data that lies in object storage.
-            LimitExceededError: it needs more than the library allows.
-            EvaluationError: the data does not fit, or the value is neither bool nor text.
+            BlockedError: there is no value, and a step that is read has not delivered its output.
+            OffloadedDataError: there is no value without data that is in object storage.
+            LimitExceededError: the evaluation needs more than the library allows.
+            EvaluationError: the data does not fit, or the value is neither a bool nor a string.
         """
         if outcome.blame is not None:
             self._fail(outcome.blame)
@@ -184,7 +185,7 @@ class CelQuestion:
         raise error
 
     def _missing(self, blame: Blame) -> tuple[tuple[str | int, ...], str]:
-        """The path that ends in nothing at the place of the blame, and what to write instead."""
+        """The path that leads nowhere at the place of the error, and what to write instead."""
         for use in self.condition.reading.uses:
             path = tuple(segment for segment in use.segments if segment is not None)
             if len(path) == len(use.segments):
@@ -223,7 +224,7 @@ class CelQuestion:
 
 
 def compile_condition(text: str, steps: Iterable[str] = ()) -> CompiledCondition:
-    """The condition that ``text`` spells; ``steps`` are names to suggest for unknown ones.
+    """The condition in ``text``; ``steps`` are names to suggest for unknown ones.
 
     Raises:
         TemplateSyntaxError: with line, column and remedy.
@@ -236,7 +237,7 @@ def compile_condition(text: str, steps: Iterable[str] = ()) -> CompiledCondition
 
 
 def evaluate_there(text: str, data: Mapping[str, Json]) -> ConditionOutcome:
-    """``CelQuestion.answer`` up to the outcome, where only the text and the bound data are known."""
+    """``CelQuestion.answer`` up to the outcome, in a process that has only the text and the bound data."""
     return _evaluate(compile_condition(text), data)
 
 
@@ -258,7 +259,7 @@ def _compiled(text: str) -> CompiledCondition:
 
 
 cache_info: Final = _compiled.cache_info
-"""How many compiled conditions are kept, and how often one was found."""
+"""The number of cached conditions, and of hits."""
 
 
 def _evaluate(condition: CompiledCondition, data: Mapping[str, Json]) -> ConditionOutcome:

@@ -1,8 +1,8 @@
-"""An upper bound of what one evaluation costs, from the tree and the size of the data, without evaluating.
+"""An upper bound of the cost of one evaluation, from the tree and the size of the data, without evaluating.
 
 The library can be neither interrupted nor metered, so this bound decides whether an expression may run on the event
-loop. A tick is about 50 ns: evaluating a node is one, the rest follows measurements of the library. A bound errs on the
-side of more; ``UNBOUNDED`` is what cannot be bounded at all.
+loop. A tick is about 50 ns: evaluating a node costs one; the other constants follow measurements of the library. In
+doubt a bound is too high; ``UNBOUNDED`` means that no bound exists.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from core.expressions.roots import ROOTS
 UNBOUNDED: Final = 1 << 50
 
 _BIND_VALUE: Final = 10
-_TEXT_SHIFT: Final = 6  # characters per tick, when texts are copied or compared: 64
+_TEXT_SHIFT: Final = 6  # characters per tick, when strings are copied or compared: 64
 _APPEND_ITEM: Final = 4  # a list is copied to append to it
 _CALL: Final = 4
 _PATTERN: Final = 200  # compiling the smallest regular expression, which the library does for each call
-_STATE: Final = 12  # of its machine, when compiling
-_STATE_AND_CHARACTER_SHIFT: Final = 1  # of a search: the text may drive the machine through ever new sets of states
-_SCALAR_CHARACTERS: Final = 64  # of any number, time or truth value as text
-_QUOTED: Final = 10  # characters that one becomes at most when quoted
-_FORMATTED: Final = 512  # characters one verb of format may add to the texts it shows
+_STATE: Final = 12  # of its automaton, when compiling
+_STATE_AND_CHARACTER_SHIFT: Final = 1  # of a search: the text may reach a new set of states each time
+_SCALAR_CHARACTERS: Final = 64  # of any number, time or truth value as a string
+_QUOTED: Final = 10  # the most characters that one character can become when quoted
+_FORMATTED: Final = 512  # the most characters that one verb of format may add to its arguments
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """``ticks`` to evaluate it, and the size of the value."""
+    """The ``ticks`` of an evaluation, and the size of the value."""
 
     ticks: int
     weight: Weight
@@ -43,14 +43,14 @@ SCALAR: Final = Weight(1, 1)
 
 
 def bound_of(root: Node, bound: CelBindings) -> int:
-    """Ticks for evaluating the tree once over ``bound``, handing over the data included."""
+    """Ticks for evaluating the tree once over ``bound``, including passing the data."""
     handed_over = _BIND_VALUE * bound.values + (bound.characters >> _TEXT_SHIFT)
     return min(_Costs(bound.weights).of(root, {}).ticks + handed_over, UNBOUNDED)
 
 
 def constant_bound(node: Node) -> int | None:
-    """Nodes evaluated at most, whatever the data, macros over literal lists multiplied out; ``None`` when that depends
-    on the data.
+    """The maximum number of evaluated nodes, for all data, with macros over literal lists multiplied; ``None`` when it
+    depends on the data.
     """
     if isinstance(node, Comprehension):
         return _constant_rounds(node)
@@ -67,7 +67,7 @@ def _constant_rounds(node: Comprehension) -> int | None:
 
 
 def _sum(bounds: Iterable[int | None]) -> int | None:
-    """One more than all of them together, if all are known."""
+    """One more than their sum; None when one is unknown."""
     total = 1
     for bound in bounds:
         if bound is None:
@@ -95,7 +95,7 @@ class _Costs:
         self._weights = weights
 
     def of(self, node: Node, variables: Mapping[str, Weight]) -> Bound:
-        """The bound of a node; ``variables`` holds the size of what macros bind."""
+        """The bound of a node; ``variables`` holds the sizes of the variables of macros."""
         match node:
             case Literal(value=value):
                 return Bound(1, _text(len(value)) if isinstance(value, (str, bytes)) else SCALAR)
@@ -114,7 +114,7 @@ class _Costs:
                 return self._comprehension(node, variables)
 
     def _at(self, path: Path) -> Weight:
-        """The size of what lies at ``path`` or, when more was bound than that, around it."""
+        """The size of the value at ``path``, or of the larger bound value that contains it."""
         for length in range(len(path), 0, -1):
             weight = self._weights.get(path[:length])
             if weight is not None:
@@ -164,7 +164,7 @@ class _Costs:
 
 
 def _path(node: Node, variables: Mapping[str, Weight]) -> Path | None:
-    """The constant path a node spells, from a root down."""
+    """The constant path that a node describes, from a root down."""
     match node:
         case CelName(name=name, is_absolute=is_absolute):
             return (name,) if name in ROOTS and (is_absolute or name not in variables) else None
@@ -179,7 +179,7 @@ def _path(node: Node, variables: Mapping[str, Weight]) -> Path | None:
 
 
 def _appended(node: Comprehension) -> Node | None:
-    """What ``map`` and ``filter`` add in each round: a list of one element."""
+    """The list with one element that ``map`` and ``filter`` append in each round."""
     if not isinstance(node.start, ListOf) or node.start.elements:
         return None
     match node.step:
@@ -199,7 +199,7 @@ def _text(length: int) -> Weight:
     return Weight(length, 1 + length)
 
 
-# What a call adds to its arguments, and the size of its value. An unlisted function is taken to be linear.
+# The cost that a call adds to its arguments, and the size of its value. An unlisted function is assumed to be linear.
 
 
 def _linear(_node: CelCall, weights: list[Weight]) -> Bound:
@@ -257,14 +257,14 @@ def _quoting(_node: CelCall, weights: list[Weight]) -> Bound:
 def _formatting(node: CelCall, weights: list[Weight]) -> Bound:
     text = node.target.value if isinstance(node.target, Literal) else None
     if not isinstance(text, str) or any(character.isdigit() for character in text):
-        return Bound(UNBOUNDED, weights[0])  # a precision may ask for any length
+        return Bound(UNBOUNDED, weights[0])  # a precision may request any length
     verbs = text.count("%")
     total = len(text) + verbs * (_FORMATTED + _QUOTED * sum(weight.total for weight in weights))
     return Bound(_CALL + total, Weight(total, total))
 
 
 def _matching(node: CelCall, weights: list[Weight]) -> Bound:
-    """A pattern from data, and one of which the size is not known, may compile to megabytes."""
+    """A pattern from data, and one of unknown size, may compile to megabytes."""
     pattern = node.arguments[-1]
     text = pattern.value if isinstance(pattern, Literal) else None
     states = states_of(text) if isinstance(text, str) else None

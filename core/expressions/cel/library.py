@@ -1,18 +1,18 @@
-"""The CEL library behind one small door: compile, take apart, evaluate; its errors as data.
+"""The CEL library behind one narrow interface: compile, take apart, evaluate; its errors as data.
 
 Google's cel-cpp through ``cel-expr-python``. It was chosen over ``common-expression-language`` (a Rust interpreter):
 
-* conformance: it gives the specified answer to 1561 of the 1604 public cases that need no protobuf messages (38 of the
-  other 43 ask for macros of two variables, which it does not offer); the other library to 1323 of 1475, lacking among
-  others ``format``, time zones of timestamps and ``cel.bind``;
-* analysis: it serializes its syntax tree with the place of every node and evaluates parts of it (``tree``), where the
-  other one only lists names; it also checks types before any data is there;
-* attack: it stops after ``MAX_ITERATIONS`` rounds of macros and limits nesting and size, where the other one was seen
-  to run 27 million rounds. Both crash on data nested 100 000 deep, so ``binding`` refuses that first.
+* conformance: it returns the specified answer in 1561 of the 1604 public cases that need no protobuf messages (38 of
+  the other 43 need macros of two variables, which it does not support). The other library does so in 1323 of 1475;
+  among others it lacks ``format``, time zones of timestamps and ``cel.bind``;
+* analysis: it serializes its syntax tree with the place of every node and evaluates parts of it (``tree``), while the
+  other one only lists names; it also checks types before there is any data;
+* attacks: it stops after ``MAX_ITERATIONS`` rounds of macros and limits nesting and size, while the other one ran 27
+  million rounds in a test. Both crash on data nested 100 000 deep, so ``binding`` refuses such data first.
 
 It holds the interpreter lock while it works and cannot be interrupted. So nothing here may run on an event loop unless
-its cost is bounded (``cost``). ``map`` and ``filter`` take time quadratic in their length; strings are measured in code
-points.
+its cost is bounded (``cost``). ``map`` and ``filter`` take time quadratic in their length; the length of a string is
+its number of code points.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from core.expressions.paths import Json
 from core.expressions.roots import ROOTS
 
 MAX_CHARACTERS: Final = 2048
-"""Of one expression. Compiling is not interruptible and takes about 5 µs a character at worst."""
+"""Length of one expression. Compiling cannot be interrupted and takes at worst about 5 µs for each character."""
 MAX_DEPTH: Final = 32
-"""Nesting of an expression, set in the library; a chain like ``a.b.c`` or ``1 + 2 + 3`` counts its links."""
+"""Nesting of an expression, set in the library; each link of a chain such as ``a.b.c`` or ``1 + 2 + 3`` counts."""
 MAX_ITERATIONS: Final = 10_000
-"""Rounds of all macros of one evaluation together, set in the library."""
+"""The total rounds of all macros in one evaluation, set in the library."""
 MAX_OPTIONAL_MACROS: Final = 4
-"""``optMap`` and ``optFlatMap`` write what they are applied to twice, so a chain of them grows exponentially."""
+"""``optMap`` and ``optFlatMap`` copy their operand twice, so a chain of them grows exponentially."""
 
 _DOUBLING: Final = re.compile(r"optMap|optFlatMap")
 _REPORT: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
@@ -48,7 +48,7 @@ _TOO_LARGE: Final = ("node count exceeded", "codepoint limit")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One thing the compiler has to say; ``line`` and ``column`` count from 1, the column in characters."""
+    """One report of the compiler; ``line`` and ``column`` count from 1, the column in characters."""
 
     line: int
     column: int
@@ -56,7 +56,7 @@ class Report:
 
 
 class CompilationError(Exception):
-    """The expression does not parse or does not fit together: *user*."""
+    """The expression does not parse, or its types do not match: *user*."""
 
     def __init__(self, reports: tuple[Report, ...]) -> None:
         super().__init__(reports[0].message)
@@ -64,7 +64,7 @@ class CompilationError(Exception):
 
 
 class TooLargeError(Exception):
-    """The expression is beyond a limit of the library: *user*. ``limit`` is ``depth``, ``size`` or ``macros``."""
+    """The expression exceeds a limit of the library: *user*. ``limit`` is ``depth``, ``size`` or ``macros``."""
 
     def __init__(self, limit: str) -> None:
         super().__init__(limit)
@@ -72,7 +72,7 @@ class TooLargeError(Exception):
 
 
 class NoValueError(Exception):
-    """The evaluation gave an error: *user*. ``text`` is the library's and may contain data: never show it."""
+    """The evaluation ended with an error: *user*. ``text`` is the library's and may contain data: never show it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -85,7 +85,9 @@ class NoValueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CelProgram:
-    """Something to evaluate. ``result_type`` is ``bool``, ``dyn`` and so on; ``serialized`` holds the tree."""
+    """A program that can be evaluated. ``result_type`` is ``bool``, ``dyn`` and so on; ``serialized`` holds the
+    tree.
+    """
 
     handle: Any
     result_type: str
@@ -96,7 +98,7 @@ def compile_text(text: str, extra_names: Iterable[str] = ()) -> CelProgram:
     """``text`` parsed, with the roots (and ``extra_names``) as variables of any type, and type checked.
 
     Raises:
-        CompilationError: it does not parse, names something unknown, or mixes types.
+        CompilationError: it does not parse, uses an unknown name, or mixes types.
         TooLargeError: it is nested too deeply or too long.
     """
     if len(text) > MAX_CHARACTERS:
@@ -114,7 +116,7 @@ def compile_text(text: str, extra_names: Iterable[str] = ()) -> CelProgram:
 
 
 def restore(serialized: bytes) -> Any:
-    """What to evaluate for a tree, or a part of one, that this library serialized."""
+    """The program for a tree, or a part of one, that this library has serialized."""
     return _environment(frozenset()).deserialize(serialized)
 
 
@@ -122,7 +124,7 @@ def evaluate(handle: Any, bindings: Mapping[str, Json]) -> tuple[Json, str]:
     """The value over ``bindings`` and its CEL type in lower case.
 
     Raises:
-        NoValueError: there is none.
+        NoValueError: there is no value.
     """
     try:
         result = handle.eval(data=bindings)

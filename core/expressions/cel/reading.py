@@ -1,6 +1,6 @@
 """What a CEL expression reads: the exact paths from its roots, followed through brackets, bindings and macros.
 
-Errs on the side of more: what is computed at run time is ``ANY`` in a path. Source: templating contract 3.5 and 6.4.
+In doubt it reports more: a segment that is computed at run time is ``ANY``. Source: templating contract 3.5 and 6.4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.expressions.references import References
 from core.expressions.roots import ROOTS
 
 Segment: TypeAlias = str | int | None
-"""A key, a position, or ``ANY``: one that only the data tells."""
+"""A key, a position, or ``ANY``: one that depends on the data."""
 
 ANY: Final = None
 OUTPUT_KEYS: Final = frozenset({"output", "outputs"})
@@ -30,7 +30,7 @@ _ABOUT_KEYS: Final = frozenset({"size", _IN})
 
 
 class Purpose(Enum):
-    """Why a path is followed: for its value, or to see whether it leads anywhere."""
+    """The purpose of following a path: to read its value, or to check whether it exists."""
 
     VALUE = auto()
     PRESENCE = auto()
@@ -40,7 +40,7 @@ class Purpose(Enum):
 class Use:
     """One path, the first segment a root.
 
-    ``offset`` is where its last segment stands in the text, ``root_offset`` where it begins.
+    ``offset`` is the place of its last segment in the text, ``root_offset`` the place of its first.
     """
 
     segments: tuple[Segment, ...]
@@ -56,8 +56,8 @@ class ExpressionReads:
     Attributes:
         uses: in the order of the text.
         functions: functions and operators called, ``_==_`` for ``==``.
-        present_steps: steps about which is asked whether they, or their output, are there at all.
-        any_step_counts: what is there of ``steps`` as a whole decides, as in ``size(steps)``.
+        present_steps: steps whose presence, or whose output's presence, is checked.
+        any_step_counts: the result depends on the keys of ``steps`` as a whole, as in ``size(steps)``.
     """
 
     uses: tuple[Use, ...]
@@ -67,7 +67,7 @@ class ExpressionReads:
 
     @property
     def references(self) -> References:
-        """The same in the terms that templates share."""
+        """The same as ``References``, which templates share."""
         of_steps = [use.segments for use in self.uses if use.segments[0] == _STEPS]
         names = frozenset(path[1] for path in of_steps if len(path) > 1 and isinstance(path[1], str))
         unknown = self.any_step_counts or any(len(path) > 1 and not isinstance(path[1], str) for path in of_steps)
@@ -76,7 +76,7 @@ class ExpressionReads:
 
     @property
     def step_offsets(self) -> dict[str, int]:
-        """Where each step is first referred to."""
+        """The place of the first reference to each step."""
         found: dict[str, int] = {}
         for use in self.uses:
             if use.segments[0] == _STEPS and len(use.segments) > 1 and isinstance(use.segments[1], str):
@@ -85,7 +85,7 @@ class ExpressionReads:
 
 
 def read(root: Node) -> ExpressionReads:
-    """What the expression at ``root`` reads."""
+    """Everything that the expression at ``root`` reads."""
     reader = _Reader()
     reader.consume(root, {})
     uses = tuple(dict.fromkeys(reader.uses))
@@ -125,13 +125,15 @@ class _Reader:
         self.functions: set[str] = set()
 
     def consume(self, node: Node, variables: _Variables) -> None:
-        """Account for ``node`` being used as a value."""
+        """Record that ``node`` is used as a value."""
         place = self._place(node, variables)
         if place is not None:
             self.uses.append(Use(place.path, Purpose.VALUE, place.offset, place.root_offset))
 
     def _place(self, node: Node, variables: _Variables) -> _Place | None:
-        """Where the value of ``node`` lies, when it is a path; not yet accounted for. ``None`` for other nodes."""
+        """The place that the value of ``node`` comes from, if it is a path; not yet recorded. ``None`` for other
+        nodes.
+        """
         match node:
             case CelName(name=name, offset=offset, is_absolute=is_absolute):
                 if name in variables and not is_absolute:
@@ -191,7 +193,7 @@ class _Reader:
         return None
 
     def _survey(self, node: Node, variables: _Variables) -> None:
-        """Account for ``node`` being counted or gone through: of ``steps`` only the names are looked at."""
+        """Record that ``node`` is counted or iterated: of ``steps``, only the names are read."""
         place = self._place(node, variables)
         if place is None:
             return

@@ -1,7 +1,7 @@
 """The syntax tree of a CEL expression, macros expanded, every node with its place in the text.
 
-Read from what the library serializes, so the tree is the one that is evaluated; there is no second parser. A node keeps
-its own serialized form in ``source``, with which a part of an expression can be evaluated alone.
+Read from the library's serialized form, so it is the tree that is evaluated; there is no second parser. A node keeps
+its own serialized form in ``source``, so that a part of an expression can be evaluated alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHECKED_SOURCE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant: null, bool, int, float, text or bytes. An unsigned integer is an ``int`` here."""
+    """A constant: null, bool, int, float, string or bytes. An unsigned integer is an ``int`` here."""
 
     offset: int
     source: bytes
@@ -33,7 +33,7 @@ class Literal:
 class CelName:
     """An identifier: a root, a variable of a macro, or the name of a type or namespace.
 
-    ``is_absolute``: written with a dot before it, so that it never means a variable of a macro.
+    ``is_absolute``: written with a dot before it, so that it never refers to a variable of a macro.
     """
 
     offset: int
@@ -80,8 +80,8 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Comprehension:
-    """What a macro becomes: ``accumulator`` starts as ``start``, becomes ``step`` for every element while ``goes_on``,
-    and ``result`` is the value.
+    """The expansion of a macro: ``accumulator`` begins as ``start``, becomes ``step`` for every element while
+    ``goes_on`` is true, and ``result`` is the value.
     """
 
     offset: int
@@ -102,7 +102,7 @@ def read(serialized: bytes) -> Node:
     """The tree of a serialized expression, parsed or checked.
 
     Raises:
-        ValueError: the bytes are something else.
+        ValueError: the bytes are not such an expression.
     """
     envelope = dict(wire.fields(serialized))
     kind, message = _bytes(envelope[1]), dict(wire.fields(_bytes(envelope[2])))
@@ -112,7 +112,7 @@ def read(serialized: bytes) -> Node:
 
 
 def alone(node: Node) -> bytes:
-    """``node`` as a serialized expression of its own."""
+    """``node`` as a separate serialized expression."""
     return wire.delimited(1, _PARSED) + wire.delimited(2, wire.delimited(_PARSED_EXPRESSION, node.source))
 
 
@@ -198,7 +198,7 @@ class _Reader:
 
     def _entry(self, body: bytes) -> tuple[Node, Node]:
         parts = dict(wire.fields(body))
-        if 2 in parts:  # the name of a message's field; messages are not offered
+        if 2 in parts:  # the name of a message's field; messages are not supported
             key: Node = Literal(0, b"", _text(parts[2]))
         else:
             key = self.node(_bytes(parts[3]))
@@ -231,7 +231,7 @@ def _constant(body: bytes) -> bool | int | float | str | bytes | None:
 
 
 def _offsets(source: bytes) -> dict[int, int]:
-    """Where each node begins, in characters, by the node's number."""
+    """The offset of each node, in characters, by the node's number."""
     offsets: dict[int, int] = {}
     for number, value in wire.fields(source):
         if number == 4:

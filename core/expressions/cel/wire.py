@@ -1,7 +1,7 @@
-"""The protobuf wire format, as far as a syntax tree needs it.
+"""The protobuf wire format, to the extent that a syntax tree needs it.
 
-The CEL library hands out its trees as serialized ``cel.expr.CheckedExpr`` and takes parts of them back. These few lines
-stand in for the protobuf runtime, which would be another native library in the operator.
+The CEL library returns its trees as serialized ``cel.expr.CheckedExpr`` and accepts parts of them. These few lines
+replace the protobuf runtime, which would be another native library in the operator.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def fields(message: bytes) -> list[Field]:
 
 
 def delimited(number: int, payload: bytes) -> bytes:
-    """One field that holds a text or a message."""
+    """One field that holds a string or a message."""
     return _encoded(number << 3 | _DELIMITED) + _encoded(len(payload)) + payload
 
 

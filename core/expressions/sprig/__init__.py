@@ -1,4 +1,4 @@
-"""The functions templates may call beyond the language's own: Sprig's safe ones and the engine's.
+"""The functions for templates beyond those of the language: Sprig's safe functions and the engine's own.
 
 One module per subject; each fills a ``FunctionTable`` named ``FUNCTIONS`` and is listed here. Source:
 templating contract 9 to 11.

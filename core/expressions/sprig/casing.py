@@ -1,6 +1,6 @@
 """Case styles: ``snake_case``, ``kebab-case``, ``PascalCase``.
 
-The borders of words are those of the library behind Sprig, numbers included: ``Bld4Floor3rd`` is ``bld4_floor_3rd``.
+Word boundaries are those of the library that Sprig uses, including numbers: ``Bld4Floor3rd`` is ``bld4_floor_3rd``.
 Source: templating contract 10.1.
 """
 
@@ -48,10 +48,10 @@ def _kebabcase(text: str) -> str:
 
 @FUNCTIONS.add("camelcase", takes=(STRING,), per_character=1)
 def _camelcase(text: str) -> str:
-    """Capitals at word starts; a run of capitals after one becomes lower-case."""
+    """Upper case at the start of words; a run of upper-case letters after one becomes lower-case."""
     body = text.lstrip(_CONNECTORS)
     if not body:
-        return text + text[-1:]  # as the library has it
+        return text + text[-1:]  # the library does the same
     parts = [text[: len(text) - len(body)]]
     in_capitals = category(body[0]) == "Lu"
     current = to_upper(body[0])
@@ -73,7 +73,7 @@ def _camelcase(text: str) -> str:
 
 
 class _Joiner:
-    """Lower-cases words and puts the connector where one word ends and the next begins."""
+    """Lower-cases words and inserts the connector between two words."""
 
     def __init__(self, text: str, connector: str) -> None:
         self._words = _split(text)
@@ -109,7 +109,7 @@ class _Joiner:
             self._add(_Word.NUMBER, number)
             self._separate(kind)
             return kind, word
-        self._parts.append(self._connector)  # the number begins a word of its own, as in http_2xx
+        self._parts.append(self._connector)  # the number starts a word of its own, as in http_2xx
         self._add(_Word.NUMBER, number)
         return self._glue(kind, word)
 
@@ -138,7 +138,7 @@ class _Joiner:
 
 def _split(text: str) -> Iterator[tuple[_Word, str]]:
     kinds: list[_Word] = []
-    for start in range(0, len(text), _PIECE):  # each in one go, between which other threads get their turn
+    for start in range(0, len(text), _PIECE):  # other threads can run between two pieces
         kinds += map(_kind, text[start : start + _PIECE])
     position = 0
     while position < len(text):
@@ -152,7 +152,7 @@ def _split(text: str) -> Iterator[tuple[_Word, str]]:
 
 
 def _end_of_capitals(kinds: list[_Word], start: int) -> int:
-    """``HTTPStatus`` ends before ``S``, ``Http`` behind its small letters."""
+    """``HTTPStatus`` ends before ``S``; ``Http`` ends after its lower-case letters."""
     end = _end_of(kinds, start)
     if end == len(kinds) or kinds[end] is not _Word.LETTERS:
         return end

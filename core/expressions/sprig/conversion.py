@@ -1,4 +1,4 @@
-"""Anything to a number or a text, by Sprig's lenient rules: what cannot be read becomes 0.
+"""Any value to a number or a string, by Sprig's lenient rules: a value that cannot be read becomes 0.
 
 Source: templating contract 10, "number conversion rules", and 10.2.
 """
@@ -20,12 +20,12 @@ _INTEGER: Final = re.compile(
 )
 _DECIMAL_WITH_POINT: Final = re.compile(r"([+-]?[0-9]+)\.[0-9]*")
 _PLAIN_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-_MOST_DIGITS: Final = 20  # more are beyond 64 bits anyway, leading zeros aside
+_MOST_DIGITS: Final = 20  # more do not fit into 64 bits, except leading zeros
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 def to_int(value: Value) -> int:
-    """``value`` as a 64-bit integer; 0 for what is none."""
+    """``value`` as a 64-bit integer; 0 when it has no such form."""
     match values.kind_of(value):
         case ValueKind.BOOL | ValueKind.INT:
             return int(value)
@@ -39,7 +39,7 @@ def to_int(value: Value) -> int:
 
 
 def to_float(value: Value) -> float:
-    """``value`` as a float64; 0 for what is none."""
+    """``value`` as a float64; 0 when it has no such form."""
     match values.kind_of(value):
         case ValueKind.BOOL | ValueKind.INT | ValueKind.FLOAT:
             return values.as_float(value)
@@ -50,9 +50,9 @@ def to_float(value: Value) -> float:
 
 
 def read_decimal(text: str) -> int:
-    """The integer that ``text`` spells in base 10; 0 for none.
+    """The integer in ``text``, in base 10; 0 when there is none.
 
-    Beyond 64 bits it is the nearest number, as Go's parser gives it beside the error that Sprig ignores.
+    Beyond 64 bits it is the nearest number, as in Go, whose parser also returns an error that Sprig ignores.
     """
     if not _PLAIN_INTEGER.fullmatch(text):
         return 0
@@ -62,7 +62,7 @@ def read_decimal(text: str) -> int:
 
 
 def to_texts(value: Value, context: Context) -> Strings:
-    """The items of a list as texts, nil ones left out; a scalar as the only item; nothing for nil."""
+    """The items of a list as strings, without nil items; a scalar as the only item; no items for nil."""
     if value is None:
         return Strings()
     items = value if isinstance(value, list) else [value]
@@ -107,7 +107,7 @@ def _to_strings(context: Context, value: Value) -> Strings:
 
 
 def _of_name(value: Value) -> int:
-    """The number of a month or a weekday; 0 for what has none."""
+    """The number of a month or a weekday; 0 for other values."""
     return (value.number or 0) if isinstance(value, GoObject) else 0
 
 

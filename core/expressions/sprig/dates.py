@@ -1,7 +1,8 @@
-"""Dates and durations. The local zone is UTC. Source: templating contract 10.5; ``ago`` of 11 is offered.
+"""Dates and durations. The local zone is UTC. Source: templating contract 10.5; also ``ago`` of 11.
 
-A text or a fraction where a time is wanted means *now* in the reference; here too, unless results must repeat: then the
-missing clock is an error. An integral number means seconds since 1970, whatever its type.
+When a string or a fraction is given instead of a time, the reference implementation uses *now*. So do these functions,
+unless results must be repeatable: then the missing clock is an error. An integral number means seconds since 1970,
+whatever its type is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FUNCTIONS: Final = FunctionTable()
 CLOCKED: Final = frozenset(
     ("now", "ago", "date", "htmlDate", "dateInZone", "date_in_zone", "htmlDateInZone", "durationRound")
 )
-"""Functions that may look at the clock, most of them only for arguments that are no time."""
+"""Functions that may use the clock, most of them only for arguments that are not a time."""
 
 _INT64_END: Final = float(1 << 63)
 _HTML_DATE: Final = "2006-01-02"
@@ -113,7 +114,7 @@ def _duration(value: Value) -> str:
 
 @FUNCTIONS.add("durationRound", takes=(ANY,), with_context=True)
 def _duration_round(context: Context, value: Value) -> str:
-    """The largest whole unit that is strictly exceeded; the sign is dropped."""
+    """The largest whole unit that the duration strictly exceeds; the sign is dropped."""
     span = abs(_span_of(context, value))
     return next((f"{span // size}{unit}" for unit, size in _ROUND_UNITS if span > size), "0s")
 

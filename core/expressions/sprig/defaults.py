@@ -1,4 +1,4 @@
-"""Choosing a value: defaults, the first that is there, one of two. Source: templating contract 10.3."""
+"""Choosing a value: defaults, the first one that is not empty, one of two. Source: templating contract 10.3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FUNCTIONS: Final = FunctionTable()
 
 @FUNCTIONS.add("empty", takes=(ANY,))
 def is_empty(value: Value) -> bool:
-    """Nil, false, 0, an empty text, list or map."""
+    """Nil, false, 0, an empty string, list or map."""
     return not values.is_true(value)
 
 
@@ -49,7 +49,7 @@ def _fail(message: str) -> NoReturn:
 
 @FUNCTIONS.add("required", takes=(STRING, ANY))
 def _required(message: str, value: Value) -> Value:
-    """Helm's ``required``: the value, or failure with the message when it is nil or an empty text."""
+    """Helm's ``required``: the value, or an error with the message when the value is nil or an empty string."""
     if value is None or value == "":
         raise ValueError(message)
     return value

@@ -1,7 +1,7 @@
-"""Maps; every function gives a new map and leaves its arguments alone.
+"""Maps; every function returns a new map and does not change its arguments.
 
-Source: templating contract 10.5; ``merge`` and its like of 11 copy instead of changing their first argument. ``keys``
-and ``values`` are sorted, where the reference's order is random.
+Source: templating contract 10.5; ``merge`` and similar functions of 11 copy instead of changing their first argument.
+``keys`` and ``values`` are sorted; in the reference implementation their order is random.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _values(context: Context, mapping: dict[str, Value]) -> list[Value]:
 
 @FUNCTIONS.add("dig", rest=ANY)
 def _dig(*arguments: Value) -> Value:
-    """``dig k1 k2 ... default map``: the value down the keys, or the default at the first absent one."""
+    """``dig k1 k2 ... default map``: the value at the end of the keys, or the default at the first absent key."""
     if len(arguments) < 3:
         raise ValueError("takes keys, a default and a map")
     *names, fallback, mapping = arguments

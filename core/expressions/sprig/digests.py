@@ -1,4 +1,4 @@
-"""Digests of texts. Source: templating contract 10.6."""
+"""Digests of strings. Source: templating contract 10.6."""
 
 from __future__ import annotations
 

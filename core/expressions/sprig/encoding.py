@@ -1,7 +1,7 @@
-"""Base 64 and base 32. A text that does not decode gives the error's text as the result, as the reference does.
+"""Base 64 and base 32. For a string that cannot be decoded, the result is the error's text, as in the reference.
 
-What is well formed goes to Python's decoders; what is not is walked as Go's decoders do, to find the byte they complain
-about. Source: templating contract 10.6.
+Well-formed data is decoded by Python's decoders. Other data is examined in the same way as by Go's decoders, to find
+the byte that they name in their error. Source: templating contract 10.6.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WELL_FORMED_32: Final = re.compile(
     rb"(?:[A-Z2-7]{8})*(?:[A-Z2-7]{2}={6}|[A-Z2-7]{4}={4}|[A-Z2-7]{5}={3}|[A-Z2-7]{7}=)?",
 )
 _GROUP_32: Final = 8
-_NO_WHOLE_BYTES: Final = (1, 3, 6)  # characters of base 32 that leave a byte unfinished
+_NO_WHOLE_BYTES: Final = (1, 3, 6)  # lengths in base 32 that do not end with a whole byte
 
 
 @FUNCTIONS.add("b64enc", takes=(STRING,))
@@ -53,13 +53,13 @@ def _b32dec(text: str) -> str:
     if _WELL_FORMED_32.fullmatch(body):
         return from_bytes(base64.b32decode(body))
     bad = _first_bad_32(body)
-    if bad is None:  # two characters behind the padding are not looked at
+    if bad is None:  # the two characters after the padding are not checked
         return from_bytes(base64.b32decode(body[: len(body) // _GROUP_32 * _GROUP_32]))
     return f"illegal base32 data at input byte {bad}"
 
 
 def _first_bad_64(data: bytes) -> int:
-    """The offset Go's decoder names, for data that it refuses; line breaks count."""
+    """The offset that Go's decoder names, for data that it refuses; line breaks count."""
     in_group, at = 0, 0
     while at < len(data):
         char = data[at]
@@ -89,7 +89,7 @@ def _behind_line_breaks(data: bytes, at: int) -> int:
 
 
 def _first_bad_32(body: bytes) -> int | None:
-    """The offset Go's decoder names, for data without line breaks; ``None`` when it stops before it finds one."""
+    """The offset that Go's decoder names, for data without line breaks; ``None`` when it stops before it finds one."""
     for start in range(0, len(body), _GROUP_32):
         for index in range(_GROUP_32):
             at = start + index

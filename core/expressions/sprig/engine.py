@@ -1,4 +1,4 @@
-"""The engine's own functions: lengths, kinds and presence of values, with storage references in mind.
+"""The engine's own functions: lengths, types and presence of values; they recognise storage references.
 
 Source: templating contract 9, "custom functions".
 """
@@ -30,7 +30,7 @@ _KINDS: Final = {
 
 @FUNCTIONS.add("len", takes=(ANY,))
 def length(value: Value) -> Int:
-    """Bytes of a text, items of a list or map, 0 for nil."""
+    """Bytes of a string, items of a list or map, 0 for nil."""
     _refuse_reference(value)
     if value is None:
         return Int(0)
@@ -43,7 +43,7 @@ def length(value: Value) -> Int:
 
 @FUNCTIONS.add("hash_of", takes=(ANY,))
 def hash_of(value: Value) -> str:
-    """SHA-256 of a text, in hexadecimal."""
+    """SHA-256 of a string, in hexadecimal."""
     _refuse_reference(value)
     if not isinstance(value, str):
         raise ValueError("hashes strings only; convert with toJson")  # noqa: TRY004 - the data is wrong, not the call
@@ -64,13 +64,13 @@ def type_of(value: Value) -> str:
 
 @FUNCTIONS.add("exists", takes=(ANY,))
 def exists(value: Value) -> bool:
-    """Whether there is a value, be it empty."""
+    """Whether there is a value, even an empty one."""
     return value is not None
 
 
 @FUNCTIONS.add("sample", takes=(ANY,))
 def sample(value: Value) -> Value:
-    """``value`` itself, which must not be in object storage."""
+    """``value`` itself; it must not be in object storage."""
     _refuse_reference(value)
     return value
 

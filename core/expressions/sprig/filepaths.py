@@ -1,4 +1,4 @@
-"""Paths as texts, POSIX rules; no file is ever looked at. Source: templating contract 10.6."""
+"""Paths as strings, by POSIX rules; files are never accessed. Source: templating contract 10.6."""
 
 from __future__ import annotations
 

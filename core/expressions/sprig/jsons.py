@@ -1,4 +1,4 @@
-"""JSON texts from values and back. Source: templating contract 8.2 and 10.3."""
+"""JSON text from values, and values from JSON text. Source: templating contract 8.2 and 10.3."""
 
 from __future__ import annotations
 

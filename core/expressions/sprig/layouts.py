@@ -1,7 +1,7 @@
-"""Go's layouts: the form of a time, shown on the reference time 2006-01-02 15:04:05.
+"""Go's layouts: the format of a time, written as the reference time 2006-01-02 15:04:05.
 
-Parsing goes through the layout once, from left to right, and takes back nothing, as Go does; so it is linear in the
-text. Source: templating contract 10.5, "layout elements".
+Parsing reads the layout once, from left to right, without backtracking, as Go does; so it is linear in the text.
+Source: templating contract 10.5, "layout elements".
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ELEMENTS: Final = re.compile(
     r"|[-Z](?:070000|07:00:00|0700|07:00|07)|[.,]0+(?![0-9])|[.,]9+(?![0-9])",
     re.ASCII,
 )
-MAX_LAYOUT_CHARACTERS: Final = 4_096  # looking for elements is not interrupted
-_LITERAL: Final = "_"  # in front of 2006 it stands for itself
+MAX_LAYOUT_CHARACTERS: Final = 4_096  # the search for elements is not interrupted
+_LITERAL: Final = "_"  # before the element 2006 it is a literal character
 _HALF_DAY: Final = 12
 _FIRST_YEAR_OF_1900S: Final = 69
 _ZONE_LETTERS: Final = re.compile(r"[A-Z]{0,6}")
@@ -39,7 +39,7 @@ _LEAP_DAY: Final = 60
 
 
 def format_layout(moment: Moment, layout: str, meter: Meter, place: tzinfo | None = None) -> str:
-    """``moment`` in the form that ``layout`` shows, by the clocks of ``place`` or its own.
+    """``moment`` in the format of ``layout``, in the zone ``place`` or in its own zone.
 
     Raises:
         LimitExceededError: the layout is too long.
@@ -109,10 +109,10 @@ _TEXTS: Final[dict[str, Callable[[ClockReading], str]]] = {
 
 
 def parse_layout(layout: str, text: str, meter: Meter) -> Moment:
-    """The instant that ``text`` gives in the form of ``layout``; UTC when it names no zone, year 0 when it names none.
+    """The instant in ``text``, in the format of ``layout``; UTC when it has no zone, year 0 when it has no year.
 
     Raises:
-        ValueError: ``text`` has another form, or names a day that does not exist.
+        ValueError: ``text`` has another format, or a date that does not exist.
         LimitExceededError: the layout is too long.
     """
     _refuse_long(layout)
@@ -132,7 +132,7 @@ def parse_layout(layout: str, text: str, meter: Meter) -> Moment:
 
 @dataclass(slots=True)
 class _Parts:
-    """What a text has said so far; ``None`` where it has said nothing."""
+    """The values that were read so far; ``None`` for missing ones."""
 
     year: int = 0
     month: int | None = None
@@ -193,7 +193,7 @@ def _of_year_day(number: int, *, leap: bool) -> tuple[int, int]:
 
 
 class _Reader:
-    """Takes elements of a text, from left to right."""
+    """Reads elements of a text, from left to right."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -205,7 +205,7 @@ class _Reader:
         return self._at >= len(self._text)
 
     def skip(self, literal: str) -> None:
-        """Literal text of the layout; a run of spaces stands for any number of them."""
+        """Literal text of the layout; a run of spaces matches any number of spaces."""
         for run in _RUNS.findall(literal):
             if run[0] != " ":
                 self._skip_exactly(run)
@@ -221,7 +221,7 @@ class _Reader:
         self._at += len(literal)
 
     def _next(self, count: int) -> str:
-        """So many characters, or as many as there are; they are not taken."""
+        """The next ``count`` characters, or all that are left; they are not consumed."""
         return self._text[self._at : self._at + count]
 
     def take(self, element: str, *, fraction_follows: bool) -> None:
@@ -273,7 +273,7 @@ class _Reader:
         return int(digits)
 
     def _number(self, element: str, least: int, most: int) -> int:
-        """Two digits, or one where the element is shown with one."""
+        """Two digits, or one for an element that is written with one digit."""
         length = 2 if _is_digit(self._next(2)[1:]) or element.startswith("0") else 1
         number = self._digits(length)
         if not least <= number <= most:
@@ -308,7 +308,7 @@ class _Reader:
         return half == after
 
     def _fraction(self, digits: int | None, *, required: bool = False) -> None:
-        """Nanoseconds: ``digits`` of them, or as many as there are."""
+        """Nanoseconds: ``digits`` digits of them, or all that are there."""
         found = _FRACTION.match(self._text, self._at)
         if required and digits is not None:
             if found is None or len(found[1]) < digits:
@@ -353,7 +353,7 @@ class _Reader:
 
 
 def _zone_length(text: str) -> int:
-    """How much of the text is the abbreviation of a zone; 0 for nothing of it."""
+    """The length of the zone abbreviation at the start of the text; 0 when there is none."""
     if len(text) < 3:
         return 0
     if text.startswith(("ChST", "MeST")):

@@ -1,6 +1,6 @@
-"""Lists; every function gives a new list and leaves its arguments alone.
+"""Lists; every function returns a new list and does not change its arguments.
 
-Source: templating contract 10.4; ``until``, ``untilStep``, ``seq`` and ``chunk`` of 11 are offered within the limits.
+Source: templating contract 10.4; also ``until``, ``untilStep``, ``seq`` and ``chunk`` of 11, within the limits.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _slice(context: Context, items: Value, *bounds: Value) -> Value:
     start = to_int(bounds[0]) if bounds else 0
     end = to_int(bounds[1]) if len(bounds) > 1 else len(listed)
     if not 0 <= start <= end <= len(listed):
-        raise ValueError(f"[{start}:{end}] is outside of a list of {len(listed)} items")
+        raise ValueError(f"[{start}:{end}] is outside a list of {len(listed)} items")
     return type(listed)(listed[start:end])
 
 
@@ -140,7 +140,7 @@ def _until_step(context: Context, start: int, end: int, step: int) -> Ints:
 
 @FUNCTIONS.add("seq", rest=INT, with_context=True)
 def _seq(context: Context, *bounds: int) -> str:
-    """Numbers up to and including the end, as text; bounds are end, or start end, or start step end."""
+    """Numbers up to and including the end, as a string; bounds are end, or start end, or start step end."""
     if not 1 <= len(bounds) <= 3:
         return ""
     start = bounds[0] if len(bounds) > 1 else 1

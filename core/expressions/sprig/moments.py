@@ -1,7 +1,7 @@
 """Times, durations, months and weekdays as template values.
 
-A ``Moment`` is seconds since 1970, nanoseconds and an offset: any year that 64 bits of seconds reach, as in Go. The
-local zone is UTC. Layouts are in ``layouts``. Source: templating contract 8.1 and 10.5.
+A ``Moment`` is seconds since 1970, nanoseconds and an offset: any year within 64 bits of seconds, as in Go. The local
+zone is UTC. Layouts are in ``layouts``. Source: templating contract 8.1 and 10.5.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MONTHS: Final = [
 WEEKDAYS: Final = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 _DAY_SECONDS: Final = 86_400
-_CYCLE_YEARS: Final = 400  # after which the calendar repeats, weekdays included
+_CYCLE_YEARS: Final = 400  # after this time the calendar repeats, including weekdays
 _CYCLE_DAYS: Final = 146_097
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _LEAST_SECONDS: Final = (date(2, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
@@ -109,7 +109,7 @@ def weekday(number: int) -> NamedInteger:
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What calendar and clock show at a place: ``at`` is right but for its year."""
+    """Calendar and clock at a place: ``at`` is right except for its year."""
 
     at: datetime
     year: int
@@ -135,7 +135,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Go ``time.Time``: an instant and how far the clocks of its place are ahead of UTC; ``zone`` names the place."""
+    """Go ``time.Time``: an instant and the offset of its place from UTC; ``zone`` names the place."""
 
     seconds: int
     nanosecond: int = 0
@@ -162,7 +162,7 @@ class Moment:
         return self.seconds * SECOND + self.nanosecond
 
     def reading(self, place: tzinfo | None = None) -> ClockReading:
-        """What the clocks of ``place`` show; of its own place when there is none given."""
+        """Calendar and clock at ``place``; at its own place when none is given."""
         shown = _in_go_range(self.seconds) + (0 if place else self.offset)
         cycles = _cycles_away(shown)
         shift = cycles * _CYCLE_DAYS * _DAY_SECONDS
@@ -176,7 +176,7 @@ class Moment:
         return ClockReading(at, at.year + cycles * _CYCLE_YEARS, self.nanosecond, offset, zone)
 
     def shifted(self, nanoseconds: int) -> Moment:
-        """Later by that much, at the same place."""
+        """A time that is later by ``nanoseconds``, at the same place."""
         seconds, nanosecond = divmod(self.nanoseconds + nanoseconds, SECOND)
         return replace(self, seconds=seconds, nanosecond=nanosecond)
 
@@ -237,7 +237,7 @@ def _truncate(duration: NamedInteger, unit: NamedInteger | int) -> NamedInteger:
 
 @SPAN_METHODS.add("Round", takes=(DURATION,))
 def _round(duration: NamedInteger, unit: NamedInteger | int) -> NamedInteger:
-    """Halves away from zero."""
+    """Halves are rounded away from zero."""
     size = _nanoseconds(unit)
     if size <= 0:
         return duration
@@ -285,12 +285,12 @@ def _compare(moment: Moment, other: Moment) -> Int:
 
 
 def _nanoseconds(duration: NamedInteger | int) -> int:
-    """Of a duration, or of a literal in place of one."""
+    """Nanoseconds of a duration, or of a literal in its place."""
     return duration if isinstance(duration, int) else duration.number
 
 
 def days_since_epoch(year: int, month_number: int, day: int) -> int:
-    """Days from 1970 to a date; months beyond December and days beyond the month's end count on."""
+    """Days from 1970 to a date; months beyond December and days beyond the month's end are carried over."""
     years, months = divmod(month_number - 1, 12)
     cycles, year_of_cycle = divmod(year + years, _CYCLE_YEARS)
     first = date(_CYCLE_YEARS + year_of_cycle, months + 1, 1).toordinal()
@@ -298,12 +298,12 @@ def days_since_epoch(year: int, month_number: int, day: int) -> int:
 
 
 def padded(number: int, digits: int) -> str:
-    """With zeros in front, behind the sign."""
+    """The number with leading zeros after the sign."""
     return f"{'-' if number < 0 else ''}{abs(number):0{digits}d}"
 
 
 def offset_text(seconds: int, form: str) -> str:
-    """An offset from UTC in the form of a layout's element: ``-0700``, ``Z07:00``, ``-07``, …"""
+    """An offset from UTC in the format of a layout element: ``-0700``, ``Z07:00``, ``-07``, …"""
     if form.startswith("Z") and seconds == 0:
         return "Z"
     sign, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)
@@ -341,12 +341,12 @@ def _fraction(value: int, unit: int) -> str:
 
 
 def _in_go_range(seconds: int) -> int:
-    """Go counts 64 bits of seconds from a far past; what lies before it comes out at the other end."""
+    """Go counts 64 bits of seconds from a distant past; earlier instants wrap around to the far future."""
     return (seconds + _GO_PAST_SECONDS) % (1 << 64) - _GO_PAST_SECONDS
 
 
 def _cycles_away(seconds: int) -> int:
-    """How many times 400 years an instant lies outside of the years that Python's calendar knows."""
+    """The number of 400-year cycles between an instant and the years that Python's calendar supports."""
     if seconds < _LEAST_SECONDS:
         return (seconds - _LEAST_SECONDS) // (_CYCLE_DAYS * _DAY_SECONDS)
     if seconds >= _MOST_SECONDS:

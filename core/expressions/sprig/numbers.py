@@ -1,4 +1,4 @@
-"""Arithmetic: integers wrap at 64 bits, decimals are exact where the result is. Source: templating contract 10.2."""
+"""Arithmetic: integers wrap at 64 bits; decimals are exact when the result can be. Source: templating contract 10.2."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _min(first: Value, *others: Value) -> Int64:
 
 @FUNCTIONS.add("maxf", takes=(ANY,), rest=ANY)
 def _maxf(first: Value, *others: Value) -> float:
-    """Infinity before NaN before all else; 0 is greater than -0."""
+    """Infinity before NaN before all others; 0 is greater than -0."""
     return _extreme(max, math.inf, (first, *others))
 
 
@@ -120,7 +120,7 @@ def _floor(value: Value) -> float:
 
 @FUNCTIONS.add("round", takes=(ANY, INT), rest=FLOAT)
 def _round(value: Value, places: int, *threshold: float) -> float:
-    """Up when the signed fraction of value·10^places reaches the threshold, else down."""
+    """Rounds up when the signed fraction of value·10^places reaches the threshold, otherwise down."""
     number = to_float(value)
     reach = threshold[0] if threshold else _HALF
     scale = math.pow(10.0, places) if abs(places) <= _MOST_PLACES else math.inf if places > 0 else 0.0
@@ -131,7 +131,7 @@ def _round(value: Value, places: int, *threshold: float) -> float:
 
 
 def _whole(rounding: Callable[[float], int], number: float) -> float:
-    """Rounded, with the sign of a zero kept."""
+    """The rounded number, with the sign of zero kept."""
     if not math.isfinite(number):
         return number
     whole = float(rounding(number))

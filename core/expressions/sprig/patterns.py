@@ -1,7 +1,7 @@
 """Regular expressions, on an engine of linear time (RE2). Source: templating contract 11.
 
-The reference's documentation promises these functions and its engine lacks them. A pattern holds at most 1 KiB, a text
-64 KiB.
+The reference documentation promises these functions, but the reference engine lacks them. A pattern holds at most 1
+KiB, a text 64 KiB.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ def _admitted(context: Context, text: str) -> bytes:
     data = values.to_bytes(text)
     if len(data) > MAX_TEXT_BYTES:
         raise ValueError(f"a searched string may have at most {MAX_TEXT_BYTES} bytes")
-    context.meter.spend(1 + (len(data) >> 3))  # a byte of a pattern's work costs far more than one of copying
+    context.meter.spend(1 + (len(data) >> 3))  # working on a byte costs far more than copying one
     return data
 
 
 def _inside_of_characters(data: bytes) -> Container[int]:
-    """Offsets at which no character begins; a byte that is not UTF-8 is a character of its own."""
+    """Offsets inside characters; a byte that is not UTF-8 counts as one character."""
     if data.isascii():
         return ()
     starts = accumulate((len(to_bytes(char)) for char in from_bytes(data)), initial=0)
@@ -134,7 +134,7 @@ def _inside_of_characters(data: bytes) -> Container[int]:
 
 
 def _matches(compiled: Any, data: bytes) -> Iterator[Any]:
-    """All matches; an empty one stands neither inside of a character nor right behind another match."""
+    """All matches; an empty match is neither inside a character nor directly after another match."""
     previous_end = -1
     inside = _inside_of_characters(data)
     for match in compiled.finditer(data):

@@ -1,4 +1,4 @@
-"""Asking values for their type, and whether they are equal all the way down. Source: templating contract 10.3."""
+"""Types of values, and deep equality. Source: templating contract 10.3."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _deep_equal(context: Context, first: Value, second: Value) -> bool:
 
 
 def deep_equal(first: Value, second: Value, meter: Meter) -> bool:
-    """Same types and same values all the way down: an int never equals a float."""
+    """Same types and same values on all levels: an int never equals a float."""
     meter.spend(_COMPARISON)
     if type(first) is not type(second) and values.type_name(first) != values.type_name(second):
         return False

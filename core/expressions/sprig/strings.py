@@ -1,6 +1,6 @@
-"""Texts: trimming, cutting, searching, joining, quoting. Lengths and positions are bytes, as in the reference.
+"""Strings: trimming, cutting, searching, joining, quoting. Lengths and positions are in bytes, as in the reference.
 
-Source: templating contract 10.1; ``repeat`` and ``swapcase`` of 11 are offered within the limits.
+Source: templating contract 10.1; also ``repeat`` and ``swapcase`` of 11, within the limits.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _substr(start: int, end: int, text: str) -> str:
     elif end < 0 or end > len(data):
         end = len(data)
     if not 0 <= start <= end <= len(data):
-        raise ValueError(f"[{start}:{end}] is outside of a string of {len(data)} bytes")
+        raise ValueError(f"[{start}:{end}] is outside a string of {len(data)} bytes")
     return values.from_bytes(data[start:end])
 
 
@@ -225,7 +225,7 @@ def _rand_numeric(context: Context, count: int) -> str:
 
 @FUNCTIONS.add("randBytes", takes=(INT,), with_context=True, deterministic=False)
 def _rand_bytes(context: Context, count: int) -> str:
-    """In base 64."""
+    """Random bytes, in base 64."""
     if not 0 <= count <= MAX_RANDOM_CHARACTERS:
         raise ValueError(f"the number of bytes must be between 0 and {MAX_RANDOM_CHARACTERS}")
     return base64.b64encode(context.random.randbytes(count)).decode()

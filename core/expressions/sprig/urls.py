@@ -1,4 +1,4 @@
-"""URLs taken apart and put together, by the rules of Go's ``net/url``; nothing is ever fetched.
+"""Splits and joins URLs, by the rules of Go's ``net/url``; nothing is ever loaded.
 
 Source: templating contract 11, ``urlParse`` and ``urlJoin``.
 """
@@ -130,7 +130,7 @@ def _hostname(host: str) -> str:
 
 
 def _joined_user(text: str) -> str | None:
-    """The user as it stands in a URL; ``None`` for none."""
+    """The user part of a URL, escaped; ``None`` when there is none."""
     if not text:
         return None
     body, _, _ = f"proto://{text}@host".partition("#")
@@ -158,7 +158,7 @@ def _unescaped(text: str) -> str:
 
 
 def _unescaped_host(text: str) -> str:
-    """Only bytes beyond ASCII may be escaped in a host, and only some characters may not."""
+    """In a host only bytes beyond ASCII may be escaped, and only some characters may be unescaped."""
     data = to_bytes(text)
     for escape in _ESCAPE.findall(data):
         if _byte(escape)[0] < _ASCII and escape != b"%25":

@@ -40,7 +40,7 @@ class SemanticVersion:
     metadata: str
     original: str
     is_pointer: bool = True
-    """Whether Go holds it by a pointer, to which alone some methods belong; not one that ``Inc…`` gives."""
+    """Whether Go holds it by a pointer; only pointers have some of the methods. False for the result of ``Inc…``."""
     number: ClassVar[int | None] = None
 
     @property
@@ -56,7 +56,7 @@ class SemanticVersion:
         return f"{self.major}.{self.minor}.{self.patch}{prerelease}{f'+{self.metadata}' if self.metadata else ''}"
 
     def key(self) -> tuple[Any, ...]:
-        """Orders versions by precedence; metadata does not count."""
+        """Orders versions by precedence; build metadata does not count."""
         identifiers = tuple(
             (0, int(part), "") if part.isdigit() else (1, 0, part) for part in self.prerelease.split(".") if part
         )
@@ -97,7 +97,7 @@ class SemanticVersion:
 
 @_METHODS.add("Compare", takes=(VERSION,))
 def _order(mine: SemanticVersion, other: SemanticVersion | None) -> Int:
-    other = _there(other)
+    other = _required(other)
     return Int((mine.key() > other.key()) - (mine.key() < other.key()))
 
 
@@ -108,25 +108,25 @@ def _is_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
 
 @_METHODS.add("LessThan", takes=(VERSION,))
 def _is_less(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
-    return mine.key() < _there(other).key()
+    return mine.key() < _required(other).key()
 
 
 @_METHODS.add("LessThanEqual", takes=(VERSION,))
 def _is_less_or_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
-    return mine.key() <= _there(other).key()
+    return mine.key() <= _required(other).key()
 
 
 @_METHODS.add("GreaterThan", takes=(VERSION,))
 def _is_greater(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
-    return mine.key() > _there(other).key()
+    return mine.key() > _required(other).key()
 
 
 @_METHODS.add("GreaterThanEqual", takes=(VERSION,))
 def _is_greater_or_equal(mine: SemanticVersion, other: SemanticVersion | None) -> bool:
-    return mine.key() >= _there(other).key()
+    return mine.key() >= _required(other).key()
 
 
-def _there(other: SemanticVersion | None) -> SemanticVersion:
+def _required(other: SemanticVersion | None) -> SemanticVersion:
     if other is None:
         raise ValueError("there is no version to compare with")
     return other
@@ -134,7 +134,7 @@ def _there(other: SemanticVersion | None) -> SemanticVersion:
 
 @FUNCTIONS.add("semver", takes=(STRING,))
 def parse_version(text: str) -> SemanticVersion:
-    """The version that ``text`` spells; absent parts are 0."""
+    """The version in ``text``; missing parts are 0."""
     found = _VERSION.fullmatch(text)
     if found is None:
         raise ValueError("the string is not a semantic version")
@@ -166,7 +166,7 @@ def _compare(constraint: str, version: str) -> bool:
 class _Check:
     operator: str
     bound: SemanticVersion
-    given: int  # how many of major, minor, patch are numbers
+    given: int  # the number of parts (major, minor, patch) that are given
 
 
 def _parse_all(text: str) -> list[_Check]:

@@ -22,7 +22,7 @@ def _title(text: str) -> str:
 
 
 def _separates_words(char: str) -> bool:
-    """Every character of ASCII but letters, digits and the underscore; beyond it, only spaces."""
+    """Every ASCII character except letters, digits and the underscore; beyond ASCII, only spaces."""
     if char.isascii():
         return not (char.isalnum() or char == "_")
     return char in SPACES
@@ -56,7 +56,7 @@ def _wrap_with(context: Context, width: int, separator: str, text: str) -> str:
 
 
 def _wrapped(width: int, separator: str, text: str, *, cut: bool) -> str:
-    """Lines of at most ``width`` bytes; a byte stands for a character while cutting."""
+    """Lines of at most ``width`` bytes; when a word is cut, a byte counts as a character."""
     width = max(width, 1)
     data = values.to_bytes(text)
     lines: list[bytes] = []

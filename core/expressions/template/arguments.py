@@ -1,4 +1,4 @@
-"""Arguments of calls: what a parameter takes, and the errors of a call. Source: templating contract 7.3."""
+"""Arguments of calls: the types that parameters accept, and the errors of a call. Source: templating contract 7.3."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from core.expressions.template.functions import Function, Parameter
 from core.expressions.template.values import ABSENT, Int, StringMap, Value, ValueKind
 
 CALL_FAILURES: Final = (ExpressionError, ValueError, ArithmeticError, RecursionError)
-"""What a function may raise."""
+"""The errors that a function may raise."""
 TYPED_BY_PARAMETER: Final = (Parameter.INT, Parameter.FLOAT, Parameter.DURATION)
-"""Parameters that decide about the type of a number literal."""
+"""Parameters that determine the type of a number literal."""
 
 TAKES_NIL: Final[dict[Parameter, Callable[[], Value]]] = {Parameter.MAP: dict, Parameter.VERSION: lambda: None}
-"""Types that have a nil in Go, and what it is here."""
+"""Types that have a nil in Go, with the value that stands for it here."""
 
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 def check_argument(value: Value, parameter: Parameter, function: str, offset: int) -> Value:
-    """``value`` if the parameter takes it.
+    """``value`` if the parameter accepts it.
 
     Raises:
-        EvaluationError: it does not; ``ARGUMENT_TYPE``.
+        EvaluationError: it does not accept it; ``ARGUMENT_TYPE``.
     """
     if value is ABSENT:
-        if parameter in TAKES_NIL:  # a nil that came out of a pipeline becomes one of the type
+        if parameter in TAKES_NIL:  # a nil from a pipeline becomes the nil of the type
             return TAKES_NIL[parameter]()
         value = None
     accepted = False
@@ -78,7 +78,7 @@ def literal_argument(parameter: Parameter, function: str, number: nodes.Number) 
     """A number literal as one of ``TYPED_BY_PARAMETER``.
 
     Raises:
-        EvaluationError: it does not fit; ``ARGUMENT_TYPE``.
+        EvaluationError: it does not fit the type; ``ARGUMENT_TYPE``.
     """
     value = number.value
     if parameter is Parameter.FLOAT:
@@ -95,7 +95,7 @@ def literal_argument(parameter: Parameter, function: str, number: nodes.Number) 
 
 
 def wrong_count(function: Function, given: int, offset: int) -> EvaluationError:
-    """The error of a call with so many arguments."""
+    """The error of a call with that many arguments."""
     least = len(function.parameters)
     wanted = f"at least {least}" if function.rest else str(least)
     return EvaluationError(
@@ -107,7 +107,7 @@ def wrong_count(function: Function, given: int, offset: int) -> EvaluationError:
 
 
 def call_failure(error: Exception, function: str, offset: int) -> ExpressionError:
-    """What a function raised, with its name and its place."""
+    """The error that a function raised, with the name and the place of the function."""
     if isinstance(error, ExpressionError):
         if error.offset is None:
             error.offset = offset
@@ -119,7 +119,7 @@ def call_failure(error: Exception, function: str, offset: int) -> ExpressionErro
 
 
 def charge(meter: Meter, function: Function, arguments: Iterable[Any]) -> None:
-    """Account for the texts that a function is given."""
+    """Account for the strings that are passed to a function."""
     total = 0
     for argument in arguments:
         if type(argument) is str:

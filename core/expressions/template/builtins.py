@@ -1,7 +1,7 @@
 """The functions of the language itself: logic, comparison, indexing, printing, escaping.
 
-``len`` and ``slice`` are not here: the engine replaces them (``sprig.engine``, ``sprig.lists``). Two things are wider
-than in Go: integers and floats compare by value, and ``index`` takes an integral float. Source: templating contract
+``len`` and ``slice`` are not here: the engine replaces them (``sprig.engine``, ``sprig.lists``). Two rules are wider
+than in Go: integers and floats compare by value, and ``index`` accepts an integral float. Source: templating contract
 7.4.
 """
 
@@ -35,13 +35,13 @@ _JS: Final = {
 
 @FUNCTIONS.add("and", takes=(ANY,), rest=ANY)
 def _and(first: Value, *others: Value) -> Value:
-    """The first false argument, else the last; calls are compiled so that later arguments may not be evaluated."""
+    """The first false argument, or the last one; calls are compiled so that later arguments may not be evaluated."""
     return next((value for value in (first, *others[:-1]) if not values.is_true(value)), (first, *others)[-1])
 
 
 @FUNCTIONS.add("or", takes=(ANY,), rest=ANY)
 def _or(first: Value, *others: Value) -> Value:
-    """The first true argument, else the last; compiled as ``and`` is."""
+    """The first true argument, or the last one; compiled in the same way as ``and``."""
     return next((value for value in (first, *others[:-1]) if values.is_true(value)), (first, *others)[-1])
 
 
@@ -120,7 +120,7 @@ def _is_less(first: Value, second: Value) -> bool:
 
 
 def _basic(value: Value) -> Value:
-    """A month or a weekday as the integer it is; anything else as it stands."""
+    """A month or a weekday as an integer; any other value unchanged."""
     return Int(value.number) if isinstance(value, GoObject) and value.number is not None else value
 
 
@@ -143,7 +143,7 @@ def _incomparable(first: Value, second: Value) -> ValueError:
 
 @FUNCTIONS.add("index", takes=(ANY,), rest=ANY)
 def index(container: Value, *keys: Value) -> Value:
-    """``container[key]...``; an absent map key gives nil."""
+    """``container[key]...``; nil for an absent key of a map."""
     if container is None:
         raise ValueError(_NOTHING_TO_INDEX)
     for key in keys:
@@ -180,7 +180,7 @@ def _position(key: Value) -> int:
 
 @FUNCTIONS.add("print", rest=ANY, with_context=True)
 def print_(context: Context, *arguments: Value) -> str:
-    """The arguments one after another, a space between neighbours neither of which is a text."""
+    """The arguments, joined; with a space between two neighbours if neither of them is a string."""
     parts: list[str] = []
     previous_is_text = True
     for argument in arguments:
@@ -221,7 +221,7 @@ def _urlquery(context: Context, *arguments: Value) -> str:
 
 
 def _plain_text(context: Context, arguments: tuple[Value, ...]) -> str:
-    """What is escaped: the arguments as ``print`` joins them, nil as an action prints it."""
+    """The text to escape: the arguments as joined by ``print``, nil as an action prints it."""
     return print_(context, *(printing.NO_VALUE if argument is None else argument for argument in arguments))
 
 

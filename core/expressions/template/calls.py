@@ -1,4 +1,4 @@
-"""Calls of functions as closures, one for each shape that matters: they are where most of an evaluation's time goes.
+"""Calls of functions as closures, one for each frequent shape: an evaluation spends most of its time here.
 
 Source: templating contract 7.3.
 """
@@ -47,7 +47,7 @@ def of_many(function: Function, arguments: list[Evaluate], offset: int) -> Evalu
 
 
 def of_piped(function: Function, offset: int) -> Stage:
-    """A call with nothing but the piped value."""
+    """A call with the piped value as its only argument."""
     call, with_context, name = function.call, function.with_context, function.name
     parameter = function.parameter(0)
     takes_any = parameter is Parameter.ANY
@@ -70,7 +70,7 @@ def of_piped(function: Function, offset: int) -> Stage:
 
 
 def of_many_and_piped(function: Function, arguments: list[Evaluate], offset: int) -> Stage:
-    """A call with arguments of its own, and the piped value behind them."""
+    """A call with arguments of its own, followed by the piped value."""
     call, with_context, name = function.call, function.with_context, function.name
     parameter = function.parameter(len(arguments))
 

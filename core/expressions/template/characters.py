@@ -1,4 +1,4 @@
-"""What Go's ``unicode`` package says of characters, where Python says something else: one to one, by category alone."""
+"""The results of Go's ``unicode`` package for characters, where Python differs: one to one, by category alone."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def category(char: str) -> str:
 
 @lru_cache(maxsize=_CACHED_CHARACTERS)
 def to_upper(char: str) -> str:
-    """Its capital, if that is one character."""
+    """Its upper-case letter, if that is one character."""
     upper = char.upper()
     return upper if len(upper) == 1 else _one_for_one(char, char.title())
 
 
 @lru_cache(maxsize=_CACHED_CHARACTERS)
 def to_title(char: str) -> str:
-    """Its form at the start of a title, if that is one character."""
+    """Its title-case letter, if that is one character."""
     return _one_for_one(char, char.title())
 
 
 @lru_cache(maxsize=_CACHED_CHARACTERS)
 def to_lower(char: str) -> str:
-    """Its small letter."""
+    """Its lower-case letter."""
     return char.lower()[0]
 
 
 def words(text: str) -> list[str]:
-    """What white space separates."""
+    """The parts between white space."""
     return _WORD.findall(text)
 
 

@@ -1,7 +1,7 @@
-"""Statements as closures: from a tree to something that renders text.
+"""Statements as closures: from a tree to a program that renders text.
 
-Two passes over the text never happen at run time: names are slots, functions are bound, literals are values. Every
-executed statement and call spends from the meter. Source: templating contract 7.2 and 7.3.
+Names, functions and literals are resolved before run time: names are slots, functions are bound, literals are values.
+Every executed statement and call spends from the meter. Source: templating contract 7.2 and 7.3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.expressions.template.values import ABSENT, GoObject, Int, Value
 
 
 class _Leave(Enum):
-    """How a statement ended the round of the surrounding ``range``."""
+    """How a statement ended the current iteration of the enclosing ``range``."""
 
     BREAK = auto()
     CONTINUE = auto()
@@ -28,7 +28,9 @@ _Run = Callable[[Frame], "_Leave | None"]
 
 
 class TemplateProgram:
-    """A template that can be rendered. It is compiled when it first is: who only reads templates never renders them."""
+    """A template that can be rendered. It is compiled at the first rendering, so that mere analysis does not pay for
+    it.
+    """
 
     def __init__(self, tree: nodes.Tree, functions: Mapping[str, Function]) -> None:
         self._functions = functions
@@ -40,7 +42,7 @@ class TemplateProgram:
         """The text of the template over ``variables``.
 
         Raises:
-            EvaluationError, LimitExceededError: with the offset where it happened.
+            EvaluationError, LimitExceededError: with the offset of the error.
         """
         output = Output(context.meter.limits.output_bytes)
         try:
@@ -52,7 +54,7 @@ class TemplateProgram:
         return values.clean_text("".join(output.parts))
 
     def _compiled(self) -> _Body:
-        """The template itself; its definitions are at hand from now on, too."""
+        """The template itself; from now on its definitions can be included, too."""
         self._bodies = {name: _Body(block, self) for name, block in self._tree.definitions}
         self._root = _Body(self._tree.root, self)
         return self._root
@@ -62,7 +64,7 @@ class TemplateProgram:
         return self._functions
 
     def include(self, name: str, frame: Frame, argument: Evaluate, offset: int) -> None:
-        """Render the template ``name`` with the value of ``argument`` as its dot into the output of ``frame``."""
+        """Render the template ``name``, with the value of ``argument`` as its dot, into the output of ``frame``."""
         body = self._bodies.get(name)
         if body is None:
             raise EvaluationError(
@@ -76,7 +78,7 @@ class TemplateProgram:
 
 
 class _Body:
-    """The root of a template, or one of its definitions: own variables, own dot."""
+    """The root of a template, or one of its definitions: with its own variables and its own dot."""
 
     def __init__(self, block: nodes.Block, program: TemplateProgram) -> None:
         self._program = program
@@ -199,7 +201,7 @@ class _Body:
             if not empty:
                 return None
             leave = otherwise(frame)
-            return None if leave is _Leave.BREAK else leave  # this loop is the one that ends, as in Go
+            return None if leave is _Leave.BREAK else leave  # the flow ends in this loop, as in Go
 
         return run
 
@@ -227,11 +229,11 @@ def _write_text(text: str) -> _Run:
 
 
 def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterator[tuple[Value, Value]]:
-    """The rounds of a ``range``: index or key, and element.
+    """The iterations of a ``range``: index or key, and element.
 
     Raises:
-        EvaluationError: ``subject`` cannot be walked.
-        LimitExceededError: a number beyond the limit.
+        EvaluationError: ``subject`` cannot be iterated.
+        LimitExceededError: the number is above the limit.
     """
     if isinstance(subject, list):
         return ((Int(index), element) for index, element in enumerate(subject))

@@ -1,6 +1,6 @@
-"""The directives of a ``printf`` format: where they end, and which argument, width and precision they mean.
+"""The directives of a ``printf`` format: where they end, and their argument, width and precision.
 
-Go reads them by hand rather than by a grammar, so that every wrong one has its own outcome. Source: templating contract
+Go parses them by hand and not by a grammar, so each wrong one has its own result. Source: templating contract
 8.3.
 """
 
@@ -21,9 +21,9 @@ _BAD_PRECISION: Final = "%!(BADPREC)"
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """How one value is shown.
+    """The format of one value.
 
-    ``as_literal`` (``%#v``) asks for the spelling in Go's own language; ``#`` and ``+`` no longer count then.
+    ``as_literal`` (``%#v``) requests the Go syntax of the value; then ``#`` and ``+`` have no other effect.
     """
 
     verb: str
@@ -41,7 +41,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class DirectiveResult:
-    """A part of the result: a text that is settled already, or a value and how it is to be shown."""
+    """A part of the result: a finished text, or a value and its format."""
 
     text: str = ""
     directive: Directive | None = None
@@ -49,7 +49,7 @@ class DirectiveResult:
 
 
 class Scanner:
-    """Walks a format; ``rest`` are the arguments left over, empty when arguments were picked by number."""
+    """Reads a format; ``rest`` are the unused arguments, empty when arguments were chosen by number."""
 
     def __init__(self, template: str, arguments: Sequence[Value]) -> None:
         self._template = template
@@ -114,7 +114,7 @@ class Scanner:
         return frozenset(self._template[start : self._at])
 
     def _take_index(self) -> bool:
-        """``[n]``, which picks the next argument; whether one stood here."""
+        """``[n]``, which chooses the next argument; returns whether there was one."""
         if not self._template.startswith("[", self._at):
             return False
         self._reordered = True
@@ -133,7 +133,7 @@ class Scanner:
         return is_number
 
     def _take_width(self, after_index: bool) -> tuple[int | None, str, bool]:
-        """The width, a complaint, and whether an index stands directly before what follows."""
+        """The width, an error text, and whether an index stands directly before the next character."""
         if self._template.startswith("*", self._at):
             self._at += 1
             width = self._from_argument()
@@ -160,7 +160,7 @@ class Scanner:
         return precision or 0, "", after_index
 
     def _number(self, start: int, end: int) -> tuple[int | None, int]:
-        """Digits as a number, and the offset behind them; far too many digits swallow the rest."""
+        """Digits as a number, and the offset after them; a number that is far too long takes the rest of the format."""
         number: int | None = None
         at = start
         while at < end and "0" <= self._template[at] <= "9":

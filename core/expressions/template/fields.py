@@ -13,7 +13,7 @@ def walk_field(value: Value, name: str, offset: int) -> Value:
     """``value.name``.
 
     Raises:
-        EvaluationError: nil or something without fields.
+        EvaluationError: the value is nil or has no fields.
     """
     if isinstance(value, dict):
         if isinstance(value, StringMap):
@@ -39,7 +39,7 @@ def walk_field(value: Value, name: str, offset: int) -> Value:
 
 
 def field(field: nodes.Field) -> Evaluate:
-    """The value of a field of the dot; of the root, where one is written without its dot."""
+    """The value of a field of the dot; of the root, for a root that is written without its dot."""
     names, offset = field.names, field.offset
     if field.bare:
         root = names[0]
@@ -57,7 +57,7 @@ def field(field: nodes.Field) -> Evaluate:
 
 
 def walk(start: Evaluate, names: tuple[str, ...], offset: int) -> Evaluate:
-    """The value of fields, one of the other, of what ``start`` gives."""
+    """The value at the end of several fields, starting at the value of ``start``."""
     if not names:
         return start
 

@@ -1,4 +1,4 @@
-"""Floats under the verbs of ``printf``. Source: templating contract 8.1 and 8.3."""
+"""Floats with the verbs of ``printf``. Source: templating contract 8.1 and 8.3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEFAULT_PRECISION: Final = 6
 
 
 def unsigned_text(value: float, directive: Directive) -> str:
-    """The digits of a finite ``value`` without its sign, by a verb of ``bvgGxXfFeE``."""
+    """The digits of a finite ``value`` without its sign, for a verb of ``bvgGxXfFeE``."""
     verb = "g" if directive.verb == "v" else "f" if directive.verb == "F" else directive.verb
     precision = directive.precision
     if precision is None and verb in "feE":
@@ -66,7 +66,7 @@ def _hexadecimal(value: float, precision: int | None) -> str:
 
 
 def _least_digits(verb: str, precision: int | None) -> int:
-    """How many digits ``#`` asks for; none where the verb itself says how many there are."""
+    """The number of digits that ``#`` requires; none when the verb itself determines the number."""
     if verb not in "vgGx":
         return 0
     return _DEFAULT_PRECISION if precision is None else precision

@@ -1,6 +1,6 @@
 """``printf``: Go's verbs, value by value.
 
-Mismatches are printed as Go prints them (``%!d(string=a)``), never raised. Source: templating contract 8.3.
+Mismatches are printed as in Go (``%!d(string=a)``), never raised. Source: templating contract 8.3.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def sprintf(template: str, arguments: tuple[Value, ...], meter: Meter) -> str:
 
 
 def quoted(text: str, meter: Meter, *, ascii_only: bool = False) -> str:
-    """``text`` as a Go string literal in double quotes; what cannot be printed is escaped."""
+    """``text`` as a Go string literal in double quotes; characters that cannot be printed are escaped."""
     if text.isprintable() and (text.isascii() or not ascii_only) and '"' not in text and "\\" not in text:
         return f'"{text}"'
     meter.spend(len(text))
@@ -66,7 +66,7 @@ def quoted(text: str, meter: Meter, *, ascii_only: bool = False) -> str:
 
 
 class _Printer:
-    """Collects the parts of a text; what it would grow to is admitted before it does."""
+    """Collects the parts of a text; checks the length of each part before it is built."""
 
     def __init__(self, meter: Meter) -> None:
         self.parts: list[str] = []
@@ -85,7 +85,7 @@ class _Printer:
             self._meter.admit_text(self._length)
 
     def _pad(self, directive: Directive, text: str) -> None:
-        """``text`` in its width: left with ``-``, behind zeros with ``0``."""
+        """``text``, padded to its width: left-aligned with ``-``, with leading zeros with ``0``."""
         missing = directive.width - len(text)
         if missing <= 0:
             self.write(text)
@@ -96,7 +96,7 @@ class _Printer:
         self._grow(len(text))
 
     def add(self, directive: Directive, value: Value) -> None:
-        """``value`` by ``directive``."""
+        """``value``, formatted by ``directive``."""
         if value is None:
             if directive.verb in "vT":
                 self._pad(directive, _NIL)
@@ -240,7 +240,7 @@ class _Printer:
         self._pad(directive, sign + text)
 
     def _special(self, directive: Directive, text: str) -> None:
-        """Infinities and NaN; only of them a plus is part of the name."""
+        """Infinities and NaN; a plus sign belongs to the name only for infinities."""
         if text == "NaN":
             text = ("+" if directive.has("+") else " " if directive.has(" ") else "") + text
         elif text == "+Inf" and directive.has(" ") and not directive.has("+"):
@@ -250,7 +250,7 @@ class _Printer:
     # Texts
 
     def _string(self, directive: Directive, text: str, value: Value) -> None:
-        """``text``, which stands for ``value``."""
+        """``text``, the string form of ``value``."""
         cut = text if directive.precision is None else text[: directive.precision]
         if directive.verb == "v" and directive.as_literal:
             self._pad(directive, quoted(cut, self._meter))

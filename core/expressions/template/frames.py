@@ -1,4 +1,4 @@
-"""What a running template body consists of: its frame, its output, and the closures that work on them."""
+"""The parts of a running template body: its frame, its output, and the closures that work on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.expressions.template.values import Value
 
 
 class Frame:
-    """One running template body: its dot, its variables (``$`` is slot 0) and where its output goes."""
+    """One running template body: its dot, its variables (``$`` is slot 0) and its output."""
 
     __slots__ = ("context", "depth", "dot", "output", "slots")
 
@@ -24,7 +24,7 @@ class Frame:
 
 
 class Output:
-    """Rendered text, bounded."""
+    """Rendered text with a limit."""
 
     __slots__ = ("_allowed", "_size", "parts")
 
@@ -47,13 +47,13 @@ class Output:
 
 
 Evaluate = Callable[[Frame], Value]
-"""The value of an operand, a command or a pipeline."""
+"""Returns the value of an operand, a command or a pipeline."""
 Stage = Callable[[Frame, Value], Value]
-"""A command behind the first of a pipeline, which is given what came of those before it."""
+"""A command after the first one of a pipeline; its second argument is the value of the commands before it."""
 
 
 class FrameScope:
-    """Where variables live at a place of the text: names to slots, innermost last."""
+    """The visible variables at a place of the text: names to slots, innermost last."""
 
     def __init__(self) -> None:
         self.slots = 1

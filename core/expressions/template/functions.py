@@ -1,8 +1,8 @@
-"""What a template function is: its name, the types of its parameters, and the Python function behind it.
+"""A template function: its name, the types of its parameters, and the Python function that implements it.
 
-A module of functions fills one ``FunctionTable`` with a decorator; the call rules (``operands``) check argument types
-before the function runs, so the function sees only what its signature says. A function reports bad data with
-``ValueError`` (or an arithmetic error); its message becomes the author's. Source: templating contract 7.3.
+A module of functions fills one ``FunctionTable`` with a decorator. The call rules (``operands``) check argument types
+before the function runs, so the function gets only arguments that fit its signature. A function reports bad data with
+``ValueError`` (or an arithmetic error); the author sees its message. Source: templating contract 7.3.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Parameter(Enum):
-    """What an argument must be; there is no implicit conversion."""
+    """The required type of an argument; there is no implicit conversion."""
 
     ANY = auto()
     STRING = auto()
@@ -41,9 +41,9 @@ ANY, STRING, INT, FLOAT, BOOL, MAP, TIME, DURATION, VERSION = Parameter
 class Function:
     """One function; ``rest`` is the type of further arguments, ``None`` when there are none.
 
-    ``with_context``: the Python function takes the ``Context`` first. ``deterministic``: the same arguments give the
-    same result, at any time and place. ``per_character``: ticks for each character of a text it is given, for functions
-    that look at each of them in Python.
+    ``with_context``: the Python function takes the ``Context`` first. ``deterministic``: the same arguments always have
+    the same result, at any time and place. ``per_character``: ticks for each character of a string argument, for
+    functions that process characters one by one in Python.
     """
 
     name: str
@@ -85,7 +85,7 @@ class FunctionTable(dict[str, Function]):
         return register
 
     def include(self, *tables: Mapping[str, Function]) -> None:
-        """Take over all functions of ``tables``."""
+        """Add all functions of ``tables``."""
         for table in tables:
             doubled = self.keys() & table.keys()
             if doubled:
@@ -94,9 +94,9 @@ class FunctionTable(dict[str, Function]):
 
 
 class Context:
-    """What a function may reach beyond its arguments: the meter, the clock, and chance.
+    """What a function may use beyond its arguments: the meter, the clock, and random numbers.
 
-    ``finished``: every step is over, so what is missing stays missing.
+    ``finished``: every step has ended, so missing data will never arrive.
     """
 
     __slots__ = ("_chance", "_now", "deterministic", "finished", "meter", "without_references")
@@ -114,22 +114,22 @@ class Context:
         self.deterministic = deterministic
         self.finished = finished
         self.without_references: dict[int, Any] = {}
-        """Values in which no storage reference was found, by ``id``; kept, so that nothing else gets their identity."""
+        """Values without a storage reference, by ``id``; kept alive, so that no other object gets the same ``id``."""
         self._chance = chance
         self._now = now
 
     @property
     def random(self) -> random.Random:
-        """Where chance comes from: the operating system, unless the caller gave a generator."""
+        """The source of random numbers: the operating system, unless the caller passed a generator."""
         if self._chance is None:
             self._chance = random.SystemRandom()
         return self._chance
 
     def now(self) -> datetime:
-        """The present, aware.
+        """The current time, aware.
 
         Raises:
-            EvaluationError: the caller gave no clock, or asked for determinism.
+            EvaluationError: the caller passed no clock, or requires determinism.
         """
         if self._now is None or self.deterministic:
             raise EvaluationError("the current time is not available here", remedy="pass the instant in through inputs")

@@ -1,4 +1,4 @@
-"""Values as JSON text, byte for byte as Go's encoder writes it, and JSON text as values.
+"""Values as JSON text, byte for byte as Go's encoder writes it; and JSON text as values.
 
 Maps have sorted keys and no spaces; floats are plain between 1e-6 and 1e21. Source: templating contract 8.2.
 """
@@ -32,7 +32,7 @@ def encode(value: Value, meter: Meter, *, html: bool = True, pretty: bool = Fals
     """The JSON text of ``value``; ``html`` also escapes ``<``, ``>`` and ``&``.
 
     Raises:
-        ValueError: NaN or infinity somewhere inside.
+        ValueError: NaN or infinity is somewhere inside.
         LimitExceededError: the text would be longer than a function may build.
     """
     encoder = _Encoder(meter, html=html, pretty=pretty)
@@ -41,7 +41,7 @@ def encode(value: Value, meter: Meter, *, html: bool = True, pretty: bool = Fals
 
 
 def decode(text: str) -> Value:
-    """The value of one JSON document, white space around it ignored.
+    """The value of one JSON document; white space around it is ignored.
 
     Raises:
         ValueError: not exactly one JSON document.
@@ -52,12 +52,13 @@ def decode(text: str) -> Value:
     except ValueError:
         if "\\u" not in document:
             raise
-        return _without_halves(_loads(document))  # half of a surrogate pair is refused, and Go replaces it
+        return _without_halves(_loads(document))  # orjson refuses half of a surrogate pair, and Go replaces it
     return _loads(document) if "-0" in document else value
 
 
 def _loads(document: str) -> Value:
-    """A document on Python's own decoder, with a negative zero: orjson reads an integer, and in Go it is a float64.
+    """A document, parsed by Python's decoder because of a negative zero: orjson reads an integer, and Go reads a
+    float64.
 
     Raises:
         ValueError: not JSON.

@@ -1,8 +1,8 @@
 """Template text as tokens.
 
 Text outside ``{{ }}`` is one token with the trim markers already applied; inside, spaces are tokens, because they
-separate arguments. Beyond Go's language the lexer knows subscripts: ``[``, ``]`` and, between them, single-quoted
-keys. Source: templating contract 3.1 and 7.1.
+separate arguments. In addition to Go's language, the lexer supports subscripts: ``[``, ``]`` and single-quoted keys
+between them. Source: templating contract 3.1 and 7.1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _OPERATOR_REMEDY: Final = {
 
 
 class Token:
-    """What a token is: a word, and no member of an enumeration, whose look-up takes longer than all the rest."""
+    """The kind of a token: a string and not an enum member, because the lookup of a member takes longer than everything
+    else.
+    """
 
     TEXT: Final = "TEXT"
     LEFT: Final = "LEFT"
@@ -70,7 +72,7 @@ _WORDS: Final = {
 
 
 class Lexeme(NamedTuple):
-    """One token: its kind, one of ``Token``, its source text, and where that begins in the template."""
+    """One token: its kind (one of ``Token``), its source text, and its offset in the template."""
 
     kind: str
     text: str
@@ -106,7 +108,7 @@ _INSIDE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""Groups have the names of the tokens that they are, but for words and single-quoted texts, which may be several."""
+"""Groups are named like their tokens, except words and single-quoted strings, which may become several kinds."""
 _MUST_BE_TERMINATED: Final = frozenset({"VARIABLE", "FIELD", "WORD"})
 _TERMINATORS: Final = frozenset(" \t\r\n.,|:()[]")
 
@@ -115,7 +117,7 @@ def tokenize(text: str) -> list[Lexeme]:
     """The tokens of ``text``, ``END`` last.
 
     Raises:
-        TemplateSyntaxError: with the offset of the offending character.
+        TemplateSyntaxError: with the offset of the wrong character.
     """
     lexemes: list[Lexeme] = []
     position, trim_next = 0, False
@@ -160,7 +162,7 @@ def _skip_comment(text: str, opening: int, inside: int) -> tuple[int, bool]:
 
 
 def _tokenize_action(text: str, opening: int, position: int, lexemes: list[Lexeme]) -> None:
-    """Add the tokens of an action, its ``RIGHT`` last."""
+    """Add the tokens of an action; ``RIGHT`` is the last one."""
     parentheses = subscripts = 0
     while True:
         match = _INSIDE.match(text, position)

@@ -1,6 +1,6 @@
 """Go literals: strings, characters and numbers, from source text to values.
 
-Every function raises ``ValueError`` with a message fit for the author of the template. Source: templating contract 7.1.
+Every function raises ``ValueError`` with a message for the author of the template. Source: templating contract 7.1.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _UINT64_END: Final = 1 << 64
 _LAST_CODE_POINT: Final = 0x10FFFF
 _SURROGATES: Final = range(0xD800, 0xE000)
 _MAX_BYTE: Final = 0xFF
-_MAX_NUMBER_CHARACTERS: Final = 400  # Python refuses to convert thousands of digits; no number needs them
+_MAX_NUMBER_CHARACTERS: Final = 400  # Python refuses to convert thousands of digits; no number needs so many
 
 
 @dataclass(frozen=True, slots=True)
 class NumberValue:
-    """What a number literal can stand for: an integer, a float, or either.
+    """The possible values of a number literal: an integer, a float, or either.
 
-    ``whole`` is set when the value is integral, ``real`` is its float form. ``is_float`` tells which of the two the
-    literal is where the context does not say.
+    ``whole`` is set when the value is integral; ``real`` is its float form. ``is_float`` says which of the two is the
+    default, when the context does not decide.
     """
 
     whole: int | None
@@ -63,7 +63,7 @@ def unquote(text: str) -> str:
 
 
 def unquote_key(text: str) -> str:
-    """The value of a single-quoted subscript key; as a string literal, with ``\\'`` instead of ``\\"``."""
+    """The value of a single-quoted subscript key; like a string literal, with ``\\'`` instead of ``\\"``."""
     return _unescape(text[1:-1], "'")
 
 
@@ -107,7 +107,7 @@ def parse_number(text: str) -> NumberValue:
 
 
 def parse_float(text: str) -> float | None:
-    """The float that ``text`` spells, as ``strconv.ParseFloat`` reads it; ``None`` when it spells none."""
+    """The float in ``text``, as ``strconv.ParseFloat`` reads it; ``None`` when it is not a float."""
     sign = -1.0 if text.startswith("-") else 1.0
     body = text[1:] if text[:1] in ("+", "-") else text
     if len(text) > _MAX_NUMBER_CHARACTERS:

@@ -1,7 +1,7 @@
 """The tree of a template.
 
-Two trees are equal when they mean the same, wherever they stand: offsets do not count. ``render`` gives the text of a
-tree in normal form (roots dotted, subscripts as ``index`` calls), so parsing it again gives an equal tree. Source:
+Two trees are equal when they have the same meaning: offsets do not count. ``render`` returns the text of a tree in
+normal form (roots dotted, subscripts as ``index`` calls), so parsing it again returns an equal tree. Source:
 templating contract 3.1 and 7.2.
 """
 
@@ -19,8 +19,8 @@ class Subscript(Enum):
     """Whether a parenthesised ``index`` call was written with brackets."""
 
     NO = auto()
-    REFERENCE = auto()  # a spelling that the reference rewrites to index
-    EXTENDED = auto()  # one it refuses: [0], ['many-characters'], $x["k"]
+    REFERENCE = auto()  # a form that the reference implementation rewrites to index
+    EXTENDED = auto()  # a form that it refuses: [0], ['many-characters'], $x["k"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``.a.b``; ``bare`` when a root was written without its dot, which then means the root also below ``range``."""
+    """``.a.b``; ``bare`` when a root is written without its dot, which means the root also inside ``range``."""
 
     names: tuple[str, ...]
     offset: int = field(compare=False)
@@ -114,7 +114,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``{{ pipeline }}``; ``end`` is the offset behind its ``}}``, ``trimmed`` whether it has a trim marker."""
+    """``{{ pipeline }}``; ``end`` is the offset after its ``}}``; ``trimmed``: whether it has a trim marker."""
 
     pipe: Pipe
     offset: int = field(compare=False)
@@ -178,7 +178,7 @@ class Tree:
 
 
 def pipes_of(block: Block) -> Iterator[Pipe]:
-    """Every pipeline of the statements, in the order of the text; those inside operands are not listed."""
+    """Every pipeline of the statements, in the order of the text, except those inside operands."""
     for statement in block:
         match statement:
             case Action(pipe=pipe):
@@ -194,7 +194,7 @@ def pipes_of(block: Block) -> Iterator[Pipe]:
 
 
 def operands_of(pipe: Pipe) -> Iterator[Operand]:
-    """Every operand of a pipeline, those of its parenthesised pipelines included, outermost first."""
+    """Every operand of a pipeline, including those of its parenthesised pipelines, outermost first."""
     for command in pipe.commands:
         for operand in command.operands:
             yield operand
@@ -229,7 +229,7 @@ def _block(block: Block) -> str:
 
 
 def _behind(text: str, following: Statement | None) -> str:
-    """What keeps a text apart from what is printed behind it."""
+    """The trim marker or space that keeps a text apart from the following output."""
     if text.endswith("{"):
         return " {{- /**/}}"
     return "{{/**/}}" if isinstance(following, Text) else ""

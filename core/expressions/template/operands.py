@@ -1,8 +1,8 @@
 """Operands, commands and pipelines as closures: how a template computes a value.
 
-Each closure takes the ``Frame`` of the running template; one behind a ``|`` also takes the piped value. What Go decides
-by the static type of a value is decided here by where the value comes from: a nil that came out of a pipeline is
-``ABSENT``, and has only absent fields; a nil found in the data has none. Source: templating contract 7.2 and 7.3.
+Each closure takes the ``Frame`` of the running template; one after a ``|`` also takes the piped value. Where Go decides
+by the static type of a value, this module decides by the origin of the value: a nil from a pipeline is ``ABSENT``, and
+all its fields are absent; a nil from the data has no fields. Source: templating contract 7.2 and 7.3.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class OperandCompiler:
         self._scope = scope
 
     def printed(self, pipe: nodes.Pipe) -> Evaluate:
-        """The value of ``pipe`` where ``None`` and ``ABSENT`` are the same."""
+        """The value of ``pipe``, for uses that treat ``None`` and ``ABSENT`` as the same."""
         if pipe.declared or len(pipe.commands) > 1:
             return self.pipeline(pipe)
         return self._first(pipe.commands[0])
 
     def pipeline(self, pipe: nodes.Pipe) -> Evaluate:
-        """The value of ``pipe``, ``ABSENT`` for nil; its variables are set on the way."""
+        """The value of ``pipe``, ``ABSENT`` for nil; its variables are set during the evaluation."""
         return self.assigning(pipe)[0]
 
     def assigning(self, pipe: nodes.Pipe) -> tuple[Evaluate, tuple[int, ...]]:
-        """``pipeline``, and the slots of the variables it declares or assigns."""
+        """``pipeline``, and the slots of the variables that it declares or assigns."""
         first = self._first(pipe.commands[0])
         stages = [self._later(command) for command in pipe.commands[1:]]
         compute = _piped(first, stages)
@@ -89,7 +89,7 @@ class OperandCompiler:
     # Operands
 
     def operand(self, operand: nodes.Operand) -> Evaluate:
-        """The value of ``operand`` where any type will do."""
+        """The value of ``operand``, when any type is accepted."""
         match operand:
             case nodes.Number():
                 return _number(operand)
@@ -197,7 +197,7 @@ class OperandCompiler:
     # Methods
 
     def _method(self, operand: nodes.Operand, operands: tuple[nodes.Operand, ...]) -> Evaluate:
-        """A call of what is not a function: it may be a method of a time, a duration or a version."""
+        """A call of a name that is not a function: it may be a method of a time, a duration or a version."""
         found = _receiver(operand)
         if found is None:
             return _failing(_takes_no_arguments(operand), Fault.ARITY, operand.offset)
@@ -237,7 +237,7 @@ class OperandCompiler:
         return stage
 
     def _of_method(self, name: str, operand: nodes.Operand) -> Callable[[Frame, Parameter], Value]:
-        """An argument whose type is known when the method is."""
+        """An argument whose type is known when the method is known."""
         evaluate = self.operand(operand)
 
         def argument(frame: Frame, parameter: Parameter) -> Value:
@@ -254,7 +254,7 @@ def _method_of(value: Value, name: str, count: int, operand: nodes.Operand) -> F
     """The method that takes ``count`` arguments.
 
     Raises:
-        EvaluationError: there is none; ``ARITY``, or as for a field.
+        EvaluationError: there is no such method; ``ARITY``, or the error of a missing field.
     """
     method = value.method(name) if isinstance(value, GoObject) else None
     if not isinstance(method, Function):
@@ -275,7 +275,7 @@ def _call_method(frame: Frame, method: Function, value: Value, arguments: list[V
 
 
 def _receiver(operand: nodes.Operand) -> tuple[nodes.Operand, str] | None:
-    """What the last field of ``operand`` is taken from, and that field; ``None`` when there is no field."""
+    """The receiver of the last field of ``operand``, and that field; ``None`` when there is no field."""
     match operand:
         case nodes.Field(names=(name,), offset=offset):
             return nodes.Dot(offset), name
@@ -313,7 +313,7 @@ def _literal(parameter: Parameter, function: str, number: nodes.Number) -> Evalu
 
 
 def _piped(first: Evaluate, stages: list[Stage]) -> Evaluate:
-    """A pipeline, in which nil is ``ABSENT`` between its commands and at its end."""
+    """A pipeline: nil is ``ABSENT`` between its commands and at its end."""
     if not stages:
 
         def single(frame: Frame) -> Value:
@@ -348,7 +348,7 @@ def _failing(message: str, fault: Fault, offset: int) -> Evaluate:
 
 
 def _raising(error: Callable[[], ExpressionError]) -> Evaluate:
-    """An evaluation that always fails, with an error of its own each time."""
+    """An evaluation that always fails, with a new error each time."""
 
     def fail(_frame: Frame) -> NoReturn:
         raise error()

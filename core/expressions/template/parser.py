@@ -1,8 +1,8 @@
 """Template text → tree.
 
-Go's grammar, plus what the reference's own pre-processing allows: ``inputs``, ``steps`` and ``packet`` without their
-dot, and subscripts after an operand. All problems of the text are raised at the place where they are. Source:
-templating contract 3.1 and 7.2.
+Go's grammar, plus two extensions that the pre-processing of the reference implementation allows: ``inputs``, ``steps``
+and ``packet`` without their dot, and subscripts after an operand. All problems of the text are raised with their place.
+Source: templating contract 3.1 and 7.2.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _T = TypeVar("_T")
 
 _ROOTS: Final = frozenset(ROOTS)
 _PLAIN_PATH: Final = re.compile(rf"\{{\{{ *((?:{'|'.join(ROOTS)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*) *\}}\}}")
-"""Nothing but ``{{ inputs.city }}`` or the like, as most templates are."""
+"""A text that is only ``{{ inputs.city }}`` or similar, as most templates are."""
 FORBIDDEN_FUNCTIONS: Final = frozenset({"env", "expandenv", "getHostByName"})
-MAX_DEPTH: Final = 100  # of parentheses and blocks; each level is a few Python frames here and at run time
+MAX_DEPTH: Final = 100  # of parentheses and blocks; each level takes a few Python frames here and at run time
 
 _NOT_A_COMMAND: Final = (nodes.Bool, nodes.Dot, nodes.Nil, nodes.Number, nodes.String)
 _NO_FIELDS: Final = (nodes.Bool, nodes.String, nodes.Number, nodes.Nil, nodes.Dot)
@@ -30,7 +30,8 @@ _BLOCK_ENDS: Final = frozenset({"end", "else"})
 
 
 def parse(text: str, functions: Collection[str], refused: Mapping[str, str] | None = None) -> nodes.Tree:
-    """The tree of ``text``, whose function names must be among ``functions``; ``refused`` says why others are not.
+    """The tree of ``text``; its function names must be in ``functions``; ``refused`` has reasons why others are not
+    available.
 
     Raises:
         TemplateSyntaxError: with the offset of the problem.
@@ -40,7 +41,7 @@ def parse(text: str, functions: Collection[str], refused: Mapping[str, str] | No
 
 
 def _plain_tree(plain: re.Match[str]) -> nodes.Tree:
-    """What the parser makes of such a text, in a fraction of the time."""
+    """The tree that the parser would return for such a text, in a fraction of the time."""
     offset = plain.start(1)
     path = nodes.Field(tuple(plain[1].split(".")), offset, bare=True)
     pipe = nodes.Pipe((), False, (nodes.Command((path,), offset),), offset)
@@ -397,7 +398,7 @@ class _Parser:
         return lexeme
 
     def _take_space(self) -> Lexeme:
-        """Skip spaces; the token that follows, not taken."""
+        """Skip spaces; returns the following token without consuming it."""
         while self._lexemes[self._index].kind == Token.SPACE:
             self._index += 1
         return self._lexemes[self._index]

@@ -21,7 +21,7 @@ _INTEGERS: Final = frozenset({Int, Int64})
 
 
 def output_text(value: Value, meter: Meter) -> str:
-    """What ``{{ value }}`` writes."""
+    """The output of ``{{ value }}``."""
     return NO_VALUE if value is None or value is values.ABSENT else default_text(value, meter)
 
 
@@ -43,7 +43,7 @@ def default_text(value: Value, meter: Meter) -> str:
 
 
 def scalar_text(value: Value) -> str:
-    """``%v`` of anything but a list or map."""
+    """``%v`` of any value except a list or map."""
     match values.kind_of(value):
         case ValueKind.NIL:
             return NIL
@@ -58,7 +58,7 @@ def scalar_text(value: Value) -> str:
 
 
 def float_text(number: float) -> str:
-    """``%v`` of a float64: shortest digits; scientific below 1e-4 and from 1e+06 on."""
+    """``%v`` of a float64: shortest digits; scientific below 1e-4 and from 1e+06."""
     special = special_float_text(number)
     if special:
         return special
@@ -112,7 +112,7 @@ def scientific_text(digits: str, exponent: int) -> str:
 
 
 class _Collector:
-    """Prints nested values while counting, so that shared sub-lists cannot print without end."""
+    """Prints nested values and counts them, so that shared sub-lists cannot grow without limit."""
 
     def __init__(self, meter: Meter, parts: list[str]) -> None:
         self._meter = meter
@@ -153,5 +153,5 @@ class _Collector:
 
 
 def sorted_keys(mapping: dict[str, Value]) -> list[str]:
-    """Keys in bytewise order, in which everything here walks a map."""
+    """Keys in bytewise order; all functions here iterate over a map in this order."""
     return ordered(mapping)  # code point order is UTF-8 byte order

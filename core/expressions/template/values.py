@@ -1,10 +1,10 @@
-"""The types a template computes with, and their rules.
+"""The types of template values, and their rules.
 
-A value is ``None``, ``bool``, ``str``, a number, a list, a map, or one of the objects with methods (``dates``,
-``versions``). Numbers as they come from JSON (plain ``int`` and ``float``) are *float64* here, as in the reference;
-only literals and functions make integers, of the three types below. ``[]string`` and its like are lists that remember
-their type, because it shows in ``%T``, ``deepEqual`` and the argument rules. Text is held as ``str``; bytes that are
-not UTF-8 (half a character, after ``trunc``) as surrogate escapes. Source: templating contract 7.3.
+A value is ``None``, ``bool``, ``str``, a number, a list, a map, or an object with methods (``dates``, ``versions``).
+Numbers from JSON (plain ``int`` and ``float``) are *float64* here, as in the reference; only literals and functions
+create integers, of the three types below. ``[]string`` and similar types are lists that keep their type, because
+``%T``, ``deepEqual`` and the argument rules depend on it. Text is a ``str``; bytes that are not UTF-8 (half a
+character, after ``trunc``) are surrogate escapes. Source: templating contract 7.3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = Any  # one of the types above; a template is dynamically typed
 _WORD: Final = 1 << 64
 _SIGN: Final = 1 << 63
 STRAY_BYTE: Final = re.compile("[\udc80-\udcff]")
-"""A byte that is not part of UTF-8, in a text."""
+"""A byte in a string that is not part of UTF-8."""
 
 
 class Int(int):
@@ -76,7 +76,7 @@ class NilStrings(Strings):
 
 
 class StringMap(dict[str, Value]):
-    """Go ``map[string]string``: what ``split`` gives; not accepted where a map of anything is asked for."""
+    """Go ``map[string]string``: the result of ``split``; not accepted where a map of any values is required."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class StringMap(dict[str, Value]):
 class GoObject(Protocol):
     """A value with methods a template may call: a time, a duration, a version.
 
-    ``number`` is what a named integer type computes and compares as; ``None`` for other types.
+    ``number`` is the integer form of a named integer type, for computing and comparing; ``None`` for other types.
     """
 
     @property
@@ -98,24 +98,26 @@ class GoObject(Protocol):
     def number(self) -> int | None: ...
 
     def field(self, name: str) -> Any:
-        """What ``.name`` gives, a method without arguments being called; ``None`` when there is no such method."""
+        """The value of ``.name``, which may be a method without arguments; ``None`` when there is no such method."""
 
     def method(self, name: str) -> Any:
-        """The ``Function`` behind a method with arguments, which takes the object first; ``None`` for none."""
+        """The ``Function`` of a method with arguments, whose first argument is the object; ``None`` when there is
+        none.
+        """
 
     def with_number(self, number: int) -> Any:
-        """Another value of the same type, which has a ``number``."""
+        """Another value of the same type, for types with a ``number``."""
 
     def json_value(self) -> int | str:
-        """What the JSON encoder writes.
+        """The value that the JSON encoder writes.
 
         Raises:
-            ValueError: JSON cannot hold it.
+            ValueError: JSON cannot represent it.
         """
 
 
 class ValueKind(StrEnum):
-    """How a value compares and which parameters accept it."""
+    """The kind of a value: it decides about comparisons and about the parameters that accept the value."""
 
     NIL = "invalid"
     BOOL = "bool"
@@ -128,7 +130,7 @@ class ValueKind(StrEnum):
 
 
 class _Absent:
-    """What a pipeline that gave nil leaves in a variable or in parentheses: its fields are absent too, not an error."""
+    """The nil of a pipeline, in a variable or in parentheses: its fields are absent too, instead of an error."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -168,7 +170,7 @@ _TYPE_NAMES: Final[dict[type, str]] = {
     dict: "map[string]interface {}",
     StringMap: "map[string]string",
 }
-_DERIVED: Final = (bool, str, Int, float, int, list, dict)  # data may also come in types derived from these
+_DERIVED: Final = (bool, str, Int, float, int, list, dict)  # data may also have types derived from these
 
 
 def kind_of(value: Value) -> ValueKind:
@@ -187,7 +189,7 @@ def type_name(value: Value) -> str:
 
 
 def kind_name(value: Value) -> str:
-    """Go's name of the kind, as ``kindOf`` gives it."""
+    """Go's name of the kind, as ``kindOf`` returns it."""
     kind = kind_of(value)
     if kind is ValueKind.INT:
         return type_name(value)
@@ -197,7 +199,7 @@ def kind_name(value: Value) -> str:
 
 
 def is_nil_list(value: Value) -> bool:
-    """Whether ``value`` is a list that Go has as nil: printed as an empty one, encoded as null."""
+    """Whether ``value`` is a nil list in Go: printed as an empty one, encoded as null."""
     return isinstance(value, (NilList, NilStrings))
 
 
@@ -207,12 +209,12 @@ def is_true(value: Value) -> bool:
 
 
 def plain(value: Value) -> Value:
-    """``value`` with ``ABSENT`` as the nil it stands for."""
+    """``value``, with nil instead of ``ABSENT``."""
     return None if value is ABSENT else value
 
 
 def as_float(value: int | float) -> float:
-    """A number as float64; beyond its range, infinity."""
+    """A number as float64; infinity beyond its range."""
     try:
         return float(value)
     except OverflowError:
@@ -220,15 +222,15 @@ def as_float(value: int | float) -> float:
 
 
 def wrap64(value: int) -> Int64:
-    """``value`` as a Go ``int64``, wrapping around as its arithmetic does."""
+    """``value`` as a Go ``int64``, with wrap-around as in its arithmetic."""
     return Int64((value + _SIGN) % _WORD - _SIGN)
 
 
 def to_bytes(text: str) -> bytes:
-    """The UTF-8 bytes of ``text``, bytes that were never UTF-8 included."""
+    """The UTF-8 bytes of ``text``, including bytes that were never UTF-8."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON text cannot hold but a Python caller can
+    except UnicodeEncodeError:  # half a surrogate pair: not possible in JSON text, but in a Python string
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
@@ -243,12 +245,12 @@ def byte_length(text: str) -> int:
 
 
 def clean_text(text: str) -> str:
-    """``text`` as it may leave the engine: what is not UTF-8 becomes U+FFFD."""
+    """``text`` for use outside the engine: bytes that are not UTF-8 become U+FFFD."""
     if text.isascii():
         return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # What two halves make together is a character again; what is left over is replaced byte by byte, as in Go.
+        # Two matching halves are a character again; the remaining ones are replaced byte by byte, as in Go.
         return STRAY_BYTE.sub("\N{REPLACEMENT CHARACTER}", from_bytes(to_bytes(text)))
     return text
