@@ -1,5 +1,5 @@
-"""What steps have put into object storage, as the operator reads it. Writing is the SDK's.
+"""Data that steps have stored in object storage, as the operator reads it. The SDK writes it.
 
-``hydrate`` replaces references by what they name. Its vocabulary: ``reference``, ``subpath``, ``key``, and ``wrapper``,
-the form of a stored object. ``store`` opens a store: ``file_store`` or ``s3_store``, which work in ``threads``.
+``hydrate`` replaces references by the stored data. It uses ``reference``, ``subpath``, ``key``, and ``wrapper``, the
+form of a stored object. ``store`` opens a store: ``file_store`` or ``s3_store``, which work in ``threads``.
 """

@@ -1,4 +1,4 @@
-"""Why a payload cannot be read. No text shows what is in a payload, or a credential.
+"""Errors of reading a payload. No text contains the content of a payload, or a credential.
 
 PayloadError            user    the same call fails again: somebody must change the reference, the object or a limit
 StoreUnavailableError   retry   the same call may succeed later, perhaps after somebody has mended the store
@@ -12,15 +12,15 @@ _MAX_SHOWN: Final = 160
 
 
 class PayloadError(Exception):
-    """The reference or the object behind it is no good; names the field, the key and the remedy."""
+    """The reference or the object behind it is not valid; names the field, the key and the remedy."""
 
 
 class StoreUnavailableError(Exception):
-    """The store gave no answer, or does not let us in; names the store and the cause."""
+    """The store did not answer, or refused access; names the store and the cause."""
 
 
 def object_missing(key: str) -> PayloadError:
-    return PayloadError(f"the stored object {shown(key)} does not exist; run the step again that gave the reference")
+    return PayloadError(f"the stored object {shown(key)} does not exist; run the step again that wrote the reference")
 
 
 def object_too_large(key: str, limit_bytes: int) -> PayloadError:
@@ -31,5 +31,5 @@ def object_too_large(key: str, limit_bytes: int) -> PayloadError:
 
 
 def shown(text: str) -> str:
-    """A key or a sub-path as a complaint quotes it: escaped, and shortened when it is long."""
+    """A key or a sub-path as quoted in an error: escaped, and shortened when it is long."""
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…")

@@ -1,7 +1,7 @@
 """Objects as files below a mounted folder.
 
-Whoever mounts the volume can put anything there. So no symbolic link below the root is followed: each folder is opened
-inside the one before it. And nothing but a regular file is read.
+Everyone who mounts the volume can write any file there. So no symbolic link below the root is followed: each folder is
+opened inside the one before it. And only regular files are read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.payloads import threads
 from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-"""O_NONBLOCK: opening a named pipe waits for its writer otherwise."""
+"""O_NONBLOCK: without it, opening a named pipe would wait for its writer."""
 _NO_FILE: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL})
 
 
@@ -29,7 +29,7 @@ class FileStore:
         self._name = f"the payload folder {root!r}"
 
     async def read(self, key: str, limit_bytes: int) -> bytes:
-        """As ``Store.read``."""
+        """See ``Store.read``."""
         keys.segments(key)
         return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
 
@@ -44,10 +44,10 @@ class FileStore:
             raise StoreUnavailableError(f"{self._name} cannot be read: {error.strerror}") from error
 
     def _opened(self, key: str) -> int:
-        """The descriptor of whatever ``key`` names.
+        """The descriptor of the file that ``key`` names.
 
         Raises:
-            PayloadError: nothing, or it lies behind something that is no folder.
+            PayloadError: there is no such file, or a part of its path is not a folder.
             OSError: the file system or its permissions prevent it.
         """
         *folders, name = keys.segments(key)
@@ -87,7 +87,7 @@ def _content(descriptor: int, key: str, limit_bytes: int) -> bytes:
     if status.st_size > limit_bytes:
         raise object_too_large(key, limit_bytes)
     with os.fdopen(descriptor, "rb", closefd=False) as file:
-        content = file.read(limit_bytes + 1)  # it may grow meanwhile
+        content = file.read(limit_bytes + 1)  # it may grow during the read
     if len(content) > limit_bytes:
         raise object_too_large(key, limit_bytes)
     return content

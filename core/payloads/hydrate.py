@@ -1,7 +1,7 @@
-"""References become the values they name. Source: SDK contract 5.
+"""Replaces references by the values that they refer to. Source: SDK contract 5.
 
-What a sub-path does not lead to is not read: an object may have offloaded parts of any size beside the one that is
-meant. An object that is referred to repeatedly is read once.
+Only the part that the sub-path leads to is hydrated: an object may have offloaded parts of any size beside it. An
+object with several references to it is read once.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from core.payloads.store import Store
 from core.payloads.subpath import Token
 
 _VALUES_AT_ONCE: Final = 4_000
-"""Values that are looked at before the event loop has its turn, which takes less than a millisecond."""
+"""The number of values between two checkpoints, which takes less than a millisecond."""
 _MAX_PATH: Final = 240
-"""Characters of a path in a complaint."""
+"""The longest path in an error, in characters."""
 
 _Place: TypeAlias = "tuple[_Place, str | int] | None"
-"""Where a value is: the place of its container, and its key there. Written out only for a complaint."""
+"""The place of a value: the place of its container, and its key there. Formatted only for an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class HydrationBounds:
-    """What one hydration may take.
+    """The limits of one hydration.
 
     Attributes:
-        depth: nesting of objects and lists, in which following a reference is a level, too; at most 128.
-        object_bytes: one stored object.
-        total_bytes: all stored objects that are read, and likewise what of them is put into the value.
-        references: how many are followed.
+        depth: nesting of objects and lists, where following a reference counts as a level; at most 128.
+        object_bytes: size of one stored object.
+        total_bytes: size of all stored objects that are read; also of all their parts that are put into the value.
+        references: number of references that are followed.
     """
 
     depth: int = 32
@@ -53,16 +53,17 @@ _BOUNDS: Final = HydrationBounds()
 
 
 async def hydrate(value: Json, store: Store, *, namespace: str, field: str, bounds: HydrationBounds = _BOUNDS) -> Json:
-    """``value`` with every storage reference in it replaced by what it names, and so on inside of that.
+    """``value``, with every storage reference replaced by the stored value, recursively.
 
-    ConfigMap and Secret references stay. ``value`` is not changed, but the result shares with it what has no reference
+    ConfigMap and Secret references stay. ``value`` is not changed, but the result shares with it the parts without
+    references, so neither may be changed afterwards.
     inside, so neither must be changed afterwards.
 
     Args:
         namespace: of the run; only objects of this namespace are read.
-        field: the root of paths in complaints, such as ``spec.inputs``.
+        field: the root of paths in errors, such as ``spec.inputs``.
     Raises:
-        PayloadError: a reference or what it names is no good, or a bound is exceeded.
+        PayloadError: a reference or its object is not valid, or a limit is exceeded.
         StoreUnavailableError: the store failed; nothing is wrong with the value.
     """
     await trio.lowlevel.checkpoint()
@@ -70,7 +71,7 @@ async def hydrate(value: Json, store: Store, *, namespace: str, field: str, boun
 
 
 class _Hydration:
-    """One call: what it has read, and how much of its bounds is used up."""
+    """One call: the objects that it has read, and how much of its limits is used."""
 
     def __init__(self, store: Store, namespace: str, field: str, bounds: HydrationBounds) -> None:
         self._store = store
@@ -85,7 +86,7 @@ class _Hydration:
         self._seen = 0
 
     async def value(self, node: Json, place: _Place, depth: int, *, stored: bool) -> Json:
-        """``node``, hydrated. ``stored``: it comes out of the store."""
+        """``node``, hydrated. ``stored``: it comes from the store."""
         if not isinstance(node, (dict, list)):
             self._put(_json_bytes(node) if stored else 0, place)
             return node
@@ -120,7 +121,7 @@ class _Hydration:
         return [changed.get(index, child) for index, child in enumerate(node)]
 
     async def _target(self, found: StorageReference, place: _Place, depth: int) -> Json:
-        """What ``found`` names, as it is stored: references may be in it, and it may be one itself."""
+        """The object of ``found`` as it is stored: it may contain references, and may be one itself."""
         self._followed += 1
         if self._followed > self._bounds.references:
             raise self._complaint(place, f"more than {self._bounds.references:,} storage references; refer to fewer")
@@ -154,7 +155,7 @@ class _Hydration:
         *,
         tolerant: bool,
     ) -> Json:
-        """``tolerant``: inside of ``[*]``, where a missing field or index gives null."""
+        """``tolerant``: inside ``[*]``, where a missing field or index is null."""
         for position, token in enumerate(tokens):
             while inner := self._reference(value, place):
                 depth += 1
@@ -194,7 +195,7 @@ class _Hydration:
             raise self._complaint(place, str(error)) from error
 
     async def _look(self, values: int) -> None:
-        """Count ``values``, and let the event loop have its turn after some of them."""
+        """Count ``values``, and let other tasks run after some of them."""
         self._seen += values
         if self._seen >= _VALUES_AT_ONCE:
             self._seen = 0
@@ -210,7 +211,7 @@ class _Hydration:
             raise self._complaint(
                 place,
                 f"nested deeper than {self._depth} levels, references included; "
-                "flatten it, and see that no stored object refers to itself",
+                "flatten it, and make sure that no stored object refers to itself",
             )
 
     def _mismatch(self, place: _Place, found: StorageReference, problem: str) -> PayloadError:
@@ -229,12 +230,12 @@ class _Hydration:
 
 
 def _json_bytes(scalar: Json) -> int:
-    """About as many bytes as its JSON takes, and never more."""
+    """About the size of its JSON in bytes, and never more."""
     return len(scalar) + 2 if isinstance(scalar, str) else 1
 
 
 def _too_much(bounds: HydrationBounds) -> str:
-    return f"more than {bounds.total_bytes:,} bytes of stored objects altogether; refer to the parts that are needed"
+    return f"more than {bounds.total_bytes:,} bytes of stored objects in total; refer only to the needed parts"
 
 
 def _spelled(token: str | int) -> str:

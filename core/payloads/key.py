@@ -1,6 +1,6 @@
-"""Keys of stored objects: which are safe to open, and which belong to a namespace. Pure.
+"""Keys of stored objects: checks that they are safe to open, and that they belong to a namespace. Pure.
 
-Nothing is cleaned here: what would need cleaning is refused. Source: SDK contract 3.1, 3.2, 5.1.
+Keys are never cleaned: a key that is not clean is refused. Source: SDK contract 3.1, 3.2, 5.1.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _MAX_SEGMENT_BYTES: Final = 255
 """The longest name of a file."""
 
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line separators, and halves of surrogate pairs, which are no text."""
+"""Control characters, line separators, and halves of surrogate pairs, which are not valid text."""
 
 
 def segments(key: str) -> tuple[str, ...]:
-    """The parts of ``key`` between its slashes: at least one, none of which leads up or aside.
+    """The parts of ``key`` between its slashes: at least one; none is ``..`` or similar.
 
     Raises:
-        PayloadError: ``key`` is empty, absolute or too long, or has a segment that is no plain name.
+        PayloadError: ``key`` is empty, absolute or too long, or has a segment that is not a plain name.
     """
     problem = _problem(key)
     if problem:
@@ -34,7 +34,7 @@ def segments(key: str) -> tuple[str, ...]:
 def check_namespace(key: str, namespace: str) -> None:
     """Refuse a key that belongs to another namespace.
 
-    References come from data of users, and one bucket may serve many namespaces.
+    References come from users' data, and one bucket may serve many namespaces.
 
     Raises:
         PayloadError: ``key`` is unsafe, or not ``<one segment>/<namespace>/…``.

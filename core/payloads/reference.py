@@ -1,4 +1,4 @@
-"""References in a value: to stored objects, which are followed, and to ConfigMaps and Secrets, which are not. Pure.
+"""References in a value: to stored objects (hydrated), and to ConfigMaps and Secrets (left in place). Pure.
 
 Source: SDK contract 1.
 """
@@ -24,12 +24,12 @@ _OPAQUE: Final = frozenset({CONFIG_MAP_REFERENCE, SECRET_REFERENCE})
 
 @dataclass(frozen=True, slots=True)
 class StorageReference:
-    """A stored object, and the part of it that is meant.
+    """A stored object, and the part of it that the reference selects.
 
     Attributes:
         key: below the root of the store; not checked.
-        sub_path: as it was written, for complaints.
-        tokens: what ``sub_path`` says; none means the whole object.
+        sub_path: as written, for errors.
+        tokens: the parsed ``sub_path``; empty means the whole object.
     """
 
     key: str
@@ -38,20 +38,20 @@ class StorageReference:
 
 
 def read(node: Json) -> StorageReference | None:
-    """The storage reference that ``node`` spells; ``None`` if it is an ordinary value.
+    """The storage reference in ``node``; ``None`` if it is an ordinary value.
 
-    An object with a key of ours beside others is refused. The SDK takes it for data, but whoever evaluates a template
-    takes it for a reference (``core.expressions.paths``), and would wait for its value in vain.
+    An object with a reserved key beside other keys is refused. The SDK treats it as data, but the evaluation of a
+    template treats it as a reference (``core.expressions.paths``), and would wait for its value in vain.
 
     Raises:
-        PayloadError: it is meant to be one, and malformed.
+        PayloadError: it is meant to be a reference, but is malformed.
     """
     if not isinstance(node, dict) or not isinstance(key := node.get(STORAGE_REFERENCE), str):
         return None
     if unknown := node.keys() - set(STORAGE_KEYS):
         raise PayloadError(
-            f"a storage reference has {len(unknown)} keys that it cannot have: "
-            f"leave only {', '.join(sorted(STORAGE_KEYS))}, or rename {STORAGE_REFERENCE} if it is data"
+            f"a storage reference has {len(unknown)} keys that are not allowed: "
+            f"keep only {', '.join(sorted(STORAGE_KEYS))}, or rename {STORAGE_REFERENCE} if it is data"
         )
     sub_path = node.get(STORAGE_PATH, "")
     if not isinstance(sub_path, str):

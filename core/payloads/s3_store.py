@@ -1,7 +1,7 @@
-"""Objects in a bucket, through ``obstore``, which is imported with the first read.
+"""Objects in a bucket, read with ``obstore``, which is imported at the first read.
 
-What obstore says about a failure quotes the answer of the server, which may be anything: only the status and the S3
-error code are taken from it. Source: SDK contract 6.2, 7.1.
+obstore's errors quote the answer of the server, which may contain anything: only the status and the S3 error code are
+taken from them. Source: SDK contract 6.2, 7.1.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from obstore.store import S3Store as Bucket
 
 _RETRIES: Final = 2
-"""Of one read; whoever waits for the payload asks again anyway."""
+"""Retries of one read; the caller retries later anyway."""
 _PART_BYTES: Final = 1024 * 1024
 
 _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
 _S3_CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
 _NO_CREDENTIALS: Final = "Generic S3 error: Error performing PUT"
-"""How a failure begins when it was the instance metadata that was asked, the end of the AWS chain."""
+"""The start of an error from the instance metadata service, the last part of the AWS chain."""
 _CAUSES: Final = (
     ("kind: Timeout", "no answer in time"),
     ("ConnectionRefused", "the connection is refused"),
@@ -38,20 +38,20 @@ _CAUSES: Final = (
     ("InvalidCertificate", "the certificate of the server is not trusted"),
     ("kind: Connect", "no connection can be made"),
 )
-"""What obstore's text has in it, and what it comes from."""
+"""A part of obstore's text → the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class S3Location:
-    """A bucket and how to get there.
+    """A bucket and its address.
 
     Attributes:
-        region: empty: that of the process's environment, else ``us-east-1``.
-        endpoint: URL of the service; ``https`` where it names no scheme. Empty: AWS.
-        path_style: the bucket in the path, not in the host name; with an endpoint it always is, as in the SDK.
-        credentials: by the keys of the Secret: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, perhaps AWS_SESSION_TOKEN.
-            Empty: what the AWS chain of the process gives. Those are the operator's own rights, so never leave it empty
-            for a bucket that a user has named.
+        region: empty: the region in the process's environment, otherwise ``us-east-1``.
+        endpoint: URL of the service; ``https`` when it has no scheme. Empty: AWS.
+        path_style: the bucket is in the path, not in the host name; always so with an endpoint, as in the SDK.
+        credentials: with the keys of the Secret: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, perhaps AWS_SESSION_TOKEN.
+            Empty: the result of the process's AWS chain. Those are the operator's own permissions, so never leave it
+            empty for a bucket that a user has chosen.
     """
 
     bucket: str
@@ -76,7 +76,7 @@ class S3Store:
         self._credential = _credential(self._name, location.credentials)
 
     async def read(self, key: str, limit_bytes: int) -> bytes:
-        """As ``Store.read``."""
+        """See ``Store.read``."""
         keys.segments(key)
         return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
 
@@ -94,10 +94,10 @@ class S3Store:
                 if len(content) > limit_bytes:
                     raise object_too_large(key, limit_bytes)
             return bytes(content)
-        # None is chained: their texts quote the server.
+        # No error is chained: their texts quote the server.
         except FileNotFoundError as error:
             if _s3_code(error) == "NoSuchBucket":
-                raise self._unavailable("there is no such bucket") from None
+                raise self._unavailable("the bucket does not exist") from None
             raise object_missing(key) from None
         except ValueError:
             raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
@@ -121,7 +121,7 @@ class S3Store:
             config=config,
             client_options={"timeout": timeout, "allow_http": self._endpoint.startswith("http://")},
             retry_config={"max_retries": _RETRIES, "retry_timeout": timeout},
-            # A provider, because a plain key would be joined by the process's own AWS_SESSION_TOKEN.
+            # A provider, because obstore would add the process's own AWS_SESSION_TOKEN to a plain key.
             credential_provider=None if credential is None else lambda: credential,
         )
 
@@ -141,7 +141,7 @@ def _url(endpoint: str) -> str:
 def _name(bucket: str, endpoint: str) -> str:
     """
     Raises:
-        StoreUnavailableError: no bucket, or an endpoint that is no URL.
+        StoreUnavailableError: the bucket is missing, or the endpoint is not a URL.
     """
     if not bucket:
         raise StoreUnavailableError("the object store cannot be read: it has no bucket; name one")
@@ -163,7 +163,7 @@ def _name(bucket: str, endpoint: str) -> str:
 def _credential(store: str, given: Mapping[str, str]) -> S3Credential | None:
     """
     Raises:
-        StoreUnavailableError: one half is missing.
+        StoreUnavailableError: one of the two keys is missing.
     """
     identity, secret = given.get("AWS_ACCESS_KEY_ID", ""), given.get("AWS_SECRET_ACCESS_KEY", "")
     token = given.get("AWS_SESSION_TOKEN", "")

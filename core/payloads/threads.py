@@ -1,7 +1,7 @@
-"""Threads for what blocks: as many as are needed, and never more for one store than it may hang.
+"""Threads for blocking calls: as many as needed, but a bounded number for each store.
 
-A thread that hangs in a read cannot be interrupted. It is left behind, and counts until it ends: so a store that never
-answers holds on to few threads, and none of another store's.
+A thread that hangs in a read cannot be interrupted. It is abandoned, and counts until it ends. So a store that never
+answers blocks only a few threads, and none of another store.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 from core.payloads.errors import StoreUnavailableError
 
 PER_STORE: Final = 4
-"""Reads of one store at the same time; further ones wait, within their deadline."""
+"""Concurrent reads of one store; further reads wait, within their deadline."""
 
 _DECODING: Final = "decoding"
 
@@ -25,27 +25,27 @@ _Arguments = TypeVarTuple("_Arguments")
 _limiters: Final[trio.lowlevel.RunVar[WeakValueDictionary[str, trio.CapacityLimiter]]] = trio.lowlevel.RunVar(
     "payload threads"
 )
-"""By store; each lives as long as somebody waits or a thread is out."""
+"""By store; an entry lives as long as a caller waits or a thread works."""
 
 
 async def answer_in_time(
     store: str, timeout_seconds: float, function: Callable[[*_Arguments], _Value], *arguments: *_Arguments
 ) -> _Value:
-    """What ``function`` gives, which asks the store of this name.
+    """The result of ``function``, which reads from the store named ``store``.
 
     Raises:
-        StoreUnavailableError: nothing within ``timeout_seconds``, waiting for a thread included.
-    Cancellation: the thread goes on and its result is dropped.
+        StoreUnavailableError: no result within ``timeout_seconds``, including the wait for a thread.
+        Cancellation: the thread continues and its result is dropped.
     """
     with trio.move_on_after(timeout_seconds):
         return await trio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True, limiter=_limiter(store))
-    raise StoreUnavailableError(f"{store} gave no answer within {timeout_seconds:g} s")
+    raise StoreUnavailableError(f"{store} did not answer within {timeout_seconds:g} s")
 
 
 async def compute(function: Callable[[*_Arguments], _Value], *arguments: *_Arguments) -> _Value:
-    """What ``function`` gives, which takes too long for the event loop but surely ends.
+    """The result of ``function``, which takes too long for the event loop but certainly ends.
 
-    Cancellation: the thread goes on and its result is dropped.
+    Cancellation: the thread continues and its result is dropped.
     """
     return await trio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True, limiter=_limiter(_DECODING))
 

@@ -1,4 +1,6 @@
-"""The form of a stored object: ``{"contentType":"json","data":…}``, or ``raw`` with a text. Source: SDK contract 2."""
+"""The form of a stored object: ``{"contentType":"json","data":…}``, or ``raw`` with a string. Source: SDK contract
+2.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from core.payloads import threads
 from core.payloads.errors import PayloadError, shown
 
 MAX_CONTAINERS: Final = 250_000
-"""Objects and lists in one stored object. Each takes up to 240 bytes of memory beside what is in it: 60 MiB in all."""
+"""Objects and lists in one stored object. Each takes up to 240 bytes of memory besides its content: 60 MiB in total."""
 
 _ON_LOOP_BYTES: Final = 64 * 1024
-"""What is decoded on the event loop, within about 0.3 ms."""
+"""The largest content that is decoded on the event loop, within about 0.3 ms."""
 _MAX_DEPTH: Final = 1024
-"""Of orjson."""
+"""The limit of orjson."""
 _RAW_START: Final = b'{"contentType":"raw",'
 
 
@@ -24,7 +26,7 @@ async def unwrap(content: bytes, key: str) -> Json:
     """The data inside a stored object.
 
     Raises:
-        PayloadError: not the wrapper, nested too deep for any reader, or of too many objects and lists.
+        PayloadError: not the wrapper, nested too deeply for any reader, or with too many objects and lists.
     """
     if len(content) <= _ON_LOOP_BYTES:
         return _unwrapped(content, key)
@@ -41,7 +43,7 @@ def _unwrapped(content: bytes, key: str) -> Json:
     try:
         wrapper = orjson.loads(content)
     except orjson.JSONDecodeError:
-        # Not chained: the error holds the whole document, which must not reach a log.
+        # Not chained: the error contains the whole document, which must not reach a log.
         raise PayloadError(f"{subject} is not JSON, or nested deeper than {_MAX_DEPTH}; write it again") from None
     kind = wrapper.get("contentType") if isinstance(wrapper, dict) else None
     if kind not in ("json", "raw") or "data" not in wrapper:
@@ -55,7 +57,7 @@ def _unwrapped(content: bytes, key: str) -> Json:
 
 
 def _opening_brackets(content: bytes) -> int:
-    """At least as many as there are objects and lists."""
-    if len(content) <= MAX_CONTAINERS or content.startswith(_RAW_START):  # a long text may well have as many
+    """At least the number of objects and lists."""
+    if len(content) <= MAX_CONTAINERS or content.startswith(_RAW_START):  # a long string may have as many brackets
         return 0
     return content.count(b"[") + content.count(b"{")

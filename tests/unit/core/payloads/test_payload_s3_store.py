@@ -162,7 +162,7 @@ async def test_an_object_is_refused_by_its_size_before_it_is_read(location: S3Lo
         ("429", "it answered 429 SomeCode"),
         ("500", "it answered 500 SomeCode"),
         ("503", "it answered 503 SomeCode"),
-        ("no-bucket", "there is no such bucket"),
+        ("no-bucket", "the bucket does not exist"),
     ],
 )
 async def test_a_store_that_does_not_serve_is_worth_another_try(location: S3Location, key: str, cause: str) -> None:
@@ -170,7 +170,7 @@ async def test_a_store_that_does_not_serve_is_worth_another_try(location: S3Loca
 
 
 async def test_a_slow_store_is_unavailable_in_time(location: S3Location) -> None:
-    assert "gave no answer within 0.2 s" in await unavailable(location, "slow", timeout_seconds=0.2)
+    assert "did not answer within 0.2 s" in await unavailable(location, "slow", timeout_seconds=0.2)
 
 
 async def test_nobody_at_the_address_is_worth_another_try(location: S3Location) -> None:

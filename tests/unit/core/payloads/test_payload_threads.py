@@ -25,7 +25,7 @@ def answered() -> Iterator[threading.Event]:
 async def test_what_does_not_answer_is_unavailable_in_time(answered: threading.Event) -> None:
     started = time.monotonic()
 
-    with pytest.raises(StoreUnavailableError, match=r"^the store gave no answer within 0\.05 s$"):
+    with pytest.raises(StoreUnavailableError, match=r"^the store did not answer within 0\.05 s$"):
         await threads.answer_in_time("the store", 0.05, answered.wait)
 
     assert time.monotonic() - started < 10
