@@ -1,1 +1,1 @@
-"""What we tell about ourselves: metrics, logs and the span that feeds both."""
+"""Metrics and logs of the process, and the span that feeds both."""

@@ -1,6 +1,6 @@
-"""Every metric of ours by the name, labels and buckets that dashboards know. Data only.
+"""All metrics of the operator, with the names, labels and buckets that dashboards use. Data only.
 
-The streaming series (operator contract 8.4 and 8.5) belong to a process we do not run and are not listed.
+The streaming series (operator contract 8.4 and 8.5) belong to a process that is not part of this operator.
 Source: operator contract 8.
 """
 
@@ -19,7 +19,7 @@ class SeriesKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric: ``buckets`` are upper bounds in its own unit, for histograms."""
+    """One metric; ``buckets`` are the upper bounds of a histogram, in the metric's unit."""
 
     name: str
     kind: SeriesKind
@@ -151,7 +151,7 @@ JOB_EXECUTION_DURATION = _histogram(
     "image",
 )
 
-# The names that dashboards of Kubernetes operators chart everywhere.
+# Names that dashboards for Kubernetes operators commonly use.
 CLIENT_REQUESTS = _counter("rest_client_requests_total", "Requests to the API server.", "code", "method", "host")
 CLIENT_REQUEST_DURATION = _histogram(
     "rest_client_request_duration_seconds",
@@ -170,7 +170,7 @@ WEBHOOK_REQUESTS = _counter("controller_runtime_webhook_requests_total", "Review
 WEBHOOK_LATENCY = _histogram("controller_runtime_webhook_latency_seconds", "Time of reviews.", _RECONCILE, "webhook")
 WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews under way.", "webhook")
 
-# Ours: what the contract has no name for.
+# Own names, for values without a name in the contract.
 QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that have a slot.", "queue")
 WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
@@ -222,4 +222,4 @@ CERTIFICATE_READ_ERRORS = _counter(
 )
 
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
-"""All of the above."""
+"""All series of this module."""

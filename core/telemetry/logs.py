@@ -1,7 +1,7 @@
-"""Structured logs: one JSON line (or one coloured line) per record on standard error, secrets blanked.
+"""Structured logs: one JSON line (or one coloured line) per record on standard error, without secrets.
 
-``get_logger`` costs nothing at import: records travel through the standard library, and structlog, which is slow to
-load, is touched only by ``configure_logging``. Libraries' own records come out in the same form.
+``get_logger`` costs nothing at import: records go through the standard library, and structlog, which is slow to load,
+is imported only by ``configure_logging``. Records of libraries are written in the same form.
 Source: operator contract 10.
 """
 
@@ -45,7 +45,7 @@ class LogFormat(StrEnum):
 
 
 class Logger:
-    """A named logger with fields; ``bind`` gives one with more."""
+    """A named logger with fields; ``bind`` returns one with more fields."""
 
     __slots__ = ("_fields", "_logger", "name")
 
@@ -70,7 +70,7 @@ class Logger:
         self.write(logging.WARNING, message, fields)
 
     def error(self, message: str, *, error: BaseException | None = None, **fields: Any) -> None:
-        """An error record; with ``error`` it carries the text of it and its stack trace."""
+        """An error record; with ``error``, also its text and its stack trace."""
         self.write(logging.ERROR, message, fields, error)
 
     def write(self, level: int, message: str, fields: Mapping[str, Any], error: BaseException | None = None) -> None:
@@ -80,13 +80,13 @@ class Logger:
 
 
 def get_logger(name: str) -> Logger:
-    """The logger that writes under ``name``, one of the logger names of the contract where one fits."""
+    """The logger with the name ``name``; use one of the logger names of the contract where one fits."""
     return Logger(name)
 
 
 @contextmanager
 def log_fields(**fields: Any) -> Iterator[None]:
-    """Every record of this task, and of tasks it starts meanwhile, carries ``fields`` as well."""
+    """Add ``fields`` to every record of this task, and of tasks that it starts inside the block."""
     before = _bound.get()
     token = _bound.set({**before, **fields})
     try:
@@ -98,7 +98,7 @@ def log_fields(**fields: Any) -> Iterator[None]:
 def configure_logging(
     log_format: LogFormat = LogFormat.JSON, *, level: str = "info", stream: TextIO | None = None
 ) -> None:
-    """Send all records from ``level`` up to ``stream`` (standard error); may be called again to change the form.
+    """Send all records of ``level`` and above to ``stream`` (standard error); may be called again to change the format.
 
     Raises:
         ValueError: ``level`` is not a level name.

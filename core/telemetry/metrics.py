@@ -1,7 +1,7 @@
-"""Count, observe and set the series of the catalogue; free of charge until a process starts recording.
+"""Counts, observes and sets the series of the catalogue; costs nothing until a process starts recording.
 
-One recorder per process, as the exposition format knows one set of series per process. ``start_recording`` loads
-prometheus-client and creates every series, so that they exist before they move; before it, calls do nothing.
+One recorder per process, because the exposition format has one set of series per process. ``start_recording`` loads
+prometheus-client and creates every series, so that they exist before they change; until then, calls do nothing.
 Source: operator contract 7 and 8.
 """
 
@@ -20,14 +20,15 @@ UNKNOWN: Final = "unknown"
 UNKNOWN_NAME: Final = "(unknown)"
 
 _OURS: Final = "bobrapet_"
-"""What the names of our own series begin with; the others are named as other operators name them."""
+"""The prefix of the operator's own series; the other series have common names of other operators."""
 _NAME_LABELS: Final = frozenset({"namespace", "story", "storyrun", "engram", "impulse", "image"})
 
 
 class Recorder:
-    """The series of one process. While ``enabled`` is False, ours are frozen: served as they are, and not moved.
+    """The series of one process. While ``enabled`` is False, the operator's own series are frozen: served, but not
+    changed.
 
-    What a gauge would have shown meanwhile is kept, and shown once the series move again: many are set only when
+    Changes of gauges are kept meanwhile, and shown when the series are enabled again: many gauges are set only when
     something changes.
     """
 
@@ -56,7 +57,7 @@ class Recorder:
         prometheus_client.GCCollector(registry=self.registry)
 
     def set_enabled(self, enabled: bool) -> None:
-        """Freeze our series, or let them move again."""
+        """Freeze the operator's own series, or enable them again."""
         self.enabled = enabled
         if enabled:
             kept, self._kept = self._kept, {}
@@ -64,12 +65,12 @@ class Recorder:
                 self._child(series, values).set(value)
 
     def at(self, series: Series, labels: dict[str, str]) -> Any | None:
-        """The prometheus child to move, or None while the series is frozen."""
+        """The prometheus child to change, or None while the series is frozen."""
         values = _values(series, labels)
         return None if self._is_frozen(series) else self._child(series, values)
 
     def set(self, series: Series, value: float, labels: dict[str, str]) -> None:
-        """Set a gauge, now or once it may move."""
+        """Set a gauge, now or when it is no longer frozen."""
         values = _values(series, labels)
         if self._is_frozen(series):
             self._kept[series, values] = value
@@ -77,7 +78,7 @@ class Recorder:
             self._child(series, values).set(value)
 
     def add(self, series: Series, amount: float, labels: dict[str, str]) -> None:
-        """Move a gauge, now or once it may move."""
+        """Change a gauge by ``amount``, now or when it is no longer frozen."""
         values = _values(series, labels)
         if self._is_frozen(series):
             shown = self.registry.get_sample_value(series.name, dict(zip(series.labels, values, strict=True))) or 0.0
@@ -90,7 +91,7 @@ class Recorder:
         self._kept.pop((series, values), None)
         try:
             self._series[series.name].remove(*values)
-        except KeyError:  # it never moved
+        except KeyError:  # it has never changed
             return
 
     def _is_frozen(self, series: Series) -> bool:
@@ -104,19 +105,20 @@ class Recorder:
 class _Process:
     recorder: Recorder | None = None
     enabled: bool = True
-    """Of the recorder that there is, or will be: the setting may be known before recording starts."""
+    """The state of the current or future recorder: the setting may be known before recording starts."""
     collectors: Final[list[Callable[[], None]]] = []
 
 
 def start_recording() -> Recorder:
-    """Create the process's series, or give the ones there are."""
+    """Create the process's series, or return the existing ones."""
     if _Process.recorder is None:
         _Process.recorder = Recorder(enabled=_Process.enabled)
     return _Process.recorder
 
 
 def set_enabled(enabled: bool) -> None:
-    """Freeze or thaw our series (configuration key ``debug.enable-metrics``); library series always move.
+    """Freeze or enable the operator's own series (configuration key ``debug.enable-metrics``); series with common names
+    always change.
 
     It may be called before recording starts.
     """
@@ -127,7 +129,7 @@ def set_enabled(enabled: bool) -> None:
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """A fresh recorder, whose series move, while the block runs; the one before it returns afterwards."""
+    """A new, enabled recorder while the block runs; afterwards the previous one is used again."""
     before, _Process.recorder = (_Process.recorder, _Process.enabled), Recorder()
     _Process.enabled = True
     try:
@@ -137,13 +139,13 @@ def recording() -> Iterator[Recorder]:
 
 
 def count(series: Series, amount: float = 1, **labels: str) -> None:
-    """Add ``amount`` to a counter; every label of the series must be given, an empty one reads as unknown."""
+    """Add ``amount`` to a counter; every label of the series must be given; an empty value becomes ``unknown``."""
     if _Process.recorder is not None and (child := _Process.recorder.at(series, labels)) is not None:
         child.inc(amount)
 
 
 def observe(series: Series, value: float, **labels: str) -> None:
-    """Put ``value`` into a histogram."""
+    """Add ``value`` to a histogram."""
     if _Process.recorder is not None and (child := _Process.recorder.at(series, labels)) is not None:
         child.observe(value)
 
@@ -155,19 +157,19 @@ def set_gauge(series: Series, value: float, **labels: str) -> None:
 
 
 def add_gauge(series: Series, amount: float, **labels: str) -> None:
-    """Move a gauge by ``amount``, which may be negative."""
+    """Change a gauge by ``amount``, which may be negative."""
     if _Process.recorder is not None:
         _Process.recorder.add(series, amount, labels)
 
 
 def drop(series: Series, **labels: str) -> None:
-    """Forget one labelled child, once what it told about is gone."""
+    """Remove one labelled child when the object that it describes is gone."""
     if _Process.recorder is not None:
         _Process.recorder.drop(series, labels)
 
 
 def sample(name: str, **labels: str) -> float | None:
-    """The value of one exposed sample, e.g. ``rest_client_requests_total``; None when it never moved."""
+    """The value of one exposed sample, e.g. ``rest_client_requests_total``; None when it has never changed."""
     if _Process.recorder is None:
         return None
     return _Process.recorder.registry.get_sample_value(name, labels)
@@ -175,7 +177,9 @@ def sample(name: str, **labels: str) -> float | None:
 
 @contextmanager
 def collected_by(collect: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, ``collect`` sets what is cheaper to read than to keep, before each exposition."""
+    """While the block runs, call ``collect`` before each exposition; it sets values that are cheaper to read than to
+    track.
+    """
     _Process.collectors.append(collect)
     try:
         yield
@@ -184,7 +188,7 @@ def collected_by(collect: Callable[[], None]) -> Iterator[None]:
 
 
 def exposition(accept: str = "") -> tuple[bytes, str]:
-    """All series as text and its content type: OpenMetrics if ``accept`` asks for it; empty before recording."""
+    """All series as text and its content type: OpenMetrics if ``accept`` requests it; empty before recording starts."""
     from prometheus_client.exposition import choose_encoder
 
     if _Process.recorder is None:

@@ -1,7 +1,7 @@
-"""One piece of work, told once: it started, and it ended well, badly or cancelled, after so long.
+"""One piece of work: reports its start, and its end with the outcome and the duration.
 
-The span feeds the log (start and end at debug level, failure at the level asked for) and, through ``observe``, a
-histogram. With nobody listening it costs two reads of the monotonic clock.
+The span writes to the log (start and end at debug level, failure at ``failure_level``) and, through ``observe``, to a
+histogram. When neither is enabled, it costs two reads of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SpanOutcome(StrEnum):
 
 @dataclass(slots=True)
 class Span:
-    """What is known of the work while it runs; ``fields`` may grow until the end."""
+    """The known facts about the work while it runs; ``fields`` may grow until the end."""
 
     name: str
     fields: dict[str, Any] = field(default_factory=dict)
@@ -42,11 +42,11 @@ def open_span(
     failure_level: int = logging.DEBUG,
     **fields: Any,
 ) -> Iterator[Span]:
-    """Follow the block; its exceptions pass through untouched.
+    """Report on the block; its exceptions are raised unchanged.
 
     Args:
         observe: called once at the end, with ``outcome`` and ``seconds`` set.
-        failure_level: log level of the end record when the block raised; cancellation is never a failure.
+        failure_level: log level of the end record when the block raised an error; cancellation is never a failure.
     """
     span = Span(name, fields)
     log.write(logging.DEBUG, f"{name} started", span.fields)
