@@ -1,1 +1,1 @@
-"""What tenants share, shared fairly: turns that go round whoever waits."""
+"""Fair use of shared resources: tenants take turns."""

@@ -1,4 +1,4 @@
-"""A queue whose owners take turns, and in which a flood drowns itself."""
+"""A queue whose owners take turns; a flood of one owner only drops that owner's items."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Item = TypeVar("Item")
 
 
 class FairQueue(Generic[Item]):
-    """Holds ``room`` items; when there is one more, the newest of whoever has most in it is dropped."""
+    """Holds ``room`` items; when there is one more, the newest item of the owner with the most items is dropped."""
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._lines: OrderedDict[Hashable, deque[Item]] = OrderedDict()
-        """By owner, whose turn it is first; none is empty."""
+        """By owner, the owner with the next turn first; no line is empty."""
         self._count = 0
         self._filled = trio.Event()
 
@@ -25,7 +25,7 @@ class FairQueue(Generic[Item]):
         return self._count
 
     def put(self, owner: Hashable, item: Item) -> Item | None:
-        """Add an item; what was dropped for it, which may be itself, or None."""
+        """Add an item; returns the dropped item, which may be the new one, or None."""
         self._lines.setdefault(owner, deque()).append(item)
         self._count += 1
         self._filled.set()
@@ -33,13 +33,13 @@ class FairQueue(Generic[Item]):
             return None
         longest = max(self._lines, key=lambda each: len(self._lines[each]))
         if len(self._lines[longest]) == len(self._lines[owner]):
-            longest = owner  # of equals, who came last
+            longest = owner  # of owners with equal numbers, the last one
         dropped = self._lines[longest].pop()
         self._forget_one(longest)
         return dropped
 
     async def get(self) -> Item:
-        """The next item, whose owner then goes to the end of the round."""
+        """The next item; its owner then moves to the end of the round."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._count:
@@ -48,7 +48,7 @@ class FairQueue(Generic[Item]):
             await self._filled.wait()
 
     def get_nowait(self) -> Item | None:
-        """The next item; None when there is none."""
+        """The next item; None when the queue is empty."""
         return self._next() if self._count else None
 
     def _next(self) -> Item:

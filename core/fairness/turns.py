@@ -1,7 +1,8 @@
-"""Whose turn it is: a few at a time, callers one after the other, and as many that wait as there is room for.
+"""Turns: a few at a time, callers one after the other, and a bounded number of waiting requests.
 
-A caller who asks a thousand times waits behind himself: turns go round the callers, each of whom has a queue of his
-own. When there is no more room, the newest of whoever waits most often is sent away, so that a flood drowns itself.
+A caller with a thousand requests delays only itself: turns rotate between the callers, and each caller has its own
+queue. When there is no room, the newest request of the caller with the most waiting requests is rejected, so that a
+flood only affects its source.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ALONE_SECONDS: Final = 30.0
 
 
 class CrowdedError(Exception):
-    """There is no room to wait for a turn: come again later."""
+    """There is no room to wait for a turn: try again later."""
 
 
 class _State(Enum):
@@ -41,11 +42,12 @@ class _Waiter:
 class Turns:
     """
     Args:
-        at_once: turns under way at the same time.
-        at_once_of_one: of them, those of one caller; None: all of them.
-        waiting: of all callers together.
-        waiting_of_one: of one.
-        at_once_alone: those of a caller beside whom nobody has asked for ``ALONE_SECONDS``; None: no more than else.
+        at_once: turns that run at the same time.
+        at_once_of_one: the same for one caller; None: no separate limit.
+        waiting: waiting requests of all callers together.
+        waiting_of_one: waiting requests of one caller.
+        at_once_alone: the limit for a caller when no other caller has asked for ``ALONE_SECONDS``; None: the usual
+            limit.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Turns:
         return f"<Turns: {self._at_once - self._free} of {self._at_once} under way, {self.waiting} wait>"
 
     def resize(self, at_once: float, at_once_of_one: float) -> None:
-        """Allow so many from now on; those under way go on."""
+        """Set the limits from now on; running turns continue."""
         if (at_once, at_once_of_one) != (self._at_once, self._of_one):
             self._free += at_once - self._at_once
             self._at_once, self._of_one = at_once, at_once_of_one
@@ -81,7 +83,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, caller: Hashable) -> AsyncIterator[None]:
-        """The block is the turn; waits for it first. Errors as for ``take``."""
+        """The block holds a turn; it waits for the turn first. Raises the same errors as ``take``."""
         await self.take(caller)
         try:
             yield
@@ -89,17 +91,17 @@ class Turns:
             self.give_back(caller)
 
     async def take(self, caller: Hashable) -> None:
-        """Wait for a turn, which lasts until ``give_back``. No checkpoint when it may begin at once.
+        """Wait for a turn, which lasts until ``give_back``. There is no checkpoint when it may start at once.
 
         Raises:
-            CrowdedError: there is no room to wait, or it was needed for somebody who waits less often.
-        Cancellation: there is no turn to give back.
+            CrowdedError: there is no room to wait, or a caller with fewer waiting requests needed the room.
+            Cancellation: there is no turn to give back.
         """
         if not self.take_nowait(caller):
             await self._wait(caller)
 
     def take_nowait(self, caller: Hashable) -> bool:
-        """Begin a turn unless somebody is ahead or there is none free; whether it has begun."""
+        """Start a turn, unless another request is ahead or no turn is free; returns whether it has started."""
         if self._alone is not None:
             self._note(caller)
         if not self._is_next(caller):
@@ -108,7 +110,7 @@ class Turns:
         return True
 
     def give_back(self, caller: Hashable) -> None:
-        """End a turn of ``caller``; whoever is next begins."""
+        """End a turn of ``caller``; the next waiting request starts."""
         self._free += 1
         self._busy[caller] -= 1
         if not self._busy[caller]:
@@ -116,7 +118,7 @@ class Turns:
         self._call_next()
 
     def _is_next(self, caller: Hashable) -> bool:
-        """Whoever waits is ahead, unless it is his own turns that he waits for."""
+        """Whether no other request is ahead; requests that only wait for turns of their own caller do not count."""
         if self._free <= 0 or not self._may_begin(caller):
             return False
         return not self._queues or not any(map(self._may_begin, self._queues))
@@ -154,7 +156,7 @@ class Turns:
             raise CrowdedError
 
     def _make_room(self, wanted: int) -> None:
-        """Send away the newest of who waits most often, if that is more often than ``wanted``."""
+        """Reject the newest request of the caller with the most waiting requests, if it has more than ``wanted``."""
         caller = max(self._queues, key=lambda each: len(self._queues[each]))
         if len(self._queues[caller]) <= wanted:
             raise CrowdedError
@@ -174,7 +176,7 @@ class Turns:
         self._busy[caller] = self._busy.get(caller, 0) + 1
 
     def _call_next(self) -> None:
-        """The first caller whose turn it may be, who then goes to the end of the round."""
+        """Start the turn of the first caller that may have one; the caller then moves to the end of the round."""
         while self._free > 0:
             caller = next((each for each in self._queues if self._may_begin(each)), None)
             if caller is None:

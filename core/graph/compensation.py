@@ -1,8 +1,8 @@
-"""In which order work is undone: what was done last goes first.
+"""The order in which work is undone: the last step is undone first.
 
-A compensation stands for the main steps that it needs or whose outputs it reads. When one of those depends on a main
-step of another compensation, the other waits, unless the compensations' own needs say otherwise. Pure.
-Source: StoryRun contract 14.4; the order is ours, the reference starts them all at once.
+A compensation is about the main steps that it needs or whose outputs it reads. When one of those depends on a main step
+of another compensation, the other compensation waits, unless the compensations' declared needs say otherwise. Pure.
+Source: StoryRun contract 14.4; the order is an extension: the reference starts them all at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from core.graph.reach import downstream
 
 
 def undo_order(main: Graph, about: Mapping[str, Set[str]], needs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """Further needs of each compensation, by name, in the order of ``about``.
+    """Additional needs of each compensation, by name, in the order of ``about``.
 
     Args:
         main: the main steps.
-        about: the main steps that each compensation stands for.
-        needs: what each compensation needs among the compensations, as declared; never contradicted.
+        about: the main steps that each compensation is about.
+        needs: the declared needs of each compensation among the compensations; the result never contradicts them.
     """
     later = {name: downstream(main, steps) - steps if steps else frozenset() for name, steps in about.items()}
     edges = {name: set(needs[name]) for name in about}

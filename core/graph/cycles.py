@@ -1,7 +1,7 @@
-"""Is there a circle of needs, and which one exactly.
+"""Finds a circle of needs, and names its steps.
 
-Pure, iterative (a Story may be thousands of steps deep). A step that needs itself is a circle of one.
-Source: StoryRun contract 8.3; naming the whole circle is ours.
+Pure, iterative (a Story may be thousands of steps deep). A step that needs itself is a circle of one. Source: StoryRun
+contract 8.3; naming the whole circle is an extension.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which step needs which: declared ``needs`` plus the steps that a step's templates refer to.
+"""The needs of steps: declared ``needs``, plus the steps that a step's templates refer to.
 
-Pure. The caller has parsed the templates (core.expressions); here a reference is only a name.
+Pure. The caller has parsed the templates (core.expressions); a reference here is only a name.
 Not here: cycles (core.graph.cycles). Source: StoryRun contract 8.1 to 8.3.
 """
 
@@ -14,7 +14,7 @@ from core.api import identity
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What one step says about the others."""
+    """The needs and references of one step, as declared."""
 
     name: str
     needs: tuple[str, ...] = ()
@@ -24,16 +24,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Edges between the steps of one group. Every name in a value is a key: unknown names are reported apart."""
+    """Edges between the steps of one group. Every name in a value is a key: unknown names are reported separately."""
 
     order: tuple[str, ...]
-    """Spec order; ties everywhere are broken by it."""
+    """Spec order; it decides all ties."""
     position: Mapping[str, int]
     """Index in ``order``."""
     needs: Mapping[str, tuple[str, ...]]
     dependents: Mapping[str, tuple[str, ...]]
     unknown: tuple[tuple[str, str], ...]
-    """Sorted ``(step, name)`` pairs for names that are no step of the group."""
+    """Sorted ``(step, name)`` pairs for names that are not a step of the group."""
 
 
 def build_graph(steps: Iterable[Declared]) -> Graph:
@@ -62,7 +62,7 @@ def build_graph(steps: Iterable[Declared]) -> Graph:
 
 
 def aliases_of(names: Iterable[str]) -> dict[str, str]:
-    """Underscore spelling → name; a real step of that very name wins, then the first in spec order."""
+    """Name with underscores → name; a step with exactly that name has precedence, then the first in spec order."""
     real = tuple(names)
     found: dict[str, str] = {}
     for name in real:

@@ -1,4 +1,4 @@
-"""What lies before and behind a step. Pure, iterative. Source: StoryRun contract 18.2 (transitive dependents)."""
+"""The steps before and after a step. Pure, iterative. Source: StoryRun contract 18.2 (transitive dependents)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def downstream(graph: Graph, steps: Iterable[str]) -> frozenset[str]:
 
 
 def upstream(graph: Graph, steps: Iterable[str]) -> frozenset[str]:
-    """``steps`` and everything they need, directly or through others."""
+    """``steps`` and everything that they need, directly or through others."""
     return _closure(graph.needs, steps)
 
 

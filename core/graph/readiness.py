@@ -1,11 +1,11 @@
-"""Which steps may start now, which can never start, which wait.
+"""Which steps may start now, which can never start, and which wait.
 
 Pure: graph, recorded phases and failure rules in; frozen decisions out. A step without a phase has not started.
 Not here: ``if`` (needs evaluation) and free slots. Source: StoryRun contract 10.1, 14.1 to 14.3.
 
-Words: a step is *completed* when it is Succeeded, Skipped, or failed with ``allowFailure``; *failed* in any other
-terminal phase. A step skipped because of a failure passes the skip on to its dependents; one skipped by its own ``if``
-does not.
+Terms: a step is *completed* when it is Succeeded, Skipped, or failed with ``allowFailure``; *failed* in any other
+terminal phase. A step that was skipped because of a failure passes the skip on to its dependents; a step that was
+skipped by its own ``if`` does not.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from core.graph.needs import Graph
 
 class SkipCause(StrEnum):
     FAIL_FAST = "fail-fast"
-    """Some step of the group failed and the Story does not continue on failure."""
+    """A step of the group failed, and the Story does not continue on failure."""
     FAILED_NEED = "failed-need"
-    """A step it needs failed, or was itself skipped for a failure."""
+    """A step that it needs failed, or was itself skipped because of a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailureRules:
-    """What a failure means to the others."""
+    """The effect of a failure on the other steps."""
 
     allowed: frozenset[str] = frozenset()
     """Steps with ``allowFailure``."""
     continue_on_failure: bool = False
     any_end_suffices: bool = False
-    """Of compensations and ``finally``: a need is met however it ended, and no failure skips anything."""
+    """For compensations and ``finally``: any end of a needed step meets the need, and no failure skips a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Skip:
     step: str
     cause: SkipCause
     because_of: str
-    """The failed (or failure-skipped) step."""
+    """The step that failed, or was skipped because of a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What follows from the phases: both in spec order."""
+    """The decisions that follow from the phases; both lists are in spec order."""
 
     start: tuple[str, ...]
     skip: tuple[Skip, ...]
@@ -64,10 +64,11 @@ def failed_steps(graph: Graph, phases: Mapping[str, Phase], rules: FailureRules)
 
 
 def failure_skips(graph: Graph, phases: Mapping[str, Phase], rules: FailureRules) -> frozenset[str]:
-    """The recorded skips that a failure caused. A status does not tell them apart, but they follow from the graph.
+    """The recorded skips with a failure as their cause. A status does not distinguish them, but they follow from the
+    graph.
 
-    A step is only skipped by its ``if`` once all its needs are completed, so a skipped step with a failed or
-    failure-skipped need was skipped for that.
+    A step is skipped by its ``if`` only after all its needs are completed. So a skipped step with a need that failed or
+    was skipped because of a failure was skipped for that reason.
     """
     if rules.any_end_suffices or not rules.continue_on_failure:
         return frozenset()
@@ -88,10 +89,11 @@ def advance(
     skipped_for_failure: Set[str],
     candidates: Iterable[str],
 ) -> Advance:
-    """What ``candidates`` may do now; skips spread to dependents within the same call.
+    """The next decisions about ``candidates``; skips spread to dependents within the same call.
 
     ``candidates`` are the steps whose situation may have changed: all of them at first, later the dependents of the
-    step that ended. ``skipped_for_failure`` is ``failure_skips`` or kept up to date from earlier answers.
+    step that ended. ``skipped_for_failure`` is the result of ``failure_skips``, or kept up to date from earlier
+    answers.
     """
     if not rules.continue_on_failure and not rules.any_end_suffices:
         failed = failed_steps(graph, phases, rules)
