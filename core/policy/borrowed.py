@@ -1,8 +1,8 @@
-"""What a definition of another namespace may not choose: Secrets and volumes of where its step runs. Pure.
+"""Choices that a definition of another namespace may not make: Secrets and volumes in the step's namespace. Pure.
 
-An Engram, or a Story, that other namespaces use was written by somebody who may have no rights there. Names of Secrets
-in it are ignored, with a note; where the template cannot do without one, or the store would be reached without
-its credentials, the step fails and says what to do.
+The author of an Engram or a Story that other namespaces use may have no permissions in those namespaces. Names of
+Secrets in such a definition are ignored, with a note. If the template requires a Secret, or the store needs its
+credentials, the step fails with a remedy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.api.objects import ReadOnlyObject
 from core.policy.credentials import foreign_fields, operators_secret
 from core.policy.settings import StorageSettings
 
-WHY: Final = "a definition of another namespace chooses no Secrets and volumes of this one"
+WHY: Final = "a definition of another namespace may not choose Secrets and volumes of this namespace"
 _REMEDY: Final = "remove it, or describe the store here"
 
 
@@ -23,17 +23,17 @@ def namespace_of(definition: ReadOnlyObject) -> str:
 
 
 def is_foreign(definition: ReadOnlyObject, namespace: str) -> bool:
-    """Whether ``definition`` is of another namespace than the containers; unknown namespaces are no other."""
+    """Whether ``definition`` is in another namespace than the containers; an unknown namespace counts as the same."""
     own = namespace_of(definition)
     return bool(own and namespace and own != namespace)
 
 
 def lacking(secrets: ReadOnlyObject, ignored: Mapping[str, str], template: ReadOnlyObject) -> Iterator[str]:
-    """Problems of secrets that the template requires, and that were only named by a definition of elsewhere.
+    """Problems of secrets that the template requires and that only a definition of another namespace names.
 
     Args:
-        secrets: those that count.
-        ignored: logical name → the layer that named it in vain.
+        secrets: the secrets that are used.
+        ignored: logical name → the layer whose name for it is ignored.
     """
     schema = (template.get("spec") or {}).get("secretSchema") or {}
     for name, layer in sorted(ignored.items()):
@@ -45,7 +45,7 @@ def lacking(secrets: ReadOnlyObject, ignored: Mapping[str, str], template: ReadO
 
 
 def storage_problems(storage: ReadOnlyObject, operators: StorageSettings) -> Iterator[str]:
-    """Why a store that a definition of elsewhere describes cannot be used here."""
+    """Why a store that a definition of another namespace describes cannot be used here."""
     s3, file = storage.get("s3") or {}, storage.get("file") or {}
     name = ((s3.get("authentication") or {}).get("secretRef") or {}).get("name")
     if name and (name != operators_secret(operators) or foreign_fields(s3, operators)):

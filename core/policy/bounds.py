@@ -1,4 +1,4 @@
-"""What a layer asks for → what it may have, by the rules of ``core.policy.floor`` and ``core.policy.borrowed``."""
+"""Applies the rules of ``core.policy.floor`` and ``core.policy.borrowed`` to the values of a layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.policy.sources import OPERATOR, TEMPLATE, Layer, Sources
 
 
 class PolicyBounds:
-    """One resolution; ``notes`` say what was asked for in vain."""
+    """The bounds for one resolution; ``notes`` name the values that were not applied."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -20,7 +20,7 @@ class PolicyBounds:
         self.notes: list[str] = []
 
     def allowed(self, layer: Layer, key: str, value: Any) -> Any:
-        """``value`` of the setting ``key``, or what the layer may have instead; None: nothing of it."""
+        """``value`` of the setting ``key``, or the allowed value instead of it; None: the layer sets nothing."""
         if layer.label == OPERATOR:
             return value
         if key in floor.STRICT:
@@ -28,11 +28,11 @@ class PolicyBounds:
         if key == "tolerations":
             return self._tolerated(layer, value)
         if layer.definition is not None and borrowed.is_foreign(layer.definition, self._sources.namespace):
-            return self._from_elsewhere(layer, key, value)
+            return self._from_another_namespace(layer, key, value)
         return value
 
     def problems(self, secrets: Mapping[str, str]) -> list[str]:
-        """Of what was ignored, and cannot be done without; ``secrets`` are those that count."""
+        """Problems of ignored values that the step needs; ``secrets`` are those that are used."""
         return [*self._problems, *borrowed.lacking(secrets, self._ignored, self._sources.template)]
 
     def _at_least_the_floor(self, layer: Layer, key: str, value: Any) -> Any:
@@ -43,7 +43,7 @@ class PolicyBounds:
             return value
         field = floor.REQUIREMENTS[key][0] if is_template else f"security.{floor.FIELDS[key]}"
         self.notes.append(
-            f"{layer.label}: {field} asks for too little protection; {floor.FIELDS[key]} stays {str(strict).lower()} "
+            f"{layer.label}: {field} is below the minimum; {floor.FIELDS[key]} stays {str(strict).lower()} "
             f"({floor.LOWERED_BY_KEY} in the operator's ConfigMap decides who may lower it)"
         )
         return None
@@ -53,13 +53,13 @@ class PolicyBounds:
         for index, toleration in enumerate(value):
             if refused := floor.why_not_tolerated(toleration, self._sources.settings):
                 place = f"{layer.label}: placement.tolerations[{index}]"
-                self.notes.append(f"{place}: is left out, it {refused} ({floor.toleration_remedy()})")
+                self.notes.append(f"{place}: is ignored: it {refused} ({floor.toleration_remedy()})")
             else:
                 kept.append(toleration)
         return tuple(kept)
 
-    def _from_elsewhere(self, layer: Layer, key: str, value: Any) -> Any:
-        assert layer.definition is not None, "only what is read from an object is of another namespace"
+    def _from_another_namespace(self, layer: Layer, key: str, value: Any) -> Any:
+        assert layer.definition is not None, "only a layer with an object can be of another namespace"
         where = f"{layer.label} of namespace {borrowed.namespace_of(layer.definition)}"
         if key == "secrets":
             for name in value:

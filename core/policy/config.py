@@ -1,8 +1,8 @@
 """The operator ConfigMap → settings.
 
-Every value is checked; every problem is reported with its key and what would be accepted, all at once. A ConfigMap with
-an error changes nothing: the caller keeps its last good snapshot. Unknown keys, and those that this operator does
-nothing with, are accepted and reported as warnings.
+Every value is checked, and all problems are reported together, each with its key and the accepted values. A ConfigMap
+with an error changes nothing: the caller keeps its last valid snapshot. Unknown keys, and keys without effect in this
+operator, are accepted and reported as warnings.
 Source: operator contract 2 and 3; unlike the reference, a bad value is never silently ignored.
 """
 
@@ -39,7 +39,7 @@ _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One key of the ConfigMap and what is wrong with it."""
+    """A key of the ConfigMap, and its problem."""
 
     key: str
     message: str
@@ -58,7 +58,7 @@ class ParsedConfig:
 
 
 def parse_config(data: Mapping[str, str]) -> ParsedConfig:
-    """Read a ConfigMap's ``data``; absent keys have their built-in values."""
+    """Read a ConfigMap's ``data``; absent keys get their built-in values."""
     settings = OperatorSettings()
     errors: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
@@ -91,7 +91,7 @@ def _with_value(settings: OperatorSettings, path: tuple[str, ...], value: Any) -
 
 
 def _with_queue(settings: OperatorSettings, key: str, text: str) -> OperatorSettings:
-    """``storyrun.queue.<name>.<field>``: split at the first dot, so a name has none."""
+    """``storyrun.queue.<name>.<field>``: split at the first dot, so a name contains no dot."""
     name, _, field_name = key.removeprefix(_QUEUE_PREFIX).partition(".")
     name = name.strip().lower()
     if not _DNS_LABEL.fullmatch(name):
@@ -121,7 +121,7 @@ def _unknown(key: str) -> str:
 
 
 def _contradictions(settings: OperatorSettings) -> Iterator[ConfigProblem]:
-    """What no single key can tell."""
+    """Problems that involve more than one key."""
     storage = settings.storage
     if storage.provider is StorageProvider.S3 and not storage.s3_bucket:
         yield ConfigProblem("controller.storage.s3.bucket", "is required when the provider is s3")
@@ -143,7 +143,7 @@ def _delay_problem(key: str, controller: ControllerSettings) -> Iterator[ConfigP
 
 
 def _with_fallbacks(settings: OperatorSettings) -> OperatorSettings:
-    """A controller's zero stands for the common value, and a common value that is not set for the built-in one."""
+    """In a controller, zero means the common value; a common value that is not set means the built-in one."""
     common, built_in = settings.controllers, OperatorSettings()
     effective: dict[str, Any] = {}
     for field in CONTROLLER_FIELDS.values():

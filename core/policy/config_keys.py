@@ -1,4 +1,6 @@
-"""Every key the operator ConfigMap may have: where its value goes, and how it is read. Source: operator contract 3."""
+"""Every key of the operator ConfigMap: the setting that it sets, and how its value is read. Source: operator contract
+3.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from core.policy import config_values as read
 from core.policy.settings import LoweredBy, PullPolicy, RestartPolicy, StorageProvider
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
-"""The least delay between two tries of a work queue."""
+"""The minimum delay between two tries of a work queue."""
 
 MAX_STORY_DEPTH: Final = 100
-"""The most that ``storyrun.max-story-depth`` may be."""
+"""The maximum of ``storyrun.max-story-depth``."""
 
 CONTROLLER_FIELDS: Final = {
     "storyrun": "story_run",
@@ -71,7 +73,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("security.drop-capabilities", "security.drop_capabilities", read.capabilities),
         ("security.run-as-user", "security.run_as_user", read.integer(1, read.INT64_MAX)),
         ("security.service-account-name", "security.service_account_name", read.text),
-        # Of security, and not in the reference.
+        # About security, and not in the reference.
         ("security.lowered-by", "security.lowered_by", read.one_of(LoweredBy)),
         ("security.tolerations", "security.tolerations", read.tolerations),
         # Jobs and retention.
@@ -82,7 +84,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         # Runs.
         ("storyrun.max-inline-inputs-size", "runs.max_inline_inputs_size_bytes", _positive),
         ("storyrun.global-concurrency", "runs.global_concurrency", read.integer(0)),
-        # Of runs, and not in the reference.
+        # About runs, and not in the reference.
         ("storyrun.cleanup-timeout", "runs.cleanup_timeout", read.duration()),
         ("storyrun.max-story-depth", "runs.max_story_depth", read.integer(1, MAX_STORY_DEPTH)),
         # Templating, references, debugging.
@@ -90,7 +92,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),
         ("templating.deterministic", "templating.deterministic", read.boolean),
         ("templating.offloaded-data-policy", "templating.offloaded_data_policy", read.offloaded_data_policy),
-        # Limits of evaluation that the reference does not have.
+        # Limits of evaluation that are not in the reference.
         ("templating.max-steps", "templating.max_steps", read.integer(1000)),
         ("templating.max-input-bytes", "templating.max_input_bytes", read.integer(1024)),
         ("templating.max-depth", "templating.max_depth", read.integer(1, 128)),
@@ -113,7 +115,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("debug.enable-verbose-logging", "verbose_logging", read.boolean),
         ("debug.enable-step-output-logging", "step_output_logging", read.boolean),
         ("debug.enable-metrics", "metrics_enabled", read.boolean),
-        # What containers are told.
+        # Values for containers.
         ("engram.default-max-inline-size", "engram.max_inline_size_bytes", _positive),
         ("engram.default-max-recursion-depth", "engram.max_recursion_depth", _positive),
         ("engram.default-grpc-port", "engram.grpc_port", read.integer(1, 65535)),
@@ -154,7 +156,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
 
 ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
     {
-        # The reference does nothing with these either.
+        # Without effect in the reference, too.
         "controller.cleanup-interval",
         "images.default-engram",
         "images.default-impulse",
@@ -173,7 +175,7 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "controller.transport.grpc.enable-downstream-targets",
         "transport.enabled",
         "transport.security-mode",
-        # Of parts that are not built yet: realtime Stories, transports, Impulses, OpenTelemetry.
+        # For features that are not implemented yet: realtime Stories, transports, Impulses, OpenTelemetry.
         "realtime.ttl-seconds-after-finished",
         "engram.default-grpc-heartbeat-interval-seconds",
         "controller.transport.grpc.default-tls-secret",
@@ -188,12 +190,12 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "steprun.max-concurrent-reconciles",
         "steprun.rate-limiter.base-delay",
         "steprun.rate-limiter.max-delay",
-        # Conditions are evaluated at once, within `templating.evaluation-timeout`.
+        # Conditions are evaluated immediately, within `templating.evaluation-timeout`.
         "timeout.conditional-default",
-        # A batch step reports with its token, so that its Pod always has one, in the reference too.
+        # A batch step reports with its token, so its Pod always has one, also in the reference.
         "security.automount-service-account-token",
-        # Data in object storage is read by the operator or by the step, never by an Engram of its own.
+        # Data in object storage is read by the operator or by the step, never by a special Engram.
         "templating.materialize-engram",
     }
 )
-"""Keys that are accepted whatever their value, and that this operator does nothing with; a warning names each."""
+"""Keys that are accepted with any value and have no effect in this operator; a warning names each."""

@@ -1,6 +1,6 @@
-"""Readers of single configuration values: text in, typed value out, ``ValueError`` that says what would be accepted.
+"""Readers of single configuration values: text in, typed value out, ``ValueError`` with the accepted values.
 
-Nothing is coerced: what is not clearly a value of the kind is refused (the reference takes ``True`` for false).
+Nothing is coerced: a value that is not clearly of the type is refused (the reference reads ``True`` as false).
 Source: operator contract 2.2.
 """
 
@@ -18,7 +18,7 @@ from core.policy.retry import MAX_RETRIES_LIMIT
 from core.policy.settings import ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
 
 Reader = Callable[[str], Any]
-"""Called with text that has no blanks around it."""
+"""Called with text without leading and trailing blanks."""
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
@@ -41,7 +41,7 @@ def boolean(value: str) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"{value!r} must be true or false")
 
 
 def integer(minimum: int, maximum: int = INT32_MAX) -> Callable[[str], int]:
@@ -59,7 +59,7 @@ def integer(minimum: int, maximum: int = INT32_MAX) -> Callable[[str], int]:
 
 
 def retries(value: str) -> int:
-    """Cut to ``MAX_RETRIES_LIMIT``, as the contract wants it."""
+    """Reduced to ``MAX_RETRIES_LIMIT``, as the contract requires."""
     return min(integer(0)(value), MAX_RETRIES_LIMIT)
 
 
@@ -110,12 +110,12 @@ def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
 
 
 def capabilities(value: str) -> tuple[str, ...]:
-    """A comma-separated list, upper-cased; an empty one means ``ALL``."""
+    """A comma-separated list, in upper case; an empty one means ``ALL``."""
     return tuple(name for item in value.split(",") if (name := item.strip().upper())) or ("ALL",)
 
 
 def namespaces(value: str) -> tuple[str, ...]:
-    """A comma-separated list of namespaces; ``*`` stands for all, by itself only."""
+    """A comma-separated list of namespaces; ``*`` alone means all."""
     names = tuple(name for item in value.split(",") if (name := item.strip()))
     if names == ("*",):
         return names
@@ -126,7 +126,7 @@ def namespaces(value: str) -> tuple[str, ...]:
 
 
 def tolerations(value: str) -> tuple[str, ...]:
-    """``keyed``, ``*``, or the keys of taints, separated by commas; nothing allows none."""
+    """``keyed``, ``*``, or keys of taints, separated by commas; an empty value allows no toleration."""
     keys = tuple(name for item in value.split(",") if (name := item.strip()))
     for key in keys:
         if key in (KEYED_TOLERATIONS, ANY_TOLERATION):

@@ -1,8 +1,8 @@
-"""Where the credentials of the operator's own object store may go. Pure.
+"""Decides which stores may get the credentials of the operator's own object store. Pure.
 
-Any layer may describe a store, and may name any Secret. The operator's Secret goes with the operator's own store only:
-the same bucket, the same endpoint and no other region. With another endpoint, the credentials would be signed for, and
-with some protocols sent to, whoever answers there.
+Any layer may describe a store and name any Secret. The operator's Secret is used with the operator's own store only:
+the same bucket, the same endpoint and no other region. Otherwise requests with these credentials would be signed for a
+foreign endpoint, and some protocols would even send the credentials to it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ def operators_secret(settings: StorageSettings) -> str:
 
 
 def may_have_credentials(namespace: str, settings: StorageSettings) -> bool:
-    """Whether the platform lets the steps of a namespace use the credentials of the operator's store."""
+    """Whether the operator's settings allow the steps of a namespace to use the credentials of the operator's store."""
     allowed = settings.s3_credential_namespaces
     return EVERY_NAMESPACE in allowed or namespace in allowed
 
 
 def foreign_fields(s3: Mapping[str, Any], settings: StorageSettings) -> list[str]:
-    """The fields in which a ``storage.s3`` block differs from the operator's own store; none means it is that store.
+    """The fields in which a ``storage.s3`` block differs from the operator's own store; none means that it is that
+    store.
 
-    A block without a region is in the operator's. Another region is another host name, since SDKs build it from that.
+    A block without a region uses the operator's. Another region means another host name, because SDKs derive it from
+    the region.
     """
     found = []
     if s3.get("bucket") != settings.s3_bucket:
@@ -44,7 +46,9 @@ def foreign_fields(s3: Mapping[str, Any], settings: StorageSettings) -> list[str
 
 
 def _endpoint(text: Any) -> tuple[str, ...]:
-    """Equal for two spellings of one endpoint; one that cannot be read equals only itself, letter by letter."""
+    """Equal for two forms of one endpoint; an endpoint that cannot be parsed equals only itself, character by
+    character.
+    """
     if not isinstance(text, str) or not text.strip():
         return ()
     url = text.strip()

@@ -1,8 +1,8 @@
-"""What tenants may not lower: the security settings below them, and taints that nobody may tolerate at will. Pure.
+"""The minimum security settings of tenants' workloads, and the taints that they may tolerate. Pure.
 
-The operator's settings are a floor, unless an EngramTemplate says otherwise; what a template requires is one in its
-turn. ``security.lowered-by`` says whose lower values count at all, ``security.tolerations`` which taints a workload may
-put up with. What is not allowed does not stop anything: the stricter value holds, and a note says so.
+The operator's settings are a minimum, unless an EngramTemplate lowers them; the requirements of a template are a
+minimum, too. ``security.lowered-by`` decides whose lower values are used at all, ``security.tolerations`` which taints
+a workload may tolerate. A value that is not allowed stops nothing: the stricter value is used, and a note says so.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ REQUIREMENTS: Final = {
     "read_only_root_filesystem": ("requiresReadOnlyRoot", True),
     "allow_privilege_escalation": ("requiresNoPrivilegeEscalation", False),
 }
-"""Setting → what a template calls it, and the value of the setting that ``true`` there stands for."""
+"""Setting → its name in a template, and the value of the setting that ``true`` there means."""
 
 
 class Lowered(NamedTuple):
-    """A value that does not count; ``field`` is relative to the block it stands in."""
+    """A value that is not used; ``field`` is relative to the block that contains it."""
 
     field: str
     value: Any
@@ -46,12 +46,12 @@ def may_lower(settings: OperatorSettings, *, is_template: bool) -> bool:
 
 
 def floor_of(settings: OperatorSettings, template: ReadOnlyObject | None) -> dict[str, bool]:
-    """The least strict values that tenants' workloads may have; without a template those of the operator."""
+    """The minimum values for tenants' workloads; without a template those of the operator."""
     security = settings.security
     floor = {name: bool(getattr(security, name)) for name in STRICT}
-    said = (((template or {}).get("spec") or {}).get("execution") or {}).get("security") or {}
+    declared = (((template or {}).get("spec") or {}).get("execution") or {}).get("security") or {}
     for name, (requirement, value) in REQUIREMENTS.items():
-        required = said.get(requirement)
+        required = declared.get(requirement)
         if required is None:
             continue
         wanted = value if required else not value
@@ -61,7 +61,7 @@ def floor_of(settings: OperatorSettings, template: ReadOnlyObject | None) -> dic
 
 
 def lowered(security: ReadOnlyObject, floor: Mapping[str, bool], settings: OperatorSettings) -> Iterator[Lowered]:
-    """What a tenant's ``security`` block asks for in vain."""
+    """The values of a tenant's ``security`` block that are not used."""
     if may_lower(settings, is_template=False):
         return
     for name, field in FIELDS.items():

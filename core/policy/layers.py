@@ -1,10 +1,10 @@
-"""How one step's workload runs: the layers from the operator's settings to the StepRun, folded into one record.
+"""The execution policy of one step's workload: layers from the operator's settings to the StepRun, in one record.
 
-Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector``
-and secrets merge key by key, resources and probes field by field; everything else is replaced whole. Every value
-remembers the layer it came from. All problems of all layers are reported together. Pure. Source: StepRun contract 10,
-operator contract 4; general settings never beat more specific ones (the reference lets a Story-wide storage policy win
-over the step's own).
+Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector`` and
+secrets are merged key by key, resources and probes field by field; everything else is replaced as a whole. Every value
+records the layer that it comes from. All problems of all layers are reported together. Pure. Source: StepRun contract
+10, operator contract 4; general settings never win over more specific ones (in the reference, a storage policy of the
+Story wins over the step's own).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.policy.sources import Sources, layers_of
 
 
 class PolicyError(Exception):
-    """The layers ask for something invalid; ``problems`` name layer, field and remedy, all of them."""
+    """The layers have invalid values; ``problems`` name layer, field and remedy of each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -30,7 +30,9 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPolicy:
-    """The resolved policy of one workload. Optional Kubernetes structures are wire dicts, None when nothing asked."""
+    """The resolved policy of one workload. Optional Kubernetes structures are wire dicts, None when no layer sets
+    them.
+    """
 
     image: str
     image_pull_policy: str
@@ -58,16 +60,18 @@ class ExecutionPolicy:
     """Logical name → Secret name."""
     service_account_name: str
     provenance: Mapping[str, str]
-    """Setting → the layer its value came from; of merged settings each key: ``resources.cpuLimit``, ``secrets.api``."""
+    """Setting → the layer of its value; each key of merged settings separately: ``resources.cpuLimit``,
+    ``secrets.api``.
+    """
     notes: tuple[str, ...] = ()
-    """What layers ask for and may not have: layer, field, what holds instead, remedy."""
+    """Values of layers that are not applied: layer, field, the value that is used, remedy."""
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
-    """Fold the layers.
+    """Combine the layers.
 
     Raises:
-        PolicyError: with every problem found.
+        PolicyError: with every problem.
     """
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
@@ -97,11 +101,11 @@ def _settings_named(key: str, value: Any) -> list[str]:
 
 
 def _folded(key: str, below: Any, value: Any) -> Any:
-    """``value`` over what the layers below say."""
+    """``value``, combined with the value of the layers below."""
     if key in _MERGED:
         return {**(below or {}), **value}
     if key == "storage" and not value.get("s3") and not value.get("file"):
-        # A block with only timeoutSeconds tunes the store chosen below instead of switching storage off.
+        # A block with only timeoutSeconds changes the timeout of the store from the layers below, and keeps that store.
         return {**below, **value} if below else None
     return value
 

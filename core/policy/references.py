@@ -1,6 +1,6 @@
-"""Whether an object in one namespace may refer to one in another.
+"""Decides whether an object in one namespace may refer to an object in another.
 
-Pure: the grants of the target namespace are handed in. Source: operator contract 17, admission contract 3.7.
+Pure: the caller passes the grants of the target namespace. Source: operator contract 17, admission contract 3.7.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.policy.settings import CrossNamespacePolicy
 
 @dataclass(frozen=True, slots=True)
 class ForeignReference:
-    """``from`` a kind in a namespace ``to`` a named object of a kind in another."""
+    """From a kind in one namespace to a named object of a kind in another."""
 
     from_group: str
     from_kind: str
@@ -32,9 +32,9 @@ class ForeignReference:
 def why_denied(
     reference: ForeignReference, policy: CrossNamespacePolicy, grants: Iterable[Mapping[str, Any]] = ()
 ) -> str | None:
-    """None when the reference is allowed, else why not and what would allow it.
+    """None when the reference is allowed; otherwise the reason, and what would allow it.
 
-    ``grants`` are the ReferenceGrants of the target namespace; only the ``grant`` policy looks at them.
+    ``grants`` are the ReferenceGrants of the target namespace; only the policy ``grant`` uses them.
     """
     if reference.same_namespace or policy is CrossNamespacePolicy.ALLOW:
         return None

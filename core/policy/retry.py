@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and after how long.
+"""Decides when a failed attempt is retried, and the delay before it.
 
 Pure. Source: StepRun contract 11.2 (resolution) and 18.2 (delay).
 """
@@ -12,9 +12,9 @@ from typing import Final
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 DEFAULT_MAX_DELAY: Final = timedelta(minutes=5)
-"""Of exponential back-off. Without a cap the reference overflows near the 35th attempt and retries every 10 ms."""
+"""For exponential back-off. Without a cap the reference overflows near attempt 35 and retries every 10 ms."""
 LONGEST_DELAY: Final = timedelta(days=3650)
-"""Whatever is asked for: an instant beyond the calendar cannot be awaited."""
+"""The maximum of any delay: an instant beyond the calendar cannot be awaited."""
 MAX_RETRIES_LIMIT: Final = 50
 
 
@@ -26,7 +26,7 @@ class BackoffStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """A resolved policy; attempts in total are ``1 + max_retries``."""
+    """A resolved policy; the total number of attempts is ``1 + max_retries``."""
 
     max_retries: int = 3
     delay: timedelta = timedelta(seconds=1)
@@ -39,7 +39,7 @@ class RetryPolicy:
 
 
 def default_max_delay(backoff: BackoffStrategy, delay: timedelta) -> timedelta:
-    """The cap where none is set: never below the delay that was asked for, and only on what grows without bound."""
+    """The cap when none is set: never below the configured delay, and only for strategies that grow without limit."""
     if backoff is BackoffStrategy.EXPONENTIAL:
         return max(DEFAULT_MAX_DELAY, delay)
     return min(delay * MAX_RETRIES_LIMIT, LONGEST_DELAY)

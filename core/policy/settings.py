@@ -1,7 +1,8 @@
-"""The operator's settings: frozen values with their built-in defaults. Each is read somewhere, and does something.
+"""The operator's settings: frozen values with their built-in defaults. Every setting has an effect.
 
-A setting that is absent from the operator ConfigMap has the value written here. Security defaults, and metrics, are
-those of the shipped configuration: losing the ConfigMap must not relax or hide anything. Source: operator contract 3.
+A setting that is missing in the operator ConfigMap has the value in this module. Security defaults, and metrics, are
+those of the shipped configuration: the loss of the ConfigMap must not relax or hide anything. Source: operator contract
+3.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from enum import StrEnum
 from typing import Final
 
 FALLBACK_STEP_TIMEOUT: Final = timedelta(minutes=30)
-"""Of a step for which no layer sets one."""
+"""The timeout of a step when no layer sets one."""
 DEFAULT_QUEUE: Final = "default"
-"""Where runs wait whose Story names no queue."""
+"""The queue of runs whose Story names none."""
 
 
 class CrossNamespacePolicy(StrEnum):
@@ -43,14 +44,14 @@ class PullPolicy(StrEnum):
 
 
 class RestartPolicy(StrEnum):
-    """Of a Job's pods; ``Always`` is not one of them, and is refused where it is written."""
+    """Of a Job's Pods; ``Always`` is not allowed, and is refused in every field."""
 
     NEVER = "Never"
     ON_FAILURE = "OnFailure"
 
 
 class LoweredBy(StrEnum):
-    """Whose definitions may ask for less security than the layer below them."""
+    """The definitions that may set lower security than the layer below them."""
 
     NOBODY = "nobody"
     TEMPLATES = "templates"
@@ -60,7 +61,7 @@ class LoweredBy(StrEnum):
 KEYED_TOLERATIONS: Final = "keyed"
 """In ``SecuritySettings.tolerations``: every toleration that names the key of a taint."""
 ANY_TOLERATION: Final = "*"
-"""There: every toleration."""
+"""In the same setting: every toleration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class JobSettings:
 
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
-    """None: the next wider setting, at last ``FALLBACK_STEP_TIMEOUT``."""
+    """None: the next more general setting, at last ``FALLBACK_STEP_TIMEOUT``."""
 
     default_step: timedelta | None = None
     approval_default: timedelta | None = None
@@ -106,27 +107,28 @@ class TimeoutSettings:
 @dataclass(frozen=True, slots=True)
 class TemplatingSettings:
     evaluation_timeout: timedelta = timedelta(seconds=30)
-    """Zero: no wall-time bound."""
+    """Zero: no limit of wall time."""
     max_output_bytes: int = 65536
-    """Zero: unbounded."""
+    """Zero: no limit."""
     deterministic: bool = False
     offloaded_data_policy: OffloadedDataPolicy = OffloadedDataPolicy.INJECT
     max_steps: int = 100_000
-    """Parts of an expression evaluated, loops counted each time."""
+    """Evaluated parts of an expression; each iteration of a loop counts."""
     max_input_bytes: int = 8 << 20
-    """Of the data that one condition in CEL reads."""
+    """Size of the data that one condition in CEL reads."""
     max_depth: int = 128
     """Nesting of values."""
     max_include_depth: int = 100
     max_collection_items: int = 100_000
     max_range_items: int = 10_000
     worker_timeout: timedelta = timedelta(seconds=10)
-    """For one evaluation or schema validation in a process of its own."""
+    """For one evaluation or schema validation in a separate process."""
     worker_memory_bytes: int = 1 << 30
     workers: int = 2
     namespace_budget: timedelta = timedelta(seconds=30)
-    """Of the time of threads and worker processes, for the expressions and schemas of one namespace in a minute. Zero:
-    as much as its turns give it."""
+    """Time of threads and worker processes for the expressions and schemas of one namespace, per minute. Zero: no limit
+    except its turns.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class EngramSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """The object store that workloads get when no policy names another."""
+    """The object store of workloads when no policy names another."""
 
     provider: StorageProvider = StorageProvider.NONE
     s3_bucket: str = ""
@@ -161,7 +163,9 @@ class StorageSettings:
     s3_use_path_style: bool = False
     s3_auth_secret_name: str = ""
     s3_credential_namespaces: tuple[str, ...] = ()
-    """Namespaces whose steps get the credentials in that Secret; ``*`` is all of them. None but the operator's own."""
+    """Namespaces whose steps get the credentials in that Secret; ``*`` means all. The operator's own needs no
+    entry.
+    """
     file_path: str = ""
     file_volume_claim_name: str = ""
 
@@ -173,10 +177,11 @@ class QueueSettings:
     concurrency: int = 0
     default_priority: int = 0
     priority_aging_seconds: int = 60
-    """Waiting so long raises the priority by one. Zero: never, and important work can keep out the rest for ever."""
+    """The wait that raises the priority by one. Zero: never; then important work can block all other work for ever."""
     max_priority: int = 100
-    """The most that a Story may ask for; where ``default_priority`` is more, that. With aging, it says how long a step
-    can be kept waiting by work that came later: so many aging periods."""
+    """The highest priority that a Story may set; ``default_priority``, if that is higher. With aging, it bounds how
+    long later work can delay a step: that many aging periods.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,19 +189,19 @@ class RunSettings:
     max_inline_inputs_size_bytes: int = 1024
     global_concurrency: int = 0
     retention_seconds: int | None = None
-    """None: one day. Zero keeps finished runs for ever, a negative number deletes them at once."""
+    """None: one day. Zero keeps finished runs for ever; a negative number deletes them at once."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
     """For the compensations of a run whose Story sets none, and the same again for its ``finally``."""
     max_story_depth: int = 10
-    """Runs that ``executeStory`` may start inside each other; the run that somebody started is at depth 0."""
+    """The nesting of runs by ``executeStory``; a run that a user started has depth 0."""
     queues: Mapping[str, QueueSettings] = field(default_factory=lambda: {DEFAULT_QUEUE: QueueSettings()})
     max_priorities: Mapping[str, int] = field(default_factory=dict)
-    """Namespace → the most that its runs may have in any queue."""
+    """Namespace → the highest priority of its runs in any queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """How one kind's work queue behaves. Zero stands for the common value, ``OperatorSettings.controllers``."""
+    """The work queue of one kind's controller. Zero means the common value, ``OperatorSettings.controllers``."""
 
     max_concurrent_reconciles: int
     base_delay: timedelta
@@ -205,7 +210,7 @@ class ControllerSettings:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
-    """One consistent snapshot of everything the operator ConfigMap may say."""
+    """One consistent snapshot of all settings in the operator ConfigMap."""
 
     reconcile_timeout: timedelta = timedelta(seconds=30)
     max_story_with_block_size_bytes: int = 65536
@@ -225,7 +230,7 @@ class OperatorSettings:
     step_output_logging: bool = False
     metrics_enabled: bool = True
     controllers: ControllerSettings = ControllerSettings(10, timedelta(), timedelta())
-    """What a controller's own zero stands for; delays of zero are the built-in ones."""
+    """The values for zeros in a controller's settings; delays of zero mean the built-in ones."""
     story_run: ControllerSettings = ControllerSettings(8, timedelta(milliseconds=50), timedelta(minutes=5))
     story: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
     engram_controller: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))

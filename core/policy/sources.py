@@ -1,7 +1,7 @@
-"""The objects that say how a step's workload runs, read layer by layer into one vocabulary of settings.
+"""The objects that define how a step's workload runs, read layer by layer into one common set of settings.
 
-Only reading: which layer wins is ``core.policy.layers``. Service accounts asked for by Engrams, Stories and steps are
-not read at all, which is what keeps their authors from borrowing rights. Source: StepRun contract 10.
+This module only reads; ``core.policy.layers`` decides which layer wins. Service accounts in Engrams, Stories and steps
+are not read at all, so their authors cannot borrow permissions. Source: StepRun contract 10.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PROBE_KEYS: Final = ("liveness", "readiness", "startup")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The objects the layers are read from; ``step`` is the step as declared, ``step_run_overrides`` its StepRun's."""
+    """The objects of the layers; ``step`` is the step as declared, ``step_run_overrides`` are those of its StepRun."""
 
     settings: OperatorSettings
     template: ReadOnlyObject
@@ -31,7 +31,7 @@ class Sources:
     step: ReadOnlyObject
     step_run_overrides: ReadOnlyObject | None = None
     namespace: str = ""
-    """Where the containers run; empty: in that of Engram and Story."""
+    """The namespace of the containers; empty: the namespace of Engram and Story."""
 
 
 class Layer(NamedTuple):
@@ -40,11 +40,11 @@ class Layer(NamedTuple):
     label: str
     values: dict[str, Any]
     definition: ReadOnlyObject | None = None
-    """The namespaced object that it was read from."""
+    """The namespaced object that the layer was read from."""
 
 
 def layers_of(sources: Sources) -> list[Layer]:
-    """Every layer, the widest first."""
+    """Every layer, the most general one first."""
     template, engram, story = (_spec(source) for source in (sources.template, sources.engram, sources.story))
     execution = _block(template, "execution")
     story_policy = _block(story, "policy")
@@ -135,7 +135,7 @@ def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, 
 
 
 def _engram_policy(policy: ReadOnlyObject) -> dict[str, Any]:
-    """Of an Engram's ``executionPolicy`` only resources, placement and cache count, as in the reference."""
+    """Only resources, placement and cache are read from an Engram's ``executionPolicy``, as in the reference."""
     return {
         "resources": _present({key: _block(policy, "resources").get(key) for key in _RESOURCE_KEYS}),
         **_placement(_block(policy, "placement")),
@@ -159,7 +159,7 @@ def _story(policy: ReadOnlyObject) -> dict[str, Any]:
 
 
 def _overrides(block: ReadOnlyObject) -> dict[str, Any]:
-    """The ``ExecutionOverrides`` shape that Engrams and steps share. Service accounts in it are ignored on purpose."""
+    """The ``ExecutionOverrides`` of Engrams and steps. Service accounts in it are ignored on purpose."""
     probes = _block(block, "probes")
     disabled: dict[str, Any] = {key: {} for key in _PROBE_KEYS if probes.get(f"disable{key.capitalize()}")}
     return {

@@ -1,6 +1,6 @@
-"""How long a step may run, and the retry policy it is created with.
+"""The timeout of a step, and the retry policy of its StepRun.
 
-Pure. Source: StepRun contract 11; the documented chain StepRun, step, Story, Engram, template, operator is honoured
+Pure. Source: StepRun contract 11; the documented order StepRun, step, Story, Engram, template, operator is applied
 (the reference stops after the Story).
 """
 
@@ -18,14 +18,14 @@ from core.policy.sources import Sources
 
 DEFAULT_DELAY: Final = timedelta(seconds=1)
 STORED_RETRIES_LIMIT: Final = 10
-"""The largest ``maxRetries`` that the StepRun CRD stores."""
+"""The largest ``maxRetries`` that the CRD of StepRun accepts."""
 
 
 def step_timeout(sources: Sources) -> timedelta:
-    """The first timeout that any layer sets, most specific first.
+    """The first timeout that any layer sets, most specific layer first.
 
     Raises:
-        PolicyError: the most specific one is not a positive duration.
+        PolicyError: the most specific timeout is not a positive duration.
     """
     story = _at(sources.story, "spec", "policy")
     engram = _at(sources.engram, "spec")
@@ -43,10 +43,11 @@ def step_timeout(sources: Sources) -> timedelta:
 
 
 def retry_spec(sources: Sources) -> dict[str, Any] | None:
-    """``StepRun.spec.retry``: the step's policy, else the Story's, gaps filled by the template's recommendations.
+    """``StepRun.spec.retry``: the step's policy, otherwise the Story's; missing fields come from the template's
+    recommendations.
 
-    A step with ``sideEffects: true`` and no policy of its own is not retried. ``maxRetries`` is always spelled out:
-    left to the CRD's default, the StepRun would say something else than the operator does. None: nothing is written.
+    A step with ``sideEffects: true`` and no policy of its own is not retried. ``maxRetries`` is always written, because
+    the default of the CRD differs from the operator's. None: the StepRun gets no ``retry``.
     """
     own = _at(sources.step, "execution").get("retry")
     if own is None and sources.step.get("sideEffects"):
@@ -71,7 +72,7 @@ def retry_spec(sources: Sources) -> dict[str, Any] | None:
 
 
 def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> RetryPolicy:
-    """The policy that ``StepRun.spec.retry`` means; absent fields have their defaults.
+    """The policy in ``StepRun.spec.retry``; missing fields have their defaults.
 
     Raises:
         PolicyError: a delay is not a positive duration, or the backoff is unknown.

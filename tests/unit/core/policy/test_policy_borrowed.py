@@ -66,7 +66,7 @@ def test_no_store_is_opened_with_secrets_or_volumes_that_somebody_else_chose(of:
         {"engram": {"overrides": {"storage": storage}}} if of == "engram" else {"story_policy": {"storage": storage}}
     )
     with pytest.raises(
-        PolicyError, match="a definition of another namespace chooses no Secrets and volumes of this one"
+        PolicyError, match="a definition of another namespace may not choose Secrets and volumes of this namespace"
     ):
         resolve_policy(elsewhere(of, settings=OperatorSettings(storage=STORE), **fields))
 

@@ -280,7 +280,7 @@ def test_messages_say_what_would_be_accepted() -> None:
         "controller.reconcile-timeout: '1s' is too short; the minimum is 5s",
         "engram.default-grpc-port: 70000 is out of range; use 1 to 65535",
         "images.pull-policy: 'x' is not one of Always, Never, IfNotPresent",
-        "security.run-as-non-root: 'maybe' is neither true nor false",
+        "security.run-as-non-root: 'maybe' must be true or false",
     ]
 
 

@@ -72,7 +72,7 @@ def test_a_template_may_lower_the_operators_values_unless_the_platform_says_othe
     assert security_of(resolve_policy(sources(template=EASY))) == (False, False, True)
     strict = resolve_policy(sources(settings=with_security(lowered_by=LoweredBy.NOBODY), template=EASY))
     assert security_of(strict) == STRICT
-    assert strict.notes[0].startswith("EngramTemplate: requiresNonRoot asks for too little protection")
+    assert strict.notes[0].startswith("EngramTemplate: requiresNonRoot is below the minimum")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -106,7 +106,7 @@ def test_a_toleration_of_every_taint_is_left_out_and_others_stay(layer: str) -> 
     policy = resolve_policy(sources(**asked))
     assert policy.tolerations == (GPU,)
     [note] = policy.notes
-    assert note.startswith(f"{layer}: placement.tolerations[0]: is left out, it tolerates every taint")
+    assert note.startswith(f"{layer}: placement.tolerations[0]: is ignored: it tolerates every taint")
 
 
 @pytest.mark.parametrize(
