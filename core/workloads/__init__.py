@@ -1,5 +1,5 @@
-"""Pure builders of Kubernetes objects: what runs an engram step, byte for byte as the contract says.
+"""Pure builders of the Kubernetes objects that run an engram step, byte for byte as in the contract.
 
-``step_workload`` (everything a builder needs to know), ``payload`` and ``template_context`` (JSON for containers),
+``step_workload`` (the input of every builder), ``payload`` and ``template_context`` (JSON for containers),
 ``environment``, ``secrets``, ``storage``, ``tls``, ``pod``, ``job``, ``runner`` (ServiceAccount, Role, RoleBinding).
 """

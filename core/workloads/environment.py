@@ -1,7 +1,7 @@
 """The environment of a batch container: names, values and their order.
 
 Source: StepRun contract 13 (the numbers below are its rows). Kubernetes expands ``$(NAME)`` and turns ``$$`` into ``$``
-in literal values, so payloads are written with every ``$`` doubled and arrive unchanged.
+in literal values. So every ``$`` in a payload is doubled, and the payload arrives unchanged.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from core.workloads.tls import tls_environment
 EnvVar = dict[str, Any]
 
 MAX_VARIABLE_BYTES: Final = 128 * 1024 - 1
-"""Of ``NAME=value``: with its closing NUL, Linux hands no longer string to a process (``MAX_ARG_STRLEN``)."""
+"""Size of ``NAME=value``: with its final NUL, it is the longest string that Linux passes to a process
+(``MAX_ARG_STRLEN``).
+"""
 TEMPLATE_CONTEXT: Final = "BUBU_TEMPLATE_CONTEXT"
 
 
 class EnvironmentTooLargeError(Exception):
-    """A value cannot be handed to a process; ``name`` says which, ``size_bytes`` how large it is."""
+    """A value is too large for a process; ``name`` is its variable, ``size_bytes`` its size."""
 
     def __init__(self, name: str, size_bytes: int) -> None:
         super().__init__(
@@ -36,7 +38,8 @@ class EnvironmentTooLargeError(Exception):
 
 
 def batch_environment(workload: StepWorkload) -> list[EnvVar]:
-    """``container.env``, in the contract's order; a storage variable replaces an earlier one of its name in place.
+    """``container.env``, in the contract's order; a storage variable replaces an earlier one with the same name, in
+    place.
 
     Raises:
         EnvironmentTooLargeError: a payload exceeds ``MAX_VARIABLE_BYTES``.
@@ -59,7 +62,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     ]
     if workload.template_context is not None:
         env.append(_payload(TEMPLATE_CONTEXT, workload.template_context))  # 38
-    env.append(_literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # ours: the operator validates, containers may not look
+    env.append(_literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # an extension: the operator has validated already
     for variable in storage_environment(workload.policy.storage):  # 39
         _set(env, variable)
     return env
@@ -133,7 +136,7 @@ def _literal(name: str, value: str) -> EnvVar:
 
 
 def _seconds(seconds: int) -> str:
-    """Plain seconds (``300s``), as the contract spells these, not Go's ``5m0s``."""
+    """Plain seconds (``300s``), as the contract writes them, not Go's ``5m0s``."""
     return f"{seconds}s"
 
 

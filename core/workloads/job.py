@@ -1,7 +1,7 @@
 """The Job of one attempt of an engram step. Source: StepRun contract 12.
 
-The attempt and its deadline stand on the Job as annotations: they are stored in the same write that starts the work,
-so a restarted operator knows which attempt runs and until when.
+The Job has the attempt and its deadline as annotations: they are stored in the same write that starts the work, so a
+restarted operator knows which attempt runs and until when.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.workloads.pod import pod_template
 from core.workloads.step_workload import StepWorkload
 
 DEADLINE_MARGIN: Final = timedelta(seconds=120)
-"""The platform's own deadline comes after the SDK's and the operator's, as a last resort."""
+"""The deadline of Kubernetes comes after those of the SDK and the operator, as a last resort."""
 
 
 def step_job(workload: StepWorkload) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Whether a request with a business key starts a run, meets the run of an earlier request, or is rejected. Pure.
+"""Whether a request with a business key starts a run, matches the run of an earlier request, or is rejected. Pure.
 
-The name of the run follows from the key. So the API server decides which of several equal requests is first: a client
-creates the run, and if the name is taken, it reads the run of that name and calls ``decide``.
+The name of the run is derived from the key. So the API server decides which of several equal requests is first: a
+client creates the run; if the name is taken, it reads the run of that name and calls ``decide``.
 Source: Trigger contract 2 and 4.
 """
 
@@ -28,11 +28,11 @@ class Decision(StrEnum):
     REUSED = "Reused"
     REJECTED = "Rejected"
     PENDING = "Pending"
-    """The run of the key is being deleted; ask again when it is gone."""
+    """The run with this key is being deleted; try again when it is gone."""
 
 
 class Difference(StrEnum):
-    """In what the run that exists differs from the one that a request wants."""
+    """The difference between the existing run and the requested one."""
 
     STORY = "story"
     """Another Story, or another version of it."""
@@ -44,15 +44,15 @@ class Difference(StrEnum):
 class KeyedDecision:
     decision: Decision
     difference: Difference | None = None
-    """The first one found; set if, and only if, the request is rejected."""
+    """The first difference; set if, and only if, the request is rejected."""
 
 
 def keyed_run(manifest: Object, key: str, namespace: str) -> Object:
-    """The manifest of a StoryRun with the name and the annotations that belong to ``key``.
+    """The manifest of a StoryRun with the name and the annotations for ``key``.
 
     Args:
-        manifest: has ``spec.storyRef.name``; a name or ``generateName`` of its own is replaced.
-        key: blanks around it do not count.
+        manifest: has ``spec.storyRef.name``; its own name or ``generateName`` is replaced.
+        key: blanks around it are ignored.
         namespace: of the run, and of the Story if the reference names none.
 
     Raises:
@@ -75,8 +75,8 @@ def decide(wanted: Mapping[str, Any], existing: Mapping[str, Any] | None) -> Key
     """The answer to a request.
 
     Args:
-        wanted: the StoryRun that the request asks for, as ``keyed_run`` gives it.
-        existing: the StoryRun of that name as it is stored; None if there is none. Its phase does not matter.
+        wanted: the StoryRun of the request, from ``keyed_run``.
+        existing: the stored StoryRun of that name; None if there is none. Its phase does not matter.
 
     Raises:
         PayloadError: inputs have no JSON form.
@@ -108,6 +108,6 @@ def _story_of(run: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
 
 
 def _hash_of(run: Mapping[str, Any]) -> str:
-    """The annotation, else the hash of the inputs as they are stored."""
+    """The annotation; if missing, the hash of the stored inputs."""
     marked = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_TRIGGER_INPUT_HASH)
     return str(marked or input_hash(run["spec"].get("inputs")))

@@ -1,7 +1,7 @@
 """Secrets and ConfigMaps that a step's inputs refer to, and those that an Engram may read. Pure.
 
-All steps of a run share one account, so a reference in the inputs of one step is read with the rights that another
-step's Engram asked for. Source: SDK contract 1.3, StepRun contract 16.
+All steps of a run share one account, so a reference in the inputs of one step is read with the permissions that the
+Engram of another step requested. Source: SDK contract 1.3, StepRun contract 16.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KINDS: Final = {"secrets": "Secret", "configmaps": "ConfigMap"}
 
 
 class Named(NamedTuple):
-    """An object of a run's namespace; ``plural`` is ``secrets`` or ``configmaps``."""
+    """An object in a run's namespace; ``plural`` is ``secrets`` or ``configmaps``."""
 
     plural: str
     name: str
@@ -27,7 +27,7 @@ class Named(NamedTuple):
 
 
 def named_in(inputs: Any) -> set[Named]:
-    """What references in ``inputs`` name, at any depth."""
+    """The objects of all references in ``inputs``, at any depth."""
     found: set[Named] = set()
     pending = [inputs]
     while pending:
@@ -42,7 +42,7 @@ def named_in(inputs: Any) -> set[Named]:
 
 
 def readable(rules: Iterable[Rule], wanted: Iterable[Named]) -> Iterator[Named]:
-    """Those of ``wanted`` that the rules let a container get."""
+    """The objects in ``wanted`` that the rules let a container get."""
     known = list(rules)
     return (named for named in wanted if any(_allows(rule, named) for rule in known))
 

@@ -1,7 +1,7 @@
 """The compact JSON of payloads in container environments, byte for byte as the reference's encoder writes it.
 
-Keys sorted, no spaces; ``<``, ``>``, ``&``, U+2028 and U+2029 escaped; floats as Go prints them. Whole numbers of up to
-64 bits keep all their digits (the reference sends them through a double and loses those beyond 2^53). Pure.
+Keys sorted, no spaces; ``<``, ``>``, ``&``, U+2028 and U+2029 escaped; floats as in Go. Whole numbers of up to 64 bits
+keep all their digits (the reference converts them to a double and loses digits beyond 2^53). Pure.
 Source: StepRun contract 8 ("JSON form"), SDK contract 2.
 """
 
@@ -24,7 +24,7 @@ _ESCAPES: Final = str.maketrans(
     }
 )
 _MAYBE_FLOAT: Final = re.compile(rb"[:,\[]-?\d+[.e]")
-"""In compact JSON, wherever a float may stand inside an object or list; texts match it as well at times."""
+"""In compact JSON: every place where a float may be, inside an object or list; some strings match it as well."""
 _CONTAINER_OR_TEXT: Final = (b"{", b"[", b'"')
 _INTEGERS: Final = range(-(2**63), 2**64)
 _FIRST_EXPONENT_FORM: Final = 1e21
@@ -39,7 +39,7 @@ def encode(value: Any) -> str:
     """``value`` as one line.
 
     Raises:
-        PayloadError: it holds something that JSON cannot say.
+        PayloadError: it has a value that JSON cannot represent.
     """
     text = _without_floats(value)
     if text is None:
@@ -47,17 +47,17 @@ def encode(value: Any) -> str:
             text = orjson.dumps(_with_go_numbers(value), option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError as error:
             raise NotSerializableError(f"the payload has no JSON form: {error}") from None
-    # These characters occur inside strings only, so the whole text may be translated.
+    # These characters occur inside strings only, so they may be replaced in the whole text.
     return text.decode().translate(_ESCAPES)
 
 
 def _without_floats(value: Any) -> bytes | None:
-    """The JSON of a value that surely holds no floats, which is that of the library; ``None`` for others."""
+    """The JSON of a value without floats, which is the library's output; ``None`` if there may be floats."""
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         return None
-    if b"null" in text:  # what becomes of an infinite one
+    if b"null" in text:  # the result for an infinite float
         return None
     return text if text.startswith(_CONTAINER_OR_TEXT) and not _MAYBE_FLOAT.search(text) else None
 
@@ -79,9 +79,9 @@ def _with_go_numbers(value: Any) -> Any:
 
 
 def go_float(value: float) -> str:
-    """The shortest decimal that reads back as ``value``, with an exponent only below 1e-6 and from 1e21 on."""
+    """The shortest decimal that reads back as ``value``, with an exponent only below 1e-6 and from 1e21."""
     if not math.isfinite(value):
-        raise NotSerializableError(f"the payload has no JSON form: {value} is not a number JSON knows")
+        raise NotSerializableError(f"the payload has no JSON form: {value} is not a JSON number")
     sign = "-" if math.copysign(1, value) < 0 else ""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -104,4 +104,4 @@ def _as_double(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise NotSerializableError("the payload has no JSON form: a whole number exceeds every float") from None
+        raise NotSerializableError("the payload has no JSON form: a whole number is too large for a float") from None

@@ -1,7 +1,7 @@
 """The Pod template of an engram step. Source: StepRun contract 12.
 
-Additions to the reference, invisible to containers: labels that find a run's Pods, and the ``RuntimeDefault`` seccomp
-profile, without which a namespace that enforces the ``restricted`` Pod Security level refuses the Pod.
+Additions to the reference, not visible in containers: labels for finding a run's Pods, and the ``RuntimeDefault``
+seccomp profile; without it, a namespace that enforces the Pod Security level ``restricted`` refuses the Pod.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pod_template(workload: StepWorkload) -> Object:
 
 
 def pod_labels(workload: StepWorkload) -> dict[str, str]:
-    """Labels by which ``kubectl get pods -l`` and log collectors find a run's Pods."""
+    """Labels with which ``kubectl get pods -l`` and log collectors find a run's Pods."""
     labels = {
         keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
         keys.LABEL_STORY_RUN: label_value(workload.story_run_name),

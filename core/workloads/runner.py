@@ -1,4 +1,4 @@
-"""Under whose name a run's containers work: ServiceAccount, Role and RoleBinding, all named after the run.
+"""The identity of a run's containers: ServiceAccount, Role and RoleBinding, all with the run's name.
 
 Source: StepRun contract 16, operator contract 20.4.
 """
@@ -67,9 +67,11 @@ BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in 
 
 
 def service_account(run: Object, story: Object) -> Object:
-    """With the annotations that the Story's S3 policy asks for; their keys are remembered so that stale ones can go.
+    """Has the annotations that the Story's S3 policy requests; their keys are recorded, so that old ones can be
+    removed.
 
-    They may name a role at a cloud provider that trusts this namespace, so a Story of another namespace names none.
+    The annotations may name a role at a cloud provider that trusts this namespace, so those of a Story in another
+    namespace are not used.
     """
     if borrowed.is_foreign(story, run["metadata"]["namespace"]):
         return _named(SERVICE_ACCOUNT, run)
@@ -83,7 +85,7 @@ def service_account(run: Object, story: Object) -> Object:
 
 
 def role(run: Object, extra_rules: Iterable[Rule]) -> Object:
-    """Base rules in the contract's order; with extra rules the whole list is sorted and free of duplicates."""
+    """The base rules, in the contract's order; with extra rules, the whole list is sorted and free of duplicates."""
     extras = list(extra_rules)
     rules: list[Rule] = list(BASE_RULES)
     if extras:
@@ -123,7 +125,7 @@ def _named(resource: Resource, run: Object) -> Object:
 
 
 def _stored_form(rule: Rule) -> Object:
-    """As the API server keeps it, which drops empty lists: equal rules compare equal later."""
+    """The form that the API server stores, without empty lists, so that equal rules compare equal later."""
     return {field: list(rule[field]) for field in _RULE_FIELDS if rule.get(field)}
 
 

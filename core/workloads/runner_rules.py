@@ -1,8 +1,9 @@
-"""Which rules that templates and Engrams ask for are handed on to the containers of a run. Pure.
+"""Decides which requested rules of templates and Engrams the containers of a run get. Pure.
 
-Nothing that is not namespaced, no wildcard, and of an Engram's own rules only reads of named ConfigMaps and Secrets
-(StepRun contract 16). Neither is what would let a container gain further rights, although the operator may hold it for
-its own work: the API server would not object then. What it does not hold, the API server refuses.
+Containers get no rules for resources without a namespace and no wildcards; from an Engram's own rules they get only
+reads of named ConfigMaps and Secrets (StepRun contract 16). They also get no rule with which a container could gain
+more permissions, even if the operator has it for its own work: in that case the API server would not refuse. The API
+server refuses rules that the operator does not have.
 """
 
 from __future__ import annotations
@@ -22,24 +23,26 @@ _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
 
 
 def extra_rules(template: Object, engram: Object, namespace: str = "") -> list[Rule]:
-    """Of ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules`` what is handed on in ``namespace``."""
+    """The rules in ``spec.execution.rbac.rules`` and ``spec.overrides.rbac.rules`` that containers in ``namespace``
+    get.
+    """
     return [rule for _, rule, refused in _asked_for(template, engram, namespace) if not refused]
 
 
 def refusals(template: Object, engram: Object, namespace: str = "") -> list[str]:
-    """For each rule that is not handed on: where it stands, and why."""
+    """For each rule that containers do not get: its place, and the reason."""
     return [f"{place}: {refused}" for place, _, refused in _asked_for(template, engram, namespace) if refused]
 
 
 def why_not(rule: Rule, *, by_engram: bool = False) -> str:
-    """Why the rule of a template, or of an Engram, is not handed on; empty when it is."""
+    """Why containers do not get this rule of a template, or of an Engram; empty when they get it."""
     return _why_not_of_engram(rule) if by_engram else _why_not_of_template(rule)
 
 
 def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tuple[str, Rule, str]]:
-    """Place, rule, and why it is refused; empty when it is not.
+    """Place, rule, and the reason for refusing it; empty when it is not refused.
 
-    What an Engram may ask for are ConfigMaps and Secrets by name: those of its own namespace.
+    An Engram may request ConfigMaps and Secrets by name: those of its own namespace.
     """
     elsewhere = borrowed.WHY if borrowed.is_foreign(engram, namespace) else ""
     for owner, part in ((template, "execution"), (engram, "overrides")):
@@ -65,7 +68,7 @@ def _why_not_of_template(rule: Rule) -> str:
 
 
 def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], names: list[str]) -> str:
-    """Why the rule would lead to rights it does not mention; empty when it would not."""
+    """Why the rule would lead to permissions that it does not name; empty when it would not."""
     if _RBAC in groups or _RIGHTS_TO_RIGHTS & set(verbs):
         return "containers never get permissions to grant permissions"
     if "" not in groups:

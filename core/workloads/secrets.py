@@ -1,7 +1,7 @@
-"""How an Engram's secrets reach its container: variables, files and the descriptors by which the SDK finds them.
+"""How an Engram's secrets reach its container: variables, files, and the descriptors with which the SDK finds them.
 
-Source: StepRun contract 14. Entries are in order of logical name, so equal input gives an equal Pod. A secret mounted
-both ways is described once, as ``env:``, which is what containers of the reference see.
+Source: StepRun contract 14. Entries are ordered by logical name, so equal input results in an equal Pod. A secret that
+is mounted in both ways is described once, as ``env:``, as in the reference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DIGEST_LENGTH: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class MountedSecret:
-    """One logical secret, resolved: definition of the template, name chosen by Engram or step."""
+    """One logical secret, resolved: the template's definition, and the name that the Engram or step chose."""
 
     logical_name: str
     secret_name: str
@@ -32,7 +32,7 @@ class MountedSecret:
 
     @property
     def volume_name(self) -> str:
-        """``secret-<logical name>``; where that is no DNS label, one that no other logical name gives."""
+        """``secret-<logical name>``; if that is not a DNS label, a name that no other logical name results in."""
         plain = f"secret-{self.logical_name}"
         safe = label_value(plain)
         if safe == plain:
@@ -42,7 +42,7 @@ class MountedSecret:
 
 
 def mounted_secrets(workload: StepWorkload) -> list[MountedSecret]:
-    """The mapped secrets that the template declares; others are not the container's business."""
+    """The mapped secrets that the template declares; the container does not get others."""
     return [
         _resolve(logical, secret_name, workload.secret_schema[logical])
         for logical, secret_name in sorted(workload.policy.secrets.items())
@@ -55,7 +55,7 @@ def secret_environment(workload: StepWorkload) -> list[dict[str, Any]]:
 
 
 def secret_env_from(workload: StepWorkload) -> list[dict[str, Any]]:
-    """``container.envFrom``: every key of a Secret whose keys the template does not list."""
+    """``container.envFrom``: every key of a Secret for which the template lists no keys."""
     return [
         {"prefix": secret.prefix, "secretRef": {"name": secret.secret_name}}
         for secret in mounted_secrets(workload)

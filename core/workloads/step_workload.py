@@ -1,4 +1,4 @@
-"""Everything the builders need to know about one attempt of an engram step, as one frozen record."""
+"""The input of the builders: one attempt of an engram step, as one frozen record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StepWorkload:
     timeout: timedelta
     deadline_at: datetime
     started_at: datetime
-    """First start of the StepRun: not reset by retries."""
+    """First start of the StepRun; retries do not change it."""
     max_recursion_depth: int
     trigger_data: str
     step_config: str

@@ -21,7 +21,7 @@ def storage_environment(storage: Storage) -> list[dict[str, Any]]:
 
 
 def storage_volumes(storage: Storage) -> list[dict[str, Any]]:
-    """The volume of a file store: a claim, else the policy's own or a plain emptyDir."""
+    """The volume of a file store: a claim, otherwise the policy's own volume or a plain emptyDir."""
     if not storage or not (file := storage.get("file")):
         return []
     if claim := file.get("volumeClaimName"):
@@ -36,7 +36,7 @@ def storage_volume_mounts(storage: Storage) -> list[dict[str, Any]]:
 
 
 def storage_secret(storage: Storage) -> str:
-    """Name of the Secret with the S3 credentials, empty when there is none."""
+    """Name of the Secret with the S3 credentials; empty when there is none."""
     if not storage or not storage.get("s3"):
         return ""
     reference = (storage["s3"].get("authentication") or {}).get("secretRef") or {}
@@ -45,7 +45,7 @@ def storage_secret(storage: Storage) -> str:
 
 
 def with_storage_secret(storage: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An S3 policy with the Secret ``name`` in place of the one that it names."""
+    """An S3 policy with the Secret ``name`` instead of its own."""
     s3 = storage["s3"]
     authentication = {**(s3.get("authentication") or {}), "secretRef": {"name": name}}
     return {**storage, "s3": {**s3, "authentication": authentication}}

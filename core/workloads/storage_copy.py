@@ -1,8 +1,8 @@
 """The copy of the operator's storage credentials that one step's containers read.
 
-It belongs to the step's StepRun, so the garbage collector removes it with that, and the operator needs no right to
-delete or change Secrets. It is never changed: when the source has changed, the next attempt gets another one. It holds
-the keys that containers are given, and nothing else that the operator keeps in its Secret.
+The step's StepRun owns it, so the garbage collector removes it with the StepRun, and the operator needs no permission
+to delete or change Secrets. It is never changed: when the source has changed, the next attempt gets a new one. It has
+only the keys that containers get, and nothing else from the operator's Secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGEST_LENGTH: Final = 10
 
 
 def storage_copy(workload: StepWorkload, source: Mapping[str, Any]) -> Object:
-    """The Secret to create; its name follows from the StepRun and from the version of ``source``, not from its data."""
+    """The Secret to create; its name is derived from the StepRun and the version of ``source``, not from its data."""
     metadata = source["metadata"]
     version = f"{workload.step_run_uid}/{metadata['uid']}/{metadata['resourceVersion']}"
     digest = hashlib.sha256(version.encode()).hexdigest()[:_DIGEST_LENGTH]
@@ -60,12 +60,14 @@ def storage_copy(workload: StepWorkload, source: Mapping[str, Any]) -> Object:
 
 
 def is_copy(secret: Mapping[str, Any]) -> bool:
-    """Whether a Secret holds the operator's credentials: a copy of ours, of an earlier release or of the reference."""
+    """Whether a Secret has the operator's credentials: a copy of this operator, of an earlier release or of the
+    reference.
+    """
     return ANNOTATION_COPY in (secret["metadata"].get("annotations") or {})
 
 
 def is_same_copy(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether what stands under the name is what was to be created."""
+    """Whether the stored Secret of that name is the one that was to be created."""
     marks, owners = wanted["metadata"]["annotations"], wanted["metadata"]["ownerReferences"]
     have = stored["metadata"].get("annotations") or {}
     owned = [owner.get("uid") for owner in stored["metadata"].get("ownerReferences") or ()]

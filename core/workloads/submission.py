@@ -1,6 +1,6 @@
-"""Requests that must not start twice: the hash of their inputs, and the name of the run that follows from their key.
+"""Requests that must not start twice: the hash of their inputs, and the run name that is derived from their key.
 
-Pure, and byte-exact with the contract: every client that asks with the same key meets the same run.
+Pure, and byte-exact with the contract: every client with the same key finds the same run.
 Source: Trigger contract 2.
 """
 
@@ -20,16 +20,16 @@ _OTHERS: Final = re.compile(r"[^a-z0-9]+")
 
 
 def input_hash(inputs: Mapping[str, Any] | None) -> str:
-    """Hexadecimal SHA-256 of the canonical JSON; no inputs are empty ones, and every number is a double.
+    """Hexadecimal SHA-256 of the canonical JSON; missing inputs equal empty ones, and every number is a double.
 
     Raises:
-        PayloadError: they have no JSON form.
+        PayloadError: the inputs have no JSON form.
     """
     return hashlib.sha256(payload.encode(_canonical(inputs or {})).encode()).hexdigest()
 
 
 def story_run_name(story_namespace: str, story: str, identity: str) -> str:
-    """Of the run that a request starts; ``identity`` is its key, or its submission id where it has none.
+    """The name of the run that a request starts; ``identity`` is its key, or its submission id when it has no key.
 
     >>> story_run_name("default", "test-story", "customer-42")
     'test-story-customer-42-f8f3cb97448c569e'
@@ -52,7 +52,7 @@ def story_run_name(story_namespace: str, story: str, identity: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """Letter by letter, as the contract's reference does: none becomes two."""
+    """Lower case, character by character, as in the contract's reference: no character becomes two."""
     return "".join(letter.lower()[:1] for letter in text)
 
 
@@ -80,5 +80,5 @@ def _as_double(value: int) -> float:
 
 
 def _with_whole_letters(text: str) -> str:
-    """Half a surrogate pair stands for nothing; it becomes the letter that says so."""
+    """Replaces half a surrogate pair, which is not a character, by the replacement character."""
     return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)

@@ -1,9 +1,9 @@
-"""What a container may look up of the run it belongs to (``BUBU_TEMPLATE_CONTEXT``), within bounds.
+"""The data of a run that a container may use in templates (``BUBU_TEMPLATE_CONTEXT``), within bounds.
 
-Outputs in storage are named, not carried. A step's value above ``MAX_VALUE_BYTES`` is replaced by a note of what was
-left out, and so are the largest ones while the whole does not fit into one environment variable, at last all steps
-together (in the reference the bound has no effect, and a run with much data cannot start its later steps). Pure.
-Source: StepRun contract 8.
+Outputs in storage are included as references, without their content. A note replaces each step's value above
+``MAX_VALUE_BYTES``. While the whole does not fit into one environment variable, notes also replace the largest values,
+and at last all steps together. (In the reference the bound has no effect, and a run with much data cannot start its
+later steps.) Pure. Source: StepRun contract 8.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def encode_template_context(context: Mapping[str, Any]) -> str:
     """``{"inputs": …, "steps": {…}}`` as one line that fits into ``BUBU_TEMPLATE_CONTEXT``.
 
     Raises:
-        PayloadError: it holds something that JSON cannot say.
+        PayloadError: it has a value that JSON cannot represent.
     """
     bare, text = context, encode(context)
     if STORAGE_REFERENCE in text:
@@ -34,7 +34,7 @@ def encode_template_context(context: Mapping[str, Any]) -> str:
 
 
 def _cut_to_fit(context: Mapping[str, Any], size: int) -> str:
-    """Each value is encoded once to be measured: a step may come after a thousand others."""
+    """Each value is encoded only once for measuring: a step may come after a thousand others."""
     steps: dict[str, Any] = {**(context.get("steps") or {})}
     cut = {**context, "steps": steps}
     sizes = {("inputs",): _size_of(context.get("inputs"))} | _sizes_of(steps)
@@ -44,16 +44,16 @@ def _cut_to_fit(context: Mapping[str, Any], size: int) -> str:
         parent = cut if len(path) == 1 else steps
         note = _note(parent[path[-1]], sizes[path])
         if (note_size := _size_of(note)) >= sizes[path]:
-            break  # nor would any of the smaller ones make room
+            break  # the smaller ones would not make room either
         parent[path[-1]] = note
         size += note_size - sizes[path]
-    if size > _ROOM_BYTES:  # so many that not even their notes fit
+    if size > _ROOM_BYTES:  # so many that even their notes do not fit
         cut["steps"] = _note(context["steps"], _size_of(context["steps"]))
     return encode(cut)
 
 
 def _sizes_of(steps: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
-    """Bytes of each; a step that stands under several names is measured once."""
+    """The size of each in bytes; a step with several names is measured once."""
     measured: dict[int, int] = {}
     for value in steps.values():
         if id(value) not in measured:
@@ -80,7 +80,7 @@ def _note(value: Any, size_bytes: int) -> dict[str, Any]:
 
 
 def _without_stored_data(value: Any) -> Any:
-    """A copy in which objects that refer to storage keep only the reference."""
+    """A copy in which objects with a storage reference keep only the reference."""
     match value:
         case Mapping() if STORAGE_REFERENCE in value:
             return {key: value[key] for key in STORAGE_KEYS if key in value}

@@ -22,14 +22,14 @@ _VARIABLES: Final = {
 
 
 def tls_secret_name(engram: Mapping[str, Any]) -> str:
-    """The Secret that the Engram's annotations name, empty when they name none."""
+    """The Secret that the Engram's annotations name; empty when they name none."""
     annotations = (engram.get("metadata") or {}).get("annotations") or {}
     name: str = annotations.get(ANNOTATION_ENGRAM_TLS_SECRET) or annotations.get(ANNOTATION_TLS_SECRET) or ""
     return name.strip()
 
 
 def tls_environment(workload: StepWorkload, taken: set[str]) -> list[dict[str, Any]]:
-    """The variables, without those whose names are ``taken`` already."""
+    """The variables, without those whose names are in ``taken``."""
     if not workload.tls_secret:
         return []
     return [{"name": name, "value": value} for name, value in _VARIABLES.items() if name not in taken]

@@ -1,7 +1,7 @@
-"""Names of environment variables that a Secret may not set: they decide which code a program runs, or what it is told.
+"""Names of environment variables that a Secret may not set, because they control which code a program runs.
 
 A Secret's keys are data. As ``PATH``, ``LD_PRELOAD`` or ``PYTHONPATH`` they would replace the program of a template by
-another one; as ``BUBU_…`` they would replace what the operator tells the container. Pure.
+another one; as ``BUBU_…`` they would replace values that the operator sets for the container. Pure.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _PREFIXES: Final = (
 )
 _NAMES: Final = frozenset(
     {
-        # Shells, and what they look up.
+        # Shells, and the variables that they read.
         *("PATH", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "CDPATH", "HOME"),
         *("SHELL", "EDITOR", "VISUAL", "PAGER", "ZDOTDIR"),
         # Interpreters.
         *("NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH"),
         *("RUBYOPT", "RUBYLIB", "PERL5OPT", "PERL5LIB", "PERL5DB", "PERLLIB", "LUA_INIT", "LUA_PATH", "LUA_CPATH"),
         *("PHPRC", "PHP_INI_SCAN_DIR", "R_PROFILE", "R_ENVIRON", "ERL_FLAGS", "ERL_AFLAGS", "ERL_ZFLAGS"),
-        # The C library and what programs load through it.
+        # The C library and the libraries that programs load with it.
         *("GCONV_PATH", "LOCPATH", "NLSPATH", "HOSTALIASES", "LOCALDOMAIN", "RESOLV_HOST_CONF"),
         *("OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES"),
     }
 )
 _CREDENTIALS_OF_GIT: Final = frozenset({"GIT_TOKEN", "GIT_USER", "GIT_USERNAME", "GIT_PASSWORD"})
-"""Usual names that git itself does not read."""
+"""Common names that git itself does not read."""
 
 
 def is_reserved(name: str) -> bool:
@@ -53,5 +53,5 @@ def reserved_among(prefix: str, keys: Iterable[str]) -> list[str]:
 
 
 def can_only_be_reserved(prefix: str) -> bool:
-    """Whether a prefix makes (nearly) every key a reserved variable, so that it is of no use."""
+    """Whether a prefix makes (nearly) every key a reserved variable, so that it is useless."""
     return prefix.startswith(_PREFIXES) and prefix != "GIT_"
