@@ -1,6 +1,6 @@
-"""What exists: the kinds, names, keys, phases and values of the public contract. Pure data, no I/O.
+"""The kinds, names, keys, phases and values of the public contract. Pure data, no I/O.
 
-Read ``resource`` (what a kind is), ``keys`` and ``phases`` (the vocabulary), ``identity`` (names and hashes); these are
-all a running manager needs. Then, for the borders: ``schema`` (how models are written), one module per kind, ``kinds``
-(all of them), ``manifest`` (check a document), ``crd`` (render CustomResourceDefinitions).
+Read ``resource`` (a kind for an API server), ``keys`` and ``phases`` (the vocabulary), ``identity`` (names and hashes);
+a running manager needs only these. For documents at the boundary, read ``schema`` (the base of models), one module per
+kind, ``kinds`` (all of them), ``manifest`` (check a document), ``crd`` (render CustomResourceDefinitions).
 """

@@ -1,7 +1,7 @@
 """Set, find and compare conditions, purely.
 
 A condition is the wire dict of ``metav1.Condition``. ``lastTransitionTime`` moves only when ``status`` changes.
-Reasons and messages are cut to what the CRDs accept, so that a long error never makes the status patch itself fail.
+Reasons and messages are cut to the sizes that the CRDs accept, so that a long error never makes the status patch fail.
 Source: StoryRun contract 2.1.
 """
 
@@ -40,7 +40,9 @@ def with_condition(
     generation: int,
     now: datetime,
 ) -> list[Condition]:
-    """A new list with that condition set: order kept, a new type appended; ``status`` None means ``Unknown``."""
+    """A new list with that condition set: the order is kept, a new type is appended; ``status`` None means
+    ``Unknown``.
+    """
     word = "Unknown" if status is None else str(status)
     previous = find_condition(conditions, type_)
     unchanged = previous is not None and previous.get("status") == word and previous.get("lastTransitionTime")
@@ -63,7 +65,7 @@ def with_condition(
 def with_ready(
     conditions: Sequence[Mapping[str, Any]], *, reason: str, message: str, generation: int, now: datetime
 ) -> list[Condition]:
-    """A new list in which ``Ready`` is: ``False`` unless it was there. The CRDs demand it beside any other."""
+    """A new list with ``Ready``: ``False`` unless it was set. The CRDs require it beside any other condition."""
     if find_condition(conditions, ConditionType.READY) is not None:
         return [dict(condition) for condition in conditions]
     return with_condition(
@@ -72,5 +74,5 @@ def with_ready(
 
 
 def truncated(text: str, limit: int) -> str:
-    """``text`` cut to ``limit`` characters, with an ellipsis as the last one when anything was cut."""
+    """``text``, cut to ``limit`` characters; if it was cut, the last character is an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,8 +1,9 @@
 """Render kinds as CustomResourceDefinition documents (apiextensions v1, structural schemas).
 
-The schema of a kind comes from its pydantic model: types, bounds, defaults, descriptions and our markers. References
-are inlined, ``None`` never appears (an absent field is absent, not null), and properties are sorted, so that the same
-models always give the same text. Source: the structural-schema rules of apiextensions.k8s.io/v1.
+The schema of a kind comes from its pydantic model: types, bounds, defaults, descriptions and the markers of this
+package. References are inlined, ``None`` never appears (a missing field is absent, not null), and properties are
+sorted, so that equal models always result in equal text. Source: the structural-schema rules of
+apiextensions.k8s.io/v1.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LENGTHS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ConversionService:
-    """The Service whose webhook converts between the versions of a kind; the operator fills in whom to trust."""
+    """The Service of the webhook that converts between the versions of a kind; the operator adds the CA bundle."""
 
     namespace: str
     name: str
@@ -41,7 +42,9 @@ class ConversionService:
 
 
 def custom_resource_definition(kind: Kind, conversion: ConversionService | None = None) -> dict[str, Any]:
-    """The whole document for one kind: in all its versions where there is something to convert it, else as stored."""
+    """The whole document of one kind: with all its versions if there is a conversion webhook, otherwise only the stored
+    one.
+    """
     resource = kind.resource
     versions = [version for version in kind.versions if version.stored or conversion is not None]
     return {
@@ -126,7 +129,7 @@ def _markers(field: FieldInfo) -> list[Any]:
 
 
 def _type_schema(annotation: Any, outer: list[Any]) -> Schema:
-    """The schema of an annotation; ``outer`` are markers pydantic has already taken off it."""
+    """The schema of an annotation; ``outer`` are markers that pydantic has already removed from it."""
     bare, found = peeled(annotation)
     markers = [*outer, *found]
     for marker in markers:
@@ -158,7 +161,7 @@ def _bare_schema(bare: Any) -> Schema:
 
 
 def _apply(marker: Any, schema: Schema) -> None:
-    """Write what one marker says into ``schema``; markers that speak only to pydantic say nothing here."""
+    """Write one marker into ``schema``; markers that are only for pydantic have no effect here."""
     if isinstance(marker, Keywords):
         schema.update(marker.values)
     elif isinstance(marker, FieldInfo):

@@ -1,4 +1,4 @@
-"""How events become runs; the shape shared by Impulses and their templates. Source: Trigger contract 5.3."""
+"""How events start runs; the type that Impulses and their templates share. Source: Trigger contract 5.3."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _MAX_MICROSECONDS = Decimal(2**63 - 1) / 1000
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that ``text`` spells; ``0`` needs no unit.
+    """The duration in ``text``; ``0`` needs no unit.
 
     Raises:
         ValueError: not a Go duration, or longer than about 292 years.
@@ -65,7 +65,7 @@ def parse_positive_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Go's own spelling: ``0s``, ``850ms``, ``1m30s``, ``1h0m0s``, ``1.5s``."""
+    """The format of Go: ``0s``, ``850ms``, ``1m30s``, ``1h0m0s``, ``1.5s``."""
     microseconds = duration // timedelta(microseconds=1)
     sign, microseconds = ("-", -microseconds) if microseconds < 0 else ("", microseconds)
     if microseconds == 0:
@@ -83,7 +83,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def format_seconds(duration: timedelta) -> str:
-    """``format_duration`` after rounding to whole seconds, as ``status.duration`` is written."""
+    """``format_duration`` after rounding to whole seconds, the format of ``status.duration``."""
     return format_duration(timedelta(seconds=round(duration.total_seconds())))
 
 

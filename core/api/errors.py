@@ -1,4 +1,4 @@
-"""What is wrong with a document, field by field.
+"""Errors of a document, field by field.
 
 ManifestError   user   one document, all its field errors at once
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, order=True)
 class FieldError:
-    """One finding: where, what, and the remedy.
+    """One finding: place, problem, and remedy.
 
     ``path`` is a JSON field path such as ``spec.steps[2].with``; empty for the document as a whole. ``excerpt`` shows
-    the place inside the field's text, on lines of its own.
+    the place inside the field's text, on separate lines.
     """
 
     path: str
@@ -22,7 +22,7 @@ class FieldError:
     remedy: str = ""
     excerpt: str = ""
     is_unknown: bool = field(default=False, compare=False)
-    """Whether the kind has no such field."""
+    """Whether the kind does not have this field."""
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.message}" if self.path else self.message
@@ -31,7 +31,7 @@ class FieldError:
 
 
 class ManifestError(ValueError):
-    """A document does not fit its kind; ``errors`` holds every finding."""
+    """A document does not fit its kind; ``errors`` has every finding."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)

@@ -1,6 +1,6 @@
-"""How workloads are run: policies of a whole definition, overrides of one workload, and their parts.
+"""Execution of workloads: policies of a whole definition, overrides of one workload, and their parts.
 
-Which layer wins is decided in ``core.policy``. Source: StepRun contract 10 and 11.
+``core.policy`` decides which layer wins. Source: StepRun contract 10 and 11.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON field paths as people and the API server write them: ``spec.steps[2].with.url``, ``spec.secrets["a.b"]``."""
+"""JSON field paths in the usual notation: ``spec.steps[2].with.url``, ``spec.secrets["a.b"]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
 
 
 def render(parts: Iterable[int | str]) -> str:
-    """The path of ``parts``: numbers are list positions, keys with dots or blanks are quoted."""
+    """The path of ``parts``: numbers are list positions; keys with dots or blanks are quoted."""
     text = ""
     for part in parts:
         if isinstance(part, int):

@@ -1,6 +1,6 @@
-"""What whoever approves a gate gives along, and how much of it: plain texts by key, which become the step's output.
+"""The data of an approval, and its limits: plain strings by key, which become the output of the gate step.
 
-Nothing nested, and no key that means something to the operator, such as a reference: it is never evaluated.
+Values are not nested, and no key has a meaning for the operator, such as a reference: the data is never evaluated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 MAX_KEYS: Final = 32
 MAX_CHARACTERS: Final = 1024
-"""Of a value."""
+"""Length of a value."""
 KEY_RULE: Final = "up to 63 letters, digits and _, not a digit first"
 
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
@@ -23,9 +23,9 @@ def is_key(key: str) -> bool:
 
 
 def given_data(decision: Mapping[str, Any]) -> dict[str, str]:
-    """The ``data`` of an approval; empty of any other decision.
+    """The ``data`` of an approval; empty for any other decision.
 
-    Entries that admission would refuse are left out: it may not have been asked when they were written.
+    Entries that admission would refuse are left out: they may have been written while admission was not available.
     """
     data = decision.get("data")
     if decision.get("state") != "Approved" or not isinstance(data, Mapping):

@@ -1,4 +1,6 @@
-"""ReferenceGrant: who may refer to objects of this namespace. Source: Admission contract 3.7."""
+"""ReferenceGrant: which objects of other namespaces may refer to objects of this one. Source: Admission contract
+3.7.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Composed names, label values and keys that identify work across restarts.
 
-Byte-exact with the contract, except that only ``[a-z0-9]`` survives sanitizing (the reference keeps any Unicode letter
-and then builds names the API server refuses). Source: StoryRun contract 1.1 and 1.2, StepRun contract 2.
+Byte-exact with the contract, except that sanitizing keeps only ``[a-z0-9]`` (the reference keeps any Unicode letter and
+then builds names that the API server refuses). Source: StoryRun contract 1.1 and 1.2, StepRun contract 2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_NAME_LENGTH: Final = 63
 MAX_IDEMPOTENCY_KEY_BYTES: Final = 256
 RUNNER_SUFFIX: Final = "engram-runner"
 POD_SUFFIX_LENGTH: Final = 5
-"""Random characters at the end of the names of Pods of a Job."""
+"""Number of random characters at the end of the names of a Job's Pods."""
 
 _NAMELESS = "resource"
 _NAME_PREFIX_LENGTH = 50
@@ -39,7 +39,7 @@ def compose(*parts: str) -> str:
 
 
 def compose_with_suffix(base: str, suffix: str) -> str:
-    """Like ``compose`` for two parts, but the suffix always survives whole."""
+    """Like ``compose`` for two parts, but the suffix is never cut."""
     base, suffix = _sanitize(base) or _NAMELESS, _sanitize(suffix) or _NAMELESS
     joined = f"{base}-{suffix}"
     if len(joined) <= MAX_NAME_LENGTH:
@@ -50,7 +50,7 @@ def compose_with_suffix(base: str, suffix: str) -> str:
 
 
 def label_value(text: str) -> str:
-    """A valid label value that stands for ``text``; at most 63 characters."""
+    """A valid label value for ``text``; at most 63 characters."""
     clean = _sanitize(text) or _NAMELESS
     if len(clean) <= MAX_NAME_LENGTH:
         return clean
@@ -59,15 +59,15 @@ def label_value(text: str) -> str:
 
 
 def runner_name(story_run: str) -> str:
-    """Name of the ServiceAccount, Role and RoleBinding under which a run's containers work."""
+    """The name of the ServiceAccount, Role and RoleBinding of a run's containers."""
     return compose_with_suffix(story_run, RUNNER_SUFFIX)
 
 
 def is_pod_name(pod: str, job: str) -> bool:
-    """Whether a Pod of that name can be one that the Job controller has made for the Job.
+    """Whether the Job controller can have created a Pod of that name for the Job.
 
-    The API server cuts the prefix so that name and suffix fit into a DNS label; so of two Jobs whose first 58
-    characters are the same, either can have made the Pod.
+    The API server cuts the prefix so that name and suffix fit into a DNS label; so of two Jobs with the same first 58
+    characters, either can have created the Pod.
 
     >>> is_pod_name("demo-run-fetch-x7k2p", "demo-run-fetch")
     True
@@ -87,7 +87,7 @@ def idempotency_key(namespace: str, story_run: str, step: str) -> str:
 
 
 def step_alias(name: str) -> str:
-    """The template-friendly spelling of a step name: every character outside ``[A-Za-z0-9_]`` becomes ``_``."""
+    """A step name for templates: every character outside ``[A-Za-z0-9_]`` becomes ``_``."""
     return _ALIAS_CHARACTERS.sub("_", name)
 
 

@@ -1,4 +1,4 @@
-"""Instants on the wire: RFC 3339 in UTC, parsed to aware datetimes. Pure; reading the clock is core.engine.clock's."""
+"""Instants in wire form: RFC 3339 in UTC, parsed to aware datetimes. Pure; core.engine.clock reads the clock."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _OFFSET_LENGTH: Final = len("+00:00")
 
 
 def format_instant(instant: datetime) -> str:
-    """Whole seconds, as ``metav1.Time`` is written: ``2026-01-02T03:04:05Z``."""
+    """Whole seconds, the format of ``metav1.Time``: ``2026-01-02T03:04:05Z``."""
     return f"{_utc(instant).isoformat(timespec='seconds')[:-_OFFSET_LENGTH]}Z"
 
 
 def format_precise_instant(instant: datetime) -> str:
-    """Microseconds, as ``metav1.MicroTime`` is written: ``2026-01-02T03:04:05.000000Z``."""
+    """Microseconds, the format of ``metav1.MicroTime``: ``2026-01-02T03:04:05.000000Z``."""
     return f"{_utc(instant).isoformat(timespec='microseconds')[:-_OFFSET_LENGTH]}Z"
 
 
 def parse_instant(text: str) -> datetime:
-    """The aware UTC instant that ``text`` spells; digits beyond microseconds are dropped.
+    """The aware UTC instant in ``text``; digits beyond microseconds are dropped.
 
     Raises:
         ValueError: not RFC 3339, or without a time zone.

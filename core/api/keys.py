@@ -1,4 +1,4 @@
-"""Every label, annotation, finalizer and field-manager string of the contract, once.
+"""Every label, annotation, finalizer and field-manager string of the contract, defined once.
 
 Source: StoryRun contract 1.2 to 1.4, StepRun contract 12, 18.3 and 20, Trigger contract 1.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 DOMAIN: Final = "bubustack.io/"
-"""In every label and annotation of ours. On StepRuns all of them are the operator's."""
+"""The domain in all our labels and annotations. On StepRuns only the operator writes them."""
 
 # Labels.
 LABEL_STORY_RUN: Final = "bubustack.io/storyrun"
@@ -28,7 +28,7 @@ LABEL_APP_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_JOB_NAME: Final = "job-name"
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
-"""Ours, on ClusterRoles: the operator holds their rules to hand them on to runs whose templates ask for them."""
+"""An extension, on ClusterRoles: the operator gets their rules, to grant them to runs whose templates request them."""
 
 # Annotations of StoryRuns.
 ANNOTATION_REDRIVE_TOKEN: Final = "storyrun.bubustack.io/redrive-token"
@@ -39,22 +39,25 @@ ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT: Final = "storyrun.bubustack.io/graceful-
 ANNOTATION_TRIGGER_TOKEN: Final = "storyrun.bubustack.io/trigger-token"
 ANNOTATION_TRIGGER_INPUT_HASH: Final = "storyrun.bubustack.io/trigger-input-hash"
 ANNOTATION_CANCEL_REASON: Final = "storyrun.bubustack.io/cancel-reason"
-"""Ours: why a person asked for the run to be canceled."""
+"""An extension: why a user asked to cancel the run."""
 ANNOTATION_STEP_TIMERS: Final = "runs.bubustack.io/step-timers"
 ANNOTATION_STEP_PATH: Final = "runs.bubustack.io/step-path"
-"""Ours, on StepRuns of branches and on child StoryRuns: the full name of the step they stand for, ``fan/a``."""
+"""An extension, on StepRuns of branches and on child StoryRuns: the full name of their step, ``fan/a``."""
 ANNOTATION_INPUT_LEFT: Final = "runs.bubustack.io/input-left-to-container"
-"""Ours: ``true`` on the StepRun of a branch whose ``spec.input`` has templates that its container has to resolve."""
+"""An extension: ``true`` on the StepRun of a branch whose ``spec.input`` has templates that its container must
+resolve.
+"""
 ANNOTATION_STORY_REVISION: Final = "runs.bubustack.io/story-revision"
-"""Ours: what keeps the Story as a run executes it. On its StepRuns, and on itself beside timers that were stored before
-``status.storyRevision`` was."""
+"""An extension: the name of the stored Story that a run executes. On its StepRuns; and on the run
+itself when timers are stored before ``status.storyRevision``.
+"""
 ANNOTATION_PARENT_STORY_REVISION: Final = "runs.bubustack.io/parent-story-revision"
-"""Ours, on child StoryRuns: the same of the run that started them."""
+"""An extension, on child StoryRuns: the same of the parent run."""
 ANNOTATION_STORY_DEPTH: Final = "runs.bubustack.io/story-depth"
-"""Ours, on child StoryRuns: how many ``executeStory`` steps are above them."""
+"""An extension, on child StoryRuns: the number of ``executeStory`` steps above them."""
 ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
 ANNOTATION_PARENT_SCHEDULING: Final = "runs.bubustack.io/parent-scheduling"
-"""Ours, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
+"""An extension, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
 
 RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_STEP_TIMERS,
@@ -67,22 +70,23 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_REDRIVE_OBSERVED,
     ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
 )
-"""Of StoryRuns: the engine goes by them, so nobody else may write them. The other annotations of runs are requests of
-people: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay."""
+"""On StoryRuns: the engine acts on them, so nobody else may write them. The other annotations of runs are requests of
+users: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay.
+"""
 
 # Annotations of StepRuns.
 ANNOTATION_STORY_NAMESPACE: Final = "runs.bubustack.io/story-namespace"
-"""Ours: where the Story is when that is not the namespace of its run."""
+"""An extension: the namespace of the Story when it differs from that of the run."""
 ANNOTATION_CANCEL_REQUESTED: Final = "bubustack.io/cancel-requested"
 ANNOTATION_JOB_UID: Final = "runs.bubustack.io/job-uid"
 ANNOTATION_RESTART_COUNT: Final = "runs.bubustack.io/restart-count"
 ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
 
-# Annotations of Jobs (ours).
+# Annotations of Jobs (extensions).
 ANNOTATION_ATTEMPT: Final = "runs.bubustack.io/attempt"
-"""The attempt a Job was started for: 0, then the StepRun's ``status.retries``."""
+"""The attempt of a Job: 0 for the first, then the StepRun's ``status.retries``."""
 ANNOTATION_DEADLINE_AT: Final = "runs.bubustack.io/deadline-at"
-"""RFC 3339 instant at which the attempt times out; stored before it is awaited."""
+"""RFC 3339 instant at which the attempt times out; stored before the operator waits for it."""
 
 # Annotations of Stories and Engrams.
 ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"
@@ -90,14 +94,14 @@ ANNOTATION_TLS_SECRET: Final = "bubustack.io/tls-secret"
 ANNOTATION_ENGRAM_TLS_SECRET: Final = "engram.bubustack.io/tls-secret"
 ANNOTATION_MANAGED_STORAGE: Final = "runs.bubustack.io/managed-storage-annotations"
 ANNOTATION_STORY_CONVERSION: Final = "bubustack.io/v1beta1-conversion"
-"""Ours: what one version of a Story says and the other cannot; there only while it is needed."""
+"""An extension: the parts of a Story that its other version cannot express; set only while it is needed."""
 
 # Finalizers.
 FINALIZER_STORY_RUN: Final = "storyrun.bubustack.io/finalizer"
 FINALIZER_STEP_RUN: Final = "steprun.bubustack.io/finalizer"
 FINALIZER_STORY: Final = "story.bubustack.io/finalizer"
 
-# Who writes.
+# Field managers.
 FIELD_MANAGER: Final = "bobrapet"
 STORY_RUN_CONTROLLER: Final = "storyrun-controller"
 STEP_RUN_CONTROLLER: Final = "steprun-controller"

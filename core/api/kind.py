@@ -1,6 +1,6 @@
-"""What a kind is to people and to the API server: model per version, names, columns, selectable fields.
+"""A kind for people and for the API server: model per version, names, columns, selectable fields.
 
-One ``Kind`` stands at the end of each kind's module; ``core.api.kinds`` lists them all.
+Each kind's module ends with its ``Kind``; ``core.api.kinds`` lists them all.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from core.api.schema import WireModel
 
 
 class KindModel(WireModel):
-    """A whole object: what every kind has around its spec and status."""
+    """A whole object: the fields that every kind has beside its spec and status."""
 
     api_version: str | None = Field(None, description="Group and version of the kind, as `group/version`.")
     kind: str | None = Field(None, description="Name of the kind.")
     metadata: ObjectMeta | None = None
-    """Not described: the API server refuses a schema that says anything about metadata."""
+    """Without description: the API server refuses a schema with any rule about metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 @dataclass(frozen=True, slots=True)
 class KindVersion:
-    """A kind in one version. Exactly one version of a kind is ``stored``; the others are converted from and to it."""
+    """One version of a kind. Exactly one version of a kind is ``stored``; the others are converted from and to it."""
 
     name: str
     model: type[KindModel]
@@ -65,5 +65,5 @@ class Kind:
         return self.resource.kind.lower()
 
     def version(self, name: str) -> KindVersion | None:
-        """The version of that name, if the kind has one."""
+        """The version of that name; None if the kind does not have it."""
         return next((version for version in self.versions if version.name == name), None)

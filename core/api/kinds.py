@@ -1,4 +1,6 @@
-"""All kinds of the contract, found by apiVersion and kind. Importing this builds every model: borders only."""
+"""All kinds of the contract, by apiVersion and kind. Importing this builds every model: only for code at the
+boundary.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 
 def kind_named(name: str) -> Kind | None:
-    """The kind of that name, e.g. ``Story``, in whatever version."""
+    """The kind of that name, e.g. ``Story``, for any version."""
     return next((kind for kind in KINDS if kind.resource.kind == name), None)
 
 
@@ -46,7 +48,7 @@ def model_for(api_version: str, kind: str) -> type[KindModel] | None:
 
 
 def api_versions(kind: Kind) -> tuple[str, ...]:
-    """Every ``group/version`` the kind can be written in, the stored one first."""
+    """Every ``group/version`` of the kind, the stored one first."""
     versions = sorted(kind.versions, key=lambda version: not version.stored)
     return tuple(f"{kind.resource.group}/{version.name}" for version in versions)
 

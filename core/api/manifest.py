@@ -1,7 +1,7 @@
-"""Documents at the border: check a wire dict against its kind, all findings at once, each with path and remedy.
+"""Documents at the boundary: checks a wire dict against its kind; all findings at once, each with path and remedy.
 
-What is checked is what the schema says: types, bounds, enums, patterns, required and unknown fields. CEL rules and
-everything that needs other objects are checked in webhooks. Nulls count as absent, as the API server drops them.
+This module checks the schema: types, bounds, enums, patterns, required and unknown fields. Webhooks check CEL rules and
+everything that needs other objects. Nulls count as absent, because the API server drops them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def parse_manifest(document: object) -> KindModel:
     """The typed form of ``document``.
 
     Raises:
-        ManifestError: it is not a well-formed object of one of our kinds; every finding is in ``errors``.
+        ManifestError: it is not a well-formed object of one of the project's kinds; ``errors`` has every finding.
     """
     model = _model_of(document)
     try:
@@ -43,7 +43,7 @@ def parse_manifest(document: object) -> KindModel:
 
 
 def errors_of(document: object) -> list[FieldError]:
-    """Everything that is wrong with the shape of ``document``; empty when it is well-formed."""
+    """All errors in the shape of ``document``; empty when it is well-formed."""
     try:
         parse_manifest(document)
     except ManifestError as error:
@@ -52,7 +52,7 @@ def errors_of(document: object) -> list[FieldError]:
 
 
 def to_wire(model: WireModel) -> dict[str, Any]:
-    """The wire dict of ``model``: exactly the fields that were given, in their wire spelling."""
+    """The wire dict of ``model``: exactly the fields that were set, with their wire names."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -106,7 +106,7 @@ def _field_error(model: type[WireModel], details: ErrorDetails) -> FieldError:
 
 
 def _explained(type_: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Message and remedy of one pydantic error type, in our words."""
+    """Message and remedy for one error type of pydantic."""
     if type_ in _EXPECTED:
         return _EXPECTED[type_]
     match type_:
@@ -137,7 +137,7 @@ def _explained(type_: str, context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _remedy_for_unknown(model: type[WireModel] | None, name: str) -> str:
-    """Where a field of that name may have been meant: a like spelling here, or one level down."""
+    """The likely meaning of an unknown field: a similar name here, or the same name one level down."""
     if model is None:
         return "remove it"
     fields = dict(_fields(model))

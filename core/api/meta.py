@@ -1,4 +1,4 @@
-"""What every kind shares: object metadata, references between objects, conditions, schema and trace references."""
+"""Types that all kinds share: object metadata, references between objects, conditions, schema and trace references."""
 
 from __future__ import annotations
 
@@ -162,4 +162,4 @@ CONDITION_SIZE_RULES: Final = (
         "status.conditions message field must be <= 2048 characters",
     ),
 )
-"""Tighter than the shared condition schema; ``core.api.conditions`` cuts texts to these sizes."""
+"""Stricter than the shared condition schema; ``core.api.conditions`` cuts texts to these sizes."""

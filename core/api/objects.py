@@ -1,4 +1,4 @@
-"""Reading an object of the wire: who controls it, which step it is of, whether it has ended or is going. Pure."""
+"""Reads objects in wire form: their owner, their step, and whether they have ended or are being deleted. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,8 @@ from core.api import keys
 from core.api.phases import Phase, member_or_none
 from kubewire.wire import Object
 
-__all__ = [
-    "Object",
-    "ReadOnlyObject",
-    "controller_of",
-    "has_ended",
-    "is_being_deleted",
-    "is_controlled_by",
-    "is_owned_by",
-    "owners_of",
-    "step_path",
-    "without_data",
-]
-
-ReadOnlyObject: TypeAlias = Mapping[str, Any]
-"""The same, where it must not be changed."""
+ReadOnlyObject: TypeAlias = dict[str, Any]
+"""A JSON object from the API server."""
 
 
 def owners_of(obj: Mapping[str, Any]) -> list[Object]:
@@ -42,14 +29,14 @@ def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:
 
 
 def is_owned_by(obj: Mapping[str, Any], uid: str) -> bool:
-    """Whether it goes with the object of that UID, which need not control it."""
+    """Whether the object of that UID owns it; the owner need not be its controller."""
     return any(owner.get("uid") == uid for owner in owners_of(obj))
 
 
 def step_path(obj: Mapping[str, Any]) -> str:
-    """The full name of the step that a StepRun or a child StoryRun is of: ``fetch``, or ``fan/a`` of a branch.
+    """The full name of the step of a StepRun or a child StoryRun: ``fetch``, or ``fan/a`` for a branch.
 
-    Empty when it is of none.
+    Empty when it belongs to no step.
     """
     metadata = obj["metadata"]
     name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or (obj.get("spec") or {}).get("stepId")
@@ -58,13 +45,13 @@ def step_path(obj: Mapping[str, Any]) -> str:
 
 
 def has_ended(obj: Mapping[str, Any]) -> bool:
-    """Whether a StoryRun or StepRun, as stored, is terminal."""
+    """Whether a stored StoryRun or StepRun is terminal."""
     phase = member_or_none(Phase, (obj.get("status") or {}).get("phase"))
     return phase is not None and phase.terminal
 
 
 def without_data(obj: Object) -> Object:
-    """A StepRun or StoryRun without what may be large: inputs and output."""
+    """A StepRun or StoryRun without its fields that may be large: inputs and output."""
     spec = {key: value for key, value in (obj.get("spec") or {}).items() if key not in ("input", "inputs")}
     status = {key: value for key, value in (obj.get("status") or {}).items() if key != "output"}
     return {**obj, "spec": spec, "status": status}

@@ -1,4 +1,4 @@
-"""One thing somebody may do at an API server, and why: a row of the table from which RBAC is rendered. Pure data."""
+"""One permission at an API server and its reason: a row of the table from which RBAC is rendered. Pure data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.api.resource import Resource
 class Permission:
     """``verbs`` on a resource, or on one of its subresources.
 
-    ``names`` limits them to objects of these names; RBAC cannot do that for ``create``.
+    ``names`` limits them to objects with these names; RBAC cannot do that for ``create``.
     """
 
     resource: Resource
@@ -23,15 +23,15 @@ class Permission:
     subresource: str = ""
     names: tuple[str, ...] = ()
     seldom: str = ""
-    """Why it is granted although a day's work may pass without a request of its kind; empty: every day has one."""
+    """Why it is granted although a day may pass without such a request; empty: there is one every day."""
 
     @property
     def target(self) -> str:
-        """The resource as RBAC writes it, e.g. ``storyruns/status``."""
+        """The resource in the notation of RBAC, e.g. ``storyruns/status``."""
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
     def rule(self) -> dict[str, Any]:
-        """The ``PolicyRule``, as the API server keeps it."""
+        """The ``PolicyRule``, as the API server stores it."""
         rule: dict[str, Any] = {
             "apiGroups": [self.resource.group],
             "resources": [self.target],
@@ -41,10 +41,10 @@ class Permission:
 
 
 def combined(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Each right once, with the reasons of all who ask for it; the rights on one kind stand together.
+    """Each permission once, with the reasons of all its users; permissions on one kind are next to each other.
 
-    Kinds, and the rights on a kind, keep the order in which they first appear. Rights are equal if resource, verbs,
-    subresource and names are. A right that is used daily by one is used daily.
+    Kinds, and the permissions on a kind, keep the order of their first occurrence. Permissions are equal if resource,
+    verbs, subresource and names are equal. A permission that one user needs daily counts as needed daily.
     """
     by_kind: dict[Resource, dict[object, Permission]] = {}
     for row in permissions:

@@ -1,4 +1,4 @@
-"""Phases, reasons, exit classes and condition types: the words of every status.
+"""Phases, reasons, exit classes and condition types: the values in every status.
 
 Source: StoryRun contract section 2, StepRun contract sections 4 and 17.
 """
@@ -28,12 +28,12 @@ class Phase(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """No code path but a redrive leaves a terminal phase."""
+        """Whether the phase is final: only a redrive leaves a terminal phase."""
         return self in TERMINAL_PHASES
 
     @property
     def failing(self) -> bool:
-        """Terminal and neither ``Succeeded`` nor ``Skipped``: counts as a failed step unless it is allowed to fail."""
+        """Terminal and neither ``Succeeded`` nor ``Skipped``: a failed step, unless it is allowed to fail."""
         return self.terminal and self not in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 
@@ -47,7 +47,9 @@ REPORTED_PHASES: Final = (
     Phase.TIMEOUT,
     Phase.ABORTED,
 )
-"""What the SDK of a step's container writes (SDK contract 13.4); that a step is skipped, others decide."""
+"""The phases that the SDK in a step's container writes (SDK contract 13.4); the operator decides whether a step is
+skipped.
+"""
 
 TERMINAL_PHASES: Final = frozenset(
     {
@@ -96,7 +98,7 @@ class Reason(StrEnum):
     EXECUTION_FAILED = "ExecutionFailed"
     EXPRESSION_FAILED = "ExpressionFailed"
     RETRY_SCHEDULED = "RetryScheduled"
-    # Ours: what the reference cannot say.
+    # Extensions, not in the reference.
     NOT_SUPPORTED_YET = "NotSupportedYet"
     NAME_CONFLICT = "NameConflict"
     ENGINE_ERROR = "EngineError"
@@ -108,28 +110,28 @@ class Reason(StrEnum):
     SUB_STORY_RUN_SPOOFED = "SubStoryRunSpoofed"
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
     UNREADABLE = "Unreadable"
-    """A part of an object is too deep, too large or damaged, so that what it says is not known."""
+    """A part of an object is too deep, too large or damaged, so its content is unknown."""
 
 
 class StepReason(StrEnum):
-    """Machine-readable reasons of ``stepStates`` entries beside those of ``Reason``; ours.
+    """Machine-readable reasons of ``stepStates`` entries, in addition to ``Reason``; an extension.
 
-    An entry whose step waits for something in the cluster that is not known here has the kubelet's own word.
+    The entry of a step whose container waits for something else has the reason that the kubelet reports.
     """
 
-    # Of steps that have ended.
+    # For steps that have ended.
     CONDITION_FALSE = "ConditionFalse"
-    """Skipped by its ``if``."""
+    """Skipped because of its ``if``."""
     NOT_DECIDED = "NotDecided"
-    """Skipped: a ``gate`` with ``onTimeout: skip`` that nobody approved or rejected in time."""
+    """Skipped: a ``gate`` with ``onTimeout: skip`` that no user approved or rejected in time."""
     RUN_ENDED = "RunEnded"
     """Ended or skipped because its run, or its list of steps, was ended."""
-    # Of steps at work.
+    # For running steps.
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     WAITING_FOR_CONDITION = "WaitingForCondition"
     SLEEPING = "Sleeping"
     WAITING_FOR_EVALUATION = "WaitingForEvaluation"
-    # Of steps whose container cannot start; since when stands in ``reasonSince``.
+    # For steps whose container cannot start; ``reasonSince`` has the time since when.
     IMAGE_NOT_PULLED = "ImageNotPulled"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
     CONTAINER_NOT_STARTED = "ContainerNotStarted"
@@ -154,7 +156,7 @@ DEFAULT_REASONS: Final[dict[Phase, Reason]] = {
     Phase.SUCCEEDED: Reason.COMPLETED,
     Phase.FAILED: Reason.EXECUTION_FAILED,
 }
-"""The reason written with a phase when no more exact one is known."""
+"""The reason for a phase when no more exact one is known."""
 
 
 class ConditionType(StrEnum):
@@ -164,11 +166,11 @@ class ConditionType(StrEnum):
     TEMPLATE_RESOLVED = "TemplateResolved"
     TRANSPORT_READY = "TransportReady"
     REDRIVE = "Redrive"
-    """Ours: ``False`` when a request to run again could not be met."""
+    """An extension: ``False`` when a redrive request could not be met."""
 
 
 class ExitClass(StrEnum):
-    """What an exit code means for retries (StepRun contract 17.3)."""
+    """The meaning of an exit code for retries (StepRun contract 17.3)."""
 
     SUCCESS = "success"
     RETRY = "retry"
@@ -185,7 +187,7 @@ _E = TypeVar("_E", bound=StrEnum)
 
 
 def member_or_none(enum: type[_E], word: object) -> _E | None:
-    """The member that ``word`` spells, or None."""
+    """The member with the value ``word``, or None."""
     if not isinstance(word, str):
         return None
     try:

@@ -1,9 +1,9 @@
 """Kubernetes quantities (``500m``, ``128Mi``, ``1e3``): parse, print, compare.
 
-A quantity is kept as an exact decimal number of its base unit (cores, bytes) together with the suffix family it was
-written in; equality and order look at the number only, so ``1000m == 1`` and ``1Ki == 1024``. Printing is canonical:
-no fraction, the largest suffix of the family that keeps the number whole. Digits below one nano are rounded up and
-magnitudes beyond 2^63-1 are cut to it, as the API server does. Source: the quantity grammar of the Kubernetes API.
+A quantity is an exact decimal number of its base unit (cores, bytes) together with the suffix family of its text.
+Equality and order depend only on the number, so ``1000m == 1`` and ``1Ki == 1024``. Printing is canonical: no fraction,
+and the largest suffix of the family that keeps the number whole. Digits below one nano are rounded up and magnitudes
+beyond 2^63-1 are cut to it, as in the API server. Source: the quantity grammar of the Kubernetes API.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Quantity:
 
 
 def parse_quantity(text: str) -> Quantity:
-    """The quantity that ``text`` spells.
+    """The quantity in ``text``.
 
     Raises:
         ValueError: not a quantity, or longer than 64 characters.
@@ -88,7 +88,7 @@ def parse_quantity(text: str) -> Quantity:
 
 
 def format_quantity(quantity: Quantity) -> str:
-    """The canonical spelling, which parses back to an equal quantity."""
+    """The canonical text, which parses back to an equal quantity."""
     amount = quantity.amount
     if amount == 0:
         return "0"

@@ -1,13 +1,13 @@
-"""Keys of objects that stand for data kept elsewhere. Source: SDK contract 1."""
+"""Keys of objects that refer to data in another place. Source: SDK contract 1."""
 
 from __future__ import annotations
 
 from typing import Final
 
 STORAGE_REFERENCE: Final = "$bubuStorageRef"
-"""The key of a stored object; it makes its object a reference."""
+"""The key of the stored object; with it, an object is a reference."""
 STORAGE_PATH: Final = "$bubuStoragePath"
-"""Which part of it is meant."""
+"""The path of the selected part."""
 STORAGE_KEYS: Final = (
     STORAGE_REFERENCE,
     STORAGE_PATH,
@@ -15,6 +15,6 @@ STORAGE_KEYS: Final = (
     "$bubuStorageSchema",
     "$bubuStorageSchemaVersion",
 )
-"""All that a storage reference may have."""
+"""All keys that a storage reference may have."""
 CONFIG_MAP_REFERENCE: Final = "$bubuConfigMapRef"
 SECRET_REFERENCE: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key

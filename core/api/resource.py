@@ -1,6 +1,6 @@
-"""What a kind is to an API server: one frozen record each, from which URLs, RBAC rules and CRDs are rendered.
+"""A kind for an API server: one frozen record each, from which URLs, RBAC rules and CRDs are rendered.
 
-Not here: the fields of a kind (one module per kind), and how requests travel (core.kube).
+Not here: the fields of a kind (one module per kind), and how requests are sent (core.kube).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """Whether objects of a kind live in a namespace."""
+    """Whether objects of a kind belong to a namespace."""
 
     NAMESPACED = "Namespaced"
     CLUSTER = "Cluster"
@@ -32,7 +32,7 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """``group/version`` as it stands in an object's ``apiVersion`` field."""
+        """``group/version``, the value of an object's field ``apiVersion``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
@@ -42,10 +42,11 @@ class Resource:
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """URL path of the collection or of one object, e.g. ``/apis/bubustack.io/v1alpha1/namespaces/a/stories/b``.
 
-        A namespaced kind without ``namespace`` gives the collection over all namespaces.
+        Without ``namespace``, a namespaced kind has the path of the collection over all namespaces.
 
         Raises:
-            ValueError: ``namespace`` for a cluster-scoped kind, or a namespaced object named without its namespace.
+            ValueError: ``namespace`` is given for a cluster-scoped kind, or an object of a namespaced kind has no
+                namespace.
         """
         if namespace and not self.namespaced:
             raise ValueError(f"{self.kind} is cluster-scoped; drop namespace {namespace!r}")

@@ -1,11 +1,12 @@
-"""The vocabulary in which kinds are written: base model, field types, schema keywords, validation rules.
+"""The building blocks of kinds: base model, field types, schema keywords, validation rules.
 
-A kind is a tree of ``WireModel`` classes. pydantic checks documents against it, ``core.api.crd`` renders it as an
-OpenAPI schema; both read the same annotations, so that a CRD and our own checks cannot drift apart. What pydantic has
-no word for (``x-kubernetes-…``, formats) is said by the markers ``Keywords``, ``Rendered`` and ``ListedAsRequired``.
+A kind is a tree of ``WireModel`` classes. pydantic checks documents against it, and ``core.api.crd`` renders it as an
+OpenAPI schema; both read the same annotations, so a CRD and the operator's own checks cannot differ. The markers
+``Keywords``, ``Rendered`` and ``ListedAsRequired`` express properties that pydantic does not have (``x-kubernetes-…``,
+formats).
 
-Values keep their wire form: instants, durations and quantities stay text. Keep this package's ``__init__`` free of
-imports: processes that only move plain dicts must not pay for the models.
+Values keep their wire form: instants, durations and quantities stay strings. Keep this package's ``__init__`` free of
+imports: processes that only handle plain dicts must not pay for the models.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from core.api.quantity import parse_quantity
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keywords:
-    """Schema keywords added to what the type already says. Compared by identity, as annotations must be hashable."""
+    """Schema keywords in addition to those of the type. Compared by identity, because annotations must be hashable."""
 
     values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
-    """The whole schema of a type, where its Python form says nothing useful."""
+    """The whole schema of a type, when its Python form implies no useful one."""
 
     schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedAsRequired:
-    """A field with a default that the schema lists as required all the same: the API server defaults first."""
+    """A field with a default that the schema nevertheless lists as required: the API server applies defaults first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ class CelRule:
 
 
 class WireModel(BaseModel):
-    """An object of the wire: camelCase there, snake_case here; frozen, strict about types, closed to unknown fields.
+    """An object in wire form: camelCase there, snake_case here; frozen, strict about types, without unknown fields.
 
-    ``schema_keywords`` and ``validations`` belong to the object's schema, wherever the object stands.
+    ``schema_keywords`` and ``validations`` belong to the object's schema, in every place where the object is used.
     """
 
     model_config = ConfigDict(
@@ -67,7 +68,7 @@ class WireModel(BaseModel):
 T = TypeVar("T")
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-"""Also the contract's pattern for object names up to 253 characters: dots are not allowed in references."""
+"""Also the contract's pattern for object names of up to 253 characters: references may not contain dots."""
 
 QUANTITY_PATTERN: Final = (
     r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
@@ -106,16 +107,16 @@ def _quantity(value: object) -> int | str:
 Int32 = Annotated[int, Keywords({"format": "int32"}), _fits(32)]
 Int64 = Annotated[int, Keywords({"format": "int64"}), _fits(64)]
 Integer = Annotated[int, _fits(64)]
-"""An integer whose schema names no format."""
+"""An integer whose schema has no format."""
 
 Instant = Annotated[str, Keywords({"format": "date-time"}), AfterValidator(_instant)]
 """RFC 3339 text."""
 
 JsonObject = Annotated[dict[str, Any], Rendered({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
-"""Any JSON object, kept as it is."""
+"""Any JSON object, unchanged."""
 
 JsonValue = Annotated[Any, Rendered({"x-kubernetes-preserve-unknown-fields": True})]
-"""Any JSON, kept as it is; rules of its object cannot name it."""
+"""Any JSON value, unchanged; rules of its object cannot refer to it."""
 
 IntOrString = Annotated[int | str, Rendered(_INT_OR_STRING), PlainValidator(_int_or_string)]
 Quantity = Annotated[int | str, Rendered({**_INT_OR_STRING, "pattern": QUANTITY_PATTERN}), PlainValidator(_quantity)]
@@ -128,7 +129,7 @@ NamespaceName = Annotated[str, Field(max_length=63, pattern=DNS_LABEL)]
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 VersionText = Annotated[str, Field(max_length=64)]
 
-# Strict models accept only the enum's own members; these words arrive as plain text.
+# Strict models accept only members of the enum; these values arrive as plain strings.
 PhaseWord = Annotated[Phase, Field(strict=False)]
 ExitClassWord = Annotated[ExitClass, Field(strict=False)]
 
@@ -136,7 +137,7 @@ ATOMIC_MAP: Final[Mapping[str, Any]] = {"x-kubernetes-map-type": "atomic"}
 
 
 def peeled(annotation: Any) -> tuple[Any, list[Any]]:
-    """The bare type behind ``Annotated`` and ``| None``, and every marker met on the way, outermost first."""
+    """The bare type inside ``Annotated`` and ``| None``, and all markers around it, outermost first."""
     markers: list[Any] = []
     while True:
         origin = get_origin(annotation)

@@ -1,7 +1,7 @@
-"""How large and how deep an object may be for this operator to read it.
+"""The largest size and depth of objects that the operator reads.
 
-One table for readers of objects from an API server, for admission and for the admission policies. A byte of
-JSON may become thirty in memory (``{"a":{}}``), so values are counted as well as bytes: see ``values_in``.
+One table for readers of objects from an API server, for admission and for the admission policies. A byte of JSON may
+become thirty in memory (``{"a":{}}``), so values are counted as well as bytes: see ``values_in``.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from typing import Final
 from core.api.resource import STEP_RUN
 
 MAX_DEPTH: Final = 254
-"""Of lists and objects in each other: what the serialiser writes; the parser would read more."""
+"""Nesting of lists and objects: the serialiser's limit; the parser would accept more."""
 MAX_VALUES: Final = 200_000
-"""Of an object of any kind: 20 MB in memory at most, while it is being read."""
+"""Values of an object of any kind: at most 20 MB in memory while it is read."""
 MAX_STEP_STATUS_BYTES: Final = 128 << 10
-"""Of a StepRun's status, as compact JSON. Its output has 4 KiB unless ``engram.default-max-inline-size`` says
-otherwise, and 256 signals take 64 KiB."""
+"""Size of a StepRun's status, as compact JSON. Its output has up to 4 KiB unless ``engram.default-max-inline-size`` is
+set, and 256 signals take 64 KiB.
+"""
 MAX_STEP_STATUS_VALUES: Final = 8192
-"""Of a StepRun's status: 0.7 MB in memory at most. An output of 4 KiB has 2,730 at most, 256 signals have 2,300."""
+"""Values of a StepRun's status: at most 0.7 MB in memory. An output of 4 KiB has at most 2,730, 256 signals have
+2,300.
+"""
 MAX_STEP_STATUS_DEPTH: Final = 40
-"""Of a StepRun's status, for whoever writes one: containers offload what is nested deeper than 32 levels."""
+"""Depth of a StepRun's status, for writers: containers offload data that is nested deeper than 32 levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectBounds:
-    """Zero: as much as there is. ``status_…`` are about the field ``status`` alone."""
+    """Zero: no limit. ``status_…`` apply to the field ``status`` only."""
 
     values: int = MAX_VALUES
     status_bytes: int = 0
@@ -36,7 +39,7 @@ class ObjectBounds:
 ANY: Final = ObjectBounds()
 _OF_KIND: Final = {
     STEP_RUN.plural: ObjectBounds(
-        values=5 * MAX_STEP_STATUS_VALUES,  # with its metadata, in which the server notes who set which field
+        values=5 * MAX_STEP_STATUS_VALUES,  # with its metadata, in which the server records the owner of each field
         status_bytes=MAX_STEP_STATUS_BYTES,
         status_values=MAX_STEP_STATUS_VALUES,
     )
@@ -44,10 +47,10 @@ _OF_KIND: Final = {
 
 
 def bounds_of(plural: str) -> ObjectBounds:
-    """The bounds of objects of the kind that is named so in paths."""
+    """The bounds for objects of the kind with this plural name."""
     return _OF_KIND.get(plural, ANY)
 
 
 def values_in(raw: bytes) -> int:
-    """How many values a JSON text has, or more where texts hold commas and brackets: its commas, lists and objects."""
+    """An upper bound of the values in a JSON text: its commas, lists and objects; those in strings are counted, too."""
     return raw.count(b",") + raw.count(b"{") + raw.count(b"[")

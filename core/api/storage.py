@@ -1,4 +1,4 @@
-"""Where payloads too large to stay inline are kept."""
+"""Storage of payloads that are too large to stay inline."""
 
 from __future__ import annotations
 

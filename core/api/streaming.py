@@ -1,4 +1,4 @@
-"""How messages flow between realtime steps, as Transports and Stories say it. Source: Streaming contract 4."""
+"""Message flow between realtime steps, as declared in Transports and Stories. Source: Streaming contract 4."""
 
 from __future__ import annotations
 

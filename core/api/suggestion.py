@@ -1,4 +1,4 @@
-"""The known word a misspelt one most likely stood for."""
+"""The known word that is most similar to an unknown one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from itertools import islice
 from typing import Final
 
 _LIKENESS: Final = 0.7
-_MAX_CHARACTERS: Final = 64  # names of people's making are shorter
+_MAX_CHARACTERS: Final = 64  # names that people choose are shorter
 _MAX_KNOWN: Final = 240
-_COMPARED: Final = 4  # in earnest, which takes time quadratic in their length
+_COMPARED: Final = 4  # compared exactly, which takes time quadratic in their length
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The most similar of ``known``, or None when none is similar; case, dashes and underscores do not count.
+    """The most similar of ``known``, or None when none is similar; case, dashes and underscores are ignored.
 
-    Takes a few milliseconds at most: long words are similar to nothing, and of very many only the first count.
+    Takes a few milliseconds at most: long words match nothing, and of very many known words only the first are
+    compared.
     """
     if len(word) > _MAX_CHARACTERS:
         return None

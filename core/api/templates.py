@@ -1,4 +1,4 @@
-"""EngramTemplate and ImpulseTemplate: what workers and listeners are, before anyone configures them.
+"""EngramTemplate and ImpulseTemplate: workers and listeners before they are configured.
 
 Source: Operator contract 15.
 """

@@ -1,4 +1,4 @@
-"""Transport: a way to carry streams, and what it can carry. Source: Streaming contract 2."""
+"""Transport: a way to carry streams, and its capabilities. Source: Streaming contract 2."""
 
 from __future__ import annotations
 

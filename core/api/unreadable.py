@@ -1,8 +1,8 @@
-"""An object of which a part cannot be read: what is left of it carries a mark that says so.
+"""Objects that cannot be read completely: the readable part has a mark that says so.
 
-Whoever reads objects from an API server keeps what it can of one that is damaged, too deep or too large, leaves the
-rest out and marks it. Whoever decides on objects asks ``why_unreadable`` first. The mark is not a JSON value, so nobody
-can write it into an object. Pure.
+A reader of objects from an API server keeps the readable part of an object that is damaged, too deep or too large,
+leaves out the rest and adds the mark. Code that decides on objects must call ``why_unreadable`` first. The mark is not
+a JSON value, so nobody can write it into an object. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ _MARK: Final = "\0unreadable"
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """``missing``: paths of the fields left out, e.g. ``("status", "output")``. ``why``: a clause, without field."""
+    """``missing``: paths of the fields that were left out, e.g. ``("status", "output")``. ``why``: a clause, without
+    the field.
+    """
 
     missing: tuple[tuple[str, ...], ...]
     why: str
@@ -27,29 +29,29 @@ class Unreadable:
 
 
 def marked(obj: dict[str, Any], mark: Unreadable) -> dict[str, Any]:
-    """``obj``, of which a part is missing, with the mark."""
+    """``obj``, an incomplete object, with the mark."""
     return {**obj, _MARK: mark}
 
 
 def without_mark(obj: dict[str, Any]) -> dict[str, Any]:
-    """``obj`` as JSON can say it."""
+    """``obj`` in a form that JSON can represent."""
     return {key: value for key, value in obj.items() if key != _MARK} if _MARK in obj else obj
 
 
 def unreadable(obj: Mapping[str, Any]) -> Unreadable | None:
-    """The mark of an object; None when all of it was read."""
+    """The mark of an object; None when it was read completely."""
     found = obj.get(_MARK)
     return found if isinstance(found, Unreadable) else None
 
 
 def why_unreadable(obj: Mapping[str, Any] | None) -> str:
-    """What is missing of ``obj`` and why, for people; empty when all of it was read."""
+    """What is missing in ``obj`` and why, for people; empty when it was read completely."""
     mark = unreadable(obj) if obj is not None else None
     return str(mark) if mark is not None else ""
 
 
 def missing_in(obj: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    """Names of the fields directly in ``field`` that were left out."""
+    """Names of the missing fields directly in ``field``."""
     mark = unreadable(obj)
     if mark is None:
         return ()

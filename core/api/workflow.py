@@ -1,4 +1,6 @@
-"""What a Story says in the same words in all its versions. Source: Admission contract 4, StoryRun contract 7 to 18."""
+"""The parts of a Story that are the same in all its versions. Source: Admission contract 4, StoryRun contract 7 to
+18.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Kinds in version v1beta1; served beside the stored v1alpha1 where a conversion webhook is there for it."""
+"""Kinds in version v1beta1; served beside the stored v1alpha1 if a conversion webhook exists for the kind."""

@@ -1,7 +1,7 @@
-"""Story in v1beta1: one typed field for each primitive in place of ``type`` and an untyped ``with``.
+"""Story in v1beta1: one typed field for each primitive instead of ``type`` and an untyped ``with``.
 
-Schemas of CustomResourceDefinitions cannot refer to themselves. The branches of a ``parallel`` step are therefore typed
-one level deep; what is nested deeper is written in the same way and kept as it is, and looked at by admission only.
+Schemas of CustomResourceDefinitions cannot be recursive. So the branches of a ``parallel`` step are typed for one level
+only; deeper ones have the same form, are stored unchanged, and are checked by admission only.
 """
 
 from __future__ import annotations
