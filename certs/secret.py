@@ -1,8 +1,8 @@
 """Conversion of a generation to a Secret, and reading of any Secret. Pure.
 
-``data``: ``tls.crt`` and ``tls.key`` (what is served), ``ca.crt`` (every trusted authority, the active one first),
-``ca.key`` (its key), ``next-ca.key`` (the upcoming authority's key, while there is one). Annotations hold generation
-and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` belongs to the operator; the operator
+``data``: ``tls.crt`` and ``tls.key`` (the served certificate), ``ca.crt`` (every trusted authority, the active one
+first), ``ca.key`` (its key), ``next-ca.key`` (the upcoming authority's key, while there is one). Annotations hold
+generation and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` belongs to the operator; the operator
 also uses a Secret that has no data or only empty entries.
 """
 

@@ -1,1 +1,1 @@
-"""What keeps the cluster true: one module per kind, plus the controller runtime they share."""
+"""The controllers, one module per kind, and the runtime that they share."""

@@ -1,4 +1,4 @@
-"""The controllers of a list of rows: made, connected to the informers, and run together."""
+"""Creates the controllers of a list of rows, connects them to the informers, and runs them together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconcilers.runtime.watch import connect_controller
 
 
 class ControllerSet:
-    """Call ``connect`` once the informers are filled, then ``start_in`` and ``enqueue_everything``.
+    """Call ``connect`` when the informers are filled, then ``start_in`` and ``enqueue_everything``.
 
     Raises:
         ValueError: two rows have the same name.
@@ -29,16 +29,16 @@ class ControllerSet:
         self._made = [(row, _controller(row, there, observe)) for row in registrations]
 
     def connect(self) -> None:
-        """Have every change enqueue the keys that it concerns.
+        """Connect the watches, so that every change enqueues the keys that it concerns.
 
         Raises:
-            LookupError: a row watches a kind for which there is no informer.
+            LookupError: a row watches a kind without an informer.
         """
         for row, controller in self._made:
             connect_controller(row.watches, self._there.world, controller)
 
     def start_in(self, nursery: trio.Nursery) -> None:
-        """Start workers, and the tasks beside them."""
+        """Start the workers, and the tasks beside them."""
         for row, controller in self._made:
             if row.beside is not None:
                 nursery.start_soon(row.beside, self._there, controller, name=f"beside controller {row.name}")
@@ -46,7 +46,9 @@ class ControllerSet:
             nursery.start_soon(controller.run)
 
     def enqueue_everything(self) -> None:
-        """The initial lists came before the handlers."""
+        """Enqueue all existing objects: the informers received their initial lists before the handlers were
+        connected.
+        """
         for row, controller in self._made:
             if row.enqueue_at_start:
                 for obj in self._there.world.informer(row.kind).each():

@@ -1,4 +1,4 @@
-"""The controllers there are: one row each. Start-up, informers, routes and RBAC follow from this list."""
+"""All controllers, one row each. Start-up, informers, routes and RBAC follow from this list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
 
 
 def watched_kinds(registrations: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[WatchedKind, ...]:
-    """What the operator watches: the kinds of the engine, and those of its controllers.
+    """The kinds that the operator watches: those of the engine, and those of its controllers.
 
     Raises:
         ValueError: as ``merged``.
@@ -30,6 +30,6 @@ def watched_kinds(registrations: Sequence[ControllerRegistration] = CONTROLLERS)
 
 
 def permissions(registrations: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[Permission, ...]:
-    """What the controllers may do: to list and watch what is watched, and what each asks for."""
+    """The permissions of the controllers: list and watch for all watched kinds, and those that each row requests."""
     watches = (kind.permission for kind in watched_kinds(registrations))
     return combined((*watches, *(permission for row in registrations for permission in row.permissions)))

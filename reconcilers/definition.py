@@ -1,6 +1,6 @@
-"""What Story, Engram and template controllers share: write a definition's status when, and only when, it differs.
+"""Shared by the Story, Engram and template controllers: write a definition's status if, and only if, it differs.
 
-Counts change with every run, so they are allowed to lag by ``COUNT_DELAY``: many events become one write.
+Counts change with every run, so they may lag by ``COUNT_DELAY``: many events become one write.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from reconcilers.runtime.watch import Caches
 
 COUNT_DELAY: Final = timedelta(seconds=2)
 STATUS_WHY: Final = "The operator writes validity and usage counts into the status."
-"""Why a controller of definitions may write their status."""
+"""The reason for the permission of controllers of definitions to write their status."""
 
 
 async def write_status(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, wanted: Mapping[str, Any]
 ) -> bool:
-    """Bring ``obj``'s status to ``wanted``; True if that took a write.
+    """Change ``obj``'s status to ``wanted``; True if that needed a write.
 
-    Only the fields named in ``wanted`` are touched; None removes one. Others are somebody else's.
+    Only the fields in ``wanted`` are changed; None removes one. The other fields belong to other writers.
 
     Raises:
-        PortError: as ``RunStore.patch_run_status``.
+        PortError: see ``RunStore.patch_run_status``.
     """
     have = {key: value for key, value in (obj.get("status") or {}).items() if key in wanted}
     patch = merge_patch_between(have, {key: value for key, value in wanted.items() if value is not None})
@@ -46,7 +46,7 @@ async def write_status(
 def validated(
     obj: Object, errors: Sequence[str], *, condition: str, reason: str, if_valid: str, now: datetime
 ) -> dict[str, Any]:
-    """The fields that every definition reports about its validity; one condition tells the same to ``kubectl wait``."""
+    """The fields in which every definition reports its validity; a condition reports the same for ``kubectl wait``."""
     generation = obj["metadata"].get("generation", 0)
     return {
         "observedGeneration": generation,
@@ -65,18 +65,18 @@ def validated(
 
 
 def stored_errors(obj: Object) -> list[str]:
-    """What the status says is wrong with ``obj``."""
+    """The errors of ``obj`` that its status reports."""
     errors: list[str] = (obj.get("status") or {}).get("validationErrors") or []
     return errors
 
 
 def referred_key(reference: Object, default_namespace: str) -> Key:
-    """The key of the Story or Engram that a reference names."""
+    """The key of the Story or Engram in a reference."""
     return Key(reference.get("namespace") or default_namespace, reference.get("name", ""))
 
 
 def stories_of_run(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Story that a StoryRun is of."""
+    """The Story of a StoryRun."""
     del caches
     for run in versions(change):
         yield referred_key(run["spec"].get("storyRef") or {}, run["metadata"]["namespace"])

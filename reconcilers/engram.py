@@ -1,8 +1,9 @@
-"""Engrams: does their template exist, and how much are they used.
+"""Engrams: check that their template exists, and count how much they are used.
 
-Executions are counted from StepRuns without a write per StepRun: what finished after the stored ``lastExecutionTime``
-is new. Instants are whole seconds, so only seconds that are over are counted: nothing is missed, nothing counted twice.
-``Ready`` is set beside the reference's ``TemplateResolved``, so that ``kubectl wait --for=condition=Ready`` works.
+Executions are counted from StepRuns without a write per StepRun: those that finished after the stored
+``lastExecutionTime`` are new. Instants are whole seconds, so only past seconds are counted: nothing is missed or
+counted twice. ``Ready`` is set beside the reference's ``TemplateResolved``, so that ``kubectl wait
+--for=condition=Ready`` works.
 Source: operator contract 14.
 """
 
@@ -34,11 +35,11 @@ from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 SETTLING: Final = timedelta(seconds=1)
-"""How long after its end a second may still get StepRuns: their clocks are those of other machines."""
+"""How long after its end a second may still get StepRuns: their times come from clocks of other machines."""
 
 
 class EngramReconciler:
-    """One Engram at a time, by key."""
+    """Reconciles one Engram at a time, by key."""
 
     def __init__(self, client: KubeClient, world: World, events: EventSink, clock: Clock) -> None:
         self._client = client.in_background()
@@ -89,14 +90,14 @@ class EngramReconciler:
 
 
 class ExecutionCount(NamedTuple):
-    """The counters as they are to be stored, and whether some StepRuns have finished too recently to be counted."""
+    """The counters to store, and whether some StepRuns have finished too recently to be counted."""
 
     status: dict[str, Any]
     more_to_come: bool
 
 
 def executions(stored: Object, step_runs: Iterable[Object], now: datetime) -> ExecutionCount:
-    """The counters after the StepRuns that finished since the stored ``lastExecutionTime``."""
+    """The counters including the StepRuns that finished after the stored ``lastExecutionTime``."""
     since = parse_instant_or_none(stored.get("lastExecutionTime"))
     since_text = format_instant(since) if since is not None else ""
     until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
@@ -124,20 +125,20 @@ def executions(stored: Object, step_runs: Iterable[Object], now: datetime) -> Ex
 
 
 def _surely_finished_by(step_run: Object, instant: str) -> bool:
-    """By its text alone: nearly all of ten thousand StepRuns were counted long ago. ``instant`` has whole seconds."""
+    """Compares texts only: nearly all of ten thousand StepRuns were counted long ago. ``instant`` has whole seconds."""
     text = (step_run.get("status") or {}).get("finishedAt")
     return isinstance(text, str) and len(text) == len(instant) and text.endswith("Z") and text <= instant
 
 
 def _finished_at(step_run: Object) -> datetime | None:
-    """When it finished, to the second; None as long as the operator has not recorded its result."""
+    """When it finished, to the second; None until the operator has recorded its result."""
     status = step_run.get("status") or {}
     finished = parse_instant_or_none(status.get("finishedAt")) if is_final(status) else None
     return finished.replace(microsecond=0) if finished else None
 
 
 def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Engrams that its steps refer to."""
+    """The Engrams that the Story's steps refer to."""
     del caches
     for story in versions(change):
         for step in step_references(story):
@@ -145,20 +146,20 @@ def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
 
 
 def _of_template(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Engrams that refer to it."""
+    """The Engrams that refer to the template."""
     for template in versions(change):
         yield from map(Key.of, caches.informer(ENGRAM).by_index(TEMPLATE_NAME, template["metadata"]["name"]))
 
 
 def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Engram that it executes."""
+    """The Engram that the StepRun executes."""
     del caches
     for step_run in versions(change):
         yield referred_key(step_run["spec"].get("engramRef") or {}, step_run["metadata"]["namespace"])
 
 
-def _build(there: ControllerDependencies) -> Reconcile:
-    return EngramReconciler(there.client, there.world, there.events, there.clock).reconcile
+def _build(dependencies: ControllerDependencies) -> Reconcile:
+    return EngramReconciler(dependencies.client, dependencies.world, dependencies.events, dependencies.clock).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(

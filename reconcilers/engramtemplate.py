@@ -1,7 +1,6 @@
-"""EngramTemplates: are image, version and schemas usable, and how many Engrams use them.
+"""EngramTemplates: check that image, version and schemas are usable, and count the Engrams that use them.
 
-A schema must compile, not only parse: one that cannot be used would fail every step later. Source: operator
-contract 15.
+A schema must compile, not only parse: an unusable one would fail every step later. Source: operator contract 15.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 
 class EngramTemplateReconciler:
-    """One template at a time, by key."""
+    """Reconciles one template at a time, by key."""
 
     def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
         self._client = client.in_background()
@@ -55,7 +54,7 @@ class EngramTemplateReconciler:
 
 
 async def template_errors(template: Object, schemas: SchemaValidator) -> list[str]:
-    """Everything wrong, with its field."""
+    """All errors, each with its field."""
     if why := why_unreadable(template):
         return [f"the EngramTemplate cannot be read: {why}; make it smaller"]
     spec = template["spec"]
@@ -73,14 +72,14 @@ async def template_errors(template: Object, schemas: SchemaValidator) -> list[st
 
 
 def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
-    """The template that it refers to."""
+    """The template that the Engram refers to."""
     del caches
     for engram in versions(change):
         yield Key("", (engram["spec"].get("templateRef") or {}).get("name", ""))
 
 
-def _build(there: ControllerDependencies) -> Reconcile:
-    return EngramTemplateReconciler(there.client, there.world, there.clock).reconcile
+def _build(dependencies: ControllerDependencies) -> Reconcile:
+    return EngramTemplateReconciler(dependencies.client, dependencies.world, dependencies.clock).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(

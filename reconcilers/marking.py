@@ -1,7 +1,7 @@
-"""What a live run carries in its metadata: the finalizer, and the labels by which it is scheduled and found. Pure.
+"""The metadata of a live run: the finalizer, and the labels for scheduling and for finding it. Pure.
 
-Queue and priority follow the Story until the run has begun; from then on it executes the Story as it stood, and keeps
-them. Source: StoryRun contract 1.2, 1.4, 6.2 and 13.1.
+Queue and priority follow the Story until the run has started; then it executes the Story as it was at the start, and
+keeps them. Source: StoryRun contract 1.2, 1.4, 6.2 and 13.1.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from core.policy.settings import OperatorSettings
 
 
 def marking_patch(run: Object, story: Object | None, settings: OperatorSettings) -> dict[str, Any]:
-    """The metadata merge patch that gives a live run what it lacks; empty when it lacks nothing.
+    """The metadata merge patch that adds missing metadata to a live run; empty when nothing is missing.
 
-    Without its Story, queue and priority are not known yet and left alone.
+    Without its Story, queue and priority are not known yet and left unchanged.
     """
     metadata = run["metadata"]
     patch: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""What steps and runs end with, in the operator's log: what an output is made of and how large it is, never its data.
+"""Logs the outputs of steps and runs: the keys and sizes of an output, never its data.
 
-Outputs belong to tenants and may hold what only they should see, while the log is read by whoever runs the operator.
-Off unless ``debug.enable-step-output-logging`` is true. Source: operator contract 10.
+Outputs belong to tenants and may be confidential, while administrators of the cluster read the log. Off unless
+``debug.enable-step-output-logging`` is true. Source: operator contract 10.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.telemetry.logs import get_logger
 from reconcilers.adapters.world import World
 
 MAX_KEYS: Final = 32
-"""Keys of an output that a record names."""
+"""The largest number of keys that a record names."""
 MAX_KEY_CHARACTERS: Final = 64
 
 _log = get_logger("controller.storyrun")
@@ -51,7 +51,7 @@ class OutputLog:
 
 
 def _just_ended(change: Change) -> Object | None:
-    """The object in the version with which it ended."""
+    """The object in the version in which it ended."""
     if change.new is None or not _is_terminal(change.new) or (change.old is not None and _is_terminal(change.old)):
         return None
     return change.new
@@ -78,7 +78,7 @@ def _write(message: str, obj: Object, run: str, **fields: str) -> None:
 
 
 def _keys(output: Any) -> list[str]:
-    """``name (12 bytes)`` for each key of a mapping, and how many were left out; nothing for other outputs."""
+    """``name (12 bytes)`` for each key of a mapping, and the number of omitted keys; nothing for other outputs."""
     if not isinstance(output, Mapping):
         return []
     named = [f"{key[:MAX_KEY_CHARACTERS]} ({_size(value)} bytes)" for key, value in list(output.items())[:MAX_KEYS]]

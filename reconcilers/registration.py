@@ -1,4 +1,4 @@
-"""A controller as one frozen row: what it reconciles, what wakes it, how it works, what it may do.
+"""A controller as one frozen row: the kind that it reconciles, its watches, its options and its permissions.
 
 Each module of a controller ends with its row, and ``reconcilers.controllers`` lists the rows. Start-up, informers,
 routes and RBAC follow from that list; docs/architecture.md says how to add a row.
@@ -24,17 +24,17 @@ from reconcilers.runtime.watch import Watch
 
 @dataclass(frozen=True, slots=True)
 class ControllerDependencies:
-    """What a controller may be built from. It takes what it needs."""
+    """Dependencies for building a controller; each takes those that it needs."""
 
     client: KubeClient
     """Writes only while this process leads and owns the key that the write is made for."""
     world: World
     supervisor: Supervisor
-    """The engine: it takes over live runs."""
+    """The engine, which runs live runs."""
     events: EventSink
     clock: Clock
     settings: Callable[[], OperatorSettings]
-    """Those of the moment."""
+    """Returns the current settings."""
     operator_namespace: str
     ownership: Ownership = WHOLE_CLUSTER
     """Controllers need not ask: their queues hand them only keys that this process owns."""
@@ -45,19 +45,19 @@ class ControllerRegistration:
     """Everything that the operator must know about a controller."""
 
     name: str
-    """In metrics and logs; no two controllers have the same."""
+    """The name in metrics and logs; unique."""
     kind: Resource
-    """The kind that its keys name. Its objects need not exist: see ``reconcilers.story_revisions``."""
+    """The kind of its keys. The objects need not exist: see ``reconcilers.story_revisions``."""
     build: Callable[[ControllerDependencies], Reconcile]
     options: Callable[[OperatorSettings], ControllerSettings]
-    """How many workers, and how long failures wait; read once, when the process begins to lead."""
+    """Number of workers, and delays after failures; read once, when the process begins to lead."""
     watches: tuple[Watch[Key], ...]
-    """That on its own kind included."""
+    """Including the watch on its own kind."""
     informers: tuple[WatchedKind, ...] = ()
-    """Kinds and indexes that it reads, beyond those of ``reconcilers.adapters.world.WATCHED``."""
+    """Kinds and indexes that it reads, in addition to those of ``reconcilers.adapters.world.WATCHED``."""
     permissions: tuple[Permission, ...] = ()
-    """What it may do beside list and watch, which follow from the informers."""
+    """Permissions in addition to list and watch, which follow from the informers."""
     enqueue_at_start: bool = True
     """Whether every object of its kind is reconciled when the process begins to lead."""
     beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
-    """A task that runs as long as the controller does."""
+    """A task that runs as long as the controller runs."""

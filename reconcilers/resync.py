@@ -30,26 +30,28 @@ from reconcilers.runtime.controller import Controller, Key
 
 INTERVAL: Final = timedelta(minutes=10)
 SETTLING: Final = timedelta(seconds=10)
-"""How long a run may take to be adopted after it was enqueued."""
+"""How long the adoption of a run may take after it was enqueued."""
 _AT_ONCE: Final = 50
 _PAUSE_SECONDS: Final = 0.25
-"""After each ``_AT_ONCE`` runs: what events tell of goes on beside ten thousand of them."""
+"""The pause after each ``_AT_ONCE`` runs, so that events are handled while ten thousand runs are checked."""
 
 _LOG: Final = get_logger("resync")
 
 
 class Found(StrEnum):
-    """What a second look at a run found."""
+    """The result of a check of one run."""
 
     NOTHING = "nothing"
     LOST_EVENT = "lost-event"
-    """One of its objects was not as this process knew it, and its watch had had time to tell."""
+    """This process had an outdated version of one of its objects, although the watch had had time to deliver the
+    change.
+    """
     NOT_IN_HAND = "not-in-hand"
-    """It is alive, and the engine knew nothing of it."""
+    """It is live, and the engine did not know it."""
 
 
 class Resync:
-    """``run()`` goes round until it is cancelled. ``story_runs`` reconciles runs and adopts those that are alive."""
+    """``run()`` repeats until it is cancelled. ``story_runs`` reconciles runs and adopts those that are live."""
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class Resync:
             await self.look_again()
 
     async def look_again(self) -> dict[RunKey, Found]:
-        """One round: what was found about each live run, which is counted, too."""
+        """One round; returns the result for each live run, and counts it, too."""
         unknown = {key for key in self._live() if not self._supervisor.has_in_hand(key)}
         missed = self._runs_of(await self._lost())
         unknown = {key for key in unknown if not self._supervisor.has_in_hand(key)}
@@ -82,7 +84,7 @@ class Resync:
             await trio.sleep(SETTLING.total_seconds())
         found = dict.fromkeys(keys_of_all, Found.NOTHING)
         found |= dict.fromkeys(missed, Found.LOST_EVENT)
-        # A run that still is not in hand is refused for a reason that is told elsewhere: nothing was lost.
+        # A run that is still not adopted was refused for a reason that is reported elsewhere: nothing was lost.
         found |= {key: Found.NOT_IN_HAND for key in unknown if self._supervisor.has_in_hand(key)}
         for key, what in found.items():
             metrics.count(catalogue.RESYNC_RUNS, found=what)
@@ -98,7 +100,7 @@ class Resync:
                     yield key
 
     async def _lost(self) -> list[Change]:
-        """What the watches have missed; it is taken in, and whoever listens to changes has heard of it."""
+        """The changes that the watches have missed; the informers apply them and call their handlers."""
         changes: list[Change] = []
 
         async def compare(informer: Informer) -> None:
@@ -113,7 +115,7 @@ class Resync:
         return changes
 
     async def _wake(self, runs: Iterable[RunKey]) -> None:
-        """To be adopted is to be woken, for a run that is in hand already."""
+        """For a run that is already adopted, adoption means a wake-up."""
         for number, key in enumerate(runs, start=1):
             self._story_runs.enqueue(Key(key.namespace, key.name))
             if number % _AT_ONCE == 0:
@@ -124,7 +126,7 @@ class Resync:
         return {key for key in found if key is not None and self._ownership.owns(key)}
 
     def _run_of(self, obj: Object) -> RunKey | None:
-        """The run that an object is, or is a part of; None for what many runs share."""
+        """The run that an object is, or belongs to; None for an object that many runs share."""
         namespace = obj["metadata"].get("namespace") or ""
         if obj.get("kind") == STORY_RUN.kind:
             return RunKey(namespace, obj["metadata"]["name"])

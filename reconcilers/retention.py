@@ -1,8 +1,8 @@
 """How long a finished run and its children are kept. Pure.
 
 Unset is not zero: a child TTL of 0 cleans up at once and a negative one never; a retention of 0 keeps the run for ever
-and a negative one removes it at once, as documented (the reference takes every 0 for "unset"). A run is not removed
-before its children's time is over. Source: StoryRun contract 19.
+and a negative one removes it at once, as documented (the reference treats every 0 as "unset"). A run is not removed
+before the TTL of its children is over. Source: StoryRun contract 19.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ DEFAULT_RETENTION: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The run's time is over: delete it, children and all."""
+    """The run's retention is over: delete it and its children."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """The children's time is over: delete them and note that in the status."""
+    """The children's TTL is over: delete them and record that in the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepUntil:
-    """Nothing to do before ``until``; None: ever."""
+    """Nothing to do before ``until``; None: nothing ever."""
 
     until: datetime | None
 
@@ -41,9 +41,10 @@ Act: TypeAlias = Remove | CleanUp | KeepUntil
 def next_act(
     run: Object, story: Object | None, settings: OperatorSettings, now: datetime, *, is_needed: bool = False
 ) -> Act:
-    """What a finished run needs now; ``story`` is None when it no longer exists, then the operator's values count.
+    """The next action for a finished run; when ``story`` is None, because it no longer exists, the operator's values
+    apply.
 
-    ``is_needed``: it may not be removed yet, however long ago it ended. Its children go all the same.
+    ``is_needed``: the run may not be removed yet, however long ago it ended. Its children are deleted nevertheless.
     """
     finished_at = _finished_at(run)
     ttl, kept = child_ttl(story, settings), retention(story, settings)
@@ -61,13 +62,13 @@ def next_act(
 
 
 def said_of(story: Object | None) -> tuple[Any, Any]:
-    """What a Story says itself of its runs and their children: when that changes, its finished runs look again."""
+    """The Story's own values for its runs and their children: when they change, its finished runs are checked again."""
     policy = _job_policy(story)
     return policy.get("ttlSecondsAfterFinished"), policy.get("storyRunRetentionSeconds")
 
 
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
-    """How long children outlive their run; None: as long as the run itself is kept."""
+    """How long children are kept after their run has ended; None: as long as the run itself."""
     seconds = _job_policy(story).get("ttlSecondsAfterFinished")
     if seconds is None:
         seconds = settings.job.ttl_seconds_after_finished
@@ -91,7 +92,7 @@ def _job_policy(story: Object | None) -> dict[str, Any]:
 
 
 def _finished_at(run: Object) -> datetime:
-    """A damaged or missing ``finishedAt`` counts from creation: late is safe, for ever is not."""
+    """If ``finishedAt`` is damaged or missing, the creation time counts: too late is safe, never is not."""
     status, metadata = run["status"], run["metadata"]
     finished = parse_instant_or_none(status.get("finishedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert finished is not None, "the API server stamps every object"

@@ -1,9 +1,9 @@
-"""Events → the tasks of the engine that wait for them.
+"""From events to the tasks of the engine that wait for them.
 
-Informer handlers are called here, synchronously, and only wake a task, which then reads what has happened. A lost, late
-or repeated event therefore costs time at most, never correctness. What the scope of a run records itself wakes no task:
-it would wake every step of the run each time. A child run is of interest to the step that started it when it appears,
-moves to another phase or goes.
+Informer handlers are called here, synchronously, and only wake a task, which then reads the current state. So a lost,
+late or repeated event costs time at most, never correctness. A record that the scope of a run writes itself wakes no
+task: it would wake every step of the run each time. A child run wakes the step that started it when it appears, moves
+to another phase or disappears.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reconcilers.runtime.watch import Caches, Watch, WatchedCaches, connect
 
 
 class WaitingTask(NamedTuple):
-    """Tasks of a live run, as ``Supervisor.wake`` takes them."""
+    """Tasks of a live run, as arguments of ``Supervisor.wake``."""
 
     run: RunKey
     step: str | None = None
@@ -77,7 +77,7 @@ def _of_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
 
 
 def _of_story(change: Change, caches: Caches) -> Iterator[WaitingTask]:
-    """Runs that wait for their Story to appear or for its order of runs; one under way may have lost its Story."""
+    """Runs that wait for their Story to appear or for its order of runs; a running one may have lost its Story."""
     if change.new is None:
         return
     for run in live_runs_of_story(change.new, caches):
@@ -108,7 +108,7 @@ def _step_named(namespace: str, step_run_name: str, caches: Caches) -> Iterator[
 
 
 def _step_of(obj: Object) -> Iterator[WaitingTask]:
-    """The step that a StepRun or a child run belongs to."""
+    """The step of a StepRun or a child run."""
     run = owning_run(obj)
     if run is not None:
         yield WaitingTask(run, step_path(obj) or None)
@@ -139,6 +139,6 @@ WAKE_UPS: Final = (
     Watch(JOB, _of_job),
     Watch(POD, _of_pod),
 )
-"""Which tasks of the engine a change wakes."""
+"""The tasks of the engine that a change wakes."""
 ENDED_RUNS: Final = Watch(STORY_RUN, _uid_of_run, when=no_longer_live)
 ENDED_STEP_RUNS: Final = Watch(STEP_RUN, _the_object, when=_step_run_ended)

@@ -1,4 +1,4 @@
-"""What a change of a StoryRun, of its Story or of its children means to those who wait. Pure.
+"""What a change of a StoryRun, of its Story or of its children means for waiting tasks. Pure.
 
 Shared by the StoryRun controller and the wake-ups of the engine.
 """
@@ -18,18 +18,18 @@ from reconcilers.adapters.world import LIVE_RUNS
 from reconcilers.runtime.watch import Caches
 
 _RECORDED: Final = frozenset({keys.ANNOTATION_STEP_TIMERS, keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT})
-"""Annotations in which a run's scope keeps what it needs itself."""
+"""Annotations in which a run's scope stores its own state."""
 
 
 def concerns_the_run(change: Change) -> bool:
-    """Whether more changed than the progress that the scope of the run records."""
+    """Whether more has changed than the progress that the scope of the run records."""
     if change.old is None or change.new is None:
         return True
     return _face(change.old) != _face(change.new)
 
 
 def concerns_the_parent(change: Change) -> bool:
-    """Whether a run appeared, moved to another phase, began to be deleted, or went."""
+    """Whether a run appeared, moved to another phase, is now being deleted, or disappeared."""
     if change.old is None or change.new is None:
         return True
     return _stage(change.old) != _stage(change.new)
@@ -41,7 +41,7 @@ def no_longer_live(change: Change) -> bool:
 
 
 def story_was_edited(change: Change) -> bool:
-    """Whether a Story appeared or was edited, or is gone; its own counts concern no run that waits."""
+    """Whether a Story appeared or was edited, or is gone; its usage counts do not concern waiting runs."""
     if change.old is None or change.new is None:
         return True
     return bool(change.old["metadata"].get("generation") != change.new["metadata"].get("generation"))
@@ -73,7 +73,7 @@ def owning_run(obj: Object) -> RunKey | None:
 
 
 def _face(run: Object) -> tuple[Any, ...]:
-    """What others may change of a run, what it says of itself, which another leader may write over, and how it ends."""
+    """The fields that others may change, the run's own fields that another leader may overwrite, and its end."""
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
     own["annotations"] = {

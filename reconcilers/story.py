@@ -1,7 +1,7 @@
-"""Stories: does everything they refer to exist, and how much are they used.
+"""Stories: check that all their references exist, and count how much they are used.
 
-All findings are reported together (the reference stops at the first). A reference that cannot be looked up is never
-taken for a missing one. Source: operator contract 13.
+All findings are reported together (the reference stops at the first). If a reference cannot be looked up, it does not
+count as missing. Source: operator contract 13.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StoryProblem:
 
 
 class StoryReconciler:
-    """One Story at a time, by key."""
+    """Reconciles one Story at a time, by key."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class StoryReconciler:
         return Done()
 
     async def _release(self, story: Object) -> None:
-        """Of a finalizer that an operator of the reference has set; this one needs none and sets none."""
+        """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
         finalizers = story["metadata"].get("finalizers") or []
         if FINALIZER_STORY in finalizers:
             kept = [name for name in finalizers if name != FINALIZER_STORY]
@@ -95,7 +95,7 @@ class StoryReconciler:
         }
 
     def _triggers(self, story: Object) -> int:
-        """Runs that have started, at least: never falls when old runs are deleted."""
+        """A lower bound of the runs that have started: it never decreases when old runs are deleted."""
         key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
         started = sum(
             "story" in ((run.get("status") or {}).get("triggerTokens") or ())
@@ -105,7 +105,7 @@ class StoryReconciler:
 
 
 def story_findings(story: Object, world: World, settings: OperatorSettings) -> list[StoryProblem]:
-    """Everything wrong with the references of a Story, in spec order."""
+    """All errors in the references of a Story, in spec order."""
     if why := why_unreadable(story):
         return [StoryProblem(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
     spec = story["spec"]
@@ -170,7 +170,7 @@ def _reference(own_namespace: str, reference: Object, kind: str) -> ForeignRefer
         from_group=STORY.group,
         from_kind=STORY.kind,
         from_namespace=own_namespace,
-        to_group=ENGRAM.group,  # Engrams and Stories share it
+        to_group=ENGRAM.group,  # Engrams and Stories have the same group
         to_kind=kind,
         to_namespace=reference.get("namespace") or own_namespace,
         to_name=reference.get("name", ""),
@@ -206,19 +206,21 @@ def _transports(spec: Object) -> list[dict[str, Any]]:
 
 
 def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Stories that refer to it."""
+    """The Stories that refer to the Engram."""
     for engram in versions(change):
         yield from map(Key.of, caches.informer(STORY).by_index(ENGRAM_KEYS, str(Key.of(engram))))
 
 
 def _every_story(change: Change, caches: Caches) -> Iterator[Key]:
-    """A grant given or revoked decides about every Story that refers across namespaces."""
+    """A new or removed grant concerns every Story with references to other namespaces."""
     del change
     return map(Key.of, caches.informer(STORY).each())
 
 
-def _build(there: ControllerDependencies) -> Reconcile:
-    return StoryReconciler(there.client, there.world, there.events, there.clock, there.settings).reconcile
+def _build(dependencies: ControllerDependencies) -> Reconcile:
+    return StoryReconciler(
+        dependencies.client, dependencies.world, dependencies.events, dependencies.clock, dependencies.settings
+    ).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(

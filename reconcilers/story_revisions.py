@@ -1,9 +1,9 @@
-"""Pinned Stories: keep what runs need, remove the rest.
+"""Pinned Stories: keep those that runs need, remove the others.
 
-A revision is needed while it holds what its Story is now, because runs begin with it, and while a run that has not
-ended names it. Otherwise it goes, but not before ``GRACE`` is over since this process saw that it had ceased to be
-current: a run that began with it may not have said so yet. What is labelled like a revision and is not what its name
-says is somebody else's, and left alone.
+A revision is needed while it equals the current Story, because runs start with it, and while a run that has not ended
+refers to it. Otherwise it is removed, but only after ``GRACE`` has passed since this process noticed that it is no
+longer current: a run that started with it may not have recorded it yet. An object that is labelled like a revision, but
+does not match its name, belongs to somebody else and is not touched.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ GRACE: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Tidying:
-    """What is to be done about the revisions of one Story."""
+    """The actions for the revisions of one Story."""
 
     remove: tuple[Object, ...]
     ceased_at: Mapping[str, datetime]
-    """Since when each revision that stays is known not to be current, by name."""
+    """By name: since when each remaining revision is known not to be current."""
     look_again_at: datetime | None
-    """When time alone makes another one removable; None: never."""
+    """When another revision becomes removable without an event; None: never."""
 
 
 def tidying(
@@ -49,9 +49,9 @@ def tidying(
     """Decide about the revisions of one Story. Pure.
 
     Args:
-        current: the name of the revision that holds the Story as it is; None when there is no Story any more.
-        used: the names that runs which have not ended carry.
-        ceased_at: of the decision before.
+        current: the name of the revision with the current Story; None when the Story no longer exists.
+        used: the revision names in runs that have not ended.
+        ceased_at: from the previous decision.
     """
     old = {str(revision["metadata"]["name"]): revision for revision in revisions}
     if current is not None:
@@ -67,7 +67,7 @@ def tidying(
 
 
 class StoryRevisionReconciler:
-    """The revisions of one Story at a time, by the Story's key, whether it is there or not."""
+    """Reconciles the revisions of one Story at a time, by the Story's key, whether the Story exists or not."""
 
     def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
         self._client = client.in_background()
@@ -103,15 +103,15 @@ def _revision_of(run: Object) -> Any:
 
 
 def _of_revision(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Story that it holds."""
+    """The Story of the revision."""
     del caches
     story = story_of(change.object)
     if story is not None:
         yield Key(*story)
 
 
-def _build(there: ControllerDependencies) -> Reconcile:
-    return StoryRevisionReconciler(there.client, there.world, there.clock).reconcile
+def _build(dependencies: ControllerDependencies) -> Reconcile:
+    return StoryRevisionReconciler(dependencies.client, dependencies.world, dependencies.clock).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(

@@ -1,11 +1,11 @@
-"""StoryRuns: hand live ones to the engine, keep house around the others.
+"""StoryRuns: pass live runs to the engine, and clean up the others.
 
-A live run belongs to ``core.engine``: this controller marks it (finalizer, labels: one write, none when nothing is
-missing) and hands over its key. So does a finished one that is asked to run again. Any other finished run has its
-children removed after their TTL, whatever retention child runs have of their own, and is itself removed after its
-retention, but not while the run that started it goes on, which may yet read its output; a deleted one is let go when
-its children are gone. Children are those that carry the run's UID as controller
-owner, never those of a label alone. Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
+``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, none when nothing is
+missing) and passes its key on; so it does with a finished run that has a redrive request. For any other finished run,
+it removes the children after their TTL, whatever retention child runs have of their own, and the run itself after its
+retention; but not while the run that started it is live, because that run may still read its output. A deleted run is
+released when its children are gone. Children are those with the run's UID as their controller owner; a label alone does
+not count. Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from reconcilers.runtime.watch import Caches, Watch
 _CHILDREN_GONE_CHECK: Final = timedelta(seconds=5)
 """A safety net: the deletion of each child is an event that wakes the key earlier."""
 _LONGEST_WAIT: Final = timedelta(hours=1)
-"""Timers of the queue know nothing of suspended machines and corrected clocks: look at the wall clock in between."""
+"""Timers of the queue ignore suspended machines and corrected clocks: check the wall clock in between."""
 
 
 class StoryRunReconciler:
-    """One StoryRun at a time, by key."""
+    """Reconciles one StoryRun at a time, by key."""
 
     def __init__(
         self,
@@ -82,9 +82,10 @@ class StoryRunReconciler:
         return Done()
 
     async def _retire_or_hand_over(self, run: Object) -> Outcome:
-        """A request to run again is the engine's to answer; one that says nothing does not keep a run for longer.
+        """The engine answers a redrive request; a malformed request does not keep a run longer.
 
-        So is what is still at work of the run: another operator had begun it, and did not live to hear of the end.
+        The engine also ends steps of the run that still run: another operator started them, and did not live to see the
+        end.
         """
         request = pending_redrive(run)
         step_runs = self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
@@ -101,7 +102,7 @@ class StoryRunReconciler:
 
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
-        is_needed = self._is_needed(run)  # the end of its parent brings the key back
+        is_needed = self._is_needed(run)  # the end of its parent wakes this key
         match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
@@ -116,7 +117,9 @@ class StoryRunReconciler:
                 return Done() if until is None else After(min(until - now, _LONGEST_WAIT))
 
     def _is_needed(self, run: Object) -> bool:
-        """Whether the run that started it has not ended: also after a restart that is where its step's output is."""
+        """Whether the run that started it has not ended: after a restart, the output of its step is still read from
+        this run.
+        """
         owner = controller_of(run)
         if owner is None or owner.get("kind") != STORY_RUN.kind:
             return False
@@ -126,7 +129,7 @@ class StoryRunReconciler:
         return not (has_ended(parent) or is_being_deleted(parent))
 
     async def _release(self, run: Object) -> Outcome:
-        """Delete what the run owns; let it go when nothing is left."""
+        """Delete the objects that the run owns; release it when none is left."""
         finalizers = run["metadata"].get("finalizers") or []
         if keys.FINALIZER_STORY_RUN not in finalizers:
             return Done()
@@ -136,14 +139,14 @@ class StoryRunReconciler:
         return Done()
 
     async def _delete_children(self, run: Object) -> bool:
-        """Ask for the deletion of every child; True while any is left."""
+        """Request the deletion of every child; True while any is left."""
         for resource, informer, child in self._children(run):
             if not is_being_deleted(child):
                 await delete(self._client, informer, resource, child)
         return any(self._children(run))
 
     async def _release_step_runs(self, run: Object) -> None:
-        """Of a finalizer that an operator of the reference has set; this one needs none and sets none."""
+        """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
         for step_run in self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
             if is_being_deleted(step_run):
                 await self._drop_finalizer(STEP_RUN, self._world.step_runs, step_run, keys.FINALIZER_STEP_RUN)
@@ -166,7 +169,7 @@ class StoryRunReconciler:
 
 
 def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
-    """The run; when it ends, also its child runs, which may have been kept for its sake alone; and its parent."""
+    """The run; when it ends, also its child runs, which may have been kept only because of it; and its parent."""
     run = change.object
     if concerns_the_run(change):
         yield Key.of(run)
@@ -176,7 +179,7 @@ def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
 
 
 def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
-    """Runs that the Story keeps for a time, where that has changed; and those that wait for the Story."""
+    """Runs whose retention in the Story has changed, and runs that wait for the Story."""
     key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
     if said_of(change.old) != said_of(change.new):
         yield from map(Key.of, caches.informer(STORY_RUN).each_by_index(STORY_KEY, key))
@@ -199,7 +202,7 @@ def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
 
 
 def _owner_of_what_goes(change: Change) -> Iterator[Key]:
-    """A run that cleans up, or is to be let go, waits for its children to be gone."""
+    """A run in cleanup or deletion, which waits for its children to be gone."""
     run = owning_run(change.object)
     if run is not None and begins_to_go(change):
         yield Key(run.namespace, run.name)

@@ -131,7 +131,7 @@ class StepReason(StrEnum):
     WAITING_FOR_CONDITION = "WaitingForCondition"
     SLEEPING = "Sleeping"
     WAITING_FOR_EVALUATION = "WaitingForEvaluation"
-    # For steps whose container cannot start; ``reasonSince`` has the time since when.
+    # For steps whose container cannot start; ``reasonSince`` has the start of the problem.
     IMAGE_NOT_PULLED = "ImageNotPulled"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
     CONTAINER_NOT_STARTED = "ContainerNotStarted"

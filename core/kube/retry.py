@@ -69,8 +69,8 @@ def wait_seconds(attempt: int, base_seconds: float, max_seconds: float, error: B
     ceiling = min(max_seconds, base_seconds * 2.0 ** min(attempt - 1, 30))
     wait = random.uniform(ceiling / 10, ceiling)  # noqa: S311 - jitter, not a secret; never zero, so no hot loop
     if isinstance(error, ApiError) and error.retry_after is not None:
-        asked = error.retry_after + random.uniform(0, _RETRY_AFTER_SPREAD_SECONDS)  # noqa: S311 - as above
-        return max(wait, asked)
+        requested = error.retry_after + random.uniform(0, _RETRY_AFTER_SPREAD_SECONDS)  # noqa: S311 - as above
+        return max(wait, requested)
     return wait
 
 

@@ -1,7 +1,7 @@
 """Errors of reading a payload. No text contains the content of a payload, or a credential.
 
-PayloadError            user    the same call fails again: somebody must change the reference, the object or a limit
-StoreUnavailableError   retry   the same call may succeed later, perhaps after somebody has mended the store
+PayloadError            user    the same call fails again: a person must change the reference, the object or a limit
+StoreUnavailableError   retry   the same call may succeed later, perhaps after the store was repaired
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an engram step stands for: reference checks, Engram, template, layered policy → ``Binding``.
+"""Resolves an engram step: reference checks, Engram, template, layered policy → ``Binding``.
 
 A reference without a namespace means the Story's namespace, for the check and for the execution alike (the reference
 checks one namespace and runs another). Source: StoryRun contract 11.2, StepRun contract 6, 10 and 11.
@@ -27,7 +27,7 @@ from reconcilers.adapters.world import World, find
 
 
 class Definitions(NamedTuple):
-    """What a step refers to."""
+    """The definitions that a step refers to."""
 
     engram: Object
     template: Object
@@ -35,7 +35,7 @@ class Definitions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedStep:
-    """The adapter's part of a ``Binding``: what the Job builder needs and the engine does not."""
+    """The adapter's part of a ``Binding``: values that the Job builder needs and the engine does not."""
 
     engram: Object
     template: Object
@@ -44,10 +44,10 @@ class ResolvedStep:
     sources: Sources
 
     def policy_for(self, step_run: Object) -> ExecutionPolicy:
-        """The policy under the StepRun's own ``executionOverrides``, if it has any.
+        """The policy with the StepRun's own ``executionOverrides``, if it has any.
 
         Raises:
-            RejectedError: they ask for something invalid.
+            RejectedError: the overrides are invalid.
         """
         overrides = step_run["spec"].get("executionOverrides")
         if not overrides:
@@ -59,7 +59,7 @@ class ResolvedStep:
 
 
 class Binder:
-    """``Bindings``: resolves engram steps against the world as it is now."""
+    """``Bindings``: resolves engram steps against the current objects."""
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._client = client
@@ -67,7 +67,7 @@ class Binder:
         self._settings = settings
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        # References are resolved from the Story's namespace; Secrets and volumes are those of the run's.
+        # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
         engram, template = await self.definitions(story, step)
         sources = Sources(settings, template, engram, story, step, namespace=namespace)
@@ -83,8 +83,8 @@ class Binder:
         """The Engram and template of a step.
 
         Raises:
-            MissingReferenceError: one of them does not exist, or may not be referred to.
-            UnavailableError: they could not be asked for.
+            MissingReferenceError: one of them does not exist, or the reference is not allowed.
+            UnavailableError: they could not be read.
         """
         reference = step.get("ref") or {}
         namespace, name = reference.get("namespace") or story["metadata"]["namespace"], reference.get("name", "")

@@ -1,4 +1,4 @@
-"""StoryRuns that steps of a run start: made once, told apart from strangers by UID, ended with preconditions.
+"""StoryRuns that steps of a run start: created once, identified by UID, ended with preconditions.
 
 Source: StoryRun contract 11.5, 17.2 and 20.
 """
@@ -19,19 +19,19 @@ from reconcilers.adapters.writes import confirm, create_or_read, delete
 
 
 class ChildRuns:
-    """The children of any run; methods as those of ``RunStore``."""
+    """The children of any run; the methods have the contract of ``RunStore``."""
 
     def __init__(self, client: KubeClient, world: World) -> None:
         self._client = client
         self._world = world
 
     async def create(self, run: Object, manifest: Object) -> Object:
-        """As ``RunStore.create_child_run``.
+        """See ``RunStore.create_child_run``.
 
         Raises:
-            NameConflictError: the name belongs to somebody else, or to a run of another Story or with other inputs.
+            NameConflictError: the name belongs to another owner, or to a run of another Story or with other inputs.
             GoneError: the parent was deleted.
-            UnavailableError: also while one of that name is being removed.
+            UnavailableError: also while a run of that name is being removed.
         """
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
@@ -47,17 +47,17 @@ class ChildRuns:
         return self._world.story_runs.by_index(OWNER_UID, run["metadata"]["uid"])
 
     async def request_cancel(self, run: Object) -> None:
-        """As ``RunStore.request_cancel``.
+        """See ``RunStore.request_cancel``.
 
         Raises:
-            StaleError: it changed meanwhile, and still is to be asked.
+            StaleError: it has changed, and the request must be sent again.
             UnavailableError, RejectedError.
         """
         metadata = run["metadata"]
         known = self._world.story_runs.get(metadata["namespace"], metadata["name"])
         newest = known if known is not None and known["metadata"]["uid"] == metadata["uid"] else run
         if known is not newest and known is not None:
-            return  # another of that name: the one that was meant is gone
+            return  # another run of that name: the right one is gone
         if (newest.get("spec") or {}).get("cancelRequested") is True or has_ended(newest):
             return
         patch = bound_to(newest, {"spec": {"cancelRequested": True}})
@@ -67,12 +67,12 @@ class ChildRuns:
             self._world.story_runs.remember(stored)
 
     async def delete(self, run: Object) -> None:
-        """As ``RunStore.delete_child_run``."""
+        """See ``RunStore.delete_child_run``."""
         await delete(self._client, self._world.story_runs, STORY_RUN, run)
 
 
 def why_not_the_child(run: Object, wanted: Object, stored: Object) -> str | None:
-    """Why ``stored``, which has the name of ``wanted``, is not the child that ``run`` would make; None when it is."""
+    """Why ``stored``, which has the name of ``wanted``, is not the child that ``run`` would create; None when it is."""
     place, parent = _place(stored), _place(run)
     if not is_controlled_by(stored, run["metadata"]["uid"]):
         owner = controller_of(stored)
@@ -96,7 +96,7 @@ def _place(obj: Object) -> str:
 
 
 def _story(run: Object) -> str:
-    """Namespace, name and UID, as they are read in a message."""
+    """Namespace, name and UID, as written in a message."""
     reference = (run.get("spec") or {}).get("storyRef") or {}
     uid = reference.get("uid")
     key = engram_key(reference, run["metadata"]["namespace"])

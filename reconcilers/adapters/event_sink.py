@@ -1,7 +1,7 @@
-"""``EventSink`` on the aggregating recorder: who reports is told by the kind of the object.
+"""``EventSink`` on the aggregating recorder: the kind of the object determines the reporting component.
 
-What happens to Jobs is told in labelled core Events, by which people find the Events of a run or step; everything else
-in Events of ``events.k8s.io``. Source: StepRun contract 5.
+Events about Jobs are labelled core Events, by whose labels people find the Events of a run or step; all others are
+Events of ``events.k8s.io``. Source: StepRun contract 5.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LABELLED: Final = frozenset(
 
 
 class KubeEventSink:
-    """Never blocks, never fails: the recorder queues, aggregates and drops with a counter."""
+    """Never blocks, never fails: the recorder queues and aggregates Events, and counts those that it drops."""
 
     def __init__(self, recorder: EventRecorder) -> None:
         self._recorder = recorder
@@ -43,7 +43,7 @@ class KubeEventSink:
 
 
 def _labels(step_run: Object) -> dict[str, str]:
-    """The StepRun's own, and what it belongs to."""
+    """The StepRun's own labels, and those of the objects that it belongs to."""
     metadata, spec = step_run["metadata"], step_run.get("spec") or {}
     return {
         **(metadata.get("labels") or {}),

@@ -1,8 +1,8 @@
-"""The executor that makes a Kubernetes Job of each attempt, observed through informers.
+"""The executor that runs each attempt as a Kubernetes Job, observed through informers.
 
-Names are the lock: the Job is called like its StepRun, so whoever creates first wins and everybody else finds what is
-there, checks whose it is, and goes on. Nothing is adopted, patched or deleted by name alone. The Job says which attempt
-it is and when its time is over. Source: StepRun contract 7 and 12, reliability of writes as in ``core.engine.ports``.
+Names are the lock: the Job has the name of its StepRun, so the first creator wins, and every other creator finds the
+existing Job, checks its owner, and continues. Nothing is adopted, patched or deleted by name alone. The Job has its
+attempt and its deadline. Source: StepRun contract 7 and 12, reliability of writes as in ``core.engine.ports``.
 """
 
 from __future__ import annotations
@@ -78,21 +78,22 @@ class JobExecutor:
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
         if not self._step_runs.take_new(order.step_run):
             if any_alive(await self._pods_named(order.step_run)):
-                await self._see_whose_they_are(workload)
-            # Last: another leader may do all of this meanwhile, and end the Job that would be made again here.
+                await self._refuse_beside_living_pods(workload)
+            # Last: another leader may do all of this meanwhile, and end the Job that this one would create again.
             await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
-            run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be on its way out
+            run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be in deletion
             if is_asked_to_end(order.run, run) and not order.outlives_cancel:
                 raise StaleError(f"the run of {order.step_run['metadata']['name']} has been canceled")
-            if pending_redrive(run) is not None:  # another leader may have ended the Job to answer that
-                raise StaleError(f"the run of {order.step_run['metadata']['name']} is to run again")
+            if pending_redrive(run) is not None:  # another leader may have ended the Job for this redrive
+                raise StaleError(f"the run of {order.step_run['metadata']['name']} has a redrive request")
         await self._ensure_job(workload, manifest if checked is workload else step_job(checked))
 
-    async def _see_whose_they_are(self, workload: StepWorkload) -> None:
-        """Living Pods do not matter where the Job of this very attempt exists, or one of somebody else, whose they are.
+    async def _refuse_beside_living_pods(self, workload: StepWorkload) -> None:
+        """Living Pods do not matter if the Job of exactly this attempt exists, or a Job of another owner, to which they
+        belong.
 
         Raises:
-            StaleError: they are of an earlier attempt, or of a StepRun that is gone, whose Job is deleted.
+            StaleError: they belong to an earlier attempt, or to a StepRun that is gone, whose Job is then deleted.
         """
         job = await self._unseen_job(workload.namespace, workload.step_run_name)
         if job is not None and not is_being_deleted(job):
@@ -111,12 +112,12 @@ class JobExecutor:
         if not is_controlled_by(job, workload.step_run_uid):
             if _is_of_a_predecessor(job, name):
                 await delete(self._client, self._world.jobs, JOB, job)
-                raise StaleError(f"Job {namespace}/{name} of a StepRun that is gone is still there")
+                raise StaleError(f"Job {namespace}/{name} of a deleted StepRun still exists")
             raise NameConflictError(f"Job {namespace}/{name} exists and does not belong to this step")
         self._world.jobs.remember(job)
         attempt = _attempt_of(job)
         if attempt != workload.attempt or is_being_deleted(job):
-            raise StaleError(f"Job {namespace}/{name} of attempt {attempt} is still there")
+            raise StaleError(f"Job {namespace}/{name} of attempt {attempt} still exists")
 
     async def observe(self, step_run: Object) -> Observation:
         namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
@@ -149,7 +150,7 @@ class JobExecutor:
             await self._end(step_run, job)
 
     async def _end(self, step_run: Object, job: Object) -> None:
-        if _attempt_of(job) > retries_of(step_run.get("status") or {}):  # another leader's, unless we are wrong
+        if _attempt_of(job) > retries_of(step_run.get("status") or {}):  # another leader's, unless this one is wrong
             await confirm(self._client, self._world.step_runs, STEP_RUN, step_run)
         await delete(self._client, self._world.jobs, JOB, job)
 
@@ -161,25 +162,27 @@ class JobExecutor:
         return job if job is not None and is_controlled_by(job, metadata["uid"]) else None
 
     def _known_pods(self, namespace: str, step_run_name: str) -> list[Object]:
-        """Of Jobs of that name, of any attempt."""
+        """Pods of Jobs of that name, of any attempt."""
         return self._world.pods.by_index(STEP_RUN_NAME, f"{namespace}/{step_run_name}")
 
     async def _pods_of(self, job: Object) -> list[Object]:
-        """As the API server has them: kinds are watched apart, so the end of a Job may be heard before its Pod's."""
+        """Read from the API server: kinds are watched separately, so the end of a Job may arrive before that of its
+        Pod.
+        """
         metadata = job["metadata"]
         with port_errors():
             selector = f"{keys.LABEL_JOB_UID}={metadata['uid']}"
             return (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
 
     async def _pods_named(self, step_run: Object) -> list[Object]:
-        """Of all Jobs of that name, as the API server has them: the watch of Pods may be behind that of Jobs."""
+        """Pods of all Jobs of that name, read from the API server: the watch of Pods may be behind that of Jobs."""
         metadata = step_run["metadata"]
         with port_errors():
             selector = f"{keys.LABEL_JOB_NAME}={metadata['name']}"
             return (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
 
     async def _unseen_job(self, namespace: str, name: str) -> Object | None:
-        """A Job that was created a moment ago, by a process that died over it, may not have reached the informer."""
+        """A Job that was created a moment ago, by a process that crashed then, may not have reached the informer."""
         with port_errors():
             try:
                 return await self._client.get(JOB, name, namespace)
@@ -188,12 +191,12 @@ class JobExecutor:
 
 
 def _attempt_of(job: Object) -> int:
-    """Which attempt a Job of ours is; -1 when it does not say."""
+    """The attempt of one of our Jobs; -1 when the annotation is missing."""
     text = str((job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ATTEMPT) or "")
     return int(text) if text.isdecimal() else -1
 
 
 def _is_of_a_predecessor(job: Object, step_run_name: str) -> bool:
-    """Whether it was made for a StepRun of the same name that is gone, and nobody has collected it yet."""
+    """Whether it was created for a StepRun of the same name that is gone, and has not been collected yet."""
     owner = controller_of(job)
     return owner is not None and owner.get("kind") == STEP_RUN.kind and owner.get("name") == step_run_name

@@ -1,8 +1,9 @@
-"""A step's inputs may not have read what only another step of the run may read.
+"""The inputs of a step must not refer to objects that only another step of the run may read.
 
-All steps of a run share one account with the rights that all their Engrams ask for. A container of the SDK reads what
-references in its inputs name. So somebody who may write Stories, and not read Secrets, could hand a step a reference to
-a Secret that another step's Engram is allowed. Rights from elsewhere, such as a RoleBinding of the platform's, count.
+All steps of a run share one account with the permissions that all their Engrams request. A container of the SDK reads
+the references in its inputs. So a user who may write Stories, but not read Secrets, could pass a step a reference to a
+Secret that the Engram of another step may read. Permissions from elsewhere, such as a RoleBinding of the platform,
+count.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from reconcilers.adapters.world import step_references
 async def refuse_lent_rights(order: AttemptOrder, binder: Binder) -> None:
     """
     Raises:
-        RejectedError: the inputs refer to what only another step's Engram may read; the message names all of it.
-        UnavailableError: the Engrams could not be asked for.
+        RejectedError: the inputs refer to objects that only another step's Engram may read; the message names all of
+            them.
+        UnavailableError: the Engrams could not be read.
     """
     wanted = named_in(order.inputs)
     if not wanted:
@@ -32,11 +34,11 @@ async def refuse_lent_rights(order: AttemptOrder, binder: Binder) -> None:
         try:
             engram, template = await binder.definitions(order.story, step)
         except MissingReferenceError:
-            continue  # it contributes no rights either
+            continue  # it adds no permissions either
         lent |= set(readable(extra_rules(template, engram, namespace), wanted))
     if lent:
         names = ", ".join(str(each) for each in sorted(lent))
         raise RejectedError(
             f"with: refers to {names}, which only the Engram of another step may read; let Engram "
-            f"{resolved.engram['metadata']['name']} ask for it (spec.overrides.rbac.rules), or remove the reference"
+            f"{resolved.engram['metadata']['name']} request it (spec.overrides.rbac.rules), or remove the reference"
         )

@@ -1,9 +1,9 @@
-"""What a Job and its Pods say of an attempt. Pure: objects in, one ``Observation`` out.
+"""The state of an attempt, from its Job and Pods. Pure: objects in, one ``Observation`` out.
 
-How the container ``engram`` of the newest Pod of this very Job ended comes first, because the Job controller reports
-about a second later; the Job's own conditions decide what no Pod can say (deadline, deleted Pods). Sidecars and Pods of
-earlier attempts do not count. A failed container ends the attempt unless the Job may try again by itself
-(``backoffLimit`` above 0): then only the Job's verdict does. Source: StepRun contract 17.
+The end of the container ``engram`` in the newest Pod of exactly this Job has precedence, because the Job controller
+reports it about a second later. The Job's own conditions decide cases that no Pod shows (deadline, deleted Pods).
+Sidecars and Pods of earlier attempts do not count. A failed container ends the attempt unless the Job may retry by
+itself (``backoffLimit`` above 0): then only the Job's condition ends it. Source: StepRun contract 17.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 def observe(step_run: Object, job: Object | None, pods: Sequence[Object]) -> Observation:
-    """One look at a StepRun.
+    """One observation of a StepRun.
 
     Args:
-        job: the Job named like it and controlled by it, if any.
+        job: the Job with the name of the StepRun, controlled by it, if any.
         pods: Pods of Jobs of that name, of any attempt.
     """
     if job is None or is_being_deleted(job):
@@ -50,10 +50,10 @@ def is_under_way(seen: Observation) -> bool:
 
 
 def is_unexplained(seen: Observation) -> bool:
-    """Whether the attempt is said to have failed, and no container says how.
+    """Whether the attempt is reported as failed, and no container shows the reason.
 
-    So it looks when Pods are gone; and for a moment when the watch of Jobs is ahead of the watch of Pods, as after an
-    outage. Whether a step is retried hangs on the difference.
+    This happens when Pods are gone; and for a moment when the watch of Jobs is ahead of the watch of Pods, as after an
+    outage. The decision about a retry depends on the difference.
     """
     return seen.state is AttemptState.FAILED and seen.exit_code is None and seen.reason != DEADLINE_EXCEEDED
 
@@ -68,7 +68,7 @@ class _Look:
 
     @property
     def container(self) -> Object:
-        """Status of the engram container; empty as long as there is none."""
+        """Status of the engram container; empty until there is one."""
         statuses: list[Object] = self.pod_status.get("containerStatuses") or []
         return next((status for status in statuses if status.get("name") == ENGRAM_CONTAINER), {})
 
@@ -79,11 +79,11 @@ class _Look:
 
     @property
     def pods_are_final(self) -> bool:
-        """Whether a failed container ends the attempt: so it is unless the Job itself may start another."""
+        """Whether a failed container ends the attempt: yes, unless the Job itself may start another."""
         return not (self.job.get("spec") or {}).get("backoffLimit", 0)
 
     def condition(self, *types: str) -> Object | None:
-        """The first of the Job's conditions of one of these types that is true."""
+        """The first of the Job's true conditions of one of these types."""
         conditions: list[Object] = (self.job.get("status") or {}).get("conditions") or []
         return next(
             (found for type_ in types for found in conditions if found["type"] == type_ and found["status"] == "True"),
@@ -114,7 +114,7 @@ def _succeeded(look: _Look) -> Observation | None:
 
 def _failed(look: _Look) -> Observation | None:
     failure = look.condition("Failed", "FailureTarget")
-    if failure and failure.get("reason") == DEADLINE_EXCEEDED:  # the container only tells by which signal it was ended
+    if failure and failure.get("reason") == DEADLINE_EXCEEDED:  # the container only shows the signal
         return look.observation(AttemptState.FAILED, reason=DEADLINE_EXCEEDED, message=failure.get("message", ""))
     if failure or look.pods_are_final:
         if ended := _failed_container(look.container):
@@ -129,7 +129,7 @@ def _failed(look: _Look) -> Observation | None:
 
 
 def _failed_container(container: Object) -> Object | None:
-    """How it ended, even when a Pod that restarts on failure has started it anew already."""
+    """How it ended, even when a Pod that restarts on failure has already restarted it."""
     for state in ("state", "lastState"):
         ended: Object | None = (container.get(state) or {}).get("terminated")
         if ended and ended["exitCode"] != 0:
@@ -138,7 +138,9 @@ def _failed_container(container: Object) -> Object | None:
 
 
 def _ending(ended: Object, pod_status: Object) -> dict[str, Any]:
-    """The container's end; a reason of the whole Pod (``Evicted``) says more than the container's own (``Error``)."""
+    """The container's end; a reason of the whole Pod (``Evicted``) is more exact than that of the container
+    (``Error``).
+    """
     return {
         "exit_code": ended["exitCode"],
         "reason": pod_status.get("reason") or ended.get("reason", ""),
@@ -149,7 +151,7 @@ def _ending(ended: Object, pod_status: Object) -> dict[str, Any]:
 
 
 def _unfinished(look: _Look) -> Observation:
-    """Under way, with what holds it up if anything does."""
+    """The attempt still runs; with the reason if something delays it."""
     state = look.container.get("state") or {}
     if (running := state.get("running")) is not None:
         return look.observation(AttemptState.RUNNING, started_at=parse_instant_or_none(running.get("startedAt")))

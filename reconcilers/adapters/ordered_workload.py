@@ -1,4 +1,4 @@
-"""An order of the engine → everything the Job builder needs to know. Pure."""
+"""From an order of the engine to the input of the Job builder. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from reconcilers.adapters.binding import ResolvedStep
 def ordered_workload(order: AttemptOrder) -> StepWorkload:
     """The workload of one attempt; trigger data and step config are one value, so they cannot differ.
 
-    Of resolved inputs SDKs are told not to evaluate them again. The config they do evaluate: it is spelled for that.
+    A variable tells SDKs not to evaluate resolved inputs again. SDKs do evaluate the config, so it is escaped for that.
 
     Raises:
         PayloadError: the inputs have no JSON form.
-        RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram's TLS Secret is not its to name.
+        RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
     resolved: ResolvedStep = order.binding.policy
     story_spec, metadata = order.story["spec"], order.step_run["metadata"]

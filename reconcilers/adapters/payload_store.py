@@ -1,4 +1,4 @@
-"""The object store that the operator's configuration names: how it is opened, and with what."""
+"""Opens the object store of the operator's configuration, with its credentials."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSIO
 
 
 def secret_of(wanted: StorageSettings) -> str:
-    """Name of the Secret with its credentials, which lies beside the operator; empty: those of the environment."""
+    """Name of the Secret with its credentials, in the operator's namespace; empty: those of the environment."""
     return wanted.s3_auth_secret_name if wanted.provider is StorageProvider.S3 else ""
 
 
 def credentials_in(secret: Mapping[str, Any], place: str) -> dict[str, str]:
-    """Those that the Secret has; ``place`` is what it is called in a complaint.
+    """The credentials in the Secret; ``place`` is its name in errors.
 
     Raises:
-        StorageUnavailableError: it holds something else.
+        StorageUnavailableError: a value is not text.
     """
     data = secret.get("data") or {}
     try:
@@ -38,8 +38,8 @@ def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store
     Args:
         credentials: empty for those of the process's environment.
     Raises:
-        NoStoreError: the configuration names none.
-        StoreUnavailableError: what it says of it cannot be used.
+        NoStoreError: the configuration has no store.
+        StoreUnavailableError: its values for the store cannot be used.
     """
     if wanted.provider is StorageProvider.NONE:
         raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
@@ -61,5 +61,5 @@ def is_volume(wanted: StorageSettings) -> bool:
 
 
 def open_volume(wanted: StorageSettings, claims: Path, namespace: str) -> Store:
-    """The volume of ``namespace``, on the machine that keeps each of them as ``claims``/NAMESPACE/CLAIM."""
+    """The volume of ``namespace``, on a machine that has all volumes as ``claims``/NAMESPACE/CLAIM."""
     return open_file_store(str(claims / namespace / wanted.file_volume_claim_name))

@@ -1,6 +1,6 @@
-"""What the engine and the StoryRun controller ask an API server for, beside list and watch. Pure data.
+"""The permissions of the engine and of the StoryRun controller, except list and watch. Pure data.
 
-Both write StoryRuns and StepRuns, so the rows are those of both. A controller that emits Events needs no row for them.
+Both write StoryRuns and StepRuns, so the rows are for both. A controller that emits Events needs no row for them.
 Source: operator contract 20.
 """
 

@@ -1,7 +1,7 @@
-"""A Story as it stood, as an ``apps/v1`` ControllerRevision named by its content. Pure.
+"""A Story as it was when a run started: an ``apps/v1`` ControllerRevision, named by its content. Pure.
 
-The name holds a hash of everything that is kept, so the same Story gives the same name, and what a name stands for can
-be checked by whoever reads it. A revision has no owner: runs need theirs when the Story is gone.
+The name has a hash of the whole content, so equal Stories have equal names, and every reader can check that the content
+matches the name. A revision has no owner: runs need it even when the Story is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.api.objects import Object
 from core.api.resource import CONTROLLER_REVISION, STORY
 
 SELECTOR: Final = f"{keys.LABEL_APP_MANAGED_BY}={keys.FIELD_MANAGER},{keys.LABEL_STORY_NAME}"
-"""Selects the revisions made here."""
+"""Selects the revisions of this operator."""
 
 _READ_ANNOTATIONS: Final = (keys.ANNOTATION_CONTROLLER_RESOLVE,)
 _DIGEST_LENGTH: Final = 16
@@ -25,11 +25,11 @@ _LONGEST_NAME: Final = 253
 
 
 class TooDeepError(ValueError):
-    """A Story (*user*) that is nested so deeply that it cannot be sent to an API server again."""
+    """A Story (*user*) is nested so deeply that it cannot be sent to an API server again."""
 
 
 def kept_story(story: Object) -> Object:
-    """What of a Story decides how its runs go, as a Story. Shares its spec with ``story``."""
+    """The part of a Story that determines its runs, as a Story. Shares its spec with ``story``."""
     own = story["metadata"]
     metadata: Object = {name: own[name] for name in ("name", "namespace", "uid", "generation") if name in own}
     annotations = own.get("annotations") or {}
@@ -40,7 +40,7 @@ def kept_story(story: Object) -> Object:
 
 
 def revision_name(kept: Object) -> str:
-    """The name of the revision that holds ``kept``: the Story's own, cut to fit, and the hash of it all.
+    """The name of the revision for ``kept``: the Story's name, cut to fit, and the hash of the content.
 
     Raises:
         TooDeepError
@@ -75,7 +75,9 @@ def revision_manifest(kept: Object) -> Object:
 
 
 def holds_what_its_name_says(revision: Object) -> bool:
-    """Whether a ControllerRevision, read whole, is what ``pin`` makes; whoever may create one can take the name."""
+    """Whether a ControllerRevision, read completely, is one that ``pin`` creates; other clients could create one of
+    that name.
+    """
     data = revision.get("data")
     kept: Object = data if isinstance(data, dict) else {}
     metadata = kept.get("metadata")
@@ -88,13 +90,13 @@ def holds_what_its_name_says(revision: Object) -> bool:
 
 
 def without_spec(revision: Object) -> Object:
-    """Of a revision only what it is of; ``data`` is empty when it is not what its name says."""
+    """A revision with only the metadata of its Story; ``data`` is empty when the content does not match the name."""
     data = {"metadata": revision["data"]["metadata"]} if holds_what_its_name_says(revision) else {}
     metadata = {name: value for name, value in revision["metadata"].items() if name != "managedFields"}
     return {**revision, "metadata": metadata, "data": data}
 
 
 def story_of(revision: Object) -> tuple[str, str] | None:
-    """Namespace and name of the Story that a trimmed revision is of; None when it is none of ours."""
+    """Namespace and name of the Story of a trimmed revision; None when it is not one of ours."""
     metadata = (revision.get("data") or {}).get("metadata")
     return (metadata["namespace"], metadata["name"]) if metadata else None

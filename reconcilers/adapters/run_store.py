@@ -1,4 +1,4 @@
-"""``RunStore`` on an API server: informers that know this process's own writes, writes with preconditions."""
+"""``RunStore`` on an API server: informers that include this process's own writes, and writes with preconditions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reconcilers.adapters.writes import patch_metadata, patch_status
 class KubeRunStore:
     """StoryRuns and Stories of a cluster.
 
-    What a run's status says of its steps is written in the background: no step waits for it. Its own phase is not.
+    The step states in a run's status are written in the background: no step waits for them. The run's own phase is not.
     """
 
     def __init__(self, client: KubeClient, world: World) -> None:

@@ -1,9 +1,10 @@
-"""Ensure a run's ServiceAccount, Role and RoleBinding.
+"""Ensures a run's ServiceAccount, Role and RoleBinding.
 
-A new run costs three writes and no read; for one that has started before, what is there is read first. What exists is
-checked for ownership and brought to the wanted state by the smallest patch; what belongs to somebody else is refused,
-all three kinds alike. The RoleBinding comes after its Role: an API server refuses one to a Role it does not know, from
-whoever may not ``bind`` at will, as we may not. Source: StoryRun contract 6.3, StepRun contract 16.
+A new run costs three writes and no read; for a run that has started before, existing objects are read first. Their
+owner is checked, and the smallest patch changes them to the wanted state. Objects of another owner are refused, for all
+three kinds. The RoleBinding is created after its Role: an API server refuses a binding to an unknown Role from clients
+without the permission ``bind`` for all Roles, and the operator does not have it. Source: StoryRun contract 6.3, StepRun
+contract 16.
 """
 
 from __future__ import annotations
@@ -34,16 +35,18 @@ from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import step_references
 
 RUNS_ALONE: Final = 16
-"""Of a namespace beside which nothing happens. A real API server takes a tenth of a second for a Role and as long for
-its binding, nearly all of it waiting for its own cache before it judges who may grant what. So many runs hide that."""
+"""Concurrent runs of a namespace when no other namespace has any. A real API server takes a tenth of a second for a
+Role and as long for its binding; most of this it waits for its own cache before it checks permissions. This many runs
+hide that.
+"""
 RUNS_OF_ONE: Final = 8
-"""Of one namespace among others."""
+"""Concurrent runs of one namespace among others."""
 RUNS_AT_ONCE: Final = 24
-"""Of all, which take turns."""
+"""Concurrent runs of all namespaces, which take turns."""
 
 
 class RunnerAccess:
-    """The identity under which the containers of a run work."""
+    """The identity of a run's containers."""
 
     def __init__(self, client: KubeClient, binder: Binder, events: EventSink) -> None:
         self._client = client
@@ -55,9 +58,10 @@ class RunnerAccess:
         """Idempotent.
 
         Raises:
-            NameConflictError: an object of the name belongs to somebody else.
-            UnavailableError: also while one of an earlier run of this name is still there.
-            DeniedError: a template asks for rights that the operator does not hold; the message names rule and remedy.
+            NameConflictError: an object of the name belongs to another owner.
+            UnavailableError: also while an object of an earlier run of this name still exists.
+            DeniedError: a template requests permissions that the operator does not have; the message names rule and
+                remedy.
             RejectedError.
         """
         rules = await self._extra_rules(run, story)
@@ -75,7 +79,9 @@ class RunnerAccess:
             raise max(problems, key=_gravity)
 
     async def _extra_rules(self, run: Object, story: Object) -> list[runner_rules.Rule]:
-        """Of every Engram the Story refers to; a missing one contributes nothing and fails its own step later."""
+        """The rules of every Engram that the Story refers to; a missing Engram adds nothing, and fails its own step
+        later.
+        """
         namespace = run["metadata"]["namespace"]
         rules: list[runner_rules.Rule] = []
         for step in step_references(story):
@@ -107,7 +113,7 @@ class RunnerAccess:
             await self._correct(run, resource, stored, manifest)
 
     async def _create(self, run: Object, resource: Resource, manifest: Object) -> Object | None:
-        """None when it was created; else what stands there already."""
+        """None when it was created; otherwise the existing object."""
         try:
             await self._client.create(resource, manifest)
         except AlreadyExistsError:
@@ -115,9 +121,9 @@ class RunnerAccess:
             if stored is None:
                 raise UnavailableError(f"{resource.kind} {manifest['metadata']['name']} is being replaced") from None
             return stored
-        except NotFoundError as error:  # a binding whose Role has gone again, or a namespace that is going
+        except NotFoundError as error:  # the Role of a binding is gone again, or the namespace is being deleted
             raise UnavailableError(str(error)) from error
-        self._tell(run, resource, "Created", manifest)
+        self._record(run, resource, "Created", manifest)
         return None
 
     async def _correct(self, run: Object, resource: Resource, stored: Object, manifest: Object) -> None:
@@ -137,9 +143,9 @@ class RunnerAccess:
                 await self._client.patch(resource, name, bound_to(stored, patch), namespace=namespace)
         except (RejectedError, UnavailableError):
             raise
-        except PortError as error:  # it changed or went while we looked: look again
+        except PortError as error:  # it changed or was deleted meanwhile: read it again
             raise UnavailableError(str(error)) from error
-        self._tell(run, resource, "Updated", manifest)
+        self._record(run, resource, "Updated", manifest)
 
     async def _read(self, resource: Resource, manifest: Object) -> Object | None:
         metadata = manifest["metadata"]
@@ -148,23 +154,23 @@ class RunnerAccess:
         except NotFoundError:
             return None
 
-    def _tell(self, run: Object, resource: Resource, what: str, manifest: Object) -> None:
-        message = f"{resource.kind} {manifest['metadata']['name']} {what.lower()}"
-        self._events.emit(run, EventType.NORMAL, f"{resource.kind}{what}", message)
+    def _record(self, run: Object, resource: Resource, action: str, manifest: Object) -> None:
+        message = f"{resource.kind} {manifest['metadata']['name']} {action.lower()}"
+        self._events.emit(run, EventType.NORMAL, f"{resource.kind}{action}", message)
 
 
 def _gravity(problem: PortError) -> int:
-    """Of several problems the one is told that needs somebody most."""
+    """The severity of a problem: of several, the one that most needs a person is reported."""
     return 2 if isinstance(problem, RejectedError) else int(isinstance(problem, DeniedError))
 
 
 def _with_remedy(refusal: str) -> str:
-    """What the API server says, shortened to the rules, and what to do."""
+    """The API server's text, shortened to the rules, with the remedy."""
     _, found, rules = refusal.partition("not currently held:")
     if not found:
         return refusal
     return (
-        f"templates ask for rights that the operator does not hold and so cannot hand on: {' '.join(rules.split())}; "
+        f"templates request permissions that the operator does not have and cannot grant: {' '.join(rules.split())}; "
         f"to allow them, label a ClusterRole that has them with {keys.LABEL_RUNNER_GRANTS}=true, "
         "or take them out of the template (spec.execution.rbac.rules)"
     )
@@ -175,13 +181,15 @@ def _has_started(run: Object) -> bool:
 
 
 def _left_by_a_namesake(stored: Object, run: Object) -> bool:
-    """Whether it belongs to an earlier run of the name, which is gone, so that it goes, too."""
+    """Whether it belongs to an earlier run of this name, which is gone, so that it will be removed, too."""
     wanted = (STORY_RUN.kind, run["metadata"]["name"])
     return any((owner["kind"], owner["name"]) == wanted for owner in owners_of(stored))
 
 
 def _difference(stored: Object, wanted: Object) -> dict[str, Any]:
-    """The merge patch that brings rules, subjects and managed annotations to the wanted state; empty when they are."""
+    """The merge patch that changes rules, subjects and managed annotations to the wanted state; empty when they are
+    equal.
+    """
     patch: dict[str, Any] = {
         key: wanted[key] for key in ("rules", "subjects") if key in wanted and stored.get(key) != wanted[key]
     }

@@ -1,9 +1,9 @@
-"""Whether the Secrets that a container needs are there, and its own to use, before the Job is made.
+"""Checks, before the Job is created, that the Secrets of a container exist and that it may use them.
 
-A missing Secret or key would leave the Pod in a configuration error until its deadline; here it is a reason on the
-step. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3; unlike there, the copy
-of the operator's storage Secret belongs to one step, and only goes where the platform lets it
-(``core.policy.credentials``).
+A missing Secret or key would leave the Pod in a configuration error until its deadline; this check reports it as a
+reason of the step. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3; unlike
+there, the copy of the operator's storage Secret belongs to one step, and only goes to namespaces that the platform
+allows (``core.policy.credentials``).
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ _WHY_RESERVED: Final = "which control the program; rename the keys, or set anoth
 
 
 class SecretCheck:
-    """Reads Secrets uncached, so that none stays in the operator's memory."""
+    """Reads Secrets without a cache, so that none stays in the operator's memory."""
 
     def __init__(self, client: KubeClient, operator_namespace: str, settings: Callable[[], OperatorSettings]) -> None:
-        """``settings`` are those of the moment: who waits for a namespace to be let in must see it."""
+        """``settings`` returns the current settings: a step that waits for its namespace to be allowed must see the
+        change.
+        """
         self._client = client
         self._operator_namespace = operator_namespace
         self._settings = settings
@@ -42,15 +44,15 @@ class SecretCheck:
     async def check(self, workload: StepWorkload, storage: StorageSettings) -> StepWorkload:
         """The workload with the storage Secret that it may read.
 
-        ``storage`` is the operator's own store, as it was when the workload's policy was resolved. When this
-        returns, every Secret exists, and so does every key that becomes a variable.
+        ``storage`` is the operator's own store, as it was when the workload's policy was resolved. After the return,
+        every Secret exists, and so does every key that becomes a variable.
 
         Raises:
-            MissingReferenceError: naming Secrets and keys, all of them.
+            MissingReferenceError: names all missing Secrets and keys.
             RejectedError: a Secret would set reserved variables, or the operator's credentials would go to a store
                 that is not the operator's.
             DeniedError: the platform does not let this namespace use the operator's credentials.
-            UnavailableError, StaleError: try again.
+            UnavailableError, StaleError: the caller should try again.
         """
         missing, reserved = await self._mapped_secret_problems(workload)
         if workload.tls_secret and await self._read(workload.namespace, workload.tls_secret) is None:
@@ -62,7 +64,7 @@ class SecretCheck:
         return await self._with_storage_secret(workload, storage)
 
     async def _mapped_secret_problems(self, workload: StepWorkload) -> tuple[list[str], list[str]]:
-        """What is not there, and which variables no Secret may set."""
+        """The missing objects, and the variables that a Secret may not set."""
         missing: list[str] = []
         reserved: list[str] = []
         for secret in mounted_secrets(workload):
@@ -87,10 +89,10 @@ class SecretCheck:
         is_default, is_beside = name == operators_secret(operators), workload.namespace == self._operator_namespace
         own = await self._read(workload.namespace, name)
         if own is not None and not is_copy(own) and not (is_default and is_beside):
-            return workload  # the namespace's own Secret goes with whichever store they like
+            return workload  # the namespace may use its own Secret with any store
         foreign = foreign_fields(storage["s3"], operators)
         if own is not None and (foreign or not is_default):
-            raise RejectedError(_goes_nowhere_else(workload, name, foreign))
+            raise RejectedError(_why_no_credentials(workload, name, foreign))
         if own is None and (foreign or not is_default or is_beside):
             raise MissingReferenceError(f"storage Secret {workload.namespace}/{name} does not exist; create it")
         if is_beside:
@@ -108,7 +110,7 @@ class SecretCheck:
         return replace(workload, policy=replace(workload.policy, storage=with_storage_secret(storage, copy)))
 
     async def _copied(self, wanted: Object) -> str:
-        """Name of the copy, which exists when this returns."""
+        """Name of the copy, which exists after the return."""
         name: str = wanted["metadata"]["name"]
         namespace = wanted["metadata"]["namespace"]
         with port_errors():
@@ -123,7 +125,7 @@ class SecretCheck:
         if not is_same_copy(stored, wanted):
             raise RejectedError(
                 f"Secret {namespace}/{name} is not the copy of "
-                f"{self._operator_namespace}'s storage Secret that it should be; delete it"
+                f"{self._operator_namespace}'s storage Secret that it must be; delete it"
             )
         return name
 
@@ -146,7 +148,7 @@ def _reserved_by(secret: MountedSecret, data: Object) -> list[str]:
     ]
 
 
-def _goes_nowhere_else(workload: StepWorkload, name: str, foreign: list[str]) -> str:
+def _why_no_credentials(workload: StepWorkload, name: str, foreign: list[str]) -> str:
     where = f"; this one differs in storage.s3.{', storage.s3.'.join(foreign)}" if foreign else ""
     return (
         f"Secret {workload.namespace}/{name} has the credentials of the operator's object store, which only go to that "

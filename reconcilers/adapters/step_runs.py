@@ -1,8 +1,8 @@
-"""``StepRuns`` on an API server: what steps are recorded in, whichever executor carries them out.
+"""``StepRuns`` on an API server: the records of steps, for every executor.
 
-Names are the lock: the name of a StepRun follows from run and step, so whoever creates first wins and everybody else
-finds what is there, checks whose it is, and goes on. Source: StepRun contract 7, reliability of writes as in
-``core.engine.ports``.
+Names are the lock: the name of a StepRun is derived from run and step, so the first creator wins, and every other
+creator finds the existing object, checks its owner, and continues. Source: StepRun contract 7, reliability of writes as
+in ``core.engine.ports``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from reconcilers.adapters.world import OWNER_UID, World
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
 NEW_SECONDS: Final = 1.0
-"""After which another leader may have started, and ended, the first attempt of what was made here."""
+"""After this time another leader may have started, and ended, the first attempt of a StepRun that was created here."""
 _REMEMBERED: Final = 8192
-"""StepRuns; one that is forgotten costs two more questions."""
+"""Number of StepRuns; a forgotten one costs two more requests."""
 
 
 class KubeStepRuns:
@@ -37,7 +37,9 @@ class KubeStepRuns:
         self._client = client
         self._world = world
         self._new: dict[str, float] = {}
-        """When StepRuns were made here, for the first time, of which no attempt was started: by UID, oldest first."""
+        """By UID, oldest first: when this process created a StepRun for the first time, while no attempt of it was
+        started.
+        """
 
     async def read_step_run(self, run: Object, name: str) -> Object | None:
         step_run = self._world.step_runs.get(run["metadata"]["namespace"], name)
@@ -64,7 +66,7 @@ class KubeStepRuns:
             )
         if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
             self._world.step_runs.remember(stored)
-            raise StaleError(f"StepRun {namespace}/{name} exists, and is not what was to be made")
+            raise StaleError(f"StepRun {namespace}/{name} exists, and differs from the one that was to be created")
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
             self._new[stored["metadata"]["uid"]] = trio.current_time()
             if len(self._new) > _REMEMBERED:
@@ -72,9 +74,9 @@ class KubeStepRuns:
         return self._world.step_runs.remember(stored)
 
     def take_new(self, step_run: Object) -> bool:
-        """Whether it was made here a moment ago, for the first time: then nobody can have started an attempt of it.
+        """Whether this process created it a moment ago, for the first time: then no attempt can have been started.
 
-        Said once: whatever comes of the start that asks for it, the next one is not the first.
+        True only once: after the start that asks for it, with any result, the next start is not the first.
         """
         made_at = self._new.pop(step_run["metadata"]["uid"], -inf)
         return trio.current_time() - made_at <= NEW_SECONDS
@@ -97,5 +99,7 @@ class KubeStepRuns:
 
 
 def _without_status(step_run: Object) -> Object:
-    """What says whose slot a StepRun has; all are held at once when a process starts, so reports are left out."""
+    """The fields that show whose slot a StepRun has. At start-up all of them are in memory at once, so reports are left
+    out.
+    """
     return {key: value for key, value in slim(step_run).items() if key != "status"}

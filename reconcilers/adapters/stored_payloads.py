@@ -1,4 +1,4 @@
-"""``core.engine.ports.Payloads`` on the object store that the operator's configuration names at the moment."""
+"""``core.engine.ports.Payloads`` on the object store of the operator's current configuration."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from core.policy.settings import OperatorSettings, StorageSettings
 from reconcilers.adapters import payload_store
 
 MOST_AT_ONCE: Final = 2
-"""Values that are being fetched: each takes up to 16 MiB as text, and several times that as data."""
+"""Values that are loaded concurrently: each takes up to 16 MiB as text, and several times that as data."""
 OBJECT_BYTES: Final = 4 * 1024 * 1024
-"""Of one stored object: decoding more would hold up everybody else."""
+"""Size of one stored object: decoding more would block all other work for too long."""
 PATIENCE_SECONDS: Final = 25.0
-"""For all that one value refers to, its turn included: whoever waits for it says why soon after."""
+"""For all data that one value refers to, including the wait for its turn; soon after, the waiting step reports the
+reason.
+"""
 
 
 class StoredPayloads:
-    """Opens the store when something is first read from it, and anew when the configuration has changed.
+    """Opens the store at the first read, and again when the configuration has changed.
 
-    After a failure it is opened anew, too: its credentials may have been replaced.
+    After a failure it is opened again, too: its credentials may have been replaced.
     """
 
     def __init__(
@@ -40,8 +42,8 @@ class StoredPayloads:
         operator_namespace: str,
         volume_claims: Path | None = None,
     ) -> None:
-        """``volume_claims``: of an embedded cluster, what is on the volumes of claims, as NAMESPACE/CLAIM; there the
-        operator reads in the volume of each namespace, without having it mounted.
+        """``volume_claims``: in an embedded cluster, the folder with the volumes of claims, as NAMESPACE/CLAIM; the
+        operator reads the volume of each namespace there, without a mount.
         """
         self._volume_claims = volume_claims
         self._client = client
@@ -76,7 +78,7 @@ class StoredPayloads:
         return self._opened[1]
 
     async def _credentials(self, name: str) -> dict[str, str]:
-        """Of the Secret ``name`` beside the operator."""
+        """The credentials in the Secret ``name`` in the operator's namespace."""
         place = f"{self._operator_namespace}/{name}"
         try:
             secret = await self._client.get(SECRET, name, self._operator_namespace)

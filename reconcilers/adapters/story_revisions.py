@@ -1,7 +1,7 @@
-"""Stories pinned for the runs that began with them, and read again when such a run is taken up.
+"""Pins Stories for the runs that start with them, and reads them again when such a run is resumed.
 
-A Story that was pinned before costs no request; a run that is taken up again none either, as long as its Story is still
-as it was. Two processes that pin the same Story at once make one object (reconcilers.adapters.pinned_story).
+A Story that was pinned before costs no request; a resumed run costs none either, as long as its Story is unchanged. Two
+processes that pin the same Story at once create one object (reconcilers.adapters.pinned_story).
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _Place = tuple[str, str]
 
 _NAMES_KEPT: Final = 4096
 _STORIES_KEPT: Final = 256
-"""Of those that were read; all runs that began with one share it."""
+"""Number of Stories that were read and are cached; all runs that started with one share it."""
 
 
 class StoryRevisions:
-    """Pins Stories, and gives back what was pinned."""
+    """Pins Stories, and returns pinned ones."""
 
     def __init__(self, client: KubeClient, world: World) -> None:
         self._client = client
         self._world = world
         self._names: dict[str, tuple[str, str]] = {}
-        """UID of a Story → version, and the name of its revision: the hash of a large Story is worth keeping."""
+        """UID of a Story → version, and the name of its revision: hashing a large Story again would be costly."""
         self._kept: dict[_Place, Object] = {}
         self._turns: dict[_Place, trio.Lock] = {}
 
     async def pin(self, story: Object) -> str:
-        """As ``RunStore.pin_story``.
+        """See ``RunStore.pin_story``.
 
         Raises:
-            NameConflictError: something else has the name.
+            NameConflictError: another object has the name.
             DeniedError, UnavailableError, RejectedError.
         """
         try:
@@ -61,10 +61,10 @@ class StoryRevisions:
         return place[1]
 
     async def read(self, namespace: str, name: str) -> Object | None:
-        """As ``RunStore.read_pinned_story``. What is returned is shared: do not change it.
+        """See ``RunStore.read_pinned_story``. The returned object is shared: do not change it.
 
         Raises:
-            NameConflictError: it is not what its name says.
+            NameConflictError: its content does not match its name.
             DeniedError, UnavailableError.
         """
         place = (namespace, name)
@@ -75,7 +75,7 @@ class StoryRevisions:
         return kept
 
     def _name_of(self, story: Object) -> str:
-        """The name of the revision that holds ``story``, whether it is there or not."""
+        """The name of the revision for ``story``, whether it exists or not."""
         uid, version = str(story["metadata"].get("uid")), str(story["metadata"].get("resourceVersion"))
         known = self._names.get(uid)
         if known is None or known[0] != version:
@@ -92,7 +92,7 @@ class StoryRevisions:
         return True
 
     def _unchanged(self, place: _Place) -> Object | None:
-        """The Story, when it is still what the revision holds."""
+        """The Story, if it still equals the content of the revision."""
         namespace, name = place
         story = self._world.stories.get(namespace, name.rpartition("-")[0])
         try:
@@ -101,7 +101,7 @@ class StoryRevisions:
             return None
 
     async def _create(self, kept: Object) -> Object:
-        """The revision, made now or by somebody else at the same moment."""
+        """The revision, created now or by another process at the same moment."""
         manifest = revision_manifest(kept)
         place = (str(manifest["metadata"]["namespace"]), str(manifest["metadata"]["name"]))
         with port_errors():
@@ -109,7 +109,7 @@ class StoryRevisions:
                 return await self._client.create(CONTROLLER_REVISION, manifest)
             except AlreadyExistsError:
                 stored = await self._stored(place)
-            except NotFoundError as error:  # the namespace is on its way out, and the Story with it
+            except NotFoundError as error:  # the namespace is being deleted, and the Story with it
                 raise UnavailableError(str(error)) from error
         if stored is None or is_being_deleted(stored):
             raise UnavailableError(f"ControllerRevision {place[0]}/{place[1]} is being removed")
@@ -136,7 +136,7 @@ class StoryRevisions:
             return None
 
     def _turn(self, place: _Place) -> trio.Lock:
-        """Many runs begin with the same Story at once: one asks, the others wait for its answer."""
+        """Many runs start with the same Story at once: one sends the request, the others wait for its answer."""
         lock = self._turns.get(place)
         if lock is None:
             self._turns = {other: held for other, held in self._turns.items() if held.locked()}
@@ -145,7 +145,7 @@ class StoryRevisions:
 
 
 def _remember(memory: dict[Any, Any], key: object, value: object, most: int) -> None:
-    """Put it there as the newest; the oldest goes when there are too many."""
+    """Add it as the newest entry; the oldest is removed when there are too many."""
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > most:

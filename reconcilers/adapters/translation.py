@@ -1,4 +1,4 @@
-"""Client errors → port errors, in one place: the most exact word the engine knows for what happened."""
+"""From client errors to port errors, in one place: the most exact error of the engine for each case."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _USED_UP: Final = re.compile(r"is forbidden: exceeded quota: ")
 _RIGHT_LACKING: Final = re.compile(
     r'is forbidden: User "|attempting to grant RBAC permissions not currently held|you can\'t set finalizers on'
 )
-"""How an API server words that a right is lacking; like a used-up quota, others may mend it without touching us."""
+"""The texts of an API server for a missing permission; like a used-up quota, others can fix it at any time."""
 
 
 @contextmanager
 def port_errors() -> Iterator[None]:
-    """Everything ``core.kube`` raises inside the block leaves it as a ``PortError``."""
+    """Turns every error of ``core.kube`` inside the block into a ``PortError``."""
     try:
         yield
     except kube.KubeError as error:

@@ -1,4 +1,4 @@
-"""A kind that the operator watches: which of its objects are kept, what is kept of them, and how they are found."""
+"""A kind that the operator watches: its selected objects, the kept part of each, and its indexes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _LIVE: Final = "The operator decides from objects that its watches deliver; it d
 
 
 def slim(obj: Object) -> Object:
-    """Without the record of who set which field, which nobody here reads and which can be half of an object."""
+    """Without ``managedFields``, which nothing here reads and which can be half of an object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {**obj, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedKind:
-    """One informer, for all who read the kind; the stored version is watched."""
+    """One informer for all readers of the kind; the stored version is watched."""
 
     resource: Resource
     indexes: Mapping[str, Indexer] = field(default_factory=dict)
     """Name → function from an object to the values that it is found under."""
     label_selector: str | None = None
     trim: Callable[[Object], Object] = slim
-    """What is kept of an object. Validators read the kinds of this project from here, so they need the spec."""
+    """Returns the part of an object to keep. Validators read the project's kinds from here, so they need the spec."""
     why: str = _LIVE
     """Why the operator may list and watch the kind."""
 
@@ -40,14 +40,14 @@ class WatchedKind:
         return Permission(self.resource, ("list", "watch"), self.why)
 
     def informer(self, client: KubeClient) -> Informer:
-        """It does not run yet."""
+        """A new informer, not running yet."""
         return Informer(
             client, self.resource, label_selector=self.label_selector, indexers=self.indexes, trim=self.trim
         )
 
 
 def merged(kinds: Iterable[WatchedKind]) -> tuple[WatchedKind, ...]:
-    """One record a kind, with all indexes of those that declare it, in the order in which kinds first appear.
+    """One record per kind, with all indexes of those that declare it, in the order in which the kinds first appear.
 
     Raises:
         ValueError: two declarations of a kind contradict each other.

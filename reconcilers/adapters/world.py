@@ -1,4 +1,4 @@
-"""One informer for each kind that is watched, and the indexes by which owners find what they own."""
+"""One informer for each watched kind, and the indexes with which owners find their objects."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
 STEP_RUN_NAME: Final = "step-run"
-"""Index of Pods: ``namespace/name`` of the StepRun they work for."""
+"""Index of Pods: ``namespace/name`` of their StepRun."""
 STORY_KEY: Final = "story"
-"""Index of StoryRuns and of pinned Stories: ``namespace/name`` of the Story they are of."""
+"""Index of StoryRuns and of pinned Stories: ``namespace/name`` of their Story."""
 LIVE_RUNS: Final = "live-runs"
 """Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
 ENGRAM_KEYS: Final = "engrams"
-"""Index of Stories and StepRuns: ``namespace/name`` of each Engram they refer to."""
+"""Index of Stories and StepRuns: ``namespace/name`` of each Engram that they refer to."""
 TEMPLATE_NAME: Final = "template"
 """Index of Engrams: the name of their template."""
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
-"""Where a Story's spec has steps."""
+"""The lists of steps in a Story's spec."""
 
 STUCK_SECONDS: Final = 300.0
-"""After which a kind that cannot be followed is told by readiness; an API server may take a while to be replaced."""
+"""After this time, readiness reports a kind that cannot be followed; replacing an API server may take a while."""
 
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
 
 
 class World:
-    """Everything the operator knows without asking.
+    """Everything that the operator knows without a request.
 
     Args:
-        informers: one a kind; those of ``WATCHED`` at least.
+        informers: one for each kind; at least those of ``WATCHED``.
     """
 
     def __init__(self, informers: Iterable[Informer]) -> None:
@@ -69,19 +69,19 @@ class World:
         self.pods = self.informer(POD)
         self.reference_grants = self.informer(REFERENCE_GRANT)
         self.story_revisions = self.informer(CONTROLLER_REVISION)
-        """Stories as runs began with them, without their specs."""
+        """Stories as they were when runs started with them, without their specs."""
 
     @classmethod
     def watching(cls, client: KubeClient, kinds: Iterable[WatchedKind] = ()) -> World:
-        """Informers of ``WATCHED`` and of ``kinds`` that are not running yet; ``run`` starts them.
+        """Informers of ``WATCHED`` and of ``kinds`` that do not run yet; ``run`` starts them.
 
         Raises:
-            ValueError: as ``merged``.
+            ValueError: see ``merged``.
         """
         return cls(kind.informer(client) for kind in merged((*WATCHED, *kinds)))
 
     def informer(self, resource: Resource) -> Informer:
-        """That of a kind.
+        """The informer of a kind.
 
         Raises:
             LookupError: the kind is not watched.
@@ -101,22 +101,22 @@ class World:
 
     @property
     def changes(self) -> int:
-        """How many changes were seen, of all kinds together."""
+        """The number of changes of all kinds together."""
         return sum(informer.changes for informer in self)
 
     @property
     def trouble(self) -> str:
-        """Which kinds cannot be listed at the moment, and the sort of error; empty while all is well."""
+        """The kinds that cannot be listed now, and the type of error; empty while all is well."""
         failing = [(informer.resource.plural, informer.last_error) for informer in self]
         return ", ".join(f"{plural} ({type(error).__name__})" for plural, error in failing if error is not None)
 
     @property
     def stuck(self) -> str:
-        """Which kinds cannot be followed any more, for how long and why; empty while all can be."""
+        """The kinds that can no longer be followed, for how long and why; empty while all can be."""
         return stuck_kinds(self)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch every kind; started once all stores are filled."""
+        """Watch every kind; ``started`` is called when all stores are filled."""
         async with trio.open_nursery() as nursery:
             for informer in self:
                 nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
@@ -126,7 +126,7 @@ class World:
 
 
 def stuck_kinds(informers: Iterable[Informer]) -> str:
-    """Those of which nothing has been taken in for longer than ``STUCK_SECONDS``, each with the sort of error."""
+    """The kinds without news for longer than ``STUCK_SECONDS``, each with the type of error."""
     stuck = [informer for informer in informers if informer.stuck_seconds > STUCK_SECONDS]
     return ", ".join(
         f"{informer.resource.plural} for {informer.stuck_seconds:.0f} s"
@@ -136,9 +136,9 @@ def stuck_kinds(informers: Iterable[Informer]) -> str:
 
 
 async def find(client: KubeClient, informer: Informer, resource: Resource, namespace: str, name: str) -> Object | None:
-    """From the informer; what it lacks is asked for once, because it may have been created a moment ago.
+    """Reads from the informer; a missing object is requested once, because it may have been created a moment ago.
 
-    Names come from users' objects: what cannot be a name is the name of nothing.
+    Names come from users' objects: for a text that is not a valid name, there is no object.
     """
     known = informer.get(namespace, name)
     if known is not None:
@@ -152,12 +152,12 @@ async def find(client: KubeClient, informer: Informer, resource: Resource, names
 
 
 def is_object_name(text: str) -> bool:
-    """Whether an object can be called so: a DNS-1123 subdomain."""
+    """Whether an object can have this name: a DNS-1123 subdomain."""
     return len(text) <= _LONGEST_NAME and _OBJECT_NAME.fullmatch(text) is not None
 
 
 def step_references(story: Object) -> Iterator[Object]:
-    """Every step of a Story that has a ``ref``: the three lists, and branches of ``parallel`` steps."""
+    """Every step of a Story that has a ``ref``: in the three lists, and in branches of ``parallel`` steps."""
     spec = story.get("spec") or {}
     for name in STEP_LISTS:
         yield from _referring_steps(spec.get(name) or ())
@@ -182,12 +182,12 @@ def _owner_uid(obj: Object) -> list[str]:
 
 
 def story_key(run: Object) -> list[str]:
-    """Of the index ``STORY_KEY``."""
+    """For the index ``STORY_KEY``."""
     return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
 
 
 def live_story_key(run: Object) -> list[str]:
-    """Of the index ``LIVE_RUNS``."""
+    """For the index ``LIVE_RUNS``."""
     return [] if has_ended(run) or is_being_deleted(run) else story_key(run)
 
 
@@ -212,9 +212,9 @@ def _template_name(engram: Object) -> list[str]:
 
 
 def step_run_of_pod(pod: Object) -> str:
-    """Name of the StepRun, which is that of the Job that made the Pod; empty when no Job did.
+    """Name of the StepRun, which is the name of the Job that created the Pod; empty when no Job did.
 
-    The label outlives the owner: a Pod whose Job was deleted with ``--cascade=orphan`` still works for its step.
+    The label remains without the owner: a Pod whose Job was deleted with ``--cascade=orphan`` still works for its step.
     """
     owner = controller_of(pod)
     if owner is not None:
@@ -229,7 +229,7 @@ def _step_run_of_pod(pod: Object) -> list[str]:
 
 
 def _without_template(job: Object) -> Object:
-    """Of a Job only metadata, status and limits are read; its template holds the inputs of the step."""
+    """Only metadata, status and limits of a Job are read; its template has the inputs of the step."""
     spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
     return {**slim(job), "spec": spec}
 
@@ -267,4 +267,6 @@ WATCHED: Final = (
         why="A step ends when its container ends; the operator only lists Pods of steps.",
     ),
 )
-"""What the engine reads, and every controller may. A controller declares further kinds and indexes in its row."""
+"""The kinds that the engine reads, and every controller may. A controller declares more kinds and indexes in its
+row.
+"""

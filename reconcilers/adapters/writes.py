@@ -1,4 +1,4 @@
-"""Writes to single objects, bound to what they were decided on, and visible to this process's own reads at once."""
+"""Writes to single objects: bound to the version that was read, and visible to this process's own reads at once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from reconcilers.adapters.translation import port_errors
 
 
 async def create_or_read(client: KubeClient, resource: Resource, manifest: Object) -> tuple[Object, bool]:
-    """What has the name of ``manifest`` now: made here (True), or whatever stands there already, whosesoever it is.
+    """The object with the name of ``manifest``: created here (True), or the existing one, whatever its owner is.
 
     Raises:
-        UnavailableError: also when what stood there went while it was looked at.
+        UnavailableError: also when the existing object was deleted while it was read.
         RejectedError.
     """
     metadata = manifest["metadata"]
@@ -35,18 +35,19 @@ async def create_or_read(client: KubeClient, resource: Resource, manifest: Objec
 
 
 async def confirm(client: KubeClient, informer: Informer, resource: Resource, owner: Object) -> Object:
-    """That the owner of what is made anew still wants it; what it gets for the first time needs no question.
+    """Check that the owner of a recreated object still needs it; creating an object for the first time needs no check.
 
-    When a run was deleted, the watch may tell of the end of what it owned long before its own. One made in between is
-    removed at once, because its owner is gone, and would be made again and again. And another leader, which this one
-    has not heard of yet, may have brought the owner to its end, or to another attempt.
+    When a run is deleted, the watch may report the end of its objects long before its own end. An object that is
+    created in between would be removed at once, because its owner is gone, and would be created again and again. Also,
+    another leader, whose writes this process has not seen yet, may have ended the owner, or moved it to another
+    attempt.
 
     Returns:
-        It, as it is stored.
+        The owner, as stored.
 
     Raises:
-        GoneError: it is not there, or is another, or on its way out.
-        StaleError: it has ended or is being ended, or is on another attempt; this process knows it now.
+        GoneError: it does not exist, is another object, or is being deleted.
+        StaleError: it has ended or is being ended, or has another attempt; the informer knows that now.
         UnavailableError.
     """
     metadata = owner["metadata"]
@@ -64,10 +65,10 @@ async def confirm(client: KubeClient, informer: Informer, resource: Resource, ow
 async def patch_status(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, patch: Mapping[str, Any]
 ) -> Object:
-    """Merge ``patch`` into the status of ``obj``, which must still be the newest version; the object as stored.
+    """Merge ``patch`` into the status of ``obj``, which must still be the newest version; returns the stored object.
 
     Raises:
-        PortError: as ``RunStore.patch_run_status``.
+        PortError: see ``RunStore.patch_run_status``.
     """
     return await _patch(client, informer, resource, obj, {"status": patch}, subresource="status")
 
@@ -82,12 +83,13 @@ async def patch_metadata(
 async def delete(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, *, unchanged: bool = False
 ) -> None:
-    """Delete exactly this object, what it owns in the background; gone already, or replaced, is success.
+    """Delete exactly this object; Kubernetes deletes its dependents in the background. A deleted or replaced object is
+    a success.
 
-    ``unchanged``: only as it was when its end was decided.
+    ``unchanged``: only if it still has the version on which the deletion was decided.
 
     Raises:
-        StaleError: it changed, or is another, and ``unchanged`` is asked for.
+        StaleError: it has changed or is another object, and ``unchanged`` is set.
         UnavailableError, RejectedError.
     """
     metadata = obj["metadata"]

@@ -1,1 +1,1 @@
-"""What every controller shares: a keyed work queue, workers that drain it, and routes from events to keys."""
+"""Shared by all controllers: a keyed work queue, its workers, and routes from events to keys."""

@@ -1,4 +1,4 @@
-"""What a change must be for somebody to care: predicates that the watches of controllers name. Pure."""
+"""Predicates on changes, for the watches of controllers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def always(change: Change) -> bool:
 
 
 def spec_changed(change: Change) -> bool:
-    """The object appeared or went, has a new generation, or its deletion was requested. Its status does not count."""
+    """The object appeared or disappeared, has a new generation, or its deletion was requested. Its status does not
+    count.
+    """
     if change.old is None or change.new is None:
         return True
     old, new = change.old["metadata"], change.new["metadata"]
@@ -23,12 +25,12 @@ def spec_changed(change: Change) -> bool:
 
 
 def phase_changed(change: Change) -> bool:
-    """``status.phase`` differs. An object that does not exist, and one without a phase, are in the same phase."""
+    """``status.phase`` differs. An object that does not exist, and one without a phase, count as the same phase."""
     return _phase(change.old) != _phase(change.new)
 
 
 def versions(change: Change) -> list[Object]:
-    """The old and the new version, as far as they exist: an object that is no longer referred to cares, too."""
+    """The old and the new version, if they exist: an object that is no longer referred to is concerned, too."""
     return [obj for obj in (change.old, change.new) if obj is not None]
 
 

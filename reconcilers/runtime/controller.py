@@ -1,9 +1,9 @@
-"""Workers that drain a queue: one reconcile per key at a time, bounded by a deadline, classified in one place.
+"""Workers of a queue: one reconcile per key at a time, with a deadline; errors are classified in one place.
 
-A reconcile gets a key and *nothing about the event*: it looks at the world as it is. What it raises decides what
-follows: the object moved on or the server is away (again, with back-off), it is gone (done), the server refuses for
-good (done until the object changes). Anything else is a bug: it is recorded, and the key comes back with back-off, so
-one poisoned object never stops the others.
+A reconcile gets a key and *no event*: it reads the current state. The error that it raises decides what follows: the
+object changed or the server is not available (retry with back-off), it is gone (done), the server refuses permanently
+(done until the object changes). Any other error is a bug: it is logged, and the key is retried with back-off, so one
+bad object never stops the others.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Key(NamedTuple):
 
 
 DRAIN_SECONDS: Final = 2.0
-"""What a reconcile gets to end in when the process stops: less than any lease lives on."""
+"""How long a reconcile may continue when the process stops: shorter than the remaining life of any lease."""
 
 Reconcile = Callable[[Key], Awaitable[Outcome]]
 Observer = Callable[[str, str, float], None]
-"""Called with controller name, outcome word and seconds after each reconcile (metrics)."""
+"""Called with controller name, outcome and seconds after each reconcile (metrics)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Controller:
                 self.queue.done(key)
 
     async def _to_its_end(self, key: Key) -> Outcome:
-        """A reconcile that is under way when the process stops gets ``DRAIN_SECONDS`` to end, and is then cut off."""
+        """When the process stops, a running reconcile gets ``DRAIN_SECONDS`` to end, and is then cancelled."""
         graceful = trio.CancelScope(shield=True)
         outcome: Outcome = Done()
 
@@ -170,7 +170,9 @@ class Controller:
             self._observe(self.name, word, seconds)
 
     def _report(self, key: Key, error: BaseException, delay: timedelta) -> None:
-        """What the API server answers is a line, a lost race hardly that; a bug of ours comes with its stack."""
+        """An error of the API server is one line, a conflict only a debug record; a bug is logged with its stack
+        trace.
+        """
         fields = {"key": str(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
         if isinstance(error, StaleError):
             self._log.debug("the object changed meanwhile; trying again", cause=str(error), **fields)

@@ -1,4 +1,4 @@
-"""What a reconcile may answer: one closed type, from which requeue, logs and metrics follow in one place."""
+"""The result of a reconcile: one closed type, from which requeue, logs and metrics follow in one place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """It did not work now; the key comes back with the queue's own back-off, or after the server's wish."""
+    """It failed now; the key is retried with the queue's own back-off, or after the time that the server asks for."""
 
     error: BaseException
     after: timedelta | None = None
@@ -28,7 +28,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """It will never work as the object stands: no retry until the object changes."""
+    """It cannot succeed with this version of the object: no retry until the object changes."""
 
     error: BaseException
 

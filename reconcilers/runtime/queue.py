@@ -1,9 +1,9 @@
 """A keyed work queue: each key at most once in it, never two workers on one key, failures delayed per key.
 
-The promise of the field's work queues: a key added while it is being worked on is worked on once more afterwards, so no
-event is ever lost between "read" and "done". Functions without ``await`` are atomic under Trio: there are no locks.
-Keys may belong to tenants, who then take turns: a tenant with a thousand keys delays another's by one, and never has
-all workers.
+As in other work queues for controllers, a key that is added while a worker has it is processed once more afterwards, so
+no event is lost between "read" and "done". Functions without ``await`` are atomic under Trio: there are no locks. Keys
+may belong to tenants, who then take turns: a tenant with a thousand keys delays another's by one, and never has all
+workers.
 Source: operator contract 11.3.
 """
 
@@ -30,19 +30,19 @@ class QueueStatistics:
     ready: int
     """Keys that wait for a worker."""
     delayed: int
-    """Keys that wait for their time."""
+    """Keys that wait for their delay to pass."""
     working: int
     failing: int
     """Keys with at least one failure since their last success."""
 
 
 def _nobody(_: object) -> Hashable:
-    """All keys belong to one."""
+    """All keys belong to one tenant."""
     return ""
 
 
 class WorkQueue(Generic[Key]):
-    """First come, first served; ``base_delay`` doubles with every failure of a key up to ``max_delay``."""
+    """First come, first served; ``base_delay`` doubles with every failure of a key, up to ``max_delay``."""
 
     def __init__(
         self,
@@ -54,21 +54,23 @@ class WorkQueue(Generic[Key]):
     ) -> None:
         """
         Args:
-            tenant_of: whose key it is.
-            of_one_tenant: so many keys of one are worked on at a time.
+            tenant_of: returns the tenant of a key.
+            of_one_tenant: the number of keys of one tenant that may be processed at a time.
         """
         self._base_seconds = base_delay.total_seconds()
         self._max_seconds = max_delay.total_seconds()
         self._tenant_of = tenant_of
         self._of_one_tenant = of_one_tenant
         self._ready: OrderedDict[Hashable, deque[Key]] = OrderedDict()
-        """By tenant, whose turn it is first; none is empty."""
+        """By tenant, the tenant with the next turn first; no entry is empty."""
         self._at_work: dict[Hashable, int] = {}
         self._dirty: set[Key] = set()
         self._working: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._schedule: list[tuple[float, int, Key]] = []
-        """A heap of everything in ``_due``, and of what no longer is: an entry counts while ``_due`` agrees."""
+        """A heap of everything in ``_due``, and of old entries: an entry is valid only if ``_due`` has the same
+        time.
+        """
         self._sequence = itertools.count()
         self._failures: dict[Key, int] = {}
         self._done: dict[Key, trio.Event] = {}
@@ -79,7 +81,7 @@ class WorkQueue(Generic[Key]):
         return f"<WorkQueue {self.statistics()}>"
 
     def add(self, key: Key) -> None:
-        """Have ``key`` worked on as soon as a worker is free; cancels a pending delay."""
+        """Process ``key`` as soon as a worker is free; cancels a pending delay."""
         self._due.pop(key, None)
         if key in self._dirty:
             return
@@ -88,7 +90,7 @@ class WorkQueue(Generic[Key]):
             self._make_ready(key)
 
     def add_after(self, key: Key, delay: timedelta) -> None:
-        """Have ``key`` worked on after ``delay``; of several delays the earliest counts."""
+        """Process ``key`` after ``delay``; of several delays the shortest counts."""
         if key in self._dirty:
             return
         due = trio.current_time() + max(delay.total_seconds(), 0.0)
@@ -98,7 +100,7 @@ class WorkQueue(Generic[Key]):
             self._wake()
 
     def retry(self, key: Key) -> timedelta:
-        """Count a failure of ``key`` and bring it back after its back-off; returns the delay."""
+        """Count a failure of ``key`` and retry it after its back-off; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         seconds = min(self._base_seconds * 2.0 ** min(failures, _MAX_EXPONENT), self._max_seconds)
@@ -107,11 +109,11 @@ class WorkQueue(Generic[Key]):
         return delay
 
     def forget(self, key: Key) -> None:
-        """A success: the next failure of ``key`` starts from the base delay."""
+        """Record a success: the next failure of ``key`` starts from the base delay."""
         self._failures.pop(key, None)
 
     async def take(self) -> Key:
-        """The next key, which belongs to the caller until ``done(key)``."""
+        """The next key; the caller has it until ``done(key)``."""
         await trio.lowlevel.checkpoint()
         while True:
             next_due = self._promote_due()
@@ -122,7 +124,7 @@ class WorkQueue(Generic[Key]):
                 await self._changed.wait()
 
     def done(self, key: Key) -> None:
-        """The caller has finished with ``key``; what came for it meanwhile is ready now."""
+        """The caller has finished with ``key``; if it was added meanwhile, it is ready now."""
         tenant = self._tenant_of(key)
         self._working.discard(key)
         if key in self._done:
@@ -149,7 +151,7 @@ class WorkQueue(Generic[Key]):
         return self._at_work.get(tenant, 0) < self._of_one_tenant
 
     def _begin(self, tenant: Hashable) -> Key:
-        """The first key of ``tenant``, who then goes to the end of the round."""
+        """The first key of ``tenant``, who then moves to the end of the round."""
         keys = self._ready[tenant]
         key = keys.popleft()
         self._ready.move_to_end(tenant)
@@ -165,7 +167,7 @@ class WorkQueue(Generic[Key]):
         return QueueStatistics(ready, len(self._due), len(self._working), len(self._failures))
 
     def _promote_due(self) -> float:
-        """Make ready whose time has come; when the next one's will."""
+        """Make keys ready whose delay has passed; returns the time of the next one."""
         now = trio.current_time()
         while self._schedule:
             due, _, key = self._schedule[0]

@@ -1,6 +1,8 @@
-"""From a change of one kind to those it concerns: one frozen record a route, and what connects it to the informers.
+"""From a change of one kind to its targets: one frozen record per route, and the function that connects it to
+informers.
 
-A route never carries what has happened. It names who must look again: the keys of a controller, or tasks of the engine.
+A route never carries the event itself. It names the targets that must look again: keys of a controller, or tasks of the
+engine.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Target = TypeVar("Target")
 
 
 class Cache(Protocol):
-    """The objects of one kind, as an informer knows them. What is returned is shared: do not change it."""
+    """The objects of one kind, as an informer knows them. Returned objects are shared: do not change them."""
 
     def get(self, namespace: str | None, name: str) -> Object | None: ...
 
@@ -38,7 +40,7 @@ class WatchedCache(Cache, Protocol):
 
 
 class Caches(Protocol):
-    """What a route may read beside the change itself."""
+    """The caches that a route may read besides the change itself."""
 
     def informer(self, resource: Resource) -> Cache: ...
 
@@ -51,14 +53,14 @@ class WatchedCaches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watch(Generic[Target]):
-    """A change of ``kind`` that is ``when`` concerns ``whom``."""
+    """When a change of ``kind`` fulfils ``when``, it concerns the targets that ``whom`` returns."""
 
     kind: Resource
     whom: Callable[[Change, Caches], Iterable[Target]]
-    """Pure. Is called while the cache changes, so it must not block; naming one target twice is fine."""
+    """Pure. It is called while the cache changes, so it must not block; it may return a target twice."""
     when: Callable[[Change], bool] = always
     delay: timedelta = timedelta()
-    """How long the targets may wait, so that many changes become one look."""
+    """How long the targets may wait, so that many changes need only one look."""
 
 
 def own_keys(change: Change, caches: Caches) -> Iterator[Key]:
@@ -68,9 +70,9 @@ def own_keys(change: Change, caches: Caches) -> Iterator[Key]:
 
 
 def connect(watches: Iterable[Watch[Target]], caches: WatchedCaches, tell: Callable[[Target, timedelta], None]) -> None:
-    """Call ``tell`` with everybody whom a change concerns, and the delay of the watch.
+    """Call ``tell`` with every target of a change, and the delay of the watch.
 
-    Objects that the caches hold already count as just added.
+    Objects that are already in the caches count as just added.
 
     Raises:
         LookupError: a kind is not watched.
@@ -80,7 +82,7 @@ def connect(watches: Iterable[Watch[Target]], caches: WatchedCaches, tell: Calla
 
 
 def connect_controller(watches: Iterable[Watch[Key]], caches: WatchedCaches, controller: Controller) -> None:
-    """Enqueue the keys that a change concerns. Raises as ``connect``."""
+    """Enqueue the keys that a change concerns. Raises the same errors as ``connect``."""
 
     def tell(key: Key, delay: timedelta) -> None:
         if delay:

@@ -213,7 +213,7 @@ async def test_what_somebody_put_in_the_place_of_a_copy_is_not_used(there: Adapt
     [copy] = await copies(there)
     await there.client.delete(SECRET, copy["metadata"]["name"], NAMESPACE_NAME)
     await secret(there, copy["metadata"]["name"], AWS_ACCESS_KEY_ID="another")
-    assert "is not the copy of bobrapet-system's storage Secret that it should be" in await checked(there, wanted)
+    assert "is not the copy of bobrapet-system's storage Secret that it must be" in await checked(there, wanted)
 
 
 async def of_a_step(there: AdapterWorld, attempt: Any) -> Any:

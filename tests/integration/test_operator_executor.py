@@ -108,7 +108,7 @@ async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_aga
     run, story = await there.definitions()
     manifest = await there.manifest(run, story)
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "input": {"amount": 1_000_000}}})
-    with pytest.raises(StaleError, match="is not what was to be made"):
+    with pytest.raises(StaleError, match="differs from the one that was to be created"):
         await there.step_runs.create_step_run(run, manifest)
     found = (await there.observe(run, "one-fetch")).step_run
     assert found is not None
@@ -380,7 +380,7 @@ async def test_for_a_run_that_is_to_run_again_nothing_is_started_anew(there: Ada
     asked = {"metadata": {"annotations": {keys.ANNOTATION_REDRIVE_TOKEN: "t"}}}
     await there.client.patch(STORY_RUN, run["metadata"]["name"], asked, namespace=NAMESPACE_NAME)
 
-    with pytest.raises(StaleError, match="the run of one-fetch is to run again"):
+    with pytest.raises(StaleError, match="the run of one-fetch has a redrive request"):
         await there.executor.start_attempt(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
         await stored_job(there)

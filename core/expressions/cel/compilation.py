@@ -206,10 +206,10 @@ def _syntax(text: str, message: str, offset: int) -> tuple[str, str, str]:
         return f"{missing[1]} is missing", remedy or f"add {missing[1]}", missing[1]
     unexpected = _UNEXPECTED.search(message)
     if not unexpected:
-        told = message.removeprefix("Syntax error: ").partition(" [")[0]
-        if told.startswith("has()"):
+        cause = message.removeprefix("Syntax error: ").partition(" [")[0]
+        if cause.startswith("has()"):
             remedy = 'write has(a.b), or "b" in a'
-        return told, remedy or "see docs/expressions.md", ""
+        return cause, remedy or "see docs/expressions.md", ""
     found = unexpected[1] or unexpected[2] or ""
     if found == "<EOF>":
         return "the expression ends too early", remedy or "complete it, or remove the last operator", ""
