@@ -19,15 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-"""Ours are always the first; the others come with certificates that somebody else provides."""
+"""The operator's own keys are always of the first type; others come with certificates from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long certificates live and how their lives overlap.
+    """The lifetimes of certificates, and their overlaps.
 
     Raises:
-        ValueError: an authority's successor would come too late for the old one to outlive the leaves it signed.
+        ValueError: the successor of an authority would come too late: certificates of the old authority would outlive
+            it.
     """
 
     authority: timedelta = timedelta(days=365)
@@ -35,12 +36,15 @@ class Lifetimes:
     overlap: timedelta = timedelta(days=30)
     """How long before an authority's end its successor is introduced."""
     settle: timedelta = timedelta(days=5)
-    """How long a new authority is published before it signs what is served: longer than a leaf is in use, so that
-    whoever trusts the bundle of one rotation ago still trusts what is served."""
+    """How long a new authority is published before it signs served certificates: longer than a leaf is in use, so that
+    clients with the bundle of one rotation ago still trust the served certificate.
+    """
     hurry: timedelta = timedelta(minutes=5)
-    """The same when somebody asked for it, or the old authority has no more time: for API servers to hear of it."""
+    """The same when a user requested the rotation, or the old authority is about to expire: time for API servers to
+    notice.
+    """
     backdated: timedelta = timedelta(minutes=5)
-    """How far validity begins before the issue: verifiers' clocks may be late."""
+    """How far validity begins before the issue: clocks of verifiers may be slow."""
 
     def __post_init__(self) -> None:
         if not self.authority > self.overlap > self.leaf + self.settle or self.leaf <= timedelta(0):
@@ -54,20 +58,20 @@ DEFAULT_LIFETIMES: Final = Lifetimes()
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate and its private key; the key neither shows in ``repr`` nor counts in comparisons."""
+    """A certificate and its private key; ``repr`` and comparisons ignore the key."""
 
     certificate: x509.Certificate
     key: PrivateKey = field(repr=False, compare=False)
 
     def key_pem(self) -> bytes:
-        """Unencrypted PKCS #8: for the Secret and for the TLS library, nothing else."""
+        """Unencrypted PKCS #8: only for the Secret and the TLS library."""
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     @property
     def matches(self) -> bool:
-        """Whether the key is the certificate's."""
+        """Whether the key belongs to the certificate."""
         return same_key(self.certificate, self.key)
 
 
@@ -116,7 +120,7 @@ def within_time(certificate: x509.Certificate, now: datetime) -> bool:
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether ``issuer`` has signed ``certificate``; dates are not looked at."""
+    """Whether ``issuer`` has signed ``certificate``; dates are not checked."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
@@ -133,7 +137,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def names_of(certificate: x509.Certificate) -> frozenset[str]:
-    """The DNS names and IP addresses that the certificate is for; empty when it names none."""
+    """The DNS names and IP addresses of the certificate; empty when it has none."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -154,7 +158,7 @@ def may_issue_for(authority: x509.Certificate, names: tuple[str, ...]) -> bool:
 
 
 def same_key(certificate: x509.Certificate, key: PrivateKey) -> bool:
-    """Whether ``key`` is the private half of what the certificate is about."""
+    """Whether ``key`` is the private key of the certificate's public key."""
     spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     return certificate.public_key().public_bytes(*spki) == key.public_key().public_bytes(*spki)
 

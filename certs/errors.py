@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 
 class CertificateError(Exception):
-    """Base of what this package raises on its own account."""
+    """Base of the errors of this package."""
 
 
 class UnusableError(CertificateError):
-    """A certificate and key that must not be served. ``problems`` never quote key material."""
+    """A certificate and key that must not be served. ``problems`` never contain key material."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)

@@ -34,7 +34,7 @@ _ATTEMPTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One object that names whom to trust."""
+    """One object with a CA bundle."""
 
     resource: Resource
     name: str
@@ -48,15 +48,15 @@ DEFAULT_TARGETS: Final = (
     Target(VALIDATING, "bobrapet-validating-webhook-configuration"),
     Target(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}"),
 )
-"""What the manifests install."""
+"""The objects that the manifests install."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What became of one bundle."""
+    """The result of publishing one bundle."""
 
     repaired: tuple[Target, ...] = ()
-    """Patched just now."""
+    """Patched in this call."""
     failures: tuple[str, ...] = ()
 
     @property
@@ -66,7 +66,7 @@ class Publication:
 
 
 def changes_for(obj: Object, bundle: bytes, *, beside_others_at: datetime | None = None) -> list[dict[str, Any]]:
-    """The JSON patch that makes ``obj`` trust exactly ``bundle`` (PEM); empty when it already does. Pure.
+    """The JSON patch after which ``obj`` trusts exactly ``bundle`` (PEM); empty when it already does. Pure.
 
     Args:
         beside_others_at: keep authorities that ``obj`` already trusts and that are valid at that time.
@@ -88,11 +88,11 @@ class Publisher:
         self._client = client
 
     async def publish(self, bundle: bytes, *, beside_others_at: datetime | None = None) -> Publication:
-        """Make every target trust ``bundle``; what one refuses does not keep the others from it.
+        """Make every target trust ``bundle``; when one target fails, the others are still patched.
 
         Args:
-            beside_others_at: the bundle is not ours alone to decide: add to what is trusted and valid at that time,
-                and leave targets alone that cert-manager's injector is told to fill.
+            beside_others_at: the bundle also belongs to others: add to the authorities that are trusted and valid at
+                that time, and skip targets that cert-manager's injector fills.
         """
         repaired: list[Target] = []
         failures: list[str] = []
@@ -120,11 +120,11 @@ class Publisher:
                     raise
                 continue
             return True
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("the last attempt must return or raise")
 
 
 def _united(bundle: bytes, present: Any, now: datetime) -> bytes:
-    """``bundle`` and what else of ``present`` (base64 of PEM) is readable and valid; in a settled order."""
+    """``bundle``, and all authorities of ``present`` (base64 of PEM) that are readable and valid; in a fixed order."""
     ours = x509.load_pem_x509_certificates(bundle)
     try:
         theirs = x509.load_pem_x509_certificates(base64.b64decode(present or "", validate=True))
@@ -137,7 +137,7 @@ def _united(bundle: bytes, present: Any, now: datetime) -> bytes:
 
 
 def _client_configs(obj: Object) -> list[tuple[str, dict[str, Any]]]:
-    """Every place of ``obj`` that names whom to call, with its JSON pointer."""
+    """Every webhook client configuration in ``obj``, with its JSON pointer."""
     hooks = obj.get("webhooks")
     if isinstance(hooks, list):
         found = [(f"/webhooks/{index}/clientConfig", hook.get("clientConfig")) for index, hook in enumerate(hooks)]

@@ -17,7 +17,7 @@ from certs.authority import Pair
 
 
 class Rotation(StrEnum):
-    """What a person may ask to be made anew ahead of time."""
+    """The part that a user may request to renew early."""
 
     LEAF = "leaf"
     AUTHORITY = "authority"
@@ -28,18 +28,20 @@ class Material:
     active: Pair
     leaf: Pair
     activated_at: datetime
-    """Since when ``active`` signs."""
+    """Since when ``active`` signs certificates."""
     generation: int = 1
-    """Grows with every change; a stored generation that is older than the one we hold was put back by somebody."""
+    """Grows with every change; if the stored generation is older than the one in use, another client has restored
+    it.
+    """
     upcoming: Pair | None = None
     published_at: datetime | None = None
-    """When ``upcoming`` was seen in everything that must trust it; None before."""
+    """When all targets were seen to trust ``upcoming``; None before."""
     retired: tuple[x509.Certificate, ...] = ()
     requested: Rotation | None = None
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
-        """Every authority to be trusted, the active one first, each once."""
+        """Every trusted authority, the active one first, each once."""
         upcoming = () if self.upcoming is None else (self.upcoming.certificate,)
         return tuple(dict.fromkeys((self.active.certificate, *upcoming, *self.retired)))
 

@@ -20,14 +20,14 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 
 POLL_SECONDS: Final = 2.0
-"""Between two looks at the files; a kubelet itself may take a minute to bring a change."""
+"""Seconds between two checks of the files; a kubelet itself may take a minute to deliver a change."""
 MAX_FILE_BYTES: Final = 1 << 20
 
 _LOG: Final = get_logger("certificates")
 
 
 class MountedCertificate:
-    """Serve what lies in ``folder``.
+    """Serves the certificate in ``folder``.
 
     Args:
         certificate: name of the file with the chain, leaf first.
@@ -58,13 +58,13 @@ class MountedCertificate:
         return Readiness(False, f"no certificate to serve in {self._folder}: {self._problem}")
 
     async def run(self) -> None:
-        """Read the files now and whenever they change, for ever."""
+        """Read the files now and whenever they change, until cancelled."""
         while True:
             await self.look()
             await trio.sleep(self._poll_seconds)
 
     async def look(self) -> bool:
-        """Read the files once; whether what is served has changed."""
+        """Read the files once; returns whether the served certificate has changed."""
         try:
             found = await self._read()
         except OSError as error:
@@ -87,7 +87,7 @@ class MountedCertificate:
         return True
 
     async def _read(self) -> tuple[bytes, bytes]:
-        """Certificate and key of one generation: where ``..data`` leads is looked up once for both."""
+        """Certificate and key of one generation: the target of ``..data`` is resolved once for both."""
         folder = trio.Path(self._folder)
         link = folder / "..data"
         if await link.exists():

@@ -19,36 +19,40 @@ from certs.material import Material, Rotation
 
 class SuccessionStep(StrEnum):
     SERVE = "serve"
-    """Nothing is to be changed."""
+    """Nothing to change."""
     HOLD = "hold"
-    """The Secret is somebody else's: leave it alone."""
+    """The Secret belongs to somebody else: do not change it."""
     FOUND = "found"
-    """Begin anew: an authority and a leaf, trusting whatever old authority is still known."""
+    """Start again: create an authority and a leaf, and trust all old authorities that are still known."""
     RESTORE = "restore"
-    """Put back the generation we hold."""
+    """Write the generation of this process again."""
     TRUST_SERVED = "trust-served"
-    """Add the authority of what we serve to what is trusted: the stored generation has forgotten it."""
+    """Trust the authority of the served certificate, too: it is missing in the stored generation."""
     INTRODUCE = "introduce"
-    """Make the next authority; it is published and signs nothing yet."""
+    """Create the next authority; it is published and signs nothing yet."""
     PROMOTE = "promote"
     """Let the upcoming authority sign, and serve a leaf of it."""
     RENEW_LEAF = "renew-leaf"
     RETIRE = "retire"
-    """Forget authorities that no living leaf needs."""
+    """Remove authorities that no valid leaf needs."""
 
 
 REACTIVE: Final = frozenset({SuccessionStep.FOUND, SuccessionStep.RESTORE, SuccessionStep.TRUST_SERVED})
-"""Answers to what somebody else did to the Secret: to be bounded, lest two programs fight over it."""
+"""Reactions to changes that others made to the Secret: their rate must be limited, or two programs could fight over
+it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """There is no Secret, or an empty one."""
+    """The Secret does not exist, or is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Our Secret, but not one generation: every problem, and the authorities that can still be read in it."""
+    """The operator's Secret without a complete generation: every problem, and the authorities that are still
+    readable.
+    """
 
     problems: tuple[str, ...]
     survivors: tuple[x509.Certificate, ...] = ()
@@ -56,7 +60,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A Secret that we did not make and never write: what it provides, or why that cannot be served."""
+    """A Secret that the operator did not create and never writes: its certificate, or why that cannot be served."""
 
     problems: tuple[str, ...] = ()
     provided: Provided | None = None
@@ -64,7 +68,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """A certificate, its key and its authorities that somebody else keeps fresh."""
+    """A certificate, its key and its authorities, which another component renews."""
 
     leaf: Pair
     chain: tuple[x509.Certificate, ...]
@@ -73,7 +77,7 @@ class Provided:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Our Secret, holding one whole generation."""
+    """The operator's Secret with one complete generation."""
 
     material: Material
 
@@ -85,12 +89,12 @@ Stored: TypeAlias = Absent | Damaged | Foreign | Kept
 class RotationStep:
     step: SuccessionStep
     reason: str
-    """One clause for logs and Events; never quotes keys."""
+    """One clause for logs and Events; never contains keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertRules:
-    """What certificates are for, and how long they live."""
+    """The names and lifetimes of certificates."""
 
     names: tuple[str, ...]
     lifetimes: Lifetimes = DEFAULT_LIFETIMES
@@ -104,8 +108,8 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: CertRule
     """The next step.
 
     Args:
-        held: the newest generation this process has seen; None after a start.
-        now: by the clock of those who verify.
+        held: the newest generation that this process has seen; None after a start.
+        now: by the clock of the verifiers.
     """
     mine = held if held is not None and not why_cannot_sign(held, now, rules) else None
     match stored:
@@ -120,7 +124,7 @@ def decide(stored: Stored, held: Material | None, now: datetime, rules: CertRule
 
 
 def why_cannot_sign(material: Material, now: datetime, rules: CertRules) -> str:
-    """Why the generation's authority is of no use any more; empty when it is."""
+    """Why the generation's authority cannot be used any more; empty when it can."""
     authority = material.active.certificate
     if not within_time(authority, now):
         return "the authority is expired or not yet valid"
@@ -130,7 +134,7 @@ def why_cannot_sign(material: Material, now: datetime, rules: CertRules) -> str:
 
 
 def why_renew(material: Material, now: datetime, rules: CertRules) -> str:
-    """Why the leaf is to be made anew; empty while it is good. Two thirds of its life is its time."""
+    """Why the leaf must be renewed; empty while it is valid. It is due after two thirds of its lifetime."""
     leaf, authority = material.leaf.certificate, material.active.certificate
     if not within_time(leaf, now):
         return "the certificate is expired or not yet valid"
@@ -144,13 +148,13 @@ def why_renew(material: Material, now: datetime, rules: CertRules) -> str:
 
 
 def renew_at(leaf: x509.Certificate, lifetimes: Lifetimes) -> datetime:
-    """Two thirds through the leaf's life, which begins when it was issued."""
+    """When two thirds of the leaf's lifetime are over, counted from its issue."""
     issued_at = leaf.not_valid_before_utc + lifetimes.backdated
     return leaf.not_valid_after_utc - (leaf.not_valid_after_utc - issued_at) / 3
 
 
 def next_due(material: Material, rules: CertRules) -> datetime:
-    """When the next step is due if nothing happens before."""
+    """When the next step is due if nothing else happens."""
     lifetimes, end = rules.lifetimes, material.active.certificate.not_valid_after_utc
     leaf = material.leaf.certificate
     due = [end if leaf.not_valid_after_utc >= end else renew_at(leaf, lifetimes)]
@@ -202,7 +206,7 @@ def _is_fit(authority: Pair, now: datetime, rules: CertRules) -> bool:
 
 
 def _promote_at(material: Material, published_at: datetime, lifetimes: Lifetimes) -> datetime:
-    """After the settling time; sooner when somebody asked for it or the old authority would not live to see it."""
+    """After the settling time; sooner if a user requested it, or if the old authority would expire before."""
     end = material.active.certificate.not_valid_after_utc
     hurried = min(published_at + lifetimes.hurry, end - lifetimes.hurry)
     if material.requested is Rotation.AUTHORITY:

@@ -1,4 +1,4 @@
-"""Whether clients trust the certificate that a server presents, with a reason for people and probes."""
+"""Whether clients trust the certificate of a server, with a reason for people and probes."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from dataclasses import dataclass
 class Readiness:
     ready: bool
     word: str
-    """Why, as one sentence; when not ready, with the remedy."""
+    """The reason in one sentence; when not ready, with the remedy."""

@@ -1,4 +1,4 @@
-"""Keep one valid chain served and trusted, through changes of the Secret, of clocks and of the API server.
+"""Keeps one valid chain served and trusted, through changes of the Secret, of clocks and of the API server.
 
 Every replica runs this loop. The replicas agree through the Secret alone; each write is bound to the version that was
 read. The order within a pass is the guarantee: first the stored generation is updated, then the CA bundles of
@@ -52,33 +52,33 @@ DEFAULT_SECRET: Final = "bobrapet-webhook-server-cert"  # noqa: S105 - a name, n
 
 _LOG: Final = get_logger("certificates")
 _STEPS_PER_PASS: Final = 12
-"""More than any succession of steps needs; a loop of policy must not become a loop of writes."""
+"""More than any sequence of steps needs; an endless sequence of decisions must not become endless writes."""
 
 
 class EventReporter(Protocol):
-    """core.kube.events.EventRecorder, as far as it is used here."""
+    """The part of core.kube.events.EventRecorder that is used here."""
 
     def record(self, regarding: Object, type_: str, reason: str, message: str) -> None:
-        """Note that something happened; never waits, never fails."""
+        """Record an Event; never waits, never fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationPace:
-    """Seconds between passes, and how often we answer what others do to the Secret."""
+    """Seconds between passes, and the limit of reactions to changes by others."""
 
     longest_wait_seconds: float = 600.0
     retry_seconds: float = 0.5
     longest_retry_seconds: float = 5.0
     reactions_per_minute: int = 2
-    """Per replica: two programs that undo each other's writes must not flood the API server."""
+    """Per replica: two programs that revert each other's writes must not flood the API server."""
 
 
 class CertificateKeeper:
-    """One replica's share in the work; ``serving`` is the context its server was given.
+    """The certificate rotation of one replica; ``serving`` is the context of its server.
 
     Args:
         client: may read and write the Secret, and patch the targets.
-        clock: the wall clock; what decides is the API server's (certs.verifiertime).
+        clock: the local wall clock; decisions use the API server's (certs.verifiertime).
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class CertificateKeeper:
         self._time = VerifierClock(self._client, clock)
         self._wakeup = WakeUp()
         self._held: Material | None = None
-        """The newest generation that this replica has adopted."""
+        """The newest generation that this replica uses."""
         self._served: Material | Provided | None = None
         self._reactions: deque[float] = deque()
         self._trusted_at_least_once = False
@@ -113,7 +113,7 @@ class CertificateKeeper:
 
     @property
     def readiness(self) -> Readiness:
-        """Ready once all callers trust the served certificate; later trouble only changes the text."""
+        """Ready when all callers trust the served certificate; later problems only change the text."""
         if self._served is not None and self._trusted_at_least_once:
             return Readiness(True, self._trouble or "serving a certificate that the API servers trust")
         return Readiness(False, f"no trusted certificate yet: {self._trouble}")
@@ -124,7 +124,7 @@ class CertificateKeeper:
         return self._held
 
     async def run(self) -> None:
-        """Work for ever, woken by changes of the Secret and the targets, by due dates, and after failures."""
+        """Run until cancelled; woken by changes of the Secret and the targets, by due dates, and after failures."""
         async with trio.open_nursery() as nursery:
             for informer in self._informers():
                 informer.add_handler(lambda _: self._wakeup.wake())
@@ -140,10 +140,10 @@ class CertificateKeeper:
                     await self._wait(due)
 
     async def look(self) -> datetime | None:
-        """One pass; when the next is due by the API server's clock, None when something is to be tried again soon."""
+        """One pass; returns when the next is due by the API server's clock, None to retry soon."""
         now = await self._time.ask()
         try:
-            snapshot, decision = await self._bring_on(now)
+            snapshot, decision = await self._take_due_steps(now)
         except KubeError as error:
             self._fail("store", f"the Secret {self._store.namespace}/{self._store.name}: {error}")
             self._serve_alone(now)
@@ -152,16 +152,16 @@ class CertificateKeeper:
             case Kept(material) if decision.step is SuccessionStep.SERVE:
                 return await self._establish(material, snapshot, now)
             case Foreign() as foreign:
-                return await self._borrow(foreign, now)
-            case _:  # the budget for reactions is spent, or others write faster than we read
+                return await self._serve_foreign(foreign, now)
+            case _:  # the limit of reactions is reached, or others write faster than this reads
                 self._trouble = f"waiting before the next step: {decision.reason}"
                 self._serve_alone(now)
                 return None
 
-    # What is stored.
+    # The stored generation.
 
-    async def _bring_on(self, now: datetime) -> tuple[Snapshot, RotationStep]:
-        """Take every step that is due; what is stored then, and the decision that ended it."""
+    async def _take_due_steps(self, now: datetime) -> tuple[Snapshot, RotationStep]:
+        """Take every step that is due; returns the stored state then, and the decision that ended the sequence."""
         snapshot = await self._store.read(now)
         decision = decide(snapshot.stored, self._held, now, self._rules)
         for _ in range(_STEPS_PER_PASS):
@@ -186,7 +186,7 @@ class CertificateKeeper:
         self._reactions.append(now)
         return True
 
-    # Who trusts it, and what is served.
+    # Publication, and serving.
 
     async def _establish(self, material: Material, snapshot: Snapshot, now: datetime) -> datetime | None:
         publication = await self._publish(material.bundle)
@@ -209,15 +209,15 @@ class CertificateKeeper:
         return True
 
     def _may_precede_publication(self, material: Material, now: datetime) -> bool:
-        """Whether serving it now can refuse nobody who would not be refused anyway."""
+        """Whether serving it now cannot make a client fail that would not fail anyway."""
         served = self._served
         if isinstance(served, Material):
             alike = served.active.certificate == material.active.certificate
             return alike or not within_time(served.leaf.certificate, now)
         return served is None or not within_time(served.leaf.certificate, now)
 
-    async def _borrow(self, foreign: Foreign, now: datetime) -> datetime | None:
-        """Serve what somebody else provides; if it cannot be served, go on with what we hold."""
+    async def _serve_foreign(self, foreign: Foreign, now: datetime) -> datetime | None:
+        """Serve another component's certificate; if it cannot be served, continue with the one in use."""
         provided = foreign.provided
         if provided is None:
             self._fail(
@@ -243,7 +243,7 @@ class CertificateKeeper:
         return self._served is None or not within_time(self._served.leaf.certificate, now)
 
     def _serve_alone(self, now: datetime) -> None:
-        """While nothing can be stored: a leaf of the authority we hold is as trusted as the one before."""
+        """While nothing can be stored: a new leaf of the current authority is trusted like the one before."""
         held = self._held
         served = self._served if isinstance(self._served, Material) else held
         if held is None or served is None or not within_time(held.active.certificate, now):
@@ -284,7 +284,7 @@ class CertificateKeeper:
             self._fail("publish", f"the CA bundle could not be published: {failure}")
         return publication
 
-    # Telling and waiting.
+    # Reporting and waiting.
 
     def _tell(self, decision: RotationStep) -> None:
         metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
@@ -306,7 +306,7 @@ class CertificateKeeper:
         await trio.lowlevel.checkpoint()
 
     def _informers(self) -> list[Informer]:
-        """They wake us, no more: whatever is decided on is read fresh, and no key is kept in their stores."""
+        """They only wake this loop: decisions use fresh reads, and the informers store no keys."""
         by_name = f"metadata.name={self._store.name}"
         found = [Informer(self._client, SECRET, namespace=self._store.namespace, field_selector=by_name, trim=_bare)]
         for target in self._publisher.targets:

@@ -2,8 +2,8 @@
 
 ``data``: ``tls.crt`` and ``tls.key`` (the served certificate), ``ca.crt`` (every trusted authority, the active one
 first), ``ca.key`` (its key), ``next-ca.key`` (the upcoming authority's key, while there is one). Annotations hold
-generation and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` belongs to the operator; the operator
-also uses a Secret that has no data or only empty entries.
+generation and instants. A Secret with the label ``app.kubernetes.io/managed-by: bobrapet`` belongs to the operator; the
+operator also uses a Secret that has no data or only empty entries.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ GENERATION: Final = "certs.bubustack.io/generation"
 ACTIVATED_AT: Final = "certs.bubustack.io/activated-at"
 PUBLISHED_AT: Final = "certs.bubustack.io/published-at"
 ROTATE: Final = "certs.bubustack.io/rotate"
-"""Set by people: ``leaf`` or ``authority``; taken off once it is done."""
+"""Set by users: ``leaf`` or ``authority``; removed when it is done."""
 
 
 def read_secret(secret: Object | None, names: tuple[str, ...], now: datetime) -> Stored:
-    """What is stored.
+    """The stored state.
 
     Args:
-        names: what a certificate that somebody else provides must be for.
+        names: the names that another component's certificate must have.
         now: when it must be valid.
     """
     if secret is None or not any((secret.get("data") or {}).values()):
@@ -62,7 +62,7 @@ def read_secret(secret: Object | None, names: tuple[str, ...], now: datetime) ->
 
 
 def write_secret(material: Material, found: Object | None, name: str, namespace: str) -> Object:
-    """The Secret that holds ``material``; what else stands in ``found``'s metadata, its version included, is kept."""
+    """The Secret with ``material``; the rest of ``found``'s metadata, including its version, is kept."""
     secret: Object = (
         copy_value(found)
         if found is not None
@@ -98,7 +98,7 @@ def served_pair(chain_pem: bytes, key_pem: bytes) -> tuple[Pair, tuple[x509.Cert
     """A certificate with its key, and its whole chain, leaf first.
 
     Raises:
-        UnusableError: PEM that cannot be read, or a key that is not the certificate's.
+        UnusableError: unreadable PEM, or the key does not belong to the certificate.
     """
     encoded = {TLS_CERT: base64.b64encode(chain_pem).decode(), TLS_KEY: base64.b64encode(key_pem).decode()}
     parts = _Parts(encoded)
@@ -109,7 +109,7 @@ def served_pair(chain_pem: bytes, key_pem: bytes) -> tuple[Pair, tuple[x509.Cert
 
 
 class _Parts:
-    """The entries of ``data``, and what was wrong with those that were asked for."""
+    """The entries of ``data``, and the problems of those that were read."""
 
     def __init__(self, data: Any) -> None:
         self._data: Mapping[str, Any] = data if isinstance(data, dict) else {}
@@ -119,13 +119,13 @@ class _Parts:
         return bool(self._data.get(entry))
 
     def certificates(self, entry: str) -> tuple[x509.Certificate, ...]:
-        """Empty, with a problem, when the entry does not hold PEM certificates and nothing else."""
+        """Empty, with a problem, when the entry contains anything else than PEM certificates."""
         content = self._content(entry)
         if content is None:
             return ()
         try:
             found = tuple(x509.load_pem_x509_certificates(content))
-            for certificate in found:  # dates, keys and extensions are parsed late: be sure that they can be
+            for certificate in found:  # dates, keys and extensions are parsed lazily: check them now
                 certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
         except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
             self.complain(f"{entry} must hold PEM certificates")
@@ -152,7 +152,7 @@ class _Parts:
             return None
         pair = Pair(certificates[0], private)
         if not pair.matches:
-            self.complain(f"{key} is not the key of {certificate}")
+            self.complain(f"{key} must be the key of {certificate}")
             return None
         return pair
 
@@ -177,11 +177,11 @@ def _material(parts: _Parts, annotations: Mapping[str, str]) -> Material | None:
     rest = parts.certificates(CA_CERT)[1:]
     next_key = parts.key(NEXT_CA_KEY) if parts.has(NEXT_CA_KEY) else None
     if active is not None and not is_authority(active.certificate):
-        parts.complain(f"the first certificate of {CA_CERT} is not an authority")
+        parts.complain(f"the first certificate of {CA_CERT} must be an authority")
     if leaf is not None and active is not None and not is_issued_by(leaf.certificate, active.certificate):
-        parts.complain(f"{TLS_CERT} is not issued by the first authority of {CA_CERT}")
+        parts.complain(f"{TLS_CERT} must be issued by the first authority of {CA_CERT}")
     if active is not None and not isinstance(active.key, ec.EllipticCurvePrivateKey):
-        parts.complain(f"{CA_KEY} is not an elliptic curve key")
+        parts.complain(f"{CA_KEY} must be an elliptic curve key")
     if leaf is None or active is None or parts.problems:
         return None
     upcoming = None

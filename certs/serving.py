@@ -22,10 +22,11 @@ from certs.errors import UnusableError
 
 
 class ServingContext:
-    """``context`` is for the server; ``install`` exchanges what it presents.
+    """``context`` is for the server; ``install`` replaces its certificate.
 
     Args:
-        configure: what the server wants of every context beside its certificate, e.g. ALPN or a client authority.
+        configure: applies the server's settings to every context, except its certificate, e.g. ALPN or a client
+            authority.
     """
 
     def __init__(self, configure: Callable[[ssl.SSLContext], None] = lambda context: None) -> None:
@@ -44,7 +45,7 @@ class ServingContext:
         """Present ``chain_pem`` (leaf first) from the next handshake on.
 
         Raises:
-            UnusableError: the TLS library refuses the pair; what was presented before still is.
+            UnusableError: the TLS library refuses the pair; the previous one stays in use.
         """
         context = self._new()
         load_pair(context, chain_pem, pair)
@@ -65,7 +66,7 @@ class ServingContext:
 
 
 def load_pair(context: ssl.SSLContext, chain_pem: bytes, pair: Pair) -> None:
-    """Give a new context its certificate. The key reaches no disk in the clear.
+    """Load a certificate into a new context. The key is never written to a disk unencrypted.
 
     Raises:
         UnusableError: the TLS library refuses the pair.
@@ -81,7 +82,7 @@ def load_pair(context: ssl.SSLContext, chain_pem: bytes, pair: Pair) -> None:
 
 @contextmanager
 def _memory_file(chain_pem: bytes, key: PrivateKey) -> Iterator[tuple[str, str]]:
-    """A path below /proc that leads to memory: the ssl module takes paths only."""
+    """A path below /proc to a file in memory: the ssl module accepts only paths."""
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         file.write(_pem(key, serialization.NoEncryption()) + chain_pem)
@@ -91,7 +92,7 @@ def _memory_file(chain_pem: bytes, key: PrivateKey) -> Iterator[tuple[str, str]]
 
 @contextmanager
 def _sealed_file(chain_pem: bytes, key: PrivateKey) -> Iterator[tuple[str, str]]:
-    """A temporary file whose key is encrypted with a password that exists in this process only."""
+    """A temporary file with an encrypted key; the password exists only in this process."""
     password = secrets.token_urlsafe(32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tls.pem"

@@ -1,4 +1,4 @@
-"""The Secret at the API server: always read fresh; every write carries the version that was read."""
+"""The Secret at the API server: always read without a cache; every write carries the version that was read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kubewire.wire import Object
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read: what it means, and the object that a write is bound to."""
+    """The result of a read: its meaning, and the object that a write is bound to."""
 
     stored: Stored
     secret: Object | None = field(repr=False)
@@ -33,7 +33,7 @@ class SecretStore:
         """The newest state; nothing is cached.
 
         Raises:
-            KubeError: the server could not be asked.
+            KubeError: the server could not be reached.
         """
         try:
             secret = await self._client.get(SECRET, self.name, self.namespace)
@@ -42,10 +42,10 @@ class SecretStore:
         return Snapshot(read_secret(secret, self._names, now), secret)
 
     async def write(self, material: Material, over: Snapshot, now: datetime) -> Snapshot | None:
-        """What was stored; None when somebody else wrote since ``over`` was read.
+        """The stored state; None when another client has written since ``over`` was read.
 
         Raises:
-            KubeError: the server could not be asked, or refuses.
+            KubeError: the server could not be reached, or refuses the write.
         """
         secret = write_secret(material, over.secret, self.name, self.namespace)
         try:
@@ -58,5 +58,5 @@ class SecretStore:
         return Snapshot(read_secret(written, self._names, now), written)
 
     def reference(self) -> Object:
-        """The Secret as Events refer to it."""
+        """The Secret as the object of Events."""
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name, "namespace": self.namespace}}

@@ -1,4 +1,4 @@
-"""The next generation, for each step of the policy. Pure except for randomness."""
+"""Creates the next generation, for each step of the policy. Pure except for randomness."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from certs.policy import CertRules, Damaged, Kept, Stored, SuccessionStep
 
 
 def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: datetime, rules: CertRules) -> Material:
-    """What is to be stored after ``step`` was decided on for the same arguments.
+    """The material to store after ``step`` was decided with the same arguments.
 
     Raises:
-        ValueError: the step changes nothing, or does not fit what is stored.
+        ValueError: the step changes nothing, or does not fit the stored state.
     """
     match step, stored:
         case SuccessionStep.FOUND, _:
@@ -38,16 +38,16 @@ def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: dat
         case SuccessionStep.RETIRE, Kept(material):
             return replace(material, retired=(), generation=material.generation + 1)
         case _:
-            raise ValueError(f"no generation follows {step} on {type(stored).__name__}")
+            raise ValueError(f"step {step} cannot be applied to {type(stored).__name__}")
 
 
 def with_new_leaf(material: Material, now: datetime, rules: CertRules) -> Material:
-    """The same generation with a leaf issued ``now``: good to serve even before it can be stored."""
+    """The same generation with a leaf issued ``now``, which may be served even before it can be stored."""
     return replace(material, leaf=issue_leaf(material.active, rules.names, now, rules.lifetimes))
 
 
 def published(material: Material, now: datetime) -> Material:
-    """Note that the upcoming authority stands in everything that must trust it."""
+    """Record that all targets trust the upcoming authority."""
     return replace(material, published_at=now, generation=material.generation + 1)
 
 

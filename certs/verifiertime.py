@@ -18,7 +18,9 @@ from core.kube.client import KubeClient
 from core.kube.errors import KubeError
 
 _GRANULARITY: Final = timedelta(seconds=2)
-"""Dates have whole seconds and travel a little: nearer than this, the two clocks agree and ours is finer."""
+"""Dates have whole seconds and take time to arrive: within this difference the clocks agree, and ours is more
+precise.
+"""
 
 
 class VerifierClock:
@@ -26,10 +28,10 @@ class VerifierClock:
         self._client = client
         self._clock = clock
         self._asked: tuple[datetime, float] | None = None
-        """The server's time, and Trio's when it was told."""
+        """The server's time, and Trio's time at that moment."""
 
     async def ask(self) -> datetime:
-        """The server's time now; without an answer, what it must be by now."""
+        """The server's time now; without an answer, the time calculated from the last answer."""
         try:
             answer = await self._client.request("GET", "/version")
         except KubeError:
@@ -47,11 +49,11 @@ class VerifierClock:
         """The server's time as far as it is known."""
         if self._asked is None:
             return self._clock.now()
-        told, at = self._asked
-        return told + timedelta(seconds=trio.current_time() - at)
+        server, at = self._asked
+        return server + timedelta(seconds=trio.current_time() - at)
 
     def on_our_clock(self, instant: datetime) -> datetime:
-        """What our wall clock shows when the server's shows ``instant``, both going on as they do now."""
+        """The time on our wall clock when the server's shows ``instant``, if both continue as now."""
         return self._clock.now() + (instant - self.now())
 
 

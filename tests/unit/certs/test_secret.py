@@ -81,7 +81,7 @@ def test_a_leaf_of_another_authority_is_a_problem() -> None:
     found = read_secret(secret, NAMES, START)
 
     assert isinstance(found, Damaged)
-    assert found.problems == ("tls.crt is not issued by the first authority of ca.crt",)
+    assert found.problems == ("tls.crt must be issued by the first authority of ca.crt",)
 
 
 def test_a_pair_of_somebody_elses_authority_is_provided() -> None:
