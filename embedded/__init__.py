@@ -1,5 +1,5 @@
-"""The embedded cluster as the command line sees it: where its data lives, whether it runs, how to start and stop it.
+"""The embedded cluster for the command line: its data folder, its state, its start and its stop.
 
-One folder is one cluster. ``folder`` says what stands in it, ``filelock`` who has it, ``process`` starts and stops what
-serves it, ``usage`` shares a cluster that was started for the occasion between the commands that use it.
+One folder is one cluster. ``folder`` describes the files in it, ``filelock`` locks it, ``process`` starts and stops the
+serving process, ``usage`` shares a cluster that was started on demand between the commands that use it.
 """

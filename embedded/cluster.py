@@ -1,9 +1,9 @@
-"""The process behind ``bobrapet up``: API server and controllers here, node and operator in child processes beside it.
+"""The process of ``bobrapet up``: API server and controllers in this process, node and operator in child processes.
 
     python -m embedded.cluster --data DIR [--port N] [--image-map FILE] [--on-demand]
 
-Several processes use several cores, and the operator or the node can crash or be killed without taking the cluster
-down: it is started again. With ``--on-demand`` the cluster ends when no command uses it any more.
+Several processes use several cores. The operator or the node can crash or be killed without stopping the cluster: this
+process starts it again. With ``--on-demand`` the cluster ends when no command uses it any more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--image-map", type=Path)
     parser.add_argument("--on-demand", action="store_true")
     given = parser.parse_args()
-    os.umask(PRIVATE_UMASK)  # of the operator and the node, too; containers get the usual one back
+    os.umask(PRIVATE_UMASK)  # also for the operator and the node; containers get the usual one again
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
@@ -62,11 +62,11 @@ async def _until_signal(given: argparse.Namespace) -> None:
 
 
 async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_demand: bool = False) -> None:
-    """Serve ``data`` until cancelled, or unused when ``on_demand``; published once the operator is ready.
+    """Serve ``data`` until cancelled, or until unused if ``on_demand``; published when the operator is ready.
 
     Raises:
         EmbeddedError: the folder is taken or cannot be written.
-        PortTakenError, StorageError, ImageMapError: it cannot start; the text gives the remedy.
+        PortTakenError, StorageError, ImageMapError: it cannot start; the text has the remedy.
     """
     with serving(data), contextlib.ExitStack() as held:
         async with trio.open_nursery() as servers:
@@ -91,24 +91,24 @@ async def _operate(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Everything but the API server's end; started, and the cluster published, once the operator is ready."""
+    """Runs everything except the end of the API server; published, and started, when the operator is ready."""
     info: ClusterInfo | None = None
 
     def operator_is_ready(metrics_url: str) -> None:
-        """The first time, and after each restart, which may have moved its port."""
-        assert info is not None, "the operator starts after the API server"
+        """At the first start, and after each restart, which may have changed its port."""
+        assert info is not None, "the operator must start after the API server"
         try:
             publish(EmbeddedCluster(data, info.url, info.kubeconfig_path, os.getpid(), metrics_url, on_demand))
         except OSError as error:
             if not ready.is_set():
                 raise
-            _log.warning("what was published about the cluster stays as it was", cause=str(error))
+            _log.warning("the published data of the cluster is out of date", cause=str(error))
         ready.set()
 
     ready = trio.Event()
     async with trio.open_nursery() as nursery:
         operator = operator_process(operator_is_ready, claims_folder(data))
-        # First of all: while this process loads its modules, the operator loads its own on the other core.
+        # First: while this process loads its modules, the operator loads its own on another core.
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)
         info = await server.start(partial(_serve_cluster, data, port))
@@ -119,7 +119,7 @@ async def _operate(
 
 
 class _ApiServer:
-    """Outlives the operator: what that one writes when it stops must find somebody to take it."""
+    """Lives longer than the operator, so that the operator can still write while it stops."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -146,7 +146,7 @@ async def _keep_images(data: Path, image_map: Path | None) -> None:
 
 
 async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[ClusterInfo]) -> None:
-    """On ``port``; 0 means that of the last time, so that kubeconfigs in use stay valid, else a free one."""
+    """On ``port``; 0 means the port of the last run, so that kubeconfigs in use stay valid, or a free one."""
     from embedded.images import MAP_FILE
     from localcluster import launch
     from localcluster.log import LogForm
@@ -165,7 +165,7 @@ async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[
 
 
 async def _install_operator(info: ClusterInfo, data: Path) -> Path:
-    """What an administrator applies before the operator can start; its kubeconfig."""
+    """Applies what an administrator must apply before the operator starts; returns the operator's kubeconfig."""
     from core.kube.client import open_client
     from core.kube.config import load_config
     from deployment.crds import install_crds
@@ -183,7 +183,7 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
 
 
 def _launch_errors() -> tuple[type[BaseException], ...]:
-    """What is the user's to mend, and needs no stack trace."""
+    """Errors that the user must fix, and that need no stack trace."""
     from core.kube.errors import KubeError
     from localcluster.keptprocess import ProcessNotReadyError
     from localcluster.lock import DataDirectoryInUseError

@@ -1,4 +1,4 @@
-"""Advisory locks on files, that the kernel takes back from a process however it ends."""
+"""Advisory file locks, which the kernel releases when their process ends in any way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Self
 
 
 class FileLock:
-    """An open lock file. A second one of the same file counts as another holder.
+    """An open lock file. A second one for the same file counts as another holder.
 
-    As a context manager it gives back what it holds and closes the file.
+    As a context manager it releases its lock and closes the file.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -24,22 +24,22 @@ class FileLock:
         os.close(self._descriptor)
 
     def try_exclusive(self) -> bool:
-        """Whether it is held now, by this one alone; a shared hold is exchanged for it."""
+        """Try to get an exclusive lock; returns whether it is held now. A shared lock is converted."""
         return self._try(fcntl.LOCK_EX)
 
     def wait_exclusive(self) -> None:
-        """Return once it is held by this one alone; for what others hold for an instant only."""
+        """Wait until the lock is held exclusively; only for locks that others hold for an instant."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def try_shared(self) -> bool:
-        """Whether it is held now, perhaps together with others."""
+        """Try to get a shared lock; returns whether it is held now."""
         return self._try(fcntl.LOCK_SH)
 
     def release(self) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def write(self, text: str) -> None:
-        """Leave a word for those who find it held."""
+        """Write a text for processes that find the lock held."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text.encode(), 0)
 
@@ -52,16 +52,16 @@ class FileLock:
 
 
 def open_lock(path: Path) -> FileLock:
-    """The lock of ``path``, not held yet; the file is made when it is missing.
+    """The lock of ``path``, not held yet; a missing file is created.
 
     Raises:
-        OSError: the file cannot be opened or made.
+        OSError: the file cannot be opened or created.
     """
     return FileLock(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds ``path`` alone."""
+    """Whether a process holds ``path`` exclusively."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""What stands in the data folder of an embedded cluster.
+"""The contents of the data folder of an embedded cluster.
 
-A lock that the serving process holds says whether one runs; it is gone with the process, however that ended. What it
-serves stands in ``cluster.json``, written only once everything answers.
+A lock that the serving process holds shows whether one runs; the kernel releases it when the process ends in any way.
+``cluster.json`` describes the served cluster; it is written when everything answers.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from localcluster.privatefile import OpenFolderError, make_private_folder, write
 
 STATE_FILE: Final = "cluster.json"
 SERVING_LOCK: Final = "embedded.lock"
-"""Held alone by the process that serves the folder; its process id stands in it."""
+"""The process that serves the folder holds it exclusively; it contains the process id."""
 LOG_FILE: Final = "cluster.log"
 MIN_FREE_BYTES: Final = 8 << 20
-"""On its disk, for a cluster to be started: the database of an empty one takes two MiB."""
+"""Free space on its disk that a start needs: the database of an empty cluster takes two MiB."""
 
 
 class EmbeddedError(Exception):
-    """The embedded cluster could not be started, used or stopped; the message says why and what to do."""
+    """The embedded cluster could not be started, used or stopped; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class EmbeddedCluster:
     kubeconfig: Path
     pid: int
     metrics_url: str
-    """Where the operator's metrics are served, on the loopback interface."""
+    """The URL of the operator's metrics, on the loopback interface."""
     on_demand: bool = False
-    """It ends when no command uses it any more."""
+    """The cluster ends when no command uses it any more."""
 
 
 def data_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """``chosen``, else ``$BOBRAPET_DATA``, else the user's data folder."""
+    """``chosen``; otherwise ``$BOBRAPET_DATA``; otherwise the user's data folder."""
     if chosen is not None:
         return chosen.expanduser().resolve()
     if configured := environ.get("BOBRAPET_DATA"):
@@ -53,19 +53,19 @@ def data_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def claims_folder(data: Path) -> Path:
-    """Where the node keeps what is on the volumes of claims, as NAMESPACE/CLAIM."""
+    """The node's folder with the volumes of claims, as NAMESPACE/CLAIM."""
     return data / "node" / "claims"
 
 
 def make_folder(data: Path) -> None:
-    """Only its owner can enter it then.
+    """Create the folder; only its owner can enter it then.
 
     Raises:
-        EmbeddedError: it cannot be made or written, or others can enter it and it holds more than a cluster.
+        EmbeddedError: it cannot be created or written, or others can enter it and it has more in it than a cluster.
     """
     try:
         make_private_folder(data, (SERVING_LOCK,))
-        # Asking whether it can be written is not enough: root may write where the file system does not let it.
+        # A check of the permissions is not enough: root may write where the file system does not allow it.
         os.close(os.open(data / SERVING_LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OpenFolderError as error:
         raise EmbeddedError(f"{error}, or name another with --data") from None
@@ -74,7 +74,7 @@ def make_folder(data: Path) -> None:
 
 
 def refuse_full_disk(data: Path) -> None:
-    """What would be started could not even write down why it failed.
+    """Check the disk first: on a full disk, a started process could not even write down why it failed.
 
     Raises:
         EmbeddedError: less than ``MIN_FREE_BYTES`` are free.
@@ -98,7 +98,7 @@ def is_served(data: Path) -> bool:
 
 
 def server_of(data: Path) -> int | None:
-    """The process that serves ``data``, ready or not."""
+    """The id of the process that serves ``data``, ready or not."""
     if not is_served(data):
         return None
     text = (data / SERVING_LOCK).read_text(encoding="utf-8").strip()
@@ -118,18 +118,18 @@ def running(data: Path) -> EmbeddedCluster | None:
 
 
 def publish(cluster: EmbeddedCluster) -> None:
-    """Tell others that the cluster is ready; whole or not at all."""
+    """Publish that the cluster is ready; the file is written completely or not at all."""
     state = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(cluster).items()}
     write_private(cluster.data / STATE_FILE, json.dumps(state))
 
 
 def withdraw(data: Path) -> None:
-    """Nobody may take the cluster for ready any more."""
+    """Remove the publication: the cluster no longer counts as ready."""
     (data / STATE_FILE).unlink(missing_ok=True)
 
 
 def taken(data: Path) -> EmbeddedError:
-    """Why another cluster cannot be started in ``data``."""
+    """The reason why another cluster cannot be started in ``data``."""
     cluster = running(data)
     use = f"use it (export KUBECONFIG={cluster.kubeconfig})" if cluster else "wait until it is ready"
     return EmbeddedError(

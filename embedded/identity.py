@@ -1,6 +1,6 @@
-"""Who the operator is on the embedded cluster: its own ServiceAccount, with the rights of the table and no others.
+"""The operator's identity on the embedded cluster: its own ServiceAccount, with exactly the permissions of the table.
 
-So that what works here works where it is deployed: an operator that lacks a right lacks it on both.
+So an operator that lacks a permission fails here in the same way as in an installation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ KUBECONFIG_FILE: Final = "operator.kubeconfig"
 
 
 async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Path) -> Path:
-    """The kubeconfig, below ``data``, of an operator that has been given its rights.
+    """The kubeconfig, below ``data``, of an operator with its permissions, which this function creates.
 
     Args:
-        client: an administrator's; ``administrator`` is the kubeconfig it was made from.
+        client: of an administrator; ``administrator`` is the kubeconfig that it was made from.
     Raises:
-        KubeError: the server refused something.
+        KubeError: the server refused a request.
         OSError: the file cannot be written.
     """
     with contextlib.suppress(AlreadyExistsError):

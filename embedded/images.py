@@ -1,7 +1,7 @@
-"""The image map of an embedded cluster: the maps of all who use it, put together in its data folder.
+"""The image map of an embedded cluster: the maps of all its users, merged in its data folder.
 
-First the user's own file, then each map that a command brought, in that order; the last to name an image wins. The
-folder remembers them, so that a run that is taken up again finds its programs; a map that changes is read again.
+First the user's own file, then each map of a command, in order; the last map with an image wins. The folder stores the
+list, so that a resumed run finds its programs; a map that changes is read again.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _log = get_logger("cluster")
 
 
 def use_image_map(data: Path, brought: Path | None = None) -> Path:
-    """Put the map of ``data`` together, with the one that is brought; gives the file that the node reads.
+    """Merge the maps of ``data`` and ``brought``; returns the file that the node reads.
 
     Raises:
-        ImageMapError: a map is damaged; what was put together before stays.
+        ImageMapError: a map is damaged; the previous result stays.
         OSError: the folder cannot be written.
     """
     with open_lock(data / LOCK_FILE) as lock:
@@ -50,7 +50,7 @@ def use_image_map(data: Path, brought: Path | None = None) -> Path:
 
 
 async def keep_image_map(data: Path) -> None:
-    """Put it together again whenever a part of it has changed; a damaged one changes nothing until it is mended."""
+    """Merge them again whenever one has changed; while one is damaged, the previous result stays."""
     before: _Seen | None = None
     while True:
         await trio.sleep(_LOOK_SECONDS)
@@ -60,7 +60,7 @@ async def keep_image_map(data: Path) -> None:
             try:
                 use_image_map(data)
             except (ImageMapError, OSError) as error:
-                _log.warning("an image map is not in force", cause=str(error))
+                _log.warning("an image map is not used", cause=str(error))
 
 
 def _sources(data: Path) -> list[Path]:
@@ -82,7 +82,7 @@ def _seen(data: Path) -> _Seen:
 
 
 def _entry(program: Program) -> dict[str, object]:
-    """As the file format has it: what was a variable there has its value, and nothing else may be taken for one."""
+    """In the file format: variables are replaced by their values, and nothing else may look like a variable."""
     return {
         "command": [_literal(word) for word in program.command],
         "args": [_literal(word) for word in program.args],
@@ -97,5 +97,5 @@ def _literal(text: str) -> str:
 
 
 def _write(file: Path, content: object) -> None:
-    """Whole or not at all; JSON is YAML, too."""
+    """Write the file completely or not at all; JSON is also YAML."""
     write_private(file, json.dumps(content, indent=1))

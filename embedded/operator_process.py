@@ -11,10 +11,10 @@ from localcluster.keptprocess import KeptProcess
 
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 
-# It chooses the port of its metrics itself and says which: one chosen for it could be taken meanwhile.
+# It chooses the port of its metrics itself and reports it: a port that was chosen for it could be in use by then.
 _COMMAND: Final = (
     sys.executable,
-    "-P",  # the folder in which somebody calls us holds programs of their own, perhaps by our names
+    "-P",  # the caller's folder holds other programs, perhaps with our names
     "-m",
     "cli",
     "manager",
@@ -29,8 +29,8 @@ _COMMAND: Final = (
 
 
 def operator_process(on_ready: Callable[[str], None], volume_claims: Path) -> KeptProcess:
-    """Begins with the path of its kubeconfig; tells ``on_ready`` the URL of its metrics, each time it is started.
+    """Reads the path of its kubeconfig first; calls ``on_ready`` with the URL of its metrics, after each start.
 
-    ``volume_claims``: where the node beside it keeps what is on the volumes of claims.
+    ``volume_claims``: the folder in which the node beside it keeps the volumes of claims.
     """
     return KeptProcess("operator", (*_COMMAND, f"--volume-claims={volume_claims}"), on_ready)

@@ -1,4 +1,4 @@
-"""Start and stop the process that serves an embedded cluster."""
+"""Starts and stops the process that serves an embedded cluster."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _POLL_SECONDS: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """A process that is coming up."""
+    """A process that is starting."""
 
     data: Path
     process: trio.Process
     log_offset: int
-    """Where in the log its own words begin."""
+    """The offset in the log at which its own lines begin."""
 
     def why_not(self) -> str:
-        """Its last words, and where the others are."""
+        """Its last lines, and the path of the log."""
         log = self.data / folder.LOG_FILE
         return f"{folder.last_words(self.data, since=self.log_offset)} (log: {log})"
 
     async def end(self) -> None:
-        """Ask it to stop, then make it; returns when it is gone."""
+        """Ask it to stop, then kill it; returns when it has ended."""
         if self.process.poll() is None:
             self.process.terminate()
             with trio.move_on_after(STOP_DEADLINE_SECONDS):
@@ -52,8 +52,8 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
     """Start the serving process; it writes its log to ``cluster.log`` in the folder.
 
     Args:
-        port: 0 takes the port of the folder's last run, else a free one.
-        on_demand: it ends when no command uses it any more (``usage``).
+        port: 0 means the port of the folder's last run, or a free one.
+        on_demand: the cluster ends when no command uses it any more (``usage``).
     Raises:
         EmbeddedError: the folder is taken or cannot be written, or its disk is full.
     """
@@ -69,7 +69,8 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         with os.fdopen(os.open(data / folder.LOG_FILE, flags, 0o600), "ab") as log:
             offset = log.tell()
-            # Of its own session: Ctrl-C at the terminal is for the command, which then ends it in good order.
+            # In a session of its own: Ctrl-C in the terminal only reaches the command, which then ends the process
+            # cleanly.
             process = await trio.lowlevel.open_process(
                 command, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -82,7 +83,7 @@ async def wait_until_ready(starting: Starting) -> EmbeddedCluster:
     """Return when the process has published its cluster.
 
     Raises:
-        EmbeddedError: it ended, or took longer than ``START_DEADLINE_SECONDS``; with the last words of its log.
+        EmbeddedError: it ended, or took longer than ``START_DEADLINE_SECONDS``; with the last lines of its log.
     """
     with trio.move_on_after(START_DEADLINE_SECONDS):
         while starting.process.poll() is None:
@@ -94,7 +95,8 @@ async def wait_until_ready(starting: Starting) -> EmbeddedCluster:
 
 
 async def stop(data: Path) -> bool:
-    """End what serves ``data``, ready or not; returns when the folder is free: whether anything served it.
+    """End the process that serves ``data``, ready or not; waits until the folder is free. Returns whether there was
+    one.
 
     Raises:
         EmbeddedError: it did not stop.
@@ -116,7 +118,7 @@ async def wait_until_free(data: Path) -> None:
     """Return when nothing serves ``data``.
 
     Raises:
-        EmbeddedError: something still does after ``STOP_DEADLINE_SECONDS``.
+        EmbeddedError: a process still serves it after ``STOP_DEADLINE_SECONDS``.
     """
     with trio.move_on_after(STOP_DEADLINE_SECONDS):
         while folder.is_served(data):  # noqa: ASYNC110 - the lock of another process has no event
@@ -130,10 +132,10 @@ async def wait_until_free(data: Path) -> None:
 
 @contextmanager
 def serving(data: Path) -> Iterator[None]:
-    """This process serves ``data`` for the length of the block.
+    """This process serves ``data`` while the block runs.
 
     Raises:
-        EmbeddedError: another one does, or the folder cannot be written.
+        EmbeddedError: another process serves it, or the folder cannot be written.
     """
     folder.make_folder(data)
     with open_lock(data / folder.SERVING_LOCK) as lock:

@@ -1,7 +1,7 @@
-"""A cluster for the length of a block, shared by all commands that want one at the same time.
+"""A cluster for the duration of a block, shared by all commands that need one at the same time.
 
-Whoever uses a cluster holds its usage lock, shared. One that was started for the occasion ends when it can take that
-lock for itself: when its last user has gone, killed ones included, because the kernel gives their locks back.
+Every user of a cluster holds its usage lock, shared. A cluster that was started on demand ends when it gets that lock
+exclusively: when its last user is gone, even a killed one, because the kernel releases its lock.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _WATCH_SECONDS: Final = 0.2
 
 @asynccontextmanager
 async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = None) -> AsyncIterator[EmbeddedCluster]:
-    """The cluster of ``data``: the one that runs already, or one that ends with its last user.
+    """The cluster of ``data``: one that already runs, or a new one that ends with its last user.
 
     Raises:
-        EmbeddedError: it did not come up, or it ended while the block worked with it.
+        EmbeddedError: it did not start, or it ended while the block used it.
     """
     folder.make_folder(data)
     started: list[Starting] = []
@@ -45,20 +45,20 @@ async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = No
         except Exception as error:
             if folder.is_served(data) or isinstance(error, EmbeddedError):
                 raise
-            raise _ended(data) from error  # whatever broke, broke because of that
+            raise _ended(data) from error  # the end of the cluster caused the error
         finally:
             with trio.CancelScope(shield=True):
                 await _leave(lock, data, started)
 
 
 def in_use(data: Path) -> bool:
-    """Whether any command uses the cluster at the moment."""
+    """Whether any command uses the cluster now."""
     with _usage_lock(data) as lock:
         return not lock.try_exclusive()
 
 
 async def wait_until_unused(data: Path) -> FileLock:
-    """Return when no command uses the cluster of ``data`` any more; until the lock is closed, none can."""
+    """Return when no command uses the cluster of ``data`` any more; until the lock is closed, none can start to."""
     lock = _usage_lock(data)
     while not lock.try_exclusive():  # noqa: ASYNC110 - the locks of other processes have no event
         await trio.sleep(_WATCH_SECONDS)
@@ -66,7 +66,7 @@ async def wait_until_unused(data: Path) -> FileLock:
 
 
 async def _take_shared(lock: FileLock, data: Path) -> None:
-    """A cluster that is just ending is waited for."""
+    """Waits for a cluster that is just ending."""
     with trio.move_on_after(process.STOP_DEADLINE_SECONDS):
         while not lock.try_shared():  # noqa: ASYNC110 - the locks of other processes have no event
             await trio.sleep(_POLL_SECONDS)
@@ -75,7 +75,7 @@ async def _take_shared(lock: FileLock, data: Path) -> None:
 
 
 async def _running_or_started(data: Path, port: int, started: list[Starting]) -> EmbeddedCluster:
-    """One that another command has just begun to start is waited for."""
+    """Waits for a cluster that another command has just begun to start."""
     with trio.move_on_after(process.START_DEADLINE_SECONDS):
         while True:
             if cluster := folder.running(data):
@@ -112,7 +112,7 @@ async def _raise_when_it_ends(data: Path) -> None:
 
 
 async def _leave(lock: FileLock, data: Path, started: list[Starting]) -> None:
-    """The last one out ends a cluster that was started for the occasion, and does not return before it is gone."""
+    """The last user ends a cluster that was started on demand, and returns only after it is gone."""
     lock.release()
     if not lock.try_exclusive():
         return
