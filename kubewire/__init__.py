@@ -1,1 +1,3 @@
-"""What API servers and their clients agree upon. The operator and the embedded cluster share it; it imports neither."""
+"""Formats shared by API servers and their clients: the operator and the embedded cluster use it, and it imports
+neither.
+"""

@@ -1,8 +1,8 @@
-"""What travels between us and an API server, and the arithmetic on it: Status, watch event types, patches.
+"""Data between clients and an API server, and operations on it: Status, watch event types, patches.
 
-Pure: JSON values in, JSON values out; arguments are never changed and results share nothing mutable with them. An
-absent field and a field that is ``null`` mean the same to a merge patch, as they do to Kubernetes.
-Not here: how any of it is sent (core.kube.client). Source: Kubernetes API conventions; RFC 6901, 6902 and 7386.
+Pure: JSON values in, JSON values out; arguments are never changed, and results share no mutable parts with them. In a
+merge patch, an absent field and a field that is ``null`` have the same meaning, as in Kubernetes. Not here: how it is
+sent (core.kube.client). Source: Kubernetes API conventions; RFC 6901, 6902 and 7386.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ Object: TypeAlias = dict[str, Any]
 """An API object in its wire form."""
 
 MAX_COPIED_VALUES: Final = 1_000_000
-"""JSON values that the ``copy`` operations of one patch may produce together; a few of them can otherwise double a
-document until memory ends."""
+"""The limit of JSON values that the ``copy`` operations of one patch may produce together; otherwise a few operations
+could double a document until memory is exhausted.
+"""
 
 
 class StatusReason(StrEnum):
-    """Why an API server refused; ``code`` is the HTTP status it is answered with."""
+    """Why an API server refused a request; ``code`` is the HTTP status of the answer."""
 
     BAD_REQUEST = "BadRequest"
     UNAUTHORIZED = "Unauthorized"
@@ -79,7 +80,7 @@ class WatchEventType(StrEnum):
 
 
 class PatchType(StrEnum):
-    """How a patch body is read; the value is its content type."""
+    """How a patch body is interpreted; the value is its content type."""
 
     JSON = "application/json-patch+json"
     MERGE = "application/merge-patch+json"
@@ -88,7 +89,7 @@ class PatchType(StrEnum):
 
 
 class JSONPatchError(ValueError):
-    """An operation list that cannot be applied; ``index`` is the place of the operation that failed."""
+    """A list of operations cannot be applied; ``index`` is the position of the operation that failed."""
 
     def __init__(self, index: int, message: str) -> None:
         super().__init__(f"operation {index}: {message}")
@@ -96,11 +97,11 @@ class JSONPatchError(ValueError):
 
 
 class JSONPatchMalformedError(JSONPatchError):
-    """The operation itself is not RFC 6902; no document could make it right."""
+    """The operation itself violates RFC 6902; it cannot be applied to any document."""
 
 
 class JSONPatchPathError(JSONPatchError):
-    """The operation names a place the document does not have."""
+    """The operation refers to a place that the document does not have."""
 
 
 class JSONPatchTestError(JSONPatchError):
@@ -110,7 +111,7 @@ class JSONPatchTestError(JSONPatchError):
 def status_failure(
     reason: StatusReason | str, message: str, *, code: int | None = None, details: Mapping[str, Any] | None = None
 ) -> Object:
-    """A ``Status`` of kind Failure; ``code`` defaults to the HTTP status that belongs to ``reason``, else 500."""
+    """A ``Status`` of kind Failure; ``code`` defaults to the HTTP status of ``reason``, or 500."""
     if code is None:
         code = reason.code if isinstance(reason, StatusReason) else _code_of(reason)
     status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
@@ -122,7 +123,7 @@ def status_failure(
 
 
 def copy_value(value: Any) -> Any:
-    """A JSON value that shares nothing mutable with ``value``; several times faster than ``copy.deepcopy``."""
+    """A JSON value that shares no mutable parts with ``value``; several times faster than ``copy.deepcopy``."""
     if isinstance(value, dict):
         return {key: copy_value(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -131,7 +132,7 @@ def copy_value(value: Any) -> Any:
 
 
 def values_equal(left: Any, right: Any) -> bool:
-    """Whether two JSON values are the same to JSON: ``1`` equals ``1.0``, but ``True`` does not equal ``1``."""
+    """Whether two JSON values are equal in JSON: ``1`` equals ``1.0``, but ``True`` does not equal ``1``."""
     if left is right:
         return True
     if isinstance(left, bool) or isinstance(right, bool):
@@ -152,12 +153,12 @@ def values_equal(left: Any, right: Any) -> bool:
 
 
 def apply_merge_patch(target: Any, patch: Any) -> Any:
-    """``target`` changed as RFC 7386 says: maps merge, ``null`` deletes, everything else replaces."""
+    """``target`` changed according to RFC 7386: maps are merged, ``null`` deletes, everything else replaces."""
     if not isinstance(patch, dict):
         return copy_value(patch)
     before: Mapping[str, Any] = target if isinstance(target, dict) else {}
     result: Object = {}
-    for key, item in before.items():  # first, so that fields keep their place
+    for key, item in before.items():  # first, so that fields keep their position
         if key not in patch:
             result[key] = copy_value(item)
         elif patch[key] is not None:
@@ -169,9 +170,9 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
 
 
 def merge_patch_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
-    """The smallest merge patch that turns ``old`` into ``new``; empty when they already agree.
+    """The smallest merge patch that turns ``old`` into ``new``; empty when they are equal.
 
-    A ``null`` field of ``new`` counts as absent, because no merge patch can store it. Lists are replaced whole.
+    A ``null`` field of ``new`` counts as absent, because no merge patch can store it. Lists are replaced as a whole.
     """
     patch: Object = {key: None for key, item in old.items() if item is not None and new.get(key) is None}
     for key, item in new.items():
@@ -187,14 +188,15 @@ def merge_patch_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Objec
 
 
 def apply_json_patch(target: Any, operations: Iterable[Any], *, replace_adds: bool = False) -> Any:
-    """``target`` after every operation in order, or unchanged with an error: a patch applies whole or not at all.
+    """``target`` after all operations in order; after an error it is unchanged: a patch applies completely or not at
+    all.
 
     Args:
-        replace_adds: replacing a key that an object lacks adds it. RFC 6902 calls that an error; API servers do it.
+        replace_adds: replacing a missing key of an object adds it. RFC 6902 calls that an error; API servers do it.
     Raises:
         JSONPatchMalformedError: an operation lacks a field, has an unknown ``op`` or a bad pointer.
         JSONPatchPathError: a path does not exist, or the copies grow past ``MAX_COPIED_VALUES``.
-        JSONPatchTestError: a ``test`` did not hold.
+        JSONPatchTestError: a ``test`` found another value.
     """
     document = copy_value(target)
     copied = 0
@@ -225,7 +227,7 @@ def apply_json_patch(target: Any, operations: Iterable[Any], *, replace_adds: bo
 
 
 class _Operation:
-    """One checked operation and the moves it makes on a document that is ours to change."""
+    """One checked operation, and its changes to a document that may be modified."""
 
     __slots__ = ("index", "op", "path", "pointer", "source", "value")
 
@@ -240,10 +242,10 @@ class _Operation:
     @classmethod
     def read(cls, index: int, operation: Any) -> _Operation:
         if not isinstance(operation, Mapping):
-            raise JSONPatchMalformedError(index, "is not an object")
+            raise JSONPatchMalformedError(index, "must be an object")
         op = operation.get("op")
         if op not in ("add", "remove", "replace", "move", "copy", "test"):
-            raise JSONPatchMalformedError(index, f"op {op!r} is not one of add, remove, replace, move, copy, test")
+            raise JSONPatchMalformedError(index, f"op {op!r} must be add, remove, replace, move, copy or test")
         if op in ("add", "replace", "test") and "value" not in operation:
             raise JSONPatchMalformedError(index, f"{op} needs a value")
         path = _tokens(index, "path", operation.get("path"))
@@ -295,7 +297,7 @@ class _Operation:
     def _position(self, token: str, largest: int) -> int:
         if not (token.isascii() and token.isdigit()) or (token[0] == "0" and len(token) > 1):
             raise JSONPatchPathError(self.index, f"{token!r} is not a list position (path {self.pointer})")
-        # Compared by length first: turning thousands of digits into an integer is slow, and Python may refuse it.
+        # The length is compared first: converting thousands of digits to an integer is slow, and Python may refuse it.
         if len(token) > len(str(max(largest, 0))) or int(token) > largest:
             raise JSONPatchPathError(self.index, f"position {token[:20]} is beyond the list (path {self.pointer})")
         return int(token)
@@ -316,7 +318,7 @@ def _tokens(index: int, field: str, pointer: Any) -> list[str]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """What is left of ``value`` after it travels in a merge patch: maps lose their nulls, lists keep theirs."""
+    """``value`` after a merge patch: maps lose their nulls, lists keep theirs."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return copy_value(value)

@@ -1,1 +1,1 @@
-"""What a long-lived process of ours, operator or embedded cluster, does about itself: its memory, its parent."""
+"""Tasks of a long-lived process (operator or embedded cluster) about itself: its memory, its parent."""

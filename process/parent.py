@@ -1,9 +1,9 @@
-"""A child process that begins at its parent's word, says when it is ready, and ends with its parent.
+"""A child process that starts its work when its parent tells it to, reports when it is ready, and ends with its parent.
 
-The word comes over the pipe that is its standard input, the answer goes to its standard output.
+The parent sends a line through the pipe that is the child's standard input; the child answers on its standard output.
 
-The child may thus be started early, and load its modules while its parent prepares what it will work on. The end of
-the pipe says that the parent has gone, however it ended: no polling, no process ids that could be somebody else's.
+So the parent can start the child early, and the child loads its modules while the parent prepares its input. The end of
+the pipe shows that the parent is gone, in any way: no polling, and no process ids that could belong to another process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def standard_input() -> ReceiveStream:
 
 
 async def word_of(pipe: ReceiveStream) -> str | None:
-    """The first line; None when the other side went without a word."""
+    """The first line; None when the other side closed the pipe without one."""
     received = bytearray()
     while b"\n" not in received and len(received) < _MAX_WORD_BYTES:
         chunk = await pipe.receive_some()
@@ -35,12 +35,12 @@ async def word_of(pipe: ReceiveStream) -> str | None:
 
 
 async def wait_until_gone(pipe: ReceiveStream) -> None:
-    """Return when the parent has ended, or closed the pipe."""
+    """Return when the parent has ended, or has closed the pipe."""
     while await pipe.receive_some():
         pass
 
 
 def answer(word: str) -> None:
-    """Tell the parent; it is waiting for one line."""
+    """Send one line to the parent, which waits for it."""
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()

@@ -1,10 +1,10 @@
-"""Memory without pauses: what Python's cyclic collector may look at, and when.
+"""Garbage collection without pauses: which objects Python's cyclic collector visits, and when.
 
-An API server and an operator hold many small objects for long, nearly none of them in cycles. Python's own schedule
-walks all of them again and again; with a few hundred stored objects that was an eighth of the server's CPU time and
-stopped every request for up to a tenth of a second. Here only what is new is walked by itself; everything else is
-walked at a quiet moment. With 10,000 runs in hand that takes an operator a second, in which no timer may be due.
-A process that has grown by half does not wait for such a moment: strangers may have made it grow.
+An API server and an operator hold many small objects for long, and nearly none of them is in a cycle. Python's own
+schedule visits all of them again and again; with a few hundred stored objects that was an eighth of the server's CPU
+time and stopped every request for up to a tenth of a second. Here a collection visits only new objects; all other
+objects are visited at a quiet moment. With 10,000 runs in memory that takes an operator a second, in which no timer may
+be due. A process that has grown by half does not wait for a quiet moment: unknown clients may have caused the growth.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Final
 import trio
 
 YOUNG_OBJECTS: Final = 5_000
-"""New objects after which they alone are walked: a millisecond."""
+"""Number of new objects after which only these are visited: a millisecond."""
 WORTHWHILE_ROUNDS: Final = 20
-"""After fewer of these walks there is too little to win."""
+"""After fewer of these collections a full one would free too little."""
 WORTHWHILE_GROWTH: Final = 0.25
-"""Nor is there with less that is new, as a share of all that was new before."""
+"""The same with a smaller share of new objects, relative to all objects that were new before."""
 QUIET_SECONDS: Final = 5.0
 SECONDS_OF_A_ROUND: Final = 0.003
-"""About as long as a walk of everything takes for each time that new objects were walked before."""
+"""The approximate time of a full collection, for each collection of new objects since the last full one."""
 LONGEST_SECONDS: Final = 900.0
-"""Without any quiet moment, everything is walked after this time nevertheless."""
+"""Without any quiet moment, everything is visited after this time nevertheless."""
 GROWTH_BYTES: Final = 64 << 20
-"""Least growth of the process, beside half of what it was, after which everything is walked at any moment."""
+"""The minimum growth of the process, besides half of its size, after which everything is visited at any moment."""
 _JUST_AFTER_SECONDS: Final = 0.01
 _NEVER: Final = 1 << 30
 
@@ -42,13 +42,13 @@ async def reclaim_when_quiet(
     resident: Callable[[], int] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled, and then leave the collector as it was found.
+    """Run until cancelled, and then restore the settings of the collector.
 
     Args:
-        revision: of what is held; while it stays the same, nobody is kept waiting by a pause.
-        heeds_timers: whether the moment must be one in which no timer of the process is due.
-        collect: walks everything.
-        resident: the size of the process in bytes; by default what Linux says of it, elsewhere 0.
+        revision: of the held data; while it is unchanged, a pause delays nobody.
+        heeds_timers: whether the collection must wait for a moment in which no timer of the process is due.
+        collect: runs a full collection.
+        resident: the size of the process in bytes; by default the value of Linux, and 0 on other systems.
     """
     resident = resident or _resident_bytes
     thresholds = gc.get_threshold()
@@ -80,7 +80,7 @@ async def reclaim_when_quiet(
 
 
 async def _nothing_is_due_within(seconds: float) -> bool:
-    """Whether no task waits for an instant that soon, now or after the next few of them."""
+    """Whether no task waits for an instant that soon, now or after the next few instants."""
     until = trio.current_time() + QUIET_SECONDS
     while (due := trio.lowlevel.current_statistics().seconds_to_next_deadline) < seconds:
         if trio.current_time() >= until:
@@ -90,10 +90,11 @@ async def _nothing_is_due_within(seconds: float) -> bool:
 
 
 def spare_what_there_is() -> None:
-    """Have no walk look at today's objects again: modules, and a store just filled, whose trees have no cycles.
+    """Exclude all objects that exist now from later collections: modules, and a newly filled store, whose trees have no
+    cycles.
 
-    They are freed as ever when nobody refers to them. Call it before tasks are started for what is in the store:
-    of a task, cycles may be left.
+    They are still freed when nothing refers to them. Call it before tasks are started for the objects in the store,
+    because a task may leave cycles.
     """
     gc.freeze()
 
@@ -102,5 +103,5 @@ def _resident_bytes() -> int:
     try:
         with Path("/proc/self/statm").open(encoding="ascii") as counts:
             return int(counts.read().split()[1]) * resource.getpagesize()
-    except OSError:  # another system than Linux
+    except OSError:  # not Linux
         return 0
