@@ -9,8 +9,21 @@ from core.api import keys
 from core.api.phases import Phase, member_or_none
 from kubewire.wire import Object
 
-ReadOnlyObject: TypeAlias = dict[str, Any]
-"""A JSON object from the API server."""
+__all__ = [
+    "Object",
+    "ReadOnlyObject",
+    "controller_of",
+    "has_ended",
+    "is_being_deleted",
+    "is_controlled_by",
+    "is_owned_by",
+    "owners_of",
+    "step_path",
+    "without_data",
+]
+
+ReadOnlyObject: TypeAlias = Mapping[str, Any]
+"""The same for readers: it must not be changed."""
 
 
 def owners_of(obj: Mapping[str, Any]) -> list[Object]:

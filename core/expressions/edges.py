@@ -16,7 +16,6 @@ from core.expressions.fields import MAX_BRANCHES, STEP_LISTS
 from core.expressions.references import References
 
 
-
 def branch_owners(spec: ReadOnlyObject) -> dict[str, str]:
     """The names by which expressions refer to branches → the step of the Story's lists that contains the branch.
 
