@@ -1,7 +1,7 @@
-"""What the containers of a run need before any of them starts, ensured once while this process has the run in hand.
+"""What the containers of a run need before any of them starts: ensured once while this process holds the run.
 
-A new run gets it at its start. One that is taken up again had it; it is looked at again before the next Job, not
-sooner: an operator that comes back to thousands of waiting runs has nothing to ask about any of them.
+For a new run, this is done at its start. A resumed run had it before; it is checked again before the next Job, not
+sooner: after a restart with thousands of waiting runs, the operator has nothing to ask for any of them.
 Source: StoryRun contract 6.3.
 """
 
@@ -18,7 +18,7 @@ from core.engine.engine_context import EngineContext
 
 
 class RunAccess:
-    """``ensure`` does it once; a failure leaves it to the next call."""
+    """``ensure`` succeeds once per run; after a failure, the next call tries again."""
 
     def __init__(self, engine: EngineContext, run: Object, story: Object, pace: Callable[[], Pace]) -> None:
         self._engine = engine
@@ -29,10 +29,10 @@ class RunAccess:
         self._turn = trio.Lock()
 
     async def ensure(self) -> None:
-        """Return once it is there; waits, visibly, while it cannot be had.
+        """Return once everything is there. While it cannot be created, wait, and show that in the status of the run.
 
         Raises:
-            RejectedError: it never will be.
+            RejectedError: it can never be created.
         """
         if self._ensured:
             return
@@ -43,7 +43,7 @@ class RunAccess:
 
 
 def has_step_at_work(step_runs: Iterable[Object]) -> bool:
-    """Whether a container of the run may be alive."""
+    """Whether a container of the run may still run."""
     return any(not _has_ended(step_run) for step_run in step_runs)
 
 

@@ -1,7 +1,7 @@
-"""What the steps of one run share while they are at work.
+"""What the steps of one run share while they run.
 
-Made once per scope, by ``core.engine.run.preparation``. Steps reach it through their ``StepContext``; branches of a
-``parallel`` step are carried out with it just as top-level steps are.
+``core.engine.run.preparation`` creates one for each scope. A step reaches it through its ``StepContext``; the branches
+of a ``parallel`` step use it exactly as top-level steps do.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from core.engine.wakeup import WakeUp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """One run at work in this process."""
+    """One run in this process."""
 
     engine: EngineContext
     status: StatusWriter
     wakeups: dict[str, WakeUp]
-    """Full name of a step at work → what it waits at."""
+    """Full name of a running step → the wake-up that it waits for."""
     story: Object
     plan: StoryPlan
     variables: Variables
@@ -40,7 +40,7 @@ class RunContext:
 
     @property
     def run(self) -> Object:
-        """The StoryRun, as last known to be stored."""
+        """The StoryRun, in the newest version that is known to be stored."""
         return self.status.state.stored
 
     @property
@@ -49,6 +49,6 @@ class RunContext:
 
     @property
     def scheduling(self) -> Scheduling:
-        """Queue and base priority of the run; settings count as they are now."""
+        """Queue and base priority of the run, by the current settings."""
         settings = self.engine.settings
         return scheduling_of(self.run, self.story, settings.queues(), settings.max_priorities())

@@ -1,4 +1,4 @@
-"""The slots of one run's Engram steps. Given back with the end of the step (``step_end``), or of the run."""
+"""The slots of one run's Engram steps. A slot is released when the step ends (``step_end``) or the run does."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from core.engine.step.record import is_final
 
 
 def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:
-    """For the steps at work, and for no others: another process may have ended what had a slot here.
+    """Take slots for the StepRuns that have not ended, and release the slots of all other steps of the run.
 
-    Nor for what has begun by another edition of the Story: nobody would give its slot back before the run's end.
+    Another process may have ended a step that had a slot here. A step that was started under another version of the
+    Story gets no slot: nothing would release it before the end of the run.
     """
     slots, uid, plan = run_context.engine.slots, run_context.run_uid, run_context.plan
-    at_work = set()
+    unfinished = set()
     for step_run in step_runs:
         name = step_path(step_run)
-        if name and not is_final(step_run.get("status") or {}):  # it may be tried again
-            at_work.add(name)
-    for name in sorted(at_work | slots.steps_holding(uid)):
+        if name and not is_final(step_run.get("status") or {}):  # it may be retried
+            unfinished.add(name)
+    for name in sorted(unfinished | slots.steps_holding(uid)):
         state = run_context.status.state.step(name)
         if (state is not None and state.phase.terminal) or not plan.has(name, StepKind.ENGRAM):
             slots.release(uid, name)
-        elif name in at_work:
+        elif name in unfinished:
             slots.hold(uid, name, _story_key(run_context), run_context.scheduling.queue)
 
 
@@ -40,10 +41,10 @@ def has_slot(context: StepContext) -> bool:
 
 
 async def wait_for_slot(context: StepContext, is_begun: Callable[[], Awaitable[bool]]) -> bool:
-    """Return once the Engram step may have a StepRun; it has its slot until its end is recorded.
+    """Return once the Engram step may have a StepRun; it keeps its slot until its end is recorded.
 
-    False when it has one, which another leader has made while it waited here: its slot is then in use, whatever the
-    limits. ``is_begun`` is asked after each wake-up.
+    False: it has a StepRun, which another leader has created while it waited here. Its slot is then taken, whatever the
+    limits. ``is_begun`` is called after each wake-up and says whether that is so.
     """
     run_context, step = context.run_context, context.step
     demand = _demand(context)
@@ -70,7 +71,7 @@ def _demand(context: StepContext) -> Demand:
         story_limit=plan.step_concurrency,
         queue=scheduling.queue,
         priority=scheduling.priority,
-        queued_at=queued_at or now.replace(microsecond=0),  # as it is stored; the Story's order decides within it
+        queued_at=queued_at or now.replace(microsecond=0),  # as stored; within a second the Story's order decides
         order=plan.places.get(step.parts[0], 0),
     )
 

@@ -1,4 +1,4 @@
-"""One step's place in its run."""
+"""One step's part in its run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from core.evaluation.asker import Asker
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """One step of one run."""
+    """One step of one run: what the run shares, the step's plan and its wake-up."""
 
     run_context: RunContext
     step: StepPlan
     wakeup: WakeUp
-    """Called when something about this step's StepRun, Job, Pods or StoryRun, or about the run as a whole, changed."""
+    """Called when this step's StepRun, Job, Pods or StoryRun changes, or the run as a whole."""
 
     @classmethod
     def of(cls, run_context: RunContext, step: StepPlan) -> StepContext:
-        """A place for ``step`` to work at; it is woken by its name from now on."""
+        """The context of ``step``; from now on a wake-up for its name reaches it."""
         wakeup = run_context.wakeups[step.name] = WakeUp()
         return cls(run_context, step, wakeup)
 
@@ -63,7 +63,7 @@ class StepContext:
 
     @property
     def run(self) -> Object:
-        """The StoryRun, as last known to be stored."""
+        """The StoryRun, in the newest version that is known to be stored."""
         return self.run_context.run
 
     @property
@@ -82,7 +82,7 @@ class StepContext:
         return self.engine.clock.now()
 
     def seen(self) -> dict[str, Any]:
-        """What this step's expressions can read now."""
+        """The variables that this step's expressions can read now."""
         return {**self.variables.snapshot(), **(self.step.item or {})}
 
     def set_message(
@@ -97,11 +97,11 @@ class StepContext:
         step_start.record_message(self.run_context, self.step, message, phase, child_run, reason, reason_since)
 
     def pace(self) -> Pace:
-        """Pauses for what this step repeats; what somebody must mend is reported on the run."""
+        """Pauses between the retries of this step's calls; the run's status shows what a person must fix."""
         return self.status.pace(self.step.name)
 
     def asker(self) -> Asker:
-        """For what is evaluated for this step; while it waits for its turn, the step says so."""
+        """For the evaluation of this step's expressions; while it waits for its turn, the step's state says so."""
         return self.status.asker(self.step.name)
 
     def emit(self, type_: EventType, reason: str, message: str, regarding: Object | None = None) -> None:

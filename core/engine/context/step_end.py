@@ -1,4 +1,4 @@
-"""The end of a step: what its life comes to, and the one place that records it."""
+"""The end of a step: the outcome of its life, and the only place that records it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from core.engine.step.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class StepEnd:
-    """The outcome of a step's life: what is recorded, and what follows for the run."""
+    """The outcome of a step's life: what the engine records, and what follows for the run."""
 
     verdict: Verdict
     ends_run: Ending | None = None
-    """The run is to end with this step (primitive ``stop``)."""
+    """Set if the run is to end with this step (primitive ``stop``)."""
 
 
 def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> None:
-    """The step is over and gives its slot back. An Event says so when the engine itself decided that it failed."""
+    """Record the end of the step and release its slot. If the engine itself decided that it failed, emit an Event."""
     engine, status = run_context.engine, run_context.status
     state = status.state
     status.apply(state.step_ended(step.name, verdict, engine.clock.now()))
@@ -33,6 +33,6 @@ def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> Non
 
 
 def finish(run_context: RunContext, step: StepPlan) -> None:
-    """Whatever follows from the end of the step has begun."""
+    """Everything that follows from the end of the step has been started."""
     run_context.wakeups.pop(step.name, None)
     run_context.progress.ended(step.name)

@@ -1,12 +1,14 @@
-"""That a step has started: decided and recorded here, and nowhere else.
+"""The start of a step: decided and recorded here, and nowhere else.
 
-- An Engram step has started once its needs are met; if it has an ``if``, once that holds. While it waits for a slot it
-  is ``Pending``, and that time does not count. Its place in the queue depends on since when, also after a restart.
-- Any other step has started when it says for the first time what it does. One that ends at its first look never says
-  so: its start is recorded with its end.
-- A step that another process has begun has started when its StepRun or StoryRun says, or now if it has a timer only.
+- An Engram step has started once its needs are met and its ``if``, where it has one, holds. While it waits for a slot
+  it is ``Pending``, and that time does not count as its run time. The time at which it was queued decides its place in
+  the queue, also after a restart.
+- Any other step has started when it first records what it does. A step that ends at its first look never does that: its
+  start is recorded with its end.
+- If another process has started the step, its StepRun or StoryRun has the time of the start; if the step has only a
+  timer, the start is now.
 
-Nothing new, no write.
+Nothing is written if nothing is new.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from core.engine.status.state import RunState
 
 
 def needs_met(run_context: RunContext, step: StepPlan) -> None:
-    """The step is at work; its ``if``, where it has one, is still to be decided."""
+    """The step runs from now on; its ``if``, where it has one, is still to be evaluated."""
     run_context.progress.started(step.name)
     if not step.condition.strip():
         condition_holds(run_context, step)
 
 
 def condition_holds(run_context: RunContext, step: StepPlan) -> None:
-    """The step is to do what it is there for; one that another process left in a queue waits on as it did there."""
+    """The step is to do its work. A step that another process left in a queue keeps its place and its ``Pending``."""
     if step.kind is StepKind.ENGRAM and not _is_queued(run_context, step):
         record_message(run_context, step, "")
 
@@ -60,7 +62,7 @@ def record_message(
     reason: str = "",
     reason_since: datetime | None = None,
 ) -> None:
-    """What the step is doing, and that it has started if that is not recorded yet."""
+    """Record what the step is doing, and its start if that is not recorded yet."""
     status, now = run_context.status, run_context.engine.clock.now()
     status.apply(status.state.step_started(step.name, now, phase, message, child_run, reason, reason_since))
 
@@ -68,7 +70,7 @@ def record_message(
 def found_begun(
     state: RunState, name: str, at: datetime, phase: Phase = Phase.RUNNING, child_run: str = ""
 ) -> RunState:
-    """The state in which the step, and each that is around it, has started ``at`` unless it is known already."""
+    """The state in which the step, and each step around it, has started ``at``, unless its start is known already."""
     parts = name.split("/")
     for length in range(1, len(parts)):
         around = "/".join(parts[:length])

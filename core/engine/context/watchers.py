@@ -1,4 +1,4 @@
-"""Steps that wait for a change of what expressions can read."""
+"""Steps that wait for a change of what their expressions can read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.engine.wakeup import WakeUp
 
 
 class Watchers:
-    """``wake`` is called at each change: of a variable, or of the phase of a step."""
+    """``wake`` must be called at each change of a variable, or of the phase of a step."""
 
     __slots__ = ("_wakeups",)
 
@@ -18,7 +18,7 @@ class Watchers:
 
     @contextmanager
     def watching(self, step: str, wakeup: WakeUp) -> Iterator[None]:
-        """Meanwhile each change wakes ``wakeup``."""
+        """Inside the block, each change wakes ``wakeup``."""
         self._wakeups[step] = wakeup
         try:
             yield
