@@ -1,4 +1,4 @@
-"""The status of a run: ``state`` is what is true of it, pure; ``writer`` is the one that stores it.
+"""The status of a run: ``state`` is what is true of it, pure; ``writer`` stores it, and nothing else does.
 
-``evaluation_wait`` words what waits for its turn to be evaluated.
+``evaluation_wait`` has the messages for expressions that wait for their turn to be evaluated.
 """

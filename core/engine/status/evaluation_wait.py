@@ -1,4 +1,4 @@
-"""What of a run waits for its turn to be evaluated, and since when, in words. Pure."""
+"""Messages about the expressions of a run that wait for their turn to be evaluated, and since when. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from core.api.instant import format_instant
 
 
 def waiting_words(since: datetime) -> str:
-    """That something waits for its turn."""
+    """The message that an expression waits for its turn."""
     return f"Waiting since {format_instant(since)} for its turn to be evaluated; other expressions are ahead"
 
 
 def words_for_run(waiting_since: Mapping[str, datetime], stated: Collection[str]) -> str:
-    """What to say on the run as a whole: of what waits and is not among ``stated``; empty when there is nothing.
+    """The message for the run as a whole about waiting steps that are not in ``stated``; empty if there are none.
 
-    ``waiting_since`` is by step, empty for the run itself; ``stated`` are the steps that have a state to say it in. One
-    has none before its ``if`` is decided: a state would say that it holds.
+    ``waiting_since`` has the steps that wait; an empty name is the run itself. ``stated`` are the steps whose own state
+    can show the message. A step has no state before its ``if`` is evaluated: a state would mean that the ``if`` holds.
     """
     silent = {name: since for name, since in waiting_since.items() if name not in stated}
     if not silent:

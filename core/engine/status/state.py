@@ -1,7 +1,7 @@
-"""What is true of a run, in memory: frozen, changed only by named transitions, aware of what is stored already.
+"""What is true of a run, in memory: frozen, changed only by named transitions, and with the object as it is stored.
 
 Pure. ``status_patch`` and ``metadata_patch`` are the smallest merge patches from the stored object to this state; both
-are empty when there is nothing to say. A terminal phase, of the run or of a step, is never left.
+are empty if there is nothing to write. A run or a step never leaves a terminal phase.
 Source: StoryRun contract 2.1 (phase writes), 3 (fields), 11.6 (timers), 17.2 (cancel).
 """
 
@@ -28,15 +28,15 @@ from core.engine.step.verdict import Conclusion, Degradation, Verdict
 from kubewire.wire import merge_patch_between, values_equal
 
 _PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
-"""Follow from the others: never a reason for a write of their own."""
+"""They follow from other fields, so they alone never cause a write."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
     stored: Object
-    """The StoryRun as last known to be stored; the base of both patches."""
+    """The StoryRun, in the newest version that is known to be stored; both patches start from it."""
     order: tuple[str, ...] = ()
-    """Declared steps, spec order; empty until the Story is known."""
+    """Declared steps in spec order; empty until the Story is known."""
     declared: frozenset[str] = frozenset()
     """The same as a set."""
     allowed: frozenset[str] = frozenset()
@@ -54,22 +54,22 @@ class RunState:
     tokens: tuple[str, ...] = ()
     schema_refs: Mapping[str, Object] | None = None
     revision: str = ""
-    """``storyRevision``: what keeps the Story as this run executes it."""
+    """``storyRevision``: name of the stored copy of the Story that this run executes."""
     output: Mapping[str, Any] | None = None
     error: Object | None = None
     degraded: Degradation | None = None
     obstacles: Mapping[str, Obstacle] | None = None
-    """What somebody must mend before a step, or with an empty name the run, can go on."""
+    """What a person must fix before a step can continue, by step; an empty name is the run itself."""
     waiting_since: Mapping[str, datetime] | None = None
-    """Since when a step, or with an empty name the run, waits for its turn to be evaluated."""
+    """Since when a step waits for its turn to be evaluated, by step; an empty name is the run itself."""
 
     @classmethod
     def from_stored(cls, run: Object) -> RunState:
-        """The state a stored StoryRun stands for; damaged entries count as absent."""
+        """The state that a stored StoryRun describes; damaged entries count as absent."""
         status = run.get("status") or {}
         ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
         progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
-        # What it says of the moment, such as what it waits for, is said anew by whoever goes on, if it still holds.
+        # Facts of the moment, e.g. what the run waits for, are left out: the engine records them again if they hold.
         reason, message = str(ready.get("reason", "")), str(progressing.get("message") or status.get("message") or "")
         if reason == Reason.PERMISSION_DENIED:
             reason = str(progressing.get("reason", ""))
@@ -93,7 +93,7 @@ class RunState:
             error=status.get("error"),
         )
 
-    # What it says.
+    # Queries.
 
     @property
     def started(self) -> bool:
@@ -102,7 +102,7 @@ class RunState:
 
     @property
     def is_timed(self) -> bool:
-        """Whether a timer was recorded before anything else of the run was: it had begun."""
+        """Whether a timer was recorded before any other part of the run: then the run had started."""
         return keys.ANNOTATION_STORY_REVISION in _annotations(self.stored)
 
     @property
@@ -111,7 +111,7 @@ class RunState:
 
     @property
     def stored_terminal(self) -> bool:
-        """Whether the end is stored, written here or by another process; nothing is written after it."""
+        """Whether the end is stored, by this process or another one; nothing is written after it."""
         return has_ended(self.stored)
 
     @property
@@ -132,16 +132,16 @@ class RunState:
     # Transitions.
 
     def planned(self, order: Iterable[str], allowed: frozenset[str]) -> RunState:
-        """The Story is known: these are the steps that count."""
+        """The Story is known: these are its steps."""
         names = tuple(order)
         return replace(self, order=names, declared=frozenset(names), allowed=allowed)
 
     def story_missing(self, message: str) -> RunState:
-        """``Pending`` unless it has run already; the phase of a running run stays."""
+        """``Pending`` unless the run has started already; a running run keeps its phase."""
         return replace(self, phase=self.phase or Phase.PENDING, reason=Reason.STORY_NOT_FOUND, message=message)
 
     def obstructed(self, name: str, reason: Reason, message: str) -> RunState:
-        """Somebody must mend something for the step ``name`` (empty: for the run): it waits, and says for what."""
+        """A person must fix something for the step ``name`` (empty: for the run), which waits and says for what."""
         obstacle = Obstacle(reason, message)
         if self.ended or (self.obstacles or {}).get(name) == obstacle:
             return self
@@ -153,7 +153,7 @@ class RunState:
         return replace(self, obstacles={key: each for key, each in (self.obstacles or {}).items() if key != name})
 
     def waiting(self, name: str, since: datetime) -> RunState:
-        """What is evaluated for the step ``name`` (empty: for the run) waits for its turn among other namespaces."""
+        """An expression of the step ``name`` (empty: of the run) waits for its turn, behind other namespaces."""
         if self.ended or name in (self.waiting_since or {}):
             return self
         waiting_since = {**(self.waiting_since or {}), name: since}
@@ -187,7 +187,7 @@ class RunState:
         reason: str = "",
         reason_since: datetime | None = None,
     ) -> RunState:
-        """Records a non-terminal phase; a step that has one already keeps its start."""
+        """Record a non-terminal phase; a step that has one already keeps its start."""
         old = self.step(name)
         if old is not None and old.phase.terminal:
             return self
@@ -197,7 +197,7 @@ class RunState:
         return self if new == old else self._with_step(name, new)
 
     def _start_of(self, name: str) -> datetime | None:
-        """When the step started: as we know it, else as another process has recorded it meanwhile."""
+        """When the step started: as this process knows it, else as another process has recorded it meanwhile."""
         old = self.step(name)
         return old.started_at if old is not None else self._stored_start_of(name)
 
@@ -207,11 +207,11 @@ class RunState:
         return stored.started_at if stored is not None and stored.phase is not Phase.PENDING else None
 
     def step_queued(self, name: str, now: datetime, message: str) -> RunState:
-        """Records that a step waits for a free slot."""
+        """Record that a step waits for a free slot."""
         return self.step_started(name, now, Phase.PENDING, message, reason=Reason.QUEUED)
 
     def step_launched(self, name: str, now: datetime) -> RunState:
-        """Records that a step is at work; the time it was queued does not count, unless it is said to run already."""
+        """Record that a step runs. Its time in the queue does not count, unless it is stored as started already."""
         old = self.step(name)
         if old is not None and old.phase is Phase.PENDING:
             started_at = self._stored_start_of(name) or now
@@ -219,30 +219,30 @@ class RunState:
         return self.step_started(name, now)
 
     def step_ended(self, name: str, verdict: Verdict, now: datetime) -> RunState:
-        """Records a terminal phase, once."""
+        """Record a terminal phase, once."""
         old = self.step(name)
         if old is not None and old.phase.terminal:
             return self
         finished_at = verdict.finished_at or now
         started_at = self._start_of(name) or verdict.started_at
-        if started_at is not None:  # a container's clock may be ahead of ours or behind it
+        if started_at is not None:  # a container's clock may be ahead of ours, or behind
             finished_at = max(finished_at, started_at)
         child_run = verdict.child_run or (old.child_run if old is not None else "")
         new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run, verdict.state_reason)
         return self.unobstructed(name)._with_step(name, new)
 
     def timer_set(self, name: str, timer: Timer) -> RunState:
-        """Fixes an instant that the step waits for; one that is fixed already stays."""
+        """Set the instant that the step waits for; an instant that is set already stays."""
         timers = self.timers or {}
         return self if name in timers else replace(self, timers={**timers, name: timer})
 
     def children_started(self, name: str, step_runs: tuple[str, ...]) -> RunState:
-        """Records which StepRuns a ``parallel`` step has."""
+        """Record the StepRuns of a ``parallel`` step."""
         children = self.children or {}
         return self if children.get(name) == step_runs else replace(self, children={**children, name: step_runs})
 
     def pinned(self, revision: str) -> RunState:
-        """Records what keeps the Story as this run executes it."""
+        """Record the name of the stored copy of the Story that this run executes."""
         return replace(self, revision=revision)
 
     def waiting_for_turn(self, message: str) -> RunState:
@@ -252,7 +252,7 @@ class RunState:
         return replace(self, phase=Phase.PENDING, reason=Reason.QUEUED, message=message)
 
     def ending(self, reason: Reason, message: str) -> RunState:
-        """It is decided how the run ends; its steps are being ended."""
+        """The engine has decided how the run ends; its steps are being ended."""
         if self.ended or self.phase is None or self.reason == reason:
             return self
         return replace(self, reason=reason, message=message)
@@ -279,10 +279,10 @@ class RunState:
         )
 
     def rebased(self, run: Object) -> RunState:
-        """The same state over a newer stored object: instants that are fixed there win, the rest is ours.
+        """The same state on a newer stored object: fixed instants come from that object, the rest from this state.
 
-        Steps that another process has recorded meanwhile are not taken over: the step tasks here find their results
-        themselves. ``status_patch`` leaves what is terminal there alone.
+        Steps that another process has recorded meanwhile are not taken over: the step tasks of this process find their
+        results themselves. ``status_patch`` does not change what is terminal in the stored object.
         """
         theirs = RunState.from_stored(run)
         recorded = theirs.steps or {}
@@ -305,16 +305,16 @@ class RunState:
         )
 
     def is_overtaken_by(self, run: Object) -> bool:
-        """Whether another process has brought the run where we have not: what we know of it does not hold any more.
+        """Whether another process has advanced the run, so that what this process knows of it no longer holds.
 
-        It has begun it anew, or under another revision of its Story, or is ending it, or has recorded steps of which we
-        know nothing.
+        That process has started the run again, or under another revision of its Story, or is ending it, or has recorded
+        steps that this process does not know.
         """
         before, now = (obj.get("status") or {} for obj in (self.stored, run))
         if self.phase is Phase.RUNNING and self.announced is None and announced_end(now) is not None:
             return True
         if before.get("startedAt") and any(now.get(key) != before.get(key) for key in ("startedAt", "attempts")):
-            return True  # both: it may be begun anew within the second
+            return True  # both: it may start again within the same second
         theirs = _revision_of(run)
         if self.revision and theirs and theirs != self.revision:
             return True
@@ -325,12 +325,12 @@ class RunState:
     def with_stored(self, run: Object) -> RunState:
         return replace(self, stored=run)
 
-    # What is left to write.
+    # Patches: what is not stored yet.
 
     def metadata_patch(self) -> Object:
         """Timers that are not stored yet, without those of ended steps, and the instant at which the cancel was seen.
 
-        Dropping ended timers is no reason for a write of its own, so a run may keep its last ones to its end.
+        To drop the timers of ended steps is no reason for a write, so a run may keep its last ones to its end.
         """
         if self.stored_terminal or not (self.timers or self.cancel_observed_at):
             return {}
@@ -348,13 +348,13 @@ class RunState:
         if not live.items() <= recorded.items():
             annotations[keys.ANNOTATION_STEP_TIMERS] = timers_to_wire(live)
             if self.revision and not (self.stored.get("status") or {}).get("storyRevision"):
-                annotations[keys.ANNOTATION_STORY_REVISION] = self.revision  # a timer may be all that is found again
+                annotations[keys.ANNOTATION_STORY_REVISION] = self.revision  # a restart may find only the timer
         if self.cancel_observed_at and not stored.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT):
             annotations[keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT] = format_deadline(self.cancel_observed_at)
         return {"annotations": annotations} if annotations else {}
 
     def status_patch(self, now: datetime) -> Object:
-        """The smallest merge patch of ``status``; empty when only fields would change that follow from others."""
+        """The smallest merge patch of ``status``; empty if only fields would change that follow from other fields."""
         if self.phase is None or self.stored_terminal:
             return {}
         status = self.stored.get("status") or {}
@@ -372,7 +372,7 @@ class RunState:
         return patch if patch.keys() - _PASSIVE_FIELDS else {}
 
     def _states_over(self, stored: Mapping[str, Object]) -> dict[str, Object]:
-        """``stepStates`` as they are to be: ours, but what is stored as terminal stays as it is."""
+        """``stepStates`` as they are to be stored: those of this state, but stored terminal ones stay as they are."""
         states = {name: state.to_wire() for name, state in (self.steps or {}).items() if self._is_ours(name)}
         for name, since in (self.waiting_since or {}).items():
             if name in states and not Phase(states[name]["phase"]).terminal:
@@ -385,7 +385,7 @@ class RunState:
         return {name: state for name, state in states.items() if member_or_none(Phase, state.get("phase"))}
 
     def _fields(self, phases: Mapping[str, Phase], now: datetime) -> Object:
-        """Every owned field but ``stepStates``; None removes."""
+        """Every field that the engine owns, except ``stepStates``; None removes a field."""
         done = [name for name, phase in phases.items() if phase.terminal and not self._counts_as_failed(name, phase)]
         waiting = "" if self.ended else words_for_run(self.waiting_since or {}, self.steps or ())
         fields: Object = {
@@ -435,7 +435,7 @@ class RunState:
             (ConditionType.DEGRADED, degraded, reason, self.message),
         ]
         if self.obstacles:
-            first = str(min(self.obstacles.values()).reason)  # of the same obstacles always the same
+            first = str(min(self.obstacles.values()).reason)  # the same obstacles always give the same reason
             words[0] = (ConditionType.READY, False, first, self._obstruction)
             words[-1] = (ConditionType.DEGRADED, True, first, self._obstruction)
         if self.degraded is not None:
@@ -449,7 +449,7 @@ class RunState:
 
     @property
     def _obstruction(self) -> str:
-        """What keeps the run or some of its steps, in words; empty when nothing does."""
+        """The messages of all obstacles of the run and its steps; empty if there are none."""
         obstacles = sorted((self.obstacles or {}).items())
         return "; ".join(f"step {name}: {each.message}" if name else each.message for name, each in obstacles)
 
@@ -468,7 +468,7 @@ class RunState:
         return error
 
     def _is_ours(self, name: str) -> bool:
-        """Whether it is a declared step, or a branch of one."""
+        """Whether it is a declared step of the Story, or a branch of one."""
         return name.partition("/")[0] in self.declared
 
     def _counts_as_failed(self, name: str, phase: Phase) -> bool:
@@ -479,7 +479,7 @@ class RunState:
 
 
 def _revision_of(run: Object) -> str:
-    """What keeps the Story as the run executes it; empty when that is not recorded."""
+    """Name of the stored copy of the Story that the run executes; empty if that is not recorded."""
     recorded = (run.get("status") or {}).get("storyRevision") or _annotations(run).get(keys.ANNOTATION_STORY_REVISION)
     return str(recorded or "")
 

@@ -1,8 +1,9 @@
-"""The one writer of a StoryRun: changes coalesce, one write is in flight, the next carries everything since.
+"""The one writer of a StoryRun. Changes are collected; one write is in flight, and the next one carries all later
+changes.
 
-Step tasks change the in-memory ``state`` at once and go on; what must be durable before it is relied upon is awaited
-with ``wait_until_stored``. Every write carries the version it was computed from; when the object has moved on, it is
-read again and the *remaining* patch is computed anew.
+Step tasks change the in-memory ``state`` and continue at once. A task that relies on a stored change waits with
+``wait_until_stored``. Every write carries the version that it was computed from. If the object has changed since, the
+writer reads it again and computes the *remaining* patch again.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from core.evaluation.asker import Asker
 _LONGEST_CONTENTION_SECONDS: Final = 1.0
 _STEPS_PER_LINGER: Final = 200
 _LONGEST_LINGER_FACTOR: Final = 5.0
-"""A status of a thousand steps is 120 KiB, and comes back with every answer: it gathers half a second. Nobody waits for
-that: what must be stored is asked for."""
+"""The status of a run with a thousand steps is 120 KiB, and every answer repeats it: its changes are collected for half
+a second. No task waits for that: ``wait_until_stored`` ends the pause."""
 
 
 class OvertakenError(Exception):
-    """Another process has brought the run where we have not: whoever goes on with it must look at it anew."""
+    """Another process has advanced the run: read it again before you continue."""
 
 
 class StatusWriter:
     """Holds the state of one run and stores it.
 
-    ``close`` ends ``run`` after the write in flight; what has not been sent by then is not written: a process that
-    stops leaves the rest to its successor.
+    ``close`` ends ``run`` after the write in flight. Changes that have not been sent by then are not written: a process
+    that stops leaves them to its successor.
     """
 
     def __init__(self, engine: EngineContext, key: RunKey, state: RunState) -> None:
@@ -45,7 +46,7 @@ class StatusWriter:
         self._key = key
         self._state = state
         self._contention = Pace(engine.settings.jitter)
-        """Of writes that meet another version: a watch that is behind shows the same old one again and again."""
+        """For writes that fail with StaleError: a watch that is behind shows the same old version again and again."""
         self._dirty = WakeUp()
         self._changed = 1
         self._stored = 0
@@ -54,14 +55,14 @@ class StatusWriter:
         self._awaited = False
         self._stale_in_a_row = 0
         self.writes = 0
-        """Answered writes, for statistics."""
+        """Number of answered writes, for statistics."""
 
     @property
     def state(self) -> RunState:
         return self._state
 
     def apply(self, state: RunState) -> None:
-        """Make ``state``, a transition of the current one, the truth; it is stored soon."""
+        """Replace the state by ``state``, a transition of it; the writer stores it soon."""
         if state is self._state:
             return
         self._state = state
@@ -69,7 +70,7 @@ class StatusWriter:
         self._dirty.wake()
 
     async def store_again(self) -> None:
-        """Store what is known once more if another leader has written something else over it."""
+        """Store the state once more if another leader has overwritten it."""
         run = await patiently(self._engine.runs.read_run, self._key, pace=Pace(self._engine.settings.jitter))
         if run is not None and run["metadata"]["uid"] == self._state.stored["metadata"]["uid"]:
             state = self._state.rebased(run)
@@ -77,15 +78,15 @@ class StatusWriter:
                 self.apply(state)
 
     def pace(self, step: str = "") -> Pace:
-        """Pauses for what is repeated for ``step`` (empty: for the run); what somebody must mend is reported."""
+        """Pauses between the retries of ``step`` (empty: of the run); the status shows what a person must fix."""
         return Pace(self._engine.settings.jitter, partial(self.report_obstacle, step))
 
     def asker(self, step: str = "") -> Asker:
-        """For what is evaluated for ``step`` (empty: for the run); that it waits for its turn is reported."""
+        """For the evaluation of expressions of ``step`` (empty: of the run); the status shows one that waits."""
         return Asker(self._key.namespace, partial(self.report_waiting, step))
 
     def report_obstacle(self, step: str, obstacle: ObstacleError | None) -> None:
-        """Somebody must mend something for ``step`` (empty: for the run); None: that is mended."""
+        """A person must fix something for ``step`` (empty: for the run); None: it is fixed."""
         if obstacle is None:
             self.apply(self._state.unobstructed(step))
             return
@@ -95,7 +96,7 @@ class StatusWriter:
             self._warn(obstacle)
 
     def report_waiting(self, step: str, seconds: float | None) -> None:
-        """What is evaluated for ``step`` (empty: for the run) has waited so long for its turn; None: it goes on."""
+        """An expression of ``step`` (empty: of the run) has waited that long for its turn; None: it waits no longer."""
         if seconds is None:
             self.apply(self._state.not_waiting(step))
         else:
@@ -115,7 +116,7 @@ class StatusWriter:
             await self._progress.wait()
 
     async def stored_timer(self, name: str) -> Timer:
-        """The instant that a step waits for, once it is stored: another process may have stored one first."""
+        """The instant that a step waits for, once it is stored; it may be one that another process has stored first."""
         await self.wait_until_stored()
         return (self.state.timers or {})[name]
 
@@ -124,12 +125,12 @@ class StatusWriter:
         self._dirty.wake()
 
     async def run(self) -> None:
-        """Store changes until closed.
+        """Store changes until the writer is closed.
 
         Raises:
             GoneError: the run no longer exists.
-            OvertakenError: another process has brought the run where we have not.
-            RejectedError: the API server refuses what we write.
+            OvertakenError: another process has advanced the run.
+            RejectedError: the API server refuses the write.
         """
         pace = Pace(self._engine.settings.jitter, self._warn)
         self._dirty.wake()
@@ -140,7 +141,7 @@ class StatusWriter:
                 pass
 
     async def _linger(self) -> None:
-        """Let changes gather, unless somebody waits for them to be stored or the run has ended."""
+        """Let further changes come, unless a task waits for the write or the run has ended."""
         began_at = trio.current_time()
         while not (self._closing or self._awaited or self._state.ended):
             with trio.move_on_at(began_at + self._patience_seconds()) as scope:
@@ -158,7 +159,7 @@ class StatusWriter:
         return settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)
 
     async def _store_once(self, pace: Pace) -> bool:
-        """One write, or none when nothing is left; True when everything known at its start is stored."""
+        """Send one write, or none if nothing is left. True: everything that was known before the call is stored."""
         version, state = self._changed, self._state
         self._awaited = False
         runs = self._engine.runs
@@ -171,7 +172,7 @@ class StatusWriter:
         try:
             run = await committed(write, state.stored, patch)
         except StaleError:
-            if self._stale_in_a_row:  # once is ordinary: a user has edited the run
+            if self._stale_in_a_row:  # the first is ordinary: a user has edited the run
                 await trio.sleep(min(self._contention.next_seconds(), _LONGEST_CONTENTION_SECONDS))
             self._stale_in_a_row += 1
             await self._rebase()
@@ -190,7 +191,10 @@ class StatusWriter:
         return False
 
     async def _rebase(self) -> None:
-        """Onto the newest version known. A pace of its own: what is known is there while no write gets through."""
+        """Move the state onto the newest known version.
+
+        Has its own ``Pace``: reads come from a cache and may succeed while no write gets through.
+        """
         pace = Pace(self._engine.settings.jitter, self._warn)
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
