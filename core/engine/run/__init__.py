@@ -1,8 +1,8 @@
-"""One run, from the StoryRun that is seen to the end that is stored.
+"""One run, from the first event of its StoryRun to its stored end.
 
-In this order: ``supervisor`` (one scope for each run), ``scope`` (one nursery), ``execution`` (its way to the end),
-``preparation``, ``group_execution`` (steps whose needs are met), ``step_runner`` (one step, and its outcome),
-``early_end`` and ``termination`` (before its time), ``cleanup``, ``output``. ``restore`` is what a restart finds again.
-Not here: what its steps share while they are at work (``core.engine.context``), and what each of them does
-(``core.engine.primitives``).
+In this order: ``supervisor`` (one scope for each run), ``scope`` (one nursery), ``execution`` (the way of a run to its
+end), ``preparation``, ``group_execution`` (steps whose needs are met), ``step_runner`` (one step, and its outcome),
+``early_end`` and ``termination`` (an end before all steps have ended), ``cleanup``, ``output``. ``restore`` reads what
+a restarted engine needs. Not here: what the steps share while they run (``core.engine.context``), and what each of them
+does (``core.engine.primitives``).
 """

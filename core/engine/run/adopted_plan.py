@@ -1,8 +1,9 @@
-"""What has begun of a run, where its Story does not say it: the Story is gone, or is not the one the run began with.
+"""The started steps of a run whose own Story is lost: the Story is gone, or the live one is not the one of the run.
 
-A run executes its Story as it stood when it began, and that is kept for it. Whoever deletes what is kept leaves only
-the live Story, if there is one. By that the run goes on as long as nothing that has begun contradicts it. Whatever has
-begun is brought to an end, whether a Story speaks of it or not. Pure. Source: StoryRun contract 4.11, 15.1, 17.2.
+A run executes its Story as it was when the run started; a copy of it is stored for the run. If someone deletes the
+copy, only the live Story remains, if there is one. The run continues under the live Story as long as no started step
+contradicts it. Every started step is brought to an end, whether or not a Story has it. Pure.
+Source: StoryRun contract 4.11, 15.1, 17.2.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from core.graph.readiness import FailureRules
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Full names, as the status of a run and the objects made for it give them."""
+    """Full names of the started steps, from the status of a run and from the objects that were created for it."""
 
     names: tuple[str, ...]
-    """All of them, in the order in which they were recorded."""
+    """All started steps, in the order in which they were recorded."""
     engrams: frozenset[str] = frozenset()
-    """They have StepRuns."""
+    """Those that have StepRuns."""
     calls: frozenset[str] = frozenset()
-    """They have StoryRuns."""
+    """Those that have StoryRuns."""
 
     @classmethod
     def of(cls, recorded: Iterable[str], step_runs: Iterable[Object], child_runs: Iterable[Object]) -> Begun:
@@ -33,7 +34,7 @@ class Begun:
         return cls(tuple(dict.fromkeys((*recorded, *sorted(engrams | calls)))), engrams, calls)
 
     def astray(self, plan: StoryPlan) -> tuple[str, ...]:
-        """What the plan does not have, or not as what it has begun as."""
+        """Started steps that the plan does not have, or has with another kind."""
         return tuple(name for name in self.names if self._contradicts(name, plan.find(name)))
 
     def _contradicts(self, name: str, step: StepPlan | None) -> bool:
@@ -44,7 +45,7 @@ class Begun:
 
 
 def bare_plan(begun: Begun) -> StoryPlan:
-    """Enough to bring the steps of a run without Story to an end; what is around others is ``parallel``."""
+    """A plan that suffices to end the steps of a run without a Story; a step that contains others is ``parallel``."""
     inside: dict[str, dict[str, None]] = {"": {}}
     for name in begun.names:
         parts = name.split("/")
@@ -68,7 +69,7 @@ def bare_plan(begun: Begun) -> StoryPlan:
 
 
 def plan_to_end(plan: StoryPlan, begun: Begun) -> StoryPlan:
-    """The plan, with what has begun and is not in it; a step of another kind is what it has begun as."""
+    """The plan, plus the started steps that it does not have; a started step keeps the kind with which it started."""
     tops = {name.partition("/")[0] for name in begun.astray(plan)}
     if not tops:
         return plan

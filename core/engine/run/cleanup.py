@@ -1,6 +1,6 @@
-"""Compensations and ``finally``: what runs after the main steps, each list under a deadline of its own.
+"""Compensations and ``finally`` steps: they run after the main steps, each list with its own deadline.
 
-Source: StoryRun contract 14. The deadline is ours: a run must end although its clean-up hangs.
+Source: StoryRun contract 14. The deadlines are our addition: a run must end even if its clean-up hangs.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Cleanup:
         return self._run_context.plan
 
     async def compensate(self, ending: Ending | None) -> None:
-        """Undo what was done, if the run failed; else no compensation runs. Cancel it to end it early."""
+        """Run the compensations if the run failed, else end those that have started. Cancel it to end it early."""
         group, state = self.plan.compensations, self._run_context.status.state
         failed = failed_steps(self.plan.graph, state.phases, self.plan.rules)
         if ending.compensates if ending is not None else bool(failed):
             await self._run(GroupName.COMPENSATIONS, group)
-        elif ending is not None:  # a process before this one may have begun some
+        elif ending is not None:  # an earlier process may have started some
             await self.end_compensations(ending, ending.decided_at + self._drain)
         else:
             now = self._run_context.engine.clock.now()
@@ -50,10 +50,10 @@ class Cleanup:
         await end_group(self._run_context, self.plan.compensations, ending, drain_at)
 
     async def finish(self) -> None:
-        """The ``finally`` steps, unless nothing had begun that they could be for."""
+        """Run the ``finally`` steps, unless no main step has started: then there is nothing to clean up."""
         group, phases = self.plan.finally_, self._run_context.status.state.phases
-        begun = any(name in phases and phases[name] is not Phase.SKIPPED for name in self.plan.main.order)
-        if begun or any(name in phases for name in group.order):
+        has_started = any(name in phases and phases[name] is not Phase.SKIPPED for name in self.plan.main.order)
+        if has_started or any(name in phases for name in group.order):
             await self._run(GroupName.FINALLY, group)
         else:
             for name in group.order:
@@ -89,9 +89,9 @@ class Cleanup:
         return self.plan.graceful_shutdown or self._run_context.engine.settings.graceful_shutdown
 
     async def _deadline_at(self, name: GroupName) -> datetime:
-        """When the time of the list is over: recorded, with all ends before it, before its first step starts.
+        """When the time of the list is over. Stored, with all ends before it, before the first step of the list starts.
 
-        It is never moved.
+        It never changes.
         """
         key, status = f"{GROUP_MARK}{name}", self._run_context.status
         if key not in (status.state.timers or {}):

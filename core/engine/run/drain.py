@@ -1,7 +1,8 @@
-"""Bring an engram step to its end before its time: signal, wait for what is at work, record.
+"""Ends an Engram step before its time: signal it, wait until nothing runs, record its end.
 
-A running step is signalled (annotation, attempt told to end), given until the drain instant, then recorded. A step
-that succeeded in time keeps its success. Source: StoryRun contract 17 in the improved form; StepRun contract 23.
+The engine signals a running step (annotation, and the attempt is asked to end), waits until the drain instant at most,
+then records the end. A step that succeeded in time keeps its success.
+Source: StoryRun contract 17 in the improved form; StepRun contract 23.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from core.engine.step.verdict import Verdict
 
 
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
-    """Bring an engram step to its end: signal, wait until nothing is at work or for ``drain_at``, record.
+    """End an Engram step: signal it, wait until nothing runs or until ``drain_at``, record its end.
 
-    ``unheard``: another process has begun it, and may have started an attempt of which this one has not heard.
+    ``unheard``: another process has started the step, and may have started an attempt that this process does not know.
     """
     engram = EngramStep(context)
     pace = context.pace()
@@ -45,7 +46,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
                 if alive and reported is not Phase.SUCCEEDED:
                     await committed(engram.executor_of(step_run).end_leftover, step_run)
                 return await _record(context, step_run, observation, ending)
-            if (alive or unheard) and not signalled:  # however late: what nobody ends would outlive its run
+            if (alive or unheard) and not signalled:  # even after drain_at: else it would outlive its run
                 await _signal(context, step_run)
                 signalled = True
             elif not alive or context.now() >= drain_at:
@@ -59,13 +60,13 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
 
 
 async def _signal(context: StepContext, step_run: Object) -> None:
-    """Tell the step to end, once and idempotently."""
+    """Ask the step to end, once and idempotently."""
     step_run = await _marked(context, step_run)
     await committed(context.engine.executors.of(step_run).end_attempt, step_run)
 
 
 async def _marked(context: StepContext, step_run: Object) -> Object:
-    """The StepRun with the mark that it was told to end: programs read that, never a message."""
+    """The StepRun with the mark that it was asked to end. Programs read this mark, never a message."""
     if record.is_told_to_end(step_run):
         return step_run
     patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
@@ -73,7 +74,7 @@ async def _marked(context: StepContext, step_run: Object) -> Object:
 
 
 async def _record(context: StepContext, step_run: Object, observation: Observation, ending: Ending) -> Verdict:
-    """The step's last word: what is recorded, else what the SDK reported, else the ending's phase."""
+    """Record the end of the step: what is recorded, else what the SDK reported, else the phase of the ending."""
     status = step_run.get("status") or {}
     if not record.is_final(status):
         reported = record.phase_of(status)
@@ -90,7 +91,7 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             step_run = await _marked(context, step_run)
             patch = record.failure_patch(step_run, phase, reason, message or ending.text, now)
         step_run = await committed(context.engine.step_runs.patch_step_run_status, step_run, patch)
-        if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable once more
+        if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable again
             return record.verdict_of({"metadata": step_run["metadata"], "status": patch})
     context.variables.remember(step_run)
     return record.verdict_of(step_run)

@@ -1,4 +1,4 @@
-"""Whether a run ends before its time, and why: decided here once, whoever asks for it."""
+"""Whether a run ends before its time, and why: decided here, once, for every caller."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class EarlyEnd:
         self.ending: Ending | None = None
         """Why the run ends before its time, once that is decided."""
         self.group_scope = trio.CancelScope()
-        """Around the group at work."""
+        """Around the current group."""
 
     def end(self, ending: Ending) -> bool:
-        """End the group at work, and with it the run; the first reason counts. False: only ``finally`` is left."""
+        """End the current group, and with it the run; the first reason counts. False: only ``finally`` is left."""
         if self.stage is Stage.FINALLY:
             return False
         if self.ending is None:
@@ -40,6 +40,6 @@ class EarlyEnd:
         return True
 
     def announce(self, ending: Ending) -> None:
-        """Record the reason, in place of any other."""
+        """Record the reason; it replaces an earlier one."""
         self.ending = ending
         self._status.apply(self._status.state.ending(ending.conclusion.reason, f"Ending: {ending.because}"))

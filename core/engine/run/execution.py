@@ -1,8 +1,8 @@
-"""One run on its way to its end: what is checked before it begins, then its groups of steps, then its conclusion.
+"""The way of one run to its end: checks before the start, then its groups of steps, then its conclusion.
 
-Main steps first; compensations when these failed; ``finally`` whenever a main step had started. An early end (cancel,
-timeout, ``stop``) cuts the group at work short and goes on with what remains. Source: StoryRun contract 4 (order of
-checks), 14, 15 and 17.
+Main steps first; compensations if main steps failed; ``finally`` if a main step had started. An early end (cancel,
+timeout, ``stop``) ends the current group and continues with the remaining ones.
+Source: StoryRun contract 4 (order of checks), 14, 15 and 17.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from core.engine.wakeup import WakeUp
 
 
 class RunExecution:
-    """One run on its way to its end. ``end`` ends it early; ``cancel`` does so when a person asks for it."""
+    """The way of one run to its end. ``end`` ends it early; ``cancel`` does so at a person's request."""
 
     def __init__(
         self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
@@ -54,27 +54,27 @@ class RunExecution:
         return self._early_end.ending
 
     def cancel(self) -> None:
-        """A person wants the run to end. Once only ``finally`` steps are left, that changes nothing."""
+        """A person wants the run to end. If only ``finally`` steps are left, this changes nothing."""
         self._cancel_requested = True
         state = self._status.state
         if self._early_end.stage is Stage.PREPARING and state.started and state.cancel_observed_at is None:
-            self._preparation.hurry()  # how far it has come is known once its Story is
+            self._preparation.hurry()  # only the Story tells how far the run has come
         else:
-            self._heed_cancel()
+            self._accept_cancel()
 
     def end(self, ending: Ending) -> None:
-        """End the group at work, and with it the run, unless only ``finally`` is left; the first reason counts."""
+        """End the current group, and with it the run, unless only ``finally`` is left; the first reason counts."""
         self._early_end.end(ending)
 
     async def run(self) -> Conclusion:
-        """The run's end, once nothing is left to be done for it but to record that."""
+        """Bring the run to its end; returns its conclusion, which the caller has to record."""
         with self._early_end.group_scope:
             refused = await self._main()
             if refused is not None:
                 return refused
         run_context, ending = self._run_context, self._early_end.ending
         if ending is not None:
-            run_context = run_context or await self._recalled()
+            run_context = run_context or await self._restored()
             if run_context is None:
                 return ending.conclusion
             await self._end_main(run_context, ending)
@@ -86,19 +86,19 @@ class RunExecution:
         return await conclude(run_context, self._early_end.ending)
 
     async def end_orphans(self, left: list[Object]) -> None:
-        """End these StepRuns of the run, which has ended, whoever has begun them."""
-        run_context = await self._recalled()
+        """End these StepRuns of the run, which has ended, whichever process started them."""
+        run_context = await self._restored()
         if run_context is not None:
             await end_orphans(run_context, left, self._drain(run_context.plan))
 
     async def _main(self) -> Conclusion | None:
-        """From wherever the run stands to the end of its main steps; a conclusion when it cannot begin."""
+        """From the current state of the run to the end of its main steps; a conclusion if it cannot start."""
         prepared = await self._preparation.prepare()
         if not isinstance(prepared, RunContext):
             if isinstance(prepared, Ending):
                 self.end(prepared)
             if self._cancel_requested:
-                self._heed_cancel()
+                self._accept_cancel()
             return prepared if isinstance(prepared, Conclusion) else None
         self._run_context = run_context = prepared
         self._early_end.stage = Stage.MAIN
@@ -111,7 +111,7 @@ class RunExecution:
         return None
 
     async def _end_main(self, run_context: RunContext, ending: Ending) -> None:
-        if ending.conclusion.reason == Reason.CANCELED:  # durable already: containers need not wait for our note
+        if ending.conclusion.reason == Reason.CANCELED:  # it is stored already: containers need not wait for our status
             await cancel_children(run_context)
         else:
             await self._status.wait_until_stored()
@@ -120,7 +120,7 @@ class RunExecution:
     async def _compensate(self, cleanup: Cleanup) -> None:
         self._early_end.stage = Stage.COMPENSATIONS
         if self._cancel_requested:
-            self._heed_cancel()
+            self._accept_cancel()
         scope = self._early_end.group_scope = trio.CancelScope()
         with scope:
             if recorded_stop(cleanup.plan, cleanup.plan.compensations, self._status.state) is not None:
@@ -132,8 +132,8 @@ class RunExecution:
             await self._status.wait_until_stored()
             await cleanup.end_compensations(ending, self._drain_at(cleanup.plan, ending))
 
-    def _heed_cancel(self) -> None:
-        """Accept the cancel unless the run is too far, and record that, so that a restart accepts it, too."""
+    def _accept_cancel(self) -> None:
+        """Accept the cancel unless it is too late, and record that, so that a restarted engine accepts it, too."""
         state, stage, ending = self._status.state, self._early_end.stage, self._early_end.ending
         undoes = ending is not None and ending.compensates and stage is Stage.COMPENSATIONS
         if (ending is not None and not undoes) or state.ended or stage is Stage.FINALLY:
@@ -144,7 +144,7 @@ class RunExecution:
         self._status.apply(state.cancel_observed(self._engine.clock.now()))
         observed_at = self._status.state.cancel_observed_at
         assert observed_at is not None
-        if undoes:  # a person who ends what is undone after a ``stop`` ends it as after any failure
+        if undoes:  # a cancel ends the compensations after a ``stop`` as it does after a failure
             self._early_end.announce(endings.canceled(observed_at))
         self.end(endings.canceled(observed_at))
 
@@ -154,12 +154,12 @@ class RunExecution:
         return bool(before) and all(name in phases and phases[name].terminal for name in before)
 
     def _resume_ending(self, plan: StoryPlan) -> None:
-        """A restart may find that the run was being ended, or should have been: then nothing is started any more."""
+        """After a restart: if the run was being ended, or should have been, end it before any step starts."""
         state, now = self._status.state, self._engine.clock.now()
         conclusion, stopped_at = stop_in_effect(plan, state)
         deadline_at = _deadline_at(plan, state.started_at)
         if state.announced is Reason.CANCELED and self._cancel_requested:
-            self._heed_cancel()
+            self._accept_cancel()
         elif conclusion is not None:
             self.end(endings.stopped(conclusion, stopped_at or now))
         elif plan.story_timeout is not None and deadline_at is not None:
@@ -167,7 +167,7 @@ class RunExecution:
             if over or state.announced is Reason.TIMED_OUT:
                 self.end(endings.timed_out(plan.story_timeout, deadline_at))
         if self._cancel_requested:
-            self._heed_cancel()
+            self._accept_cancel()
 
     async def _watch_story_timeout(self, plan: StoryPlan) -> None:
         if plan.story_timeout is None:
@@ -179,8 +179,8 @@ class RunExecution:
         await self._engine.clock.sleep_until(deadline_at)
         self.end(endings.timed_out(plan.story_timeout, deadline_at))
 
-    async def _recalled(self) -> RunContext | None:
-        """The steps of a run that is ended before it could go on, e.g. canceled while no operator ran."""
+    async def _restored(self) -> RunContext | None:
+        """The steps of a run that is ended before it could continue, e.g. canceled while no operator ran."""
         self._run_context = await self._preparation.restored()
         return self._run_context
 

@@ -1,8 +1,9 @@
-"""One group of steps at work: one task per step whose needs are met, until every step of the group has ended.
+"""Executes one group of steps: one task for each step whose needs are met, until every step of the group has ended.
 
-Whatever moves all state (``_go_on``) is synchronous: it applies the pure decision of core.graph.readiness and returns;
-tasks start, and the status is written, after it. A successor's task does not wait for the write that records its
-predecessor's end: its own StepRun makes it recoverable. Source: StoryRun contract 7, 10 and 14.
+``_advance`` decides for all steps at once and is synchronous: it applies the pure decision of core.graph.readiness and
+returns; tasks start, and the status is written, after it. The task of a next step does not wait for the write that
+records the end of the step before it: the next step's own StepRun makes it recoverable.
+Source: StoryRun contract 7, 10 and 14.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ class GroupExecution:
         self._runner = runner
         phases = run_context.status.state.phases
         self._skipped_for_failure = failure_skips(group.graph, phases, group.rules)
-        self._begun_before = {name for name in group.order if name in phases and not phases[name].terminal}
-        """Steps that another process has begun. The end of what they need may not be recorded yet: then that comes
-        first, because they may read what it puts out."""
+        self._started_before = {name for name in group.order if name in phases and not phases[name].terminal}
+        """Steps that another process has started. The end of a step that they need may not be recorded yet. Such a step
+        continues only after that end, because it may read the output."""
 
     async def run(self) -> None:
         """Return when every step has ended; cancel it to end the group early."""
         async with trio.open_nursery() as nursery:
-            self._go_on(self._group.order, nursery)
-        await trio.lowlevel.checkpoint_if_cancelled()  # the last step may have been the one that ends the run
-        left = [name for name in self._group.order if name not in self._phases]
-        assert not left, f"steps that neither ended nor can start: {left}"
+            self._advance(self._group.order, nursery)
+        await trio.lowlevel.checkpoint_if_cancelled()  # the last step may have ended the run
+        remaining = [name for name in self._group.order if name not in self._phases]
+        assert not remaining, f"steps that neither ended nor can start: {remaining}"
 
     @property
     def _phases(self) -> dict[str, Phase]:
@@ -49,11 +50,11 @@ class GroupExecution:
     async def _live(self, context: StepContext, nursery: trio.Nursery) -> None:
         step = context.step
         if await self._runner.run(context):
-            self._go_on(self._group.graph.dependents[step.name], nursery)
+            self._advance(self._group.graph.dependents[step.name], nursery)
         self._runner.finish(step)
 
-    def _go_on(self, candidates: Iterable[str], nursery: trio.Nursery) -> None:
-        """Start and skip whatever the recorded phases allow, at once and together."""
+    def _advance(self, candidates: Iterable[str], nursery: trio.Nursery) -> None:
+        """Start and skip everything that the recorded phases allow, together and without a pause."""
         phases = dict.fromkeys(self._run_context.wakeups, Phase.RUNNING) | self._phases
         following = advance(self._group.graph, phases, self._group.rules, self._skipped_for_failure, candidates)
         for skip in following.skip:
@@ -63,9 +64,9 @@ class GroupExecution:
                 self._skipped_for_failure |= {skip.step}
         for name in following.start:
             self._start(name, nursery)
-        for name in sorted(self._begun_before, key=self._group.graph.position.__getitem__):
+        for name in sorted(self._started_before, key=self._group.graph.position.__getitem__):
             if all(self._has_ended(need) for need in self._group.graph.needs[name]):
-                self._begun_before.discard(name)
+                self._started_before.discard(name)
                 self._start(name, nursery)
 
     def _has_ended(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The inputs of a run: bounded, defaulted, checked, once before it starts. Source: StoryRun contract 4.2 and 5."""
+"""The inputs of a run: limited, defaulted and checked, once before it starts. Source: StoryRun contract 4.2 and 5."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALLBACK_LIMIT_BYTES: Final = 5120
 
 
 def why_inputs_too_large(run: Object, settings: EngineSettings) -> Refusal | None:
-    """Only for runs that have not started: lowering the limit later never touches a run."""
+    """Only for runs that have not started: a limit that is lowered later never affects a started run."""
     inputs = run["spec"].get("inputs")
     if inputs is None:
         return None
@@ -34,7 +34,7 @@ def why_inputs_too_large(run: Object, settings: EngineSettings) -> Refusal | Non
 
 
 def run_inputs(run: Object, plan: StoryPlan) -> Mapping[str, Any] | Refusal:
-    """``spec.inputs`` with the defaults of the Story's ``inputsSchema``; never written back."""
+    """``spec.inputs`` with the defaults of the Story's ``inputsSchema``; never written back to the run."""
     inputs = run["spec"].get("inputs")
     if inputs is None:
         inputs = {}

@@ -1,7 +1,7 @@
-"""How a run ends whose steps have all ended: which failure counts, and the final ``output``.
+"""The conclusion of a run whose steps have all ended: which failure counts, and the final ``output``.
 
-Source: StoryRun contract 14.4 and 16. Everything is over here, so data that is missing stays missing: the run never
-waits for it.
+Every step has ended here, so a missing value stays missing: the run never waits for it.
+Source: StoryRun contract 14.4 and 16.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_OUTPUT_BYTES: Final = 1_048_576
 
 
 async def conclude(run_context: RunContext, ending: Ending | None) -> Conclusion:
-    """The end of a run whose steps are all terminal; ``ending`` is why it was ended early, if it was."""
+    """The end of a run whose steps are all terminal; ``ending`` is set if the run was ended early, and says why."""
     plan, state = run_context.plan, run_context.status.state
     unclean = _failed(plan.compensations, state) + _failed(plan.finally_, state)
     if ending is not None:
@@ -44,7 +44,7 @@ async def conclude(run_context: RunContext, ending: Ending | None) -> Conclusion
 
 
 def _ended_early(conclusion: Conclusion, unclean: tuple[str, ...]) -> Conclusion:
-    """It ends in the phase that was decided, whatever the clean-up came to."""
+    """The run ends in the phase that was decided, whatever the result of the clean-up."""
     if not unclean:
         return conclusion
     text = f"{_steps('clean-up ', unclean)} failed"

@@ -1,7 +1,8 @@
-"""What happens before the steps of a run: guards, Story, turn, inputs, what its containers need; and what is restored.
+"""What happens before the steps of a run start: guards, Story, turn, inputs, needs of its containers, restored steps.
 
-Source: StoryRun contract 4 (order of checks), 5 and 6. A run executes its Story as it stood when it began: that is kept
-under ``status.storyRevision``; the live Story is read only for runs that have not begun.
+A run executes its Story as it was when the run started: the copy that ``status.storyRevision`` names. The live Story is
+read only for runs that have not started.
+Source: StoryRun contract 4 (order of checks), 5 and 6.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from core.engine.wakeup import WakeUp
 from core.evaluation.evaluator import Failure
 
 _RUN = ""
-"""Stands among the wakeups of the steps for what the run itself waits for; no step has an empty name."""
+"""The key among the wake-ups of the steps for the run itself; no step has an empty name."""
 
 
 class Preparation:
-    """Makes the ``RunContext`` of one run."""
+    """Creates the ``RunContext`` of one run."""
 
     def __init__(
         self, engine: EngineContext, key: RunKey, run: Object, status: StatusWriter, wakeups: dict[str, WakeUp]
@@ -52,20 +53,22 @@ class Preparation:
         self._wakeups = wakeups
         self._hurried = False
         self._turn_taken = False
-        """Whether others wait for the end of the run, or will."""
-        self._stands_in = False
-        """Whether the Story last read is the live one, as the one that the run began with is not kept any more."""
+        """Whether other runs wait for the end of this run, or will."""
+        self._is_substitute = False
+        """Whether the Story read last is the live one because the copy with which the run started is gone."""
 
     def hurry(self) -> None:
-        """Do not wait for a Story that is not there."""
+        """Do not wait for a Story that does not exist."""
         self._hurried = True
         wakeup = self._wakeups.get(_RUN)
         if wakeup is not None:
             wakeup.wake()
 
     async def prepare(self) -> RunContext | Conclusion | Ending | None:
-        """The steps, ready to run; a conclusion for a run that cannot begin; an ending for one under way that cannot go
-        on; None for one that is being ended already.
+        """The ``RunContext`` of a run whose steps can run now.
+
+        Else a conclusion for a run that cannot start; an ending for a started run that cannot continue; None for a run
+        that is being ended already.
         """
         refusal = self._why_not_startable()
         if refusal is not None:
@@ -77,19 +80,19 @@ class Preparation:
             story = await self._story(step_runs)
             if story is None:
                 return None
-            state = self._status.state  # a revision is recorded with the first timer, which may come before "Running"
+            state = self._status.state  # the first timer records a revision, perhaps before "Running"
             under_way = state.started or bool(state.revision or step_runs or child_runs)
             prepared = await self._prepared(story, step_runs, child_runs, under_way=under_way)
         if isinstance(prepared, RunContext):
             return prepared
         if not under_way:
             return _failure(prepared)
-        if self._hurried:  # it was canceled before, and ends as that
+        if self._hurried:  # it was canceled before, and ends as canceled
             return None
         return endings.refused(_failure(prepared), self._engine.clock.now())
 
     async def restored(self) -> RunContext | None:
-        """The steps of a run that is ended before it could go on; None when it never began."""
+        """The steps of a run that is ended before it could continue; None if it never started."""
         step_runs, child_runs = await self._children()
         state = self._status.state
         if not state.started and not state.steps and not step_runs and not child_runs:
@@ -108,11 +111,11 @@ class Preparation:
         access = RunAccess(self._engine, self._run, story or {}, self._status.pace)
         values = {} if isinstance(values, Refusal) else values
         run_context = self._context(story or {}, plan, values, access)
-        await self._begin(run_context)
+        await self._record_start(run_context)
         return run_context
 
     def _why_not_startable(self) -> Refusal | None:
-        """Guards for a run that has not started; one that runs is never touched by them."""
+        """Guards for a run that has not started; they never affect a started run."""
         if self._status.state.started:
             return None
         namespace, name = self._story_key()
@@ -124,7 +127,7 @@ class Preparation:
         return inputs.why_inputs_too_large(self._run, self._engine.settings)
 
     async def _story(self, step_runs: list[Object]) -> Object | None:
-        """The Story; waits, visibly, as long as there is none. None: it was told not to wait."""
+        """The Story. Waits, and shows that in the status, while it does not exist. None: ``hurry`` was called."""
         wakeup = self._wakeups[_RUN] = WakeUp()
         try:
             while True:
@@ -146,27 +149,30 @@ class Preparation:
             self._wakeups.pop(_RUN, None)
 
     def _give_back_slots(self, step_runs: list[Object]) -> None:
-        """Of steps that were about to begin when the run was left to answer a request: others can use them."""
+        """Release the slots of steps that have no StepRun, so that other steps can use them.
+
+        These steps were about to start when the run was interrupted to answer a request.
+        """
         slots, uid = self._engine.slots, str(self._run["metadata"]["uid"])
         for name in slots.steps_holding(uid).difference(map(step_path, step_runs)):
             slots.release(uid, name)
 
     async def _stored_story(self) -> Object | None:
-        """The Story as the run began with it; the live one before that, or when nothing of it is kept."""
+        """The Story as the run started with it; the live one if the run has not started, or if the copy is gone."""
         namespace, name = self._story_key()
         revision = self._status.state.revision
         if revision:
             kept = await patiently(self._engine.runs.read_pinned_story, namespace, revision, pace=self._status.pace())
-            if kept is not None and kept["metadata"].get("name") == name:  # else somebody put another's name there
-                self._stands_in = False
+            if kept is not None and kept["metadata"].get("name") == name:  # else it is another Story's
+                self._is_substitute = False
                 return kept
-        self._stands_in = bool(revision)
+        self._is_substitute = bool(revision)
         return await patiently(self._engine.runs.read_story, namespace, name, pace=self._status.pace())
 
     async def _prepared(
         self, story: Object, step_runs: list[Object], child_runs: list[Object], *, under_way: bool
     ) -> RunContext | Refusal | None:
-        """None: the Story has changed meanwhile, so that all of this is to be done again."""
+        """None: the Story has changed meanwhile, so the whole preparation must be repeated."""
         if why := why_unreadable(story):
             namespace, name = self._story_key()
             return Refusal(Reason.UNREADABLE, f"Story {namespace}/{name} cannot be read: {why}; make it smaller")
@@ -176,7 +182,7 @@ class Preparation:
         resolved = inputs.run_inputs(self._run, plan)
         if isinstance(resolved, Refusal):
             return resolved
-        if self._stands_in:
+        if self._is_substitute:
             astray = Begun.of(self._status.state.steps or (), step_runs, child_runs).astray(plan)
             if astray:
                 return _contradiction(plan, astray)
@@ -185,7 +191,7 @@ class Preparation:
             if refusal is not None:
                 return refusal
         state = self._status.state
-        runs_again = state.attempts > 0 and not state.is_timed  # perhaps with steps that it keeps
+        runs_again = state.attempts > 0 and not state.is_timed  # perhaps with steps from before
         if not state.started and (not under_way or runs_again) and not await self._is_its_turn(story):
             return None
         access = RunAccess(self._engine, self._run, story, self._status.pace)
@@ -199,16 +205,15 @@ class Preparation:
             if isinstance(revision, Refusal):
                 return revision
             if self._turn_taken and not await self._engine.concurrency.is_current(story, self._status.pace()):
-                self._engine.concurrency.ended(
-                    str(self._run["metadata"]["uid"])
-                )  # others may have begun as the new one says
+                # Other runs may have started by the rules of the new Story.
+                self._engine.concurrency.ended(str(self._run["metadata"]["uid"]))
                 return None
             self._status.apply(self._status.state.pinned(revision))
         run_context = self._context(story, plan, resolved, access)
         starts = not self._status.state.started
-        await self._begin(run_context)
+        await self._record_start(run_context)
         if starts and self._turn_taken:
-            await self._status.wait_until_stored()  # before anything is made: after a crash, others must know
+            await self._status.wait_until_stored()  # before anything is created: after a crash, other runs must know
         return run_context
 
     async def _why_inputs_invalid(self, resolved: Mapping[str, Any], plan: StoryPlan, story: Object) -> Refusal | None:
@@ -220,19 +225,19 @@ class Preparation:
         return await inputs.why_inputs_invalid(whole, plan, self._engine.evaluator, self._status.asker())
 
     async def _is_its_turn(self, story: Object) -> bool:
-        """Wait for the run's turn; False: the Story is not ``story`` any more, and the run has chosen none yet.
+        """Wait for the turn of the run. False: ``story`` is not the live one any more, and the run has no revision.
 
-        One that runs again from a step has chosen its Story when it was asked to, but waits as the live one says, if
-        there is one.
+        A run that runs again from a step got its revision with that request. It waits by the rules of the live Story,
+        if there is one.
         """
         limiter, chosen = self._engine.concurrency, bool(self._status.state.revision)
-        told = story
+        followed = story
         while True:
             if chosen:
                 live = await patiently(self._engine.runs.read_story, *self._story_key(), pace=self._status.pace())
-                told = live or story
-            if await limiter.wait(self._run, told, self._report_turn, self._status.pace(), outlives=chosen):
-                self._turn_taken = takes_turns(told)
+                followed = live or story
+            if await limiter.wait(self._run, followed, self._report_turn, self._status.pace(), outlives=chosen):
+                self._turn_taken = takes_turns(followed)
                 return True
             if not chosen:
                 return False
@@ -241,7 +246,7 @@ class Preparation:
         self._status.apply(self._status.state.waiting_for_turn(message))
 
     async def _kept(self, story: Object) -> str | Refusal:
-        """What keeps the Story as it stands; the run records it in the write that says that it runs."""
+        """Store a copy of the Story as it is now; returns its name, which the run records together with ``Running``."""
         try:
             return await persistently(self._engine.runs.pin_story, story, pace=self._status.pace())
         except RejectedError as error:
@@ -261,26 +266,27 @@ class Preparation:
             watchers=watchers,
         )
 
-    async def _begin(self, run_context: RunContext) -> None:
-        """The run is under way from now on, or from the start of its first step if that was never recorded."""
+    async def _record_start(self, run_context: RunContext) -> None:
+        """Restore the steps and record the start of the run: now, or the start of its first step if that is earlier."""
         step_runs = await patiently(self._engine.step_runs.step_runs, self._run, pace=self._status.pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())
         earliest = restore(run_context, step_runs, child_runs)
         if not self._status.state.started and not self._status.state.ended:
             now = self._engine.clock.now()
             schema_refs = _schema_refs(run_context.plan, self._run)
-            begins_again = self._status.state.attempts > 0
-            since = now if begins_again else min(earliest or now, now)
+            starts_again = self._status.state.attempts > 0
+            since = now if starts_again else min(earliest or now, now)
             self._status.apply(self._status.state.began(since, schema_refs))
-            text = "The run starts again" if begins_again else "The run starts"
+            text = "The run starts again" if starts_again else "The run starts"
             self._engine.events.emit(self._run, EventType.NORMAL, Reason.STARTING_EXECUTION, text)
             if note := run_context.scheduling.note:
                 self._engine.events.emit(self._run, EventType.WARNING, PRIORITY_BOUNDED, note)
 
     async def _children(self) -> tuple[list[Object], list[Object]]:
-        """StepRuns and child runs; what they know of the run that its status does not say yet is taken over.
+        """The StepRuns and child runs; if the status has no revision yet, it is taken from them.
 
-        Without inputs and outputs: a run may wait long for its Story, its turn or its rights, and many may at once.
+        Without inputs and outputs: a run may wait long for its Story, its turn or permissions, and many runs may wait
+        at once.
         """
         step_runs = await patiently(self._engine.step_runs.step_runs, self._run, pace=self._status.pace())
         child_runs = await patiently(self._engine.runs.child_runs, self._run, pace=self._status.pace())

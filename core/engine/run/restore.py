@@ -1,7 +1,7 @@
-"""What a restarted engine finds again beside the states of steps: which have begun, and what they have put out.
+"""What a restarted engine restores beside the states of steps: which steps have started, and their outputs.
 
-``restore`` is carried out once per scope. What it is made of is pure over what was read: StepRuns, child StoryRuns and
-decisions on gates in, a state and variables out.
+``restore`` runs once per scope. The functions below it are pure: StepRuns, child StoryRuns and decisions on gates in, a
+state and variables out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.engine.values.variables import Variables
 
 
 def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[Object]) -> datetime | None:
-    """Take over what is recorded outside the run's status; the earliest start of a step, if any.
+    """Take over what is recorded outside the run's status; returns the earliest start of a step, if any.
 
     ``step_runs`` need no data: outputs are read one at a time.
     """
@@ -40,14 +40,14 @@ def restore(run_context: RunContext, step_runs: list[Object], child_runs: list[O
 def steps_begun(
     state: RunState, plan: StoryPlan, step_runs: Iterable[Object], child_runs: Iterable[Object], now: datetime
 ) -> tuple[RunState, datetime | None]:
-    """The state in which every step that has begun has a phase, and the earliest start of a step, if any.
+    """The state in which every started step has a phase, and the earliest start of a step, if any.
 
-    A step with a StepRun, a StoryRun or a timer has begun, even when the process died before the status said so.
+    A step with a StepRun, a StoryRun or a timer has started, even if the process died before the status showed it.
     """
     earliest: datetime | None = None
-    begun = [(child, "", StepKind.ENGRAM) for child in step_runs]
-    begun += [(child, str(child["metadata"]["name"]), StepKind.EXECUTE_STORY) for child in child_runs]
-    for child, child_run, kind in begun:
+    started = [(child, "", StepKind.ENGRAM) for child in step_runs]
+    started += [(child, str(child["metadata"]["name"]), StepKind.EXECUTE_STORY) for child in child_runs]
+    for child, child_run, kind in started:
         name = step_path(child)
         if not plan.has(name, kind):
             continue
@@ -68,13 +68,13 @@ def restore_outputs(
     step_runs: Iterable[Object],
     child_runs: Iterable[Object],
 ) -> None:
-    """Give ``variables`` what steps have put out before this process had the run in hand."""
+    """Give ``variables`` the outputs of steps that ended before this process held the run."""
     for step_run in step_runs:
         name = step_path(step_run)
         if plan.has(name, StepKind.ENGRAM):
             variables.remember(step_run)
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
-    for step in reversed(list(_declared_and_begun(plan, state))):  # what is inside comes before what is around it
+    for step in reversed(list(_declared_and_begun(plan, state))):  # inner steps before the steps around them
         recorded = state.step(step.name)
         if recorded is None or not recorded.phase.terminal:
             continue
@@ -90,15 +90,15 @@ def restore_outputs(
 
 
 def _declared_and_begun(plan: StoryPlan, state: RunState) -> Iterator[StepPlan]:
-    open_ends = list(plan.steps.values())
-    while open_ends:
-        step = open_ends.pop(0)
+    pending = list(plan.steps.values())
+    while pending:
+        step = pending.pop(0)
         yield step
-        open_ends += _branches_begun(step, state)
+        pending += _branches_begun(step, state)
 
 
 def _branches_begun(step: StepPlan, state: RunState) -> list[StepPlan]:
-    """The branches of a ``parallel`` step; of a ``forEach`` those that are recorded."""
+    """The branches of a ``parallel`` step; of a ``forEach``, those that are recorded."""
     if "forEach" not in step.parameters or not step.branches:
         return list(step.branches)
     prefix = f"{step.name}/"

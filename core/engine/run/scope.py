@@ -1,8 +1,9 @@
-"""One StoryRun alive in this process: ONE nursery for its steps, a listener and a status writer around it.
+"""One StoryRun in this process: ONE nursery for its steps; around it a listener and a status writer.
 
-The order in which things end is the order of the nurseries: step tasks first, then the listener, the status writer last
-and shielded, so that a write in flight is answered. Leaving the scope because the process stops writes nothing more:
-all that a successor needs is in the API server. Source: StoryRun contract 4, 7, 15 and 17.
+The nurseries give the order of the ends: step tasks first, then the listener, last the status writer, which is shielded
+so that a write in flight gets its answer. When the process stops, the scope ends without a further write: the API
+server has all that a successor needs.
+Source: StoryRun contract 4, 7, 15 and 17.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class StoryRunScope:
         self._services = trio.CancelScope()
         self._status: StatusWriter | None = None
         self.run_uid = ""
-        """Of the run that was read last; empty before."""
+        """UID of the run that was read last; empty before the first read."""
 
     def __repr__(self) -> str:
         phase = self._status.state.phase if self._status else None
@@ -52,9 +53,9 @@ class StoryRunScope:
         return len(self._wakeups)
 
     def wake(self, step: str | None = None) -> None:
-        """Something about one of the steps changed; without ``step``: look at everything again.
+        """Something about the step ``step`` has changed; None: look at everything again.
 
-        With an empty one: only what the run itself waits for before it has steps.
+        An empty ``step``: only what the run itself waits for before it has steps.
         """
         if step is None:
             self._wakeup.wake()
@@ -62,18 +63,18 @@ class StoryRunScope:
                 wakeup.wake()
         elif step in self._wakeups:
             self._wakeups[step].wake()
-        elif step:  # of a step that is not at work: somebody may wait for its end
+        elif step:  # a step that does not run: the run may wait for its end
             self._wakeup.wake()
 
     async def run(self) -> None:
-        """Bring the run to its end; whenever it is asked to run again, do that.
+        """Bring the run to its end; each time a person asks to run it again, do that.
 
         Raises:
-            RejectedError: the API server refuses what must be written.
+            RejectedError: the API server refuses a necessary write.
             Exception: a bug; the supervisor records it and starts a new scope.
         """
         while True:
-            self._wakeups.clear()  # no step is at work: what is told of one concerns the run
+            self._wakeups.clear()  # no step runs: a wake-up for one concerns the run
             self._wakeup.clear()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
             if run is None or is_being_deleted(run):
@@ -88,12 +89,12 @@ class StoryRunScope:
                 return
 
     def forget(self) -> None:
-        """Nothing of the run is at work here any more: its slots and its turn go to others of this process."""
+        """No task of the run is left here: its slots and its turn go to other runs of this process."""
         self._engine.slots.forget(self.run_uid)
         self._engine.concurrency.ended(self.run_uid)
 
     async def _live(self, run: Object) -> bool:
-        """The life of the run until its end, or until it is left; True when it is to be looked at again."""
+        """The life of the run until its end, or until this scope gives it up; True if the run must be read again."""
         self._runs_again = False
         self._services = trio.CancelScope()
         status = self._status = StatusWriter(self._engine, self._key, RunState.from_stored(run))
@@ -111,32 +112,35 @@ class StoryRunScope:
                 finally:
                     status.close()
         except* GoneError:
-            pass  # deleted under our hands; its children go with it
+            pass  # it was deleted meanwhile; its children go with it
         except* OvertakenError:
             self._runs_again = True
         return self._runs_again
 
     async def _end_leftovers(self) -> None:
-        """Another process may have ended the run while something began here, or in one that has died since."""
+        """End StepRuns that still run although the run has ended.
+
+        Another process may have ended the run while a step was started here, or in a process that has died since.
+        """
         run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
         if run is None or not has_ended(run):
             return
         step_runs = await patiently(self._engine.step_runs.step_runs, run, pace=self._pace())
-        left = orphans(step_runs, begun_here=self._execution is not None)
-        stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if left else None
+        remaining = orphans(step_runs, begun_here=self._execution is not None)
+        stored = await patiently(self._engine.runs.read_run_anew, self._key, pace=self._pace()) if remaining else None
         if stored is None or stored["metadata"]["uid"] != run["metadata"]["uid"] or not has_ended(stored):
-            return  # it may have begun to run again, and these may be of that
+            return  # it may run again, and these may belong to that
         self._wakeups.clear()
         status = StatusWriter(self._engine, self._key, RunState.from_stored(stored))
-        await RunExecution(self._engine, self._key, stored, status, self._wakeups).end_orphans(left)
+        await RunExecution(self._engine, self._key, stored, status, self._wakeups).end_orphans(remaining)
 
     async def _write_status(self, status: StatusWriter) -> None:
-        """The writer outlives every task it serves: only ``close`` ends it."""
+        """The writer outlives every task that it serves: only ``close`` ends it."""
         with trio.CancelScope(shield=True):
             await status.run()
 
     async def _listen(self, status: StatusWriter, execution: RunExecution) -> None:
-        """Watch for what concerns the run as a whole: cancel, deletion, an end that another process recorded."""
+        """Watch for changes that concern the whole run: cancel, deletion, an end that another process has recorded."""
         while True:
             await self._wakeup.wait()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
@@ -152,14 +156,14 @@ class StoryRunScope:
                 self._end_early(run, execution)
 
     def _end_early(self, run: Object, execution: RunExecution) -> None:
-        """What ends the run before its time, as the object says it."""
+        """End the run before its time if the object says so."""
         if why := why_unreadable(run):
             execution.end(unreadable(why, self._engine.clock.now()))
         elif run["spec"].get("cancelRequested") is True:
             execution.cancel()
 
     async def _execute(self, execution: RunExecution, status: StatusWriter) -> None:
-        """From wherever the run stands to its stored end."""
+        """From the current state of the run to its stored end."""
         conclusion = await execution.run()
         status.apply(status.state.concluded(conclusion, self._engine.clock.now()))
         await status.wait_until_stored()
@@ -171,5 +175,5 @@ class StoryRunScope:
 
 
 def _is_over(run: Object) -> bool:
-    """Nothing is done for a run that is terminal or being deleted."""
+    """Whether nothing is to be done for the run: it is terminal or being deleted."""
     return is_being_deleted(run) or has_ended(run)

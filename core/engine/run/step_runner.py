@@ -1,6 +1,6 @@
-"""Carries out single steps of a run and acts on their outcome: records it, and ends the run where a step asks for it.
+"""Runs single steps of a run and handles their outcome: records it, and ends the run if a step asks for that.
 
-Which step is next is decided by ``group_execution``; the branches of a ``parallel`` step by that step.
+``group_execution`` decides which step is next; for the branches of a ``parallel`` step, that step decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.engine.run.early_end import EarlyEnd
 
 
 class StepRunner:
-    """The steps and branches of one run, one by one."""
+    """Runs the steps and branches of one run, each on its own."""
 
     def __init__(self, run_context: RunContext, early_end: EarlyEnd) -> None:
         self._run_context = run_context
@@ -28,11 +28,11 @@ class StepRunner:
         return context
 
     async def run(self, context: StepContext) -> bool:
-        """From wherever the step stands to the record of its end; False when the run ends with it."""
+        """From the current state of the step to the record of its end; False if the run ends with it."""
         end = await live(context, branches=self)
         record_end(self._run_context, context.step, end.verdict)
         return end.ends_run is None or not self._early_end.end(end.ends_run)
 
     def finish(self, step: StepPlan) -> None:
-        """Whatever follows from the end of the step has begun."""
+        """Everything that follows from the end of the step has been started."""
         finish(self._run_context, step)

@@ -1,8 +1,8 @@
-"""Which runs are alive in this process: one scope each, in one nursery, isolated from each other.
+"""The runs of this process: one scope for each, all in one nursery, isolated from each other.
 
-A crash inside a scope is caught here and nowhere deeper, told (condition on the run, Event, callback for a metric), and
-the scope is started anew after a growing pause; no other scope notices. Stopping writes nothing: a run that is left
-alone is taken up by the next process where it stands.
+A crash inside a scope is caught here and nowhere deeper. The supervisor reports it (condition on the run, Event,
+callback for a metric) and starts the scope again after a growing pause; no other scope is affected. To stop writes
+nothing: the next process resumes every run from its stored state.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class SupervisorStatistics:
 
 @dataclass(slots=True)
 class _Charge:
-    """One run in our care."""
+    """One adopted run."""
 
     scope: StoryRunScope | None = None
     adopted_again: bool = False
-    """It was announced again while its scope was already on its way out."""
+    """The run was adopted again while its scope was ending."""
     cancel_scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Cancelled when the run is released."""
     over: trio.Event = field(default_factory=trio.Event)
-    """Set when nothing of the run is at work here any more."""
+    """Set when no task of the run is left here."""
 
 
 class Supervisor:
-    """Keeps every adopted run going until it has ended, or is released.
+    """Runs every adopted run until it has ended or is released.
 
     ``on_crash`` is called with the key and the exception whenever a scope crashes; it must not raise.
     """
@@ -65,7 +65,7 @@ class Supervisor:
         self._in_backoff = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the nursery of all scopes until cancelled or drained. Runs adopted before are taken up now."""
+        """Hold the nursery of all scopes until cancelled or drained. Runs that were adopted before start now."""
         if self._nursery is not None:
             raise RuntimeError("this supervisor is running already")
         try:
@@ -81,14 +81,14 @@ class Supervisor:
                 try:
                     await trio.sleep_forever()
                 finally:
-                    self._draining = True  # controllers, which may still hand runs over, end after this
+                    self._draining = True  # controllers end later and may still adopt runs
         finally:
             self._over.set()
 
     def adopt(self, key: RunKey) -> None:
-        """Take care of the run; again and again is fine. Returns at once; the run is read by its own task.
+        """Start the scope of the run, or wake it; may be called any number of times. Returns at once.
 
-        A run that this process does not own is ignored.
+        The run is read by its own task. A run that this process does not own is ignored.
         """
         if self._draining or not self._engine.ownership.owns(key):
             return
@@ -103,11 +103,12 @@ class Supervisor:
             self._nursery.start_soon(self._take_care, key, charge, name=f"run {key}")
 
     def wake(self, key: RunKey, step: str | None = None) -> None:
-        """Something changed: about ``step`` (its StepRun, Job, Pods), or else about the run, its Story or all of it.
+        """Something has changed about ``step`` (its StepRun, Job, Pods); None: about the run, its Story or everything.
 
-        ``step`` may be empty: then only a run that waits for its Story looks again.
+        With an empty ``step``, only a run that waits for its Story looks again.
 
-        Never blocks, never fails; a run nobody adopted is ignored. After a relist, wake every run without a step.
+        Never blocks and never fails; a run that was not adopted is ignored. After a relist, wake every run without
+        ``step``.
         """
         charge = self._charges.get(key)
         if charge is not None and charge.scope is not None:
@@ -118,11 +119,11 @@ class Supervisor:
         return key in self._charges or key in self._waiting
 
     async def release(self, key: RunKey) -> None:
-        """Give one run up without a write, for another process to adopt it; one that nobody adopted is fine.
+        """Give up one run without a write, so that another process can adopt it; success, too, if it was not adopted.
 
-        Returns once nothing of it is at work here: a write that was sent is answered, or given up after
-        ``WRITE_DEADLINE_SECONDS``. Its slots and its turn are free for others of this process. The run is not taken up
-        here again until it is adopted, which needs its ownership.
+        Returns once no task of the run is left here: a write that was sent is answered, or given up after
+        ``WRITE_DEADLINE_SECONDS``. Its slots and its turn are free for other runs of this process. The run does not
+        continue here until it is adopted again, which needs its ownership.
         """
         self._waiting.pop(key, None)
         charge = self._charges.get(key)
@@ -132,14 +133,14 @@ class Supervisor:
             await charge.over.wait()
 
     async def drain(self) -> None:
-        """Let go of every run, without ending any: returns when no scope is left and ``run`` is over."""
+        """Give up every run without ending any; returns when no scope is left and ``run`` has returned."""
         self._draining = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
             await self._over.wait()
 
     def steps_at_work(self) -> Iterator[tuple[RunKey, int]]:
-        """Each run that is alive here, and how many of its steps are."""
+        """Each run that has a scope here, and the number of its running steps."""
         for key, charge in self._charges.items():
             if charge.scope is not None:
                 yield key, charge.scope.steps_at_work
@@ -154,7 +155,7 @@ class Supervisor:
         )
 
     async def _load_slots(self) -> None:
-        """Nothing new is started before it is known what is at work already, of the runs that this process owns."""
+        """Count the unfinished StepRuns of the runs that this process owns; nothing new starts before that."""
         occupants = await patiently(self._engine.step_runs.occupants, pace=Pace(self._engine.settings.jitter))
         self._engine.slots.load(filter(self._is_ours, occupants))
 
@@ -164,7 +165,7 @@ class Supervisor:
         return owner is None or self._engine.ownership.owns(RunKey(namespace, str(owner.get("name"))))
 
     async def _take_care(self, key: RunKey, charge: _Charge) -> None:
-        """Until the run has ended or is released; then it may be adopted anew, and has been if it was meanwhile."""
+        """Run it until it has ended or is released; if it was adopted again during the release, adopt it again."""
         try:
             with acting_for(key), charge.cancel_scope:
                 await self._keep_alive(key, charge)
@@ -193,7 +194,7 @@ class Supervisor:
             pause = min(pause * 2, settings.longest_restart_delay_seconds)
 
     async def _ended_well(self, key: RunKey, charge: _Charge) -> bool:
-        """One scope from start to end; False when it crashed, which is then recorded."""
+        """One scope from start to end; False if it crashed, which is then recorded."""
         charge.adopted_again = False
         charge.scope = StoryRunScope(self._engine, key)
         self._scopes_started += 1
@@ -212,12 +213,12 @@ class Supervisor:
         self._on_crash(key, crash)
         try:
             await self._report(key, crash)
-        except* Exception as group:  # noqa: BLE001 - telling is best effort; the callback above has told already
+        except* Exception as group:  # noqa: BLE001 - this report is best effort; the callback above has the crash
             self._on_crash(key, group)
         return False
 
     async def _report(self, key: RunKey, crash: BaseException) -> None:
-        """Say on the run that the engine failed it; only the error's type, whose text may hold user data."""
+        """Report on the run that the engine failed; only with the type of the error, whose text may hold user data."""
         run = await self._engine.runs.read_run(key)
         if run is None:
             return

@@ -1,7 +1,8 @@
-"""After a group was ended early: bring what has begun to an end, skip what has not.
+"""After a group was ended early: end the steps that have started, skip the others.
 
-The step tasks are over when this begins; what is left is durable state. Engram steps are signalled and drained, child
-StoryRuns canceled, everything else is over by itself. Source: StoryRun contract 11.8, 15.1, 17, in the improved forms.
+The step tasks have ended before; only stored state is left. Engram steps are signalled and drained, child StoryRuns are
+canceled; steps of other kinds need nothing more.
+Source: StoryRun contract 11.8, 15.1, 17, in the improved forms.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from core.engine.step.record import is_final
 from core.engine.step.verdict import Verdict
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
-"""Beyond the time to drain: a child run drains as long as its parent does, and then has to say so."""
+"""Added to the drain time: a child run drains as long as its parent does, and then has to record its end."""
 
 
 async def end_group(run_context: RunContext, group: GroupPlan, ending: Ending, drain_at: datetime) -> None:
@@ -54,7 +55,7 @@ async def end_group(run_context: RunContext, group: GroupPlan, ending: Ending, d
                 nursery.start_soon(_end_engram, run_context, step, ending, drain_at)
             elif step.kind is StepKind.EXECUTE_STORY:
                 nursery.start_soon(_end_child, run_context, step, ending, drain_at)
-    for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before what is around them
+    for step in sorted(unfinished, key=lambda each: -len(each.parts)):  # branches before the steps around them
         if step.kind not in (StepKind.ENGRAM, StepKind.EXECUTE_STORY):
             record_end(run_context, step, ending.verdict)
 
@@ -62,18 +63,18 @@ async def end_group(run_context: RunContext, group: GroupPlan, ending: Ending, d
 def orphans(step_runs: Iterable[Object], *, begun_here: bool = False) -> list[Object]:
     """The StepRuns that have not ended although their run has.
 
-    Of what has ``begun_here`` also those whose end is only reported; the operator of the reference records ends in
-    another way, and what it has left behind stays as it is.
+    With ``begun_here`` (this process started some of them), also those whose end is only reported. Without it these are
+    left out: the reference operator records ends in another way, and what it has left stays as it is.
     """
-    left = [one for one in step_runs if not is_being_deleted(one)]
-    return [one for one in left if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
+    remaining = [one for one in step_runs if not is_being_deleted(one)]
+    return [one for one in remaining if not (is_final(one.get("status") or {}) if begun_here else has_ended(one))]
 
 
-async def end_orphans(run_context: RunContext, left: Iterable[Object], drain: timedelta) -> None:
-    """End what is at work of a run that another process has ended: nobody else would."""
+async def end_orphans(run_context: RunContext, remaining: Iterable[Object], drain: timedelta) -> None:
+    """End what still runs of a run that another process has ended: no other process would."""
     ending = outlived(run_context.engine.clock.now())
     async with trio.open_nursery() as nursery:
-        for step_run in left:
+        for step_run in remaining:
             name = step_path(step_run)
             if name:
                 step = run_context.plan.find(name) or StepPlan(name, StepKind.ENGRAM, {"name": name})
@@ -83,7 +84,7 @@ async def end_orphans(run_context: RunContext, left: Iterable[Object], drain: ti
 
 
 async def cancel_children(run_context: RunContext) -> None:
-    """Ask every child run that is still alive to end, also those that no step waits for."""
+    """Ask every child run that has not ended to end, also those that no step waits for."""
     runs, pace = run_context.engine.runs, run_context.status.pace()
     children = await patiently(runs.child_runs, run_context.run, pace=pace)
     async with trio.open_nursery() as nursery:
@@ -129,14 +130,14 @@ async def _end_child(run_context: RunContext, step: StepPlan, ending: Ending, dr
 
 
 async def _child_of(context: StepContext) -> Object | None:
-    """The newest StoryRun of the step that is ours."""
+    """The newest StoryRun of the step that this run controls."""
     children = await patiently(context.engine.runs.child_runs, context.run, pace=context.pace())
     ours = [child for child in children if step_path(child) == context.step.name]
     return next((child for child in ours if not has_ended(child)), ours[-1] if ours else None)
 
 
 async def _phase_at_end(context: StepContext, child: Object, until: datetime) -> Phase | None:
-    """How the StoryRun ended; None when it had not by ``until``, or is gone."""
+    """The phase in which the StoryRun ended; None if it had not ended by ``until``, or is gone."""
     key = RunKey(context.namespace, str(child["metadata"]["name"]))
     while True:
         context.wakeup.clear()
