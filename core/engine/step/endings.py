@@ -1,6 +1,6 @@
 """Why a run, or a group of its steps, ends before its steps have ended. Pure.
 
-How its steps are then brought to an end: ``termination``, and ``drain`` for Engram steps.
+``termination`` then ends the steps, and ``drain`` the Engram steps among them.
 Source: StoryRun contract 11.8, 15.1 and 17, in the improved forms.
 """
 
@@ -16,30 +16,30 @@ from core.engine.step.verdict import Conclusion, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run ends early, and what its unfinished steps become."""
+    """Why a run ends early, and the phases of its unfinished steps."""
 
     conclusion: Conclusion
     running_becomes: Phase
     because: str
-    """Goes into the messages of the steps: ``the run was canceled``."""
+    """Part of the messages of the steps: ``the run was canceled``."""
     decided_at: datetime
-    """When it was decided: an instant that a restart finds again, so that the time to drain is not given twice."""
+    """When it was decided. A restarted engine finds the same instant, so the steps get the drain time only once."""
     compensates: bool = False
-    """Whether the work done so far is to be undone, as after a failure."""
+    """Whether the compensations must run, as after a failure."""
 
     @property
     def text(self) -> str:
-        """The message of a step that was at work."""
+        """The message of a step that was running."""
         return f"Ended: {self.because}"
 
     @property
     def verdict(self) -> Verdict:
-        """Of a step that was at work."""
+        """The verdict of a step that was running."""
         return Verdict(self.running_becomes, self.text, recorded_reason=StepReason.RUN_ENDED)
 
     @property
     def skipped(self) -> Verdict:
-        """Of a step that had not begun."""
+        """The verdict of a step that had not started."""
         return Verdict(Phase.SKIPPED, f"Skipped: {self.because}", recorded_reason=StepReason.RUN_ENDED)
 
 
@@ -60,29 +60,29 @@ def stopped(conclusion: Conclusion, stopped_at: datetime) -> Ending:
 
 
 def out_of_time(group: str, conclusion: Conclusion, deadline_at: datetime) -> Ending:
-    """The deadline of a group of clean-up steps is over; ``conclusion`` says what then counts for the run."""
+    """The deadline of a group of clean-up steps has passed; ``conclusion`` is then that of the run."""
     return Ending(conclusion, Phase.TIMEOUT, f"the time for {group} is over", deadline_at)
 
 
 def outlived(now: datetime) -> Ending:
-    """Another process has ended the run, and may not have known of what this one had begun."""
+    """Another process has ended the run, and may not have known the steps that this one had started."""
     conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "The run has ended")
     return Ending(conclusion, Phase.CANCELED, "the run has ended", now)
 
 
 def uncalled_for(now: datetime) -> Ending:
-    """Nothing has failed that compensations could undo, although another process may have begun one."""
+    """Nothing has failed that compensations could undo, although another process may have started one."""
     conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "Nothing is to be undone")
     return Ending(conclusion, Phase.CANCELED, "no main step failed", now)
 
 
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
-    """The Story of a run under way, which nothing keeps as it was, was edited into one that cannot be run."""
+    """The Story of a started run was edited so that it cannot be run; the run has no stored copy of the Story."""
     return Ending(conclusion, Phase.CANCELED, "its Story can no longer run", now)
 
 
 def unreadable(why: str, now: datetime) -> Ending:
-    """A part of the StoryRun cannot be read: nobody knows what it is to do."""
+    """A part of the StoryRun cannot be read: the engine does not know what the run is to do."""
     text = f"The StoryRun cannot be read: {why}; start a new run with smaller or flatter data"
     conclusion = Conclusion(Phase.FAILED, Reason.UNREADABLE, text, has_error=True)
     return Ending(conclusion, Phase.CANCELED, "the run cannot be read", now)

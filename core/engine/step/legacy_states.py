@@ -1,7 +1,7 @@
-"""Reasons of step states that were stored before states had one: read from the messages that were written then. Pure.
+"""Reasons of step states that were stored before states had reasons: derived from the messages of that time. Pure.
 
-Whatever is stored now has a reason, so that a text of a person or a container is never read here. This module goes
-when no run is left that a version before 0.2 has stored.
+Every state that is stored now has a reason, so this module never reads the message of a person or a container. It can
+be deleted when no run is left that a version before 0.2 has stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SKIPPED: Final = {
     "Skipped: its 'if' condition is false": StepReason.CONDITION_FALSE,
     "Skipped: nobody decided in time": StepReason.NOT_DECIDED,
 }
-_AT_WORK: Final[tuple[tuple[str, StepReason | Reason, bool], ...]] = (
+_UNFINISHED: Final[tuple[tuple[str, StepReason | Reason, bool], ...]] = (
     ("Queued due to ", Reason.QUEUED, False),
     ("Waiting for approval", StepReason.WAITING_FOR_APPROVAL, False),
     ("Image cannot be pulled since ", StepReason.IMAGE_NOT_PULLED, True),
@@ -27,14 +27,14 @@ _AT_WORK: Final[tuple[tuple[str, StepReason | Reason, bool], ...]] = (
     ("Waiting: ", StepReason.CONTAINER_NOT_STARTED, True),
     ("Waiting for the Pod of an earlier attempt to end", StepReason.EARLIER_ATTEMPT_ENDS, True),
 )
-"""How a message began, what it stood for, and whether it told of a container that could not start."""
+"""The start of a message, its reason, and whether the message means that a container could not start."""
 _ENDED: Final = "Ended: "
 
 
 def reason_of_message(phase: Phase, message: str) -> tuple[str, bool]:
-    """The reason, empty when the phase says all there is; and whether the container could not start."""
+    """The reason, empty if the phase says enough; and whether the container could not start."""
     if not phase.terminal:
-        found = next((row for row in _AT_WORK if message.startswith(row[0])), None)
+        found = next((row for row in _UNFINISHED if message.startswith(row[0])), None)
         return (str(found[1]), found[2]) if found is not None else ("", False)
     if phase is Phase.SKIPPED:
         return str(_SKIPPED.get(message, "")), False

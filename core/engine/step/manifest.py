@@ -17,11 +17,11 @@ from core.engine.step.record import executor_of
 from kubewire.wire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
-"""Of the spec of a StepRun: nobody goes by it, and the API server fills in what ``retry`` lacks."""
+"""Fields of a StepRun's spec by which no code decides; the API server fills in what ``retry`` lacks."""
 
 
 def step_run_name(run_name: str, step: str) -> str:
-    """Of the step with that full name: ``fan/a`` of ``nightly`` is ``nightly-fan-a``."""
+    """Name of the StepRun of the step with that full name: ``fan/a`` of ``nightly`` is ``nightly-fan-a``."""
     return identity.compose(run_name, *step.split("/"))
 
 
@@ -37,9 +37,10 @@ def step_run_manifest(
     *,
     left_to_container: bool = False,
 ) -> Object:
-    """The manifest; ``input_`` is ``merged_input``, its templates unresolved, but for branches, which see more.
+    """The manifest. ``input_`` is ``merged_input``, its templates unresolved; resolved for a branch, which can read
+    more.
 
-    ``left_to_container``: those of a branch are not resolved either, because only its container can do that.
+    ``left_to_container``: the templates of a branch are not resolved either, because only its container can do that.
     """
     metadata = run["metadata"]
     run_name = str(metadata["name"])
@@ -91,23 +92,23 @@ def step_run_manifest(
 
 
 def is_touched(step_run: Object) -> bool:
-    """Whether something has been recorded of it: then it has been worked on, and is not made anew."""
+    """Whether its status has anything: then work has been done for it, and it must not be created again."""
     return bool(step_run.get("status"))
 
 
 def is_edited(step_run: Object) -> bool:
-    """Whether its spec is not the one that it was created with. Nobody of ours changes the spec of a StepRun.
+    """Whether its spec has been changed since it was created. The operator never changes the spec of a StepRun.
 
-    The API server counts changes of the spec in ``metadata.generation``; the begin of a deletion counts as well.
+    The API server counts changes of the spec in ``metadata.generation``; it also counts the start of a deletion.
     """
     metadata = step_run["metadata"]
     return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
 
 
 def why_not_the_work(wanted: Object, stored: Object) -> str | None:
-    """What differs in the work that a StepRun stands for from what would be written now; None: nothing.
+    """The first field in which the work of a stored StepRun differs from the wanted one; None: it is the same work.
 
-    Of labels and annotations those count that tell which step it is, and who resolves its input.
+    Of the labels and annotations, only those count that say which step it is and who resolves its input.
     """
     want, have = ({**of["spec"], "executor": executor_of(of)} for of in (wanted, stored))
     for field in sorted({*want, *have} - _DECIDE_NOTHING):
@@ -121,12 +122,12 @@ def why_not_the_work(wanted: Object, stored: Object) -> str | None:
 
 
 def is_left_to_container(step_run: Object) -> bool:
-    """Whether the templates in the input of a branch's StepRun are for its container to resolve."""
+    """Whether the container of a branch has to resolve the templates in the input of its StepRun."""
     return (step_run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_INPUT_LEFT) == "true"
 
 
 def child_run_name(run_name: str, step: str, iteration: int | None = None) -> str:
-    """Of the StoryRun that an ``executeStory`` step starts; each iteration of a loop has its own."""
+    """Name of the StoryRun that an ``executeStory`` step starts; each iteration of a loop has its own."""
     return identity.compose(run_name, *step.split("/"), *([] if iteration is None else [str(iteration)]))
 
 
@@ -141,7 +142,7 @@ def child_run_manifest(
 ) -> Object:
     """The StoryRun of an ``executeStory`` step, in the namespace of ``run``.
 
-    ``handed_down``: labels and annotations by which it is scheduled. Source: StoryRun contract 11.5.
+    ``handed_down``: labels and annotations for its scheduling. Source: StoryRun contract 11.5.
     """
     metadata, of = run["metadata"], target["metadata"]
     labels = {
@@ -176,13 +177,13 @@ def child_run_manifest(
 
 
 def story_depth(run: Object) -> int:
-    """How many ``executeStory`` steps are above a run."""
+    """The number of ``executeStory`` steps above a run."""
     depth = str((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_DEPTH) or "0")
     return int(depth) if depth.isdecimal() else 0
 
 
 def controller_reference(run: Object) -> Object:
-    """The owner reference by which a StoryRun controls what its steps start."""
+    """The owner reference by which a StoryRun controls the objects that its steps create."""
     return {
         "apiVersion": STORY_RUN.api_version,
         "kind": STORY_RUN.kind,
@@ -194,19 +195,19 @@ def controller_reference(run: Object) -> Object:
 
 
 def merged_input(base: Mapping[str, Any] | None, overlay: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The Engram's ``with`` under the step's: objects merge, everything else is replaced; None when neither is set."""
+    """The step's ``with`` over the Engram's: objects are merged, other values replaced; None if neither is set."""
     if base is None and overlay is None:
         return None
     return _merged(base or {}, overlay or {})
 
 
 def size_bytes(value: Any) -> int:
-    """Length of the compact JSON."""
+    """Length of the compact JSON, in bytes."""
     return len(orjson.dumps(value))
 
 
 def idempotency_key(namespace: str, run_name: str, step: str, rendered: object = None) -> str:
-    """``rendered`` (of ``idempotencyKeyTemplate``), trimmed and cut to 256 bytes; blank gives the automatic key."""
+    """``rendered`` (from ``idempotencyKeyTemplate``), trimmed and cut to 256 bytes; if blank, the automatic key."""
     text = _text(rendered).strip()
     if not text:
         return identity.idempotency_key(namespace, run_name, step)
@@ -235,5 +236,5 @@ def _merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, An
 
 
 def _story_label(name: str) -> str:
-    """The Story's name, raw where a label can hold it."""
+    """The Story's name, unchanged if a label can hold it."""
     return name if len(name) <= identity.MAX_NAME_LENGTH else identity.label_value(name)

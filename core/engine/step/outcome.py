@@ -1,8 +1,8 @@
 """What to do about a step, given one look at it. Pure: observation and policy in, one frozen decision out.
 
-The first trustworthy word wins: what the SDK wrote, else what the executor says of the attempt. Nothing here is final
-until the operator has recorded it (core.engine.step.record), so an SDK-written failure may still be retried. Source:
-StepRun contract 7, 17, 18.1 and 19.4.
+The first reliable result counts: what the SDK wrote, else what the executor says of the attempt. No result is final
+until the operator has recorded it (core.engine.step.record), so a failure that the SDK wrote may still be retried.
+Source: StepRun contract 7, 17, 18.1 and 19.4.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result is recorded. ``still_alive``: as far as is known its attempt goes on, and has not been told to end."""
+    """The result is recorded. ``still_alive``: as far as is known, its attempt still runs and was not asked to end."""
 
     still_alive: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """The attempt says it succeeded: check its output and record."""
+    """The attempt reports success: check its output and record the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The attempt failed for good: record."""
+    """The attempt failed, and there is no retry: record the failure."""
 
     phase: Phase
     reason: Reason
@@ -56,7 +56,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt failed and another one is allowed: count it."""
+    """The attempt failed, and a retry is allowed: count the failure."""
 
     exit_code: int
     message: str
@@ -64,16 +64,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class EndAttempt:
-    """An earlier attempt is still there: end it."""
+    """An earlier attempt still exists: end it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """Nothing of the current attempt exists: start it.
 
-    ``announce_first``: an SDK may not report success out of ``Pending``, so ``Running`` must be stored before the
-    attempt can start; a status without phase allows it, then the start comes first. ``announced``: ``Running`` is
-    stored, of a start that nothing is left of.
+    ``announce_first``: an SDK cannot report success from ``Pending``, so ``Running`` must be stored before the attempt
+    starts. From a status without a phase it can; then the start comes first. ``announced``: ``Running`` is stored
+    already, for a start that has left nothing.
     """
 
     announce_first: bool
@@ -82,12 +82,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """The attempt is under way and its StepRun does not say ``Running`` yet, or names another deadline."""
+    """The attempt has started, but its StepRun is not ``Running`` yet or names another deadline: record it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before something changes or ``until`` has come."""
+    """Nothing to do until something changes or ``until`` has come."""
 
     until: datetime | None = None
 
@@ -96,7 +96,7 @@ NextAction: TypeAlias = Create | Recorded | Succeed | Fail | Retry | EndAttempt 
 
 
 def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> NextAction:
-    """The next thing to do. Every answer but ``Recorded`` is followed by another look."""
+    """The next thing to do. After every decision but ``Recorded``, the caller looks again."""
     step_run = observation.step_run
     if step_run is None:
         return Create()
@@ -131,7 +131,7 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
 
 
 def exit_class(code: int) -> ExitClass:
-    """What an exit code means for retries (StepRun contract 17.3)."""
+    """The class of an exit code, which decides about retries (StepRun contract 17.3)."""
     if code == 0:
         return ExitClass.SUCCESS
     if code == UNDETERMINED_EXIT_CODE:
@@ -167,9 +167,9 @@ def _under_way(
 
 
 def _is_misrecorded(observation: Observation) -> bool:
-    """Whether the StepRun names another deadline than the attempt has, which has been started once more, for example.
+    """Whether the StepRun names another deadline than the attempt has, e.g. because the attempt was started again.
 
-    Of what an operator has started that did not record deadlines, none is recorded now.
+    If an operator that did not record deadlines has started the attempt, none is recorded now.
     """
     assert observation.step_run is not None
     recorded = record.attempt_of(observation.step_run)
@@ -179,7 +179,7 @@ def _is_misrecorded(observation: Observation) -> bool:
 
 
 def _patient_until(observation: Observation, now: datetime) -> datetime | None:
-    """When to say that nothing has taken the attempt up yet."""
+    """When to report that the attempt still has no worker."""
     if observation.waiting_since is None:
         return None
     until = observation.waiting_since + PATIENCE
@@ -187,13 +187,13 @@ def _patient_until(observation: Observation, now: datetime) -> datetime | None:
 
 
 def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> NextAction:
-    """The SDK wrote a terminal phase that is not success; its words are kept.
+    """The SDK wrote a terminal phase that is not success; its message is kept.
 
-    Its container is about to end by itself, as after a success: its Job stays, and with it what the container has told.
+    Its container is about to end by itself, as after a success: its Job stays, and with it the logs of the container.
     """
     code = status.get("exitCode")
     code = code if isinstance(code, int) else None
-    if phase not in REPORTED_PHASES:  # that a step is skipped, or compensated, is not for its container to say
+    if phase not in REPORTED_PHASES:  # a container may not report that its step is skipped or compensated
         text = f"the container reported {phase}, which is for the operator to decide"
         return Fail(Phase.FAILED, Reason.EXECUTION_FAILED, text, code, ExitClass.TERMINAL, still_alive=False)
     class_ = member_or_none(ExitClass, status.get("exitClass"))
@@ -209,7 +209,7 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
 
 
 def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> NextAction:
-    """The container or its Pod ended badly and the SDK did not say why."""
+    """The container or its Pod failed, and the SDK did not report why."""
     if observation.reason == DEADLINE_EXCEEDED:
         code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
     else:

@@ -1,4 +1,4 @@
-"""What keeps the attempt of an engram step from starting, for the state of the step. Pure."""
+"""What keeps the attempt of an Engram step from starting, for the state of the step. Pure."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _WORDS: Final[dict[str, str]] = {
     StepReason.NO_POD: "Job has no Pod",
 }
 PATIENCE: Final = timedelta(seconds=10)
-"""How long an attempt may wait to be taken up before that is worth a word: it takes a fraction of a second."""
+"""How long an attempt may wait for a worker before the state shows it: normally that takes a fraction of a second."""
 _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 
 @dataclass(frozen=True, slots=True)
 class Holdup:
-    """``reason`` and ``since`` go into the state of the step; the same reason is the same hold-up."""
+    """``reason`` and ``since`` go into the state of the step; the same reason means the same hold-up."""
 
     reason: str
     since: datetime
@@ -51,7 +51,7 @@ class Holdup:
 
 
 def holdup(observation: Observation, now: datetime) -> Holdup | None:
-    """What holds the step up, as far as it is known ``now``; None: nothing does."""
+    """What holds the step up, as far as is known at ``now``; None: nothing does."""
     if observation.state is AttemptState.LINGERING:
         return Holdup(StepReason.EARLIER_ATTEMPT_ENDS, now)
     if observation.state is not AttemptState.STARTING:

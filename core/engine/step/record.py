@@ -1,9 +1,10 @@
-"""What the operator writes into a StepRun's status, and how it knows that it has.
+"""What the operator writes into a StepRun's status, and how it recognizes its own record.
 
-Pure: stored status in, merge patch out. A result is *final* once the operator has checked it and says so in the
-conditions, in the same write that carries the result: ``Progressing`` is ``False`` and ``Ready``/``Degraded`` fit the
-phase. SDKs write phases but never conditions, so an SDK-written terminal phase alone is not final; neither an
-annotation nor a second write is needed. Source: StepRun contract 4.1, 18.1, 19.4 and 24.1.
+Pure: stored status in, merge patch out. A result is *final* once the operator has checked it and has recorded that in
+the conditions, in the same write as the result: ``Progressing`` is ``False`` and ``Ready``/``Degraded`` match the
+phase. SDKs write phases but never conditions, so a terminal phase that an SDK wrote is not final by itself; neither an
+annotation nor a second write is needed.
+Source: StepRun contract 4.1, 18.1, 19.4 and 24.1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from core.engine.ports import JOB, AttemptRecord
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
-"""Of a run that is ended before its time."""
+"""Reasons of a run that is ended before its time."""
 UNREADABLE = "the result cannot be read"
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
 _ERROR_TYPES = {
@@ -65,22 +66,22 @@ def is_final(status: Mapping[str, Any]) -> bool:
 
 
 def is_overtaken(seen: Object, stored: Object) -> bool:
-    """Whether what was decided on ``seen``, a StepRun or StoryRun to be worked for, is over in ``stored``.
+    """Whether a decision on ``seen``, a StepRun or StoryRun, no longer holds for ``stored``.
 
-    It has ended since, or is being ended, or is on another attempt, or is to begin anew.
+    It has ended since, or is being ended, or is at another attempt, or starts again.
     """
     old, new = seen.get("status") or {}, stored.get("status") or {}
     phase = phase_of(new)
     ended = phase is not None and phase.terminal and phase is not phase_of(old)
     ending = announced_end(new) is not None and announced_end(old) is None
-    anew = "attempts" in old and any(new.get(key) != old.get(key) for key in ("startedAt", "attempts"))
-    return ended or ending or anew or is_final(new) or retries_of(new) != retries_of(old)
+    restarted = "attempts" in old and any(new.get(key) != old.get(key) for key in ("startedAt", "attempts"))
+    return ended or ending or restarted or is_final(new) or retries_of(new) != retries_of(old)
 
 
 def is_asked_to_end(seen: Object, stored: Object) -> bool:
-    """Whether a StoryRun has been canceled since it was ``seen`` in the midst of its steps, still at work.
+    """Whether a StoryRun was canceled after it was ``seen``, while its steps were running.
 
-    Another leader may have heard of it first, and be about to end what this one finds without a Job.
+    Another leader may have seen the cancel first. It may be about to end a step for which this process finds no Job.
     """
     asked, knew = (run["spec"].get("cancelRequested") is True for run in (stored, seen))
     return asked and not knew and announced_end(seen.get("status") or {}) is None
@@ -90,7 +91,7 @@ def announced_end(status: Mapping[str, Any]) -> Reason | None:
     """Why a StoryRun that is still running is being ended, once that is stored."""
     if phase_of(status) is not Phase.RUNNING:
         return None
-    for type_ in (ConditionType.READY, ConditionType.PROGRESSING):  # the first may tell of a right that is lacking
+    for type_ in (ConditionType.READY, ConditionType.PROGRESSING):  # the first may show a missing permission
         condition = find_condition(status.get("conditions") or (), type_) or {}
         reason = member_or_none(Reason, condition.get("reason"))
         if reason in ENDINGS:
@@ -105,12 +106,12 @@ def was_started(status: Mapping[str, Any]) -> bool:
 
 
 def is_told_to_end(step_run: Object) -> bool:
-    """Whether the operator wanted the step to end, because its run or its list of steps did."""
+    """Whether the operator has asked the step to end, because its run or its list of steps was ended."""
     return keys.ANNOTATION_CANCEL_REQUESTED in (step_run["metadata"].get("annotations") or {})
 
 
 def verdict_of(step_run: Object) -> Verdict:
-    """What a final StepRun means for its step."""
+    """The verdict of the step of a final StepRun."""
     status = step_run["status"]
     phase = phase_of(status)
     assert phase is not None
@@ -125,15 +126,15 @@ def verdict_of(step_run: Object) -> Verdict:
 
 
 def executor_of(step_run: Object) -> str:
-    """Name of the executor that a StepRun was made for; one that names none is of the time when Jobs were the only."""
+    """Name of the executor that a StepRun was created for. One without a name is from the time when all used Jobs."""
     executor = step_run["spec"].get("executor")
     return executor if isinstance(executor, str) and executor else JOB
 
 
 def attempt_of(step_run: Object) -> AttemptRecord | None:
-    """What is recorded of the attempt that was started last; None: nothing yet, or nothing that can be read.
+    """The record of the attempt that was started last; None: none yet, or none that can be read.
 
-    Only the operator writes it. Which attempt is current says ``retries_of``: after a failure that is the next one,
+    Only the operator writes it. ``retries_of`` tells the current attempt: after a failure, that is the next one, even
     before it is started.
     """
     attempt = (step_run.get("status") or {}).get("attempt")
@@ -150,7 +151,7 @@ def attempt_of(step_run: Object) -> AttemptRecord | None:
 
 
 def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Object:
-    """The attempt has been started, or is about to be; it takes the place of the one recorded before."""
+    """The attempt has been started, or will be next; its record replaces the one of the attempt before."""
     status = step_run.get("status") or {}
     retries = retries_of(status)
     what = "Job" if attempt.executor == JOB else "attempt"
@@ -170,7 +171,7 @@ def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Ob
 def retry_patch(
     step_run: Object, now: datetime, next_at: datetime, of_at_most: int, exit_code: int, message: str
 ) -> Object:
-    """The attempt failed and another follows: one write counts it, dates the next one and forgets the old result."""
+    """The attempt failed, and a retry follows: one write counts it, sets its time and drops the old result."""
     retries = retries_of(step_run.get("status") or {}) + 1
     text = f"Retry {retries} of {of_at_most} follows: {message}"
     patch = {
@@ -188,7 +189,7 @@ def success_patch(step_run: Object, now: datetime) -> Object:
     status = step_run.get("status") or {}
     patch = _common(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
     patch |= _finish(step_run, now) | {"phase": str(Phase.SUCCEEDED)}
-    patch |= {key: None for key in ("lastFailureMsg", "exitCode") if status.get(key)}  # of the attempt before
+    patch |= {key: None for key in ("lastFailureMsg", "exitCode") if status.get(key)}  # they are of an earlier attempt
     if status.get("output") and not status.get("lastOutputAt"):
         patch["lastOutputAt"] = format_instant(now)
     return patch
@@ -206,7 +207,7 @@ def failure_patch(
 ) -> Object:
     """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept.
 
-    What cannot be read of the status is deleted, so that it can be read from then on.
+    The parts of the status that cannot be read are deleted, so that the status can be read from then on.
     """
     status = step_run.get("status") or {}
     patch: Object = dict.fromkeys(missing_in(step_run, "status"))
@@ -223,11 +224,11 @@ def failure_patch(
 
 
 def _finish(step_run: Object, now: datetime) -> Object:
-    """``finishedAt`` and ``duration`` where the SDK left them out; a container's clock never makes them negative."""
+    """``finishedAt`` and ``duration`` if the SDK left them out; a container's wrong clock never makes them negative."""
     status = step_run.get("status") or {}
     patch: Object = {"retries": retries_of(status)}
     started_at = parse_instant_or_none(status.get("startedAt"))
-    if started_at is None:  # it never came to that, or the SDK was faster than our note of it
+    if started_at is None:  # it never started, or the SDK was faster than our record of the start
         started_at = parse_instant_or_none(step_run["metadata"].get("creationTimestamp")) or now
         patch["startedAt"] = format_instant(started_at)
     finished_at = parse_instant_or_none(status.get("finishedAt"))

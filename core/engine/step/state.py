@@ -1,4 +1,4 @@
-"""One entry of ``status.stepStates``: in memory, and on the wire. Pure. Source: StoryRun contract 3."""
+"""One entry of ``status.stepStates``, in memory and as it is stored. Pure. Source: StoryRun contract 3."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from core.api.phases import DEFAULT_REASONS, Phase, member_or_none
 from core.engine.step.legacy_states import reason_of_message
 
 MAX_STEP_MESSAGE_LENGTH: Final = 1024
-"""Keeps a status of a thousand failed steps below the size an object may have."""
+"""Keeps the status of a run with a thousand failed steps below the size limit of an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """Instants have whole seconds once stored."""
+    """Instants have whole seconds once they are stored."""
 
     phase: Phase
     message: str = ""
-    """For people: it may be the text of a person or a container, and nothing is decided by it."""
+    """For people. It may come from a person or a container; no code decides by it."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     child_run: str = ""
     """``subStoryRunName``: the StoryRun that an ``executeStory`` step has started last."""
     reason: str = ""
-    """A ``StepReason``, a ``Reason`` or a kubelet's word; without one, the default of the phase."""
+    """A ``StepReason``, a ``Reason`` or a reason of the kubelet; empty: the default of the phase."""
     reason_since: datetime | None = None
     """Set while something in the cluster keeps the container from starting."""
 
@@ -40,14 +40,14 @@ class StepState:
             object.__setattr__(self, "reason", str(DEFAULT_REASONS[self.phase]))
 
     def as_started(self, at: datetime | None) -> StepState:
-        """The same, with the start that is stored; another process may have had another clock."""
+        """The same state with the stored start; the clock of another process may differ."""
         if at is None or at == self.started_at:
             return self
         finished_at = max(self.finished_at, at) if self.finished_at is not None else None
         return replace(self, started_at=at, finished_at=finished_at)
 
     def to_wire(self) -> Object:
-        """Made once, and shared: not to be changed."""
+        """The entry as it is stored. Built once and shared: do not change it."""
         if self._wire is None:
             object.__setattr__(self, "_wire", self._made())
         assert self._wire is not None
@@ -69,7 +69,7 @@ class StepState:
 
 
 def steps_from(states: object) -> dict[str, StepState]:
-    """The states that a ``stepStates`` object holds; damaged entries count as absent."""
+    """The states in a ``stepStates`` object; damaged entries count as absent."""
     if not isinstance(states, Mapping):
         return {}
     found = {}
@@ -81,7 +81,7 @@ def steps_from(states: object) -> dict[str, StepState]:
 
 
 def reason_of(entry: Mapping[str, object]) -> str:
-    """The reason of one entry of ``stepStates``; empty when it is damaged or says nothing."""
+    """The reason of one entry of ``stepStates``; empty if the entry is damaged."""
     phase = member_or_none(Phase, entry.get("phase"))
     return _state(phase, entry).reason if phase is not None else ""
 
@@ -104,7 +104,7 @@ def _state(phase: Phase, entry: Mapping[str, object]) -> StepState:
 
 
 def children_from(children: object) -> dict[str, tuple[str, ...]]:
-    """What a ``primitiveChildren`` object says; damaged entries count as absent."""
+    """The contents of a ``primitiveChildren`` object; damaged entries count as absent."""
     if not isinstance(children, Mapping):
         return {}
     return {name: tuple(map(str, names)) for name, names in children.items() if isinstance(names, list)}

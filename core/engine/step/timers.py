@@ -1,8 +1,8 @@
-"""The instants that a run waits for, as they are kept in an annotation of the StoryRun.
+"""The instants that the steps of a run wait for, as an annotation of the StoryRun stores them.
 
-A JSON object, step name → kind → instant: ``{"nap": {"sleepUntil": "2026-01-02T03:04:05Z"}}``. Pure; what is unreadable
-is ignored. Source: StoryRun contract 11.6. Ours: compensations and ``finally`` steps have a deadline each, under names
-that no step can have, and so has an ``executeStory`` step with a timeout.
+A JSON object, step name → kind → instant: ``{"nap": {"sleepUntil": "2026-01-02T03:04:05Z"}}``. Pure; unreadable parts
+are ignored. Source: StoryRun contract 11.6. Our additions: compensations and ``finally`` steps have a deadline each,
+under names that no step can have; an ``executeStory`` step with a timeout has one, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.api.phases import member_or_none
 from core.engine.clock import format_deadline
 
 GROUP_MARK: Final = "@"
-"""Before the name of a group of steps."""
+"""Prefix of the name of a group of steps."""
 
 
 class TimerKind(StrEnum):
@@ -34,7 +34,7 @@ class Timer(NamedTuple):
 
 
 def timers_from(text: object) -> dict[str, Timer]:
-    """The timers that an annotation holds."""
+    """The timers in an annotation."""
     try:
         entries = json.loads(text) if isinstance(text, str) else {}
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def timers_from(text: object) -> dict[str, Timer]:
 
 
 def timers_to_wire(timers: Mapping[str, Timer]) -> str:
-    """The annotation's text."""
+    """The value of the annotation."""
     entries = {name: {str(timer.kind): format_deadline(timer.at)} for name, timer in timers.items()}
     return json.dumps(entries, separators=(",", ":"), sort_keys=True)
 

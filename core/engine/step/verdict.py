@@ -1,4 +1,4 @@
-"""How a step, or a whole run, ended: what travels from whoever decides to whoever records it."""
+"""How a step, or a whole run, ended. The code that decides this passes it to the code that records it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.api.phases import Phase, Reason, StepReason
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """What goes with the end of a run that is not its phase: a ``Degraded`` condition."""
+    """A ``Degraded`` condition at the end of a run, beside its phase."""
 
     reason: Reason
     message: str
@@ -26,7 +26,7 @@ class Conclusion:
     reason: Reason
     message: str
     has_error: bool = False
-    """Whether ``status.error`` is written; it lists the failed steps."""
+    """Whether ``status.error`` is written, which lists the failed steps."""
     output: Mapping[str, Any] | None = None
     degraded: Degradation | None = None
 
@@ -38,12 +38,12 @@ class Verdict:
     phase: Phase
     message: str = ""
     reason: Reason | None = None
-    """Set for endings the engine decided itself; it then leads the message and an Event."""
+    """Set if the engine itself decided the end; it is then at the start of the message, and in an Event."""
     recorded_reason: StepReason | None = None
-    """The reason of the step's state, where that is neither ``reason`` nor the default of its phase."""
+    """The reason of the step's state, if it is neither ``reason`` nor the default of its phase."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    """None: recorded as of now."""
+    """None: the time at which it is recorded."""
     child_run: str = ""
     """The StoryRun that an ``executeStory`` step has started."""
 
@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The message with its reason in front."""
+        """The message, with its reason in front."""
         if self.reason is None:
             return self.message
         return f"{self.reason}: {self.message}" if self.message else str(self.reason)
