@@ -1,7 +1,7 @@
-"""What one attempt of an engram step is started with: inputs resolved once, defaulted, checked.
+"""What one attempt of an Engram step is started with: its inputs, resolved once, defaulted and checked.
 
-Source: StepRun contract 8 (input resolution). ``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG`` are one value here,
-so that they cannot differ.
+Source: StepRun contract 8 (input resolution). ``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG`` are one value here, so
+that they cannot differ.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class AttemptPreparation:
     context: StepContext
     binding: Binding
     waits: bool = True
-    """Whether a value that a template chooses at run time may still come; else it has been waited for already."""
+    """Whether to wait for a value that a template chooses at run time; False: that wait has been done already."""
 
     async def order(self, step_run: Object) -> AttemptOrder | StepError:
-        """The order for the StepRun's next attempt; a ``StepError`` when its input cannot be made or is not allowed."""
+        """The order for the StepRun's next attempt; a ``StepError`` if its input cannot be resolved or is refused."""
         context, binding = self.context, self.binding
         absent = _first_absent(context.step.requires, context.seen())
         if absent is not None:
@@ -38,7 +38,7 @@ class AttemptPreparation:
         inputs: Any = {}
         left_to_container = False
         declared = step_run["spec"].get("input")
-        if context.step.is_branch:  # resolved when its StepRun was made: data is not evaluated again
+        if context.step.is_branch:  # resolved when its StepRun was created: data is not evaluated again
             inputs = declared or {}
             left_to_container = is_left_to_container(step_run)
         elif declared:
@@ -68,7 +68,10 @@ class AttemptPreparation:
 
 
 def _first_absent(paths: tuple[str, ...], variables: Mapping[str, Any]) -> str | None:
-    """The first dot path to nothing, or through something that is no object; what lies in object storage is there."""
+    """The first dot path that has no value, or that passes through a value that is not an object.
+
+    Data in object storage counts as present.
+    """
     for path in paths:
         value: Any = variables
         for part in path.split("."):

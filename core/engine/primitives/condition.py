@@ -1,4 +1,4 @@
-"""``condition``: succeeds as soon as it is reached; only its ``if`` means anything. Source: StoryRun contract 11.7."""
+"""``condition``: succeeds as soon as it starts; only its ``if`` has an effect. Source: StoryRun contract 11.7."""
 
 from __future__ import annotations
 

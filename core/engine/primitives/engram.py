@@ -1,7 +1,8 @@
-"""An engram step: one StepRun, attempts by its executor, until a result is recorded.
+"""An Engram step: one StepRun; its executor carries out attempts until a result is recorded.
 
-A level loop: look, decide (core.engine.step.outcome, pure), do one thing, look again. It keeps nothing between two
-rounds that a restart would miss. Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
+A level-based loop: look, decide (core.engine.step.outcome, pure), do one thing, look again. It keeps nothing between
+two rounds that a restarted engine would need.
+Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
 """
 
 from __future__ import annotations
@@ -50,13 +51,15 @@ from core.policy.retry import retry_delay
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
 TIME_TO_LEAVE: Final = timedelta(seconds=5)
-"""For a container that has reported its failure to an operator that died over it."""
+"""How long a container may take to end after its failure is recorded, if a restarted operator finds it running."""
 STRANGE_GRACE_SECONDS: Final = 3.0
-"""After which a StepRun that is not what we would have made, and that nobody works on, is made anew.
+"""After this time, a StepRun that is not what this operator would create, and for which no work has been done, is
+created again.
 
-Another leader that has just made it asks again before it starts an attempt, once this much time has passed."""
+Another leader that has just created it checks it again before it starts an attempt, once this time has passed.
+"""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
-"""An object of a deleted namesake vanishes within it; what is still there then belongs to somebody else."""
+"""An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
 
 
 async def run(context: StepContext) -> Verdict:
@@ -64,7 +67,7 @@ async def run(context: StepContext) -> Verdict:
 
 
 class EngramStep:
-    """One engram step at work in this process."""
+    """One Engram step that runs in this process."""
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
@@ -74,7 +77,7 @@ class EngramStep:
         self._leaves_by: datetime | None = None
         self._had_step_run = False
         self._known = ""
-        """UID of the StepRun that this process has made, or has found to be what it would have made."""
+        """UID of the StepRun that this process has created, or has found to be what it would have created."""
         self._strange_since: float | None = None
 
     async def run(self) -> Verdict:
@@ -83,7 +86,7 @@ class EngramStep:
         pace = context.pace()
         conflict_until: float | None = None
         while True:
-            context.wakeup.clear()  # our own writes wake us, too
+            context.wakeup.clear()  # our own writes wake this task, too
             observation = await patiently(self.observe, pace=context.pace())
             self._report_holdup(observation)
             try:
@@ -97,14 +100,14 @@ class EngramStep:
                 await self._pause(pace, error)
             except RejectedError as error:
                 if problem is not None:
-                    raise  # even the record of the failure is refused: the scope's edge reports it
+                    raise  # even the record of the failure is refused: the supervisor reports it
                 problem = StepError(error.reason, str(error))
             else:
                 if isinstance(verdict, Verdict):
                     return verdict
                 pace.reset()
                 if isinstance(verdict, outcome.Wait):
-                    del observation  # a live step must not hold its StepRun, which may be large, while it waits
+                    del observation  # do not hold the StepRun, which may be large, during the wait
                     await wait_for_wakeup(context.wakeup, context.engine.clock, verdict.until)
 
     async def _round(
@@ -125,7 +128,7 @@ class EngramStep:
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
     def _report_holdup(self, observation: Observation) -> None:
-        """What keeps the step from going on stands in its state, for as long as it does."""
+        """Show in the state of the step what keeps it from continuing, as long as that lasts."""
         state = self._context.state.step(self._context.step.name)
         was = state.reason if state is not None and state.reason_since is not None else ""
         found = holdup(observation, self._context.now())
@@ -136,12 +139,12 @@ class EngramStep:
             self._context.set_message(found.message, reason=found.reason, reason_since=found.since)
 
     async def observe(self) -> Observation:
-        """One look, which also updates what templates can see."""
+        """One look at the step; also updates the variables of templates."""
         observation = await self._context.engine.executors.observe(self._step_runs, self._context.run, self.name)
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
-            if not _claims_success(step_run):  # else once it is checked
+            if not _claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation
 
@@ -155,16 +158,19 @@ class EngramStep:
         return binding, None
 
     def executor_of(self, step_run: Object) -> AttemptExecutor:
-        """Who carries out the attempts of the step, whatever its Engram is bound to now."""
+        """The executor of the step's attempts, whatever its Engram is bound to now."""
         return self._context.engine.executors.of(step_run)
 
     def is_foreign(self, step_run: Object) -> bool:
-        """Whether this run does not control a StepRun of our name: it is then neither adopted nor touched."""
+        """Whether this run does not control the StepRun with this step's name: it is then not adopted or changed."""
         ours = is_controlled_by(step_run, self._context.run["metadata"]["uid"])
         return not ours or step_path(step_run) != self._context.step.name
 
     async def _run_is_over(self) -> bool:
-        """Nothing is created for a run that is gone, being deleted or ended elsewhere; the listener ends its scope."""
+        """Whether the run is gone, being deleted or ended elsewhere.
+
+        Nothing is created for such a run; the listener ends its scope.
+        """
         context = self._context
         run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
         if run is None or run["metadata"]["uid"] != context.run["metadata"]["uid"]:
@@ -174,7 +180,7 @@ class EngramStep:
     async def _act(
         self, decision: outcome.NextAction, observation: Observation, binding: Binding
     ) -> Verdict | outcome.Wait | None:
-        """Do the one thing; a verdict ends the step, None means: look again, at once or after the wait."""
+        """Do the one thing. A verdict ends the step; None: look again at once; a ``Wait``: look again after it."""
         step_run = observation.step_run
         match decision:
             case outcome.Create():
@@ -217,23 +223,23 @@ class EngramStep:
         if limit > 0 and size >= NEAR_LIMIT * limit:
             text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
             context.emit(EventType.WARNING, "StepInputNearLimit", text)
-        # What it waits for may need the slot that it would hold meanwhile. The input of a branch is data by now.
+        # Wait before taking a slot: what the step waits for may need that slot. The input of a branch is data already.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
         if not await wait_for_slot(context, self._is_begun):
             return None
         step_run = await committed(self._step_runs.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
-        # One text for all steps: the recorder then counts them in one Event instead of writing one for each.
+        # The same text for all steps: the recorder then counts them in one Event, instead of one Event for each.
         context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         self._known = step_run["metadata"]["uid"]
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
-            return None  # it existed already, or something of an earlier namesake may still be at work: look again
+            return None  # it existed already, or an attempt of an earlier one may still run: look again
         start = outcome.Start(announce_first=False, announced=False)
         return await self._start(start, step_run, binding, waits=False)
 
     async def _manifest(self, binding: Binding) -> Object | StepError:
-        """The StepRun as it is to be made now."""
+        """The StepRun as it would be created now."""
         context, step = self._context, self._context.step
         overlay = step.declared.get("with")
         input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
@@ -265,18 +271,19 @@ class EngramStep:
         )
 
     async def _is_ours(self, step_run: Object, binding: Binding) -> bool:
-        """Whether the StepRun is one that we would have made; else look again.
+        """Whether the StepRun is one that this operator would create; if not, look again.
 
-        Whoever may write StepRuns can make the one of a step before we do, or change it. One that nobody has worked on
-        yet costs nothing to make anew, whatever the reason why it differs. Of one that has been worked on, whose input
-        was made of what was true then, the spec must still be what it was created with, which has been seen to.
+        A user who may write StepRuns can create the one of a step before the operator does, or change it. If no work
+        has been done for it, it is created again, whatever the reason for the difference: that costs nothing. If work
+        has been done, its input was resolved from the values of that time; then its spec must only be unchanged since
+        its creation, which the caller has checked.
         """
         uid = step_run["metadata"]["uid"]
         if is_touched(step_run) or (uid == self._known and not is_edited(step_run)):
             return True
         wanted = await self._manifest(binding)
         if isinstance(wanted, StepError):
-            return True  # starting it fails for the same reason, which is then recorded
+            return True  # its start fails for the same reason, which is then recorded
         why = "spec" if is_edited(step_run) else why_not_the_work(wanted, step_run)
         if why is None:
             self._known = uid
@@ -293,10 +300,10 @@ class EngramStep:
         return False
 
     async def _settled(self, step_run: Object, binding: Binding) -> Verdict:
-        """What is recorded; a success only once it is checked here as well.
+        """The recorded result; a success only after this process has checked it as well.
 
-        The conditions that mark a result as recorded lie in the status, where a container can write, and this process
-        has not written them.
+        The conditions that mark a result as recorded are in the status, where a container can write, too, and this
+        process has not written them.
         """
         if _claims_success(step_run):
             problem = await why_not_successful(self._context, binding, step_run)
@@ -308,15 +315,15 @@ class EngramStep:
         return record.verdict_of(step_run)
 
     async def _is_begun(self) -> bool:
-        """Whether another leader has made the StepRun."""
+        """Whether another leader has created the StepRun."""
         step_run = (await patiently(self.observe, pace=self._context.pace())).step_run
         return step_run is not None and not self.is_foreign(step_run)
 
     async def _has_left(self, step_run: Object) -> bool:
-        """Whether the container of a step whose result is recorded is gone, or was told to end; else look again.
+        """Whether the container of a step with a recorded result has ended, or was asked to; if not, look again.
 
-        One that has reported its failure ends by itself, and its Job stays. One that was out of time has not been told,
-        if the process died before it could.
+        A container that has reported its failure ends by itself, and its Job stays. A container whose time was over has
+        not been asked to end, if the process died before it could ask.
         """
         now = self._context.now()
         self._leaves_by = self._leaves_by or now + TIME_TO_LEAVE
@@ -354,7 +361,10 @@ class EngramStep:
         return None
 
     async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:
-        """Not before what waits to be started is; a step that ends meanwhile is recorded in one write."""
+        """Record ``Running`` after a pause, so that steps that wait for their start go first.
+
+        A wake-up during the pause ends it without a record: a step that ends meanwhile needs only one write.
+        """
         with trio.move_on_at(self._announce_at):
             await self._context.wakeup.wait()
             return
@@ -368,7 +378,7 @@ class EngramStep:
     async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
         context = self._context
         problem = await why_not_successful(context, binding, step_run)
-        if problem is not None:  # its container ends by itself
+        if problem is not None:  # the container ends by itself
             return await self._fail_for_good(step_run, problem, still_alive=False)
         patch = record.success_patch(step_run, context.now())
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
@@ -403,13 +413,13 @@ class EngramStep:
         self._context.variables.remember(stored)
         if fail.still_alive:
             await committed(self.executor_of(stored).end_attempt, stored)
-        # Its container may have written something unreadable once more: what was recorded here is what counts.
+        # Its container may have made the status unreadable again: what was recorded here counts.
         return record.verdict_of(stored if record.is_final(stored.get("status") or {}) else {"status": patch})
 
     async def _fail_for_good(
         self, step_run: Object | None, problem: StepError, *, still_alive: bool = True
     ) -> Verdict | None:
-        """Record a failure that no retry can mend; without a StepRun only the step's state records it."""
+        """Record a failure that no retry can fix; without a StepRun, only the step's state records it."""
         if step_run is None:
             return failed(problem.reason, problem.message)
         if is_being_deleted(step_run):
@@ -420,7 +430,7 @@ class EngramStep:
         return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive), step_run)
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
-        """Before another look after a write that did not count; progress shortens it, but not to nothing."""
+        """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing."""
         seconds = pace.next_seconds(error)
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):

@@ -1,8 +1,8 @@
 """``gate``: waits until a person approves or rejects, in the run's ``status.gates``. Source: StoryRun contract 11.6.
 
-The decision may come before the gate is reached, and counts before its timeout does. Who decided, and when, stays in
-``status.gates``, which admission sees to and the engine never changes; when it was taken is the end of the step. Its
-output is what was given with the approval, ``{}`` when that is nothing or nobody decided; this is ours.
+The decision may come before the gate starts, and it counts before the timeout. ``status.gates`` keeps who decided and
+when; admission writes that, and the engine never changes it. The step ends when the engine reads the decision. Its
+output is the data that was given with the approval; ``{}`` if there is none or nobody decided. This is our addition.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ async def run(context: StepContext) -> Verdict:
 
 
 def gate_output(run: Object, name: str) -> dict[str, str]:
-    """What was given with the approval of a gate."""
+    """The data that was given with the approval of a gate."""
     gates = (run.get("status") or {}).get("gates")
     decision = gates.get(name) if isinstance(gates, Mapping) else None
     return given_data(decision) if isinstance(decision, Mapping) else {}
 
 
 async def _decision(context: StepContext) -> Verdict | None:
-    """What was decided, if anything was; an approval gives the step its output."""
+    """The verdict of the decision, if there is one; an approval gives the step its output."""
     run = await patiently(context.engine.runs.read_run, context.key, pace=context.pace())
     gates = ((run or {}).get("status") or {}).get("gates")
     decision = gates.get(context.step.name) if isinstance(gates, Mapping) else None

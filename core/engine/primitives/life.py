@@ -1,4 +1,4 @@
-"""The life of a step whose needs are met: ``if``, then whatever it is, then one outcome.
+"""The life of a step whose needs are met: its ``if``, then its work, then one outcome.
 
 Not here: when a step may start (core.graph.readiness) and what follows from its end (core.engine.run.step_runner).
 """
@@ -24,7 +24,7 @@ _SKIPPED: Final = "Skipped: its 'if' condition is false"
 
 
 async def live(context: StepContext, branches: BranchRunner) -> StepEnd:
-    """Resume or start the step; returns when it is over. ``branches`` carries out those of a ``parallel`` step."""
+    """Resume or start the step; returns when it has ended. ``branches`` runs those of a ``parallel`` step."""
     step = context.step
     if context.state.step(step.name) is None and step.condition.strip():
         answer = await settle_condition(context, step.condition, "if")

@@ -1,8 +1,8 @@
-"""``parallel``: runs its branches at the same time, each a step in its own right, and ends when all have ended.
+"""``parallel``: runs its branches at the same time, each as a step, and ends when all of them have ended.
 
-With ``forEach`` it has one branch, carried out for each item of a list. ``maxConcurrency`` bounds how many are at work.
-Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order of the list. Source: StoryRun contract
-11.4; nested primitives, ``if``, the bound, the output and ``forEach`` are ours.
+With ``forEach`` it has one branch, which runs for each item of a list. ``maxConcurrency`` limits how many run at a
+time. Its output is ``{branch: output}``, or ``{"items": [output, …]}`` in the order of the list. Source: StoryRun
+contract 11.4; nested primitives, ``if``, the limit, the output and ``forEach`` are our additions.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from core.engine.step.verdict import Verdict, failed
 from core.engine.values.variables import Variables
 
 MAX_STEPS_OF_RUN: Final = 5000
-"""Steps and branches together; the status must fit into an object."""
+"""Limit of steps and branches together; the status must fit into an object."""
 
 
 class BranchRunner(Protocol):
-    """Carries out branches, each as a step in its own right: ``begin``, ``run``, ``finish``."""
+    """Runs branches, each as a step: ``begin``, ``run``, ``finish``."""
 
     def begin(self, step: StepPlan) -> StepContext:
         """The branch starts now."""
 
     async def run(self, context: StepContext) -> bool:
-        """From wherever the branch stands to the record of its end; False when the run ends with it."""
+        """From the current state of the branch to the record of its end; False if the run ends with it."""
 
     def finish(self, step: StepPlan) -> None:
-        """Whatever follows from the end of the branch has begun."""
+        """Everything that follows from the end of the branch has been started."""
 
 
 async def run(context: StepContext, runner: BranchRunner) -> Verdict:
@@ -58,13 +58,13 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
 
 
 def parallel_output(step: StepPlan, branches: Iterable[StepPlan], variables: Variables) -> dict[str, Any]:
-    """``{branch: output}``; of a ``forEach`` ``{"items": [output, …]}`` in the order of the list."""
+    """``{branch: output}``; for a ``forEach``, ``{"items": [output, …]}`` in the order of the list."""
     outputs = {branch.parts[-1]: dict(variables.output_of(branch.name)) for branch in branches}
     return {"items": list(outputs.values())} if "forEach" in step.parameters else dict(outputs)
 
 
 def _bound(step: StepPlan) -> int | StepError:
-    """``maxConcurrency``; 0: none."""
+    """``maxConcurrency``; 0: no limit."""
     bound = step.parameters.get("maxConcurrency")
     if bound is None:
         return 0
@@ -74,7 +74,7 @@ def _bound(step: StepPlan) -> int | StepError:
 
 
 async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
-    """The branches, or one for each item."""
+    """The branches; with ``forEach``, one for each item."""
     step = context.step
     declared = step.parameters.get("steps")
     if not isinstance(declared, list) or len(declared) != len(step.branches):
@@ -100,7 +100,7 @@ async def _branches(context: StepContext) -> Sequence[StepPlan] | StepError:
 
 
 def _announce(context: StepContext, branches: Sequence[StepPlan]) -> None:
-    """Record that the step is at work, and which StepRuns it will have."""
+    """Record that the step runs, and the StepRuns that it will have."""
     step_runs = tuple(
         step_run_name(context.run_name, branch.name) for branch in branches if branch.kind is StepKind.ENGRAM
     )
@@ -111,41 +111,41 @@ def _announce(context: StepContext, branches: Sequence[StepPlan]) -> None:
 
 
 class _Branches:
-    """The branches at work, at most ``bound`` at a time. Those that had begun before go on, however many."""
+    """The running branches, at most ``bound`` at a time. Branches that had started before continue, however many."""
 
     def __init__(self, context: StepContext, branches: Sequence[StepPlan], bound: int, runner: BranchRunner) -> None:
         self._context = context
         self._runner = runner
-        self._begun = [branch for branch in branches if _is_at_work(context, branch)]
-        self._left = deque(branch for branch in branches if context.state.step(branch.name) is None)
+        self._started = [branch for branch in branches if _is_running(context, branch)]
+        self._pending = deque(branch for branch in branches if context.state.step(branch.name) is None)
         self._bound = bound
-        self._at_work = 0
+        self._running = 0
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for branch in self._begun:
+            for branch in self._started:
                 self._start(branch, nursery)
             self._fill(nursery)
             if nursery.child_tasks:
                 self._context.run_context.progress.rests(self._context.step.name)
 
     def _fill(self, nursery: trio.Nursery) -> None:
-        while self._left and self._at_work < self._bound:
-            self._start(self._left.popleft(), nursery)
+        while self._pending and self._running < self._bound:
+            self._start(self._pending.popleft(), nursery)
 
     def _start(self, branch: StepPlan, nursery: trio.Nursery) -> None:
-        self._at_work += 1
+        self._running += 1
         self._context.run_context.progress.started(branch.name)
         nursery.start_soon(self._live, branch, nursery, name=f"branch {branch.name}")
 
     async def _live(self, branch: StepPlan, nursery: trio.Nursery) -> None:
         await self._runner.run(self._runner.begin(branch))
-        self._at_work -= 1
-        self._fill(nursery)  # before anybody is told that nothing is at work
+        self._running -= 1
+        self._fill(nursery)  # before ``finish``, which may report that no step runs
         self._runner.finish(branch)
 
 
-def _is_at_work(context: StepContext, branch: StepPlan) -> bool:
+def _is_running(context: StepContext, branch: StepPlan) -> bool:
     state = context.state.step(branch.name)
     return state is not None and not state.phase.terminal
 

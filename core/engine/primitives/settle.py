@@ -1,7 +1,7 @@
 """The value of an expression once nothing that it reads can still change.
 
-A step starts when everything its templates name is over, so a value that is missing then stays missing. Only templates
-that choose a step at run time may have to wait for progress first.
+A step starts when every step that its templates name has ended, so a value that is missing then stays missing. Only a
+template that chooses a step at run time may have to wait for progress first.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ async def settle_value(
     *,
     waits: bool = True,
 ) -> Settled | StepError:
-    """``value`` with every template in it resolved; ``extra`` are roots beside those every expression sees.
+    """``value`` with every template in it resolved; ``extra``: variables beside those that every expression can read.
 
-    ``waits``: for progress, where a template may choose at run time what it reads.
+    ``waits``: wait for progress if a template may choose at run time what it reads.
     """
 
     async def resolve(variables: Mapping[str, Any], finished: bool) -> Answer:
@@ -45,7 +45,7 @@ async def settle_value(
 
 
 async def settle_whole(context: StepContext, value: Any, field: str) -> Settled | StepError:
-    """``settle_value`` of what is looked into here: what it names, when it is in object storage."""
+    """``settle_value`` for a value whose content the engine itself needs: fetched if it is in object storage."""
     answer = await settle_value(context, value, field)
     if isinstance(answer, StepError):
         return answer
@@ -56,7 +56,7 @@ async def settle_whole(context: StepContext, value: Any, field: str) -> Settled 
 async def settle_condition(
     context: StepContext, text: str, field: str, extra: Mapping[str, Any] | None = None
 ) -> Settled | StepError:
-    """The boolean a condition stands for; blank is true."""
+    """The boolean value of a condition; blank is true."""
     if not text.strip():
         return Settled(True)
 

@@ -1,4 +1,4 @@
-"""``sleep``: succeeds at a fixed instant, which is stored before it is awaited. Source: StoryRun contract 11.6."""
+"""``sleep``: succeeds at a fixed instant, which is stored before the wait. Source: StoryRun contract 11.6."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.engine.step.verdict import Verdict, failed
 
 
 async def run(context: StepContext) -> Verdict:
-    """Wait for the recorded instant; without one, record it first. A recorded instant wins over a changed Story."""
+    """Wait for the recorded instant; if there is none, record it first. A changed Story does not change it."""
     await trio.lowlevel.checkpoint()
     name, state = context.step.name, context.state
     timer = (state.timers or {}).get(name)
@@ -30,7 +30,7 @@ async def run(context: StepContext) -> Verdict:
         context.status.apply(context.state.timer_set(name, timer))
         context.set_message(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
         timer = await context.status.stored_timer(name)
-    # Said once more: the process that recorded the instant may have died before it said so.
+    # Again: the process that recorded the instant may have died before it recorded the message.
     context.set_message(f"Sleeping{until_words(timer.at)}", Phase.PAUSED, reason=StepReason.SLEEPING)
     await context.engine.clock.sleep_until(timer.at)
     return Verdict(Phase.SUCCEEDED)

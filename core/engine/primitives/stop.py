@@ -1,4 +1,4 @@
-"""``stop``: ends the whole run in the phase it asks for. Source: StoryRun contract 11.8 (improved form)."""
+"""``stop``: ends the whole run in the phase that it declares. Source: StoryRun contract 11.8 (improved form)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def run(context: StepContext) -> StepEnd:
 
 
 def requested_phase(step: StepPlan) -> Phase | None:
-    """The terminal phase in ``with.phase`` (default ``Succeeded``); None when it names none that can end a run."""
+    """The terminal phase in ``with.phase`` (default ``Succeeded``); None if it names no phase that can end a run."""
     word = step.parameters.get("phase") or Phase.SUCCEEDED
     if not isinstance(word, str):
         return None
@@ -44,9 +44,10 @@ def message_of(step: StepPlan, phase: Phase) -> str:
 
 
 def stop_in_effect(plan: StoryPlan, state: RunState) -> tuple[Conclusion | None, datetime | None]:
-    """How, and since when, a ``stop`` that has been recorded ends the run: what a restart goes on with.
+    """How, and since when, a recorded ``stop`` ends the run: a restarted engine continues with that.
 
-    One among the main steps came before any among the compensations. One among the ``finally`` steps ends nothing.
+    A ``stop`` among the main steps came before any among the compensations. One among the ``finally`` steps ends
+    nothing.
     """
     for group in (plan.main, plan.compensations):
         step = recorded_stop(plan, group, state)

@@ -1,10 +1,10 @@
 """``executeStory``: starts a StoryRun of another Story, and usually waits for its end. Source: StoryRun contract 11.5.
 
-With ``until`` it is a loop: one StoryRun after the other, each of which sees the output of the one before as
-``previous``, until the condition holds; at most ``maxIterations``. A loop is ours.
+With ``until`` it is a loop: one StoryRun after the other, each of which can read the output of the one before as
+``previous``, until the condition holds; at most ``maxIterations``. Loops are our addition.
 
-Which StoryRun it is about is stored as ``subStoryRunName``; that StoryRun itself, found by its name, is what makes the
-step recoverable. Nothing is started anew that has been started once.
+The name of the current StoryRun is stored as ``subStoryRunName``; the StoryRun itself, found by its name, makes the
+step recoverable. What has been started once is never started again.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Children:
             if isinstance(child, StepError):
                 return failed(child.reason, child.message)
             name = str(child["metadata"]["name"])
-            self._say(number, name, deadline_at)
+            self._record_message(number, name, deadline_at)
             if not self._call.waits:
                 self._context.variables.give(self._context.step.name, _output(child))
                 return Verdict(Phase.SUCCEEDED, f"Started StoryRun {name}", child_run=name)
@@ -113,7 +113,7 @@ class _Children:
             number += 1
 
     def _recorded_iteration(self) -> int:
-        """The iteration that is recorded as the last one begun; 1 when none is."""
+        """The iteration that is recorded as the last one started; 1 if none is."""
         state = self._context.state.step(self._context.step.name)
         if not self._call.until or state is None or not state.child_run:
             return 1
@@ -122,7 +122,7 @@ class _Children:
         return next((n for n in numbers if child_run_name(run_name, step, n) == state.child_run), 1)
 
     async def _find(self, number: int) -> Object | None:
-        """The StoryRun of an iteration, if there is one and it is ours."""
+        """The StoryRun of an iteration, if it exists and this run controls it."""
         context = self._context
         name = child_run_name(context.run_name, context.step.name, number if self._call.until else None)
         child = await patiently(context.engine.runs.read_run, RunKey(context.namespace, name), pace=context.pace())
@@ -130,10 +130,10 @@ class _Children:
             return None
         ref = child["spec"].get("storyRef") or {}
         is_ours = ref.get("name") == self._call.name and ref.get("namespace") in (None, self._call.namespace)
-        return child if is_ours else None  # the API server then says that the name is taken
+        return child if is_ours else None  # else the API server will report that the name is taken
 
     async def _start(self, number: int, previous: Mapping[str, Any]) -> Object | StepError:
-        """The StoryRun of an iteration: the one that exists, else a new one."""
+        """The StoryRun of an iteration: the existing one, else a new one."""
         context, call = self._context, self._call
         child = await self._find(number)
         if child is not None:
@@ -203,7 +203,7 @@ class _Children:
     async def _inputs(
         self, target: Object, number: int, previous: Mapping[str, Any]
     ) -> Mapping[str, Any] | StepError | None:
-        """The target's ``policy.with`` under ``with.with``, resolved."""
+        """The step's ``with.with`` over the target's ``policy.with``, resolved."""
         base = ((target.get("spec") or {}).get("policy") or {}).get("with")
         merged = merged_input(base if isinstance(base, Mapping) else None, self._call.overlay)
         if not merged:
@@ -226,7 +226,7 @@ class _Children:
             where = f"iteration {number}: " if call.until else ""
             return Verdict(phase, f"{where}{message}", child_run=name)
         if number < call.most and await self._find(number + 1) is not None:
-            return None  # begun before a restart, so the condition did not hold
+            return None  # started before a restart, so the condition did not hold
         answer = await settle_condition(context, call.until, "with.until", self._roots(number, previous))
         if isinstance(answer, StepError):
             return failed(answer.reason, answer.message)
@@ -237,10 +237,10 @@ class _Children:
         return failed(Reason.ITERATIONS_EXHAUSTED, f"with.until does not hold after {number} iterations")
 
     async def _ended(self, child: Object, deadline_at: Any) -> Object | Verdict:
-        """The StoryRun once it has ended; a verdict when there is nothing left to wait for."""
+        """The StoryRun once it has ended; a verdict if there is nothing left to wait for."""
         context = self._context
         key = RunKey(context.namespace, str(child["metadata"]["name"]))
-        told = False
+        asked = False
         while True:
             context.wakeup.clear()
             current = await patiently(context.engine.runs.read_run, key, pace=context.pace())
@@ -250,9 +250,9 @@ class _Children:
             if has_ended(current):
                 return current
             if deadline_at is not None and context.now() >= deadline_at:
-                if not told:
+                if not asked:
                     await cancel_child(context, current)
-                    told = True
+                    asked = True
                 text = f"StoryRun {key.name} did not end within the step's timeout and was canceled"
                 return Verdict(Phase.TIMEOUT, text, Reason.TIMED_OUT, child_run=key.name)
             with context.run_context.progress.held_up(context.step.name):
@@ -261,7 +261,7 @@ class _Children:
     def _roots(self, number: int, previous: Mapping[str, Any]) -> dict[str, Any]:
         return {roots.ITERATION: number, roots.PREVIOUS: dict(previous)} if self._call.until else {}
 
-    def _say(self, number: int, name: str, deadline_at: Any) -> None:
+    def _record_message(self, number: int, name: str, deadline_at: Any) -> None:
         until = until_words(deadline_at)
         text = f"Running StoryRun {name}{until}"
         if self._call.until:
@@ -270,7 +270,7 @@ class _Children:
 
 
 async def cancel_child(context: StepContext, child: Object) -> None:
-    """Ask a StoryRun that the step has started to end; repeated until the API server has taken it."""
+    """Ask a StoryRun that the step has started to end; retries until the API server has accepted it."""
     pace = context.pace()
     while True:
         try:

@@ -1,6 +1,6 @@
-"""Is an attempt that says it succeeded really a success: output schema, then the step's own ``postExecution`` check.
+"""Is an attempt that reports success really a success? Checks the output schema, then the step's ``postExecution``.
 
-Source: StepRun contract 17.1 and 19.4. SDK-written success goes through the same checks.
+A success that an SDK has written goes through the same checks. Source: StepRun contract 17.1 and 19.4.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.evaluation.evaluator import Value
 
 
 async def why_not_successful(context: StepContext, binding: Binding, step_run: Object) -> StepError | None:
-    """Why the result is refused, or None. Odd output keys are only told in an Event."""
+    """Why the result is refused, or None. Missing and unexpected output keys are only reported in an Event."""
     output = (step_run.get("status") or {}).get("output")
     if binding.output_schema is not None:
         if output is None:
@@ -30,7 +30,7 @@ async def why_not_successful(context: StepContext, binding: Binding, step_run: O
             return StepError(Reason.OUTPUT_SCHEMA_FAILED, f"the output breaks the schema: {problem}")
     refused = await _why_post_execution_fails(context, output)
     if refused is None:
-        _report_odd_keys(context, binding, step_run, output)
+        _report_different_keys(context, binding, step_run, output)
     return refused
 
 
@@ -54,7 +54,7 @@ async def _why_post_execution_fails(context: StepContext, output: Any) -> StepEr
     return StepError(Reason.EXPRESSION_FAILED, getattr(answer, "message", "postExecution.condition has no value"))
 
 
-def _report_odd_keys(context: StepContext, binding: Binding, step_run: Object, output: Any) -> None:
+def _report_different_keys(context: StepContext, binding: Binding, step_run: Object, output: Any) -> None:
     if binding.declared_output_keys is None:
         return
     found = frozenset(output) if isinstance(output, Mapping) else frozenset[str]()

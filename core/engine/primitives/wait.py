@@ -1,8 +1,8 @@
 """``wait``: succeeds when its condition holds. Source: StoryRun contract 11.6.
 
-The condition is looked at again whenever something that it can read has changed; ``pollInterval`` is only an upper
-bound, and without one a condition that depends on the time is looked at every few seconds. When everything it reads has
-ended and it is still not decided, it never will be: the step fails instead of waiting for ever.
+The condition is evaluated again whenever something that it can read has changed. ``pollInterval`` is only the longest
+pause; without it, a condition that depends on the time is evaluated every few seconds. If everything that it reads has
+ended and it still does not hold, it never will: the step fails instead of waiting without limit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from core.evaluation.evaluator import Failure, Value
 from core.expressions import analysis
 
 CLOCK_POLL: Final = timedelta(seconds=5)
-"""Of a condition whose result depends on the time or on chance."""
+"""For a condition whose result depends on the time or on chance."""
 
 
 FIRST_LOOK: Final = timedelta(seconds=1)
-"""What fetching data from storage may take before it is recorded until when the step waits."""
+"""How long fetching data from storage may take before the deadline of the step is recorded."""
 
 
 async def run(context: StepContext) -> Verdict:
@@ -44,7 +44,7 @@ async def run(context: StepContext) -> Verdict:
         while True:
             context.wakeup.clear()
             unread = False
-            try:  # no longer than the step may wait; of which nothing is recorded before the first look
+            try:  # until its deadline at most, which is not recorded before the first look
                 verdict = await _look(context, until, settings, deadline_at if announced else started_at + FIRST_LOOK)
             except StorageUnavailableError:
                 verdict, unread = None, not announced
@@ -67,7 +67,7 @@ async def run(context: StepContext) -> Verdict:
 
 
 async def _look(context: StepContext, until: str, settings: Waiting, look_until: datetime | None) -> Verdict | None:
-    """The end of the step, or None while the condition may still come to hold.
+    """The verdict of the step, or None while the condition may still come to hold.
 
     Raises:
         StorageUnavailableError: what it reads could not be fetched by ``look_until``.
@@ -94,7 +94,7 @@ async def _look(context: StepContext, until: str, settings: Waiting, look_until:
 
 
 def _can_change(context: StepContext, until: str) -> bool:
-    """Whether a step that the condition reads, or may read, can still deliver something."""
+    """Whether a step that the condition reads, or may read, can still produce a value."""
     references = analysis.condition_references(until)
     phases = {name: state.phase for name, state in (context.state.steps or {}).items()}
     if references.unknown_steps:

@@ -1,4 +1,4 @@
-"""What ``wait`` and ``gate`` share: how long, what then, how the deadline is kept. Source: StoryRun contract 11.6."""
+"""What ``wait`` and ``gate`` share: timeout, what happens then, stored deadline. Source: StoryRun contract 11.6."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Waiting:
 
     timeout: timedelta | None
     poll: timedelta | None
-    """How often to look again although nothing was heard; None: only when something is heard."""
+    """How often to look again without a wake-up; None: only after a wake-up."""
     becomes: Phase
-    """When the time is over."""
+    """The phase of the step when its time is over."""
 
     @classmethod
     def of(cls, context: StepContext, default: timedelta | None) -> Waiting | StepError:
-        """As declared, ``default`` being the operator's timeout; an error that names the field when one is wrong."""
+        """The declared settings, ``default`` being the operator's timeout; an error if one is wrong, with its field."""
         parameters = context.step.parameters
         try:
             timeout, poll = (_duration(parameters.get(field), field) for field in ("timeout", "pollInterval"))
@@ -41,16 +41,16 @@ class Waiting:
         return cls(timeout or default, poll, becomes)
 
     def over(self, what: str, skipped: StepReason | None = None) -> Verdict:
-        """The end of a step whose time is over; ``skipped``: the reason of its state when it is skipped."""
+        """The verdict of a step whose time is over; ``skipped``: the reason of its state if it is skipped."""
         if self.becomes is Phase.SKIPPED:
             return Verdict(Phase.SKIPPED, f"Skipped: {what}", recorded_reason=skipped)
         return Verdict(self.becomes, what, Reason.TIMED_OUT)
 
 
 async def keep_deadline(context: StepContext, kind: TimerKind, timeout: timedelta | None) -> datetime | None:
-    """The instant at which the time of the step is over: the recorded one, else recorded now. None: never.
+    """The deadline of the step: the recorded one; if there is none, it is recorded now. None: no deadline.
 
-    It is stored before this returns. A recorded instant wins over a changed Story.
+    It is stored before this returns. A recorded deadline is not affected by a change of the Story.
     """
     name = context.step.name
     timer = (context.state.timers or {}).get(name)
