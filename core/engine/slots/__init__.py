@@ -1,6 +1,5 @@
-"""Slots for engram steps: how many are at work at a time, which is next, and why the others wait.
+"""Slots for Engram steps: how many run at a time, which is next, and why the others wait.
 
-``slots`` is what steps wait at; ``queueing`` decides, with ``queue_heads`` and ``queue_positions``; ``scheduling``
-says in which queue a run is, and with which priority. Not here: which *run* of a Story may begin
-(``core.engine.concurrency``).
+Steps wait at ``slots``; ``queueing`` decides, with ``queue_heads`` and ``queue_positions``; ``scheduling`` gives the
+queue and the priority of a run. Not here: which *run* of a Story may start (``core.engine.concurrency``).
 """

@@ -1,10 +1,10 @@
-"""Where in its queue a waiting step stands, without sorting the queue. Pure.
+"""The position of a waiting step in its queue, without sorting the queue. Pure.
 
-The order is that in which slots would be given if nothing else changed: higher effective priority, then fewer slots
-of its run (those ahead of it in its own run counted), then who has waited longer. Time moves the first of these, so
-what is kept sorted is time of queueing, for each base priority and each number of slots; a place is a sum of binary
-searches: O(g log n), g the pairs of base priority and number of slots up to one's own. What moves is refiled when
-somebody asks next.
+The order is the one in which slots would be given if nothing else changed: higher effective priority, then fewer slots
+of the run (its own waiting steps that are ahead count as slots), then the longer wait. The effective priority changes
+with time. So steps are kept sorted by the time of queueing, for each base priority and each number of slots, and a
+position is a sum of binary searches: O(g log n), where g is the number of pairs of base priority and number of slots up
+to the step's own. Changes are sorted in at the next query.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class QueueEntry(NamedTuple):
-    """Who has waited longer comes first; steps that queue at the same instant go in spec order, then as they came."""
+    """The longer wait comes first; steps that queue at the same instant go in spec order, then in arrival order."""
 
     queued_us: int
     """Microseconds since 1970."""
@@ -26,7 +26,7 @@ class QueueEntry(NamedTuple):
 
 
 class Filing(NamedTuple):
-    """The waiting steps of one run, in its own order; the first has ``slots`` slots of its run before it."""
+    """The waiting steps of one run, in its own order; ``slots`` slots of the run are ahead of the first one."""
 
     priority: int
     slots: int
@@ -34,12 +34,12 @@ class Filing(NamedTuple):
 
 
 def level(priority: int, queued_us: int, now_us: int, aging_us: int) -> int:
-    """The effective priority: one more for each full aging period waited; none if ``aging_us`` is 0 or less."""
+    """The effective priority: one more for each full aging period waited; no aging if ``aging_us`` is 0 or less."""
     return priority if aging_us <= 0 else priority + max(now_us - queued_us, 0) // aging_us
 
 
 class QueuePositions:
-    """One queue."""
+    """The positions in one queue."""
 
     def __init__(self) -> None:
         self._filed: dict[Hashable, Filing] = {}
@@ -48,14 +48,14 @@ class QueuePositions:
         self._by_slots: defaultdict[int, defaultdict[int, list[QueueEntry]]] = defaultdict(lambda: defaultdict(list))
 
     def file(self, line: Hashable, filing: Filing) -> None:
-        """From now on this is how ``line`` stands; without entries it is gone."""
+        """Replace the steps of ``line``; without entries, ``line`` is removed."""
         if filing.entries or line in self._filed:
             self._moved[line] = filing
         else:
             self._moved.pop(line, None)
 
     def place(self, priority: int, slots: int, entry: QueueEntry, now_us: int, aging_us: int) -> int:
-        """1 for who would be next."""
+        """The position; 1 for the step that would be next."""
         self._refile()
         mine = level(priority, entry.queued_us, now_us, aging_us)
         ahead = 0
@@ -97,7 +97,7 @@ class QueuePositions:
 
 
 def _reaching(entries: Sequence[QueueEntry], steps: int, now_us: int, aging_us: int) -> int:
-    """How many have aged by at least ``steps``: the oldest, so a beginning of the list."""
+    """How many have aged by at least ``steps``. These are the oldest, so they are at the start of the list."""
     if steps <= 0:
         return len(entries)
     if aging_us <= 0:

@@ -1,11 +1,13 @@
-"""Which waiting engram steps may start: limits, their order, and why the others wait. Pure; time is handed in.
+"""Which waiting Engram steps may start: limits, order, and why the others wait. Pure; the time is an argument.
 
-Only engram steps take slots, so a run that waits for its child holds none. A slot is taken when it is given, before the
-StepRun is created, and kept until that has ended: a limit holds at every instant. Nobody waits while a slot that it may
-use is free; priority decides only who gets a slot that several want. A Story at its own limit blocks nobody else.
+Only Engram steps take slots, so a run that waits for its child holds none. A step takes its slot when it is granted,
+before the StepRun is created, and keeps it until the StepRun has ended: a limit holds at every instant. No step waits
+while a slot that it may use is free; priority only decides which step gets a slot that several want. A Story at its own
+limit blocks no other Story.
 
-Costs: to take in, withdraw or release a step O(log n) beside what its own run has waiting; to find who is next O(g),
-the combinations of queue, base priority and slots held among the runs that wait. Source: StoryRun contract 13.
+Costs: adding, withdrawing or releasing a step takes O(log n), plus the waiting steps of its own run; finding the next
+step takes O(g), where g is the number of combinations of queue, base priority and held slots among the waiting runs.
+Source: StoryRun contract 13.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
 _UNCONFIGURED: Final = QueueSettings()
-"""A queue that no key of the ConfigMap names: only other limits apply to it, and whoever waits at those ages."""
+"""A queue that no key of the ConfigMap names: only other limits apply to it, and the steps that wait for those age."""
 
 
 class Owner(NamedTuple):
-    """Whose slot: a step of a run."""
+    """The owner of a slot: a step of a run."""
 
     run_uid: str
     step: str
@@ -59,14 +61,14 @@ class Demand:
     story: str
     """``story_key`` of core.engine.slots.scheduling."""
     story_limit: int
-    """``spec.policy.concurrency`` of the Story as the run executes it; 0 or less: none."""
+    """``spec.policy.concurrency`` of the Story as the run executes it; 0 or less: no limit."""
     queue: str
     priority: int
-    """The base, to which aging adds."""
+    """The base priority, to which aging adds."""
     queued_at: datetime
-    """Aware; stored before it counts, so that a restart does not send the step to the end of its queue."""
+    """Aware; stored before it counts, so that a restart does not move the step to the end of its queue."""
     order: int = 0
-    """Place in the Story: decides among steps that queued at the same instant."""
+    """Position in the Story: decides between steps that queued at the same instant."""
 
     @property
     def owner(self) -> Owner:
@@ -75,7 +77,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class SlotLimits:
-    """How many engram steps may be under way; 0 or less means unlimited."""
+    """How many Engram steps may run; 0 or less means unlimited."""
 
     everywhere: int = 0
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
@@ -89,7 +91,7 @@ def limits_of(settings: OperatorSettings) -> SlotLimits:
 
 
 class HeldBy(StrEnum):
-    """Why a step waits: the beginning of its message, by which queued steps are recognized."""
+    """Why a step waits. Its message starts with the value, by which queued steps are recognized."""
 
     STORY = "Queued due to story concurrency limit"
     QUEUE = "Queued due to queue concurrency limit"
@@ -99,13 +101,13 @@ class HeldBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What holds a waiting step back. ``running`` and ``limit`` are of that limit; with PRIORITY, of the scarce one."""
+    """What holds a waiting step back, with the numbers of that limit; with PRIORITY, of the limit that is scarce."""
 
     obstacle: HeldBy
     running: int
     limit: int
     place: int
-    """1 for who is next in its queue."""
+    """Position in its queue; 1: next."""
     queue: str
 
     @property
@@ -116,16 +118,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """``granted`` in order; ``held`` by step, in the order of the demands."""
+    """``granted`` in the order of granting; ``held`` by step, in the order of the demands."""
 
     granted: tuple[Demand, ...]
     held: Mapping[Owner, Held]
 
 
 def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: SlotLimits, now: datetime) -> Grants:
-    """Who may start now, and why the others may not. O(n log n) for ``n`` waiting, if few limits are waited at.
+    """Which steps may start now, and why the others may not. O(n log n) for ``n`` waiting steps at few limits.
 
-    A slot that was free and went to higher-priority work in this very decision counts as held back by that.
+    If this decision gives a free slot to higher-priority work, the steps that wanted it are held back by that work.
     """
     ledger = Ledger()
     for occupant in occupants:
@@ -152,7 +154,7 @@ def decide(occupants: Iterable[Occupant], waiting: Iterable[Demand], limits: Slo
 
 
 def effective_priority(demand: Demand, limits: SlotLimits, now: datetime) -> int:
-    """The base, and one more for each full aging period waited."""
+    """The base priority, plus one for each full aging period waited."""
     aging_us = limits.of(demand.queue).priority_aging_seconds * _SECOND_US
     return level(demand.priority, _microseconds(demand.queued_at), _microseconds(now), aging_us)
 
@@ -164,7 +166,7 @@ def ordinal(number: int) -> str:
 
 
 class _Line:
-    """The waiting steps of one run on the same terms; only its first is a candidate."""
+    """The waiting steps of one run with the same terms; only the first one is a candidate."""
 
     def __init__(self, terms: Terms, priority: int) -> None:
         self.terms = terms
@@ -175,7 +177,7 @@ class _Line:
 
 
 class Ledger:
-    """Who has slots and who waits for one. Every change is followed by ``grant``."""
+    """The steps that have slots and the steps that wait for one. After every change, the caller calls ``grant``."""
 
     def __init__(self) -> None:
         self._occupants: dict[str, dict[str, Occupant]] = {}
@@ -195,7 +197,7 @@ class Ledger:
         return owner.step in self._occupants.get(owner.run_uid, ())
 
     def occupy(self, occupant: Occupant) -> None:
-        """Whether or not a limit allows it: it is there. Again and again is fine; the last word counts."""
+        """Record that the step has a slot, even above a limit. May be called again; the last call counts."""
         owner = occupant.owner
         if self._occupants.get(owner.run_uid, {}).get(owner.step) == occupant:
             return
@@ -208,7 +210,7 @@ class Ledger:
         self._slots_changed(owner.run_uid)
 
     def release(self, owner: Owner) -> bool:
-        """Give the slot back; False when there was none."""
+        """Release the slot; False if there was none."""
         if not self._vacate(owner):
             return False
         self._slots_changed(owner.run_uid)
@@ -221,10 +223,10 @@ class Ledger:
         """Slots taken, by queue."""
         return dict(self._by_queue)
 
-    # Those who wait.
+    # Waiting steps.
 
     def add(self, demand: Demand) -> None:
-        """Let it wait; a step waits once."""
+        """Let the step wait; a step can wait only once."""
         owner = demand.owner
         if owner in self._demands:
             raise RuntimeError(f"step {demand.step} of {demand.run} waits for a slot already")
@@ -242,7 +244,7 @@ class Ledger:
         self._refile(demand.run_uid, line)
 
     def withdraw(self, owner: Owner) -> bool:
-        """Let it wait no more; False when it did not."""
+        """Let the step wait no longer; False if it did not wait."""
         known = self._demands.pop(owner, None)
         if known is None:
             return False
@@ -258,7 +260,7 @@ class Ledger:
     # Decisions.
 
     def grant(self, limits: SlotLimits, now: datetime) -> Iterator[Demand]:
-        """Give every slot that may be given; each demand has its slot when it is yielded."""
+        """Grant every slot that may be granted; a step has its slot when its demand is yielded."""
         now_us = _microseconds(now)
         while (demand := self._next(limits, now_us)) is not None:
             self.withdraw(demand.owner)
@@ -266,10 +268,10 @@ class Ledger:
             yield demand
 
     def why(self, owner: Owner, limits: SlotLimits, now: datetime) -> Held | None:
-        """What holds the step back after ``grant``; None when it does not wait or nothing does.
+        """What holds the step back after ``grant``; None if it does not wait, or if nothing holds it back.
 
-        Higher-priority work is named when a slot, were it free now, would go to it. A Story's own limit comes first,
-        then the scarcer of the queue's and the global one.
+        The Story's own limit comes first, then the scarcer of the queue's limit and the global one. If a slot would go
+        to higher-priority work, were it free now, that work is the reason.
         """
         known = self._demands.get(owner)
         if known is None:
@@ -314,7 +316,7 @@ class Ledger:
         return None if best is None else self._by_number[best[2].number]
 
     def _outranked(self, mine: int, queue: str | None, limits: SlotLimits, now_us: int) -> bool:
-        """Whether work of a higher level wants the same slot: of ``queue``, or with None of any that has room."""
+        """Whether work of a higher level wants the same slot: in ``queue``; with None, in any queue that has room."""
         for other in self._candidates.queues() if queue is None else (queue,):
             settings = limits.of(other)
             if queue is None and _free(settings.concurrency, self._by_queue[other]) <= 0:
@@ -350,7 +352,7 @@ class Ledger:
             self._refile(run_uid, line)
 
     def _refile(self, run_uid: str, line: _Line) -> None:
-        """Let ``line`` stand where its first step and the slots of its run put it."""
+        """Move ``line`` to the position that its first step and the slots of its run give it."""
         line.slots = len(self._occupants.get(run_uid, ()))
         places = self._places[line.terms.queue]
         places.file((run_uid, line.terms, line.priority), Filing(line.priority, line.slots, tuple(line.entries)))

@@ -1,6 +1,7 @@
 """Queue and priority of a run, and how child runs inherit them. Pure.
 
-What a parent hands down is stored on the child when it is created, so that it lasts: every later look gives the same.
+What a child run inherits is stored on it when it is created, so it does not change: every later look gives the same
+result.
 Source: StoryRun contract 13.1.
 """
 
@@ -18,41 +19,41 @@ from core.api.resource import STORY_RUN
 from core.policy.settings import DEFAULT_QUEUE, QueueSettings
 
 NO_BOUNDS: Final[Mapping[str, int]] = MappingProxyType({})
-"""Of namespaces."""
+"""No namespace limits the priority of its runs."""
 PRIORITY_BOUNDED: Final = "PriorityBounded"
-"""Reason of the Event of a run that has less than it asks for."""
+"""Reason of the Event of a run that gets a lower priority than it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """Where the steps of a run queue, and with which base priority."""
+    """The queue of the steps of a run, and their base priority."""
 
     queue: str
     """A label value."""
     priority: int
     asked: int | None = field(default=None, compare=False)
-    """What the Story or parent asks for, where that is more than the bound."""
+    """The priority that the Story or the parent asks for, if it is above the bound."""
 
     @property
     def note(self) -> str:
-        """Why the priority is not what was asked for; empty when it is."""
+        """Why the priority is not the one that was asked for; empty if it is."""
         if self.asked is None:
             return ""
         return f"priority {self.asked} counts as {self.priority}, the most in queue {self.queue} for this namespace"
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of the run and of its StepRuns."""
+        """Labels of the run and of its StepRuns."""
         return {keys.LABEL_QUEUE: self.queue, keys.LABEL_QUEUE_PRIORITY: str(self.priority)}
 
 
 def scheduling_of(
     run: Object, story: Object, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int] = NO_BOUNDS
 ) -> Scheduling:
-    """What the Story says; then, of a child, what its parent had; then the queue's default.
+    """Queue and priority of a run: those of the Story, else those of the parent run, else the defaults.
 
-    A Story with a queue of its own and no priority has that queue's default. A child is never below its parent, but
-    for the bound: nobody is above that of the queue and of the run's namespace, whatever a Story or an annotation says.
+    If a Story sets a queue and no priority, it has the default of that queue. A child is never below its parent, except
+    for the bound: no run is above the bounds of its queue and its namespace, whatever a Story or an annotation says.
     """
     most = bound_of(queue_of(story, _inherited(run)), run["metadata"].get("namespace", ""), queues, namespaces)
     return _scheduling(story, _inherited(run), queues, most)
@@ -74,14 +75,14 @@ def child_metadata(
 
 
 def story_key(namespace: str, name: str) -> str:
-    """By which the slots of a Story's runs are counted; names too long for a label count by the label they get."""
+    """The key by which the slots of a Story's runs are counted; a name too long for a label counts as its label."""
     return f"{namespace}/{name if len(name) <= MAX_NAME_LENGTH else label_value(name)}"
 
 
 def bound_of(queue: str, namespace: str, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int]) -> int:
     """The highest priority that a run of ``namespace`` may have in ``queue``.
 
-    A queue that no key names has the bound of the default one: inventing a name must not lift it.
+    A queue that no key names has the bound of the default queue: an invented name must not lift the bound.
     """
     settings = queues.get(queue) or queues.get(DEFAULT_QUEUE) or QueueSettings()
     most = max(settings.max_priority, settings.default_priority)
@@ -108,7 +109,7 @@ def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, Q
 
 
 def _inherited(run: Object) -> Scheduling | None:
-    """What the run's parent had; None for a run that no other run controls, and for what is not ours to read."""
+    """Scheduling of the run's parent; None if no other run controls this run, or if the annotation is malformed."""
     owner = controller_of(run)
     if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None

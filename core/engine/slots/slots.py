@@ -1,10 +1,11 @@
-"""Slots for engram steps: wait for one before the StepRun is created, keep it until that has ended.
+"""Slots for Engram steps: a step waits for one before its StepRun is created, and keeps it until the StepRun has ended.
 
-One ``Slots`` serves all runs of a process. It has no task of its own: whoever gives a slot back hands it on in the same
-breath. What is known at start counts before anything is given. Source: StoryRun contract 13.
+One ``Slots`` serves all runs of a process. It has no task of its own: the task that releases a slot also grants it to
+the next step, without a pause. The StepRuns that exist at start are counted before any slot is granted.
+Source: StoryRun contract 13.
 
-A limit holds within one process: only the steps of runs that it owns are counted (core.ownership). A run that comes
-from another process brings its steps along, whatever the limits.
+A limit holds within one process: only the steps of runs that the process owns count (core.ownership). A run that comes
+from another process brings its running steps along, whatever the limits.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from core.policy.settings import DEFAULT_QUEUE
 from core.telemetry import catalogue, metrics
 
 TELL_AGAIN_SECONDS: Final = 10.0
-"""Shortest time between two messages of a step that waits. Further back it is a second for each place, so that all who
-wait together tell a few things a second, however many they are."""
+"""Shortest time between two messages of a waiting step. Further back in the queue it is one second for each position,
+so that all steps that wait together record only a few messages a second, however many they are."""
 LONGEST_SILENCE_SECONDS: Final = 600.0
 LONGEST_LOOK_SECONDS: Final = 60.0
-"""Longest time between two looks at how a step stands."""
+"""Longest time between two looks at the position of a step."""
 
 
 class Slots:
-    """``limits`` is asked at every decision, so that settings count as they change.
+    """``limits`` is called at every decision, so that changed settings count at once.
 
-    After ``acquire`` has returned, the slot belongs to the run and step until ``release`` or ``forget``.
+    After ``acquire`` has returned True, the slot belongs to the run and step until ``release`` or ``forget``.
     """
 
     def __init__(self, limits: Callable[[], SlotLimits], clock: Clock) -> None:
@@ -44,13 +45,13 @@ class Slots:
         self._clock = clock
         self._ledger = Ledger()
         self._waiting: dict[Owner, WakeUp] = {}
-        """Who has to be told when a slot is theirs; until then."""
+        """Steps that wait, and the wake-up to call when a slot is granted."""
         self._loaded = trio.Event()
         self._unclaimed: set[Owner] = set()
         self._ended_early: set[Owner] = set()
 
     def load(self, occupants: Iterable[Object]) -> None:
-        """The StepRuns of this process's runs that have not ended, by a consistent read; nothing is given before."""
+        """Count the unfinished StepRuns of this process's runs, by a consistent read; no slot is granted before."""
         for step_run in occupants:
             occupant = occupant_of(step_run)
             if occupant is None or occupant.owner in self._ended_early or self._ledger.has_slot(occupant.owner):
@@ -59,19 +60,20 @@ class Slots:
             self._unclaimed.add(occupant.owner)
         self._ended_early.clear()
         self._loaded.set()
-        self._hand_on()
+        self._grant()
 
     async def acquire(
         self, demand: Demand, report: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
-        """Return when the step has its slot; at once, after a checkpoint, when it has it already or one is free.
+        """Return when the step has its slot; at once, after a checkpoint, if it has it already or one is free.
 
         Args:
-            report: hears why the step waits when it has to, and again when that has changed, at most every ten seconds.
-            wakeup: what the step waits at; others may wake it, too.
-            gives_up: asked after others have woken it: whether the step needs no slot from here any more. Then this
-                returns False, and nothing has been given.
-        Cancellation leaves no trace: neither a place in the queue nor a slot.
+            report: called with the reason if the step has to wait, and again when the reason has changed, at most every
+                ten seconds.
+            wakeup: the wake-up that the step waits for; other tasks may call it, too.
+            gives_up: called after another task has woken the step: whether the step needs no slot from here any more.
+                Then this returns False, and no slot has been granted. Cancellation leaves no trace: neither a position
+                in the queue nor a slot.
 
         Raises:
             RuntimeError: this step waits already.
@@ -90,16 +92,16 @@ class Slots:
         self._waiting[owner] = wakeup
         given = False
         try:
-            # Steps that become ready together arrive in any order: decide when all of them are there.
+            # Steps that become ready together arrive in any order: decide after all of them have arrived.
             await trio.lowlevel.checkpoint()
-            self._hand_on()
+            self._grant()
             given = owner not in self._waiting or await self._wait(demand, report, wakeup, gives_up)
         finally:
             if not given:
                 self._waiting.pop(owner, None)
                 if not self._ledger.withdraw(owner):
-                    self._ledger.release(owner)  # given while it was not wanted any more
-                self._hand_on()
+                    self._ledger.release(owner)  # granted when it was no longer wanted
+                self._grant()
         return given
 
     def hold(self, run_uid: str, step: str, story: str, queue: str) -> None:
@@ -107,17 +109,17 @@ class Slots:
         owner = Owner(run_uid, step)
         self._unclaimed.discard(owner)
         self._ledger.occupy(Occupant(owner, story, queue))
-        self._hand_on()  # it may have been counted elsewhere
+        self._grant()  # it may have been counted for another queue
 
     def release(self, run_uid: str, step: str) -> None:
-        """The StepRun has ended, or was never created: its slot goes to whoever is next. Idempotent."""
+        """The StepRun has ended, or was never created: its slot goes to the next step. Idempotent."""
         owner = Owner(run_uid, step)
         self._unclaimed.discard(owner)
         if self._ledger.release(owner):
-            self._hand_on()
+            self._grant()
 
     def holds(self, run_uid: str, step: str) -> bool:
-        """Whether a step, by its full name, has a slot."""
+        """Whether a step, given by its full name, has a slot."""
         return self._ledger.has_slot(Owner(run_uid, step))
 
     def steps_holding(self, run_uid: str) -> frozenset[str]:
@@ -125,19 +127,19 @@ class Slots:
         return frozenset(owner.step for owner in self._ledger.occupied_by(run_uid))
 
     def forget(self, run_uid: str) -> None:
-        """Nothing of the run is at work any more. Idempotent."""
+        """Nothing of the run needs a slot any more. Idempotent."""
         owners = self._ledger.occupied_by(run_uid)
         for owner in owners:
             self._unclaimed.discard(owner)
             self._ledger.release(owner)
         if owners:
-            self._hand_on()
+            self._grant()
 
     def step_run_ended(self, step_run: Object) -> None:
-        """Whoever watches StepRuns saw that this one has ended or is gone.
+        """The caller, which watches StepRuns, has seen that this one has ended or is gone.
 
-        Counts only for what ``load`` brought and no live run has claimed, such as a StepRun that outlives its run: live
-        runs release their own.
+        This counts only for StepRuns that ``load`` has counted and that no live run has claimed, such as a StepRun that
+        outlives its run: live runs release their own slots.
         """
         occupant = occupant_of(step_run)
         if occupant is None:
@@ -148,36 +150,36 @@ class Slots:
             self.release(*occupant.owner)
 
     def limits_changed(self) -> None:
-        """Look again at once: somebody may start under the new limits."""
-        self._hand_on()
+        """Decide again at once: a step may start under the new limits."""
+        self._grant()
 
     def running(self) -> Mapping[str, int]:
-        """Slots taken, by queue."""
+        """Number of slots taken, by queue."""
         return self._ledger.running()
 
     def waiting(self) -> Mapping[tuple[RunKey, str], int]:
-        """Steps that wait, by run and queue."""
+        """Number of waiting steps, by run and queue."""
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
     async def _wait(
         self, demand: Demand, report: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:
-        told: Held | None = None
-        told_at = -inf
+        reported: Held | None = None
+        reported_at = -inf
         while demand.owner in self._waiting:
             pause = TELL_AGAIN_SECONDS
             held = self._ledger.why(demand.owner, self._limits(), self._clock.now())
             if held is None:
-                self._hand_on()  # the limits have changed, and nobody said so
+                self._grant()  # the limits have changed without a call of limits_changed
             else:
                 pause = min(max(pause, held.place / 10), LONGEST_LOOK_SECONDS)
                 silence = min(max(TELL_AGAIN_SECONDS, held.place), LONGEST_SILENCE_SECONDS)
-                if held != told and trio.current_time() >= told_at + silence:
-                    told, told_at = held, trio.current_time()
+                if held != reported and trio.current_time() >= reported_at + silence:
+                    reported, reported_at = held, trio.current_time()
                     report(held.message)
-            with trio.move_on_after(pause) as silence_over:
+            with trio.move_on_after(pause) as timeout:
                 await wakeup.wait()
-            if demand.owner in self._waiting and not silence_over.cancelled_caught and await gives_up():
+            if demand.owner in self._waiting and not timeout.cancelled_caught and await gives_up():
                 return False
         waited = max((self._clock.now() - demand.queued_at).total_seconds(), 0.0)
         metrics.observe(catalogue.STORY_RUN_QUEUE_AGE, waited, namespace=demand.run.namespace, queue=demand.queue)
@@ -187,8 +189,8 @@ class Slots:
         limits = self._limits()
         return max(demand.story_limit, limits.everywhere, limits.of(demand.queue).concurrency) <= 0
 
-    def _hand_on(self) -> None:
-        """Give what may be given."""
+    def _grant(self) -> None:
+        """Grant every slot that may be granted."""
         if not self._loaded.is_set():
             return
         for demand in self._ledger.grant(self._limits(), self._clock.now()):
@@ -196,7 +198,7 @@ class Slots:
 
 
 def occupant_of(step_run: Object) -> Occupant | None:
-    """Which slot a StepRun has; None when no run controls it, so that nobody would ever release it."""
+    """The slot of a StepRun; None if no run controls the StepRun, because then nothing would ever release the slot."""
     metadata: dict[str, Any] = step_run["metadata"]
     run_uid = (controller_of(step_run) or {}).get("uid")
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
