@@ -1,10 +1,11 @@
-"""Waiting for one's turn among the runs of a Story (core.engine.concurrency.rules decides).
+"""Lets a run wait for its turn among the runs of a Story (core.engine.concurrency.rules decides).
 
-A waiting run looks again when the one before it has ended, so that an end wakes one run, however many wait; and now and
-then to tell its place. Who begins has looked at all runs of the Story at that moment; who is told to wait may have been
-told so from the line that another's look left behind (core.engine.concurrency.wait_line), so that looks do not multiply
-with the runs. One ``ConcurrencyLimiter`` serves all runs of a process. It sees the runs of other processes as they are
-stored, but not whom these have just told to begin: the runs of a Story whose turns must hold belong to one process.
+A waiting run looks again when the run before it has ended, so an end wakes one run, however many wait; it also looks
+from time to time to report its place. A run starts only after a look at all runs of the Story at that moment. A run
+that has to wait may get its place from the line that the look of another run has left
+(core.engine.concurrency.wait_line), so the number of looks does not grow with the number of runs. One
+``ConcurrencyLimiter`` serves all runs of a process. It reads the runs of other processes as they are stored, but does
+not know which runs these have just let start: the runs of a Story whose turns must hold belong to one process.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ from core.engine.errors import GoneError, StaleError
 from core.engine.ports import RunKey
 
 LOOK_AGAIN_SECONDS: Final = 10.0
-"""Shortest time between two looks of a run that waits; further back it is a second for each place."""
+"""Shortest time between two looks of a waiting run; further back in the line it is one second for each place."""
 LONGEST_PAUSE_SECONDS: Final = 600.0
 KEPT_SECONDS: Final = 1.0
-"""How long a line is kept at least: what was missed shows after that. A long one is kept longer, up to
-``LOOK_AGAIN_SECONDS``, so that however many wait, making lines takes the same small share of the time."""
+"""How long a line is kept at least; changes that it missed are seen after that. A long line is kept longer, up to
+``LOOK_AGAIN_SECONDS``, so that building lines takes the same small share of the time, however many runs wait."""
 _KEPT_SECONDS_FOR_EACH: Final = 0.001
 
 
 class StoredRuns(Protocol):
-    """What waiting for one's turn needs of ``RunStore``; the same promises and errors."""
+    """The part of ``RunStore`` that waiting for a turn needs; with the same guarantees and errors."""
 
     async def read_run(self, key: RunKey) -> Object | None: ...
 
@@ -54,35 +55,37 @@ class StoredRuns(Protocol):
 
 
 class ConcurrencyLimiter:
-    """``ended`` is told of every run that has ended or is gone, by whoever comes to know it."""
+    """``ended`` must be called for every run that has ended or is gone; any task that sees that may call it."""
 
     def __init__(self, runs: StoredRuns) -> None:
         self._runs = runs
-        self._begun: set[str] = set()
-        """Told to begin, whether or not it is stored yet: two looks within that time must not let two begin."""
+        self._started: set[str] = set()
+        """UIDs of runs that may start, also before their start is stored: else two looks could let two runs start."""
         self._waiting: defaultdict[str, list[trio.Event]] = defaultdict(list)
         self._ends = 0
         self._lines: dict[tuple[object, ...], tuple[float, WaitLine]] = {}
-        """For each Story and scope: until when it may be asked, and the line."""
+        """For each Story and scope: until when the line may be used, and the line."""
         self._looks: dict[tuple[object, ...], trio.Lock] = {}
 
     async def wait(
         self, run: Object, story: Object, report: Callable[[str], None], pace: Pace, *, outlives: bool = False
     ) -> bool:
-        """True when ``run`` may begin; False when its Story is not the one given any more: it then waits as that says.
+        """True when ``run`` may start; False when ``story`` is no longer the live one: the run must wait by the new
+        one.
 
-        Two runs that wait by different rules could wait for each other. ``report`` hears what the run waits for, and
-        again when that has changed. ``outlives``: whether the run goes on, and waits as it did, without a Story.
+        Two runs that wait by different rules could wait for each other. ``report`` is called with what the run waits
+        for, and again when that has changed. ``outlives``: the run can continue, and waits by the same rules, if the
+        Story is deleted.
 
-        Older runs are asked to end where the Story says so. Cancellation leaves no trace.
+        Older runs are asked to end if the Story says so. Cancellation leaves no trace.
 
         Raises:
-            RejectedError: admission forbids to ask an older run to end.
+            RejectedError: admission does not allow to ask an older run to end.
         """
         if not takes_turns(story):
             return await self.is_current(story, pace, outlives)
         above = await self._ancestors(run, pace)
-        told: tuple[object, ...] | None = None
+        reported: tuple[object, ...] | None = None
         while True:
             ends = self._ends
             turn = self._place_in_line(run, story, above) or await self._look(run, story, above, pace)
@@ -91,37 +94,37 @@ class ConcurrencyLimiter:
                     return True
                 self.ended(str(run["metadata"]["uid"]))
                 return False
-            if turn.what != told:
-                told = turn.what
+            if turn.what != reported:
+                reported = turn.what
                 report(turn.message)
             if isinstance(turn, CancelFirst):
                 await self._cancel(turn.runs, pace)
                 until, place = str(turn.runs[-1]["metadata"]["uid"]), 1
             else:
                 until, place = turn.until, turn.place
-            if ends == self._ends:  # else somebody ended while we looked
+            if ends == self._ends:  # else a run has ended during the look
                 await self._until_ended(until, min(max(LOOK_AGAIN_SECONDS, place), LONGEST_PAUSE_SECONDS))
             if not await self.is_current(story, pace, outlives):
                 return False
 
     async def is_current(self, story: Object, pace: Pace, outlives: bool = False) -> bool:
-        """Whether ``story`` is what is there; ``outlives``: the answer when there is none."""
+        """Whether ``story`` is the live version of the Story; ``outlives``: the answer if there is no live one."""
         current = await patiently(self._runs.read_story, *_place_of(story), pace=pace)
         return outlives if current is None else _version_of(current) == _version_of(story)
 
     def ended(self, run_uid: str) -> None:
-        """The run has ended or is gone: whoever is next looks. Again and again is fine."""
+        """The run has ended or is gone: the next run looks. May be called any number of times."""
         self._ends += 1
-        self._begun.discard(run_uid)
+        self._started.discard(run_uid)
         for _, line in self._lines.values():
             line.ended(run_uid)
         for event in self._waiting.pop(run_uid, ()):
             event.set()
 
     async def _look(self, run: Object, story: Object, above: list[str], pace: Pace) -> Turn:
-        """At all runs of the Story, at this moment; of many who want to at once, one does, and the others ask its line.
+        """Look at all runs of the Story at this moment; if many want to, only one does, and the others use its line.
 
-        Who may begin is noted before this returns.
+        A run that may start is noted before this returns.
         """
         async with self._look_of(_line_key(story)):
             known = self._place_in_line(run, story, above)
@@ -129,9 +132,9 @@ class ConcurrencyLimiter:
                 return known
             ends = self._ends
             live = await patiently(self._runs.live_runs_of_story, *_place_of(story), pace=pace)
-            turn = turn_of(run, live, story, begun=self._begun, ancestors=above)
+            turn = turn_of(run, live, story, begun=self._started, ancestors=above)
             if isinstance(turn, Begin):
-                self._begin(run, story)
+                self._note_start(run, story)
             elif ends == self._ends:
                 self._keep_line(live, story)
             return turn
@@ -143,8 +146,8 @@ class ConcurrencyLimiter:
             look = self._looks[line_key] = trio.Lock()
         return look
 
-    def _begin(self, run: Object, story: Object) -> None:
-        self._begun.add(str(run["metadata"]["uid"]))
+    def _note_start(self, run: Object, story: Object) -> None:
+        self._started.add(str(run["metadata"]["uid"]))
         for story_key, (_, line) in self._lines.items():
             if story_key[:2] == _place_of(story):
                 line.began(run)
@@ -154,18 +157,18 @@ class ConcurrencyLimiter:
         return line.place_of(run, above) if line is not None and trio.current_time() < kept_until else None
 
     def _keep_line(self, live: Iterable[Object], story: Object) -> None:
-        """Until it would be too old to be believed; then only a new look makes a new one."""
+        """Keep the line until it is too old to be used; then only a new look makes a new one."""
         if story["spec"]["concurrency"]["mode"] != "serial":
             return
         now = trio.current_time()
         self._lines = {key: kept for key, kept in self._lines.items() if now < kept[0]}
-        line = WaitLine(live, story, self._begun)
+        line = WaitLine(live, story, self._started)
         seconds = min(max(KEPT_SECONDS, len(line) * _KEPT_SECONDS_FOR_EACH), LOOK_AGAIN_SECONDS)
         self._lines[_line_key(story)] = (now + seconds, line)
 
     async def _cancel(self, rivals: Iterable[Object], pace: Pace) -> None:
         for rival in rivals:
-            with suppress(StaleError, GoneError):  # it has changed, perhaps ended: the next look tells
+            with suppress(StaleError, GoneError):  # it has changed, perhaps ended: the next look shows it
                 await patiently(self._ask_to_end, rival, pace=pace)
 
     async def _ask_to_end(self, rival: Object) -> None:
@@ -184,7 +187,7 @@ class ConcurrencyLimiter:
                     del self._waiting[run_uid]
 
     async def _ancestors(self, run: Object, pace: Pace) -> list[str]:
-        """UIDs of all runs above ``run``, of whatever Story, nearest first."""
+        """UIDs of all runs above ``run``, of any Story, nearest first."""
         found: list[str] = []
         one: Object | None = run
         while one is not None and len(found) < LONGEST_CHAIN:
@@ -209,6 +212,6 @@ def _version_of(story: Object) -> tuple[object, object]:
 
 
 def _line_key(story: Object) -> tuple[object, ...]:
-    """Runs wait for the Story as they have read it, and whoever reads it alike is in one line."""
+    """Runs wait by the Story as they have read it; runs that have read the same rules are in one line."""
     concurrency = story["spec"]["concurrency"]
     return *_place_of(story), concurrency["mode"], concurrency.get("scope")

@@ -1,14 +1,14 @@
-"""Which run of a Story may begin: ``spec.concurrency``, all at once, one after the other, or the newest alone. Pure.
+"""Which run of a Story may start: ``spec.concurrency``, all at once, one after the other, or only the newest. Pure.
 
-Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a text, or its ``id``), else the correlation
-id; a run that has neither is alone. A run that has begun goes on, whatever came since; the rest stands in order of
-creation, then name.
+Runs take turns by Story, or by participant: ``spec.inputs.participant`` (a string, or its ``id``), else the correlation
+id; a run that has neither shares turns with no other run. A run that has started continues, whatever runs were created
+since; the others are in the order of their creation, then their names.
 
-A run never waits for an ancestor, which may be waiting for it. A run below one that has begun shares that one's turn:
-it waits only for others below the same, or neither would ever end. Ancestors are found along the controller owners
-among the given runs; those of other Stories, which are not among them, are given by UID, and a run whose ancestors are
-not known counts as below. Realtime Stories mean packets, not runs, by
-the same words: their runs begin at once. Ours for batch Stories: the reference ignores it there.
+A run never waits for an ancestor, because the ancestor may wait for it. A run below a started run shares the turn of
+that run: it waits only for other runs below the same one; otherwise neither would ever end. Ancestors are found along
+the controller owners among the given runs. Ancestors of other Stories, which are not among these, are given by UID; a
+run whose ancestors are not known counts as below. For Realtime Stories the same field means packets, not runs: their
+runs start at once. For batch Stories this is our addition: the reference ignores the field there.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ LONGEST_CHAIN: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """It is this run's turn."""
+    """The run may start."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """Other runs come first."""
+    """Other runs go first."""
 
     runs: tuple[str, ...]
-    """Their names, in the order in which they go; none when the place was told from a line that was kept."""
+    """Their names, in the order in which they go; empty if the place comes from a line that was kept."""
     place: int
-    """1 for who begins next."""
+    """1: the run starts next."""
     message: str
     until: str
-    """UID of the last of them: before it has ended, there is no need to look again."""
+    """UID of the last of them: until it has ended, there is no need to look again."""
 
     @property
     def what(self) -> tuple[object, ...]:
-        """The same as long as there is nothing new to say."""
+        """Equal as long as there is nothing new to report."""
         return self.until, self.place
 
 
@@ -58,7 +58,7 @@ class CancelFirst:
 
     @property
     def what(self) -> tuple[object, ...]:
-        """The same as long as there is nothing new to say."""
+        """Equal as long as there is nothing new to report."""
         return str(self.runs[-1]["metadata"]["uid"]), 1
 
 
@@ -73,10 +73,10 @@ def turn_of(
     begun: Collection[str] = (),
     ancestors: Sequence[str] = (),
 ) -> Turn:
-    """Whether ``run`` may begin among the ``live`` runs of its Story (itself among them or not).
+    """Whether ``run`` may start among the ``live`` runs of its Story (which may contain ``run`` itself).
 
-    ``begun``: UIDs of runs that were told to begin and whose status may not say so yet; without them, two runs that
-    are created within a second could both begin. ``ancestors``: UIDs of the runs above ``run``, nearest first.
+    ``begun``: UIDs of runs that may start already and whose status may not show it yet; without them, two runs that are
+    created within a second could both start. ``ancestors``: UIDs of the runs above ``run``, nearest first.
     """
     if has_begun(run, begun):
         return Begin()
@@ -85,8 +85,8 @@ def turn_of(
         return Begin()
     by_uid = {uid_of(other): other for other in live if uid_of(other) != uid_of(run)}
     sharing = {uid: other for uid, other in by_uid.items() if shared_by(other, story) == key}
-    at_work = {uid for uid, other in sharing.items() if has_begun(other, begun)}
-    above = [uid for uid in dict.fromkeys((*_chain(run, by_uid), *ancestors)) if uid in at_work]
+    started = {uid for uid, other in sharing.items() if has_begun(other, begun)}
+    above = [uid for uid in dict.fromkeys((*_chain(run, by_uid), *ancestors)) if uid in started]
     rivals = {uid: other for uid, other in sharing.items() if uid not in above}
     if story["spec"]["concurrency"]["mode"] == "cancelPrevious":
         return _newest_alone(run, list(rivals.values()), begun)
@@ -96,10 +96,10 @@ def turn_of(
         alone = set()
     else:
         below = set(rivals)
-        alone = {uid for uid, chain in chains.items() if at_work.isdisjoint(chain)} | {uid_of(run)}
+        alone = {uid for uid, chain in chains.items() if started.isdisjoint(chain)} | {uid_of(run)}
 
     def rank(one: Object) -> tuple[bool, bool, str, str]:
-        """Who has begun, then who is below one that has, then the older."""
+        """Started runs first, then runs below a started one, then the older."""
         return (not has_begun(one, begun), uid_of(one) in alone, *age_of(one))
 
     return _one_after_the_other(run, [rivals[uid] for uid in below], rank, begun)
@@ -117,12 +117,12 @@ def _one_after_the_other(
 
 
 def in_line(runs: tuple[str, ...], first: str, place: int, until: str) -> WaitFor:
-    """The run is to wait in the line at the head of which is ``first``; else as ``WaitFor``."""
+    """The run has to wait in the line whose first run is ``first``; the other arguments are those of ``WaitFor``."""
     return WaitFor(runs, place, f"Waiting for StoryRun {first} to end; {ordinal(place)} in line", until)
 
 
 def _newest_alone(run: Object, rivals: list[Object], begun: Collection[str]) -> Turn:
-    """Of the same second, one that has begun is older than one that has not."""
+    """Of two runs created in the same second, one that has started is older than one that has not."""
 
     def age(one: Object) -> tuple[str, bool, str]:
         created, name = age_of(one)
@@ -159,7 +159,7 @@ def parent_of(run: Object) -> Mapping[str, Any] | None:
 
 
 def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
-    """UIDs of the ancestors, nearest first, as far as the given runs lead."""
+    """UIDs of the ancestors, nearest first, as far as the given runs show them."""
     found: list[str] = []
     one: Object | None = run
     while one is not None and len(found) < LONGEST_CHAIN:
@@ -172,7 +172,7 @@ def _chain(run: Object, by_uid: Mapping[str, Object]) -> list[str]:
 
 
 def shared_by(run: Object, story: Object) -> str | None:
-    """What runs that take turns share; None when this run shares it with nobody."""
+    """The key that runs which take turns have in common; None if this run takes turns with no other run."""
     concurrency = (story.get("spec") or {}).get("concurrency") or {}
     return _participant(run) if concurrency.get("scope") == "participant" else "story"
 
@@ -191,7 +191,7 @@ def _participant(run: Object) -> str | None:
 
 
 def has_begun(run: Object, begun: Collection[str]) -> bool:
-    """Whether ``run`` is at work, or its UID is among those that were told to begin."""
+    """Whether ``run`` has started, or its UID is among those that may start."""
     return bool((run.get("status") or {}).get("startedAt")) or uid_of(run) in begun
 
 

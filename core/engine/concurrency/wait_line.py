@@ -1,9 +1,9 @@
 """The lines in which runs of one serial Story wait, kept after a look at all of them. Pure.
 
-Thousands may wait, and each asks for its place: one look answers them all. A kept line only ever says who waits, and
-for whom; whether a run may begin is for ``core.engine.concurrency.rules.turn_of`` to say, which looks at all of them.
-So what a line does not know, a run that came since or one that ended unseen, can make a place wrong for as long as it
-is kept, and never lets two runs begin.
+Thousands of runs may wait, and each asks for its place: one look answers them all. A kept line only says which runs
+wait, and for which run. Whether a run may start is decided by ``core.engine.concurrency.rules.turn_of``, which looks at
+all of them. So a change that a line has missed, such as a new run or an end, can make a place wrong while the line is
+kept, but it never lets two runs start.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ _WAITS: Final = True
 _ALONE: Final = True
 
 _Spot = tuple[bool, bool, str, str, str]
-"""Whether it has yet to begin, whether it is below no run that has begun, creation, name, UID: as they go."""
+"""Whether it has yet to start, whether it is below no started run, creation, name, UID: these give the order."""
 
 
 class WaitLine:
-    """Of the runs of one serial Story; with ``scope: participant`` there is a line for each participant."""
+    """The lines of one serial Story; with ``scope: participant`` there is one for each participant."""
 
     def __init__(self, live: Iterable[Object], story: Object, begun: Collection[str]) -> None:
-        """``live`` and ``begun`` as ``turn_of`` has them."""
+        """``live`` and ``begun`` are those of ``turn_of``."""
         self._story = story
         runs = {rules.uid_of(run): run for run in live}
         self._parents = {uid: str(parent.get("uid")) for uid, run in runs.items() if (parent := rules.parent_of(run))}
         self._shared = {uid: key for uid, run in runs.items() if (key := rules.shared_by(run, story)) is not None}
-        at_work = {uid for uid in self._shared if rules.has_begun(runs[uid], begun)}
-        self._at_work = {(self._shared[uid], uid) for uid in at_work}
+        started = {uid for uid in self._shared if rules.has_begun(runs[uid], begun)}
+        self._started = {(self._shared[uid], uid) for uid in started}
         self._spots: dict[str, _Spot] = {}
         self._lines: defaultdict[str, list[_Spot]] = defaultdict(list)
         for uid, key in self._shared.items():
             is_alone = not self._has_begun_above(key, self._above(uid))
-            self._spots[uid] = (uid not in at_work, is_alone, *rules.age_of(runs[uid]), uid)
+            self._spots[uid] = (uid not in started, is_alone, *rules.age_of(runs[uid]), uid)
             self._lines[key].append(self._spots[uid])
         for line in self._lines.values():
             line.sort()
 
     def __len__(self) -> int:
-        """Runs in all lines, those that have begun included."""
+        """Number of runs in all lines, started ones included."""
         return len(self._spots)
 
     def place_of(self, run: Object, ancestors: Sequence[str]) -> WaitFor | None:
-        """Its place, without the names of those before it; None when only a look at all runs can tell.
+        """The place of the run, without the names of the runs before it; None if only a look at all runs can tell.
 
-        ``ancestors`` as ``turn_of`` has them. A run that was not there before joins the line.
+        ``ancestors`` is that of ``turn_of``. A run that was not in the line joins it.
         """
         key = rules.shared_by(run, self._story)
         if key is None or rules.has_begun(run, ()):
@@ -70,21 +70,21 @@ class WaitLine:
         return rules.in_line((), line[0][3], 1 + waiting, line[before - 1][4])
 
     def began(self, run: Object) -> None:
-        """It was told to begin: it goes before those that wait."""
+        """The run may start: it goes before those that wait."""
         uid, key = rules.uid_of(run), rules.shared_by(run, self._story)
         if key is None:
             return
         old = self._spots.get(uid, (_WAITS, _ALONE, *rules.age_of(run), uid))
         self.ended(uid)
         self._join(uid, key, (not _WAITS, *old[1:]))
-        self._at_work.add((key, uid))
+        self._started.add((key, uid))
 
     def ended(self, run_uid: str) -> None:
-        """It has ended or is gone, and nobody waits for it any more; one that is not in line is fine."""
+        """The run has ended or is gone, and no run waits for it any more. A run that is not in a line is ignored."""
         spot, key = self._spots.pop(run_uid, None), self._shared.pop(run_uid, None)
         if spot is None or key is None:
             return
-        self._at_work.discard((key, run_uid))
+        self._started.discard((key, run_uid))
         line = self._lines[key]
         del line[bisect_left(line, spot)]
         if not line:
@@ -95,10 +95,10 @@ class WaitLine:
         insort(self._lines[key], spot)
 
     def _has_begun_above(self, key: str, above: Iterable[str]) -> bool:
-        return any((key, uid) in self._at_work for uid in above)
+        return any((key, uid) in self._started for uid in above)
 
     def _above(self, uid: str = "") -> list[str]:
-        """UIDs of the runs above that one, nearest first, as far as is known."""
+        """UIDs of the runs above that one, nearest first, as far as they are known."""
         found: list[str] = []
         while (parent := self._parents.get(uid)) is not None and len(found) < rules.LONGEST_CHAIN:
             found.append(parent)
