@@ -1,5 +1,5 @@
-"""Running a run again, all of it or from a step on. Source: StoryRun contract 18.
+"""Running a run again, all of it or from one step on. Source: StoryRun contract 18.
 
-``request`` reads what a person asked for; ``redrive`` answers it. Not here: the run that then goes on
+``request`` reads what a person has asked for; ``redrive`` answers it. Not here: how the run then continues
 (``core.engine.run``).
 """

@@ -1,12 +1,12 @@
 """Running a run again: all of it, or from one step on. Source: StoryRun contract 18, in the improved form.
 
-What goes on from a step goes on under the Story as it stands when that is asked for; all of it, under the one that it
-finds when it begins.
+A run that runs again from a step uses the Story as it is at the time of the request. A run that runs again as a whole
+uses the Story as it is when the run starts.
 
-In this order, so that a crash anywhere repeats it harmlessly: what is to run again is deleted, then the status forgets
-it, then the request is recorded as answered. A request that cannot be met is told (condition, Event), recorded as
-answered, and changes nothing else. A request that another one has overtaken, or that another process has answered, is
-left as it stands.
+The order makes a crash at any point harmless, because everything is repeated: first delete what runs again, then remove
+it from the status, then record the request as answered. A request that cannot be met is reported (condition, Event) and
+recorded as answered; nothing else changes. A request that a newer one has replaced, or that another process has
+answered, is left alone.
 """
 
 from __future__ import annotations
@@ -70,21 +70,21 @@ _RESET_BY_FULL: Final = (
 )
 _KEPT_BY: Final = {TimerKind.SLEEP: StepKind.SLEEP, TimerKind.GATE: StepKind.GATE, TimerKind.WAIT: StepKind.WAIT}
 _GOING_CHECK_SECONDS: Final = 1.0
-"""A safety net: the end of each child wakes us."""
+"""A safety net: the end of each child wakes this task."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerunPlan:
-    """What is to run again. ``steps``: full names, with everything inside them; None: everything."""
+    """What is to run again. ``steps``: full names of steps, which include everything inside them; None: all steps."""
 
     steps: frozenset[str] | None
     event: str
     message: str
     revision: str = ""
-    """What keeps the Story by which ``steps`` were found, and by which they run again; empty: the live one, then."""
+    """Name of the stored copy of the Story that gave ``steps`` and that they run by; empty: the live Story then."""
 
     def includes(self, name: str | None) -> bool:
-        """Whether the step of that full name runs again."""
+        """Whether the step with that full name runs again."""
         if self.steps is None:
             return True
         parts = (name or "").split("/")
@@ -92,7 +92,7 @@ class RerunPlan:
 
 
 class _OvertakenError(Exception):
-    """The run carries another request by now, or none."""
+    """The run carries another request now, or none."""
 
 
 class Redrive:
@@ -106,11 +106,11 @@ class Redrive:
         """Steps whose StepRun or StoryRun was deleted for the request."""
 
     async def answer(self, run: Object, request: RedriveRequest) -> None:
-        """Return once the request is recorded as answered; the run then stands as a run that goes on, or as before.
+        """Return once the request is recorded as answered; the run is then ready to continue, or is as it was before.
 
-        Return early when the run carries another request by then, or none: whoever calls looks again.
+        Return early if the run carries another request by then, or none: the caller looks again.
         """
-        rerun = await self._meant(run, request)
+        rerun = await self._rerun_of(run, request)
         self._deleted.clear()
         try:
             if isinstance(rerun, str):
@@ -125,11 +125,11 @@ class Redrive:
         except _OvertakenError:
             await self._forget_deleted(run)
         except GoneError:
-            with trio.move_on_after(_GOING_CHECK_SECONDS):  # until it is known, which may take the watch a while
+            with trio.move_on_after(_GOING_CHECK_SECONDS):  # the watch may take a while to show it
                 await self._wakeup.wait()
 
     async def _forget_deleted(self, run: Object) -> None:
-        """What was deleted for a request that another one has overtaken runs again, whatever that one asks for."""
+        """Let steps run again that were deleted for a replaced request, whatever the newer request asks for."""
         pace = self._pace()
         while self._deleted:
             current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
@@ -148,7 +148,7 @@ class Redrive:
             except PortError as error:
                 await trio.sleep(pace.next_seconds(error))
 
-    async def _meant(self, run: Object, request: RedriveRequest) -> RerunPlan | str:
+    async def _rerun_of(self, run: Object, request: RedriveRequest) -> RerunPlan | str:
         """What runs again; or why nothing does."""
         if isinstance(request, Malformed):
             return f"annotation {request.annotation} is {request.value!r}: {request.why}"
@@ -182,7 +182,7 @@ class Redrive:
         return RerunPlan(steps, "StoryRunRedriveFromStep", f"the run starts again from step {request.step!r}", revision)
 
     async def _pinned(self, story: Object) -> str:
-        """Keep the Story as it stands now: edited once more, it may not fit what stays of the run.
+        """Store a copy of the Story as it is now: after another edit it may not fit the steps that stay.
 
         Raises:
             RejectedError.
@@ -190,14 +190,14 @@ class Redrive:
         return await persistently(self._engine.runs.pin_story, story, pace=self._pace())
 
     async def _made_in_vain(self, run: Object, plan: StoryPlan) -> frozenset[str]:
-        """Steps whose StepRun or StoryRun was told to end, or that the Story, as it is now, would not give them."""
+        """Steps whose StepRun or StoryRun was asked to end, or does not fit the step in the Story as it is now."""
         step_runs, child_runs = await self._children(run)
         found = set()
         for kind, children in ((StepKind.ENGRAM, step_runs), (StepKind.EXECUTE_STORY, child_runs)):
             for child in children:
                 name = step_path(child)
                 step = plan.find(name)
-                if name and (step is None or step.kind is not kind or _was_told_to_end(child)):
+                if name and (step is None or step.kind is not kind or _was_asked_to_end(child)):
                     found.add(name)
         return frozenset(found)
 
@@ -207,7 +207,7 @@ class Redrive:
         pace = self._pace()
         while True:
             self._wakeup.clear()
-            current = await self._current(run, request)  # once another leader has answered it, nothing is to go
+            current = await self._current(run, request)  # if another leader has answered it, delete nothing
             if is_being_deleted(current):
                 raise GoneError(f"StoryRun {self._key} is being deleted")
             step_runs, child_runs = await self._children(run)
@@ -228,19 +228,19 @@ class Redrive:
                 else:
                     asked.add(uid)
                     self._deleted.add(step_path(child) or "")
-            if 0 < before < len(asked):  # somebody makes them anew: another leader that has answered already
+            if 0 < before < len(asked):  # another leader, which has answered already, creates them again
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
                 await self._wakeup.wait()
 
     def _release_slots(self, run: Object, rerun: RerunPlan) -> None:
-        """Whatever runs again asks anew; what stands before it may need the slot that it had."""
+        """Release the slots of what runs again: it asks for one again, and the steps before it may need those slots."""
         uid, slots = str(run["metadata"]["uid"]), self._engine.slots
         for name in filter(rerun.includes, slots.steps_holding(uid)):
             slots.release(uid, name)
 
     async def _delete(self, child: Object) -> None:
-        """Its attempt first: the garbage collector may come by much later, and would then meet the new one's name."""
+        """End the attempt first: the garbage collector may end it much later, when a new object has the same name."""
         if child.get("kind") == STORY_RUN.kind:
             await committed(self._engine.runs.delete_child_run, child)
         else:
@@ -256,18 +256,18 @@ class Redrive:
         self._engine.events.emit(run, EventType.WARNING, Reason.REDRIVE_INVALID, why)
         clock = self._engine.clock
 
-        def told(current: Object) -> Object:
+        def refused(current: Object) -> Object:
             return {"conditions": _with_refusal(current, why, clock.now())}
 
         runs = self._engine.runs
-        await self._write(run, request, runs.patch_run_status, told)
+        await self._write(run, request, runs.patch_run_status, refused)
         await self._write(run, request, runs.patch_run_metadata, lambda now: {"annotations": answered(now)})
 
     async def _current(self, run: Object, request: RedriveRequest) -> Object:
         """The newest version of the run.
 
         Raises:
-            GoneError: there is none.
+            GoneError: it does not exist.
             _OvertakenError: it does not carry this request any more.
         """
         current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
@@ -280,7 +280,7 @@ class Redrive:
     async def _write(
         self, run: Object, request: RedriveRequest, write: Any, compute: Callable[[Object], Object]
     ) -> None:
-        """``compute`` over the newest version, until it is stored.
+        """Write ``compute`` of the newest version, until it is stored.
 
         Raises:
             GoneError: the run is gone or being deleted.
@@ -305,9 +305,9 @@ class Redrive:
 
 
 def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: str) -> frozenset[str]:
-    """The step, what depends on it, and what only its failure or the early end of the run kept from running. Pure.
+    """The step, its dependents, and the steps that only its failure or the early end of the run kept from running.
 
-    A branch runs again without its siblings. Clean-up steps always do.
+    Pure. A branch runs again without its siblings. Clean-up steps always run again.
     """
     top = start.partition("/")[0]
     group = next(name for name in GroupName if top in plan.groups[name].graph.position)
@@ -318,7 +318,7 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
     for name, state in states.items():
         step = plan.find(name)
         if step is None:
-            names.add(name)  # the Story has it no more
+            names.add(name)  # the Story does not have it any more
             continue
         if name.partition("/")[0] not in plan.main.graph.position:
             continue
@@ -333,36 +333,36 @@ def steps_to_run_again(plan: StoryPlan, states: Mapping[str, StepState], start: 
 
 
 def steps_begun_too_early(plan: StoryPlan, states: Mapping[str, StepState], again: Set[str]) -> frozenset[str]:
-    """Main steps at work that need something else in the Story as it is now, which is not there. Pure.
+    """Running main steps that, in the Story as it is now, need a step which has no result to use. Pure.
 
-    ``again``: what runs again besides.
+    ``again``: the steps that run again anyway.
     """
     graph, rules = plan.graph, plan.rules
     phases = {name: state.phase for name, state in states.items() if name not in again}
     missing = {name for name in graph.order if name not in phases or not phases[name].terminal}
     missing |= {*failed_steps(graph, phases, rules), *failure_skips(graph, phases, rules)}
-    at_work = [name for name in graph.order if name in phases and not phases[name].terminal]
-    return frozenset(name for name in at_work if not missing.isdisjoint(graph.needs[name]))
+    running = [name for name in graph.order if name in phases and not phases[name].terminal]
+    return frozenset(name for name in running if not missing.isdisjoint(graph.needs[name]))
 
 
 def steps_that_waited_for_something_else(plan: StoryPlan, run: Object) -> frozenset[str]:
-    """Steps at work whose instant is of a kind that the Story, as it is now, does not give them. Pure.
+    """Running steps with a timer of a kind that the Story, as it is now, does not give them. Pure.
 
-    The instant at which a ``sleep`` was to end is no timeout of the ``wait`` that the step has become.
+    The instant at which a ``sleep`` was to end is not the timeout of the ``wait`` that the step has become.
     """
     states = steps_from((run.get("status") or {}).get("stepStates"))
     timers = timers_from((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_TIMERS))
     found = set()
     for name, timer in timers.items():
         step, state = plan.find(name), states.get(name)
-        at_work = state is None or not state.phase.terminal
-        if step is not None and at_work and step.kind is not _KEPT_BY.get(timer.kind):
+        running = state is None or not state.phase.terminal
+        if step is not None and running and step.kind is not _KEPT_BY.get(timer.kind):
             found.add(name)
     return frozenset(found)
 
 
 def reset_patch(run: Object, rerun: RerunPlan) -> Object:
-    """The merge patch of ``status`` that forgets what runs again. Pure."""
+    """The merge patch of ``status`` that removes what runs again. Pure."""
     status = run.get("status") or {}
     patch: Object = {field: None for field in _RESET_BY_BOTH if field in status}
     if rerun.steps is None:
@@ -388,7 +388,7 @@ def reset_patch(run: Object, rerun: RerunPlan) -> Object:
 
 
 def answered_patch(run: Object, rerun: RerunPlan) -> Object:
-    """The merge patch of ``metadata`` that records the request as answered and drops instants of what runs again."""
+    """The merge patch of ``metadata`` that records the request as answered and drops the timers of what runs again."""
     annotations = run["metadata"].get("annotations") or {}
     patch: dict[str, str | None] = dict(answered(run))
     if keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT in annotations:
@@ -413,19 +413,22 @@ def _steps_left(status: Mapping[str, Any], rerun: RerunPlan) -> dict[str, StepSt
     return {name: state for name, state in states.items() if not rerun.includes(name) and name not in around}
 
 
-def _was_told_to_end(child: Object) -> bool:
-    told = is_told_to_end(child) or child["spec"].get("cancelRequested") is True
-    return told and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
+def _was_asked_to_end(child: Object) -> bool:
+    asked = is_told_to_end(child) or child["spec"].get("cancelRequested") is True
+    return asked and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
 
 
 def _to_open_again(status: Mapping[str, Any], rerun: RerunPlan) -> list[str]:
-    """The ``parallel`` steps that had ended around branches that run again. One at work goes on with its branches."""
+    """The ``parallel`` steps that had ended and contain branches that run again.
+
+    A running one continues with its branches.
+    """
     states = steps_from(status.get("stepStates"))
     return [name for name in _around(rerun.steps or ()) if name in states and states[name].phase.terminal]
 
 
 def _around(names: Iterable[str]) -> list[str]:
-    """The ``parallel`` steps around branches."""
+    """The ``parallel`` steps that contain the branches."""
     found: dict[str, None] = {}
     for name in names:
         parts = name.split("/")

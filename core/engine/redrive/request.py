@@ -1,7 +1,8 @@
-"""What a person asks of a run that has been through it once: all of it again, or from one step on. Pure.
+"""A person's request to run a run again: all of it, or from one step on. Pure.
 
-A request is an annotation whose value differs from the one recorded as answered; whoever answers records
-``answered(run)`` in the same write that begins the rerun, or that refuses it. Source: StoryRun contract 1.3 and 18.
+A request is an annotation whose value differs from the one that is recorded as answered. The process that answers it
+records ``answered(run)`` in the same write that starts the rerun, or that refuses it. Source: StoryRun contract 1.3 and
+18.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
 
 @dataclass(frozen=True, slots=True)
 class FullRedrive:
-    """Forget everything and run again."""
+    """Run everything again."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class RedriveFrom:
-    """Run ``step`` and what follows from it again. Whether there is such a step is for the Story to say."""
+    """Run ``step`` and what follows from it again. The Story decides whether there is such a step."""
 
     step: str
     token: str
@@ -32,7 +33,7 @@ class RedriveFrom:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A request that says nothing; to be told, and recorded as answered, so that it stands in nobody's way."""
+    """A request that cannot be understood. It is reported and recorded as answered, so that others can follow."""
 
     annotation: str
     value: str
@@ -43,7 +44,7 @@ RedriveRequest: TypeAlias = FullRedrive | RedriveFrom | Malformed
 
 
 def pending_redrive(run: Object) -> RedriveRequest | None:
-    """The request that has not been answered yet; of two at once the one for a full redrive, which answers both."""
+    """The request that has not been answered yet; of two, the one for a full redrive, which answers both."""
     token = _unanswered(run, keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED)
     if token:
         return FullRedrive(token)
@@ -59,7 +60,7 @@ def pending_redrive(run: Object) -> RedriveRequest | None:
 
 
 def answered(run: Object) -> dict[str, str]:
-    """The annotations that record every request ``run`` carries as answered; those that do already are left out."""
+    """The annotations that record every request of ``run`` as answered; those that record it already are left out."""
     pairs = (
         (keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED),
         (keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED),
@@ -68,7 +69,7 @@ def answered(run: Object) -> dict[str, str]:
 
 
 def has_run_again(run: Object) -> bool:
-    """Whether a request of a person has been answered."""
+    """Whether a request to run again has been answered."""
     annotations = (run.get("metadata") or {}).get("annotations") or {}
     return not annotations.keys().isdisjoint(
         {keys.ANNOTATION_REDRIVE_OBSERVED, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED}
@@ -76,9 +77,9 @@ def has_run_again(run: Object) -> bool:
 
 
 def may_have_a_past(run: Object, find: Callable[[str, str], Object | None]) -> bool:
-    """Whether Pods may be about under the names that those of ``run`` will have: it, or a run above it, has run again.
+    """Whether Pods with the names that ``run`` will use may exist: it, or a run above it, has run again.
 
-    ``find`` gives the StoryRun of a namespace and name, as far as it is known.
+    ``find`` returns the StoryRun with that namespace and name, if it is known.
     """
     above: Object | None = run
     for _ in range(LONGEST_CHAIN):
@@ -92,7 +93,7 @@ def may_have_a_past(run: Object, find: Callable[[str, str], Object | None]) -> b
 
 
 def _unanswered(run: Object, asked: str, observed: str) -> str:
-    """The value of the annotation ``asked``, trimmed; empty when it is blank or was answered."""
+    """The value of the annotation ``asked``, trimmed; empty if it is blank or has been answered."""
     annotations = (run.get("metadata") or {}).get("annotations")
     if not isinstance(annotations, Mapping):
         return ""
