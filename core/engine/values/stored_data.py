@@ -1,7 +1,7 @@
-"""Expressions over what steps have put into object storage.
+"""Expressions that read data which steps have put into object storage.
 
-A plain path passes a reference on, and whoever gets it reads the data. What has to be looked into here, by a condition
-or a larger template, is fetched first: by the operator itself, where the reference starts a StepRun for it.
+A plain path passes a reference on, and its receiver reads the data. Data that a condition or a larger template needs is
+fetched before the evaluation: by the operator itself, where the reference starts a StepRun for that.
 Source: StoryRun contract 12, in the improved form; templating contract 6.2.
 """
 
@@ -34,23 +34,23 @@ Answer: TypeAlias = Value | NotYet | Failure
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What an expression is evaluated over."""
+    """The variables for one evaluation of an expression."""
 
     variables: Mapping[str, Any]
     whole: Mapping[str, Any] | None = None
-    """The same with what lies in object storage, for whatever is no plain path; None: nothing has been fetched."""
+    """The variables with the fetched data, for everything that is not a plain path; None: nothing has been fetched."""
     stored: frozenset[str] = frozenset()
-    """Roots beside ``steps`` of which a part lies there."""
+    """Variables beside ``steps`` that have a part in object storage."""
 
 
 TOLD_AFTER_SECONDS: Final = 5.0
-"""An outage that is over by then is nobody's business."""
+"""A shorter outage of the store is not reported."""
 MAX_DEPTH: Final = 128
 _FORBIDDEN: Final = "the operator may not read it (templating.offloaded-data-policy: error); read it in a step"
 
 
 class StoredData:
-    """What the expressions of one run may look into."""
+    """Evaluates the expressions of one run over data in object storage."""
 
     def __init__(self, engine: EngineContext, story: Object, run: Object) -> None:
         self._evaluator = engine.evaluator
@@ -59,25 +59,25 @@ class StoredData:
         self._clock = engine.clock
         self._namespace = str(run["metadata"]["namespace"])
         annotations = (story.get("metadata") or {}).get("annotations") or {}
-        self._looks_always = str(annotations.get(keys.ANNOTATION_CONTROLLER_RESOLVE) or "").strip().lower() == "true"
+        self._fetches_all = str(annotations.get(keys.ANNOTATION_CONTROLLER_RESOLVE) or "").strip().lower() == "true"
         execution = ((story.get("spec") or {}).get("policy") or {}).get("execution")
         depth = execution.get("maxRecursionDepth") if isinstance(execution, Mapping) else None
         self._depth = depth if isinstance(depth, int) and depth > 0 else 0
-        self._looked_at: Any = None
+        self._checked_inputs: Any = None
         self._stores_inputs = False
 
     @property
     def policy(self) -> OffloadedDataPolicy:
-        return OffloadedDataPolicy.CONTROLLER if self._looks_always else self._settings.offloaded_data()
+        return OffloadedDataPolicy.CONTROLLER if self._fetches_all else self._settings.offloaded_data()
 
     def leaves_to_container(self, error: StepError) -> bool:
-        """Whether the inputs of a step, which could not be resolved for that, are left to its SDK to resolve."""
+        """Whether the SDK has to resolve the inputs of a step, because the operator cannot read their stored data."""
         return error.offloaded and self.policy is OffloadedDataPolicy.INJECT
 
     async def value(
         self, value: Any, variables: Mapping[str, Any], pace: Pace, asker: Asker, *, field: str, finished: bool
     ) -> Answer:
-        """See ``Evaluator.resolve``. Plain paths pass references on, unless the operator is to look into everything."""
+        """See ``Evaluator.resolve``. Plain paths pass references on, unless the policy is to fetch everything."""
 
         async def resolve(seen: _Seen) -> Answer:
             return await self._evaluator.resolve(
@@ -109,7 +109,8 @@ class StoredData:
         """See ``Evaluator.condition``.
 
         Raises:
-            StorageUnavailableError: the store did not answer before ``until``; without it this asks again for ever.
+            StorageUnavailableError: the store did not answer before ``until``; without ``until``, this retries without
+                limit.
         """
 
         async def decide(seen: _Seen) -> Answer:
@@ -131,7 +132,7 @@ class StoredData:
         pace: Pace,
         until: datetime | None,
     ) -> Answer:
-        """What ``evaluate`` says over ``variables``, with what it ``reads`` fetched if it has to be."""
+        """The result of ``evaluate`` over ``variables``; the data that it ``reads`` is fetched if necessary."""
         policy = self.policy
         stored = frozenset({"inputs"}) if self._is_stored(variables.get("inputs")) else frozenset[str]()
         if policy is OffloadedDataPolicy.INJECT:
@@ -151,7 +152,7 @@ class StoredData:
             fetched = {root: await self._fetched(root, value, pace, until) for root, value in read.items()}
         except RejectedError as error:
             nowhere = isinstance(error, NoStoreError)
-            if nowhere and stored:  # it may read other inputs than those that are stored
+            if nowhere and stored:  # it may read only inputs that are not in object storage
                 plain = await evaluate(_Seen(variables))
                 if not isinstance(plain, Failure):
                     return plain
@@ -163,7 +164,7 @@ class StoredData:
         return await evaluate(_Seen(variables, whole, stored) if passes_on else _Seen(whole))
 
     async def whole(self, value: Any, field: str, pace: Pace) -> Any | Failure:
-        """``value``, which is looked into here: what it names when it is a reference."""
+        """``value`` with its content, which the engine itself needs: if it is a reference, the data is fetched."""
         if not is_reference(value):
             return value
         if self.policy is OffloadedDataPolicy.ERROR:
@@ -174,7 +175,9 @@ class StoredData:
             return Failure(Reason.EXPRESSION_FAILED, f"{field} is in object storage: {error}")
 
     async def inputs(self, value: Any, pace: Pace) -> Any | Failure:
-        """The inputs of the run, to be checked: with all that they refer to, if the operator has a store."""
+        """The inputs of the run, to be checked: with the data that they refer to, if the operator has an object
+        store.
+        """
         if not holds_reference(value):
             return value
         try:
@@ -185,9 +188,9 @@ class StoredData:
             return Failure(Reason.VALIDATION_FAILED, str(error))
 
     def _is_stored(self, inputs: Any) -> bool:
-        """Whether the inputs of the run, which never change, hold a reference."""
-        if self._looked_at is not inputs:
-            self._looked_at, self._stores_inputs = inputs, holds_reference(inputs)
+        """Whether the inputs of the run, which never change, contain a reference."""
+        if self._checked_inputs is not inputs:
+            self._checked_inputs, self._stores_inputs = inputs, holds_reference(inputs)
         return self._stores_inputs
 
     async def _fetched(self, root: str, value: Any, pace: Pace, until: datetime | None) -> Any:
@@ -195,7 +198,7 @@ class StoredData:
             return await self._fetch(value, root, pace, until)
         found: dict[int, Any] = {}
         for name, entry in value.items():
-            if id(entry) not in found:  # a step stands under its aliases, too
+            if id(entry) not in found:  # a step is listed under its aliases, too
                 found[id(entry)] = await self._entry(name, entry, pace, until)
         return {name: found[id(entry)] for name, entry in value.items()}
 
@@ -207,15 +210,15 @@ class StoredData:
         return fetched
 
     async def _fetch(self, value: Any, field: str, pace: Pace, until: datetime | None) -> Any:
-        began = trio.current_time()
+        started_at = trio.current_time()
         while True:
             try:
                 fetched = await self._fetched_once(value, field, until)
             except StorageUnavailableError as error:
                 if until is not None and self._clock.now() >= until:
                     raise
-                told = trio.current_time() - began >= TOLD_AFTER_SECONDS
-                seconds = pace.next_seconds(error if told else None)
+                is_reported = trio.current_time() - started_at >= TOLD_AFTER_SECONDS
+                seconds = pace.next_seconds(error if is_reported else None)
                 await trio.sleep(min(seconds, self._seconds_to(until)))
             else:
                 pace.reset()
@@ -232,11 +235,11 @@ class StoredData:
 
 
 def holds_reference(value: Any) -> bool:
-    """Whether a storage reference lies anywhere in ``value``."""
+    """Whether ``value`` contains a storage reference at any depth."""
     pending, seen = [value], set[int]()
     while pending:
         each = pending.pop()
-        if id(each) in seen:  # output and outputs are the same, and so is a step under its alias
+        if id(each) in seen:  # output and outputs are the same object; so are a step and its alias
             continue
         seen.add(id(each))
         if is_reference(each):
@@ -247,7 +250,7 @@ def holds_reference(value: Any) -> bool:
 
 
 def _read(variables: Mapping[str, Any], references: References) -> dict[str, Any]:
-    """The part of the variables that an expression may look into, as far as it can be told."""
+    """The part of the variables that an expression may read, as far as that is known."""
     steps = variables.get("steps")
     found = {root: value for root, value in variables.items() if root in references.roots and root != "steps"}
     if isinstance(steps, Mapping):

@@ -1,7 +1,7 @@
-"""What templates can see: ``inputs`` and ``steps``, kept up to date from the StepRuns.
+"""The variables of templates: ``inputs`` and ``steps``, kept up to date from the StepRuns.
 
-Outputs appear only once a StepRun's result is checked and recorded, in the very version in which it became Succeeded;
-signals appear in any phase. Source: StoryRun contract 9.
+An output appears only once a StepRun's result is checked and recorded, in exactly the version in which it became
+Succeeded; signals appear in any phase. Source: StoryRun contract 9.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from core.api.unreadable import unreadable
 from core.engine.step.record import is_final
 
 FOLDED_FROM_BYTES: Final = 8 << 10
-"""Of what one step shows; twice what a container reports inline unless it is told to report more."""
+"""Size of one step's variables from which they are kept as text; twice the default limit of inline output."""
 
 
 class Variables:
-    """The template variables of one run. ``changed`` is called whenever what they show has changed."""
+    """The template variables of one run. ``changed`` is called after each change of their values."""
 
     def __init__(self, inputs: Mapping[str, Any], changed: Callable[[], None] = lambda: None) -> None:
         self.inputs = inputs
         self._changed = changed
         self._steps: dict[str, dict[str, Any] | _Folded] = {}
-        """By full name, in the order in which they were first seen."""
+        """By full name, in the order in which the steps were first seen."""
 
     def remember(self, step_run: Object) -> None:
-        """Take over what this version of a StepRun shows."""
+        """Store the values that this version of a StepRun shows."""
         status = step_run.get("status") or {}
         entry: dict[str, Any] = {}
         if is_final(status):
@@ -43,22 +43,23 @@ class Variables:
         annotations = step_run["metadata"].get("annotations") or {}
         name = str(annotations.get(keys.ANNOTATION_STEP_PATH) or step_run["spec"].get("stepId") or "")
         if unreadable(step_run) is not None and (not name or name in self._steps):
-            return  # what was seen of it while it could be read
+            return  # keep what was read while it was readable
         self._set(name, entry)
 
     def give(self, name: str, output: Mapping[str, Any]) -> None:
-        """The output of a step that has no StepRun of its own."""
+        """Set the output of a step that has no StepRun of its own."""
         self._set(name, {"output": output, "outputs": output})
 
     def output_of(self, name: str) -> Mapping[str, Any]:
-        """The output of a step; empty when it has none."""
+        """The output of a step; empty if it has none."""
         output = _unfolded(self._steps.get(name, {})).get("output")
         return output if isinstance(output, Mapping) else {}
 
     def snapshot(self) -> dict[str, Any]:
         """``{"inputs": …, "steps": …}`` as of now.
 
-        A step also stands under its free underscore alias, a branch under the last part of its name where that is free.
+        A step is also listed under its underscore alias, and a branch under the last part of its name, if that name is
+        free.
         """
         entries = {name: _unfolded(entry) for name, entry in self._steps.items()}
         steps: dict[str, Any] = {name: entry for name, entry in entries.items() if "/" not in name}
@@ -81,7 +82,7 @@ class Variables:
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
-    """What a step shows, as text: large data may take thirty times as much once it is read."""
+    """The variables of a step as text: large data may take thirty times as much memory once it is parsed."""
 
     text: bytes
     has_output: bool
@@ -95,7 +96,7 @@ def _folded(entry: dict[str, Any]) -> dict[str, Any] | _Folded:
     try:
         text = orjson.dumps({key: value for key, value in entry.items() if key != "outputs"})
     except TypeError:
-        return entry  # a number that JSON cannot say, made by an expression
+        return entry  # an expression can produce a number that JSON cannot represent
     return entry if len(text) < FOLDED_FROM_BYTES else _Folded(text, "output" in entry)
 
 
@@ -116,7 +117,7 @@ def _outputs(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nested(signals: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"a.b": 1}`` → ``{"a": {"b": 1}}``; of two values at one place the higher ``seq`` stays."""
+    """``{"a.b": 1}`` → ``{"a": {"b": 1}}``; of two values at one place, the one with the higher ``seq`` stays."""
     root: dict[str, Any] = {}
     for key, value in signals.items():
         place = root
