@@ -1,1 +1,1 @@
-"""Which process may work for which objects, and for which object a task is at work."""
+"""Which objects a process may work for, and for which object a task works."""

@@ -1,8 +1,8 @@
-"""For which key the current task is at work: so that a write can be fenced by the key it is made for.
+"""The key that the current task works for, so that a write can be fenced by the key it is made for.
 
-The object that is written does not tell: a run writes its StepRuns and Jobs, but also the run that one of its steps
-calls, and asks an older run of its Story to end. What counts is who decided, which is the task. Tasks that a task
-starts are at work for the same key, unless they say otherwise.
+The written object does not show that key: a run writes its StepRuns and Jobs, but also the run that one of its steps
+calls, and it asks an older run of its Story to end. What counts is the task that decided the write. A task works for
+the same key as the task that started it, unless it sets another key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _key: ContextVar[OwnedKey | None] = ContextVar("key that a task works for", defa
 
 @contextmanager
 def acting_for(key: OwnedKey) -> Iterator[None]:
-    """What the block does, and what it starts, is done for ``key``."""
+    """Inside the block, the task and the tasks that it starts work for ``key``."""
     token = _key.set(key)
     try:
         yield
@@ -27,5 +27,5 @@ def acting_for(key: OwnedKey) -> Iterator[None]:
 
 
 def current_key() -> OwnedKey | None:
-    """None: the task works for no key in particular, for example to renew a lease."""
+    """The key; None: the task works for no particular key, for example to renew a lease."""
     return _key.get()
