@@ -1,7 +1,7 @@
-"""How the engine calls a port: repeated while the world is unavailable, and never abandoned half-way through a write.
+"""How the engine calls a port: it retries while the world is unavailable, and never abandons a write half-way.
 
-A cancelled HTTP request may still be executed by the server. So a write that has left is awaited to its answer, bounded
-by ``WRITE_DEADLINE_SECONDS``; cancellation takes effect after it.
+The server may still execute a cancelled HTTP request. So the engine waits for the answer of a write that has been sent,
+at most ``WRITE_DEADLINE_SECONDS``; cancellation takes effect after that.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
 class Pace:
-    """Growing pauses between repetitions of one thing; ``reset`` once it went well.
+    """Growing pauses between retries of one call; ``reset`` after a success.
 
-    ``report`` hears of what somebody must mend, e.g. a right that is lacking, and of None once it is mended.
+    ``report`` is called with each obstacle that a person must fix, e.g. a missing permission, and with None once it is
+    fixed.
     """
 
     def __init__(
@@ -32,22 +33,22 @@ class Pace:
     ) -> None:
         self._jitter = jitter
         self._report = report
-        self._told = False
+        self._reported = False
         self._repetitions = 0
 
     def reset(self) -> None:
         self._repetitions = 0
-        if self._told:
-            self._told = False
+        if self._reported:
+            self._reported = False
             self._report(None)
 
     def next_seconds(self, error: Exception | None = None) -> float:
-        """How long to wait now: doubling from 10 ms to 15 s, up to half as long again by jitter.
+        """How long to wait now: doubles from 10 ms to 15 s, plus up to half as long again by jitter.
 
-        The server's ``Retry-After`` is honoured when it is longer.
+        The server's ``Retry-After`` is used if it is longer.
         """
         if isinstance(error, ObstacleError):
-            self._told = True
+            self._reported = True
             self._report(error)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._repetitions, 20), LONGEST_PAUSE_SECONDS)
         self._repetitions += 1
@@ -56,11 +57,11 @@ class Pace:
 
 
 async def committed(write: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-    """The answer of ``write(*args)``, awaited even when the caller is being cancelled.
+    """The answer of ``write(*args)``. Waits for it even if the caller is being cancelled.
 
     Raises:
-        UnavailableError: no answer within ``WRITE_DEADLINE_SECONDS``; it may or may not have happened.
-        PortError: whatever the port answers.
+        UnavailableError: no answer within ``WRITE_DEADLINE_SECONDS``; the write may or may not have happened.
+        PortError: any error that the port raises.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_DEADLINE_SECONDS):
@@ -69,10 +70,10 @@ async def committed(write: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
 
 
 async def persistently(write: Callable[[*Ts], Awaitable[T]], *args: *Ts, pace: Pace) -> T:
-    """The answer of a write that may be repeated as it is, once it has been accepted.
+    """The answer of a write, once it has been accepted. Retries with the same arguments.
 
     Raises:
-        RejectedError: it never will be.
+        RejectedError: the write will never be accepted.
     """
     while True:
         try:
@@ -84,7 +85,7 @@ async def persistently(write: Callable[[*Ts], Awaitable[T]], *args: *Ts, pace: P
 
 
 async def patiently(read: Callable[[*Ts], Awaitable[T]], *args: *Ts, pace: Pace) -> T:
-    """The answer of ``read(*args)``, asked again while the port is unavailable; the caller's scope bounds the wait."""
+    """The answer of ``read(*args)``. Retries while the port is unavailable; the caller's scope limits the wait."""
     while True:
         try:
             answer = await read(*args)

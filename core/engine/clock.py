@@ -1,8 +1,9 @@
-"""Wall-clock instants turned into Trio deadlines, so that neither suspend nor a stepped clock loses or doubles a timer.
+"""Turns wall-clock instants into Trio deadlines. Neither suspend nor a stepped clock loses a timer or fires it twice.
 
-Trio counts monotonic time, which stands still while a machine sleeps and knows nothing of clock corrections. So one of
-those who wait here keeps watch for all: it looks at the wall clock every ``REREAD_SECONDS``, and when that has left
-Trio's, every deadline is set anew. This is the only place that reads the wall clock.
+Trio uses monotonic time. That time does not advance while the machine is suspended, and it ignores corrections of the
+wall clock. So one of the waiting tasks is the watcher for all of them: it reads the wall clock every
+``REREAD_SECONDS``. If the wall clock and Trio's clock have drifted apart by then, it sets every deadline again. This is
+the only module that reads the wall clock.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from core.engine.ports import Clock
 from core.engine.wakeup import WakeUp
 
 REREAD_SECONDS: Final = 5.0
-"""Longest time between two looks at the wall clock while anything waits for it."""
+"""Longest time between two reads of the wall clock while a task waits for it."""
 TOLERANCE_SECONDS: Final = 0.02
-"""Less than this the clocks come apart by being read one after the other, and by a slewed wall clock."""
+"""A smaller difference is ordinary: the two clocks are read one after the other, and a wall clock may be slewed."""
 
 
 def system_now() -> datetime:
@@ -28,14 +29,14 @@ def system_now() -> datetime:
 
 
 class WallClock:
-    """The ``Clock`` port. ``read`` gives the current aware UTC instant."""
+    """The ``Clock`` port. ``read`` returns the current aware UTC instant."""
 
     def __init__(self, read: Callable[[], datetime] = system_now) -> None:
         self._read = read
         self._sleepers: dict[trio.CancelScope, datetime] = {}
-        self._watchman: trio.CancelScope | None = None
+        self._watcher: trio.CancelScope | None = None
         self._ahead = 0.0
-        """Wall clock minus Trio's, in seconds, when the deadlines were set."""
+        """Wall clock minus Trio's clock, in seconds, when the deadlines were set."""
 
     def now(self) -> datetime:
         return self._read()
@@ -43,7 +44,7 @@ class WallClock:
     async def sleep_until(self, instant: datetime) -> None:
         """Return once the wall clock has reached ``instant``; at once, after a checkpoint, if it already has.
 
-        ``instant`` must be persisted before this is called: a restart calls it again with the same value.
+        The caller must store ``instant`` before the call: after a restart it calls again with the same value.
 
         Raises:
             ValueError: ``instant`` is naive.
@@ -52,9 +53,10 @@ class WallClock:
         await self.wait_until(instant, trio.sleep_forever)
 
     async def wait_until(self, instant: datetime, wake: Callable[[], Awaitable[None]]) -> bool:
-        """Return when ``wake`` does, with True, or when the wall clock has reached ``instant``, with False.
+        """Return True when ``wake`` returns, or False when the wall clock has reached ``instant``.
 
-        ``wake`` is called anew each time the wall clock had to be looked at; when it has passed already, not at all.
+        Each time the deadline of this wait expires before ``instant``, ``wake`` is cancelled and called again. If
+        ``instant`` has passed already, ``wake`` is not called.
 
         Raises:
             ValueError: ``instant`` is naive.
@@ -64,7 +66,7 @@ class WallClock:
         while self._read() < instant:
             scope = trio.CancelScope()
             self._sleepers[scope] = instant
-            self._look_at_the_wall()
+            self._correct_deadlines()
             self._set_deadline(scope)
             try:
                 with scope:
@@ -72,27 +74,30 @@ class WallClock:
                     return True
             finally:
                 del self._sleepers[scope]
-                if self._watchman is scope:
-                    self._watchman = None
-                    self._name_a_watchman()
+                if self._watcher is scope:
+                    self._watcher = None
+                    self._choose_watcher()
         return False
 
-    def _name_a_watchman(self) -> None:
+    def _choose_watcher(self) -> None:
         for scope in self._sleepers:
             self._set_deadline(scope)
             return
 
     def _set_deadline(self, scope: trio.CancelScope) -> None:
-        """In Trio's time; that of the watchman comes early. With nobody on watch, it is this one."""
+        """Set the deadline of ``scope`` in Trio's time; the watcher's comes early.
+
+        If there is no watcher, ``scope`` becomes it.
+        """
         remaining = (self._sleepers[scope] - self._read()).total_seconds()
-        if self._watchman is None:
-            self._watchman = scope
-        if self._watchman is scope:
+        if self._watcher is None:
+            self._watcher = scope
+        if self._watcher is scope:
             remaining = min(remaining, REREAD_SECONDS)
         scope.deadline = trio.current_time() + remaining
 
-    def _look_at_the_wall(self) -> None:
-        """Set every deadline anew when the wall clock and Trio's have come apart."""
+    def _correct_deadlines(self) -> None:
+        """Set every deadline again if the wall clock and Trio's clock have drifted apart."""
         ahead = self._read().timestamp() - trio.current_time()
         if abs(ahead - self._ahead) > TOLERANCE_SECONDS:
             self._ahead = ahead
@@ -101,7 +106,7 @@ class WallClock:
 
 
 async def wait_for_wakeup(wakeup: WakeUp, clock: Clock, until: datetime | None) -> None:
-    """Return when somebody wakes ``wakeup`` or the wall clock reaches ``until``; with None only the wakeup counts."""
+    """Return when another task wakes ``wakeup`` or the wall clock reaches ``until``; None: wait for the wake-up."""
     if until is None or wakeup.is_set:
         await wakeup.wait()
     elif not await clock.wait_until(until, wakeup.wait):
@@ -109,5 +114,5 @@ async def wait_for_wakeup(wakeup: WakeUp, clock: Clock, until: datetime | None) 
 
 
 def format_deadline(instant: datetime) -> str:
-    """An instant for storage that never falls before ``instant``: whole seconds when it is whole, else microseconds."""
+    """An instant for storage, never earlier than ``instant``: in whole seconds if it is whole, else in microseconds."""
     return format_instant(instant) if instant.microsecond == 0 else format_precise_instant(instant)

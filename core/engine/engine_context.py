@@ -1,4 +1,4 @@
-"""The world of every scope: made once, in the composition root."""
+"""What all scopes share: created once, in the composition root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """The world of every scope."""
+    """What all scopes share: ports, settings, slots."""
 
     runs: RunStore
     step_runs: StepRuns

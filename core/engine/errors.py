@@ -1,19 +1,19 @@
-"""What a port may answer instead of a result.
+"""What a port may raise instead of returning a result.
 
     PortError
-    ├── StaleError         retry   the object moved on since it was read: read again, decide again
+    ├── StaleError         retry   the object has changed since it was read: read again, decide again
     ├── UnavailableError   retry   no answer, or "not now"; the write may or may not have happened
-    │   └── ObstacleError          somebody must mend something, then the same call succeeds; carries reason
-    │       ├── DeniedError        a right is lacking
-    │       └── StorageUnavailableError  the object store does not answer, or not to us
-    ├── GoneError          -       the object no longer exists, or a namesake with another UID took its place
+    │   └── ObstacleError          a person must fix something, then the same call succeeds; carries reason
+    │       ├── DeniedError        a permission is missing
+    │       └── StorageUnavailableError  the object store does not answer, or refuses the operator
+    ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
     └── RejectedError      user    the API server refused it and will refuse it again; carries reason and message
-        ├── NameConflictError      an object of that name exists and belongs to somebody else
+        ├── NameConflictError      an object of that name exists and belongs to another owner
         ├── MissingReferenceError  what the step refers to is missing or may not be used from here
         └── NoStoreError           the operator has no object store to read from
 
-Adapters translate every error of their client into the most exact of these; nothing else may cross a port except
-``trio.Cancelled`` and bugs.
+Adapters translate every error of their client into the most specific of these. Only ``trio.Cancelled`` and bugs may
+cross a port beside them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from core.api.phases import Reason
 
 
 class Obstacle(NamedTuple):
-    """What somebody must mend before something can go on."""
+    """What a person must fix before the run or step can continue."""
 
     reason: Reason
     message: str
 
 
 class PortError(Exception):
-    """Base of everything a port raises on purpose."""
+    """Base of everything that a port raises on purpose."""
 
 
 class StaleError(PortError):
@@ -39,7 +39,10 @@ class StaleError(PortError):
 
 
 class UnavailableError(PortError):
-    """The outcome of the call is unknown: read again before deciding. ``retry_after_seconds`` is the server's wish."""
+    """The outcome of the call is unknown: read again before deciding.
+
+    ``retry_after_seconds`` is the pause that the server asks for.
+    """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -47,13 +50,13 @@ class UnavailableError(PortError):
 
 
 class ObstacleError(UnavailableError):
-    """What the engine waits for somebody to mend, and therefore tells. ``reason`` is that of the run's conditions."""
+    """The engine waits until a person has fixed something, and reports it. ``reason`` is for the run's conditions."""
 
     reason: ClassVar[Reason]
 
 
 class DeniedError(ObstacleError):
-    """The operator lacks a right; the message names it. Nothing was done, and nothing about the object is wrong."""
+    """The operator lacks a permission; the message names it. Nothing was done, and the object itself is correct."""
 
     reason = Reason.PERMISSION_DENIED
 
@@ -65,11 +68,11 @@ class StorageUnavailableError(ObstacleError):
 
 
 class GoneError(PortError):
-    """The object no longer exists, or it is another one (different UID)."""
+    """The object no longer exists, or another object (with another UID) has its name."""
 
 
 class RejectedError(PortError):
-    """A definite refusal. ``reason`` is written to the step or run that asked for it."""
+    """A definite refusal. The engine writes ``reason`` to the step or run that made the call."""
 
     def __init__(self, message: str, *, reason: Reason = Reason.INVALID_CONFIGURATION) -> None:
         super().__init__(message)
@@ -77,7 +80,7 @@ class RejectedError(PortError):
 
 
 class NameConflictError(RejectedError):
-    """An object with the wanted name exists but is not controlled by this run: it is neither adopted nor touched."""
+    """An object with the wanted name exists, but this run does not control it: the engine does not adopt or edit it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Reason.NAME_CONFLICT)
@@ -91,4 +94,4 @@ class MissingReferenceError(RejectedError):
 
 
 class NoStoreError(RejectedError):
-    """Data of a step is in object storage, of which the operator has none."""
+    """Data of a step is in object storage, but the operator has no object store."""

@@ -1,8 +1,8 @@
-"""Who carries out the attempts of steps: one executor for each name that a StepRun may record.
+"""The executors that carry out the attempts of steps: one for each name that a StepRun may record.
 
-A StepRun is made for one executor (``spec.executor``), which starts, observes and ends all of its attempts. That is
-read off the StepRun, not off what its Engram is bound to now: another process, or another edition of the Engram, must
-find and end what was begun.
+A StepRun is created for one executor (``spec.executor``), which starts, observes and ends all of its attempts. The
+engine reads the name from the StepRun, not from what the Engram is bound to now: another process, or the same one after
+the Engram was changed, must find and end what was started.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class Executors:
         self._by_name = {executor.name: executor for executor in executors}
 
     def of(self, step_run: Object) -> AttemptExecutor:
-        """The one that the StepRun was made for; one that nobody here has can start nothing, and knows of nothing."""
+        """The executor that the StepRun was created for; an ``UnknownExecutor`` if this operator does not have it."""
         name = record.executor_of(step_run)
         return self._by_name.get(name) or UnknownExecutor(name, self._problem(name))
 
     def why_unknown(self, name: str) -> StepError | None:
-        """Why nothing can be started by the executor of that name; None: it can."""
+        """Why the executor of that name can start nothing; None: this operator has it."""
         return None if name in self._by_name else self._problem(name)
 
     async def prepare_run(self, run: Object, story: Object) -> None:
-        """Ensure what any of them needs for the attempts of a run."""
+        """Ensure what any of the executors needs for the attempts of a run."""
         for executor in self._by_name.values():
             await executor.prepare_run(run, story)
 
     async def observe(self, step_runs: StepRuns, run: Object, name: str) -> Observation:
         """One look at the step of ``run`` whose StepRun has that name; never waits.
 
-        Nothing may start while anything is at work for a StepRun of that name, whichever executor has begun it: one
-        that is gone may have been another's.
+        Nothing may start while something still runs for a StepRun of that name, whichever executor started it: an
+        earlier StepRun that is gone may have belonged to another executor.
         """
         step_run = await step_runs.read_step_run(run, name)
         executor = self.of(step_run) if step_run is not None else None
@@ -60,7 +60,7 @@ class Executors:
 
 
 class UnknownExecutor:
-    """Stands for an executor that this operator does not have: nothing starts, and nothing is known to be at work."""
+    """Stands for an executor that this operator does not have: it starts nothing, and knows of nothing that runs."""
 
     starts_by_record = False
 

@@ -1,11 +1,12 @@
-"""What a Story asks for, read once per scope and then constant.
+"""What a Story asks for: parsed once per scope, constant afterwards.
 
 Pure: the Story as a wire dict in, a frozen plan or a ``Refusal`` out. Implied dependencies come from the parsed
-templates (core.expressions.analysis), never from text patterns. A damaged Story is refused, never a crash.
+templates (core.expressions.analysis), never from text patterns. A damaged Story is refused; it never crashes the
+operator.
 Source: StoryRun contract 8, 11, 14 and 15.
 
-A step is known by its name; one inside a ``parallel`` step by the names on the way to it, ``fan/a``, and the item of a
-``forEach`` by its number, ``fan/0``.
+The name of a step is its declared name. The name of a step inside a ``parallel`` step contains the names of the steps
+around it, ``fan/a``; the name of an item of a ``forEach`` ends with its number, ``fan/0``.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
 
 MAX_DEPTH: Final = 8
-"""Of ``parallel`` steps inside each other."""
+"""How deep ``parallel`` steps may be nested."""
 
 
 class StepKind(StrEnum):
-    """What a step does; the values but ``engram`` are those of ``type``."""
+    """What a step does; all values but ``engram`` and ``unknown`` are those of ``type``."""
 
     ENGRAM = "engram"
     CONDITION = "condition"
@@ -41,11 +42,11 @@ class StepKind(StrEnum):
     WAIT = "wait"
     GATE = "gate"
     UNKNOWN = "unknown"
-    """Neither ``ref`` nor a known ``type``."""
+    """The step has neither ``ref`` nor a known ``type``."""
 
 
 class GroupName(StrEnum):
-    """The three lists of a Story, one after the other; the values are their fields."""
+    """The three lists of steps of a Story, in the order in which they run; the values are their fields."""
 
     MAIN = "steps"
     COMPENSATIONS = "compensations"
@@ -54,7 +55,7 @@ class GroupName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a run of this Story cannot start; all problems together in ``message``."""
+    """Why a run of this Story cannot start; ``message`` has all problems."""
 
     reason: Reason
     message: str
@@ -65,20 +66,20 @@ class StepPlan:
     name: str
     kind: StepKind
     declared: Mapping[str, Any]
-    """The step as it stands in the Story."""
+    """The step as it is declared in the Story."""
     condition: str = ""
-    """``if``; blank means always."""
+    """``if``; blank means that the step always runs."""
     allow_failure: bool = False
     looks_anywhere: bool = False
-    """Some template chooses the step it reads at run time, so that the graph cannot tell what to wait for."""
+    """Whether a template chooses at run time which step it reads: then the graph cannot tell what to wait for."""
     branches: tuple[StepPlan, ...] = ()
-    """Of a ``parallel`` step, in its order; with ``forEach`` the one that every item is made from."""
+    """The branches of a ``parallel`` step, in its order; with ``forEach``, the one branch that runs for every item."""
     item: Mapping[str, Any] | None = None
-    """What an item of a ``forEach``, and whatever is inside it, sees beside ``inputs`` and ``steps``."""
+    """The variables that an item of a ``forEach``, and each step in it, can read beside ``inputs`` and ``steps``."""
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names on the way to it, itself last."""
+        """The names of the steps around it and its own, which is the last."""
         return tuple(self.name.split("/"))
 
     @property
@@ -87,7 +88,7 @@ class StepPlan:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """``with``, or nothing."""
+        """``with``, or an empty mapping."""
         value = self.declared.get("with")
         return value if isinstance(value, Mapping) else {}
 
@@ -97,7 +98,7 @@ class StepPlan:
 
     @property
     def step_id(self) -> str:
-        """``StepRun.spec.stepId``: the name it is declared under, with the number of its item if it has one."""
+        """``StepRun.spec.stepId``: the declared name, followed by the number of the item if the step is one."""
         own = str(self.declared.get("name") or self.parts[-1])
         return own if self.parts[-1] == own else f"{own}-{self.parts[-1]}"
 
@@ -108,7 +109,7 @@ class StepPlan:
         return positive_duration(execution.get("timeout")) if isinstance(execution, Mapping) else None
 
     def for_item(self, number: int, value: Any) -> StepPlan:
-        """The branch that a ``forEach`` runs for its item ``number``."""
+        """The branch that a ``forEach`` runs for its item ``number``, whose value is ``value``."""
         parent = self.name.rpartition("/")[0]
         return self._moved(f"{parent}/{number}", {roots.ITEM: value, roots.ITEM_INDEX: number})
 
@@ -121,7 +122,10 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """One list of steps and how they hang together; needs in earlier lists are met before it starts."""
+    """One list of steps and their dependencies.
+
+    Dependencies on earlier lists are left out: they are met before this list starts.
+    """
 
     graph: Graph
     rules: FailureRules
@@ -137,23 +141,23 @@ class StoryPlan:
     namespace: str
     version: str
     steps: Mapping[str, StepPlan]
-    """The declared steps of all three lists, in spec order; branches are inside their step."""
+    """The declared steps of all three lists, in spec order; a ``parallel`` step contains its branches."""
     groups: Mapping[GroupName, GroupPlan]
     story_timeout: timedelta | None = None
     graceful_shutdown: timedelta | None = None
     cleanup_timeout: timedelta | None = None
-    """Of the compensations, and again of the ``finally`` steps; None: the operator's."""
+    """How long the compensations, and again the ``finally`` steps, may take; None: the operator's setting applies."""
     step_concurrency: int = 0
-    """``policy.concurrency``: Engram steps of all runs at a time; 0: no limit."""
+    """``policy.concurrency``: how many Engram steps may run at a time, over all runs of the Story; 0: no limit."""
     run_concurrency: Mapping[str, Any] = field(default_factory=dict)
     """``spec.concurrency``."""
     output: Mapping[str, Any] | None = None
     inputs_schema: Mapping[str, Any] | None = None
     outputs_schema: Mapping[str, Any] | None = None
     branch_owners: Mapping[str, str] = field(default_factory=dict)
-    """The last part of a branch's name → its top-level step, for branches that no step's name hides."""
+    """The last part of a branch's name → its top-level step. Leaves out a branch if a step has the same name."""
     places: Mapping[str, int] = field(init=False, repr=False, compare=False)
-    """Declared step → its place in ``order``."""
+    """Declared step → its position in ``order``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "places", {name: place for place, name in enumerate(self.steps)})
@@ -184,21 +188,24 @@ class StoryPlan:
 
     @property
     def allowed(self) -> frozenset[str]:
-        """Declared steps that may fail."""
+        """Declared steps with ``allowFailure``: their failure does not fail the run."""
         return frozenset(name for name, step in self.steps.items() if step.allow_failure)
 
     @property
     def has_engrams(self) -> bool:
-        """Whether a container may be started for it."""
+        """Whether a run of the Story may start a container."""
         return any(_has_engram(step) for step in self.steps.values())
 
     def owner(self, name: str) -> str | None:
-        """The declared step that a reference in a template means: itself, its alias, or the one around a branch."""
+        """The declared step that a reference in a template means.
+
+        The reference may be the name of the step, its alias, or the name of a branch inside it.
+        """
         found = aliases_of(self.steps).get(name)
         return found if found is not None else self.branch_owners.get(name)
 
     def find(self, name: str) -> StepPlan | None:
-        """The step of that name, branches and items included; items come without their value."""
+        """The step with that full name, branches and items included; an item comes without its value."""
         first, *rest = name.split("/")
         step = self.steps.get(first)
         for part in rest:
@@ -208,7 +215,10 @@ class StoryPlan:
         return step
 
     def has(self, name: str, kind: StepKind) -> bool:
-        """Whether there is a step of that full name and kind: else another edition of the Story has made its object."""
+        """Whether there is a step with that full name and kind.
+
+        If not, an object with that name was created for another version of the Story.
+        """
         step = self.find(name)
         return step is not None and step.kind is kind
 
@@ -254,7 +264,7 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
 
 
 def positive_duration(text: object) -> timedelta | None:
-    """Blank and invalid durations count as absent (StoryRun contract 15.1); admission refuses them."""
+    """A positive duration. Blank and invalid ones count as absent (StoryRun contract 15.1); admission refuses them."""
     try:
         return parse_positive_duration(text) if isinstance(text, str) else None
     except ValueError:
@@ -357,7 +367,7 @@ def _groups(
 
 
 def _wanted(step: StepPlan, owners: Mapping[str, str], spellings: Mapping[str, str]) -> list[str]:
-    """Real names of the steps that ``step`` needs, the declared ones first; what is unknown stays as written."""
+    """Names of the steps that ``step`` needs, the declared ones first; unknown names stay as written."""
     names = dict.fromkeys(need for need in _list(step.declared, "needs") if isinstance(need, str))
     names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step.declared, owners))))
     return list(names)

@@ -1,4 +1,4 @@
-"""Plans that several runs share: thousands of runs of one Story need it read once."""
+"""Plans that several runs share: thousands of runs of one Story need it parsed only once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _KEPT: Final = 512
 
 
 class PlanCache:
-    """The plans read last, by UID and generation of their Story."""
+    """The plans that were used last, by UID and generation of their Story."""
 
     def __init__(self) -> None:
         self._plans: dict[tuple[str, int], StoryPlan | Refusal] = {}
 
     async def plan_of(self, story: Object, evaluator: Evaluator, asker: Asker = NOBODY) -> StoryPlan | Refusal:
-        """The plan of ``story``: read once for each generation of it."""
+        """The plan of ``story``, which is parsed once for each of its generations."""
         metadata = story["metadata"]
         key = (str(metadata.get("uid") or ""), int(metadata.get("generation") or 0))
         if not all(key):

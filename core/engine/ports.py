@@ -1,14 +1,15 @@
-"""All the engine knows of the world: small protocols and the frozen records that cross them.
+"""All that the engine knows of the world: small protocols and the frozen records that they exchange.
 
-A step has a StepRun, which ``StepRuns`` stores, and a ``Binding``, which says what it stands for. What carries its
-attempts out is an ``AttemptExecutor``; there may be several, and each StepRun says in ``spec.executor`` which is its.
+An Engram step has a StepRun, which ``StepRuns`` stores, and a ``Binding``, its resolved Engram, template and policy. An
+``AttemptExecutor`` carries out its attempts. There may be several executors; each StepRun names its own in
+``spec.executor``.
 
-Production adapters live in ``reconcilers.adapters`` (an API server behind informers), in-memory ones beside the fuzz
-suite. Every method is safe to call again with the same arguments: a caller that lost the answer repeats the question.
-Reads are never older than this process's own writes. Errors are those of ``core.engine.errors``.
+The production adapters are in ``reconcilers.adapters`` (an API server behind informers), the in-memory adapters beside
+the fuzz suite. Every method may be called again with the same arguments: a caller that lost the answer calls again. A
+read is never older than this process's own writes. Errors are those of ``core.engine.errors``.
 
-Objects are wire dicts. ``run`` and ``step_run`` arguments carry the ``uid`` and ``resourceVersion`` the decision was
-based on; every write sends both as preconditions.
+Objects are wire dicts. ``run`` and ``step_run`` arguments carry the ``uid`` and ``resourceVersion`` that the decision
+was based on; every write sends both as preconditions.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from core.api.phases import Reason
 from core.policy.retry import RetryPolicy
 
 JOB: Final = "job"
-"""The executor that makes a Kubernetes Job of each attempt; also that of StepRuns that name none."""
+"""The executor that creates a Kubernetes Job for each attempt. A StepRun that names no executor belongs to this one."""
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
-"""``Observation.reason`` of an attempt that the executor's platform has ended because its time was over."""
+"""``Observation.reason`` of an attempt that the executor's platform has ended because its deadline had passed."""
 
 
 class RunKey(NamedTuple):
-    """Which StoryRun: a name; the UID tells incarnations apart and travels inside the object."""
+    """Namespace and name of a StoryRun. The UID, which distinguishes two runs of the same name, is in the object."""
 
     namespace: str
     name: str
@@ -40,27 +41,27 @@ class RunKey(NamedTuple):
 
 
 class RunStore(Protocol):
-    """StoryRuns and Stories, as stored."""
+    """StoryRuns and Stories, as they are stored."""
 
     async def read_run(self, key: RunKey) -> Object | None:
-        """The StoryRun, or None when there is none."""
+        """The StoryRun, or None if it does not exist."""
 
     async def read_run_anew(self, key: RunKey) -> Object | None:
-        """As the API server has it at this moment, whatever this process has heard.
+        """The StoryRun as the API server has it now: asks the server, not the caches of this process.
 
         Raises:
             UnavailableError.
         """
 
     async def read_story(self, namespace: str, name: str) -> Object | None:
-        """The Story, or None when there is none (yet)."""
+        """The Story, or None if it does not exist (yet)."""
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
         """Merge ``patch`` into ``status``; returns the object as stored.
 
         Raises:
             StaleError: ``run`` is not the newest version.
-            GoneError: the run is gone, or another of that name.
+            GoneError: the run is gone, or another run has its name.
             UnavailableError, RejectedError.
         """
 
@@ -71,35 +72,36 @@ class RunStore(Protocol):
         """Create the StoryRun that a step of ``run`` starts, or return the existing one that ``run`` controls.
 
         Raises:
-            NameConflictError: somebody else's StoryRun has the name, or it is of another Story or other inputs.
+            NameConflictError: a StoryRun of another owner has the name, or the existing one has another Story or
+                inputs.
             MissingReferenceError, RejectedError: admission refused it.
         """
 
     async def child_runs(self, run: Object) -> list[Object]:
-        """Every StoryRun controlled by this run's UID, newest knowledge."""
+        """Every StoryRun that this run's UID controls, newest known version."""
 
     async def request_cancel(self, run: Object) -> None:
-        """Set ``spec.cancelRequested`` of a StoryRun; absent, terminal or asked already is success."""
+        """Set ``spec.cancelRequested`` of a StoryRun; success, too, if it is absent, has ended or was asked already."""
 
     async def delete_child_run(self, run: Object) -> None:
-        """Delete a StoryRun with a UID precondition, Background. Absent is success."""
+        """Delete a StoryRun with a UID precondition, propagation Background. Also a success if it is absent."""
 
     async def live_runs_of_story(self, namespace: str, name: str) -> list[Object]:
-        """Every StoryRun of that Story which has not ended and is not being deleted, newest knowledge."""
+        """Every StoryRun of that Story which has not ended and is not being deleted, newest known version."""
 
     async def pin_story(self, story: Object) -> str:
-        """Keep the Story as it stands now for runs that begin with it; the name of what keeps it.
+        """Store the Story as it is now, for the runs that start with it; returns the name of the stored copy.
 
-        The same Story, unchanged, gives the same name, and is stored once.
+        The same Story, unchanged, has the same name and is stored once.
         """
 
     async def read_pinned_story(self, namespace: str, name: str) -> Object | None:
-        """What ``pin_story`` kept, or None when it is not there (any more)."""
+        """What ``pin_story`` stored, or None if it does not exist (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an engram step stands for at this moment: its Engram, its template and the resolved policy."""
+    """What an Engram step is bound to now: its Engram, its template and the resolved policy."""
 
     engram_namespace: str
     engram_name: str
@@ -108,25 +110,25 @@ class Binding:
     template_name: str
     template_generation: int
     default_with: Mapping[str, Any] | None
-    """The Engram's ``spec.with``: the base that the step's own ``with`` is merged over."""
+    """The Engram's ``spec.with``, over which the step's own ``with`` is merged."""
     retry_spec: Mapping[str, Any] | None
-    """``StepRun.spec.retry`` as it is to be written: step, else story default, gaps filled by the template."""
+    """``StepRun.spec.retry`` as it will be written: the step's, else the Story's default; the template fills gaps."""
     retry: RetryPolicy
     timeout: timedelta
     max_inline_size_bytes: int
-    """Bound of the merged, unresolved input; zero or less means unlimited."""
+    """Largest size of the merged, unresolved input; zero or less means unlimited."""
     input_schema: Mapping[str, Any] | None
     output_schema: Mapping[str, Any] | None
     declared_output_keys: frozenset[str] | None
     policy: Any
-    """The adapter's own resolved execution policy; the engine hands it back untouched in ``AttemptOrder``."""
+    """The adapter's own resolved execution policy; the engine returns it unchanged in ``AttemptOrder``."""
     executor: str
-    """Name of the executor for a StepRun that is made now. One that exists keeps the executor it was made with."""
+    """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOrder:
-    """Everything one attempt of a step is started with."""
+    """Everything that an executor needs to start one attempt of a step."""
 
     run: Object
     story: Object
@@ -137,84 +139,84 @@ class AttemptOrder:
     attempt: int
     """0 for the first attempt, then ``status.retries``."""
     inputs: Mapping[str, Any]
-    """``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG``. Resolved, unless they look into data in object storage, of which
-    the operator has none: then the container does that."""
+    """``BUBU_TRIGGER_DATA`` and ``BUBU_STEP_CONFIG``. They are resolved, unless their templates read data in object
+    storage and the operator has no object store: then the container resolves them."""
     template_context: Mapping[str, Any]
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
     deadline_at: datetime
-    """Aware UTC; the executor stores it with the attempt, so that a restart awaits the same instant."""
+    """Aware UTC; the executor stores it with the attempt, so that a restarted engine waits for the same instant."""
     is_resolved: bool = True
-    """Whether ``inputs`` are data: nobody may evaluate them again."""
+    """Whether ``inputs`` are data, which nothing may evaluate again."""
     outlives_cancel: bool = False
-    """Whether it is to run although its run has been asked to end: it cleans up."""
+    """Whether the attempt must run although the run was asked to end: it is a clean-up step."""
 
 
 class AttemptState(StrEnum):
-    """How the current attempt of a StepRun stands, or what is left of an earlier one."""
+    """State of the current attempt of a StepRun, or what remains of an earlier attempt."""
 
     ABSENT = "absent"
-    """The current attempt has not been started, and nothing is at work for an earlier one: it may start."""
+    """The current attempt has not been started, and nothing runs for an earlier one: it may start."""
     LINGERING = "lingering"
-    """The current attempt has not been started, or is being ended, and something may still be at work: wait."""
+    """The current attempt has not been started, or is being ended, and something may still run: wait."""
     STARTING = "starting"
-    """It has been started; nothing works on it yet."""
+    """It has been started, but no worker runs it yet."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
-    """What worked on it ended with 0."""
+    """Its worker ended with exit code 0."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One consistent look at a step: its StepRun and its executor's first trustworthy word on the current attempt.
+    """One consistent look at a step: its StepRun and the executor's first reliable information on the current attempt.
 
-    What the step itself has reported is in ``step_run["status"]``. Which of both counts is the engine's decision
+    What the step itself has reported is in ``step_run["status"]``. The engine decides which of the two counts
     (core.engine.step.outcome).
     """
 
     step_run: Object | None
-    """None: it does not exist (never created, or deleted by somebody)."""
+    """None: it does not exist (it was never created, or it was deleted)."""
     state: AttemptState = AttemptState.ABSENT
     attempt: int | None = None
-    """Number of the attempt that has been started last; None when nothing is left of it, or it is being ended."""
+    """Number of the attempt that was started last; None if nothing remains of it, or if it is being ended."""
     exit_code: int | None = None
-    """How what worked on it ended, as processes do; None when undetermined."""
+    """Exit code of its worker; None if it is not known."""
     reason: str = ""
-    """Why it failed or does not start, as the executor's platform words it: ``OOMKilled``, ``ImagePullBackOff``, …
+    """Why it failed or does not start, in the words of the executor's platform: ``OOMKilled``, ``ImagePullBackOff``, …
 
-    ``DEADLINE_EXCEEDED`` is the engine's word, too.
+    The engine knows the meaning of one of them: ``DEADLINE_EXCEEDED``.
     """
     message: str = ""
     deadline_at: datetime | None = None
-    """When its time is over, as ``start_attempt`` has stored it."""
+    """Its deadline, as ``start_attempt`` has stored it."""
     waiting_since: datetime | None = None
-    """Since when it waits for anything to take it up, as long as nothing has; ``reason`` and ``message`` say for what.
+    """Since when the attempt waits for a worker; ``reason`` and ``message`` say why. None: it does not wait.
 
-    That is ordinary for a few seconds.
+    A wait of a few seconds is ordinary.
     """
     worker: str = ""
-    """What works on it, as the executor calls that, a Pod for example; empty when that is not known."""
+    """The worker, by the name that the executor gives it, e.g. the name of a Pod; empty if it is not known."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What a StepRun says of the attempt that was started last (``core.engine.step.record.attempt_of``)."""
+    """What a StepRun records of the attempt that was started last (``core.engine.step.record.attempt_of``)."""
 
     number: int
     executor: str
-    """Name of who carries it out."""
+    """Name of the executor that carries it out."""
     deadline_at: datetime | None = None
     worker: str = ""
-    """Which of the executor's workers it is assigned to, where the executor assigns attempts."""
+    """The worker that the attempt is assigned to, if the executor assigns attempts to workers."""
 
 
 class Bindings(Protocol):
-    """What engram steps stand for."""
+    """Resolves what Engram steps are bound to."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        """Resolve an engram step's references and policy.
+        """Resolve the references and the policy of an Engram step.
 
         Raises:
             MissingReferenceError: with ``EngramReferenceInvalid``, ``ReferenceNotFound`` or ``TemplateNotFound``.
@@ -223,118 +225,120 @@ class Bindings(Protocol):
 
 
 class StepRuns(Protocol):
-    """StepRuns, as stored, whoever carries them out."""
+    """StepRuns, as they are stored, for every executor."""
 
     async def read_step_run(self, run: Object, name: str) -> Object | None:
-        """The StepRun of that name, if this run controls it; newest knowledge."""
+        """The StepRun of that name, if this run controls it; newest known version."""
 
     async def step_runs(self, run: Object) -> list[Object]:
-        """Every StepRun controlled by this run's UID, newest knowledge, without its input and output."""
+        """Every StepRun that this run's UID controls, newest known version, without input and output."""
 
     def whole_step_runs(self, run: Object) -> Iterator[Object]:
-        """The same with all they have, one at a time: they may be large. Do not wait in between."""
+        """The same with input and output, one at a time: they may be large. Do not await between two of them."""
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         """Create the StepRun, or return the existing one that this run controls with the same ``spec.stepId``.
 
-        ``again``: there has been one, which may have gone for a reason that this process has not heard of.
+        ``again``: a StepRun of that name existed before, and this process may not know yet why it is gone.
 
         Raises:
-            StaleError: the run is not any more what ``run`` says; which is asked when there has been one. Or the
-                existing one stands for other work than ``manifest``: look at it.
-            NameConflictError: somebody else's StepRun has the name.
+            StaleError: the run has changed since ``run`` was read; this is checked if a StepRun existed before. Or the
+                existing StepRun stands for other work than ``manifest``: look at it.
+            NameConflictError: a StepRun of another owner has the name.
             RejectedError: admission refused it.
         """
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        """Merge ``patch`` into the StepRun's ``status``; errors as ``RunStore.patch_run_status``."""
+        """Merge ``patch`` into the StepRun's ``status``; same errors as ``RunStore.patch_run_status``."""
 
     async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
-        """Merge ``patch`` into the StepRun's ``metadata``; errors as ``RunStore.patch_run_status``."""
+        """Merge ``patch`` into the StepRun's ``metadata``; same errors as ``RunStore.patch_run_status``."""
 
     async def delete_step_run(self, step_run: Object) -> None:
-        """Delete with a UID precondition, Background. Absent is success."""
+        """Delete with a UID precondition, propagation Background. Also a success if it is absent."""
 
     async def occupants(self) -> list[Object]:
-        """Every StepRun of the cluster that has not ended, by a consistent read: what the limits already count."""
+        """Every StepRun of the cluster that has not ended, by a consistent read: the limits count these at start."""
 
 
 class AttemptExecutor(Protocol):
-    """One way to carry out attempts. Wakes the engine through ``Supervisor.wake``; never calls it otherwise.
+    """One way to carry out attempts. It calls the engine only through ``Supervisor.wake``.
 
-    The engine calls the executor that the StepRun names, from the first attempt to the end, also when the Engram is
-    bound to another one by then. How an attempt ends that is told to is the executor's: it gets some time to stop.
+    The engine calls the executor that the StepRun names, from the first attempt to the end, even if the Engram is bound
+    to another executor by then. The executor decides how an attempt ends on request: the attempt gets some time to
+    stop.
     """
 
     @property
     def name(self) -> str:
-        """What stands in ``spec.executor``."""
+        """The value of ``spec.executor``."""
 
     @property
     def starts_by_record(self) -> bool:
         """Whether ``start_attempt`` itself writes ``core.engine.step.record.running_patch`` to the StepRun.
 
-        Else the engine writes it: before a retry, and soon after a first attempt has been started.
+        If not, the engine writes it: before a retry, and soon after the start of a first attempt.
         """
 
     async def prepare_run(self, run: Object, story: Object) -> None:
-        """Ensure what it needs for every attempt of the run, for example a ServiceAccount with its rights. Idempotent.
+        """Ensure what it needs for every attempt of the run, e.g. a ServiceAccount with permissions. Idempotent.
 
         Raises:
-            RejectedError: it never can be had.
+            RejectedError: it can never be created.
         """
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        """Ensure that ``order.attempt`` is started; one that is already is left alone.
+        """Ensure that ``order.attempt`` is started; an attempt that is started already is left alone.
 
         Raises:
-            MissingReferenceError: a Secret it needs is missing.
-            RejectedError: it cannot be started like that; ``InputTooLarge`` when its input is too big.
-            StaleError: another attempt is still there, ``end_earlier_attempt`` first; or another leader has ended the
-                StepRun, or its run, or brought it to another attempt, or the run was asked to end, which this one
-                knows from now on.
-            GoneError: the StepRun, or its run, is gone or on its way out.
+            MissingReferenceError: a Secret that it needs is missing.
+            RejectedError: it cannot be started with this order; ``InputTooLarge`` if its input is too large.
+            StaleError: another attempt still exists, call ``end_earlier_attempt`` first. Or another leader has ended
+                the StepRun or its run, or has moved the StepRun to another attempt. Or the run was asked to end, which
+                this process knows from now on.
+            GoneError: the StepRun, or its run, is gone or is being deleted.
         """
 
     async def observe(self, step_run: Object) -> Observation:
         """One look at a StepRun of this executor; never waits."""
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
-        """Whether something may be at work for a StepRun of that name, the one that is there or one that is gone."""
+        """Whether something may still run for a StepRun of that name, be it the existing one or one that is gone."""
 
     async def end_attempt(self, step_run: Object) -> None:
-        """Tell the attempt of this StepRun to end. That nothing is at work is success.
+        """Ask the attempt of this StepRun to end. Also a success if nothing runs.
 
-        Before, the StepRun has been recorded as ended, or marked as told to end, or will be deleted next.
+        Before this call, the engine has recorded the end of the StepRun or marked it as asked to end; or it deletes it
+        next.
 
         Raises:
             StaleError: there is a later attempt than ``step_run`` knows of.
         """
 
     async def end_earlier_attempt(self, step_run: Object) -> None:
-        """Like ``end_attempt``, but the attempt that ``step_run`` is at goes on: another leader has started it."""
+        """Like ``end_attempt``, but the current attempt of ``step_run`` continues: another leader has started it."""
 
     async def end_leftover(self, step_run: Object) -> None:
-        """Like ``end_attempt``, for a step whose end is recorded: of an attempt that has ended, logs and such stay.
+        """Like ``end_attempt``, for a step whose end is recorded; the logs and traces of an ended attempt stay.
 
-        Asks anew, as what is known of the attempt may be older than the record of the end.
+        Reads the attempt again, because what this process knows of it may be older than the record of the end.
         """
 
 
 class Payloads(Protocol):
-    """What steps have put into object storage."""
+    """Data that steps have put into object storage."""
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
-        """``value`` with every storage reference in it replaced by what it names, references in that, too.
+        """``value`` with each storage reference in it replaced by its data; so are the references inside that data.
 
         Args:
-            namespace: the run's; nothing of others is read.
+            namespace: the run's; data of other namespaces is not read.
             field: JSON path of ``value``, for messages.
             depth: how deep values may be nested, references followed.
         Raises:
-            NoStoreError: the operator has none.
-            RejectedError: a reference is malformed, names what may not be read or is not there, or is too large.
-            StorageUnavailableError: the store does not answer, or not to us.
+            NoStoreError: the operator has no object store.
+            RejectedError: a reference is malformed, or its data may not be read, does not exist or is too large.
+            StorageUnavailableError: the store does not answer, or refuses the operator.
         """
 
 
@@ -344,32 +348,32 @@ class EventType(StrEnum):
 
 
 class EventSink(Protocol):
-    """Kubernetes Events; never blocks, never fails, aggregates repeats."""
+    """Writes Kubernetes Events; never blocks, never fails, counts repeated ones together."""
 
     def emit(self, regarding: Object, type_: EventType, reason: str, message: str) -> None: ...
 
 
 class Clock(Protocol):
-    """Wall time, and the only way to wait for it."""
+    """Wall-clock time, and the only way to wait for it."""
 
     def now(self) -> datetime:
         """The current instant, aware UTC."""
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return once ``now() >= instant``, at once if it already is; follows steps of the wall clock."""
+        """Return once ``now() >= instant``, at once if that is so already; follows steps of the wall clock."""
 
     async def wait_until(self, instant: datetime, wake: Callable[[], Awaitable[None]]) -> bool:
-        """Return when ``wake`` does, with True, or once ``now() >= instant``, with False.
+        """Return True when ``wake`` returns, or False once ``now() >= instant``.
 
-        ``wake`` may be cancelled and called again in between.
+        ``wake`` may be cancelled and called again meanwhile.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class StepError:
-    """Why a step failed, as it is written to ``stepStates`` and ``status.error``."""
+    """Why a step failed, as ``stepStates`` and ``status.error`` show it."""
 
     reason: Reason
     message: str
     offloaded: bool = False
-    """Its cause is data in object storage, which the operator cannot read; a container may be able to."""
+    """The cause is data in object storage that the operator cannot read; a container may be able to read it."""

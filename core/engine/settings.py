@@ -1,4 +1,4 @@
-"""What of the operator's configuration the engine itself needs. Source: StoryRun contract 4, 17.2 and 24."""
+"""The part of the operator's configuration that the engine itself needs. Source: StoryRun contract 4, 17.2 and 24."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.policy.settings import OffloadedDataPolicy, QueueSettings
 
 
 def refuse_foreign_namespace(run_namespace: str, story_namespace: str, story_name: str) -> str | None:
-    """The strictest rule, cross-namespace policy ``deny``: why the Story may not be run from there, or None."""
+    """The strictest rule, cross-namespace policy ``deny``: why a run there may not use the Story, or None."""
     if run_namespace == story_namespace:
         return None
     return (
@@ -33,38 +33,38 @@ def refuse_foreign_story(calling_namespace: str, story_namespace: str, story_nam
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     max_inline_inputs_bytes: int = 1024
-    """Bound of ``spec.inputs`` as compact JSON; zero or less falls back to 5120."""
+    """Largest size of ``spec.inputs`` as compact JSON; with zero or less, 5120 applies."""
     graceful_shutdown: timedelta = timedelta(seconds=20)
-    """How long canceled steps may take to end, unless the Story says otherwise."""
+    """How long canceled steps may take to end, unless the Story sets another time."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
-    """How long compensations, and again ``finally`` steps, may take, unless the Story says otherwise."""
+    """How long compensations, and again ``finally`` steps, may take, unless the Story sets another time."""
     gate_timeout: timedelta | None = None
-    """Of gates that set none; None: they wait for ever."""
+    """For gates that set no timeout; None: they wait without limit."""
     wait_timeout: timedelta | None = None
-    """Of ``wait`` steps that set none."""
+    """For ``wait`` steps that set no timeout; None: they wait without limit."""
     max_story_depth: int = 10
     """How many ``executeStory`` steps may be above a run."""
     queues: Callable[[], Mapping[str, QueueSettings]] = dict
-    """What the operator's configuration says of scheduling queues at the moment."""
+    """Returns the scheduling queues in the operator's current configuration."""
     max_priorities: Callable[[], Mapping[str, int]] = dict
-    """Namespace → the highest priority of its runs, at the moment."""
+    """Returns, for each namespace that has one, the highest priority that its runs may have now."""
     offloaded_data: Callable[[], OffloadedDataPolicy] = lambda: OffloadedDataPolicy.INJECT
-    """Whether expressions may look into what steps have put into object storage."""
+    """Returns whether expressions may read data that steps have put into object storage."""
     max_recursion_depth: Callable[[], int] = lambda: 32
-    """How deep data may be nested, references followed, unless the Story says otherwise."""
+    """Returns how deep data may be nested, references followed, unless the Story sets another depth."""
     status_linger_seconds: float = 0.1
-    """How long a status change waits for company, so that steps which move together share one write."""
+    """How long a status change waits for further ones, so that steps which change together share one write."""
     phase_linger_seconds: float = 0.02
-    """The same when the phase of the run has changed, which is what people and other programs wait for."""
+    """The same when the phase of the run has changed: people and other programs wait for that."""
     announce_after_seconds: float = 0.25
-    """How long after its Job a StepRun is said to be ``Running``: work that lets others begin goes first, and a step
-    that ends sooner needs no such write."""
+    """How long after the creation of its Job the engine records a StepRun as ``Running``. Writes that let other steps
+    start go first, and a step that ends sooner needs no such write."""
     first_restart_delay_seconds: float = 1.0
     longest_restart_delay_seconds: float = 300.0
-    """Between them doubles the pause before a crashed scope is started again."""
+    """The pause before a crashed scope is started again doubles from the first to the longest delay."""
     jitter: Callable[[], float] = random.random
     """Uniform in [0, 1): spreads retries of steps and of calls."""
     why_story_refused: Callable[[str, str, str], str | None] = refuse_foreign_namespace
     """``(run namespace, Story namespace, Story name)`` → why not, or None; reads caches only, never blocks."""
     why_call_refused: Callable[[str, str, str], str | None] = refuse_foreign_story
-    """``(calling Story's namespace, Story namespace, Story name)``, likewise."""
+    """``(calling Story's namespace, Story namespace, Story name)`` → the same for a Story that calls another."""

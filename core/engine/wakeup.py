@@ -1,4 +1,4 @@
-"""A wake-up that is never lost: a call before anybody waits is remembered, two calls count once."""
+"""A wake-up that is never lost: a call before the task waits is remembered, and two calls count once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import trio
 
 
 class WakeUp:
-    """One waiter, any number of callers. The waiter looks at the world after each ``wait``: who called is not kept."""
+    """One waiting task, any number of callers. A call carries nothing: after each ``wait`` the task looks at the
+    world.
+    """
 
     def __init__(self) -> None:
         self._event = trio.Event()
@@ -17,15 +19,15 @@ class WakeUp:
         return self._event.is_set()
 
     def wake(self) -> None:
-        """Wake the waiter now, or make its next ``wait`` return at once. Safe from any synchronous callback."""
+        """Wake the waiting task now, or make its next ``wait`` return at once. Safe from any synchronous callback."""
         self._event.set()
 
     def clear(self) -> None:
-        """Forget the calls so far: the waiter is about to look at the world anyway."""
+        """Forget the calls so far: the caller is about to look at the world anyway."""
         if self._event.is_set():
             self._event = trio.Event()
 
     async def wait(self) -> None:
-        """Return once ``wake`` was called since the last ``wait``. Cancellation does not swallow a call."""
+        """Return once ``wake`` has been called since the last ``wait``. A cancelled ``wait`` loses no call."""
         await self._event.wait()
         self._event = trio.Event()
