@@ -37,10 +37,10 @@ def step_run_manifest(
     *,
     left_to_container: bool = False,
 ) -> Object:
-    """The manifest. ``input_`` is ``merged_input``, its templates unresolved; resolved for a branch, which can read
-    more.
+    """The manifest of a step's StepRun.
 
-    ``left_to_container``: the templates of a branch are not resolved either, because only its container can do that.
+    ``input_`` is ``merged_input``: its templates are not resolved, except for a branch, which can read more variables.
+    ``left_to_container``: those of a branch are not resolved either, because only its container can do that.
     """
     metadata = run["metadata"]
     run_name = str(metadata["name"])
