@@ -20,8 +20,9 @@ _VARYING: Final = (
     *("uid", "duration", "resourceVersion", "storyRevision"),
     *("podName", "podIP", "hostIP", "podIPs", "containerID"),
 )
-_UNCOMPARED: Final = ("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision")
-"""Names that follow from a Story's UID; beside a run's timers only if these were stored before its start was."""
+_UNCOMPARED: Final = ("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision", "attempt")
+"""Names that follow from a Story's UID; beside a run's timers only if these were stored before its start was. And the
+attempt that a StepRun records: it is written with the note of Running, which a step that ends at once does not get."""
 _RANDOM: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<instant>"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<uid>"),
