@@ -182,7 +182,7 @@ async def test_a_worker_reads_no_file_and_no_network() -> None:
     for reference in ("file:///etc/passwd", "http://127.0.0.1:1/x"):
         question = {"kind": "schema", "schema": {"$ref": reference}, "document": {}, "max_problems": 5}
         answer = await WorkerPool().ask(question)
-        assert "outside of the schema" in answer["error"]
+        assert "outside the schema" in answer["error"]
 
 
 async def test_both_ways_of_evaluating_conclude_the_same() -> None:
