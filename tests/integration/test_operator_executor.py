@@ -206,7 +206,7 @@ async def test_an_attempt_whose_start_was_not_answered_is_found_by_the_next_try(
 async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld) -> None:
     run, story, step_run = await started(there)
     retry = await there.order(run, story, step_run, attempt=1)
-    with pytest.raises(StaleError, match="of attempt 0 is still there"):
+    with pytest.raises(StaleError, match="of attempt 0 still exists"):
         await there.executor.start_attempt(retry)
     await there.executor.end_attempt(step_run)
     assert (await there.observe(run, "one-fetch")).state is AttemptState.ABSENT

@@ -44,7 +44,7 @@ def security_of(policy: ExecutionPolicy) -> tuple[bool, bool, bool]:
 def test_nobody_lowers_what_the_operator_wants(layer: str) -> None:
     policy = resolve_policy(sources(**LAYERS[layer]))
     assert security_of(policy) == STRICT
-    assert [note.partition(" asks")[0] for note in policy.notes] == [
+    assert [note.partition(" is below")[0] for note in policy.notes] == [
         f"{layer}: security.runAsNonRoot",
         f"{layer}: security.readOnlyRootFilesystem",
         f"{layer}: security.allowPrivilegeEscalation",
