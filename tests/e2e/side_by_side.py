@@ -40,8 +40,6 @@ class Suite:
     cores: float = 1.0
     budget: float | None = None
     """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured; None: any."""
-    gives_way: bool = False
-    """Whether it only computes: it runs at a lower priority, and fills the time in which other suites wait."""
 
     @property
     def name(self) -> str:
@@ -55,15 +53,15 @@ class Suite:
 def suites() -> Sequence[Suite]:
     """What takes longest comes first; what mostly waits, for processes and clusters, leaves room for another.
 
-    Suites that only compute give way to those whose tests depend on how soon something happens. The third number is the
-    budget: what was measured on the reference machine, and 60 %, as one suite takes up to 30 % more on a busy day.
+    The third number is the budget: what was measured on the reference machine, and 60 %, as one suite takes up to 30 %
+    more on a busy day.
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
         Suite(("tests/integration",), 0.5, 430),
-        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 470, gives_way=True),
+        Suite(("fuzz/engine/test_engine_every_await.py",), 1.0, 470),
         Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.5, 290),
-        Suite(("fuzz/engine",), 1.0, 380, gives_way=True),
+        Suite(("fuzz/engine",), 1.0, 380),
         Suite(("tests/unit",), 1.0, 220),
         Suite(("tests/unit/core",), 1.0, 220),
         Suite(("fuzz",), 1.0, 110),
@@ -73,9 +71,6 @@ def suites() -> Sequence[Suite]:
 
 
 CORES: Final = 2.0
-ROOM: Final = 3.0
-"""With suites that give way: more of them are under way than there are cores for."""
-LOWER_PRIORITY: Final = 10
 HASH_SEED: Final = "0"
 """Of all processes: what failed once fails again."""
 NOTHING_FOUND: Final = 5
@@ -164,8 +159,6 @@ async def _play(progress: _Progress, suite: Suite) -> None:
             stderr=STDOUT,
             env=os.environ | {"PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": importable},
         )
-        if suite.gives_way:
-            os.setpriority(os.PRIO_PROCESS, process.pid, LOWER_PRIORITY)
         progress.running[suite] = process
         code = await process.wait()
         output.seek(0)
@@ -199,4 +192,4 @@ def _say(*lines: str) -> None:
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    sys.exit(run_side_by_side(suites(), sys.argv[1:], cores=ROOM))
+    sys.exit(run_side_by_side(suites(), sys.argv[1:]))

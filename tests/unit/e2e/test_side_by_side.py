@@ -72,22 +72,6 @@ def test_what_there_is_room_for_runs_beside_others_and_the_rest_when_they_have_e
     assert told.index("### outer: begins") > next(n for n, line in enumerate(told) if "outer/inner: exit code" in line)
 
 
-def test_a_suite_that_only_computes_gives_way_to_others(folders: Path) -> None:
-    (folders / "other/test_other.py").write_text(
-        "import os, time\n"
-        "def test_gives_way():\n"
-        "    until = time.monotonic() + 10\n"
-        "    while os.getpriority(os.PRIO_PROCESS, 0) < 10 and time.monotonic() < until: time.sleep(0.01)\n"
-        "    assert os.getpriority(os.PRIO_PROCESS, 0) == 10\n"
-    )
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    (folders / "outer/test_outer.py").write_text(
-        f"import os\ndef test_does_not(): assert os.getpriority(os.PRIO_PROCESS, 0) == {ours}\n"
-    )
-
-    assert run_side_by_side([Suite(("other",), gives_way=True), Suite(("outer",))], ["-q"]) == 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal.Signals) -> None:
     begun = folders / "begun"
