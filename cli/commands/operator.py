@@ -133,9 +133,7 @@ def run_operator(
     except ValueError as error:
         raise UsageError(str(error)) from None
     _tell_without_effect(zap)
-    if (
-        sys.modules.get("click", ...) is None
-    ):  # commands do without it, to be quick; the HTTP library of admission does not
+    if sys.modules.get("click", ...) is None:  # commands do without it; the HTTP library of admission does not
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
 
