@@ -124,12 +124,15 @@ class OperatorRig:
     async def until(
         self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
     ) -> Object:
-        """The object once ``holds`` is true of it."""
+        """The object once it exists and ``holds`` is true of it."""
         last: Object = {}
 
         async def reached() -> bool:
             nonlocal last
-            last = await self.client.get(resource, name, FLOWS if resource.namespaced else None)
+            try:
+                last = await self.client.get(resource, name, FLOWS if resource.namespaced else None)
+            except NotFoundError:
+                return False
             return holds(last)
 
         await eventually(reached, lambda: f"{resource.kind} {name} did not get there: {last}", seconds=seconds)

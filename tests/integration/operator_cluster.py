@@ -347,7 +347,7 @@ async def open_emptied(real: SessionCluster) -> AsyncIterator[tuple[ApiAccess, K
     """The real cluster with the two namespaces, and nothing in them."""
     namespaces = (NAMESPACE_NAME, OPERATOR_NAMESPACE)
     async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
-        await make_clean(client, namespaces)
+        await make_clean(client, namespaces, real.ready.etcd_url if real.ready is not None else "")
         yield access, client
         if real.ready is None:  # somebody's cluster is left as it was found; ours is emptied by who comes next
             await make_clean(client, namespaces)
