@@ -1,6 +1,6 @@
 """The work of the leader: the engine, the controllers of ``reconcilers.controllers``, and the routes that wake them.
 
-It starts with filled informers: their objects are enqueued once, then every change as it arrives.
+It starts when the informers are filled: it enqueues their objects once, and then every change.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _log = get_logger("controller.storyrun")
 
 
 class Operator:
-    """``run()`` works until it is cancelled; nothing of it outlives the call.
+    """``run()`` works until it is cancelled; nothing continues after the call.
 
-    ``world`` watches all that ``controllers`` declare.
+    ``world`` watches all kinds that ``controllers`` declare.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class Operator:
             await self._work()
 
     async def release(self, key: OwnedKey) -> None:
-        """End all work for a key, without another write; ``ownership`` must have ceased to own it.
+        """End all work for a key, without another write; ``ownership`` must no longer own it.
 
-        Returns when the next owner may begin: what this process has sent is answered, or given up after
+        Returns when the next owner may begin: each request that this process has sent is answered, or given up after
         ``WRITE_DEADLINE_SECONDS`` of core.engine.calls. Bounded by that and ``reconcile_timeout``.
         """
         async with trio.open_nursery() as nursery:
@@ -120,10 +120,10 @@ class Operator:
             nursery.start_soon(self._controllers.release, Key(*key))
 
     def adopt(self, key: OwnedKey) -> None:
-        """Begin work for a key that ``ownership`` has come to own: every controller looks at the object.
+        """Begin work for a key that ``ownership`` now owns: every controller looks at the object.
 
-        That of runs hands a live one to the engine. The informers must know what the owner before has written: list
-        them once more after it has let go.
+        The controller of runs starts a live run in the engine. The informers must have seen the writes of the previous
+        owner: list once more after that owner has released the key.
         """
         self._controllers.enqueue(Key(*key))
 
@@ -135,7 +135,7 @@ class Operator:
             self._controllers.enqueue_everything()
 
     def _connect(self) -> None:
-        """Who looks again when what changes."""
+        """Decides which controller or run looks again after which change."""
         connect_engine(
             self._world,
             self.supervisor,
@@ -147,7 +147,7 @@ class Operator:
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
-        """Other limits count from now on."""
+        """Apply the new limits."""
         self._slots.limits_changed()
 
     def _engine_settings(self) -> EngineSettings:

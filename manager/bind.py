@@ -15,10 +15,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address | None:
-    """None for ``0`` or nothing; an empty host means every interface.
+    """None for ``0`` or an empty string; an empty host means every interface.
 
     Raises:
-        ValueError: no port, or not a number of at most 65535.
+        ValueError: the port is missing, or is not a number of at most 65535.
     """
     if text in ("", "0"):
         return None

@@ -23,7 +23,7 @@ from core.telemetry import logs, metrics
 
 
 class ConfigSource:
-    """``current()`` is what counts now."""
+    """Holds the settings; ``current()`` returns those in force."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str, events: EventRecorder) -> None:
         this_one = f"metadata.name={name}"
@@ -33,7 +33,7 @@ class ConfigSource:
         self._log = logs.get_logger("setup")
         self._settings = OperatorSettings()
         self.listeners: list[Callable[[], None]] = []
-        """Called after other settings have come into force."""
+        """Called after new settings have come into force."""
         self.problem = ""
         """Why the newest ConfigMap is not in force; empty when it is."""
 
@@ -42,11 +42,11 @@ class ConfigSource:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be read at the moment; empty while all is well."""
+        """Why the ConfigMap cannot be read at the moment; empty when it can."""
         return str(self._informer.last_error or "")
 
     def why_not_in_force(self) -> str:
-        """Empty when the newest ConfigMap, or the built-in settings without one, are what counts."""
+        """Empty when the newest ConfigMap is in force, or the built-in settings if there is none."""
         return self.problem if self._informer.has_synced else self.trouble or "has not been read yet"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -15,7 +15,7 @@ from core.policy.settings import OperatorSettings, TemplatingSettings
 
 
 def evaluator_of(settings: Callable[[], OperatorSettings], now: Callable[[], datetime]) -> Evaluator:
-    """An evaluator under the ``templating.*`` settings of the moment; ``now`` is the clock of templates."""
+    """An evaluator that uses the current ``templating.*`` settings; ``now`` is the clock of templates."""
     pool = WorkerPool(lambda: _worker_limits(settings().templating))
     return Evaluator(lambda: _policy(settings().templating), now=now, pool=pool)
 

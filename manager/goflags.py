@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 
 def normalised(arguments: Sequence[str], booleans: Collection[str]) -> list[str]:
-    """The same flags as our parser takes them: ``-leader-elect`` becomes ``--leader-elect=true``.
+    """The same flags in the form that our parser accepts: ``-leader-elect`` becomes ``--leader-elect=true``.
 
     Args:
         booleans: names of flags, without dashes, that need no value.
@@ -24,7 +24,7 @@ def normalised(arguments: Sequence[str], booleans: Collection[str]) -> list[str]
 
 
 def boolean(flag: str, text: str) -> bool:
-    """The words that Go takes for booleans.
+    """The boolean of a word that Go accepts as one.
 
     Raises:
         ValueError: another word.

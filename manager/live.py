@@ -14,21 +14,21 @@ _Story = tuple[str, str]
 
 
 class RunsAlive(Protocol):
-    """What the gauges need of ``Supervisor``."""
+    """The part of ``Supervisor`` that the gauges need."""
 
     def steps_at_work(self) -> Iterable[tuple[RunKey, int]]: ...
 
 
 class CountedRuns(Protocol):
-    """What the gauges need of the informer of StoryRuns."""
+    """The part of the informer of StoryRuns that the gauges need."""
 
     def get(self, namespace: str | None, name: str) -> dict[str, Any] | None: ...
 
 
 class LiveGauges:
-    """``collect`` sets ``bobrapet_storyrun_steps_active``: the steps under way of all runs of a Story, by namespace.
+    """``collect`` sets ``bobrapet_storyrun_steps_active``: the active steps of all runs of a Story, by namespace.
 
-    A Story without a live run has no series. Source: operator contract 8.1 (the reference tells of one run only).
+    A Story without a live run has no series. Source: operator contract 8.1 (the reference reports one run only).
     """
 
     def __init__(self, supervisor: RunsAlive, story_runs: CountedRuns) -> None:
@@ -48,9 +48,9 @@ class LiveGauges:
 
 
 class QueueGauges:
-    """``collect`` sets ``bobrapet_storyrun_queue_depth``, steps of a run that wait for a slot, and how many have one.
+    """``collect`` sets ``bobrapet_storyrun_queue_depth``, the waiting steps of a run, and counts steps with a slot.
 
-    A run of which nothing waits has no series, a queue in which nothing runs has 0. Source: operator contract 8.1.
+    A run without waiting steps has no series; a queue without running steps has 0. Source: operator contract 8.1.
     """
 
     def __init__(self, slots: Slots) -> None:

@@ -11,13 +11,13 @@ import ctypes
 from typing import Final
 
 LARGE_BYTES: Final = 100_000
-"""Above what is read of a socket at once, which is 64 KiB, and below the largest status of a step, which is 128 KiB."""
+"""More than one read of a socket, which is 64 KiB, and less than the largest status of a step, which is 128 KiB."""
 _M_MMAP_THRESHOLD: Final = -3
-"""Of glibc's malloc.h. To set it also ends its own growth with what was freed before."""
+"""From glibc's malloc.h. Setting it also stops glibc from raising it when large blocks are freed."""
 
 
 def give_back_large_blocks() -> bool:
-    """From now on, in this process; False where the C library knows no such setting."""
+    """Apply the setting to this process; False if the C library does not know it."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):

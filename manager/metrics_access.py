@@ -27,7 +27,7 @@ class _Verdict:
 
 
 class MetricsAccess:
-    """Call it with the ``Authorization`` header."""
+    """Decides about a request; call it with the ``Authorization`` header."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client

@@ -16,7 +16,7 @@ _BACKDATED: Final = timedelta(minutes=5)
 
 
 def metrics_context(options: MetricsOptions) -> ssl.SSLContext:
-    """TLS 1.2 and later.
+    """A context for TLS 1.2 and later.
 
     Raises:
         OSError: the certificate files cannot be read or do not match.

@@ -14,12 +14,12 @@ class MetricsOptions:
     address: Address | None = None
     """None: no metrics endpoint."""
     secure: bool = True
-    """HTTPS, and the caller's token must be allowed ``get`` on ``/metrics``."""
+    """HTTPS, and the user of the token must be allowed ``get`` on ``/metrics``."""
     certificate: Path | None = None
-    """None: self-signed, made at start."""
+    """None: a self-signed certificate, made at start."""
     key: Path | None = None
     http2: bool = False
-    """HTTP/2 beside HTTP/1.1, where there is TLS to agree on it."""
+    """HTTP/2 in addition to HTTP/1.1, if the port uses TLS to negotiate it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,18 @@ class AdmissionOptions:
     """How admission reviews are answered."""
 
     address: Address | None = None
-    """None: this process answers no reviews."""
+    """None: this process does not answer reviews."""
     names: tuple[str, ...] = ()
     """DNS names and IP addresses in the certificate, in addition to those of the Service."""
     files: CertificateFiles | None = None
     """None: the operator makes its own certificate and keeps it in a Secret."""
     client_ca: Path | None = None
-    """Only callers with a certificate of these authorities get answers; None: all callers."""
+    """Only clients with a certificate of these authorities get answers; None: all clients."""
     http2: bool = False
     drain_seconds: float = 0.0
     """How long the process still answers reviews after the signal to stop."""
     lifetimes: Lifetimes = DEFAULT_LIFETIMES
-    """Of the operator's own certificates."""
+    """Lifetimes of the operator's own certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class LeaderOptions:
     enabled: bool = True
     name: str = "d3a8b358.bubustack.io"
     namespace: str = ""
-    """Empty: the Pod's namespace, else that of the operator ConfigMap."""
+    """Empty: the Pod's namespace, or outside a Pod that of the operator ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManagerOptions:
     attached: bool = False
-    """The kubeconfig is the first line of standard input, and the end of standard input that of the manager."""
+    """The kubeconfig is the first line of standard input; the manager stops at the end of standard input."""
     kubeconfig: Path | None = None
     context: str | None = None
     health: Address | None = None

@@ -1,7 +1,7 @@
 """``/healthz``, ``/readyz`` and ``/metrics`` as one small ASGI application per port.
 
-Readiness is a list of named checks, each with a reason; liveness only says that the event loop turns (a stuck loop
-cannot answer at all). ``?verbose`` lists them, ``?exclude=name`` skips one, as the kubelet's probes may ask.
+Readiness is a list of named checks, each with a reason. Liveness only says that the event loop runs (a blocked loop
+cannot answer). ``?verbose`` lists the checks, ``?exclude=name`` skips one; the kubelet's probes may use both.
 Source: operator contract 6 and 7.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 Check = Callable[[], str]
-"""Why not, or empty."""
+"""The reason why the check fails; empty if it does not."""
 
 Scope = Mapping[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -22,7 +22,7 @@ Authorize = Callable[[str], Awaitable[int]]
 
 
 class Probes:
-    """The health port."""
+    """The application of the health port."""
 
     def __init__(self, ready: Mapping[str, Check]) -> None:
         self._checks = {"/healthz": {"ping": _ok}, "/livez": {"ping": _ok}, "/readyz": {"ping": _ok, **ready}}
@@ -50,7 +50,7 @@ class Probes:
 
 
 class MetricsPage:
-    """The metrics port; with ``authorize`` only callers it lets in."""
+    """The application of the metrics port; with ``authorize``, only callers that it accepts get an answer."""
 
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
@@ -90,7 +90,7 @@ async def lifespan(receive: Receive, send: Send) -> None:
 
 
 def _line(name: str, why: str, excluded: bool) -> str:
-    """As the API server's own probes word it."""
+    """One line in the form of the API server's own probes."""
     if excluded:
         return f"[+]{name} excluded: ok"
     return f"[-]{name} failed: {why}" if why else f"[+]{name} ok"

@@ -56,9 +56,9 @@ if TYPE_CHECKING:
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
 STOP_DEADLINE_SECONDS: Final = 8.0
-"""Less than the ten seconds that the Deployment grants a Pod."""
+"""Less than the ten seconds that the Deployment gives a Pod."""
 _LINES_A_RECORD: Final = 80
-"""Of the task tree: container runtimes cut lines of a log into pieces of 16 KiB."""
+"""Lines of the task tree in one record: container runtimes cut lines of a log into pieces of 16 KiB."""
 
 _log = get_logger("setup")
 
@@ -68,12 +68,12 @@ class StartError(Exception):
 
 
 def run_forever(options: ManagerOptions) -> int:
-    """Run until SIGTERM or SIGINT; the exit code: 0 for a clean stop, 1 for a failure, which has been logged."""
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0 for a clean stop, 1 for a failure (logged)."""
     give_back_large_blocks()
-    gc.freeze()  # what is loaded is no garbage, and need not be walked through to see that
+    gc.freeze()  # loaded modules stay, so the collector need not visit them
     try:
         trio.run(run_until_signal, options, strict_exception_groups=True)
-    except Exception as broken:  # noqa: BLE001 - the process edge: whatever ended the manager is told in its log
+    except Exception as broken:  # noqa: BLE001 - the process edge: the log has the error that ended the manager
         for error in _leaves(broken):
             if isinstance(error, (KubeError, ListenError, StartError)):
                 _log.error("the manager stops", cause=str(error))
@@ -106,7 +106,7 @@ async def run_until_signal(options: ManagerOptions) -> None:
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
-    """The first signal stops cleanly; a second one ends the process at once."""
+    """The first signal stops the process cleanly; a second one ends it at once."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         count = 0
         async for number in signals:
@@ -117,7 +117,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 
 
 async def log_tasks_on_signal() -> None:
-    """SIGUSR1 logs the task tree; everything else goes on."""
+    """SIGUSR1 logs the task tree; the process continues."""
     with trio.open_signal_receiver(signal.SIGUSR1) as signals:
         async for _ in signals:
             root = trio.lowlevel.current_root_task()
@@ -134,7 +134,7 @@ async def _stop_with_parent(pipe: ReceiveStream, scope: trio.CancelScope) -> Non
 
 
 def _stop(scope: trio.CancelScope, why: str) -> None:
-    """Cancel; what has not ended in time is cut off, before the kubelet or a person has to."""
+    """Cancel all work; at the deadline, end the process before the kubelet or a person has to."""
     _log.info("stopping", reason=why)
     trio.lowlevel.spawn_system_task(_end_at_deadline)
     scope.cancel()
@@ -147,11 +147,11 @@ async def _end_at_deadline() -> None:
 
 
 async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-    """Everything below the signal handler; started once the controllers work, with the URL of the metrics if any.
+    """Everything below the signal handler; started once the controllers work, with the URL of the metrics, if any.
 
     Raises:
         KubeError: the cluster cannot be reached or does not serve our kinds.
-        ListenError: a port is taken.
+        ListenError: a port is in use.
         LeaseLostError: another manager has the lease.
     """
     state = _Readiness()
@@ -211,7 +211,7 @@ def _lease(client: KubeClient, options: ManagerOptions) -> LeaderLease:
 
 
 class _Readiness:
-    """What ``/readyz`` asks."""
+    """The checks of ``/readyz``, and what they read."""
 
     def __init__(self) -> None:
         self.world: World | None = None
@@ -220,11 +220,11 @@ class _Readiness:
         self.admission: AdmissionService | None = None
 
     def changes(self) -> int:
-        """How much has happened so far."""
+        """The number of changes that the informers have seen."""
         return self.world.changes if self.world is not None else 0
 
     def informers(self) -> str:
-        """What cannot be listed until all are filled, or followed any more after that; without names of objects."""
+        """Kinds that cannot be listed; once all are, those that cannot be watched. Contains no object names."""
         if self.synced and self.world is not None:
             stuck = ", ".join(
                 filter(None, (self.world.stuck, self.admission.stuck() if self.admission is not None else ""))
@@ -244,7 +244,7 @@ class _Readiness:
 async def _open_world(
     client: KubeClient, options: ManagerOptions, state: _Readiness
 ) -> AsyncIterator[tuple[World, ConfigSource, EventRecorder]]:
-    """Informers that have listed, and the configuration in force; all watches end with the block."""
+    """Filled informers, and the configuration in force; all watches end with the block."""
     events = EventRecorder(client, now=system_now)
     source = ConfigSource(client, options.config_namespace, options.config_name, events)
     world = state.world = World.watching(client, watched_kinds())

@@ -1,7 +1,7 @@
-"""The health and metrics ports, for as long as the surrounding nursery lives.
+"""The health and metrics ports, while the surrounding nursery lives.
 
-Both are served like the admission port: a bounded number of connections, idle ones are closed, HTTP/1.1 unless the
-client negotiates HTTP/2 by ALPN.
+Both are served like the admission port: the number of connections is bounded, idle connections are closed, and HTTP/1.1
+is used unless the client negotiates HTTP/2 by ALPN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webhooks.server import serve_http
 
 SHUTDOWN_SECONDS: Final = 2.0
 MAX_CONNECTIONS: Final = 64
-"""On each port: kubelets and collectors of metrics are few."""
+"""Connections to each port: there are few kubelets and metrics collectors."""
 
 _log = get_logger("setup")
 
@@ -33,10 +33,10 @@ async def serve_on(
     http2: bool = False,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Started with the URL that is served, which the log has, too; over TLS when there is a ``context``.
+    """Serve until cancelled; started with the URL, which is also logged. Uses TLS when there is a ``context``.
 
     Raises:
-        ListenError: the address is taken or not ours.
+        ListenError: the address is in use or is not an address of this machine.
     """
     rules = ConnectionRules(None if context is None else lambda: context, http2=http2, most=MAX_CONNECTIONS)
     await serve_http(
@@ -50,7 +50,7 @@ async def serve_on(
 
 
 class _Logged(trio.TaskStatus[str]):
-    """Tells the log, and whoever waits for it, where is served."""
+    """Passes the URL to the caller that waits for it, and logs it."""
 
     def __init__(self, waiting: trio.TaskStatus[str]) -> None:
         self._waiting = waiting
@@ -62,7 +62,7 @@ class _Logged(trio.TaskStatus[str]):
 
 
 class _HttpOnly:
-    """``application`` without WebSockets, of which it knows nothing."""
+    """``application`` without WebSockets, which it does not support."""
 
     def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
         self._application = application

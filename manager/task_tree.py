@@ -1,4 +1,4 @@
-"""Trio's task tree as lines of text: which tasks there are, and where each one waits.
+"""Trio's task tree as lines of text: the tasks, and where each one waits.
 
 A task is listed below the task that owns its nursery. No variable is read, so no data of a run can appear, only names
 of tasks (which may contain names of runs and steps), modules and line numbers.
@@ -19,11 +19,11 @@ PACKAGES: Final = frozenset(
         *("manager", "process", "reconcilers", "views", "webhooks"),
     }
 )
-"""Top-level packages of this project; where a task waits is told by its innermost frames in them."""
+"""Top-level packages of this project; the innermost frames in them show where a task waits."""
 MOST_TASKS: Final = 2_000
 _MOST_NAME_CHARACTERS: Final = 200
 _MODULES: Final = 3
-"""Of a task; the innermost one alone is often a wait that everybody uses."""
+"""Modules that are shown for a task; the innermost one alone is often a general wait function."""
 
 
 @dataclass
@@ -39,8 +39,8 @@ class _Node:
 def lines_of(root: Task, *, packages: Collection[str] = PACKAGES, most: int = MOST_TASKS) -> list[str]:
     """One line for each of the first ``most`` tasks at and below ``root``: ``NAME at MODULE:LINE > …``, indented.
 
-    Nurseries have a line of their own where a task has several. Small trees come before large ones in a nursery, so
-    that what is cut off is the largest part, that with the most runs. A last line counts what was cut off.
+    Nurseries have a line of their own if a task has several. Small trees come before large ones in a nursery, so that
+    the part that is cut off is the largest, with the most runs. A last line counts the tasks that were cut off.
     """
     tree = _tree(root)
     lines: list[str] = []
@@ -61,11 +61,11 @@ def lines_of(root: Task, *, packages: Collection[str] = PACKAGES, most: int = MO
 
 
 def _tree(root: Task) -> _Node:
-    """Without recursion: how deep nurseries lie in each other is up to the Stories."""
+    """The tree, built without recursion, because Stories decide how deep nurseries are nested."""
     top = _Node(root)
     nodes = [top]
     parents: list[_Node | None] = [None]
-    for node in nodes:  # grows meanwhile: parents stand before their children
+    for node in nodes:  # grows meanwhile: parents come before their children
         for nursery in node.task.child_nurseries:
             children = [_Node(task) for task in nursery.child_tasks]
             if children:
@@ -79,7 +79,7 @@ def _tree(root: Task) -> _Node:
 
 
 def _below(node: _Node) -> Iterator[tuple[int, _Node | str]]:
-    """What stands below a task, each with how much further it is indented."""
+    """The entries below a task, each with its additional indentation."""
     several = len(node.nurseries) > 1
     for number, children in enumerate(node.nurseries, start=1):
         if several:
@@ -89,15 +89,15 @@ def _below(node: _Node) -> Iterator[tuple[int, _Node | str]]:
 
 
 def _name(task: Task) -> str:
-    """On one line, whatever it is made of."""
+    """The task's name as printable text on one line."""
     name = task.name if len(task.name) <= _MOST_NAME_CHARACTERS else f"{task.name[:_MOST_NAME_CHARACTERS]}…"
     return name if name.isprintable() else ascii(name)
 
 
 def _place(task: Task, packages: Collection[str]) -> str:
-    """The innermost modules of the project that wait, each with its innermost line, the one that waits last.
+    """The innermost modules of the project that wait, each with its innermost line; the last one waits itself.
 
-    Of a task that has none, the innermost of all modules.
+    For a task without such a module, the innermost of all modules.
     """
     ours: deque[tuple[str, int]] = deque(maxlen=_MODULES)
     innermost = "its end"

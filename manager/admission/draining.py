@@ -1,4 +1,4 @@
-"""The last answers of a replica that stops: each answer ends its connection, so that none is cut while it is in use.
+"""The last answers of a replica that stops: each answer closes its connection, so that no connection is cut during use.
 
 A Service sends no new connections to a replica that stops, but API servers keep their open ones.
 """
@@ -15,7 +15,7 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 
 
 class LastAnswers:
-    """An ASGI application around another; ``begin`` is called when the process is told to stop."""
+    """An ASGI application around another; the process calls ``begin`` when it receives the signal to stop."""
 
     def __init__(self, inner: Application) -> None:
         self._inner = inner

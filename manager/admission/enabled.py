@@ -1,4 +1,4 @@
-"""Whether a process answers admission reviews at all. Source: operator contract 1.2."""
+"""Whether a process answers admission reviews. Source: operator contract 1.2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLE: Final = "ENABLE_WEBHOOKS"
 
 
 def webhooks_enabled(environ: Mapping[str, str]) -> bool:
-    """They are, unless the variable says no; what is no boolean is logged and changes nothing."""
+    """True, unless the variable is false; a value that is not a boolean is logged and ignored."""
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return True

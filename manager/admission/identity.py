@@ -12,16 +12,16 @@ from core.kube.errors import KubeError
 from core.kube.retry import Backoff
 
 DEADLINE_SECONDS: Final = 15.0
-"""For how long an API server may be too busy to say."""
+"""How long the request is repeated while the API server does not answer it."""
 
 
 async def own_user_name(client: KubeClient) -> str:
-    """The user name that the API server gives us. Every authenticated user may ask (system:basic-user).
+    """The user name that the API server gives this process. Every authenticated user may ask (system:basic-user).
 
-    Asking has no effect, so that it is repeated whatever became of the last try.
+    The request has no effect, so it is repeated after any error.
 
     Raises:
-        KubeError: of the last try within ``DEADLINE_SECONDS``.
+        KubeError: the error of the last try within ``DEADLINE_SECONDS``.
     """
     backoff = Backoff(0.1, 2.0)
     give_up_at = trio.current_time() + DEADLINE_SECONDS

@@ -25,7 +25,7 @@ LOOKED_UP: Final = (TRANSPORT, IMPULSE_TEMPLATE)
 
 
 class InformerView:
-    """Implements ``webhooks.cluster_view.World`` from caches alone; ``run`` keeps those up to date that are its own."""
+    """Implements ``webhooks.cluster_view.ClusterView`` from caches alone; ``run`` updates the view's own caches."""
 
     def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._settings = settings
@@ -38,7 +38,7 @@ class InformerView:
             informer.add_handler(lambda _: self._note_change())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch for ever; started once every cache has been filled."""
+        """Watch until cancelled; started once every cache has been filled."""
         async with trio.open_nursery() as nursery:
             for informer in self._own:
                 nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
@@ -48,20 +48,20 @@ class InformerView:
 
     @property
     def trouble(self) -> str:
-        """Which kinds were never listed; empty once all were."""
+        """Names the kinds that have not been listed yet; empty once all have been."""
         missing = [informer.resource.plural for informer in self._informers.values() if not informer.has_synced]
         return f"waiting for the first list of {', '.join(missing)}" if missing else ""
 
     @property
     def stuck(self) -> str:
-        """Kinds that only admission looks up and that it cannot watch at the moment; empty while it can watch all."""
+        """Kinds that only admission looks up and cannot watch at the moment; empty while it can watch all of them."""
         return stuck_kinds(self._own)
 
     async def changed(self) -> None:
-        """Return when any cache has seen a change from now on."""
+        """Return when any cache has seen a change after the call."""
         await self._changed.wait()
 
-    # As a world.
+    # The methods of ``ClusterView``.
 
     @property
     def settings(self) -> OperatorSettings:

@@ -38,17 +38,17 @@ _log = get_logger("webhook")
 
 
 def certificate_names(namespace: str, further: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Under which names API servers call: those of the Service first."""
+    """The names that API servers use for this server: those of the Service first."""
     service = f"{SERVICE}.{namespace}.svc"
     return tuple(dict.fromkeys((service, f"{service}.cluster.local", *further)))
 
 
 class AdmissionService:
-    """The admission server of one process; ``trouble`` says why reviews cannot be answered yet.
+    """The admission server of one process; ``trouble`` says why it cannot answer reviews yet.
 
     Args:
-        namespace: of the Secret with the certificate and of the Service.
-        operator: the user name under which this process asks the API server.
+        namespace: that of the Secret with the certificate, and of the Service.
+        operator: the user name of this process at the API server.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class AdmissionService:
         return self._view.trouble if readiness.ready else readiness.word
 
     def stuck(self) -> str:
-        """Kinds that only admission looks up and that it cannot watch at the moment; empty while it can watch all."""
+        """Kinds that only admission looks up and cannot watch at the moment; empty while it can watch all of them."""
         return self._view.stuck
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled, and ``options.drain_seconds`` longer; started with the URL once the port is open.
+        """Serve until cancelled, and ``options.drain_seconds`` longer; started with the URL once the port is open.
 
         Raises:
-            ListenError: the port is taken.
+            ListenError: the port is in use.
         """
         shield = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
@@ -122,7 +122,7 @@ def _configure(options: AdmissionOptions, context: ssl.SSLContext) -> None:
     context.set_alpn_protocols([*(["h2"] if options.http2 else []), "http/1.1"])
     if options.client_ca is not None:
         context.load_verify_locations(options.client_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL  # who has none is told so by HTTP
+        context.verify_mode = ssl.CERT_OPTIONAL  # a client without a certificate gets an HTTP error
 
 
 class _Certificate(Protocol):
