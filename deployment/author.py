@@ -1,8 +1,9 @@
 """Only the operator creates the objects that it acts on: policies ``authors`` and ``jobs``.
 
-The same rules as ``webhooks.validate.author``. A user with the role ``edit`` in a namespace may write Stories, runs and
-Jobs there. Without these policies such a user could create the StepRun of a step before the operator does, change one
-that waits for another attempt, give a run another child, pass a gate by its timer, or replace the Job of a step.
+They have the rules of ``webhooks.validate.author``. A user with the role ``edit`` in a namespace may write Stories,
+runs and Jobs there. Without these policies such a user could create the StepRun of a step before the operator does,
+change a StepRun that waits for another attempt, give a run another child, pass a gate by its timer, or replace the Job
+of a step.
 Source: admission contract 8.2, 9.3 and 11.
 """
 
@@ -39,7 +40,7 @@ _OF_A_STEP: Final = MatchCondition(
 
 
 def policies(installation: Installation) -> tuple[Policy, Policy]:
-    """Administrators of the cluster are trusted: they could switch the policies off."""
+    """The two policies. Administrators of the cluster are trusted: they could delete the policies."""
     conditions = (NOT_DELETED, not_by_trusted(installation))
     authors = Policy(
         "authors",

@@ -23,7 +23,7 @@ _LIMITS: Final = {
     "withBytes": ("engram.default-max-inline-size", _BUILT_IN.engram.max_inline_size_bytes, 1),
     "stepBytes": ("controller.max-story-with-block-size-bytes", _BUILT_IN.max_story_with_block_size_bytes, 1024),
 }
-"""Variable → key of the operator's ConfigMap, what holds without it, and the least that the operator accepts."""
+"""Variable → key of the operator's ConfigMap, default value, and the smallest value that the operator accepts."""
 _WAITS: Final = "['wait', 'gate']"
 _STREAMS: Final = (
     "!has(variables.now.pattern) || variables.now.pattern != 'realtime' || !has(variables.now.steps)"
@@ -34,7 +34,7 @@ _STREAMS: Final = (
 
 
 def policy(_: Installation) -> Policy:
-    """Without the ConfigMap nothing is refused here; the admission server then uses the built-in limits."""
+    """Without the ConfigMap, this policy refuses nothing; the admission server then uses the built-in limits."""
     return Policy(
         "limits",
         "Payloads beyond the operator's limits, and steps that would block a stream, are refused.",
@@ -78,12 +78,12 @@ def _too_large(limit: str) -> str:
 
 
 def _size(path: str) -> str:
-    """Characters of the keys and of the texts right below ``path``."""
+    """The number of characters in the keys and strings on the first level below ``path``."""
     return f"size({path}.map(k, type({path}[k]) == string ? k + {path}[k] : k).join(''))"
 
 
 def _limit(key: str, built_in: int, least: int) -> str:
-    """A value that the operator does not accept leaves the one before in force, which nobody here knows."""
+    """The limit as CEL: unlimited for a value that the operator refuses, because the limit in force is unknown here."""
     given = f"params.data['{key}'].trim()"
     largest = 2**31 - 1
     return (

@@ -24,7 +24,7 @@ _CERTIFICATE: Final = Resource(_GROUP, "v1", "certificates", "Certificate")
 
 SERVING: Final = "serving-cert"
 CERTIFICATE_FOLDER: Final = f"{workload.TEMPORARY_FILES}/k8s-webhook-server/serving-certs"
-"""Where the reference has it."""
+"""The same folder as in the reference."""
 _AUTHORITY: Final = "ca"
 _SELF_SIGNED: Final = "selfsigned"
 _AUTHORITY_LIFETIME: Final = "43800h"
@@ -32,7 +32,7 @@ _KEY: Final = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
 
 
 def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
-    """A root that signs itself, the authority it makes, and the certificate of the Service."""
+    """A self-signed root, the authority that it issues, and the certificate of the Service."""
     prefix = installation.prefix
     host = f"{WEBHOOK_SERVICE}.{installation.namespace}.svc"
     authority = {
@@ -58,7 +58,7 @@ def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) 
 
 
 def patches(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
-    """What kustomize does to the default installation: strategic merge patches."""
+    """The changes that kustomize makes to the default installation: strategic merge patches."""
     return [_mounted(installation), *_injected(installation), *_rights_taken(installation)]
 
 

@@ -24,13 +24,13 @@ from deployment.permissions.table import MANAGER
 from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 IDENTITY_ANNOTATIONS: Final = (ANNOTATION_TRIGGER_TOKEN, ANNOTATION_TRIGGER_INPUT_HASH)
-"""Of a StoryRun: they may not change, even where the spec does not."""
+"""Annotations of a StoryRun that may not change, even if the spec does not change."""
 _RUN_MARKS: Final = RUN_ANNOTATIONS_OF_OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
 class MatchCondition:
-    """The request is looked at if ``expression`` holds."""
+    """The server checks the request if ``expression`` is true."""
 
     name: str
     expression: str
@@ -45,20 +45,20 @@ SPEC_CHANGED: Final = MatchCondition("spec-is-new", f"request.operation == 'CREA
 
 
 def annotation(of: str, key: str) -> str:
-    """Its value, empty when there is none; ``of`` is ``object`` or ``oldObject``."""
+    """The value of an annotation, empty when there is none; ``of`` is ``object`` or ``oldObject``."""
     there = f"has({of}.metadata.annotations) && '{key}' in {of}.metadata.annotations"
     return f"({there} ? {of}.metadata.annotations['{key}'] : '')"
 
 
 def run_marks_stay() -> str:
-    """Whether the annotations of a StoryRun that are the operator's are as they were; of a new one, not there."""
+    """Whether the operator's annotations of a StoryRun are unchanged; a new StoryRun must not have them."""
     old = "(request.operation == 'UPDATE' ? {0} : '')"
     same = (f"{annotation('object', key)} == {old.format(annotation('oldObject', key))}" for key in _RUN_MARKS)
     return " && ".join(same)
 
 
 def step_marks_stay(part: str) -> str:
-    """Whether our labels or annotations of a StepRun are as they were."""
+    """Whether our labels or annotations of a StepRun are unchanged."""
     now, before = (f"(has({of}.metadata.{part}) ? {of}.metadata.{part} : {{}})" for of in ("object", "oldObject"))
     return (
         f"{now}.all(k, !k.contains('{DOMAIN}') || (k in {before} && {before}[k] == {now}[k]))"
@@ -67,7 +67,7 @@ def step_marks_stay(part: str) -> str:
 
 
 def no_new_controller(*kinds: str) -> str:
-    """Whether no controlling reference to an object of these kinds has been added; taking one away is no matter."""
+    """Whether no controlling reference to an object of these kinds has been added; removing one is allowed."""
     controls = f"has(o.controller) && o.controller && o.kind in [{', '.join(map(repr, kinds))}]"
     known = (
         "request.operation == 'UPDATE' && has(oldObject.metadata.ownerReferences)"
@@ -83,11 +83,11 @@ POD: Final = (
     f"has(request.userInfo.extra) && '{POD_NAME}' in request.userInfo.extra"
     f" && size(request.userInfo.extra['{POD_NAME}']) == 1 ? request.userInfo.extra['{POD_NAME}'][0] : ''"
 )
-"""Name of the Pod that the caller's token is bound to, empty for other tokens: variable ``pod`` of a policy."""
+"""Variable ``pod`` of a policy: name of the Pod that the caller's token is bound to, empty for other tokens."""
 
 
 def is_pod_of(job: str) -> str:
-    """Whether ``variables.pod`` can be a Pod of the Job with that name; as ``core.api.identity.is_pod_name``."""
+    """Whether ``variables.pod`` can be a Pod of the Job with that name; see ``core.api.identity.is_pod_name``."""
     room = MAX_NAME_LENGTH - POD_SUFFIX_LENGTH
     prefix = f"(size({job}) >= {room} ? ({job} + '-').substring(0, {room}) : {job} + '-')"
     return f"(size(variables.pod) == size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix}))"
@@ -98,7 +98,7 @@ def not_by_operator(installation: Installation) -> MatchCondition:
 
 
 def not_by_trusted(installation: Installation) -> MatchCondition:
-    """Neither the operator nor whoever may do anything anyway."""
+    """The caller is neither the operator nor an administrator, who may do anything."""
     groups = f"has(request.userInfo.groups) && '{ADMINISTRATORS}' in request.userInfo.groups"
     return MatchCondition(
         "not-by-the-operator-or-an-administrator",
@@ -114,7 +114,7 @@ def conditions_of(resource: Resource, installation: Installation) -> tuple[Match
     """
     exempt = (not_by_operator(installation),) if is_created_by_operator(resource) else ()
     if resource == ENGRAM:
-        # Of one that is deleted the finalizers may change and nothing else, which the spec tells.
+        # While an Engram is being deleted, only its finalizers may change, so a new spec is not exempt.
         return (SPEC_CHANGED, *exempt)
     return (NOT_DELETED, _CHANGED.get(resource, SPEC_CHANGED), *exempt)
 
@@ -132,14 +132,14 @@ def conditions_of_decisions(installation: Installation) -> tuple[MatchCondition,
 
 
 def is_created_by_operator(resource: Resource) -> bool:
-    """As far as its rights go."""
+    """Whether the operator may create objects of this kind."""
     return any(
         row.resource == resource and not row.subresource and "create" in row.verbs for row in MANAGER.permissions
     )
 
 
 def _changed(*stays: str) -> MatchCondition:
-    """A new spec, or something else that is looked at."""
+    """A new spec, or another change that the validators check."""
     others = " || ".join(f"!({text})" for text in stays)
     return MatchCondition("spec-or-identity-is-new", f"{SPEC_CHANGED.expression} || {others}")
 
@@ -156,4 +156,4 @@ _CHANGED: Final = {
         no_new_controller(STORY_RUN.kind, STEP_RUN.kind),
     ),
 }
-"""Kinds of which more than the spec is looked at."""
+"""Kinds whose validators check more than the spec."""

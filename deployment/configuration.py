@@ -1,9 +1,10 @@
-"""The operator's ConfigMap as it is installed. Source: operator contract 3, *Shipped*.
+"""The operator's ConfigMap in an installation. Source: operator contract 3, *Shipped*.
 
-Values are those of the reference, so that a move changes nothing, with four exceptions: there is no storage, because
-that of the reference is a demonstration server; Jobs do not retry by themselves, because steps do; tenants have bounds;
-keys without an effect are left out. Processes for costly evaluations get the memory that the Pod's limit leaves: beyond
-the limit, the kernel may end all processes of the container. Other keys can be set, too; the contract names them.
+Values are those of the reference, so that nothing changes for a user who moves, with four exceptions: there is no
+storage, because that of the reference is a demonstration server; Jobs do not retry by themselves, because steps do;
+tenants have bounds; keys without an effect are left out. Processes for costly evaluations get the rest of the Pod's
+memory limit: beyond the limit, the kernel may end all processes of the container. Other keys can be set, too; the
+contract names them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Install the CustomResourceDefinitions that this version was built with.
+"""Install the CustomResourceDefinitions of this version.
 
-They are rendered from the models, not read from ``manifests/crds``: the same documents (``deployment.generate --check``
-holds them together), and parsing a third of a megabyte of YAML would take longer than starting the cluster.
+They are rendered from the models, not read from ``manifests/crds``: the documents are the same (``deployment.generate
+--check`` compares them), and parsing a third of a megabyte of YAML would take longer than starting the cluster.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _POLL_SECONDS: Final = 0.02
 
 
 class NotEstablishedError(KubeError):
-    """The server took a definition and does not serve its kind; the message names it."""
+    """The server accepted a definition but does not serve its kind; the message names it."""
 
 
 def packaged_crds() -> Iterator[dict[str, Any]]:
-    """One document a kind."""
+    """One document for each kind."""
     return map(custom_resource_definition, KINDS)
 
 
 async def install_crds(client: KubeClient) -> None:
-    """Server-side apply, all at once; returns when every kind is served.
+    """Server-side apply of all definitions at once; returns when every kind is served.
 
     Raises:
         KubeError: the server refused one, or did not establish it within ``ESTABLISH_DEADLINE_SECONDS``.

@@ -45,7 +45,7 @@ def _checks() -> Iterator[Check]:
         yield _of_steps(name, "ref", _stays("s.ref"), worker.DENIED.id)
         yield _of_steps(name, "with.storyRef", _CALLS, call.DENIED.id)
     yield _of(IMPULSE, "storyRef", (CREATE, UPDATE), impulse.STORY_DENIED.id)
-    for target in (STORY_RUN, STORY_TRIGGER):  # what they ask for cannot change later
+    for target in (STORY_RUN, STORY_TRIGGER):  # their references cannot change later
         yield _of(target, "storyRef", (CREATE,), submission.STORY_DENIED.id)
     yield _of(STEP_RUN, "storyRunRef", (CREATE, UPDATE), steprun.RUN_DENIED.id)
     yield _of(STEP_RUN, "engramRef", (CREATE, UPDATE), steprun.ENGRAM_DENIED.id)

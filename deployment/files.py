@@ -1,4 +1,4 @@
-"""What ``deployment.generate`` writes below ``manifests``: folder, file and documents."""
+"""The files that ``deployment.generate`` writes below ``manifests``: folder, file and documents."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ CONVERSION: Final = "conversion"
 CRDS: Final = "crds"
 RBAC: Final = "rbac"
 FOLDERS: Final = (MANAGER, WEBHOOKS, POLICIES, DEFAULT, CERT_MANAGER)
-"""Whose every file comes from here."""
+"""Folders in which every file is written from here."""
 COMPONENTS: Final = (CONVERSION,)
-"""Of the default installation: Stories are served in v1beta1 as well. Without it they are served as they are stored."""
+"""Components of the default installation: this one also serves Stories in v1beta1, not only as stored."""
 
 _CERTIFICATES: Final = "certificates.yaml"
 
 
 def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
-    """All rules that hold without the admission server."""
+    """All policies, which apply without the admission server."""
     tables = (identity, rights, reads, crossing, cap, statuswriter, statussize)
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 
 def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
-    """Folder, file name, documents; with the ``Kustomization`` of every folder but ``CERT_MANAGER``."""
+    """Folder, file name, documents; with the ``Kustomization`` of every folder except ``CERT_MANAGER``."""
     folders = {MANAGER: dict(_manager()), WEBHOOKS: dict(_webhooks()), POLICIES: dict(_policies())}
     for folder, files in folders.items():
         for name, contents in files.items():
@@ -66,13 +66,13 @@ def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
 
 
 def conversion_component() -> Object:
-    """Puts the Story definition with both versions in the place of the one with the stored version."""
+    """Replaces the Story definition with the stored version by the one with both versions."""
     name = f"{STORY.plural}.{STORY.group}"
     return kustomization.replacing(f"{STORY.group}_{STORY.plural}.yaml", CUSTOM_RESOURCE_DEFINITION.kind, name)
 
 
 def cert_manager_overlay(text_of: Callable[[Object], str]) -> Object:
-    """The ``Kustomization`` of ``cert-manager``, which holds documents as text; ``text_of`` writes one."""
+    """The ``Kustomization`` of ``cert-manager``, which has documents as strings; ``text_of`` writes one."""
     return kustomization.overlay(DEFAULT, [_CERTIFICATES], map(text_of, certmanager.patches()))
 
 

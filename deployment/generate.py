@@ -62,9 +62,9 @@ _YAML_11_WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
 class _Representer(SafeRepresenter):
-    """Quotes words that some readers, kubectl's among them, take for booleans: an enum's ``off`` must stay text.
+    """Quotes words that some readers, for example kubectl, treat as booleans: an enum's ``off`` must stay a string.
 
-    Texts of several lines are written as they are.
+    Strings of several lines are written as they are.
     """
 
     def represent_str(self, data: str) -> ScalarNode:
@@ -82,7 +82,7 @@ def custom_resource_definitions() -> Iterator[GeneratedFile]:
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
-    """The kinds with several versions once more, served in all of them where the operator's webhook converts."""
+    """Definitions of the kinds with several versions, for API servers that serve all of them by conversion webhook."""
     for kind in KINDS:
         if len(kind.versions) > 1:
             text = yaml_text(custom_resource_definition(kind, CONVERSION_SERVICE))
@@ -95,7 +95,7 @@ def _file_name(kind: Kind) -> str:
 
 
 def role_based_access() -> Iterator[GeneratedFile]:
-    """The operator's RBAC, also as the embedded cluster applies it; roles for people; the page that explains them."""
+    """The operator's RBAC, also for the embedded cluster; roles for people; the page that explains them."""
     for name, documents in manifest_files():
         yield RBAC_DIRECTORY / name, _RBAC_HEADER + "---\n".join(yaml_text(document) for document in documents)
     yield PERMISSIONS_PAGE, page.render()
@@ -103,7 +103,7 @@ def role_based_access() -> Iterator[GeneratedFile]:
 
 
 def installation() -> Iterator[GeneratedFile]:
-    """Everything else that an installation in a cluster consists of, and how kustomize puts it together."""
+    """All other files of an installation in a cluster, and the files that combine them with kustomize."""
     for folder, name, documents in files.manifest_folders():
         yield _deployment_file(folder, name, documents)
     overlay = files.cert_manager_overlay(yaml_text)
@@ -116,7 +116,7 @@ def _deployment_file(folder: str, name: str, documents: Iterable[dict[str, Any]]
 
 
 def command_reference() -> Iterator[GeneratedFile]:
-    """The command reference, rendered by the command line itself where it is installed."""
+    """The command reference, which the command line renders, if it is installed."""
     if importlib.util.find_spec(_REFERENCE_MODULE) is not None:
         yield COMMAND_REFERENCE, importlib.import_module(_REFERENCE_MODULE).render()
 
@@ -131,7 +131,7 @@ PRODUCERS: Final[tuple[Producer, ...]] = (
 
 
 def main(arguments: Sequence[str] | None = None, producers: Iterable[Producer] = PRODUCERS) -> int:
-    """Exit code 0: all files are up to date (now); 1: ``--check`` found differences."""
+    """Returns the exit code. 0: all files are up to date (now); 1: ``--check`` found differences."""
     parser = argparse.ArgumentParser(
         prog="python -m deployment.generate", description="Write files rendered from code."
     )
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None, producers: Iterable[Producer] =
 
 
 def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[PurePosixPath, tuple[str, str | None]]]:
-    """Every file that is not as rendered: path, why, and the text it should have (None: it should not exist)."""
+    """Every file that differs from the rendered one: path, reason, and the right text (None: it must not exist)."""
     rendered = {path: text for producer in producers for path, text in producer()}
     for path, text in sorted(rendered.items()):
         target = root / path
@@ -165,12 +165,12 @@ def differences(root: Path, producers: Iterable[Producer]) -> Iterator[tuple[Pur
 
 
 def yaml_text(document: dict[str, Any]) -> str:
-    """Block-style YAML, key order kept: the same document always gives the same bytes."""
+    """Block-style YAML with the order of keys kept: the same document always results in the same bytes."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.width = _YAML_WIDTH
-    yaml.sort_base_mapping_type_on_output = None  # keep the order; the safe writer sorts otherwise
+    yaml.sort_base_mapping_type_on_output = None  # keep the order; the safe writer sorts by default
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     return buffer.getvalue()

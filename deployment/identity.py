@@ -132,19 +132,19 @@ def _frozen(target: Resource, expression: str, message: str, *rules: str) -> Che
 
 
 def _same(path: str) -> str:
-    """Whether a field has the value it had; ``null`` counts as absent."""
+    """Whether a field has its old value; ``null`` counts as absent."""
     now, before = (f"(has({of}.{path}) ? {of}.{path} : null)" for of in _SPECS)
     return f"{now} == {before}"
 
 
 def _same_text(path: str) -> str:
-    """The same for a text; blanks around it do not count, and none is an empty one."""
+    """The same for a string; surrounding blanks are ignored, and an absent string equals an empty one."""
     now, before = (f"(has({of}.{path}) ? {of}.{path}.trim() : '')" for of in _SPECS)
     return f"{now} == {before}"
 
 
 def _own_namespace(path: str) -> str:
-    """Whether a reference leads to a neighbour."""
+    """Whether a reference stays within the namespace."""
     reference = f"variables.now.{path}"
     place = f"{reference}.namespace"
     return f"!has({reference}) || !has({place}) || {place} in ['', request.namespace]"

@@ -18,12 +18,12 @@ _MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kustomize"}
 
 
 def of_files(names: Iterable[str]) -> Object:
-    """Files of the same folder, in order of their names."""
+    """A ``Kustomization`` of files in the same folder, ordered by name."""
     return {**_BASE, "resources": sorted(names)}
 
 
 def of_folders(folders: Sequence[str], *, components: Sequence[str] = ()) -> Object:
-    """The whole: the base folders in order, and what is added to them."""
+    """The ``Kustomization`` of the whole installation: the base folders in order, and components to add."""
     whole = {**_BASE, "resources": [f"../{folder}" for folder in folders]}
     if components:
         whole["components"] = [f"../{folder}" for folder in components]
@@ -31,10 +31,10 @@ def of_folders(folders: Sequence[str], *, components: Sequence[str] = ()) -> Obj
 
 
 def replacing(file: str, kind: str, name: str) -> Object:
-    """A component in which the document in ``file`` takes the place of the one that is there."""
+    """A component that replaces a document by the one in ``file``."""
     return {**_COMPONENT, "patches": [{"target": {"kind": kind, "name": name}, "path": file}]}
 
 
 def overlay(base: str, files: Iterable[str], patches: Iterable[str]) -> Object:
-    """``base`` with further files, and strategic merge patches, each as the text of one document."""
+    """``base`` with more files and with strategic merge patches, each of which is the text of one document."""
     return {**_BASE, "resources": [f"../{base}", *sorted(files)], "patches": [{"patch": text} for text in patches]}

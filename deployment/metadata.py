@@ -11,7 +11,7 @@ from core.api.resource import Resource
 
 APP: Final = "bobrapet"
 IMAGE: Final = "bobrapet-py"
-"""Without a registry: an installation names its own (``make deploy IMG=…``)."""
+"""Has no registry: an installation adds its own (``make deploy IMG=…``)."""
 CONTROL_PLANE: Final = {"control-plane": "controller-manager"}
 POD_LABELS: Final = {LABEL_APP_NAME: APP, **CONTROL_PLANE}
 WEBHOOK_SERVICE: Final = "bobrapet-webhook-service"
@@ -23,12 +23,12 @@ HEALTH_PORT: Final = 8081
 
 
 def image() -> str:
-    """Of this very version."""
+    """The image of exactly this version."""
     return f"{IMAGE}:{version('bobrapet')}"
 
 
 def document(resource: Resource, name: str, *, namespace: str = "", labels: Object | None = None) -> Object:
-    """``apiVersion``, ``kind`` and ``metadata``; the rest is the caller's."""
+    """``apiVersion``, ``kind`` and ``metadata``; the caller adds the rest."""
     metadata: Object = {"name": name} | ({"namespace": namespace} if namespace else {})
     metadata["labels"] = {LABEL_APP_NAME: APP, **(labels or {})}
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

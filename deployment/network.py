@@ -1,4 +1,4 @@
-"""Services and network policy of the managers. Source: operator contract 21, without the port that is not in use."""
+"""Services and network policy of the managers. Source: operator contract 21, without the port that is not used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 METRICS_READERS: Final = {"metrics": "enabled"}
-"""Labels of namespaces whose Pods may ask for metrics, as in the reference."""
+"""Labels of namespaces whose Pods may read metrics, as in the reference."""
 
 
 def webhook_service(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Where API servers ask; replicas that are not ready are left out."""
+    """The Service that API servers call; replicas that are not ready are left out."""
     port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}
     return _service(installation, WEBHOOK_SERVICE, port)
 
@@ -34,13 +34,15 @@ def metrics_service(installation: Installation = DEFAULT_INSTALLATION) -> Object
 
 
 def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Who may open connections to the managers.
+    """Decides who may open connections to the managers.
 
-    The admission port is open to every address, as no selector stands for an API server on every cluster: it calls from
-    a node, from an address of the provider or through a tunnel's Pod (docs/install.md says what to set where). Metrics
-    are for Pods of namespaces with a label. The health port is for the Pod's own node alone, which no policy keeps out.
+    The admission port is open to every address, because no selector matches the API server on every cluster: it calls
+    from a node, from an address of the provider or through a tunnel's Pod (docs/install.md says where to set which).
+    Metrics are open to Pods in namespaces with a label. The health port is only for the Pod's own node, which no policy
+    blocks.
 
-    Nothing is said about what the managers connect to: where the API server is, differs from cluster to cluster.
+    Outgoing connections of the managers are not restricted, because the address of the API server differs between
+    clusters.
     """
     name = f"{installation.prefix}controller-manager"
     return {

@@ -1,8 +1,8 @@
-"""Rules that hold while admission is down: ValidatingAdmissionPolicies, which the API server evaluates itself.
+"""Rules that apply while admission is down: ValidatingAdmissionPolicies, which the API server evaluates itself.
 
 Each policy has one theme. Its checks are rows of a table; each row stands for rules of ``webhooks.validate`` (or, for
 permissions, for those that are never granted). A policy refuses nothing that the admission server would allow. It only
-contains the rules that stop an attacker, not those that catch a mistake. The API server evaluates policies on every
+contains the rules that stop an attacker, not those that find a mistake. The API server evaluates policies on every
 request, whether admission is up or down. Source: KEP-3488; admission contract 3.7, 8 to 11, 13 and 15.
 """
 
@@ -33,14 +33,14 @@ SPECS: Final = {
     "now": "dyn(object.spec)",
     "before": "request.operation == 'UPDATE' ? dyn(oldObject.spec) : dyn({})",
 }
-"""Through which checks see specs: the server holds the types in each check against every kind of its policy."""
+"""Untyped specs for the checks: the server compares the types in each check with every kind of its policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``expression`` holds for every object of ``target`` that keeps to the rules named ``rules``.
+    """``expression`` is true for every object of ``target`` that follows the rules named ``rules``.
 
-    ``message`` reads like a finding: field, what is wrong, remedy in brackets.
+    ``message`` has the form of a finding: field, problem, remedy in brackets.
     """
 
     target: Resource
@@ -49,12 +49,12 @@ class Check:
     rules: tuple[str, ...]
     operations: tuple[str, ...] = (CREATE, UPDATE)
     detail: str = ""
-    """CEL: a message that names the value; ``message`` is what is said when it cannot be made."""
+    """CEL: a message that names the value; ``message`` is used if this one cannot be computed."""
     others: tuple[Resource, ...] = ()
-    """Kinds of which the same holds."""
+    """Other kinds with the same check."""
 
     def document(self, targets: Sequence[Resource], operations: Sequence[str]) -> Object:
-        """As one of the checks of a policy that is about ``targets`` and ``operations``."""
+        """The check as part of a policy for ``targets`` and ``operations``."""
         mine = [each.plural for each in (self.target, *self.others)]
         guards = [f"!(request.resource.resource in {mine})"] if len(targets) > len(mine) > 1 else []
         if len(targets) > len(mine) == 1:
@@ -68,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """``name`` lacks the installation's prefix. ``variables`` are CEL, by name, in the order of their use."""
+    """``name`` has no prefix of the installation. ``variables`` are CEL, by name, in the order of their use."""
 
     name: str
     purpose: str
@@ -77,9 +77,9 @@ class Policy:
     variables: dict[str, str] = field(default_factory=dict)
     subresource: str = ""
     reads_settings: bool = False
-    """``params`` is the operator's ConfigMap; without one nothing is checked."""
+    """``params`` is the operator's ConfigMap; without a ConfigMap nothing is checked."""
     asks_for_rights: bool = False
-    """Whether it asks the authorizer of the API server, so that only that can evaluate it."""
+    """Whether it uses the authorizer of the API server, so that only the API server can evaluate it."""
 
     @property
     def targets(self) -> list[Resource]:
@@ -92,7 +92,7 @@ class Policy:
 
 
 def documents(policy: Policy, installation: Installation) -> tuple[Object, Object]:
-    """The policy, and the binding that puts it in force everywhere."""
+    """The policy, and the binding that enables it in all namespaces."""
     name = installation.prefix + policy.name
     spec: Object = {
         "failurePolicy": "Fail",
@@ -117,7 +117,7 @@ def documents(policy: Policy, installation: Installation) -> tuple[Object, Objec
 
 
 def _rules(policy: Policy) -> list[Object]:
-    """One for each API group and scope."""
+    """One rule for each API group and scope."""
     groups: dict[tuple[str, str, Scope], list[str]] = {}
     for target in policy.targets:
         name = f"{target.plural}/{policy.subresource}" if policy.subresource else target.plural

@@ -24,7 +24,7 @@ from deployment.policy import Check, Policy
 from webhooks.validate.steps import MAX_BRANCH_DEPTH
 
 NAMES: Final = 8
-"""Different Secrets that one object may name for somebody who may only read some by name; 4 of the other kinds."""
+"""Different Secrets that one object may name for a user who may read only some by name; 4 of the other kinds."""
 _OTHERS: Final = 4
 
 _TLS: Final = (ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET)
@@ -49,11 +49,11 @@ def _spec_or_tls_is_new() -> MatchCondition:
     return MatchCondition("spec-or-tls-secret-is-new", f"{SPEC_CHANGED.expression} || {' || '.join(changed)}")
 
 
-# What is named.
+# The names in an object.
 
 
 def _variables() -> Iterator[tuple[str, str]]:
-    """Names as texts; then, of each kind, those that are left when the first, the second … is taken away."""
+    """Names as strings; then, for each kind, the names that remain after the first, the second … is removed."""
     yield "now", "dyn(object.spec)"
     secrets = {
         STORY: [
@@ -97,7 +97,7 @@ def _variables() -> Iterator[tuple[str, str]]:
 
 
 def _by_kind(texts: dict[Resource, list[str]]) -> str:
-    """The texts of the object's own kind, joined by commas; names have none."""
+    """The strings for the object's own kind, joined by commas; names have no commas."""
     branches = [
         f"request.resource.resource == '{target.plural}' ? [{', '.join(parts)}].join(',')"
         for target, parts in texts.items()
@@ -111,14 +111,14 @@ def _of_all_steps(of_step: str) -> str:
 
 
 def _interesting(step: str) -> str:
-    """What can name something, itself or in its branches; the others cost next to nothing."""
+    """Whether a step can name an object, itself or in its branches; evaluating the others costs almost nothing."""
     return f"has({step}.secrets) || has({step}.execution) || (has({step}.type) && {step}.type == 'parallel')"
 
 
 def _of_step(template: str, depth: int) -> str:
-    """Of a step and its branches, which no schema checks; each level has a variable of its own name.
+    """The template for a step and its branches, which no schema checks; each level has a variable with its own name.
 
-    A branch that cannot be evaluated is refused, as the admission server does.
+    The policy refuses a branch that cannot be evaluated, as the admission server does.
     """
     here = f"s{depth}"
     own = template.replace("STEP", here).replace("KEY", f"k{depth}")
@@ -134,7 +134,7 @@ def _of_step(template: str, depth: int) -> str:
 
 
 def _at(root: str, *path: str) -> str:
-    """The text at ``path`` below ``root``; empty where there is none."""
+    """The string at ``path`` below ``root``; empty if there is none."""
     return f"string({root}.?{'.?'.join(path)}.orValue(''))"
 
 
@@ -162,14 +162,14 @@ def _values(field: str) -> str:
 
 
 def _of_rules(part: str, plural: str) -> str:
-    """Names in rules about ``plural``; no rule without names is handed on."""
+    """Names in rules about ``plural``; containers never get a rule without names."""
     rules = f"{_SPEC}.{part}.rbac.rules"
     there = f"has({_SPEC}.{part}) && has({_SPEC}.{part}.rbac) && has({rules})"
     named = f"{rules}.filter(r, has(r.resources) && '{plural}' in r.resources && has(r.resourceNames))"
     return f"({there} ? {named}.map(r, r.resourceNames.join(',')).join(',') : '')"
 
 
-# What is asked.
+# The checks of the user's permissions.
 
 
 def _may(plural: str, verb: str, name: str = "") -> str:
@@ -208,9 +208,9 @@ def _checks() -> Iterator[Check]:
 
 
 def _named(targets: tuple[Resource, ...], kind: str, plural: str, word: str, most: int) -> Iterator[Check]:
-    """Names are only looked for where the user may not read them all.
+    """One check for each name, for users who may not read all objects of the kind.
 
-    Messages know nothing of the authorizer, so the names must not depend on it.
+    Messages cannot use the authorizer, so the names must not depend on it.
     """
     first, *others = targets
     for index in range(most):

@@ -1,14 +1,14 @@
 """The webhook configurations: which requests API servers send to the admission server.
 
-The differences to the contract keep admission that is down from blocking more than necessary:
+The differences to the contract have one purpose: when admission is down, it blocks no more than necessary.
 
-* conditions exempt requests that the validators have no rules for (``condition``);
+* conditions exempt requests for which the validators have no rules (``condition``);
 * writes of a status pass while admission is down, because a result that cannot be stored is lost; a policy also
   restricts who may write a status (``statuswriter``);
 * Stories pass without their defaults, which are resolved again when a run needs them, and decisions on gates pass
   without their authors; the validation afterwards still refuses;
-* the operator's own namespace is exempt, so that it cannot lock itself out. Kinds without a namespace have no such
-  exemption: the operator creates none of them, and only writes their status, which is not sent to the server.
+* the operator's own namespace is exempt, so that the operator cannot lock itself out. Kinds without a namespace have no
+  such exemption: the operator creates none of them, and only writes their status, which is not sent to the server.
 
 ``caBundle`` is not in the documents: the operator writes it, and applying the documents again leaves it unchanged.
 Source: admission contract 1.1.
@@ -35,26 +35,26 @@ from webhooks.registration import Hook
 SERVICE_PORT: Final = 443
 MUTATING_SECONDS: Final = 4
 VALIDATING_SECONDS: Final = 5
-"""Together less than ten seconds: other clients, the kubelet among them, give up on a request after that."""
+"""Both timeouts together are less than ten seconds, after which other clients, such as the kubelet, give up."""
 STATUS_SECONDS: Final = 2
-"""A container that tells its result is not held up longer, as it may have little time left."""
+"""A container that reports its result must not wait longer, because it may have little time left."""
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
-"""Label that the API server puts on every namespace; nobody can take it off."""
+"""Label that the API server puts on every namespace; no user can remove it."""
 
 
 def mutating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Fills in defaults, and who decided."""
+    """The webhooks that add defaults, and the author of a decision."""
     name = next(target.name for target in DEFAULT_TARGETS if target.resource == MUTATING)
     hooks = [
-        {**_webhook(hook, installation), "reinvocationPolicy": "IfNeeded"}  # filling in twice is filling in once
+        {**_webhook(hook, installation), "reinvocationPolicy": "IfNeeded"}  # adding twice has the same result
         for hook in registration.MUTATING
     ]
     return {**metadata.document(MUTATING, name), "webhooks": hooks}
 
 
 def validating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Refuses."""
+    """The webhooks that accept or refuse objects."""
     name = next(target.name for target in DEFAULT_TARGETS if target.resource == VALIDATING)
     hooks = [_webhook(hook, installation) for hook in registration.VALIDATING]
     return {**metadata.document(VALIDATING, name), "webhooks": hooks}

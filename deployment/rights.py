@@ -58,7 +58,7 @@ _REMEDY: Final = "remove the rule; docs/permissions.md describes which rules are
 
 
 def policy(_: Installation) -> Policy:
-    """``NOT_DELETED`` and a new spec: what was stored before the policy was there can still be labelled and deleted."""
+    """The policy for new specs: an object that was stored before the policy can still be labelled and deleted."""
     return Policy(
         "rights",
         "Permissions that containers never get may not be requested.",
@@ -85,5 +85,5 @@ def _check(target: Resource, part: str, rule_keeps_to: str, problem: str) -> Che
 
 
 def _guarded(rule_keeps_to: str) -> str:
-    """What is incomplete is told as that alone."""
+    """An incomplete rule only fails the check for completeness."""
     return rule_keeps_to if rule_keeps_to == _COMPLETE else f"!({_COMPLETE}) || ({rule_keeps_to})"

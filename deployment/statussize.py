@@ -25,7 +25,7 @@ _CHANGED: Final = MatchCondition(
 
 
 def policy(installation: Installation) -> Policy:
-    """The operator is exempt: it is the one who deletes what is too large."""
+    """The operator is exempt, because it deletes statuses that are too large."""
     return Policy(
         "status-size",
         "The status that a step reports has a limited size.",
@@ -45,7 +45,7 @@ def policy(installation: Installation) -> Policy:
 
 
 def _walk() -> str:
-    """True when every value within is within bounds. ``v0`` is a member of the status, ``v1`` a member of that."""
+    """True if every value in the status is within bounds. ``v0`` is a member of the status, ``v1`` one of ``v0``."""
     deepest = f"v{MAX_STEP_STATUS_DEPTH - 1}"
     expression = f"type({deepest}) != map && type({deepest}) != list"
     for level in reversed(range(MAX_STEP_STATUS_DEPTH - 1)):

@@ -1,4 +1,4 @@
-"""Who may write which fields of a status: policy ``status``. The same rules as ``webhooks.validate.status``.
+"""Who may write which fields of a status: policy ``status``. Its rules are those of ``webhooks.validate.status``.
 
 The status decides what is executed, and status writes pass while the admission server is down, so the API server
 enforces the rules as well. Source: admission contract 15.
@@ -22,13 +22,13 @@ _RUN: Final = "object.spec.storyRunRef"
 _PLACE: Final = f"(has({_RUN}.namespace) && {_RUN}.namespace != '' ? {_RUN}.namespace : request.namespace)"
 _ACCOUNTS: Final = f"('system:serviceaccount:' + {_PLACE} + ':')"
 _NAME: Final = f"{_RUN}.name.replace('.', '-').split('-').filter(p, p != '').join('-')"
-"""As it stands in the names of what belongs to a run: ``core.api.identity`` keeps letters, digits and single dashes."""
+"""The run's name as part of other names: ``core.api.identity`` keeps letters, digits and single dashes."""
 _IS_RUNNER: Final = (
     f"(size({_NAME}) + {len(_SUFFIX)} <= {MAX_NAME_LENGTH}"
     f" ? request.userInfo.username == {_ACCOUNTS} + {_NAME} + '{_SUFFIX}'"
     f" : request.userInfo.username.startsWith({_ACCOUNTS}) && request.userInfo.username.endsWith('{_SUFFIX}'))"
 )
-"""Of a run whose name is too long, the account's name has a digest, which CEL cannot make."""
+"""If the run's name is too long, the account's name has a digest, which CEL cannot compute."""
 _IS_CONTAINER: Final = f"({_IS_RUNNER} && {is_pod_of('object.metadata.name')})"
 _FIELDS_STAY: Final = (
     f"[{', '.join(repr(field) for field in status.OPERATOR_FIELDS)}].all(f,"
@@ -61,11 +61,11 @@ _DECISIONS_ARE_NOT_OLDER: Final = (
     f" || timestamp({_IS}.updatedAt) + duration('{int(status.CLOCK_SKEW.total_seconds())}s')"
     " >= timestamp(object.metadata.creationTimestamp))"
 )
-"""CEL has no clock, so a decision that lies in the future is not seen here."""
+"""CEL has no clock, so this check does not find decisions in the future."""
 
 
 def policy(installation: Installation) -> Policy:
-    """Administrators of the cluster are trusted: they could switch the policy off."""
+    """The policy. Administrators of the cluster are trusted: they could delete the policy."""
     return Policy(
         "status",
         "Only the operator writes the status of a run, except decisions on gates; containers write that of their step.",
@@ -127,7 +127,7 @@ def _check(target: Resource, expression: str, message: str, rule: str) -> Check:
 
 
 def _same_but(field: str) -> str:
-    """Nothing else has changed; ``null`` counts as absent."""
+    """All other fields are unchanged; ``null`` counts as absent."""
     before, after = "variables.before", "variables.after"
     return (
         f"{after}.all(k, {field} || (k in {before} ? {before}[k] : null) == {after}[k])"

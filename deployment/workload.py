@@ -21,20 +21,20 @@ CONTAINER: Final = "manager"
 TEMPORARY_FILES: Final = "/tmp"  # noqa: S108 - the container's own, an emptyDir
 REPLICAS: Final = 2
 GRACE_SECONDS: Final = 10
-"""More than the manager takes to stop in order (``manager.run.STOP_DEADLINE_SECONDS``)."""
+"""More time than the manager takes to stop in order (``manager.run.STOP_DEADLINE_SECONDS``)."""
 
 _POD_SECURITY: Final = "pod-security.kubernetes.io"
 _SPREAD_OVER: Final = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 
 
 def namespace(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """In which nothing runs that the restricted Pod Security Standard refuses."""
+    """The operator's namespace; the Pod Security Standard ``restricted`` is enforced in it."""
     levels = {f"{_POD_SECURITY}/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
     return metadata.document(NAMESPACE, installation.namespace, labels={**CONTROL_PLANE, **levels})
 
 
 def deployment(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """The managers; one more is started before one is stopped."""
+    """The Deployment of the managers; a new Pod is started before an old one is stopped."""
     name = f"{installation.prefix}controller-manager"
     return {
         **metadata.document(DEPLOYMENT, name, namespace=installation.namespace, labels=CONTROL_PLANE),
@@ -48,7 +48,7 @@ def deployment(installation: Installation = DEFAULT_INSTALLATION) -> Object:
 
 
 def disruption_budget(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """Drains leave one replica that answers; one that never gets ready does not hold them up."""
+    """A drain leaves one replica that answers; a replica that never gets ready does not block it."""
     name = f"{installation.prefix}controller-manager"
     return {
         **metadata.document(POD_DISRUPTION_BUDGET, name, namespace=installation.namespace, labels=CONTROL_PLANE),
@@ -103,7 +103,7 @@ def _container(installation: Installation) -> Object:
 
 
 def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
-    """Of ``bobrapet manager``: those of the reference, in its order, without a certificate; with the Lease."""
+    """Arguments of ``bobrapet manager``: those of the reference, in its order, without a certificate, with Lease."""
     return [
         f"--metrics-bind-address=:{METRICS_PORT}",
         f"--health-probe-bind-address=:{HEALTH_PORT}",

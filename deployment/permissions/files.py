@@ -1,4 +1,4 @@
-"""What ``deployment.generate`` writes: one file of manifests for each concern."""
+"""The RBAC files that ``deployment.generate`` writes: one file of manifests for each concern."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deployment.permissions.table import (
 
 
 def manifest_files() -> Iterator[tuple[str, list[Object]]]:
-    """File name and its documents. Those of ``people.yaml`` can be left out: the operator does without them."""
+    """File name and its documents. ``people.yaml`` can be left out: the operator does not need it."""
     here = DEFAULT_INSTALLATION
     yield "service_account.yaml", [service_account(here)]
     yield "manager.yaml", [*table_objects(here, MANAGER)]

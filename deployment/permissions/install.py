@@ -18,7 +18,7 @@ from core.kube.client import KubeClient
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
 
 TOKEN_LIFETIME: Final = timedelta(days=3650)
-"""Of an embedded operator's token: longer than any cluster of this kind is kept running without a restart."""
+"""Lifetime of an embedded operator's token: longer than any embedded cluster runs without a restart."""
 
 _RESOURCES: Final = {
     resource.kind: resource for resource in (SERVICE_ACCOUNT, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING)
@@ -26,7 +26,7 @@ _RESOURCES: Final = {
 
 
 async def install_permissions(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> None:
-    """``install_objects`` with what the table holds now.
+    """``install_objects`` with the current content of the table.
 
     Raises:
         KubeError: the server refused one.
@@ -48,7 +48,7 @@ async def install_objects(client: KubeClient, objects: Iterable[Object]) -> None
 
 
 async def request_token(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> str:
-    """A token of the operator's account.
+    """A new token of the operator's account.
 
     Raises:
         KubeError: there is no such account.

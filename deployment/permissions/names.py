@@ -1,4 +1,4 @@
-"""What the operator's own objects are called, and where they are. Light to import."""
+"""Names and places of the operator's own objects. Fast to import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEASE_NAME: Final = "d3a8b358.bubustack.io"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the operator runs and what its objects are called."""
+    """The namespace of the operator and the names of its objects."""
 
     namespace: str = OPERATOR_NAMESPACE
     prefix: str = "bobrapet-"
@@ -23,7 +23,7 @@ class Installation:
 
     @property
     def user(self) -> str:
-        """As the API server calls the operator."""
+        """The operator's user name at the API server."""
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
 

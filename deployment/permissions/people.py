@@ -21,12 +21,12 @@ _READ: Final = ("get", "list", "watch")
 _WRITE: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
 _ADMINISTER: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _MADE_FOR_PEOPLE: Final = (STEP_RUN, EFFECT_CLAIM)
-"""The operator makes the former, containers the latter; people label them, take finalizers off, delete them."""
+"""The operator creates the former, containers the latter; people label them, remove finalizers and delete them."""
 _LEVELS: Final = (("admin", "admin", _ADMINISTER), ("editor", "edit", _WRITE), ("viewer", "view", _READ))
 
 
 def people_roles(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[Object]:
-    """Three ClusterRoles a kind, then the one for gates. Only admins and gate approvers may write a run's status."""
+    """Three ClusterRoles per kind, then the one for gates. Only admins and gate approvers may write a run's status."""
     for resource in OUR_RESOURCES:
         for level, cluster_role, all_verbs in _LEVELS:
             name = f"{installation.prefix}{role_stem(resource)}-{level}-role"
@@ -36,12 +36,12 @@ def people_roles(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[
                 rules[-1]["verbs"] = ["get", "patch"]
             yield _role(name, rules, {f"{_AGGREGATE}{cluster_role}": "true"})
     approve = [_rule(STORY_RUN.plural, STORY_RUN.group, _READ), _rule(*_status(STORY_RUN), ("get", "patch"))]
-    approve.append(_rule(STORY.plural, STORY.group, _READ))  # which gates there will be, and what they are about
+    approve.append(_rule(STORY.plural, STORY.group, _READ))  # to see its gates and their purpose
     yield _role(installation.prefix + GATE_APPROVER, approve, {})
 
 
 def role_stem(resource: Resource) -> str:
-    """As the reference names its roles: ``story``, but ``runs-storyrun`` outside the main group."""
+    """The stem of the reference's role names: ``story``, but ``runs-storyrun`` outside the main group."""
     group = resource.group.removesuffix("bubustack.io").rstrip(".")
     return f"{group}-{resource.kind.lower()}" if group else resource.kind.lower()
 

@@ -1,8 +1,8 @@
 """The RBAC objects of one installation of the operator, as documents. Pure.
 
 No rule has a wildcard, and none grants ``escalate``, ``bind`` or ``impersonate``: so the API server prevents the
-operator from granting more than it has. The administrator of the platform allows templates more than ``RUNNER`` with
-ClusterRoles that have the label ``LABEL_RUNNER_GRANTS``.
+operator from granting more than it has. To let templates request more than ``RUNNER``, the platform's administrator
+creates ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def service_account(installation: Installation) -> Object:
 
 
 def table_objects(installation: Installation, table: RoleTable) -> Iterator[Object]:
-    """The role that a table stands for, one rule a row, and its binding to the operator."""
+    """The role of a table, one rule for each row, and its binding to the operator."""
     own = table.reach is Reach.OPERATOR_NAMESPACE
     namespace = installation.namespace if own else ""
     name = installation.prefix + table.name
@@ -56,10 +56,10 @@ def table_objects(installation: Installation, table: RoleTable) -> Iterator[Obje
 
 
 def grants_objects(installation: Installation) -> Iterator[Object]:
-    """The role that gathers what a platform team lets runs ask for.
+    """The role that collects the permissions that a platform team lets runs request.
 
-    The control plane fills in its rules. It has none of ours, not even an empty list: who applies one owns it, and is
-    told of a conflict when applying it again.
+    The control plane fills in its rules. The document has no rules, not even an empty list: a user who applies a list
+    owns it, and gets a conflict when applying it again.
     """
     name = installation.prefix + GRANTS_ROLE
     selector = {"matchLabels": {LABEL_RUNNER_GRANTS: "true"}}
@@ -68,7 +68,7 @@ def grants_objects(installation: Installation) -> Iterator[Object]:
 
 
 def metrics_reader(installation: Installation) -> Object:
-    """For whatever scrapes the metrics; bound to nobody."""
+    """The role for a metrics collector; no binding refers to it."""
     role = _object(CLUSTER_ROLE, installation.prefix + METRICS_READER)
     return {**role, "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}
 

@@ -62,7 +62,7 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoleTable:
-    """One role of the operator's ServiceAccount. ``name`` is without the installation's prefix."""
+    """One role of the operator's ServiceAccount. ``name`` has no prefix of the installation."""
 
     name: str
     binding: str
