@@ -1,4 +1,4 @@
-"""What a view cannot show. Pure; each surface adds its own remedy where the remedy is a flag or a button."""
+"""Requests that a view cannot answer. Pure; each surface adds its own remedy if the remedy is a flag or a button."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class ViewError(Exception):
-    """The run or its Story has not what was asked for. ``remedy`` says what to do, in one sentence."""
+    """The run or its Story does not have the requested part. ``remedy`` says what to do, in one sentence."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)

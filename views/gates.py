@@ -1,4 +1,4 @@
-"""The gates of a run: which there are, how each stands, and which one a person means. Pure.
+"""The gates of a run: which gates there are, the state of each, and which one a person means. Pure.
 
 A decision is ``status.gates.<step>``; it may be made before the run comes to the gate. Source: StoryRun contract 11.6.
 """
@@ -41,9 +41,9 @@ class GateView:
     run: str
     story: str
     name: str
-    """The step's path; ``*`` in it stands for the number of an item that is not known yet."""
+    """The step's path; ``*`` stands for the number of an item that is not known yet."""
     phase: str
-    """Of the step; empty while the run has not come to it."""
+    """Phase of the step; empty while the run has not come to it."""
     since: datetime | None
     until: datetime | None
     message: str
@@ -62,7 +62,7 @@ class GateView:
 
 
 def gates_of(run: Object, story: Object | None) -> list[GateView]:
-    """In spec order, items that may still come last; without the Story those that the run is known to wait at."""
+    """In spec order, with gates of possible later items; without the Story, only gates at which the run waits."""
     states = (run.get("status") or {}).get("stepStates") or {}
     declared = declared_steps(story, states)
     to_come = [each for each in declared_steps(story) if ANY_ITEM in each.name]
@@ -73,7 +73,7 @@ def gates_of(run: Object, story: Object | None) -> list[GateView]:
 
 
 def open_gates_of(run: Object, story: Object | None) -> list[GateView]:
-    """Those at which the run waits for a decision that nobody has made; a run that was canceled waits for none."""
+    """Gates at which the run waits for a decision that nobody has made; none if the run was canceled."""
     if run["spec"].get("cancelRequested"):
         return []
     return [gate for gate in gates_of(run, story) if gate.is_open]
@@ -85,10 +85,10 @@ def is_open_gate(placed: RunStep, run: Object) -> bool:
 
 
 def find_gate(gates: Sequence[GateView], wanted: str, run: str) -> str:
-    """The full name of the gate that ``wanted`` means: all of it, or a last part that only one has.
+    """The full name of the gate ``wanted``, which is a full name, or a last part that only one gate has.
 
     Raises:
-        ViewError: none, or more than one.
+        ViewError: no gate has the name, or more than one.
     """
     if any(fits(gate.name, wanted) for gate in gates):
         return wanted
@@ -109,12 +109,12 @@ def find_gate(gates: Sequence[GateView], wanted: str, run: str) -> str:
 
 
 def gate_called(gates: Sequence[GateView], name: str) -> GateView:
-    """The gate of that full name, which ``find_gate`` gave."""
+    """The gate with a full name from ``find_gate``."""
     return next(gate for gate in gates if fits(gate.name, name))
 
 
 def decision_on(run: Object, name: str) -> DecisionView | None:
-    """What somebody decided; None when nobody has, or only that it stays open."""
+    """The decision on a gate; None if nobody has approved or rejected."""
     entry = ((run.get("status") or {}).get("gates") or {}).get(name) or {}
     if entry.get("state") not in (APPROVED, REJECTED):
         return None
@@ -125,7 +125,7 @@ def decision_on(run: Object, name: str) -> DecisionView | None:
 
 
 def _is_gate(placed: RunStep, run: Object) -> bool:
-    """By its declaration; where only the run knows the step, by what it waits for."""
+    """Whether the step is a gate: by its declaration; if only the run knows the step, by its timer or reason."""
     if placed.list_name:
         return placed.kind == "gate"
     state = ((run.get("status") or {}).get("stepStates") or {}).get(placed.name) or {}

@@ -1,4 +1,4 @@
-"""The DAG of a Story as text for terminals, Mermaid, Graphviz and SVG; with phases when it is a run's. Pure."""
+"""The DAG of a Story as text for terminals, Mermaid, Graphviz and SVG; the DAG of a run also has phases. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FILL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is drawn: the graph, what each step is, and, for a run, how far it got."""
+    """The content of a drawing: the graph, the kind of each step, and, for a run, how far each step has come."""
 
     title: str
     graph: Graph
@@ -44,7 +44,7 @@ class Drawing:
 
 
 def draw(drawing: Drawing, format_: str, *, ascii_only: bool = False) -> str:
-    """``format_`` is one of ``FORMATS``."""
+    """The drawing as text; ``format_`` is one of ``FORMATS``."""
     match format_:
         case "mermaid":
             return _mermaid(drawing)
@@ -57,12 +57,12 @@ def draw(drawing: Drawing, format_: str, *, ascii_only: bool = False) -> str:
 
 
 def layers(graph: Graph) -> list[list[str]]:
-    """Steps by the length of the longest path to them; within a layer in spec order."""
+    """Steps, grouped by the length of the longest path to them; each layer is in spec order."""
     depth: dict[str, int] = {}
     pending = list(graph.order)
     while pending:
         settled = [step for step in pending if all(need in depth for need in graph.needs[step])]
-        if not settled:  # a cycle: what is left has no order, and is shown last
+        if not settled:  # a cycle: the remaining steps have no order, and are shown last
             depth |= dict.fromkeys(pending, max(depth.values(), default=-1) + 1)
             break
         for step in settled:

@@ -1,4 +1,4 @@
-"""How far a Pod has come, and why it does not run yet, as the platform tells it. Pure."""
+"""How far a Pod has come, and why it does not run yet, as Kubernetes reports it. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from views.text import one_line
 
 class PodObstacle(StrEnum):
     IMAGE = "image"
-    """Its image cannot be had."""
+    """Its image cannot be pulled."""
     NODE = "node"
-    """No node takes it."""
+    """No node accepts it."""
     CONTAINER = "container"
-    """Its container cannot be made: a Secret or ConfigMap it needs is missing, for example."""
+    """Its container cannot be created: for example, a Secret or ConfigMap is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodWait:
     obstacle: PodObstacle
     reason: str
-    """As the platform words it: ``ImagePullBackOff``, ``Unschedulable``."""
+    """The reason in the words of Kubernetes: ``ImagePullBackOff``, ``Unschedulable``."""
     message: str
     since: datetime | None
 
@@ -36,7 +36,7 @@ class PodWait:
 
 
 def pod_wait(pod: Object) -> PodWait | None:
-    """None when it is only on its way: a reason without a message passes by itself."""
+    """None while the Pod starts normally: a reason without a message passes by itself."""
     status = pod.get("status") or {}
     if status.get("phase") != "Pending":
         return None
@@ -55,21 +55,21 @@ def pod_wait(pod: Object) -> PodWait | None:
 
 
 def taken_at(pod: Object) -> datetime | None:
-    """When a node took it; None while none has."""
+    """When the Pod was assigned to a node; None if it was not."""
     condition = find_condition((pod.get("status") or {}).get("conditions") or (), "PodScheduled") or {}
     taken = condition.get("lastTransitionTime") if condition.get("status") == "True" else None
     return parse_instant_or_none(taken or (pod.get("status") or {}).get("startTime"))
 
 
 def scheduled_at(pod: Object) -> datetime | None:
-    """When a node took it; without that word, when it was made."""
+    """When the Pod was assigned to a node; if that is unknown, when it was created."""
     return taken_at(pod) or parse_instant_or_none(pod["metadata"].get("creationTimestamp"))
 
 
 def container_state(pod: Object) -> Object:
-    """``running``, ``terminated`` or ``waiting`` of the container that does the step's work; empty before it is told.
+    """``running``, ``terminated`` or ``waiting`` of the container that does the step's work; empty if not reported yet.
 
-    Where none is called like ours, that is the first.
+    If no container has our name, that is the first one.
     """
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     first = statuses[0] if statuses else {}

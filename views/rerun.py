@@ -1,4 +1,4 @@
-"""What a redrive runs again and what it keeps, in words: the engine's own answer, asked before the run is. Pure.
+"""What a redrive runs again and what it keeps, in words. The engine's own functions decide, before the redrive. Pure.
 
 Source: StoryRun contract 18.
 """
@@ -22,16 +22,16 @@ from views.text import one_line
 
 @dataclass(frozen=True, slots=True)
 class RerunPreview:
-    """Steps of the Story in spec order; a branch is named only where its step does not run again as a whole."""
+    """Steps of the Story in spec order; a branch is only named if its step does not run again as a whole."""
 
     again: tuple[tuple[str, str], ...]
-    """Each that runs again, and why it is not kept; no reasons when everything runs again."""
+    """Steps that run again, and why they are not kept; without reasons when everything runs again."""
     kept: tuple[str, ...]
-    """Those whose result stays."""
+    """Steps whose result stays."""
     fresh: tuple[str, ...]
-    """Those that have not run yet."""
+    """Steps that have not run yet."""
     effects: tuple[tuple[str, str], ...] = ()
-    """Step, branches included, and key of what has been done already in the world by those that run again."""
+    """Step or branch, and key, of the external effects that the steps to run again have already completed."""
 
 
 def plan_of(story: Object) -> StoryPlan:
@@ -47,7 +47,7 @@ def plan_of(story: Object) -> StoryPlan:
 
 
 def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> RerunPreview:
-    """What a redrive from a step of ``plan``, or without one a redrive of everything, does."""
+    """The effect of a redrive from a step of ``plan``; without a step, that of a redrive of everything."""
     phases = _phases(run)
     if from_step:
         found = steps_to_run_again(plan, steps_from((run.get("status") or {}).get("stepStates")), from_step)
@@ -71,7 +71,7 @@ def rerun_of(plan: StoryPlan, run: Object, from_step: str = "") -> RerunPreview:
 
 
 def effects_done(again: Sequence[str], step_runs: Iterable[Object], claims: Iterable[Object]) -> list[tuple[str, str]]:
-    """Step and key of each completed EffectClaim whose StepRun is of a step in ``again``, or of a branch of one."""
+    """Step and key of each completed EffectClaim whose StepRun belongs to a step in ``again``, or to its branch."""
     steps = {step_run["metadata"]["name"]: step_path(step_run) or "" for step_run in step_runs}
     done: list[tuple[str, str]] = []
     for claim in claims:
@@ -93,7 +93,7 @@ def _why(plan: StoryPlan, name: str, from_step: str) -> str:
 
 def check_step(plan: StoryPlan, step: str) -> None:
     """Raises:
-    ViewError: the Story has no such step, and no such branch.
+    ViewError: the Story has no such step or branch.
     """
     if plan.find(step) is None:
         near = closest(step, plan.order)
@@ -102,7 +102,7 @@ def check_step(plan: StoryPlan, step: str) -> None:
 
 
 def failed_step(plan: StoryPlan, run: Object) -> str:
-    """The one failed step to redrive from; of a ``parallel`` step the branch, if only one of them failed.
+    """The one failed step to redrive from; for a ``parallel`` step the branch, if only one of them failed.
 
     Raises:
         NoFailedStepError: no step has failed.
@@ -123,7 +123,7 @@ def failed_step(plan: StoryPlan, run: Object) -> str:
 
 
 def _only_branch(plan: StoryPlan, phases: Mapping[str, Phase], step: str) -> str:
-    """The branch of ``step`` that failed, so that the others are kept; ``step`` itself when several did."""
+    """The failed branch of ``step``, so that the others are kept; ``step`` itself when several failed."""
     below = [name for name, phase in phases.items() if name.startswith(f"{step}/") and phase.failing]
     around = {name.rpartition("/")[0] for name in below}
     leaves = [name for name in below if name not in around and plan.find(name) is not None]
@@ -131,7 +131,7 @@ def _only_branch(plan: StoryPlan, phases: Mapping[str, Phase], step: str) -> str
 
 
 def _first_group(plan: StoryPlan, names: Sequence[str]) -> list[str]:
-    """Those of the earliest list: what came after it runs again anyway."""
+    """The names in the earliest list: later lists run again anyway."""
     for group in plan.groups.values():
         if found := [name for name in names if name in group.graph.position]:
             return found
@@ -139,19 +139,19 @@ def _first_group(plan: StoryPlan, names: Sequence[str]) -> list[str]:
 
 
 def _behind(plan: StoryPlan, step: str) -> frozenset[str]:
-    """The step and what depends on it."""
+    """The step and the steps that depend on it."""
     top = step.partition("/")[0]
     group = next(group for group in plan.groups.values() if top in group.graph.position)
     return downstream(group.graph, [top])
 
 
 def _phases(run: Object) -> dict[str, Phase]:
-    """Of the steps that have one."""
+    """The phases of the steps that have one."""
     states = steps_from((run.get("status") or {}).get("stepStates"))
     return {name: state.phase for name, state in states.items()}
 
 
 def refusal_of(run: Object) -> str:
-    """Why the last request was refused; empty when it was not."""
+    """Why the last request was refused; empty if it was not."""
     told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
     return one_line(told.get("message") or "no reason is recorded") if told.get("status") == "False" else ""

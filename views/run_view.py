@@ -1,4 +1,4 @@
-"""One StoryRun as people look at it: phases, progress, durations, what it waits for. Pure: objects in, records out."""
+"""One StoryRun in the form for people: phases, progress, durations, waits. Pure: objects in, records out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BY_STEP_RUN: Final = "steprun/"
 
 
 class CommandText(Protocol):
-    """What to type to do something about a run."""
+    """The command to type for an action on a run."""
 
     def __call__(self, verb: str, *arguments: str) -> str: ...
 
@@ -38,14 +38,14 @@ def plain_command(verb: str, *arguments: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """One step of a run: declared, or a branch of one."""
+    """One step of a run: a declared one, or a branch."""
 
     name: str
     """Its path: ``fan/a`` is a branch of ``fan``."""
     kind: str
     """``engram`` or the primitive's type."""
     phase: Phase | None
-    """None: nothing happened to it yet."""
+    """None: the step has not begun."""
     started_at: datetime | None
     finished_at: datetime | None
     detail: str
@@ -54,19 +54,19 @@ class StepView:
     retries: int = 0
     exit_code: int | None = None
     measured: timedelta | None = None
-    """How long it took, where somebody measured it better than the instants can tell."""
+    """How long it took, if a more exact measurement exists than the difference of the instants."""
     waits: str = ""
-    """What it waits for, or why its Pod does not run yet, if something is in the way."""
+    """What the step waits for, or why its Pod does not run yet; empty if nothing blocks it."""
     error: tuple[tuple[str, str], ...] = ()
-    """The structured error, name by name, without what ``detail`` says already."""
+    """The structured error, name by name, without the parts that are in ``detail``."""
     until: datetime | None = None
-    """How long it waits at most."""
+    """When the wait ends at the latest."""
     answer: str = ""
-    """What to type to let it go on, where somebody has to."""
+    """The command that lets it continue, if a person has to decide."""
     child_run: str = ""
     """The StoryRun it started."""
     reason: str = ""
-    """Why it is in its phase, as a word for programs; empty when the run does not say."""
+    """Why it is in its phase, as a word for programs; empty if the run does not have it."""
 
     @property
     def depth(self) -> int:
@@ -83,7 +83,7 @@ class StepView:
 
     @property
     def moved_at(self) -> datetime | None:
-        """Since when it is in its phase, if that is known."""
+        """Since when it has been in its phase, if known."""
         return self.finished_at or self.started_at
 
 
@@ -102,9 +102,9 @@ class RunView:
     output: Any
     error: Object | None
     timeout: timedelta | None = None
-    """How long the Story allows its runs; None when it does not say."""
+    """How long a run of the Story may take; None if the Story does not say."""
     queue: str = ""
-    """Queue and priority, as far as the Story says something about them."""
+    """Queue and priority, if the Story sets them."""
 
     @property
     def total(self) -> int:
@@ -113,7 +113,7 @@ class RunView:
 
     @property
     def done(self) -> int:
-        """Of ``total``."""
+        """The number of steps in ``total`` that have ended."""
         return sum(step.phase is not None and step.phase.terminal for step in self.steps if not step.depth)
 
     @property
@@ -125,29 +125,29 @@ class RunView:
 
     @property
     def moved_at(self) -> datetime | None:
-        """Since when it is in its phase, if that is known."""
+        """Since when it has been in its phase, if known."""
         return self.finished_at or self.started_at
 
     @property
     def active(self) -> list[StepView]:
-        """Steps that run or hold things up; of a ``parallel`` step its branches, once they do."""
+        """Steps that run or wait; for a ``parallel`` step its branches, once they have begun."""
         found = [] if self.terminal else [step for step in self.steps if step.at_work]
         around = {parent_of(step.name) for step in found}
         return [step for step in found if step.name not in around]
 
     def waiting_on(self) -> str:
-        """The active steps, shortest useful form."""
+        """The active steps in the shortest useful form."""
         active = self.active
         if not active:
             return ""
         return active[0].name if len(active) == 1 else f"{active[0].name} (+{len(active) - 1})"
 
     def waits(self) -> str:
-        """What the first active step that says so waits for."""
+        """What the first active step waits for, of those that say so."""
         return next((step.waits for step in self.active if step.waits), "")
 
     def culprit(self) -> StepView | None:
-        """The failed step that the run failed with; of a ``parallel`` step its branch."""
+        """The failed step that made the run fail; for a ``parallel`` step its branch."""
         failed = [s for s in self.steps if s.phase is not None and s.phase.failing and not s.allow_failure]
         around = {parent_of(step.name) for step in failed}
         leaves = [step for step in failed if step.name not in around]
@@ -162,13 +162,13 @@ def view_run(
     *,
     command: CommandText = plain_command,
 ) -> RunView:
-    """Without its Story, and when that has changed since it ended, a run shows the steps it recorded."""
+    """The view of a run. It has the recorded steps if the Story is missing, or has changed since the run ended."""
     status = run.get("status") or {}
     phase = _phase(status.get("phase"))
     look = _Look(
         run,
         status.get("stepStates") or {},
-        # A StepRun may be seen a moment before its run says Running: people see the run begin first.
+        # A StepRun may be visible a moment before its run is Running: people must see the run begin first.
         {path_of(step_run): step_run for step_run in step_runs if status.get("phase") is not None},
         {key: pod for pod in pods for key in _step_keys(pod)},
         deadlines_of(run),
@@ -201,7 +201,7 @@ def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[RunS
 
 
 def _step_keys(pod: Object) -> tuple[str, ...]:
-    """By which a step finds its Pod: its StepRun's label, else its own."""
+    """The keys with which a step finds its Pod: its StepRun's label, or else the step's label."""
     labels = pod["metadata"].get("labels") or {}
     by_run = labels.get(keys.LABEL_STEP_RUN)
     return (f"{_BY_STEP_RUN}{by_run}",) if by_run else (labels.get(keys.LABEL_STEP, ""),)
@@ -209,7 +209,7 @@ def _step_keys(pod: Object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is known of the steps of one run, by name."""
+    """The known objects of the steps of one run, by name."""
 
     run: Object
     states: Mapping[str, Object]
@@ -246,7 +246,7 @@ class _Look:
         )
 
     def _waits(self, name: str, state: Object, step_run: Object) -> str:
-        """What the run says, else what the Pod does."""
+        """The message of the run; if it has none, the reason of the Pod."""
         if state.get("message"):
             return one_line(state["message"])
         by_run = label_value(step_run["metadata"]["name"]) if step_run.get("metadata") else ""
@@ -256,7 +256,7 @@ class _Look:
 
 
 def _between(start: datetime | None, end: datetime | None, now: datetime) -> timedelta | None:
-    """What still runs is told in whole seconds: its start is known no better."""
+    """The time in between. For running work it is in whole seconds, because the start is not known more exactly."""
     if start is None:
         return None
     if end is None:
@@ -286,7 +286,7 @@ def _duration(text: Any) -> timedelta | None:
 
 
 def _phase_of_step(state: Object, status: Object) -> Phase | None:
-    """What the run recorded; the end of a StepRun is seen a moment before its run has recorded it."""
+    """The recorded phase. The end of a StepRun is visible a moment before its run has recorded it."""
     recorded, seen = _phase(state.get("phase")), _phase(status.get("phase"))
     if recorded is None or (seen is not None and seen.terminal and not recorded.terminal):
         return seen
@@ -294,7 +294,7 @@ def _phase_of_step(state: Object, status: Object) -> Phase | None:
 
 
 def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
-    """The short facts come first: a long message is cut at the edge of a terminal."""
+    """The details in one text, short facts first, because a terminal cuts off long messages."""
     status = step_run.get("status") or {}
     phase = _phase_of_step(state, status)
     parts = []
@@ -315,7 +315,7 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
 
 
 def _attempt(step_run: Object) -> str:
-    """``3/4``: the first one is no retry."""
+    """``3/4``: the first attempt counts, too, but is not a retry."""
     allowed = (step_run["spec"].get("retry") or {}).get("maxRetries")
     number = step_run["status"]["retries"] + 1
     return f"{number}/{allowed + 1}" if isinstance(allowed, int) else str(number)

@@ -1,4 +1,4 @@
-"""A sign and a colour for each phase. The word of the phase always stands beside them."""
+"""A sign and a colour for each phase. The word of the phase is always shown next to them."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def colour_of(phase: Phase | None) -> str:
 
 
 def word_of(phase: Phase | None) -> str:
-    """What has not begun is Pending to people."""
+    """The word for a phase; a step or run that has not begun is Pending."""
     return (phase or Phase.PENDING).value

@@ -1,6 +1,6 @@
-"""Which steps a run has, and where each belongs: declared ones in spec order, branches below their ``parallel`` step.
+"""The steps of a run in order: declared steps in spec order, branches below their ``parallel`` step.
 
-Pure. A step is called by its path: ``fan/a`` is branch ``a`` of ``fan``, ``fan/0`` the first item of a ``forEach``.
+Pure. A step's name is its path: ``fan/a`` is branch ``a`` of ``fan``, ``fan/0`` the first item of a ``forEach``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.api.objects import Object
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 ANY_ITEM: Final = "*"
-"""Stands for the number of an item in names that are not known before the run comes there."""
+"""Stands for the number of an item in names, while the items of the run are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class RunStep:
     name: str
     """The path."""
     step: Object
-    """As declared; of a step that only the run knows, its name alone."""
+    """As declared; for a step that only the run knows, an object with just its name."""
     list_name: str
     """``steps``, ``compensations`` or ``finally``; empty when only the run knows the step."""
 
@@ -40,7 +40,7 @@ class RunStep:
 def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[RunStep]:
     """Every step of a Story, branches after the step around them.
 
-    Items of a ``forEach`` are those that are ``recorded``.
+    The items of a ``forEach`` are those in ``recorded``.
     """
     spec = (story or {}).get("spec") or {}
     names = frozenset(recorded)
@@ -53,7 +53,7 @@ def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[R
 
 
 def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[RunStep]:
-    """Steps that only the run knows of, branches after the step around them."""
+    """Steps that only the run knows, branches after the step around them."""
     told = frozenset(known)
     rest = [name for name in names if name not in told]
     first = {root: index for index, root in reversed(list(enumerate(_root(name) for name in rest)))}
@@ -69,14 +69,14 @@ def parent_of(name: str) -> str:
 
 
 def path_of(step_run: Mapping[str, Any]) -> str:
-    """Which step a StepRun or a child StoryRun belongs to."""
+    """The path of the step that a StepRun or a child StoryRun belongs to."""
     annotations = (step_run.get("metadata") or {}).get("annotations") or {}
     spec = step_run.get("spec") or {}
     return str(annotations.get(keys.ANNOTATION_STEP_PATH) or spec.get("stepId") or "")
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Whether ``name`` is the step ``pattern``, in which ``*`` stands for the number of an item."""
+    """Whether ``name`` is the step ``pattern``, where ``*`` stands for the number of an item."""
     wanted, given = pattern.split("/"), name.split("/")
     return len(wanted) == len(given) and all(
         part == word or (part == ANY_ITEM and word.isdecimal()) for part, word in zip(wanted, given, strict=True)
@@ -99,21 +99,21 @@ def _with_branches(placed: RunStep, recorded: frozenset[str]) -> Iterator[RunSte
 
 
 def _items(name: str, recorded: frozenset[str]) -> list[str]:
-    """Numbers of the items that began, in order; ``*`` when there is none yet."""
+    """Numbers of the items that have begun, in order; ``*`` if there is none yet."""
     prefix = f"{name}/"
     found = {rest.split("/")[0] for each in recorded if each.startswith(prefix) and (rest := each[len(prefix) :])}
     return sorted((item for item in found if item.isdecimal()), key=int) or [ANY_ITEM]
 
 
 def _steps(steps: Any) -> Iterator[Object]:
-    """Those that have a name; what else may stand there is for admission to refuse."""
+    """The steps that have a name; admission refuses others."""
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, dict) and isinstance(step.get("name"), str):
             yield step
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Items by their number, everything else by its name."""
+    """A sort key: items by their number, other parts by their name."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split("/")]
 
 

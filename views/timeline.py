@@ -1,7 +1,7 @@
 """Where the time of a run went, step by step. Pure: facts in, spans out.
 
-What a span is taken from: queueing and waits from the step's state; attempts from the StepRun and its Pod. The Pods of
-earlier attempts are gone, so these are one span together; once all Pods are gone, a step is one span.
+Sources of the spans: queueing and waits come from the step's state, attempts from the StepRun and its Pod. The Pods of
+earlier attempts are gone, so these attempts are one span together; once all Pods are gone, a step is one span.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Activity(StrEnum):
     """What happened in a span; stable, for programs."""
 
     QUEUED = "queued"
-    """For a slot, then for a node."""
+    """Waited for a slot, then for a node."""
     STARTING = "starting"
-    """Its image was fetched and its container made."""
+    """Its image was pulled and its container created."""
     RUNNING = "running"
     RETRIES = "retries"
     """Earlier attempts, and the pauses after them."""
@@ -54,7 +54,7 @@ class TimelineRow:
     step: str
     phase: str
     depth: int
-    """Steps around it: ``parallel`` ones, and those whose child run it belongs to."""
+    """The number of steps around it: ``parallel`` steps, and steps that started the run it belongs to."""
     attempts: int
     spans: tuple[TimelineSpan, ...]
     """In order of time, without overlap; empty for a step that has not begun."""
@@ -85,7 +85,7 @@ _BY_KIND = {
 
 
 def timeline_of(facts: Facts, now: datetime) -> Timeline:
-    """Of a run and the runs that its steps started."""
+    """The timeline of a run and of the runs that its steps started."""
     view = _view(facts)
     return Timeline(
         namespace=view.namespace,
@@ -115,7 +115,7 @@ def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[Ti
 
 
 def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:
-    """The instants of a step, put in order: what somebody else's clock says is never before what came first."""
+    """The spans of a step, in order: an instant from another clock is never placed before an earlier one."""
     if step.started_at is None:
         return []
     until = max(step.finished_at or end, step.started_at)
@@ -127,11 +127,11 @@ def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:
         elif ends_at > at:
             found.append(TimelineSpan(activity, at, ends_at))
         at = ends_at
-    return found or [TimelineSpan(_BY_KIND.get(step.kind, Activity.RUNNING), at, until)]  # over within a second
+    return found or [TimelineSpan(_BY_KIND.get(step.kind, Activity.RUNNING), at, until)]  # within a second
 
 
 def _parts(facts: Facts, step: StepView) -> Iterator[tuple[Activity, datetime | None]]:
-    """What a step did, each with its end; the last ends with the step."""
+    """The activities of a step, each with its end; the last one ends with the step."""
     if step.kind in _BY_KIND:
         yield _BY_KIND[step.kind], None
         return

@@ -1,4 +1,4 @@
-"""Until when the steps of a run wait, from the annotation in which the operator keeps it. Pure."""
+"""Until when the steps of a run wait, from the annotation in which the operator stores it. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from core.engine.step.timers import Timer, TimerKind, timers_from
 
 
 def timers_of(run: Object) -> dict[str, Timer]:
-    """By step, and by clean-up group (``@finally``)."""
+    """Timers by step, and by clean-up group (``@finally``)."""
     return timers_from((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STEP_TIMERS))
 
 
 def deadlines_of(run: Object) -> dict[str, datetime]:
-    """By step, and by clean-up group."""
+    """Instants by step, and by clean-up group."""
     return {name: timer.at for name, timer in timers_of(run).items()}
 
 

@@ -1,4 +1,4 @@
-"""Why a run does not go on: one record for each thing that is waited for. Pure."""
+"""The records of an explanation: one cause for each thing that a run waits for. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.api.objects import Object
 
 
 class CauseKind(StrEnum):
-    """What is waited for; stable, for programs."""
+    """What the run waits for; stable, for programs."""
 
     OPERATOR = "operator"
     STORY = "story"
@@ -45,7 +45,7 @@ class Cause:
     namespace: str
     run: str
     step: str
-    """Empty: the run itself."""
+    """Empty: the cause is about the run itself."""
     text: str
     """A sentence whose subject is the step."""
     since: datetime | None = None
@@ -56,11 +56,11 @@ class Cause:
     """Who can change it."""
     commands: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
-    """More, name by name."""
+    """More details, name by name."""
     last_lines: tuple[str, ...] = ()
-    """Of the step's log."""
+    """The last lines of the step's log."""
     via: tuple[str, ...] = ()
-    """``RUN/STEP`` on the way here, from the run that was asked about: through child runs and needs."""
+    """``RUN/STEP`` on the way from the explained run to this cause: through child runs and needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +68,41 @@ class Explanation:
     namespace: str
     run: str
     step: str
-    """Which was asked about; empty: the whole run."""
+    """The explained step; empty: the whole run."""
     story: str
     phase: str
     message: str
     since: datetime | None
-    """When the run began, or was made."""
+    """When the run began; if it has not, when it was created."""
     until: datetime | None
-    """When the run itself is out of time."""
+    """When the timeout of the run is reached."""
     causes: tuple[Cause, ...]
     later: tuple[tuple[str, tuple[str, ...]], ...]
-    """Steps that have not begun, and what each still needs."""
+    """Steps that have not begun, and what each of them still needs."""
     unseen: tuple[str, ...]
-    """What one may not see, so that it is missing here."""
+    """Objects that the user may not see, so that they are missing here."""
     summary: str = ""
-    """The whole answer, where there is nothing to wait for."""
+    """The whole answer, if the run waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one run, at one moment."""
+    """The known objects of one run, at one moment."""
 
     run: Object
     story: Object | None
     step_runs: Mapping[str, Object] = field(default_factory=dict)
     """By step."""
     jobs: Mapping[str, Object] = field(default_factory=dict)
-    """By name of the StepRun."""
+    """By name of their StepRun."""
     pods: Mapping[str, Object] = field(default_factory=dict)
-    """The newest one, by name of the StepRun."""
+    """The newest Pod, by name of its StepRun."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """The last warning about a Job that has no Pod, by name of the StepRun."""
     children: Mapping[str, Facts] = field(default_factory=dict)
-    """Of the StoryRuns that steps started the last one, by step."""
+    """The last StoryRun that each step started, by step."""
     last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of the log, by step."""
+    """The last lines of the log, by step."""
     unseen: tuple[str, ...] = ()
 
     @property
@@ -124,6 +124,6 @@ class Facts:
 
 
 class CommandIn(Protocol):
-    """What to type about an object in a namespace."""
+    """The command to type for an object in a namespace."""
 
     def __call__(self, namespace: str, verb: str, *arguments: str) -> str: ...

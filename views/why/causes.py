@@ -1,4 +1,4 @@
-"""What one step waits for, followed to where it really stops: into child runs, branches and needs. Pure."""
+"""What one step waits for, followed to its origin: into child runs, branches and needs. Pure."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from views.why import workload
 from views.why.cause import Cause, CauseKind, CommandIn, Facts
 
 _QUEUED = "Queued due to"
-"""How the message of a step begins that waits for a slot. Source: StoryRun contract 13.4."""
+"""The beginning of the message of a step that waits for a slot. Source: StoryRun contract 13.4."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One run, and how to go on into another."""
+    """Finds the causes in one run, and continues in other runs."""
 
     facts: Facts
     view: RunView
     needs: dict[str, tuple[str, ...]]
-    """Of each step that has not begun, what it still needs."""
+    """For each step that has not begun: the steps that it still needs."""
     command: CommandIn
     into: Callable[[Facts], list[Cause]]
-    """The causes of a child run."""
+    """Returns the causes of a child run."""
 
     def step(self, name: str) -> StepView:
         return next(step for step in self.view.steps if step.name == name)
 
     def causes(self, name: str, seen: frozenset[str] = frozenset()) -> list[Cause]:
-        """Of one step, whatever it does."""
+        """The causes of one step in any phase."""
         step = self.step(name)
         if step.phase is None:
             return self._not_begun(step, seen | {name})
@@ -68,7 +68,7 @@ class Search:
         return [self._cause(kind, step, text, who="the operator")]
 
     def _is_recorded_gate(self, step: StepView) -> bool:
-        """Whether it is known as a gate although its declaration is not."""
+        """Whether the run shows that it is a gate although its declaration is missing."""
         return bool(step.answer)
 
     def _queued(self, step: StepView) -> Cause:
@@ -126,7 +126,7 @@ class Search:
         return [self._cause(CauseKind.CHILD, step, text, until=step.until, commands=commands)]
 
     def _not_begun(self, step: StepView, seen: frozenset[str]) -> list[Cause]:
-        """What the steps wait for that it needs; itself, when those are done."""
+        """The causes of the steps that it needs; if those have ended, a cause of its own."""
         missing = [name for name in self.needs.get(step.name, ()) if name not in seen]
         if not missing:
             around = parent_of(step.name)
@@ -154,7 +154,7 @@ class Search:
         return self._cause(CauseKind.ENDED, step, text, since=step.finished_at)
 
     def failures(self, step: StepView) -> list[Cause]:
-        """Why a step failed: of a child run its own reason, and with it how to run the step of ours again."""
+        """Why a step failed. For a failed child run: the child's own reason, and the command to run this step again."""
         own = self._failure(step)
         child = self.facts.children.get(step.name)
         below = [cause for cause in self.into(child) if cause.kind is CauseKind.FAILED] if child is not None else []

@@ -10,7 +10,7 @@ from views.why.cause import Cause, Explanation
 
 
 def document_of(explanation: Explanation) -> Object:
-    """Every field is always there; instants are RFC 3339, null where there is none."""
+    """All fields are always present; instants are RFC 3339, null if there is none."""
     return {
         "namespace": explanation.namespace,
         "run": explanation.run,

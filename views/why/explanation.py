@@ -21,7 +21,7 @@ from views.why.causes import Search
 
 
 def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
-    """About ``step``, or with an empty one about the whole run.
+    """Explains ``step``, or with an empty one the whole run.
 
     Raises:
         ViewError: there is no such step.
@@ -47,7 +47,7 @@ def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
 
 
 def _each_once(causes: Iterable[Cause]) -> tuple[Cause, ...]:
-    """Several ways may lead to the same step; the first is told."""
+    """Each cause once. Several ways may lead to the same step; the first one is kept."""
     found: dict[tuple[str, str, str], Cause] = {}
     for cause in causes:
         found.setdefault((cause.run, cause.step, cause.text), cause)
@@ -73,7 +73,7 @@ def _search(facts: Facts, view: RunView, command: CommandIn) -> Search:
 
 def _known(view: RunView, step: str) -> str:
     """Raises:
-    ViewError: the run has no such step; with those it has.
+    ViewError: the run has no such step; the message names the steps that it has.
     """
     names = [each.name for each in view.steps]
     if step in names:
@@ -104,7 +104,7 @@ def _causes(search: Search) -> list[Cause]:
 
 
 def _of_the_run_itself(search: Search) -> list[Cause]:
-    """What keeps all of it."""
+    """The causes that keep the whole run waiting."""
     facts, view = search.facts, search.view
     ready = find_condition(facts.status.get("conditions") or (), "Ready") or {}
     since = parse_instant_or_none(ready.get("lastTransitionTime"))
@@ -141,7 +141,7 @@ def _canceling(facts: Facts) -> Cause:
 
 
 def _between_steps(search: Search) -> list[Cause]:
-    """Nothing is at work: what is next has all it needs."""
+    """The causes when no step is active: the next steps have everything they need."""
     facts = search.facts
     ready = [name for name, needs in search.needs.items() if not needs]
     if ready:
@@ -151,7 +151,7 @@ def _between_steps(search: Search) -> list[Cause]:
 
 
 def _why_it_failed(search: Search) -> list[Cause]:
-    """Of a run that has ended and not well."""
+    """The causes of a run that has ended without success."""
     facts, view = search.facts, search.view
     if view.phase is None or not view.phase.failing or view.phase in (Phase.FINISHED, Phase.CANCELED):
         return []
@@ -166,7 +166,7 @@ def _why_it_failed(search: Search) -> list[Cause]:
 
 
 def _unmet(facts: Facts, view: RunView) -> dict[str, tuple[str, ...]]:
-    """Of each main step that has not begun, what it still needs, in spec order."""
+    """What each main step that has not begun still needs, in spec order."""
     if view.terminal or facts.story is None:
         return {}
     plan = parse_story(facts.story)

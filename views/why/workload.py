@@ -1,4 +1,4 @@
-"""What an engram step at work waits for: its StepRun, its Job, its Pod. Pure."""
+"""What an active engram step waits for, from its StepRun, its Job and its Pod. Pure."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _RECORDED: Final[dict[str, CauseKind]] = {
     "SchedulingGated": CauseKind.NODE,
     StepReason.NO_POD: CauseKind.JOB,
 }
-"""What keeps the container from starting, by the reason that the run has recorded."""
+"""The kind of the cause that keeps the container from starting, by the reason that the run has recorded."""
 _OUT_OF_TIME: Final = "the attempt times out"
 
 
 def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
-    """Of a step that has begun and not ended."""
+    """The cause of a step that has begun and not ended."""
     step_run = facts.step_runs.get(step)
     state = facts.state(step)
     since = parse_instant_or_none(state.get("startedAt"))
@@ -86,7 +86,7 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
 
 
 def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cause | None:
-    """While the next attempt is waited for."""
+    """The cause while the step waits for its next attempt."""
     status = step_run.get("status") or {}
     next_at = parse_instant_or_none(status.get("nextRetryAt"))
     if next_at is None:
@@ -155,7 +155,7 @@ def _obstacle(wait: PodWait, place: tuple[str, str, str], pod: str, deadline: tu
 
 
 def _deadline(job: Object | None) -> datetime | None:
-    """When the attempt is out of time."""
+    """The deadline of the attempt."""
     annotations = ((job or {}).get("metadata") or {}).get("annotations") or {}
     return parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT))
 
@@ -166,7 +166,7 @@ def _which_attempt(step_run: Object) -> str:
 
 
 def _attempt(step_run: Object, more: int) -> str:
-    """``2 of 6``: the attempt whose number is the count of retries, and ``more``."""
+    """``2 of 6``: the number of the attempt is the count of retries plus ``more``."""
     retries = (step_run.get("status") or {}).get("retries") or 0
     allowed = (step_run["spec"].get("retry") or {}).get("maxRetries")
     return f"{retries + more} of {allowed + 1}" if isinstance(allowed, int) else str(retries + more)
