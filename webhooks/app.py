@@ -35,7 +35,7 @@ from webhooks.validate.change import metadata_of
 
 _JSON: Final = "application/json"
 _SMALL_BYTES: Final = 64 << 10
-"""Of a ConversionReview that is converted on the event loop."""
+"""Largest ConversionReview that is converted on the event loop."""
 _LOGGED_RULES: Final = 20
 
 _REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
@@ -44,7 +44,7 @@ _log = get_logger("webhook")
 
 
 def admission_app(setup: AdmissionSetup, limits: ReviewLimits = DEFAULT_LIMITS) -> QuartTrio:
-    """An ASGI application; while it is served with its lifespan, a process for large reviews is kept ready."""
+    """An ASGI application; while it is served with its lifespan, it keeps a process for large reviews ready."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     executor = ReviewExecutor(setup, limits)
     for hook in HOOKS:
@@ -64,7 +64,7 @@ def admission_app(setup: AdmissionSetup, limits: ReviewLimits = DEFAULT_LIMITS) 
 
 
 def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Response]]) -> None:
-    """Serve POST on ``path``, counted and timed; an unexpected error is logged, and the client sees no details."""
+    """Serve POST on ``path``, count and time it; an unexpected error is logged, and the client sees no details."""
     metrics.set_gauge(catalogue.WEBHOOK_IN_FLIGHT, 0, webhook=path)
 
     async def serve() -> Response:
@@ -149,7 +149,7 @@ def _answer_of(hook: Hook, asked: Review, decision: ReviewDecision) -> dict[str,
 async def _answer_conversion(
     setup: AdmissionSetup, limits: ReviewLimits, threads: trio.CapacityLimiter, raw: bytes
 ) -> Response:
-    """Needs no other objects, so it is answered while the caches fill: API servers list our kinds through it."""
+    """Needs no other objects, so it answers before the caches are filled: API servers list our kinds through it."""
     most = max(limits.values, limits.convert_bytes // 8)
     convert = partial(_converted, setup.convert, raw, most)
     try:
@@ -177,7 +177,7 @@ def _add_health(app: QuartTrio, setup: AdmissionSetup) -> None:
 
 
 async def _answer_http_error(error: HTTPException) -> Response:
-    """Of the router, and of the reading of requests."""
+    """The answer to an error of the router, or of reading a request."""
     code = error.code or 400
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))

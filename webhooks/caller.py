@@ -7,7 +7,7 @@ from dataclasses import dataclass
 ADMINISTRATORS = "system:masters"
 POD_NAME = "authentication.kubernetes.io/pod-name"
 POD_UID = "authentication.kubernetes.io/pod-uid"
-"""What the API server adds to a user whose token is bound to a Pod, as the tokens are that are mounted into Pods."""
+"""Key that the API server adds to a user whose token is bound to a Pod, such as a token that is mounted into a Pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Caller:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it is the operator, or an administrator, who may do anything."""
+        """Whether the caller is the operator, or an administrator, who may do anything."""
         return self.is_operator or ADMINISTRATORS in self.groups
 
 

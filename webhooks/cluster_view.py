@@ -1,7 +1,7 @@
 """The other objects that a validator may read: a small port, and its in-memory adapter.
 
 The server answers from synced informer caches, lint from its files, tests from a list. All look-ups are synchronous; a
-look-up that has to wait does not belong here.
+look-up that must wait does not belong here.
 """
 
 from __future__ import annotations
@@ -16,40 +16,41 @@ from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 
 
 class Unseen(Enum):
-    """Why there is no object to look at."""
+    """Why there is no object to read."""
 
     MISSING = "missing"
-    """There is none."""
+    """The object does not exist."""
     UNKNOWN = "unknown"
-    """It is unknown whether there is one; checks that depend on it are left out."""
+    """It is unknown whether the object exists; checks that depend on it are left out."""
 
 
 class ClusterView(Protocol):
-    """What is known of the cluster, read-only."""
+    """The known objects of the cluster, read-only."""
 
     @property
     def settings(self) -> OperatorSettings:
-        """Those in force, for their limits."""
+        """The settings in force, for their limits."""
 
     @property
     def policy(self) -> CrossNamespacePolicy | Unseen:
-        """On references to other namespaces; ``UNKNOWN`` when the operator's configuration is."""
+        """The policy for references to other namespaces; ``UNKNOWN`` if the operator's configuration is unknown."""
 
     def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
-        """An object; ``namespace`` is empty for cluster-scoped kinds. Of a Secret nobody reads more than metadata."""
+        """An object; ``namespace`` is empty for cluster-scoped kinds. Validators read only the metadata of a Secret."""
 
     def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:
         """The ReferenceGrants of a namespace."""
 
 
 class InMemoryView:
-    """A world of given objects.
+    """A view of given objects.
 
     Args:
-        objects: of any kind, as on the wire; those without a namespace are taken to be in ``namespace``.
-        settings: of the operator; ``None`` when nobody knows them: limits are the built-in ones, the policy is unknown.
-        complete: whether these are all objects; if not, one that is not among them is unknown and not missing.
-        namespace: of objects that name none.
+        objects: objects of any kind, as on the wire; ``namespace`` is assumed for those without a namespace.
+        settings: the operator's settings; ``None`` if unknown: then limits are the built-in ones, and the policy is
+            unknown.
+        complete: whether these are all objects; if not, an object that is not among them is unknown and not missing.
+        namespace: namespace of the objects that have none.
     """
 
     def __init__(

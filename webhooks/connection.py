@@ -1,9 +1,9 @@
-"""One client's connection: TLS where the server has it, then HTTP requests until either side is done.
+"""One client's connection: TLS if the server uses it, then HTTP requests until one side ends the connection.
 
 Hypercorn's protocols parse and write HTTP. Hypercorn's own connection does not know the client's certificate, does not
 limit the time for a request's headers or for an answer, and accepts HTTP/2 from any client; so this module handles the
-socket. Before the first byte of a client nothing but its socket is allocated. At the limit of connections an idle one
-is closed for a new one: of the address that has the most connections, and preferably one that was never used.
+socket. Before the first byte of a client, only its socket is allocated. At the limit of connections, an idle one is
+closed for a new one: one from the address with the most connections, and preferably one that was never used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from webhooks.request_limits import CERTIFIED
 
 TlsStream = trio.SSLStream[trio.SocketStream]
 TlsContext = Callable[[], ssl.SSLContext]
-"""The TLS context for the next connection, as it is at that moment."""
+"""Returns the current TLS context, for the next connection."""
 
 MAX_CONNECTIONS: Final = 256
 HANDSHAKE_SECONDS: Final = 5.0
@@ -41,7 +41,7 @@ HEAD_SECONDS: Final = 5.0
 """From the first byte of a request to the end of its headers."""
 SEND_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 90.0
-"""Between requests; what API servers keep their connections for."""
+"""Between requests; API servers keep their connections for this time."""
 
 _READ_BYTES: Final = 1 << 16
 _LINGER_SECONDS: Final = 1.0
@@ -52,13 +52,13 @@ _log = get_logger("webhook")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRules:
-    """Of all connections of a server.
+    """Rules for all connections of a server.
 
     Attributes:
-        tls: None where the server speaks plain HTTP.
-        wants_certificate: whether a client must have shown one that its TLS context has verified.
-        http2: whether HTTP/2 is spoken with clients that ask for it by ALPN.
-        most: connections at once.
+        tls: None if the server speaks plain HTTP.
+        wants_certificate: whether a client must have shown a certificate that its TLS context has verified.
+        http2: whether the server speaks HTTP/2 with clients that request it by ALPN.
+        most: the maximum number of connections at the same time.
     """
 
     tls: TlsContext | None
@@ -68,7 +68,7 @@ class ConnectionRules:
 
 
 class Connections:
-    """Serves each connection it is given; holds so many at once, and closes an idle one for a new one."""
+    """Serves connections up to the maximum, and closes an idle connection for a new one."""
 
     def __init__(self, app: AppWrapper, config: Config, context: WorkerContext, rules: ConnectionRules) -> None:
         self._app = app
@@ -78,7 +78,7 @@ class Connections:
         self._open: dict[_Connection, None] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Shake hands, then answer requests; what goes wrong stays within the connection."""
+        """Do the TLS handshake, then answer requests; errors do not leave the connection."""
         if not self._has_room():
             await trio.aclose_forcefully(stream)
             return
@@ -90,14 +90,15 @@ class Connections:
             del self._open[connection]
 
     def finish(self) -> None:
-        """Close what is idle; what is worked on ends with its answer, if nobody asks further."""
+        """Close idle connections; a busy one is closed after its answer, if the client sends no other request."""
         for connection in [each for each in self._open if each.idle_since < math.inf]:
             connection.close()
 
     def _has_room(self) -> bool:
-        """Whether one more may be held.
+        """Whether there is room for one more connection; closes an idle one if necessary.
 
-        Who has never asked anything gives way first, then who holds the most, so that a flood ends itself.
+        It prefers a connection that has never sent a request, then one of the address with the most connections. So a
+        flood of connections ends itself.
         """
         if len(self._open) < self._rules.most:
             return True
@@ -109,10 +110,10 @@ class Connections:
 
 
 class _Http1(H11Protocol):
-    """HTTP/1.1, and nothing that a client would like to change to."""
+    """HTTP/1.1 without upgrades to other protocols."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Hypercorn would agree to h2c here. HTTP/2 is spoken only once it was agreed upon by ALPN."""
+        """Hypercorn would accept h2c here. This server only speaks HTTP/2 after ALPN has negotiated it."""
         if event.method == b"PRI":
             raise H2ProtocolAssumedError(b"")
 
@@ -137,15 +138,15 @@ class _Connection:
         self._life = trio.CancelScope()
         self._is_over = False
         self._begun_at = math.inf
-        """When the first byte of a head came whose end has not."""
+        """When the first byte of an incomplete request head arrived."""
         self.idle_since = trio.current_time()
-        """Infinite while a request is worked on."""
+        """Infinite while a request is in progress."""
         self.has_asked = False
-        """Whether a request has been answered on it."""
+        """Whether a request has been answered on this connection."""
         self.peer = _address_of(transport)
 
     def close(self) -> None:
-        """At once, whatever is under way."""
+        """Close at once, even during a request."""
         self.idle_since = math.inf
         self._life.cancel()
 
@@ -157,14 +158,14 @@ class _Connection:
                     await self._shake_hands()
                 await self._talk()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return  # the client has gone, or never spoke TLS: nobody is left to tell
+            return  # the client is gone, or did not speak TLS: nobody reads an answer
         except Exception as error:  # noqa: BLE001 - the edge of a connection: logged, the server goes on
             _log.error("a connection broke", error=error)
         finally:
             stream, self._stream = self._stream, self._transport
             await trio.aclose_forcefully(stream)
             if stream is not self._transport:
-                # Trio's TLS stream refers to itself, and its buffers would stay until the cyclic collector comes.
+                # Trio's TLS stream refers to itself: without this, its buffers stay until the cyclic collector runs.
                 vars(stream).clear()
 
     async def _shake_hands(self) -> None:
@@ -230,7 +231,7 @@ class _Connection:
         return min(self.idle_since + IDLE_SECONDS, self._begun_at + HEAD_SECONDS)
 
     async def _put(self, event: Event) -> None:
-        """Where Hypercorn sends what is for the client, and what it has to say about the connection."""
+        """Hypercorn calls this with data for the client, and with events about the connection."""
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Updated):
@@ -246,7 +247,7 @@ class _Connection:
         if not data:
             return
         async with self._send_lock:
-            # A record that has left by half ends the connection, so that cancellation must not cut one short.
+            # Half a TLS record would break the connection, so cancellation must not interrupt the sending of one.
             with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_SECONDS) as sending:
                 try:
                     await self._stream.send_all(data)
@@ -256,7 +257,7 @@ class _Connection:
             self._life.cancel()
 
     async def _linger(self) -> None:
-        """A client that is still sending what nobody reads hears of it only if it is not cut off at once."""
+        """Lets a client that is still sending read the answer: a connection that is cut off at once would lose it."""
         transport, rest = self._transport, _LINGER_BYTES
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await transport.send_eof()
@@ -267,5 +268,5 @@ class _Connection:
 def _address_of(stream: trio.SocketStream) -> str:
     try:
         return str(stream.socket.getpeername()[0])
-    except OSError:  # it has gone already
+    except OSError:  # the client is already gone
         return ""

@@ -21,18 +21,18 @@ from webhooks.validate.carrier import ROUTE_UNKNOWN, UNDECLARED
 from webhooks.validate.catalogue import RULES
 
 TOO_COSTLY: Final = Rule("any/too-costly", "1.3")
-"""What takes longer, or more memory, than one review may."""
+"""A review that takes more time or memory than one review may take."""
 
 _WITHIN: Final = frozenset(
     {dependency.NEED_UNKNOWN, dependency.REQUIRE_UNKNOWN, expression.STEP_UNKNOWN, UNDECLARED, ROUTE_UNKNOWN}
 )
-"""Rules on names that stand, or should stand, in the same object."""
+"""Rules about names that must be in the same object."""
 _RULES: Final = {rule.id: rule for rule in (*RULES, TOO_COSTLY)}
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewDecision:
-    """``findings`` with an error refuse; ``patch`` is what is to be written into the object first."""
+    """``findings`` with an error refuse the object; ``patch`` is written into the object before it is stored."""
 
     findings: tuple[Finding, ...] = ()
     patch: tuple[Operation, ...] = ()
@@ -43,7 +43,7 @@ class ReviewDecision:
 
     @property
     def may_change(self) -> bool:
-        """Whether it is a denial for want of other objects only, which may be on their way."""
+        """Whether the only reason for the denial is that other objects are missing; they may arrive soon."""
         errors = errors_among(self.findings)
         return bool(errors) and all(
             error.rule.cause is CauseType.NOT_FOUND and error.rule not in _WITHIN for error in errors
@@ -53,7 +53,7 @@ class ReviewDecision:
 def decide(
     hook: Hook, review: Review, world: ClusterView, operator: str, now: Callable[[], datetime] = system_now
 ) -> ReviewDecision:
-    """What the hook says to the review; ``operator`` is the user name of the operator's account."""
+    """The decision of the hook on the review; ``operator`` is the user name of the operator's account."""
     if not review.is_looked_at:
         return ReviewDecision()
     try:
@@ -68,13 +68,13 @@ def too_costly(message: str) -> ReviewDecision:
 
 
 def to_json(decision: ReviewDecision) -> dict[str, Any]:
-    """For another process."""
+    """The decision as JSON, for another process."""
     findings = [[found.rule.id, found.path, found.message, found.remedy, found.excerpt] for found in decision.findings]
     return {"findings": findings, "patch": decision.patch}
 
 
 def from_json(value: dict[str, Any]) -> ReviewDecision:
-    """What ``to_json`` was given."""
+    """The decision that was passed to ``to_json``."""
     findings: Sequence[list[str]] = value["findings"]
     return ReviewDecision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
 
@@ -87,7 +87,7 @@ def _decide(
         if change.is_deleted(review.new):
             return ReviewDecision()
         if hook.subresource:
-            assert review.old is not None  # a write to a subresource has one
+            assert review.old is not None  # a write to a subresource always has an old object
             whole = with_authors(review.new, review.old, caller, now())
         else:
             whole = with_defaults(review.new, world.settings)

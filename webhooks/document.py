@@ -1,4 +1,4 @@
-"""From the bytes of a body to JSON values that are safe to walk through.
+"""Reads the bytes of a body into JSON values that are safe to walk through.
 
 The parser refuses ``NaN``, infinite numbers, lone surrogates and bytes that are not UTF-8. Nesting is bounded far below
 the recursion limit. The number of values is bounded before anything is parsed, because one byte can become a hundred. A
@@ -13,22 +13,22 @@ from typing import Any, Final
 import orjson
 
 MAX_DEPTH: Final = 254
-"""Of lists and objects in each other; what orjson writes."""
+"""Nesting of lists and objects; the maximum that orjson can write."""
 MAX_CHECKED_BYTES: Final = 256 << 10
-"""Of a body that is not compact, to be searched for keys that stand twice."""
+"""Size up to which a body that is not compact is searched for duplicate keys."""
 
 _GO_ESCAPES: Final = ((b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026", b"&"))
 
 
 class UnreadableError(ValueError):
-    """The body cannot be read; the message is one sentence for whoever sent it, and repeats nothing of it: *user*."""
+    """The body cannot be read; the message is one sentence for its sender and repeats nothing of the body: *user*."""
 
 
 def read(raw: bytes, max_values: int) -> dict[str, Any]:
-    """The JSON object that ``raw`` is.
+    """The JSON object in ``raw``.
 
     Raises:
-        UnreadableError: it is none, or one that nobody should read.
+        UnreadableError: it is not a JSON object, or not a safe one.
     """
     if not raw.strip():
         raise UnreadableError("the body is empty; send a review as JSON")
@@ -49,7 +49,7 @@ def read(raw: bytes, max_values: int) -> dict[str, Any]:
 
 
 def _refuse_doubles(raw: bytes, compact_bytes: int) -> None:
-    """Compact JSON that is no longer than what was read of it has room for nothing that was overwritten."""
+    """Refuse duplicate keys. Compact JSON that is not longer than its parsed content cannot have any."""
     if len(raw) <= compact_bytes:
         return
     plain = raw.strip()
@@ -58,7 +58,7 @@ def _refuse_doubles(raw: bytes, compact_bytes: int) -> None:
     if len(plain) <= compact_bytes:
         return
     if len(raw) > MAX_CHECKED_BYTES:
-        return  # API servers never write a key twice, and what nobody else reads harms nobody
+        return  # API servers never write a key twice, and no other client's review has an effect
     try:
         json.loads(raw, object_pairs_hook=_without_doubles)
     except RecursionError:

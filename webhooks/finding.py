@@ -1,4 +1,4 @@
-"""Findings of validators, and the rules that they come from.
+"""Findings of validators, and the rules that they belong to.
 
 A rule is declared once, as a constant of the module that enforces it; ``webhooks.validate.catalogue`` lists them all.
 """
@@ -13,14 +13,14 @@ from core.api.errors import FieldError
 
 
 class Severity(StrEnum):
-    """An error refuses the object, a warning is shown and lets it pass."""
+    """An error refuses the object; a warning is shown and does not refuse it."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class CauseType(StrEnum):
-    """The reason of one cause of a 422 answer, as the built-in kinds give it."""
+    """The reason of one cause in a 422 answer, with the values of the built-in kinds."""
 
     REQUIRED = "FieldValueRequired"
     INVALID = "FieldValueInvalid"
@@ -31,7 +31,7 @@ class CauseType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``id`` reads ``kind/what-is-wrong``; ``section`` is the one of the admission contract."""
+    """``id`` has the form ``kind/what-is-wrong``; ``section`` is that of the admission contract."""
 
     id: str
     section: str
@@ -39,16 +39,16 @@ class Rule:
     severity: Severity = Severity.ERROR
 
     def at(self, path: str, message: str, remedy: str = "", excerpt: str = "") -> Finding:
-        """This rule, broken at ``path``."""
+        """A finding: the value at ``path`` breaks this rule."""
         return Finding(self, path, message, remedy, excerpt)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong with an object, or probably wrong.
+    """One error in an object, or one probable error.
 
     ``path`` is a JSON field path such as ``spec.steps[2].with``, empty for the object as a whole; ``excerpt`` shows the
-    place inside the field's text, on lines of its own.
+    place inside the field's text, on separate lines.
     """
 
     rule: Rule
@@ -66,5 +66,5 @@ class Finding:
 
 
 def errors_among(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that refuse the object."""
+    """The findings that refuse the object."""
     return [finding for finding in findings if finding.severity is Severity.ERROR]

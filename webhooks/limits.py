@@ -7,23 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ReviewLimits:
-    """Attributes:
+    """The limits. A review is checked on the event loop, or in a process of its own, which is called worker here.
 
-    review_bytes: of an AdmissionReview: two objects of the size that etcd stores, and what is said about them.
-    drained_bytes: of a body that is too large, which are read and dropped before it is denied.
-    convert_bytes: of a ConversionReview, in which the API server sends a whole page of objects.
-    values: numbers, texts, lists and objects in a body; each takes memory once it is read.
-    held_bytes: of bodies in memory, over all requests.
-    requests: read or worked on at the same time.
-    seconds: for one request, from its first byte; API servers are told to wait for five.
-    waiting: reviews that wait for their turn; over all callers, and for one.
-    waiting_large: the same of reviews that a process of its own looks at.
-    loop_bytes, loop_templates: up to which a review is looked at between two others.
-    loop_seconds: after which it starts again in a process of its own.
-    worker_seconds, worker_bytes: of processor time and address space for one review there.
-    workers: such processes.
-    patience_seconds: for objects that were created a moment before, until the caches have seen them.
-    patient: reviews that wait for such.
+    Attributes:
+        review_bytes: size of an AdmissionReview: two objects as large as etcd allows, and the data around them.
+        drained_bytes: part of a body that is too large which is read and dropped before the review is denied.
+        convert_bytes: size of a ConversionReview, in which the API server sends a whole page of objects.
+        values: numbers, strings, lists and objects in a body; each takes memory once it is read.
+        held_bytes: total size of the bodies in memory, over all requests.
+        requests: requests that are read or processed at the same time.
+        seconds: time for one request, from its first byte; the webhook configurations let API servers wait for five.
+        waiting: reviews that wait for their turn: of all callers, and of one.
+        waiting_large: the same for reviews that a worker checks.
+        loop_bytes, loop_templates: size and templates up to which a review is checked on the event loop.
+        loop_seconds: time after which such a review starts again in a worker.
+        worker_seconds, worker_bytes: processor time and address space for one review in a worker.
+        workers: number of workers.
+        patience_seconds: time to wait until the caches have objects that were created a moment before.
+        patient: reviews that wait for such objects.
     """
 
     review_bytes: int = (3 << 20) + (256 << 10)

@@ -1,8 +1,9 @@
 """Findings as text for users of the API server: in a Status, and as warnings. Pure.
 
 kubectl shows the causes of a 422, field by field, and leaves out the message; other clients show the message and not
-the causes. So both have every finding, within bounds. Warnings travel in HTTP headers: the API server cuts each header
-at 256 characters and drops everything beyond 4096 in all. Warnings are shortened here, so that they keep their meaning.
+the causes. So both have every finding, within bounds. Warnings are sent in HTTP headers: the API server cuts each
+header at 256 characters and drops everything beyond 4096 in total. Warnings are shortened here, so that they keep their
+meaning.
 Source: admission contract 1.4; Kubernetes documentation, dynamic admission control, response.
 """
 
@@ -16,19 +17,19 @@ from webhooks.finding import Finding
 
 MAX_WARNING_BYTES: Final = 256
 MAX_WARNINGS_BYTES: Final = 3_584
-"""Over all of them; other webhooks, and the API server itself, may have something to add."""
+"""Total size of the warnings; other webhooks and the API server itself may add some."""
 MAX_CAUSE_CHARACTERS: Final = 2_000
 MAX_MESSAGE_CHARACTERS: Final = 8_000
 MAX_CAUSES: Final = 500
 
 _WHOLE: Final = "spec"
-"""What stands for the object as a whole; clients that list causes show a field."""
+"""The field that stands for the object as a whole; clients that list causes show a field."""
 _ELLIPSIS: Final = "…"
 _SHORTEST_PATH: Final = 60
 
 
 def message(resource: Resource, name: str, errors: Sequence[Finding]) -> str:
-    """``Story.bubustack.io "x" is invalid: spec.steps[0]: …``; several errors one a line."""
+    """``Story.bubustack.io "x" is invalid: spec.steps[0]: …``; several errors have one line each."""
     begin = f'{resource.kind}.{resource.group} "{name}" is invalid:'
     if len(errors) == 1:
         return _cut(f"{begin} {_line(errors[0])}", MAX_MESSAGE_CHARACTERS)
@@ -44,7 +45,7 @@ def message(resource: Resource, name: str, errors: Sequence[Finding]) -> str:
 
 
 def causes(errors: Sequence[Finding]) -> list[dict[str, str]]:
-    """For programs, and for kubectl: reason, message with its remedy, field."""
+    """The causes, for programs and for kubectl: reason, message with its remedy, field."""
     return [
         {"reason": error.rule.cause.value, "message": _explained(error), "field": error.path or _WHOLE}
         for error in errors[:MAX_CAUSES]
@@ -52,7 +53,7 @@ def causes(errors: Sequence[Finding]) -> list[dict[str, str]]:
 
 
 def warnings(findings: Sequence[Finding]) -> list[str]:
-    """One line each; the last says how many are missing, if any."""
+    """One line for each warning; if some are left out, the last line counts them."""
     told: list[str] = []
     room = MAX_WARNINGS_BYTES
     for finding in findings:
@@ -74,7 +75,7 @@ def _explained(error: Finding) -> str:
 
 
 def _short(finding: Finding) -> str:
-    """The whole, or without its remedy, or with the beginning of its message."""
+    """The whole finding; if it is too long, without its remedy, or with only the beginning of its message."""
     path, text = _one_line(finding.path), _one_line(finding.message)
     for line in (f"{path}: {text} ({_one_line(finding.remedy)})", f"{path}: {text}"):
         if path and finding.remedy and len(line.encode()) <= MAX_WARNING_BYTES:
@@ -86,7 +87,7 @@ def _short(finding: Finding) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without what a header may not carry."""
+    """The text without characters that a header cannot have."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -11,9 +11,9 @@ Operation = dict[str, Any]
 
 
 def difference(before: Any, after: Any) -> list[Operation]:
-    """What turns ``before`` into ``after``; empty when nothing does. Only the values that differ are named.
+    """The patch that changes ``before`` into ``after``; empty if they are equal. It only has values that differ.
 
-    A list is replaced as a whole only where its length changes.
+    A list is only replaced as a whole if its length changes.
     """
     return list(_difference(before, after, ""))
 

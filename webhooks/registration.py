@@ -40,7 +40,7 @@ class Hook:
 
     @property
     def target(self) -> str:
-        """As a rule names it: ``storyruns/status``."""
+        """The name in a webhook rule: ``storyruns/status``."""
         return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
@@ -72,7 +72,7 @@ MUTATING: Final[tuple[Hook, ...]] = (
         subresource="status",
     ),
 )
-"""Only Stories have defaults that the schema cannot give, and only decisions on gates an author."""
+"""Only Stories have defaults that the schema cannot set, and only decisions on gates get an author."""
 
 VALIDATING: Final[tuple[Hook, ...]] = (
     *(_validating(resource) for resource in (STORY, ENGRAM, IMPULSE, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE)),

@@ -17,11 +17,11 @@ _KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET
 
 
 class RemoteView:
-    """The asking end.
+    """The end that sends requests.
 
     Args:
-        ask: gives what ``answer_from`` answers.
-        settings, policy: as ``facts_of`` gives them.
+        ask: returns the answer of ``answer_from``.
+        settings, policy: from ``facts_of``.
     """
 
     def __init__(self, ask: Callable[[Any], Any], settings: Any, policy: str) -> None:
@@ -51,13 +51,13 @@ class RemoteView:
 
 
 def facts_of(world: ClusterView) -> dict[str, Any]:
-    """What the asking end is told at the beginning."""
+    """The data that the requesting end gets at the beginning."""
     policy = world.policy
     return {"settings": _SETTINGS.dump_python(world.settings, mode="json"), "policy": policy.value}
 
 
 def answer_from(world: ClusterView, wanted: Any) -> Any:
-    """The answering end: an object, why there is none, or grants. Statuses, often the larger part, stay here."""
+    """The end that answers: with an object, why there is none, or grants. Statuses, often large, stay here."""
     what, *arguments = wanted
     if what == "grants":
         return list(world.grants(*arguments))

@@ -1,6 +1,6 @@
 """Checks of every request before its content is read: an ASGI application around another.
 
-They bound who may connect, how many bytes are held at once, and how long a request may take. A body is read here
+They limit who may connect, how many bytes are in memory at once, and how long a request may take. A body is read here
 completely or not at all; the inner application gets it in one piece. Answers are one sentence of plain text.
 Source: admission contract 1.2.
 """
@@ -26,13 +26,13 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 Deny = Callable[[bytes, str], bytes | None]
 
 HEALTH_PATHS: Final = ("/healthz", "/readyz")
-"""Asked by kubelets, who show no certificate and must be heard when nobody else is."""
+"""Paths for kubelets, which show no certificate and must always get an answer."""
 CERTIFIED: Final = "certified"
-"""In a connection's state: whether the client may ask for reviews; to conversion, API servers come without one."""
+"""In a connection's state: whether the client may send reviews; for conversion, API servers show no certificate."""
 
-_SHARE_OF_TIMEOUT: Final = 0.8  # of what the API server says it waits: the rest is for the way
+_SHARE_OF_TIMEOUT: Final = 0.8  # of the timeout of the API server; the rest is for the network
 _HEAD_BYTES: Final = 4 << 10
-_MAX_BODY_OF_NONE: Final = 64 << 10  # on paths where none is expected
+_MAX_BODY_OF_NONE: Final = 64 << 10  # on paths that expect no body
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class _Refusal(Exception):  # noqa: N818 - an answer, raised to leave the readin
     sentence: str
     reason: str = ""
     head: bytes = b""
-    """Of a body that is too large: how it begins."""
+    """The beginning of a body that is too large."""
 
 
 class RequestLimits:
-    """Lets requests through to ``application``, which is any ASGI application.
+    """Passes requests to ``application``, which is any ASGI application.
 
-    ``denials``: paths on which a body that is too large is answered with a decision, and what makes that of the
-    beginning of the body and the sentence; None where it is answered as an error.
+    ``denials``: paths on which a body that is too large is answered with a decision, and a function that makes the
+    decision from the beginning of the body and the sentence; if it returns None, the answer is an error.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RequestLimits:
             if not has_begun:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 has_begun = True
-                deadline.deadline = math.inf  # an answer that has begun is sent whole
+                deadline.deadline = math.inf  # an answer that has begun is sent completely
             await send(message)
 
         with deadline:
@@ -123,7 +123,7 @@ class RequestLimits:
                 is_given = True
                 return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-            # Nobody behind reads the query, and the framework fails on one that is no UTF-8.
+            # The inner application does not read the query, and the framework fails if it is not UTF-8.
             await self._application({**scope, "query_string": b""}, give, send)
         finally:
             self._held_bytes -= len(body)
@@ -151,9 +151,9 @@ class RequestLimits:
             more = message.get("more_body", False)
 
     async def _drained(self, scope: Message, receive: Receive, head: bytes) -> bytes:
-        """How the body begins, once the rest has been read and dropped: who is still sending may not hear an answer.
+        """The beginning of the body. The rest is read and dropped, because a client may not read while it sends.
 
-        Only where the answer is a decision. What is larger than anything that an API server sends is cut off.
+        This is only done if the answer is a decision. A body that is larger than any of an API server is cut off.
         """
         read = 0
         while scope["path"] in self._denials[0] and read <= self._limits.drained_bytes:
@@ -197,13 +197,13 @@ async def _send(send: Send, status: int, body: bytes, content_type: bytes, *head
 
 
 def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
-    """Zero when none is announced; that it is a number, the HTTP parser has seen to."""
+    """Zero if there is no length; the HTTP parser has already checked that it is a number."""
     found = next((value for name, value in headers if name.lower() == b"content-length"), b"0")
     return int(found) if found.isdigit() else 0
 
 
 def _asked_seconds(query: bytes) -> float:
-    """How long the API server waits, as it says in ``timeout=5s``; for ever when it does not say so."""
+    """How long the API server waits, from ``timeout=5s``; infinite if it does not say so."""
     try:
         text = parse_qs(query.decode("ascii"), max_num_fields=8).get("timeout", [""])[0]
         number = float(text.removesuffix("s"))

@@ -1,4 +1,4 @@
-"""AdmissionReviews: the questions of the API server, and the form of the answers. Pure.
+"""AdmissionReviews: the requests of the API server, and the form of the answers. Pure.
 
 Source: admission.k8s.io/v1; admission contract 1.3 and 1.4.
 """
@@ -30,25 +30,25 @@ _OPERATIONS: Final = (*_LOOKED_AT, "DELETE", "CONNECT")
 
 
 class NoReviewError(ValueError):
-    """The body asks for nothing that could be answered as a review; the message is one sentence: *user*."""
+    """The body cannot be answered as a review; the message is one sentence: *user*."""
 
 
 class MisfitError(ValueError):
-    """The review cannot be looked at here; the message is one sentence: *user*."""
+    """This hook does not check such a review; the message is one sentence: *user*."""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is asked.
+    """The request of an AdmissionReview.
 
     Attributes:
-        uid: to be repeated in the answer.
-        operation: as the API server names it.
-        new: the object as it is to be stored.
-        old: as it is stored; ``None`` when it is created.
-        namespace: of the object; empty for those of the cluster.
-        username, groups: who asks, as the API server has authenticated it.
-        pod, pod_uid: the Pod that the caller's token is bound to; empty when it is bound to none.
+        uid: must be repeated in the answer.
+        operation: as named by the API server.
+        new: the object that will be stored.
+        old: the stored object; ``None`` when it is created.
+        namespace: that of the object; empty for cluster-scoped objects.
+        username, groups: the caller, as authenticated by the API server.
+        pod, pod_uid: the Pod that the caller's token is bound to; empty if it is not bound to a Pod.
     """
 
     uid: str
@@ -63,15 +63,15 @@ class Review:
 
     @property
     def is_looked_at(self) -> bool:
-        """Whether there is something to say: what is deleted or connected to is nobody's business here."""
+        """Whether the operation is checked; deleting objects and connecting to them is not."""
         return self.operation in _LOOKED_AT
 
 
 def uid_of(body: ReadOnlyObject) -> str:
-    """Which answer the body asks for.
+    """The uid of the answer to the body.
 
     Raises:
-        NoReviewError: none that could be told apart from others.
+        NoReviewError: the body has no valid uid.
     """
     request = body.get("request")
     if not isinstance(request, Mapping):
@@ -85,7 +85,7 @@ def uid_of(body: ReadOnlyObject) -> str:
 
 
 def uid_in(raw: bytes) -> str | None:
-    """Which answer a body asks for that cannot be read, or of which this is the beginning; None when it does not say.
+    """The uid in a body that cannot be read, or in the beginning of a body; None if it is not there.
 
     API servers write it first.
     """
@@ -98,10 +98,10 @@ def uid_in(raw: bytes) -> str | None:
 
 
 def review_of(body: ReadOnlyObject, hook: Hook) -> Review:
-    """The question in ``body``, which has an uid.
+    """The request in ``body``, which has an uid.
 
     Raises:
-        MisfitError: it is of another version, or about something that the hook does not look at.
+        MisfitError: it has another version, or an operation or kind that the hook does not check.
     """
     if (body.get("apiVersion"), body.get("kind")) != (API_VERSION, KIND):
         raise MisfitError(f"only {KIND} of {API_VERSION} is answered; list v1 in admissionReviewVersions")
@@ -130,7 +130,7 @@ def review_of(body: ReadOnlyObject, hook: Hook) -> Review:
 
 
 def allowed(uid: str, operations: Sequence[Operation] = (), warnings: Sequence[Finding] = ()) -> dict[str, Any]:
-    """The object may be stored, with these changes."""
+    """The answer: the object may be stored, with these changes."""
     response: dict[str, Any] = {"uid": uid, "allowed": True}
     if operations:
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(operations)).decode()}
@@ -138,7 +138,7 @@ def allowed(uid: str, operations: Sequence[Operation] = (), warnings: Sequence[F
 
 
 def denied(uid: str, hook: Hook, new: ReadOnlyObject, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The object may not be stored, as the kinds that are built in say it; ``findings`` have at least one error."""
+    """The answer: the object may not be stored, in the form of the built-in kinds; ``findings`` have an error."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     metadata = fields_of(new.get("metadata"))
     name = _text(metadata.get("name")) or _text(metadata.get("generateName"))
@@ -158,13 +158,13 @@ def denied(uid: str, hook: Hook, new: ReadOnlyObject, findings: Sequence[Finding
 
 
 def misfit(uid: str, sentence: str) -> dict[str, Any]:
-    """The question is none for us."""
+    """The answer to a review that this hook does not check."""
     status = {"status": "Failure", "message": sentence, "reason": "BadRequest", "code": 400}
     return _answer({"uid": uid, "allowed": False, "status": status}, ())
 
 
 def unreadable(uid: str, sentence: str) -> dict[str, Any]:
-    """Nobody can tell what the object says, so it may not be stored: no failure policy can let it pass."""
+    """A denial, because nobody knows the content of the object: no failure policy can allow it."""
     status = {"status": "Failure", "message": sentence, "reason": "Invalid", "code": 422}
     return _answer({"uid": uid, "allowed": False, "status": status}, ())
 
@@ -193,7 +193,7 @@ def _check_object(value: Any, hook: Hook, field: str) -> None:
 
 
 def _placed(new: Any, request: ReadOnlyObject) -> ReadOnlyObject:
-    """With the namespace that it is going to have."""
+    """The object with the namespace in which it will be stored."""
     if not isinstance(new, Mapping):
         return {}
     metadata, namespace = new.get("metadata"), request.get("namespace")

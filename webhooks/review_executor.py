@@ -41,7 +41,7 @@ class ReviewUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequest:
-    """A review and the bytes that it was read from."""
+    """A review and the bytes from which it was read."""
 
     hook: Hook
     review: Review
@@ -49,7 +49,7 @@ class ReviewRequest:
 
     @property
     def caller(self) -> tuple[str, str]:
-        """Whose turn it takes: a user's in a namespace."""
+        """The key for turns: a user in a namespace."""
         return self.review.username, self.review.namespace
 
 
@@ -63,25 +63,25 @@ class ReviewExecutor:
         self._large = Turns(
             limits.workers, max(1, limits.workers - 1), limits.waiting_large, limits.waiting_large_of_one
         )
-        # Who waits is the API server, and by the clock.
+        # The API server waits in wall time, so wall time has the same limit as processor time.
         worker_limits = WorkerLimits(limits.worker_seconds, limits.worker_bytes, limits.workers, patience=1.0)
         self._pool = WorkerPool(lambda: worker_limits, _PROGRAM)
         self._patient = 0
 
     async def keep_warm(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a process ready until cancelled; without it, each large review starts its own."""
+        """Keep a process ready until cancelled; otherwise each large review starts its own."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pool.keep_warm)
             task_status.started()
-            with suppress(OverLimitError):  # on a machine that busy, the first large review may try again
+            with suppress(OverLimitError):  # on a machine that is so busy, the first large review may try again
                 await self._pool.ask({})
 
     async def examine(self, question: ReviewRequest) -> ReviewDecision:
-        """The decision; a denial for want of other objects only once they had time to come.
+        """The decision. A denial because of missing objects is only final after they had time to arrive.
 
         Raises:
-            CrowdedError: there is no room to wait for a turn.
-            UnavailableError: no process could be started.
+            CrowdedError: too many reviews wait for their turn.
+            ReviewUnavailableError: the process of the review ended, or could not be started.
         """
         view = _Seen(self._setup.world())
         found = await self._look(question, view)
@@ -94,7 +94,7 @@ class ReviewExecutor:
         return found
 
     async def _look_again(self, question: ReviewRequest, view: _Seen, found: ReviewDecision) -> ReviewDecision:
-        """Whenever something has come that was looked for in vain, while that may still change the decision."""
+        """Examine again each time a missing object arrives, while that may still change the decision."""
         until = trio.current_time() + self._limits.patience_seconds
         while found.may_change and view.missed:
             with trio.CancelScope(deadline=until) as waiting:
@@ -105,18 +105,18 @@ class ReviewExecutor:
             try:
                 found = await self._look(question, view)
             except CrowdedError:
-                break  # what was found before is an answer, too
+                break  # the earlier decision is an answer, too
         return found
 
     async def _wait_for(self, missed: Collection[_Key]) -> None:
-        """Looks before it waits, and between the two nothing else runs, so that no change is overlooked."""
+        """Checks before it waits. Nothing else runs between the check and the wait, so no change is missed."""
         while all(self._setup.world().find(*key) is Unseen.MISSING for key in missed):
             await self._setup.changed()
 
     async def _look(self, question: ReviewRequest, view: _Seen) -> ReviewDecision:
         if self._is_small(question.raw):
             async with self._small.turn(question.caller):
-                await trio.lowlevel.checkpoint()  # whoever else is there joins the queue meanwhile
+                await trio.lowlevel.checkpoint()  # other reviews can join the queue meanwhile
                 view.until = time.perf_counter() + self._limits.loop_seconds
                 try:
                     return decision.decide(question.hook, question.review, view, self._setup.operator)
@@ -145,11 +145,11 @@ class ReviewExecutor:
 
 
 class _TooLongError(Exception):
-    """It takes longer than others can wait."""
+    """The examination takes so long that it would delay others."""
 
 
 class _Seen:
-    """A world that notes what was looked for in vain, and interrupts whoever looks for too long."""
+    """A view that records missing objects, and interrupts an examination that takes too long."""
 
     def __init__(self, world: ClusterView) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""HTTP and HTTPS servers for as long as the surrounding nursery lives. Source: admission contract 1.2."""
+"""HTTP and HTTPS servers that run while the surrounding nursery lives. Source: admission contract 1.2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from webhooks.connection import MAX_CONNECTIONS, ConnectionRules, Connections, T
 
 BACKLOG: Final = 256
 GRACE_SECONDS: Final = 5.0
-"""For what is under way when the server is told to stop; no review takes longer."""
+"""For requests in progress when the server stops; no review takes longer."""
 
 _HEAD_BYTES: Final = 32 << 10
 _REQUESTS_PER_CONNECTION: Final = 10_000
@@ -41,14 +41,14 @@ async def serve_admission(
     most: int = MAX_CONNECTIONS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the admission application until cancelled, and what is under way then to its end; started with the URL.
+    """Serve the admission application until cancelled, then finish the requests in progress; started with the URL.
 
     Args:
-        app: answers; that of ``webhooks.app``.
-        serving: TLS 1.2 or newer, with the protocols that it offers by ALPN and, for ``client_ca``, verifying the
-            certificates that clients show.
-        client_ca: when given, a request on a connection without a verified certificate is answered 401; health is not.
-        most: connections at once.
+        app: the application from ``webhooks.app``.
+        serving: TLS 1.2 or newer, with the protocols that it offers by ALPN; if there is a ``client_ca``, it verifies
+            the certificates of clients.
+        client_ca: if given, the answer to a request without a verified certificate is 401, except for health.
+        most: the maximum number of connections at the same time.
 
     Raises:
         ListenError: the address is in use, or is not an address of this machine.
@@ -67,7 +67,7 @@ async def serve_http(
     grace_seconds: float = GRACE_SECONDS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve an ASGI application until cancelled, and what is under way then for a while; started with the URL.
+    """Serve an ASGI application until cancelled, then wait a while for requests in progress; started with the URL.
 
     Raises:
         ListenError: the address is in use, or is not an address of this machine.
@@ -84,7 +84,7 @@ async def serve_http(
 
 
 class _Server:
-    """Runs until it is stopped; a cancellation of its caller does not end it."""
+    """Runs until ``stop`` is called; a cancellation of its caller does not end it."""
 
     def __init__(self, app: Any, rules: ConnectionRules) -> None:
         self._app = ASGIWrapper(cast("ASGIFramework", app))
@@ -109,7 +109,7 @@ class _Server:
                 nursery.cancel_scope.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Accept nothing more; the rest has a moment."""
+        """Accept no new connections; open ones have ``grace_seconds`` to finish."""
         self._life.deadline = trio.current_time() + grace_seconds
         await self._context.terminated.set()
         self._accepting.cancel()
@@ -117,7 +117,7 @@ class _Server:
 
 
 def _config() -> Config:
-    """Hypercorn's settings that matter once a connection is there."""
+    """Hypercorn's settings for an open connection."""
     config = Config()
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")

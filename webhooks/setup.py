@@ -11,13 +11,15 @@ from webhooks.cluster_view import ClusterView
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSetup:
-    """Attributes:
+    """The values that the process provides.
 
-    world: the other objects as they are known at this moment; asked once for each look at a review.
-    operator: the user name of the operator's ServiceAccount.
-    trouble: why reviews cannot be answered yet; empty when they can.
-    changed: returns when ``world`` has seen any change after the call.
-    convert: a ConversionReview as read from JSON to its answer; a ``ValueError`` says why it is none.
+    Attributes:
+        world: returns the current view of the other objects; called once for each examination of a review.
+        operator: the user name of the operator's ServiceAccount.
+        trouble: why reviews cannot be answered yet; empty if they can.
+        changed: returns when ``world`` has seen any change after the call.
+        convert: turns a ConversionReview, parsed from JSON, into its answer; a ``ValueError`` says why it is not a
+            review.
     """
 
     world: Callable[[], ClusterView]

@@ -1,7 +1,7 @@
-"""Data that one version of a Story can express and the other cannot, kept in one annotation until the way back.
+"""Data that one version of a Story can express and the other cannot, kept in one annotation for the way back.
 
-The note names the version that the data is from (``of``) and has one entry for a step: its index, its name, and the
-data. It is only read together with the object that it is on; fields of the object win.
+The note names the version that the data is from (``of``) and has one entry for each step with such data: its index, its
+name, and the data. It is only read together with its own object; fields of the object have precedence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _METADATA, _ANNOTATIONS, _REPLACED = "metadata", "annotations", "replaced"
 
 
 def taken_off(document: ReadOnlyObject, of: str) -> tuple[dict[str, Any], Note]:
-    """The document without its note on what version ``of`` said, and that note; an empty one when there is none."""
+    """The document without its note from version ``of``, and that note; an empty note if there is none."""
     metadata = document.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     text = annotations.get(ANNOTATION_STORY_CONVERSION) if isinstance(annotations, dict) else None
@@ -40,9 +40,10 @@ def taken_off(document: ReadOnlyObject, of: str) -> tuple[dict[str, Any], Note]:
 
 
 def put_on(document: ReadOnlyObject, note: Note) -> dict[str, Any]:
-    """The document with ``note`` on it; as it is when there is nothing to keep.
+    """The document with ``note`` on it; unchanged if there is nothing to keep.
 
-    A note of the same version that is there already belongs to nobody, and is kept, too: it must not be read later.
+    A note of the same version that the document already has does not belong to it. It is kept as data, so that it is
+    not read as a note later.
     """
     metadata = document.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
@@ -61,9 +62,10 @@ def put_on(document: ReadOnlyObject, note: Note) -> dict[str, Any]:
 
 
 class Entries:
-    """What was kept of the steps of one list, found by place and name.
+    """The kept data of the steps of one list, found by index and name.
 
-    A step that stands elsewhere now is found by its name, if only one has it; one that has another name is another.
+    A step at another index is found by its name, if only one step has that name; a step with another name is another
+    step.
     """
 
     def __init__(self, entries: Any, steps: Sequence[Any]) -> None:
@@ -73,7 +75,7 @@ class Entries:
         self._by_name = {entry["name"]: entry for entry in found if isinstance(entry.get("name"), str)}
 
     def at(self, index: int) -> Entry:
-        """What was kept of the step at ``index``; an empty entry when nothing was."""
+        """The kept data of the step at ``index``; an empty entry if there is none."""
         name = self._names[index]
         entry = self._by_place.get(index)
         if entry is not None and entry.get("name") == name:
@@ -89,7 +91,7 @@ def name_of(step: Any) -> str | None:
 
 
 def entry_of(index: int, step: Any, rest: Entry) -> Entry:
-    """``rest`` of the step at ``index``, with where to find it again."""
+    """``rest`` of the step at ``index``, with the keys for finding it again."""
     name = name_of(step)
     return {"at": index, **({"name": name} if name is not None else {}), **rest}
 
@@ -99,7 +101,7 @@ def fields_of(value: Any) -> ReadOnlyObject:
 
 
 def _read(text: Any) -> Note:
-    """Nothing for what is no note: anybody may write annotations."""
+    """The note; empty if the text is not a note, because any client may write annotations."""
     try:
         note = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
@@ -108,12 +110,12 @@ def _read(text: Any) -> Note:
 
 
 def _text(note: Note) -> str:
-    """The same for the same note, halves of letters included, which JSON can only say escaped."""
+    """The same text for the same note; JSON escapes in it also represent lone surrogates."""
     return json.dumps(note, sort_keys=True, separators=(",", ":"))
 
 
 def _value_of(parent: Any, key: str) -> list[Any]:
-    """What stands there, if anything does: a list of one, or an empty one."""
+    """A list with the value of ``key``; an empty list if there is none."""
     return [parent[key]] if isinstance(parent, dict) and key in parent else []
 
 

@@ -1,4 +1,4 @@
-"""The path in v1beta1 of a field of a stored Story, so that findings name the field that the author has written."""
+"""Translates field paths of a stored Story to v1beta1, so that findings name the field that the author wrote."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WHAT: Final = re.compile(r"\.(type|with)(?=[.\[]|$)")
 
 
 def in_v1beta1(path: str, story: ReadOnlyObject) -> str:
-    """The path in ``story``, a v1beta1 one, of the field at ``path`` in its stored form."""
+    """The path, in the v1beta1 Story ``story``, of the field that has ``path`` in the stored form."""
     found = _STEP.match(path)
     if found is None:
         return path
@@ -29,12 +29,12 @@ def in_v1beta1(path: str, story: ReadOnlyObject) -> str:
 
 
 def in_v1beta1_words(text: str, story: ReadOnlyObject) -> str:
-    """The text with every path in it as ``in_v1beta1`` gives it."""
+    """The text with all paths in it translated by ``in_v1beta1``."""
     return _PATH.sub(lambda found: in_v1beta1(found[0], story), text)
 
 
 def choices(story: ReadOnlyObject) -> Iterator[Finding]:
-    """Steps of a v1beta1 Story that are nothing, or several things; what its schema refuses, for use without one."""
+    """Steps of a v1beta1 Story with no kind or several kinds, for checks without its schema, which refuses them."""
     spec = story.get("spec") or {}
     for list_name in STEP_LISTS:
         yield from _choices(spec.get(list_name), f"spec.{list_name}", 0)

@@ -15,7 +15,7 @@ API_VERSION: Final = "apiextensions.k8s.io/v1"
 KIND: Final = "ConversionReview"
 
 _NAMED: Final = 10  # objects in one message
-_CHARACTERS: Final = 253  # of a name, in a message
+_CHARACTERS: Final = 253  # of a name in a message
 
 
 class BadReviewError(ValueError):
@@ -23,7 +23,7 @@ class BadReviewError(ValueError):
 
 
 def answer(review: Any) -> dict[str, Any]:
-    """The review with its ``response``: all objects in the version that is wanted, in order, or why not.
+    """The review with its ``response``: all objects in the requested version, in order, or the reason why not.
 
     Raises:
         BadReviewError: ``review`` is not a ConversionReview of v1 with a request.
@@ -63,7 +63,7 @@ def _response(uid: str, objects: list[Any], result: dict[str, Any]) -> dict[str,
 
 
 def _name(obj: Any, index: int) -> str:
-    """Which one it is, for people: kind, namespace and name, as far as there are any."""
+    """The name of an object for people: kind, namespace and name, as far as it has them."""
     if not isinstance(obj, Mapping):
         return f"objects[{index}]"
     metadata = obj.get("metadata")
@@ -73,7 +73,7 @@ def _name(obj: Any, index: int) -> str:
 
 
 def _cut(text: Any) -> str:
-    """Empty for a value that is not a string."""
+    """The text, shortened; empty for a value that is not a string."""
     if not isinstance(text, str):
         return ""
     return text if len(text) <= _CHARACTERS else text[:_CHARACTERS] + "…"

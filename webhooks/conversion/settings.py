@@ -12,7 +12,7 @@ from core.api.loops import MAX_ITERATIONS
 from core.api.objects import ReadOnlyObject
 
 MAX_BRANCHES: Final = 1000
-"""Of one ``parallel`` step in v1beta1; v1alpha1 bounds them only by their size."""
+"""Branches of one ``parallel`` step in v1beta1; v1alpha1 only bounds their size."""
 
 Fits = Callable[[Any], bool]
 Fields = Mapping[str, "Fits | Fields"]
@@ -75,11 +75,11 @@ SETTINGS: Final[Mapping[str, Fields]] = {
     },
     "gate": _WAITING,
 }
-"""By primitive, in the order in which one is chosen where a step gives several, which no API server lets pass."""
+"""Fields by primitive. If a step has several primitives, the first one is used; API servers refuse such steps."""
 
 
 def split(settings: ReadOnlyObject, fields: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``settings`` as the typed field shows them, and what of them it cannot show."""
+    """The part of ``settings`` that the typed field can show, and the part that it cannot."""
     shown: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
     for key, value in settings.items():
@@ -96,7 +96,7 @@ def split(settings: ReadOnlyObject, fields: Fields) -> tuple[dict[str, Any], dic
 
 
 def merged(shown: ReadOnlyObject, hidden: ReadOnlyObject, fields: Fields) -> dict[str, Any]:
-    """``shown`` with what was hidden; what is shown wins, and what could be shown has been taken out by somebody."""
+    """``shown``, which has precedence, plus hidden values. A hidden value that could be shown was removed by a user."""
     settings = dict(shown)
     for key, value in hidden.items():
         expected = fields.get(key)

@@ -23,14 +23,14 @@ Step = dict[str, Any]
 Converted = tuple[Step, Entry]
 
 _MEANT: Final = frozenset({"type", "with", *SETTINGS})
-"""The keys that say what kind of step it is, in either version."""
+"""The keys that determine the kind of a step, in either version."""
 
 
 def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
     """A v1alpha1 step in v1beta1.
 
     Args:
-        before: what was kept of it when it came from v1beta1.
+        before: the data that was kept when the step came from v1beta1.
     """
     common = _common(step)
     primitive = _known(step.get("type"))
@@ -56,7 +56,7 @@ def to_v1alpha1(step: ReadOnlyObject, before: Entry) -> Converted:
     """A v1beta1 step in v1alpha1.
 
     Args:
-        before: what was kept of it when it came from v1alpha1.
+        before: the data that was kept when the step came from v1alpha1.
     """
     common = _common(step)
     primitive = primitive_of(step)
@@ -78,7 +78,7 @@ def to_v1alpha1(step: ReadOnlyObject, before: Entry) -> Converted:
 def of_list(
     steps: list[Any], before: Any, convert: Callable[[ReadOnlyObject, Entry], Converted]
 ) -> tuple[list[Any], list[Entry]]:
-    """All steps of a list, and the entries of those of which something is kept; what is no object stays as it is."""
+    """All steps of a list, converted, and the entries with kept data; an item that is not an object stays unchanged."""
     entries = Entries(before, steps)
     converted, kept = [], []
     for index, step in enumerate(steps):
@@ -141,5 +141,5 @@ def _known(type_: Any) -> str | None:
 
 
 def primitive_of(step: ReadOnlyObject) -> str | None:
-    """The primitive that a v1beta1 step is; the first one where there are several."""
+    """The primitive of a v1beta1 step; the first one if it has several."""
     return next((primitive for primitive in SETTINGS if isinstance(step.get(primitive), dict)), None)

@@ -1,7 +1,7 @@
-"""A Story between its versions, without loss in either direction.
+"""Converts a Story between its versions, without loss in either direction.
 
 Only ``apiVersion``, the steps and one annotation change; everything else stays the same. Fields of the object always
-win over fields that the annotation keeps, so an edit is never undone. Pure; accepts any JSON object.
+have precedence over fields in the annotation, so an edit is never undone. Pure; accepts any JSON object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ V1BETA1: Final = f"{STORY.group}/v1beta1"
 API_VERSIONS: Final = (V1ALPHA1, V1BETA1)
 
 MAX_DEPTH: Final = 200
-"""Levels of objects and lists in the steps of a Story that is converted; admission lets far fewer pass."""
+"""Levels of objects and lists in the steps of a Story that is converted; admission allows far fewer."""
 
 _TOLD_CHARACTERS: Final = 100
 
@@ -30,10 +30,10 @@ class ConversionError(ValueError):
 
 
 def converted(document: Any, api_version: str) -> dict[str, Any]:
-    """``document``, a Story in any version, in ``api_version``; the very same object when it is there already.
+    """``document``, a Story in any version, converted to ``api_version``; the same object if it has that version.
 
-    Steps nested deeper than ``MAX_DEPTH`` are handed on as they are: the schema of the other version does not know
-    them, so such a Story can be read, listed and deleted in it, and not be written.
+    Steps nested deeper than ``MAX_DEPTH`` are passed on unchanged: the schema of the other version does not have them,
+    so clients can read, list and delete such a Story in that version, but not write it.
 
     Raises:
         ConversionError: it is not a Story, or Story does not have one of the versions.
@@ -58,7 +58,7 @@ def converted(document: Any, api_version: str) -> dict[str, Any]:
 
 
 def _spec(spec: ReadOnlyObject, before: Note, note: Note, convert: Any) -> dict[str, Any]:
-    """The spec there; what is kept of its steps goes into ``note``."""
+    """The spec in the other version; kept data of its steps goes into ``note``."""
     there = dict(spec)
     for list_name in STEP_LISTS:
         steps = spec.get(list_name)
@@ -78,7 +78,7 @@ def _short(api_version: str) -> str:
 
 
 def _is_too_deep(spec: ReadOnlyObject) -> bool:
-    """Breadth first, so that no nesting exhausts the stack."""
+    """Whether the steps are too deep; searched breadth first, so that deep nesting cannot exhaust the stack."""
     level = [spec.get(list_name) for list_name in STEP_LISTS]
     for _ in range(MAX_DEPTH):
         level = [child for item in level for child in _children(item)]

@@ -14,5 +14,5 @@ from webhooks.defaults import story
 
 
 def with_defaults(new: ReadOnlyObject, settings: OperatorSettings) -> dict[str, Any]:
-    """A copy of ``new`` as it is to be stored; doing so twice changes nothing more."""
+    """The copy of ``new`` that will be stored; idempotent."""
     return story.with_defaults(new, settings) if new.get("kind") == "Story" else dict(new)

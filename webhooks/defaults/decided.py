@@ -1,6 +1,6 @@
-"""Who decided on a gate, and when: admission writes into the decision the user that the API server has authenticated.
+"""Who decided on a gate, and when: admission writes the authenticated user into the decision.
 
-A user who approves with kubectl writes ``state`` alone, and a user name that a client writes is only a claim.
+A user who approves with kubectl writes only ``state``, and a user name that a client writes is only a claim.
 Source: admission contract 15, which leaves these fields to the client.
 """
 
@@ -16,17 +16,17 @@ from webhooks.caller import Caller
 from webhooks.validate.change import fields_of
 
 _NOW: Final = timedelta(seconds=10)
-"""How far the client's clock may be off, and how long the API server may take to ask again."""
+"""How far the client's clock may be off, and how long the API server may take to call the webhook again."""
 
 DECISIONS: Final = ("Approved", "Rejected")
 
 
 def with_authors(run: ReadOnlyObject, old: ReadOnlyObject, caller: Caller, now: datetime) -> dict[str, Any]:
-    """A copy of a StoryRun whose new decisions say who made them; doing so twice changes nothing more.
+    """A copy of a StoryRun whose new decisions say who made them; idempotent.
 
-    A name other than that of the caller goes into ``message``: a program names there the user for whom it decides. An
-    instant other than now is replaced. What administrators write stays, because they restore runs with old decisions.
-    Decisions that were made before stay, too.
+    If a client names a user other than itself, that name goes into ``message``: it is the user for whom a program
+    decides. An instant other than now is replaced. The fields stay if an administrator wrote them, because
+    administrators restore runs with old decisions. Earlier decisions stay, too.
     """
     status = fields_of(run.get("status"))
     before, after = fields_of(fields_of(old.get("status")).get("gates")), fields_of(status.get("gates"))

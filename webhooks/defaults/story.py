@@ -1,7 +1,7 @@
-"""What is written into a Story before it is stored. Source: admission contract 4.1.
+"""The values that are written into a Story before it is stored. Source: admission contract 4.1.
 
-Existing retry policies are completed, and steps with side effects get one that forbids retries. Other absent fields
-stay absent and are resolved when a run needs them, so that a change of the operator's settings applies to them.
+Existing retry policies are completed, and steps with side effects get a retry policy that forbids retries. Other absent
+fields stay absent and are resolved when a run needs them, so that a change of the operator's settings applies to them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.expressions.fields import STEP_LISTS
 from core.policy.settings import OperatorSettings
 
 MAX_RETRIES: Final = 10
-"""The most that a retry policy may say."""
+"""The maximum in a retry policy."""
 
 _DELAY: Final = "1s"
 _BACKOFF: Final = "exponential"

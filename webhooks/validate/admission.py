@@ -36,9 +36,9 @@ TOO_DEEP: Final = Rule("any/too-deep", "1.3")
 TOO_MANY: Final = Rule("any/too-many", "1.4", severity=Severity.WARNING)
 
 MAX_FINDINGS: Final = 500
-"""In one answer; the size of an answer to the API server is limited."""
+"""Findings in one answer; the size of an answer to the API server is limited."""
 MAX_DEPTH: Final = 128
-"""Levels of objects and lists inside ``spec``; expressions are not resolved below it either."""
+"""Levels of objects and lists inside ``spec``; expressions are not resolved below this level either."""
 
 _VALIDATORS: Final[Mapping[str, Validator]] = {
     "Story": story.validate,
@@ -57,14 +57,14 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """All errors and warnings about ``new``; none when it may be stored without a warning.
+    """All errors and warnings about ``new``; empty if it may be stored without a warning.
 
     An object that does not match its schema only gets findings about that. The status is not checked here, but in
     ``webhooks.validate.status``.
 
     Args:
-        new: as it is to be stored, on the wire.
-        old: as it is stored; ``None`` when it is created.
+        new: the object that will be stored, in its wire form.
+        old: the stored object; ``None`` when it is created.
         world: the other objects.
     """
     validator = _VALIDATORS.get(str(new.get("kind")))
@@ -74,12 +74,12 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
         if shape or validator is None:
             return _told(shape)
         new = {**new, "spec": _sorted(new["spec"])}
-    assert validator is not None  # an object of no kind of ours has no shape either
+    assert validator is not None  # ``_shape`` has refused objects of other kinds
     return _told(list(dict.fromkeys((*naming.check(new, old), *validator(new, old, world)))))
 
 
 def _told(findings: list[Finding]) -> list[Finding]:
-    """Errors first when there are too many findings for one answer."""
+    """The findings for one answer; if there are too many, errors come first."""
     if len(findings) <= MAX_FINDINGS:
         return findings
     kept = sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)[:MAX_FINDINGS]
@@ -100,14 +100,14 @@ def _shape(new: ReadOnlyObject) -> list[Finding]:
 
 
 def _sorted(value: Any) -> Any:
-    """With the keys of all objects sorted, as an API server sends them: the findings do not depend on their order."""
+    """The value with the keys of all objects sorted, as API servers send them: findings do not depend on key order."""
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def _too_deep(spec: Any) -> str | None:
-    """The field of ``spec`` that is; breadth first, so that no nesting exhausts the stack."""
+    """The first field of ``spec`` that is too deep; breadth first, so that deep nesting cannot exhaust the stack."""
     for field, value in spec.items() if isinstance(spec, dict) else ():
         level = [value]
         for _ in range(MAX_DEPTH):

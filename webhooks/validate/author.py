@@ -62,7 +62,7 @@ def _marks(
 
 
 def _controllers(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Finding]:
-    """A controlling reference to a run or a step that was not there before; to take one away is garbage collection."""
+    """New controlling references to a run or a step. Removing one is allowed, because garbage collection does it."""
     known = [(owner.get("uid"), owner.get("name")) for owner in _controlling(old or {})]
     for owner in _controlling(new):
         if (owner.get("uid"), owner.get("name")) not in known:

@@ -22,13 +22,13 @@ VERSION: Final = Rule("story/call-version", "3.8", severity=Severity.WARNING)
 REALTIME: Final = Rule("story/call-realtime", "16", severity=Severity.WARNING)
 
 _MAX_STORIES: Final = 1_000
-"""Looked at for one call; a circle longer than that stays unseen."""
+"""Stories that are checked for one call; a longer circle is not found."""
 
 _Key = tuple[str, str]  # namespace and name
 
 
 def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
-    """What is wrong with the call of an ``executeStory`` step."""
+    """Findings about the call of an ``executeStory`` step."""
     target = _target(placed.step)
     if target is None:
         return
@@ -56,7 +56,7 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
 
 
 def _circle(own: _Key, first: Link, world: ClusterView) -> list[_Key]:
-    """The shortest way from ``first`` back to ``own``, both ends included; empty when there is none."""
+    """The shortest way from ``first`` back to ``own``, with both ends; empty if there is none."""
     start = (first.namespace, first.name)
     came_from: dict[_Key, _Key] = {start: own}
     pending = [start]

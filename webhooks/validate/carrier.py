@@ -21,7 +21,7 @@ ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", CauseType.NOT_FOUND)
 
 
 def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
-    """What is wrong with ``spec.transports``; ``steps`` are the names that routing rules may use."""
+    """Findings about ``spec.transports``; ``steps`` are the names that routing rules may use."""
     names, seen = list(steps), dict[str, str]()
     for index, transport in enumerate(spec.get("transports") or ()):
         path, name = f"spec.transports[{index}]", text(transport.get("name"))
@@ -41,7 +41,7 @@ def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Ite
 
 
 def check_step(placed: PlacedStep, spec: ReadOnlyObject) -> Iterator[Finding]:
-    """That the step's transport is not declared."""
+    """A finding if the step's transport is not declared."""
     name = text(placed.step.get("transport"))
     declared = [text(transport.get("name")) for transport in spec.get("transports") or ()]
     if name and name not in declared:

@@ -77,4 +77,4 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
 RULES: Final[tuple[Rule, ...]] = tuple(
     value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule)
 )
-"""In the order in which they are read: shared ones first, then those of each kind."""
+"""All rules in reading order: shared rules first, then those of each kind."""

@@ -9,17 +9,17 @@ from core.api.objects import ReadOnlyObject
 
 
 def is_deleted(new: ReadOnlyObject) -> bool:
-    """Whether the object is on its way out: then finalizers must be removable, whatever else is wrong."""
+    """Whether the object is being deleted: then clients must be able to remove finalizers, even if it has errors."""
     return bool(metadata_of(new).get("deletionTimestamp"))
 
 
 def is_spec_changed(new: ReadOnlyObject, old: ReadOnlyObject) -> bool:
-    """Compared as JSON values: the order of keys does not count."""
+    """Whether the specs differ as JSON values; the order of keys is ignored."""
     return differs(new.get("spec"), old.get("spec"))
 
 
 def differs(one: Any, other: Any) -> bool:
-    """Whether two JSON values do; ``true`` is not 1, an absent field is not ``null``."""
+    """Whether two JSON values differ; ``true`` is not 1, and an absent field is not ``null``."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() != other.keys() or any(differs(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -28,12 +28,12 @@ def differs(one: Any, other: Any) -> bool:
 
 
 def changed_fields(new: ReadOnlyObject, old: ReadOnlyObject, fields: Sequence[str]) -> Iterator[str]:
-    """Those of ``fields``, keys of both objects, whose values differ; ``null`` counts as absent."""
+    """The names in ``fields``, keys of both objects, whose values differ; ``null`` counts as absent."""
     return (field for field in fields if differs(new.get(field), old.get(field)))
 
 
 def text(value: Any) -> str:
-    """A text without blanks around it, and without halves of letters; empty for what is none."""
+    """The string without surrounding blanks and lone surrogates; empty for a value that is not a string."""
     if not isinstance(value, str):
         return ""
     stripped = value.strip()
@@ -41,7 +41,7 @@ def text(value: Any) -> str:
 
 
 def fields_of(value: Any) -> ReadOnlyObject:
-    """An object as it is; nothing for what is none."""
+    """The object itself; empty for a value that is not an object."""
     return value if isinstance(value, Mapping) else {}
 
 

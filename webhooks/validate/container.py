@@ -1,4 +1,4 @@
-"""Whether a caller is a container of a step: decided by the Pod that its token is bound to.
+"""Whether a caller is a container of a step; the Pod to which its token is bound decides.
 
 All containers of a run share a ServiceAccount, so the user name identifies the run and not the step. The token that is
 mounted into a Pod is bound to that Pod, and the API server names the Pod. Source: admission contract 11 and 15.
@@ -15,10 +15,10 @@ from webhooks.validate.change import fields_of, metadata_of
 
 
 def works_for(caller: Caller, namespace: str, step_run: str, uid: str, world: ClusterView) -> bool:
-    """Whether the caller's Pod was made by the Job of the StepRun ``namespace/step_run``.
+    """Whether the Job of the StepRun ``namespace/step_run`` created the caller's Pod.
 
-    A Pod or a Job that is not known here, as they may be a moment after they were made, is taken at its name; the Job
-    has the name of the StepRun. ``uid`` is that of the StepRun, empty when it is not known.
+    A Pod or a Job that was created a moment ago may be unknown here. Then only its name is checked; the Job has the
+    name of the StepRun. ``uid`` is that of the StepRun, empty if it is unknown.
     """
     if not caller.pod or not caller.username.startswith(service_account(namespace, "")):
         return False

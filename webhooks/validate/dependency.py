@@ -27,25 +27,27 @@ REQUIRE_UNKNOWN: Final = Rule("story/require-unknown", "4.5", CauseType.NOT_FOUN
 REQUIRE_UNREACHED: Final = Rule("story/require-unreached", "4.5")
 
 _MAX_CYCLES: Final = 10
-_MAX_SUGGESTIONS: Final = 10  # for one step; each takes a comparison with all names
+_MAX_SUGGESTIONS: Final = 10  # for one step; each needs a comparison with all names
 _REQUIRE_SEGMENTS: Final = 3
 
 Steps = Mapping[str, PlacedStep]
-"""Steps of the three lists by name; of two with one name, the first."""
+"""Steps of the three lists by name; if two have the same name, the first."""
 Visible = Mapping[str, Mapping[str, None]]
-"""Names of steps, in spec order, by the list from which they can be seen."""
+"""Names of steps, in spec order, by the list that can refer to them."""
 
 
 def declared(name: str, placed: PlacedStep, owners: Mapping[str, str]) -> Declared:
-    """What a step says about the others: ``needs``, and steps whose outputs its expressions read; ``owners`` are those
-    of branches.
+    """The dependencies of a step: its ``needs``, and the steps whose outputs its expressions read.
+
+    ``owners`` are the steps around branches.
     """
     return Declared(name, tuple(placed.step.get("needs") or ()), edges.steps_read(placed.step, owners))
 
 
 def check(steps: Steps, said: Iterable[Declared], graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
-    """Everything wrong with how ``steps`` depend on each other, step by step, then circles; ``graph`` is of ``said``,
-    and has the edges that a run follows.
+    """All errors in the dependencies of ``steps``, step by step, then circles.
+
+    ``graph`` belongs to ``said``, and has the edges that a run follows.
     """
     visible = visible_from(steps)
     for name, placed in steps.items():
@@ -56,7 +58,7 @@ def check(steps: Steps, said: Iterable[Declared], graph: Graph, owners: Mapping[
 
 
 def visible_from(steps: Steps) -> Visible:
-    """For each list the names of the steps that may have ended before one of its own starts: these and earlier ones."""
+    """For each list, the names of steps that may have ended before one of its own starts: its own and earlier ones."""
     found: dict[str, dict[str, None]] = {}
     for last, list_name in enumerate(STEP_LISTS):
         lists = STEP_LISTS[: last + 1]
@@ -65,9 +67,9 @@ def visible_from(steps: Steps) -> Visible:
 
 
 class Reached:
-    """Which steps have ended when the step ``name``, ``placed``, starts; what stands in an earlier list always has.
+    """The steps that have ended when the step ``name``, ``placed``, starts; steps of earlier lists always have.
 
-    What it needs itself is found at once; what that needs is looked for only if somebody asks for more.
+    Its own needs are found at once; needs of those steps are only searched if necessary.
     """
 
     def __init__(self, name: str, placed: PlacedStep, steps: Steps, graph: Graph) -> None:
@@ -88,7 +90,7 @@ class Reached:
 
 
 def remedy_for(unknown: str, known: Iterable[str]) -> str:
-    """The step that was probably meant."""
+    """Suggests the step that the author probably meant."""
     names = list(known)
     guess = closest(unknown, names)
     return f"did you mean {guess}?" if guess else f"the steps are: {', '.join(names) or 'none'}"
@@ -132,8 +134,8 @@ def _requires(
 
 
 def _cycles(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
-    """Circles, each in full; one is cut open before the next is looked for."""
-    if find_cycle(graph) is None:  # as almost always
+    """Circles, each in full; one edge of a circle is removed before the next circle is searched."""
+    if find_cycle(graph) is None:  # almost always
         return
     open_ = {step.name: step for step in said}
     for name, step in open_.items():

@@ -13,13 +13,13 @@ from webhooks.finding import Finding, Rule
 def check(
     rule: Rule, parent: ReadOnlyObject, key: str, path: str, *, zero: bool = False, least: timedelta | None = None
 ) -> Iterator[Finding]:
-    """The problem with ``parent[key]``, if any; blank and absent are none.
+    """A finding if ``parent[key]`` is not valid; a blank or absent value is valid.
 
     Args:
-        rule: broken by a text that is no duration, or not greater than zero.
-        parent: at ``path``.
-        zero: whether zero is enough.
-        least: the shortest there may be.
+        rule: broken by a string that is not a duration, or not greater than zero.
+        parent: the object at ``path``.
+        zero: whether zero is allowed.
+        least: the shortest allowed duration.
     """
     value = parent.get(key)
     if value is None or (isinstance(value, str) and not value.strip()):

@@ -1,7 +1,7 @@
 """Rules for an EffectClaim beyond its schema. Source: admission contract 11.
 
 Times are compared in whole seconds, because some of them are stored that way. The clock is not read: the holder itself
-writes when it took the lease.
+writes the time at which it took the lease.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions", "
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a claim that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in a claim that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     findings = [*_outcome(new["spec"]), *_times(new["spec"])]
@@ -53,9 +53,9 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
 def check_author(
     new: ReadOnlyObject, old: ReadOnlyObject | None, caller: Caller, world: ClusterView
 ) -> Iterator[Finding]:
-    """That the caller is no container of the StepRun that the claim is on: only those make, complete or release it.
+    """A finding if the caller is not a container of the claim's StepRun: only those create, complete or release it.
 
-    A later attempt of the same step takes a claim over from a Pod of its own.
+    A later attempt of the same step takes over a claim from another Pod.
     """
     if old is not None and not change.is_spec_changed(new, old):
         return
@@ -135,7 +135,7 @@ def _identities(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[tuple[str,
 
 
 def _takeover(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
-    """That another holder took the lease while it was held."""
+    """A finding if another holder took the lease before it expired."""
     before, after = text(old.get("holderIdentity")), text(new.get("holderIdentity"))
     if not before or not after or before == after or old.get("completionStatus") in _FREE:
         return
@@ -154,5 +154,5 @@ def _second(spec: ReadOnlyObject, key: str) -> datetime | None:
     value = text(spec.get(key))
     try:
         return parse_instant(value).replace(microsecond=0) if value else None
-    except ValueError:  # an old object that no schema let in
+    except ValueError:  # an old object that was stored without a schema
         return None

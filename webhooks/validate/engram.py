@@ -18,7 +18,7 @@ _DEFAULT_MODE: Final = "job"
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with an Engram that fits its schema; of one that is deleted only finalizers may change."""
+    """All errors in an Engram that matches its schema; while it is being deleted, only finalizers may change."""
     if old is not None and not change.is_spec_changed(new, old):
         return []
     if change.is_deleted(new):

@@ -1,7 +1,7 @@
 """The expressions of a Story: syntax, scope, and the steps they refer to.
 
 A Story may have tens of thousands of expressions. Each is compiled once and its findings are kept, because the compiler
-caches about a thousand; and for a few unknown names only, a similar name is searched.
+caches only about a thousand. A similar name is suggested only for a few unknown names.
 Source: admission contract 3.6 and 4.6, templating contract 6.5.
 """
 
@@ -30,35 +30,35 @@ WAITS_FOR_LATER: Final = Rule("story/expression-waits-for-later", "4.6", CauseTy
 STEP_UNREACHED: Final = Rule("story/expression-step-unreached", "4.6", severity=Severity.WARNING)
 
 MAX_ERRORS: Final = 200
-"""In expressions of steps; nobody reads further."""
+"""Errors in expressions of steps; reading stops there."""
 
 _CONDITION: Final = FieldKind.CONDITION
-_MAX_SUGGESTIONS: Final = 20  # for a Story; each takes a comparison with all names
+_MAX_SUGGESTIONS: Final = 20  # for a Story; each needs a comparison with all names
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Of the expressions of one step: what is wrong with them alone, and the steps that they refer to."""
+    """The expressions of one step: their own errors, and the steps that they refer to."""
 
     errors: tuple[Finding, ...]
     places: tuple[tuple[StepPlace, str], ...]
-    """With the step that is meant, which is there."""
+    """References to known steps, each with the name of the step."""
 
 
 class Reader:
-    """Reads the expressions of a Story once, and tells what is wrong with them.
+    """Reads the expressions of a Story once, and reports their errors.
 
     Args:
-        steps: those of its lists.
-        owners: what an expression may write to mean a branch → the step that it is in.
-        of_items: the same of what is done for each item, which nothing else can refer to.
+        steps: the steps of its lists.
+        owners: each name of a branch that an expression may use → the step that contains the branch.
+        of_items: the same for the branches of each item, to which no other step can refer.
     """
 
     def __init__(self, steps: Steps, owners: Mapping[str, str], of_items: Mapping[str, str]) -> None:
         self.errors: list[Finding] = []
-        """In the expressions of the steps that were read."""
+        """Errors in the expressions of the steps that were read."""
         self.has_given_up = False
-        """Whether there were more than ``MAX_ERRORS``; then the graph cannot be known, and all else is idle."""
+        """Whether there were more than ``MAX_ERRORS``; then the graph is unknown, and other checks are useless."""
         self._steps = steps
         self._targets = _targets_of(steps, owners)
         self._of_items = of_items
@@ -67,15 +67,15 @@ class Reader:
         self._suggestions = 0
 
     def read(self, placed: PlacedStep) -> bool:
-        """Read those of a step, its branches included; false when it has given up before the end of them."""
+        """Read the expressions of a step and its branches; false if it gave up before their end."""
         if placed.path not in self._readings and not self.has_given_up:
             reading = self._readings[placed.path] = self._read(placed)
             self.errors += reading.errors
         return not self.has_given_up
 
     def check_step(self, placed: PlacedStep, graph: Graph) -> Iterator[Finding]:
-        """What is wrong with those of a step, its branches included."""
-        self.read(placed)  # of two steps with one name, the second was not
+        """Findings about the expressions of a step and its branches."""
+        self.read(placed)  # if two steps have one name, the second was not read
         reading = self._readings.get(placed.path)
         if reading is None:
             return
@@ -84,7 +84,7 @@ class Reader:
         known = self._visible[placed.list_name]
         before = Reached(name, placed, self._steps, graph)
         for place, target in reading.places:
-            if target == name:  # a circle is found elsewhere
+            if target == name:  # another check finds circles
                 if place.step not in (name, step_alias(name)) and not place.path.endswith(".until"):
                     message = f"branch {place.step!r} might not have ended when this one starts{_where(place.position)}"
                     yield STEP_UNREACHED.at(place.path, message, "make both of them steps", place.excerpt)
@@ -96,7 +96,7 @@ class Reader:
                 yield STEP_UNREACHED.at(place.path, message, f"add {target!r} to needs", place.excerpt)
 
     def check_story(self, spec: ReadOnlyObject) -> Iterator[Finding]:
-        """What is wrong with those that belong to no step."""
+        """Findings about the expressions outside of steps."""
         for field in fields.of_spec(spec):
             yield from _problems(field, list(self._steps))
             for place in field.step_places:
@@ -128,7 +128,7 @@ class Reader:
         return _Reading(tuple(errors), tuple(places))
 
     def _later(self, place: StepPlace, target: str, *, waits: bool) -> Finding:
-        """No run starts whose steps wait for what comes after them; what is read without waiting is just not there."""
+        """No run can start if a step waits for a later step; a value that is read without waiting is absent."""
         message = f"step {target!r} runs after this step{_where(place.position)}"
         if not waits:
             return STEP_LATER.at(place.path, message, "it has no output yet when this step starts", place.excerpt)
@@ -148,7 +148,7 @@ class Reader:
 
 
 def _targets_of(steps: Steps, owners: Mapping[str, str]) -> Mapping[str, str]:
-    """What an expression may write to the step that is meant: its name, that with underscores, or those of a branch."""
+    """The names that expressions may use → the step: its name, also with underscores, and the names of its branches."""
     targets: dict[str, str] = {name: name for name in steps}
     for name in steps:
         targets.setdefault(step_alias(name), name)

@@ -20,7 +20,7 @@ TOLERATED: Final = Rule("definition/toleration", "4.4", CauseType.FORBIDDEN, Sev
 
 
 def check(block: object, path: str, template: ReadOnlyObject | Unseen, world: ClusterView) -> Iterator[Finding]:
-    """The ``security`` and ``placement`` in ``block``, which stands at ``path``."""
+    """The ``security`` and ``placement`` in ``block``, whose path is ``path``."""
     fields = fields_of(block)
     known = None if isinstance(template, Unseen) else template
     least = floor.floor_of(world.settings, known)

@@ -20,12 +20,12 @@ _NUMBERS: Final = frozenset(map(str, range(MAX_ITEMS)))
 
 @dataclass(frozen=True, slots=True)
 class DeclaredGate:
-    """One gate, or one for each item; ``parts`` are the names on the way to it, ``None`` the number of an item."""
+    """One gate, or one for each item; ``parts`` are the names in its path, ``None`` is the number of an item."""
 
     parts: tuple[str | None, ...]
 
     def has(self, name: str) -> bool:
-        """Whether a decision under ``name`` is one about it."""
+        """Whether a decision with the key ``name`` is about this gate."""
         parts = name.split("/")
         return len(parts) == len(self.parts) and all(
             part in _NUMBERS if own is None else part == own for part, own in zip(parts, self.parts, strict=True)
@@ -37,7 +37,7 @@ class DeclaredGate:
 
 
 def of_story(spec: ReadOnlyObject) -> Iterator[DeclaredGate]:
-    """Those of all lists and branches, in spec order."""
+    """The gates in all lists and branches, in spec order."""
     for placed in steps.top_level(spec):
         yield from _of_step(placed, (str(placed.step.get("name")),))
 

@@ -35,13 +35,13 @@ _ASKED: Final[dict[Resource, tuple[Resource, ...]]] = {
     STORY_TRIGGER: (STORY, *_OBJECTS),
     STEP_RUN: (STORY_RUN, ENGRAM, *_OBJECTS),
 }
-"""Who asks to refer to what."""
+"""Which kinds refer to which kinds."""
 
 _Pair = tuple[str, str]  # group and kind
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """What is probably wrong with a grant that fits its schema."""
+    """Probable errors in a grant that matches its schema."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new["spec"]))

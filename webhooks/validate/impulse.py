@@ -30,7 +30,7 @@ _POLICY: Final = "spec.deliveryPolicy"
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with an Impulse that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in an Impulse that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new, world))

@@ -27,7 +27,7 @@ _MAX_INT32: Final = 2**31 - 1
 
 
 def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """What is wrong with the repetition of an ``executeStory`` step, whose ``with`` is at ``path``."""
+    """Findings about the loop of an ``executeStory`` step, whose ``with`` is at ``path``."""
     until, limit = parameters.get("until"), parameters.get("maxIterations")
     if until is None:
         if limit is not None:
@@ -48,7 +48,7 @@ def check_call(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
 
 
 def check_branches(parameters: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """What is wrong with the items of a ``parallel`` step and how many are at work, its branches left aside."""
+    """Findings about the items and the concurrency of a ``parallel`` step; its branches are checked elsewhere."""
     limit = parameters.get("maxConcurrency")
     if limit is not None and not _is_whole(limit, _MAX_INT32):
         message, remedy = "must be a whole number, 1 or more", "leave it out to run all branches at the same time"

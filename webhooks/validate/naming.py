@@ -1,6 +1,6 @@
 """Names must be DNS labels, so that other objects can refer to them.
 
-The API server accepts any DNS subdomain, such as ``my.run``, but references only hold DNS labels. A run with such a
+The API server accepts any DNS subdomain, such as ``my.run``, but references only allow DNS labels. A run with such a
 name could have no StepRun; a Story with such a name could not run. Source: StoryRun contract 1.1; admission contract
 3.10.
 """
@@ -24,12 +24,12 @@ _REMEDY: Final = "use lower-case letters, digits and dashes, as in my-run"
 
 
 def check(new: ReadOnlyObject, old: ReadOnlyObject | None) -> Iterator[Finding]:
-    """That a new object has a name that no reference can hold; of what is stored already the name stays."""
+    """A finding if a new object has a name that references cannot use; stored objects keep their names."""
     if old is not None or new.get("kind") not in _REFERRED_TO:
         return
     metadata = metadata_of(new)
     name, prefix = text(metadata.get("name")), text(metadata.get("generateName"))
-    if prefix and _LABEL.fullmatch(f"{prefix}x") is None:  # from which the API server has made the name already
+    if prefix and _LABEL.fullmatch(f"{prefix}x") is None:  # the API server has already made the name from it
         yield NAME.at(
             "metadata.generateName",
             f"names with the prefix {prefix!r} cannot be referred to: they are not DNS labels",

@@ -34,7 +34,7 @@ _Part = tuple[tuple[int | str, ...], Any]
 
 
 def size_bytes(value: Any) -> int | None:
-    """Of the compact JSON, as the API server delivers it; ``None`` when JSON cannot say it."""
+    """Size of the compact JSON that the API server delivers; ``None`` if JSON cannot represent the value."""
     try:
         return len(payload.encode(value).encode())
     except payload.NotSerializableError:
@@ -42,16 +42,16 @@ def size_bytes(value: Any) -> int | None:
 
 
 def is_surely_within(value: Any, limit_bytes: int) -> bool:
-    """Whether ``size_bytes(value)`` is so far below the limit that it need not be known; most payloads are small."""
+    """Whether ``size_bytes(value)`` is so far below the limit that it need not be computed; most payloads are small."""
     try:
         text = orjson.dumps(value)
     except orjson.JSONEncodeError:
         return False
-    return len(text) * _MOST_GROWTH <= limit_bytes and b"null" not in text  # that may be a number that JSON lacks
+    return len(text) * _MOST_GROWTH <= limit_bytes and b"null" not in text  # null may be a number outside JSON
 
 
 def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[Finding]:
-    """That ``value`` is larger than ``limit_bytes``, or no JSON; absent is neither."""
+    """A finding if ``value`` is larger than ``limit_bytes``, or not JSON; an absent value is valid."""
     if value is None:
         return
     if is_surely_within(value, limit_bytes):
@@ -65,7 +65,7 @@ def check_size(rule: Rule, value: Any, path: str, limit_bytes: int) -> Iterator[
 
 
 def holds_storage_reference(value: Any) -> bool:
-    """Whether some part of ``value`` lies in storage."""
+    """Whether a part of ``value`` is in storage."""
     return _may_hold(value, (STORAGE_REFERENCE,)) and any(
         isinstance(part, Mapping) and STORAGE_REFERENCE in part for _, part in _parts(value)
     )
@@ -74,11 +74,11 @@ def holds_storage_reference(value: Any) -> bool:
 def check_references(
     malformed: Rule, denied: Rule, value: Any, path: str, source: Resource, namespace: str, world: ClusterView
 ) -> Iterator[Finding]:
-    """Every reference map in ``value``: its form, and whether it may reach into another namespace.
+    """Checks every reference map in ``value``: its form, and whether it may refer to another namespace.
 
     Args:
         malformed: broken by a map of the wrong form.
-        denied: broken by a namespace that is out of reach.
+        denied: broken by a namespace to which it may not refer.
         source: kind of the object, which is in ``namespace``.
     """
     for where, part in _parts(value) if _may_hold(value, _REFERENCE_KEYS) else ():
@@ -154,7 +154,7 @@ def _name_in(target: Any) -> str:
 
 
 def _may_hold(value: Any, keys: Sequence[str]) -> bool:
-    """Whether there is an object with one of ``keys`` somewhere in ``value``; finds out without a path to each part."""
+    """Whether ``value`` contains an object with one of ``keys``; fast, because it computes no paths."""
     pending = [value]
     for part in pending:
         if isinstance(part, str):
@@ -169,7 +169,7 @@ def _may_hold(value: Any, keys: Sequence[str]) -> bool:
 
 
 def _parts(value: Any) -> Iterator[_Part]:
-    """``value`` and everything in it, in order; below a reference map there is nothing."""
+    """``value`` and all parts in it, in order, without the parts of reference maps."""
     pending: list[_Part] = [((), value)]
     while pending:
         where, part = pending.pop()

@@ -27,7 +27,7 @@ _STOP_WORDS: Final = frozenset({"success", "failure", "cancel", *(phase.value.lo
 
 
 def check(placed: PlacedStep) -> Iterator[Finding]:
-    """What is wrong with the settings of a primitive; nothing for an Engram step."""
+    """Findings about the settings of a primitive; none for an Engram step."""
     type_, parameters, path = placed.step.get("type"), placed.step.get("with") or {}, f"{placed.path}.with"
     if type_ == "wait":
         yield from _until(parameters, path)

@@ -32,13 +32,13 @@ class Link:
 
 
 def link(source: Resource, namespace: str, target: Resource, reference: ReadOnlyObject) -> Link:
-    """``reference`` as it stands in an object of kind ``source``; without a namespace it means its own."""
+    """``reference`` in an object of kind ``source``; without a namespace it means that of the object."""
     place = (text(reference.get("namespace")) or namespace) if target.namespaced else ""
     return Link(source, namespace, target, place, text(reference.get("name")))
 
 
 def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[Finding]:
-    """The policy's refusal, if it refuses."""
+    """A finding if the policy refuses the reference."""
     if wanted.namespace == wanted.source_namespace or isinstance(world.policy, Unseen):
         return
     reference = ForeignReference(
@@ -60,12 +60,12 @@ def denial(rule: Rule, wanted: Link, world: ClusterView, path: str) -> Iterator[
 
 
 def find(wanted: Link, world: ClusterView) -> ReadOnlyObject | Unseen:
-    """What ``wanted`` leads to."""
+    """The object that ``wanted`` refers to."""
     return world.find(wanted.target, wanted.namespace, wanted.name)
 
 
 def missing(rule: Rule, wanted: Link, found: ReadOnlyObject | Unseen, path: str) -> Iterator[Finding]:
-    """That it leads nowhere, if it does."""
+    """A finding if the object does not exist."""
     if found is Unseen.MISSING:
         yield rule.at(path, f"{wanted} does not exist", f"apply it, or correct the name {wanted.name!r}")
 
@@ -73,7 +73,7 @@ def missing(rule: Rule, wanted: Link, found: ReadOnlyObject | Unseen, path: str)
 def version_mismatch(
     rule: Rule, reference: ReadOnlyObject, wanted: Link, found: ReadOnlyObject | Unseen, path: str
 ) -> Iterator[Finding]:
-    """That the object is not of the pinned version, if one is pinned."""
+    """A finding if a version is pinned and the object has another one."""
     pin = text(reference.get("version"))
     if not pin or isinstance(found, Unseen):
         return

@@ -18,7 +18,7 @@ NEVER: Final = Rule("definition/rights", "7", CauseType.FORBIDDEN)
 
 
 def check(new: ReadOnlyObject, part: str) -> Iterator[Finding]:
-    """The rules in ``spec[part]``: ``execution``, or ``overrides`` of an Engram."""
+    """Checks the rules in ``spec[part]``: ``execution``, or ``overrides`` of an Engram."""
     rules = fields_of(fields_of(new["spec"].get(part)).get("rbac")).get("rules")
     for index, rule in enumerate(rules or ()):
         refused = runner_rules.why_not(rule, by_engram=part == "overrides")

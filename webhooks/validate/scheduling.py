@@ -15,7 +15,7 @@ PRIORITY: Final = Rule("story/priority-bounded", "4.3", severity=Severity.WARNIN
 
 
 def check(story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
-    """A priority above what its runs may have in the Story's own namespace."""
+    """A finding if the priority is above the maximum for runs in the Story's own namespace."""
     priority = fields_of(story["spec"].get("policy")).get("priority")
     if not isinstance(priority, int):
         return

@@ -1,4 +1,4 @@
-"""Checks of JSON Schemas in definitions, and of documents against them, within a bound on their cost.
+"""Checks of JSON Schemas in definitions, and of documents with them, within a bound on their cost.
 
 Beyond the bound, a warning says that the run makes the check, in a process that can be killed.
 Source: admission contract 3.4 and 3.5.
@@ -22,14 +22,14 @@ from webhooks.finding import Finding, Rule, Severity
 TOO_COSTLY: Final = Rule("any/schema-too-costly", "3.4", severity=Severity.WARNING)
 
 _MAX_COST: Final = 20_000
-"""Schema nodes visited; about ten milliseconds."""
+"""Schema nodes visited; takes about ten milliseconds."""
 _MAX_PROBLEMS: Final = 20
-_MASK: Final = "\ufdd0"  # what the library puts in the place of values
+_MASK: Final = "\ufdd0"  # the library puts this in the place of values
 _NOT_CHECKED: Final = "is too costly to check now; the run checks it when it uses it"
 
 
 def check_schema(rule: Rule, schema: Any, path: str) -> Iterator[Finding]:
-    """That ``schema`` cannot be used, if it cannot."""
+    """A finding if ``schema`` is not usable."""
     if not isinstance(schema, Mapping):
         return
     try:
@@ -41,10 +41,10 @@ def check_schema(rule: Rule, schema: Any, path: str) -> Iterator[Finding]:
 
 
 def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterator[Finding]:
-    """What about ``document``, in the field at ``path``, the schema does not allow.
+    """Everything in ``document``, the field at ``path``, that the schema does not allow.
 
-    Defaults are filled in first; templates and references stand for anything. An unusable schema is not the document's
-    fault: its own object says so.
+    Defaults are filled in first; templates and references stand for any value. An unusable schema is not an error of
+    the document: the object with the schema gets that finding.
     """
     if not isinstance(schema, Mapping):
         return
@@ -66,7 +66,7 @@ def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A schema in normal form, and its validator unless it is too costly to build."""
+    """A schema in normal form, and its validator, unless that is too costly to build."""
 
     normal: dict[str, Any]
     validate: Callable[[Any, int], list[list[Any]]] | None
@@ -74,19 +74,19 @@ class _Prepared:
 
 @lru_cache(maxsize=256)
 def _prepared(text: bytes) -> _Prepared:
-    """Of the schema in JSON; many steps share one."""
+    """The prepared schema for its JSON; many steps share one."""
     normal = schemas.normalise(orjson.loads(text))
     return _Prepared(normal, worker.build_validator(normal) if _building_cost(normal) < _MAX_COST else None)
 
 
 @lru_cache(maxsize=256)
 def _cost_of(text: bytes) -> Cost:
-    """Of holding documents against the schema in JSON; not needed where there is none."""
+    """The cost of checking documents with the schema in JSON; unused if there are no documents."""
     return schemas.cost_of(_prepared(text).normal, give_up_at=_MAX_COST)
 
 
 def _building_cost(normal: Mapping[str, Any]) -> int:
-    """Of turning the schema into a validator: its nodes, and what its patterns compile to."""
+    """The cost of building a validator from the schema: its nodes, and the compiled size of its patterns."""
     total, pending = 0, [normal]
     while pending:
         node: Any = pending.pop()

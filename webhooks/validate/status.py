@@ -53,21 +53,21 @@ OPERATOR_FIELDS: Final = (
     "lastOutputAt",
     "handoff",
 )
-"""Of the status of a StepRun; so is ``retries``, but 0 is as good as none. The rest is what SDKs write."""
+"""Fields in the status of a StepRun; ``retries`` is another, but 0 equals absent. SDKs write the remaining fields."""
 
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
 CLOCK_SKEW: Final = timedelta(minutes=5)
-"""By which a client's clock may be behind that of the API server."""
+"""How far a client's clock may be behind that of the API server."""
 _MADE: Final = ("state", "updatedBy", "updatedAt", "data")
-"""Of a decision, what nobody changes once it was made."""
+"""Fields of a decision that cannot change after it was made."""
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject, caller: Caller, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a write to the status subresource, or probably wrong.
+    """All errors and probable errors in a write to the status subresource.
 
-    Warnings do not keep a container from telling its result, and the operator looks again before it uses one. Kinds
-    whose status decides nothing are left to the rights of the cluster.
+    Warnings let a container report its result, and the operator checks a result again before it uses it. Kinds whose
+    status decides nothing are not checked here; the cluster's permissions protect them.
     """
     if new.get("kind") not in _GUARDED or change.is_deleted(new):
         return []
@@ -83,11 +83,11 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject, caller: Caller, world: Cl
 
 
 def _size(status: ReadOnlyObject) -> Iterator[Finding]:
-    """That a status is larger or deeper than everybody who lists StepRuns can be expected to read."""
+    """A finding if a status is too large or too deep for the readers of StepRuns."""
     try:
         text = orjson.dumps(status)
     except TypeError:
-        return  # no review that was read holds such
+        return  # a review that was read cannot have such values
     why = why_status_too_large(text, bounds_of(STEP_RUN.plural))
     if not why and (levels := depth_of(text)) > MAX_STEP_STATUS_DEPTH:
         why = f"is nested {levels} levels deep, the maximum is {MAX_STEP_STATUS_DEPTH}"
@@ -110,7 +110,7 @@ def _writer(
 
 
 def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bool:
-    """Whether the caller is a container of the step: its account is that of the run, its Pod one of the step's."""
+    """Whether the caller is a container of the step: it has the account of the run and a Pod of the step."""
     if new["kind"] != "StepRun":
         return False
     run = reference.link(
@@ -123,7 +123,7 @@ def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bo
 
 
 def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:
-    """What a container writes that is the operator's."""
+    """Findings about fields of the operator that a container has changed."""
     fields = list(change.changed_fields(after, before, OPERATOR_FIELDS))
     if change.differs(after.get("retries") or 0, before.get("retries") or 0):
         fields.append("retries")
@@ -165,7 +165,7 @@ def _gates(
 
 
 def _time(run: ReadOnlyObject, decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """A decision from before the run. Admission has already replaced any other instant by the current time."""
+    """A finding if a decision is older than the run. Admission has already set other instants to the current time."""
     made = parse_instant_or_none(decision.get("updatedAt"))
     created = parse_instant_or_none(metadata_of(run).get("creationTimestamp"))
     if made is not None and created is not None and made + CLOCK_SKEW < created:
@@ -173,7 +173,7 @@ def _time(run: ReadOnlyObject, decision: ReadOnlyObject, path: str) -> Iterator[
 
 
 def _data(decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """What is given with a decision; its size is a matter of the schema."""
+    """Findings about the data of a decision; the schema limits its size."""
     data = fields_of(decision.get("data"))
     if data and decision.get("state") != "Approved":
         yield GATE_DATA.at(f"{path}.data", "is only allowed with state Approved", "leave it out, or approve")
@@ -182,7 +182,7 @@ def _data(decision: ReadOnlyObject, path: str) -> Iterator[Finding]:
 
 
 def _gates_of(run: ReadOnlyObject, world: ClusterView) -> list[gates.DeclaredGate] | None:
-    """Of the run's Story; ``None`` when that is not to be seen."""
+    """The gates of the run's Story; ``None`` if the Story is unknown."""
     its_story = fields_of(fields_of(run.get("spec")).get("storyRef"))
     story = reference.find(reference.link(STORY_RUN, namespace_of(run), STORY, its_story), world)
     return None if isinstance(story, Unseen) else list(gates.of_story(story.get("spec") or {}))

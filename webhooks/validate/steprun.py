@@ -35,7 +35,7 @@ _IDENTITY: Final = ("storyRunRef", "stepId", "engramRef")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a StepRun that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in a StepRun that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     too_large = list(payload.check_size(TOTAL_SIZE, new, "", MAX_STEP_RUN_BYTES))
@@ -77,7 +77,7 @@ def _input(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
 
 
 def _limit_bytes(new: ReadOnlyObject, world: ClusterView) -> int | None:
-    """Of the input: the largest that the operator, the Engram or the step of the Story allows; ``None``: unknown."""
+    """Largest input that the operator, the Engram or the step of the Story allows; ``None``: unknown."""
     spec, namespace = new["spec"], namespace_of(new)
     limits = [world.settings.engram.max_inline_size_bytes]
     engram = reference.find(reference.link(STEP_RUN, namespace, ENGRAM, spec.get("engramRef") or {}), world)
@@ -110,7 +110,7 @@ def _target(target: ReadOnlyObject, path: str) -> Iterator[Finding]:
 
 
 def _endpoint(endpoint: str, path: str) -> Iterator[Finding]:
-    """``host:port``, or a URL that names both."""
+    """A finding if it is neither ``host:port`` nor a URL with both."""
     try:
         parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
         is_sound = bool(parts.hostname and parts.hostname.strip()) and parts.port is not None and parts.port > 0

@@ -35,20 +35,20 @@ BRANCHES: Final = Rule("story/branches", "4.9", CauseType.REQUIRED)
 BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
 
 MAX_BRANCH_DEPTH: Final = 8
-"""Of ``parallel`` steps inside each other."""
+"""Nesting of ``parallel`` steps."""
 
 _RETRY_DELAYS: Final = ("delay", "maxDelay")
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedStep:
-    """A step that fits its schema, and where it stands.
+    """A step that matches its schema, and its place.
 
     Attributes:
-        path: from the Story down, ``spec.steps[0].with.steps[1]``.
-        list_name: of the list it stands in, itself or through its ``parallel`` step.
+        path: its path in the Story, ``spec.steps[0].with.steps[1]``.
+        list_name: the list that contains it, directly or in a ``parallel`` step.
         realtime: whether it runs as part of a stream; compensations and ``finally`` never do.
-        depth: ``parallel`` steps around it.
+        depth: the number of ``parallel`` steps around it.
     """
 
     step: ReadOnlyObject
@@ -67,7 +67,7 @@ def top_level(spec: ReadOnlyObject) -> Iterator[PlacedStep]:
 
 
 def with_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
-    """The step and the branches below it that fit their schema, in spec order."""
+    """The step and the branches below it that match their schema, in spec order."""
     yield placed
     if placed.step.get("type") == "parallel":
         for branch in sound_branches(placed):
@@ -75,20 +75,20 @@ def with_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
 
 
 def sound_branches(placed: PlacedStep) -> Iterator[PlacedStep]:
-    """The branches right below the step that fit their schema, in spec order."""
+    """The branches directly below the step that match their schema, in spec order."""
     for branch in _branches(placed) if placed.depth < MAX_BRANCH_DEPTH else ():
         if isinstance(branch.step, Mapping) and not any(rule is BRANCH_SHAPE for rule in _shape_rules(branch)):
             yield branch
 
 
 def is_for_each(placed: PlacedStep) -> bool:
-    """Whether it is a ``parallel`` step that is run for each item."""
+    """Whether it is a ``parallel`` step that runs for each item."""
     parameters = placed.step.get("with")
     return placed.step.get("type") == "parallel" and isinstance(parameters, dict) and "forEach" in parameters
 
 
 def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
-    """What is wrong with one step, its place among the others left aside."""
+    """Findings about one step, without its relations to other steps."""
     step, path = placed.step, placed.path
     if bool(step.get("ref")) == bool(step.get("type")):
         which = "both ref and type" if step.get("ref") else "neither ref nor type"
@@ -96,7 +96,7 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
     if placed.realtime and step.get("type") in ("wait", "gate"):
         message = f"{step['type']} is not possible in a realtime Story"
         yield STREAMING_TYPE.at(f"{path}.type", message, "use pattern: batch, or move it to finally")
-    if not placed.depth:  # a branch counts with the step around it
+    if not placed.depth:  # a branch is counted with the step around it
         yield from payload.check_size(
             WITH_SIZE, step.get("with"), f"{path}.with", world.settings.max_story_with_block_size_bytes
         )
@@ -115,13 +115,13 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
 
 
 def retry_findings(rule: Rule, retry: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """Of a retry policy at ``path``."""
+    """Findings about a retry policy at ``path``."""
     for key in _RETRY_DELAYS:
         yield from duration.check(rule, retry, key, path, zero=True)
 
 
 def name_findings(spec: ReadOnlyObject) -> Iterator[Finding]:
-    """Names and ids that occur twice, over all lists."""
+    """Findings about names and ids that occur twice, over all lists."""
     steps = list(top_level(spec))
     for key, rule in (("name", NAME_TAKEN), ("id", ID_TAKEN)):
         yield from _twice(rule, key, steps)
@@ -170,7 +170,7 @@ def _branch_findings(placed: PlacedStep) -> Iterator[Finding]:
 
 
 def _payloads(placed: PlacedStep) -> Iterator[tuple[Any, str]]:
-    """What may hold references to data; branches are looked at one by one."""
+    """The fields that may have references to data; each branch is checked separately."""
     step, path = placed.step, placed.path
     if step.get("type") != "parallel":
         yield step.get("with"), f"{path}.with"
@@ -192,6 +192,6 @@ def _shape_rules(branch: PlacedStep) -> Iterator[Rule]:
 
 
 def _shape_errors(branch: PlacedStep) -> list[Any]:
-    """Against the schema of a step, as if the branch stood in a Story of its own."""
+    """Errors against the schema of a step, as if the branch were a step of its own Story."""
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "spec": {"steps": [branch.step]}}
     return [error for error in manifest.errors_of(story) if error.path.startswith("spec.steps[0]")]

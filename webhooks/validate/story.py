@@ -45,7 +45,7 @@ _DURATIONS: Final = ("story", "step", "cleanup")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a Story that fits its schema; one that is deleted, or whose spec stays, is left alone."""
+    """All errors in a Story that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     too_large = list(payload.check_size(TOTAL_SIZE, new, "", MAX_STORY_BYTES))

@@ -29,7 +29,7 @@ _HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a StoryRun that fits its schema; an update may cancel the run and else change metadata."""
+    """All errors in a StoryRun that matches its schema; an update may only cancel the run and change metadata."""
     if change.is_deleted(new):
         return []
     return list(_created(new, world) if old is None else _updated(new, old))
@@ -50,7 +50,7 @@ def _created(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
 
 
 def _identity(new: ReadOnlyObject, wanted: Link, token: str) -> Iterator[Finding]:
-    """That name and hash do not follow from the token and the inputs."""
+    """Findings if name and hash are not derived from the token and the inputs."""
     name = story_run_name(wanted.namespace, wanted.name, token)
     yield from submission.check_name(new, name, "Story and trigger token")
     given, inputs = _annotation(new, ANNOTATION_TRIGGER_INPUT_HASH), new["spec"].get("inputs")

@@ -23,7 +23,7 @@ _IDENTITY: Final = "spec.deliveryIdentity"
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a StoryTrigger that fits its schema; what is requested never changes."""
+    """All errors in a StoryTrigger that matches its schema; its spec never changes."""
     if change.is_deleted(new):
         return []
     if old is None:

@@ -1,4 +1,4 @@
-"""Streaming settings and raw provider settings, as Stories, Transports and TransportBindings have them.
+"""Streaming settings and raw provider settings, for Stories, Transports and TransportBindings.
 
 The schema of the kind checks bounds and enums. Source: admission contract 4.7, 12.2 and 12.3.
 """
@@ -29,12 +29,12 @@ INSECURE: Final = Rule("stream/insecure", "12.3")
 SECURITY_MODE: Final = "BUBU_TRANSPORT_SECURITY_MODE"
 
 _THRESHOLDS: Final = (("pauseThreshold", 90), ("resumeThreshold", 50))
-"""Percent of the buffer, and what stands for none."""
+"""Percent of the buffer, and the value if it is absent."""
 _SAMPLE_POLICIES: Final = ("", "rate", "random", "always", "never")
 
 
 def check(streaming: ReadOnlyObject, path: str) -> Iterator[Finding]:
-    """What is wrong with the streaming settings at ``path``, which fit their schema."""
+    """Findings about the streaming settings at ``path``, which match their schema."""
     flow, delivery = streaming.get("flowControl") or {}, streaming.get("delivery") or {}
     yield from duration.check(STREAM_DURATION, flow.get("ackEvery") or {}, "maxDelay", f"{path}.flowControl.ackEvery")
     yield from duration.check(
@@ -59,7 +59,7 @@ def check(streaming: ReadOnlyObject, path: str) -> Iterator[Finding]:
 
 
 def check_settings(settings: Any, path: str) -> Iterator[Finding]:
-    """That raw settings at ``path`` weaken the transport's security; the rest of them is the provider's business."""
+    """Findings if raw settings at ``path`` weaken the transport's security; the provider checks the others."""
     if not isinstance(settings, Mapping):
         return
     environment = settings.get("env")

@@ -1,6 +1,6 @@
-"""Requests for a run: the Story, the inputs, and the names and hashes that make a request start once only.
+"""Requests for a run: the Story, the inputs, and the names and hashes that let a request start only once.
 
-StoryRun and StoryTrigger share all of it, EffectClaim the names. Source: admission contract 3.10, 8.1 and 10.
+StoryRun and StoryTrigger share all of it; EffectClaim shares the names. Source: admission contract 3.10, 8.1 and 10.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def story_link(new: ReadOnlyObject, source: Resource) -> Link:
 
 
 def check_story(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:
-    """Whether the Story may be referred to, exists, and is of the pinned version."""
+    """Findings if the reference is not allowed, or the Story does not exist or is not of the pinned version."""
     path = "spec.storyRef"
     yield from reference.denial(STORY_DENIED, wanted, world, path)
     found = reference.find(wanted, world)
@@ -46,7 +46,7 @@ def check_story(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterat
 
 
 def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:
-    """Form of the references in ``spec.inputs``, and the inputs against the Story's schema."""
+    """Checks the form of the references in ``spec.inputs``, and the inputs with the Story's schema."""
     inputs = new["spec"].get("inputs")
     yield from payload.check_references(
         INPUTS_REFERENCE, INPUTS_NAMESPACE, inputs, "spec.inputs", wanted.source, namespace_of(new), world
@@ -57,13 +57,13 @@ def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Itera
 
 
 def schema_of(wanted: Link, world: ClusterView) -> Any:
-    """The Story's ``inputsSchema``, if it is known to have one."""
+    """The Story's ``inputsSchema``; None if it has none or is unknown."""
     found = reference.find(wanted, world)
     return None if isinstance(found, Unseen) else (found.get("spec") or {}).get("inputsSchema")
 
 
 def check_name(new: ReadOnlyObject, name: str, of_what: str) -> Iterator[Finding]:
-    """That the object does not have the name that is derived from ``of_what``."""
+    """A finding if the object does not have the name that is derived from ``of_what``."""
     metadata = new.get("metadata") or {}
     if metadata.get("generateName"):
         yield NAME.at("metadata.generateName", f"the name is derived from {of_what}", f"set metadata.name: {name}")
@@ -73,7 +73,7 @@ def check_name(new: ReadOnlyObject, name: str, of_what: str) -> Iterator[Finding
 
 
 def hash_of(inputs: Any) -> str | None:
-    """Of the inputs as they are; ``None`` when JSON cannot say them."""
+    """The hash of unchanged inputs; ``None`` if JSON cannot represent them."""
     try:
         return submission.input_hash(inputs)
     except NotSerializableError:

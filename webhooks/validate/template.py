@@ -19,7 +19,7 @@ _SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema", "contextSchema
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a template that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in a template that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new))

@@ -1,4 +1,4 @@
-"""Checks of an Engram or Impulse against its template: existence, version, modes, configuration, secrets.
+"""Checks of an Engram or Impulse with its template: existence, version, modes, configuration, secrets.
 
 Source: admission contract 5 and 6.
 """
@@ -43,7 +43,7 @@ def find_template(
 def check(
     new: ReadOnlyObject, wanted: Link, template: ReadOnlyObject | Unseen, world: ClusterView
 ) -> Iterator[Finding]:
-    """Everything about ``new`` that its template does not allow, but for the mode."""
+    """Everything in ``new`` that its template does not allow, except the mode."""
     given = new["spec"].get("templateRef") or {}
     if not wanted.name:
         yield NAME.at("spec.templateRef.name", "must not be blank", f"name one of kind {wanted.target.kind}")
@@ -60,7 +60,7 @@ def check(
 
 
 def check_mode(given: str | None, assumed: str, template: ReadOnlyObject | Unseen, path: str) -> Iterator[Finding]:
-    """That the template does not support the mode; ``assumed`` is the one that stands for none."""
+    """A finding if the template does not support the mode; ``assumed`` is the default mode."""
     if isinstance(template, Unseen):
         return
     supported = (template.get("spec") or {}).get("supportedModes") or ()
@@ -73,7 +73,7 @@ def check_mode(given: str | None, assumed: str, template: ReadOnlyObject | Unsee
 
 
 def check_payload(new: ReadOnlyObject, key: str, source: Resource, world: ClusterView) -> Iterator[Finding]:
-    """Size of ``spec[key]``, and the references in it."""
+    """Checks the size of ``spec[key]``, and the references in it."""
     value, path = new["spec"].get(key), f"spec.{key}"
     yield from payload.check_size(WITH_SIZE, value, path, world.settings.engram.max_inline_size_bytes)
     yield from payload.check_references(

@@ -22,7 +22,7 @@ _OFFERS: Final = ("supportedAudio", "supportedVideo", "supportedBinary")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a Transport that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in a Transport that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     return list(_findings(new["spec"]))
@@ -48,7 +48,7 @@ def _findings(spec: ReadOnlyObject) -> Iterator[Finding]:
 
 
 def _twice(spec: ReadOnlyObject) -> Iterator[Finding]:
-    """Offers that are there already; what matching tells apart may stand side by side."""
+    """Findings about duplicate offers; offers that matching can distinguish are not duplicates."""
     seen: dict[tuple[str, ...], str] = {}
     for kind in _OFFERS:
         for index, offer in enumerate(spec.get(kind) or ()):

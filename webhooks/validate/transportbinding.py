@@ -29,7 +29,7 @@ _LANES: Final = (
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
-    """Everything wrong with a binding that fits its schema; deleted ones and unchanged specs are left alone."""
+    """All errors in a binding that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
     frozen = [
@@ -70,7 +70,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
 
 
 def _run(new: ReadOnlyObject) -> Iterator[Finding]:
-    """A binding belongs to its run, so it cannot be anywhere else."""
+    """A finding if the run is in another namespace, because a binding belongs to its run."""
     wanted = reference.link(TRANSPORT_BINDING, namespace_of(new), STORY_RUN, new["spec"].get("storyRunRef") or {})
     if namespace_of(new) and wanted.namespace != namespace_of(new):
         message = f"a binding in namespace {namespace_of(new)} cannot belong to a run in {wanted.namespace}"

@@ -14,7 +14,7 @@ RESERVED: Final = Rule("template/secret-variable", "7", CauseType.FORBIDDEN)
 
 
 def check(spec: ReadOnlyObject) -> Iterator[Finding]:
-    """Prefixes and listed keys in ``spec.secretSchema``; what a Secret has beyond that is seen when it is used."""
+    """Checks prefixes and listed keys in ``spec.secretSchema``; other keys of a Secret are checked when it is used."""
     for name, definition in fields_of(spec.get("secretSchema")).items():
         fields = fields_of(definition)
         if (fields.get("mountType") or "env") == "file":

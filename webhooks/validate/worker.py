@@ -28,7 +28,7 @@ _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
 def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
-    """What is wrong with the step's Engram, and with its input in that Engram's eyes."""
+    """Findings about the step's Engram, and about the step's input with that Engram's schema."""
     engram: ReadOnlyObject | Unseen = Unseen.MISSING
     if placed.step.get("ref"):
         wanted = reference.link(STORY, namespace_of(story), ENGRAM, placed.step["ref"])
@@ -98,7 +98,7 @@ def _is_streaming(engram: ReadOnlyObject) -> bool:
 
 
 def _deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """As at run time: objects are merged, of anything else the upper wins."""
+    """Merges as at run time: objects are merged, of other values ``above`` is used."""
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
