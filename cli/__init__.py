@@ -1,4 +1,4 @@
 """The ``bobrapet`` command. One module per verb group in ``commands``; ``render`` turns data into text.
 
-Nothing heavy is imported before a verb needs it: ``--help`` and completion answer at once.
+Large modules are imported only when a verb needs them: ``--help`` and completion answer at once.
 """

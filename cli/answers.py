@@ -16,7 +16,7 @@ _TYPES: Final = {bool: "bool", str: "string", int: "number", float: "number", li
 def document_of(answer: Answer, field: str) -> Object:
     """``{"value": …}``, ``{"blocked": {"steps", "message", "position"}}`` or an ``error_document``.
 
-    ``field`` is what was asked about: a message names a field only where it is a part of that.
+    ``field`` is the evaluated field: a message only names a field if it is a part of that.
     """
     match answer:
         case Value(value=value):
@@ -33,7 +33,7 @@ def error_document(kind: str, message: str, position: Object | None = None) -> O
 
 
 def type_of(value: Any) -> str:
-    """``null``, ``bool``, ``number``, ``string``, ``array``, ``object``; ``offloaded(KEY)`` of a storage reference."""
+    """``null``, ``bool``, ``number``, ``string``, ``array``, ``object``; ``offloaded(KEY)`` for a storage reference."""
     if value is None:
         return "null"
     if not is_reference(value):

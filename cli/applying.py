@@ -1,4 +1,4 @@
-"""Apply manifests as kubectl does: all of them are tried without effect first, then applied in order.
+"""Apply manifests as kubectl does: first a dry run of all of them, then each in order.
 
 A file in which one document is refused changes nothing: every document is sent as a server-side dry run before the
 first one is stored. Refusals of all documents are reported together, with file and line.
@@ -33,7 +33,7 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
             await _apply(session, manifest, resource, dry_run=True)
         except InvalidError as error:
             problems += _refusals(manifest, error)
-        except NotFoundError:  # its namespace is in the same files
+        except NotFoundError:  # the files also create its namespace
             continue
         except ApiError as error:
             problems.append(f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}")
@@ -61,7 +61,7 @@ async def _apply(session: Session, manifest: Manifest, resource: Resource, *, dr
 
 
 async def _resource(session: Session, manifest: Manifest, known: dict[tuple[str, str], Resource]) -> Resource:
-    """The resource of a document; kinds that are not ours are looked up once in the server's discovery."""
+    """The resource of a document; for other kinds, it asks the server's discovery once."""
     identity = (str(manifest.document.get("apiVersion")), manifest.kind)
     if identity not in known:
         known |= await _discovered(session, identity[0])

@@ -1,4 +1,4 @@
-"""What whoever approves a gate gives along, ``--data key=text``. Pure."""
+"""The data that a user gives when approving a gate, ``--data key=text``. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from core.api.gatedata import KEY_RULE, MAX_CHARACTERS, MAX_KEYS, is_key
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, str]:
-    """By key; what follows the first ``=`` is text, whatever it looks like.
+    """Values by key; the part after the first ``=`` is always a string.
 
     Raises:
-        UsageError: everything that is wrong with them.
+        UsageError: pairs are not valid; the message has all errors.
     """
     problems = list(_problems(pairs))
     if problems:
@@ -22,10 +22,10 @@ def parse_data(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def no_data(pairs: Sequence[str]) -> dict[str, str]:
-    """What goes with a rejection.
+    """The data of a rejection: none.
 
     Raises:
-        UsageError: anything is given.
+        UsageError: data is given.
     """
     if pairs:
         raise UsageError("--data goes with approve alone", remedy="give a reason: -m TEXT")
@@ -46,7 +46,7 @@ def _problems(pairs: Sequence[str]) -> Iterator[str]:
         seen.add(key)
         if len(text) > MAX_CHARACTERS:
             yield f"--data {key!r}: has {len(text)} characters, the maximum is {MAX_CHARACTERS}"
-        if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python reads bytes that are no text
+        if any("\ud800" <= letter <= "\udfff" for letter in text):  # Python's form of bytes that are not UTF-8
             yield f"--data {key!r}: is not UTF-8 text"
     if len(seen) > MAX_KEYS:
         yield f"--data: has {len(seen)} keys, the maximum is {MAX_KEYS}"

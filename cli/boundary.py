@@ -10,7 +10,7 @@ from cli.problem import CommandError
 
 
 def report(error: BaseException, *, debug: bool) -> ExitCode:
-    """Print what a person needs and say with which code to exit."""
+    """Print a message for the user and return the exit code."""
     error = only(error)
     if isinstance(error, CommandError):
         _say(str(error), error.remedy)
@@ -63,7 +63,7 @@ def _known(error: BaseException) -> tuple[str, str, ExitCode] | None:
 
 
 def only(error: BaseException) -> BaseException:
-    """The one error inside nested groups; of several the first, the others are its consequences."""
+    """The error inside nested groups; if there are several, the first, because the others are its consequences."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

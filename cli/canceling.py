@@ -1,4 +1,4 @@
-"""Cancel runs: one without a question, several after the list of them has been confirmed."""
+"""Cancel runs: one without a question, several after the user has confirmed their list."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ REPORTER: Final = "bobrapet-cli"
 async def cancel_runs(
     session: Session, wanted: Sequence[str] | RunSelection, *, reason: str, dry_run: bool, wait_seconds: float | None
 ) -> None:
-    """Ask for the end of the runs, by name or selected, and wait ``wait_seconds`` for it; None: do not wait.
+    """Ask the operator to end the runs, by name or selected, and wait ``wait_seconds`` for it; None: do not wait.
 
     Raises:
-        CommandError: there is no such run, nobody confirmed, or a run still goes on (code 124).
+        CommandError: there is no such run, the user did not confirm, or a run still goes on (code 124).
     """
     running = await _running(session, wanted)
     if not running:
@@ -50,7 +50,7 @@ async def cancel_runs(
 
 
 async def _running(session: Session, wanted: Sequence[str] | RunSelection) -> list[Object]:
-    """Those that have not ended; of one that is named and has, a person is told."""
+    """The runs that have not ended; a note tells the user about named runs that have."""
     if isinstance(wanted, RunSelection):
         found = [run for run in await select_runs(session, wanted, system_now()) if not _ended(run)]
         if not found:

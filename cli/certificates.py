@@ -1,6 +1,6 @@
-"""What stands in the Secret of the operator's certificates, for people; and asking for new ones.
+"""Show the content of the Secret with the operator's certificates, and request new ones.
 
-Only certificates leave the Secret. New ones are made by the operator, which is asked by an annotation.
+Only certificates leave the Secret, not keys. The operator makes new ones; an annotation requests them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def show_certificates(session: Session, name: str) -> None:
     """Print one line for each certificate.
 
     Raises:
-        CommandError: there is no Secret, or it does not hold what the operator has made.
+        CommandError: there is no Secret, or the operator has not written its content.
     """
     secret = await _secret(session, name)
     rows = _rows(_kept(session, name, secret), system_now())
@@ -48,10 +48,10 @@ async def show_certificates(session: Session, name: str) -> None:
 async def rotate_certificates(
     session: Session, name: str, *, authority: bool, dry_run: bool, wait_seconds: float
 ) -> None:
-    """Ask the operator, and wait ``wait_seconds`` until its answer shows in the Secret.
+    """Request a rotation, and wait ``wait_seconds`` until the operator's answer is in the Secret.
 
     Raises:
-        CommandError: there is nothing to rotate, or nobody has acted in time (code 124).
+        CommandError: there is nothing to rotate, or the operator has not acted in time (code 124).
     """
     wanted = Rotation.AUTHORITY if authority else Rotation.LEAF
     namespace, secret = _namespace(session), await _secret(session, name)

@@ -1,7 +1,7 @@
-"""Completion of runs, Stories, steps and inputs: what the cluster knows, or nothing, within a second and in silence.
+"""Completion of runs, Stories, steps and inputs from the cluster. Fails without output, and takes at most a second.
 
 A shell waits for this at every press of Tab, so it uses a small HTTP client of the standard library: loading the real
-one would take longer than asking. Credential plugins are not run, because they may ask back.
+client would take longer than the request. Credential plugins are not run, because they may ask questions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import typer
 
-if TYPE_CHECKING:  # every command declares its completions, few are asked for them
+if TYPE_CHECKING:  # every command declares its completions, but few are used
     import http.client
     import ssl
 
@@ -53,9 +53,9 @@ def complete_story_or_run(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_step(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps of the run that stands before it on the line, branches included."""
+    """Steps of the run that comes before it on the command line, branches included."""
     run = str(ctx.params.get("run") or "")
-    # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
+    # The parser stops at an option whose value is being typed: the words before it are not arguments yet.
     run = run or next(iter(ctx.args), "")
     given = ctx.params.get("steps") or ()
     return [
@@ -76,20 +76,20 @@ def complete_run_and_gate(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_gate(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Gates of the run that stands before it on the line."""
+    """Gates of the run that comes before it on the command line."""
     run = str(ctx.params.get("run") or "")
     return [name for name in _ask(ctx, lambda server: server.places(run, _is_gate)) if name.startswith(incomplete)]
 
 
 def complete_step_of_story(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps of the Story on the line: in the cluster, or in the file of ``-f``."""
+    """Steps of the Story on the command line: in the cluster, or in the file of ``-f``."""
     steps = [step for story in _stories_on_the_line(ctx) for step in _steps_of(story)]
     given = ctx.params.get("steps") or ()
     return [name for name in steps if name.startswith(incomplete) and name not in given]
 
 
 def complete_field(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Paths of the expressions of the Story on the line, as for ``complete_step_of_story``."""
+    """Paths of the expressions of the Story on the command line, see ``complete_step_of_story``."""
 
     def paths() -> list[str]:
         from cli.rendering import field_paths
@@ -101,7 +101,7 @@ def complete_field(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
     """``key=`` for the inputs that the Story on the line declares: in the cluster, or in the files of ``run``."""
-    # The parser stops at an option whose value is being typed: what stands before it has not become arguments yet.
+    # The parser stops at an option whose value is being typed: the words before it are not arguments yet.
     words, chosen = ctx.args, str(ctx.params.get("story") or "")
     if ctx.info_name == "run":
         files = ctx.params.get("files") or words
@@ -125,14 +125,14 @@ def complete_phase(incomplete: str) -> list[str]:
 
 
 def input_keys(story: Mapping[str, Any]) -> list[str]:
-    """Required ones first."""
+    """The names of the inputs, required ones first."""
     schema = (story.get("spec") or {}).get("inputsSchema") or {}
     required = [str(key) for key in schema.get("required") or ()]
     return list(dict.fromkeys([*required, *(schema.get("properties") or {})]))
 
 
 class Server:
-    """One connection to the API server of the current context, with one deadline for everything."""
+    """One connection to the API server of the current context, with one deadline for all requests."""
 
     def __init__(self, connection: http.client.HTTPConnection, prefix: str, token: str, namespace: str) -> None:
         self._connection = connection
@@ -142,14 +142,14 @@ class Server:
         self._deadline = time.monotonic() + DEADLINE_SECONDS
 
     def names(self, group: str, plural: str) -> list[str]:
-        """Of all objects of a kind in the namespace, newest first."""
+        """Names of all objects of a kind in the namespace, newest first."""
         listed = self._get(group, f"{plural}?limit={MAX_NAMES}", _NAMES_ONLY)
         items = [item["metadata"] for item in listed.get("items") or ()]
         items.sort(key=lambda metadata: str(metadata.get("creationTimestamp")), reverse=True)
         return [metadata["name"] for metadata in items]
 
     def places(self, run: str, takes: Callable[[RunStep], bool]) -> list[str]:
-        """Names of the steps of ``run``, branches and items that have begun included, that ``takes`` takes."""
+        """Names of the steps of ``run`` that ``takes`` accepts, with branches and with items that have begun."""
         from views.step_layout import ANY_ITEM, declared_steps
 
         story = self.story_of(run)
@@ -158,7 +158,7 @@ class Server:
         return [placed.name for placed in steps if takes(placed) and ANY_ITEM not in placed.name]
 
     def story_of(self, run: str) -> dict[str, Any]:
-        """The Story that ``run`` runs; empty when there is none."""
+        """The Story of ``run``; empty if there is none."""
         story = run.partition(":")[2] if run.startswith(_LATEST) else ""
         story = story or ((self._run(run).get("spec") or {}).get("storyRef") or {}).get("name") or ""
         return self.story(story) if story else {}
@@ -167,7 +167,7 @@ class Server:
         return self._get("bubustack.io", f"stories/{name}")
 
     def _run(self, run: str) -> dict[str, Any]:
-        """As it is stored; of ``@latest:STORY`` nothing is known but the Story."""
+        """The stored run; empty for ``@latest:STORY``, which only names the Story."""
         if run == _LATEST:
             run = next(iter(self.names("runs.bubustack.io", "storyruns")), "")
         return self._get("runs.bubustack.io", f"storyruns/{run}") if run and not run.startswith(_LATEST) else {}
@@ -194,7 +194,7 @@ def _ask(ctx: typer.Context, question: Callable[[Server], list[Found]]) -> list[
 def _in_silence(question: Callable[[], list[Found]]) -> list[Found]:
     try:
         return question()
-    except Exception:  # noqa: BLE001 - whatever is wrong, a shell prompt is no place to say so
+    except Exception:  # noqa: BLE001 - errors must not be printed into a shell prompt
         return []
 
 
@@ -210,7 +210,7 @@ def _is_gate(placed: RunStep) -> bool:
 
 
 def _stories_on_the_line(ctx: typer.Context) -> list[dict[str, Any]]:
-    """The Story that ``render`` is about: in its file, or in the cluster."""
+    """The Story for ``render``: from its file, or from the cluster."""
     chosen, file = str(ctx.params.get("story") or next(iter(ctx.args), "")), ctx.params.get("file")
     if file:
         return _in_silence(lambda: _stories_in_files([str(file)], chosen))
@@ -231,7 +231,7 @@ def _steps_of(story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _server(params: Mapping[str, Any]) -> Server:
-    """Connect as the flags on the line say."""
+    """Connect according to the flags on the command line."""
     import http.client
     import os
     from urllib.parse import urlsplit
@@ -240,7 +240,7 @@ def _server(params: Mapping[str, Any]) -> Server:
     from core.kube import kubeconfig as files
 
     given = {name: params.get(name) for name in ("kubeconfig", "context", "local", "data")}
-    if isinstance(given["data"], list | tuple):  # of `approve` these are texts for later steps
+    if isinstance(given["data"], list | tuple):  # ``--data`` of ``approve`` has values for later steps
         given["data"] = None
     cluster = embedded_cluster(SimpleNamespace(**given))
     chosen = cluster.kubeconfig if cluster else given["kubeconfig"]
@@ -280,7 +280,7 @@ def _tls(selection: Any) -> ssl.SSLContext:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """The ssl module reads pairs from files only; this one is private and gone at once."""
+    """The ssl module reads pairs from files only; this file is private and deleted at once."""
     import tempfile
 
     with tempfile.NamedTemporaryFile(suffix=".pem") as pem:

@@ -1,4 +1,4 @@
-"""Where text goes: results to standard output, notes to standard error, colour only where it is wanted."""
+"""Where text goes: results to standard output, notes to standard error, colour only where the user wants it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Console:
     def __init__(self, options: CommonOptions) -> None:
         self._options = options
         self.interactive = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        """Whether somebody watches: progress goes to standard error, also when the result goes into a pipe."""
+        """Whether a person watches: progress goes to standard error, even if the result goes into a pipe."""
 
     @property
     def size(self) -> os.terminal_size:
-        """Of the terminal that progress is shown on."""
+        """Size of the terminal that shows progress."""
         try:
             size = os.get_terminal_size(sys.stderr.fileno())
         except OSError:
@@ -41,29 +41,29 @@ class Console:
         return os.terminal_size((size.columns or 100, size.lines or 40))
 
     def result(self, text: str) -> None:
-        """What the command was asked for."""
+        """Print the result of the command."""
         if text:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
     def line(self, text: str, colour: str) -> None:
-        """One line of what the command was asked for; it may be empty."""
+        """Print one line of the result; it may be empty."""
         sys.stdout.write(f"{self.styled(text, colour)}\n")
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """What helps a person and would disturb a pipe."""
+        """Print text for a person, which must not go into a pipe."""
         if not self._options.quiet:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
     def wipe_echo(self) -> None:
-        """Take the ``^C`` away that a terminal shows when it is typed."""
+        """Remove the ``^C`` that a terminal shows when the user types it."""
         if self.interactive:
             sys.stderr.write("\r\x1b[K")
 
     def styled(self, text: str, colour: str, *, stream: TextIO | None = None) -> str:
-        """``text`` as it goes to ``stream``, standard output unless told otherwise."""
+        """``text`` in a colour that suits ``stream``; the default is standard output."""
         code = _CODES.get(colour)
         return f"\x1b[{code}m{text}\x1b[0m" if code and self._coloured(stream or sys.stdout) else text
 
@@ -78,27 +78,27 @@ class Console:
 
     @property
     def says_yes(self) -> bool:
-        """Whether questions were answered beforehand."""
+        """Whether the user has answered questions in advance."""
         return self._options.yes
 
     @property
     def can_ask(self) -> bool:
-        """Whether somebody is there to answer."""
+        """Whether a person can answer."""
         return not self._options.yes and sys.stdin.isatty() and sys.stderr.isatty()
 
     async def ask(self, question: str) -> str | None:
-        """The line that is typed; None when the person ended the input (Ctrl-D). Ctrl-C ends the command as ever."""
+        """The typed line; None if the user ended the input (Ctrl-D). Ctrl-C ends the command as always."""
         import trio
 
         sys.stderr.write(question)
         sys.stderr.flush()
-        # Not readline: it would hold up everything else, the handling of Ctrl-C included.
+        # Not readline: it would block everything else, including the handling of Ctrl-C.
         await trio.lowlevel.wait_readable(sys.stdin.fileno())
         line = os.read(sys.stdin.fileno(), _LINE_BYTES)
         return line.decode(errors="replace").strip() if line else None
 
     async def confirm(self, question: str) -> bool:
-        """True without asking under ``--yes``; False in a pipe, where nobody can answer."""
+        """True without a question under ``--yes``; False in a pipe, where no person can answer."""
         if self._options.yes:
             return True
         answer = await self.ask(f"{question} [y/N] ") if self.can_ask else None

@@ -1,6 +1,6 @@
-"""Stories of a file in another version: the same conversion as the webhook's, comments kept where they still belong.
+"""Converts the Stories of a file to another version, like the webhook; comments stay if they still belong there.
 
-What is no Story, or is in that version already, stays as it is written, to the letter.
+A document that is not a Story, or already has that version, stays unchanged to the letter.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _WIDE: Final = 4096
 
 
 def converted_text(file: str, text: str, api_version: str) -> str:
-    """The text with every Story of it in ``api_version``.
+    """The text with all its Stories in ``api_version``.
 
     Raises:
-        RejectedManifestError: some documents do not parse, or are Stories of a version that is none of ours.
+        RejectedManifestError: some documents do not parse, or are Stories of an unknown version.
     """
     parts: list[str] = []
     problems: list[str] = []
@@ -75,14 +75,14 @@ def _converted_member(member: Source, api_version: str) -> Any:
 
 
 def is_story(document: Any) -> bool:
-    """Whether it is a Story of our group, in whatever version."""
+    """Whether it is a Story of our group, in any version."""
     if not isinstance(document, dict) or document.get("kind") != STORY.kind:
         return False
     return str(document.get("apiVersion")).rpartition("/")[0] == STORY.group
 
 
 def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
-    """The chunk with ``wanted`` in place of its document, and whatever comments find their place in it."""
+    """The chunk with ``wanted`` instead of its document, and with all comments that still have a place."""
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="rt")
@@ -97,11 +97,11 @@ def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
         if is_story(each):
             _rename_in(each)
     _become(document, wanted)
-    for form in (document, wanted):  # aliases or tags that cannot follow: the comments are given up
+    for form in (document, wanted):  # the second has no comments: for aliases or tags that the first cannot express
         written = _dumped(yaml, form)
         if _says(written, wanted):
             return written
-    # JSON is YAML, too; the writer does not quote every key that needs it.
+    # JSON is also YAML; the YAML writer does not quote every key that needs it.
     start = "---\n" if yaml.explicit_start else ""
     return f"{start}{json.dumps(wanted, indent=2, ensure_ascii=False)}\n"
 
@@ -121,7 +121,7 @@ def _dumped(yaml: Any, document: Any) -> str:
 
 
 def _rename_in(document: Any) -> None:
-    """Bring the keys of all steps into the other version's words, in place, where that is a matter of names."""
+    """Rename the keys of all steps to those of the other version, in place, if only the names differ."""
     spec = document.get("spec")
     rename = _to_typed if document.get("apiVersion") == V1ALPHA1 else _to_untyped
     for list_name in STEP_LISTS:
@@ -137,7 +137,7 @@ def _rename_steps(steps: Any, rename: Callable[[Any], Any]) -> None:
 
 
 def _to_typed(step: Any) -> Any:
-    """``type: sleep`` and its ``with`` become ``sleep``; gives the settings that may hold branches."""
+    """``type: sleep`` and its ``with`` become ``sleep``; returns the settings that may have branches."""
     primitive = step.get("type")
     if not isinstance(primitive, str) or primitive not in SETTINGS or primitive in step:
         return None
@@ -152,7 +152,7 @@ def _to_typed(step: Any) -> Any:
 
 
 def _to_untyped(step: Any) -> Any:
-    """``sleep`` becomes ``type: sleep`` and a ``with``; gives the settings that may hold branches."""
+    """``sleep`` becomes ``type: sleep`` and a ``with``; returns the settings that may have branches."""
     primitive = next((key for key in SETTINGS if isinstance(step.get(key), dict)), None)
     if primitive is None or "type" in step or "with" in step:
         return None
@@ -169,7 +169,7 @@ def _to_untyped(step: Any) -> Any:
 
 
 def _comments_taken(step: Any, key: str) -> tuple[Any, list[Any]]:
-    """The comment on the line of ``key``, and those between it and what is inside; the value has them no longer."""
+    """The comment on the line of ``key``, and those between it and its content; they are removed from the value."""
     slots = step.ca.items.pop(key, None) or []
     if hasattr(step.get(key), "ca"):
         step[key].ca.comment = None
@@ -183,7 +183,7 @@ def _put_comments(step: Any, key: str, beside: Any, inside: list[Any]) -> None:
 
 
 def _become(node: Any, wanted: Any) -> None:
-    """Change ``node``, an object or list with comments, into ``wanted``; what is equal already stays itself."""
+    """Change ``node``, an object or list with comments, into ``wanted``; equal parts stay the same objects."""
     if isinstance(node, dict):
         for key in [key for key in node if key not in wanted]:
             del node[key]
@@ -200,7 +200,7 @@ def _become(node: Any, wanted: Any) -> None:
 
 
 def _becomes(node: Any, wanted: Any) -> bool:
-    """Whether ``node`` is ``wanted`` now; a scalar cannot change in its place."""
+    """Whether ``node`` equals ``wanted`` now; a scalar cannot be changed in place."""
     for kind in (dict, list):
         if isinstance(node, kind) and isinstance(wanted, kind):
             _become(node, wanted)

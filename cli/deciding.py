@@ -1,4 +1,4 @@
-"""Decide on a gate of a run: once, in one's own name, and never over somebody else's decision.
+"""Decide on a gate of a run: once, in the user's own name, and never against the decision of another user.
 
 Source: StoryRun contract 11.6, admission contract 15.
 """
@@ -42,12 +42,12 @@ async def decide(
     dry_run: DryRun,
     data: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Record ``state`` (``Approved``, ``Rejected``) for the gate ``wanted`` of a run, and tell.
+    """Record ``state`` (``Approved``, ``Rejected``) for the gate ``wanted`` of a run, and print it.
 
-    ``data`` goes with an approval and becomes the output of the step. The same decision again is success.
+    ``data`` belongs to an approval and becomes the output of the step. The same decision again is success.
 
     Raises:
-        CommandError: no such gate, somebody decided otherwise, or the run is past it.
+        CommandError: there is no such gate, another decision exists, or the run is past it.
         UsageError: no gate is named.
     """
     run = await find_run(session, reference)
@@ -81,10 +81,10 @@ async def decide(
 
 
 async def _story(session: Session, run: Object, wanted: str) -> Object | None:
-    """The Story. Who may not see it can decide on the gates that the run waits at.
+    """The Story. A user who may not read it can decide on the gates at which the run waits.
 
     Raises:
-        CommandError: ``wanted`` is none of those.
+        CommandError: ``wanted`` is not one of those gates.
     """
     try:
         return await story_of(session, run)
@@ -102,10 +102,10 @@ async def _story(session: Session, run: Object, wanted: str) -> Object | None:
 def _is_decided_so(
     session: Session, run: Object, gate: GateView, name: str, state: str, data: Mapping[str, str]
 ) -> bool:
-    """Whether it is decided already, and alike.
+    """Whether the same decision exists already.
 
     Raises:
-        CommandError: it cannot be decided like this any more.
+        CommandError: this decision is not possible any more.
     """
     run_name = run["metadata"]["name"]
     decision = gate.decision if gate.name == name else None
@@ -146,7 +146,7 @@ def _told(decision: DecisionView) -> str:
 
 
 def _when(gate: GateView, state: str) -> str:
-    """What follows from a decision that comes early."""
+    """The effect of a decision that is made before the run reaches the gate."""
     if gate.phase:
         return ""
     return "; the run has not reached it yet, and will " + ("pass it" if state == APPROVED else "fail there")
@@ -158,7 +158,7 @@ def _stored(run: Object, name: str) -> Object:
 
 
 def _decision(run: Object, name: str, state: str, author: str, reason: str, data: Mapping[str, str]) -> Object:
-    """The merge patch of the gate's entry. Data that somebody left there without deciding are not approved unseen."""
+    """The merge patch of the gate's entry. It removes data without a decision, which the user has not seen."""
     decision: Object = {"state": state, "updatedAt": format_instant(system_now())}
     decision |= {key: text for key, text in (("updatedBy", author), ("message", reason)) if text}
     left = _stored(run, name).get("data") or {}
@@ -188,7 +188,7 @@ async def _record(session: Session, run: Object, name: str, decision: Object, *,
 
 
 async def _may_decide(session: Session, namespace: str) -> bool:
-    """Whether this user has the right to write the status of runs; True when the API server does not say."""
+    """Whether this user may write the status of runs; True if the API server does not answer."""
     attributes = {
         "namespace": namespace,
         "verb": "patch",
@@ -205,7 +205,7 @@ async def _may_decide(session: Session, namespace: str) -> bool:
 
 
 async def _who_we_are(session: Session) -> str:
-    """As the API server calls us; empty when it does not say."""
+    """Our user name at the API server; empty if it does not answer."""
     try:
         answer = await session.client.create(
             _SELF_REVIEW, {"apiVersion": _SELF_REVIEW.api_version, "kind": _SELF_REVIEW.kind}

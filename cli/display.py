@@ -25,7 +25,7 @@ TICK_SECONDS: Final = 1.0
 async def show_until_done(
     session: Session, following: Following, *, timeout: float | None = None, exit_on_gate: bool = False
 ) -> RunView:
-    """Draw every change until the run is terminal, or waits at a gate where that is enough; returns its last view.
+    """Draw every change until the run is terminal, or with ``exit_on_gate`` waits at a gate; returns its last view.
 
     Raises:
         CommandError: ``timeout`` seconds passed (code 124), or the run was deleted.
@@ -54,7 +54,7 @@ async def show_until_done(
 
 
 def exit_code_of(view: RunView) -> ExitCode:
-    """Of a run that was shown until it ended, or until it waited at a gate."""
+    """The exit code for a run that was shown until it ended, or until it waited at a gate."""
     if not view.terminal:
         return ExitCode.WAITS_AT_GATE
     assert view.phase is not None, "terminal runs have a phase"
@@ -63,7 +63,7 @@ def exit_code_of(view: RunView) -> ExitCode:
 
 class _Show(Protocol):
     def draw(self, view: RunView, problem: str) -> None:
-        """Show what is new; ``problem`` says why nothing may be."""
+        """Show changes; ``problem`` says why there may be none."""
 
 
 def _show_for(session: Session) -> _Show:
@@ -74,11 +74,11 @@ def _show_for(session: Session) -> _Show:
 
 class _Silent:
     def draw(self, view: RunView, problem: str) -> None:
-        """Nothing: ``--quiet``."""
+        """Draw nothing: ``--quiet``."""
 
 
 class _Lines:
-    """One greppable line per transition."""
+    """Prints one line for each transition, in a form for grep."""
 
     def __init__(self, session: Session) -> None:
         self._console = session.console
@@ -95,7 +95,7 @@ class _Lines:
 
 
 class _Tree:
-    """A block of lines that is redrawn in place, when it has changed."""
+    """A block of lines that is redrawn in place when it has changed."""
 
     def __init__(self, session: Session) -> None:
         self._console = session.console

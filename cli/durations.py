@@ -8,7 +8,7 @@ from cli.problem import UsageError
 
 
 def duration_of(flag: str, text: str) -> timedelta | None:
-    """None where the flag was not given.
+    """The duration of a flag; None if the flag is not given.
 
     Raises:
         UsageError: not a positive duration.
@@ -24,6 +24,6 @@ def duration_of(flag: str, text: str) -> timedelta | None:
 
 
 def seconds_of(flag: str, text: str) -> float | None:
-    """As ``duration_of``, in seconds."""
+    """The result of ``duration_of``, in seconds."""
     duration = duration_of(flag, text)
     return None if duration is None else duration.total_seconds()

@@ -1,4 +1,4 @@
-"""Exit codes: stable, documented, and able to tell "the API was down" from "the run failed"."""
+"""Exit codes: stable, documented, and different for "the API was down" and "the run failed"."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def of_phase(phase: Phase) -> ExitCode:
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """With several runs the worst code wins: failed before timed out before canceled."""
+    """The worst code of several runs: failed before timed out before canceled."""
     seen = set(codes)
     return next((code for code in _WORST_FIRST if code in seen), ExitCode.DONE)

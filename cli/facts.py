@@ -1,4 +1,4 @@
-"""What is known of a run and the runs that its steps started, fetched as far as one may see it."""
+"""Fetches the known facts of a run and of the runs that its steps started, as far as the user may read them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from views.why.cause import Facts
 Found = TypeVar("Found")
 
 MAX_DEPTH: Final = 8
-"""Child runs of child runs are followed so far."""
+"""Levels of child runs that are followed."""
 MAX_CHILDREN: Final = 100
-"""So many child runs of one run are looked into; of further ones only what they tell of themselves is known."""
+"""Child runs of one run that are read in full; for more, only the StoryRun itself is known."""
 
 
 async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
-    """Of ``run`` and its child runs. What one may not see is listed, and missing."""
+    """Facts of ``run`` and its child runs. Objects that the user may not read are listed, and missing."""
     unseen: list[str] = []
 
     async def tolerant(what: str, question: Awaitable[Found], otherwise: Found) -> Found:
@@ -61,7 +61,7 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
 
 
 async def _into_children(session: Session, runs: Sequence[Object], depth: int) -> dict[str, Facts]:
-    """By step; those that go on or went wrong first."""
+    """Facts by step; runs that still run or have failed come first."""
     last = {path_of(run): run for run in runs}
     found = {step: Facts(run, None) for step, run in last.items()}
     if depth > MAX_DEPTH:
@@ -78,7 +78,7 @@ async def _into_children(session: Session, runs: Sequence[Object], depth: int) -
 
 
 async def children_of(session: Session, run: Object) -> list[Object]:
-    """StoryRuns that steps of the run started, oldest first: of a loop the last iteration comes last."""
+    """StoryRuns that steps of the run started, oldest first: for a loop, the last iteration comes last."""
     metadata = run["metadata"]
     selector = f"{keys.LABEL_PARENT_STORY_RUN}={label_value(metadata['name'])}"
     found = (await session.client.list(STORY_RUN, metadata["namespace"], label_selector=selector)).items
@@ -92,7 +92,7 @@ async def _jobs_of(session: Session, run: Object) -> list[Object]:
 
 
 async def _warnings(session: Session, facts: Facts) -> dict[str, str]:
-    """About Jobs that have no Pod: why they get none is told nowhere else."""
+    """Warnings about Jobs that have no Pod: only these say why there is none."""
     if "Pods" in facts.unseen or has_ended(facts.run):
         return {}
     found: dict[str, str] = {}
@@ -108,13 +108,13 @@ async def _last_warning(session: Session, namespace: str, job: str) -> str:
     try:
         events = (await session.client.list(EVENT, namespace, field_selector=selector)).items
     except ApiError:
-        return ""  # it only explains, and not everybody may see it
+        return ""  # it only explains, and some users may not read it
     newest = max(events, key=lambda event: event["metadata"]["creationTimestamp"], default={})
     return one_line(newest.get("note") or "")
 
 
 async def _last_lines(session: Session, facts: Facts) -> dict[str, tuple[str, ...]]:
-    """Of the step that the run failed with."""
+    """The last log lines of the step that made the run fail."""
     if not has_ended(facts.run):
         return {}
     culprit = view_run(facts.run, facts.story, facts.step_runs.values()).culprit()

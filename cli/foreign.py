@@ -1,8 +1,8 @@
-"""What files hold beside Stories, and may run commands of their author's choice: asked about before it is applied.
+"""Documents in files that may run commands of their author; the user is asked before they are applied.
 
-On the embedded cluster a container is a process of the user who typed the command. Of our kinds only programs run that
-the user's image map names, with one exception: a command in a template's probes. Whatever else the files hold may run
-anything: Jobs, Pods, Deployments, and on other clusters whatever their controllers make of kinds we do not know.
+On the embedded cluster a container is a process of the user who typed the command. Of our kinds, only programs run that
+are in the user's image map, with one exception: a command in a template's probes. Other documents may run any command:
+Jobs, Pods, Deployments, and on other clusters all kinds whose controllers are unknown here.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _PLAIN: Final = frozenset(
         ("", "ResourceQuota"),
     }
 )
-"""Kinds that hold data or set limits, and run nothing."""
+"""Kinds that have data or set limits, and run nothing."""
 _MOST_SHOWN: Final = 10
 
 
 async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, allowed: bool) -> None:
-    """Return when nothing in the files runs commands of theirs, or the user wants that.
+    """Return if the files contain no commands of their own, or the user agrees.
 
     Raises:
-        CommandError: not wanted, or nobody can be asked; code REJECTED. Nothing was applied.
+        CommandError: the user does not agree, or cannot be asked; code REJECTED. Nothing was applied.
     """
     found = list(foreign(manifests))
     if not found or allowed:
@@ -59,7 +59,7 @@ async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, al
 
 
 def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
-    """``file:line: what`` of each document that may run commands which its author chose."""
+    """``file:line: what`` for each document that may run commands of its author."""
     for manifest in manifests:
         group, slash, _ = str(manifest.document.get("apiVersion") or "").rpartition("/")
         identity = (group if slash else "", manifest.kind)
@@ -71,7 +71,7 @@ def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
 
 
 def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """Where a template has a command of its own: in probes."""
+    """Paths at which a template has a command of its own: in probes."""
     probes = _block(_block(_block(document, "spec"), "execution"), "probes")
     for name, probe in probes.items():
         if _block(probe, "exec"):

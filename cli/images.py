@@ -1,4 +1,4 @@
-"""The ``--image-map`` of ``run`` and ``up``: found and in order before anything starts."""
+"""The ``--image-map`` of ``run`` and ``up``: checked before anything starts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ImageMapOption = Annotated[
 
 
 def checked_image_map(given: Path | None) -> Path | None:
-    """The file by its full name, as other processes must know it.
+    """The full path of the file, which other processes need.
 
     Raises:
         UsageError: it does not exist.
-        CommandError: it is damaged; names entry and field.
+        CommandError: it is damaged; the message names entry and field.
     """
     if given is None:
         return None

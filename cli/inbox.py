@@ -1,4 +1,4 @@
-"""The gates at which runs wait for a decision, over a namespace or all of them."""
+"""The gates at which runs wait for a decision, in one namespace or all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from views.gates import GateView, gates_of
 
 
 async def open_gates(session: Session) -> list[GateView]:
-    """The longest wait first. Without a right to see Stories, those that runs tell of by themselves."""
+    """Open gates, the longest wait first. If the user may not read Stories: only gates that the runs show."""
     live = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
     runs = (await session.client.list(STORY_RUN, session.list_namespace, field_selector=live)).items
     stories = await _stories(session) if runs else {}
@@ -28,7 +28,7 @@ async def open_gates(session: Session) -> list[GateView]:
 
 
 def shown(session: Session, gates: Sequence[GateView], now: datetime) -> str:
-    """In the format of the flags.
+    """The gates in the output format of the flags.
 
     Raises:
         UsageError: there is no such format.
@@ -49,7 +49,7 @@ def shown(session: Session, gates: Sequence[GateView], now: datetime) -> str:
 
 
 async def _stories(session: Session) -> dict[tuple[str, str], Object]:
-    """By namespace and name; those of other namespaces only where all may be seen."""
+    """Stories by namespace and name; those of other namespaces only if the user may list all."""
     for namespace in dict.fromkeys((None, session.list_namespace)):
         try:
             found = await session.client.list(STORY, namespace)
@@ -80,5 +80,5 @@ def _document(session: Session, gate: GateView) -> Object:
 
 
 def _command(session: Session, gate: GateView, verb: str) -> str:
-    """What to type; it names the namespace where the list may hold several."""
+    """The command to type; it names the namespace if the list may have several."""
     return session.command_in(gate.namespace, verb, gate.run, gate.name)

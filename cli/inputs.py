@@ -1,7 +1,7 @@
 """Run inputs from the command line: ``-i key=value`` and ``--inputs file.json``.
 
-A value that is JSON is taken as JSON (``-i limit=10``, ``-i tags='["a"]'``), everything else as text; ``-i key:=text``
-forces text. Dots in a key make nested objects.
+A value that is JSON is read as JSON (``-i limit=10``, ``-i tags='["a"]'``), any other value as a string; ``-i
+key:=text`` forces a string. Dots in a key make nested objects.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from cli.problem import UsageError
 
 
 def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
-    """The inputs object; ``pairs`` win over the file.
+    """The inputs object; ``pairs`` have precedence over the file.
 
     Raises:
-        UsageError: a pair without ``=``, a file that is not a JSON or YAML object.
+        UsageError: a pair has no ``=``, or the file is not a JSON or YAML object.
     """
     inputs = object_of_file("--inputs", file) if file else {}
     for pair in pairs:
@@ -33,10 +33,10 @@ def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
 
 
 def object_of_file(option: str, file: str) -> dict[str, Any]:
-    """The JSON object in a file, ``-`` standard input, that was given as ``option``.
+    """The JSON object in a file, ``-`` for standard input, which was given as ``option``.
 
     Raises:
-        UsageError: it cannot be read, or is something else.
+        UsageError: it cannot be read, or is not an object.
     """
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def object_of_file(option: str, file: str) -> dict[str, Any]:
 
 
 def value_of(text: str) -> Any:
-    """JSON where it is JSON, else the text itself."""
+    """The JSON value of the text; if it is not JSON, the text itself."""
     try:
         return json.loads(text)
     except ValueError:

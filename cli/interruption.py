@@ -1,4 +1,4 @@
-"""A command's work on Trio, until it is done, Ctrl-C or SIGTERM. Loads nothing that talks to a cluster."""
+"""Runs a command's work on Trio, until its end, Ctrl-C or SIGTERM. Loads no module that talks to a cluster."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class InterruptedBySignalError(Exception):
 
 
 def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run ``work`` on Trio until it is done, Ctrl-C or SIGTERM.
+    """Run ``work`` on Trio until it ends, or Ctrl-C or SIGTERM arrives.
 
     Raises:
-        InterruptedBySignalError: a signal ended it; everything it had open was closed.
+        InterruptedBySignalError: a signal ended it; everything that was open is closed.
     """
     _configure_logging(options)
     interrupted: list[ExitCode] = []
@@ -51,7 +51,7 @@ def run_async(options: CommonOptions, work: Callable[[], Awaitable[Result]]) -> 
     try:
         trio.run(supervised, strict_exception_groups=True)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
-        # In the instants before and after our own handler, Python's raises this.
+        # Python's own handler raises this, in the moments before and after our handler is active.
         if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
             raise
         interrupted.append(ExitCode.INTERRUPTED)

@@ -1,9 +1,10 @@
-"""``render --jsonl``: a question a line on standard input, its answer on standard output, until the input ends.
+"""``render --jsonl``: one request per line on standard input, its answer on standard output, until the input ends.
 
-A question is ``{"template", "kind", "context"}``, and perhaps ``"deterministic"`` and ``"maxOutputBytes"``: a template,
-or for a value any JSON with templates in it; ``value`` or ``condition``; and the variables, as in ``{"inputs": {},
-"steps": {"fetch": {"output": {}}}}``. The answers are those of ``answers``; a line that is no question gives an error
-of kind ``request``. Answers come in the order of the questions, one each; blank lines are passed over.
+A request is ``{"template", "kind", "context"}``, with optional ``"deterministic"`` and ``"maxOutputBytes"``.
+``template`` is a template, or, for a value, any JSON with templates in it. ``kind`` is ``value`` or ``condition``.
+``context`` has the variables, as in ``{"inputs": {}, "steps": {"fetch": {"output": {}}}}``. The answers are those of
+``answers``; a line that is not a request gets an error of kind ``request``. Answers have the order of the requests, one
+for each; blank lines are ignored.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _EXAMPLE: Final = '{"template": "{{ inputs.n }}", "kind": "value", "context": {"
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What to evaluate over which variables, and what that may cost."""
+    """What to evaluate, with which variables and limits."""
 
     template: Any
     kind: FieldKind
@@ -47,14 +48,14 @@ class EvaluationRequest:
 
 
 class NoQuestionError(ValueError):
-    """A line is no question: *user*. The message tells every problem and remedy."""
+    """A line is not a request: *user*. The message has every problem and remedy."""
 
 
 def read_question(line: bytes) -> EvaluationRequest:
-    """The question that a line asks.
+    """The request in a line.
 
     Raises:
-        NoQuestionError: it is not JSON, or not a question.
+        NoQuestionError: it is not JSON, or not a request.
     """
     try:
         asked = orjson.loads(line)
@@ -73,7 +74,7 @@ def read_question(line: bytes) -> EvaluationRequest:
 async def serve() -> None:
     """Answer standard input on standard output until it ends.
 
-    Cancellation: between two answers, or within an evaluation; no answer is left half written.
+    Cancellation: between two answers, or within an evaluation; every answer is written completely or not at all.
     """
     policy = EvaluationPolicy()
     evaluator = Evaluator(lambda: policy, now=system_now)
@@ -102,13 +103,13 @@ async def _answer(evaluator: Evaluator, question: EvaluationRequest) -> Object:
 
 
 def _write(document: Object) -> None:
-    """ASCII, so that no encoding of the stream and no half of a surrogate pair can damage it."""
+    """Writes ASCII, so that no encoding of the stream and no lone surrogate can damage it."""
     sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 
 async def _lines(descriptor: int) -> AsyncIterator[bytes | None]:
-    """The lines of a file, pipe or terminal; ``None`` for each that is too long, whose rest is passed over."""
+    """The lines of a file, pipe or terminal; ``None`` for each line that is too long, whose rest is skipped."""
     pending, is_too_long = bytearray(), False
     while chunk := await _chunk(descriptor):
         *ended, rest = chunk.split(b"\n")
@@ -124,7 +125,7 @@ async def _lines(descriptor: int) -> AsyncIterator[bytes | None]:
 
 
 async def _chunk(descriptor: int) -> bytes:
-    """What has come by now, once something has; empty at the end."""
+    """The bytes that have arrived, once there are any; empty at the end."""
     try:
         await trio.lowlevel.wait_readable(descriptor)
     except PermissionError:  # a file on disk, which is always readable

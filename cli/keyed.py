@@ -1,7 +1,7 @@
-"""Start a run at most once for a business key: the same key and inputs always meet the same run.
+"""Start a run at most once for a business key: the same key and inputs always have the same run.
 
 ``core.workloads.keyed_request`` names the run and decides; so this command and a StoryTrigger find each other's runs.
-The command needs no controller, answers at once, and leaves nothing else behind. Source: Trigger contract 4.
+The command needs no controller, answers at once, and creates nothing else. Source: Trigger contract 4.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class KeyedRun:
 
 
 def with_key(manifest: Object, key: str, namespace: str) -> Object:
-    """``manifest`` named and marked for ``key``; ``namespace`` is that of the run.
+    """``manifest`` with the name and annotations for ``key``; ``namespace`` is that of the run.
 
     Raises:
-        UsageError: the key cannot be used, or the manifest has a name of its own.
+        UsageError: the key cannot be used, or the manifest has its own name.
     """
     if manifest["metadata"].get("name"):
         raise UsageError("--key names the run", remedy="leave out the other name")
@@ -48,10 +48,10 @@ def with_key(manifest: Object, key: str, namespace: str) -> Object:
 
 
 async def start_once(session: Session, manifest: Object, *, dry_run: bool = False) -> KeyedRun:
-    """Create the run of a manifest ``with_key``, or find it.
+    """Create the run of a manifest from ``with_key``, or find it.
 
     Raises:
-        CommandError: the key was used for something else (code 7), or its run is just being deleted.
+        CommandError: the key belongs to another request (code 7), or its run is being deleted.
     """
     metadata = manifest["metadata"]
     try:

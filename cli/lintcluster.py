@@ -1,7 +1,7 @@
-"""What the cluster holds of the kinds that the files refer to, as a world to check them in.
+"""The objects in the cluster that the files refer to, as a view for the validators.
 
-Objects of the files stand in the place of those of the cluster. A kind that may not be listed stays unknown, and what
-refers to it unchecked.
+Objects of the files replace those of the cluster. A kind that the user may not list is unknown, and references to it
+are not checked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MAX_DEPTH: Final = 12  # of a reference inside a spec
 
 
 class _FilesAndCluster(InMemoryView):
-    """Everything of the places that were looked at; nothing is known of others."""
+    """Has all objects of the listed kinds and namespaces; all others are unknown."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class _FilesAndCluster(InMemoryView):
 
 
 async def cluster_world(session: Session, documents: Sequence[Document]) -> ClusterView:
-    """The world of the session's cluster, and the documents in it."""
+    """A view of the session's cluster and of the documents."""
     objects: list[ReadOnlyObject] = []
     looked_at: set[tuple[Resource, str]] = set()
     namespaces = {session.namespace, *_namespaces(documents)}
@@ -86,19 +86,19 @@ async def cluster_world(session: Session, documents: Sequence[Document]) -> Clus
 
 
 async def _listed(session: Session, resource: Resource, namespace: str) -> list[ReadOnlyObject] | None:
-    """None when they may not be listed, or are not served; the person is told."""
+    """None if the objects may not be listed, or are not served; a note tells the user."""
     try:
         items = (await session.client.list(resource, namespace or None)).items
     except (ForbiddenError, NotFoundError) as error:
         where = f" in namespace {namespace}" if namespace else ""
         session.console.note(f"references to {resource.kind}{where} are not checked: {error}")
         return None
-    # A list does not repeat in every item what it is a list of.
+    # The items of a list have no apiVersion and kind.
     return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items]
 
 
 async def _settings(session: Session) -> OperatorSettings | None:
-    """Those of the operator; built-in limits and no namespace policy when its configuration cannot be read."""
+    """The operator's settings. None if they are unreadable; then limits are built-in, with no namespace policy."""
     namespace, name = _CONFIG
     try:
         config = await session.client.get(CONFIG_MAP, name, namespace)
@@ -111,7 +111,7 @@ async def _settings(session: Session) -> OperatorSettings | None:
 
 
 def _namespaces(documents: Iterable[Document]) -> Iterator[str]:
-    """Of the documents, and of what they refer to."""
+    """Namespaces of the documents, and of the objects that they refer to."""
     for document in documents:
         if document.namespace:
             yield document.namespace
@@ -134,5 +134,5 @@ def _referred_to(value: Any, depth: int) -> Iterator[str]:
 
 
 def _could_be(namespace: str) -> bool:
-    """Whether a namespace can be called that; templates cannot."""
+    """Whether it is a valid name of a namespace; templates are not."""
     return 0 < len(namespace) <= 63 and namespace.replace("-", "a").isalnum() and namespace.isascii()

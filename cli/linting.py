@@ -1,4 +1,4 @@
-"""What is wrong with files: the validators of admission over all of them as one world, each finding with its place."""
+"""Finds the errors in files: runs the validators of admission on all of them together, and adds each place."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Document:
     """One document of a file.
 
     Attributes:
-        stored: as an API server stores it: a v1beta1 Story in v1alpha1. ``None`` when it does not fit its kind.
-        misfits: why it does not.
+        stored: the form that an API server stores: a v1beta1 Story in v1alpha1. ``None`` if it does not match its kind.
+        misfits: why it does not match.
     """
 
     file: str
@@ -70,7 +70,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A finding with where it stands: ``place`` in ``file``, in ``document`` if that much could be read."""
+    """A finding and its place: ``place`` in ``file``, in ``document`` if that could be read."""
 
     file: str
     place: Place
@@ -81,11 +81,11 @@ class Located:
 def read_documents(
     files: Iterable[tuple[str, str]], gathered: Collection[str] = ()
 ) -> tuple[list[Document], list[Located]]:
-    """What can be read, and findings about the rest.
+    """The documents that can be read, and findings about the others.
 
     Args:
         files: name and text of each.
-        gathered: those that nobody has named, found in folders: not all of them need be manifests.
+        gathered: files that were found in folders, not named by the user: some of them may not be manifests.
     """
     documents: list[Document] = []
     findings: list[Located] = []
@@ -106,7 +106,7 @@ def read_documents(
 
 
 def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
-    """Why it is no manifest, if it is none."""
+    """A finding if it is not a manifest."""
     if not isinstance(source.value, dict):
         return NO_OBJECT.at("", "a manifest must be an object", "start with apiVersion, kind and metadata")
     if "apiVersion" in source.value or "kind" in source.value:
@@ -116,10 +116,10 @@ def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:
 
 
 def check(documents: Sequence[Document], world: ClusterView, namespace: str = "") -> Iterator[Located]:
-    """Findings about the documents, all of which are in ``world`` as far as they are sound.
+    """Findings about the documents; ``world`` has all of them that are valid.
 
     Args:
-        namespace: of documents that name none; empty when nobody knows.
+        namespace: that of documents without a namespace; empty if unknown.
     """
     for document in documents:
         for finding in (*document.misfits, *_validated(document, world, namespace), *_named(document)):
@@ -128,12 +128,12 @@ def check(documents: Sequence[Document], world: ClusterView, namespace: str = ""
 
 
 def sound(documents: Iterable[Document], namespace: str = "") -> list[Object]:
-    """Those that others may look at; without a namespace they are in ``namespace``."""
+    """The documents that other documents may refer to; ``namespace`` is set if they have none."""
     return [in_namespace(document.stored, namespace) for document in documents if document.stored is not None]
 
 
 def in_namespace(stored: Object, namespace: str) -> Object:
-    """The object in ``namespace`` if it names none and lives in one."""
+    """The object with ``namespace``, if it has none and its kind has namespaces."""
     kind = kinds.kind_named(str(stored.get("kind")))
     metadata = stored.get("metadata")
     if not namespace or not isinstance(metadata, Mapping) or metadata.get("namespace"):
@@ -144,12 +144,12 @@ def in_namespace(stored: Object, namespace: str) -> Object:
 
 
 def world_of_files(documents: Sequence[Document], namespace: str = "") -> ClusterView:
-    """All documents as one world, beside which there may be more in the cluster."""
+    """A view of all documents; the cluster may have more objects."""
     return InMemoryView(sound(documents, namespace), complete=False, namespace=namespace)
 
 
 def in_order(findings: Iterable[Located], files: Iterable[str]) -> list[Located]:
-    """Each once, by place, the files in the order in which they were given."""
+    """Each finding once, ordered by file as given, then by place."""
     order = {file: index for index, file in enumerate(files)}
     return sorted(dict.fromkeys(findings), key=lambda found: (order[found.file], found.place))
 
@@ -169,20 +169,20 @@ def _document(file: str, source: Source) -> Document:
 
 
 def _validated(document: Document, world: ClusterView, namespace: str) -> Iterator[Finding]:
-    """As admission would say it; of a v1beta1 Story in its own words."""
+    """The findings of admission; for a v1beta1 Story, with its own field names."""
     if document.stored is None or not _is_ours(document.stored):
         return
     typed = document.written.get("apiVersion") == V1BETA1
     for finding in admission.validate(in_namespace(document.stored, namespace), None, world):
         if not typed:
             yield finding
-        elif finding.rule is not REF_OR_TYPE:  # that of v1beta1 has been told
+        elif finding.rule is not REF_OR_TYPE:  # v1beta1 has its own finding for this
             path, message = (in_v1beta1_words(words, document.written) for words in (finding.path, finding.message))
             yield dataclasses.replace(finding, path=path, message=message)
 
 
 def _foreign(written: Object) -> Iterator[Finding]:
-    """A kind of ours in a group that is none."""
+    """A finding about one of our kinds in an unknown group."""
     group, _, version = str(written.get("apiVersion")).rpartition("/")
     near = closest(group, _OUR_GROUPS)
     if near is not None:
@@ -212,7 +212,7 @@ def _twice(documents: Iterable[Document]) -> Iterator[Located]:
 
 
 def _is_ours(document: Mapping[str, Any]) -> bool:
-    """Of one of our groups; without group or kind nobody can tell, and that is told as if it were."""
+    """Whether it is in one of our groups; also true if group or kind is missing, so that this is reported."""
     api_version, kind = document.get("apiVersion"), document.get("kind")
     if not isinstance(api_version, str) or not isinstance(kind, str) or not api_version or not kind:
         return True

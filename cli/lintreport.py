@@ -16,7 +16,7 @@ from core.api.objects import Object
 from webhooks.finding import Rule, Severity
 
 Style = Callable[[str, str], str]
-"""A text and the name of a colour → the text as it is to be written."""
+"""A text and the name of a colour → the text to write."""
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _INFORMATION: Final = "https://github.com/bubustack/bobrapet-py/blob/main/docs/lint.md"
@@ -25,7 +25,7 @@ _MAX_EXCERPT: Final = 160
 
 
 def text(findings: Sequence[Located], styled: Style, lines: Mapping[str, Sequence[str]] | None = None) -> str:
-    """One line a finding; with ``lines``, those of each file, also the line itself with a mark below the place."""
+    """One line for each finding; with ``lines`` of the files, also the line itself, with a mark below the place."""
     written = []
     for found in findings:
         line, column = found.place
@@ -37,7 +37,7 @@ def text(findings: Sequence[Located], styled: Style, lines: Mapping[str, Sequenc
 
 
 def as_json(findings: Sequence[Located]) -> str:
-    """An object with all findings and how many there are of each severity."""
+    """An object with all findings, and the number for each severity."""
     document = {"findings": [_document(found) for found in findings], **counts(findings)}
     return json.dumps(document, indent=2, ensure_ascii=False)
 
@@ -48,7 +48,7 @@ def github(findings: Sequence[Located]) -> str:
 
 
 def sarif(findings: Sequence[Located], version: str) -> str:
-    """A log of one run; ``version`` is that of the tool."""
+    """A log of one run; ``version`` is that of this tool."""
     places = {rule.id: index for index, rule in enumerate(ALL_RULES)}
     driver = {
         "name": "bobrapet lint",
@@ -65,7 +65,7 @@ def sarif(findings: Sequence[Located], version: str) -> str:
 
 
 def counts(findings: Sequence[Located]) -> dict[str, int]:
-    """``errors`` and ``warnings``."""
+    """The numbers of ``errors`` and ``warnings``."""
     errors = sum(found.finding.severity is Severity.ERROR for found in findings)
     return {"errors": errors, "warnings": len(findings) - errors}
 
@@ -77,7 +77,7 @@ def _said(found: Located) -> str:
 
 
 def _excerpt(found: Located, lines: Sequence[str], styled: Style) -> list[str]:
-    """Line and mark; nothing for a line that is not there or no help to look at."""
+    """Line and mark; empty if the line is missing, blank or too long."""
     number, column = found.place
     line = lines[number - 1] if number <= len(lines) else ""
     if not line.strip() or len(line) > _MAX_EXCERPT:

@@ -1,6 +1,6 @@
 """The ``bobrapet`` command, from its arguments to its exit code.
 
-It imports next to nothing before it can be interrupted.
+It imports almost nothing before it can be interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 from cli.exit_code import ExitCode
 
 COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
-"""Set by the completion scripts: the shell asks what could come next."""
+"""Set by the completion scripts when the shell requests completions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _silently_interruptible() -> Iterator[None]:
-    """Ctrl-C while modules are loading ends the process without a word: nothing has begun."""
+    """Ctrl-C while modules are loading ends the process without output, because nothing has begun."""
     usual = signal.getsignal(signal.SIGINT)
-    if usual is not signal.default_int_handler:  # somebody ignores it for us, as shells do in the background
+    if usual is not signal.default_int_handler:  # the parent ignores it for us, as shells do for background jobs
         yield
         return
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -53,7 +53,7 @@ def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
 
 
 def _write_whatever_the_terminal_knows() -> None:
-    """A sign that its encoding lacks is no reason to fail."""
+    """A character that the encoding lacks must not cause an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -72,16 +72,16 @@ def _run(app: Callable[..., object], arguments: list[str]) -> ExitCode | int:
 
 
 def _speak_to_shells() -> None:
-    """Typer knows the shells' protocols only where it also offers to edit the user's start-up files."""
+    """Load the shells' protocols, which Typer otherwise only loads together with the installation of completion."""
     from typer._completion_classes import completion_init
 
     completion_init()
 
 
 def _do_without_extras() -> None:
-    """Libraries that make use of rich and click where they find them do not find them: loading both takes long.
+    """Hides rich and click from libraries that use them if they are installed, because loading both takes long.
 
-    None of them needs either for anything of ours: httpx has a command line of its own, typer renders markup in help
+    None of these libraries needs them for our purposes: httpx has its own command line, typer renders markup in help
     texts, structlog draws tracebacks.
     """
     for name in ("rich", "click"):
@@ -89,19 +89,19 @@ def _do_without_extras() -> None:
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:
-    if hasattr(error, "format_message"):  # the parser's own errors; it keeps their types to itself
+    if hasattr(error, "format_message"):  # the parser's own errors; their types are private
         return _report_usage(error)
     from cli.boundary import only, report
 
     if isinstance(only(error), BrokenPipeError):
-        # The reader of our output has gone; nothing more can be said to it.
+        # The reader of our output is gone, so no output is possible any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     return report(error, debug=any(argument in ("-v", "-vv", "--verbose") for argument in arguments))
 
 
 def _report_usage(error: Any) -> int:
-    """Worded as all other errors."""
+    """Print a usage error in the form of all other errors."""
     message: str = error.format_message()
     sys.stderr.write(f"error: {message[:1].lower()}{message[1:].removesuffix('.')}\n")
     context = getattr(error, "ctx", None)

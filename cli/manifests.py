@@ -1,6 +1,7 @@
-"""Manifest files: read, locate, check. Nothing is sent anywhere before every document of every file is in order.
+"""Manifest files: read, locate, check. Nothing is sent anywhere before every document of every file is valid.
 
-A finding reads ``file:line: spec.steps[2].with: message (remedy)``; all findings of all files come at once.
+A finding has the form ``file:line: spec.steps[2].with: message (remedy)``; all findings of all files are reported
+together.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _ORDER: Final = (
     "StoryRun",
     "StoryTrigger",
 )
-"""What others refer to comes first; kinds that are not listed come between templates and runs."""
+"""Kinds that others refer to come first; kinds that are not listed come between templates and runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Manifest:
     lines: Mapping[str, int]
     """JSON field path → line, for every node of the document."""
     written: Object | None = None
-    """As it stands in the file, where that is another version than the one of ``document``, which is stored."""
+    """The document in the file, if its version differs from that of ``document``, which is stored."""
 
     @property
     def kind(self) -> str:
@@ -69,14 +70,14 @@ class Manifest:
         return str((self.document.get("metadata") or {}).get("name", ""))
 
     def at(self, path: str) -> str:
-        """``file:line`` of a field, or of the nearest parent that is written down."""
+        """``file:line`` of a field, or of its nearest parent that is in the file."""
         path = self.in_its_words(path)
         while path and path not in self.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return f"{self.file}:{self.lines.get(path, self.line)}"
 
     def in_its_words(self, text: str) -> str:
-        """``text`` with the field paths in it as they stand in the file."""
+        """``text`` with the field paths of the version in the file."""
         if self.written is None:
             return text
         from webhooks.conversion.place import in_v1beta1_words
@@ -85,11 +86,11 @@ class Manifest:
 
 
 def load_manifests(paths: Sequence[str]) -> list[Manifest]:
-    """Every document of the files (a folder means its manifests, ``-`` standard input), in the order to apply them.
+    """Every document of the files (a folder: its manifests, ``-``: standard input), in the order to apply them.
 
     Raises:
         CommandError: a file cannot be read.
-        RejectedManifestError: something does not parse or does not fit its kind.
+        RejectedManifestError: a document does not parse or does not match its kind.
     """
     manifests: list[Manifest] = []
     problems: list[str] = []
@@ -112,12 +113,12 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
 
 
 def apply_order(kind: str) -> int:
-    """Rank of a kind when several are applied together; delete in reverse."""
+    """Rank of a kind when several are applied together; objects are deleted in reverse order."""
     return _ORDER.index(kind) if kind in _ORDER else _ORDER.index("Impulse")
 
 
 def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and text of every file; a folder means its manifests, ``-`` standard input.
+    """Name and text of every file; a folder stands for its manifests, ``-`` for standard input.
 
     Raises:
         CommandError: one cannot be read.
@@ -156,7 +157,7 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="rt")
-    # An instant stays the text that was written: JSON has no dates.
+    # An instant stays the text in the file: JSON has no dates.
     yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
     try:
         for document in yaml.load_all(io.StringIO(text)):
@@ -178,7 +179,7 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
 
 
 def _stored(manifest: Manifest) -> Manifest:
-    """A Story in the version it is stored in; one that does not fit its own is left as it is, and refused later."""
+    """A Story in the stored version; an invalid Story stays unchanged, and is refused later."""
     from core.api import manifest as border
     from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 
@@ -218,14 +219,14 @@ def _plain(node: Any) -> Any:
 
 
 def _world_of(manifests: Iterable[Manifest]) -> ClusterView:
-    """All documents as one world, besides which there may be more in the cluster."""
+    """A view of all documents; the cluster may have more objects."""
     from webhooks.cluster_view import InMemoryView
 
     return InMemoryView((manifest.document for manifest in manifests if _is_sound(manifest)), complete=False)
 
 
 def _is_sound(manifest: Manifest) -> bool:
-    """Whether others may look at it: one of a kind that is not ours has a name, one of ours its proper shape."""
+    """Whether others may refer to it: one of our kinds must match its schema, another kind must have metadata."""
     from core.api import kinds
     from core.api import manifest as border
 
@@ -235,7 +236,7 @@ def _is_sound(manifest: Manifest) -> bool:
 
 
 def _problems(manifest: Manifest, world: ClusterView) -> Iterator[str]:
-    """What our kinds must keep to, as admission would say it, and the least that any kind needs."""
+    """The findings of admission for our kinds, and the minimum that any kind needs."""
     from core.api import manifest as border
     from core.api.errors import FieldError
     from core.api.resource import OUR_RESOURCES

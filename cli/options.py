@@ -1,6 +1,6 @@
-"""Flags that every verb understands, declared once and put on each command by ``with_common_options``.
+"""Flags that every verb accepts, declared once and put on each command by ``with_common_options``.
 
-kubectl's names where kubectl has them. Data goes to standard output, everything else to standard error.
+They have kubectl's names if kubectl has such a flag. Data goes to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class DryRun(StrEnum):
 
 
 def seconds_of_timeout(text: str | float) -> float:
-    """``30``, ``30s`` or ``1m30s``, as kubectl takes it.
+    """``30``, ``30s`` or ``1m30s``, as for kubectl.
 
     Raises:
-        BadParameter: neither, or not above zero.
+        BadParameter: the text has another form, or is not above zero.
     """
     from core.api.duration import parse_positive_duration
 
@@ -60,7 +60,7 @@ def seconds_of_timeout(text: str | float) -> float:
 
 def _namespace(text: str) -> str:
     """Raises:
-    BadParameter: no namespace can be called that.
+    BadParameter: it is not a valid name of a namespace.
     """
     if text and (len(text) > 63 or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", text)):
         raise typer.BadParameter(f"{text!r} cannot be a namespace; use lower-case letters, digits and dashes")
@@ -126,9 +126,9 @@ class CommonOptions:
 
 
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """``command(options, …)`` as a typer command that takes the common flags after its own.
+    """``command(options, …)`` as a typer command that has the common flags after its own.
 
-    A flag of its own takes the place of the common one of that name.
+    A flag of the command replaces the common flag of that name.
     """
     hints = get_type_hints(CommonOptions, include_extras=True)
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -151,5 +151,5 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 
     entry.__signature__ = inspect.Signature(own + shared)  # type: ignore[attr-defined]  # typer reads the signature
     entry.__annotations__ = {parameter.name: parameter.annotation for parameter in own + shared}
-    del entry.__wrapped__  # else typer would read the inner signature
+    del entry.__wrapped__  # otherwise typer would read the inner signature
     return entry

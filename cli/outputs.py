@@ -1,4 +1,4 @@
-"""The outputs of a run and of its steps: one of them for the screen or a pipe, all of them as files."""
+"""The outputs of a run and of its steps: print one of them, or save all of them as files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from core.api.reference_keys import STORAGE_REFERENCE
 from views.step_layout import path_of
 
 RUN: Final = "output"
-"""What the output of the run itself is called beside those of its steps."""
+"""Name of the run's own output next to those of its steps."""
 RUN_BESIDE_NAMESAKE: Final = "run.output"
-"""… where a step has that name; no step can have this one."""
+"""The name if a step is called ``output``; no step can have this one."""
 
 
 async def output_of(session: Session, run: Object, step: str) -> Any:
-    """Of ``step``; without one, of the run itself.
+    """The output of ``step``; if empty, that of the run itself.
 
     Raises:
         CommandError: there is none, or none yet.
@@ -41,7 +41,7 @@ async def output_of(session: Session, run: Object, step: str) -> Any:
 
 
 async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]:
-    """By step: that of ``step``, or those of all steps that have one, and of the run under a name of its own.
+    """Outputs by step: that of ``step``; if empty, those of all steps and, under a name of its own, that of the run.
 
     Raises:
         CommandError: there is none.
@@ -58,12 +58,12 @@ async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]
 
 
 def may_refer(outputs: Mapping[str, Any]) -> bool:
-    """Whether something in them may lie in object storage: what reads it is loaded for that alone."""
+    """Whether a part of them may be in object storage; only then is the module that reads it loaded."""
     return STORAGE_REFERENCE in json.dumps(outputs)
 
 
 def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """Each into the file of its name; each file as it has been written.
+    """Write each output into a file with its name; yields each file after it was written.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -71,13 +71,13 @@ def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, output in outputs.items():
         file = folder / f"{name}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)  # a branch is kept below its step
+        file.parent.mkdir(parents=True, exist_ok=True)  # a branch has a folder of its step
         file.write_text(json.dumps(output, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         yield file
 
 
 def printed(output: Any, path: str, form: str) -> str:
-    """``output`` or the part of it at ``path``, as ``-o`` says.
+    """``output``, or its part at ``path``, in the format of ``-o``.
 
     Raises:
         CommandError: there is no such part.
@@ -92,7 +92,7 @@ def printed(output: Any, path: str, form: str) -> str:
 
 
 async def _of_steps(session: Session, run: Object) -> dict[str, Any]:
-    """By step: what its StepRun says, None if nothing yet; of an approved gate, what was given with the approval."""
+    """By step: the output in its StepRun, None if there is none yet; for an approved gate, the data of the approval."""
     found = {path_of(made): (made.get("status") or {}).get("output") for made in await step_runs_of(session, run)}
     gates = (run.get("status") or {}).get("gates") or {}
     approved = {name: decision for name, decision in gates.items() if decision.get("state") == "Approved"}

@@ -1,4 +1,4 @@
-"""What a command says when it cannot do what was asked: what, where, why, remedy. Never a traceback."""
+"""The errors of a command that cannot do its task: what, where, why, remedy. Never a traceback."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """The command line itself is wrong."""
+    """The command line itself is invalid."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message, code=ExitCode.WRONG_USAGE, remedy=remedy)
 
 
 class RejectedManifestError(CommandError):
-    """Files that must not be applied; every problem on its own line, ``file:line: field: message (remedy)``."""
+    """Files that must not be applied; every problem has its own line, ``file:line: field: message (remedy)``."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems), code=ExitCode.REJECTED)

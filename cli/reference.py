@@ -45,7 +45,7 @@ def render() -> str:
 
 
 def _verbs(group: Any) -> Iterator[tuple[str, Any]]:
-    """Every verb by its words; those of a group are called ``group verb``."""
+    """Every verb by its words; the name of a verb in a group is ``group verb``."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from ((f"{name} {verb}", found) for verb, found in _verbs(command))

@@ -1,6 +1,6 @@
-"""What the manifests refer to, and whether it exists: in the same files, or in the cluster they go to.
+"""Whether the objects that manifests refer to exist: in the same files, or in the target cluster.
 
-Found before anything is applied, so that a run does not start only to wait for an Engram nobody has written.
+This is checked before anything is applied, so that a run does not start only to wait for an Engram that does not exist.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class ManifestReference:
     path: str
     resource: Resource
     namespace: str
-    """Empty for kinds without one."""
+    """Empty for cluster-scoped kinds."""
     name: str
 
 
 def references_of(manifest: Manifest, default_namespace: str) -> Iterator[ManifestReference]:
-    """Every object that ``manifest`` needs; references that hold a template are known only at run time."""
+    """Every object that ``manifest`` needs, except references with a template, which are only known at run time."""
     own = (manifest.document.get("metadata") or {}).get("namespace") or default_namespace
     for path, resource, reference in _named(manifest.kind, manifest.document.get("spec") or {}):
         name = str(reference.get("name") or "")
@@ -41,10 +41,10 @@ def references_of(manifest: Manifest, default_namespace: str) -> Iterator[Manife
 
 
 async def refuse_missing(session: Session, manifests: Sequence[Manifest]) -> None:
-    """Return when all references of the manifests lead somewhere.
+    """Return if all references of the manifests exist.
 
     Raises:
-        RejectedManifestError: some do not; all of them, each with file and line.
+        RejectedManifestError: some do not exist; the message has all of them, each with file and line.
     """
     here = {_identity(manifest, session.namespace) for manifest in manifests}
     problems = []

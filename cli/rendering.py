@@ -1,4 +1,4 @@
-"""Fields of a Story evaluated over given data: what each gives, of which type, and which steps it needs."""
+"""Evaluates fields of a Story with given data: the value of each, its type, and the steps that it needs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _CUT_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class RenderRequest:
-    """What to evaluate, over which data.
+    """What to evaluate, with which data.
 
     Attributes:
-        steps: only fields of these.
-        paths: only what is at or below these, written from the Story down, or from its spec or from the step; with
-            paths also plain texts are told, without them only expressions.
+        steps: only fields of these steps.
+        paths: only fields at or below these paths, which start at the Story, its spec or the step. With paths, the
+            result also has plain strings; without them, only expressions.
         outputs: by step.
-        finished: no more outputs will come.
-        deterministic: functions of time and chance are refused.
+        finished: whether no more outputs will come.
+        deterministic: whether functions of time and chance are refused.
     """
 
     steps: Sequence[str] = ()
@@ -54,19 +54,19 @@ class RenderRequest:
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field and what became of it."""
+    """One field and the result of its evaluation."""
 
     field: ExpressionField
     answer: Answer
 
     @property
     def needs(self) -> list[str]:
-        """The steps it reads, as written."""
+        """The steps that it reads, with the names in the expression."""
         return sorted(self.field.references.steps)
 
     @property
     def document(self) -> Object:
-        """Everything known about it, for programs; exactly one of ``value``, ``blocked`` and ``error`` is there."""
+        """All that is known about it, for programs; exactly one of ``value``, ``blocked`` and ``error`` is present."""
         field, references = self.field, self.field.references
         value = self.answer.value if isinstance(self.answer, Value) else None
         return {
@@ -99,15 +99,15 @@ class FieldRow:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it, with place and remedy."""
+        """The error of the field, with place and remedy."""
         return self.answer.message if isinstance(self.answer, Failure) else None
 
 
 async def evaluate(story: Object, request: RenderRequest) -> list[FieldRow]:
-    """The fields that are asked for, in the order of the Story.
+    """The requested fields, in the order of the Story.
 
     Raises:
-        UsageError: there is no such step, or nothing at such a path; an output is no object.
+        UsageError: there is no such step, or no field at such a path; an output is not an object.
     """
     found, data = _selected(story["spec"], request), _data(story["spec"], request)
     evaluator = Evaluator(lambda: EvaluationPolicy(deterministic=request.deterministic), now=system_now)
@@ -116,7 +116,7 @@ async def evaluate(story: Object, request: RenderRequest) -> list[FieldRow]:
 
 
 class _Rendering:
-    """Evaluates fields over given data: what is done for each item for the first one, and a loop's first iteration."""
+    """Evaluates fields with given data: fields of each item for the first item, and a loop for its first iteration."""
 
     def __init__(self, evaluator: Evaluator, data: VariableScope, *, finished: bool) -> None:
         self._evaluator = evaluator
@@ -126,7 +126,7 @@ class _Rendering:
         self._items: dict[str, Answer] = {}  # by the path of their forEach
 
     async def answer(self, field: ExpressionField) -> Answer:
-        """What the field gives."""
+        """The result of the field."""
         variables, finished = self._variables, self._finished
         if field.own_output_only:
             own = {name: {"output": entry["output"]} for name, entry in self._data.steps.items() if name == field.step}
@@ -139,7 +139,7 @@ class _Rendering:
         return await ask(field.value, variables, field=field.path, finished=finished)
 
     async def _first_item(self, field: ExpressionField) -> Answer:
-        """``item`` and ``itemIndex`` for the field, if it asks for them."""
+        """``item`` and ``itemIndex`` for the field, if it reads them."""
         if field.items is None or OF_ITEMS.isdisjoint(field.references.roots):
             return Value({})
         path = field.items.path
@@ -156,7 +156,7 @@ class _Rendering:
         return Value({ITEM: answer.value[0], ITEM_INDEX: 0})
 
     def _first_iteration(self, field: ExpressionField) -> Answer:
-        """``previous`` and ``iteration``: before the first one, or when a condition looks at what that has given."""
+        """``previous`` and ``iteration``: before the first iteration, or for a condition that reads its result."""
         if PREVIOUS not in field.scope.roots:
             return Value({})
         is_until, entry = field.kind is FieldKind.CONDITION, self._data.steps.get(field.step)
@@ -184,7 +184,7 @@ def _selected(spec: Object, request: RenderRequest) -> list[ExpressionField]:
 
 
 def _data(spec: Object, request: RenderRequest) -> VariableScope:
-    """What the expressions see; absent inputs have the defaults of the Story's schema."""
+    """The variables of the expressions; absent inputs have the defaults of the Story's schema."""
     _refuse_unknown("--outputs", request.outputs, _step_names(spec))
     odd = [name for name, output in request.outputs.items() if not isinstance(output, dict)]
     if odd:
@@ -217,7 +217,7 @@ def _all_leaves(spec: Object, *, with_literals: bool) -> Iterator[_Leaf]:
 
 
 def _step_names(spec: Object) -> list[str]:
-    """Branches of parallel steps included."""
+    """Names of all steps, branches of parallel steps included."""
     pending = [step for list_name in fields.STEP_LISTS for step in spec.get(list_name) or ()]
     names = []
     while pending:

@@ -8,11 +8,11 @@ from cli.runs import run_manifest
 from core.api.objects import Object
 
 _KEPT_OF_REFERENCE: Final = ("name", "namespace", "version")
-"""Not the UID: a Story that was deleted and made again is meant, too."""
+"""Not the UID: a Story that was deleted and created again is the right one, too."""
 
 
 def like(run: Object, changes: Object, *, name: str = "") -> Object:
-    """The manifest; objects among the inputs are merged, everything else is replaced by ``changes``."""
+    """The manifest of the new run; objects in the inputs are merged, ``changes`` replaces all other values."""
     reference = run["spec"].get("storyRef") or {}
     inputs = _merged(run["spec"].get("inputs") or {}, changes)
     manifest = run_manifest(reference.get("name", ""), run["metadata"]["namespace"], inputs, name=name)

@@ -1,4 +1,4 @@
-"""Run a run again, all of it or from a step on: ask the operator for a redrive, and follow it.
+"""Run a run again, all of it or from a step: request a redrive from the operator, and follow it.
 
 Source: StoryRun contract 18.
 """
@@ -26,12 +26,12 @@ from views.errors import NoFailedStepError, SeveralFailedStepsError
 from views.rerun import RerunPreview, check_step, effects_done, failed_step, plan_of, refusal_of, rerun_of
 
 PATIENCE_SECONDS: Final = 5.0
-"""After it a person is told that the operator has not answered yet."""
+"""Then a note tells the user that the operator has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedriveRequest:
-    """A redrive as it is written to the run."""
+    """A redrive as written to the run."""
 
     annotation: str
     observed: str
@@ -40,11 +40,11 @@ class RedriveRequest:
 
 
 async def prepare(session: Session, run: Object, from_step: str, only_failed: bool) -> tuple[str, RerunPreview]:
-    """The step to begin with, empty for everything, and what runs again.
+    """The first step to run again, empty for everything, and what runs again.
 
     Raises:
-        CommandError, ViewError: the run cannot be redriven, or not so.
-        UsageError: ``only_failed`` is not enough to know from where.
+        CommandError, ViewError: the run cannot be redriven, or not in this way.
+        UsageError: ``only_failed`` does not determine the step.
     """
     name = run["metadata"]["name"]
     if run["spec"].get("cancelRequested"):
@@ -79,7 +79,7 @@ def _failed_step(plan: StoryPlan, run: Object) -> str:
 
 
 async def _effects(session: Session, run: Object, rerun: RerunPreview) -> list[tuple[str, str]]:
-    """What was done already; none to one who may not see it: the retry itself needs no such right."""
+    """Effects that are already completed; none if the user may not see them: a retry does not need that permission."""
     try:
         claims = (await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])).items
         step_runs = await step_runs_of(session, run) if claims else []
@@ -89,10 +89,10 @@ async def _effects(session: Session, run: Object, rerun: RerunPreview) -> list[t
 
 
 async def confirm(session: Session, run: Object) -> None:
-    """Ask before work that goes on is thrown away.
+    """Ask before running work is discarded.
 
     Raises:
-        CommandError: nobody said yes.
+        CommandError: the user did not confirm.
     """
     name = run["metadata"]["name"]
     if has_ended(run) or not (run.get("status") or {}).get("phase"):
@@ -109,7 +109,7 @@ async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: Dry
     """Write the request.
 
     Raises:
-        ConflictError: the run is another one by now.
+        ConflictError: another run has that name now.
     """
     metadata, token = run["metadata"], secrets.token_hex(8)
     request = (
@@ -132,7 +132,7 @@ async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: Dry
 
 
 async def until_begun(session: Session, run: Object, request: RedriveRequest, timeout: float | None) -> None:
-    """Return once the operator has begun what was asked for: until then the run looks as it did.
+    """Return once the operator has started the redrive; before that, the run looks unchanged.
 
     Raises:
         CommandError: the operator refused, ``timeout`` seconds passed (code 124), or the run was deleted.
@@ -168,7 +168,7 @@ async def _answered(following: Following, request: RedriveRequest) -> None:
 
 
 def told(rerun: RerunPreview) -> str:
-    """For a person who wants to know before it happens."""
+    """A description for a person, before it happens."""
     width = max((len(name) for name, _ in rerun.again), default=0)
     lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]
     if not rerun.again:

@@ -1,4 +1,4 @@
-"""Runs by name, prefix or ``@latest``; starting one; following one as it changes."""
+"""Finds runs by name, prefix or ``@latest``; starts a run; follows a run as it changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def find_run(session: Session, reference: str) -> Object:
     """The run that ``reference`` names: a name, ``@latest``, ``@latest:STORY`` or a prefix that only one run has.
 
     Raises:
-        CommandError: none, or more than one.
+        CommandError: there is none, or more than one.
     """
     if is_name(reference):
         try:
@@ -54,17 +54,17 @@ async def find_run(session: Session, reference: str) -> Object:
 
 
 def is_name(text: str) -> bool:
-    """Whether an object can be called that; it is not worth a request otherwise."""
+    """Whether it is a valid name of an object; otherwise a request is useless."""
     return len(text) <= _MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 async def story_of(session: Session, run: Object) -> Object | None:
-    """The Story as the run executes it, else as it is now; None when it has been deleted."""
+    """The Story as the run executes it, otherwise as it is now; None if it was deleted."""
     return await _pinned_story(session, run) or await live_story_of(session, run)
 
 
 async def visible_story_of(session: Session, run: Object) -> Object | None:
-    """As ``story_of``; None, too, to one who may not see it: a run tells much by itself."""
+    """``story_of``, but None if the user may not read it: a run shows much without it."""
     try:
         return await story_of(session, run)
     except ForbiddenError:
@@ -72,7 +72,7 @@ async def visible_story_of(session: Session, run: Object) -> Object | None:
 
 
 async def live_story_of(session: Session, run: Object) -> Object | None:
-    """The Story of a run as it is now; None when it has been deleted."""
+    """The Story of a run as it is now; None if it was deleted."""
     namespace, name = _story_place(run)
     try:
         return await session.client.get(STORY, name, namespace)
@@ -81,7 +81,7 @@ async def live_story_of(session: Session, run: Object) -> Object | None:
 
 
 async def _pinned_story(session: Session, run: Object) -> Object | None:
-    """As it was when the run began; None to one who may not see it."""
+    """The Story as it was when the run began; None if the user may not read it."""
     revision = (run.get("status") or {}).get("storyRevision")
     if not isinstance(revision, str) or not is_name(revision):
         return None
@@ -117,7 +117,7 @@ async def look_at(session: Session, run: Object) -> RunView:
 
 
 async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> list[Object]:
-    """Those of its steps, oldest first; if ``tolerant``, none to one who may not see them."""
+    """The Pods of the run's steps, oldest first; if ``tolerant``, none if the user may not see them."""
     selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
     try:
         found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
@@ -129,7 +129,7 @@ async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> li
 
 
 def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: str = "") -> Object:
-    """A StoryRun of ``story``; without ``name`` the API server makes one."""
+    """A StoryRun of ``story``; without ``name`` the API server chooses one."""
     metadata: Object = {"namespace": namespace}
     metadata |= {"name": name} if name else {"generateName": f"{story[: _MAX_NAME - 6]}-"}
     spec: Object = {"storyRef": {"name": story}}
@@ -139,7 +139,7 @@ def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: st
 
 
 async def start_run(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
-    """Create it.
+    """Create the run.
 
     Raises:
         CommandError: a run of that name exists.
@@ -155,7 +155,7 @@ async def start_run(session: Session, manifest: Object, *, dry_run: bool = False
 
 @dataclass
 class Following:
-    """A run kept up to date by watches; ``changed`` is replaced each time something moved."""
+    """A run that watches keep up to date; ``changed`` is replaced after each change."""
 
     run: Object
     story: Object | None
@@ -167,7 +167,7 @@ class Following:
     changed: trio.Event = field(default_factory=trio.Event)
 
     def view(self) -> RunView:
-        """As of now; a deleted run keeps its last known state."""
+        """The current view; a deleted run keeps its last known state."""
         self.run = self.read_run() or self.run
         return view_run(self.run, self.story, self.read_step_runs(), self.read_pods(), command=self.command)
 
@@ -177,14 +177,14 @@ class Following:
 
     @property
     def problem(self) -> str:
-        """Why nothing new can be heard at the moment; empty while all is well."""
+        """Why no changes can be received at the moment; empty if they can."""
         error = self.read_problem()
         return f"no news from the API server: {error}" if error else ""
 
 
 @asynccontextmanager
 async def open_following(session: Session, run: Object) -> AsyncIterator[Following]:
-    """Watch a run and its StepRuns for the length of the block."""
+    """Watch a run and its StepRuns until the block ends."""
     namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
     runs = Informer(session.client, STORY_RUN, namespace=namespace, field_selector=f"metadata.name={name}")
     steps = Informer(
@@ -216,7 +216,7 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
     async with trio.open_nursery() as nursery:
         await nursery.start(runs.run)
         await nursery.start(steps.run)
-        nursery.start_soon(pods.run)  # they only explain: not waited for, and not everybody may see them
+        nursery.start_soon(pods.run)  # they only explain: not waited for, and some users may not see them
         yield following
         nursery.cancel_scope.cancel()
 
@@ -234,7 +234,7 @@ def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
     if word != LATEST:
         raise UsageError(f"unknown reference {reference!r}", remedy=f"write {LATEST} or {LATEST}:STORY")
     candidates = [run for run in runs if not story or run["spec"]["storyRef"]["name"] == story]
-    if not story:  # what people started, rather than what that started
+    if not story:  # runs that people started, not those that steps started
         candidates = [run for run in candidates if not _is_child(run)] or candidates
     if not candidates:
         what = f" of Story {story!r}" if story else ""

@@ -1,4 +1,4 @@
-"""Many runs at once: by Story, phase, labels and age; ``list`` shows what ``cancel`` with the same flags takes."""
+"""Selects runs by Story, phase, labels and age; ``list`` shows what ``cancel`` with the same flags takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.kube.errors import BadRequestError
 
 @dataclass(frozen=True, slots=True)
 class RunSelection:
-    """Which runs; without any condition all of them."""
+    """Conditions for runs; without a condition, all runs."""
 
     story: str = ""
     phase: Phase | None = None
@@ -29,7 +29,7 @@ class RunSelection:
     @classmethod
     def of_flags(cls, story: str, phase: str, labels: str, since: str, older: str) -> RunSelection:
         """Raises:
-        UsageError: no such phase, or not a duration.
+        UsageError: there is no such phase, or a value is not a duration.
         """
         return cls(
             story,
@@ -44,8 +44,8 @@ class RunSelection:
         return self == RunSelection()
 
     def takes(self, run: Object, now: datetime) -> bool:
-        """By phase and age; Story and labels are for the API server to compare."""
-        phase = (run.get("status") or {}).get("phase") or Phase.PENDING  # what has not begun is Pending to people
+        """Whether phase and age match; the API server compares Story and labels."""
+        phase = (run.get("status") or {}).get("phase") or Phase.PENDING  # a run that has not begun is Pending
         age = now - parse_instant(run["metadata"]["creationTimestamp"])
         return (
             (self.phase is None or phase == self.phase)
@@ -55,7 +55,7 @@ class RunSelection:
 
 
 async def select_runs(session: Session, selection: RunSelection, now: datetime) -> list[Object]:
-    """Newest first, in the namespace of the flags or in all of them.
+    """The selected runs, newest first, in the namespace of the flags or in all of them.
 
     Raises:
         UsageError: the label selector cannot be read.

@@ -1,4 +1,4 @@
-"""One command's connection: which cluster, as whom, in which namespace."""
+"""One command's connection: the cluster, the user and the namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DATA_IS_ANOTHER_FLAG: Final = frozenset({"approve", "reject"})
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open client and what the flags say about it."""
+    """An open client, and the values of the flags."""
 
     client: KubeClient
     config: ClusterConfig
@@ -31,7 +31,7 @@ class Session:
     console: Console
 
     embedded: EmbeddedCluster | None = None
-    """The embedded cluster that this is, if it is one."""
+    """The embedded cluster of this session, if it is one."""
 
     @property
     def namespace(self) -> str:
@@ -44,11 +44,11 @@ class Session:
         return None if self.options.all_namespaces else self.namespace
 
     def command(self, verb: str, *arguments: str) -> str:
-        """What to type to do ``verb`` in the same place later, where nothing but the shell is left of this command."""
+        """The command to type for ``verb`` in the same place, after this command has ended."""
         return self._line(self.options.namespace, verb, arguments)
 
     def command_in(self, namespace: str, verb: str, *arguments: str) -> str:
-        """As ``command``, about an object of ``namespace``."""
+        """The same as ``command``, for an object of ``namespace``."""
         return self._line(self.options.namespace if namespace == self.namespace else namespace, verb, arguments)
 
     def _line(self, namespace: str, verb: str, arguments: Sequence[str]) -> str:
@@ -73,11 +73,11 @@ class Session:
 
 @asynccontextmanager
 async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = None) -> AsyncIterator[Session]:
-    """Connect as the flags say; the embedded cluster ``on``, or under ``--local``, or when nothing else is configured.
+    """Connect according to the flags, to the embedded cluster ``on``, or to the one of ``embedded_cluster``.
 
     Raises:
-        ConfigError: no usable configuration.
-        CommandError: the embedded cluster is wanted and does not run.
+        ConfigError: there is no usable configuration.
+        CommandError: the embedded cluster is requested but does not run.
     """
     impersonation = Impersonation(user=options.as_user, groups=tuple(options.as_group or ()))
     cluster = on or embedded_cluster(options)

@@ -30,7 +30,7 @@ _POLL_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LogWish:
-    """Which lines; without any condition all of them."""
+    """Conditions for lines; without a condition, all lines."""
 
     steps: tuple[str, ...] = ()
     follow: bool = False
@@ -44,7 +44,7 @@ class LogWish:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What the API server is asked for."""
+        """The parameters of the request to the API server."""
         given = {"tailLines": self.tail, "sinceSeconds": self.since_seconds}
         numbers = {name: str(value) for name, value in given.items() if value is not None}
         return {"container": ENGRAM_CONTAINER, **numbers, **({"follow": "true"} if self.follow else {})}
@@ -66,7 +66,7 @@ class PodLog:
 
     pod: Object
     step: str
-    """As its StepRun has it; without one, as the Pod's label has it."""
+    """The step's path in its StepRun; without a StepRun, the label of the Pod."""
     attempt: int
     """Counted from 1."""
     of_container_before: bool = False
@@ -78,7 +78,7 @@ class PodLog:
 
 
 async def print_logs(session: Session, run: Object, wish: LogWish) -> None:
-    """Every line as ``step[attempt] text``; with ``follow`` until the run's Pods have ended.
+    """Print every line as ``step[attempt] text``; with ``follow`` until the run's Pods have ended.
 
     Raises:
         CommandError: there is no such log, or none yet.
@@ -127,7 +127,7 @@ def _no_logs(wish: LogWish) -> CommandError:
 
 async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[str]) -> None:
     """Raises:
-    CommandError: a step that the run does not have; with those it has.
+    CommandError: the run does not have such a step; the message names those that it has.
     """
     if not steps:
         return
@@ -163,14 +163,14 @@ async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
 
 
 def _is_of(pod: Object, step: str, step_runs: Collection[str]) -> bool:
-    """By its StepRun; where that is not named, by the step."""
+    """Whether the Pod belongs to the step: by its StepRun; if the Pod does not name one, by the step."""
     labels = pod["metadata"]["labels"]
     by_run = labels.get(keys.LABEL_STEP_RUN)
     return by_run in step_runs if by_run else labels.get(keys.LABEL_STEP) == label_value(step)
 
 
 async def last_lines_of(session: Session, pod: Object) -> list[str]:
-    """Of the log of a Pod; none when there is no log, or none for us."""
+    """The last lines of a Pod's log; empty if there is no log, or the user may not read it."""
     collected: list[str] = []
     try:
         await _stream(session, pod, {"container": ENGRAM_CONTAINER, "tailLines": str(LAST_LINES)}, collected.append)
@@ -180,7 +180,7 @@ async def last_lines_of(session: Session, pod: Object) -> list[str]:
 
 
 def numbered(pods: Sequence[Object], step_runs: Sequence[Object]) -> list[PodLog]:
-    """Oldest first, as the Pods are. Those of earlier attempts may be gone: the StepRun knows how many there were."""
+    """Logs, oldest first, in the order of the Pods. Pods of earlier attempts may be gone: the StepRun counts them."""
     names = {label_value(each["metadata"]["name"]): path_of(each) for each in step_runs if "metadata" in each}
     by_step: dict[str, list[Object]] = {}
     for pod in pods:
@@ -196,13 +196,13 @@ def numbered(pods: Sequence[Object], step_runs: Sequence[Object]) -> list[PodLog
 
 
 def _attempts_started(step_run: Object) -> int:
-    """A retry that is still waited for has not begun."""
+    """The number of attempts that have started; a retry that is still waiting has not."""
     status = step_run.get("status") or {}
     return int(status.get("retries") or 0) + (0 if status.get("nextRetryAt") else 1)
 
 
 def previous_of(logs: Sequence[PodLog]) -> list[PodLog]:
-    """Of each step the attempt before the last one: an earlier run of its container, or an earlier Pod."""
+    """For each step the attempt before the last one: an earlier run of its container, or an earlier Pod."""
     last = {log.step: log for log in logs}
     found = []
     for step, log in last.items():

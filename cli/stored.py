@@ -1,4 +1,4 @@
-"""Outputs that lie in the operator's object store, whole: read from where the command runs, with its user's rights."""
+"""Reads outputs in the operator's object store, on the machine of the command and with the permissions of its user."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from embedded.operator_process import OPERATOR_NAMESPACE
 from reconcilers.adapters import payload_store
 
 _BOUNDS: Final = HydrationBounds(depth=128, object_bytes=64 << 20, total_bytes=256 << 20, references=10_000)
-"""Wider than the operator's: nobody else waits here."""
+"""Wider than the operator's bounds, because no other user waits here."""
 _REMEDY: Final = "print the references themselves with --references"
 
 
 async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    """``outputs`` with every storage reference in them replaced by what it names. The store is asked only for those.
+    """``outputs`` with the data instead of every storage reference. The store is only read if there are references.
 
     Args:
-        outputs: by step, and of the run, as ``cli.outputs`` calls them.
-        namespace: of the run; only objects of this namespace are read.
+        outputs: by step, and of the run, with the names of ``cli.outputs``.
+        namespace: that of the run; only objects of this namespace are read.
     Raises:
-        CommandError: the store cannot be read, or not every object; each of those is named.
+        CommandError: the store, or some objects, cannot be read; the message names each object.
     """
     if not any(holds_reference(output) for output in outputs.values()):
         return dict(outputs)
@@ -86,7 +86,7 @@ async def _settings(session: Session) -> StorageSettings:
 
 
 async def _credentials(session: Session, name: str) -> dict[str, str]:
-    """Of the operator's Secret; those of the command's own environment for one who may not see it."""
+    """Credentials from the operator's Secret; if the user may not read it, those of the command's environment."""
     if not name:
         return {}
     place = f"{OPERATOR_NAMESPACE}/{name}"

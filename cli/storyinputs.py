@@ -1,4 +1,4 @@
-"""A run's inputs against the schema of its Story: what is missing is asked for, what does not fit is refused."""
+"""Checks a run's inputs with the schema of its Story: asks for missing inputs, refuses invalid ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from core.api.objects import Object
 
 
 async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Object:
-    """``inputs``, and what a person at the terminal adds; in a pipe nothing is asked.
+    """``inputs``, and what a person at the terminal adds; in a pipe, no questions are asked.
 
     Raises:
-        UsageError: they break the Story's ``inputsSchema``, which the run would fail with; every problem.
+        UsageError: they do not match the Story's ``inputsSchema``, so the run would fail; has every problem.
     """
     schema = (story.get("spec") or {}).get("inputsSchema")
     if not isinstance(schema, dict):
@@ -37,7 +37,7 @@ async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Obj
 
 
 async def _asked(console: Console, key: str, schema: Object) -> Any:
-    """Until the answer fits.
+    """Ask until the answer is valid.
 
     Raises:
         UsageError: the person ended the input instead.

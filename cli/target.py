@@ -1,6 +1,6 @@
-"""Which cluster a command means: the one the flags name, the one kubectl would use, or the embedded one.
+"""The cluster of a command: the one that the flags name, the one that kubectl would use, or the embedded one.
 
-Imports next to nothing: completion asks this, too.
+Imports almost nothing, because completion uses it, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from embedded.folder import EmbeddedCluster, data_folder, running
 
 
 class Flags(Protocol):
-    """The flags that decide."""
+    """The flags that determine the cluster."""
 
     @property
     def kubeconfig(self) -> Path | None: ...
@@ -28,10 +28,10 @@ class Flags(Protocol):
 
 
 def embedded_cluster(flags: Flags) -> EmbeddedCluster | None:
-    """The embedded cluster under ``--local`` and ``--data``, and when nothing else is configured; else None.
+    """The embedded cluster under ``--local`` and ``--data``, and if nothing else is configured; otherwise None.
 
     Raises:
-        CommandError: it is wanted and does not run.
+        CommandError: it is requested but does not run.
     """
     if flags.kubeconfig or flags.context:
         if flags.local:
@@ -52,16 +52,16 @@ def embedded_cluster(flags: Flags) -> EmbeddedCluster | None:
 
 
 def embedded_at(server: str, kubeconfig: Path) -> EmbeddedCluster | None:
-    """The embedded cluster that serves this URL, if one does: what kubectl uses may be one, too.
+    """The embedded cluster that serves this URL, if there is one: kubectl's cluster may be one, too.
 
-    ``kubeconfig``: what names the URL; that of an embedded cluster lies in its folder.
+    ``kubeconfig``: the file with the URL; that of an embedded cluster is in its folder.
     """
     clusters = (running(folder) for folder in (kubeconfig.parent, data_folder(None)))
     return next((cluster for cluster in clusters if cluster is not None and cluster.url == server), None)
 
 
 def is_configured(environ: Mapping[str, str]) -> bool:
-    """Whether kubectl would find a cluster without being told."""
+    """Whether kubectl would find a cluster without flags."""
     return bool(
         environ.get("KUBECONFIG")
         or environ.get("KUBERNETES_SERVICE_HOST")

@@ -1,4 +1,4 @@
-"""Stay with a run until it has ended: show it, report how it ended, and say how to come back when interrupted."""
+"""Stay with a run until it has ended: show it, report its end, and after an interrupt print the command to return."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ CANCEL_DEADLINE_SECONDS: Final = 10.0
 
 @dataclass
 class Watched:
-    """What there is to say when a command stops looking."""
+    """What to print when a command stops watching."""
 
     session: Session | None = None
     runs: tuple[str, ...] = ()
     verb: str = "watch"
-    """With which to look again."""
+    """The verb for watching again."""
     canceled: bool = False
 
     def begin(self, session: Session, *runs: Object) -> None:
         self.session, self.runs = session, tuple(run["metadata"]["name"] for run in runs)
 
     def farewell(self) -> str:
-        """The way back; empty when nothing was watched yet."""
+        """The command to return; empty if nothing was watched yet."""
         if self.session is None or not self.runs:
             return ""
         names = ", ".join(self.runs)
@@ -70,8 +70,9 @@ async def stay(
     cancel_on_interrupt: bool = False,
     exit_on_gate: bool = False,
 ) -> ExitCode:
-    """Until ``run`` has ended, or with ``exit_on_gate`` until it waits at a gate; then its output, or what a person
-    needs to go on, and the code for that.
+    """Follow ``run`` to its end, or with ``exit_on_gate`` until it waits at a gate; returns the exit code.
+
+    Prints the output, or what a person needs to continue.
     """
     session = watched.session
     assert session is not None, "begun with a session"
@@ -88,7 +89,7 @@ async def stay(
 async def wait_for(
     session: Session, runs: Sequence[Object], *, timeout: float | None, exit_on_gate: bool = False
 ) -> ExitCode:
-    """Until all of ``runs`` have ended, or wait at a gate with ``exit_on_gate``, each told then; the worst code."""
+    """Follow ``runs`` to their end, or with ``exit_on_gate`` to a gate; prints each, and returns the worst code."""
     codes: list[ExitCode] = []
 
     async def follow(run: Object) -> None:
@@ -105,7 +106,7 @@ async def wait_for(
 
 
 async def report(session: Session, view: RunView) -> None:
-    """The output of a run that succeeded; of one that did not, step, error, last log lines and the next command."""
+    """Print the output of a run that succeeded; for another run: step, error, last log lines and the next command."""
     console = session.console
     if not view.terminal:
         console.note(await _gates_told(session, view))
@@ -134,7 +135,7 @@ async def request_cancel(session: Session, run: Object, reason: str = "") -> Non
 
 
 def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Watched) -> None:
-    """Leave with the code of ``work``; Ctrl-C detaches and says how to come back."""
+    """Exit with the code of ``work``; Ctrl-C detaches and prints the command to return."""
     try:
         code = work()
     except InterruptedBySignalError as interruption:
@@ -147,7 +148,7 @@ def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Wa
 
 
 async def _gates_told(session: Session, view: RunView) -> str:
-    """At which gates the run waits, and what to type."""
+    """The gates at which the run waits, and the commands to type."""
     run = await find_run(session, view.name)
     names = [gate.name for gate in open_gates_of(run, await visible_story_of(session, run))]
     if not names:
@@ -171,12 +172,12 @@ async def _follow(
             nursery.start_soon(print_logs, session, run, LogWish(follow=True))
         view = await show_until_done(quiet, following, timeout=timeout, exit_on_gate=exit_on_gate)
         if not view.terminal:
-            nursery.cancel_scope.cancel()  # its logs go on
+            nursery.cancel_scope.cancel()  # its logs continue
         return view
 
 
 async def _cancel_and_wait(session: Session, run: Object) -> bool:
-    """Whether the run has ended before the deadline of a command that is about to end itself."""
+    """Cancel the run; returns whether it has ended before the deadline for interrupted commands."""
     with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_DEADLINE_SECONDS):
         await request_cancel(session, run)
         await _follow(session, run, show=False, logs=False, timeout=None)

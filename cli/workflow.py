@@ -1,4 +1,4 @@
-"""What ``run`` and ``submit`` do once their arguments are in order: connect, apply, start, follow, report."""
+"""The work of ``run`` and ``submit`` after their arguments are checked: connect, apply, start, follow, report."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def submit(
     cancel_on_interrupt: bool,
     exit_on_gate: bool,
 ) -> None:
-    """Create a run, or with ``key`` find the one that has it; stay with it when asked to.
+    """Create a run, or with ``key`` find the run of the key; stay with it if requested.
 
-    ``wanted`` is the manifest, or what makes it of what the cluster holds.
+    ``wanted`` is the manifest, or a function that makes it from objects in the cluster.
     """
     watched = Watched()
 
@@ -120,7 +120,7 @@ def submit(
 
 
 async def _started(session: Session, manifest: Object, key: str | None) -> Object:
-    """The run, which has been told of."""
+    """The started run; its name has been printed."""
     options = session.options
     dry_run = options.dry_run is DryRun.SERVER
     if key is not None:
@@ -140,7 +140,7 @@ def print_object(options: CommonOptions, obj: Object) -> None:
 
 async def _story_to_submit(session: Session, manifest: Object, namespace: str) -> Object:
     """Raises:
-    CommandError: there is none, so a run could only wait for it.
+    CommandError: there is no such Story, so a run could only wait for it.
     """
     reference = (manifest.get("spec") or {}).get("storyRef") or {}
     name, namespace = str(reference.get("name") or ""), reference.get("namespace") or namespace
@@ -155,7 +155,7 @@ async def _story_to_submit(session: Session, manifest: Object, namespace: str) -
 
 @asynccontextmanager
 async def _open_target(options: CommonOptions, image_map: Path | None) -> AsyncIterator[Session]:
-    """The cluster of the flags, else the embedded one, started for the occasion when it is not up."""
+    """The cluster of the flags, otherwise the embedded one, which is started for this command if it is not up."""
     if options.kubeconfig or options.context:
         async with open_session(options) as session:
             yield session

@@ -1,7 +1,7 @@
-"""YAML text as plain JSON values, with the place of every field; within bounds, whoever wrote the text.
+"""YAML text as plain JSON values, with the place of every field, and with bounds against hostile text.
 
-Read from the parser's events: a document that is too large, too deep or refers to itself is given up at that very
-place. What a scalar means is decided as everywhere else here, by YAML 1.2; instants stay text.
+The parser's events are read directly: reading stops at the place where a document is too large, too deep or refers to
+itself. Scalars are read by YAML 1.2, as everywhere in this project; instants stay text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 from core.api import fieldpath
 
 MAX_BYTES: Final = 2 * 1024 * 1024
-"""Of one document; no API server stores one of more than 1.5 MiB."""
+"""Size of one document; API servers store at most 1.5 MiB."""
 MAX_VALUES: Final = 100_000
-"""Objects, lists and scalars of one document, what aliases stand for counted each time."""
+"""Objects, lists and scalars of one document; the values of an alias count each time."""
 MAX_DEPTH: Final = 200
 
 _MARKER: Final = re.compile(r"^(---|\.\.\.)(?=\s|$)", re.M)
@@ -32,7 +32,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The text of one document, markers included, as it stands in its file."""
+    """The text of one document, with its markers, unchanged."""
 
     text: str
     first_line: int
@@ -40,22 +40,22 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One document: its value, and where its fields stand."""
+    """One document: its value, and the places of its fields."""
 
     value: Any
     place: Place
     places: dict[str, Place] = field(default_factory=dict)
-    """By field path, such as ``spec.steps[2].with``: of the key in an object, of the item in a list."""
+    """Places by field path, such as ``spec.steps[2].with``: of the key in an object, of the item in a list."""
 
     def at(self, path: str) -> Place:
-        """The place of a field, or of the nearest parent that is written down."""
+        """The place of a field, or of its nearest parent that is in the text."""
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, self.place)
 
 
 def members(source: Source) -> list[Source]:
-    """The objects of a ``List``, as kubectl prints several, each as a document of its own; else the document itself."""
+    """The objects of a ``List``, as kubectl prints them, each as a document; other documents stay as they are."""
     value = source.value
     items = value.get("items") if isinstance(value, dict) and is_list(value) else None
     if not isinstance(items, list):
@@ -72,13 +72,13 @@ def members(source: Source) -> list[Source]:
 
 
 def is_list(document: dict[str, Any]) -> bool:
-    """Whether it is a list of objects, and none itself."""
+    """Whether it is a list of objects, and not an object itself."""
     kind = document.get("kind")
     return isinstance(kind, str) and kind.endswith("List") and isinstance(document.get("items"), list)
 
 
 class SourceError(Exception):
-    """A text cannot be read; the message says what is wrong at ``place``."""
+    """A text cannot be read; the message is about ``place``."""
 
     def __init__(self, message: str, place: Place, remedy: str = "") -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class SourceError(Exception):
 
 
 def chunks(text: str) -> Iterator[Chunk]:
-    """The documents of a text, unread; joined they are the text."""
+    """The documents of a text, not parsed; joined, they are the text."""
     starts = [0]
     for found in _MARKER.finditer(text):
         ends_document = found.group() == "..."
@@ -103,10 +103,10 @@ def chunks(text: str) -> Iterator[Chunk]:
 
 
 def read(chunk: Chunk) -> Source | None:
-    """The document of a chunk; None when there is nothing but comments.
+    """The document of a chunk; None if it has only comments.
 
     Raises:
-        SourceError: it does not parse, or goes beyond a bound.
+        SourceError: it does not parse, or exceeds a bound.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -134,14 +134,14 @@ def _next_line(text: str, position: int) -> int:
 
 @dataclass(slots=True)
 class _Anchored:
-    """What an anchor stands for; ``values`` counts it, None while it is being read."""
+    """The value of an anchor; ``values`` is its count, None while it is being read."""
 
     value: Any = None
     values: int | None = None
 
 
 class _Reader:
-    """One document out of events."""
+    """Makes one document from events."""
 
     def __init__(self, yaml: Any, events: Iterator[Any], first_line: int) -> None:
         self._yaml = yaml
@@ -262,7 +262,7 @@ class _Reader:
 
 
 def _number(construct: Any, node: Any) -> Any:
-    """As a text where it is none after all, or one of thousands of digits."""
+    """The number; a string if it is not a number, or has thousands of digits."""
     try:
         return construct(node)
     except (ValueError, OverflowError):

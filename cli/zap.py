@@ -16,7 +16,7 @@ _TIMES: Final = frozenset({"", "rfc3339", "rfc3339nano", "iso8601"})
 
 @dataclass(frozen=True, slots=True)
 class ZapFlags:
-    """As given; empty means not given."""
+    """The flags as given; empty means not given."""
 
     devel: str = "false"
     encoder: str = ""
@@ -38,7 +38,7 @@ class ZapFlags:
 
     @property
     def log_level(self) -> str:
-        """``debug``, ``info`` or ``error``; a number above zero asks for verbosity, so for debug.
+        """``debug``, ``info`` or ``error``; a number above zero requests verbosity, so debug.
 
         Raises:
             ValueError: neither a level nor such a number.
@@ -51,7 +51,7 @@ class ZapFlags:
         return _LEVELS[level]
 
     def without_effect(self) -> Iterator[str]:
-        """Why a flag that was given changes nothing."""
+        """Why each given flag has no effect."""
         if self.stacktrace_level.lower() not in _STACK_TRACES:
             yield "--zap-stacktrace-level: only unexpected errors have a stack trace, and they always have it"
         if self.time_encoding.lower() not in _TIMES:

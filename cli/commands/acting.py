@@ -1,4 +1,4 @@
-"""``logs`` and ``cancel``: what you do about a run."""
+"""``logs`` and ``cancel``: actions on a run."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def up(
             announce(await wait_until_ready(starting))
             ready = True
         finally:
-            if not ready:  # nothing half-started is left, whatever went wrong, Ctrl-C included
+            if not ready:  # a failed start is undone, even after Ctrl-C
                 with trio.CancelScope(shield=True):
                     await starting.end()
 
@@ -96,7 +96,7 @@ def _stay(
     *,
     afterwards: str,
 ) -> None:
-    """Serve ``data`` until Ctrl-C or SIGTERM, which is how it is meant to end."""
+    """Serve ``data`` until Ctrl-C or SIGTERM, which is the normal end."""
     import trio
 
     from cli.console import Console

@@ -1,4 +1,4 @@
-"""``convert``: Stories of a file in another version."""
+"""``convert``: the Stories of a file in another version."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def convert(
 
 
 def _print(options: CommonOptions, parts: list[str]) -> None:
-    """One after the other, as a stream of documents."""
+    """Print the parts one after the other, as a stream of documents."""
     from cli.console import Console
 
     ended = [part if part.endswith("\n") else f"{part}\n" for part in parts if part]

@@ -1,4 +1,4 @@
-"""``why`` and ``timeline``: what keeps a run, and where its time went."""
+"""``why`` and ``timeline``: what a run waits for, and where its time went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lint``: what admission would say about files."""
+"""``lint``: the findings of admission about files."""
 
 from __future__ import annotations
 

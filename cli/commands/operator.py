@@ -133,7 +133,7 @@ def run_operator(
     except ValueError as error:
         raise UsageError(str(error)) from None
     _tell_without_effect(zap)
-    if sys.modules.get("click", ...) is None:  # commands do without it; the HTTP library of admission does not
+    if sys.modules.get("click", ...) is None:  # most commands do not need it; the HTTP library of admission does
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
 
@@ -174,7 +174,7 @@ def _admission_options(
 
 
 def _tell_without_effect(zap: ZapFlags) -> None:
-    """Flags of the reference that are accepted here and change nothing are named in the log."""
+    """Log a warning for each flag of the reference that is accepted here but has no effect."""
     from core.telemetry.logs import get_logger
 
     for reason in zap.without_effect():

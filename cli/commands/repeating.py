@@ -1,4 +1,4 @@
-"""``retry`` and ``resubmit``: once more, the same run or another like it."""
+"""``retry`` and ``resubmit``: run a run again, or start another one like it."""
 
 from __future__ import annotations
 

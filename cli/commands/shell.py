@@ -69,7 +69,7 @@ def version(
 
 
 def _server_version(options: CommonOptions) -> str:
-    """Empty when there is no cluster to ask, or no answer: that is no reason to fail."""
+    """Empty if there is no cluster, or no answer: that is not an error."""
     from cli.console import Console
     from cli.interruption import run_async
     from cli.session import open_session
@@ -81,7 +81,7 @@ def _server_version(options: CommonOptions) -> str:
                 answer = await session.client.server_version()
                 return str(answer.get("gitVersion", "unknown"))
         except CommandError:
-            return ""  # there is none
+            return ""  # there is no cluster
         except KubeError as error:
             Console(options).note(f"no version of the cluster: {error}")
             return ""

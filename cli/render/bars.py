@@ -23,14 +23,14 @@ _SIGNS: Final = {
     Activity.CHILD: ("▄", "_"),
     Activity.BRANCHES: ("╌", "+"),
 }
-"""Of each activity, and the one that every terminal knows."""
+"""The sign of each activity, and one for terminals with ASCII only."""
 _DURATION_WIDTH: Final = 7
 _LEAST_BAR: Final = 10
 _MOST_LABEL: Final = 40
 
 
 def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[Styled]:
-    """At most ``width`` columns wide, if that leaves room for a bar at all."""
+    """The lines of a timeline, at most ``width`` columns wide, if that is enough for the bars."""
     if timeline.began_at is None:
         return [(f"{timeline.run}  {timeline.phase or Phase.PENDING}  has not begun", "bold")]
     total = timeline.ended_at - timeline.began_at
@@ -70,7 +70,7 @@ def _axis(total: timedelta, width: int) -> str:
 
 
 def _bar(spans: tuple[TimelineSpan, ...], began_at: datetime, total: timedelta, width: int, ascii_only: bool) -> str:
-    """A column shows what most of its time went to; of a step that began, at least one is shown."""
+    """Each column shows the activity that took most of its time; a step that has begun has at least one column."""
     if not spans:
         return ""
     column = total / width if total else timedelta(seconds=1)
@@ -81,7 +81,7 @@ def _bar(spans: tuple[TimelineSpan, ...], began_at: datetime, total: timedelta, 
         most, longest = max(shares, key=lambda share: share[0])
         if most > column / 2:
             cells[index] = _SIGNS[longest.activity][ascii_only]
-    for span in spans:  # what was too short for a column of its own
+    for span in spans:  # activities that were too short for a column of their own
         place = min(int((span.began_at - began_at) / column), width - 1) if span.began_at >= began_at else 0
         if cells[place] == " ":
             cells[place] = _SIGNS[span.activity][ascii_only]
@@ -89,7 +89,7 @@ def _bar(spans: tuple[TimelineSpan, ...], began_at: datetime, total: timedelta, 
 
 
 def _legend(timeline: Timeline, width: int, ascii_only: bool) -> Iterator[str]:
-    """Of what occurs."""
+    """The legend of the activities that occur."""
     found = {span.activity for row in timeline.rows for span in row.spans}
     words = [f"{_SIGNS[activity][ascii_only]} {activity}" for activity in Activity if activity in found]
     line = ""

@@ -49,7 +49,7 @@ def yaml_text(value: Any) -> str:
 
 
 def jsonpath(value: Any, template: str) -> str:
-    """kubectl's everyday subset: text with ``{.a.b[0].c}``, ``[*]`` and ``['odd key']``."""
+    """The common part of kubectl's JSONPath: text with ``{.a.b[0].c}``, ``[*]`` and ``['odd key']``."""
 
     def evaluate(match: re.Match[str]) -> str:
         return " ".join(_text(found) for found in _walk([value], match[1].removeprefix("$")))
@@ -58,7 +58,7 @@ def jsonpath(value: Any, template: str) -> str:
 
 
 def part_of(value: Any, path: str) -> str | None:
-    """What stands at ``path``, such as ``report.rows[0]``; None when there is nothing.
+    """The value at ``path``, such as ``report.rows[0]``; None if there is none.
 
     Raises:
         UsageError: the path cannot be read.

@@ -15,7 +15,7 @@ from views.sign import colour_of, sign_of, word_of
 from views.step_layout import parent_of
 
 MAX_ROWS: Final = 40
-"""Above it only what changes or fails keeps a row."""
+"""Beyond this number, only steps that change or fail have a row."""
 
 Styled = tuple[str, str]
 """A line and its colour."""
@@ -24,7 +24,7 @@ Styled = tuple[str, str]
 def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, ascii_only: bool = False) -> list[Styled]:
     """Header and one row per step, branches indented, cut to ``width`` columns and about ``rows`` lines.
 
-    A step that waits for somebody has a second row with what to type, where the first has no room for it.
+    A step that waits for a person has a second row with the command to type, if the first row has no room for it.
     """
     duration = short_duration(view.duration(now))
     if duration and view.timeout and not view.terminal:
@@ -37,7 +37,7 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
     name_width = max(map(len, labels), default=0)
     for step, label in zip(steps, labels, strict=True):
         row = _row(view, step, now, f"{label:<{name_width}}", ascii_only)
-        if columns(row) > width and step.until is not None:  # how much time is left says more than until when
+        if columns(row) > width and step.until is not None:  # the remaining time is more useful than the instant
             row = row.replace(f" until {format_instant(step.until)}", "", 1)
         answer = f"{row}: {step.answer}" if step.answer else row
         if columns(answer) <= width:
@@ -53,10 +53,10 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
 
 
 def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_only: bool = False) -> list[str]:
-    """What changed between two looks, greppable: ``2026-11-24T12:00:03Z run step Pending→Running``.
+    """The changes between two views, in a form for grep: ``2026-11-24T12:00:03Z run step Pending→Running``.
 
-    A run begins before its steps and ends after them. At the first look (``before`` is None) things may have changed
-    long ago: they carry the instants the cluster recorded, and come in that order.
+    A run begins before its steps and ends after them. In the first view (``before`` is None), changes may have happened
+    long ago: they have the instants that the cluster recorded, and come in that order.
     """
     arrow = "->" if ascii_only else "→"
     old = {step.name: step for step in before.steps} if before else {}
@@ -101,13 +101,13 @@ def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
 
 
 def _is_one_of_many(step: StepView) -> bool:
-    """An item of a ``forEach`` that is at work as it should be: the step around it counts those that are done."""
+    """An active item of a ``forEach`` without problems: the step around it counts the items that have ended."""
     is_item = bool(step.depth) and step.name.rpartition("/")[2].isdecimal()
     return is_item and step.at_work and not step.answer
 
 
 def _labels(steps: Sequence[StepView]) -> list[str]:
-    """Branches by their last part, indented below the step around them; in full where that is not shown."""
+    """Branches by the last part of their name, indented below the step around them; in full if that is not shown."""
     shown = {step.name for step in steps}
     return [
         f"{'  ' * step.depth}{step.name.rpartition('/')[2]}"
@@ -118,7 +118,7 @@ def _labels(steps: Sequence[StepView]) -> list[str]:
 
 
 def _cut(text: str, width: int, ascii_only: bool) -> str:
-    """At most ``width`` columns; what is cut off is marked."""
+    """The text with at most ``width`` columns; a mark shows that it was cut."""
     if columns(text) <= width:
         return text
     mark = "..." if ascii_only else "…"
@@ -128,7 +128,7 @@ def _cut(text: str, width: int, ascii_only: bool) -> str:
 
 
 def columns(text: str) -> int:
-    """How many a terminal needs for ``text``: two for a letter of East Asia, none for an accent of its own."""
+    """The columns that a terminal needs for ``text``: two for an East Asian letter, none for a combining accent."""
     if text.isascii():
         return len(text)
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
@@ -144,7 +144,7 @@ def _row(view: RunView, step: StepView, now: datetime, label: str, ascii_only: b
 
 
 def _tally(view: RunView, step: StepView) -> str:
-    """How many branches of a step at work have ended."""
+    """How many branches of an active step have ended."""
     if step.kind != "parallel" or not step.at_work:
         return ""
     branches = [each for each in view.steps if parent_of(each.name) == step.name]

@@ -1,4 +1,4 @@
-"""Plain columns, as kubectl prints them: upper-case headers, three spaces, no lines, no colour."""
+"""Plain columns, as in kubectl: upper-case headers, three spaces, no lines, no colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, no_headers: bool = False) -> str:
-    """Empty without rows, unless there are headers to show."""
+    """The table as text; empty without rows, unless there are headers to show."""
     lines = ([] if no_headers else [list(headers)]) + [list(row) for row in rows]
     if not lines:
         return ""

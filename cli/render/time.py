@@ -1,6 +1,6 @@
 """Durations and ages in few characters: ``4.1s``, ``1m12s``, ``3h05m``, ``2d4h``.
 
-Kubernetes writes most instants in whole seconds; tenths are shown only where somebody measured them.
+Kubernetes writes most instants in whole seconds; tenths are only shown if they were measured.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from core.api.instant import format_instant
 
 
 def short_duration(duration: timedelta | None) -> str:
-    """Empty when nothing has started."""
+    """The duration as text; empty if there is none."""
     if duration is None:
         return ""
     seconds = duration.total_seconds()
@@ -30,7 +30,7 @@ def short_duration(duration: timedelta | None) -> str:
 
 
 def age(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
-    """How long ago, as kubectl words it, or the instant itself."""
+    """How long ago it was, in kubectl's form, or the instant itself."""
     if instant is None:
         return "<unknown>"
     if iso:
@@ -46,7 +46,7 @@ def age(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
 
 
 def time_left(instant: datetime | None, now: datetime, *, iso: bool = False) -> str:
-    """How long until then, or the instant itself; ``never`` when there is no such instant."""
+    """The time until then, or the instant itself; ``never`` if there is no instant."""
     if instant is None:
         return "never"
     if iso:

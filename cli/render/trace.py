@@ -18,7 +18,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def document_of(timeline: Timeline) -> Object:
-    """Instants are RFC 3339, durations seconds."""
+    """The timeline as data; instants are RFC 3339, durations are seconds."""
     return {
         "namespace": timeline.namespace,
         "run": timeline.run,
@@ -32,7 +32,7 @@ def document_of(timeline: Timeline) -> Object:
 
 
 def trace_of(timeline: Timeline) -> Object:
-    """One process for each run, one thread for each step; a span is an event of the category of its activity."""
+    """One process for each run, one thread for each step; a span is an event with its activity as category."""
     processes = {run: number for number, run in enumerate(dict.fromkeys(row.run for row in timeline.rows), start=1)}
     events = [_named("process_name", number, 0, f"StoryRun {run}") for run, number in processes.items()]
     for thread, row in enumerate(timeline.rows, start=1):

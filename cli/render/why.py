@@ -1,4 +1,4 @@
-"""An explanation for people: one block for each thing that is waited for, with what to type. Pure."""
+"""An explanation for people: one block for each cause, with the commands to type. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from views.sign import colour_of
 from views.why.cause import Cause, CauseKind, Explanation
 
 _MARGIN: Final = 10
-"""Columns before what a word of the left margin says."""
+"""Columns of the left margin, which has one word."""
 _LATER: Final = 10
 _MOST_CAUSES: Final = 20
-"""Nobody reads more on a screen."""
+"""More would not be read on a screen."""
 _CALM: Final = frozenset(
     {CauseKind.RUNNING, CauseKind.STARTING, CauseKind.SLEEP, CauseKind.ENDED, CauseKind.OPERATOR, CauseKind.NEEDS}
 )
 
 
 def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only: bool = False) -> list[Styled]:
-    """At most ``width`` columns wide, but for commands, which are never broken."""
+    """The lines of an explanation, at most ``width`` columns wide, except for commands, which are never broken."""
     lines: list[Styled] = [(_header(explanation), "bold")]
     if explanation.until is not None:
         lines.append((f"out of time {_instant(explanation.until, now)}", ""))
@@ -76,7 +76,7 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
 
 
 def _way(cause: Cause, asked: str) -> Iterator[str]:
-    """Steps of the run that was asked about by their name alone; other runs where the way enters them."""
+    """Steps of the explained run by name alone; with the name of the run where the way enters another run."""
     here = asked
     for place in cause.via:
         run, _, step = place.partition("/")
@@ -104,7 +104,7 @@ def _later(explanation: Explanation, width: int) -> Iterator[str]:
 
 
 def _instant(instant: datetime, now: datetime) -> str:
-    """With how far it is from now."""
+    """The instant, and its distance from now."""
     if instant > now:
         return f"{format_instant(instant)} (in {short_duration(instant - now)})"
     return f"{format_instant(instant)} ({short_duration(now - instant)} ago)"
