@@ -37,9 +37,9 @@ def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     """Decides who may open connections to the managers.
 
     The admission port is open to every address, because no selector matches the API server on every cluster: it calls
-    from a node, from an address of the provider or through a tunnel's Pod (docs/install.md says where to set which).
-    Metrics are open to Pods in namespaces with a label. The health port is only for the Pod's own node, which no policy
-    blocks.
+    from a node, from an address of the provider or through a tunnel's Pod (docs/install.md says what to set on which
+    cluster). Metrics are open to Pods in namespaces with a label. The health port is only for the Pod's own node, which
+    no policy blocks.
 
     Outgoing connections of the managers are not restricted, because the address of the API server differs between
     clusters.

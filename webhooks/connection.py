@@ -97,7 +97,7 @@ class Connections:
     def _has_room(self) -> bool:
         """Whether there is room for one more connection; closes an idle one if necessary.
 
-        It prefers a connection that has never sent a request, then one of the address with the most connections. So a
+        It first closes one on which no request was answered, then one of the address with the most connections. So a
         flood of connections ends itself.
         """
         if len(self._open) < self._rules.most:

@@ -98,7 +98,7 @@ def _is_streaming(engram: ReadOnlyObject) -> bool:
 
 
 def _deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges as at run time: objects are merged, of other values ``above`` is used."""
+    """Merges as at run time: objects are merged; for other values, ``above`` has precedence."""
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
