@@ -20,7 +20,7 @@ from localcluster.serving import PortTakenError
 
 
 def main() -> int:
-    """0 after a clean stop, 1 when it could not start."""
+    """The exit code: 0 after a clean stop, 1 when the cluster could not start."""
     arguments = _parser().parse_args()
     os.umask(PRIVATE_UMASK)
     log_to_stderr(LogForm.TEXT)

@@ -1,6 +1,7 @@
-"""The certificates of a local cluster: its own authority, kept in the data directory, and leaves for a year.
+"""The certificates of a local cluster: its own authority, kept in the data directory, and leaf certificates for a year.
 
-Everything is ECDSA P-256. Pure except ``load_or_create_authority``, which keeps the key in a file of the owner only.
+Every key is ECDSA P-256. All functions are pure except ``load_or_create_authority``, which stores the key in a file
+that only its owner can read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 
 def new_authority(common_name: str, now: datetime) -> KeyPair:
-    """A self-signed authority for ten years."""
+    """Create a self-signed authority that is valid for ten years."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(common_name)
     builder = (
@@ -36,18 +37,18 @@ def new_authority(common_name: str, now: datetime) -> KeyPair:
 
 
 def issue_server(authority: KeyPair, common_name: str, hosts: Sequence[str], now: datetime) -> KeyPair:
-    """A serving certificate for ``hosts``: DNS names and IP addresses."""
+    """Issue a serving certificate for ``hosts``, which are DNS names and IP addresses."""
     names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
     return _issue(authority, _name(common_name), ExtendedKeyUsageOID.SERVER_AUTH, now, names)
 
 
 def issue_client(authority: KeyPair, common_name: str, organization: str, now: datetime) -> KeyPair:
-    """A client certificate; to an API server a user of that name and group."""
+    """Issue a client certificate, for the user ``common_name`` in group ``organization`` of an API server."""
     return _issue(authority, _name(common_name, organization), ExtendedKeyUsageOID.CLIENT_AUTH, now, None)
 
 
 def load_or_create_authority(directory: Path, common_name: str, now: datetime) -> KeyPair:
-    """The authority of ``directory`` (``ca.crt``, ``ca.key``); a new one when there is none, or it expires soon."""
+    """Read the authority in ``directory`` (``ca.crt``, ``ca.key``); create one if it is missing or expires soon."""
     certificate, key = directory / "ca.crt", directory / "ca.key"
     if certificate.exists() and key.exists():
         pair = KeyPair(certificate.read_text(), key.read_text())

@@ -1,6 +1,6 @@
-"""The wall clock of a local cluster, in the two shapes Kubernetes writes.
+"""The wall clock of a local cluster, and the two time formats of Kubernetes.
 
-Everything else takes ``now`` as an argument or a callable; only composition roots take it from here.
+All other modules take ``now`` as an argument or a callable. Only the code that assembles a process calls this module.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 Now = Callable[[], datetime]
-"""Gives the current aware UTC instant."""
+"""A function that returns the current time, with timezone UTC."""
 
 
 def utc_now() -> datetime:
-    """The current aware UTC instant."""
+    """The current time, with timezone UTC."""
     return datetime.now(UTC)  # noqa: TID251 - the one place a local cluster reads the wall clock
 
 

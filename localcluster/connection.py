@@ -1,10 +1,10 @@
-"""One client's connection: its requests one after the other, each answered in the task that read it.
+"""One client's connection: reads one request after the other, and answers each in the task that read it.
 
 Hypercorn's protocol handles HTTP/1.1, the ASGI messages and malformed requests. Hypercorn's own connection uses a task,
 channels and a timer for every request, and a TLS record and a system call for every part of an answer (head, body,
-end), which costs more than most answers of an API server. Here the application runs inline and reads the body on
-demand, and an answer is sent in one write; a stream in one write per chunk. This module gives Hypercorn's protocol what
-it needs for that: where to put bytes, how to start an application, what to wait for between requests.
+end). That costs more than most answers of an API server. Here the application runs in the task of the connection and
+reads the body on demand. An answer is sent in one write, a stream in one write per chunk. This module gives Hypercorn's
+protocol what it needs for that: where to put bytes, how to start an application, what to wait for between requests.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ TlsStream = trio.SSLStream[trio.SocketStream]
 
 _READ_BYTES: Final = 64 << 10
 _AHEAD_BYTES: Final = 64 << 10
-"""What a client may send beyond the request that is being answered; more than this stays in the socket."""
+"""How many bytes are read beyond the current request; the rest stays in the socket."""
 _DRAIN_BYTES: Final = 16 << 20
 _DRAIN_SECONDS: Final = 10.0
-"""A client that is refused before it has sent its whole body hears of it only if it may send the rest."""
+"""How long to read the rest of a refused body. A client often reads the answer only after it has sent all of it."""
 
 _log = logging.getLogger("localcluster.serving")
 
 
 async def serve_connection(app: Asgi, config: Config, stream: TlsStream) -> None:
-    """Shake hands, then answer requests until either side is done; what goes wrong stays within the connection."""
+    """Do the TLS handshake, then answer requests until either side ends the connection; an error ends only this one."""
     try:
         with trio.fail_after(config.ssl_handshake_timeout):
             await stream.do_handshake()
         await _Connection(app, config, stream).run()
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-        return  # the client has gone, or never spoke TLS: nobody is left to tell
+        return  # the client has gone, or did not speak TLS: nobody is left to answer
     except Exception:  # noqa: BLE001 - the edge of a connection: logged, the server goes on
         _log.exception("a connection broke")
     finally:
@@ -56,7 +56,7 @@ async def serve_connection(app: Asgi, config: Config, stream: TlsStream) -> None
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request that waits for the application; ``send`` None tells Hypercorn that the application has returned."""
+    """A request that waits for the application; ``send(None)`` tells Hypercorn that the application has returned."""
 
     scope: dict[str, Any]
     send: Send
@@ -74,7 +74,7 @@ class _Connection:
         self._ahead = b""
         self._outgoing: list[bytes] = []
         self._is_over = False
-        """Nothing can be sent or received any more, or Hypercorn wants the connection closed."""
+        """Nothing can be sent or received any more, or Hypercorn wants to close the connection."""
         self._lifetime = trio.CancelScope()
         self._protocol = self._new_protocol()
 
@@ -95,7 +95,7 @@ class _Connection:
         return protocol
 
     async def run(self) -> None:
-        """Answer requests until the client leaves, one is too malformed to go on, or it has been silent for long."""
+        """Answer requests until the client leaves, sends a malformed request, or is silent for too long."""
         with self._lifetime:
             while not self._is_over:
                 if self._waiting is not None:
@@ -107,11 +107,11 @@ class _Connection:
                 try:
                     await self._feed(data)
                 except (H2CProtocolRequiredError, H2ProtocolAssumedError):
-                    return  # HTTP/2 without having agreed on it: not offered
+                    return  # the client speaks HTTP/2, which this server does not offer
             await self._flush()
 
     async def _answer(self) -> None:
-        """Run the application for the request that waits."""
+        """Run the application for the waiting request."""
         call, self._waiting = self._waiting, None
         if call is None:
             raise trio.ClosedResourceError("a request follows one that ended the connection")
@@ -134,14 +134,14 @@ class _Connection:
         await self._flush()
 
     async def _receive(self) -> Message:
-        """What ASGI calls ``receive``; a message that is here already costs no trip through the scheduler."""
+        """The ``receive`` of ASGI; a message that has already arrived is returned without a switch of tasks."""
         while not self._received:
             if self._is_over:
                 return {"type": "http.disconnect"}
             if len(self._ahead) >= _AHEAD_BYTES:
                 await trio.sleep_forever()
             if not self._is_complete:
-                await self._flush()  # the client may wait to be told that it may send its body
+                await self._flush()  # the client may wait for "100 Continue" before it sends its body
             data = await self._read()
             if self._is_complete and data:
                 self._ahead += data  # the next request, sent before this one is answered
@@ -150,7 +150,7 @@ class _Connection:
         return self._received.popleft()
 
     async def _drain(self) -> None:
-        """Read what is left of a body that the application does not want."""
+        """Read the rest of a body that the application does not want."""
         drained = 0
         with trio.move_on_after(_DRAIN_SECONDS):
             while not (self._is_complete or self._is_over) and drained < _DRAIN_BYTES:
@@ -181,11 +181,11 @@ class _Connection:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._is_over = True
-            await trio.aclose_forcefully(self._stream)  # wakes the application, should it be reading
+            await trio.aclose_forcefully(self._stream)  # wakes the application if it is reading
             await self._protocol.handle(Closed())
 
     async def _put(self, event: Event) -> None:
-        """Where Hypercorn sends what is for the client, and what it has decided about the connection."""
+        """Hypercorn calls this with bytes for the client, and when it has decided to close the connection."""
         if isinstance(event, RawData):
             if event.data:
                 self._outgoing.append(event.data)
@@ -193,7 +193,7 @@ class _Connection:
             self._is_over = True
 
     async def _take(self, call: _Call) -> Callable[[Message], Awaitable[None]]:
-        """A request has come; its body will be put where the answer leads."""
+        """Hypercorn calls this for each new request, and passes the request's body to the function that it returns."""
         self._waiting = call
         self._is_complete = False
         self._received.clear()
@@ -206,7 +206,7 @@ class _Connection:
 
 
 class _Inline:
-    """Hypercorn's task group, of which only starting an application is ever asked: here, it is noted down."""
+    """Stands in for Hypercorn's task group, which is only asked to start an application; this class passes that on."""
 
     def __init__(self, take: Callable[[_Call], Awaitable[Callable[[Message], Awaitable[None]]]]) -> None:
         self._take = take
@@ -218,9 +218,9 @@ class _Inline:
 
 
 class _Turn:
-    """Hypercorn's event that a request waits for when it was sent before the one ahead of it was answered.
+    """Stands in for the event of Hypercorn on which a request waits that was sent before the previous one was answered.
 
-    Waiting for it means answering that one.
+    To wait means to answer the previous request.
     """
 
     def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
@@ -230,10 +230,10 @@ class _Turn:
         await self._answer()
 
     async def set(self) -> None:
-        """The one ahead is answered: whoever waits is doing so itself."""
+        """Do nothing: the previous request is answered, and a waiting task answered it itself."""
 
     async def clear(self) -> None:
-        """The next one is here: see ``wait``."""
+        """Do nothing: ``wait`` does the work for the next request."""
 
     def is_set(self) -> bool:
         return False

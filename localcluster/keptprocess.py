@@ -1,7 +1,7 @@
-"""A part of a cluster in a child process: started early, begins on a signal, and is restarted when it ends.
+"""Keeps a part of a cluster running in a child process: starts it early, lets it begin on a signal, and restarts it.
 
-The child's side of the protocol is ``parent``: it loads its modules while this process prepares, begins when it
-receives a line, answers with one line when it is ready, and ends with this process, in every case.
+``process.parent`` is the child's side of the protocol. The child loads its modules while this process prepares. It
+begins when it receives a line, and answers with one line when it is ready. It always ends together with this process.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from process import parent
 
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 5.0
-"""Between SIGTERM and SIGKILL."""
+"""The time between SIGTERM and SIGKILL."""
 PAUSE_FIRST_SECONDS: Final = 0.2
 PAUSE_LIMIT_SECONDS: Final = 10.0
 STEADY_SECONDS: Final = 60.0
-"""Who ran this long has recovered: its next end is a first one."""
+"""A process that ran this long has recovered: when it ends, the pause starts again at the shortest one."""
 
 _log = get_logger("localcluster.processes")
 
 
 class ProcessNotReadyError(Exception):
-    """The part did not come up; the text says which, and how it ended."""
+    """The part did not become ready; the text says which one, and how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptProcess:
-    """``run()`` keeps it up; it waits for ``begin``, and what it answers goes to ``on_ready`` each time."""
+    """One child process. ``run()`` keeps it running. It waits for ``begin``; ``on_ready`` gets each of its answers."""
 
     name: str
-    """As people call it: ``operator``, ``node``."""
+    """The name in messages: ``operator``, ``node``."""
     command: Sequence[str]
     on_ready: Callable[[str], None]
     _word: list[str] = field(default_factory=list)
@@ -44,16 +44,16 @@ class KeptProcess:
     _ready: trio.Event = field(default_factory=trio.Event)
 
     def begin(self, word: str) -> None:
-        """What it works on is there; ``word``, one line, tells it what to do, after each restart too."""
+        """Let the child begin. ``word`` is one line that tells it what to do; it is sent after each restart, too."""
         self._word.append(word)
         self._begun.set()
 
     async def wait_until_ready(self) -> None:
-        """Return once it has been ready for the first time."""
+        """Return when it has been ready for the first time."""
         await self._ready.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled; started once the first process exists.
+        """Keep the process running until cancelled; started once the first process exists.
 
         Raises:
             ProcessNotReadyError: it did not become ready the first time.
@@ -75,7 +75,7 @@ class KeptProcess:
             pause = min(2 * pause, PAUSE_LIMIT_SECONDS)
 
     async def _run_once(self, task_status: trio.TaskStatus[None]) -> trio.Process:
-        """One process, from its start to its end."""
+        """Run one process, from its start to its end."""
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(_run_child, self.command)
             task_status.started()
@@ -92,7 +92,7 @@ class KeptProcess:
             try:
                 await process.stdin.send_all(f"{self._word[0]}\n".encode())
             except trio.BrokenResourceError:
-                return  # it has ended, which is noticed elsewhere
+                return  # it has ended; ``_run_once`` notices that
             answer = await parent.word_of(process.stdout)
             if answer is not None:
                 self.on_ready(answer)
@@ -100,13 +100,13 @@ class KeptProcess:
             return
         if not self._ready.is_set():
             raise ProcessNotReadyError(f"the {self.name} did not become ready within {READY_SECONDS:.0f} s")
-        process.terminate()  # a later start that hangs is ended, and tried again
+        process.terminate()  # a restarted process that does not become ready is ended, and started again
 
 
 async def _run_child(
     command: Sequence[str], *, task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Until it ends by itself; when cancelled it is asked to stop, then made to."""
+    """Run until the process ends by itself; when cancelled, send SIGTERM, and SIGKILL after ``STOP_SECONDS``."""
     await trio.run_process(
         command, stdin=PIPE, stdout=PIPE, check=False, deliver_cancel=_stop_child, task_status=task_status
     )

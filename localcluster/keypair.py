@@ -1,4 +1,4 @@
-"""A certificate with its key: light to import, unlike ``certificates``, which makes them."""
+"""A certificate with its key. This module is fast to import; ``certificates``, which creates them, is not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Kubeconfig files: the one a local cluster writes for its users, and reading any into a ``Connection``.
+"""Kubeconfig files: writes the one of a local cluster for its users, and reads any into a ``Connection``.
 
-Written files are readable by their owner only. YAML is JSON here: a kubeconfig in JSON is a valid one.
+Only the owner can read the written files. They contain JSON, which is valid YAML.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class KubeconfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How an API server is reached, and as whom."""
+    """How a client reaches an API server, and its credentials."""
 
     url: str
     token: str = ""
     ca_pem: str = ""
-    """Authorities the server's certificate is checked against; empty: those of the system."""
+    """The authorities that may sign the server's certificate; empty: those of the system."""
     client_certificate_pem: str = ""
     client_key_pem: str = ""
 
     def tls_context(self, scratch: Path) -> ssl.SSLContext:
-        """A context that trusts the authority and presents the client certificate.
+        """A TLS context that trusts the authority and presents the client certificate.
 
-        ``scratch`` is a private directory: OpenSSL reads a client key from files only.
+        ``scratch`` is a private directory: OpenSSL reads a client key only from a file.
         """
         context = ssl.create_default_context(cadata=self.ca_pem or None)
         if self.client_certificate_pem:
@@ -76,9 +76,9 @@ def read_kubeconfig(path: Path) -> Connection:
     """The connection of the current context.
 
     Raises:
-        KubeconfigError: no such file or context, or the user needs an exec or auth-provider plugin.
+        KubeconfigError: the file or the context does not exist, or the user needs an exec or auth-provider plugin.
     """
-    from ruamel.yaml import YAML  # slow to load, and whoever only writes one does without
+    from ruamel.yaml import YAML  # slow to import; a process that only writes a kubeconfig does not need it
 
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text())

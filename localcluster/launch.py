@@ -1,11 +1,11 @@
-"""A whole cluster: API server and controllers in this process, the node in a child process, in one nursery.
+"""Runs a whole cluster: API server and controllers in this process, the node in a child process, in one nursery.
 
 The separate process lets the node use another core. The node and its containers have a lower priority, so that API
 server and controllers go first when there is more work than CPU. If the node dies, it is started again.
 
-All data of the cluster is in one data directory, readable by its owner only: database, authority, kubeconfig, volumes
-and logs. When ``serve`` ends, no process that it started is left. When this process is killed, the node ends with it,
-and the kernel ends the containers.
+All data of the cluster is in one data directory, which only its owner can read: database, authority, kubeconfig,
+volumes and logs. When ``serve`` returns, all processes that it started have ended. When this process is killed, the
+node ends with it, and the kernel ends the containers.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _HOSTS = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kuberne
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
-    """How to reach a cluster that runs."""
+    """How to reach a running cluster."""
 
     kubeconfig_path: Path
     url: str
     ca_pem: str
     token: str
-    """Of the administrator."""
+    """The administrator's token."""
     data_dir: Path
     pid: int
 
@@ -68,12 +68,12 @@ async def serve(
     """Run a cluster until cancelled; started once it answers and takes Pods.
 
     Args:
-        data_dir: made when missing. None: a temporary one, removed at the end, and objects in memory only.
-        port: on 127.0.0.1; 0 takes a free one.
-        image_map: which programs images stand for (``localcluster.node.images``); None: the user's own file.
+        data_dir: created when missing. None: a temporary one, removed at the end, with objects in memory only.
+        port: the port on 127.0.0.1; 0 takes a free one.
+        image_map: the file that maps images to programs (``localcluster.node.images``); None: the user's own file.
         max_containers: how many run at once; further Pods wait.
-        isolate: give containers namespaces where the system allows.
-        log_form: of what the node process writes to standard error.
+        isolate: give containers their own Linux namespaces where the system allows it.
+        log_form: the form of the log that the node process writes to standard error.
     Raises:
         DataDirectoryInUseError, OpenFolderError, PortTakenError, ProcessNotReadyError, StorageError: it cannot start;
             the text gives the remedy.
@@ -87,7 +87,7 @@ async def serve(
         database = directory / "cluster.db" if data_dir is not None else None
         node = KeptProcess("node", NODE_COMMAND, lambda _: None)
         async with trio.open_nursery() as processes:
-            # First of all: it loads its modules on another core while the API server starts.
+            # The node starts first: it loads its modules on another core while the API server starts.
             await processes.start(node.run)
             async with (
                 open_api_server(database, now=now, node_tls=node_tls) as server,
@@ -123,13 +123,13 @@ async def _controllers(
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """The certificates of one start: an authority that stays, and fresh leaves."""
+    """The certificates for one start: the authority is kept, the others are new."""
 
     authority: KeyPair
     serving: KeyPair
     node_serving: KeyPair
     logs_client: KeyPair
-    """What the API server shows to the node's log endpoint."""
+    """The API server presents it to the node's log endpoint."""
 
     @classmethod
     def of(cls, directory: Path, now: Now) -> _Identity:
@@ -163,7 +163,7 @@ def _directory(data_dir: Path | None) -> Iterator[Path]:
 
 
 def _allow_many_files() -> None:
-    """Two pipes per container and a socket per client: more than the usual soft limit of 1024."""
+    """Raise the soft limit of open files, usually 1024: each container needs two pipes and each client a socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else 65536
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""One server per data directory: a lock that the kernel releases when its holder ends, in every case."""
+"""One server per data directory: a lock that the kernel always releases when its holder ends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class DataDirectoryInUseError(Exception):
 
 @contextmanager
 def holding(data_dir: Path) -> Iterator[None]:
-    """Hold the lock of ``data_dir``, which must exist, for the length of the block.
+    """Hold the lock of ``data_dir``, which must exist, until the block ends.
 
     Raises:
-        DataDirectoryInUseError: somebody else holds it.
+        DataDirectoryInUseError: another process holds it.
     """
     descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -40,7 +40,7 @@ def holding(data_dir: Path) -> Iterator[None]:
 
 
 def owner_of(data_dir: Path) -> int | None:
-    """The process that serves ``data_dir`` now; None when nobody does."""
+    """The process that serves ``data_dir`` now; None when no process does."""
     try:
         descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR)
     except FileNotFoundError:

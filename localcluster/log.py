@@ -1,6 +1,6 @@
 """Log records with fields, through the standard library: fast to import; a failed write to the log is ignored.
 
-Fields are in ``record.bobrapet_fields``. A process with its own handler renders them; a process without one calls
+The fields are in ``record.bobrapet_fields``. A process with its own handler formats them. A process without one calls
 ``log_to_stderr``.
 """
 
@@ -15,13 +15,13 @@ from typing import Any
 
 class LogForm(StrEnum):
     TEXT = "text"
-    """For people: one line, fields behind the message."""
+    """For people: one line, with the fields after the message."""
     JSON = "json"
-    """For the log of an embedded cluster: one object a line."""
+    """For the log of an embedded cluster: one JSON object per line."""
 
 
 class Logger:
-    """Writes events, named in snake case, with fields."""
+    """Writes events, with names in snake case and with fields."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
@@ -33,7 +33,7 @@ class Logger:
         self._logger.warning("%s", event, extra={"bobrapet_fields": fields})
 
     def exception(self, event: str, **fields: Any) -> None:
-        """With the exception that is being handled."""
+        """Write an event with the exception that is being handled."""
         self._logger.error("%s", event, exc_info=True, extra={"bobrapet_fields": fields})
 
 
@@ -42,7 +42,7 @@ def get_logger(name: str) -> Logger:
 
 
 def log_to_stderr(form: LogForm) -> None:
-    """Write all records from ``info`` up to standard error."""
+    """Write all records of level ``info`` and above to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if form is LogForm.JSON else _TextFormatter())
     logging.getLogger().addHandler(handler)
@@ -60,7 +60,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """The form in which the operator writes its records, so that both can share a file."""
+    """The operator's own log format, so that both can write to the same file."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 PRIVATE_UMASK: Final = 0o077
-"""Of a process that keeps files nobody else may read."""
+"""The umask of a process whose files no other user may read."""
 _OF_OTHERS: Final = 0o077
 
 
 class OpenFolderError(Exception):
-    """Others can enter the folder, and it is not ours to close; the text names it and the remedy."""
+    """Other users can enter the folder, and we may not close it; the text names it and the remedy."""
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` so that only the owner can read it, replacing the file at once or not at all."""
+    """Write ``text`` so that only the owner can read it. The file is replaced in one step, or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -27,13 +27,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def make_private_folder(folder: Path, marks: Sequence[str]) -> None:
-    """Make ``folder``, which only its owner can enter then; one that is there already is closed to others.
+    """Create ``folder`` so that only its owner can enter it; close an existing folder to other users.
 
     Args:
-        marks: names of files by which a folder is known for one that we have made before.
+        marks: names of files that show that we created the folder earlier.
     Raises:
-        OpenFolderError: it is there, others can enter it, and it holds something else, or belongs to everybody.
-        OSError: it cannot be made, or belongs to somebody else.
+        OpenFolderError: it exists, other users can enter it, and it is sticky (such as /tmp) or holds other things.
+        OSError: it cannot be created, or belongs to another user.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     mode = folder.stat().st_mode

@@ -1,4 +1,4 @@
-"""Serving an ASGI application over TLS on the loopback interface; connection.py is what happens to each client."""
+"""Serves an ASGI application over TLS on the loopback interface; ``connection`` handles each client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 _BACKLOG = 512
 _IDLE_SECONDS = 3600.0
 _HEAD_BYTES = 64 << 10
-"""Request line and headers together."""
+"""The limit for the request line and headers together."""
 
 
 class PortTakenError(Exception):
@@ -30,11 +30,11 @@ class PortTakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TlsIdentity:
-    """How a server shows who it is, and whom it lets in."""
+    """The certificate of a server, and which clients it accepts."""
 
     pair: KeyPair
     client_ca_pem: str = ""
-    """When given, clients must present a certificate of this authority."""
+    """If set, clients must present a certificate of this authority."""
 
 
 def bind_loopback(port: int) -> socket.socket:
@@ -67,7 +67,7 @@ async def serve_asgi(
 ) -> None:
     """Serve ``app`` on ``listener`` until cancelled; started once connections are accepted.
 
-    ``scratch``: a private directory, where the key stands for the moment in which OpenSSL reads it.
+    ``scratch``: a private directory, which holds the key in a file while OpenSSL reads it.
     """
     listener.listen(_BACKLOG)
     sockets = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
@@ -78,7 +78,7 @@ async def serve_asgi(
 
 
 def _config() -> Config:
-    """Hypercorn's settings that matter once a connection is there."""
+    """Hypercorn's settings for an existing connection."""
     config = Config()
     config.accesslog = None
     config.errorlog = logging.getLogger("localcluster.serving")

@@ -1,7 +1,8 @@
-"""An httpx transport that runs an ASGI application in this process, with real streaming and no sockets.
+"""An httpx transport that runs an ASGI application in this process, with real streaming and without sockets.
 
-The application runs as a task of the given nursery, so a watch or a followed log delivers lines as they are produced,
-and closing the response disconnects the client for the application. Works with any ASGI 3 ``http`` application.
+The application runs as a task of the given nursery. A watch or a followed log therefore delivers lines as they are
+produced. When the client closes the response, the application sees a disconnect. Works with any ASGI 3 ``http``
+application.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import httpx
 import trio
 
 _BUFFERED_CHUNKS = 64
-"""Body chunks the application may be ahead of the reader."""
+"""How many chunks of a body the application may send before the reader takes them."""
 
 Message = MutableMapping[str, Any]
 ASGIApp = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -23,7 +24,7 @@ ASGIApp = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable
 class ASGIStreamingTransport(httpx.AsyncBaseTransport):
     """Requests become calls of ``app`` in ``nursery``; use it as ``httpx.AsyncClient(transport=...)``.
 
-    An exception the application raises before it began to answer is raised from the request; later, from the body.
+    If the application raises before it begins to answer, the request raises that exception; later, the body raises it.
     """
 
     def __init__(self, app: ASGIApp, nursery: trio.Nursery, *, client: tuple[str, int] = ("127.0.0.1", 0)) -> None:
@@ -81,7 +82,7 @@ class _Exchange(httpx.AsyncByteStream):
             self.started.set()
 
     def leave(self) -> None:
-        """Tell the application that nobody listens any more."""
+        """Tell the application that the client no longer listens."""
         self._gone.set()
 
     async def _receive(self) -> Message:
@@ -102,7 +103,7 @@ class _Exchange(httpx.AsyncByteStream):
                 try:
                     await self._send_chunk.send(chunk)
                 except trio.BrokenResourceError:
-                    self.leave()  # the reader closed the response; the application learns it from its next receive
+                    self.leave()  # the reader closed the response; the next ``receive`` of the application says so
             if not message.get("more_body"):
                 self._send_chunk.close()
 
@@ -124,7 +125,7 @@ class _Exchange(httpx.AsyncByteStream):
 
 
 class TransportHttp:
-    """Any httpx transport as what a node speaks through (``localcluster.node.http.Http``)."""
+    """Adapts an httpx transport to the interface that a node uses (``localcluster.node.http.Http``)."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str) -> None:
         self._transport = transport
@@ -134,7 +135,7 @@ class TransportHttp:
     async def exchange(
         self, method: str, target: str, headers: Mapping[str, str], content: bytes, *, silence_seconds: float
     ) -> AsyncIterator[_TransportAnswer]:
-        """One request; ``silence_seconds`` is the transport's business, which has no wire to go dead."""
+        """Send one request; ``silence_seconds`` is passed on to the transport, which has no connection to lose."""
         timeout = httpx.Timeout(silence_seconds).as_dict()
         request = httpx.Request(
             method, self._url + target, headers=dict(headers), content=content, extensions={"timeout": timeout}
