@@ -21,15 +21,15 @@ _WRITE: Final = WriteOptions(user=MANAGER, field_manager="kube-controller-manage
 
 @dataclass(frozen=True)
 class ControllerContext:
-    """The registry, what is known of it, and the few ways in which controllers change it."""
+    """The registry, the controllers' caches, and the ways in which controllers change objects."""
 
     registry: Registry
     feeds: Feeds
     now: Now
     node_name: str | None = None
-    """Where Pods made from templates are to run; None leaves that to a scheduler, or to the node itself.
+    """The node that gets Pods made from templates; None leaves the choice to a scheduler, or to the node itself.
 
-    A cluster of one node needs no scheduling, and every Pod saves one write.
+    A cluster of one node needs no scheduling; naming the node at once saves one write per Pod.
     """
     job_failure_delay_seconds: float = 10.0
 
@@ -40,7 +40,7 @@ class ControllerContext:
         return created
 
     async def patch(self, feed: Feed, obj: Object, patch: Object, subresource: str = "") -> Object:
-        """Merge ``patch`` into ``obj``, if that is still the same object."""
+        """Merge ``patch`` into ``obj``, if the stored object is still the same one (same UID)."""
         metadata = obj["metadata"]
         body = {**patch, "metadata": {**patch.get("metadata", {}), "uid": metadata["uid"]}}
         changed = await self.registry.patch(
@@ -55,7 +55,7 @@ class ControllerContext:
         return changed
 
     async def replace_status(self, feed: Feed, obj: Object, status: Object) -> Object:
-        """Store the whole ``status``; the object must not have changed since it was read."""
+        """Store the whole ``status``; fails if the object has changed since it was read."""
         metadata = obj["metadata"]
         body = copy_value({**obj, "status": status})
         changed = await self.registry.update(
@@ -65,7 +65,7 @@ class ControllerContext:
         return changed
 
     async def delete(self, feed: Feed, obj: Object, propagation: Propagation = Propagation.BACKGROUND) -> None:
-        """Delete this very object; one that is gone already, or another of its name, is success."""
+        """Delete exactly this object; success if it is already gone or another object has its name now."""
         metadata = obj["metadata"]
         options = DeleteOptions(user=MANAGER, propagation=propagation, preconditions=Preconditions(uid=metadata["uid"]))
         try:
@@ -88,7 +88,7 @@ def owner_reference(owner: Object) -> Object:
 
 
 def pod_from_template(template: Object, owner: Object, node_name: str | None) -> Object:
-    """A Pod named after ``owner``, owned by it, assigned to the node if there is only one."""
+    """A Pod named after ``owner`` and owned by it; assigned to ``node_name`` if given."""
     metadata, spec = template.get("metadata") or {}, template["spec"]
     made: Object = {
         "generateName": owner["metadata"]["name"] + "-",
@@ -100,6 +100,6 @@ def pod_from_template(template: Object, owner: Object, node_name: str | None) ->
             made[name] = metadata[name]
     if node_name and not spec.get("nodeName") and not spec.get("schedulingGates"):
         spec = {**spec, "nodeName": node_name}
-    # A copy: what is handed to the registry becomes its own, and the template stays the owner's.
+    # A copy: the registry keeps the object that it gets, and the template still belongs to the owner.
     pod: Object = copy_value({"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": spec})
     return pod

@@ -13,7 +13,7 @@ _DEADLINE_CHECK_SECONDS = 10.0
 
 
 class DeploymentController:
-    """Keeps the ReplicaSets and the status of every Deployment true."""
+    """Keeps the ReplicaSets and the status of every Deployment up to date."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._context = context
@@ -71,7 +71,7 @@ class DeploymentController:
         return await self._context.create(self._sets, copy_value(manifest))
 
     async def _number(self, deployment: Object, current: Object, sets: list[Object]) -> Object:
-        """Give a ReplicaSet that is used again the newest revision, and the Deployment the number of its own."""
+        """Give the current ReplicaSet, new or reused, the newest revision; give the Deployment the same number."""
         newest = rollout.next_revision([entry for entry in sets if entry is not current])
         if rollout.revision_of(current) < newest:
             patch = {"metadata": {"annotations": {rollout.REVISION: str(newest)}}}

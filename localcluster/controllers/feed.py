@@ -20,10 +20,10 @@ from localcluster.server.types import Object, ResourceType
 _log = get_logger("localcluster.controllers")
 
 Listener = Callable[["Feed", Object, bool], None]
-"""Called with the feed, the object as last seen, and whether it is gone."""
+"""Called with the feed, the object as last seen, and whether the object is gone."""
 
 Key = tuple[str, str]
-"""Namespace, empty for cluster-scoped objects, and name."""
+"""Namespace (empty for cluster-scoped objects) and name."""
 
 
 def key_of(obj: Object) -> Key:
@@ -32,7 +32,7 @@ def key_of(obj: Object) -> Key:
 
 
 def controller_uid(obj: Object) -> str | None:
-    """UID of the object's controller: the one owner that manages it."""
+    """The UID of the object's controller: the one owner that manages it."""
     for reference in obj["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
             return str(reference["uid"])
@@ -60,13 +60,13 @@ class Feed:
         return list(self._by_owner.get(uid, {}).values())
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener`` for every object there is and at every change from now on."""
+        """Call ``listener`` for every object that exists, and at every change from now on."""
         self._listeners.append(listener)
         for obj in self.objects():
             listener(self, obj, False)
 
     def learn(self, obj: Object) -> None:
-        """Take ``obj`` as known, unless something newer is."""
+        """Store ``obj``, unless the feed already has the same or a newer version."""
         key = key_of(obj)
         known = self._objects.get(key)
         if known is not None and _revision(known) >= _revision(obj):
@@ -79,7 +79,7 @@ class Feed:
         self._tell(obj, gone=False)
 
     def forget(self, obj: Object) -> None:
-        """``obj`` no longer exists; a newer object of its name stays."""
+        """Remove ``obj``, which no longer exists; a newer object of the same name stays."""
         key = key_of(obj)
         known = self._objects.get(key)
         if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
@@ -129,7 +129,7 @@ class Feed:
 
 
 class Feeds:
-    """One feed per resource type that can be watched; types come and go with their definitions."""
+    """One feed per resource type that can be watched; custom types come and go with their definitions."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

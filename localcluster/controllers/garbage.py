@@ -30,7 +30,7 @@ class _Item(NamedTuple):
 
 
 class GarbageCollector:
-    """Acts on every object of every type."""
+    """Handles every object of every type."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._context = context
@@ -70,7 +70,7 @@ class GarbageCollector:
             await self._judge(feed, obj)
 
     async def _judge(self, feed: Feed, obj: Object) -> None:
-        """Delete ``obj`` if nobody owns it any more, or take off the references to owners that are gone."""
+        """Delete ``obj`` if all its owners are gone; else remove the references to owners that are gone."""
         references: list[Object] = obj["metadata"]["ownerReferences"]
         namespace = obj["metadata"].get("namespace") or ""
         present = [reference for reference in references if await self._exists(reference, namespace)]
@@ -107,7 +107,7 @@ class GarbageCollector:
         await self._context.patch(feed, owner, {"metadata": {"finalizers": kept}})
 
     async def _exists(self, reference: Object, namespace: str) -> bool:
-        """Whether the owner is there, by its UID. One whose kind is not served counts as present: we cannot know."""
+        """Whether the owner exists, by its UID. An owner whose kind is not served counts as present."""
         group, _, version = str(reference["apiVersion"]).rpartition("/")
         resource = self._context.registry.find_kind(group, version, reference["kind"])
         if resource is None:
@@ -154,6 +154,6 @@ def _item(feed: Feed, obj: Object) -> _Item:
 
 
 def _waits(metadata: Object) -> bool:
-    """Being deleted, and waiting for this controller."""
+    """Whether the object is being deleted and waits for this controller."""
     finalizers = metadata.get("finalizers") or ()
     return bool(metadata.get("deletionTimestamp")) and not _OURS.isdisjoint(finalizers)

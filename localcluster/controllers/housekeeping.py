@@ -23,13 +23,13 @@ _log = get_logger("localcluster.controllers")
 
 
 async def watch_nodes(context: ControllerContext) -> None:
-    """Mark Nodes whose Lease ran out as unknown, and remove Pods of Nodes that no longer exist, for ever."""
+    """Mark Nodes whose Lease has expired as unknown, and remove Pods of missing Nodes. Runs until cancelled."""
     while True:
         await trio.sleep(NODE_CHECK_SECONDS)
         try:
             await _check_nodes(context)
         except (StatusError, StorageError) as error:
-            _log.warning("nodes_not_checked", why=str(error))  # the next round finds everything as it is then
+            _log.warning("nodes_not_checked", why=str(error))  # the next round starts afresh
 
 
 async def _check_nodes(context: ControllerContext) -> None:
@@ -53,7 +53,7 @@ async def _check_nodes(context: ControllerContext) -> None:
 
 
 def silent_status(node: Object, renewed: str | None, now: datetime) -> Object | None:
-    """The status of a Node that has fallen silent; None when it has not, or is marked already."""
+    """The status for a Node that has fallen silent; None if it has not, or if its status already says so."""
     heard_at = datetime.fromisoformat(renewed or node["metadata"]["creationTimestamp"])
     conditions = (node.get("status") or {}).get("conditions") or []
     ready = next((entry for entry in conditions if entry["type"] == "Ready"), None)
@@ -70,12 +70,12 @@ def silent_status(node: Object, renewed: str | None, now: datetime) -> Object | 
 
 
 def _is_settled(pod: Object, now: datetime) -> bool:
-    """Old enough that its Node cannot merely be late in registering."""
+    """Whether the Pod is so old that its Node cannot just be late in registering."""
     return now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > NODE_SILENCE
 
 
 async def _quietly(write: Awaitable[object]) -> None:
-    """Await a write whose object may have changed or gone meanwhile; the next round sees it as it is."""
+    """Await a write, and ignore that its object has changed or gone meanwhile; the next round sees the new state."""
     try:
         await write
     except StatusError as error:

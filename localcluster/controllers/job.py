@@ -14,7 +14,7 @@ _MANAGED_BY = "kubernetes.io/job-controller"
 
 
 class JobController:
-    """Keeps the Pods and the status of every Job true."""
+    """Keeps the Pods and the status of every Job up to date."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._context = context
@@ -63,7 +63,7 @@ class JobController:
             self._queue.add_after(key, (decision.wake_at - now).total_seconds())
 
     async def _store(self, key: Key, job: Object, decision: JobDecision) -> None:
-        """Write the status; mere counters only when they have waited their time."""
+        """Write the status; if only counters changed, wait ``_COUNT_DELAY_SECONDS`` for the next change."""
         now = self._context.now().timestamp()
         if decision.status is None:
             self._owed.pop(key, None)

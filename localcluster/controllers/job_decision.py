@@ -1,7 +1,7 @@
 """The next actions for a Job: Pods to create or delete, and the status to write. Pure; kube-controller-manager's rules.
 
-Differences from kube-controller-manager: Pods carry no ``batch.kubernetes.io/job-tracking`` finalizer, so a finished
-Pod that somebody deletes before the Job ends is remembered only in the counters of the status, which never go down.
+Differences from kube-controller-manager: Pods carry no ``batch.kubernetes.io/job-tracking`` finalizer. If a user
+deletes a finished Pod before the Job ends, only the counters of the status still include it; they never decrease.
 Indexed completion, pod failure policies and success policies end the Job at once with reason ``UnsupportedJob``.
 """
 
@@ -24,25 +24,25 @@ _UNSUPPORTED = ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex")
 
 @dataclass(frozen=True, slots=True)
 class JobDecision:
-    """The next step. Pods first, then the status, in this order."""
+    """The next actions. The controller creates Pods, then writes the status, then deletes Pods."""
 
     create: int = 0
     """How many Pods to create from the template."""
     delete: Sequence[Object] = ()
     """Pods to delete."""
     status: Object | None = None
-    """The whole status to store; None: it already is as it should be."""
+    """The whole status to store; None: no change."""
     urgent: bool = True
-    """False: the status only counts; it may wait a moment for the next change."""
+    """False: only counters of the status changed, so the write may wait a moment for the next change."""
     remove_job: bool = False
-    """Its time to live after the end is over."""
+    """The Job ended, and its ``ttlSecondsAfterFinished`` has passed: delete it."""
     wake_at: datetime | None = None
-    """Decide again at this instant if nothing happens before."""
+    """Decide again at this time if nothing happens before."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """The Job's Pods, sorted by what they count as."""
+    """The Job's Pods, grouped by how they count."""
 
     active: list[Object] = field(default_factory=list)
     terminating: list[Object] = field(default_factory=list)
@@ -56,7 +56,7 @@ class _Census:
 def job_actions(
     job: Object, pods: Sequence[Object], now: datetime, *, failure_delay_seconds: float = 10
 ) -> JobDecision:
-    """Decide from the Job, its Pods and the instant.
+    """Decide from the Job, its Pods and the current time.
 
     Args:
         failure_delay_seconds: pause before a failed Pod is replaced; doubles with each further failure.
@@ -111,7 +111,7 @@ def _count(pods: Sequence[Object], status: Object) -> _Census:
 
 
 def _verdict(job: Object, census: _Census, now: datetime) -> tuple[str, str, str] | None:
-    """Condition type, reason and message of the end, once it is decided; a decided end stands."""
+    """Condition type, reason and message if the Job has to end, else None; an announced end does not change."""
     spec, status = job["spec"], job.get("status") or {}
     target = _condition(status, "FailureTarget", "SuccessCriteriaMet")
     if target is not None:
@@ -138,7 +138,7 @@ def _verdict(job: Object, census: _Census, now: datetime) -> tuple[str, str, str
 
 
 def _end(job: Object, census: _Census, verdict: tuple[str, str, str], now: datetime) -> JobDecision:
-    """Announce the end, delete what still runs, and confirm the end when nothing does."""
+    """Announce the end and delete the Pods that still run; when none is left, confirm the end."""
     kind, reason, message = verdict
     announced = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
     status = _counted(job, census, now, active=0)

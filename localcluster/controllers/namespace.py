@@ -19,7 +19,7 @@ _RECHECK_SECONDS = 0.2
 
 
 class NamespaceController:
-    """Furnishes and empties namespaces."""
+    """Creates the default objects of namespaces, and empties those that are being deleted."""
 
     def __init__(self, context: ControllerContext, root_ca_pem: str) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class NamespaceController:
                 raise
 
     async def _empty(self, key: Key, namespace: Object) -> None:
-        """Delete everything in it; when nothing is left, take off the finalizer that keeps it."""
+        """Delete everything in the namespace; when nothing is left, remove the finalizer."""
         registry, name = self._context.registry, key[1]
         left = 0
         for resource in registry.types():

@@ -1,4 +1,4 @@
-"""Counting and choosing among the Pods of a ReplicaSet. Pure; kube-controller-manager's rules."""
+"""Counts the Pods of a ReplicaSet, and chooses which to delete. Pure; kube-controller-manager's rules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _FINISHED = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaDecision:
-    """What brings a ReplicaSet closer to what it wants."""
+    """The next actions for a ReplicaSet."""
 
     create: int
     delete: Sequence[Object]
     status: Object
     wake_at: datetime | None
-    """When a Pod that is ready now will count as available."""
+    """When the next ready Pod will count as available."""
 
 
 def replica_actions(replica_set: Object, pods: Sequence[Object], now: datetime) -> ReplicaDecision:
-    """Decide from the ReplicaSet, the Pods it controls and the instant."""
+    """Decide from the ReplicaSet, the Pods it controls and the current time."""
     spec, metadata = replica_set["spec"], replica_set["metadata"]
     active = [pod for pod in pods if _is_active(pod)]
     wanted = 0 if metadata.get("deletionTimestamp") else spec.get("replicas", 1)
@@ -57,6 +57,6 @@ def _ready_since(pod: Object) -> datetime | None:
 
 
 def _worth(pod: Object) -> tuple[bool, bool, float]:
-    """The least worth keeping first: not assigned, not ready, youngest."""
+    """A sort key: the Pod to delete first comes first (not assigned, then not ready, then youngest)."""
     created_at = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
     return bool(pod["spec"].get("nodeName")), _ready_since(pod) is not None, -created_at

@@ -10,7 +10,7 @@ from localcluster.server.types import Object
 
 
 class ReplicaSetController:
-    """Keeps the Pods of every ReplicaSet true. Pods of nobody are not adopted."""
+    """Keeps the Pods of every ReplicaSet up to date. It does not adopt Pods without an owner."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._context = context

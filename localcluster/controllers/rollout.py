@@ -1,7 +1,7 @@
 """How a Deployment moves from its old ReplicaSets to the new one. Pure; kube-controller-manager's rules.
 
 Supported: RollingUpdate with maxSurge and maxUnavailable, Recreate, pause, revision history, progress deadline.
-Proportional scaling of several ReplicaSets in the middle of a rollout is not done: a new size applies to the new one.
+Not supported: proportional scaling of several ReplicaSets during a rollout. A new size applies to the new ReplicaSet.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Scale:
 
 
 def template_hash(template: Object) -> str:
-    """Ten letters that name a Pod template, the same for the same template."""
+    """Ten characters that identify a Pod template; equal templates have equal hashes."""
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest()
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:10])
 
 
 def new_replica_set(deployment: Object, sets: Sequence[Object]) -> Object | None:
-    """The ReplicaSet of the Deployment's present template, if it exists."""
+    """The ReplicaSet for the current template of the Deployment, if it exists."""
     wanted = deployment["spec"]["template"]
     matching = [candidate for candidate in sets if _template_of(candidate) == wanted]
     return min(matching, key=lambda candidate: candidate["metadata"]["creationTimestamp"], default=None)
 
 
 def replica_set_for(deployment: Object, sets: Sequence[Object], owner: Object) -> Object:
-    """The manifest of the ReplicaSet for the Deployment's present template, with no replicas yet."""
+    """The manifest of the ReplicaSet for the current template of the Deployment, with 0 replicas."""
     spec, metadata = deployment["spec"], deployment["metadata"]
     name_hash = template_hash(spec["template"])
     template_metadata = spec["template"].get("metadata") or {}
@@ -81,7 +81,7 @@ def revision_of(replica_set: Object) -> int:
 
 
 def scaling(deployment: Object, current: Object, old: Sequence[Object]) -> list[Scale]:
-    """The next sizes; empty when all is as it should be or something has to happen first."""
+    """The next sizes; empty if no size has to change, or if Pods have to end first."""
     spec = deployment["spec"]
     wanted = spec.get("replicas", 1)
     live = [replica_set for replica_set in old if _replicas(replica_set)]
@@ -91,7 +91,7 @@ def scaling(deployment: Object, current: Object, old: Sequence[Object]) -> list[
         if live:
             return [Scale(replica_set, 0) for replica_set in live]
         if any(_count(replica_set, "replicas") for replica_set in old):
-            return []  # their Pods have to be gone first
+            return []  # their Pods have to end first
         return [Scale(current, wanted)] if _replicas(current) != wanted else []
     surge, unavailable = _tolerances(deployment)
     steps = []
@@ -104,7 +104,7 @@ def scaling(deployment: Object, current: Object, old: Sequence[Object]) -> list[
 
 
 def deployment_status(deployment: Object, current: Object | None, sets: Sequence[Object], now: datetime) -> Object:
-    """Counts and conditions."""
+    """The Deployment's status: counts and conditions."""
     spec, previous = deployment["spec"], deployment.get("status") or {}
     wanted = spec.get("replicas", 1)
     total = sum(_count(replica_set, "replicas") for replica_set in sets)
@@ -130,14 +130,14 @@ def deployment_status(deployment: Object, current: Object | None, sets: Sequence
 
 
 def obsolete(deployment: Object, old: Sequence[Object]) -> list[Object]:
-    """Old ReplicaSets beyond the revision history, oldest first."""
+    """Idle old ReplicaSets beyond the revision history limit, oldest first."""
     limit = deployment["spec"].get("revisionHistoryLimit", _DEFAULT_HISTORY)
     idle = [entry for entry in old if not _replicas(entry) and not _count(entry, "replicas")]
     return sorted(idle, key=revision_of)[: max(len(idle) - limit, 0)]
 
 
 def _shrink_old(current: Object, live: Sequence[Object], total: int, minimum: int) -> list[Scale]:
-    """Take away from the old what is not needed to keep ``minimum`` available: sick Pods first."""
+    """Scale old ReplicaSets down as far as ``minimum`` Pods stay available; unavailable Pods go first."""
     new_unavailable = max(_replicas(current) - _count(current, "availableReplicas"), 0)
     budget = total - minimum - new_unavailable
     steps: dict[str, Scale] = {}
@@ -231,7 +231,7 @@ def _condition(
     kind: str, holds: bool, reason: str, message: str, conditions: Sequence[Object], now: datetime
 ) -> Object:
     value = "True" if holds else "False"
-    moves = reason == "ReplicaSetUpdated"  # then the instant of the last step is what counts
+    moves = reason == "ReplicaSetUpdated"  # then lastUpdateTime says when the rollout last made progress
     known = next((entry for entry in conditions if entry["type"] == kind), None)
     if known and (known["status"], known["reason"], known["message"]) == (value, reason, message) and not moves:
         return known

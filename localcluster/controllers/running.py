@@ -1,4 +1,4 @@
-"""All controllers of a cluster, in one nursery."""
+"""Runs all controllers of a cluster, in one nursery."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def run_controllers(
     job_failure_delay_seconds: float = 10.0,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled; started once everything stored is known and being looked at.
+    """Run until cancelled; started once all stored objects are known and in the queues.
 
     Args:
         root_ca_pem: the API server's authority, published in every namespace.
-        node_name: the only node there is; Pods made from templates are assigned to it at once.
+        node_name: the only node; Pods made from templates are assigned to it at once.
         job_failure_delay_seconds: pause before a failed Pod of a Job is replaced; doubles with each failure.
     """
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""A queue of keys, each processed by one task at a time; a key that fails is retried with a growing delay."""
+"""A queue of keys. Each key is processed by one task at a time; a key that fails is retried after a growing delay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 class WorkQueue(Generic[K]):
-    """A set of keys with a clock. A key added while it is being worked on is worked on once more."""
+    """A set of keys and delays. A key that is added while a task processes it is processed once more."""
 
     def __init__(self, name: str, reconcile: Callable[[K], Awaitable[None]], *, workers: int = 16) -> None:
         self._name = name
@@ -35,13 +35,13 @@ class WorkQueue(Generic[K]):
         self._wake = trio.Event()
 
     def add(self, key: K) -> None:
-        """Look at ``key`` as soon as possible."""
+        """Process ``key`` as soon as possible."""
         self._ready[key] = None
         self._due.pop(key, None)
         self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Look at ``key`` in ``seconds``, or earlier if anybody asks for it."""
+        """Process ``key`` in ``seconds``, or earlier if it is added earlier."""
         due = trio.current_time() + max(seconds, 0.0)
         if self._due.get(key, math.inf) > due:
             self._due[key] = due
@@ -50,7 +50,7 @@ class WorkQueue(Generic[K]):
             self._wake.set()
 
     async def run(self) -> None:
-        """Work, for ever."""
+        """Process keys until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 self._wake = trio.Event()
