@@ -1,6 +1,6 @@
 """``python -m localcluster.node``: a node as a child process, which starts on its parent's signal and ends with it.
 
-Started by ``localcluster.launch``, never by hand: the assignment, credentials included, comes over standard input.
+``localcluster.launch`` starts it, a user never does. It reads the assignment, with credentials, from standard input.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _log = get_logger("localcluster.node")
 
 
 def main() -> int:
-    """0 when it was told to end, 1 when it could not begin, which has been logged."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process in good order
+    """The exit code: 0 when its parent ended it, 1 when it could not begin (it has logged why)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process in the right order
     failed = False
     try:
         trio.run(_until_told, strict_exception_groups=True)

@@ -16,15 +16,15 @@ from localcluster.node.settings import NodeSettings
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One node, and how it and its API server know each other."""
+    """The settings of one node, and the keys and certificates that it and its API server use."""
 
     settings: NodeSettings
     token: str
-    """With which the node speaks to the API server."""
+    """The node's token for the API server."""
     ca_pem: str
-    """Whose certificates the node accepts: of the API server, and of those who ask for logs."""
+    """The authority whose certificates the node accepts: that of the API server, and those of readers of logs."""
     serving: KeyPair
-    """Of the log endpoint."""
+    """The certificate of the log endpoint."""
     log_form: LogForm
 
     def to_line(self) -> str:

@@ -1,7 +1,7 @@
-"""A directory whose files change all at once, laid out as a kubelet lays out Secrets and ConfigMaps.
+"""A directory whose files change all at once, with the layout that a kubelet uses for Secrets and ConfigMaps.
 
-Files live in a dated directory; ``..data`` points to it; each visible name is a link through ``..data``. Replacing that
-one link replaces everything, so a reader never sees half of an update.
+The files are in a dated directory. ``..data`` is a link to it, and each visible name is a link through ``..data``.
+Replacing that one link replaces all files, so a reader never sees half of an update.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _CURRENT = "..data"
 
 
 def write_files(directory: Path, files: Mapping[str, File], version: str) -> None:
-    """Make ``directory`` show exactly ``files``; ``version`` is new for every call. Blocks on the disk.
+    """Make ``directory`` show exactly ``files``; ``version`` must be new for every call. Blocks on the disk.
 
     Raises:
-        OSError: the disk refuses. Readers see what they saw before, and nothing of the attempt takes up space.
+        OSError: the disk refuses. Readers still see the old files, and the failed write leaves no data on disk.
     """
     directory.mkdir(parents=True, exist_ok=True)
     current = directory / _CURRENT

@@ -1,4 +1,4 @@
-"""A limit on the containers that run at once; they get places in order of arrival."""
+"""A limit on the containers that run at once; Pods get places in order of arrival."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import trio
 
 
 class ContainerSlots:
-    """``total`` places; a Pod takes as many as it has containers, all or none of them."""
+    """``total`` places. A Pod takes one place per container: all of them or none."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._free = total
-        self._turn = trio.Lock()  # fair: who waits for many places is not overtaken by those who need few
+        self._turn = trio.Lock()  # fair: a Pod that waits for many places is not overtaken by Pods that need few
         self._returned = trio.Event()
 
     async def acquire(self, count: int) -> int:
-        """Wait for ``count`` places; more than there are counts as all. Returns what is to be given to ``release``.
+        """Wait for ``count`` places, or for all if that is more than exist. Returns the number to pass to ``release``.
 
-        Cancelled, it holds nothing.
+        When cancelled, it holds no place.
         """
         count = min(count, self._total)
         async with self._turn:

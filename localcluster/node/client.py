@@ -1,4 +1,4 @@
-"""The node's client of an API server: a few verbs, and a list and watch that retries without end.
+"""The node's client of an API server: a few verbs, and a list and watch that retries until cancelled.
 
 It works with any API server. Errors are ``ApiError`` (the server refused) and ``UnreachableError`` (it did not answer);
 both have a message for people.
@@ -31,7 +31,7 @@ _CONNECTIONS = 64
 
 
 class ApiError(Exception):
-    """The server answered with a Status that says no."""
+    """The server answered with a Status that reports a failure."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything there is now; what is not among it is gone."""
+    """All objects that exist now; an object that is not among them is gone."""
 
     objects: list[Object]
 
@@ -64,7 +64,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """An object was deleted; its last state."""
+    """An object was deleted; this is its last state."""
 
     object: Object
 
@@ -73,7 +73,7 @@ Change = Synced | Changed | Gone
 
 
 class ApiClient:
-    """Requests as one identity. Made by ``open_client``."""
+    """Sends requests with one identity. Created by ``open_client``."""
 
     def __init__(self, http: Http, token: str) -> None:
         self._http = http
@@ -85,7 +85,7 @@ class ApiClient:
         return await self._request("GET", path, params=params)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
-        """An answer that is no object, such as a log."""
+        """An answer that is not an object, such as a log."""
         return (await self._send("GET", path, params)).decode()
 
     async def create(self, path: str, body: Object) -> Object:
@@ -101,9 +101,9 @@ class ApiClient:
         return await self._request("DELETE", path, body=options)
 
     async def follow(self, path: str, params: Mapping[str, str], deliver: Callable[[Change], None]) -> None:
-        """Deliver a ``Synced`` and then every change, for ever; after a gap, a fresh ``Synced``.
+        """Deliver a ``Synced`` and then every change, until cancelled; after a gap, a new ``Synced``.
 
-        ``deliver`` neither blocks nor raises, e.g. ``send_nowait`` of an unbounded channel.
+        ``deliver`` must neither block nor raise, e.g. ``send_nowait`` of an unbounded channel.
         """
         failures = 0
         while True:
@@ -115,14 +115,14 @@ class ApiClient:
                 while True:
                     version = await self._watch(path, params, version, deliver)
             except (ApiError, UnreachableError):
-                # The server restarts or forgot our version: list again, a little later each time.
+                # The server restarts or has lost our version: list again, each time after a longer pause.
                 await trio.sleep(_RELIST_DELAYS_SECONDS[min(failures, len(_RELIST_DELAYS_SECONDS) - 1)])
                 failures += 1
 
     async def _watch(
         self, path: str, params: Mapping[str, str], version: str, deliver: Callable[[Change], None]
     ) -> str:
-        """One watch, to its regular end; the version to go on from."""
+        """Run one watch to its regular end; returns the version from which to continue."""
         refusal: ApiError | None = None
 
         def take(event: Object) -> None:
@@ -144,7 +144,7 @@ class ApiClient:
         return version
 
     async def _read_lines(self, path: str, params: Mapping[str, str], take: Callable[[Object], None]) -> None:
-        """Hand each line to ``take`` until the server ends the stream."""
+        """Pass each line to ``take`` until the server ends the stream."""
         target = _target(path, params)
         try:
             async with self._http.exchange(
@@ -193,7 +193,7 @@ class ApiClient:
 async def open_client(
     url: str, token: str, tls: ssl.SSLContext | None = None, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[ApiClient]:
-    """A client for the length of the block. ``transport`` replaces sockets, for a server in the same process."""
+    """A client, until the block ends. ``transport`` replaces sockets, for a server in the same process."""
     if transport is not None:
         from localcluster.transport import TransportHttp
 
@@ -212,7 +212,7 @@ def namespaced(plural: str, namespace: str, name: str = "", subresource: str = "
 
 
 def _with_type(listing: Object) -> list[Object]:
-    """Items of a list carry no kind of their own; give them that of the list."""
+    """The items of a list, each with the apiVersion and kind of the list; in a list they have none."""
     kind = listing["kind"].removesuffix("List")
     return [{"apiVersion": listing["apiVersion"], "kind": kind, **item} for item in listing["items"]]
 

@@ -1,8 +1,8 @@
-"""The life of one container: from its image to its exit, and again, as the Pod's restart policy says.
+"""The life of one container: from its image to its exit, and again if the Pod's restart policy says so.
 
 If it cannot start (unknown image, missing Secret, full disk), its status shows a waiting reason, and the node tries
-again. It ends when it is not restarted any more, or when its Pod stops. Cancelling it ends its program: SIGTERM, a
-pause, SIGKILL.
+again. Its life ends when it is not restarted any more, or when its Pod stops. Cancelling it ends its program: SIGTERM,
+a pause, SIGKILL.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _DRAIN_SECONDS = 1.0
 _PIPE_BYTES = 64 << 10
 _MESSAGE_BYTES = 4096
 _FALLBACK_BYTES, _FALLBACK_LINES = 2048, 80
-_STEADY_SECONDS = 600.0  # who ran this long has recovered: its next crash is a first one
+_STEADY_SECONDS = 600.0  # a container that ran this long has recovered: after its next crash the pause is the shortest
 
 
 @dataclass(frozen=True, slots=True)
 class PodScope:
-    """What a container needs to know of its Pod while it runs."""
+    """The data of the Pod that a container needs while it runs."""
 
     pod: Object
     directory_name: str
     directory: Path
     places: Mapping[str, Path]
-    """Volume name to its directory on this machine."""
+    """The directory of each volume on this machine, by the volume's name."""
     stop: Stop
     changed: Callable[[], None]
     """Called whenever a record has changed."""
@@ -71,7 +71,7 @@ class Container:
         self._is_first_crash = record.restarts == 0
 
     async def run(self, scope: PodScope, policy: RestartPolicy) -> None:
-        """Run it until it is not to be restarted, or the Pod is told to stop. An ended record is taken as it is."""
+        """Run the container until its policy ends it, or the Pod is stopped. A record that has ended stays as it is."""
         while not scope.stop.is_requested:
             if isinstance(self.record.state, Terminated):
                 if not policy.restarts_after(self.record.state) or await self._pause(scope, self.record.state):
@@ -83,7 +83,7 @@ class Container:
             self._set(scope, self.record.terminated(outcome))
 
     async def _pause(self, scope: PodScope, outcome: Terminated) -> bool:
-        """Wait before a restart; the first crash is free. True: the Pod is told to stop instead."""
+        """Wait before a restart; the first crash has no pause. Returns True if the Pod is stopped meanwhile."""
         if outcome.ran_seconds >= _STEADY_SECONDS:
             self._crashes.reset()
         if self._is_first_crash:
@@ -101,7 +101,7 @@ class Container:
         return False
 
     async def _run_once(self, scope: PodScope) -> Terminated | None:
-        """One run; None when the Pod was told to stop before it began."""
+        """Run it once; None if the Pod was stopped before the start."""
         container_id = uuid.uuid4().hex
         prepared = await self._prepared(scope, container_id)
         if prepared is None:
@@ -137,7 +137,7 @@ class Container:
     # before the start
 
     async def _prepared(self, scope: PodScope, container_id: str) -> tuple[LaunchOrder, LogWriter] | None:
-        """What to start and where its output goes; None when the Pod is told to stop first."""
+        """The order for the launcher and the log for the output; None if the Pod is stopped first."""
         settings = self._services.settings
         delays = Backoff(settings.retry_delay_seconds, settings.retry_delay_limit_seconds)
         image_failures = 0
@@ -216,7 +216,7 @@ class Container:
             grace = scope.pod["spec"].get("terminationGracePeriodSeconds", 30)
             await _end(process, grace)
 
-    # afterwards
+    # after the end
 
     @property
     def _termination_path(self) -> str:
@@ -234,7 +234,7 @@ class Container:
 
     def _termination_message(self, scope: PodScope, outcome: Exit) -> str:
         message = ""
-        # Without namespaces a program can take its own file away.
+        # Without namespaces a program can delete this file.
         with suppress(OSError), self._termination_log(scope).open("rb") as file:
             message = file.read(_MESSAGE_BYTES).decode(errors="replace")
         fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
@@ -255,7 +255,7 @@ async def _pump(stream: trio.lowlevel.FdStream, name: str, log: LogWriter) -> No
 
 
 async def _end_on_stop(process: RunningProcess, stop: Stop) -> None:
-    """SIGTERM to the program, as a container runtime does; SIGKILL to all of it when the grace is over."""
+    """On stop, send SIGTERM to the program, as a container runtime does; after the grace, SIGKILL to its group."""
     await stop.wait()
     await process.send_signal(signal.SIGTERM)
     await stop.wait_until_patience_ends()

@@ -1,4 +1,4 @@
-"""Messages for a failed file operation of the node: which file, why, and what to do."""
+"""Messages for a failed file operation of the node: which file, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def explain(error: OSError) -> str:
-    """One sentence; a disk that is full asks for something else than a directory that cannot be written."""
+    """The message for ``error``; a full disk and an unwritable directory need different remedies."""
     what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     if error.errno in _FULL:
         return f"{what}; free some disk space; the node tries again"

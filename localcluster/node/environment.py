@@ -3,10 +3,10 @@
 Later entries win over earlier ones:
 
 1. of the machine: ``PATH``, ``HOME``, ``LANG``, ``LC_ALL``, ``TZ``, ``TMPDIR``, ``USER`` of the node, nothing else;
-2. of the Pod: ``HOSTNAME``, ``BUBU_CONTAINER_ID`` and where the API server is (``KUBERNETES_SERVICE_HOST``, …);
+2. of the Pod: ``HOSTNAME``, ``BUBU_CONTAINER_ID`` and the address of the API server (``KUBERNETES_SERVICE_HOST``, …);
 3. of the image map entry: inherited names, then ``env``;
 4. of the container: ``envFrom``, then ``env`` in order; literals are expanded with all earlier variables;
-5. without mount namespaces, ``BUBU_VOLUME_ROOT``: the directory under which the Pod's mount paths are found.
+5. without mount namespaces, ``BUBU_VOLUME_ROOT``: the directory that contains the Pod's mount paths.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MACHINE_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 
 
 def machine_variables(environ: Mapping[str, str], python_directory: str) -> dict[str, str]:
-    """The part of the node's own environment a container may see; the node's interpreter is first on ``PATH``."""
+    """The part of the node's environment that a container may see; the node's interpreter is first on ``PATH``."""
     kept = {name: environ[name] for name in MACHINE_VARIABLES if name in environ}
     kept["PATH"] = f"{python_directory}:{kept.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
     return kept
 
 
 def service_variables(api_server_url: str) -> dict[str, str]:
-    """What in-cluster configuration reads to find the API server."""
+    """The variables in which clients inside a cluster look for the address of the API server."""
     parts = urlsplit(api_server_url)
     host, port = parts.hostname or "127.0.0.1", str(parts.port or 443)
     address = f"[{host}]" if ":" in host else host
@@ -47,7 +47,7 @@ def service_variables(api_server_url: str) -> dict[str, str]:
 def container_variables(
     pod: Object, container: Object, sources: Sources, host: HostFacts, base: Mapping[str, str]
 ) -> dict[str, str]:
-    """``base`` and, over it, the container's own variables.
+    """``base`` with the container's own variables, which win.
 
     Raises:
         MissingSourceError: a Secret, ConfigMap or key that is not optional is missing.
@@ -103,5 +103,5 @@ def _value(
 
 
 def _text(value: bytes) -> str:
-    # Surrogate escapes carry bytes that are no UTF-8 through to the process unchanged.
+    # Surrogate escapes pass bytes that are not UTF-8 to the process unchanged.
     return value.decode("utf-8", "surrogateescape")

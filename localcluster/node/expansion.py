@@ -1,6 +1,6 @@
-"""``$(NAME)`` in commands and environment values, exactly as Kubernetes expands it. Pure.
+"""``$(NAME)`` in commands and environment values, expanded exactly as Kubernetes does it. Pure.
 
-``$$`` is a literal ``$``; a name nobody defined, and an unclosed ``$(``, stay as they are.
+``$$`` is a literal ``$``. A name without a variable, and an unclosed ``$(``, stay as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """``text`` with every reference to one of ``variables`` replaced."""
+    """``text``, in which the value of a variable replaces each reference to it."""
 
     def value(match: re.Match[str]) -> str:
         if match.group(1) is None:

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 client for one server with persistent connections, limited to what a node needs.
+"""An HTTP/1.1 client for one server with persistent connections, limited to the needs of a node.
 
 A node sends many small requests; a general client spends several times as long on a request as the request takes.
-Framing is h11's; connections, TLS and deadlines are Trio's.
+h11 does the framing; Trio does connections, TLS and deadlines.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ _IDLE_CONNECTIONS = 32
 
 
 class ConnectionLostError(Exception):
-    """No connection, or one that broke or fell silent; the text says which."""
+    """A connection failed, broke or fell silent; the text says which."""
 
 
 class Answer(Protocol):
-    """What the server says to one request; its body comes in pieces."""
+    """The server's answer to one request; its body comes in pieces."""
 
     @property
     def status(self) -> int: ...
 
     async def receive(self) -> bytes:
-        """The next piece; empty at the end.
+        """The next piece of the body; empty at the end.
 
         Raises:
-            ConnectionLostError: it broke off, or nothing came in time.
+            ConnectionLostError: the answer broke off, or nothing came in time.
         """
         ...
 
 
 class Http(Protocol):
-    """One server."""
+    """A client of one server."""
 
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], content: bytes, *, silence_seconds: float
     ) -> AbstractAsyncContextManager[Answer]:
-        """Send a request and give its answer for the length of the block.
+        """Send a request; yields its answer until the block ends.
 
         Args:
             target: path and query.
-            silence_seconds: how long the server may say nothing.
+            silence_seconds: how long the server may send nothing.
         Raises:
             ConnectionLostError: no answer.
         """
@@ -58,7 +58,7 @@ class Http(Protocol):
 
 
 class HttpServer:
-    """``Http`` over TCP, with TLS when the URL says so. Whoever makes one closes it."""
+    """``Http`` over TCP, with TLS if the URL says so. The code that creates one must close it."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None, connections: int) -> None:
         parts = urlsplit(url)
@@ -91,7 +91,7 @@ class HttpServer:
         self._idle.clear()
 
     def _take(self) -> _Connection | None:
-        """A connection nobody uses, and whose server has not left it meanwhile."""
+        """An idle connection that the server has not closed; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_quiet():
@@ -124,7 +124,7 @@ class HttpServer:
 
 
 class _Connection:
-    """One connection, and the answer that is under way on it."""
+    """One connection, and the current answer on it."""
 
     def __init__(self, stream: trio.abc.Stream, tcp: trio.socket.SocketType) -> None:
         self._stream = stream
@@ -134,7 +134,7 @@ class _Connection:
         self.status = 0
 
     async def ask(self, request: h11.Request, content: bytes, silence_seconds: float) -> None:
-        """Return once the head of the answer is here."""
+        """Send a request; returns when the head of the answer has arrived."""
         self._silence_seconds = silence_seconds
         out = self._http.send(request) or b""
         if content:
@@ -143,7 +143,7 @@ class _Connection:
         with self._in_time():
             await self._stream.send_all(out)
         while not isinstance(event := await self._next(), h11.Response):
-            pass  # 100 Continue and the like
+            pass  # informational answers such as 100 Continue
         self.status = event.status_code
 
     async def receive(self) -> bytes:
@@ -153,7 +153,7 @@ class _Connection:
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
     def is_quiet(self) -> bool:
-        """Whether nothing has arrived since the last answer; what would, is the server's farewell."""
+        """Whether nothing has arrived since the last answer. If something has, the server is closing the connection."""
         poll = select.poll()
         poll.register(self._tcp.fileno(), select.POLLIN)
         return not poll.poll(0)

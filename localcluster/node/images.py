@@ -10,13 +10,13 @@ The file is YAML, by default ``~/.config/bobrapet/images.yaml`` (``$XDG_CONFIG_H
         workdir: ./engrams                      # what WORKDIR is to an image; default: the directory of this file
         inherit: [OPENAI_API_KEY]               # variables of the node's own environment that the program may see
 
-``command`` and ``args`` mix with those of the container exactly as an image's ENTRYPOINT and CMD do: a container's
+``command`` and ``args`` combine with those of the container exactly as an image's ENTRYPOINT and CMD do: a container's
 ``command`` replaces both, its ``args`` replace ``args`` only. ``$(PYTHON)`` in command and args is the interpreter of
-the node, ``$(MAP_DIR)`` the directory of the file; a first word that begins with ``./`` is relative to that directory.
+the node, ``$(MAP_DIR)`` the directory of the file. A first word that begins with ``./`` is relative to that directory.
 
-A pattern is compared with the image as written, without ``docker.io/`` and ``library/``, and each of these without
-digest and tag. An exact pattern wins over a glob, a longer glob over a shorter one, the file over the built-in
-entries: busybox, alpine, debian, ubuntu, python and pause. The file is read again when it changes.
+A pattern is compared with the image name as written, with the name without ``docker.io/`` and ``library/``, and with
+each of these without digest and tag. An exact pattern wins over a glob, a longer glob over a shorter one, the file over
+the built-in entries: busybox, alpine, debian, ubuntu, python and pause. The file is read again when it changes.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class ImageMapError(Exception):
 
 
 class UnknownImageError(Exception):
-    """No entry stands for the image; the text says where to add one."""
+    """The image map has no entry for the image; the text says where to add one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What an image stands for."""
+    """The program that runs for an image."""
 
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
@@ -58,9 +58,9 @@ class Program:
     inherit: tuple[str, ...] = ()
 
     def argv(self, container: Object, variables: Mapping[str, str]) -> tuple[str, ...]:
-        """The words to execute for ``container``: image and container mixed as Kubernetes does, then expanded.
+        """The words to execute for ``container``, combined as Kubernetes does; its own words are expanded.
 
-        Empty when neither names a program.
+        Empty when neither image nor container names a program.
         """
         command, args = container.get("command") or [], container.get("args") or []
         given = tuple(expand(str(word), variables) for word in [*command, *args])
@@ -70,26 +70,26 @@ class Program:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Where the image map is when nobody says otherwise."""
+    """The path of the image map when no other one is given."""
     base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
     return Path(base) / "bobrapet" / "images.yaml"
 
 
 class ImageMap:
-    """The entries of one file and the built-in ones."""
+    """The entries of one file, and the built-in ones."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` need not exist: then only the built-in entries count."""
+        """If ``path`` does not exist, only the built-in entries are used."""
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._entries: dict[str, Program] = {}
 
     def find(self, image: str) -> Program:
-        """The program ``image`` stands for.
+        """The program for ``image``.
 
         Raises:
-            UnknownImageError: there is none.
-            ImageMapError: the file is damaged.
+            UnknownImageError: the map has no entry for it.
+            ImageMapError: the file cannot be read.
         """
         self._refresh()
         names = list(_spellings(image))
@@ -111,7 +111,7 @@ class ImageMap:
 
 
 def parse_image_map(text: str, path: Path) -> dict[str, Program]:
-    """Patterns and their programs; ``path`` resolves relative words and is named in errors.
+    """Patterns and their programs. Relative words are relative to the folder of ``path``; errors name ``path``.
 
     Raises:
         ImageMapError: not YAML, or not of the documented shape.
@@ -125,9 +125,9 @@ def parse_image_map(text: str, path: Path) -> dict[str, Program]:
 
 def _document(text: str, path: Path) -> Any:
     if text.startswith("{"):
-        with suppress(json.JSONDecodeError):  # then it may still be YAML
+        with suppress(json.JSONDecodeError):  # it may still be YAML
             return json.loads(text)
-    from ruamel.yaml import YAML  # slow to load; maps that programs write are JSON, and do without
+    from ruamel.yaml import YAML  # slow to import; maps that programs write are JSON and do not need it
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -192,5 +192,5 @@ _BUILT_IN = {
 
 
 def inherited(program: Program) -> dict[str, str]:
-    """The variables of the node's own environment that ``program`` may see, as far as they are set."""
+    """The variables of the node's own environment that ``program`` may see, if they are set."""
     return {name: os.environ[name] for name in program.inherit if name in os.environ}

@@ -1,8 +1,8 @@
-"""The node's own HTTP endpoint: container logs, as the API server asks a kubelet for them.
+"""The node's own HTTP endpoint: container logs, with the requests that an API server sends to a kubelet.
 
 ``GET /containerLogs/{namespace}/{pod}/{container}`` with ``follow``, ``previous``, ``tailLines``, ``sinceSeconds``,
-``sinceTime``, ``limitBytes`` and ``timestamps``; and ``GET /healthz``. Plain ASGI; the TLS handshake in front of it
-decides who may connect (a client certificate is required).
+``sinceTime``, ``limitBytes`` and ``timestamps``; and ``GET /healthz``. Plain ASGI. The TLS handshake decides who may
+connect (a client certificate is required).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _LOGS = "containerLogs"
 
 
 class BadLogRequestError(Exception):
-    """A query that cannot be understood; the text names the parameter."""
+    """The query is invalid; the text names the parameter."""
 
 
 class Kubelet:
-    """The ASGI application."""
+    """The ASGI application of the endpoint."""
 
     def __init__(self, logbook: LogBook, now: Now) -> None:
         self._logbook = logbook
@@ -65,10 +65,10 @@ class Kubelet:
 
 
 def log_options(query: Mapping[str, str], now: datetime) -> LogOptions:
-    """What the query asks for.
+    """The options in the query.
 
     Raises:
-        BadLogRequestError: a number or an instant that is none.
+        BadLogRequestError: a number or a time cannot be read.
     """
 
     def number(name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Where each container's logs are, and which of them are still being written."""
+"""Where the logs of each container are, and which logs are still being written."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from localcluster.node.logs import LogWriter
 
 
 class LogBook:
-    """Logs of all Pods of one node, below one directory: ``<namespace>_<pod>_<uid>/<container>/<restarts>.log``."""
+    """The logs of all Pods of one node, in one directory: ``<namespace>_<pod>_<uid>/<container>/<restarts>.log``."""
 
     def __init__(self, root: Path, now: Now) -> None:
         self.root, self._now = root, now
         self._writers: dict[Path, LogWriter] = {}
 
     def open(self, pod_directory: str, container: str, restarts: int) -> LogWriter:
-        """The log of one run of a container; logs of runs before the previous one are let go.
+        """Create the log of one run of a container; only the log of the previous run is kept beside it.
 
         Raises:
             OSError: the disk refuses.
@@ -37,7 +37,7 @@ class LogBook:
         return self.root / pod_directory / container / f"{restarts}.log"
 
     def find(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, LogWriter | None] | None:
-        """The newest log of a container, or the one before; None when there is none."""
+        """The newest log of a container, or the one before it; None when it does not exist."""
         directories = [path for path in self.root.glob(f"{namespace}_{pod}_*") if path.name.count("_") == 2]
         if not directories:
             return None
@@ -51,5 +51,5 @@ class LogBook:
 
 
 def pod_directory(namespace: str, name: str, uid: str) -> str:
-    """The directory name of a Pod's logs and volumes; names and UIDs hold no underscore."""
+    """The directory name of a Pod's logs and volumes; names and UIDs contain no underscore."""
     return f"{namespace}_{name}_{uid}"

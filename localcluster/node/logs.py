@@ -1,6 +1,6 @@
-"""Container output on disk, one line per record, as container runtimes write it.
+"""Container output on disk, one line per record, in the format of container runtimes.
 
-``2026-01-02T03:04:05.000006Z stdout F text``: instant, stream, ``F`` for a full line or ``P`` for a part of one, text.
+``2026-01-02T03:04:05.000006Z stdout F text``: time, stream, ``F`` for a full line or ``P`` for a part of one, text.
 A file larger than ``ROTATE_BYTES`` is renamed to ``<name>.1`` and replaces the previous one of that name.
 """
 
@@ -23,14 +23,14 @@ from localcluster.log import get_logger
 _log = get_logger("localcluster.node")
 
 ROTATE_BYTES = 16 << 20
-_SEPARATORS = 3  # of the four parts of a record
+_SEPARATORS = 3  # between the four parts of a record
 _PART_BYTES = 16 << 10
 _READ_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """What a reader asks for, as ``kubectl logs`` does."""
+    """The options of a reader, as for ``kubectl logs``."""
 
     follow: bool = False
     tail_lines: int | None = None
@@ -51,7 +51,7 @@ class LogWriter:
         self.closed = False
 
     def write(self, stream: str, chunk: bytes) -> None:
-        """Take output as it comes; complete lines are written at once, the rest waits for its end."""
+        """Write output; complete lines are written at once, and an incomplete one when its end arrives."""
         *lines, rest = (self._pending[stream] + chunk).split(b"\n")
         records = [(b"F", line) for line in lines]
         while len(rest) >= _PART_BYTES:
@@ -61,7 +61,7 @@ class LogWriter:
         self._append(stream, records)
 
     def close(self) -> None:
-        """Write what has no line end, and let followers go."""
+        """Write the incomplete lines, and let followers end."""
         if not self.closed:
             for stream, rest in self._pending.items():
                 self._append(stream, [(b"F", rest)] if rest else [])
@@ -92,12 +92,12 @@ class LogWriter:
             if os.fstat(self._file).st_size > ROTATE_BYTES:
                 self._rotate()
         except OSError as error:
-            # A full disk costs output, not the program that writes it.
+            # When the disk is full, output is lost, but the program goes on.
             _log.warning("container_output_lost", path=str(self._path), lines=len(records), error=error.strerror)
         self._grown.unpark_all()
 
     def _write_whole_lines(self, content: bytes) -> None:
-        """A disk that takes only a part would leave half a record, to which the next one would be glued."""
+        """Write ``content``, but never half a record: the next record would follow on the same line."""
         written = os.write(self._file, content)
         if written < len(content):
             half = written - (content.rfind(b"\n", 0, written) + 1)
@@ -105,7 +105,7 @@ class LogWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _rotate(self) -> None:
-        """Begin a new file; where there is no room for one, the old one goes on."""
+        """Begin a new file; if the disk has no room for one, keep the old file."""
         successor = self._path.with_name(self._path.name + ".new")
         fresh = _open(successor)
         os.close(self._file)
@@ -115,7 +115,7 @@ class LogWriter:
 
 
 async def read_log(path: Path, options: LogOptions, writer: LogWriter | None) -> AsyncGenerator[bytes, None]:
-    """The text of a log in pieces. With ``follow``, goes on until ``writer`` is closed; None means it already is."""
+    """The text of a log in pieces. With ``follow``, goes on until ``writer`` is closed; None: it is already closed."""
     left = options.limit_bytes if options.limit_bytes is not None else -1
     async with aclosing(_records(path, options, writer)) as records:
         async for record in records:
@@ -129,7 +129,7 @@ async def read_log(path: Path, options: LogOptions, writer: LogWriter | None) ->
 
 
 def last_output(path: Path, limit_bytes: int, limit_lines: int) -> str:
-    """The end of a log without instants: what FallbackToLogsOnError takes for a termination message."""
+    """The end of a log without times: FallbackToLogsOnError uses it as the termination message."""
     records = list(_read(path))[-limit_lines:]
     text = b"".join(_render(record, LogOptions()) for record in records)
     return text[-limit_bytes:].decode(errors="replace")
@@ -150,7 +150,7 @@ async def _records(path: Path, options: LogOptions, writer: LogWriter | None) ->
             finished = writer.closed
             file.seek(position)
             fresh = file.read(_READ_BYTES)
-            fresh = fresh[: fresh.rfind(b"\n") + 1]  # a record cut by the read is read again, whole
+            fresh = fresh[: fresh.rfind(b"\n") + 1]  # the next read begins at a record that this one has cut
             position += len(fresh)
             for record in _lines(fresh):
                 yield record
@@ -168,7 +168,7 @@ async def _records(path: Path, options: LogOptions, writer: LogWriter | None) ->
 
 
 def _tail(records: list[bytes], count: int) -> list[bytes]:
-    """The last ``count`` lines; parts belong to the line they begin."""
+    """The last ``count`` lines, each with all its parts."""
     ends = [index for index, record in enumerate(records) if record.split(b" ", 3)[2] == b"F"]
     if count >= len(ends):
         return records
@@ -180,7 +180,7 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def _lines(content: bytes) -> Iterator[bytes]:
-    # What a power failure left of a record has no text to show.
+    # A power failure may leave a part of a record; such a part is skipped.
     return (line for line in content.split(b"\n") if line.count(b" ") >= _SEPARATORS)
 
 

@@ -1,7 +1,7 @@
-"""Where the volumes of a Pod are on this machine, and at which paths a container sees them.
+"""The directories of a Pod's volumes on this machine, and the paths at which a container sees them.
 
-Volumes that live as long as the Pod are below the directory of the Pod: ``volumes/<name>``. A persistentVolumeClaim is
-a directory outside of it, kept until the claim is deleted; a hostPath is that path.
+Volumes that live as long as the Pod are in the Pod's directory: ``volumes/<name>``. A persistentVolumeClaim is a
+directory outside of it, kept until the claim is deleted. A hostPath is that path.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Object = dict[str, Any]
 
 
 def volume_directory(volume: Object, pod_directory: Path, claims: Path, namespace: str) -> Path:
-    """The place of a volume on this machine; what has to exist is made.
+    """The directory or file of a volume on this machine; creates it where the kind allows that.
 
     Raises:
-        VolumeError: a hostPath that is not what its ``type`` demands.
+        VolumeError: a hostPath is not of the ``type`` that it states.
     """
     if volume.get("hostPath") is not None:
         return _host_path(volume)
@@ -34,10 +34,10 @@ def volume_directory(volume: Object, pod_directory: Path, claims: Path, namespac
 
 
 def container_mounts(container: Object, places: Mapping[str, Path], variables: Mapping[str, str]) -> tuple[Mount, ...]:
-    """What ``container`` asks to have mounted. ``places``: volume name to directory.
+    """The mounts of ``container``. ``places``: the directory of each volume, by its name.
 
     Raises:
-        VolumeError: no such volume, or a subPath that leaves it.
+        VolumeError: the volume does not exist, or a subPath leaves it.
     """
     mounts = []
     for wanted in container.get("volumeMounts") or []:
@@ -51,7 +51,7 @@ def container_mounts(container: Object, places: Mapping[str, Path], variables: M
 
 
 def link_mounts(root: Path, mounts: tuple[Mount, ...]) -> None:
-    """Without mount namespaces: make ``root``/<mount path> lead to each volume, by symbolic links."""
+    """Without mount namespaces: link ``root``/<mount path> to each volume, by symbolic links."""
     for mount in sorted(mounts, key=lambda mount: mount.target):
         link = root / mount.target.lstrip("/")
         if link.is_symlink():

@@ -1,7 +1,8 @@
 """The node: takes Pods from an API server and runs their containers as processes of this machine.
 
-An ordinary API client: it works with the embedded server and with a real kube-apiserver. It does not support resource
-limits, ``runAsUser`` and network isolation: containers share the machine's network and run as the user of the node.
+It is an ordinary API client: it works with the embedded server and with a real kube-apiserver. It does not support
+resource limits, ``runAsUser`` and network isolation: containers share the machine's network and run as the user of the
+node.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS = 0.1, 5.0
 async def open_services(
     settings: NodeSettings, client: ApiClient, logbook: LogBook, now: Now
 ) -> AsyncIterator[NodeServices]:
-    """What the Pods of one node share; when the block is left, no process of theirs is alive."""
+    """The services that the Pods of one node share; when the block ends, all their processes have ended."""
     staging, niceness = settings.data_dir / "staging", settings.container_niceness
     async with open_launcher(staging, isolate=settings.isolate, niceness=niceness) as launcher:
         if settings.isolate and not launcher.isolated:
@@ -68,7 +69,7 @@ async def open_services(
 
 
 async def run_pods(services: NodeServices) -> None:
-    """Run the Pods of this node, for ever. Cancelled, it ends them and returns."""
+    """Run the Pods of this node until cancelled; then end them and return."""
     selector = (
         {} if services.settings.take_unscheduled else {"fieldSelector": f"spec.nodeName={services.settings.name}"}
     )
@@ -87,7 +88,7 @@ async def run_pods(services: NodeServices) -> None:
 
 
 class _Roster:
-    """Which Pods this node runs."""
+    """The Pods that this node runs."""
 
     def __init__(self, services: NodeServices, nursery: trio.Nursery) -> None:
         self._services = services
@@ -95,7 +96,7 @@ class _Roster:
         self._workers: dict[str, PodWorker] = {}
         self._binding: set[str] = set()
         self._finished: set[str] = set()
-        """Pods whose end was reported: events from before that report may still be under way."""
+        """Pods whose end was reported; older events about them may still arrive."""
         self._disk = trio.CapacityLimiter(1)
 
     def replace(self, pods: list[Object]) -> None:
@@ -104,7 +105,7 @@ class _Roster:
         for uid, worker in list(self._workers.items()):
             if uid not in present:
                 worker.forget()
-        # Listed before any newer Pod can make one of its own.
+        # The list is complete before a newer Pod can create a directory.
         stale = [directory for directory in self._directories() if directory.name.rpartition("_")[2] not in present]
         self._nursery.start_soon(self._remove, stale)
         for pod in pods:
@@ -180,7 +181,7 @@ class _Roster:
             self._binding.discard(metadata["uid"])
 
     async def _release(self, pod: Object) -> None:
-        """Everything has ended: let the API server forget the Pod."""
+        """Delete the Pod from the API server, after all its containers have ended."""
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
         path = namespaced("pods", metadata["namespace"], metadata["name"])
@@ -189,7 +190,7 @@ class _Roster:
     async def _insist(
         self, event: str, request: Callable[[str, Object], Awaitable[Object]], path: str, body: Object
     ) -> None:
-        """Repeat a request until it is answered. A refusal is an answer: the Pod is gone, or somebody was faster."""
+        """Repeat a request until it is answered. A refusal is an answer: the Pod is gone, or another client won."""
         delays = Backoff(_REPEAT_FIRST_SECONDS, _REPEAT_LIMIT_SECONDS)
         while True:
             try:
@@ -208,7 +209,7 @@ class _Roster:
         return [directory for root in roots if root.is_dir() for directory in root.iterdir()]
 
     def _directories_of(self, pod: Object) -> list[Path]:
-        """Volumes and logs of a Pod, as far as there are any."""
+        """The directories of a Pod's volumes and logs that exist."""
         metadata = pod["metadata"]
         name = pod_directory(metadata["namespace"], metadata["name"], metadata["uid"])
         places = (self._services.pods_directory / name, self._services.logbook.root / name)

@@ -39,11 +39,11 @@ from localcluster.node.volumes import VolumeError, unsupported_volumes
 Object = dict[str, Any]
 
 DEFAULT_GRACE_SECONDS = 30
-_CLOCK_CHECK_SECONDS = 30.0  # a suspended machine or a stepped clock must not lose a deadline
+_CLOCK_CHECK_SECONDS = 30.0  # so that a suspended machine or a changed clock does not miss a deadline
 
 
 class PodWorker:
-    """Runs one Pod. ``update`` tells it what the API server says meanwhile; ``forget`` that the Pod is gone."""
+    """Runs one Pod. ``update`` passes it the newest version of the Pod; ``forget`` says that the Pod is gone."""
 
     def __init__(self, pod: Object, services: NodeServices) -> None:
         self.uid: str = pod["metadata"]["uid"]
@@ -64,17 +64,17 @@ class PodWorker:
         self.update(pod)
 
     def update(self, pod: Object) -> None:
-        """The API server's newest version of this Pod."""
+        """Pass the API server's newest version of this Pod."""
         self._last_seen = pod
         if pod["metadata"].get("deletionTimestamp"):
             self._stop.request(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
 
     def forget(self) -> None:
-        """The Pod no longer exists: end it without a report."""
+        """End the Pod without a report, because it no longer exists."""
         self._scope.cancel()
 
     async def run(self) -> Object | None:
-        """Live the Pod's life until its final status is written; the Pod as last seen, None when it is gone."""
+        """Run the Pod until its final status is written; returns the Pod as last seen, None when it is gone."""
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -102,7 +102,7 @@ class PodWorker:
 
     async def _run_containers(self) -> None:
         if pod_phase(self._view()) in FINISHED:
-            return  # an earlier incarnation of the node saw its end, or was its end
+            return  # it ended under an earlier process of this node, or with that process
         held = await self._acquire_slots()
         try:
             await self._run_in_order()
@@ -110,7 +110,7 @@ class PodWorker:
             self._services.slots.release(held)
 
     async def _acquire_slots(self) -> int:
-        """Places for all containers; none when the Pod is told to stop first."""
+        """Take places for all containers; none if the Pod is stopped first."""
         held = 0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
@@ -141,7 +141,7 @@ class PodWorker:
             nursery.cancel_scope.cancel()
 
     async def _volumes(self) -> PreparedVolumes | None:
-        """The Pod's volumes, as soon as they can be made; None when the Pod is told to stop first."""
+        """Create the Pod's volumes, and retry until it works; None if the Pod is stopped first."""
         settings = self._services.settings
         delays = Backoff(settings.retry_delay_seconds, settings.retry_delay_limit_seconds)
         while True:
@@ -163,7 +163,7 @@ class PodWorker:
         return await prepare_volumes(self._pod, directory, self._services)
 
     async def _refresh_volumes(self, after_seconds: float | None) -> None:
-        """Write the files anew before their tokens expire; what cannot be refreshed now is tried again soon."""
+        """Write the files again before their tokens expire; after an error, retry soon."""
         while after_seconds is not None:
             await trio.sleep(after_seconds)
             try:
@@ -213,7 +213,7 @@ class PodWorker:
 
 
 def _unsupported(pod: Object) -> list[str]:
-    """What this node would have to do by halves; one sentence each."""
+    """The requests of the Pod that this node cannot fulfil; one sentence each."""
     spec = pod["spec"]
     complaints = unsupported_volumes(pod)
     for field, containers in (("initContainers", spec.get("initContainers") or []), ("containers", spec["containers"])):

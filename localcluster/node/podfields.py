@@ -20,16 +20,16 @@ class PodFieldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the node tells its Pods of itself."""
+    """Facts about the node that its Pods can read."""
 
     node_name: str
     host_ip: str
     allocatable: Mapping[str, str]
-    """Resource name to quantity: what a container without a limit is told."""
+    """Quantity by resource name: the limit that a container without one of its own sees."""
 
 
 def field_value(pod: Object, path: str, host: HostFacts) -> str:
-    """The text at ``path``, e.g. ``metadata.name`` or ``metadata.labels['app']``; a missing label is ``""``.
+    """The string at ``path``, e.g. ``metadata.name`` or ``metadata.labels['app']``; a missing label is ``""``.
 
     Raises:
         PodFieldError: Kubernetes offers no such path.
@@ -57,7 +57,7 @@ def resource_value(container: Object, reference: Mapping[str, Any], host: HostFa
     """The limit or request that ``reference`` (a resourceFieldRef) names, in units of its divisor.
 
     Raises:
-        PodFieldError: no such resource, or a quantity that cannot be read.
+        PodFieldError: the resource does not exist, or a quantity cannot be read.
     """
     kind, _, resource = str(reference["resource"]).partition(".")
     resources = container.get("resources") or {}

@@ -27,13 +27,13 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
     def restarts_after(self, outcome: Terminated) -> bool:
-        """Whether a container that ended so is started again."""
+        """Whether a container with this outcome is started again."""
         if self is RestartPolicy.ON_FAILURE:
             return not outcome.succeeded
         return self is RestartPolicy.ALWAYS
 
     def for_init(self) -> RestartPolicy:
-        """Init containers run to success once: what is always restarted is so on failure only."""
+        """The policy for init containers, which run until they succeed once: Always becomes OnFailure."""
         return RestartPolicy.ON_FAILURE if self is RestartPolicy.ALWAYS else self
 
 
@@ -42,7 +42,7 @@ FINISHED = frozenset({PodPhase.SUCCEEDED, PodPhase.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A Pod's end that is not read off its containers: evicted, past its deadline, refused."""
+    """The end of a Pod that does not follow from its containers: evicted, past its deadline, refused."""
 
     reason: str
     message: str
@@ -50,7 +50,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """Everything a status is computed from."""
+    """All data from which a status is computed."""
 
     restart_policy: RestartPolicy
     init: Sequence[ContainerRecord]
@@ -59,13 +59,13 @@ class PodView:
     host_ip: str
     verdict: Verdict | None = None
     stopped: bool = False
-    """The Pod was told to end: nothing is restarted any more."""
+    """The Pod is being stopped: no container is restarted any more."""
     at_work: bool = False
-    """A container may still be running: a verdict waits for its end, as everybody takes Failed for "nothing runs"."""
+    """A container may still be running. A verdict waits for its end, because Failed means that nothing runs."""
 
 
 def pod_phase(view: PodView) -> PodPhase:
-    """Which phase the records amount to."""
+    """The phase that follows from the records."""
     if view.verdict is not None:
         return _phase_at_work(view) if view.at_work else PodPhase.FAILED
     policy = view.restart_policy
@@ -84,13 +84,13 @@ def pod_phase(view: PodView) -> PodPhase:
 
 
 def _phase_at_work(view: PodView) -> PodPhase:
-    """Of a Pod that is being ended: whether any of it has begun."""
+    """The phase of a Pod that is being ended: Running if a container has begun, else Pending."""
     has_begun = any(not isinstance(record.state, Waiting) or record.last is not None for record in view.main)
     return PodPhase.RUNNING if has_begun else PodPhase.PENDING
 
 
 def pod_status(view: PodView, previous: Object, now: datetime) -> Object:
-    """The whole status to write. ``previous`` is the status as stored: unchanged conditions keep their instants."""
+    """The whole status to write. ``previous`` is the stored status: unchanged conditions keep their times."""
     phase = pod_phase(view)
     status: Object = {
         "phase": phase.value,

@@ -18,22 +18,22 @@ from localcluster.node.volumes import TokenWish, token_wishes, volume_files
 
 Object = dict[str, Any]
 
-_REFRESH_SHARE = 0.8  # of a token's life: as a kubelet does, early enough for slow readers
+_REFRESH_SHARE = 0.8  # of a token's life, as in a kubelet: early enough for slow readers
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedVolumes:
     places: Mapping[str, Path]
-    """Volume name to directory."""
+    """The directory of each volume, by its name."""
     refresh_after_seconds: float | None
-    """When the files should be written again; None: never."""
+    """When to write the files again; None: never."""
 
 
 async def prepare_volumes(pod: Object, directory: Path, services: NodeServices) -> PreparedVolumes:
-    """Make every volume of the Pod, or bring its files up to date. Safe to call again.
+    """Create every volume of the Pod, or bring its files up to date. Safe to call again.
 
     Raises:
-        MissingSourceError, PodFieldError, VolumeError: it cannot be made as written, for now or for ever.
+        MissingSourceError, PodFieldError, VolumeError: it cannot be created as written, either now or at any time.
         ApiError, UnreachableError: the API server refuses or does not answer.
         OSError: the disk refuses.
     """

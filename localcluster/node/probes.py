@@ -1,7 +1,7 @@
 """Startup, readiness and liveness probes of a container: exec, httpGet and tcpSocket, as a kubelet runs them.
 
-Containers share the machine's network, so a probe without a host asks 127.0.0.1. Of a gRPC probe only the connection is
-checked: the port must accept one.
+Containers share the machine's network, so a probe without a host uses 127.0.0.1. For a gRPC probe the node only checks
+that the port accepts a connection.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LOCAL_HOST = "127.0.0.1"
 
 
 def decide_readiness(container: Object) -> bool:
-    """Whether a probe decides that the container is ready, rather than its start."""
+    """Whether a probe decides that the container is ready; otherwise it is ready when it has started."""
     return bool(container.get("readinessProbe") or container.get("startupProbe"))
 
 
 async def watch_health(
     container: Object, order: LaunchOrder, launcher: Launcher, set_ready: Callable[[bool], None]
 ) -> bool:
-    """Run the container's probes for as long as they pass. True: it must be ended and, by policy, restarted.
+    """Run the container's probes while they pass. True: end the container; its policy decides about a restart.
 
     Returns False at once when no probe is left to run.
     """
@@ -56,7 +56,7 @@ async def watch_health(
 
 
 async def _until_passed(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> bool:
-    """False: it failed as often as it may."""
+    """Run the probe until it passes; False if it fails ``failureThreshold`` times."""
     await trio.sleep(probe.get("initialDelaySeconds") or 0)
     failures = 0
     while not await _passes(container, probe, order, launcher):
@@ -109,7 +109,7 @@ async def _exec_passes(command: tuple[str, ...], order: LaunchOrder, launcher: L
     if not command:
         return False
     try:
-        # A badge of its own: its end must not be taken for that of the container's stray processes.
+        # A separate badge: otherwise the launcher would end the container's stray processes when the probe ends.
         env = {**order.env, CONTAINER_ID: order.env.get(CONTAINER_ID, "") + ".probe"}
         process = await launcher.start(replace(order, argv=command, env=env))
     except LaunchError:
@@ -125,7 +125,7 @@ async def _exec_passes(command: tuple[str, ...], order: LaunchOrder, launcher: L
 async def _http_passes(container: Object, target: Object) -> bool:
     scheme = str(target.get("scheme") or "HTTP").lower()
     path = str(target.get("path") or "/")
-    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check a probed certificate either
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check this certificate either
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     url = f"{scheme}://{target.get('host') or _LOCAL_HOST}:{_port(container, target.get('port'))}"
@@ -150,7 +150,7 @@ async def _tcp_passes(host: str, port: int) -> bool:
 
 
 def _port(container: Object, port: object) -> int:
-    """A number, or the name of one of the container's ports; 0, which nothing listens on, when there is none."""
+    """A port by its number, or by its name in the container's ports; 0 if unknown: nothing listens on that port."""
     if isinstance(port, int):
         return port
     for declared in container.get("ports") or []:

@@ -1,7 +1,8 @@
-"""Starting container processes, and learning how they end: the node's side of the launcher's socket.
+"""Starts container processes and reports how they end: the node's side of the launcher's socket.
 
-``open_launcher`` starts the launcher and ends it, with every process it started, when the block is left. Where the
-system allows (``Launcher.isolated``) each container has a mount namespace, so volumes stand at the Pod's own paths.
+``open_launcher`` starts the launcher. When the block ends, it ends the launcher with every process it started. Where
+the system allows it (``Launcher.isolated``), each container has a mount namespace, so volumes are at the Pod's own
+paths.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class LaunchError(Exception):
 
 
 class LauncherLostError(Exception):
-    """The launcher process ended by itself, and with it every container of this node."""
+    """The launcher process ended unexpectedly, and every container of this node ended with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Exit:
     """How a program ended."""
 
     code: int
-    """Its exit code; 128 plus the signal when a signal ended it, as shells and container runtimes say it."""
+    """Its exit code; if a signal ended it, 128 plus the signal's number, as in shells and container runtimes."""
     signal: int | None = None
 
 
@@ -54,20 +55,20 @@ class RunningProcess:
     stderr: trio.lowlevel.FdStream
     _launcher: Launcher
     pid: int = 0
-    """As the launcher sees it; a label for people, not a handle."""
+    """The number in the launcher's PID namespace: for messages, not for signals."""
     _started: trio.Event = field(default_factory=trio.Event)
     _ended: trio.Event = field(default_factory=trio.Event)
     _refusal: str | None = None
     _exit: Exit | None = None
 
     async def wait(self) -> Exit:
-        """How it ended, once it and all its descendants are gone."""
+        """Wait until it and all its descendants have ended; returns how it ended."""
         await self._ended.wait()
         assert self._exit is not None
         return self._exit
 
     async def send_signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        """Signal the program, or with ``group`` its whole process group. Nothing happens when it has ended."""
+        """Send a signal to the program, or with ``group`` to its process group. Does nothing when it has ended."""
         if not self._ended.is_set():
             await self._launcher.signal(self.order_id, number, group=group)
 
@@ -78,7 +79,7 @@ class RunningProcess:
 
 
 class Launcher:
-    """The one door through which containers are started. Made by ``open_launcher``."""
+    """Starts all containers. Created by ``open_launcher``."""
 
     def __init__(self, control: trio.SocketStream) -> None:
         self.isolated = False
@@ -88,14 +89,14 @@ class Launcher:
         self._next_id = 1
         self._ready = trio.Event()
         self._closing = False
-        # Whoever is cancelled still has to learn that its process is gone: the listener outlives its users.
+        # A cancelled task still has to learn that its process is gone, so the listener ends after all other tasks.
         self._listening = trio.CancelScope(shield=True)
 
     async def start(self, order: LaunchOrder) -> RunningProcess:
         """Start the program; returns once it runs. ``order.order_id`` is set here.
 
         Raises:
-            LaunchError: no such program, no such directory, a volume that cannot be mounted.
+            LaunchError: the program or the directory does not exist, or a volume cannot be mounted.
         """
         order = replace(order, order_id=self._next_id)
         self._next_id += 1
@@ -108,7 +109,7 @@ class Launcher:
         finally:
             os.close(stdout_write)
             os.close(stderr_write)
-        # The order is out; leaving before the answer would leave a program behind that nobody owns.
+        # The order is sent; if this task left before the answer, it could leave a program that no task ends.
         with trio.CancelScope(shield=True):
             await process._started.wait()
             if process._refusal is not None:
@@ -130,17 +131,17 @@ class Launcher:
         body = json.dumps(message).encode()
         header = len(body).to_bytes(HEADER_BYTES, "big")
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors))]
-        # A frame sent by halves would leave the launcher waiting for the rest: from here on it is all or nothing.
+        # The launcher would wait for the rest of a half frame, so the frame is sent whole from here on.
         with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError, OSError):
             async with self._sending:
                 sent = await self._control.socket.sendmsg([header], rights if descriptors else [])
                 await self._control.send_all(header[sent:] + body)
 
     async def listen(self) -> None:
-        """Hand out what the launcher says, until it is told to end.
+        """Pass on the launcher's messages until ``close``.
 
         Raises:
-            LauncherLostError: it ended by itself.
+            LauncherLostError: the launcher ended unexpectedly.
         """
         pending = bytearray()
         with self._listening, suppress(trio.BrokenResourceError):
@@ -161,7 +162,7 @@ class Launcher:
         await self._ready.wait()
 
     def close(self) -> None:
-        """Ask it to end; ``listen`` returns once it has, or soon after."""
+        """Ask the launcher to end; ``listen`` returns when it has ended, or soon after."""
         self._closing = True
         self._listening.deadline = trio.current_time() + _FAREWELL_SECONDS
         with suppress(OSError):
@@ -194,26 +195,26 @@ class Launcher:
 
 @asynccontextmanager
 async def open_launcher(staging: Path, *, isolate: bool = True, niceness: int = 0) -> AsyncIterator[Launcher]:
-    """A launcher for the length of the block; afterwards no process it started is left.
+    """A launcher, until the block ends; then every process that it started has ended.
 
     Args:
-        staging: a directory of the node's own; made when missing, stays empty.
+        staging: a directory that only this node uses; created when missing, stays empty.
         isolate: use namespaces where the system allows them. False: plain processes, as on other systems.
-        niceness: how far containers step back for the node.
+        niceness: how much lower the priority of containers is than that of the node.
     """
     staging.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything else runs
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM.format(root=str(Path(__file__).parents[2]))]
     arguments = [str(theirs.fileno()), str(staging), "isolated" if isolate else "plain", str(niceness)]
-    # Not trio.lowlevel.open_process: it forks from a worker thread, and when that idle thread ends, the kernel takes
-    # it for the death of the parent and kills the launcher. This thread lives as long as the node does.
+    # Not trio.lowlevel.open_process: it forks from a worker thread. When that idle thread ends, the kernel treats it as
+    # the death of the parent and kills the launcher. This thread lives as long as the node does.
     with theirs:
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; takes about a millisecond, once
             command + arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            process_group=0,  # Ctrl-C at a terminal is for the cluster, which then ends its containers in good order
+            process_group=0,  # Ctrl-C at a terminal is for the cluster, which ends its containers in the right order
         )
     launcher = Launcher(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
     try:

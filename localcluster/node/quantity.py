@@ -19,7 +19,7 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([a-zA-Z]*)
 
 
 def parse_quantity(text: str) -> Fraction:
-    """The number ``text`` stands for.
+    """The number that ``text`` stands for.
 
     Raises:
         ValueError: not a quantity.
@@ -31,6 +31,6 @@ def parse_quantity(text: str) -> Fraction:
 
 
 def in_units(text: str, divisor: str) -> int:
-    """How many whole ``divisor`` the quantity needs, rounded up; a divisor of 0 or none counts ones."""
+    """The quantity in units of ``divisor``, rounded up; a divisor of 0 or an empty one counts as 1."""
     unit = parse_quantity(divisor or "1") or Fraction(1)
     return math.ceil(parse_quantity(text) / unit)

@@ -1,6 +1,6 @@
 """A node's record of one container: its state, the previous one, the number of restarts. Frozen, pure.
 
-``to_status`` and ``from_status`` translate to and from a Pod's ``containerStatuses``.
+``to_status`` and ``from_status`` convert to and from a Pod's ``containerStatuses``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOST_EXIT_CODE = 137
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not running yet, or not running again yet."""
+    """The container does not run yet, or does not run again yet."""
 
     reason: str = CONTAINER_CREATING
     message: str = ""
@@ -53,7 +53,7 @@ class Terminated:
 
     @property
     def ran_seconds(self) -> float:
-        """How long it ran; 0 when that is not known."""
+        """How long it ran; 0 when unknown."""
         if self.started_at is None or self.finished_at is None:
             return 0.0
         return (self.finished_at - self.started_at).total_seconds()
@@ -81,19 +81,19 @@ State = Waiting | Running | Terminated
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
-    """One container of one Pod."""
+    """The record of one container of one Pod."""
 
     name: str
     image: str
     state: State = Waiting()
     last: Terminated | None = None
-    """How the run before this one ended."""
+    """How the previous run ended."""
     restarts: int = 0
     ready: bool = False
     container_id: str = ""
 
     def waiting(self, reason: str, message: str = "") -> ContainerRecord:
-        """Not running, for ``reason``; an ended run becomes the last one."""
+        """The container does not run, because of ``reason``; a run that has ended becomes ``last``."""
         last = self.state if isinstance(self.state, Terminated) else self.last
         return replace(self, state=Waiting(reason, message), last=last, ready=False)
 
@@ -102,14 +102,14 @@ class ContainerRecord:
         return replace(self, state=Running(started_at), last=last, ready=ready, container_id=container_id)
 
     def running_ready(self, ready: bool) -> ContainerRecord:
-        """Still running; its probes have changed their mind."""
+        """The container still runs; its probes have changed its readiness."""
         return replace(self, ready=ready)
 
     def terminated(self, outcome: Terminated) -> ContainerRecord:
         return replace(self, state=outcome, ready=False)
 
     def restarted(self) -> ContainerRecord:
-        """About to run once more: counted together with the end of the run before, never without it."""
+        """The container starts again; the end of the previous run and the higher count are always written together."""
         return replace(self.waiting(CONTAINER_CREATING), restarts=self.restarts + 1)
 
     def to_status(self, *, init: bool = False) -> Object:
@@ -129,7 +129,7 @@ class ContainerRecord:
 
 
 def lost(record: ContainerRecord, now: datetime) -> ContainerRecord:
-    """The record of a container that an earlier incarnation of the node ran: it ended with that incarnation."""
+    """The record of a container that ran under an earlier process of this node: it ended with that process."""
     outcome = Terminated(
         exit_code=LOST_EXIT_CODE,
         reason="ContainerStatusUnknown",
@@ -142,7 +142,7 @@ def lost(record: ContainerRecord, now: datetime) -> ContainerRecord:
 
 
 def from_status(status: Object) -> ContainerRecord:
-    """The record an earlier incarnation of a node reported."""
+    """The record that an earlier process of this node reported."""
     last = _terminated((status.get("lastState") or {}).get("terminated"))
     return ContainerRecord(
         name=status["name"],

@@ -23,7 +23,7 @@ _STATUS_EVERY_BEATS = 30
 
 
 async def register(services: NodeServices, kubelet_port: int) -> None:
-    """Ensure the Node exists and says that it is ready.
+    """Create the Node if it does not exist, and report that it is ready.
 
     Raises:
         ApiError, UnreachableError: the API server refuses or does not answer.
@@ -40,13 +40,13 @@ async def register(services: NodeServices, kubelet_port: int) -> None:
     except ApiError as error:
         if error.reason != "AlreadyExists":
             raise
-        # The controllers of a real cluster taint a node they have not heard of; being back lifts the taint.
+        # The controllers of a real cluster taint a silent node, and remove the taint when it reports again.
         await services.client.merge_patch(f"{_NODES}/{name}", {"metadata": {"labels": labels}})
     await _write_status(services, kubelet_port)
 
 
 async def keep_alive(services: NodeServices, kubelet_port: int) -> None:
-    """Renew the Lease, and now and then the status, for as long as the node lives."""
+    """Renew the Lease regularly, and the status now and then, until cancelled."""
     beats = 0
     while True:
         try:
@@ -79,7 +79,7 @@ async def _create_lease(client: ApiClient, lease: Object) -> None:
     try:
         await client.create(_LEASES, lease)
     except ApiError as error:
-        if error.code == 404:  # the namespace: made by the API server, a moment later than we start
+        if error.code == 404:  # no namespace: the API server creates it a moment after this node starts
             _log.info("node_lease_waits_for_namespace", namespace="kube-node-lease")
         elif error.reason != "AlreadyExists":
             raise
@@ -100,7 +100,7 @@ async def _write_status(services: NodeServices, kubelet_port: int) -> None:
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": [ready],
-        # No Hostname address: an API server would prefer it, and no DNS knows this node's name.
+        # No Hostname address: an API server would prefer it, but DNS does not know this node's name.
         "addresses": [{"type": "InternalIP", "address": HOST_IP}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
         "nodeInfo": {

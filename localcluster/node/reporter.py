@@ -19,14 +19,14 @@ _RETRY_FIRST_SECONDS, _RETRY_LIMIT_SECONDS = 0.1, 5.0
 
 
 class PodGoneError(Exception):
-    """The API server has no such Pod any more, or another of that name."""
+    """The Pod no longer exists in the API server, or another one has its name."""
 
 
 class StatusReporter:
-    """Coalesces: while one write is under way or not yet due, everything that changes goes into the next."""
+    """Collects changes: those that come before a write is due, or while one is under way, go into the next write."""
 
     def __init__(self, client: ApiClient, pod: Object, compute: Callable[[Object], Object]) -> None:
-        """``compute`` gives the status to write, from the one stored last."""
+        """``compute`` takes the status stored last and returns the status to write."""
         metadata = pod["metadata"]
         self._client = client
         self._uid = metadata["uid"]
@@ -34,20 +34,20 @@ class StatusReporter:
         self._compute = compute
         self._stored: Object = pod.get("status") or {}
         self._written: Object | None = None
-        """As we said it: an API server may store it in other words."""
+        """The status as we sent it: an API server may store it in another form."""
         self._due_at = math.inf
         self._sooner = trio.Event()
         self._is_final = False
 
     def changed(self, within_seconds: float) -> None:
-        """There is news, which may wait this long for more."""
+        """Report a change within ``within_seconds``; further changes until then go into the same write."""
         due_at = trio.current_time() + within_seconds
         if due_at < self._due_at:
             self._due_at = due_at
             self._sooner.set()
 
     def finish(self) -> None:
-        """What is true now is the end; report it at once, then stop."""
+        """Report the current status, which is final, at once; then stop."""
         self._is_final = True
         self.changed(0)
 
@@ -55,7 +55,7 @@ class StatusReporter:
         """Report until ``finish``, then once more.
 
         Raises:
-            PodGoneError: nobody is interested any more.
+            PodGoneError: the API server no longer has this Pod.
         """
         is_last = False
         while not is_last:
@@ -63,7 +63,7 @@ class StatusReporter:
                 self._sooner = trio.Event()
                 with trio.move_on_at(self._due_at):
                     await self._sooner.wait()
-            # Asked before the write: what becomes final during it is still to be written.
+            # Read before the write: if the status becomes final during the write, another write follows.
             is_last = self._is_final
             self._due_at = math.inf
             await self._write()
@@ -81,7 +81,7 @@ class StatusReporter:
             except ApiError as error:
                 if error.code in (404, 409):
                     raise PodGoneError(self._path) from error
-                # Any other refusal is a state to get out of (overloaded, half started), not an answer.
+                # Any other refusal is temporary (the server is overloaded or starting), so the write is retried.
                 _log.warning("pod_status_refused", path=self._path, error=str(error))
             else:
                 self._stored, self._written = pod["status"], status

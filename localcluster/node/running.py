@@ -1,4 +1,4 @@
-"""A whole node: its log endpoint, its registration and its Pods, in one nursery."""
+"""Runs a whole node: its log endpoint, its registration and its Pods, in one nursery."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeAccess:
-    """How a node reaches its API server, and how that one reaches it."""
+    """How a node reaches its API server, and how the API server reaches the node."""
 
     token: str
     serving: KeyPair
-    """Of the log endpoint."""
+    """The certificate of the log endpoint."""
     client_ca_pem: str
-    """Who may read logs: clients with a certificate of this authority, which the API server has."""
+    """Clients with a certificate of this authority may read logs; the API server has one."""
     tls: ssl.SSLContext | None = None
     transport: httpx.AsyncBaseTransport | None = None
     """Replaces sockets, for a server in the same process."""
@@ -44,7 +44,7 @@ async def run_node(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be a node until cancelled; started once it is registered and takes Pods.
+    """Run a node until cancelled; started once it is registered and takes Pods.
 
     Raises:
         ApiError, UnreachableError: it could not register.
@@ -66,7 +66,7 @@ async def run_node(
 
 
 async def _serve_logs(kubelet: Kubelet, listener: socket.socket, access: NodeAccess, scratch: Path) -> None:
-    """From the first question on: loading a web server takes longer than all else a node does when it starts."""
+    """Serve logs from the first request on: loading the web server takes longer than the rest of a node's start."""
     with listener:
         await trio.lowlevel.wait_readable(listener)
         from localcluster.serving import TlsIdentity, serve_asgi

@@ -28,7 +28,7 @@ class NodeServices:
     slots: ContainerSlots
     host: HostFacts
     base_variables: Mapping[str, str]
-    """Environment every container starts from: of the machine and of the API server."""
+    """The environment with which every container starts: variables of the machine and of the API server."""
     now: Now
 
     @property

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST_IP = "127.0.0.1"
-"""Host and Pod address: containers share the machine's network."""
+"""The address of host and Pods: containers share the machine's network."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """One node."""
+    """The settings of one node."""
 
     name: str
     data_dir: Path
-    """Private directory of this node: volumes, logs, claims. Survives a restart."""
+    """Private directory of this node: volumes, logs, claims. It survives a restart."""
     image_map: Path
     api_url: str
-    """Told to containers as ``KUBERNETES_SERVICE_HOST`` and ``…_PORT``."""
+    """Containers see it as ``KUBERNETES_SERVICE_HOST`` and ``…_PORT``."""
     take_unscheduled: bool = True
-    """Bind Pods that no scheduler has placed. False where a scheduler runs."""
+    """Bind Pods that no scheduler has placed. Set it to False where a scheduler runs."""
     max_containers: int = 256
     """Containers that run at once; further Pods wait as Pending."""
     isolate: bool = True
@@ -34,15 +34,15 @@ class NodeSettings:
     """First pause after a missing image, Secret or volume; doubles up to ``retry_delay_limit_seconds``."""
     retry_delay_limit_seconds: float = 30.0
     starting_report_delay_seconds: float = 1.0
-    """How long the report that a Pod is being started may wait for the start."""
+    """How long the report "being started" may wait for the start."""
     running_report_delay_seconds: float = 0.1
-    """How long the report that it runs may wait for its end, so that both are one write."""
+    """How long the report "running" may wait for the end of the container, so that both are one write."""
     shutdown_grace_seconds: float = 1.0
-    """What containers get between SIGTERM and SIGKILL when the node itself stops."""
+    """The time between SIGTERM and SIGKILL for containers when the node itself stops."""
     niceness: int = 10
-    """How far a node process steps back for API server and operator when there is more work than processor."""
+    """How much lower the priority of a node process is than that of API server and operator."""
     container_niceness: int = 5
-    """How much further its containers step back."""
+    """How much lower the priority of its containers is than that of the node."""
     capacity: dict[str, str] = field(
         default_factory=lambda: {"cpu": str(os.cpu_count() or 1), "memory": _memory(), "pods": "1000"}
     )

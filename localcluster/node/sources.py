@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps that a Pod refers to; read once per start, and again if they were missing."""
+"""Secrets and ConfigMaps to which a Pod refers; read once per start, and again if they were missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 
 class MissingSourceError(Exception):
-    """A Secret, ConfigMap or key the Pod needs does not exist (yet); the text names it as a kubelet would."""
+    """A Secret, ConfigMap or key that the Pod needs does not exist (yet); the text is that of a kubelet."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,12 +38,12 @@ _AUTHORITY_KEPT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The contents of those that exist."""
+    """The contents of the Secrets and ConfigMaps that exist."""
 
     contents: Mapping[SourceName, Mapping[str, bytes]] = field(default_factory=dict)
 
     def entries(self, source: SourceName, *, optional: bool) -> Mapping[str, bytes]:
-        """All keys and values.
+        """All keys and values of ``source``.
 
         Raises:
             MissingSourceError: it does not exist, and ``optional`` is false.
@@ -62,7 +62,7 @@ class Sources:
 
 
 class SourceReader:
-    """Reads them from the API server: afresh for every Pod, but for what is the same for all Pods of a namespace."""
+    """Reads them from the API server, anew for each Pod; only ``kube-root-ca.crt`` is cached, per namespace."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
@@ -72,7 +72,7 @@ class SourceReader:
         """Read each of ``names`` once; those that do not exist are left out.
 
         Raises:
-            ApiError, UnreachableError: the server cannot tell.
+            ApiError, UnreachableError: the server refuses or does not answer.
         """
         contents: dict[SourceName, Mapping[str, bytes]] = {}
         for source in sorted(set(names)):
@@ -82,7 +82,7 @@ class SourceReader:
         return Sources(contents)
 
     async def _authority(self, namespace: str) -> Mapping[str, bytes] | None:
-        """What every token volume shows beside the token; it changes once in years, and a kubelet keeps it as long."""
+        """The authority that every token volume shows. It changes once in years; a kubelet keeps it as long, too."""
         read_at, contents = self._authorities.get(namespace, (-math.inf, {}))
         if trio.current_time() - read_at < _AUTHORITY_KEPT_SECONDS:
             return contents
@@ -107,7 +107,7 @@ class SourceReader:
 
 
 def names_in_containers(containers: Iterable[Object]) -> Iterator[SourceName]:
-    """What the environments of ``containers`` refer to."""
+    """The Secrets and ConfigMaps that the environments of ``containers`` refer to."""
     for container in containers:
         for entry in container.get("envFrom") or []:
             yield from _references(entry, "secretRef", "configMapRef")
@@ -116,7 +116,7 @@ def names_in_containers(containers: Iterable[Object]) -> Iterator[SourceName]:
 
 
 def names_in_volumes(volumes: Iterable[Object]) -> Iterator[SourceName]:
-    """What ``volumes`` show as files."""
+    """The Secrets and ConfigMaps that ``volumes`` show as files."""
     for volume in volumes:
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
             secret, config_map = source.get("secret"), source.get("configMap")

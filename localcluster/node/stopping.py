@@ -1,4 +1,4 @@
-"""The signal that stops a Pod: sent once, or again with a shorter grace period; never withdrawn."""
+"""The request to stop a Pod: sent once, or again with a shorter grace period; never withdrawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import trio
 
 
 class Stop:
-    """Carries the wish that everything of a Pod ends, and how long its programs may take over it."""
+    """The request to end all containers of a Pod, and the time that their programs may take."""
 
     def __init__(self) -> None:
         self._requested = trio.Event()
@@ -20,24 +20,24 @@ class Stop:
         return self._requested.is_set()
 
     def request(self, grace_seconds: float) -> None:
-        """End within ``grace_seconds``; a second request can only shorten the first."""
+        """Ask for the end within ``grace_seconds``; a second request can only shorten the time of the first."""
         self._kill_at = min(self._kill_at, trio.current_time() + grace_seconds)
         self._requested.set()
         self._changed.set()
         self._changed = trio.Event()
 
     async def wait(self) -> None:
-        """Return once the end is wished for."""
+        """Return when the stop is requested."""
         await self._requested.wait()
 
     async def wait_until_patience_ends(self) -> None:
-        """Return once the grace of the newest request is over."""
+        """Return when the grace period is over; a further request may shorten it."""
         while (left := self._kill_at - trio.current_time()) > 0:
             with trio.move_on_after(left):
                 await self._changed.wait()
 
     async def sleep(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the end is wished for; says whether it is."""
+        """Sleep, at most until the stop is requested; returns whether it is."""
         with trio.move_on_after(seconds):
             await self._requested.wait()
         return self.is_requested

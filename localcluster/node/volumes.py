@@ -1,7 +1,7 @@
-"""The files a volume shows: Secrets, ConfigMaps, tokens and Pod fields as paths, bytes and modes. Pure.
+"""The files that a volume shows: Secrets, ConfigMaps, tokens and Pod fields as paths, bytes and modes. Pure.
 
 Supported kinds: secret, configMap, projected, downwardAPI (files made here), emptyDir, hostPath and
-persistentVolumeClaim (directories, see ``mounts``). Any other kind is refused by ``unsupported_volumes``.
+persistentVolumeClaim (directories, see ``mounts``). ``unsupported_volumes`` reports any other kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROJECTED = ("secret", "configMap", "downwardAPI", "serviceAccountToken")
 
 
 class VolumeError(Exception):
-    """A volume that cannot be shown as written; the text names the volume and the field."""
+    """A volume cannot be shown as written; the text names the volume and the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class TokenWish:
-    """A service-account token some volume wants."""
+    """A request of a volume for a service-account token."""
 
     audience: str
-    """Empty: the API server's own."""
+    """Empty: the API server's own audience."""
     expiration_seconds: int
 
 
 def unsupported_volumes(pod: Object) -> list[str]:
-    """One sentence per volume this node cannot offer."""
+    """One sentence for each volume that this node does not support."""
     complaints = []
     for volume in pod["spec"].get("volumes") or []:
         kinds = set(volume) - {"name"}
@@ -57,7 +57,7 @@ def unsupported_volumes(pod: Object) -> list[str]:
 
 
 def token_wishes(volumes: Iterable[Object]) -> set[TokenWish]:
-    """The tokens that ``volume_files`` will ask for."""
+    """The tokens that ``volume_files`` will need."""
     return {
         _wish(source["serviceAccountToken"])
         for volume in volumes
@@ -73,7 +73,7 @@ def volume_files(
 
     Raises:
         MissingSourceError: a Secret, ConfigMap or key that is not optional is missing.
-        PodFieldError, VolumeError: a reference or a path that cannot be.
+        PodFieldError, VolumeError: a reference or a path is invalid.
     """
     if volume.get("projected"):
         projected = volume["projected"]

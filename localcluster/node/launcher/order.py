@@ -1,4 +1,4 @@
-"""An order of the node to the launcher: one program, and the files that it sees. Plain data; JSON on the socket."""
+"""An order of the node to the launcher: one program, and the volumes that it sees. Plain data; JSON on the socket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Mount:
     """One volume, or one file or directory of a volume, at a path of the container."""
 
     source: str
-    """Absolute path on this machine; exists."""
+    """An absolute path on this machine, which must exist."""
     target: str
-    """Absolute path as the container sees it; made when it is missing, without touching the machine's own files."""
+    """An absolute path as the container sees it; created when missing, without a change to the machine's files."""
     read_only: bool = False
 
 
@@ -23,13 +23,13 @@ class LaunchOrder:
 
     order_id: int
     argv: tuple[str, ...]
-    """Never empty; ``argv[0]`` without a slash is looked up in the ``PATH`` of ``env``."""
+    """Never empty. If ``argv[0]`` has no slash, it is looked up in the ``PATH`` of ``env``."""
     env: dict[str, str]
     """The whole environment; nothing is inherited."""
     workdir: str
     mounts: tuple[Mount, ...] = ()
     hostname: str = ""
-    """Given to the program where it has a host name of its own; elsewhere ignored."""
+    """The host name that the program sees if it has a UTS namespace; otherwise ignored."""
     no_new_privileges: bool = False
 
     def to_wire(self) -> dict[str, Any]:

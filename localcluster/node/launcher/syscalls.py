@@ -1,6 +1,6 @@
-"""The few system calls Python 3.11 has no function for. Linux only: elsewhere each raises ``OSError`` (ENOSYS).
+"""The few system calls for which Python 3.11 has no function. Linux only: elsewhere each raises ``OSError`` (ENOSYS).
 
-Errors are ``OSError`` with errno, and name the call and the path.
+Errors are ``OSError`` with errno; they name the call and the path.
 """
 
 from __future__ import annotations
@@ -48,37 +48,37 @@ def mount(source: str | None, target: str, filesystem: str | None, flags: int, o
 
 
 def bind(source: str, target: str) -> None:
-    """Make ``source``, with everything mounted below it, appear at ``target`` too."""
+    """Make ``source``, with everything mounted below it, also appear at ``target``."""
     mount(source, target, None, MS_BIND | MS_REC)
 
 
 def make_read_only(target: str) -> None:
-    """Make the mount at ``target`` read-only, keeping the flags a user namespace may not take away."""
+    """Make the mount at ``target`` read-only, and keep the flags that a user namespace may not remove."""
     current = os.statvfs(target).f_flag
     kept = sum(flag for bit, flag in _STATVFS_TO_MOUNT.items() if current & bit)
     mount(None, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
 
 def change_root(new_root: str) -> None:
-    """Make the mount ``new_root`` the root of this mount namespace and let the old one go."""
+    """Make the mount ``new_root`` the root of this mount namespace, and detach the old root."""
     os.chdir(new_root)
     number = _PIVOT_ROOT_NUMBERS.get(os.uname().machine)
     if number is None:
         os.chroot(".")
     else:
-        # Stacking the old root under the new one and detaching it needs no directory for the old root.
+        # The old root is stacked under the new one and detached; so it needs no directory of its own.
         _call("syscall", ctypes.c_long(number), b".", b".", about="pivot_root")
         _call("umount2", b".", MNT_DETACH, about="old root")
     os.chdir("/")
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send ``signal_number`` to this process when the thread that started it ends."""
+    """Let the kernel send ``signal_number`` to this process when the thread that started it ends."""
     _call("prctl", _PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), 0, 0, 0)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
+    """Become the parent of every descendant whose own parent has ended."""
     _call("prctl", _PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
 
 

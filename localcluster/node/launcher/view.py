@@ -1,10 +1,10 @@
 """The file system that a container sees: that of the machine, with volumes mounted at the Pod's paths.
 
 A mount point that does not exist is never created on the machine. Instead its nearest existing directory is *opened*:
-replaced, in this mount namespace only, by a scratch directory into which every entry of the original is bound. The
-container so sees the same files plus the new ones, and what it writes beside them vanishes with it.
+a scratch directory, which shows every entry of the original by a bind mount, replaces it in this mount namespace only.
+The container then sees the same files plus the new ones. Files that it creates beside them vanish with it.
 
-Works inside a mount namespace of the caller's own, privileged or in a user namespace.
+Works inside a mount namespace of the caller's own, as root or in a user namespace.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class View:
-    """The file system of the calling process, changed step by step. A forked child goes on from its parent's state."""
+    """The file system of the calling process, changed step by step. A forked child starts with its parent's state."""
 
     def __init__(self, staging: Path) -> None:
-        """``staging``: an empty directory this process may mount on; nothing is ever written to it."""
+        """``staging``: an empty directory on which this process may mount; nothing is ever written to it."""
         self._staging = staging
         self._scratch_devices: set[int] = set()
         self._volumes: list[Path] = []
 
     def prepare(self) -> None:
-        """Open once what nearly every container needs, so that each one starts with the mount points in place."""
+        """Create the mount points that nearly every container needs once, so that each container starts with them."""
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
         self._ensure_mount_point(Path(SERVICE_ACCOUNT), directory=True)
         self._ensure_mount_point(Path(TERMINATION_LOG), directory=False)
 
     def add(self, mounts: tuple[Mount, ...]) -> None:
-        """Lay ``mounts`` over the file system, outer paths first.
+        """Mount ``mounts`` over the file system, outer paths first.
 
         Raises:
             OSError: a source is missing, or the kernel refuses.
@@ -68,12 +68,12 @@ class View:
         return any(directory.is_relative_to(volume) for volume in self._volumes)
 
     def _open(self, directory: Path) -> None:
-        """Replace ``directory`` by a scratch one that shows the same entries."""
+        """Replace ``directory`` by a scratch directory that shows the same entries."""
         mode = stat.S_IMODE(directory.stat().st_mode)
         syscalls.mount("scratch", str(self._staging), "tmpfs", 0, f"mode={mode:o}")
         self._scratch_devices.add(self._staging.stat().st_dev)
         for entry in directory.iterdir():
-            # An entry may vanish while we look: then the container does not see it either.
+            # An entry may vanish meanwhile: then the container does not see it either.
             with suppress(FileNotFoundError):
                 _show(entry, self._staging / entry.name)
         if directory == Path("/"):

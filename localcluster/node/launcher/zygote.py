@@ -2,8 +2,8 @@
 
 It guarantees that **no container process outlives the node**, not even after a ``SIGKILL`` of the node.
 
-- Where the kernel allows, it lives in a PID namespace of its own: when it ends, the kernel ends every process in it,
-  however far that process has daemonised. The kernel ends the launcher with the node.
+- Where the kernel allows it, the launcher lives in its own PID namespace: when it ends, the kernel ends every process
+  in the namespace, daemons included. The kernel ends the launcher with the node.
 - Elsewhere it notices the closed socket, ends every process group it started, and adopts and ends their orphans.
 
 Protocol. Node to launcher: a frame is a 4-byte big-endian length and JSON, ``{"launch": LaunchOrder}`` (stdout and
@@ -35,7 +35,7 @@ from localcluster.node.launcher.view import View
 CONTAINER_ID = "BUBU_CONTAINER_ID"
 HEADER_BYTES = 4
 _NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWUTS
-_EXPENDABLE = "500"  # oom_score_adj: when memory runs out, a container goes before the cluster does
+_EXPENDABLE = "500"  # oom_score_adj: when memory runs out, the kernel ends a container before the cluster
 _HANDLED_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
@@ -45,16 +45,16 @@ class _Container:
     pid: int
     error_pipe: int
     badge: bytes
-    """The one environment entry no other container has: ``BUBU_CONTAINER_ID=…``, empty without one."""
+    """An environment entry that only this container has: ``BUBU_CONTAINER_ID=…``; empty if it has none."""
     namespace: int | None = None
-    """Its mount namespace, held open: the kernel gives the number of a closed one to the next container.
+    """Its mount namespace, held open: otherwise the kernel could give the same number to the next container.
 
-    This, else the badge, tells its stray processes from those of other containers.
+    The namespace identifies the container's stray processes; without one, the badge does.
     """
 
 
 class Zygote:
-    """The loop: orders in, outcomes out, until the node closes the socket."""
+    """The loop: receives orders and reports outcomes, until the node closes the socket."""
 
     def __init__(self, control: socket.socket, view: View | None, niceness: int) -> None:
         self._control = control
@@ -79,7 +79,7 @@ class Zygote:
                 for key, _ in self._selector.select():
                     key.data()
         except (EOFError, ConnectionError):
-            return  # the node is gone; what it left behind is ended by the caller
+            return  # the node is gone; the finally block ends its containers
         finally:
             self._end_everything()
 
@@ -118,7 +118,7 @@ class Zygote:
         self._selector.register(error_read, selectors.EVENT_READ, lambda: self._started(container))
 
     def _started(self, container: _Container) -> None:
-        """The error pipe closes without a word on ``execve``; anything read from it is why there was none."""
+        """Read the error pipe: it is empty after a successful ``execve``; otherwise it says why the start failed."""
         if container.error_pipe < 0:
             return
         problem = os.read(container.error_pipe, 4096).decode(errors="replace")
@@ -130,7 +130,7 @@ class Zygote:
             self._tell(order_id=container.order_id, refused=problem)
             return
         if self._view is not None:
-            with suppress(OSError):  # it has ended already
+            with suppress(OSError):  # it has already ended
                 container.namespace = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY)
         self._tell(order_id=container.order_id, started=container.pid)
 
@@ -154,7 +154,7 @@ class Zygote:
                 return
             container = self._containers.get(pid)
             if container is None:
-                continue  # an orphan we adopted, or a child whose refusal was reported
+                continue  # an adopted orphan, or a child whose refusal was reported
             self._started(container)
             if self._containers.pop(pid, None) is None:
                 continue
@@ -196,11 +196,11 @@ def _become(
     descriptors: tuple[int, int, int],
     error_pipe: int,
 ) -> None:
-    """In the forked child: turn into the container's program. Never returns."""
+    """In the forked child: become the container's program. Never returns."""
     problem = "unknown problem"
     try:
-        # A process group, and no session: where Linux shares the processor out by session, a container would otherwise
-        # weigh as much as the whole cluster, whatever its niceness.
+        # A process group, but no session: where Linux shares the processor by session, a container would otherwise get
+        # as much of it as the whole cluster, whatever its niceness.
         os.setpgid(0, 0)
         os.nice(niceness)
         if syscalls.AVAILABLE:
@@ -208,7 +208,7 @@ def _become(
             with suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text(_EXPENDABLE)
         if os.getppid() != launcher:
-            os._exit(1)  # the launcher died before the kernel knew whom to tell
+            os._exit(1)  # the launcher died before ``die_with_parent`` took effect
         signal.set_wakeup_fd(-1)
         for number in _HANDLED_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -239,7 +239,7 @@ def _become(
 
 
 def _leave_terminal() -> None:
-    """What runs in containers must not talk to the terminal from which the cluster was started."""
+    """Detach from the terminal of the cluster: programs in containers must not use it."""
     with suppress(OSError), open("/dev/tty", "rb") as terminal:  # noqa: PTH123 - no path of ours
         fcntl.ioctl(terminal, termios.TIOCNOTTY)
 
@@ -286,7 +286,7 @@ def _children() -> list[int]:
 
 
 def _isolate() -> bool:
-    """Move future children into namespaces of their own; False when the system does not let us."""
+    """Move future children into their own namespaces; False when the system does not allow it."""
     if not syscalls.AVAILABLE:
         return False
     with suppress(OSError):
@@ -303,7 +303,7 @@ def _isolate() -> bool:
 
 
 def _prepared_view(staging: Path) -> View | None:
-    """The file system containers start from; None when mounting is refused, although namespaces were granted."""
+    """The file system with which containers start; None when mounting is refused despite the namespaces."""
     view = View(staging)
     try:
         view.prepare()
@@ -334,7 +334,7 @@ def main() -> None:
         if syscalls.AVAILABLE:
             syscalls.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()  # what exists now is shared with every child; do not make them copy it
+    gc.freeze()  # children share the objects that exist now; without this, each child would copy them
     Zygote(control, view, niceness).run()
 
 
