@@ -1,4 +1,4 @@
-"""Protobuf request bodies of built-in kinds, turned into the JSON objects everything else works with.
+"""Turns protobuf request bodies of built-in kinds into JSON objects, the form with which all other modules work.
 
 Typed Go clients (kubectl's ``create`` and ``auth`` commands among them) send the built-in kinds in this form and do not
 fall back. They accept JSON answers, so nothing is ever encoded. Layouts come from ``types.json`` (see generate.py).
@@ -24,7 +24,7 @@ _MAX_DEPTH: Final = 64
 
 
 class ProtobufError(ValueError):
-    """The body is no protobuf object of a kind that is known."""
+    """The body is not a protobuf object of a known kind."""
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _message(raw: bytes, name: str, depth: int) -> dict[str, Any]:
     for number, wire in _fields(raw):
         field = fields.get(number)
         if field is None:
-            continue  # of a newer Kubernetes than ours
+            continue  # a field of a newer Kubernetes
         if not field.name:
             obj |= _message(_bytes(wire), field.kind, depth + 1)
         elif field.is_list:
@@ -159,7 +159,7 @@ _CONVERSIONS: Final[dict[str, Callable[[int | bytes], Any]]] = {
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """``field number, wire value`` of a message; later values of a field come later."""
+    """``field number, wire value`` of each field of a message, in the order of the message."""
     at = 0
     while at < len(raw):
         key, at = _varint(raw, at)

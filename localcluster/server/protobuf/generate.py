@@ -2,7 +2,7 @@
 
     python -m localcluster.server.protobuf.generate <k8s.io/api directory> <k8s.io/apimachinery directory>
 
-Only what is reachable from the kinds served is kept. Run it when the served Kubernetes version changes.
+The file contains only messages that the served kinds use. Run it when the served Kubernetes version changes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Sources:
         self._read("meta", apimachinery / "pkg/apis/meta/v1")
 
     def fields(self, name: str) -> Iterator[tuple[int, list[str]]]:
-        """``number, [json name, type, label, keep zero]`` of each field; an empty json name is embedded."""
+        """``number, [json name, type, label, keep zero]`` of each field; an embedded struct has an empty json name."""
         package = name.partition(".")[0]
         for go_type, json_tag, _, number, _ in _FIELD.findall(self.structs[name]):
             json_name, *json_options = json_tag.split(",")
@@ -95,7 +95,7 @@ class _Sources:
             }
 
     def _resolve(self, package: str, go_type: str) -> tuple[str, str]:
-        """The scalar, special or message name and ``""``, ``[]`` or ``{}`` of a Go type."""
+        """The scalar, special or message name of a Go type, and ``""``, ``[]`` or ``{}``."""
         go_type = go_type.removeprefix("*")
         if go_type in ("[]byte",):
             return "bytes", ""
@@ -122,13 +122,13 @@ class _Sources:
         return name, ""
 
     def _owner_of(self, bare: str) -> str:
-        """Which package an import named ``v1`` means: the core types, or else the metadata types."""
+        """The package that an import with the name ``v1`` means: the core types, or otherwise the metadata types."""
         name = f"core.{bare}"
         return "core" if name in self.structs or name in self.aliases else "meta"
 
 
 def main(api: Path, apimachinery: Path, target: Path) -> None:
-    """Write ``target``."""
+    """Generate the file ``target``."""
     sources = _Sources(api, apimachinery)
     kinds = {}
     for resource in BUILTIN:

@@ -1,4 +1,4 @@
-"""How built-in kinds are laid out: their fields by protobuf number and by JSON name (read once from ``types.json``)."""
+"""The layout of built-in kinds: their fields by protobuf number and by JSON name (read once from ``types.json``)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Field:
     """A field of a Go struct.
 
     Attributes:
-        name: JSON name; empty for a struct whose fields stand in place of it.
+        name: JSON name; empty for an embedded struct, whose fields take its place.
         kind: ``string``, ``int``, ``bool``, ``double``, ``bytes``, ``time``, ``microtime``, ``duration``, ``quantity``,
             ``intorstring``, ``rawjson``, ``strings`` or the name of a message.
-        is_pointer: an empty value differs from none.
+        is_pointer: an empty value differs from an absent one.
         shows_empty: an empty value is written.
     """
 
@@ -42,7 +42,7 @@ class Field:
 
 
 def message_of(api_version: str, kind: str) -> str | None:
-    """The message a kind is sent as; None for kinds that are not built in."""
+    """The message for a kind; None for kinds that are not built in."""
     found: str | None = _table()["kinds"].get(f"{api_version} {kind}")
     return found
 
@@ -55,7 +55,7 @@ def fields_by_number(message: str) -> Mapping[int, Field]:
 
 @functools.cache
 def fields_by_name(message: str) -> Mapping[str, Field]:
-    """The fields of a message by JSON name, those of embedded structs included."""
+    """The fields of a message by JSON name, including those of embedded structs."""
     found: dict[str, Field] = {}
     for field in fields_by_number(message).values():
         found |= {field.name: field} if field.name else fields_by_name(field.kind)
