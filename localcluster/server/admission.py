@@ -1,4 +1,4 @@
-"""The admission chain: built-in plugins first, then webhooks; mutation of all before validation of any.
+"""The admission chain: built-in plugins first, then webhooks; all of them mutate before any of them validates.
 
 Source: kube-apiserver's order of plugins.
 """
@@ -13,16 +13,16 @@ from localcluster.server.writeport import Admission, AdmissionRequest
 
 
 class AdmissionChain:
-    """Several admissions as one, asked in order."""
+    """Several admissions that act as one, in order."""
 
     def __init__(self, links: Sequence[Admission]) -> None:
         self._links = tuple(links)
 
     async def mutate(self, request: AdmissionRequest) -> Object | None:
-        """The object after every link had its say.
+        """The object after every admission has changed it.
 
         Raises:
-            StatusError: a link refused.
+            StatusError: an admission refused it.
         """
         obj = request.obj
         for link in self._links:
@@ -30,10 +30,10 @@ class AdmissionChain:
         return obj
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Return when every link allows the write.
+        """Return when every admission allows the write.
 
         Raises:
-            StatusError: a link refused.
+            StatusError: an admission refused it.
         """
         for link in self._links:
             await link.validate(request)

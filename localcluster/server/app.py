@@ -35,7 +35,7 @@ _LEFT_OUT: Final = {
     "proxy": "containers are local processes; connect to their ports on this machine",
     "resize": "a pod's resources are not enforced here",
 }
-"""Subresources of a real cluster that are refused, each with what to do instead."""
+"""Subresources of a real cluster that this server refuses, each with an alternative."""
 
 _PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version")
 
@@ -158,7 +158,7 @@ class App:
 
 
 class _StartedSend:
-    """``send`` that remembers whether the answer has begun, after which no other answer can be given."""
+    """A ``send`` that remembers whether the answer has begun; after that no other answer can be sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -1,7 +1,8 @@
-"""Server-side apply: the applied configuration merged over the live object, with ownership and conflicts.
+"""Server-side apply: merges the applied configuration into the live object, with ownership and conflicts.
 
-Pure. What this manager applied last time and leaves out now is removed, unless somebody else owns it; what others own
-and this configuration would change is a conflict, unless forced. Source: structured-merge-diff ``merge.Updater``.
+Pure. A field that this manager applied last time and leaves out now is removed, unless another manager owns it. If the
+configuration would change a field of another manager, that is a conflict, unless forced. Source: structured-merge-diff
+``merge.Updater``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def apply(
     options: WriteOptions,
     now: datetime,
 ) -> Object:
-    """The live object with ``config`` applied to it and ``managedFields`` brought up to date; shares parts with both.
+    """The live object with ``config`` applied and ``managedFields`` up to date; it shares parts with both.
 
     Raises:
         StatusError: 409, fields of other managers would change and ``options.force`` is off; 400, ``config`` carries
@@ -62,10 +63,10 @@ def apply(
 
 
 def refuse_unknown(config: Object, unknown: list[str]) -> None:
-    """An apply may not carry fields the schema does not declare, whatever the field validation.
+    """Refuse an apply with fields that the schema does not declare, whatever the field validation.
 
     Raises:
-        StatusError: 400, there are some.
+        StatusError: 400, there are such fields.
     """
     if unknown:
         problems = ", ".join(f".{path}: field not declared in schema" for path in unknown)
@@ -80,9 +81,9 @@ def _where(config: Object) -> str:
 
 
 def _pruned(merged: Object, last: FieldSet, owned: list[FieldSet], schema: typed.Schema) -> Object:
-    """``merged`` without what was applied last time and nobody claims any more.
+    """``merged`` without the fields that were applied last time and that no manager claims any more.
 
-    ``owned`` must hold all that the configuration claims, its name and kind included, so that these are never pruned.
+    ``owned`` must hold all fields of the configuration, its name and kind included, so that these are never pruned.
     """
     everyone: FieldSet = {}
     for fields in owned:

@@ -1,6 +1,6 @@
-"""The user of a request: bearer tokens of administrators and service accounts, impersonation, or anonymous.
+"""The user of a request: bearer tokens of administrators and service accounts, or anonymous; impersonation.
 
-A verified service-account token is remembered until it expires; that its account still exists is checked every time.
+A verified service-account token is remembered until it expires; each request checks again that its account exists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from localcluster.server.store import Store, object_key
 from localcluster.server.tokens import Claims, InvalidTokenError, TokenIssuer
 
 _EXTRA_HEADER: Final = "impersonate-extra-"
-"""Before the key, which is URL-encoded, as it may hold a slash."""
+"""The prefix of the header; the key follows, URL-encoded, because it may contain a slash."""
 _REMEMBERED_TOKENS: Final = 1024
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -30,7 +30,7 @@ class Authenticator:
     """Turns credentials into identities."""
 
     def __init__(self, store: Store, issuer: TokenIssuer, admins: Mapping[str, Identity], now: Now) -> None:
-        """``admins`` maps static bearer tokens to the identities they prove."""
+        """``admins`` maps static bearer tokens to identities."""
         self._store = store
         self._issuer = issuer
         self._admins = dict(admins)
@@ -55,10 +55,10 @@ class Authenticator:
             raise errors.unauthorized() from None
 
     def identity_of(self, token: str, audiences: tuple[str, ...] = (tokens.AUDIENCE,)) -> Identity:
-        """The identity a bearer token proves.
+        """The identity for a bearer token.
 
         Raises:
-            InvalidTokenError: none.
+            InvalidTokenError: the token is not valid.
         """
         for known, identity in self._admins.items():
             if hmac.compare_digest(known.encode(), token.encode()):
@@ -88,7 +88,7 @@ class Authenticator:
 
 
 def wanted_identity(request: Request) -> Identity | None:
-    """The identity the ``Impersonate-…`` headers ask to act as, if any.
+    """The identity that the ``Impersonate-…`` headers ask for; None without them.
 
     Raises:
         StatusError: 400, groups or extras are impersonated without a user.

@@ -1,6 +1,6 @@
 """Who may do what: RBAC, read from the stored roles and bindings.
 
-Pure but for the look at the store. Decisions are remembered until any role or binding changes. Members of
+Pure, except that it reads the store. Decisions are remembered until a role or binding changes. Members of
 ``system:masters`` may do everything. Source: Kubernetes RBAC; aggregated ClusterRoles are resolved when they are read.
 """
 
@@ -25,7 +25,7 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is asked: a verb on a resource (such as ``pods/log``), or on a path when ``resource`` is empty."""
+    """An action to authorize: a verb on a resource (such as ``pods/log``), or on a path when ``resource`` is empty."""
 
     verb: str
     group: str = ""
@@ -37,7 +37,7 @@ class Attributes:
 
     @classmethod
     def of(cls, request: Request) -> Attributes:
-        """What a request asks for."""
+        """The action of a request."""
         route = request.route
         if not route.is_resource:
             return cls(request.verb, path=request.path)
@@ -48,7 +48,7 @@ class Attributes:
 
 
 class Authorizer:
-    """Answers ``may this user do that`` and lists what a user may do."""
+    """Decides whether a user may do something, and lists what a user may do."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -59,7 +59,7 @@ class Authorizer:
         return self.reason(user, wanted) is not None
 
     def reason(self, user: Identity, wanted: Attributes) -> str | None:
-        """Which binding allows it, in the words of the real server; None when nothing does."""
+        """The binding that allows it, in the real server's words; None when no binding does."""
         if user.unrestricted:
             return ""
         key = (user.name, user.groups, wanted)
@@ -70,16 +70,16 @@ class Authorizer:
         return self._decisions[key]
 
     def check(self, user: Identity, wanted: Attributes) -> None:
-        """Return when it is allowed.
+        """Return when the action is allowed.
 
         Raises:
-            StatusError: 403, in the words of the real server.
+            StatusError: 403, with the message of the real server.
         """
         if not self.allows(user, wanted):
             raise denied(user, wanted)
 
     def rules_of(self, user: Identity, namespace: str) -> Iterator[tuple[Rule, str]]:
-        """Every rule that applies to the user in a namespace ("" for cluster-wide), with the binding it comes from."""
+        """Every rule for the user in a namespace ("" for cluster-wide), each with its binding."""
         for binding in self._bindings("clusterrolebindings", ""):
             if subject := _subject_of(binding, user, ""):
                 source = f'ClusterRoleBinding "{binding["metadata"]["name"]}" of {_role_of(binding)} to {subject}'
@@ -140,7 +140,7 @@ class Authorizer:
 
 
 def rule_allows(rule: Rule, wanted: Attributes) -> bool:
-    """Whether one RBAC rule grants what is asked."""
+    """Whether one RBAC rule grants the action."""
     verbs = rule.get("verbs") or ()
     if wanted.verb not in verbs and "*" not in verbs:
         return False
@@ -156,7 +156,7 @@ def rule_allows(rule: Rule, wanted: Attributes) -> bool:
 
 
 def denied(user: Identity, wanted: Attributes) -> errors.StatusError:
-    """The refusal the real server words for a user without the right."""
+    """The refusal for a user who lacks the right, with the message of the real server."""
     if not wanted.resource:
         why = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
         return errors.forbidden("", "", "", why)
@@ -166,7 +166,7 @@ def denied(user: Identity, wanted: Attributes) -> errors.StatusError:
 
 
 def _subject_of(binding: Object, user: Identity, namespace: str) -> str:
-    """The subject of a binding that the user is, in words; empty when it is none of them."""
+    """The subject of a binding that matches the user, as text; empty when none matches."""
     for subject in binding.get("subjects") or ():
         name = subject.get("name")
         match subject.get("kind"):
@@ -200,7 +200,7 @@ def _path_matches(pattern: str, path: str) -> bool:
 
 
 def _selected_name(request: Request) -> str:
-    """A list or watch of one name counts as access to that name."""
+    """The name in the field selector: a list or watch of one name counts as access to that name."""
     if request.verb in ("list", "watch", "deletecollection"):
         return selectors.exact_name(request.query.get("fieldSelector", "")) or ""
     return ""

@@ -1,4 +1,4 @@
-"""The ``binding`` subresource of Pods: which node runs it, decided once."""
+"""The ``binding`` subresource of Pods: assigns a Pod to a node, once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ async def bind(
     """Assign the Pod to ``body.target``.
 
     Raises:
-        StatusError: 404, no such Pod; 409, it is assigned already or being deleted; 400, the target is no Node.
+        StatusError: 404, the Pod does not exist; 409, it is already assigned or is being deleted; 400, the target is
+            not a Node.
     """
     target = body.get("target") or {}
     node = target.get("name", "")

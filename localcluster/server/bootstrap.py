@@ -1,7 +1,7 @@
 """The initial objects of a new cluster: system namespaces with their accounts, default RBAC roles.
 
-Only what is missing is created, so a user's changes to a default role survive a restart.
-Source: kube-apiserver's bootstrap policy, reduced to the groups a local cluster serves.
+Only missing objects are created, so a user's changes to a default role survive a restart.
+Source: kube-apiserver's bootstrap policy, reduced to the groups that a local cluster serves.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EDITABLE: Final[Sequence[tuple[str, list[str]]]] = (
 
 
 async def bootstrap(registry: Registry) -> None:
-    """Create what is missing.
+    """Create the objects that are missing.
 
     Raises:
         StatusError: the storage refused.

@@ -1,4 +1,4 @@
-"""The kinds every cluster has, as far as kubectl, the operator and its manifests need them.
+"""The kinds that every cluster has, as far as kubectl, the operator and its manifests need them.
 
 Their schemas come from builtin_schemas.py; their defaults and validation are code (builtin_defaults.py,
 validation_builtin.py), as in the real server. Verbs, short names, categories and scopes are those of Kubernetes 1.37.
@@ -247,5 +247,5 @@ _REVIEWS = (
 )
 
 BUILTIN: tuple[ResourceType, ...] = _CORE + _WORKLOADS + _RBAC + _MACHINERY + _REVIEWS
-"""Every built-in kind once, by group. The review kinds are create-only and never stored; core and events.k8s.io
-Events are two faces of one stored object."""
+"""Every built-in kind once, by group. The review kinds can only be created and are never stored. The Events of core and
+of events.k8s.io are two forms of one stored object."""

@@ -1,8 +1,8 @@
 """Defaults of objects of built-in kinds.
 
-``default_builtin`` runs on every read of a request body, ``complete_created`` once, when a new object has its uid.
-In place, idempotent. Not here: status and system metadata (strategy.py, objectmeta.py). Source: the defaults of
-Kubernetes 1.37, compared with a real server.
+``default_builtin`` runs each time a request body is read, ``complete_created`` once, when a new object has its uid.
+Both change the object in place and are idempotent. Not here: status and system metadata (strategy.py, objectmeta.py).
+Source: the defaults of Kubernetes 1.37, compared with a real server.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _MAX_INT32 = 2**31 - 1
 
 
 def default_builtin(obj: Object, rtype: ResourceType) -> None:
-    """Fill the defaults of a built-in kind, in place; kinds without defaults pass untouched."""
+    """Fill in the defaults of a built-in kind, in place; a kind without defaults stays unchanged."""
     default = _DEFAULTERS.get((rtype.group, rtype.plural))
     if default is not None:
         default(obj)
 
 
 def complete_created(obj: Object, rtype: ResourceType) -> None:
-    """Fill in what a new object gets from its own identity (``metadata.uid`` and ``metadata.name`` are set).
+    """Fill in what follows from a new object's identity (``metadata.uid`` and ``metadata.name`` are set).
 
-    A Job gets a selector for its own Pods, and its Pods the labels that it selects.
+    A Job gets a selector for its own Pods, and its Pods get the labels that it selects.
     """
     if (rtype.group, rtype.plural) == ("batch", "jobs"):
         _complete_job(obj)

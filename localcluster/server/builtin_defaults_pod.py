@@ -15,7 +15,7 @@ _SOURCES_WITH_MODE = ("secret", "configMap", "projected", "downwardAPI")
 
 
 def default_pod_spec(spec: Object) -> None:
-    """Defaults of a Pod's spec and of a template's spec alike."""
+    """Fill in the defaults of a Pod's spec or of a template's spec."""
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         _container(container)
     for volume in spec.get("volumes") or ():
@@ -31,7 +31,7 @@ def default_pod_spec(spec: Object) -> None:
 
 
 def default_pod(pod: Object) -> None:
-    """Defaults of a Pod itself, beyond those of its spec: requests follow limits, names follow the service account."""
+    """Fill in the defaults of a Pod beyond those of its spec: requests from limits, names from the service account."""
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
@@ -94,7 +94,7 @@ def _http(handler: Object) -> None:
 
 
 def _pull_policy(image: str) -> str:
-    """Always for the tag latest, stated or implied; otherwise IfNotPresent."""
+    """Always for the tag latest, written or implied; otherwise IfNotPresent."""
     if "@" in image:
         return "IfNotPresent"
     tag = image.rpartition("/")[2].partition(":")[2]

@@ -1,4 +1,4 @@
-"""Fields of the other kinds of the core group and of the metadata all kinds share. Notation: builtin_schemas.py."""
+"""Fields of the other kinds of the core group, and of the metadata of all kinds. Notation: builtin_schemas.py."""
 
 DEFINITIONS = r"""
 meta/v1 LabelSelector atomic: Selects objects by labels; all terms must match, an empty selector matches everything.

@@ -1,4 +1,4 @@
-"""Fields of volumes and of the sources they are filled from. Notation: builtin_schemas.py."""
+"""Fields of volumes and of their sources. Notation: builtin_schemas.py."""
 
 DEFINITIONS = r"""
 core/v1 Volume: A volume of a Pod; exactly one source is set.

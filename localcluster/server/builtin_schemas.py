@@ -8,12 +8,12 @@ One block per definition::
         in lines indented by four.
 
 ``!`` marks a required field. Types: string, bytes, bool, int32, int64, number, Time, MicroTime, Quantity, IntOrString,
-Any (an object whose inside is not described here), another definition (of the same group, or as core/v1.PodSpec),
-``[]T`` and ``map T``. Marks: ``key=a,b`` list map (merged by its first key), ``patch=a`` strategic-merge key other than
-that, ``set``, ``atomic``, ``merge`` (strategic merge of scalars), ``retain`` (strategic merge with retainKeys),
-``default=x`` (where a list is keyed by a field that may be absent).
+Any (an object whose content is not described here), another definition (of the same group, or as core/v1.PodSpec),
+``[]T`` and ``map T``. Marks: ``key=a,b`` list map (merged by its first key), ``patch=a`` a different key for strategic
+merge, ``set``, ``atomic``, ``merge`` (strategic merge of scalars), ``retain`` (strategic merge with retainKeys),
+``default=x`` (where the key field of a list may be absent).
 
-Field names, types and marks are those of Kubernetes 1.37, the wording is ours. Not here: documents (openapi.py).
+Field names, types and marks are those of Kubernetes 1.37; the descriptions are ours. Not here: documents (openapi.py).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _FIELD = re.compile(
 
 @functools.cache
 def definitions() -> Mapping[str, Schema]:
-    """Every definition by its full name; references between them read ``{"$ref": full name}``."""
+    """Every definition by its full name; references between them have the form ``{"$ref": full name}``."""
     found: dict[str, Schema] = dict(_SHARED)
     for table in _TABLES:
         for area, name, schema in _parse(table.DEFINITIONS):
@@ -94,12 +94,12 @@ def definitions() -> Mapping[str, Schema]:
 
 
 def full_name(area: str, name: str) -> str:
-    """``core/v1`` and ``Pod`` as OpenAPI documents call it: ``io.k8s.api.core.v1.Pod``."""
+    """The name of ``core/v1`` and ``Pod`` in OpenAPI documents: ``io.k8s.api.core.v1.Pod``."""
     return _PREFIXES.get(area, f"io.k8s.api.{area.replace('/', '.')}.") + name
 
 
 def name_of_kind(group: str, version: str, kind: str) -> str:
-    """Full name of the definition of a built-in kind."""
+    """The full name of the definition of a built-in kind."""
     return full_name(f"{group.split('.')[0] or 'core'}/{version}", kind)
 
 
@@ -107,7 +107,7 @@ def name_of_kind(group: str, version: str, kind: str) -> str:
 def structural_schema(group: str, version: str, kind: str) -> Schema | None:
     """The whole schema of a built-in kind with all references resolved; None for kinds without a table.
 
-    Parts are shared between schemas and must not be changed.
+    Schemas share parts, so callers must not change them.
     """
     schema = definitions().get(name_of_kind(group, version, kind))
     if schema is None:
@@ -117,7 +117,7 @@ def structural_schema(group: str, version: str, kind: str) -> Schema | None:
 
 
 def type_meta(metadata: Schema) -> dict[str, Schema]:
-    """The properties every object has, documented."""
+    """The properties that every object has, with descriptions."""
     return {**_type_meta(), "metadata": {"description": "Metadata of the object.", **metadata}}
 
 
@@ -134,7 +134,7 @@ def _resolved(name: str) -> Schema:
 
 
 def _resolve(schema: Schema) -> Schema:
-    """``schema`` without references; what stands beside a reference (marks, description) stays."""
+    """``schema`` with references resolved; marks and descriptions beside a reference are kept."""
     reference = schema.get(_REFERENCE)
     if reference is not None:
         return {**_resolved(reference), **{key: value for key, value in schema.items() if key != _REFERENCE}}
@@ -172,7 +172,7 @@ def _parse(table: str) -> Iterator[tuple[str, str, Schema]]:
 
 
 def _joined(table: str) -> Iterator[str]:
-    """Lines with their continuations."""
+    """Lines, each joined with its continuation lines."""
     current = ""
     for line in table.strip("\n").split("\n"):
         if line.startswith("    "):

@@ -1,7 +1,7 @@
-"""Objects of built-in kinds as a typed server reads them: values of the right type, without values that mean "absent".
+"""Reads objects of built-in kinds as a typed server does: checks types, and drops values that mean "absent".
 
-In place: nulls and empty values that a real server would not show again are dropped. Pruning removes unknown fields.
-Source: the Go types (protobuf/types.json); errors are worded like ``encoding/json``'s.
+In place: drops nulls and those empty values that a real server would not show again. Unknown fields are removed by
+pruning, not here. Source: the Go types (protobuf/types.json); errors have the wording of ``encoding/json``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ACCEPTED: Final[dict[str, frozenset[type]]] = {
     "intorstring": frozenset({int, str}),
     "strings": frozenset({list}),
 }
-"""The very types a value may have; a boolean is no integer."""
+"""The exact types that a value may have; a boolean does not count as an integer."""
 _GO_NAMES: Final = {
     "string": "string",
     "int": "int64",
@@ -57,7 +57,10 @@ class WrongTypeError(ValueError):
 
 
 class _MisplacedError(Exception):
-    """The same before the way to the field is known: ``names`` grows outwards, so that paths cost nothing till then."""
+    """As WrongTypeError, but the path is not known yet: each caller adds a name to ``names``.
+
+    So paths cost nothing while there is no error.
+    """
 
     def __init__(self, value: Any, field: Field, message: str, container: str = "") -> None:
         kind = container + _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
@@ -71,16 +74,16 @@ class _MisplacedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """How the values of one field are read."""
+    """How to read the values of one field."""
 
     field: Field
     struct: str
-    """The message the field is in."""
+    """The message that contains the field."""
     message: str
-    """The message its values are; empty when they are scalars."""
+    """The message of its values; empty when they are scalars."""
     accepted: frozenset[type] | None
     check: Callable[[Any], None] | None
-    """What else a scalar must fulfil."""
+    """A further check of a scalar."""
     keeps_empty: bool
 
     @classmethod
@@ -97,7 +100,7 @@ class _Reader:
 
 
 def conform(obj: Object) -> None:
-    """Check and tidy an object of a built-in kind, in place; other kinds pass untouched.
+    """Check and tidy an object of a built-in kind, in place; objects of other kinds stay unchanged.
 
     Raises:
         WrongTypeError: a value is of the wrong type.

@@ -1,6 +1,6 @@
-"""The resource types the server serves right now: the built-in ones and those of established CustomResourceDefinitions.
+"""The resource types that the server serves now: built-in ones and those of established CustomResourceDefinitions.
 
-Pure bookkeeping; who registers and when is crds.py.
+Pure bookkeeping; crds.py decides which types are registered, and when.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from localcluster.server.types import ResourceType
 
 
 class Catalog:
-    """Finds a resource type by URL (group, version, plural) or by kind; at most one of each exists."""
+    """Finds a resource type by URL (group, version, plural) or by kind; each is unique."""
 
     def __init__(self, builtin: Iterable[ResourceType] = BUILTIN) -> None:
         self._by_plural: dict[tuple[str, str, str], ResourceType] = {}
@@ -23,7 +23,7 @@ class Catalog:
         self._replace((), builtin)
 
     def types(self) -> tuple[ResourceType, ...]:
-        """Every served type, built-in ones first, custom ones in the order they were registered."""
+        """Every served type: built-in ones first, then custom ones in the order of their registration."""
         return self._all
 
     def find(self, group: str, version: str, plural: str) -> ResourceType | None:
@@ -37,18 +37,18 @@ class Catalog:
         return tuple(found for found in self._all if found.group == group and found.plural == plural)
 
     def serves_group(self, group: str, version: str | None = None) -> bool:
-        """Whether anything lives under ``/apis/<group>[/<version>]``."""
+        """Whether a resource is served under ``/apis/<group>[/<version>]``."""
         return any(found.group == group and version in (None, found.version) for found in self._all)
 
     def kind_owner(self, group: str, kind: str, plural: str) -> str | None:
-        """The plural of another resource of the group that already took ``kind``, if any."""
+        """The plural of another resource of the group that already uses ``kind``; None if no resource does."""
         for found in self._all:
             if found.group == group and found.plural != plural and kind in (found.kind, found.list_kind):
                 return found.plural
         return None
 
     def replace(self, group: str, plural: str, types: Iterable[ResourceType]) -> None:
-        """Serve ``types`` (maybe none) as the versions of one resource, in place of those served before."""
+        """Serve ``types`` as the versions of one resource, instead of the earlier ones; empty: serve none."""
         self._replace(self.of_resource(group, plural), types)
 
     def _replace(self, old: Iterable[ResourceType], new: Iterable[ResourceType]) -> None:

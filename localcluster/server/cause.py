@@ -1,6 +1,6 @@
-"""One reason why an object is refused, worded as the API server words it.
+"""One reason why an object is refused, in the API server's words.
 
-Shapes follow ``Status.details.causes``: reason, message, field. Not here: what is checked (validation*.py, rules.py).
+The form follows ``Status.details.causes``: reason, message, field. Not here: the checks (validation*.py, rules.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 NO_FIELD = "<nil>"
-"""What the API server names as the field when a check belongs to no single one."""
+"""The name that the API server gives as the field when a check does not belong to a single field."""
 
 
 class CauseReason(StrEnum):
@@ -40,12 +40,12 @@ class Cause:
         return f"{self.field}: {self.message}"
 
     def as_dict(self) -> dict[str, str]:
-        """The wire form inside ``Status.details.causes``."""
+        """The form inside ``Status.details.causes``."""
         return {"reason": str(self.reason), "message": self.message, "field": self.field}
 
 
 class SchemaError(Exception):
-    """A CustomResourceDefinition or a schema in it is unusable (*user*); ``causes`` lists every problem."""
+    """A CustomResourceDefinition or a schema in it cannot be used (*user*); ``causes`` lists every problem."""
 
     def __init__(self, causes: list[Cause]) -> None:
         super().__init__("; ".join(str(cause) for cause in causes))
@@ -53,7 +53,7 @@ class SchemaError(Exception):
 
 
 def combined(causes: list[Cause]) -> str:
-    """All causes in one line: bare when there is one, bracketed when there are several."""
+    """All causes in one line: without brackets when there is one, in brackets when there are several."""
     texts = [str(cause) for cause in causes]
     return texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
 
@@ -70,7 +70,7 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
 
 
 def invalid_whole(field: str, detail: str) -> Cause:
-    """An object or a list that is wrong as a whole: it is not quoted."""
+    """A whole object or list is wrong; the message does not quote it."""
     return Cause(CauseReason.INVALID, f"Invalid value: {detail}", field)
 
 
@@ -88,7 +88,7 @@ def duplicate(field: str, value: Any) -> Cause:
 
 
 def duplicate_whole(field: str) -> Cause:
-    """An object or a list that is there twice: it is not quoted."""
+    """A whole object or list is a duplicate; the message does not quote it."""
     return Cause(CauseReason.DUPLICATE, "Duplicate value", field)
 
 

@@ -1,7 +1,8 @@
-"""The API server put together: storage, registry, admission, security and HTTP, as one object with one lifetime.
+"""Assembles the API server: storage, registry, admission, security and HTTP, as one object with one lifetime.
 
-``async with open_api_server(...) as server`` gives a server whose ``app`` answers requests (over sockets or in-process)
-and whose ``registry`` is the same door for controllers. Nothing outlives the ``with``.
+``async with open_api_server(...) as server`` gives a server whose ``app`` answers requests (over sockets or
+in-process). Controllers use its ``registry`` for the same operations. When the ``with`` block ends, everything has
+ended.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class ApiServer:
     catalog: Catalog
     issuer: TokenIssuer
     admin_token: str
-    """Bearer token of a ``system:masters`` user; kept in the storage."""
+    """The bearer token of a ``system:masters`` user, which is kept in the storage."""
     address: list[str]
-    """Set ``address[:] = ["127.0.0.1:6443"]`` once it is known, for discovery documents to tell it."""
+    """Set ``address[:] = ["127.0.0.1:6443"]`` when it is known; discovery documents then contain it."""
 
 
 @asynccontextmanager
@@ -77,7 +78,8 @@ async def open_api_server(
 ) -> AsyncIterator[ApiServer]:
     """Open the database at ``path`` (None: keep everything in memory) and serve it.
 
-    ``node_tls`` is how nodes are asked for logs: whom to trust, and the certificate to show. None: plain HTTP.
+    ``node_tls``: the TLS settings for requests for logs to nodes: the trusted authority, and the client certificate.
+    None: plain HTTP.
 
     Raises:
         StorageError: the database cannot be opened.

@@ -1,7 +1,7 @@
-"""Objects between the versions of one kind.
+"""Converts objects between the versions of one kind.
 
-Without a conversion webhook only ``apiVersion`` changes, as with strategy None; with one, a ConversionReview is sent
-and its answer checked as the real server does. Built-in kinds have one version.
+Without a conversion webhook only ``apiVersion`` changes, as with strategy None. With one, the server sends a
+ConversionReview and checks the answer as the real server does. Built-in kinds have one version.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _REVIEW_VERSION: Final = "apiextensions.k8s.io/v1"
 
 
 class Converter:
-    """Converts by webhook where the kind has one."""
+    """Converts by webhook if the kind has one."""
 
     def __init__(self, caller: WebhookCaller) -> None:
         self._caller = caller
 
     async def convert(self, objects: Sequence[Object], resource: ResourceType, version: str) -> list[Object]:
-        """The objects in ``version``; those already there are returned as they are.
+        """The objects in ``version``; an object that already has it is returned unchanged.
 
         Raises:
-            StatusError: 500, the webhook could not be reached, refused, or answered what it may not.
+            StatusError: 500, the webhook could not be reached, refused, or gave an answer that is not allowed.
         """
         wanted = f"{resource.group}/{version}" if resource.group else version
         strangers = [obj for obj in objects if obj.get("apiVersion") != wanted]
@@ -42,7 +42,7 @@ class Converter:
         return [obj if obj.get("apiVersion") == wanted else next(converted) for obj in objects]
 
     async def to_stored(self, obj: Object, resource: ResourceType) -> Object:
-        """The object in the version it is stored in.
+        """The object in its storage version.
 
         Raises:
             StatusError: as ``convert``.
@@ -87,7 +87,7 @@ def _checked(answer: Object, uid: str, objects: list[Object], wanted: str) -> li
 
 
 def _reconciled(new: Any, old: Object, wanted: str) -> Object:
-    """``new`` with the old metadata but for labels and annotations, the only ones a webhook may change."""
+    """``new`` with the old metadata, except labels and annotations: a webhook may change only these."""
     if not isinstance(new, dict) or new.get("apiVersion") != wanted or new.get("kind") != old.get("kind"):
         raise _BadAnswerError(f"returned an object that is not {wanted}, Kind={old.get('kind')}")
     metadata, before = new.get("metadata"), old["metadata"]

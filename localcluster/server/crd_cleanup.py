@@ -1,6 +1,6 @@
 """Deletes the objects of CustomResourceDefinitions that are being deleted, then the definitions.
 
-Objects with finalizers are marked and stay until those are removed, as in a real cluster.
+Objects with finalizers are marked and stay until the finalizers are removed, as in a real cluster.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 async def clean_up_definitions(
     registry: Registry, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Run until cancelled; each terminating definition is emptied by a task of its own."""
+    """Run until cancelled; one task per terminating definition deletes its objects."""
     definitions = registry.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     if definitions is None:
         raise LookupError("customresourcedefinitions are not served")
@@ -46,7 +46,7 @@ async def clean_up_definitions(
 
 
 async def _empty(registry: Registry, definitions: ResourceType, crd: Object) -> None:
-    """Delete every object of ``crd`` and, once none is left, its finalizer; what is refused is tried again later."""
+    """Delete every object of ``crd``, then remove its finalizer; retry later what is refused."""
     delay = RETRY_FIRST_SECONDS
     while True:
         try:
@@ -78,7 +78,7 @@ async def _wait_until_empty(registry: Registry, resource: ResourceType) -> None:
 
 
 def _resource(registry: Registry, crd: Object) -> ResourceType | None:
-    """The served version to delete through: the stored one where it is served, so that no conversion is needed."""
+    """The served version for deleting: the storage version if it is served, so that nothing is converted."""
     spec = crd["spec"]
     served = [version for version in spec["versions"] if version.get("served")]
     served.sort(key=lambda version: not version.get("storage"))

@@ -1,7 +1,7 @@
-"""CustomResourceDefinitions become served resources the moment they are written, and stop when they are deleted.
+"""Serves the resources of CustomResourceDefinitions from the write of the definition until its deletion.
 
-The conditions a real cluster's controllers add a little later (NamesAccepted, Established) are part of the very write
-that created the definition, so nobody ever waits for them here. Deleting a definition deletes its objects.
+In a real cluster, controllers add the conditions NamesAccepted and Established a little later. Here they are part of
+the write that creates the definition, so clients never wait for them. Deleting a definition deletes its objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLEANUP_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
 
 
 def complete(crd: Object, old: Object | None, catalog: Catalog, now: datetime) -> None:
-    """Fill in names, conversion and status the way the server's own controllers do, in place.
+    """Fill in names, conversion and status as the server's own controllers do, in place.
 
     Raises:
         StatusError: 422, a schema is not structural.
@@ -61,7 +61,7 @@ def complete(crd: Object, old: Object | None, catalog: Catalog, now: datetime) -
 
 
 def begin_termination(crd: Object, now: datetime) -> None:
-    """Have a definition that is being deleted wait until its objects are gone, in place (of a shallow copy)."""
+    """Let a deleted definition wait until its objects are gone, in place (of a shallow copy)."""
     metadata = crd["metadata"]
     if CLEANUP_FINALIZER not in metadata.get("finalizers", ()):
         metadata["finalizers"] = [*metadata.get("finalizers", ()), CLEANUP_FINALIZER]
@@ -71,7 +71,7 @@ def begin_termination(crd: Object, now: datetime) -> None:
 
 
 def is_terminating(crd: Object) -> bool:
-    """Whether the definition is on its way out and no object of it may be created any more."""
+    """Whether the definition is being deleted, so that no object of it may be created any more."""
     return "deletionTimestamp" in crd["metadata"]
 
 
@@ -82,7 +82,7 @@ def is_established(crd: Object) -> bool:
 
 
 class Definitions:
-    """Keeps the catalog in step with the stored definitions."""
+    """Keeps the catalog in line with the stored definitions."""
 
     def __init__(self, store: Store, catalog: Catalog, shape: Shape) -> None:
         self._store = store
@@ -115,7 +115,7 @@ class Definitions:
         self._store.end(collection_name(group, plural))
 
     def _reshape(self, group: str, plural: str) -> None:
-        """Have stored objects show the current schema's defaults, as a real server does when it reads them."""
+        """Add the current schema's defaults to stored objects; a real server does that when it reads them."""
         served = self._catalog.of_resource(group, plural)
         if not served:
             return

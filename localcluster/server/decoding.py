@@ -1,4 +1,4 @@
-"""From a request body to an object of the expected kind: identity checked, unknown fields handled as asked.
+"""Turns a request body into an object of the expected kind: checks its identity and handles unknown fields.
 
 Pure. Error texts follow kube-apiserver's decoder.
 """
@@ -35,7 +35,7 @@ def decode(body: Any, resource: ResourceType, options: WriteOptions, shape: Shap
 
 
 def check_kind(body: Any, resource: ResourceType) -> None:
-    """Refuse a body of another kind; fill in a built-in's missing ``apiVersion`` and ``kind``.
+    """Refuse a body of another kind; fill in missing ``apiVersion`` and ``kind`` of a built-in kind.
 
     Raises:
         StatusError: 400.
@@ -67,7 +67,7 @@ def check_kind(body: Any, resource: ResourceType) -> None:
 
 
 def conform(obj: Object, resource: ResourceType, shape: Shape) -> list[str]:
-    """Normalize metadata, prune and default, in place; gives the paths of the fields that were dropped.
+    """Normalize metadata, prune and default, in place; returns the paths of dropped fields.
 
     Raises:
         UndecodableError: metadata is malformed, or a value of a built-in kind has the wrong type.
@@ -81,8 +81,9 @@ def conform(obj: Object, resource: ResourceType, shape: Shape) -> list[str]:
 
 
 def conform_configuration(config: Object, resource: ResourceType, shape: Shape) -> list[str]:
-    """Prune an applied configuration in place, without defaults (what was not applied is not owned); gives the paths
-    of unknown fields.
+    """Prune an applied configuration in place; returns the paths of unknown fields.
+
+    It gets no defaults, because a manager owns only the fields that it applied.
 
     Raises:
         StatusError: 400, metadata is malformed or a value has the wrong type.
@@ -97,7 +98,7 @@ def conform_configuration(config: Object, resource: ResourceType, shape: Shape) 
 
 
 def unreadable(resource: ResourceType, why: str, *, version: str = "") -> errors.StatusError:
-    """400: the body is no object of the kind; ``version`` is the one it claims to be of, if that is another."""
+    """400: the body is not an object of the kind. ``version`` is the version that the body states, if it is another."""
     shown = version.rpartition("/")[2] or resource.version
     return errors.bad_request(f'{resource.kind} in version "{shown}" cannot be handled as a {resource.kind}: {why}')
 
@@ -110,13 +111,13 @@ def _conform_builtin(obj: Object) -> None:
 
 
 def copied(obj: Object) -> Object:
-    """An object that shares nothing with ``obj``."""
+    """A copy that shares nothing with ``obj``."""
     fresh: Object = orjson.loads(orjson.dumps(obj))
     return fresh
 
 
 def warn_of_unknown(unknown: list[str], options: WriteOptions) -> None:
-    """Tell the client about dropped fields, unless it asked not to be told."""
+    """Warn the client about dropped fields, unless its field validation is Ignore."""
     if options.field_validation is not FieldValidation.IGNORE:
         for path in unknown:
             options.warn(f'unknown field "{path}"')

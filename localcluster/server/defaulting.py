@@ -1,7 +1,7 @@
-"""Defaults of a structural schema, filled in where a field is absent.
+"""Fills in the defaults of a structural schema where a field is absent.
 
-A null that the schema does not allow counts as absent: it takes the default, or is dropped where there is none, as the
-API server does before it validates. Defaults are copied, never shared.
+A null that the schema does not allow counts as absent: the default replaces it, or it is dropped if there is none. The
+API server does the same before it validates. Defaults are copied, never shared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SCALARS = (str, int, float, bool)
 
 
 def compile_defaulter(schema: Mapping[str, Any]) -> Defaulter | None:
-    """The defaulter of ``schema``; None when neither a default nor a null can matter below it."""
+    """The defaulter of ``schema``; None when the schema has no default and no null could matter."""
     items = schema.get("items")
     if isinstance(items, Mapping):
         return _array_defaulter(compile_defaulter(items))

@@ -1,4 +1,4 @@
-"""Admission plugin: no new objects of a CustomResourceDefinition that is being deleted."""
+"""Admission plugin: refuses new objects of a CustomResourceDefinition that is being deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localcluster.server.writeport import AdmissionRequest
 
 
 class DefinitionGuard:
-    """Refuses creates of objects whose definition is terminating."""
+    """Refuses to create objects whose definition is terminating."""
 
     def __init__(self, store: Store) -> None:
         self._definitions = store.collection(crds.COLLECTION)

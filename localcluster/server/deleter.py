@@ -1,6 +1,6 @@
-"""The delete path: preconditions, admission, then what deletion.py decides, committed in one step.
+"""The delete path: preconditions, admission, then the decision of deletion.py, committed in one step.
 
-Not here: what becomes of dependents (the garbage controller).
+Not here: the dependents of the object (the garbage controller deletes them).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from localcluster.server.writer import Target
 
 @dataclass(frozen=True)
 class Deleted:
-    """The object as last seen, in the caller's version; ``done`` tells whether it is gone rather than waiting."""
+    """The object as last seen, in the caller's version. ``done``: it is gone; otherwise it waits."""
 
     obj: Object
     done: bool
@@ -39,13 +39,13 @@ class Deleter:
         """Delete the object or mark it for deletion.
 
         Raises:
-            StatusError: 404, 409 for a precondition that does not hold, or the delete was denied.
+            StatusError: 404; 409 when a precondition does not hold; or the delete was denied.
         """
         while True:
             try:
                 return await self._delete_once(target, options)
             except StaleWriteError:
-                continue  # it changed meanwhile: look again; every round is another writer's progress
+                continue  # it changed meanwhile: read it again; each round means that another writer made progress
 
     async def _delete_once(self, target: Target, options: DeleteOptions) -> Deleted:
         resource = target.resource

@@ -1,7 +1,8 @@
 """The effect of a delete on an object: deleted at once, marked for deletion, or nothing if it is already marked.
 
-Pure: decided from the stored object, the options and the instant. Finalizers ``orphan`` and ``foregroundDeletion`` are
-set here; the garbage controller acts on them. Source: kube-apiserver's ``BeforeDelete`` and generic registry store.
+Pure: follows from the stored object, the options and the current time. This module sets the finalizers ``orphan`` and
+``foregroundDeletion``; the garbage controller acts on them. Source: kube-apiserver's ``BeforeDelete`` and generic
+registry store.
 """
 
 from __future__ import annotations
@@ -21,33 +22,33 @@ _FINISHED_PHASES: Final = ("Succeeded", "Failed")
 _RETURNS_OBJECT: Final = frozenset(
     {"pods", "services", "serviceaccounts", "namespaces", "persistentvolumeclaims", "podtemplates", "resourcequotas"}
 )
-"""Core kinds whose delete answers with the deleted object rather than a Status."""
+"""Core kinds for which the answer to a delete is the deleted object, not a Status."""
 
 
 @dataclass(frozen=True)
 class Gone:
-    """Remove the object now; ``last`` is how it looks to those who are told."""
+    """Remove the object now; clients see it as ``last``."""
 
     last: Object
 
 
 @dataclass(frozen=True)
 class Marked:
-    """Store ``obj``: it carries a deletion timestamp and waits for finalizers or for its grace period to be used up."""
+    """Store ``obj``: it has a deletion timestamp and waits for finalizers or for the end of its grace period."""
 
     obj: Object
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Nothing to do: a graceful deletion that ends no later is under way."""
+    """Nothing to do: a graceful deletion is under way that ends no later."""
 
 
 Outcome: TypeAlias = Gone | Marked | Pending
 
 
 def check_preconditions(current: Object, wanted: Preconditions, resource: ResourceType) -> None:
-    """Refuse when the object is another incarnation or version than the caller thinks.
+    """Refuse when the object has another UID or resource version than the caller expects.
 
     Raises:
         StatusError: 409.
@@ -68,7 +69,7 @@ def check_preconditions(current: Object, wanted: Preconditions, resource: Resour
 
 
 def decide(current: Object, resource: ResourceType, options: DeleteOptions, now: datetime) -> Outcome:
-    """What the delete does; ``current`` is not changed."""
+    """The effect of the delete; ``current`` is not changed."""
     metadata = {**current["metadata"]}
     obj = {**current, "metadata": metadata}
     graceful = _graceful(obj, resource, options, now)
@@ -94,7 +95,7 @@ def decide(current: Object, resource: ResourceType, options: DeleteOptions, now:
 
 
 def mark(metadata: Object, now: datetime) -> None:
-    """Set a deletion timestamp of ``now`` without grace, in place; a first mark raises the generation."""
+    """Set the deletion timestamp to ``now`` without grace, in place; the first mark raises the generation."""
     existing = metadata.get("deletionTimestamp")
     if existing is None and metadata.get("generation", 0) > 0:
         metadata["generation"] += 1
@@ -104,12 +105,12 @@ def mark(metadata: Object, now: datetime) -> None:
 
 
 def returns_object(resource: ResourceType) -> bool:
-    """Whether a completed delete is answered with the object."""
+    """Whether the answer to a completed delete is the object."""
     return resource.group == "" and resource.plural in _RETURNS_OBJECT
 
 
 def success(resource: ResourceType, obj: Object) -> Object:
-    """The Status a completed delete is answered with."""
+    """The Status that answers a completed delete."""
     details = {"name": obj["metadata"]["name"], "group": resource.group, "kind": resource.plural}
     details["uid"] = obj["metadata"].get("uid", "")
     return {
@@ -122,12 +123,12 @@ def success(resource: ResourceType, obj: Object) -> Object:
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 instant as the API writes it."""
+    """A time in the RFC 3339 form that the API writes."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
 
 
 def _graceful(obj: Object, resource: ResourceType, options: DeleteOptions, now: datetime) -> bool | Pending:
-    """True when the object now has a grace period of its own; only Pods do."""
+    """Whether the object now has a grace period of its own; only Pods have one."""
     if resource.group or resource.plural != "pods":
         return False
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
@@ -138,7 +139,7 @@ def _graceful(obj: Object, resource: ResourceType, options: DeleteOptions, now: 
         return _shorten(metadata, asked, now)
     period = spec.get("terminationGracePeriodSeconds", DEFAULT_POD_GRACE_SECONDS) if asked is None else asked
     if not spec.get("nodeName") or status.get("phase") in _FINISHED_PHASES:
-        period = 0  # nobody runs it, so nobody needs the time
+        period = 0  # no node runs it, so no grace is needed
     metadata["deletionTimestamp"] = to_time(now + timedelta(seconds=period))
     metadata["deletionGracePeriodSeconds"] = period
     if metadata.get("generation", 0) > 0:
@@ -147,7 +148,7 @@ def _graceful(obj: Object, resource: ResourceType, options: DeleteOptions, now: 
 
 
 def _shorten(metadata: Object, asked: int | None, now: datetime) -> bool | Pending:
-    """A grace period may only become shorter, and only a period of zero ends it by force."""
+    """Shorten a grace period; it never becomes longer, and only a period of zero forces the end."""
     running = metadata.get("deletionGracePeriodSeconds") or 0
     if running == 0:
         return False
@@ -162,7 +163,7 @@ def _shorten(metadata: Object, asked: int | None, now: datetime) -> bool | Pendi
 
 
 def _mark_namespace(obj: Object, now: datetime) -> Outcome:
-    """A namespace goes only after its controller emptied it and took the last finalizer of its spec away."""
+    """Mark a namespace; it is deleted only after its controller has emptied it and removed the last spec finalizer."""
     metadata = obj["metadata"]
     if not metadata.get("finalizers") and not (obj.get("spec") or {}).get("finalizers"):
         return Gone(obj)
@@ -174,7 +175,7 @@ def _mark_namespace(obj: Object, now: datetime) -> Outcome:
 
 
 def _finalizers(present: list[str], resource: ResourceType, options: DeleteOptions) -> list[str]:
-    """The finalizers after the propagation policy was written into them; the policy overrides what stood there."""
+    """The finalizers that follow from the propagation policy, which overrides earlier ones."""
     if resource.group == "" and resource.plural == "events":
         return list(present)
     policy = options.propagation

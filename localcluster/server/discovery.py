@@ -1,7 +1,7 @@
 """Discovery documents: which groups, versions and resources are served.
 
-Both the classic documents (one request per group version) and the aggregated ones (two requests in all), which clients
-ask for with ``Accept: …;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList``.
+Both the classic documents (one request per group version) and the aggregated ones (two requests in all), for which
+clients ask with ``Accept: …;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList``.
 Pure; callers may cache by the catalog's generation.
 """
 
@@ -18,7 +18,7 @@ AGGREGATED_CONTENT_TYPE = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGro
 
 _STATUS_VERBS = ("get", "patch", "update")
 _SUBRESOURCES: dict[str, tuple[tuple[str, str, str] | None, tuple[str, ...]]] = {
-    # subresource: (group, version, kind) of what is read and written when that is not the resource itself; verbs
+    # subresource: (group, version, kind) that is read and written, if not the resource itself; verbs
     "binding": (("", "v1", "Binding"), ("create",)),
     "finalize": (None, ("update",)),
     "log": (None, ("get",)),
@@ -31,20 +31,20 @@ _STABILITY = {"alpha": 0, "beta": 1, None: 2}
 
 
 def wants_aggregated(accept: str) -> bool:
-    """Whether an Accept header asks for the aggregated documents before it asks for the classic ones."""
+    """Whether an Accept header prefers the aggregated documents to the classic ones."""
     for offer in accept.split(","):
         parameters = {part.strip() for part in offer.split(";")[1:]}
         if "as=APIGroupDiscoveryList" in parameters:
             if {"g=apidiscovery.k8s.io", "v=v2"} <= parameters and offer.strip().startswith("application/json"):
                 return True
-            continue  # protobuf or v2beta1: an offer we cannot meet
+            continue  # protobuf or v2beta1, which this server does not offer
         if offer.split(";")[0].strip() in ("application/json", "*/*", "application/*"):
             return False
     return False
 
 
 def version_priority(version: str) -> tuple[int, int, int, str]:
-    """A sort key that puts newer and stabler versions higher: v2 > v1 > v1beta2 > v1beta1 > v1alpha1 > others."""
+    """A sort key: newer and more stable versions are higher: v2 > v1 > v1beta2 > v1beta1 > v1alpha1 > others."""
     found = _VERSION.fullmatch(version)
     if found is None:
         return (-1, 0, 0, version)
@@ -64,7 +64,7 @@ def api_groups(types: Iterable[ResourceType]) -> Object:
 
 
 def api_group(types: Iterable[ResourceType], group: str) -> Object | None:
-    """``/apis/<group>``; None when nothing lives there."""
+    """``/apis/<group>``; None when the group is not served."""
     versions = _groups(types).get(group)
     if not group or versions is None:
         return None
@@ -77,7 +77,7 @@ def api_group_entry(group: str, versions: Sequence[str]) -> Object:
 
 
 def group_resources(types: Iterable[ResourceType], group: str, version: str) -> Object | None:
-    """``/api/v1`` and ``/apis/<group>/<version>``; None when nothing lives there."""
+    """``/api/v1`` and ``/apis/<group>/<version>``; None when the version is not served."""
     found = [rtype for rtype in types if rtype.group == group and rtype.version == version]
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Documents that are not resources: version, health, discovery and OpenAPI, cached until the catalog changes."""
+"""Documents that are not resources: version, health, discovery and OpenAPI; cached until the catalog changes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from localcluster.server.request import Request
 from localcluster.server.response import JSON, Response
 
 KUBERNETES_VERSION: Final = "v1.37.2"
-"""The Kubernetes version whose behaviour and built-in kinds are served."""
+"""The Kubernetes version whose behaviour and built-in kinds this server has."""
 
 _HEALTH: Final = ("/healthz", "/livez", "/readyz")
 
 
 class Documents:
-    """Answers GET requests below no resource."""
+    """Answers GET requests for paths that are not resources."""
 
     def __init__(self, catalog: Catalog, *, is_ready: Callable[[], bool], address: Callable[[], str]) -> None:
-        """``address`` gives ``host:port`` as clients should use it, or nothing."""
+        """``address`` returns the ``host:port`` for clients, or an empty string."""
         self._catalog = catalog
         self._is_ready = is_ready
         self._address = address
@@ -34,7 +34,7 @@ class Documents:
         """The document at ``request.path``.
 
         Raises:
-            StatusError: 404, there is none; 405, it can only be read.
+            StatusError: 404, it does not exist; 405, it can only be read.
         """
         path = request.path.rstrip("/") or "/"
         if path.split("/")[1] in ("healthz", "livez", "readyz"):
@@ -116,7 +116,7 @@ class Documents:
 
 
 def version_info() -> dict[str, str]:
-    """``/version``, as clients read it to choose what they dare to ask."""
+    """``/version``, from which clients learn which features they may use."""
     major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
     return {
         "major": major,

@@ -1,11 +1,11 @@
 """Errors of the server: one exception that carries a Kubernetes Status, and one constructor per kind of error.
 
-    StatusError                     every refusal; ``.status`` is the wire form
+    StatusError                     every refusal; ``.status`` is the body that the client gets
      ├─ not_found, already_exists, conflict, invalid, forbidden, unauthorized, bad_request
      ├─ expired, too_large_resource_version, too_large_entity, unsupported_media_type, not_acceptable
      └─ method_not_supported, internal_error, insufficient_storage, service_unavailable, timeout
 
-The texts are those of a real kube-apiserver, because tools and people match on them.
+The texts are those of a real kube-apiserver, because tools and people search for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODIFIED_MESSAGE = "the object has been modified; please apply your changes to t
 
 
 class StatusError(Exception):
-    """A request that was refused; answered to the client as ``status`` with its ``code``."""
+    """A request was refused; the client gets ``status`` with its ``code``."""
 
     def __init__(self, status: Object) -> None:
         super().__init__(status.get("message", ""))
@@ -38,7 +38,7 @@ class StatusError(Exception):
 
 
 def group_resource(group: str, plural: str) -> str:
-    """``stories.bubustack.io``, or the plural alone for the core group."""
+    """``stories.bubustack.io``, or only the plural for the core group."""
     return f"{plural}.{group}" if group else plural
 
 
@@ -67,7 +67,7 @@ def conflict(group: str, plural: str, name: str, why: str = MODIFIED_MESSAGE) ->
 
 
 def apply_conflict(message: str, causes: Iterable[Cause]) -> StatusError:
-    """Server-side apply met fields that other managers own."""
+    """Server-side apply would change fields that other managers own."""
     details = {"causes": [_cause_json(cause) for cause in causes]}
     return StatusError(status_failure(StatusReason.CONFLICT, message, details=details))
 
@@ -79,7 +79,7 @@ def forbidden(group: str, plural: str, name: str, why: str, *, causes: Iterable[
 
 
 def invalid(group: str, kind: str, name: str, causes: Iterable[Cause]) -> StatusError:
-    """All field errors of one object at once; ``kind`` rather than the plural, as the real server does."""
+    """All field errors of one object at once; names ``kind`` and not the plural, as the real server does."""
     listed = list(causes)
     texts = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in listed]
     summary = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
@@ -105,7 +105,10 @@ def too_old_resource_version(wanted: int, oldest: int) -> StatusError:
 
 
 def too_large_resource_version(wanted: int, current: int) -> StatusError:
-    """The client knows a future this server has not had: it talked to another one, or the data directory was lost."""
+    """The client knows a later revision than this server.
+
+    It talked to another server before, or the data directory was lost.
+    """
     details = {
         "retryAfterSeconds": 1,
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
@@ -144,7 +147,7 @@ def method_not_allowed() -> StatusError:
 
 
 def unsupported(message: str) -> StatusError:
-    """A part of the Kubernetes API that a local cluster leaves out on purpose; says what to do instead."""
+    """A local cluster does not support this part of the Kubernetes API; the text names an alternative."""
     return StatusError(status_failure("NotImplemented", message, code=501))
 
 
@@ -156,14 +159,14 @@ def internal_error(message: str) -> StatusError:
 
 
 def unclassified(message: str) -> StatusError:
-    """500 without a reason, which is how the real server words what its storage refuses."""
+    """500 without a reason: the real server answers so when its storage refuses."""
     return StatusError(
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": 500}
     )
 
 
 def insufficient_storage(message: str) -> StatusError:
-    """The disk is full: nothing was changed; the same request succeeds once there is space."""
+    """The disk is full. Nothing was changed; the same request succeeds once there is space."""
     return StatusError(status_failure("InsufficientStorage", message, code=507))
 
 

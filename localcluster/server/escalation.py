@@ -1,6 +1,6 @@
 """Admission plugin: users may only grant permissions that they have, unless they may ``escalate`` or ``bind``.
 
-Source: Kubernetes' RBAC escalation checks; the texts are its own.
+Source: Kubernetes' RBAC escalation checks; the texts are those of Kubernetes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EVERYTHING: Final[Sequence[Rule]] = (
 
 
 class EscalationGuard:
-    """Compares what is granted with what the granting user holds."""
+    """Compares the granted permissions with those of the granting user."""
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -37,11 +37,11 @@ class EscalationGuard:
         return request.obj
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Return when the write grants nothing new to the world.
+        """Return when the user has all permissions that the write grants.
 
         Raises:
-            StatusError: 403, with the rules the user lacks; 404, the role to be bound does not exist, which is no
-                hindrance to those whose rights need no comparison.
+            StatusError: 403, with the rules that the user lacks; 404, the role to be bound does not exist (only if the
+                user's permissions have to be compared).
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         resource, obj = request.resource, request.obj
@@ -77,7 +77,7 @@ class EscalationGuard:
 
 
 def covers(held: Sequence[Rule], wanted: Rule) -> bool:
-    """Whether every single right of ``wanted`` is in one of the rules held."""
+    """Whether each right of ``wanted`` is in one of the rules held."""
     verbs = wanted.get("verbs") or ()
     for verb, path in product(verbs, wanted.get("nonResourceURLs") or ()):
         if not any(_has(rule, "verbs", verb) and _has_path(rule, path) for rule in held):

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 async def expire_events(
     registry: Registry, now: Now, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Run until cancelled; an Event that is updated again in time lives on."""
+    """Run until cancelled; an Event that is updated in time stays."""
     events = registry.find("", "v1", "events")
     if events is None:
         raise LookupError("events are not served")
@@ -34,7 +34,7 @@ async def expire_events(
         try:
             await _expire_before(registry, events, now() - LIFETIME)
         except StorageError as error:
-            _log.warning("cannot expire events: %s", error)  # the next round meets them again
+            _log.warning("cannot expire events: %s", error)  # the next round tries them again
 
 
 async def _expire_before(registry: Registry, events: ResourceType, oldest: datetime) -> None:
@@ -51,7 +51,7 @@ async def _expire_before(registry: Registry, events: ResourceType, oldest: datet
 
 
 def last_seen_at(event: Object) -> datetime:
-    """When what the Event (in its ``v1`` form) tells happened last; its times were checked when it was written."""
+    """When the Event (in its ``v1`` form) last happened; its times were checked when it was written."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event["metadata"]["creationTimestamp"])
     return max(deletion.parse_time(text) for text in times if text)

@@ -1,4 +1,4 @@
-"""Events: one stored object with two faces, ``v1`` and ``events.k8s.io/v1``, which name some fields differently.
+"""Events: one stored object in two forms, ``v1`` and ``events.k8s.io/v1``, which name some fields differently.
 
 Pure. Source: Kubernetes' conversions between the two.
 """
@@ -22,7 +22,7 @@ SELECTABLE: Final = (
     ".reportingController",
     ".type",
 )
-"""Fields a selector on ``events.k8s.io`` may name."""
+"""Fields that a selector on ``events.k8s.io`` may name."""
 
 _NEW_NAMES: Final = {
     "involvedObject": "regarding",
@@ -37,12 +37,12 @@ _OLD_NAMES: Final = {new: old for old, new in _NEW_NAMES.items()}
 
 
 def is_event(resource: ResourceType) -> bool:
-    """Whether a resource is one of the two faces."""
+    """Whether a resource is one of the two forms."""
     return resource.plural == "events" and resource.group in ("", "events.k8s.io")
 
 
 def converted(event: Object, api_version: str) -> Object:
-    """The event in the other group, or itself where it is there already; shares everything inside."""
+    """The event in the other group's form, or unchanged if it already has it; shares all inner values."""
     if event.get("apiVersion") == api_version:
         return event
     names = _OLD_NAMES if api_version == STORED_VERSION else _NEW_NAMES

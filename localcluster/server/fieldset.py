@@ -1,4 +1,4 @@
-"""Sets of field paths in the form managedFields stores them (FieldsV1), and their algebra.
+"""Sets of field paths in the form of managedFields (FieldsV1), and the operations on them.
 
 A set is the JSON trie itself: keys are path elements (``f:name``, ``k:{"name":"x"}``, ``v:"x"``, ``i:0``), ``"."``
 marks that a node with children is itself a member, and an empty node below the root is a member. An empty *root* is the
@@ -20,7 +20,7 @@ _LEAF: FieldSet = {}
 
 
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Members of either."""
+    """Members of either set."""
     if not left:
         return right
     if not right:
@@ -36,7 +36,7 @@ def difference(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Members of both."""
+    """Members of both sets."""
     if not left or not right:
         return {}
     return _combined(left, right, _node_intersection, keep_unmatched=False)
@@ -48,7 +48,7 @@ def is_member(node: FieldSet) -> bool:
 
 
 def node_of(member: bool, children: FieldSet) -> FieldSet | None:
-    """The node below the root that has these children; None when it holds nothing."""
+    """The node below the root with these children; None when neither it nor a child is a member."""
     if not member:
         return children or None
     return {_SELF: {}, **children} if children else _LEAF
@@ -60,7 +60,7 @@ def children_of(node: FieldSet) -> Iterator[tuple[str, FieldSet]]:
 
 
 def paths(fields: FieldSet) -> list[str]:
-    """Members as conflict messages name them, e.g. ``.spec.containers[name="a"].image``, parents first."""
+    """Members in the form of conflict messages, e.g. ``.spec.containers[name="a"].image``, parents first."""
     found: list[str] = []
 
     def visit(node: FieldSet, prefix: str) -> None:
@@ -75,7 +75,7 @@ def paths(fields: FieldSet) -> list[str]:
 
 
 def without_paths(fields: FieldSet, unwanted: tuple[tuple[str, ...], ...]) -> FieldSet:
-    """``fields`` less exactly these members (not what lies below them)."""
+    """``fields`` without exactly these members; members below them stay."""
     for path in unwanted:
         if _contains(fields, path):
             fields = difference(fields, _single(path))
@@ -119,7 +119,7 @@ _Combine = Callable[[FieldSet, FieldSet], "FieldSet | None"]
 
 
 def _combined(left: FieldSet, right: FieldSet, combine: _Combine, *, keep_unmatched: bool) -> FieldSet:
-    """Children of both combined; children only ``left`` has are kept or dropped."""
+    """Children of both, combined; children that only ``left`` has are kept or dropped."""
     result: FieldSet = {}
     for element, child in left.items():
         if element == _SELF:
@@ -144,7 +144,7 @@ def _node_intersection(left: FieldSet, right: FieldSet) -> FieldSet | None:
 
 
 def element_text(element: str) -> str:
-    """A path element as conflict messages show it: ``.name``, ``[name="x"]``, ``[="v"]`` or ``[0]``."""
+    """A path element in the form of conflict messages: ``.name``, ``[name="x"]``, ``[="v"]`` or ``[0]``."""
     kind, _, rest = element.partition(":")
     match kind:
         case "f":

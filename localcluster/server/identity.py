@@ -9,7 +9,7 @@ from typing import Final
 from localcluster.server.types import Object
 
 MASTERS: Final = "system:masters"
-"""Members may do everything."""
+"""The group whose members may do everything."""
 AUTHENTICATED: Final = "system:authenticated"
 UNAUTHENTICATED: Final = "system:unauthenticated"
 SERVICE_ACCOUNTS: Final = "system:serviceaccounts"
@@ -17,7 +17,7 @@ SERVICE_ACCOUNTS: Final = "system:serviceaccounts"
 
 @dataclass(frozen=True)
 class Identity:
-    """An authenticated (or deliberately anonymous) user."""
+    """An authenticated or anonymous user."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Identity:
         return MASTERS in self.groups
 
     def to_user_info(self) -> Object:
-        """``authentication.k8s.io/v1`` UserInfo, as reviews and admission requests carry it."""
+        """The ``authentication.k8s.io/v1`` UserInfo, for reviews and admission requests."""
         info: Object = {"username": self.name}
         if self.uid:
             info["uid"] = self.uid
@@ -48,7 +48,7 @@ ADMIN: Final = Identity("kubernetes-admin", (MASTERS, AUTHENTICATED))
 def service_account(
     namespace: str, name: str, uid: str, extra: Mapping[str, tuple[str, ...]] | None = None
 ) -> Identity:
-    """The identity a service-account token proves."""
+    """The identity for a service-account token."""
     return Identity(
         f"system:serviceaccount:{namespace}:{name}",
         (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}", AUTHENTICATED),

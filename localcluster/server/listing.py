@@ -1,8 +1,8 @@
-"""Lists: which objects, as of which revision, in which pages.
+"""Lists: which objects, at which revision, in which pages.
 
-Pure over a Collection. A page token names the revision and the last key, so that all pages of one list show one state,
-even while writes go on; when that state has been forgotten the client gets the real server's 410, which carries a token
-for an inconsistent continuation.
+Pure over a Collection. A page token names the revision and the last key, so all pages of one list show the same state,
+even while writes go on. When that state is forgotten, the client gets the real server's 410 with a token for an
+inconsistent continuation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BAD_TOKEN = "invalid continue token: continue key is not valid: {}"  # noqa: S1
 
 @dataclass(frozen=True)
 class Position:
-    """What a page token says; ``revision`` None continues in whatever the state is now."""
+    """The content of a page token; with ``revision`` None the list continues in the current state."""
 
     revision: int | None
     after: str
@@ -37,7 +37,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The objects a list may show, before selectors, and the revision they show."""
+    """The objects that a list may show, before selectors, and their revision."""
 
     items: list[Stored]
     revision: int
@@ -46,10 +46,10 @@ class Candidates:
 def candidates(
     collection: Collection, current_revision: int, namespace: str | None, options: ListOptions
 ) -> Candidates:
-    """The objects after the page token, at the revision the options ask for.
+    """The objects after the page token, at the revision that the options ask for.
 
     Raises:
-        StatusError: 400 for contradicting options, 410 for a state that is forgotten, 504 for one in the future.
+        StatusError: 400 for contradicting options, 410 for a forgotten state, 504 for a future one.
     """
     wanted = _checked_revision(options, current_revision)
     if options.continue_token:
@@ -72,7 +72,7 @@ def read_revision(text: str, current_revision: int) -> int:
     """A ``resourceVersion`` parameter as a number; 0 when absent or "0".
 
     Raises:
-        StatusError: 400 not a number; 504 this server has not been there yet.
+        StatusError: 400, it is not a number; 504, this server has not reached it yet.
     """
     if not text:
         return 0
@@ -85,16 +85,16 @@ def read_revision(text: str, current_revision: int) -> int:
 
 
 def write_token(revision: int | None, after: str) -> str:
-    """The opaque text a client sends to get the page after ``after``."""
+    """The opaque string that a client sends to get the page after ``after``."""
     fields = {"v": "meta.k8s.io/v1", "rv": -1 if revision is None else revision, "start": after}
     return base64.urlsafe_b64encode(orjson.dumps(fields)).rstrip(b"=").decode()
 
 
 def read_token(text: str) -> Position:
-    """The position a page token names.
+    """The position in a page token.
 
     Raises:
-        StatusError: 400, it is not one of ours.
+        StatusError: 400, this server did not write the token.
     """
     try:
         fields = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

@@ -1,4 +1,4 @@
-"""Who owns which field: ``metadata.managedFields`` kept true by every write, as kube-apiserver keeps it.
+"""Who owns which field: every write keeps ``metadata.managedFields`` up to date, as kube-apiserver does.
 
 Pure. An update takes ownership of the fields it changes and releases those it removes; several updates by one manager
 share an entry. Not here: applies (apply.py). Source: apimachinery ``managedfields``.
@@ -21,7 +21,7 @@ from localcluster.server.types import Object, ResourceType
 UPDATE: Final = "Update"
 APPLY: Final = "Apply"
 MAX_UPDATE_MANAGERS: Final = 10
-"""More update entries than this are folded into one named ``ancient-changes``, the oldest first."""
+"""If there are more update entries, the oldest are folded into one with the name ``ancient-changes``."""
 ANCIENT: Final = "ancient-changes"
 
 _UNOWNED: Final = (
@@ -41,7 +41,7 @@ _schemas: WeakKeyDictionary[ResourceType, typed.Schema] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Entry:
-    """One manager's fields; ``time`` is the instant it last changed them."""
+    """One manager's fields; ``time`` says when it last changed them."""
 
     manager: str
     operation: str
@@ -52,13 +52,13 @@ class Entry:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What makes two entries one: for an apply the version does not count."""
+        """Entries with the same identity are one; for an apply the version does not count."""
         version = "" if self.operation == APPLY else self.api_version
         return self.manager, self.operation, version, self.subresource
 
 
 def schema_of(resource: ResourceType) -> typed.Schema:
-    """The schema field ownership follows."""
+    """The schema for field ownership."""
     found = _schemas.get(resource)
     if found is None:
         schema = resource.schema if resource.custom else _with_protocol_default(resource.schema)
@@ -67,7 +67,7 @@ def schema_of(resource: ResourceType) -> typed.Schema:
 
 
 def _with_protocol_default(schema: Any) -> Any:
-    """A built-in schema whose ports are TCP when they do not say, so that leaving it out names the same item."""
+    """A built-in schema with TCP as the default protocol of ports: with or without it, they are the same item."""
     if isinstance(schema, list):
         return [_with_protocol_default(item) for item in schema]
     if not isinstance(schema, dict):
@@ -81,7 +81,7 @@ def _with_protocol_default(schema: Any) -> Any:
 
 
 def owned(fields: FieldSet) -> FieldSet:
-    """``fields`` less those the system owns."""
+    """``fields`` without those that the system owns."""
     return fieldset.without_paths(fields, _UNOWNED)
 
 
@@ -110,7 +110,7 @@ def read(entries: Any) -> list[Entry] | None:
 
 
 def write(entries: Iterable[Entry]) -> list[Object]:
-    """``managedFields`` of these entries, in the order the real server keeps: applies first, then by time."""
+    """``managedFields`` of these entries, in the order of the real server: applies first, then by time."""
     ordered = sorted(entries, key=lambda e: (e.operation, e.time, e.manager, e.api_version, e.subresource))
     written = []
     for entry in ordered:
@@ -125,12 +125,12 @@ def write(entries: Iterable[Entry]) -> list[Object]:
 
 
 def with_fields(entry: Entry, fields: FieldSet) -> Entry:
-    """``entry`` owning ``fields`` instead."""
+    """A copy of ``entry`` that owns ``fields``."""
     return Entry(entry.manager, entry.operation, entry.api_version, entry.time, fields, entry.subresource)
 
 
 def with_entries(obj: Object, entries: list[Object]) -> Object:
-    """``obj`` carrying these ``managedFields``; shares everything else with it."""
+    """``obj`` with these ``managedFields``; it shares everything else with ``obj``."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if entries:
         metadata["managedFields"] = entries
@@ -140,7 +140,7 @@ def with_entries(obj: Object, entries: list[Object]) -> Object:
 def after_update(
     obj: Object, current: Object | None, resource: ResourceType, subresource: str, options: WriteOptions, now: datetime
 ) -> Object:
-    """``obj`` with ``managedFields`` telling what this create or update changed.
+    """``obj`` with ``managedFields`` that show what this create or update changed.
 
     Args:
         obj: what the client wants, with the ``managedFields`` it sent, if any: a client may rewrite them on purpose.
@@ -169,7 +169,7 @@ def after_update(
 
 
 def same_but_for_times(obj: Object, current: Object) -> bool:
-    """Whether a write would change nothing but the instants in ``managedFields``."""
+    """Whether a write would change nothing but the times in ``managedFields``."""
     mine, theirs = obj["metadata"], current["metadata"]
     if {k: v for k, v in obj.items() if k != "metadata"} != {k: v for k, v in current.items() if k != "metadata"}:
         return False
@@ -186,7 +186,7 @@ def same_but_for_times(obj: Object, current: Object) -> bool:
 
 
 def _taken_over(entries: list[Entry], mine: Entry, removed: FieldSet) -> list[Entry]:
-    """Entries after ``mine`` took its fields from all of them and joined the earlier ones of the same manager."""
+    """The entries after ``mine`` has taken its fields from all others and joined its manager's earlier entry."""
     left: list[Entry] = []
     joined = mine.fields
     for entry in entries:
@@ -216,7 +216,7 @@ def _capped(entries: list[Entry]) -> list[Entry]:
 
 
 def _blank(obj: Object, resource: ResourceType) -> Object:
-    """What a create is compared with: built-in kinds have their ``spec`` and ``status`` even when these are empty."""
+    """The object to which a create is compared; built-in kinds have a ``spec`` and ``status`` even if empty."""
     blank: Object = {"metadata": {}}
     if not resource.custom:
         blank |= {name: {} for name in ("spec", "status") if isinstance(obj.get(name), dict)}

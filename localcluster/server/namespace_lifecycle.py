@@ -1,6 +1,6 @@
-"""Admission plugin: no object is created in a namespace that does not exist or is being deleted.
+"""Admission plugin: refuses to create objects in a namespace that does not exist or is being deleted.
 
-Source: kube-apiserver's NamespaceLifecycle admission plugin; the texts are its own.
+Source: kube-apiserver's NamespaceLifecycle admission plugin; the texts are those of the plugin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REVIEWS: Final = frozenset({"localsubjectaccessreviews"})
 
 
 class NamespaceLifecycle:
-    """Guards creates in, and deletes of, namespaces."""
+    """Checks creates in namespaces, and deletes of namespaces."""
 
     def __init__(self, store: Store) -> None:
         self._namespaces = store.collection("/namespaces")

@@ -1,7 +1,7 @@
 """Fields of ``metadata`` that the server writes, and values that it refuses.
 
-Pure: the instant and the uid come in as arguments. Field rules are those of apimachinery's ``ObjectMeta`` validation;
-what a built-in kind demands of its name beyond that is validation_builtin.py.
+Pure: time and uid are arguments. Field rules are those of apimachinery's ``ObjectMeta`` validation. Further rules for
+names of built-in kinds are in validation_builtin.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from localcluster.server.types import Object, ResourceType
 MAX_ANNOTATION_BYTES: Final = 256 * 1024
 MAX_NAME_LENGTH: Final = 253
 MAX_GENERATED_BASE: Final = 58
-"""``generateName`` is cut so that with five random characters the name stays a DNS label of 63."""
+"""``generateName`` is cut so that the name with five random characters is a DNS label of at most 63."""
 FOREGROUND_FINALIZER: Final = "foregroundDeletion"
 ORPHAN_FINALIZER: Final = "orphan"
 
 _STANDARD_FINALIZERS: Final = frozenset({FOREGROUND_FINALIZER, ORPHAN_FINALIZER, "kubernetes"})
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-"""Kubernetes' own: no vowels and no look-alikes, so that no words appear."""
+"""The alphabet of Kubernetes: without vowels and look-alikes, so that no words appear."""
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
@@ -53,14 +53,14 @@ _IMMUTABLE: Final = ("name", "namespace", "uid", "creationTimestamp", "deletionT
 
 
 class UndecodableError(ValueError):
-    """A value cannot be read as the kind it should be; the text names the field."""
+    """A value cannot be read as its expected kind; the text names the field."""
 
 
 def normalize(obj: Object) -> Object:
-    """Check the shape of ``metadata`` and drop what is null or empty in it, in place; gives the metadata.
+    """Check the shape of ``metadata`` and drop null or empty fields, in place; returns the metadata.
 
     Raises:
-        UndecodableError: a field has a type no ObjectMeta has.
+        UndecodableError: a field has a wrong type.
     """
     metadata = obj.setdefault("metadata", {})
     if metadata is None:
@@ -95,10 +95,10 @@ def generated_name(base: str) -> str:
 
 
 def check_namespace(metadata: Object, resource: ResourceType, namespace: str | None) -> None:
-    """Take the request's namespace when the object names none.
+    """Fill in the request's namespace when the object names none.
 
     Raises:
-        StatusError: 400, they differ, or one is given for a cluster-scoped kind.
+        StatusError: 400, they differ, or a cluster-scoped object names one.
     """
     given = metadata.get("namespace", "")
     wanted = (namespace or "") if resource.namespaced else ""
@@ -111,7 +111,7 @@ def check_namespace(metadata: Object, resource: ResourceType, namespace: str | N
 
 
 def fill_created(metadata: Object, *, created_at: str, uid: str) -> None:
-    """System fields of a new object; what the client sent for them is discarded."""
+    """Set the system fields of a new object; values that the client sent for them are discarded."""
     for name in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"):
         metadata.pop(name, None)
     metadata["uid"] = uid
@@ -119,7 +119,7 @@ def fill_created(metadata: Object, *, created_at: str, uid: str) -> None:
 
 
 def carry_over(metadata: Object, old: Object) -> None:
-    """System fields an update cannot change, taken from the stored object ``old`` (its metadata)."""
+    """Restore the system fields that an update cannot change from the stored metadata ``old``."""
     metadata.pop("selfLink", None)
     if "creationTimestamp" in old:
         metadata["creationTimestamp"] = old["creationTimestamp"]
@@ -131,7 +131,7 @@ def carry_over(metadata: Object, old: Object) -> None:
 
 
 def why_invalid(metadata: Object, resource: ResourceType) -> list[Cause]:
-    """Field errors of new or changed metadata; empty when it is fine."""
+    """Field errors of new or changed metadata; empty when it is valid."""
     causes: list[Cause] = []
     name, generate_from = metadata.get("name", ""), metadata.get("generateName", "")
     if generate_from and (resource.custom or not resource.group.startswith("rbac.")):
@@ -175,7 +175,7 @@ def why_invalid_change(metadata: Object, old: Object) -> list[Cause]:
 
 
 def finalizer_warnings(metadata: Object, old: Object) -> list[str]:
-    """What to say about finalizers of a custom object that came with this write and might collide with others'."""
+    """Warnings about finalizers that this write adds to a custom object and that might collide with others."""
     known = old.get("finalizers", ())
     return [
         f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
@@ -186,7 +186,7 @@ def finalizer_warnings(metadata: Object, old: Object) -> list[str]:
 
 
 def why_not_qualified(text: str) -> list[str]:
-    """What keeps ``text`` from being ``[prefix/]name``, as label keys and finalizers must be."""
+    """Why ``text`` is not ``[prefix/]name``, the form of label keys and finalizers."""
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix or not name:
         rule = (
@@ -209,12 +209,12 @@ def why_not_qualified(text: str) -> list[str]:
 
 
 def is_dns_label(text: str) -> bool:
-    """Whether ``text`` may name a namespace."""
+    """Whether ``text`` can be the name of a namespace."""
     return len(text) <= 63 and _LABEL.fullmatch(text) is not None
 
 
 def _name_causes(field: str, name: str, *, checked: str = "") -> list[Cause]:
-    """Why ``name`` is none; ``checked`` is what of it must follow the rules when that is not all."""
+    """Why ``name`` is not a valid name; ``checked`` is the part to check, if not the whole."""
     whys = []
     if len(name) > MAX_NAME_LENGTH:
         whys.append(f"must be no more than {MAX_NAME_LENGTH} bytes")
@@ -264,7 +264,7 @@ def _finalizer_causes(finalizers: Sequence[str]) -> list[Cause]:
 
 
 def _unqualified_causes(finalizers: Sequence[str]) -> list[Cause]:
-    """Built-in kinds take a bare finalizer only when Kubernetes itself uses it."""
+    """Why a finalizer is refused: built-in kinds accept one without a prefix only if Kubernetes itself uses it."""
     why = "name is neither a standard finalizer name nor is it fully qualified"
     return [
         cause.invalid("metadata.finalizers", name, why)

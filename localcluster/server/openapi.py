@@ -1,7 +1,7 @@
-"""OpenAPI documents of everything served: version 3 per group version, version 2 in one piece.
+"""OpenAPI documents of all served types: version 3 per group version, version 2 in one piece.
 
 ``kubectl explain``, client-side validation and client-side apply read them. Version 2 exists in JSON only; clients that
-request protobuf first fall back. Pure; callers may cache by the catalog's generation.
+request protobuf first fall back to it. Pure; callers may cache by the catalog's generation.
 Not here: the definitions of built-in kinds (builtin_schemas.py), paths (openapi_paths.py).
 """
 
@@ -28,7 +28,7 @@ _SCALAR_CHOICE = {
 
 
 def index_v3(types: Iterable[ResourceType]) -> Object:
-    """``/openapi/v3``: where the document of each group version is; the hash changes with its content."""
+    """``/openapi/v3``: the URL of the document of each group version; the hash in it changes with its content."""
     listed = list(types)
     paths: Object = {}
     for group, version in dict.fromkeys((rtype.group, rtype.version) for rtype in listed):
@@ -39,7 +39,7 @@ def index_v3(types: Iterable[ResourceType]) -> Object:
 
 
 def document_v3(types: Iterable[ResourceType], group: str, version: str) -> Object | None:
-    """``/openapi/v3/apis/<group>/<version>``; None when nothing is served there."""
+    """``/openapi/v3/apis/<group>/<version>``; None when the version is not served."""
     found = [rtype for rtype in types if (rtype.group, rtype.version) == (group, version)]
     if not found:
         return None
@@ -70,7 +70,7 @@ def document_v2(types: Iterable[ResourceType]) -> Object:
 
 
 def definition_name(rtype: ResourceType) -> str:
-    """Name of a kind's definition; custom kinds are named by their group backwards (``com.example.test.v1.Widget``)."""
+    """The name of a kind's definition; for custom kinds with the group reversed (``com.example.test.v1.Widget``)."""
     if not rtype.custom:
         return builtin_schemas.name_of_kind(rtype.group, rtype.version, rtype.kind)
     return ".".join([*reversed(rtype.group.split(".")), rtype.version, rtype.kind])
@@ -81,7 +81,7 @@ def _kind_of(rtype: ResourceType) -> Object:
 
 
 def _root_schema(rtype: ResourceType) -> Mapping[str, Any]:
-    """The schema of whole objects, with the metadata every object has."""
+    """The schema of whole objects, with the metadata that every object has."""
     if rtype.custom:
         schema: Mapping[str, Any] = rtype.schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     else:
@@ -91,7 +91,7 @@ def _root_schema(rtype: ResourceType) -> Mapping[str, Any]:
 
 
 def _closure(schemas: Object) -> Object:
-    """``schemas`` and every built-in definition they refer to, directly or not."""
+    """``schemas`` and every built-in definition to which they refer, directly or indirectly."""
     known = builtin_schemas.definitions()
     found = dict(schemas)
     waiting = list(schemas.values())
@@ -120,7 +120,7 @@ def _for_v3(name: str, schema: Mapping[str, Any]) -> Object:
 
 
 def _v3(schema: Mapping[str, Any]) -> Object:
-    """``schema`` with references as OpenAPI 3.0 wants them: what stands beside a ``$ref`` needs an ``allOf``."""
+    """``schema`` with references as OpenAPI 3.0 requires: keywords beside a ``$ref`` need an ``allOf``."""
     found = dict(schema)
     reference = found.pop("$ref", None)
     if reference is not None:
@@ -136,7 +136,7 @@ def _for_v2(name: str, schema: Mapping[str, Any]) -> Object:
 
 
 def _v2(schema: Mapping[str, Any]) -> Object:
-    """``schema`` without what OpenAPI 2 cannot say; such places become laxer, never stricter."""
+    """``schema`` without the keywords that OpenAPI 2 lacks; such places accept more, never less."""
     found = {key: value for key, value in schema.items() if key not in _NOT_IN_V2}
     reference = found.pop("$ref", None)
     if reference is not None:
@@ -153,7 +153,7 @@ def _v2(schema: Mapping[str, Any]) -> Object:
 
 
 def _mapped(schema: Object, convert: Any) -> Object:
-    """``schema`` with every schema inside converted."""
+    """``schema`` with every inner schema converted."""
     found = dict(schema)
     if isinstance(found.get("properties"), Mapping):
         found["properties"] = {name: convert(sub) for name, sub in found["properties"].items()}

@@ -40,11 +40,11 @@ _CUSTOM_PATCH_TYPES = tuple(name for name in _PATCH_TYPES if "strategic" not in 
 
 
 def paths_of(rtype: ResourceType, definition: str, *, version: int) -> dict[str, Object]:
-    """URL templates of a kind to their operations.
+    """The operations of a kind, by URL template.
 
     Args:
         definition: full name of the kind's definition.
-        version: 2 or 3, of the document.
+        version: 2 or 3, the version of the document.
     """
     base = f"/apis/{rtype.group}/{rtype.version}" if rtype.group else f"/api/{rtype.version}"
     writer = _Operations(rtype, definition, version)

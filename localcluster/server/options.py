@@ -1,6 +1,6 @@
 """Options of a request: frozen records, read from query strings and ``DeleteOptions`` bodies.
 
-Pure. Unknown query parameters are ignored, as the real server does; bad values are 400.
+Pure. Unknown query parameters are ignored, as the real server does; bad values are refused with 400.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_FIELD_MANAGER_LENGTH: Final = 128
 
 
 class FieldValidation(StrEnum):
-    """What happens to fields the schema does not know: dropped silently, dropped with a warning, or refused."""
+    """What happens to fields that the schema does not know: dropped, dropped with a warning, or refused."""
 
     IGNORE = "Ignore"
     WARN = "Warn"
@@ -27,7 +27,7 @@ class FieldValidation(StrEnum):
 
 
 class Propagation(StrEnum):
-    """What becomes of the objects a deleted one owns."""
+    """What happens to the objects that a deleted object owns."""
 
     BACKGROUND = "Background"
     FOREGROUND = "Foreground"
@@ -35,12 +35,12 @@ class Propagation(StrEnum):
 
 
 def discard_warning(_: str) -> None:
-    """For callers who have nobody to show warnings to."""
+    """Ignore a warning: for callers without a client."""
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Selection, page and freshness of a list, and the extras of a watch. ``resource_version`` is as sent."""
+    """Selection, page and freshness of a list, and the extra options of a watch. ``resource_version`` is as sent."""
 
     label_selector: str = ""
     field_selector: str = ""
@@ -55,7 +55,7 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How a create, update or patch is done, and for whom."""
+    """How to do a create, update or patch, and for which user."""
 
     user: Identity = APISERVER
     field_manager: str = ""
@@ -67,7 +67,7 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Preconditions:
-    """The object must still be this incarnation, and this version of it."""
+    """The object must still have this UID and this resource version."""
 
     uid: str | None = None
     resource_version: str | None = None
@@ -75,7 +75,7 @@ class Preconditions:
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """How a delete is done; ``grace_period_seconds`` None takes the kind's default."""
+    """How to do a delete; with ``grace_period_seconds`` None, the default of the kind applies."""
 
     user: Identity = APISERVER
     propagation: Propagation | None = None
@@ -86,7 +86,7 @@ class DeleteOptions:
 
 
 def list_options(query: Mapping[str, str]) -> ListOptions:
-    """Read a list's or watch's query string.
+    """Read the query string of a list or watch.
 
     Raises:
         StatusError: 400, a value cannot be read.
@@ -109,7 +109,7 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
 def write_options(
     kind: str, query: Mapping[str, str], user: Identity, warn: Callable[[str], None], agent: str
 ) -> WriteOptions:
-    """Read a write's query string; ``agent`` names the field manager when the query does not.
+    """Read the query string of a write; ``agent`` is the field manager if the query names none.
 
     Args:
         kind: ``CreateOptions``, ``UpdateOptions`` or ``PatchOptions``, for error messages.
@@ -138,7 +138,7 @@ def write_options(
 def delete_options(
     query: Mapping[str, str], body: Object | None, user: Identity, warn: Callable[[str], None]
 ) -> DeleteOptions:
-    """Read a delete's ``DeleteOptions`` body, or its query string when there is none.
+    """Read the ``DeleteOptions`` body of a delete, or its query string when there is no body.
 
     Raises:
         StatusError: 400, a value cannot be read.
@@ -182,7 +182,7 @@ def _integer(name: str, text: Any) -> int:
 
 
 def _flag(text: str | None) -> bool:
-    """As apimachinery reads booleans of a query: only ``false`` and ``0`` are false once the name is there."""
+    """A boolean of a query, as apimachinery reads it: if the name is there, only ``false`` and ``0`` are false."""
     return text is not None and text.lower() not in ("false", "0")
 
 
@@ -195,5 +195,5 @@ def _dry_run(kind: str, text: str | None) -> bool:
 
 
 def _invalid(kind: str, why: Cause) -> errors.StatusError:
-    """422 for the options object that the query stands for."""
+    """422 for the options object for which the query stands."""
     return errors.invalid("meta.k8s.io", kind, "", [why])

@@ -1,6 +1,6 @@
-"""The four patch types, read from a request body and turned into a function from the old object to the new one.
+"""The four patch types: turns the patch in a request body into a function from the old object to the new one.
 
-Pure. Source: kube-apiserver's patch handler. Server-side apply's merge and ownership are apply.py.
+Pure. Source: kube-apiserver's patch handler. The merge and ownership of server-side apply are in apply.py.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ REJECTED: Final = "the server rejected our request due to an error in our reques
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch as it was sent; ``body`` is the decoded JSON or YAML."""
+    """A patch as the client sent it; ``body`` is the decoded JSON or YAML."""
 
     type: PatchType
     body: Any
 
 
 def supported_types(resource: ResourceType) -> tuple[PatchType, ...]:
-    """The patch types a kind takes; custom kinds have no strategic merge."""
+    """The patch types that a kind supports; custom kinds have no strategic merge."""
     if resource.custom:
         return PatchType.JSON, PatchType.MERGE, PatchType.APPLY
     return PatchType.JSON, PatchType.MERGE, PatchType.STRATEGIC, PatchType.APPLY
 
 
 def check(patch: Patch, resource: ResourceType) -> None:
-    """Refuse what no object could be patched with.
+    """Refuse a patch that no object can take.
 
     Raises:
-        StatusError: 415 for a type the kind does not take, 400 or 413 for a body of the wrong form.
+        StatusError: 415 for a type that the kind does not support, 400 or 413 for a body of the wrong form.
     """
     if patch.type not in supported_types(resource):
         raise errors.unsupported_media_type(supported_types(resource))
@@ -64,10 +64,10 @@ def check(patch: Patch, resource: ResourceType) -> None:
 
 
 def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: Shape, subresource: str = "") -> Build:
-    """The function that patches; it raises StatusError where the patch does not fit the object it is given.
+    """The function that patches; it raises StatusError where the patch does not fit its object.
 
-    For a merge patch of nothing but status, that is all it gives, beside the object's identity: a status write keeps
-    the rest as it stands.
+    For a merge patch that changes only status, the result contains only the status and the object's identity: a status
+    write leaves all other fields unchanged.
     """
     is_narrow = subresource == "status" and patch.type in _MERGES and strategy.STATUS_FIELDS.issuperset(patch.body)
 
@@ -95,14 +95,14 @@ def builder(patch: Patch, resource: ResourceType, options: WriteOptions, shape: 
 
 
 def unreadable(patch: Patch, why: str) -> errors.StatusError:
-    """422: what the patch says, or makes of the object, cannot be read."""
+    """422: the patch, or the object that results from it, cannot be read."""
     shown = orjson.dumps(orjson.dumps(patch.body).decode()).decode()
     found = cause.Cause(cause.CauseReason.INVALID, f"Invalid value: {shown}: {why}", "patch")
     return errors.invalid("", "", "", [found])
 
 
 def _check_identity(patched: Object, current: Object) -> None:
-    """A patch cannot make another object of it."""
+    """Refuse a patch that changes the name or namespace of the object."""
     name, namespace = patched["metadata"].get("name"), patched["metadata"].get("namespace")
     known = current["metadata"]
     if name != known["name"]:

@@ -1,6 +1,6 @@
 """Admission plugins for Pods: fields that a real cluster adds to each new Pod.
 
-ServiceAccount (account, token volume, pull secrets), Priority and DefaultTolerationSeconds, in their own words.
+ServiceAccount (account, token volume, pull secrets), Priority and DefaultTolerationSeconds, with their messages.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from localcluster.server.writeport import AdmissionRequest
 DEFAULT_ACCOUNT: Final = "default"
 TOKEN_MOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path, not a secret
 TOKEN_LIFETIME_SECONDS: Final = 3607
-"""As the real server writes it: an hour, and a bit that tells it apart."""
+"""The value of the real server: an hour, and seven seconds by which the value can be recognised."""
 ACCOUNT_WAIT_SECONDS: Final = 2.0
-"""How long a Pod in a young namespace waits for the controller to make its default account."""
+"""How long a Pod in a new namespace waits until the controller has created its default account."""
 UNREACHABLE_SECONDS: Final = 300
 
 _VOLUME_PREFIX: Final = "kube-api-access-"
@@ -28,13 +28,13 @@ _CLUSTER_CRITICAL: Final = {"system-cluster-critical": 2_000_000_000, "system-no
 
 
 class PodAdmission:
-    """Completes new Pods."""
+    """Adds these fields to new Pods."""
 
     def __init__(self, store: Store) -> None:
         self._accounts = store.collection("/serviceaccounts")
 
     async def mutate(self, request: AdmissionRequest) -> Object | None:
-        """The Pod as it will run.
+        """The Pod with all fields that it runs with.
 
         Raises:
             StatusError: 403, its service account or priority class does not exist.
@@ -79,7 +79,7 @@ class PodAdmission:
 
 
 def _mount_token(spec: Object) -> None:
-    """Mount the account's token in every container that does not mount something of its own there."""
+    """Mount the account's token in every container that mounts nothing else at that path."""
     volumes: list[Any] = spec.setdefault("volumes", [])
     existing = next((volume["name"] for volume in volumes if volume.get("name", "").startswith(_VOLUME_PREFIX)), None)
     name = existing or objectmeta.generated_name(_VOLUME_PREFIX)
@@ -117,7 +117,7 @@ def _prioritize(spec: Object, request: AdmissionRequest) -> None:
 
 
 def _tolerate(spec: Object) -> None:
-    """Stay on a node that is not ready or unreachable for five minutes, unless the Pod says otherwise."""
+    """Let the Pod stay for five minutes on a node that is not ready or unreachable, unless it has other tolerations."""
     tolerations: list[Any] = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(_covers(toleration, key) for toleration in tolerations):

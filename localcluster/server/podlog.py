@@ -1,7 +1,7 @@
 """Pod logs: clients request them from the API server, which streams them from the node of the Pod.
 
 The node's address and kubelet port come from its Node object; the server is a proxy that stores nothing.
-Source: kube-apiserver's ``pods/log``; the texts are its own.
+Source: kube-apiserver's ``pods/log``; the texts are those of kube-apiserver.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from localcluster.server.request import Request, Send
 from localcluster.server.types import Object, ResourceType
 
 CONNECT_SECONDS: Final = 30.0
-"""As long as kube-apiserver tries: the node gives way to everybody else on a machine that is busy."""
+"""kube-apiserver tries as long; on a busy machine the node has a lower priority than other processes."""
 _FORWARDED: Final = (
     "follow",
     "previous",
@@ -34,7 +34,7 @@ _POSITIVE: Final = ("sinceSeconds", "tailLines", "limitBytes")
 
 @dataclass(frozen=True)
 class PodLogClient:
-    """How nodes are asked: over TLS when ``secure``, as the client is set up for it."""
+    """The client for requests to nodes: over TLS when ``secure``."""
 
     client: httpx.AsyncClient
     secure: bool
@@ -52,8 +52,8 @@ class PodLogs:
         """Stream the log until it ends, or until the client leaves.
 
         Raises:
-            StatusError: 404, no such Pod or node; 400, it has no node or container, or an option is malformed; 500, the
-                node cannot be reached.
+            StatusError: 404, the Pod or node does not exist; 400, it has no node or container, or an option is
+                malformed; 500, the node cannot be reached.
         """
         route = request.route
         pod = await self._registry.get(resource, route.namespace, route.name)
@@ -69,7 +69,7 @@ class PodLogs:
             nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
             try:
                 await self._relay(request, target, query, send)
-            except errors.StatusError as error:  # a nursery would wrap it
+            except errors.StatusError as error:  # a nursery would wrap it in a group
                 refusal = error
             nursery.cancel_scope.cancel()
         if refusal is not None:
@@ -87,7 +87,7 @@ class PodLogs:
                 async for chunk in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except httpx.TransportError as error:
-            why = str(error) or type(error).__name__  # a time-out has no words of its own
+            why = str(error) or type(error).__name__  # a time-out has no text of its own
             raise errors.internal_error(f"Get {url!r}: the node cannot be reached: {why}") from error
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -108,10 +108,10 @@ class PodLogs:
 
 
 def container_of(pod: Object, wanted: str) -> str:
-    """The container whose log is meant; a Pod of one needs no name.
+    """The container whose log the client wants; it need not name the only container of a Pod.
 
     Raises:
-        StatusError: 400, there is no such container, or several to choose from.
+        StatusError: 400, the container does not exist, or the Pod has several and none is named.
     """
     spec = pod.get("spec") or {}
     name = pod["metadata"]["name"]

@@ -1,7 +1,7 @@
 """Removes fields that a structural schema does not name, and reports their paths.
 
-Source: structural schemas of CustomResourceDefinition v1. Not here: the root's apiVersion, kind and metadata, which
-schema.py keeps whatever the schema says.
+Source: structural schemas of CustomResourceDefinition v1. Not here: apiVersion, kind and metadata of the root, which
+schema.py always keeps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Pruner = Callable[[Any], list[str]]
-"""Drops unknown fields of a value in place and gives their paths relative to it, each beginning with ``.`` or ``[``."""
+"""Drops unknown fields of a value in place; returns their relative paths, each beginning with ``.`` or ``[``."""
 
 METADATA_FIELDS = frozenset(
     {
@@ -37,14 +37,14 @@ _NOTHING: list[str] = []
 
 
 def prune_metadata(metadata: Any) -> list[str]:
-    """Drop what object metadata does not know; paths are relative to the metadata."""
+    """Drop fields that object metadata does not have; paths are relative to the metadata."""
     if not isinstance(metadata, dict):
         return _NOTHING
     return _drop(metadata, [name for name in metadata if name not in METADATA_FIELDS])
 
 
 def compile_pruner(schema: Mapping[str, Any], *, root: bool = False) -> Pruner | None:
-    """The pruner of ``schema``; None when nothing below it could ever be dropped.
+    """The pruner of ``schema``; None when the schema allows all fields.
 
     Args:
         root: the schema is that of a whole object, whose apiVersion, kind and metadata always stay.

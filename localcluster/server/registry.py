@@ -1,7 +1,7 @@
 """The only access to all objects, for HTTP handlers and in-process controllers.
 
-Returned objects are the store's own and shared: copy one before changing it. Objects handed in become the registry's.
-Every method raises ``StatusError`` for mistakes of a client and for failures of the server.
+Returned objects belong to the store and are shared: copy one before changing it. Objects that are passed in belong to
+the registry. Every method raises ``StatusError`` for mistakes of a client and for failures of the server.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ __all__ = [
 ]
 
 _CONVERSION_BATCH = 500
-"""Objects per conversion request when a list needs its webhook."""
+"""How many objects one conversion request contains when a list needs the webhook."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list: objects with, where it stands as stored, their serialized form."""
+    """One page of a list: objects and, if they are shown as stored, their serialized form."""
 
     objects: list[Object]
     data: list[bytes] | None
@@ -77,7 +77,7 @@ class Page:
 
 
 class Registry:
-    """Reads, writes and watches of every resource type in the catalog."""
+    """Reads, writes and watches every resource type in the catalog."""
 
     def __init__(
         self, store: Store, catalog: Catalog, shape: Shape, admission: Admission, conversion: Conversion, now: Now
@@ -111,12 +111,12 @@ class Registry:
         return await self._read(stored, resource)
 
     def check_reached(self, revision: str) -> None:
-        """Refuse a read "not older than" a revision this server has not been at: 504, or 400 if it is no number."""
+        """Refuse a read "not older than" a revision not yet reached: 504, or 400 if it is not a number."""
         if revision:
             listing.read_revision(revision, self._store.revision)
 
     def stored(self, resource: ResourceType, namespace: str | None, name: str) -> Stored:
-        """The record of an object, in whatever version it is stored; 404 when there is none."""
+        """The record of an object, in its storage version; 404 when it does not exist."""
         stored = self._collection(resource).get(Target(resource, namespace, name).key)
         if stored is None:
             raise errors.not_found(resource.group, resource.plural, name)
@@ -133,7 +133,7 @@ class Registry:
         }
 
     async def page(self, resource: ResourceType, namespace: str | None, options: ListOptions) -> Page:
-        """The objects a list shows, with what is needed to ask for the next ones."""
+        """The objects of a list, with the data that is needed to ask for the next ones."""
         found = listing.candidates(self._collection(resource), self._store.revision, namespace, options)
         predicate = _predicate(resource, options)
         chosen: list[Stored] = []
@@ -165,12 +165,12 @@ class Registry:
         """Events from ``options.resource_version`` on (unset or "0": the current objects first).
 
         Use it as ``async with registry.open_watch(...) as events: async for event in events``. Invalid options and a
-        forgotten revision raise here, before anything is entered; falling behind raises (410) from the iteration.
+        forgotten revision raise here, before the block begins. A watch that falls behind raises 410 when iterated.
         """
         return _opened(self.watch(resource, namespace, options))
 
     def watch(self, resource: ResourceType, namespace: str | None, options: ListOptions) -> Watch:
-        """The same as a bare channel."""
+        """The same, but returns only the channel."""
         collection = self._collection(resource)
         initial: list[Stored] = []
         _check_watch_options(options)
@@ -200,13 +200,13 @@ class Registry:
         obj: Object,
         options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
     ) -> Object:
-        """Store a new object and give it back as stored."""
+        """Store a new object; returns it as stored."""
         return (await self.create_written(resource, namespace, obj, options)).obj
 
     async def create_written(
         self, resource: ResourceType, namespace: str | None, obj: Object, options: WriteOptions
     ) -> Written:
-        """The same, with the record."""
+        """The same, but returns the record, too."""
         return await self._writer.create(resource, namespace, obj, options)
 
     async def update(
@@ -218,12 +218,12 @@ class Registry:
         options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
         subresource: str = "",
     ) -> Object:
-        """Replace an object, or the part of it that is the subresource."""
+        """Replace an object, or only the part that is the subresource."""
         written = await self.update_written(Target(resource, namespace, name, subresource), obj, options)
         return written.obj
 
     async def update_written(self, target: Target, obj: Object, options: WriteOptions) -> Written:
-        """The same, with the record."""
+        """The same, but returns the record, too."""
         return await self._writer.replace(target, obj, options)
 
     async def patch(
@@ -235,12 +235,12 @@ class Registry:
         options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
         subresource: str = "",
     ) -> Object:
-        """Change an object by a patch of any of the four types; an apply creates what does not exist."""
+        """Change an object by a patch of any of the four types; an apply creates a missing object."""
         written = await self.patch_written(Target(resource, namespace, name, subresource), patch, options)
         return written.obj
 
     async def patch_written(self, target: Target, patch: Patch, options: WriteOptions) -> Written:
-        """The same, with the record."""
+        """The same, but returns the record, too."""
         patching.check(patch, target.resource)
         if patch.type is not PatchType.APPLY:
             build = patching.builder(patch, target.resource, options, self._shape, target.subresource)
@@ -249,7 +249,7 @@ class Registry:
         return await self._writer.change(target, build, options, may_create=not target.subresource, owned=True)
 
     async def change(self, target: Target, build: Build, options: WriteOptions, *, owned: bool = False) -> Written:
-        """Replace an object by what ``build`` makes of the current one; starts over when that changed meanwhile.
+        """Replace an object by the result of ``build``; start again if the object changed meanwhile.
 
         ``owned``: the change leaves ``managedFields`` as they are.
         """
@@ -262,7 +262,7 @@ class Registry:
         name: str,
         options: DeleteOptions = DeleteOptions(),  # noqa: B008 - frozen
     ) -> Object:
-        """Delete an object; gives the object, or a Status where the real server does."""
+        """Delete an object; returns the object, or a Status where the real server does so."""
         deleted = await self.delete_found(resource, namespace, name, options)
         if deleted.done and not deletion.returns_object(resource):
             return deletion.success(resource, deleted.obj)
@@ -271,7 +271,7 @@ class Registry:
     async def delete_found(
         self, resource: ResourceType, namespace: str | None, name: str, options: DeleteOptions
     ) -> Deleted:
-        """Delete an object; tells whether it is gone or waits for finalizers."""
+        """Delete an object; the result says whether it is gone or waits for finalizers."""
         return await self._deleter.delete(Target(resource, namespace, name), options)
 
     async def delete_collection(
@@ -281,7 +281,7 @@ class Registry:
         options: DeleteOptions = DeleteOptions(),  # noqa: B008 - frozen
         list_options: ListOptions = ListOptions(),  # noqa: B008 - frozen
     ) -> Object:
-        """Delete what a list shows, one by one; gives the list of it. What vanishes meanwhile counts as deleted."""
+        """Delete the objects of a list, and return the list. An object that vanishes meanwhile counts as deleted."""
         page = await self.page(resource, namespace, list_options)
         for obj in page.objects:
             metadata = obj["metadata"]

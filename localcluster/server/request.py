@@ -1,6 +1,6 @@
-"""A request as the API server understands it: verb, resource, namespace, name, subresource; and its body.
+"""A request as the API server understands it: verb, resource, namespace, name, subresource, and body.
 
-Pure but for reading the body. Source: apiserver's RequestInfo.
+Pure, except that it reads the body. Source: apiserver's RequestInfo.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from localcluster.server import errors
 
 MAX_BODY_BYTES: Final = 3 << 20
 _DRAINED_BYTES: Final = 16 << 20
-"""So much of a body that is too large is read and dropped: a client that still sends would not see the refusal."""
+"""How much of a too large body is read and dropped: a client that is still sending would not see the refusal."""
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -32,7 +32,7 @@ _NAMESPACE_SUBRESOURCES: Final = frozenset({"status", "finalize"})
 
 @dataclass(frozen=True)
 class Route:
-    """Where a path leads below ``/api`` or ``/apis``; everything empty for a path that is no resource."""
+    """The target of a path below ``/api`` or ``/apis``; all fields are empty if the path is not a resource."""
 
     group: str = ""
     version: str = ""
@@ -50,13 +50,13 @@ class Route:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request with its route and verb; ``warnings`` collects what the response will warn of."""
+    """One HTTP request with its route and verb; ``warnings`` collects the warnings for the response."""
 
     method: str
     path: str
     query: Mapping[str, str]
     queries: tuple[tuple[str, str], ...]
-    """All query parameters, repeated ones included."""
+    """All query parameters, including repeated ones."""
     headers: Mapping[str, str]
     route: Route
     verb: str
@@ -87,7 +87,7 @@ class Request:
         )
 
     def warn(self, text: str) -> None:
-        """Have the response carry a ``Warning`` header."""
+        """Add a ``Warning`` header to the response."""
         if text not in self.warnings:
             self.warnings.append(text)
 
@@ -117,17 +117,17 @@ class Request:
                 return b"".join(chunks) if len(chunks) > 1 else chunk
 
     async def wait_until_gone(self) -> None:
-        """Return once the client has left."""
+        """Return when the client has left."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection; there is nobody to answer."""
+    """The client closed its connection, so no answer is sent."""
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Header values by lower-case name; repeated ones are joined by a newline, which no value can hold."""
+    """Header values by lower-case name; repeated ones are joined by a newline, which no value can contain."""
     headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -136,7 +136,7 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def parse_route(path: str) -> Route:
-    """The route of a URL path; resource fields stay empty where the path names none."""
+    """The route of a URL path; resource fields stay empty if the path names no resource."""
     parts = [part for part in path.split("/") if part]
     if not parts:
         return Route()
@@ -154,7 +154,7 @@ def parse_route(path: str) -> Route:
 
 
 def verb_of(method: str, route: Route, query: Mapping[str, str]) -> str:
-    """The API verb: ``list``, ``watch`` and ``deletecollection`` are told from ``get`` and ``delete`` by the URL."""
+    """The API verb; the URL distinguishes ``list``, ``watch`` and ``deletecollection`` from ``get`` and ``delete``."""
     if not route.is_resource:
         return method.lower()
     verb = _VERB_OF_METHOD.get(method, method.lower())

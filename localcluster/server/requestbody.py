@@ -1,4 +1,4 @@
-"""Request bodies: JSON, YAML, and protobuf for built-in kinds; always JSON values in the end."""
+"""Reads request bodies: JSON, YAML, and protobuf for built-in kinds; the result is always JSON values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_json(request: Request) -> bool:
 
 
 def load(request: Request, raw: bytes) -> Any:
-    """The body as JSON values, read as its content type says.
+    """The body as JSON values, read according to its content type.
 
     Raises:
         StatusError: 415, the type is not accepted; 400, the body is not of that type.
@@ -49,10 +49,10 @@ def load(request: Request, raw: bytes) -> Any:
 
 
 def load_json(raw: bytes) -> Any:
-    """JSON values.
+    """The JSON values of a body.
 
     Raises:
-        StatusError: 400, it is no JSON.
+        StatusError: 400, it is not JSON.
     """
     try:
         return orjson.loads(raw)
@@ -61,20 +61,20 @@ def load_json(raw: bytes) -> Any:
 
 
 def duplicate_fields(raw: bytes, read: Any) -> list[str]:
-    """Paths of fields that stand twice in the JSON text ``raw``, of which the last one was ``read``.
+    """Paths of fields that occur twice in the JSON text ``raw``; ``read`` has the last value of each.
 
-    JSON as compact as we would write it has no room for anything twice, and needs no second look.
+    If ``raw`` is as short as our own serialization, no field can occur twice, and the check is skipped.
     """
     if len(orjson.dumps(read)) >= len(raw.strip()):
         return []
     try:
         return _repeated(json.loads(raw, object_pairs_hook=_Pairs), "")
     except (ValueError, RecursionError):
-        return []  # read above all the same: nothing but the standard library finds fault with it
+        return []  # orjson has read the body, so it is accepted: only the standard library refuses it
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object's fields in order, repeated ones included."""
+    """An object's fields in order, including repeated ones."""
 
 
 def _repeated(value: Any, path: str) -> list[str]:
@@ -94,10 +94,10 @@ def _repeated(value: Any, path: str) -> list[str]:
 
 
 def load_yaml(raw: bytes) -> Any:
-    """The one YAML document as JSON values; JSON, being YAML too, is tried first because that is fast.
+    """The single YAML document as JSON values; JSON, which is also YAML, is tried first because it is fast.
 
     Raises:
-        StatusError: 400, it is no YAML, or has values JSON cannot carry.
+        StatusError: 400, it is not YAML, or has values that JSON cannot represent.
     """
     try:
         return orjson.loads(raw)

@@ -1,7 +1,7 @@
 """HTTP requests for resources: from a routed request to the registry and back, one method per verb.
 
-Not here: the path that leads here (app.py), streams (watchstream.py) and subresources that are no part of the stored
-object (subresources.py).
+Not here: routing (app.py), streams (watchstream.py), and subresources that are not part of the stored object
+(subresources.py).
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Resources:
 
 
 def is_stored_subresource(name: str) -> bool:
-    """Whether a subresource is a part of the stored object, read and written through the registry."""
+    """Whether a subresource is a part of the stored object, which the registry reads and writes."""
     return not name or name in _STORED_SUBRESOURCES
 
 
@@ -195,7 +195,7 @@ def _metadata_only(obj: Object) -> Object:
 
 
 def _list_body(page: Page, resource: ResourceType) -> bytes:
-    """The list's JSON; stored objects are joined as they stand, which makes large lists cheap."""
+    """The JSON of a list; stored objects are joined unchanged, which makes large lists cheap."""
     if page.data is None:
         items = orjson.dumps(page.objects)
     else:
@@ -211,10 +211,10 @@ def _write_options(kind: str, request: Request, user: Identity) -> WriteOptions:
 def _check_duplicates(
     raw: bytes, body: Any, options: WriteOptions, refusal: Callable[[str], errors.StatusError]
 ) -> None:
-    """Refuse fields given twice, or warn of them, as the request asks.
+    """Refuse duplicate fields, or warn about them, as the request asks.
 
     Raises:
-        StatusError: ``refusal`` of the reason: there are some and validation is strict.
+        StatusError: ``refusal`` of the reason: there are duplicates and validation is strict.
     """
     if options.field_validation is FieldValidation.IGNORE:
         return

@@ -1,6 +1,6 @@
-"""Answers: content negotiation, Status bodies, warnings, and the bytes that go out.
+"""Answers: content negotiation, Status bodies, warnings, and the bytes that are sent.
 
-Only JSON is spoken (and YAML on request); protobuf is refused with 406, upon which every client falls back to JSON.
+The server sends only JSON (and YAML on request). It refuses protobuf with 406; every client then falls back to JSON.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from localcluster.server.types import Object
 JSON: Final = "application/json"
 ACCEPTED: Final = (JSON,)
 _WARNING_LIMIT: Final = 4096
-"""Characters of all Warning headers together, as the real server limits them."""
+"""The limit for the characters of all Warning headers together, as in the real server."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form a client wants: ``kind`` is the ``as`` it asked for, such as ``Table``; empty for the plain object."""
+    """The form that a client wants: ``kind`` is its ``as``, such as ``Table``; empty for the plain object."""
 
     kind: str = ""
     group: str = ""
@@ -68,10 +68,10 @@ def status_response(error: errors.StatusError) -> Response:
 
 
 def negotiate(accept: str, known_forms: Sequence[str] = _KNOWN_FORMS) -> Form:
-    """The first form of ``accept`` that this server speaks.
+    """The first form in ``accept`` that this server supports.
 
     Raises:
-        StatusError: 406, it speaks none of them.
+        StatusError: 406, it supports none of them.
     """
     if not accept or accept in (JSON, "*/*"):
         return PLAIN
@@ -89,10 +89,10 @@ def negotiate(accept: str, known_forms: Sequence[str] = _KNOWN_FORMS) -> Form:
 
 
 def wanted_rows(query: Mapping[str, str]) -> Include:
-    """What each row of a Table carries beside its cells.
+    """The object in each row of a Table, beside its cells.
 
     Raises:
-        StatusError: 400, ``includeObject`` is none of the known ones.
+        StatusError: 400, ``includeObject`` is not one of the known values.
     """
     match query.get("includeObject", "") or "Metadata":
         case "Metadata":
@@ -116,7 +116,7 @@ async def send_response(send: Send, response: Response, warnings: Sequence[str] 
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    """``Warning: 299 - "…"`` for each text, as many as fit."""
+    """``Warning: 299 - "…"`` for each text, as many as fit in the limit."""
     headers = []
     room = _WARNING_LIMIT
     for text in warnings:

@@ -1,6 +1,6 @@
 """Reviews: virtual objects that clients create to get an answer; they are never stored.
 
-The authorizer of requests also answers access reviews; the authenticator answers token reviews.
+The authorizer of requests also answers access reviews; the authenticator also answers token reviews.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Reviews:
         """``review`` with its status filled in.
 
         Raises:
-            StatusError: 422, its spec asks nothing, or too much; 400, it is of another namespace.
+            StatusError: 422, its spec asks for nothing or for too much; 400, it is of another namespace.
         """
         metadata: Object = review.get("metadata") or {}
         if resource.plural == "selfsubjectreviews":

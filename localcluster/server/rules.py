@@ -1,8 +1,8 @@
 """``x-kubernetes-validations``: CEL rules of a schema, compiled once and evaluated on an object and its predecessor.
 
-``self`` and ``oldSelf`` are bound as the schema types them (rules_values.py). A rule that uses ``oldSelf`` is only
-evaluated for values with a predecessor, unless it sets ``optionalOldSelf``. Wording follows the API server.
-Not here: which errors of fields prevent the evaluation of rules (schema.py), evaluation and its bound (rules_cel.py).
+The schema decides the types of ``self`` and ``oldSelf`` (rules_values.py). A rule that uses ``oldSelf`` is only
+evaluated for values with a predecessor, unless it sets ``optionalOldSelf``. The wording follows the API server.
+Not here: which errors of fields prevent the evaluation of rules (schema.py), evaluation and its limit (rules_cel.py).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from localcluster.server.rules_values import Converter, compile_converter
 Path = tuple[str | int, ...]
 
 ABSENT: Any = object()
-"""Stands for a predecessor that does not exist; None would be a JSON null."""
+"""Stands for a missing predecessor; None would be a JSON null."""
 
 RuleSet = Callable[[Any, Any, Path], list[Cause]]
-"""Gives the failures of all rules at and below a value: ``(value, predecessor or ABSENT, path of the value)``."""
+"""Returns the failures of all rules at and below a value: ``(value, predecessor or ABSENT, path of the value)``."""
 
 
 def compile_rules(schema: Mapping[str, Any]) -> RuleSet | None:
@@ -45,7 +45,7 @@ def compile_rules(schema: Mapping[str, Any]) -> RuleSet | None:
 
 
 _WHOLES = ("object", "array")
-"""Types whose values a complaint does not quote."""
+"""Types whose values a message does not quote."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Rule:
 
 
 def parse_rule(raw: Mapping[str, Any]) -> _Rule:
-    """One entry of ``x-kubernetes-validations``, compiled.
+    """Compile one entry of ``x-kubernetes-validations``.
 
     Raises:
         rules_cel.CelSyntaxError: the rule or its message expression does not compile.
@@ -93,7 +93,7 @@ def _own_rules(schema: Mapping[str, Any]) -> RuleSet | None:
     def check(value: Any, old: Any, path: Path) -> list[Cause]:
         if kind in _WHOLES and not isinstance(value, dict | list):
             return []
-        # Unchanged values answered every plain rule when they were written: only transition rules look again.
+        # An unchanged value passed every plain rule when it was written, so only transition rules are evaluated again.
         unchanged = old is not ABSENT and old == value and bool(path)
         asked = [rule for rule in rules if _is_asked(rule, old is not ABSENT, unchanged=unchanged)]
         if not asked:
@@ -142,7 +142,7 @@ def _message(rule: _Rule, bound: rules_cel.Binding) -> str:
         try:
             told = rule.message_program.evaluate(bound)
         except rules_cel.CelEvaluationError:
-            told = None  # the fixed message still says what is wrong
+            told = None  # the fixed message is used instead
         if isinstance(told, str) and told.strip() and "\n" not in told:
             return told.strip()
     return rule.message or f"failed rule: {rule.source.strip()}"
@@ -153,7 +153,7 @@ def _summary(rule: _Rule) -> str:
 
 
 def field_path_steps(text: str) -> tuple[str, ...]:
-    """``.spec.items['a.b']`` as steps; only names occur, never indices."""
+    """``.spec.items['a.b']`` as steps; it has only names and no indices."""
     steps: list[str] = []
     rest = text
     while rest:

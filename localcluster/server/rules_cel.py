@@ -1,8 +1,8 @@
-"""CEL behind a small interface: compile once, evaluate within a bound, errors in the API server's words.
+"""CEL behind a small interface: compile once, evaluate within a limit, errors in the API server's words.
 
 The engine stops an evaluation after 10 000 iterations of comprehensions. A rule of the form ``LIST.all(x, …)`` may need
-more on a long list (uniqueness of 100 names takes 10 100), so such a rule is then evaluated on the list piece by piece,
-with the same result; the number of pieces is bounded, too. So every evaluation ends within about 0.2 s.
+more on a long list (uniqueness of 100 names takes 10 100). Such a rule is then evaluated on pieces of the list, with
+the same result. The number of pieces is limited, too. So every evaluation ends within about 0.2 s.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings
 
 MAX_PIECES = 128
-"""Pieces a long list may be cut into; each is allowed the engine's own 10 000 iterations."""
+"""The highest number of pieces of a long list; each piece may use the engine's own 10 000 iterations."""
 
 _PIECE_ITERATIONS = 8_000
 _ANSWERS = 256
 _ANSWERED_BYTES = 4096
-"""Of one expression, so many answers about values of that size are remembered at most."""
+"""The cache of one expression has at most ``_ANSWERS`` answers, for values of at most this size."""
 _RULE_VARIABLES = ("self", "oldSelf", "predecessor", "piece")
 _OUT_OF_BUDGET = "Iteration budget exceeded"
 _STRING_LITERAL = re.compile(
@@ -37,25 +37,25 @@ class CelSyntaxError(Exception):
 
 
 class CelEvaluationError(Exception):
-    """An expression gave no value (*user*): an unknown key, an overflow, too much work."""
+    """An expression has no value (*user*): an unknown key, an overflow, too much work."""
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What an expression is asked about."""
+    """The values to which an expression is applied."""
 
     value: Any
     old: Any = None
     has_old: bool = False
 
     def only(self, fields: frozenset[str] | None) -> Binding:
-        """The same with objects cut down to ``fields``."""
+        """The same binding, in which objects keep only ``fields``."""
         if fields is None:
             return self
         return Binding(_cut(self.value, fields), _cut(self.old, fields), self.has_old)
 
     def key(self) -> bytes | None:
-        """What tells it from any other; None when it is too large to be remembered, or holds more than JSON."""
+        """A key for the cache; None when it is too large, or holds values that JSON does not have."""
         try:
             key = orjson.dumps((self.value, self.old, self.has_old))
         except TypeError:
@@ -68,20 +68,20 @@ class Binding:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled expression; ``pieces`` asks the same question of one piece of a list, where that is possible."""
+    """A compiled expression; ``pieces`` is the same expression for one piece of a list, where that is possible."""
 
     whole: Any
     pieces: _Pieces | None
     fields: frozenset[str] | None
-    """The fields of self and oldSelf that are looked at; None when it may be all of them. Binding costs by size."""
+    """The fields of self and oldSelf that the expression reads; None: perhaps all. Large values are slow to bind."""
     answers: dict[bytes, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What was answered to what: CEL knows no clock and no chance, and most values are asked about many times."""
+    """A cache of results: CEL has no clock and no random numbers, and most values are evaluated many times."""
 
     def evaluate(self, bound: Binding) -> Any:
         """The value of the expression as a plain Python value.
 
         Raises:
-            CelEvaluationError: there is none.
+            CelEvaluationError: it has no value.
         """
         asked = bound.only(self.fields)
         key = asked.key()
@@ -125,15 +125,15 @@ class _Pieces:
 
 @dataclass(frozen=True)
 class Predicate:
-    """A compiled expression that is true or false of its variables."""
+    """A compiled expression whose value is true or false."""
 
     program: Any
 
     def holds(self, variables: dict[str, Any]) -> bool:
-        """Whether it is true.
+        """Whether it is true for ``variables``.
 
         Raises:
-            CelEvaluationError: it is neither.
+            CelEvaluationError: it is neither true nor false.
         """
         value = _value(self.program, variables)
         if not isinstance(value, bool):
@@ -148,10 +148,10 @@ class _OutOfBudgetError(CelEvaluationError):
 
 @functools.lru_cache(maxsize=1024)
 def compile_expression(source: str, *, result: Literal["bool", "string"], optional_old: bool = False) -> Program:
-    """``source`` ready to be evaluated; ``optional_old`` makes oldSelf an optional.
+    """Compile ``source``; with ``optional_old``, oldSelf is an optional.
 
     Raises:
-        CelSyntaxError: it does not parse, names something unknown, or cannot give a ``result``.
+        CelSyntaxError: it does not parse, names something unknown, or cannot have a ``result``.
     """
     _refuse_bindings(source)
     whole = _compile(source, optional_old=optional_old)
@@ -163,11 +163,11 @@ def compile_expression(source: str, *, result: Literal["bool", "string"], option
 
 
 def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) -> Predicate:
-    """``source`` as a question about ``variables``.
+    """Compile ``source`` as a condition on ``variables``.
 
     Args:
-        typed: the variable whose fields have known types. A value of unknown type that does not come from there is no
-            answer, as no API server takes it for one.
+        typed: the variable whose fields have known types. A result of unknown type is accepted only if ``source``
+            mentions this variable, as in an API server.
     Raises:
         CelSyntaxError: it does not parse, names something unknown, or cannot be true or false.
     """
@@ -183,13 +183,13 @@ def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) ->
 
 
 def _refuse_bindings(source: str) -> None:
-    """They are for our own wrapping of expressions; an API server does not offer them."""
+    """Refuse bindings in ``source``: we only use them to wrap expressions, and an API server does not offer them."""
     if mentions(source, "cel"):
         raise CelSyntaxError("compilation failed: undeclared reference to 'cel'")
 
 
 def without_literals(source: str) -> str:
-    """``source`` with its string literals emptied, so that only code is left to look at."""
+    """``source`` with empty string literals, so that only code is left."""
     return _STRING_LITERAL.sub("''", source)
 
 
@@ -217,7 +217,7 @@ def _compile_pieces(source: str, *, optional_old: bool) -> _Pieces | None:
 
 
 def _closes_at_end(source: str, opening: int) -> bool:
-    """Whether the parenthesis at ``opening`` is closed by the very last character."""
+    """Whether the last character closes the parenthesis at ``opening``."""
     blank = _STRING_LITERAL.sub(lambda literal: "_" * len(literal.group()), source).rstrip()
     depth = 0
     for position in range(opening, len(blank)):
@@ -253,7 +253,7 @@ def _value(program: Any, variables: dict[str, Any]) -> Any:
         if _OUT_OF_BUDGET in str(error):
             raise _OutOfBudgetError from error
         raise CelEvaluationError(_told(str(error))) from error
-    except (TypeError, ValueError, OverflowError) as error:  # a value CEL has no type for, such as a huge integer
+    except (TypeError, ValueError, OverflowError) as error:  # CEL has no type for the value, for example a huge integer
         raise CelEvaluationError(str(error)) from error
     value = result.plain_value()
     if result.type().name() == "ERROR":
@@ -262,7 +262,7 @@ def _value(program: Any, variables: dict[str, Any]) -> Any:
 
 
 def _told(text: str) -> str:
-    """The engine's message without its status code and in the API server's vocabulary."""
+    """The engine's message without its status code and in the API server's words."""
     missing = _MISSING_KEY.search(text)
     if missing:
         return f"no such key: {missing.group(1)}"

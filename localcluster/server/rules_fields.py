@@ -1,7 +1,7 @@
 """Finds fields that a CEL rule names and its schema does not have.
 
-Pure. The CEL engine knows no schemas and would only detect such a rule when it runs. Paths that begin with a variable
-are checked; variables of macros (``self.parts.all(p, p.nothing)``) are not.
+Pure. The CEL engine does not know schemas and would report such a rule only when it runs. Only paths that begin with a
+variable are checked, not those that begin with the variable of a macro (``self.parts.all(p, p.nothing)``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from localcluster.server.rules_values import escaped
 
 _PATH = re.compile(r"(?<![\w.])([A-Za-z]+)((?:\.\??[A-Za-z_]\w*)+)(\s*\()?")
 _IMPLIED = frozenset({"apiVersion", "kind", "metadata"})
-"""Every whole object has them, declared or not."""
+"""Every whole object has them, even if they are not declared."""
 
 
 def undefined(source: str, schema: Mapping[str, Any], variables: tuple[str, ...] = ("self", "oldSelf")) -> list[str]:
-    """Names of fields ``source`` selects from an object that declares other fields only; each once."""
+    """Names of fields that ``source`` reads from an object that does not declare them; each once."""
     found: list[str] = []
     for variable, path, call in _PATH.findall(without_literals(source)):
         if variable not in variables:

@@ -1,9 +1,10 @@
-"""JSON values as CEL sees them through a schema.
+"""Gives JSON values the CEL types that their schema states.
 
-JSON cannot tell a whole double from an integer, nor bytes from a string; the schema can. Property names that are no CEL
-identifiers are reachable under the escaped spelling CustomResourceDefinition v1 documents (``a-b`` is ``a__dash__b``).
+JSON does not distinguish a whole double from an integer, or bytes from a string; the schema does. Property names that
+are not CEL identifiers have the escaped spelling that CustomResourceDefinition v1 documents (``a-b`` is
+``a__dash__b``).
 
-Strings of format date-time and duration stay strings, because the CEL engine takes no instants from outside; a rule
+Strings of format date-time and duration stay strings, because the CEL engine accepts no timestamps from outside. A rule
 that says ``timestamp(self.at)`` or ``duration(self.every)`` means the same here and on a real API server.
 """
 
@@ -40,7 +41,7 @@ _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/"
 
 
 def compile_converter(schema: Mapping[str, Any]) -> Converter | None:
-    """The function that gives a value its CEL types; None when JSON already says it all."""
+    """The function that converts a value to its CEL types; None when the JSON value needs no conversion."""
     match schema.get("type"):
         case "number":
             return lambda value: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -56,7 +57,7 @@ def compile_converter(schema: Mapping[str, Any]) -> Converter | None:
 
 
 def escaped(name: str) -> str | None:
-    """How CEL spells the property ``name``; None when it cannot be reached from CEL."""
+    """The spelling of property ``name`` in CEL; None when CEL cannot reach it."""
     if name in _RESERVED:
         return f"__{name}__"
     for raw, spelled in _ESCAPES:

@@ -1,4 +1,4 @@
-"""The ``scale`` subresource: how many replicas a Deployment, ReplicaSet, StatefulSet or custom object should have.
+"""The ``scale`` subresource: the number of replicas of a Deployment, ReplicaSet, StatefulSet or custom object.
 
 Patches of a scale are merge or JSON patches.
 """
@@ -23,8 +23,8 @@ async def answer(registry: Registry, request: Request, resource: ResourceType, u
     """Read or change the scale.
 
     Raises:
-        StatusError: 404, no such object; 409, another resourceVersion; 422, a negative number; 500, a custom object
-            says nothing of its replicas.
+        StatusError: 404, the object does not exist; 409, another resourceVersion; 422, a negative number; 500, a custom
+            object has no field for its replicas.
     """
     route = request.route
     if request.verb == "get":
@@ -53,10 +53,10 @@ async def answer(registry: Registry, request: Request, resource: ResourceType, u
 
 
 def scale_of(obj: Object, resource: ResourceType) -> Object:
-    """``autoscaling/v1`` Scale of an object with replicas and a label selector.
+    """The ``autoscaling/v1`` Scale of an object with replicas and a label selector.
 
     Raises:
-        StatusError: 500, the field of a custom object that should say how many replicas there are is missing.
+        StatusError: 500, a custom object lacks the field for the number of replicas.
     """
     metadata = obj["metadata"]
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -87,7 +87,7 @@ def _of_custom(obj: Object, paths: ScalePaths) -> tuple[int, Object]:
 
 
 def _counted(obj: Object, resource: ResourceType) -> Object:
-    """A custom object that says nothing of its replicas as one that has none, which a scale can be written for."""
+    """A custom object without its replicas field gets 0 there, so that a scale can be written for it."""
     path = resource.scale_paths.spec_replicas if resource.scale_paths else ()
     return _with(obj, path, 0) if path and _find(obj, path) is None else obj
 
@@ -99,7 +99,7 @@ def _find(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def _with(obj: Object, path: tuple[str, ...], value: int) -> Object:
-    """``obj`` with the field at ``path`` set; what is on the way is copied, the rest shared."""
+    """``obj`` with the field at ``path`` set; the parents of that field are copied, the rest is shared."""
     first, rest = path[0], path[1:]
     inner = obj.get(first)
     return {**obj, first: _with(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}

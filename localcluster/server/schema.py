@@ -1,8 +1,8 @@
 """The operations of a schema on an object: prune it, set its defaults, validate it.
 
 Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives.
-Custom kinds are defaulted and validated by their schema, built-in ones by code (builtin_defaults.py,
-validation_builtin.py); both are pruned by schema. Not here: object metadata (objectmeta.py).
+The schema of a custom kind sets defaults and validates; for built-in kinds, code does (builtin_defaults.py,
+validation_builtin.py). Schemas prune both. Not here: object metadata (objectmeta.py).
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class _Compiled:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A value as its schema divides it, so that a field which stays as it was need not be looked at."""
+    """The parts of a schema by field, so that an unchanged field need not be validated."""
 
     itself: Validator
-    """What is wrong with the value, ``fields`` left out."""
+    """Lists the faults of the value, without those of ``fields``."""
     fields: Mapping[str, _Part]
 
 
@@ -64,8 +64,8 @@ def prune(obj: Object, rtype: ResourceType) -> list[str]:
     """Drop unknown fields in place.
 
     Returns:
-        Paths of what was dropped, such as ``spec.steps[0].zz``, metadata first; a Strict write is refused and a Warn
-        write warned with ``unknown field "<path>"`` for each.
+        Paths of dropped fields, such as ``spec.steps[0].zz``, metadata first. For each of them, a Strict write is
+        refused and a Warn write gets the warning ``unknown field "<path>"``.
     """
     dropped = [f"metadata{path}" for path in prune_metadata(obj.get("metadata"))]
     pruner = _of(rtype).pruner
@@ -75,7 +75,7 @@ def prune(obj: Object, rtype: ResourceType) -> list[str]:
 
 
 def apply_defaults(obj: Object, rtype: ResourceType) -> None:
-    """Fill defaults in place; nulls that are not allowed become the default or go."""
+    """Fill in defaults in place; nulls that are not allowed become the default or are dropped."""
     if not rtype.custom:
         default_builtin(obj, rtype)
         return
@@ -85,11 +85,11 @@ def apply_defaults(obj: Object, rtype: ResourceType) -> None:
 
 
 def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause]:
-    """Every reason to refuse ``obj``; empty when there is none.
+    """Every reason to refuse ``obj``; empty when it is valid.
 
     Args:
-        old: the stored object on an update. Faults it already had in parts that stay the same are tolerated, and rules
-            naming ``oldSelf`` are asked.
+        old: the stored object on an update. Its earlier faults in unchanged parts are tolerated, and rules that name
+            ``oldSelf`` are evaluated.
     """
     if not rtype.custom:
         return validate_builtin(obj, old, rtype)
@@ -107,7 +107,7 @@ def validate(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause
 
 
 def _faults(part: _Part, value: Any, old: Any) -> list[Violation]:
-    """What is wrong in ``value``, except for fields that are as they were: faults there would be tolerated."""
+    """The faults of ``value``, without those of unchanged fields, which are tolerated."""
     found = part.itself(value)
     if not part.fields or not isinstance(value, dict):
         return found
@@ -138,7 +138,7 @@ def _compile(rtype: ResourceType) -> _Compiled:
     if rtype.schema is None:
         return _Compiled(None, None, None, None)
     pruner = compile_pruner(rtype.schema, root=True)
-    if not rtype.custom:  # built-in kinds validate and default in code; their schema prunes and documents
+    if not rtype.custom:  # code validates and defaults built-in kinds; their schema prunes and documents
         return _Compiled(pruner, None, None, None)
     return _Compiled(pruner, compile_defaulter(rtype.schema), _divided(rtype.schema), compile_rules(rtype.schema))
 

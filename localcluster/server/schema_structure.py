@@ -1,4 +1,4 @@
-"""Whether a schema is structural: the precondition for pruning, defaulting and publishing it.
+"""Checks whether a schema is structural, which is required to prune, default and publish it.
 
 A problem is reported with its exact path in the document
 (``spec.versions[0].schema.openAPIV3Schema.properties[spec].type``). A real API server has the same wording, but uses
@@ -41,7 +41,7 @@ KEYWORDS = frozenset(
     | {"x-kubernetes-list-map-keys", "x-kubernetes-list-type", "x-kubernetes-map-type"}
     | {"x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations"}
 )
-"""Every keyword a CustomResourceDefinition knows; others are unknown fields of the definition."""
+"""Every keyword that a CustomResourceDefinition has; others are unknown fields of the definition."""
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id")
@@ -56,15 +56,15 @@ _NOT_IN_COMBINATORS_EXTENSIONS = (
 )
 _RULE_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _MAX_DEPTH = 200
-"""Deeper schemas are refused: nothing real nests so far, and every consumer of a schema walks it recursively."""
+"""Deeper schemas are refused: no real schema is so deep, and all code that reads a schema is recursive."""
 _MOST_REMEMBERED = 256
 _flawless: set[bytes] = set()
-"""Digests of schemas without a problem: at each write of a definition, of its status too, all its schemas are checked,
-which takes milliseconds, and they are mostly the same."""
+"""Digests of schemas without a problem. Each write of a definition, also of its status, checks all its schemas.
+That takes milliseconds, and mostly the schemas have not changed."""
 
 
 def structural_problems(schema: Schema, where: str) -> list[Cause]:
-    """Everything that keeps ``schema``, standing at ``where`` in a document, from being structural."""
+    """Every reason why ``schema``, which is at ``where`` in a document, is not structural."""
     if schema.get("type") != "object":
         given = schema.get("type", "")
         problem = cause.invalid(f"{where}.type", given, "must be object at the root")
@@ -81,7 +81,7 @@ def structural_problems(schema: Schema, where: str) -> list[Cause]:
 
 
 def _digest_of(schema: Schema) -> bytes | None:
-    """None for what is no JSON, or too deep for it."""
+    """A digest of the schema; None if it is not JSON, or too deep for JSON."""
     try:
         return hashlib.sha256(orjson.dumps(schema)).digest()
     except TypeError:
@@ -244,7 +244,7 @@ def _combinator_problems(schema: Schema, where: str, depth: int) -> Iterator[Cau
 
 
 def _value_part_problems(part: Schema, where: str, depth: int, *, may_have_type: bool) -> Iterator[Cause]:
-    """Problems of a schema inside a combinator: it may judge values, but not shape them."""
+    """Problems of a schema inside a combinator, which may only validate values and not define their structure."""
     if depth > _MAX_DEPTH:
         yield cause.forbidden(where, f"schemas nested deeper than {_MAX_DEPTH} levels are not supported")
         return
@@ -290,7 +290,7 @@ def _default_problems(schema: Schema, where: str) -> Iterator[Cause]:
     try:
         faults = compile_validator(schema)(schema["default"])
     except re2.error:
-        return  # the broken pattern is reported where it stands
+        return  # another check reports the broken pattern
     for fault in faults:
         found = fault.cause()
         inside = "" if found.field == cause.NO_FIELD else f".{found.field}"

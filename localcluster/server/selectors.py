@@ -1,4 +1,4 @@
-"""Label and field selectors: text in, predicate out.
+"""Label and field selectors: turns their text into a predicate.
 
 Pure. The grammar and the error texts are those of apimachinery's ``labels.Parse`` and ``fields.ParseSelector``.
 """
@@ -43,7 +43,7 @@ def label_predicate(text: str) -> Predicate:
 
 
 def label_selector_predicate(selector: Mapping[str, Any] | None) -> Callable[[Mapping[str, str]], bool]:
-    """Whether labels satisfy a structured ``metav1.LabelSelector``; an empty one matches all, None matches nothing.
+    """Whether labels satisfy a ``metav1.LabelSelector``; an empty one matches all, None matches nothing.
 
     Raises:
         ValueError: an unknown operator.
@@ -71,7 +71,7 @@ def field_predicate(text: str, resource: ResourceType) -> Predicate:
     """Whether an object's fields satisfy ``metadata.name=a,status.phase!=Running``.
 
     Raises:
-        StatusError: 400, the selector cannot be parsed or names a field this kind does not offer.
+        StatusError: 400, the selector cannot be parsed, or names a field that this kind does not offer.
     """
     if not text.strip():
         return everything
@@ -80,14 +80,14 @@ def field_predicate(text: str, resource: ResourceType) -> Predicate:
 
 
 def exact_name(text: str) -> str | None:
-    """The one name a field selector can match, so that a list of one need not look at all objects."""
+    """The one name that a field selector can match, so that a list of one need not read all objects."""
     if text.startswith("metadata.name=") and "," not in text:
         return text.removeprefix("metadata.name=").removeprefix("=") or None
     return None
 
 
 def both(left: Predicate, right: Predicate) -> Predicate:
-    """Both must hold; an ``everything`` costs nothing."""
+    """Both predicates must be true; ``everything`` is left out."""
     if left is everything:
         return right
     if right is everything:
@@ -220,7 +220,7 @@ def _compares(key: str, operator: str, bound: int) -> _Requirement:
 
 
 def _split_fields(text: str) -> list[str]:
-    """Terms between commas; a backslash escapes comma, equals and itself."""
+    """The terms between commas; a backslash escapes comma, equals and itself."""
     return [term for term in re.split(r"(?<!\\),", text) if term]
 
 

@@ -1,4 +1,4 @@
-"""The shape of objects by their resource type: schema for custom kinds, code for built-in ones."""
+"""The shape of objects by their resource type: a schema for custom kinds, code for built-in ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from localcluster.server.types import Object, ResourceType
 
 
 class SchemaShape:
-    """Prunes, defaults, completes and validates as the resource type asks."""
+    """Prunes, defaults, completes and validates an object according to its resource type."""
 
     def prune(self, obj: Object, resource: ResourceType) -> list[str]:
         return schema.prune(obj, resource)

@@ -1,13 +1,13 @@
 """Objects on disk: every acknowledged write survives ``kill -9``, and the database is never half written.
 
-SQLite in WAL mode with one connection that writes. A commit runs on the event loop, because that measured fastest: with
-``synchronous=NORMAL`` a commit is a handful of ``write`` calls (20 µs for a 3 kB object), handing it to a thread costs
-160 µs, and only batches of ten or more would win that back. What does block, the checkpoint with its ``fsync``, runs in
-a worker thread on a second connection. NORMAL survives the death of the process; FULL also survives power loss and
-costs one ``fsync`` (a quarter of a millisecond on an SSD) per write, on the loop.
+SQLite in WAL mode with one connection that writes. A commit runs on the event loop, because that was the fastest in
+measurements: with ``synchronous=NORMAL`` a commit is a few ``write`` calls (20 µs for a 3 kB object), handing it to a
+thread costs 160 µs, and only batches of ten or more would win that back. The checkpoint with its ``fsync`` does block,
+so it runs in a worker thread on a second connection. NORMAL survives the death of the process. FULL also survives power
+loss and costs one ``fsync`` (a quarter of a millisecond on an SSD) per write, on the loop.
 
-Errors: ``StorageError`` and its leaves; after each of them the transaction has been rolled back, the next write may
-succeed, and reads were never disturbed.
+Errors: ``StorageError`` and its subclasses. After each of them the transaction has been rolled back, the next write may
+succeed, and reads were not affected.
 
     StorageError
      ├─ StorageFullError      retry, once there is space
@@ -28,11 +28,11 @@ from typing import Final
 import trio
 
 FORMAT_VERSION: Final = 1
-"""Written to ``PRAGMA user_version``; another number is refused rather than misread."""
+"""Written to ``PRAGMA user_version``; a database with another number is refused."""
 APPLICATION_ID: Final = 0x62756275
 CHECKPOINT_INTERVAL_SECONDS: Final = 2.0
 CHECKPOINT_PAGES: Final = 1000
-"""WAL pages (4 KiB each) after which the log is copied into the database; SQLite's own default."""
+"""WAL pages (4 KiB each) after which the log is copied into the database; the default of SQLite."""
 
 _SCHEMA = """
 CREATE TABLE objects (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
@@ -47,7 +47,7 @@ _UPSERT = (
 
 
 class StorageError(Exception):
-    """The disk refused; nothing changed."""
+    """The disk refused; nothing was changed."""
 
 
 class StorageFullError(StorageError):
@@ -63,7 +63,7 @@ class StorageCorruptError(StorageError):
 
 
 class Durability(StrEnum):
-    """What an acknowledged write survives; the value is SQLite's ``synchronous`` setting."""
+    """The failures that an acknowledged write survives; the value is SQLite's ``synchronous`` setting."""
 
     PROCESS_DEATH = "NORMAL"
     POWER_LOSS = "FULL"
@@ -71,7 +71,7 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One change of a transaction; ``data`` None deletes the key."""
+    """One change in a transaction; ``data`` None deletes the key."""
 
     key: str
     revision: int
@@ -79,7 +79,7 @@ class Write:
 
 
 class Storage:
-    """The open database. Methods are synchronous and belong to the event loop; ``keep_checkpointed`` alone waits."""
+    """The open database. Its methods are synchronous and run on the event loop; only ``keep_checkpointed`` waits."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
@@ -89,7 +89,7 @@ class Storage:
 
     @classmethod
     def open(cls, path: Path | None, *, durability: Durability = Durability.PROCESS_DEATH) -> Storage:
-        """Open or create the database file; None keeps everything in memory and forgets it at ``close``.
+        """Open or create the database file; None keeps everything in memory until ``close``.
 
         Raises:
             StorageError: the file cannot be created, read or written, or is not ours.
@@ -107,7 +107,7 @@ class Storage:
 
     @property
     def revision(self) -> int:
-        """The revision of the last committed write; rises by at least one with each."""
+        """The revision of the last committed write; each write raises it by at least one."""
         return self._revision
 
     def load(self) -> Iterator[tuple[str, int, bytes]]:
@@ -142,12 +142,12 @@ class Storage:
         self._pages_written += sum(2 + len(write.data or b"") // 4096 for write in writes)
 
     def setting(self, name: str) -> bytes | None:
-        """A value that is no API object, such as the token signing key."""
+        """A value that is not an API object, such as the token signing key."""
         row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return bytes(row[0]) if row else None
 
     def set_setting(self, name: str, value: bytes) -> None:
-        """Keep ``value`` under ``name``.
+        """Store ``value`` under ``name``.
 
         Raises:
             StorageError: nothing was changed.
@@ -163,7 +163,7 @@ class Storage:
     async def keep_checkpointed(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Copy the write-ahead log into the database from time to time, in a thread, until cancelled.
 
-        A checkpoint that fails (full disk) loses nothing: the log stays and the next one tries again.
+        If a checkpoint fails (full disk), nothing is lost: the log stays, and the next checkpoint tries again.
         """
         task_status.started()
         if self._path is None:
@@ -176,7 +176,7 @@ class Storage:
                 self._pages_written -= written
 
     def close(self) -> None:
-        """Release the file. Committed writes are on disk already; this only folds the log in."""
+        """Release the file. Committed writes are already on disk; this only merges the log into the database."""
         self._connection.close()
 
 
@@ -204,7 +204,7 @@ def _read_revision(connection: sqlite3.Connection) -> int:
 
 
 def _checkpoint(path: Path) -> bool:
-    """Whether it was done. If not, the log is still there and stays authoritative."""
+    """Do a checkpoint; returns whether it succeeded. If not, the log is still there and still valid."""
     try:
         with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

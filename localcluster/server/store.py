@@ -1,7 +1,7 @@
-"""All objects of the cluster: one revision counter, one collection per resource, every write durable before it is seen.
+"""All objects of the cluster: one revision counter, one collection per resource; a write is on disk before it is seen.
 
-A write is one synchronous step on the event loop (assign revision, serialize, commit, publish), so no reader, watcher
-or other writer ever sees a state that a crash could take back, and optimistic concurrency needs no locks.
+A write is one synchronous step on the event loop (assign revision, serialize, commit, publish). So a reader, watcher or
+other writer never sees a state that a crash could undo, and optimistic concurrency needs no locks.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ OnChange = Callable[[str, Change], None]
 
 
 class StaleWriteError(Exception):
-    """The object changed since it was read; read it again and decide anew."""
+    """The object changed since it was read; read it again and decide again."""
 
 
 def collection_name(group: str, plural: str) -> str:
-    """``group/plural``; the core and the ``events.k8s.io`` events are one collection."""
+    """``group/plural``; the Events of core and of ``events.k8s.io`` are one collection."""
     return f"{'' if group == 'events.k8s.io' else group}/{plural}"
 
 
 def object_key(namespace: str | None, name: str) -> str:
-    """Key within a collection."""
+    """The key of an object in its collection."""
     return f"{namespace}/{name}" if namespace else name
 
 
 class Store:
-    """Reads are synchronous and current; ``write`` is the only way anything changes."""
+    """Reads are synchronous and current; only ``write`` changes objects."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -55,7 +55,7 @@ class Store:
         return self._revision
 
     def collection(self, name: str) -> Collection:
-        """The collection of that name, empty when nothing was ever written to it."""
+        """The collection with that name; empty if nothing was ever written to it."""
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = Collection(name, self._revision)
@@ -77,10 +77,10 @@ class Store:
         expected: Stored | None,
         last: Object | None = None,
     ) -> Stored:
-        """Create, replace or (``obj`` None) delete; gives the record watchers see.
+        """Create, replace or (``obj`` None) delete; returns the record that watchers see.
 
-        ``obj`` becomes the store's; its ``metadata.resourceVersion`` is set here. ``last`` is what watchers are shown
-        of a deleted object, its current state when None.
+        The store keeps ``obj`` and sets its ``metadata.resourceVersion``. ``last`` is the state of a deleted object
+        that watchers see; None: its current state.
 
         Raises:
             StaleWriteError: the current record is not ``expected`` (None: must not exist).
@@ -109,7 +109,7 @@ class Store:
         return stored
 
     def end(self, name: str) -> None:
-        """Stop serving a collection: its watches end and a later one of that name starts empty."""
+        """Stop serving a collection: its watches end, and a later one with that name starts empty."""
         collection = self._collections.pop(name, None)
         if collection is not None:
             collection.end()

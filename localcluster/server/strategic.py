@@ -32,14 +32,14 @@ OBJECT_META: Final[Schema] = {
 
 
 class StrategicPatchError(ValueError):
-    """The patch is malformed; the text names the directive or the list item at fault."""
+    """The patch is malformed; the text names the directive or the list item."""
 
 
 def apply(target: Object, patch: Object, schema: Schema | None) -> Object:
-    """``target`` changed as the patch says.
+    """``target`` with the patch applied.
 
     Raises:
-        StrategicPatchError: a directive or a list item of the patch makes no sense.
+        StrategicPatchError: a directive or a list item of the patch is invalid.
     """
     schema = schema or _ANY
     schema = {**schema, "properties": {**(schema.get("properties") or {}), "metadata": OBJECT_META}}
@@ -48,7 +48,7 @@ def apply(target: Object, patch: Object, schema: Schema | None) -> Object:
 
 
 def _merge_map(target: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema) -> Object | None:
-    """None when the patch deletes the map itself."""
+    """The merged map; None when the patch deletes the map itself."""
     match patch.get(_DIRECTIVE):
         case "replace":
             return {name: copy_value(item) for name, item in patch.items() if name != _DIRECTIVE}
@@ -134,7 +134,7 @@ def _merge_keyed(before: list[Any], patch: list[Any], key: str, schema: Schema) 
 
 
 def _ordered(merged: list[Any], before: Sequence[Any], order: list[Any], key_of: Any) -> list[Any]:
-    """Items the patch orders in its order; the server's own keep their places among those they stood between."""
+    """Items that the patch orders, in its order; the server's other items keep their relative places."""
     rank = {_hashable(key): index for index, key in enumerate(order)}
     ours = [item for item in merged if _hashable(key_of(item)) not in rank]
     theirs = sorted(

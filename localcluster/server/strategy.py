@@ -1,4 +1,4 @@
-"""Who may write which part of an object, per kind and subresource, and when ``generation`` rises.
+"""Which writes may change which part of an object, per kind and subresource, and when ``generation`` rises.
 
 Pure. A status write changes only ``status`` (for built-in kinds also labels and annotations); any other write leaves
 ``status`` as it was. Source: the ``PrepareForCreate``/``PrepareForUpdate`` strategies of kube-apiserver.
@@ -30,11 +30,11 @@ _CREATE_ON_UPDATE: Final = frozenset(
 _NAMESPACE_FINALIZER: Final = "kubernetes"
 _TOP: Final = ("apiVersion", "kind", "metadata")
 STATUS_FIELDS: Final = frozenset({*_TOP, "status"})
-"""All that a write of the status looks at."""
+"""All fields that a write of the status reads."""
 
 
 def allows_unconditional_update(resource: ResourceType) -> bool:
-    """Whether an update without ``resourceVersion`` overwrites whatever is stored."""
+    """Whether an update without ``resourceVersion`` overwrites any stored version."""
     return not resource.custom and (resource.group, resource.plural) not in _UNCONDITIONAL_EXCEPT
 
 
@@ -44,7 +44,7 @@ def allows_create_on_update(resource: ResourceType) -> bool:
 
 
 def only_written(obj: Object, resource: ResourceType, subresource: str) -> Object:
-    """The part of ``obj`` that a write to ``subresource`` may touch and therefore own; shares it with ``obj``."""
+    """The part of ``obj`` that a write to ``subresource`` may change and therefore own; shares it with ``obj``."""
     if subresource == "status":
         return status_fields(obj)
     if "status" in resource.subresources:
@@ -53,14 +53,14 @@ def only_written(obj: Object, resource: ResourceType, subresource: str) -> Objec
 
 
 def status_fields(obj: Object) -> Object:
-    """The part of ``obj`` that a write of its status looks at; shares it with ``obj``."""
+    """The part of ``obj`` that a write of its status reads; shares it with ``obj``."""
     return {name: value for name, value in obj.items() if name in STATUS_FIELDS}
 
 
 def prepare_for_create(obj: Object, resource: ResourceType) -> None:
-    """Discard what a create may not set and fill in what the kind starts with, in place."""
+    """Discard fields that a create may not set, and fill in the initial values of the kind, in place."""
     if "status" in resource.subresources and (resource.group, resource.plural) != ("", "nodes"):
-        obj.pop("status", None)  # a node alone brings its status along: the kubelet registers it so
+        obj.pop("status", None)  # only a node keeps its status: the kubelet registers it with one
         if not resource.custom:
             obj["status"] = {}
     if resource.counts_generation:
@@ -85,9 +85,9 @@ def prepare_for_create(obj: Object, resource: ResourceType) -> None:
 
 
 def prepare_for_update(obj: Object, old: Object, resource: ResourceType, subresource: str) -> Object:
-    """``obj`` with every part this write may not touch taken from ``old``; may be ``obj`` itself, changed."""
+    """``obj`` with every part that this write may not change taken from ``old``; may be ``obj`` itself, changed."""
     if subresource == "binding":
-        return obj  # made here, not by the client (binding.py)
+        return obj  # the server made this object (binding.py), not the client
     if subresource == "status":
         return _status_update(obj, old, resource)
     if subresource == "finalize":
@@ -125,7 +125,7 @@ def _status_update(obj: Object, old: Object, resource: ResourceType) -> Object:
 
 
 def _same_intent(obj: Object, old: Object, resource: ResourceType) -> bool:
-    """Whether nothing outside metadata (and status, where that is written on its own) changed."""
+    """Whether nothing changed outside metadata (and status, where it is a subresource)."""
     if not resource.custom:
         return values_equal(obj.get("spec"), old.get("spec")) and values_equal(obj.get("webhooks"), old.get("webhooks"))
     ignored = (*_TOP, "status") if "status" in resource.subresources else _TOP

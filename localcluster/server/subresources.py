@@ -30,7 +30,7 @@ class Subresources:
         self._now = now
 
     async def answer(self, request: Request, resource: ResourceType, user: Identity, send: Send) -> None:
-        """Answer the request, streaming where the answer is a stream.
+        """Answer the request; Pod logs are streamed.
 
         Raises:
             StatusError: the request is refused.

@@ -1,7 +1,7 @@
-"""Objects as the table ``kubectl get`` prints (meta.k8s.io/v1 Table).
+"""Objects as the table that ``kubectl get`` prints (meta.k8s.io/v1 Table).
 
 Built-in kinds have the columns and cells of the real server; custom kinds those of their additionalPrinterColumns, or
-name and age. Not here: how a single kind's cells are made (tables_*.py).
+name and age. Not here: the cells of single kinds (tables_*.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from localcluster.server import tables_age, tables_cluster, tables_jsonpath, tab
 from localcluster.server.types import Object, PrinterColumn, ResourceType
 
 Include = Literal["Metadata", "None", "Object"]
-"""What each row carries beside its cells: the object's metadata, nothing, or all of it."""
+"""What each row carries beside its cells: the object's metadata, nothing, or the whole object."""
 
 _Cells = Callable[[Object, datetime], list[Any]]
 
@@ -60,10 +60,10 @@ def render_table(
     """A Table with one row per object.
 
     Args:
-        now: aware instant that ages are counted from.
+        now: the time, with a timezone, from which ages are counted.
         resource_version: of the list, or of the single object.
         continue_token: of a list that goes on, with ``remaining`` items after this page.
-        with_columns: False for watch events after the first, which repeat no column definitions.
+        with_columns: False for watch events after the first, which do not repeat the column definitions.
     """
     layout = _layout(rtype)
     metadata: Object = {"resourceVersion": resource_version}
@@ -125,7 +125,7 @@ def _custom_layout(printed: tuple[PrinterColumn, ...]) -> _Layout:
 
 
 def _custom_cell(column: PrinterColumn, obj: Object, now: datetime) -> Any:
-    """The first value the path selects; None when there is none or it is not of the column's type."""
+    """The first value that the path selects; None when there is none or it is not of the column's type."""
     found = tables_jsonpath.values_at(column.json_path, obj)
     value = found[0] if found else None
     match column.type:
@@ -153,7 +153,7 @@ _CREATED = _Column("Created At", "date", description="When the object was create
 
 
 def _columns(*names: str, wide: tuple[str, ...] = ()) -> tuple[_Column, ...]:
-    """Columns by name; ``wide`` ones show with ``-o wide`` only. ``name:type`` states a type other than string."""
+    """Columns by name; ``wide`` ones appear only with ``-o wide``. ``name:type`` states a type other than string."""
     found = [_NAME]
     for priority, listed in ((0, names), (1, wide)):
         for entry in listed:

@@ -1,6 +1,6 @@
-"""Instants as ages: ``3m4s``, ``5h``, ``2d3h``, in the very steps kubectl shows.
+"""Times as ages: ``3m4s``, ``5h``, ``2d3h``, in exactly the steps that kubectl shows.
 
-Not here: what is printed where (tables*.py). Source: apimachinery ``duration.HumanDuration``.
+Not here: which table shows which age (tables*.py). Source: apimachinery ``duration.HumanDuration``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HOURS_PER_YEAR = 24 * 365
 
 
 def age(timestamp: Any, now: datetime) -> str:
-    """How long ago ``timestamp`` (RFC 3339 text) was; ``<unknown>`` when absent, ``<invalid>`` when it is none."""
+    """How long ago ``timestamp`` (RFC 3339) was; ``<unknown>`` when absent, ``<invalid>`` when it cannot be read."""
     if not timestamp:
         return UNKNOWN
     at = instant(timestamp)
@@ -23,7 +23,7 @@ def age(timestamp: Any, now: datetime) -> str:
 
 
 def instant(timestamp: Any) -> datetime | None:
-    """RFC 3339 text as an aware datetime; None for anything else."""
+    """An RFC 3339 string as a datetime with timezone; None for anything else."""
     if not isinstance(timestamp, str):
         return None
     try:
@@ -34,7 +34,7 @@ def instant(timestamp: Any) -> datetime | None:
 
 
 def human_duration(duration: timedelta) -> str:
-    """A length of time in at most two units, coarser the longer it is."""
+    """A length of time in at most two units; the longer it is, the coarser they are."""
     seconds = int(duration.total_seconds())
     if seconds < -1:
         return INVALID

@@ -36,7 +36,7 @@ def namespace(obj: Object, now: datetime) -> list[Any]:
 
 
 def event(obj: Object, now: datetime) -> list[Any]:
-    """Both shapes of an Event, core and events.k8s.io."""
+    """The row of an Event of core or events.k8s.io."""
     series = obj.get("series") or {}
     first = obj.get("firstTimestamp") or obj.get("deprecatedFirstTimestamp") or obj.get("eventTime")
     last = series.get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("deprecatedLastTimestamp") or first
@@ -243,7 +243,7 @@ def _service_port(port: Object) -> str:
 
 
 def _some(listed: list[str], none: str = _NONE) -> str:
-    """The first few of a list and how many more there are."""
+    """The first few entries of a list, and how many more it has."""
     if not listed:
         return none
     more = len(listed) - _MAX_ENDPOINTS

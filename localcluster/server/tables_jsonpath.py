@@ -1,8 +1,8 @@
 """The JSON paths of printer columns and selectable fields.
 
 ``.a.b``, ``['a.b']``, ``[0]``, ``[-1]``, ``[1:3]``, ``[*]`` and ``[?(@.type=="Ready")]`` with the comparisons
-``== != < <= > >=`` or bare existence. A path that leads nowhere gives no values; it never raises once compiled.
-Source: kubectl JSONPath, as far as CustomResourceDefinitions accept it.
+``== != < <= > >=`` or a test that a field exists. A compiled path never raises: where it finds nothing, it has no
+values. Source: kubectl JSONPath, as far as CustomResourceDefinitions accept it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class JSONPathError(ValueError):
-    """A text is no JSON path (*user*)."""
+    """A string is not a JSON path (*user*)."""
 
 
 def values_at(path: str, obj: Any) -> list[Any]:
-    """Everything ``path`` selects in ``obj``, in document order.
+    """All values that ``path`` selects in ``obj``, in document order.
 
     Raises:
         JSONPathError: ``path`` does not parse.
@@ -145,5 +145,5 @@ def _literal(text: str) -> Any:
 def _compares(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
     try:
         return compare(left, right)
-    except TypeError:  # values of different kinds have no order
+    except TypeError:  # values of different types have no order
         return False

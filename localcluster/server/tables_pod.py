@@ -1,4 +1,4 @@
-"""A Pod's row, with its status in one word, from its phase, its containers and its conditions.
+"""A Pod's row, with its status in one word that follows from its phase, its containers and its conditions.
 
 Source: the API server's own Pod printer (Kubernetes 1.37), checked case by case.
 """
@@ -18,7 +18,7 @@ _NODE_UNREACHABLE = "NodeLost"
 
 @dataclass
 class _Tally:
-    """What is counted over the containers of a Pod."""
+    """Counts over the containers of a Pod."""
 
     ready: int = 0
     restarts: int = 0
@@ -31,7 +31,7 @@ class _Tally:
 
 
 def pod_cells(pod: Object, now: datetime) -> list[Any]:
-    """Cells of the columns Name to Readiness Gates."""
+    """The cells of the columns Name to Readiness Gates."""
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     reason, tally, total = _summary(spec, status)
     if metadata.get("deletionTimestamp"):
@@ -57,7 +57,7 @@ def pod_cells(pod: Object, now: datetime) -> list[Any]:
 
 
 def finished_condition(pod: Object) -> list[Object]:
-    """Row conditions that let clients dim Pods which are over."""
+    """Row conditions with which clients can dim Pods that have ended."""
     match (pod.get("status") or {}).get("phase"):
         case "Succeeded":
             reason, message = "Succeeded", "The pod has completed successfully."
@@ -97,7 +97,7 @@ def _summary(spec: Object, status: Object) -> tuple[str, _Tally, int]:
 
 
 def _why_initializing(container: Object, progress: str, *, is_sidecar: bool) -> str:
-    """What to show while this init container is not done; empty when the next one may be looked at."""
+    """The status of the Pod while this init container keeps the next one from starting; empty when it does not."""
     state = container.get("state") or {}
     terminated, waiting = state.get("terminated"), state.get("waiting")
     if terminated is not None and terminated.get("exitCode", 0) == 0:

@@ -90,7 +90,7 @@ def _with_kind(owner: Object) -> str:
 
 
 def label_selector_text(selector: Object | None) -> str:
-    """A label selector as one writes it on a command line: ``a=b,key in (x,y),other``."""
+    """A label selector in command-line form: ``a=b,key in (x,y),other``."""
     if not selector:
         return _NONE
     terms = [(key, f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]

@@ -1,4 +1,4 @@
-"""The ``token`` subresource of service accounts: short-lived tokens, on request.
+"""The ``token`` subresource of service accounts: issues short-lived tokens on request.
 
 Source: kube-apiserver's TokenRequest; a lifetime below ten minutes is refused.
 """
@@ -28,8 +28,8 @@ class TokenRequests:
         """The TokenRequest with its token.
 
         Raises:
-            StatusError: 404, no such account or bound object; 422, the lifetime is too short or the object is not one a
-                token can be bound to; 409, the bound object is another incarnation.
+            StatusError: 404, the account or bound object does not exist; 422, the lifetime is too short, or a token
+                cannot be bound to an object of that kind; 409, the bound object has another UID.
         """
         account = await self._registry.get(resource, namespace, name)
         spec = request.get("spec") or {}

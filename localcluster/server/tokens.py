@@ -1,7 +1,7 @@
-"""Service-account tokens: signed, audience-bound, tied to the life of the account and, if asked, of a Pod or Secret.
+"""Service-account tokens: signed, for stated audiences, valid while the account and, if asked, a Pod or Secret exist.
 
-ES256 JSON Web Tokens with the claims a real cluster writes. The key lives in the storage's settings, so tokens survive
-a restart of the server and are worthless to any other cluster.
+ES256 JSON Web Tokens with the claims of a real cluster. The key is in the storage's settings, so tokens survive a
+restart of the server, and other clusters do not accept them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _COORDINATE_BYTES: Final = 32
 
 
 class InvalidTokenError(Exception):
-    """Not a token of this cluster, or not valid now; the text says why and holds nothing secret."""
+    """Not a token of this cluster, or not valid now; the text says why and contains no secret."""
 
 
 @dataclass(frozen=True)
 class BoundObject:
-    """What a token dies with: a Pod, Secret or Node."""
+    """The object whose end also ends the token: a Pod, Secret or Node."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class BoundObject:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid token proves."""
+    """The content of a valid token."""
 
     namespace: str
     account: str
@@ -60,7 +60,7 @@ class Claims:
 
 
 class TokenIssuer:
-    """Signs and reads tokens. Whether account and bound object still exist is the authenticator's question."""
+    """Signs and reads tokens. The authenticator checks whether account and bound object still exist."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -72,7 +72,7 @@ class TokenIssuer:
 
     @classmethod
     def load(cls, storage: Storage) -> TokenIssuer:
-        """The issuer of this storage; its key is made on first use."""
+        """The issuer of this storage; creates its key on first use."""
         pem = storage.setting(_KEY_SETTING)
         if pem is None:
             key = ec.generate_private_key(ec.SECP256R1())
@@ -121,7 +121,7 @@ class TokenIssuer:
         return f"{signed}.{_encoded(signature)}"
 
     def read(self, token: str, now: datetime, audiences: tuple[str, ...] = (AUDIENCE,)) -> Claims:
-        """The claims of a token that is ours, valid at ``now`` and meant for one of ``audiences``.
+        """The claims of a token that is ours, valid at ``now`` and for one of ``audiences``.
 
         Raises:
             InvalidTokenError: it is not.
@@ -180,7 +180,7 @@ Exists = Callable[[str, str, str, str], bool]
 
 
 def is_live(claims: Claims, exists: Exists) -> bool:
-    """Whether the account, and the object the token is bound to, still exist as the same incarnations."""
+    """Whether the account, and the object to which the token is bound, still exist with the same UIDs."""
     if not exists("serviceaccounts", claims.namespace, claims.account, claims.account_uid):
         return False
     bound = claims.bound

@@ -1,8 +1,8 @@
-"""Values as their schema structures them: field sets, comparison, merge and removal, as server-side apply needs.
+"""Values as their schema structures them: field sets, comparison, merge and removal, for server-side apply.
 
-A list is one value (atomic) unless the schema calls it a ``set`` or a ``map`` with keys; an object is walked field by
-field unless it is atomic; where there is no schema, objects are walked and lists are atomic. Pure; arguments are never
-changed, results share unchanged parts with them. Source: structured-merge-diff ``typed``.
+A list is one value (atomic) unless the schema calls it a ``set`` or a ``map`` with keys. An object is compared field by
+field unless it is atomic. Where there is no schema, objects are compared field by field and lists are atomic. Pure;
+arguments are never changed, results share unchanged parts with them. Source: structured-merge-diff ``typed``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OBJECT_META: Final[Schema] = {
         },
     }
 }
-"""How every kind's ``metadata`` is structured, whatever its own schema says of it."""
+"""The structure of every kind's ``metadata``, whatever its own schema says."""
 
 _ANY: Final[Schema] = {}
 _ABSENT: Final = object()
@@ -37,25 +37,25 @@ _SELF: Final = "."
 
 
 class UntypedError(ValueError):
-    """A configuration does not fit its schema: an item listed twice, or without its keys; the text says which."""
+    """A configuration does not fit its schema: an item occurs twice, or has no keys; the text says which."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``changed`` holds added and modified fields of the right value, ``removed`` those only the left one has."""
+    """``changed``: fields that the right value adds or modifies; ``removed``: fields that only the left one has."""
 
     changed: FieldSet
     removed: FieldSet
 
 
 def root_schema(schema: Schema | None) -> Schema:
-    """The schema of a whole object with ``metadata`` as it really is."""
+    """The schema of a whole object, with the real structure of ``metadata``."""
     schema = schema or _ANY
     return {**schema, "properties": {**(schema.get("properties") or {}), "metadata": OBJECT_META}}
 
 
 def field_set(value: Any, schema: Schema) -> FieldSet:
-    """Every field an applied configuration claims."""
+    """Every field that an applied configuration claims."""
     return _claimed_children(value, schema)
 
 
@@ -66,12 +66,12 @@ def compare(left: Any, right: Any, schema: Schema) -> Comparison:
 
 
 def merge(left: Any, right: Any, schema: Schema) -> Any:
-    """``left`` with everything ``right`` says laid over it.
+    """``left`` with all values of ``right``, which win.
 
-    An empty keyed list or object of ``right`` claims nothing, so what ``left`` has there stays.
+    An empty keyed list or object of ``right`` claims nothing, so the value in ``left`` stays.
 
     Raises:
-        UntypedError: ``right`` has a keyed list that names an item twice, or one without its keys.
+        UntypedError: ``right`` has a keyed list with an item that occurs twice or has no keys.
     """
     if right is _ABSENT:
         return left
@@ -87,7 +87,7 @@ def merge(left: Any, right: Any, schema: Schema) -> Any:
 
 
 def remove(value: Any, fields: FieldSet, schema: Schema) -> Any:
-    """``value`` without the members of ``fields``; atomic values go as a whole, with the field that holds them."""
+    """``value`` without the members of ``fields``; an atomic value is removed whole, with its field."""
     if isinstance(value, dict):
         if not value or _is_atomic_map(schema):
             return None
@@ -114,7 +114,7 @@ def remove(value: Any, fields: FieldSet, schema: Schema) -> Any:
 
 
 def with_named_members(fields: FieldSet, schema: Schema) -> FieldSet:
-    """``fields`` with every field on the way that the schema knows by name made a member itself."""
+    """``fields``, in which each field on a path that the schema knows by name is a member itself."""
     result: FieldSet = {}
     for element, child in children_of(fields):
         name = element[2:] if element.startswith("f:") else None
@@ -154,7 +154,7 @@ def _is_leaf(value: Any, schema: Schema) -> bool:
 
 
 def _compare(left: Any, right: Any, schema: Schema) -> tuple[FieldSet | None, FieldSet | None]:
-    """Nodes of what changed and what was removed between two values that are both there."""
+    """The nodes of what changed and what was removed between two values that both exist."""
     if left is right or left == right:
         return None, None
     if _walks(left, right, schema):
@@ -164,7 +164,7 @@ def _compare(left: Any, right: Any, schema: Schema) -> tuple[FieldSet | None, Fi
 
 
 def _walks(left: Any, right: Any, schema: Schema) -> bool:
-    """Whether the two are of one structured kind, null being of any, and at least one of them has content."""
+    """Whether to compare field by field: both are of one structured kind (or null), and at least one has content."""
     sample = left if right is None else right
     if isinstance(sample, dict):
         return (left is None or isinstance(left, dict)) and bool(left or right) and not _is_atomic_map(schema)
@@ -198,7 +198,7 @@ def _compare_children(left: Any, right: Any, schema: Schema) -> tuple[FieldSet, 
 
 
 def _children(value: Any, schema: Schema) -> Mapping[str, Any]:
-    """What lies directly in a value, by field name or, in a list, by path element."""
+    """The direct children of a value: by field name or, in a list, by path element."""
     if isinstance(value, dict):
         return value
     return _indexed(value, schema, lenient=True) if isinstance(value, list) else {}
@@ -212,7 +212,7 @@ def _step(key: str, value: Any, schema: Schema) -> tuple[str, Schema]:
 
 
 def _whole(value: Any, schema: Schema) -> FieldSet:
-    """The node of a value that only one side has: itself and everything structured in it."""
+    """The node of a value that only one side has: itself and all its structured children."""
     if not value or not isinstance(value, dict | list) or _is_leaf(value, schema):
         return {}
     node: FieldSet = {_SELF: {}}
@@ -223,7 +223,7 @@ def _whole(value: Any, schema: Schema) -> FieldSet:
 
 
 def _merge_list(left: Sequence[Any], right: Sequence[Any], schema: Schema) -> list[Any]:
-    """Items of both: those of ``right`` in its order, others where they stood relative to what they followed."""
+    """Items of both lists: those of ``right`` in its order, others where they were relative to their predecessors."""
     inner = schema.get("items") or _ANY
     theirs = _indexed(right, schema)
     mine = _indexed(left, schema, lenient=True)

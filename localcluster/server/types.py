@@ -1,6 +1,7 @@
 """The description of a kind in one version: a frozen record, built in or read from a CustomResourceDefinition.
 
-Not here: the built-in records (builtin.py) and what a schema does to an object (schema.py, pruning.py, defaulting.py).
+Not here: the built-in records (builtin.py) and the effect of a schema on an object (schema.py, pruning.py,
+defaulting.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from localcluster.server.schema_structure import structural_problems
 Object = dict[str, Any]
 
 STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-"""Verbs of an ordinary stored kind, in the order discovery documents list them."""
+"""Verbs of an ordinary stored kind, in the order of discovery documents."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PrinterColumn:
 
 @dataclass(frozen=True)
 class ScalePaths:
-    """Where a custom kind keeps what its scale shows; paths as steps, ``selector`` empty when there is none."""
+    """Where a custom kind keeps the values of its scale; paths as steps, ``selector`` empty when there is none."""
 
     spec_replicas: tuple[str, ...]
     status_replicas: tuple[str, ...]
@@ -41,7 +42,7 @@ class ScalePaths:
 
 @dataclass(frozen=True, eq=False)
 class ResourceType:
-    """A kind as one served version of it.
+    """A kind in one served version.
 
     Compared and hashed by identity, so that compiled schemas can be cached per record: a changed
     CustomResourceDefinition makes new records.
@@ -49,13 +50,13 @@ class ResourceType:
     Attributes:
         group: empty for the core group.
         schema: structural OpenAPI v3 schema of the whole object; None accepts anything.
-        preserve_unknown: True switches pruning off.
+        preserve_unknown: True turns pruning off.
         selectable_fields: JSON paths such as ``.spec.stepId`` that field selectors may name beside name/namespace.
-        storage_version: version objects are stored in; differs from ``version`` only for multi-version custom kinds.
+        storage_version: version of stored objects; differs from ``version`` only for multi-version custom kinds.
         conversion_webhook: ``spec.conversion.webhook`` of the CustomResourceDefinition when its strategy is Webhook.
         counts_generation: ``metadata.generation`` rises when anything outside metadata and status changes.
         scale_paths: of a custom kind with the scale subresource.
-        deprecation: what every request for this version is warned of; empty when it is not deprecated.
+        deprecation: the warning for every request for this version; empty when it is not deprecated.
     """
 
     group: str
@@ -83,19 +84,19 @@ class ResourceType:
 
     @property
     def api_version(self) -> str:
-        """``group/version`` as it stands in an object's ``apiVersion`` field."""
+        """``group/version``, as in an object's ``apiVersion`` field."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def group_resource(self) -> str:
-        """``plural.group`` as error messages name a resource; the plural alone in the core group."""
+        """``plural.group``, the name of a resource in error messages; only the plural in the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
 def resource_types_of_crd(crd: Object) -> tuple[ResourceType, ...]:
-    """The served versions of a CustomResourceDefinition (apiextensions.k8s.io/v1), in the order it lists them.
+    """The served versions of a CustomResourceDefinition (apiextensions.k8s.io/v1), in its own order.
 
-    The rest of the definition is taken as valid (validation_crd.py).
+    The rest of the definition is assumed to be valid (validation_crd.py).
 
     Raises:
         SchemaError: a schema is not structural; every problem is named.

@@ -1,9 +1,8 @@
-"""A structural schema compiled into a function that lists what is wrong with a value.
+"""Compiles a structural schema into a function that lists the faults of a value.
 
-``compile_validator(schema)`` walks the schema once; the function it returns costs nothing for paths while all is well
-and names them only for what it finds. Wording and order follow the API server (kube-openapi validation).
-Not here: CEL rules (rules.py), object metadata (validation_metadata.py), tolerance for old faults
-(validation_ratcheting.py).
+``compile_validator(schema)`` reads the schema once. The function that it returns makes paths only for faults, so a
+valid value costs nothing for them. Wording and order follow the API server (kube-openapi validation).
+Not here: CEL rules (rules.py), object metadata (objectmeta.py), tolerance for old faults (validation_ratcheting.py).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Schema = Mapping[str, Any]
 
 
 def compile_validator(schema: Schema) -> Validator:
-    """A function listing the violations of ``schema`` in a value; formats, list types and combinators included."""
+    """A function that lists the violations of ``schema`` in a value, including formats, list types and combinators."""
     checks = [*_type_checks(schema), *_combinators(schema)]
     checks += [check for check in (_enum(schema), _object(schema)) if check is not None]
     nullable = bool(schema.get("nullable"))
@@ -145,7 +144,7 @@ def _duplicate_of(key: Any) -> Callable[[str], Cause]:
 
 
 def comparable(value: Any) -> str:
-    """A text that two JSON values share exactly when they are equal; true and 1 differ, 1 and 1.0 do not."""
+    """A string that two JSON values share exactly when they are equal; true and 1 differ, 1 and 1.0 do not."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str):
@@ -190,7 +189,7 @@ def _object(schema: Schema) -> Validator | None:
     return check
 
 
-# --- whatever the type -----------------------------------------------------------------------------------------------
+# --- for every type --------------------------------------------------------------------------------------------------
 
 
 def _enum(schema: Schema) -> Validator | None:

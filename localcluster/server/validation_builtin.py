@@ -1,7 +1,7 @@
-"""Validation of objects of built-in kinds, worded as the API server words it.
+"""Validation of objects of built-in kinds, with the API server's messages.
 
-Pods, workloads, definitions and webhooks have modules of their own; the rest is here. Values have the right types
-already (builtin_typing.py).
+Pods, workloads, definitions and webhooks have modules of their own; the rest is here. Values already have the right
+types (builtin_typing.py).
 Not here: object metadata (objectmeta.py). Source: Kubernetes 1.37, compared case by case.
 """
 
@@ -27,7 +27,7 @@ from localcluster.server.validation_workloads import (
 
 _MAX_DATA_BYTES = 1024 * 1024
 _WHOLE = "[]"
-"""What the API server names as the field when all data together is too long."""
+"""The name that the API server gives as the field when all data together is too long."""
 _SECRET_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
@@ -40,7 +40,7 @@ _RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 def validate_builtin(obj: Object, old: Object | None, rtype: ResourceType) -> list[Cause]:
-    """Every reason to refuse ``obj``; with ``old``, also what an update changes that it may not."""
+    """Every reason to refuse ``obj``; with ``old``, also changes that an update may not make."""
     check = _CHECKS.get((rtype.group, rtype.plural))
     if check is None or (old is not None and _has_same_content(obj, old)):
         return []
@@ -48,7 +48,7 @@ def validate_builtin(obj: Object, old: Object | None, rtype: ResourceType) -> li
 
 
 def _has_same_content(obj: Object, old: Object) -> bool:
-    """Whether only metadata or status changed: the rest was found right when it was written."""
+    """Whether only metadata or status changed: the rest was valid when it was written."""
     names = {*obj, *old}.difference(("metadata", "status"))
     return all(name in obj and name in old and _is_same(obj[name], old[name]) for name in names)
 

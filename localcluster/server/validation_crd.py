@@ -20,7 +20,7 @@ _PLACES = {
     "additionalPrinterColumns": "spec.additionalPrinterColumns",
     "selectableFields": "spec.selectableFields",
 }
-"""Where the API server says that something is when it is the same in all versions; it keeps that once."""
+"""The paths that the API server reports for values that are the same in all versions, because it stores these once."""
 
 
 def definition_causes(crd: Object, old: Object | None) -> Iterator[Cause]:

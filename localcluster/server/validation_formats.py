@@ -1,6 +1,6 @@
-"""String formats a schema may ask for, checked as the API server checks them; unknown formats accept anything.
+"""String formats of schemas, checked as the API server checks them; unknown formats accept anything.
 
-Source: the formats CustomResourceDefinition v1 documents as enforced.
+Source: the formats that CustomResourceDefinition v1 documents as enforced.
 """
 
 from __future__ import annotations
@@ -138,4 +138,4 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "uuid4": _matching(re.compile(_UUID % ("4", "[89abAB]"))),
     "uuid5": _matching(re.compile(_UUID % ("5", "[89abAB]"))),
 }
-"""Format name to check; a format that is not listed here is documentation only."""
+"""The check of each format; a format that is not listed here is documentation only."""

@@ -1,6 +1,7 @@
-"""Names as Kubernetes allows them, and what it says about others.
+"""The rules of Kubernetes for names, and its messages about names that break them.
 
-Each function gives the complaints about a text; an empty list is consent. Source: apimachinery ``util/validation``.
+Each function returns the complaints about a string; an empty list means that it is valid. Source: apimachinery
+``util/validation``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _CONFIG_KEY_RULE = (
 
 
 def why_not_label(text: str) -> list[str]:
-    """Complaints about a DNS label such as a container's or a namespace's name."""
+    """Complaints about a DNS label, for example the name of a container or namespace."""
     found = [f"must be no more than {LABEL_BYTES} bytes"] if len(text) > LABEL_BYTES else []
     if _LABEL.fullmatch(text):
         return found
@@ -47,13 +48,13 @@ def why_not_label(text: str) -> list[str]:
 
 
 def why_not_label_1035(text: str) -> list[str]:
-    """Complaints about a DNS label that must begin with a letter, such as a plural."""
+    """Complaints about a DNS label that must begin with a letter, for example a plural."""
     found = [f"must be no more than {LABEL_BYTES} bytes"] if len(text) > LABEL_BYTES else []
     return found if _LABEL_1035.fullmatch(text) else [*found, _LABEL_1035_RULE]
 
 
 def why_not_subdomain(text: str) -> list[str]:
-    """Complaints about a DNS name such as most objects' names."""
+    """Complaints about a DNS name, the form of most objects' names."""
     found = [f"must be no more than {SUBDOMAIN_BYTES} bytes"] if len(text) > SUBDOMAIN_BYTES else []
     return found if _SUBDOMAIN.fullmatch(text) else [*found, _SUBDOMAIN_RULE]
 

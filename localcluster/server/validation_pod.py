@@ -1,7 +1,7 @@
 """Validation of a Pod's spec, on its own and inside a template, and of changes to an existing Pod.
 
-Causes are worded as the API server words them; fields are named below ``where``. Values have the right types already
-(decoding sees to that). Source: core/v1 validation of Kubernetes 1.37, compared case by case.
+Causes have the API server's messages; fields are named below ``where``. Values already have the right types (decoding
+checks that). Source: core/v1 validation of Kubernetes 1.37, compared case by case.
 Not here: volumes and mounts (validation_volumes.py).
 """
 
@@ -42,7 +42,7 @@ def pod_spec_causes(spec: Object, where: str = "spec") -> list[Cause]:
 
 
 def pod_change_causes(new: Object, old: Object) -> list[Cause]:
-    """What an update changes in a Pod's spec that it may not."""
+    """Every change to a Pod's spec that an update may not make."""
     before, after = old.get("spec") or {}, new.get("spec") or {}
     for name in ("containers", "initContainers"):
         if len(before.get(name) or ()) != len(after.get(name) or ()):

@@ -16,7 +16,7 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 @functools.lru_cache(maxsize=1024, typed=True)
 def amount(text: str | float) -> Fraction | None:
-    """The number ``text`` stands for; None when it is no quantity. Remembered, since clusters know few amounts."""
+    """The number that ``text`` stands for; None when it is not a quantity. Cached: clusters use few amounts."""
     found = _FORM.fullmatch(str(text))
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""An old error is tolerated while the value around it stays the same.
+"""Tolerates an old error while the value around it stays the same.
 
-So an object that was stored under a less strict schema can still be updated elsewhere. Values are compared as the API
-server correlates them: fields by name, entries of a list map by their keys, other lists as a whole.
+So an object that was stored under a less strict schema can still be updated in other places. Values are compared as the
+API server does: fields by name, entries of a list map by their keys, other lists as a whole.
 Source: CRD validation ratcheting (Kubernetes 1.33 and later).
 """
 
@@ -16,7 +16,7 @@ _ABSENT = object()
 
 
 def is_unchanged(path: Path, new: Any, old: Any, schema: Mapping[str, Any] | None) -> bool:
-    """Whether the value at ``path``, or one around it below the root, is the same in ``old`` as in ``new``."""
+    """Whether the value at ``path``, or one of its parents below the root, is the same in ``old`` and ``new``."""
     for step in path:
         new, old, schema = _descend(step, new, old, schema)
         if old is _ABSENT:
@@ -29,7 +29,7 @@ def is_unchanged(path: Path, new: Any, old: Any, schema: Mapping[str, Any] | Non
 
 
 def correlated(index: int, new: list[Any], old: Any, schema: Mapping[str, Any]) -> Any:
-    """The entry of ``old`` with the keys of ``new[index]``; None when there is none or the list is no list map."""
+    """The entry of ``old`` with the keys of ``new[index]``; None if there is none or the list is not a list map."""
     if schema.get("x-kubernetes-list-type") != "map" or not isinstance(old, list) or not isinstance(new[index], dict):
         return None
     keys = schema.get("x-kubernetes-list-map-keys") or ()

@@ -23,7 +23,7 @@ _INT32 = range(-(2**31), 2**31)
 
 
 def scalar_check(schema: Schema) -> Validator | None:
-    """The check of a schema whose type is a scalar, int-or-string included; None for any other schema."""
+    """The check of a schema whose type is a scalar or int-or-string; None for any other schema."""
     if schema.get("x-kubernetes-int-or-string"):
         return _int_or_string(schema)
     match schema.get("type"):
@@ -40,7 +40,7 @@ def scalar_check(schema: Schema) -> Validator | None:
 
 
 def untyped_checks(schema: Schema) -> list[Validator]:
-    """Checks of a schema that states no type: each bound applies to the values it fits, others pass."""
+    """Checks of a schema without a type: each limit applies only to values of its type."""
     checks: list[Validator] = []
     string = _string_bounds(schema)
     if string is not None:
@@ -84,7 +84,7 @@ def _string(schema: Schema) -> Validator:
 
 
 def _string_bounds(schema: Schema) -> Callable[[str], list[Violation]] | None:
-    """Length, pattern and format of a string; only the first fault is told, as the API server does."""
+    """Length, pattern and format of a string; reports only the first fault, as the API server does."""
     longest, shortest = schema.get("maxLength"), schema.get("minLength")
     pattern_text, format_name = schema.get("pattern"), schema.get("format")
     matches = _remembering(_matching(pattern_text)) if pattern_text else None
@@ -113,7 +113,7 @@ def _matching(pattern_text: str) -> Callable[[str], bool]:
 
 
 def _remembering(check: Callable[[str], bool]) -> Callable[[str], bool]:
-    """``check`` with a memory of short strings: names, reasons and instants come again and again."""
+    """``check`` with a cache for short strings: the same names, reasons and times occur again and again."""
     remembered = functools.lru_cache(maxsize=_REMEMBERED)(check)
     return lambda value: remembered(value) if len(value) <= _REMEMBERED_LENGTH else check(value)
 

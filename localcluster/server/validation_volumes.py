@@ -10,7 +10,7 @@ from localcluster.server.types import Object
 
 
 def volume_causes(spec: Object, where: str) -> Iterator[Cause]:
-    """Everything wrong with the volumes of a Pod's spec standing at ``where``."""
+    """Everything wrong with the volumes of a Pod's spec at ``where``."""
     seen: set[str] = set()
     for index, volume in enumerate(spec.get("volumes") or ()):
         place = f"{where}.volumes[{index}]"
@@ -29,7 +29,7 @@ def volume_causes(spec: Object, where: str) -> Iterator[Cause]:
 
 
 def mount_causes(spec: Object, container: Object, where: str) -> Iterator[Cause]:
-    """Everything wrong with the mounts of the container standing at ``where``."""
+    """Everything wrong with the mounts of the container at ``where``."""
     names = {volume.get("name") for volume in spec.get("volumes") or ()}
     paths: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):

@@ -40,7 +40,7 @@ def configuration_causes(configuration: Object, _old: Object | None) -> Iterator
 
 
 def client_causes(client: Object, field: str) -> Iterator[Cause]:
-    """Everything wrong with a clientConfig standing at ``field``."""
+    """Everything wrong with a clientConfig at ``field``."""
     url, service = client.get("url"), client.get("service")
     if (url is None) == (service is None):
         yield cause.required(field, "exactly one of url or service is required")

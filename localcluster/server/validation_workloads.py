@@ -91,7 +91,7 @@ def stateful_set_causes(stateful_set: Object, old: Object | None) -> Iterator[Ca
 
 
 def controller_revision_causes(revision: Object, old: Object | None) -> Iterator[Cause]:
-    """Everything wrong with a ControllerRevision; what it keeps never changes."""
+    """Everything wrong with a ControllerRevision; its data never changes."""
     number, data = revision.get("revision"), revision.get("data")
     if number is not None and number < 0:
         yield cause.invalid("revision", number, "must be greater than or equal to 0")
@@ -171,7 +171,7 @@ def _job_change_causes(spec: Object, old: Object) -> Iterator[Cause]:
 
 
 def _without_scheduling(template: Object) -> Object:
-    """A suspended Job that never ran may still change where its Pods go and what they are labelled with."""
+    """The template without the fields that a suspended Job may change before it first runs: scheduling and labels."""
     pod_spec = {key: value for key, value in (template.get("spec") or {}).items() if key not in _SUSPENDED_MUTABLE}
     return {"spec": pod_spec}
 

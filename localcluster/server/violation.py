@@ -1,6 +1,6 @@
 """One error of a value against a schema: its path, and its message once the whole path is known.
 
-A check finds errors without knowing its path; each caller that walks into a value adds its part. So paths cost nothing
+A check finds errors without knowing its path; each caller that enters a value adds its part. So paths cost nothing
 while there is no error.
 """
 
@@ -16,7 +16,7 @@ from localcluster.server.cause import Cause, CauseReason
 
 @dataclass(slots=True)
 class Violation:
-    """One fault: where it is, innermost step first, and how to word it once the whole path is known."""
+    """One fault: its path, innermost step first, and a function that words it when the whole path is known."""
 
     steps: list[str | int]
     describe: Callable[[str], Cause]
@@ -30,14 +30,14 @@ class Violation:
 
 
 Validator = Callable[[Any], list[Violation]]
-"""Gives the faults of a value; an empty list, always the same one, when there are none."""
+"""Returns the faults of a value; without faults, always the same empty list."""
 
 NOTHING: list[Violation] = []
-"""What every check gives when there is nothing to say; never changed."""
+"""The result of every check that finds no fault; never changed."""
 
 
 def type_name(value: Any) -> str:
-    """The JSON type of ``value`` as error messages call it."""
+    """The JSON type of ``value``, as error messages name it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -57,15 +57,15 @@ def one(describe: Callable[[str], Cause]) -> list[Violation]:
 
 
 def in_body(value: Any, detail: str) -> list[Violation]:
-    """A fault of the value, worded ``<path> in body <detail>``."""
+    """A fault of the value with the message ``<path> in body <detail>``."""
     return one(lambda field: cause.invalid(field, value, f"{field} in body {detail}"))
 
 
 def wrong_type(actual: str, wanted: str) -> list[Violation]:
-    """A value of the JSON type ``actual`` where ``wanted`` is due."""
+    """A value has the JSON type ``actual`` and must have ``wanted``."""
     return one(lambda field: cause.type_invalid(field, actual, wanted))
 
 
 def detached(text: Callable[[str], str]) -> list[Violation]:
-    """A fault the API server reports without a field, naming it in the text."""
+    """A fault that the API server reports without a field; the text names the field."""
     return one(lambda field: Cause(CauseReason.INVALID, f'Invalid value: "": {text(field)}', cause.NO_FIELD))

@@ -1,7 +1,7 @@
 """A watch: the changes of a collection that one client may see, as a pull-based state machine without buffers.
 
-A watcher is a position in the collection's change log, so a slow one costs nothing until the log moves past it; then it
-ends with the real server's 410. Sockets, framing and Table rendering are in watchstream.py.
+A watcher is a position in the collection's change log. A slow one costs nothing until the log no longer has that
+position; then it ends with the real server's 410. Sockets, framing and Table rendering are in watchstream.py.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from localcluster.server.watchcache import Change, Collection, Stored
 BOOKMARK_INTERVAL_SECONDS: Final = 60.0
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 _INITIAL_BATCH: Final = 64
-"""Objects a new watch is told of in one write."""
+"""How many initial objects a new watch sends in one write."""
 
 Read = Callable[[Stored, ResourceType], Awaitable[Object]]
-"""A stored object in the version that is watched."""
+"""Converts a stored object to the version that is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class WatchEvent:
 
 
 def watch_line(event_type: WatchEventType, data: bytes) -> bytes:
-    """``{"type":…,"object":…}`` and a newline around an already serialized object."""
+    """``{"type":…,"object":…}`` and a newline, around an already serialized object."""
     return b'{"type":"%b","object":%b}\n' % (event_type.value.encode(), data)
 
 
@@ -98,7 +98,7 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
             if self._closed:
                 raise trio.ClosedResourceError
             if self._ready:
-                if not has_waited:  # whoever was woken by a change has let others run already
+                if not has_waited:  # a task that a change has woken has already let others run
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return self._ready.popleft()
             if self._initial:
@@ -113,7 +113,7 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
                     return event
 
     def receive_ready(self) -> list[WatchEvent]:
-        """Events that need no waiting, so that a burst travels in one write."""
+        """Events that are ready now, so that many changes go out in one write."""
         ready = list(self._ready)
         self._ready.clear()
         return ready
@@ -129,7 +129,7 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
                 self._ready.append(WatchEvent(WatchEventType.ADDED, obj))
 
     async def _take_changes(self) -> bool:
-        """Turn the changes since the last look into events; False when there were none."""
+        """Turn the changes since the last call into events; False when there were none."""
         changes = self._collection.changes_from(self._position)
         if changes is None:
             raise errors.expired(f"too old resource version: the watch of {self._resource.plural} fell behind")
@@ -140,19 +140,19 @@ class Watch(trio.abc.ReceiveChannel[WatchEvent]):
         return bool(changes)
 
     async def _wait(self) -> WatchEvent | None:
-        """Sleep until a change, a bookmark that is due, or the end."""
+        """Sleep until a change, the time of a bookmark, or the end."""
         if self._collection.closed or trio.current_time() >= self._ends_at:
             raise trio.EndOfChannel
         wake_at = min(self._ends_at, self._bookmark_at) if self._bookmarks else self._ends_at
         with trio.move_on_at(wake_at):
             await self._collection.wait_for_change()
         is_due = self._bookmarks and trio.current_time() >= min(self._bookmark_at, self._ends_at)
-        if is_due and self._collection.end_position == self._position:  # nothing up to the current revision is unseen
+        if is_due and self._collection.end_position == self._position:  # all changes so far are seen
             return self._bookmark(self._current_revision())
         return None
 
     async def _event(self, change: Change) -> WatchEvent | None:
-        """What this watcher sees: an object that leaves its selection is deleted to it, one that enters is added."""
+        """The event for this watcher; leaving its selection counts as a deletion, entering it as an addition."""
         obj = await self._read(change.last, self._resource)
         before = change.previous
         matched = before is not None and self._predicate(await self._read(before, self._resource))

@@ -1,8 +1,8 @@
-"""The current objects of one resource, in key order, and the recent changes that led to them.
+"""The current objects of one resource, in key order, and the recent changes to them.
 
-Pure bookkeeping plus one wait: lists, consistent pages of an earlier revision and resumed watches are all answered from
-here, never from the disk. Stored objects are never mutated; a change replaces the record.
-Not here: durability (storage.py) and what a watcher may see of a change (watch.py).
+Pure bookkeeping plus one wait: it answers lists, consistent pages of an earlier revision and resumed watches, and never
+reads the disk. Stored objects are never changed; a change replaces the record.
+Not here: durability (storage.py) and which changes a watcher may see (watch.py).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from localcluster.server import errors
 from localcluster.server.types import Object
 
 LOG_CHANGES: Final = 8192
-"""Changes remembered per resource; a watch that wants to resume before them is told to list again (410)."""
+"""Changes remembered per resource; a watch from an earlier revision gets 410 and has to list again."""
 LOG_BYTES: Final = 16 << 20
-"""Serialized bytes the remembered changes may hold, whichever limit is met first."""
+"""The limit for the serialized bytes of remembered changes; the limit that is reached first applies."""
 _TRIM_FRACTION: Final = 4
-"""A quarter of the log goes at a time, so that trimming costs next to nothing per change."""
+"""A quarter of the log is dropped at a time, so that this costs almost nothing per change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object as it was written: ``data`` is its JSON, ``key`` is ``namespace/name``, or the name alone."""
+    """A stored object: ``data`` is its JSON, ``key`` is ``namespace/name``, or only the name."""
 
     key: str
     revision: int
@@ -37,10 +37,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed write: ``current`` None is a deletion, ``previous`` None a creation.
+    """One committed write; ``previous`` None is a creation.
 
-    ``last`` is what watchers are shown: the new state, or the last state stamped with the deletion's revision.
-    ``lines`` keeps the serialized watch lines, so that any number of watchers costs one serialization.
+    ``last`` is the state for watchers: the new state, or the last state stamped with the deletion's revision.
+    ``lines`` keeps the serialized watch lines, so that the object is serialized once for any number of watchers.
     """
 
     revision: int
@@ -59,7 +59,7 @@ class Collection:
         self._keys: list[str] = []
         self._log: list[Change] = []
         self._log_start = 0
-        """Position of ``_log[0]`` since this process began; positions never repeat."""
+        """Position of ``_log[0]`` since this process began; a position is never used twice."""
         self._log_bytes = 0
         self._floor = revision
         """Changes up to this revision are forgotten."""
@@ -71,7 +71,7 @@ class Collection:
         return len(self._objects)
 
     def load(self, stored: Stored) -> None:
-        """Put an object read from disk, or read anew after its schema changed, without telling watchers."""
+        """Add an object read from disk, or read again after its schema changed, without an event for watchers."""
         if stored.key not in self._objects:
             insort(self._keys, stored.key)
         self._objects[stored.key] = stored
@@ -85,7 +85,7 @@ class Collection:
         return [self._objects[key] for key in self._keys[low:high]]
 
     def select_at(self, revision: int, namespace: str | None = None, *, after: str = "") -> list[Stored] | None:
-        """The same as of an earlier revision; None when that is too long ago."""
+        """The same at an earlier revision; None when that is too long ago."""
         if revision < self._floor:
             return None
         later = self._log[bisect_right(self._log, revision, key=lambda change: change.revision) :]
@@ -123,13 +123,13 @@ class Collection:
         self._waiting.unpark_all()
 
     def compact(self) -> None:
-        """Forget all remembered changes; watches that are behind are told to list again."""
+        """Forget all remembered changes; watches that are behind have to list again."""
         if self._log:
             self._forget(len(self._log))
         self._waiting.unpark_all()
 
     def position_after(self, revision: int) -> int:
-        """Where in the log a watch from ``revision`` continues.
+        """The position in the log from which a watch continues after ``revision``.
 
         Raises:
             StatusError: 410, the changes after ``revision`` are no longer known.
@@ -140,7 +140,7 @@ class Collection:
 
     @property
     def end_position(self) -> int:
-        """Where a watch of everything that is yet to come begins."""
+        """The position for a watch of future changes only."""
         return self._log_start + len(self._log)
 
     def changes_from(self, position: int) -> Sequence[Change] | None:

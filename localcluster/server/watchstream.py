@@ -1,4 +1,4 @@
-"""Watches over HTTP: one JSON line per event, in the form the client asked for, until it leaves.
+"""Watches over HTTP: one JSON line per event, in the form that the client asked for, until the client leaves.
 
 Events are serialized once per version for all watchers; only Tables and partial metadata are rendered per watcher.
 """
@@ -25,7 +25,7 @@ from localcluster.server.types import ResourceType
 from localcluster.server.watch import Watch, watch_line
 
 LONGEST_SECONDS: Final = 3600.0
-"""Watches without ``timeoutSeconds`` end after between half of this and all of it, so that clients re-balance."""
+"""Watches without ``timeoutSeconds`` end after a time between half of this and this, so that clients rebalance."""
 
 
 class WatchStreams:

@@ -1,4 +1,4 @@
-"""Admission by webhook: mutating ones one after the other, validating ones at once.
+"""Admission by webhook: mutating webhooks one after the other, validating ones at the same time.
 
 Configurations are read from the store when they change. Source: kube-apiserver's webhook admission plugins.
 """
@@ -28,19 +28,19 @@ _VALIDATING: Final = f"{_GROUP}/validatingwebhookconfigurations"
 
 
 class _CallFailedError(Exception):
-    """A webhook gave no usable answer; whether that refuses the request depends on its failure policy."""
+    """A webhook gave no usable answer; its failure policy decides whether that refuses the request."""
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A hook that is to be asked, and the version it is asked in."""
+    """A hook to call, and the version of the objects it gets."""
 
     hook: Hook
     resource: ResourceType
 
 
 class WebhookAdmission:
-    """Asks the configured webhooks about each write of an object they name."""
+    """Calls the webhooks whose configuration names the object of a write."""
 
     def __init__(self, store: Store, catalog: Catalog, conversion: Conversion, caller: WebhookCaller) -> None:
         self._store = store
@@ -51,10 +51,12 @@ class WebhookAdmission:
         store.listen(self._on_change)
 
     async def mutate(self, request: AdmissionRequest) -> Object | None:
-        """The object after all mutating webhooks, those that ask for it a second time when later ones changed it.
+        """The object after all mutating webhooks.
+
+        A webhook with ``reinvocationPolicy: IfNeeded`` is called a second time if later ones changed the object.
 
         Raises:
-            StatusError: one refused, or failed without being allowed to.
+            StatusError: a webhook refused, or failed and its failure policy does not ignore that.
         """
         hooks = self._hooks_of(_MUTATING)
         if not hooks:
@@ -75,7 +77,7 @@ class WebhookAdmission:
         return current.obj
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Return when every validating webhook that is asked allows the write.
+        """Return when every validating webhook that is called allows the write.
 
         Raises:
             StatusError: the first refusal, in the order of the configurations.
@@ -113,10 +115,10 @@ class WebhookAdmission:
         return back
 
     async def _verdict(self, found: _Asked, request: AdmissionRequest, *, mutating: bool) -> Verdict | None:
-        """The hook's verdict, always a "yes"; None when it failed and may.
+        """The hook's verdict, which always allows; None when it failed and its failure policy ignores that.
 
         Raises:
-            StatusError: it said no, failed without being allowed to, or cannot be asked in a dry run.
+            StatusError: it refused, it failed and that is not ignored, or a dry run may not call it.
         """
         hook = found.hook
         if request.dry_run and not hook.dry_run_safe:
@@ -146,7 +148,7 @@ class WebhookAdmission:
             raise _CallFailedError(f"received invalid webhook response: {error}") from error
 
     async def _review(self, resource: ResourceType, request: AdmissionRequest) -> Object:
-        """The review of a request, its objects in the version of ``resource``."""
+        """The review of a request, with its objects in the version of ``resource``."""
         objects = [obj for obj in (request.obj, request.old) if obj is not None]
         shown = iter(await self._conversion.convert(objects, request.resource, resource.version))
         obj = next(shown) if request.obj is not None else None
@@ -154,10 +156,10 @@ class WebhookAdmission:
         return webhookreview.review_of(request, resource, obj, old)
 
     async def _asked(self, hook: Hook, request: AdmissionRequest) -> _Asked | None:
-        """The hook, when it is to be asked.
+        """The hook, if it has to be called.
 
         Raises:
-            StatusError: 403, its conditions give no answer and it must not be passed over.
+            StatusError: 403, its conditions have no result and its failure policy does not ignore that.
         """
         resource = hook.target(request, self._catalog.find)
         if resource is None or not hook.selects(request, self._namespace_labels(request)):

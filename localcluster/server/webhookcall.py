@@ -1,4 +1,4 @@
-"""Calls of webhooks over TLS: admission reviews and conversion reviews, POSTed as JSON.
+"""Calls of webhooks over TLS: admission reviews and conversion reviews, sent by POST as JSON.
 
 A ``url`` is called unchanged. A ``service`` is looked up in the stored Services and called at its external name, its
 Endpoints or its cluster address, on the target port, because there is no service network here; its certificate must
@@ -28,29 +28,29 @@ _KEPT_CLIENTS: Final = 64
 
 
 class WebhookCallError(Exception):
-    """The webhook could not be reached or did not answer as it should; the text says where and why."""
+    """The webhook could not be reached or gave a wrong answer; the text says where and why."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a webhook is: ``server_name`` is what its certificate must be valid for, "" for the URL's host."""
+    """The address of a webhook. ``server_name``: its certificate must be valid for it; "" means the URL's host."""
 
     url: str
     server_name: str = ""
 
 
 class WebhookCaller:
-    """Calls webhooks; made by ``open_webhook_caller``."""
+    """Calls webhooks; created by ``open_webhook_caller``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def call(self, config: Mapping[str, Any], review: Object, timeout_seconds: float) -> Object:
-        """POST ``review`` to the webhook of a ``clientConfig``; gives its JSON answer.
+        """POST ``review`` to the webhook of a ``clientConfig``; returns its JSON answer.
 
         Raises:
-            WebhookCallError: no answer in time, or none that can be read.
+            WebhookCallError: no answer in time, or the answer cannot be read.
         """
         address = self._address(config)
         client = self._client(config.get("caBundle") or "")
@@ -82,7 +82,7 @@ class WebhookCaller:
         client = self._clients.get(bundle)
         if client is None:
             if len(self._clients) >= _KEPT_CLIENTS:
-                self._clients.pop(next(iter(self._clients)))  # its connections end when the last call on it does
+                self._clients.pop(next(iter(self._clients)))  # its connections end with the last call on it
             client = self._clients[bundle] = httpx.AsyncClient(verify=_trust(bundle), trust_env=False)
         return client
 
@@ -120,7 +120,7 @@ class WebhookCaller:
 
 @asynccontextmanager
 async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
-    """A caller whose connections are closed at the end."""
+    """A webhook caller; its connections are closed when the block ends."""
     caller = WebhookCaller(store)
     try:
         yield caller
@@ -130,7 +130,7 @@ async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
 
 
 def why_unusable_bundle(bundle: str) -> str | None:
-    """Why a ``caBundle`` cannot be trusted by; None when it can (an empty one stands for the system's authorities)."""
+    """Why a ``caBundle`` cannot be used; None when it can (empty: the system's authorities)."""
     try:
         _trust(bundle)
     except WebhookCallError as error:
@@ -151,7 +151,7 @@ def _trust(bundle: str) -> ssl.SSLContext:
 
 
 def _why(error: BaseException) -> str:
-    """What went wrong in words; httpx leaves them to the error below, where that is one of TLS."""
+    """The text of the error; for a TLS error, httpx leaves it empty, and the cause has the text."""
     found: BaseException | None = error
     while found is not None:
         if text := str(found):

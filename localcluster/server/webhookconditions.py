@@ -1,7 +1,7 @@
 """Match conditions: CEL expressions that must all be true before a webhook is called for a request.
 
-Pure. They see ``object``, ``oldObject`` and ``request``. ``authorizer``, which a real API server offers too, is refused
-when a condition that mentions it is written. Source: kube-apiserver's matchconditions.
+Pure. They see ``object``, ``oldObject`` and ``request``. A real API server also offers ``authorizer``; here a condition
+that mentions it is refused when it is written. Source: kube-apiserver's matchconditions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _REQUEST: Final = _shape(
 
 
 class ConditionError(Exception):
-    """Whether a webhook is to be asked cannot be told; the text names each expression and what went wrong in it."""
+    """The conditions have no result; the text names each failed expression and its error."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Condition:
 
 
 def compiled(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """The conditions of a webhook as it is stored; ``problems`` has found nothing wrong with them."""
+    """The conditions of a stored webhook, for which ``problems`` has found nothing wrong."""
     return tuple(Condition(found["expression"], _compile(found["expression"])) for found in conditions)
 
 
 def all_hold(conditions: Sequence[Condition], review: Mapping[str, Any]) -> bool:
-    """Whether the webhook is to be asked; ``review`` is the AdmissionReview's request it would get.
+    """Whether to call the webhook; ``review`` is the request of the AdmissionReview that it would get.
 
     Raises:
-        ConditionError: some gave no answer, and none of the others was false.
+        ConditionError: some conditions have no result, and none of the others is false.
     """
     request = {name: value for name, value in review.items() if name not in ("object", "oldObject")}
     variables = {"object": review["object"], "oldObject": review["oldObject"], "request": request}
@@ -74,7 +74,7 @@ def all_hold(conditions: Sequence[Condition], review: Mapping[str, Any]) -> bool
 
 
 def problems(conditions: Sequence[Mapping[str, Any]], field: str) -> Iterator[Cause]:
-    """Everything wrong with the ``matchConditions`` standing at ``field``."""
+    """Everything wrong with the ``matchConditions`` at ``field``."""
     if len(conditions) > MAX_CONDITIONS:
         yield cause.too_many(field, len(conditions), MAX_CONDITIONS)
         return

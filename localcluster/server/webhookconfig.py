@@ -1,6 +1,6 @@
 """Admission webhooks as configured: which requests each receives, and what happens when it does not answer.
 
-Pure. Read from Mutating- and ValidatingWebhookConfigurations with the API's defaults filled in.
+Pure. Read from Mutating- and ValidatingWebhookConfigurations, with the API's defaults filled in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 10
 REVIEW_VERSION: Final = "v1"
 _SIDE_EFFECT_FREE: Final = ("None", "NoneOnDryRun")
 _NEVER_ASKED: Final = frozenset({"mutatingwebhookconfigurations", "validatingwebhookconfigurations"})
-"""Configurations are not shown to webhooks, so that a broken one can always be repaired."""
+"""Webhooks never see webhook configurations, so that a broken one can always be repaired."""
 
 LabelPredicate = Callable[[Mapping[str, str]], bool]
 FindVersion = Callable[[str, str, str], ResourceType | None]
@@ -28,7 +28,7 @@ FindVersion = Callable[[str, str, str], ResourceType | None]
 
 @dataclass(frozen=True)
 class Hook:
-    """One webhook. ``identity`` names it among all; ``reinvoke`` is ``reinvocationPolicy: IfNeeded``."""
+    """One webhook. ``identity`` is unique among all; ``reinvoke`` means ``reinvocationPolicy: IfNeeded``."""
 
     identity: str
     name: str
@@ -44,7 +44,7 @@ class Hook:
     conditions: tuple[Condition, ...] = ()
 
     def target(self, request: AdmissionRequest, find: FindVersion) -> ResourceType | None:
-        """The version in which the hook is asked about the request; None when it is not asked at all."""
+        """The version of the objects that the hook gets; None when the hook is not called."""
         resource = request.resource
         if resource.plural in _NEVER_ASKED and resource.group == "admissionregistration.k8s.io":
             return None
@@ -59,7 +59,7 @@ class Hook:
         return None
 
     def selects(self, request: AdmissionRequest, namespace_labels: Mapping[str, str]) -> bool:
-        """Whether the selectors let the request through; cluster-scoped objects have no namespace to select by."""
+        """Whether the selectors match the request; cluster-scoped objects have no namespace to select by."""
         is_namespace = request.resource.plural == "namespaces" and not request.resource.group
         if self.namespace_selector is not None and (request.namespace or is_namespace):
             labels = namespace_labels
@@ -80,7 +80,7 @@ def hooks_of(configuration: Object) -> list[Hook]:
 
 
 def why_unsupported(configuration: Object) -> list[Cause]:
-    """What a configuration asks for that a local cluster does not do; plain faults are validation_webhooks.py's."""
+    """Settings that a local cluster does not support; validation_webhooks.py reports other faults."""
     causes: list[Cause] = []
     for index, fields in enumerate(configuration.get("webhooks") or ()):
         field = f"webhooks[{index}]"
@@ -117,7 +117,7 @@ def _hook(identity: str, fields: Object) -> Hook:
 
 
 def _selector(selector: Mapping[str, Any] | None) -> LabelPredicate | None:
-    """None for a selector that lets everything through."""
+    """The predicate of a selector; None if the selector matches everything."""
     if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
         return None
     return selectors.label_selector_predicate(selector)

@@ -1,4 +1,4 @@
-"""AdmissionReviews: the request to a webhook, and the parts of its answer that are used.
+"""AdmissionReviews: the request to a webhook, and the parts of its answer that the server uses.
 
 Pure. Source: admission.k8s.io/v1.
 """
@@ -23,7 +23,7 @@ _LARGEST_ERROR_CODE: Final = 599
 
 
 class InvalidAnswerError(Exception):
-    """The webhook answered, but not as an AdmissionReview answers."""
+    """The webhook's answer is not a valid AdmissionReview."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def review_of(request: AdmissionRequest, asked: ResourceType, obj: Object | None, old: Object | None) -> Object:
-    """The review to send; ``asked`` is the version the objects are shown in."""
+    """The review to send; ``asked`` is the version of the objects in it."""
     resource = request.resource
     fields: Object = {
         "uid": str(uuid4()),
@@ -62,10 +62,10 @@ def review_of(request: AdmissionRequest, asked: ResourceType, obj: Object | None
 
 
 def verdict_of(answer: Object, uid: str, *, mutating: bool) -> Verdict:
-    """What an answer says.
+    """The verdict in an answer.
 
     Raises:
-        InvalidAnswerError: it is none to this question, or carries what it may not.
+        InvalidAnswerError: it does not answer this request, or contains something that is not allowed.
     """
     given = f"{answer.get('apiVersion')}, Kind={answer.get('kind')}"
     if (answer.get("apiVersion"), answer.get("kind")) != (_KIND["apiVersion"], _KIND["kind"]):
@@ -84,10 +84,10 @@ def verdict_of(answer: Object, uid: str, *, mutating: bool) -> Verdict:
 
 
 def patched(obj: Object, verdict: Verdict) -> Object:
-    """``obj`` as the webhook wants it.
+    """``obj`` with the webhook's patch applied.
 
     Raises:
-        InvalidAnswerError: the patch does not fit the object, or leaves none.
+        InvalidAnswerError: the patch does not fit the object, or the result has another kind.
     """
     try:
         changed = apply_json_patch(obj, verdict.patch, replace_adds=True)
@@ -99,7 +99,7 @@ def patched(obj: Object, verdict: Verdict) -> Object:
 
 
 def denial(hook: str, result: Object) -> errors.StatusError:
-    """The refusal to show the client for a webhook's "no"."""
+    """The refusal for the client after a webhook has refused."""
     denied = f'admission webhook "{hook}" denied the request'
     explanation = result.get("message") or result.get("reason")
     code = result.get("code")

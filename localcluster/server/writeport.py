@@ -1,7 +1,7 @@
 """The dependencies of the write path, as small protocols: the shape of objects, admission, conversion.
 
-The registry is built from these, so that each can be tested with an in-memory adapter and replaced without a change of
-the write path.
+The registry is built from these. So each can be tested with an in-memory adapter, and replaced without a change of the
+write path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from localcluster.server.types import Object, ResourceType
 
 @dataclass(frozen=True)
 class AdmissionRequest:
-    """One write as admission sees it; ``obj`` is None for a delete, ``old`` for a create."""
+    """One write, as admission sees it; ``obj`` is None for a delete, ``old`` for a create."""
 
     operation: str
     """``CREATE``, ``UPDATE``, ``DELETE`` or ``CONNECT``."""
@@ -39,7 +39,7 @@ class Admission(Protocol):
     """May change an object, then may refuse it."""
 
     async def mutate(self, request: AdmissionRequest) -> Object | None:
-        """The object to go on with (``request.obj`` when nothing changes).
+        """The object with which to continue (``request.obj`` when nothing changes).
 
         Raises:
             StatusError: the write is refused.
@@ -54,33 +54,33 @@ class Admission(Protocol):
 
 
 class Shape(Protocol):
-    """What a resource type's schema does to its objects."""
+    """The effect of a resource type's schema on its objects."""
 
     def prune(self, obj: Object, resource: ResourceType) -> list[str]:
-        """Drop what the schema does not know, in place; gives the dropped paths."""
+        """Drop fields that the schema does not know, in place; returns their paths."""
 
     def apply_defaults(self, obj: Object, resource: ResourceType) -> None:
-        """Fill in what the schema defaults, in place."""
+        """Fill in the defaults of the schema, in place."""
 
     def complete_created(self, obj: Object, resource: ResourceType) -> None:
-        """Fill in what a new object gets from its own name and uid, in place."""
+        """Fill in what follows from a new object's own name and uid, in place."""
 
     def validate(self, obj: Object, old: Object | None, resource: ResourceType) -> list[Cause]:
-        """Every reason why the object is refused."""
+        """Every reason to refuse the object."""
 
 
 class Conversion(Protocol):
-    """Objects between the versions of one kind."""
+    """Converts objects between the versions of one kind."""
 
     async def convert(self, objects: Sequence[Object], resource: ResourceType, version: str) -> list[Object]:
-        """The objects in ``version``; the very same ones where they already are.
+        """The objects in ``version``; an object that already has it is returned itself.
 
         Raises:
             StatusError: the conversion webhook failed.
         """
 
     async def to_stored(self, obj: Object, resource: ResourceType) -> Object:
-        """The object in the version it is stored in; the very same one where that is its own.
+        """The object in its storage version; if it already has it, the object itself.
 
         Raises:
             StatusError: the conversion webhook failed.

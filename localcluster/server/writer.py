@@ -1,8 +1,8 @@
 """The write path: create, update and patch, each as decode → admit → prepare → validate → commit.
 
-Optimistic: nothing is locked while webhooks run; the commit itself is one synchronous step of the store and starts over
-when the object changed meanwhile. Source: kube-apiserver's generic registry store and endpoint handlers.
-Not here: deletes (deleter.py), patch arithmetic (patching.py), field ownership (managedfields.py, apply.py).
+Optimistic: nothing is locked while webhooks run. The commit itself is one synchronous step of the store; the write
+starts again when the object changed meanwhile. Source: kube-apiserver's generic registry store and endpoint handlers.
+Not here: deletes (deleter.py), the computation of patches (patching.py), field ownership (managedfields.py, apply.py).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from localcluster.server.writeport import Admission, AdmissionRequest, Conversio
 
 NAME_ATTEMPTS: Final = 8
 RETRIES: Final = 5
-"""Times a patch starts over because the object changed under it, as in kube-apiserver."""
+"""How often a patch starts again because the object changed meanwhile, as in kube-apiserver."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a write addresses."""
+    """The object to which a write goes."""
 
     resource: ResourceType
     namespace: str | None
@@ -44,16 +44,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Written:
-    """The object as the caller's version shows it, and whether the write created it."""
+    """The object in the caller's version, and whether the write created it."""
 
     obj: Object
     created: bool = False
     stored: Stored | None = None
-    """The record behind ``obj`` when that is the stored version as it stands, so that it is not serialized again."""
+    """The record of ``obj``, if ``obj`` is exactly the stored version, so that it is not serialized again."""
 
 
 Build = Callable[[Object | None], Object]
-"""From the current object (None: there is none) to the wanted one, decoded; must not change its argument."""
+"""Takes the current object (None: it does not exist), returns the wanted one, decoded; must not change its argument."""
 
 
 class Writer:
@@ -72,7 +72,7 @@ class Writer:
     async def create(
         self, resource: ResourceType, namespace: str | None, obj: Object, options: WriteOptions
     ) -> Written:
-        """Store a new object; ``obj`` becomes the server's.
+        """Store a new object; the server keeps ``obj``.
 
         Raises:
             StatusError: it is malformed, denied, invalid, or exists already.
@@ -99,7 +99,7 @@ class Writer:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def replace(self, target: Target, obj: Object, options: WriteOptions) -> Written:
-        """Update with a whole object; ``obj`` becomes the server's.
+        """Update with a whole object; the server keeps ``obj``.
 
         Raises:
             StatusError: 404, 409 for another resourceVersion or uid, or the object is malformed, denied or invalid.
@@ -136,11 +136,11 @@ class Writer:
         whole: bool = False,
         retries: int = RETRIES,
     ) -> Written:
-        """Replace the object by what ``build`` makes of it, starting over when it changed meanwhile.
+        """Replace the object by the result of ``build``; start again if the object changed meanwhile.
 
         Args:
-            owned: ``build`` accounts for field ownership itself (server-side apply).
-            whole: the object comes from the client as a whole, so its uid is a precondition.
+            owned: ``build`` itself updates the field ownership (server-side apply).
+            whole: the client sent the whole object, so its uid is a precondition.
 
         Raises:
             StatusError: see ``replace``.
@@ -238,7 +238,7 @@ class Writer:
         return self._shown(obj, stored, created=True)
 
     def _without_known(self, target: Target, obj: Object) -> Object:
-        """A new status, without what the client sent back as it is stored: that needs no reading, and stays anyway."""
+        """A new status, without fields that equal the stored ones: they stay anyway, so they need not be decoded."""
         stored = self._collection(target.resource).get(target.key)
         if stored is None or not isinstance(obj, dict):
             return obj
@@ -325,7 +325,7 @@ class Writer:
 
 
 def is_finished(obj: Object, current: Object) -> bool:
-    """Whether an update took away the last thing that kept a deleted object alive."""
+    """Whether an update removed the last reason to keep a deleted object."""
     before = current["metadata"]
     return (
         "deletionTimestamp" in before
