@@ -1,9 +1,10 @@
-"""A batch container from start to exit code.
+"""Runs a batch container from its start to its exit code.
 
     environment → claim the StepRun ∥ configuration, secrets, inputs → the function → output → status → logs → exit
 
-This module is the supervisor: it never runs user code in its own thread, so a deadline and SIGTERM hold whatever the
-user code does. Exit codes: 0 success, 1 failure, 124 timeout, 128 + n ended by signal n. Source: SDK contract 12.
+This module is the supervisor. User code never runs in the supervisor's thread, so the supervisor enforces a deadline
+and reacts to SIGTERM whatever the user code does. Exit codes: 0 success, 1 failure, 124 timeout, 128 + n ended by
+signal n. Source: SDK contract 12.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ log = logging.getLogger(logs.SDK_LOGGER)
 
 @dataclass(frozen=True)
 class World:
-    """Everything outside the process, so that a test can be the world."""
+    """Everything outside the process; tests replace it."""
 
     environ: Mapping[str, str]
     connect: Callable[[Mapping[str, str]], Cluster]
@@ -52,16 +53,16 @@ class World:
 
 @dataclass(frozen=True)
 class Ending:
-    """How it ended."""
+    """How the run ended."""
 
     exit_code: int
     hung: bool = False
-    """User code is still running in its thread: the process must be ended by force."""
+    """User code is still running in its thread: the caller must end the process by force."""
 
 
 @dataclass(frozen=True)
 class _Result:
-    """What the function stage came to, before it is reported."""
+    """The result of the function stage, before the SDK reports it."""
 
     value: Any = None
     error: EngramError | None = None
@@ -72,7 +73,7 @@ class _Result:
 
 
 class BatchRun:
-    """One run of one engram. ``execute`` once; ``terminate`` from anywhere, also from a signal handler."""
+    """One run of one engram. Call ``execute`` once. Any thread may call ``terminate``, also a signal handler."""
 
     def __init__(self, engram: StepFunction, world: World, captured: logs.JsonLines) -> None:
         self._engram = engram
@@ -84,11 +85,11 @@ class BatchRun:
         self._cancelled = threading.Event()
 
     def terminate(self, signal_number: int) -> None:
-        """Cancel the function and, after at most the grace period, report and end."""
+        """Cancel the function. After at most the grace period, report the outcome and end."""
         self._desk.post(Terminated(signal_number))
 
     def execute(self) -> Ending:
-        """Do everything; never raises for what the engram, its inputs or the cluster did."""
+        """Run all stages. A fault of the engram, its inputs or the cluster raises no exception; it is in the result."""
         try:
             environment = contract.load(self._world.environ, now=self._world.now())
         except EngramError as error:
@@ -108,7 +109,7 @@ class BatchRun:
         return _Step(self, environment, cluster).run()
 
     def _refuse(self, error: EngramError) -> Ending:
-        """The environment is malformed; the identity is known, so the StepRun can still be told."""
+        """Report a malformed environment. The identity is known, so the StepRun can still receive the failure."""
         log.error("context: %s", error)
         if self._identity.step_run and self._identity.namespace:
             now = self._world.now()
@@ -126,7 +127,7 @@ class BatchRun:
 
 
 class _Step:
-    """The run of a container whose environment is sound and whose cluster is known."""
+    """The run of a container that has a valid environment and a client for its cluster."""
 
     def __init__(self, run: BatchRun, environment: Environment, cluster: Cluster) -> None:
         self._run = run
@@ -163,7 +164,7 @@ class _Step:
         try:
             step_run = self._claim()
         except (StepRunError, KubeError) as error:
-            self._store = None  # the logs of the Pod that did the work stay linked
+            self._store = None  # so that the status keeps its link to the logs of the Pod that did the work
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
         if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
@@ -182,11 +183,11 @@ class _Step:
         return self._report(self._checked(result, schemas))
 
     def _claim(self) -> Object:
-        """The StepRun, claimed for this Pod; an empty object while the API server does not answer.
+        """The StepRun, claimed for this Pod; an empty object if the API server does not answer.
 
         Raises:
-            StepRunError: it has ended.
-            KubeError: it is gone, or may not be read.
+            StepRunError: the StepRun has ended.
+            KubeError: the StepRun does not exist, or this Pod may not read it.
         """
         try:
             return self._steprun.claim(self._claimed)
@@ -199,7 +200,7 @@ class _Step:
     def _claimed(self, current: Object) -> StatusUpdate:
         phase, owner, pod = str(current.get("phase") or ""), current.get("podName"), self._environment.identity.pod
         if phase == status.Phase.SUCCEEDED:
-            return StatusUpdate()  # its Pod died between the report and its exit: nothing is left to do
+            return StatusUpdate()  # its Pod died between the report and its exit: there is no more work
         if phase != status.Phase.FAILED and not status.may_become(phase, status.Phase.RUNNING):
             raise TransitionError(f"the StepRun is {phase}")
         if owner and pod and owner != pod:
@@ -207,7 +208,7 @@ class _Step:
         return status.claimed(pod, current, self._environment.started_at)
 
     def _problem(self, stage: Stage, kind: ErrorType) -> _Result | None:
-        """Wait for a preparing stage; what keeps the step from going on, ``None`` when nothing does."""
+        """Wait for a stage that prepares arguments. Returns the reason why the step cannot continue, or ``None``."""
         if not self._desk.wait_for(stage, self._deadline):
             return self._terminated(hung=False) if self._desk.terminated is not None else self._timeout()
         if stage.error is None:
@@ -260,7 +261,7 @@ class _Step:
         return _Result(structured.output, structured, 1, structured.exit_class)
 
     def _checked(self, result: _Result, schemas: Any) -> _Result:
-        """``result`` with its value as plain JSON that fits the output schema, else the failure to be so."""
+        """``result`` with its value as plain JSON that fits the output schema; otherwise the failure of the output."""
         if result.error is not None and result.value is None:
             return result
         try:
@@ -328,7 +329,7 @@ class _Step:
         return True
 
     def _offload(self, value: Any) -> Any:
-        """Dehydrated output; three attempts, because a store that is busy now may not be in a second."""
+        """The dehydrated output. It tries three times, because a busy store may work again a second later."""
         environment = self._environment
         identity = environment.identity
         place = dehydrate.Placement(
@@ -392,7 +393,7 @@ class _Step:
         return _Result(None, error, 128 + number, ExitClass.RETRY, hung=hung)
 
     def _publish_logs(self) -> None:
-        """Store the captured lines and link them in the status; best effort, bounded."""
+        """Store the captured lines and link them in the status; best effort, with a time limit."""
         lines = self._captured.captured()
         if self._store is None or not lines:
             return

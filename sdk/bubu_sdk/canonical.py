@@ -1,7 +1,7 @@
-"""The one JSON encoding that decides sizes, hashes and stored bytes.
+"""The canonical JSON encoding, which determines sizes, hashes and stored bytes.
 
-Compact, keys sorted bytewise, ``<`` ``>`` ``&`` U+2028 U+2029 escaped, other text as UTF-8, floats printed as Go prints
-them (``42``, not ``42.0``). Integers keep every digit. Source: SDK contract 2.
+Compact, keys sorted bytewise. ``<`` ``>`` ``&`` U+2028 U+2029 are escaped, other text is UTF-8. Floats are printed as
+Go prints them (``42``, not ``42.0``). Integers keep all digits. Source: SDK contract 2.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 
 class NotJsonError(TypeError):
-    """*user*: a value has no JSON form. ``path`` says where it is, dotted, empty for the root."""
+    """*user*: a value has no JSON form. ``path`` is its position, dotted; it is empty for the root."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path or 'value'}: {reason}")
@@ -34,7 +34,7 @@ def encode(value: Any) -> bytes:
 
 
 def encode_text(value: Any, path: str) -> str:
-    """``encode`` as text; ``path`` is prefixed to the path of a complaint."""
+    """``encode`` as a string; error messages prefix their path with ``path``."""
     parts: list[str] = []
     _append(value, path, parts)
     return "".join(parts)

@@ -1,7 +1,8 @@
 """The context of an engram: facts about its run, and methods to report to it.
 
-``Context`` for plain functions, ``AsyncContext`` for ``async def``: the same facts; the methods of the second are
-awaited. The runner creates both; tests get one from ``bubu_sdk.testing``. Source: SDK contract 11, 17, 18.
+``Context`` is for plain functions, ``AsyncContext`` for ``async def``. Both have the same facts; the methods of
+``AsyncContext`` are awaited. The runner creates both; tests get one from ``bubu_sdk.testing``. Source: SDK contract 11,
+17, 18.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableE
 from bubu_sdk.secret import Secrets
 from bubu_sdk.steprun import StepRunClient
 
-if TYPE_CHECKING:  # a type checker knows this module without its being installed
+if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
 
     ConfigT = TypeVar("ConfigT", default=Any)
@@ -32,7 +33,7 @@ else:
 
 @dataclass(frozen=True)
 class Services:
-    """What the verbs of a context are made of. ``None`` outside a StepRun."""
+    """The clients that the methods of a context use. A client is ``None`` outside a StepRun."""
 
     steprun: StepRunClient | None
     effects: Effects | None
@@ -42,7 +43,7 @@ class Services:
 
 @dataclass(frozen=True, repr=False)
 class Knowledge(Generic[ConfigT]):
-    """The part of a context that is told, not done."""
+    """The facts of a context; its subclasses add the methods that use the StepRun."""
 
     identity: Identity
     _config: Callable[[], ConfigT]
@@ -50,25 +51,25 @@ class Knowledge(Generic[ConfigT]):
     attempt: int
     """1 for the first attempt, 2 for the first retry, …"""
     started_at: datetime
-    """Aware UTC; of the first attempt."""
+    """The start of the first attempt, with time zone UTC."""
     deadline: datetime
-    """Aware UTC; past it the step has timed out, whatever it returns."""
+    """With time zone UTC. After it the step has timed out, whatever the function returns."""
     transports: tuple[Object, ...]
     logger: logging.Logger
     """Writes JSON lines to stdout; ``extra={...}`` adds fields."""
     cancelled: threading.Event
-    """Set at the deadline and at SIGTERM: a plain function should look at it now and then, and return."""
+    """Set at the deadline and at SIGTERM. A plain function should check it from time to time, and return."""
     _services: Services
 
     @property
     def config(self) -> ConfigT:
         """The step's ``with`` as configuration, overridden by ``BUBU_CONFIG_<key>``.
 
-        With the annotation ``Context[Config]`` it was decoded before the function began, and a mismatch has failed the
-        step. Without, it is plain JSON, read when it is first asked for.
+        With the annotation ``Context[Config]``, the SDK decodes the configuration before the function starts; a
+        mismatch fails the step. Without it, the value is plain JSON, and the SDK reads it at the first access.
 
         Raises:
-            EngramError: it holds a template or a reference that cannot be resolved.
+            EngramError: the configuration contains a template or a reference that cannot be resolved.
         """
         return self._config()
 
@@ -94,12 +95,12 @@ class Knowledge(Generic[ConfigT]):
 
     @property
     def namespace(self) -> str:
-        """Namespace of all of them."""
+        """Namespace of the Story, the StoryRun and the StepRun."""
         return self.identity.namespace
 
     @property
     def idempotency_key(self) -> str:
-        """Stable over retries; pass it to services that know idempotency keys."""
+        """The same in all attempts; pass it to services that support idempotency keys."""
         return self.identity.idempotency_key
 
     def remaining(self) -> timedelta:
@@ -132,29 +133,30 @@ class Knowledge(Generic[ConfigT]):
 
 
 class Context(Knowledge[ConfigT]):
-    """The context of a plain function; its verbs block, and are safe to call from several threads."""
+    """The context of a plain function. Its methods block, and several threads may call them."""
 
     def emit_signal(self, key: str, value: Any) -> None:
-        """Tell the run something while the step goes on; ``None`` deletes the key.
+        """Publish a value in the status while the step runs; ``None`` deletes the key.
 
-        Values appear as size, hash and type; ``bubu_sdk.text_signal`` makes one that may be read.
+        The status shows only the size, hash and type of the value. ``bubu_sdk.text_signal`` makes a value that users
+        can read.
 
         Raises:
-            SignalsUnavailableError: outside a StepRun.
-            KubeError: the status could not be written within 3 s.
+            SignalsUnavailableError: this process has no StepRun.
+            KubeError: the SDK could not write the status within 3 s.
         """
         self._emit(key, value)
 
     def signal_events(self, after: int = 0) -> list[Object]:
-        """Events of this StepRun with a higher ``seq`` than ``after``, also of earlier attempts; ascending."""
+        """Signal events of this StepRun with a ``seq`` above ``after``, also those of earlier attempts; ascending."""
         return self._signal_events(after)
 
     def record_effect(self, key: str, status: str = "succeeded", details: Any = None) -> None:
-        """Record that something outside was changed; compensations read it. A known key is not recorded twice."""
+        """Record that the step changed something outside; compensations read it. A known key is not recorded twice."""
         self._effects().record(key, status, details)
 
     def has_effect(self, key: str) -> bool:
-        """Whether an effect is recorded, by this attempt or an earlier one."""
+        """Whether this attempt or an earlier one recorded the effect."""
         return self._effects().has(key)
 
     def execute_once(
@@ -165,17 +167,17 @@ class Context(Knowledge[ConfigT]):
         lease_seconds: int = DEFAULT_LEASE_SECONDS,
         wait_seconds: float = 0.0,
     ) -> EffectOutcome:
-        """Run ``effect`` unless it has happened already; see ``bubu_sdk.effects`` for what a crash leaves behind.
+        """Run ``effect`` unless it has already happened; ``bubu_sdk.effects`` says what follows from a crash.
 
         Raises:
-            EffectInProgressError: another holder is still at it after ``wait_seconds``.
-            EffectLostError: the lease was lost while the effect ran.
+            EffectInProgressError: another holder still performs the effect after ``wait_seconds``.
+            EffectLostError: this process lost the lease while the effect ran.
         """
         return self._effects().execute_once(key, effect, lease_seconds=lease_seconds, wait_seconds=wait_seconds)
 
 
 class AsyncContext(Knowledge[ConfigT]):
-    """The context of an ``async def`` function; each verb is that of ``Context``, awaited."""
+    """The context of an ``async def`` function; it has the methods of ``Context``, to be awaited."""
 
     async def emit_signal(self, key: str, value: Any) -> None:
         """See ``Context.emit_signal``."""

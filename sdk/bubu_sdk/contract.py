@@ -1,7 +1,7 @@
 """The environment variables with which the operator configures a batch container.
 
-Two steps, so that a malformed environment can still be reported: ``Identity`` never fails, ``Environment`` may.
-Source: SDK contract 10, 11.1.
+There are two steps, so that a malformed environment can still be reported: ``Identity`` never fails, ``Environment``
+can fail. Source: SDK contract 10, 11.1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SECRET, _CONFIG = "BUBU_SECRET_", "BUBU_CONFIG_"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who this container is. Empty texts mean: not told."""
+    """The identity of this container. An empty string means that the environment does not contain it."""
 
     story: str = ""
     story_version: str = ""
@@ -44,7 +44,7 @@ class Identity:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Identity:
-        """The identity that ``environ`` tells; never fails."""
+        """The identity in ``environ``; never fails."""
         return cls(
             story=environ.get("BUBU_STORY_NAME", ""),
             story_version=environ.get("BUBU_STORY_VERSION", ""),
@@ -59,12 +59,12 @@ class Identity:
 
     @property
     def idempotency_key(self) -> str:
-        """Stable over retries; hand it to whatever service the step calls."""
+        """The same in all attempts; pass it to the services that the step calls."""
         tail = f"storyrun/{self.story_run}/steprun/{self.step_run}"
         return f"ns/{self.namespace}/{tail}" if self.namespace else tail
 
     def schema_id(self, what: str) -> str:
-        """The ``$bubuStorageSchema`` of this step's ``output`` or ``logs``; empty when too little is known."""
+        """The ``$bubuStorageSchema`` of this step's ``output`` or ``logs``; empty if a necessary name is missing."""
         if self.namespace and self.engram:
             return f"bubu://engram/{self.namespace}/{self.engram}/{what}"
         if self.story and self.step:
@@ -75,21 +75,21 @@ class Identity:
 
 @dataclass(frozen=True)
 class Environment:
-    """Everything else, parsed and checked."""
+    """The whole environment, parsed and checked."""
 
     identity: Identity
     started_at: datetime
     trigger_data: Object
     step_config: Object
-    """``BUBU_STEP_CONFIG`` with every ``BUBU_CONFIG_<key>`` laid over it."""
+    """``BUBU_STEP_CONFIG``, overridden by each ``BUBU_CONFIG_<key>``."""
     template_context: Object
     transports: tuple[Object, ...]
     secret_descriptors: Mapping[str, str]
     step_timeout_seconds: float
     grace_seconds: float
-    """How long user code may take to react to a cancellation."""
+    """The time that user code has to react to a cancellation."""
     operation_timeout_seconds: float
-    """One whole status update, retries included."""
+    """The time limit of one status update, including its retries."""
     patch_retries: int
     max_inline_bytes: int
     max_depth: int
@@ -101,11 +101,11 @@ class Environment:
     hybrid_bridge: bool
     debug: bool
     warnings: tuple[str, ...] = field(default=())
-    """Values that were ignored, for the log."""
+    """Warnings for the log: which values were ignored, and why."""
 
 
 class _Reader:
-    """Reads settings with the contract's leniency: an invalid number is a warning, not an error."""
+    """Reads settings as leniently as the contract says: an invalid number is a warning, not an error."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -145,7 +145,7 @@ class _Reader:
         return number
 
     def object(self, name: str) -> Object:
-        """A JSON object; blank and ``null`` are the empty one.
+        """A JSON object; a blank value and ``null`` are the empty object.
 
         Raises:
             ContextError: not JSON, or not an object; names the variable.
@@ -161,7 +161,7 @@ class _Reader:
         """``BUBU_TRANSPORTS``, checked.
 
         Raises:
-            ContextError: names ``BUBU_TRANSPORTS[i]``.
+            ContextError: an entry is malformed; names ``BUBU_TRANSPORTS[i]``.
         """
         value = self._json("BUBU_TRANSPORTS")
         if value is None:

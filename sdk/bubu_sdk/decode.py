@@ -1,9 +1,9 @@
-"""Plain JSON into the types of the user's function.
+"""Converts plain JSON to the types of the user's function.
 
-Dataclasses, typed dictionaries, enums and containers are built here; a pydantic model builds itself. Strings and
-numbers convert into each other as in the reference (``"123"`` → 123), a ``timedelta`` is written as a Go duration. Keys
-match a field by its name, its ``metadata={"key": …}``, its camelCase form, or regardless of case. All problems are
-reported together, each with its path. Source: SDK contract 11.2.5.
+This module builds dataclasses, typed dictionaries, enums and containers; a pydantic model builds itself. Strings and
+numbers are converted to each other as in the reference (``"123"`` → 123). A ``timedelta`` is written as a Go duration.
+A key matches a field by its name, by its ``metadata={"key": …}``, by its camelCase form, or by one of these in another
+case. The error reports all problems together, each with its path. Source: SDK contract 11.2.5.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _FAILED: Any = object()
 
 
 def decode(data: Object, target: Any, name: str, *, strict: bool = False) -> Any:
-    """``data`` as an instance of ``target``; ``name`` is the root of the paths in a complaint.
+    """``data`` as an instance of ``target``; ``name`` is the root of the paths in error messages.
 
     Args:
         target: a dataclass, TypedDict, pydantic model, ``dict[...]``, or ``Any`` for the data itself.
         strict: refuse unknown keys (``BUBU_RUNTIME_STRICT_UNMARSHAL``).
     Raises:
-        InputError: the data does not fit; every path is named.
+        InputError: the data does not fit; names each path.
     """
     decoder = _Decoder(strict)
     value = decoder.value(data, target, name)
@@ -47,7 +47,7 @@ class _Decoder:
         self.problems: list[str] = []
 
     def value(self, data: Any, target: Any, path: str) -> Any:
-        """The decoded value; a problem is noted and answered with a marker that is never returned to the user."""
+        """The decoded value. On a problem, it notes the problem and returns a marker that the user never receives."""
         origin = typing.get_origin(target)
         if origin in (typing.Annotated, typing.Required, typing.NotRequired, typing.Final):
             return self.value(data, typing.get_args(target)[0], path)
@@ -107,14 +107,14 @@ class _Decoder:
             return _FAILED
         try:
             return target(**arguments)
-        except (ValueError, TypeError) as error:  # __post_init__ of the user: its complaint belongs to the inputs
+        except (ValueError, TypeError) as error:  # raised by the user's __post_init__; the inputs caused it
             return self._refuse(path, str(error))
 
     def _typed_dict(self, data: Any, target: Any, path: str) -> Any:
         if not self._is_mapping(data, target, path):
             return _FAILED
         hints = typing.get_type_hints(target, include_extras=True)
-        # with postponed annotations __optional_keys__ does not see NotRequired, the resolved hints do
+        # with postponed annotations __optional_keys__ does not include NotRequired keys, but the resolved hints do
         optional = {key for key in hints if typing.get_origin(hints[key]) is typing.NotRequired}
         optional |= {key for key in target.__optional_keys__ if typing.get_origin(hints[key]) is not typing.Required}
         return self._fields(data, hints, dict.fromkeys(hints, ""), optional, path)
@@ -127,7 +127,7 @@ class _Decoder:
         optional: set[str],
         path: str,
     ) -> Object:
-        """Arguments by field name. A null for an optional field means its default, unless the type admits null."""
+        """Arguments by field name. Null for an optional field selects its default, unless the type permits null."""
         values: Object = {}
         keys = _matched(data, fields)
         for field in fields:
@@ -293,7 +293,7 @@ _CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {
 
 
 def _matched(data: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
-    """Field name → the key of ``data`` that carries it."""
+    """Field name → the key of ``data`` that has its value."""
     folded = {key.lower(): key for key in reversed(list(data))}
     found: dict[str, str] = {}
     for field, key in fields.items():
@@ -318,7 +318,7 @@ def _admits_none(hint: Any) -> bool:
 
 
 def _shown(data: Any) -> str:
-    """The kind of a value, and the value itself only where it cannot be long or deep."""
+    """The kind of a value for messages; the value itself only if it cannot be long or deep."""
     if data is None:
         return "null"
     if isinstance(data, str):

@@ -1,7 +1,7 @@
-"""Large outputs leave for the store, and references stay behind.
+"""Moves large parts of an output to the store and puts references in their places.
 
-Planned first, written last: nothing is stored that no reference names. Sizes are those of the canonical encoding.
-Source: SDK contract 2, 3.1, 4.
+It plans all writes first and writes last, so each stored object has a reference in the output. Sizes are those of the
+canonical encoding. Source: SDK contract 2, 3.1, 4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bubu_sdk.errors import Object, StorageError
 from bubu_sdk.storage import Store
 
 MAX_MIXED_BYTES: Final = 262_144
-"""A node with references inside is offloaded whole above this."""
+"""The size limit of a node with references inside; a larger node is offloaded as a whole."""
 OUTPUT_PREFIX: Final = "outputs"
 _MAX_SEGMENT_BYTES = 180
 _UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
@@ -23,7 +23,7 @@ _UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the objects of one output go, and what their references say."""
+    """The place of the objects of one output, and the content of their references."""
 
     prefix: str
     """``BUBU_STORAGE_OUTPUT_PREFIX``, default ``outputs``."""
@@ -38,7 +38,7 @@ class Placement:
         Map keys that would change the meaning of the path (``/``, ``.``, ``..``) are percent-encoded.
 
         Raises:
-            StorageError: the container does not know its own StepRun, so the key would be shared with others.
+            StorageError: the container does not know its own StepRun, so other containers could use the same key.
         """
         if not self.namespace.strip() or not self.step_run.strip():
             raise StorageError(
@@ -75,7 +75,7 @@ class _Node:
 
 
 def plan(data: Any, place: Placement, *, inline_bytes: int, max_depth: int) -> tuple[Any, tuple[PlannedWrite, ...]]:
-    """What stays in the status, and what must be stored before it may be published. Pure.
+    """The part that stays in the status, and the objects that must be stored before that part is published. Pure.
 
     Raises:
         StorageError: something must be offloaded, but the container does not know its StepRun.
@@ -88,7 +88,7 @@ def dehydrate(data: Any, store: Store | None, place: Placement, *, inline_bytes:
     """``data`` with every part above ``inline_bytes`` replaced by a reference to a stored object.
 
     Raises:
-        StorageError: the store failed, or is disabled while ``data`` is too large to stay inline.
+        StorageError: the store failed, or it is disabled and ``data`` is too large to stay inline.
     """
     if store is None:
         size = len(canonical.encode(data))
@@ -135,7 +135,7 @@ class _Planner:
         self, node: Any, items: Sequence[tuple[str | int, Any]], path: tuple[str | int, ...], depth: int
     ) -> _Node:
         if depth >= self._max_depth and items:
-            # one object for the container at the limit, rather than one for each of its children below it
+            # one object for the container at the limit, instead of one object for each of its children
             return self._offload(node, path, "json", len(canonical.encode(node)))
         children = [(key, self.walk(item, (*path, key), depth + 1)) for key, item in items]
         frame = 2 + max(0, len(children) - 1)
@@ -169,10 +169,10 @@ def _segment(part: str | int) -> str:
 
 
 def _bounded(name: str) -> str:
-    """``name``, shortened with a digest where a file system would refuse it."""
+    """``name``, shortened with a digest if a file system would refuse its length."""
     encoded = name.encode()
     if len(encoded) <= _MAX_SEGMENT_BYTES:
         return name
-    import hashlib  # here, because most steps never need it and it costs milliseconds
+    import hashlib  # imported here, because most steps never need it and it costs milliseconds
 
     return f"{encoded[:_MAX_SEGMENT_BYTES].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:16]}"

@@ -1,11 +1,12 @@
-"""Side effects that must happen once, over retries, restarts and rival Pods.
+"""Side effects that must happen only once, in spite of retries, restarts and concurrent Pods.
 
-An EffectClaim is a lease on one effect: create or take it over, renew it while the effect runs, complete it. A process
-that finds it completed does not run the effect again. Source: SDK contract 18; admission contract 11.
+An EffectClaim is a lease on one effect. A process creates it or takes it over, renews it while the effect runs, and
+completes it. A process that finds a completed claim does not run the effect again. Source: SDK contract 18; admission
+contract 11.
 
-A crash between the claim and the effect leaves a lease that expires; the next attempt takes it over and runs the
-effect. A crash between the effect and the completion also leaves a lease that expires, and the effect runs *again*:
-pass ``lease.idempotency_key`` to the service that you call; only the service can tell the two apart.
+After a crash between the claim and the effect, the lease expires; the next attempt takes it over and runs the effect.
+After a crash between the effect and the completion, the lease expires too, and the effect runs *again*. Pass
+``lease.idempotency_key`` to the service that you call: only the service can distinguish the two cases.
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ _POLL_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class EffectOutcome:
-    """What became of an effect."""
+    """The result of ``execute_once``."""
 
     executed: bool
-    """True when this call ran it; False when it had happened before."""
+    """True if this call ran the effect; False if the effect had already happened."""
     details: Object
-    """What the effect returned, of whichever attempt ran it; empty when nothing was recorded."""
+    """The return value of the effect, from the attempt that ran it; empty if nothing was recorded."""
 
 
 @dataclass(frozen=True)
 class EffectLease:
-    """Handed to the effect while it runs."""
+    """The argument of the effect while it runs."""
 
     key: str
     idempotency_key: str
-    """The same for every attempt of this effect: pass it on to the service you call."""
+    """The same for each attempt of this effect; pass it to the service that you call."""
     lost: threading.Event
-    """Set when the lease could not be renewed: stop, another holder may begin."""
+    """Set if the lease could not be renewed: stop, because another holder may start the effect."""
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A claim this process holds, as last written."""
+    """A claim that this process holds, as it was last written."""
 
     claim: Object
 
@@ -68,7 +69,7 @@ def claim_name(namespace: str, step_run: str, key: str) -> str:
     >>> claim_name("default", "sr-1-charge", "charge-card")
     'sr-1-charge-effect-1ceea1f6cb4e8bee'
     """
-    import hashlib  # here, because most steps never need it and it costs milliseconds
+    import hashlib  # imported here, because most steps never need it and it costs milliseconds
 
     digest = hashlib.sha1(f"{namespace}/{step_run}/{key}".encode(), usedforsecurity=False).hexdigest()[:16]
     suffix = f"-effect-{digest}"
@@ -78,9 +79,10 @@ def claim_name(namespace: str, step_run: str, key: str) -> str:
 
 
 def holder_identity(namespace: str, step_run: str, key: str, nonce: str) -> str:
-    """Who holds a claim: what it is about, cut where it is long, and ``nonce``, which is never cut.
+    """The identity of the holder of a claim: what the claim is about, shortened if necessary, and ``nonce``, which is
+    never shortened.
 
-    Two holders must not have the same identity: one would take the other's lease for its own.
+    Two holders must not have the same identity: each would then treat the other's lease as its own.
 
     >>> holder_identity("default", "sr-1-charge", "charge-card", "5f0c")
     'default:sr-1-charge:charge-card:5f0c'
@@ -103,7 +105,7 @@ def record(
 
 
 def bounded(details: Any, limit_bytes: int) -> Object | None:
-    """Details as plain JSON, or their summary when they are larger than ``limit_bytes``."""
+    """Details as plain JSON, or their summary if they are larger than ``limit_bytes``."""
     if details is None:
         return None
     plain = encode.to_json(details, "effect details")
@@ -134,12 +136,12 @@ class Effects:
         self._gates_lock = threading.Lock()
 
     def record(self, key: str, status: str, details: Any = None) -> None:
-        """Record an effect in the status; a key that is there already is not recorded twice."""
+        """Record an effect in the status; a key that is already there is not recorded twice."""
         change = record(key, status, details, now=self._now(), max_details_bytes=self._max_details_bytes)
         self._steprun.update(change, PATCH_TIMEOUT_SECONDS)
 
     def has(self, key: str) -> bool:
-        """Whether an effect is recorded in the status."""
+        """Whether the status contains the effect."""
         return self._recorded(self._steprun.read(), key) is not None
 
     def execute_once(
@@ -151,16 +153,16 @@ class Effects:
         wait_seconds: float = 0.0,
         on_lost: Callable[[], None] = lambda: None,
     ) -> EffectOutcome:
-        """Run ``effect`` unless it has happened; what it returns is recorded as its details.
+        """Run ``effect`` unless it has already happened; its return value is recorded as its details.
 
         Args:
-            wait_seconds: how long to wait for a live holder to finish or expire.
-            on_lost: called from another thread when the lease is lost, beside setting ``lease.lost``.
+            wait_seconds: how long to wait until a live holder finishes or its lease expires.
+            on_lost: called from another thread when the lease is lost, after ``lease.lost`` is set.
         Raises:
-            EffectInProgressError: another holder is still at it.
-            EffectLostError: the lease was lost while the effect ran.
-            EngramError: the claim exists for something else.
-            KubeError: the claim cannot be written.
+            EffectInProgressError: another holder still performs the effect.
+            EffectLostError: this process lost the lease while the effect ran.
+            EngramError: the existing claim belongs to another effect or another StepRun.
+            KubeError: the API server refused the claim or did not answer.
         """
         if not key.strip():
             raise ValueError("an effect needs a key")
@@ -197,7 +199,7 @@ class Effects:
             time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
     def _contend(self, wanted: Object, lease_seconds: int) -> _Held | EffectOutcome | None:
-        """The claim exists: join its end, take it over, or ``None`` while a live holder has it."""
+        """The claim exists: use its result or take it over; ``None`` while a live holder has it."""
         path = f"{self._collection}/{wanted['metadata']['name']}"
         for _ in range(_TAKE_OVER_ATTEMPTS):
             try:
@@ -211,7 +213,7 @@ class Effects:
                 return EffectOutcome(False, dict(spec.get("details") or {}))
             holder = str(spec.get("holderIdentity") or "").strip()
             if holder == wanted["spec"]["holderIdentity"]:
-                return _Held(claim)  # our own create, whose answer was lost
+                return _Held(claim)  # this process created it, but the answer was lost
             if holder and not self._expired(claim):
                 return None
             now = instant.format_micros(self._now())
@@ -257,8 +259,8 @@ class Effects:
         return EffectOutcome(True, details)
 
     def _complete(self, held: _Held, details: Object) -> None:
-        # Whole seconds, rounded up, for both: an admission that compares completedAt (seconds) with renewTime
-        # (microseconds) would otherwise refuse the same instant.
+        # Both are in whole seconds, rounded up. Otherwise an admission that compares completedAt (seconds) with
+        # renewTime (microseconds) would refuse the same instant.
         now = self._now()
         instant_text = instant.format_seconds(datetime.fromtimestamp(ceil(now.timestamp()), tz=now.tzinfo))
         spec = {
@@ -272,7 +274,7 @@ class Effects:
         self._cluster.request("PUT", self._path(held), {**held.claim, "spec": spec})
 
     def _release(self, held: _Held) -> None:
-        """Give the claim back so that a retry need not wait for the lease to expire; best effort."""
+        """Release the claim, so that a retry does not have to wait until the lease expires; best effort."""
         gone = ("holderIdentity", "acquireTime", "renewTime", "completedAt", "details")
         spec = {name: value for name, value in held.claim["spec"].items() if name not in gone}
         try:
@@ -283,7 +285,7 @@ class Effects:
             if error.code not in (400, 403, 422):
                 return
             spec.pop("completionStatus", None)
-            try:  # an admission that wants completedAt beside every completionStatus still takes an empty holder
+            try:  # an admission that requires completedAt with each completionStatus still accepts an empty holder
                 self._cluster.request("PUT", self._path(held), {**held.claim, "spec": spec})
             except KubeError:
                 return  # the lease expires by itself
@@ -291,7 +293,7 @@ class Effects:
             return  # the lease expires by itself
 
     def _backfill(self, spec: Object) -> None:
-        """An attempt died between completing its claim and recording the effect: record it now."""
+        """Record the effect of an attempt that died after it had completed its claim, but before this record."""
         key = str(spec["effectKey"])
         change = record(
             key, "succeeded", spec.get("details"), now=self._now(), max_details_bytes=self._max_details_bytes
@@ -338,7 +340,9 @@ class Effects:
 
 
 class _Renewal(threading.Thread):
-    """Renews the lease at a third of its duration until stopped; marks it lost when it is refused or nearly expired."""
+    """Renews the lease at a third of its duration until it is stopped. Marks the lease as lost if a renewal is refused
+    or the lease has nearly expired.
+    """
 
     def __init__(
         self,
@@ -374,14 +378,14 @@ class _Renewal(threading.Thread):
                 renewed_at = time.monotonic()
             except KubeError as error:
                 if error.retryable and time.monotonic() - renewed_at < self._patience_seconds:
-                    continue  # the lease still has a third of its time to live
+                    continue  # a third of the lease's duration is still left
                 self.failure = str(error)
                 self._lease.lost.set()
                 self._on_lost()
                 return
 
     def stop(self) -> None:
-        """Return once no renewal is under way, so that the last written claim is known."""
+        """Return when no renewal is in progress, so that ``held`` is the claim as last written."""
         self._stopped.set()
         self.join()
 

@@ -1,7 +1,7 @@
 """Converts the return value of the user's function to plain JSON.
 
-Dataclasses, pydantic models, enums, instants (RFC 3339), durations (Go text), UUIDs and paths have an obvious JSON
-form; anything else is refused with its path, and never silently converted to ``str``.
+Dataclasses, pydantic models, enums, instants (RFC 3339), durations (Go format), UUIDs and paths have an obvious JSON
+form. Any other type is refused with its path; nothing is silently converted to ``str``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bubu_sdk.errors import Object, OutputError
 
 
 def output_object(value: Any) -> Object:
-    """The output of a step; ``None`` is the empty object.
+    """The output of a step; ``None`` becomes the empty object.
 
     Raises:
-        OutputError: not an object, or a part of it has no JSON form; names the path.
+        OutputError: the value is not an object, or a part of it has no JSON form; names the path.
     """
     if value is None:
         return {}
@@ -36,7 +36,7 @@ def to_json(value: Any, path: str) -> Any:
     """``value`` as dicts, lists and scalars.
 
     Raises:
-        OutputError: it has no JSON form; names the path.
+        OutputError: a part of it has no JSON form; names the path.
     """
     if isinstance(value, enum.Enum):
         return to_json(value.value, path)

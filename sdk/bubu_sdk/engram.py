@@ -6,7 +6,8 @@
     if __name__ == "__main__":
         main.run()
 
-Both parameters are optional; the context is the one annotated ``Context``/``AsyncContext`` or named ``ctx``.
+Both parameters are optional. The context is the parameter with the annotation ``Context`` or ``AsyncContext``, or with
+the name ``ctx``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from bubu_sdk.signature import StepFunction
 
 
 class Engram(StepFunction):
-    """A function that is the work of one step. Calling it calls the function, so that unit tests stay simple."""
+    """A function that does the work of one step. A call of the object calls the function, as unit tests need."""
 
     def run(self) -> NoReturn:
-        """Be the container: read the environment, do the work, report it, and end the process."""
-        from bubu_sdk import process  # what only a container needs
+        """Run as the container: read the environment, do the work, report the outcome, and end the process."""
+        from bubu_sdk import process  # imported here, because only a container needs it
 
         process.run(self)
 
@@ -41,7 +42,7 @@ def engram(
         backend: ``"asyncio"`` or ``"trio"`` for an ``async def``; without it, Trio if the function's module imports
             ``trio``, else asyncio. Functions written on anyio run on either.
     Raises:
-        TypeError: a backend for a plain function, or more parameters than context and inputs.
+        TypeError: a plain function has a backend, or there are more parameters than context and inputs.
     """
     if function is not None:
         return Engram(function)
@@ -49,5 +50,5 @@ def engram(
 
 
 def run(work: Engram | Callable[..., Any]) -> NoReturn:
-    """``engram(work).run()``, for those who prefer a call to a decorator."""
+    """The same as ``engram(work).run()``, as a call instead of a decorator."""
     (work if isinstance(work, Engram) else Engram(work)).run()

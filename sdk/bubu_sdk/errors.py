@@ -1,19 +1,19 @@
 """Errors in a step container, and how they are reported to the operator.
 
-    EngramError                     raised by user code, or a base of the SDK's own; lands in StepRun.status.error
+    EngramError                     raised by user code, or base of the SDK's errors; stored in StepRun.status.error
       ├─ ContextError               user: an environment variable is malformed
       ├─ InputError                 user: inputs or configuration do not fit the engram's types or schema
       ├─ TemplateError              user: a template reached the container unresolved
       ├─ SecretError                user: a secret descriptor cannot be expanded (its path is never shown)
       ├─ StorageError               retry: the payload store refused or failed
-      │    └─ PayloadPathError      user: an object key leaves its place
+      │    └─ PayloadPathError      user: an object key leads outside its folder
       ├─ OutputError                user: the returned value has no JSON form
       ├─ SignalsUnavailableError    bug: signals outside a StepRun
       ├─ EffectsUnavailableError    bug: effects outside a StepRun
-      ├─ EffectInProgressError      retry: another holder is performing the effect right now
+      ├─ EffectInProgressError      retry: another holder performs the effect now
       └─ EffectLostError            retry: the lease was lost while the effect ran
 
-Source: SDK contract 14. Errors of the Kubernetes client live in ``kube.py``, those of the StepRun in ``steprun.py``.
+Source: SDK contract 14. Errors of the Kubernetes client are in ``kube.py``, those of the StepRun in ``steprun.py``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ErrorType(StrEnum):
 
 
 class ExitClass(StrEnum):
-    """What the operator does next: ``retry`` and ``rateLimited`` try again, ``terminal`` does not."""
+    """What the operator does next: it tries again after ``retry`` and ``rateLimited``, not after ``terminal``."""
 
     SUCCESS = "success"
     RETRY = "retry"
@@ -50,12 +50,12 @@ class ExitClass(StrEnum):
 
     @classmethod
     def parse(cls, text: str) -> ExitClass | None:
-        """The class that ``text`` names in any case; ``None`` for any other text."""
+        """The class with the name ``text``, in any case; ``None`` for any other string."""
         return next((member for member in cls if member.value.lower() == text.strip().lower()), None)
 
     @classmethod
     def of_exit_code(cls, code: int) -> ExitClass:
-        """The operator's own reading of a container's exit code (SDK contract 16)."""
+        """How the operator interprets a container's exit code (SDK contract 16)."""
         if code == 0:
             return cls.SUCCESS
         if code == 429:
@@ -71,14 +71,15 @@ class ExitClass(StrEnum):
 
 
 class EngramError(Exception):
-    """A failure with a meaning: raise it from an engram to say whether another attempt makes sense.
+    """A failure with a class: raise it from an engram to say whether another attempt makes sense.
 
     Args:
-        message: for people; credentials are redacted and 8192 bytes are kept.
-        retryable: True asks for another attempt, False forbids it; None leaves it to ``exit_class`` (else terminal).
-        exit_class: one of ``ExitClass``; wins over ``retryable``.
+        message: for people; credentials are redacted, and the first 8192 bytes are kept.
+        retryable: True requests another attempt, False forbids it; None leaves it to ``exit_class`` (default:
+            terminal).
+        exit_class: one of ``ExitClass``; overrides ``retryable``.
         type: one of ``ErrorType``.
-        code: your own short code, e.g. ``CARD_DECLINED``.
+        code: your own short code, for example ``CARD_DECLINED``.
         details: JSON-like, shown under ``status.error.details``.
         output: partial output to publish although the step failed.
     """
@@ -130,7 +131,7 @@ class TemplateError(EngramError):
 
 
 class SecretError(EngramError):
-    """*user*: a secret descriptor cannot be expanded. Never names paths or values."""
+    """*user*: a secret descriptor cannot be expanded. The message never contains paths or values."""
 
     default_type = ErrorType.INITIALIZATION
 
@@ -143,13 +144,13 @@ class StorageError(EngramError):
 
 
 class PayloadPathError(StorageError):
-    """*user*: an object key is empty, absolute or climbs out of its place."""
+    """*user*: an object key is empty, absolute or leads outside its folder."""
 
     default_retryable = False
 
 
 class OutputError(EngramError):
-    """*user*: what the engram returned has no JSON form, or is not an object."""
+    """*user*: the return value of the engram has no JSON form, or is not an object."""
 
     default_type = ErrorType.SERIALIZATION
 
@@ -163,7 +164,7 @@ class EffectsUnavailableError(EngramError):
 
 
 class EffectInProgressError(EngramError):
-    """*retry*: another live holder is performing the same effect; whether it will succeed is not known yet."""
+    """*retry*: another live holder performs the same effect; its result is not known yet."""
 
     default_retryable = True
 
@@ -175,7 +176,7 @@ class EffectLostError(EngramError):
 
 
 def structured(error: EngramError, *, exit_code: int, exit_class: ExitClass, type_: ErrorType | None = None) -> Object:
-    """``StepRun.status.error`` for ``error`` (version v1); ``type_`` overrides, as a timeout does."""
+    """``StepRun.status.error`` for ``error`` (version v1). ``type_`` overrides its type, for example for a timeout."""
     record: Object = {
         "version": "v1",
         "type": str(type_ or error.type),
@@ -193,7 +194,7 @@ def structured(error: EngramError, *, exit_code: int, exit_class: ExitClass, typ
 
 
 def as_engram_error(error: BaseException, stage_type: ErrorType) -> EngramError:
-    """``error`` itself if it is structured, else a wrapper typed by the stage that failed."""
+    """``error`` itself if it is structured; otherwise a wrapper whose type depends on the stage that failed."""
     if isinstance(error, EngramError):
         return error
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -205,7 +206,7 @@ def as_engram_error(error: BaseException, stage_type: ErrorType) -> EngramError:
 
 
 def validate_structured_error(record: Mapping[str, Any]) -> list[str]:
-    """Everything wrong with a ``status.error`` record; empty when it is valid (SDK contract 22)."""
+    """All problems of a ``status.error`` record; empty if it is valid (SDK contract 22)."""
     problems = []
     if record.get("version") != "v1":
         problems.append(f"version is {record.get('version')!r}; it must be 'v1'")

@@ -1,8 +1,8 @@
-"""Runs the user's function: directly, under asyncio, or under Trio; always in another thread than the supervisor.
+"""Runs the user's function directly, under asyncio, or under Trio; always in another thread than the supervisor.
 
-The supervisor keeps the main thread, so that it obeys a deadline and SIGTERM even while the function blocks its event
-loop or never returns. ``run`` is called in its own thread, ``cancel`` from any other. asyncio and Trio are imported
-only when a function needs them.
+The supervisor keeps the main thread. So it enforces a deadline and reacts to SIGTERM even if the function blocks its
+event loop or never returns. ``run`` is called in its own thread, ``cancel`` from any other thread. asyncio and Trio are
+imported only if a function needs them.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import Any, Literal, Protocol
 
 Backend = Literal["asyncio", "trio"]
 BlockingCall = Callable[[Callable[..., Any], Callable[[], None]], Any]
-"""A blocking call that is given a blocking callback, and what to call when that callback must stop."""
+"""A blocking call with two arguments: a blocking callback, and a function that stops this callback."""
 
 
 class FunctionCancelledError(Exception):
-    """The function was cancelled and ended because of it."""
+    """The function ended because it was cancelled."""
 
 
 class Host(Protocol):
     """Runs one function."""
 
     def run(self, function: Callable[[], Any]) -> Any:
-        """What ``function`` returns; blocks this thread.
+        """The return value of ``function``; blocks this thread.
 
         Raises:
-            FunctionCancelledError: it ended because of ``cancel``.
+            FunctionCancelledError: the function ended because of ``cancel``.
         """
 
     def cancel(self) -> None:
-        """Ask the function to stop; from any thread, at any time, more than once."""
+        """Ask the function to stop. Any thread may call it, at any time, more than once."""
 
 
 def host_for(function: Callable[..., Any], backend: Backend | None) -> Host:
-    """The host that ``function`` needs; without ``backend`` a coroutine function that names trio gets Trio.
+    """The host that ``function`` needs. Without ``backend``, a coroutine function gets Trio if its module imports trio.
 
     Raises:
-        TypeError: a backend is named for a function that is not a coroutine function.
+        TypeError: ``backend`` is given, but the function is not a coroutine function.
     """
     if not inspect.iscoroutinefunction(function):
         if backend is not None:
@@ -51,13 +51,13 @@ def host_for(function: Callable[..., Any], backend: Backend | None) -> Host:
 
 
 class PlainHost:
-    """Calls the function; it hears of a cancellation through ``ctx.cancelled`` only."""
+    """Calls the function; only ``ctx.cancelled`` informs it about a cancellation."""
 
     def run(self, function: Callable[[], Any]) -> Any:
         return function()
 
     def cancel(self) -> None:
-        """A plain function cannot be interrupted."""
+        """Do nothing: a plain function cannot be interrupted."""
 
 
 class AsyncioHost:
@@ -92,7 +92,7 @@ class AsyncioHost:
         with self._lock:
             self._cancelled = True
             if self._cancel is not None:
-                with suppress(RuntimeError):  # the loop closed a moment ago: there is nothing left to cancel
+                with suppress(RuntimeError):  # the loop has just closed: there is nothing to cancel
                     self._cancel()
 
 
@@ -134,9 +134,9 @@ class TrioHost:
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
-    """Await a blocking function without blocking the running event loop, whichever it is.
+    """Await a blocking function without blocking the running event loop, asyncio or Trio.
 
-    Cancellation: waits for the function, which is bounded by its own timeout.
+    Cancellation: waits until the function returns; the function has its own timeout.
     """
     if _running_trio():
         import trio
@@ -150,7 +150,7 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 async def in_thread_with_callback(call: BlockingCall, callback: Callable[..., Awaitable[Any]]) -> Any:
     """Await a blocking ``call`` that itself calls back into the event loop.
 
-    Cancellation, of the caller or through the stop function given to ``call``, ends ``callback`` first.
+    A cancellation of the caller, and the stop function given to ``call``, end ``callback`` first.
     """
     if _running_trio():
         return await _trio_callback(call, callback)
@@ -190,7 +190,7 @@ async def _asyncio_callback(call: BlockingCall, callback: Callable[..., Awaitabl
 
     def blocking(*arguments: Any) -> Any:
         inner.append(asyncio.run_coroutine_threadsafe(awaited(*arguments), loop))
-        if stopped.is_set():  # asked to stop between the claim and the effect
+        if stopped.is_set():  # stopped between the claim and the effect
             stop()
         try:
             return inner[0].result()
@@ -201,7 +201,7 @@ async def _asyncio_callback(call: BlockingCall, callback: Callable[..., Awaitabl
 
 
 async def _uninterrupted(work: Any, stop: Callable[[], None]) -> Any:
-    """Await ``work`` to its end even when cancelled; then re-raise the cancellation."""
+    """Await ``work`` to its end, even if cancelled; then raise the cancellation again."""
     import asyncio
 
     try:
@@ -210,7 +210,7 @@ async def _uninterrupted(work: Any, stop: Callable[[], None]) -> Any:
         stop()
         await asyncio.wait([work])
         if not work.cancelled():
-            work.exception()  # the cancellation is what the caller asked for; the rest is consequence
+            work.exception()  # dropped: the caller gets the cancellation, which is the cause of this error
         raise
 
 

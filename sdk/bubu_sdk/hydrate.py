@@ -1,7 +1,8 @@
-"""Replaces references by the values that they name.
+"""Replaces references by the values that they refer to.
 
-Storage references are read, unwrapped and hydrated in turn; ConfigMap and Secret references are read with the Pod's own
-rights. Bounded in depth, in the size of one object and of all of them. Source: SDK contract 1.3, 5, 11.2.
+A storage reference is read and unwrapped, and the references inside are hydrated, too. ConfigMap and Secret references
+are read with the Pod's own rights. Limits apply to the depth, to the size of one object and to the total size. Source:
+SDK contract 1.3, 5, 11.2.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ MAX_CONFIG_DEPTH: Final = 64
 MAX_CONFIG_NODES: Final = 10_000
 
 ReadKube = Callable[[KubeReference, str], str]
-"""The text of a ConfigMap or Secret key; the second argument is the path for a complaint."""
+"""Reads the value of a ConfigMap or Secret key; the second argument is the path for error messages."""
 
 
 class Hydrator:
-    """Hydrates the payloads of one container; everything read counts towards one budget."""
+    """Hydrates the payloads of one container; all objects count towards one budget of bytes."""
 
     def __init__(self, store: Store | None, read_kube: ReadKube, *, namespace: str, max_depth: int) -> None:
         self._store = store
@@ -34,7 +35,7 @@ class Hydrator:
         self._remaining_bytes = MAX_TOTAL_BYTES
 
     def hydrate(self, value: Any, name: str) -> Any:
-        """``value`` with every reference replaced; ``name`` is the root of the paths in a complaint.
+        """``value`` with every reference replaced; ``name`` is the root of the paths in error messages.
 
         Raises:
             StorageError: the store is disabled, failed, or an object is missing, malformed or too large.
@@ -77,7 +78,7 @@ def unwrap(content: bytes, key: str) -> Any:
     """The data inside a stored object.
 
     Raises:
-        StorageError: not the wrapper of SDK contract 2.
+        StorageError: the object does not have the wrapper of SDK contract 2.
     """
     try:
         wrapper = json.loads(content)
@@ -95,10 +96,10 @@ def unwrap(content: bytes, key: str) -> Any:
 
 
 def check_config_size(config: Object, max_depth: int = MAX_CONFIG_DEPTH, max_nodes: int = MAX_CONFIG_NODES) -> None:
-    """Refuse a configuration tree that is deeper or larger than a configuration can sensibly be.
+    """Refuse a configuration tree that exceeds the limits of depth or size.
 
     Raises:
-        InputError: over a limit; names it.
+        InputError: the tree exceeds a limit; names the limit.
     """
     nodes, stack = 0, [(config, 0)]
     while stack:

@@ -1,6 +1,6 @@
-"""Durations and instants as Kubernetes and Go spell them (``1m30s``, ``2025-01-02T03:04:05Z``).
+"""Durations and instants in the formats of Kubernetes and Go (``1m30s``, ``2025-01-02T03:04:05Z``).
 
-Source: SDK contract 10, 13.1. Resolution is one microsecond; nanosecond digits are dropped.
+Source: SDK contract 10, 13.1. The resolution is one microsecond; nanosecond digits are dropped.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _TERM = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that ``text`` spells.
+    """The duration in ``text``.
 
     Raises:
-        ValueError: not a Go duration.
+        ValueError: ``text`` is not a Go duration.
     """
     body = text.strip()
     sign = -1 if body.startswith("-") else 1
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Go's own spelling: ``0s``, ``850ms``, ``1.234s``, ``1m2.5s``, ``1h0m0s``."""
+    """A duration in Go's format: ``0s``, ``850ms``, ``1.234s``, ``1m2.5s``, ``1h0m0s``."""
     microseconds = duration // timedelta(microseconds=1)
     sign, microseconds = ("-", -microseconds) if microseconds < 0 else ("", microseconds)
     if microseconds == 0:
@@ -54,10 +54,10 @@ def format_duration(duration: timedelta) -> str:
 
 
 def parse_instant(text: str) -> datetime:
-    """The aware UTC instant that an RFC 3339 text names.
+    """The instant in an RFC 3339 string, with time zone UTC.
 
     Raises:
-        ValueError: not RFC 3339, or without an offset.
+        ValueError: the string is not RFC 3339, or has no offset.
     """
     instant = datetime.fromisoformat(text.strip())
     if instant.tzinfo is None:
@@ -76,7 +76,7 @@ def format_micros(instant: datetime) -> str:
 
 
 def utc_now() -> datetime:
-    """The wall clock; the one place of the SDK that reads it."""
+    """The wall clock. Only this function of the SDK reads it."""
     return datetime.now(UTC)
 
 

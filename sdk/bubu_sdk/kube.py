@@ -1,11 +1,11 @@
-"""The API server as the SDK sees it: one verb, and a small tree of errors. The client itself is in ``kubeclient.py``.
+"""The interface to the API server: one request method, and a small tree of errors. The client is in ``kubeclient.py``.
 
 Source: SDK contract 13.5, 21.
 
     KubeError                 the exchange failed
       ├─ UnreachableError     retry: no answer (refused, reset, timed out)
       ├─ UntrustedError       user: the CA did not sign the server's certificate
-      └─ StatusError          the API server answered with a failure; ``code`` says which
+      └─ StatusError          the API server answered with a failure; ``code`` is its HTTP code
            ├─ NotFoundError   404
            └─ ConflictError   409
 """
@@ -32,17 +32,17 @@ class KubeError(Exception):
 
 
 class UnreachableError(KubeError):
-    """*retry*: no answer came."""
+    """*retry*: the API server did not answer."""
 
     retryable = True
 
 
 class UntrustedError(KubeError):
-    """*user*: the server's certificate does not fit its CA or its name; asking again changes nothing."""
+    """*user*: the server's certificate does not match its CA or its name; another request would fail, too."""
 
 
 class StatusError(KubeError):
-    """The API server refused; carries the HTTP code and the message of its ``Status``."""
+    """The API server refused the request; carries the HTTP code and the message of its ``Status``."""
 
     def __init__(self, code: int, message: str, *, retry_after_seconds: float = 0.0) -> None:
         super().__init__(f"{message} (HTTP {code})")
@@ -56,11 +56,11 @@ class NotFoundError(StatusError):
 
 
 class ConflictError(StatusError):
-    """Somebody else changed the object, or it exists already."""
+    """Another writer changed the object, or the object exists already."""
 
 
 class Cluster(Protocol):
-    """The few verbs the SDK needs; paths are those of the Kubernetes API."""
+    """The client interface of the SDK; paths are those of the Kubernetes API."""
 
     def request(
         self,
@@ -74,11 +74,11 @@ class Cluster(Protocol):
         """The decoded answer.
 
         Raises:
-            KubeError: as drawn in the module's docstring.
+            KubeError: one of the classes in the module's docstring.
         """
 
 
 def status_error(code: int, message: str, *, retry_after_seconds: float = 0.0) -> StatusError:
-    """The error class that a failure code has."""
+    """The error for an HTTP failure code, with the class of that code."""
     kind = {404: NotFoundError, 409: ConflictError}.get(code, StatusError)
     return kind(code, message, retry_after_seconds=retry_after_seconds)

@@ -1,7 +1,8 @@
 """A minimal Kubernetes client: blocking, thread-safe, standard library only.
 
-Each verb is one HTTP exchange with a deadline; nothing is retried here except one stale keep-alive connection. Apart
-from ``kube.py``, so that importing the SDK does not import an HTTP client. Source: SDK contract 21.
+Each request is one HTTP exchange with a deadline. The client retries nothing, except once on a new connection if an
+idle one was stale. It is separate from ``kube.py``, so that importing the SDK does not import an HTTP client. Source:
+SDK contract 21.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bubu_sdk.kubeconfig import ClusterConfig, split_server
 
 
 class KubeClient:
-    """The ``Cluster`` behind a ``ClusterConfig``; keeps idle connections for the next request."""
+    """The ``Cluster`` for a ``ClusterConfig``; keeps idle connections for the next request."""
 
     def __init__(
         self, config: ClusterConfig, *, user_agent: str = "bubu-sdk-python", timeout_seconds: float = 30.0
@@ -105,7 +106,7 @@ class KubeClient:
 
 
 class _NamedConnection(http.client.HTTPSConnection):
-    """An HTTPS connection that checks the certificate against another name than the host's (``tls-server-name``)."""
+    """An HTTPS connection that checks the certificate for another name than the host's (``tls-server-name``)."""
 
     def __init__(self, host: str, port: int, *, context: Any, server_name: str) -> None:
         super().__init__(host, port, context=context)

@@ -1,7 +1,7 @@
-"""Address and credentials of the API server: from inside a Pod, else from a kubeconfig file.
+"""Address and credentials of the API server: from inside a Pod, or from a kubeconfig file.
 
-Source: SDK contract 21. Exec and auth-provider plugins are refused by name. A kubeconfig in YAML needs PyYAML or
-ruamel.yaml; one in JSON (which is YAML too) needs nothing.
+Source: SDK contract 21. Exec and auth-provider plugins are refused; the error names them. A kubeconfig in YAML needs
+PyYAML or ruamel.yaml; one in JSON (which is also YAML) needs nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class ClusterConfig:
     """``https://host:port`` with an optional path."""
     token: str = ""
     token_file: Path | None = None
-    """Read anew for every request: projected tokens rotate."""
+    """Read again for each request, because projected tokens rotate."""
     ca_pem: str = ""
     ca_file: Path | None = None
     client_certificate: str = ""
-    """PEM, with ``client_key``."""
+    """PEM; needs ``client_key``."""
     client_key: str = ""
     insecure: bool = False
     server_name: str = ""
@@ -46,8 +46,8 @@ class ClusterConfig:
         return f"Bearer {token}" if token else ""
 
     def ssl_context(self) -> ssl.SSLContext:
-        """A context that trusts this cluster's CA and presents the client certificate, if there is one."""
-        import ssl  # here, because a plain-HTTP development server needs none
+        """A context that trusts this cluster's CA, and that presents the client certificate if there is one."""
+        import ssl  # imported here, because a plain-HTTP development server does not need it
 
         context = ssl.create_default_context(
             cafile=str(self.ca_file) if self.ca_file else None, cadata=self.ca_pem or None
@@ -58,7 +58,7 @@ class ClusterConfig:
         if self.client_certificate:
             import tempfile
 
-            with tempfile.NamedTemporaryFile(mode="w", suffix=".pem") as pair:  # ssl loads a chain from files only
+            with tempfile.NamedTemporaryFile(mode="w", suffix=".pem") as pair:  # ssl can load a chain only from files
                 pair.write(f"{self.client_certificate}\n{self.client_key}\n")
                 pair.flush()
                 context.load_cert_chain(pair.name)
@@ -66,10 +66,11 @@ class ClusterConfig:
 
 
 def load(environ: Mapping[str, str]) -> ClusterConfig:
-    """The cluster of this process: its Pod's, else that of ``KUBECONFIG`` or ``~/.kube/config``.
+    """The cluster of this process: that of its Pod, or that of ``KUBECONFIG`` or ``~/.kube/config``.
 
     Raises:
-        ContextError: neither is there, or the kubeconfig cannot be used; says how to run without a cluster.
+        ContextError: there is none of these, or the kubeconfig cannot be used; the message says how to run without a
+            cluster.
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     service_account = volume.mounted(SERVICE_ACCOUNT, environ)
@@ -92,7 +93,7 @@ def from_kubeconfig(path: Path) -> ClusterConfig:
     """The current context of a kubeconfig file.
 
     Raises:
-        ContextError: unreadable, incomplete, or it needs a credential plugin.
+        ContextError: the file is unreadable or incomplete, or it needs a credential plugin.
     """
     document = _parse(path)
     context = _named(document, "contexts", document.get("current-context"), path).get("context") or {}
@@ -187,7 +188,7 @@ def _pem(section: Object, field: str, path: Path) -> str:
 
 
 def _beside(path: Path, name: Any) -> Path:
-    """A file named by the kubeconfig; relative names are relative to it."""
+    """The path of a file in the kubeconfig; relative names are relative to the kubeconfig."""
     return path.parent / str(name)
 
 
@@ -195,7 +196,7 @@ def split_server(server: str) -> tuple[str, str, int, str]:
     """Scheme, host, port and base path of a server address.
 
     Raises:
-        ContextError: neither http nor https, or without a host.
+        ContextError: the scheme is neither http nor https, or the host is missing.
     """
     parts = urlsplit(server)
     if parts.scheme not in ("http", "https") or not parts.hostname:

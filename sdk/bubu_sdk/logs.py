@@ -1,4 +1,4 @@
-"""JSON lines on stdout; the last mebibyte is kept for the store.
+"""Writes JSON lines to stdout, and keeps the last mebibyte for the store.
 
 Source: SDK contract 12.1 (1), 19. A failure here never changes the outcome of a step.
 """
@@ -25,7 +25,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonLines(logging.Handler):
-    """Writes each record as one JSON line, credentials redacted, and remembers the newest 1 MiB."""
+    """Writes each record as one JSON line with redacted credentials, and keeps the newest 1 MiB."""
 
     def __init__(self, identity: Identity, stream: TextIO | None = None) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class JsonLines(logging.Handler):
 
 
 class Attached:
-    """While entered, records of the root logger (or of the two loggers of an engram) go to ``handler``."""
+    """While entered, sends records of the root logger (or of the two loggers of an engram) to ``handler``."""
 
     def __init__(self, handler: JsonLines, *, debug: bool, root: bool) -> None:
         self._handler = handler

@@ -1,7 +1,7 @@
-"""From the environment to the arguments of the user's function: configuration, secrets, inputs.
+"""Builds the arguments of the user's function from the environment: configuration, secrets, inputs.
 
-Templates that remain are resolved before references are followed, so that stored data is never read as a template.
-Source: SDK contract 11.2–11.4, 15.
+The remaining templates are resolved before references are followed, so that stored data is never interpreted as a
+template. Source: SDK contract 11.2–11.4, 15.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bubu_sdk.storage import Store
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything the function needs."""
+    """Everything that the function needs."""
 
     config: Callable[[], Any]
     secrets: Secrets
@@ -35,7 +35,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the arguments come from."""
+    """The sources of the arguments."""
 
     environment: Environment
     environ: Mapping[str, str]
@@ -43,7 +43,7 @@ class Sources:
     store: Store | None
 
     def hydrator(self) -> Hydrator:
-        """A fresh budget for what is read from the store."""
+        """A new hydrator, with a full budget for objects from the store."""
         namespace = self.environ.get("BUBU_POD_NAMESPACE") or self.environment.identity.namespace
         return Hydrator(self.store, self._read_kube, namespace=namespace, max_depth=self.environment.max_depth)
 
@@ -69,13 +69,13 @@ class Sources:
 
 
 def prepare_config(sources: Sources, signature: Signature) -> tuple[Callable[[], Any], Secrets]:
-    """How to get the configuration, and the expanded secrets.
+    """A function that returns the configuration, and the expanded secrets.
 
-    A typed configuration is decoded now. An untyped one waits until somebody asks: it repeats the inputs, may hold
-    templates that the operator left alone, and reading its references twice is not free.
+    A typed configuration is decoded now. An untyped one is decoded at the first access: it repeats the inputs, may
+    contain templates that the operator left unchanged, and reading its references a second time costs time.
 
     Raises:
-        EngramError: anything is malformed, missing or unreadable.
+        EngramError: a value is malformed, missing or unreadable.
     """
     secrets = secret.expand(sources.environment.secret_descriptors, sources.environ)
     later = functools.cache(lambda: _config(sources, signature.config_type))
@@ -100,7 +100,7 @@ def prepare_inputs(sources: Sources, signature: Signature, step_run: Object | No
     """The typed inputs, checked against the template's schema, and the schemas for the output.
 
     Raises:
-        EngramError: anything is malformed, missing or unreadable.
+        EngramError: a value is malformed, missing or unreadable.
     """
     environment = sources.environment
     inputs: Any = environment.trigger_data

@@ -17,7 +17,7 @@ from bubu_sdk.signature import StepFunction
 
 DEFAULT_USER_AGENT: Final = "bubu-sdk-python"
 _FAREWELL_SECONDS: Final = 10.0
-"""For exit handlers and threads of the user, after everything was reported."""
+"""The time that the user's exit handlers and threads have after everything was reported."""
 
 
 def run(engram: StepFunction) -> NoReturn:
@@ -45,7 +45,7 @@ def connect(environ: Mapping[str, str]) -> Cluster:
     """The API server of this container.
 
     Raises:
-        ContextError: none is configured.
+        ContextError: no API server is configured.
     """
     try:
         timeout_seconds = instant.parse_duration(environ.get("BUBU_K8S_TIMEOUT", "30s")).total_seconds()

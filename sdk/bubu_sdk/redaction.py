@@ -29,7 +29,7 @@ def redact(text: str) -> str:
 
 
 def public_message(text: str) -> str:
-    """Redacted, and cut to 8192 bytes at a character boundary: fit for a status."""
+    """``text`` with redacted credentials, cut to 8192 bytes at a character boundary, for a status."""
     return cut(redact(text), MAX_MESSAGE_BYTES)
 
 

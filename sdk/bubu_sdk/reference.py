@@ -34,11 +34,11 @@ class KubeReference:
     name: str
     key: str
     format: str
-    """``auto`` (JSON when it parses), ``json`` or ``raw``."""
+    """``auto`` (JSON if it is valid JSON), ``json`` or ``raw``."""
 
 
 def is_storage_reference(node: Any) -> bool:
-    """Whether ``node`` is a storage reference: exactly the known keys, text where text belongs."""
+    """Whether ``node`` is a storage reference: it has only known keys, and its reference and sub-path are strings."""
     return (
         isinstance(node, Mapping)
         and isinstance(node.get(STORAGE_REF), str)
@@ -48,10 +48,10 @@ def is_storage_reference(node: Any) -> bool:
 
 
 def checked_key(key: str) -> str:
-    """``key`` itself, if it is safe to read or write below a store's root.
+    """``key`` itself, if it is safe to read or write under a store's root.
 
     Raises:
-        PayloadPathError: empty, absolute, or with a ``..`` segment.
+        PayloadPathError: the key is empty or absolute, or has a ``..`` segment.
     """
     if not key:
         raise PayloadPathError("invalid storage path: it is empty")
@@ -61,10 +61,10 @@ def checked_key(key: str) -> str:
 
 
 def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | None:
-    """The reference that ``node`` spells; ``None`` if it is an ordinary value.
+    """The reference in ``node``; ``None`` if ``node`` is an ordinary value.
 
     Raises:
-        InputError: it is a reference, but malformed or into another namespace; names ``path``.
+        InputError: the reference is malformed or leads to another namespace; names ``path``.
     """
     if not isinstance(node, Mapping) or len(node) != 1:
         return None
@@ -84,10 +84,10 @@ def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | 
 
 
 def interpret(text: str, format_: str, path: str) -> Any:
-    """The value that the text of a ConfigMap or Secret key stands for.
+    """The value in the text of a ConfigMap or Secret key.
 
     Raises:
-        InputError: ``json`` was asked for and the text is not JSON. The text is not shown.
+        InputError: the format is ``json`` and the text is not JSON. The message does not contain the text.
     """
     if format_ == "raw":
         return text
@@ -103,7 +103,7 @@ def interpret(text: str, format_: str, path: str) -> Any:
 
 
 def select(value: Any, sub_path: str) -> Any:
-    """The part of a hydrated object that ``field.field[0][*].field`` names; blank names the whole.
+    """The part of a hydrated object at the path ``field.field[0][*].field``; a blank path selects the whole object.
 
     Raises:
         InputError: a field or index is missing, a type does not fit, or the path is malformed.
@@ -137,7 +137,7 @@ def _parts(spec: Any, path: str) -> tuple[str, str, str, str]:
 
 
 def _tokens(sub_path: str) -> list[str | int | None]:
-    """Fields as text, indexes as int, ``[*]`` as ``None``."""
+    """The parts of a path: fields as strings, indexes as int, ``[*]`` as ``None``."""
     tokens: list[str | int | None] = []
     for segment in sub_path.strip().split("."):
         field, bracket, rest = segment.partition("[")

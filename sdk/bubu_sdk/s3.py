@@ -1,6 +1,8 @@
-"""The S3 payload store, through ``obstore`` (extra ``bubu-sdk[s3]``), imported only when the provider is ``s3``.
+"""The S3 payload store, based on ``obstore`` (extra ``bubu-sdk[s3]``), which is imported only if the provider is
+``s3``.
 
-Credentials: ``BUBU_S3_*``, then the ``AWS_*`` chain, and never silently anonymous. Source: SDK contract 6.2.
+Credentials come from ``BUBU_S3_*``, then from the ``AWS_*`` chain; access is never silently anonymous. Source: SDK
+contract 6.2.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _FALSE_WORDS = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
 class S3Store:
-    """Objects in one bucket."""
+    """A store whose objects are in one bucket."""
 
     def __init__(self, obstore: Any, bucket: Any) -> None:
         self._obstore = obstore
@@ -47,7 +49,7 @@ class S3Store:
 
 
 def open_s3_store(environ: Mapping[str, str]) -> Store:
-    """The bucket that ``environ`` names.
+    """The store for the bucket in ``environ``.
 
     Raises:
         ContextError: a setting is missing, partial or contradictory, or ``obstore`` is not installed.
@@ -62,7 +64,7 @@ def open_s3_store(environ: Mapping[str, str]) -> Store:
 
 
 def s3_options(environ: Mapping[str, str]) -> tuple[Object, Object, Object]:
-    """``environ`` in obstore's words: bucket configuration, client options, retry configuration. Pure.
+    """``environ`` as settings of obstore: bucket configuration, client options, retry configuration. Pure.
 
     Raises:
         ContextError: a setting is missing, partial or contradictory; names the variable.

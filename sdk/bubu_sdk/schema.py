@@ -1,7 +1,8 @@
 """The JSON Schemas of an EngramTemplate, checked inside the container.
 
-Needs the extra ``bubu-sdk[schema]`` (jsonschema-rs); without it, without the right to read the template, or without a
-schema, nothing is checked. Outputs are checked as returned, before anything is offloaded. Source: SDK contract 15.
+Checks need the extra ``bubu-sdk[schema]`` (jsonschema-rs), the right to read the template, and a schema; if one of them
+is missing, nothing is checked. Outputs are checked as returned, before parts of them are offloaded. Source: SDK
+contract 15.
 """
 
 from __future__ import annotations
@@ -56,18 +57,18 @@ _TEMPLATE_SCHEMA: Object = {"type": "string", "pattern": r"^\s*\$?\{\{[\s\S]+\}\
 
 
 class Schemas:
-    """The schemas of one engram; either may be absent."""
+    """The schemas of one engram; each may be absent."""
 
     def __init__(self, inputs: Object | None, outputs: Object | None) -> None:
         self._inputs = inputs
         self._outputs = outputs
 
     def check_inputs(self, value: Any) -> None:
-        """Raise ``InputError`` unless ``value`` fits the input schema; every violated path is named."""
+        """Raise ``InputError`` unless ``value`` fits the input schema; the error names the paths that do not fit."""
         _check(value, self._inputs, "inputs")
 
     def check_output(self, value: Any) -> None:
-        """Raise ``InputError`` unless ``value`` fits the output schema; every violated path is named."""
+        """Raise ``InputError`` unless ``value`` fits the output schema; the error names the paths that do not fit."""
         _check(value, self._outputs, "output")
 
 
@@ -75,7 +76,7 @@ def load(cluster: Cluster, identity: Identity, step_run: Object, *, timeout_seco
     """The schemas of this container's EngramTemplate.
 
     Raises:
-        EngramError: the look-up failed for another reason than missing rights; another attempt may succeed.
+        EngramError: the schemas could not be read for another reason than missing rights; another attempt may succeed.
     """
     if importlib.util.find_spec("jsonschema_rs") is None:
         return Schemas(None, None)
@@ -102,10 +103,11 @@ def load(cluster: Cluster, identity: Identity, step_run: Object, *, timeout_seco
 
 
 def normalise(schema: Any) -> Any:
-    """``schema`` in plain JSON Schema: boolean ``required`` lifted, ``x-bubu-allow-…`` keywords spelled out.
+    """``schema`` as plain JSON Schema: boolean ``required`` becomes a list of the parent, ``x-bubu-allow-…`` becomes
+    ``anyOf``.
 
     Raises:
-        EngramError: it refers to another document.
+        EngramError: the schema refers to another document.
     """
     return _normalise(schema, references=False, templates=False)
 
@@ -129,7 +131,7 @@ def _normalise(node: Any, *, references: bool, templates: bool) -> Any:
             }
     for key in _LISTS:
         if isinstance(plain.get(key), list):
-            inherit = key != "oneOf"  # a relaxed branch would match beside the intended one
+            inherit = key != "oneOf"  # a relaxed branch would match in addition to the intended one
             plain[key] = [
                 _normalise(sub, references=references and inherit, templates=templates and inherit)
                 for sub in plain[key]

@@ -1,4 +1,4 @@
-"""The secrets of an engram: expanded from descriptors, never shown by accident.
+"""The secrets of an engram: expanded from descriptors, and never shown by accident.
 
 Source: SDK contract 11.3.
 """
@@ -20,7 +20,7 @@ MAX_TOTAL_BYTES: Final = 8 * 1024 * 1024
 
 
 class Secrets(Mapping[str, str]):
-    """A read-only mapping of secret keys to values whose ``repr`` shows no value."""
+    """A read-only mapping of secret keys to values. Its ``repr`` contains no value."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = dict(values)
@@ -38,21 +38,22 @@ class Secrets(Mapping[str, str]):
         return f"Secrets({self.redacted()!r})"
 
     def redacted(self) -> dict[str, str]:
-        """Every key with ``[REDACTED]`` for a value; fit for a log."""
+        """Every key with ``[REDACTED]`` instead of its value; safe for a log."""
         return dict.fromkeys(self, REDACTED)
 
     def select(self, *keys: str) -> dict[str, str]:
-        """The named secrets with their values; absent keys are left out."""
+        """The values of the secrets with these keys; absent keys are left out."""
         return {key: self._values[key] for key in keys if key in self._values}
 
 
 def expand(descriptors: Mapping[str, str], environ: Mapping[str, str]) -> Secrets:
-    """All secrets that ``descriptors`` (logical name → ``env:PREFIX``, ``file:PATH`` or a literal) stand for.
+    """All secrets of ``descriptors`` (logical name → ``env:PREFIX``, ``file:PATH`` or a literal).
 
-    On equal keys the first logical name in alphabetical order wins, except that a literal always wins.
+    If several logical names give the same key, the first name in alphabetical order wins, except that a literal always
+    wins.
 
     Raises:
-        SecretError: a descriptor cannot be expanded. Neither paths nor values are named.
+        SecretError: a descriptor cannot be expanded. The message contains neither paths nor values.
     """
     values: dict[str, str] = {}
     for logical in sorted(descriptors):
@@ -81,13 +82,13 @@ def _from_environment(prefix: str, environ: Mapping[str, str]) -> dict[str, str]
 def _from_files(path: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Values below ``path``.
 
-    A mounted Secret shows its keys as links through ``..data``: links that stay inside the mount are followed, and
-    names that begin with ``..`` are the mount's own bookkeeping.
+    In a mounted Secret, keys are symbolic links through ``..data``. Links that stay inside the mount are followed.
+    Names that begin with ``..`` belong to the mount itself and are skipped.
     """
     root = volume.mounted(path, environ)
     if root == Path(path) and root.is_symlink():
         raise ValueError("the path is a symbolic link")
-    root = root.resolve() if root != Path(path) else root  # a local node links its volumes
+    root = root.resolve() if root != Path(path) else root  # the volumes of a local node are symbolic links
     if root.is_file():
         return {root.name: _read(root, MAX_TOTAL_BYTES)}
     if not root.is_dir():

@@ -1,7 +1,8 @@
 """Reports of a running step: signal values in the status, and events about them.
 
-Values travel as summaries (size, hash, type), never in full, except the envelopes made for display. Source: SDK
-contract 17. Events are numbered by the StepRun, not by the process, so that those of a retried attempt are kept.
+The status contains summaries of values (size, hash, type), never whole values, except the envelopes made for display.
+Source: SDK contract 17. Events are numbered per StepRun, not per process, so that the events of a retried attempt are
+kept.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFA
 
 
 def summary(value: Any) -> Object:
-    """Size, hash and kind of a plain JSON value; the value itself is not in it."""
-    import hashlib  # here, because most steps never need it and it costs milliseconds
+    """Size, hash and kind of a plain JSON value, without the value itself."""
+    import hashlib  # imported here, because most steps never need it and it costs milliseconds
 
     body = canonical.encode(value)
     brief: Object = {"sizeBytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "type": _kind(value)}
@@ -57,8 +58,8 @@ def text_envelope(
     sample: bool = False,
     attributes: Object | None = None,
 ) -> Object:
-    """A signal value that may be shown in full: what ``text`` is, and on request its beginning (2048 bytes)."""
-    import hashlib  # here, because most steps never need it and it costs milliseconds
+    """A signal value that may be shown: format, size and hash of ``text``, and on request its first 2048 bytes."""
+    import hashlib  # imported here, because most steps never need it and it costs milliseconds
 
     body = text.encode(errors="replace")
     meta: Object = {
@@ -76,7 +77,7 @@ def text_envelope(
 
 
 def is_envelope(value: Any) -> bool:
-    """Whether a value is an envelope: ``meta`` with a format, at most a ``sample`` beside it."""
+    """Whether a value is an envelope: a ``meta`` with a format, and at most a ``sample`` in addition."""
     return (
         isinstance(value, Mapping)
         and {"meta"} <= set(value) <= {"meta", "sample"}

@@ -17,7 +17,7 @@ _CONTEXT_NAMES: Final = ("ctx", "context")
 
 @dataclass(frozen=True)
 class Signature:
-    """What a function wants to be called with."""
+    """The parameters of a function."""
 
     context: str | None
     """Name of its context parameter."""
@@ -25,11 +25,11 @@ class Signature:
     """Name of its inputs parameter."""
     config_type: Any
     inputs_type: Any
-    """``Any`` means: plain dicts."""
+    """``Any`` stands for plain dicts."""
 
 
 class StepFunction:
-    """A function that is the work of one step, with how it is hosted."""
+    """A function that does the work of one step, and the backend that runs it."""
 
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
@@ -38,7 +38,7 @@ class StepFunction:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        hosting.host_for(function, backend)  # a wrong backend fails where it is written
+        hosting.host_for(function, backend)  # so that a wrong backend fails where it is written
         _parameters(function)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -52,7 +52,7 @@ class StepFunction:
 
         Raises:
             TypeError: more than two parameters, or the wrong context for this kind of function.
-            NameError: an annotation names something that does not exist.
+            NameError: an annotation contains a name that does not exist.
         """
         hints = typing.get_type_hints(self.function, include_extras=True)
         context, inputs = _parameters(self.function)
@@ -69,7 +69,7 @@ class StepFunction:
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str | None, str | None]:
-    """Names of the context and of the inputs parameter, by annotation text or name; nothing is resolved yet."""
+    """Names of the context and the inputs parameter, by annotation text or name; annotations are not resolved yet."""
     context: str | None = None
     inputs: str | None = None
     for parameter in inspect.signature(function).parameters.values():

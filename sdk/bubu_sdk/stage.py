@@ -1,8 +1,8 @@
-"""One piece of work in a thread next to the supervisor, and the notifications that the supervisor waits for.
+"""One piece of work in a thread beside the supervisor, and the notifications that the supervisor waits for.
 
 A stage runs in its own thread, because the supervisor must be able to stop waiting: for a function that ignores its
-cancellation, a store that does not answer, an event loop that is blocked. Notifications arrive through a
-``SimpleQueue``, which a signal handler may write to.
+cancellation, for a store that does not answer, for a blocked event loop. Notifications arrive through a
+``SimpleQueue``, because a signal handler may write to it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import Any, Final
 from bubu_sdk.hosting import Host, PlainHost
 
 _LOOK_SECONDS: Final = 0.5
-"""Python runs a signal's handler in the main thread, between two of its own steps. One that arrives just before that
-thread begins to wait, or in another thread, does not wake it."""
+"""The longest time that the supervisor waits without a check. Python runs a signal handler in the main thread, between
+two bytecode instructions. A signal does not wake the main thread if it arrives just before this thread begins to wait,
+or in another thread.
+"""
 
 
 @dataclass(frozen=True)
 class Terminated:
-    """The process was asked to end, by signal ``number``."""
+    """Signal ``number`` asked the process to end."""
 
     number: int
 
@@ -39,18 +41,18 @@ News = Terminated | Ended
 
 
 class Stage:
-    """Work that is under way; ``error`` and ``result`` are valid once ``ended``."""
+    """Work in progress; ``error`` and ``result`` are valid after ``ended`` is set."""
 
     def __init__(self, name: str, work: Callable[[], Any], desk: NewsDesk, host: Host | None = None) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
         self.ended = False
         self.ended_at = 0.0
-        """``time.monotonic()`` of the end."""
+        """The value of ``time.monotonic()`` at the end."""
         self.host = host or PlainHost()
         self._work = work
         self._desk = desk
-        # a daemon: a hung function must not keep the process from ending
+        # a daemon thread, so that a hung function does not keep the process alive
         threading.Thread(target=self._run, name=f"bubu-{name}", daemon=True).start()
 
     def _run(self) -> None:
@@ -64,18 +66,18 @@ class Stage:
 
 
 class NewsDesk:
-    """Where the supervisor waits."""
+    """The queue of notifications that the supervisor waits for."""
 
     def __init__(self) -> None:
         self._news: SimpleQueue[News] = SimpleQueue()
         self.terminated: Terminated | None = None
 
     def post(self, news: News) -> None:
-        """Tell the supervisor; from any thread and from a signal handler."""
+        """Notify the supervisor. Any thread may call it, also a signal handler."""
         self._news.put(news)
 
     def wait_for(self, stage: Stage, until: float, *, heed_termination: bool = True) -> bool:
-        """Whether ``stage`` ended by ``until`` (monotonic); also returns early when termination is asked for."""
+        """Whether ``stage`` ended before ``until`` (monotonic). It also returns early on a signal to end."""
         while True:
             if stage.ended:
                 return True

@@ -2,7 +2,7 @@
 
 Source: SDK contract 13. Differences from the reference, each marked there as weak: ``Pending`` may become
 ``Succeeded``; a success clears ``error`` and ``lastFailureMsg`` of earlier attempts and writes ``exitCode: 0``; signal
-keys after the first are not lost; an output that contains nulls keeps them.
+keys after the first are not lost; nulls in an output are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bubu_sdk import errors, instant, redaction
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object
 
 MAX_EVENTS: Final = 256
-"""Signal events and effects kept in a status: those with the highest ``seq``."""
+"""The limit of signal events, and of effects, in a status: those with the highest ``seq`` are kept."""
 
 
 class Phase(StrEnum):
@@ -57,7 +57,7 @@ def may_become(before: str, after: str) -> bool:
 
 @dataclass(frozen=True)
 class SignalEvent:
-    """One emission; ``seq`` 0 is numbered by the merge (highest so far + 1)."""
+    """One signal event. If ``seq`` is 0, the merge assigns the next number (highest so far + 1)."""
 
     key: str
     emitted_at: datetime
@@ -67,7 +67,7 @@ class SignalEvent:
 
 @dataclass(frozen=True)
 class EffectRecord:
-    """One side effect that happened; with ``seq`` 0 a known key is recorded only once."""
+    """One side effect that happened. If ``seq`` is 0, a known key is not recorded again."""
 
     key: str
     status: str
@@ -78,27 +78,27 @@ class EffectRecord:
 
 @dataclass(frozen=True)
 class StatusUpdate:
-    """Fields to merge; empty ones leave the status alone."""
+    """Fields to merge into a status; empty ones change nothing."""
 
     fields: Object = field(default_factory=dict)
-    """Overwritten as they are: phase, finishedAt, output, error, …"""
+    """Fields to overwrite: phase, finishedAt, output, error, …"""
     cleared: tuple[str, ...] = ()
-    """Removed when present."""
+    """Fields to remove if present."""
     signals: Mapping[str, Object | None] = field(default_factory=dict)
-    """Per key: set, or deleted when ``None``."""
+    """Per key: the value to set, or ``None`` to delete the key."""
     signal_events: tuple[SignalEvent, ...] = ()
     effects: tuple[EffectRecord, ...] = ()
 
     @property
     def phase(self) -> str:
-        """The phase to change to; empty for none."""
+        """The phase to change to; empty for no change."""
         return str(self.fields.get("phase", ""))
 
 
 def claimed(pod: str, status: Object, started_at: datetime) -> StatusUpdate:
-    """This Pod takes the StepRun: from now on writes of an earlier one are refused."""
+    """The update with which this Pod takes the StepRun over: from then on, writes of an earlier Pod are refused."""
     fields: Object = {"podName": pod} if pod else {}
-    if status.get("phase") in (None, "", Phase.PENDING, Phase.SCHEDULING, Phase.BLOCKED):  # Failed is not revived
+    if status.get("phase") in (None, "", Phase.PENDING, Phase.SCHEDULING, Phase.BLOCKED):  # the phase Failed stays
         fields["phase"] = str(Phase.RUNNING)
     if not status.get("startedAt"):
         fields["startedAt"] = instant.format_seconds(started_at)
@@ -136,9 +136,9 @@ def timed_out(error: EngramError, *, output: Any, started_at: datetime, finished
 
 
 def merge(status: Object, update: StatusUpdate) -> Object:
-    """``status`` after ``update``; the argument is left as it was."""
+    """``status`` after ``update``; the argument does not change."""
     after = {**status, **update.fields}
-    after.setdefault("retries", 0)  # the schema requires it, also when the controller has not written yet
+    after.setdefault("retries", 0)  # the schema requires it, even if the controller has not written it yet
     for name in update.cleared:
         after.pop(name, None)
     if update.signals:
@@ -166,7 +166,7 @@ def merge_patch(before: Any, after: Any) -> Object:
 
 
 def json_patch(before: Object, after: Object, *, had_status: bool) -> list[Object]:
-    """The JSON patch of the same change, for values a merge patch cannot carry (nulls)."""
+    """The JSON patch for the same change, for values that a merge patch cannot carry (nulls)."""
     operations: list[Object] = [] if had_status else [{"op": "add", "path": "/status", "value": {}}]
     operations += [{"op": "remove", "path": f"/status/{key}"} for key in before if key not in after]
     changed = {key: value for key, value in after.items() if key not in before or not _same(before[key], value)}
@@ -174,7 +174,7 @@ def json_patch(before: Object, after: Object, *, had_status: bool) -> list[Objec
 
 
 def holds_null(value: Any) -> bool:
-    """Whether a merge patch would drop something of ``value``."""
+    """Whether a merge patch would drop a part of ``value``."""
     if isinstance(value, Mapping):
         return any(item is None or holds_null(item) for item in value.values())
     return isinstance(value, list) and any(holds_null(item) for item in value)
@@ -225,5 +225,5 @@ def _newest(entries: list[Object]) -> list[Object]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equality that tells ``1`` from ``true``."""
+    """Equality that distinguishes ``1`` from ``true``."""
     return type(left) is type(right) and bool(left == right)

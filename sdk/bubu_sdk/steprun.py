@@ -1,7 +1,8 @@
-"""The StepRun of this container: read it, claim it, change its status without losing writes of others.
+"""The client for this container's StepRun: it reads and claims it, and changes its status without losing other writes.
 
-Every change is read–check–merge–patch under ``metadata.resourceVersion``: a conflict re-reads, a server failure backs
-off, any other refusal ends at once. Source: SDK contract 13.2 and its weak points.
+Each change reads, checks, merges and patches, with ``metadata.resourceVersion`` as a precondition. After a conflict it
+reads again, after a server failure it waits longer each time, after any other refusal it ends at once. Source: SDK
+contract 13.2 and its weak points.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ _MAX_BACKOFF_SECONDS: Final = 5.0
 _JITTER: Final = 0.25
 
 Change = Callable[[Object], StatusUpdate]
-"""From the status as it is to what shall be merged into it."""
+"""Computes the update to merge from the current status."""
 
 
 class StepRunError(Exception):
-    """The status may not be written: another Pod owns it, or the phase does not allow it."""
+    """The SDK may not write the status: another Pod owns it, or the phase does not allow it."""
 
 
 class FencedError(StepRunError):
-    """*bug or race*: another Pod owns the StepRun; this one is a leftover of an earlier attempt."""
+    """*bug or race*: another Pod owns the StepRun; this Pod belongs to an earlier attempt."""
 
 
 class TransitionError(StepRunError):
-    """The StepRun has already ended, or its phase may not become the wanted one."""
+    """The StepRun has already ended, or its phase may not change to the requested one."""
 
 
 class StepRunClient:
-    """Reads and writes one StepRun; safe to use from several threads."""
+    """Reads and writes one StepRun; several threads may use it."""
 
     def __init__(
         self,
@@ -57,34 +58,34 @@ class StepRunClient:
         self._attempts = 1 + patch_retries
         self._sleep = sleep
         self._own_writes = threading.Lock()
-        """Writers of this process take turns: conflicts are for others."""
+        """The threads of this process write one at a time, so that only other processes cause conflicts."""
 
     def read(self, timeout_seconds: float | None = None) -> Object:
         """The StepRun.
 
         Raises:
-            KubeError: after the retries that its class allows.
+            KubeError: the request failed, also after the retries that the error's class allows.
         """
         deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
         return self._retried(lambda: self._get(deadline), deadline)
 
     def claim(self, change: Change) -> Object:
-        """``update`` for the Pod that starts: the newest Pod takes the StepRun over, and the fence holds from then on.
+        """``update`` for the Pod that starts: the newest Pod takes the StepRun over; from then on only it may write.
 
-        The start itself is not fenced: a Job may replace a crashed Pod by itself, and not every operator clears
-        ``podName`` between attempts, so a stale name must not lock its successor out.
+        The start itself is not fenced. A Job may replace a crashed Pod by itself, and not every operator clears
+        ``podName`` between attempts, so a stale name must not lock out the next Pod.
         """
         deadline = time.monotonic() + self._timeout_seconds
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline, fenced=False), deadline)
 
     def update(self, change: Change | StatusUpdate, timeout_seconds: float | None = None) -> Object:
-        """The StepRun after ``change`` was merged into its status; a change of nothing writes nothing.
+        """The StepRun after ``change`` was merged into its status; an empty change writes nothing.
 
         Raises:
             FencedError: another Pod owns the StepRun.
-            TransitionError: the phase may not change so.
-            KubeError: after the retries that its class allows, or the time was up.
+            TransitionError: the phase may not change to the requested one.
+            KubeError: the request failed, also after the retries that the error's class allows, or the time was up.
         """
         deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
         with self._own_writes:
@@ -137,13 +138,14 @@ def _jittered(seconds: float) -> float:
 
 
 def _patch(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
-    """The smallest patch with the precondition that nobody wrote in between; ``None`` for nothing to write."""
+    """The smallest patch, on the condition that nobody else wrote in the meantime; ``None`` if nothing changes."""
     changes = status.merge_patch(before, after)
     if not changes:
         return None, MERGE_PATCH
     version = step_run.get("metadata", {}).get("resourceVersion", "")
     if status.holds_null([after[key] for key in changes if key in after]):
-        # `replace`, not `test`: a failed test is a nondescript 422, a changed version is a 409 as for merge patches
+        # `replace`, not `test`: a failed test gives an unspecific 422, a changed version gives a 409 as for merge
+        # patches
         replace: Object = {"op": "replace", "path": "/metadata/resourceVersion", "value": version}
         operations = status.json_patch(before, after, had_status="status" in step_run)
         return [replace, *operations] if version else operations, JSON_PATCH

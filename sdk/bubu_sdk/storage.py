@@ -1,6 +1,6 @@
-"""The payload store that the environment names: objects by key, nothing about references.
+"""The interface of a payload store, which maps keys to objects and knows nothing about references; and the file store.
 
-``bubu_sdk.stores`` opens the one that is configured. Source: SDK contract 2, 3.2, 6.
+``bubu_sdk.stores`` opens the configured store. Source: SDK contract 2, 3.2, 6.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bubu_sdk import reference
 from bubu_sdk.errors import StorageError
 
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
-"""One hydrated object; the reference has no limit, and one reference could exhaust the memory."""
+"""The limit for one hydrated object. The reference has no limit, so that one reference could exhaust the memory."""
 
 
 class ObjectMissingError(StorageError):
@@ -23,22 +23,22 @@ class ObjectMissingError(StorageError):
 
 
 class Store(Protocol):
-    """Objects below one root. Blocking; thread-safe."""
+    """Objects under one root. Blocking; thread-safe."""
 
     def read(self, key: str) -> bytes:
-        """The object's bytes.
+        """The bytes of the object.
 
         Raises:
-            ObjectMissingError: there is none.
-            StorageError: larger than 64 MiB, or the store failed.
+            ObjectMissingError: the object does not exist.
+            StorageError: the object is larger than 64 MiB, or the store failed.
         """
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
-        """Replace the object at ``key``; readers see the old or the new one, never a torn one."""
+        """Replace the object at ``key``; readers see the old or the new object, never a mixture."""
 
 
 class FileStore:
-    """Objects as files below a mounted directory (``BUBU_STORAGE_PROVIDER=file``)."""
+    """Stores objects as files in a mounted directory (``BUBU_STORAGE_PROVIDER=file``)."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -55,9 +55,9 @@ class FileStore:
             raise StorageError(f"stored object {key!r} cannot be read: {error.strerror}") from error
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
-        del content_type  # a file has no place for it; readers of this provider do not ask
+        del content_type  # a file cannot store it, and readers of this provider do not need it
         file = self._file(key)
-        import tempfile  # here, because reading needs none of it
+        import tempfile  # imported here, because reading does not need it
 
         try:
             self._make_folders(file.parent)
@@ -79,7 +79,7 @@ class FileStore:
         for missing in reversed([one for one in (folder, *folder.parents) if one.is_relative_to(self._root)]):
             missing.mkdir(
                 mode=0o750, parents=True, exist_ok=True
-            )  # parents are those of the root, not ours to restrict
+            )  # the permissions of the root's parents are not ours to restrict
 
     def _file(self, key: str) -> Path:
         return self._root / reference.checked_key(key)

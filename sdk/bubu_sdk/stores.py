@@ -1,4 +1,4 @@
-"""The payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none.
+"""Opens the payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none.
 
 Source: SDK contract 2, 3.2, 6.
 """
@@ -13,10 +13,11 @@ from bubu_sdk.storage import FileStore, Store
 
 
 def open_store(environ: Mapping[str, str]) -> Store | None:
-    """The store that ``environ`` configures; ``None`` when storage is disabled.
+    """The store that ``environ`` configures; ``None`` if storage is disabled.
 
     Raises:
-        ContextError: unknown provider, missing or contradictory settings, or the extra ``bubu-sdk[s3]`` is missing.
+        ContextError: the provider is unknown, settings are missing or contradictory, or the extra ``bubu-sdk[s3]`` is
+            missing.
     """
     provider = environ.get("BUBU_STORAGE_PROVIDER", "")
     if provider in ("", "none"):

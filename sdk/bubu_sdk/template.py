@@ -1,7 +1,7 @@
-"""The templates that may remain for the container: one path, nothing else.
+"""Resolves the templates that may remain in a container: each is a single path.
 
-The operator resolves templates before a container starts; a value that was offloaded may still be named by a plain
-``{{ steps.fetch.output.body }}``. Those are resolved here; any other template is refused with its path.
+The operator resolves templates before a container starts. Only a plain path into an offloaded value may remain, for
+example ``{{ steps.fetch.output.body }}``. This module resolves such paths; it refuses any other template with its path.
 Pure. Source: SDK contract 11.2, 11.4; templating contract 3.
 """
 
@@ -23,7 +23,7 @@ _SEGMENT = re.compile(r"\.([\w-]+)|\[(\d+)\]|\[[\"']([^\"']*)[\"']\]")
 
 _OPENING = "{{"
 _SPELLED_OPENING = '{{ "{{" }}'
-"""How the operator spells braces of data, which are no template."""
+"""How the operator writes braces that are data and not a template."""
 
 _Segments = list[str | int]
 
@@ -33,13 +33,13 @@ class _Problem(Exception):  # noqa: N818 - a message on its way to the collected
 
 
 def resolve(value: Any, variables: Mapping[str, Any], name: str) -> Any:
-    """``value`` with every plain path replaced by what it names in ``variables``, types preserved.
+    """``value`` with every plain path replaced by its value in ``variables``, types preserved.
 
-    A path that enters an offloaded value becomes a storage reference with a sub-path, to be hydrated by the caller.
-    References in ``value`` are left alone. ``name`` is the root of the paths in a complaint (``inputs``, ``config``).
+    A path into an offloaded value becomes a storage reference with a sub-path; the caller must hydrate it. References
+    in ``value`` are not changed. ``name`` is the root of the paths in error messages (``inputs``, ``config``).
 
     Raises:
-        TemplateError: one or more templates are not plain paths or name nothing; all of them are listed.
+        TemplateError: one or more templates are not plain paths, or their value does not exist; lists all of them.
     """
     problems: list[str] = []
     resolved = _walk(value, variables, name, problems)

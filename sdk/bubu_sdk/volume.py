@@ -1,7 +1,7 @@
 """Paths of the Pod's volumes.
 
-They are the paths in the Pod. A local node without mount namespaces cannot mount volumes there: it sets
-``BUBU_VOLUME_ROOT`` to a folder that has the same paths below it.
+These are paths in the Pod. A local node without mount namespaces cannot mount volumes there. It sets
+``BUBU_VOLUME_ROOT`` to a folder with the same paths in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def mounted(path: str | Path, environ: Mapping[str, str]) -> Path:
-    """The place of the Pod's ``path``: below ``BUBU_VOLUME_ROOT`` if it is there, else ``path`` itself."""
+    """The location of the Pod's ``path``: in ``BUBU_VOLUME_ROOT`` if it exists there, otherwise ``path`` itself."""
     root = environ.get("BUBU_VOLUME_ROOT", "")
     if root:
         below = Path(root) / Path(path).relative_to(Path(path).anchor)

@@ -1,6 +1,6 @@
-"""An API server in memory, for one namespace's worth of an engram: enough of the protocol to be strict about it.
+"""An API server in memory for the objects of one engram; it is strict about the part of the protocol that it has.
 
-It checks preconditions, changes nothing by itself, records every patch, and can be set to fail.
+It checks preconditions, changes nothing on its own, records every patch, and can be set to fail.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from bubu_sdk.errors import Object
 from bubu_sdk.kube import JSON_PATCH, MERGE_PATCH, RUNS_API, KubeError, status_error
 
 Hook = Callable[[str, str, Any], None]
-"""Called with method, path and body before a request is served; may raise a ``KubeError``."""
+"""Called with method, path and body before a request is served; it may raise a ``KubeError``."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One exchange, as it was asked for."""
+    """One request, as it was sent."""
 
     method: str
     path: str
@@ -33,19 +33,19 @@ class Request:
 
 
 class InMemoryCluster:
-    """A ``bubu_sdk.kube.Cluster`` over a dict of objects by path. Thread-safe."""
+    """A ``bubu_sdk.kube.Cluster`` with its objects in a dict by path. Thread-safe."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
-        """Current objects by their path, e.g. ``/api/v1/namespaces/default/secrets/api``."""
+        """Current objects by their path, for example ``/api/v1/namespaces/default/secrets/api``."""
         self.requests: list[Request] = []
-        """Everything that was asked for, also what was refused."""
+        """All requests, also the refused ones."""
         self.before: Hook | None = None
         self._versions = itertools.count(1)
         self._lock = threading.RLock()
 
     def add(self, path: str, document: Object) -> None:
-        """Put an object at ``path``, with a fresh resourceVersion and a uid if it has none."""
+        """Put an object at ``path``, with a new resourceVersion, and with a new uid if it has none."""
         with self._lock:
             stored: Object = copy.deepcopy(document)
             metadata = stored.setdefault("metadata", {})
@@ -65,7 +65,7 @@ class InMemoryCluster:
 
     @property
     def status_patches(self) -> list[Object]:
-        """Bodies of every patch of a StepRun status, in order, also refused ones."""
+        """The bodies of all patches of a StepRun status, in order, also of refused ones."""
         return [sent.body for sent in self.requests if sent.method == "PATCH" and sent.path.endswith("/status")]
 
     def request(
@@ -77,7 +77,7 @@ class InMemoryCluster:
         content_type: str = "application/json",
         timeout_seconds: float = 30.0,
     ) -> Object:
-        del timeout_seconds  # memory answers at once
+        del timeout_seconds  # an answer from memory takes no time
         sent = json.loads(canonical.encode(body)) if body is not None else None
         with self._lock:
             self.requests.append(Request(method, path, sent, content_type))
@@ -122,7 +122,7 @@ class InMemoryCluster:
 
 
 def step_run_path(namespace: str, name: str) -> str:
-    """Where a StepRun lives."""
+    """The path of a StepRun."""
     return f"{RUNS_API}/namespaces/{namespace}/stepruns/{name}"
 
 

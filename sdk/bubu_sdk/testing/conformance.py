@@ -1,9 +1,9 @@
-"""Conformance suites for engrams: does this function keep the contract, whatever it does?
+"""Conformance suites for engrams: they check that a function keeps the contract, whatever it does.
 
     def test_main_conforms() -> None:
         check_batch(main, {"city": "Oslo"})
 
-Source: SDK contract 22; the golden checks of status patches are this SDK's own.
+Source: SDK contract 22. The checks of status patches exist only in this SDK.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 class ConformanceError(AssertionError):
-    """The engram broke the contract; lists every breach."""
+    """The engram broke the contract; lists all violations."""
 
 
 def check_batch(
@@ -38,14 +38,15 @@ def check_batch(
     validate_result: Callable[[Any], None] | None = None,
     environment: EngramEnvironment | None = None,
 ) -> EngramOutcome:
-    """Run ``work`` once and check everything the operator relies on.
+    """Run ``work`` once and check everything that the operator relies on.
 
     Args:
-        expect_error: a success is the breach, not a failure.
-        require_structured_error: the failure must say its own type, code or exit class, not be a mere exception.
+        expect_error: a success is the violation, not a failure.
+        require_structured_error: the failure must have its own type, code or exit class; a plain exception is not
+            enough.
         validate_error, validate_result: further checks; they get ``status.error`` and the output.
     Raises:
-        ConformanceError: lists every breach.
+        ConformanceError: lists all violations.
     """
     outcome = (environment or EngramEnvironment()).run(work, inputs)
     problems = terminal_status_problems(outcome.status, outcome.exit_code)
@@ -68,7 +69,7 @@ def check_batch(
 
 
 def terminal_status_problems(status: Object, exit_code: int) -> list[str]:
-    """What is wrong with a terminal ``StepRun.status`` and the exit code that came with it; empty when all is well."""
+    """Problems of a terminal ``StepRun.status`` together with the exit code; empty if there are none."""
     problems = []
     expected = _expected(exit_code)
     for field, value in expected.items():
@@ -91,7 +92,7 @@ def terminal_status_problems(status: Object, exit_code: int) -> list[str]:
 
 
 def patch_problems(patch: Any) -> list[str]:
-    """What is wrong with the body of one status patch; empty when all is well."""
+    """Problems of the body of one status patch; empty if there are none."""
     if isinstance(patch, list):
         fields = {operation["path"].split("/")[2] for operation in patch if operation["path"].startswith("/status/")}
         guarded = any(operation["path"] == "/metadata/resourceVersion" for operation in patch)

@@ -1,12 +1,12 @@
-"""Run an engram in a unit test exactly as its container would, without a container, a cluster or a store.
+"""Runs an engram in a unit test exactly as in its container, without a container, a cluster or a store.
 
     environment = EngramEnvironment(config={"unit": "C"}, secrets={"api": {"token": "t"}})
     outcome = environment.run(main, {"city": "Oslo"})
     assert outcome.exit_code == 0
     assert outcome.output == {"temperature": 4}
 
-The environment consists of the environment variables of the contract, an API server and a store in memory; all other
-code is the production code.
+The environment consists of the environment variables of the contract, and of an API server and a store in memory; all
+other code is the production code.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ STEP_RUN = "story-run-step"
 
 @dataclass(frozen=True)
 class EngramOutcome:
-    """Everything an engram left behind."""
+    """Everything that an engram left behind."""
 
     exit_code: int
     status: Object
-    """``StepRun.status`` at the end, as the operator reads it: large outputs are references."""
+    """``StepRun.status`` at the end, in the operator's view: large outputs are references."""
     output: Any
-    """The output with its references resolved; ``None`` when none was published."""
+    """The output with its references resolved; ``None`` if no output was published."""
     patches: list[Object]
-    """Bodies of the status patches, in order."""
+    """The bodies of the status patches, in order."""
     logs: list[Object]
-    """Log lines, decoded."""
+    """The log lines, decoded."""
     hung: bool
     """The function ignored its cancellation; its thread is still running."""
 
     @property
     def phase(self) -> str:
-        """``Succeeded``, ``Failed``, ``Timeout`` …; empty when nothing was reported."""
+        """``Succeeded``, ``Failed``, ``Timeout`` …; empty if nothing was reported."""
         return str(self.status.get("phase", ""))
 
     @property
@@ -77,16 +77,16 @@ class EngramOutcome:
 
 
 class EngramEnvironment:
-    """One StepRun and the world around it. Running again on the same environment is a retry of the same step.
+    """One StepRun and its environment. A second ``run`` on the same environment is a retry of the same step.
 
     Args:
         config: the ``with`` of Engram and step.
-        secrets: logical name → key → value, as the template's secret schema would mount them.
+        secrets: logical name → key → value, as if mounted by the template's secret schema.
         step_timeout: a Go duration, e.g. ``"30s"``.
-        grace: how long a cancelled function may take.
+        grace: the time that a cancelled function has to end, a Go duration.
         inline_bytes: outputs above this are offloaded to the store in memory; ``None`` disables storage.
-        input_schema, output_schema: those of the EngramTemplate; checked when ``jsonschema-rs`` is installed.
-        environ: further environment variables; they win over everything above.
+        input_schema, output_schema: the schemas of the EngramTemplate; checked if ``jsonschema-rs`` is installed.
+        environ: further environment variables; they override everything above.
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class EngramEnvironment:
 
     @property
     def step_run_path(self) -> str:
-        """Where the StepRun lives in ``cluster``."""
+        """The path of the StepRun in ``cluster``."""
         return step_run_path(
             self.environ.get("BUBU_STEPRUN_NAMESPACE", NAMESPACE), self.environ.get("BUBU_STEPRUN_NAME", STEP_RUN)
         )
 
     @property
     def status(self) -> Object:
-        """The status of the StepRun now; assign to it to begin from another one."""
+        """The current status of the StepRun; assign to it to start from another one."""
         status: Object = self.cluster.objects[self.step_run_path].get("status", {})
         return status
 
@@ -152,7 +152,7 @@ class EngramEnvironment:
         self.cluster.add(self.step_run_path, {**self.cluster.objects[self.step_run_path], "status": status})
 
     def run(self, work: Engram | Callable[..., Any], inputs: Mapping[str, Any] | None = None) -> EngramOutcome:
-        """Run an engram to its end and return what it left behind; blocks. What the engram raises is in the outcome."""
+        """Run an engram to its end; blocks. The outcome has what the engram left behind, also its exception."""
         engram = work if isinstance(work, Engram) else Engram(work)
         if inputs is not None:
             self.environ["BUBU_TRIGGER_DATA"] = canonical.encode(dict(inputs)).decode()
@@ -186,7 +186,7 @@ class EngramEnvironment:
     ) -> EngramOutcome:
         """``run`` for tests that are coroutines, under asyncio or Trio.
 
-        Cancellation: waits for the engram's end; call ``cancel`` to hasten it.
+        Cancellation: waits until the engram ends; call ``cancel`` to end it earlier.
         """
         from bubu_sdk import hosting
 
@@ -194,7 +194,7 @@ class EngramEnvironment:
         return outcome
 
     def cancel(self) -> None:
-        """What SIGTERM is to the container; call it from another thread or from the engram itself."""
+        """Do what SIGTERM does to the container; call it from another thread or from the engram itself."""
         if self._running is not None:
             self._running.terminate(signal.SIGTERM)
 

@@ -9,7 +9,7 @@ from bubu_sdk.storage import ObjectMissingError
 
 
 class InMemoryStore:
-    """A ``bubu_sdk.storage.Store`` over a dict; keys are checked as everywhere. Thread-safe."""
+    """A ``bubu_sdk.storage.Store`` with its objects in a dict; it checks keys like all stores. Thread-safe."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
