@@ -1,4 +1,4 @@
-"""Run measurements by name, all of them without a name."""
+"""Runs measurements by name, or all of them if no name is given."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "control-plane": plane.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {"reactions": plane.measure_reactions}
-"""Of those above, alone."""
+"""Parts of the measurements above that can be run alone."""
 
 
 def main(names: list[str]) -> int:

@@ -1,6 +1,7 @@
-"""How long admission takes for a review, and what one caller can do to another, over TLS and in a process of its own.
+"""Measures how long admission takes for a review, and how much one user can slow another; over TLS, in a process of its
+own.
 
-Load comes at a fixed rate, whether answered or not, and a latency counts from when the request was due. Client, server
+Load comes at a fixed rate, whether the server answers or not. A latency starts when the request was due. Client, server
 and the server's processes for large reviews share the machine.
 """
 
@@ -35,7 +36,7 @@ from webhooks.setup import AdmissionSetup
 _HOST: Final = "127.0.0.1"
 _RATE: Final = 200
 _SECONDS: Final = 10.0
-_CONNECTIONS: Final = 190  # the server has room for more
+_CONNECTIONS: Final = 190  # less than the server's limit
 _HOOKS: Final = {hook.path: hook for hook in HOOKS}
 STORY_HOOK: Final = _HOOKS["/validate-bubustack-io-v1alpha1-story"]
 _STORY_DEFAULTS: Final = _HOOKS["/mutate-bubustack-io-v1alpha1-story"]
@@ -46,7 +47,7 @@ _MIB: Final = 1 << 20
 
 
 def measure() -> list[Row]:
-    """Rows for the report."""
+    """Returns rows for the report."""
     return trio.run(_measure)
 
 
@@ -62,9 +63,9 @@ async def _measure() -> list[Row]:
 
 
 class AdmissionServer:
-    """A process, and connections to it: as many as there are requests under way, kept for the next ones.
+    """A server process and the connections to it. Each request in progress has a connection; later requests reuse it.
 
-    The client does as little as it can: what it computes, the server on the same machine cannot.
+    The client does as little as possible, because it shares the processor with the server.
     """
 
     def __init__(self, pid: int, port: int, trust: ssl.SSLContext) -> None:
@@ -75,7 +76,7 @@ class AdmissionServer:
         self._room = trio.CapacityLimiter(_CONNECTIONS)
 
     async def ask(self, hook: Hook, body: bytes) -> int:
-        """The status of the answer."""
+        """Returns the HTTP status of the answer."""
         async with self._room:
             return await self._ask(hook, body)
 
@@ -117,7 +118,7 @@ _Ask = tuple[Hook, bytes]
 
 
 async def _costs(server: AdmissionServer) -> list[Row]:
-    """Processor time of the server, one review after the other."""
+    """Measures the server's processor time for one review after the other."""
     rows = []
     reviewed: list[tuple[str, Callable[[int], dict[str, Any]], str]] = [
         ("a Story of 30 steps", lambda number: story_of(30), "5 ms"),
@@ -161,7 +162,7 @@ async def _large(server: AdmissionServer) -> list[Row]:
 
 
 async def _beside_hostile(server: AdmissionServer) -> list[Row]:
-    """One user sends what is hard to check, again and again; another asks at a steady rate."""
+    """One user sends reviews that are hard to check, one after the other; another user sends at a steady rate."""
     small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     alone = await _at_rate(server, small, 50, _SECONDS / 2)
     rows = [_latency_row("50 reviews/s of Stories of 3 steps, alone", alone, "")]
@@ -186,7 +187,7 @@ async def _beside_hostile(server: AdmissionServer) -> list[Row]:
 
 
 class _Attack:
-    """One request after the other; how long they took, and by how much a process of the server grew."""
+    """Sends one request after the other; records how long each takes, and how much a process of the server grows."""
 
     def __init__(self, server: AdmissionServer, body: bytes) -> None:
         self._server = server
@@ -211,7 +212,7 @@ def _is_there(pid: int) -> bool:
 
 
 async def _beside_flood(server: AdmissionServer) -> list[Row]:
-    """One user keeps 150 requests under way; another asks at a steady rate."""
+    """One user keeps 150 requests in progress; another user sends reviews at a steady rate."""
     flood = review_of(STORY_HOOK, story_of(30), user="mallory")
     small: list[_Ask] = [(STORY_HOOK, review_of(STORY_HOOK, story_of(3)))]
     statuses: list[int] = []
@@ -234,7 +235,7 @@ async def _beside_flood(server: AdmissionServer) -> list[Row]:
 
 
 async def _at_rate(server: AdmissionServer, asked: Sequence[_Ask], rate: int, seconds: float) -> list[float]:
-    """Seconds from when each request was due to its answer, which must be one."""
+    """Returns the seconds from the time at which each request was due to its answer; reports answers other than 200."""
     latencies: list[float] = []
     refused: list[int] = []
 
@@ -266,7 +267,7 @@ def _latency_row(what: str, latencies: Sequence[float], target: str) -> Row:
     return Row(f"{what}, p50 / p99", " / ".join(values), target)
 
 
-# What is asked.
+# The reviews that are sent.
 
 
 def review_of(hook: Hook, new: Object, old: Object | None = None, *, user: str = "alice") -> bytes:
@@ -346,12 +347,12 @@ def _status_review(number: int) -> bytes:
     return review_of(_STEP_STATUS, {**old, "status": {"phase": "Running"}}, old, user=_OPERATOR)
 
 
-# The server.
+# The server process.
 
 
 @asynccontextmanager
 async def open_server() -> AsyncIterator[AdmissionServer]:
-    """In a process of its own, warm."""
+    """Starts the server in its own process and sends it one review to warm it up."""
     authority = trustme.CA()
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "tls.pem"

@@ -1,4 +1,4 @@
-"""Thousands of runs that wait: their cost, how soon a new operator has them in hand, whether sleepers wake on time."""
+"""Measures thousands of waiting runs: their cost, the time until a new operator supervises them, and late wake-ups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.api.resource import STORY
 
 RUNS = 10_000
 NAP_MINUTES = 10
-"""Long enough for everything that is measured while all of them sleep."""
+"""Long enough for everything that is measured while all runs sleep."""
 AT_A_TIME = 32
 SETTLED_SECONDS = 15.0
 WATCH_SECONDS = 20.0
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 1200.0
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """Of ``count`` runs while all of them wait; bytes, seconds, requests."""
+    """The cost of ``count`` runs while all of them wait; in bytes, seconds and requests."""
 
     count: int
     creating: float
@@ -39,7 +39,7 @@ class _Cost:
     writes: float
     restart: float
     again: int
-    """Memory of the operator that was started for runs that waited already."""
+    """The memory of an operator that starts when the runs already wait."""
     load: float
 
     def rows(self, what: str) -> list[Row]:
@@ -67,7 +67,7 @@ class _Cost:
 
 
 async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
-    """Runs of one Story, all of which wake in the end."""
+    """Runs of one Story; all of them wake at the end."""
     async with open_stand() as stand, open_progress(stand.client) as progress:
         cost = await _cost(stand, progress, {"asleep": sleep_step(f"{minutes}m")}, count)
         if len(progress.asleep) < count:
@@ -89,7 +89,7 @@ async def sleepers(count: int = RUNS, minutes: int = NAP_MINUTES) -> list[Row]:
 
 
 async def waiters(count: int = RUNS) -> list[Row]:
-    """As many runs of four Stories: parents, their children, which sleep, gates, and waits for a condition."""
+    """Runs of four Stories, in equal shares: parents, their sleeping children, gates, and waits for a condition."""
     steps = {
         "caller": {"name": "only", "type": "executeStory", "with": {"storyRef": {"name": "asleep"}}},
         "gate": {"name": "only", "type": "gate", "with": {"timeout": "3h"}},
@@ -102,7 +102,7 @@ async def waiters(count: int = RUNS) -> list[Row]:
 
 
 async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], count: int) -> _Cost:
-    """``count`` runs are alive in the end: those of the Stories, equally many of each, and the children of callers."""
+    """Starts ``count`` runs: equally many of each Story, and the children of callers. All are alive at the end."""
     await restart(stand, 0)
     await trio.sleep(SETTLED_SECONDS)
     empty, bare = resident_bytes(stand.operator_pid()), await objects_held(stand.cluster.kubeconfig)
@@ -137,14 +137,14 @@ async def _cost(stand: Stand, progress: Progress, stories: dict[str, Object], co
 
 
 async def install(stand: Stand, name: str, step: Object) -> None:
-    """A Story of one step."""
+    """Creates a Story with one step."""
     metadata = {"name": name, "namespace": NAMESPACE}
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "metadata": metadata, "spec": {"steps": [step]}}
     await stand.client.create(STORY, story, namespace=NAMESPACE)
 
 
 async def start_runs(stand: Stand, story: str, count: int) -> None:
-    """Their names end in their numbers, from 0 on."""
+    """Starts ``count`` runs; their names end in their numbers, which start at 0."""
     limiter = trio.CapacityLimiter(AT_A_TIME)
 
     async def one(number: int) -> None:
@@ -157,7 +157,7 @@ async def start_runs(stand: Stand, story: str, count: int) -> None:
 
 
 async def restart(stand: Stand, live: int) -> float:
-    """Kill the operator; seconds until its successor supervises ``live`` runs."""
+    """Kills the operator; returns the seconds until the next operator supervises ``live`` runs."""
     pid = stand.operator_pid()
     os.kill(pid, signal.SIGKILL)
     started = trio.current_time()
@@ -166,14 +166,14 @@ async def restart(stand: Stand, live: int) -> float:
 
 
 async def wait_for_successor(stand: Stand, pid: int, live: int) -> None:
-    """Return when another operator than ``pid`` supervises ``live`` runs."""
+    """Returns when an operator with another process id than ``pid`` supervises ``live`` runs."""
     with trio.fail_after(DEADLINE_SECONDS):
         while True:
             try:
                 if stand.operator_pid() != pid and await stand.steps_at_work() >= live:
                     return
             except (LookupError, httpx.TransportError):
-                pass  # the new one is not there yet
+                pass  # the new operator has not started yet
             await trio.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""How fast the command answers: help and completion, as whole processes."""
+"""Measures how fast the command answers: help and completion, each in a new process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Thousands of sleeping runs whose instants lie close together, all within one second even: how late they wake.
+"""Measures how late thousands of sleeping runs wake if their deadlines are close together, even within one second.
 
-Runs cannot be started so fast that they fall due together. So their recorded instants are moved while no operator
-looks; the one that comes next takes them as they stand.
+Runs cannot be started so fast that they fall due together. So the measurement moves their recorded deadlines while no
+operator runs. The next operator uses the recorded deadlines.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from localcluster.keptprocess import PAUSE_LIMIT_SECONDS
 
 NAP_MINUTES = 30
-"""Longer than it takes to start all runs and to move their instants."""
+"""Longer than the time to start all runs and to move their deadlines."""
 POLL_SECONDS = 0.1
 QUIET_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """As it is stored."""
+    """A run as it is stored."""
 
     name: str
     timers: dict[str, Timer]
@@ -52,16 +52,16 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Wakes:
-    """Seconds, one for each run where there are several."""
+    """The results in seconds; the lists have one value for each run."""
 
     spread: float
-    """Between the first instant and the last."""
+    """The time between the first deadline and the last."""
     late: list[float]
-    """From the instant until the end of the step was seen by a watcher."""
+    """The time from the deadline until a watcher saw the end of the step."""
     recorded: list[float]
-    """The same until the end that the status tells."""
+    """The time from the deadline until the end that is recorded in the status."""
     from_first: float
-    """From the first instant until the last run was seen ended."""
+    """The time from the first deadline until the watcher saw the last run end."""
     from_last: float
     succeeded: int
     writes: float
@@ -90,10 +90,10 @@ class _Wakes:
 
 
 async def wakes_within(seconds: float, count: int = RUNS) -> list[Row]:
-    """Runs of one Story that fall due evenly spread over so many seconds.
+    """Measures runs of one Story whose deadlines are evenly spread over ``seconds``.
 
     Raises:
-        RuntimeError: a run woke early, or the operator was not up in time, so that nothing was measured.
+        RuntimeError: a run woke early, or the operator was not ready in time, so nothing was measured.
     """
     async with open_stand() as stand, open_progress(stand.client) as progress:
         lead = await _fall_asleep(stand, progress, count)
@@ -107,14 +107,14 @@ async def wakes_within(seconds: float, count: int = RUNS) -> list[Row]:
 
 
 async def _fall_asleep(stand: Stand, progress: Progress, count: int) -> timedelta:
-    """How long instants have to lie ahead, if they are to be moved and then met by an operator that has settled."""
+    """Starts the runs; returns how far ahead the new deadlines must be, so that an operator settles before them."""
     await trio.sleep(SETTLED_SECONDS)
     started = trio.current_time()
     with trio.fail_after(DEADLINE_SECONDS):
         await install(stand, "asleep", sleep_step(f"{NAP_MINUTES}m"))
         await start_runs(stand, "asleep", count)
         await progress.wait_for_sleepers(count)
-    creating = trio.current_time() - started  # more than one patch of each and one status of each take
+    creating = trio.current_time() - started  # longer than a patch and a status write per run
     await trio.sleep(SETTLED_SECONDS)
     starting = await restart(stand, count)
     await trio.sleep(SETTLED_SECONDS)
@@ -122,7 +122,7 @@ async def _fall_asleep(stand: Stand, progress: Progress, count: int) -> timedelt
 
 
 async def _move_instants(stand: Stand, count: int, lead: timedelta, seconds: float) -> datetime:
-    """Spread them evenly over the time that begins after ``lead``; when that is. An operator has all runs in hand."""
+    """Spreads the deadlines evenly, from ``lead`` on; returns the first. At the end an operator supervises all runs."""
     async with _without_operator(stand) as killed:
         runs = await _stored_runs(stand)
         if len(runs) != count or not all(run.timers for run in runs):
@@ -134,7 +134,7 @@ async def _move_instants(stand: Stand, count: int, lead: timedelta, seconds: flo
 
 
 async def _wait_until_settled(stand: Stand) -> None:
-    """Return when the operator writes nothing more: what it says of moved instants in the status of runs, Events."""
+    """Returns when the operator has finished its writes: the moved deadlines in the status of runs, and Events."""
     before = -1.0
     while (writes := await stand.writes()) > before:
         before = writes
@@ -143,7 +143,7 @@ async def _wait_until_settled(stand: Stand) -> None:
 
 @asynccontextmanager
 async def _without_operator(stand: Stand) -> AsyncIterator[list[int]]:
-    """Whatever stands in for the killed operator is killed as well, before it has done anything; all their ids."""
+    """Kills the operator, and each new one before it has done anything; yields the process ids of all of them."""
     killed: list[int] = []
 
     def kill() -> None:
@@ -162,7 +162,7 @@ async def _without_operator(stand: Stand) -> AsyncIterator[list[int]]:
         nursery.start_soon(keep_killing)
         yield killed
         nursery.cancel_scope.cancel()
-    kill()  # one that began before the last patch does not look at the instants again
+    kill()  # an operator that started before the last patch does not read the deadlines again
 
 
 async def _stored_runs(stand: Stand) -> list[_Run]:
@@ -194,7 +194,7 @@ async def _record(stand: Stand, runs: Sequence[_Run], instants: Sequence[datetim
 
 
 async def _wakes(stand: Stand, progress: Progress, first: datetime, count: int, seconds: float) -> _Wakes:
-    await trio.sleep(-_seconds_since(first) - 2)  # what they cost while they sleep is not that of a wake
+    await trio.sleep(-_seconds_since(first) - 2)  # so that the cost of sleeping is not counted as the cost of waking
     writes, load = await stand.writes(), os.getloadavg()[0]
     cpu, cluster_cpu = stand.cpu_seconds()
     with trio.fail_after(DEADLINE_SECONDS):
@@ -204,7 +204,7 @@ async def _wakes(stand: Stand, progress: Progress, first: datetime, count: int, 
     if early or len(late) < count:
         raise RuntimeError(f"{early} of {count} runs woke early, {count - len(late)} without having been seen to sleep")
     from_first = _seconds_since(first) - (trio.current_time() - max(progress.ended.values()))
-    await _wait_until_settled(stand)  # Events come last
+    await _wait_until_settled(stand)  # Events are written last
     cpu, cluster_cpu = stand.cpu_seconds()[0] - cpu, stand.cpu_seconds()[1] - cluster_cpu
     return _Wakes(
         spread=seconds,

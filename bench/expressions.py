@@ -1,4 +1,4 @@
-"""How fast templates are: compiled, cold, and as a block of many; beside them what Go's text/template alone takes."""
+"""Measures templates: compiled, cold, and as a block of many; compared with Go's text/template alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VARIABLES: Final[dict[str, Any]] = {
     "steps": {name: {"output": _OUTPUT, "outputs": _OUTPUT} for name in ("fetch", "parse")},
 }
 COUNT: Final = "{{ steps.fetch.output.items | len }}"
-_SHOWN: Final = COUNT.replace("|", r"\|")  # in a Markdown table
+_SHOWN: Final = COUNT.replace("|", r"\|")  # escaped for a Markdown table
 TYPICAL: Final = (
     "Report for {{ inputs.city | upper }}: {{ if gt (len steps.fetch.output.items) 2 }}"
     '{{ index steps.fetch.output.items 0 | toJson }}{{ else }}{{ inputs.name | default "nobody" }}{{ end }}'
@@ -50,7 +50,7 @@ BLOCK: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Go:
-    """Seconds of one round of a workload."""
+    """The seconds of one round of a workload."""
 
     cold: float
     warm: float
@@ -83,7 +83,7 @@ def measure() -> list[Row]:
 
 
 def _seconds_per(work: Callable[[], object]) -> float:
-    """Processor time of one call, in the fastest of some rounds."""
+    """Returns the processor time of one call in the fastest round."""
     started, calls = time.process_time(), 0
     while time.process_time() - started < _ROUND_SECONDS:
         work()
@@ -98,7 +98,7 @@ def _seconds_per(work: Callable[[], object]) -> float:
 
 
 def _go_seconds(workloads: Sequence[Sequence[str]]) -> list[_Go]:
-    """What Go takes for each; nothing where there is no Go."""
+    """Returns Go's time for each workload; empty if Go is not installed."""
     try:
         program = oracle.built()
     except oracle.NoOracleError:

@@ -1,6 +1,6 @@
-"""How much memory the objects alone take: a process that holds what an operator holds, and does nothing with it.
+"""Measures the memory of the objects alone: a process holds the same objects as an operator and does nothing with them.
 
-``python -m bench.held KUBECONFIG`` prints the resident bytes before and after its informers have listed everything.
+``python -m bench.held KUBECONFIG`` prints the resident bytes before and after its informers list all objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconcilers.adapters.world import World
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Resident bytes of a process with informers that are empty, and with the same ones filled."""
+    """The resident bytes of a process with empty informers, and with the same informers filled."""
 
     empty: int
     filled: int
@@ -32,7 +32,7 @@ class Held:
 
 
 async def objects_held(kubeconfig: Path) -> Held:
-    """Measured in a process of its own."""
+    """Measures in a new process."""
     result = await trio.run_process([sys.executable, "-m", "bench.held", str(kubeconfig)], capture_stdout=True)
     empty, filled = map(int, result.stdout.split())
     return Held(empty, filled)

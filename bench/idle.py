@@ -1,4 +1,4 @@
-"""What a manager costs that has nothing to do: 1,000 finished runs, none alive."""
+"""Measures an idle manager: 1,000 finished runs, no live run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIVE = 200
 WATCH_SECONDS = 30.0
 DEADLINE_SECONDS = 600.0
 SETTLED_SECONDS = 12.0
-"""After it, also the last series of Events is written."""
+"""After this time the last series of Events is written, too."""
 
 
 def measure() -> list[Row]:

@@ -1,4 +1,4 @@
-"""``kill -9`` of the operator at random instants under load: every run ends as it would have, nothing runs twice."""
+"""Kills the operator with ``kill -9`` at random instants under load: all runs must succeed, no step may run twice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _measure() -> list[Row]:
 
 
 async def _load(stand: Stand, story: str) -> None:
-    """Runs come all along, so that every kill meets runs at every stage."""
+    """Starts runs continuously, so that each kill meets runs at all stages."""
     for index in range(RUNS):
         await start_run(stand.client, story, f"killed-{index}")
         await trio.sleep(0.3)

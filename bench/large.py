@@ -1,4 +1,4 @@
-"""Large loads: ten thousand runs in one process, and Stories of a thousand steps."""
+"""Measures large loads: ten thousand runs in one process, and Stories of a thousand steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.report import Row
 from bench.wide import large_stories
 
 SPREAD_SECONDS: Final = 150.0
-"""In which an operator has time for what 10,000 runs do that fall due."""
+"""Enough time for an operator to do the work of 10,000 runs that fall due."""
 
 
 def measure() -> list[Row]:

@@ -1,4 +1,4 @@
-"""How fast steps follow each other in chains of steps that run a few at a time."""
+"""Measures the time between the steps of chains, while a few runs are alive."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ DEADLINE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Seconds until the next step's Job was seen created, one for each step that has a predecessor."""
+    """The seconds until a step's Job was seen created, one value for each step that has a predecessor."""
 
     of_pod: list[float]
-    """From its predecessor's Pod seen ended."""
+    """Measured from the instant at which the predecessor's Pod was seen ended."""
     of_status: list[float]
-    """From its predecessor's StepRun seen with a terminal status."""
+    """Measured from the instant at which the predecessor's StepRun was seen with a terminal status."""
 
 
 async def run_at_once(
     client: KubeClient, observer: Observer, story: str, prefix: str, *, runs: int, concurrent: int
 ) -> float:
-    """Start ``runs`` runs, ``concurrent`` of them alive at any time; seconds until the last has ended."""
+    """Starts ``runs`` runs, ``concurrent`` of them alive at any time; returns the seconds until the last one ends."""
     limiter = trio.CapacityLimiter(concurrent)
 
     async def one(name: str) -> None:
@@ -44,7 +44,7 @@ async def run_at_once(
 
 
 def latencies(observer: Observer, prefix: str, *, runs: int, steps: int) -> Latencies:
-    """Of the runs started by ``run_at_once``, whose steps are ``s0`` to ``s<steps - 1>``."""
+    """Returns the latencies of the runs that ``run_at_once`` started; their steps are ``s0`` to ``s<steps - 1>``."""
     pairs = [
         (f"{prefix}-{run}-s{step}", f"{prefix}-{run}-s{step + 1}") for run in range(runs) for step in range(steps - 1)
     ]

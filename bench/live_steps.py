@@ -1,8 +1,8 @@
-"""What 1,000 live steps cost that report as much as they may: the memory of an operator that holds them.
+"""Measures the memory of an operator with 1,000 live steps that report as much as they may.
 
-``python -m bench.live_steps [STEPS]`` prints, in MiB, what the process had before, what it has with every step listed,
-watched through one change and remembered for templates, and the most that it had meanwhile. The API server is a
-transport in the same process, which makes each answer when it is asked for and keeps none of them.
+``python -m bench.live_steps [STEPS]`` prints three numbers in MiB: the memory of the process before; the memory when
+all steps are listed, watched through one change and stored for templates; and the peak. The API server is a transport
+in the same process. It makes each answer on request and keeps no answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LEFT_BYTES: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """MiB of a process: before, with everything in it, and at most."""
+    """The MiB of a process: before the load, with the whole load, and at the peak."""
 
     before: float
     after: float
@@ -51,7 +51,7 @@ class Cost:
 
 
 def measure(steps: int = STEPS) -> Cost:
-    """In a process of its own."""
+    """Measures in a new process."""
     command = [sys.executable, "-m", "bench.live_steps", str(steps)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     return Cost(*map(float, result.stdout.split()))
@@ -64,7 +64,7 @@ def rows() -> list[Row]:
 
 
 def largest_status() -> bytes:
-    """As many values as a status may have, of the sort that takes most memory, and as many bytes as it may have."""
+    """A status with the maximum of values, of the kind that takes most memory, and with the maximum of bytes."""
     units = (MAX_STEP_STATUS_VALUES - _LEFT_VALUES) // _VALUES_OF_UNIT
     dense = b"[" + b",".join([_UNIT] * units) + b"]"
     text = b"x" * (MAX_STEP_STATUS_BYTES - len(dense) - _LEFT_BYTES)
@@ -83,7 +83,7 @@ def largest_status() -> bytes:
 
 
 class _Server(httpx.AsyncBaseTransport):
-    """Lists the StepRuns, tells of one change of each, and knows no other object."""
+    """Lists the StepRuns, sends one change of each, and has no other objects."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -123,7 +123,7 @@ class _Server(httpx.AsyncBaseTransport):
 
 
 class _Changes(httpx.AsyncByteStream):
-    """One line for each StepRun, then silence."""
+    """One line for each StepRun; after them the stream stays open."""
 
     def __init__(self, server: _Server | None) -> None:
         self._server = server
@@ -159,7 +159,7 @@ async def _hold(steps: int) -> None:
 
 
 def _variables_of(world: World, run: str) -> Variables:
-    """What a live run remembers of its steps."""
+    """The data that a live run stores about its steps."""
     variables = Variables({})
     for step_run in world.step_runs.each_by_index(OWNER_UID, run):
         variables.remember(step_run)

@@ -1,4 +1,4 @@
-"""The main job from a fresh clone, installation included, and a second time."""
+"""Measures the main job from a fresh clone, including the installation, and a second time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _make_run(clone: Path, folder: str) -> float:
 
 
 def _index() -> dict[str, str]:
-    """Where packages come from is this machine's business."""
+    """The settings of this machine for the source of packages."""
     import os
 
     return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}

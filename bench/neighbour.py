@@ -1,9 +1,11 @@
-"""What a tenant feels of another who does everything that is known to hold others up, all of it at once.
+"""Measures how much one tenant slows another, who does everything that is known to cause delays, each alone and all at
+once.
 
-The one is measured alone and beside the other: how long admission takes, from the creation of a run to the Job of its
-first step, and from a step's end to the Job of the next. Runs are on an embedded cluster, which has no gate; that is a
-process beside it. API server, controllers, node, operator, gate and both tenants share the machine, so the abuses
-also cost what no turn in the operator can give back.
+The quiet tenant is measured alone and beside the other tenant: how long admission takes, the time from the creation of
+a run to the Job of its first step, and from a step's end to the Job of the next step. Runs are on an embedded cluster,
+which has no admission; the admission server is a process beside it. API server, controllers, node, operator, admission
+server and both tenants share the machine. So a part of the delay is machine load, which no turn in the operator can
+prevent.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ from core.kube.client import KubeClient
 
 OTHER: Final = "mallory"
 RUNS: Final = 30
-"""Of the tenant that is measured, one after the other."""
+"""Runs of the measured tenant, one after the other."""
 STEPS: Final = 2
 PAUSE_SECONDS: Final = 0.5
 WARM_UP_SECONDS: Final = 5.0
-"""From the start of the abuses to the measurement."""
+"""The time from the start of the abuses to the measurement."""
 DEADLINE_SECONDS: Final = 900.0
 _DOUBLINGS: Final = 26
 _REPORTS: Final = 28
@@ -53,7 +55,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class Abuse:
-    """Something that a tenant may do, and does until cancelled."""
+    """An action that a tenant may take; it continues until cancelled."""
 
     what: str
     run: Callable[[_Place], Awaitable[None]]
@@ -74,7 +76,7 @@ async def _measure() -> list[Row]:
 
 @dataclass
 class _Felt:
-    """Seconds; and MiB at most, of the operator and of the admission server."""
+    """Seconds, and the peak MiB of the operator and of the admission server."""
 
     admission: list[float] = field(default_factory=list)
     start: list[float] = field(default_factory=list)
@@ -102,7 +104,7 @@ def _rows(when: str, felt: _Felt, alone: _Felt | None) -> list[Row]:
 
 
 async def _felt(abuses: tuple[Abuse, ...]) -> _Felt:
-    """On a cluster of its own, so that nothing is left of what was measured before."""
+    """Measures on a new cluster, so that earlier measurements have no effect."""
     async with open_server() as gate, open_stand() as stand, open_observer(stand.client) as observer:
         place = _Place(stand, gate)
         story = await install_chain(stand.client, length=STEPS)
@@ -132,17 +134,17 @@ async def _one(place: _Place, observer: Observer, story: str, number: int, felt:
     began = trio.current_time()
     await start_run(place.client, story, name)
     jobs = [f"{name}-s{index}" for index in range(STEPS)]
-    while name not in observer.run_ended or not set(jobs) <= set(observer.job_created):  # kinds are watched apart
+    while name not in observer.run_ended or not set(jobs) <= set(observer.job_created):  # each kind has its own watch
         await observer.changed.wait()
     felt.start.append(observer.job_created[jobs[0]][0] - began)
     felt.transition.append(observer.job_created[jobs[1]][0] - observer.step_ended[jobs[0]][0])
 
 
-# What the other one does.
+# The abuses of the other tenant.
 
 
 async def _double_schemas(place: _Place) -> None:
-    """40 runs whose inputs are held against a schema that doubles 26 times."""
+    """40 runs whose inputs are validated with a schema that doubles 26 times."""
     definitions = {
         f"d{number}": {"allOf": [{"$ref": f"#/definitions/d{number + 1}"}] * 2} for number in range(_DOUBLINGS)
     }
@@ -160,7 +162,7 @@ async def _match_patterns(place: _Place) -> None:
 
 
 async def _flood(place: _Place) -> None:
-    """300 runs at once."""
+    """300 runs at the same time."""
     await _create(place.client, STORY, "flood", {"steps": _noop()})
     await _start(place.client, "flood", 300)
 
@@ -173,7 +175,7 @@ async def _send_hostile_stories(place: _Place) -> None:
 
 
 async def _report_much(place: _Place) -> None:
-    """28 steps whose status is far larger than a policy lets pass, and 28 that report all they may, every second."""
+    """28 steps with a status far above the limit of the policy, and 28 steps that report the maximum every second."""
     too_much = {"phase": "Running", "output": {"values": [{"a": {}}] * 149_000}}
     allowed = {key: value for key, value in orjson.loads(largest_status()).items() if key != "conditions"}
     for number in range(_REPORTS):
@@ -194,7 +196,7 @@ async def _report(client: KubeClient, name: str, status: Object) -> None:
 
 
 async def _hold_connections(place: _Place) -> None:
-    """Bare connections to the admission server, one after the other, the last 400 of them held."""
+    """Bare connections to the admission server, one after the other; the last 400 stay open."""
     held: deque[trio.SocketStream] = deque()
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Watches runs, StepRuns, Jobs and Pods from outside and notes when it saw what: one clock for all events."""
+"""Watches runs, StepRuns, Jobs and Pods from outside and notes when it saw each event, with one clock for all."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from core.kube.informer import Change, Informer
 
 @dataclass
 class Observer:
-    """Instants are ``trio.current_time()``."""
+    """The observed events; instants are ``trio.current_time()``."""
 
     job_created: dict[str, list[float]] = field(default_factory=dict)
     """Job name → when each Job of that name was first seen."""
     pod_ended: dict[str, list[float]] = field(default_factory=dict)
-    """Name of its Job → when a Pod was first seen Succeeded or Failed."""
+    """Name of a Pod's Job → when a Pod was first seen Succeeded or Failed."""
     pod_succeeded: dict[str, int] = field(default_factory=dict)
-    """Name of its Job → how many Pods succeeded."""
+    """Name of a Pod's Job → how many Pods succeeded."""
     step_ended: dict[str, list[float]] = field(default_factory=dict)
-    """Name of a StepRun → when a terminal status of it was first seen; its Job has the same name."""
+    """Name of a StepRun, which is also that of its Job → when a terminal status was first seen."""
     run_ended: dict[str, float] = field(default_factory=dict)
     run_phase: dict[str, str] = field(default_factory=dict)
     changed: trio.Event = field(default_factory=trio.Event)
-    """Set when a run has ended or a Job was created, which are heard of in either order."""
+    """Set when a run has ended or a Job was created; the two may be seen in either order."""
 
     async def wait_for_runs(self, count: int) -> None:
         while len(self.run_ended) < count:

@@ -1,4 +1,4 @@
-"""What processes use, read from ``/proc``: CPU seconds, resident memory, and who started whom."""
+"""Reads what processes use from ``/proc``: CPU seconds and resident memory; also their arguments and children."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes so far, without that of children that have ended."""
+    """User and system time of these processes so far, without the time of children that have ended."""
     return sum(int(field) for pid in pids for field in _stat(pid)[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
@@ -17,13 +17,13 @@ def resident_bytes(pid: int) -> int:
 
 
 def peak_resident_bytes(pid: int) -> int:
-    """The most it had since it began its program; ``getrusage`` counts what its parent had before that, too."""
+    """The peak since the process began its program; ``getrusage`` also counts the parent's memory before that."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
 def command_line(pid: int) -> bytes:
-    """Arguments, each ended by a zero byte; empty for a process that has ended."""
+    """The arguments, each followed by a zero byte; empty for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -31,7 +31,7 @@ def command_line(pid: int) -> bytes:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Children of ``pid`` and theirs, at this moment."""
+    """The children of ``pid`` and their descendants at this moment."""
     stats = {int(path.name): _stat(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
     found = [pid]
     while found:
@@ -42,7 +42,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields from the state on; empty for a process that has ended."""
+    """The fields from the state on; empty for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

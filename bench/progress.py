@@ -1,4 +1,4 @@
-"""What a watcher sees of StoryRuns: how often their status is written, how large it gets, when a sleep was over."""
+"""Watches StoryRuns: how often their status is written, how large it becomes, and when a sleep ends."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from core.kube.informer import Change, Informer
 
 @dataclass
 class Progress:
-    """Per run, by name. Every version of it counts, because a watch brings each of them."""
+    """The observed values per run, by name. Each version of a run counts, because a watch delivers each of them."""
 
     status_writes: dict[str, int] = field(default_factory=dict)
     largest_status: dict[str, int] = field(default_factory=dict)
-    """Bytes as JSON."""
+    """The size in bytes as JSON."""
     began: dict[str, float] = field(default_factory=dict)
-    """When it was first seen Running; ``trio.current_time()``."""
+    """When the run was first seen Running; ``trio.current_time()``."""
     ended: dict[str, float] = field(default_factory=dict)
     phase: dict[str, str] = field(default_factory=dict)
-    """Of those that have ended."""
+    """The phases of the runs that have ended."""
     late: dict[str, float] = field(default_factory=dict)
-    """Seconds from the instant that a sleep was set to until the end of its step was seen here."""
+    """Seconds from the deadline of a sleep until the watch saw the end of its step."""
     recorded_late: dict[str, float] = field(default_factory=dict)
-    """The same until the end as the status tells it, which has whole seconds: a second counts when it is over."""
+    """Seconds from the deadline until the end in the status. Both are rounded down to whole seconds."""
     asleep: set[str] = field(default_factory=set)
-    """Runs whose sleep is recorded and not over."""
+    """Runs whose sleep is recorded and has not ended."""
     changed: trio.Event = field(default_factory=trio.Event)
 
     async def wait_for_ends(self, names: set[str]) -> None:
@@ -86,7 +86,7 @@ async def open_progress(client: KubeClient) -> AsyncIterator[Progress]:
     progress = Progress()
     informer = Informer(client, STORY_RUN, namespace=NAMESPACE)
     informer.add_handler(progress.note)
-    gc.disable()  # while the watcher pauses, what it would have seen is not late
+    gc.disable()  # a pause of the watcher would make events look late
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(informer.run)

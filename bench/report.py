@@ -1,4 +1,4 @@
-"""Figures as rows of a Markdown table."""
+"""Prints figures as rows of a Markdown table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure: what was measured, the value with its unit, and the target it is held against, if any."""
+    """One figure: what was measured, the value with its unit, and its target, if any."""
 
     what: str
     value: str
@@ -23,7 +23,7 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """By linear interpolation; a single value is every percentile."""
+    """Interpolates linearly; a single value is returned for each percentile."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=1000, method="inclusive")[min(int(percent * 10) - 1, 998)]

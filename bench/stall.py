@@ -1,8 +1,9 @@
-"""How long expressions hold the event loop: the corpus of poison, and every function over long texts, lists and maps.
+"""Measures how long expressions block the event loop: adversarial expressions, and each function on long texts, lists
+and maps.
 
-A watching task notes how long the loop's thread computed without letting it run, and how late it woke on the clock. The
-latter also counts what a thread does without giving the interpreter away, and what the machine does otherwise. Of
-several tries the least counts.
+A watching task notes how long the loop's thread computed without letting the task run, and how late the task woke by
+the clock. The clock also counts work of other threads that hold the interpreter lock, and other work of the machine.
+The smallest value of several tries counts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.unit.core.evaluation import adversarial_corpus as corpus
 _TRIES: Final = 3
 _CONVINCING_SECONDS: Final = 0.005
 _TARGET: Final = "20 ms"
-_TEXT: Final = "aB-cd " * 150_000  # nearly what a function may build
+_TEXT: Final = "aB-cd " * 150_000  # nearly the limit for results of functions
 _LIST: Final = [f"key {number * 7919 % 99_991}" for number in range(99_991)]
 _VARIABLES: Final[dict[str, Any]] = {
     "inputs": {"s": _TEXT, "l": _LIST, "m": dict.fromkeys(_LIST, 1)},
@@ -32,7 +33,7 @@ _VARIABLES: Final[dict[str, Any]] = {
 
 
 def measure() -> list[Row]:
-    """Rows for the report."""
+    """Returns rows for the report."""
     return trio.run(_measure)
 
 
@@ -51,7 +52,7 @@ async def _measure() -> list[Row]:
 
 
 async def _held(ask: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Seconds of processor time, and on the clock."""
+    """Returns seconds of processor time, and seconds on the clock."""
     computing, late = await _longest(ask)
     for _ in range(_TRIES - 1):
         if max(computing, late) > _CONVINCING_SECONDS:
@@ -90,7 +91,7 @@ def _poison(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]]:
 
 
 def _functions(evaluator: Evaluator) -> Iterator[Callable[[], Awaitable[object]]]:
-    """Every function over a long text, a large list and a large map, alone and behind other arguments."""
+    """Each function on a long text, a large list and a large map, alone and after other arguments."""
     for name in sorted(FUNCTIONS):
         for value in ("inputs.s", "inputs.l", "inputs.m"):
             for arguments in (value, f"`a` {value}", f"2 {value}", f"`a` `b` {value}"):

@@ -1,4 +1,4 @@
-"""A fresh embedded cluster for a measurement: own folder, own processes, gone at the end."""
+"""A new embedded cluster for a measurement, with its own folder and processes; everything is deleted at the end."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class Stand:
     client: KubeClient
 
     def operator_pid(self) -> int:
-        """The operator is the descendant of the serving process that runs ``cli manager``."""
+        """Returns the process id of the operator: the descendant of the serving process that runs ``cli manager``."""
         for pid in descendants(self.cluster.pid):
             if b"-m\0cli\0manager\0" in command_line(pid):
                 return pid
         raise LookupError("the operator is not running")
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """Of the operator, and of the rest of the cluster: API server, controllers, node; without the steps' own."""
+        """CPU seconds of the operator, and of API server, controllers and node together; without those of the steps."""
         operator = self.operator_pid()
         rest = {self.cluster.pid, *descendants(self.cluster.pid)} - {operator, *descendants(operator)}
         return cpu_seconds([operator]), cpu_seconds(rest)
 
     async def requests(self) -> dict[str, float]:
-        """How many requests the operator has sent so far, by method."""
+        """The number of requests that the operator has sent so far, by method."""
         text = await self._metrics()
         counts: dict[str, float] = {}
         for labels, value in re.findall(r"^rest_client_requests_total\{([^}]*)\} (\S+)$", text, re.MULTILINE):
@@ -61,17 +61,17 @@ class Stand:
         return sum(count for method, count in (await self.requests()).items() if method in WRITES)
 
     async def steps_at_work(self) -> float:
-        """How many steps the operator supervises, of all runs.
+        """The number of steps that the operator supervises, in all runs.
 
         Raises:
-            LookupError: it has not said yet where its metrics are.
-            httpx.TransportError: it does not serve them, or not any more.
+            LookupError: the operator has not published the address of its metrics yet.
+            httpx.TransportError: the operator does not serve its metrics.
         """
         found = re.findall(r"^bobrapet_storyrun_steps_active\{[^}]*\} (\S+)$", await self._metrics(), re.MULTILINE)
         return sum(map(float, found))
 
     async def _metrics(self) -> str:
-        """Where they are changes when the operator is started again."""
+        """Reads the metrics; their address changes when the operator is started again."""
         cluster = running(self.cluster.data)
         if cluster is None:
             raise LookupError("the operator does not say where its metrics are")
@@ -95,7 +95,7 @@ async def open_stand() -> AsyncIterator[Stand]:
 
 
 async def install_chain(client: KubeClient, *, length: int, image: str = "bench/noop:1") -> str:
-    """A Story of chained engram steps; returns its name."""
+    """Creates a Story of chained engram steps; returns its name."""
     name = f"chain-{image.split('/')[1].split(':')[0]}-{length}"
     await client.create(
         ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, {"image": image, "version": "1", "supportedModes": ["job"]}, "")

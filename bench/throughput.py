@@ -1,4 +1,4 @@
-"""Runs of three chained no-op engram steps: all must succeed; how fast does a step follow its predecessor."""
+"""Measures runs of three chained no-op engram steps: all must succeed; the time between steps is measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONCURRENT = 10
 STEPS = 3
 DEADLINE_SECONDS = 120.0
 SETTLED_SECONDS = 12.0
-"""After it, counters of Stories and Engrams have been written, too, and what a series of Events counted."""
+"""After this time, the counters of Stories and Engrams, and the counts of series of Events, are written, too."""
 
 
 def measure() -> list[Row]:
@@ -61,7 +61,7 @@ async def _measure() -> list[Row]:
 
 
 async def _writes_per_step(stand: Stand, observer: Observer) -> float:
-    """What ten more steps in a run cost, divided by ten: the writes of a run as such cancel out."""
+    """The writes of ten more steps in a run, divided by ten, so that the writes of the run itself cancel out."""
     totals = []
     stories = {length: await install_chain(stand.client, length=length) for length in (5, 15)}
     await trio.sleep(SETTLED_SECONDS)
@@ -87,7 +87,7 @@ def _latency_rows(what: str, seconds: list[float]) -> list[Row]:
 async def _latency(
     stand: Stand, observer: Observer, story: str, runs: int, *, concurrent: int = CONCURRENT
 ) -> tuple[Latencies, float]:
-    """How fast steps follow each other, and the operator's writes per step."""
+    """Returns the latencies between steps, and the operator's writes per step."""
     before = await stand.writes()
     prefix = f"{story}-{concurrent}"
     await run_at_once(stand.client, observer, story, prefix, runs=runs, concurrent=concurrent)

@@ -1,7 +1,9 @@
-"""The memory of a whole operator: beside 1,000 live steps that report as much as they may, and beside huge objects.
+"""Measures the memory of a whole operator: with 1,000 live steps that report as much as they may, and with huge
+objects.
 
-The operator is a process of the embedded cluster. That ends one that is not ready within 30 seconds after a restart,
-which happens here on a machine with other work. No gate stands before the cluster, so huge objects are let pass.
+The operator is a process of the embedded cluster. The cluster ends an operator that is not ready within 30 seconds
+after a restart; this happens here if the machine does other work. The cluster has no admission, so it accepts huge
+objects.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from core.kube.client import KubeClient
 
 TARGET: Final = "768 MiB"
 ABSENT_IMAGE: Final = "absent/image:1"
-"""No Pod of it ever starts, so its steps stay live and cost no processes."""
+"""No Pod with this image ever starts, so its steps stay live and need no processes."""
 STORY_NAME: Final = "wide"
 HUGE_OBJECTS: Final = 28
 HUGE_VALUES: Final = 149_000
-"""Elements ``{"a":{}}`` of one object: 1.35 MB, the sort of data that takes most memory for its length."""
+"""Elements ``{"a":{}}`` in one object: 1.35 MB, the kind of data that takes most memory for its length."""
 DEADLINE_SECONDS: Final = 300.0
 AT_ONCE: Final = 16
-"""Requests of the load."""
+"""The number of concurrent requests of the load."""
 IDLE_SECONDS: Final = 2.0
 
 
@@ -54,13 +56,13 @@ async def _rows() -> list[Row]:
 
 
 async def _peaks(load: Callable[[Stand], Awaitable[None]], steps: int, *, restarts: bool = False) -> list[float]:
-    """MiB at most: of the operator that sees everything arrive, and of one that finds it when it starts.
+    """Returns the peak MiB of an operator that sees all objects arrive, and of one that lists them when it starts.
 
-    On a cluster of its own.
+    Each call uses a new cluster.
 
     Args:
-        load: brings everything into the cluster.
-        steps: how many steps the operator supervises then.
+        load: creates all objects in the cluster.
+        steps: the number of steps that the operator supervises afterwards.
     """
     with trio.fail_after(DEADLINE_SECONDS):
         async with open_stand() as stand:
@@ -73,7 +75,7 @@ async def _peaks(load: Callable[[Stand], Awaitable[None]], steps: int, *, restar
 
 
 async def _peak(stand: Stand, steps: int) -> float:
-    """MiB, when the operator supervises so many steps and has nothing left to do."""
+    """Returns the peak MiB when the operator supervises ``steps`` steps and is idle."""
     while await _steps_at_work(stand) != steps:  # noqa: ASYNC110 - metrics tell nobody that they change
         await trio.sleep(0.2)
     while True:
@@ -85,7 +87,7 @@ async def _peak(stand: Stand, steps: int) -> float:
 
 
 async def _steps_at_work(stand: Stand) -> float | None:
-    """None while the operator does not answer."""
+    """The number of steps; None while the operator does not answer."""
     try:
         return await stand.steps_at_work()
     except (LookupError, httpx.TransportError):
@@ -93,7 +95,7 @@ async def _steps_at_work(stand: Stand) -> float | None:
 
 
 async def _live_steps(stand: Stand) -> None:
-    """Runs of parallel steps, each of which reports as a container would."""
+    """Starts runs of parallel steps; each step reports as a container would."""
     client = stand.client
     await _install(client)
     await _together([partial(start_run, client, STORY_NAME, f"run-{n}") for n in range(STEPS // STEPS_OF_A_RUN)])
@@ -109,7 +111,7 @@ async def _live_steps(stand: Stand) -> None:
 
 
 async def _step_runs(client: KubeClient) -> list[str]:
-    """Names."""
+    """The names of all StepRuns."""
     found = await client.list(STEP_RUN, NAMESPACE, keep=lambda step_run: {"metadata": step_run["metadata"]})
     return [step_run["metadata"]["name"] for step_run in found.items]
 
@@ -127,7 +129,7 @@ HUGE_SPECS: Final[dict[Resource, Callable[[list[Object]], Object]]] = {
     STORY: lambda values: {"steps": [{"name": "a", "ref": {"name": STORY_NAME}, "with": {"values": values}}]},
     ENGRAM: lambda values: {"templateRef": {"name": STORY_NAME}, "with": {"values": values}},
 }
-"""Specs of the kinds that tenants write and the operator watches, by kind."""
+"""Specs by kind, for the kinds that tenants write and the operator watches."""
 
 
 async def _install(client: KubeClient) -> None:
@@ -142,7 +144,7 @@ async def _install(client: KubeClient) -> None:
 
 
 async def _together(calls: list[Callable[[], Awaitable[object]]]) -> None:
-    """Some at once."""
+    """Makes the calls; ``AT_ONCE`` of them run at the same time."""
     left = iter(calls)
 
     async def work() -> None:

@@ -1,5 +1,7 @@
-"""Large Stories: a long chain of primitives, many branches at once, a thousand steps. A Story's lists hold at most 100
-steps, so that a thousand are branches of ``parallel`` steps."""
+"""Measures large Stories: a long chain of primitives, many branches at once, a thousand steps.
+
+A list of steps in a Story has at most 100 steps, so the thousand steps are branches of ``parallel`` steps.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ STEPS = 1000
 ROUNDS = 50
 DEADLINE_SECONDS = 600.0
 SETTLED_SECONDS = 12.0
-"""After it, counters of Stories and Engrams have been written, too, and what a series of Events counted."""
+"""After this time, the counters of Stories and Engrams, and the counts of series of Events, are written, too."""
 
 
 async def large_stories() -> list[Row]:
@@ -40,7 +42,7 @@ async def large_stories() -> list[Row]:
 async def _measure(
     stand: Stand, progress: Progress, name: str, what: str, steps: Sequence[Object], count: int
 ) -> list[Row]:
-    """One run of a Story of ``steps``; the second of two, the first of which warms everything up."""
+    """Measures one run of a Story of ``steps``: the second run, because the first one warms everything up."""
     metadata = {"name": name, "namespace": NAMESPACE}
     story = {"apiVersion": STORY.api_version, "kind": STORY.kind, "metadata": metadata, "spec": {"steps": steps}}
     await stand.client.create(STORY, story, namespace=NAMESPACE)

@@ -1,4 +1,5 @@
-"""Measurements on a real control plane, beside what it does without us: kube-apiserver, etcd, Job controller.
+"""Measures the operator on a real control plane (kube-apiserver, etcd, Job controller), and the control plane without
+it.
 
-The node reports every Pod succeeded at once, so that nothing but control is measured.
+The node reports each Pod as succeeded at once, so that only the control plane and the operator are measured.
 """

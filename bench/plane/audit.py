@@ -1,4 +1,4 @@
-"""What the operator asked of the API server, as the server's own audit log has it."""
+"""Counts the operator's requests to the API server, from the server's own audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEASES = "leases"
 
 
 def writes_by_kind(log: Path, user: str, *, since: int = 0) -> Counter[str]:
-    """``verb resource[/subresource]`` → how many requests of ``user`` after byte ``since``; Lease renewals aside."""
+    """``verb resource[/subresource]`` → the writes of ``user`` after byte ``since``, without Lease renewals."""
     with log.open("rb") as file:
         file.seek(since)
         lines = file.read().splitlines()
@@ -21,7 +21,7 @@ def writes_by_kind(log: Path, user: str, *, since: int = 0) -> Counter[str]:
 
 
 def size(log: Path) -> int:
-    """Bytes so far: what comes later is after it."""
+    """The size of the log in bytes; later events are written after it."""
     return log.stat().st_size
 
 

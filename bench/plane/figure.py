@@ -1,7 +1,7 @@
-"""Figures of the control plane, kept in a file and held against those of an earlier run.
+"""Figures of the control plane: they are stored in a file and compared with those of an earlier run.
 
-Absolute figures are of one machine; what is compared between machines are the ratios: figures of one run divided by
-each other (runs by bare Jobs), and counts.
+Absolute figures are valid for one machine. Between machines, ratios are compared: a figure divided by another figure of
+the same run (runs by bare Jobs), and counts.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bench.report import Row
 
 BASELINE = Path(__file__).with_name("baseline.json")
 NOTABLE = 0.1
-"""A ratio that differs by more is pointed out."""
+"""A ratio that differs by more is marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``key`` names it in files, ``what`` to people; ``ratio`` says that it means the same on any machine."""
+    """``key`` is its name in files, ``what`` its name for readers. ``ratio``: it is comparable between machines."""
 
     key: str
     what: str
@@ -32,7 +32,7 @@ class Figure:
 
 
 def write_figures(figures: Iterable[Figure], path: Path) -> None:
-    """As JSON: key → value, unit, and whether it is a ratio."""
+    """Writes JSON: key → value, unit, and whether it is a ratio."""
     content = {
         figure.key: {"value": round(figure.value, 4), "unit": figure.unit, "ratio": figure.ratio} for figure in figures
     }
@@ -40,7 +40,7 @@ def write_figures(figures: Iterable[Figure], path: Path) -> None:
 
 
 def read_figures(path: Path) -> dict[str, float]:
-    """Key → value; nothing when there is no such file yet."""
+    """Key → value; empty if the file does not exist yet."""
     if not path.exists():
         return {}
     return {key: entry["value"] for key, entry in orjson.loads(path.read_bytes()).items()}

@@ -1,4 +1,4 @@
-"""What the control plane can do without us: Jobs created from outside, as fast as the Job controller takes them."""
+"""Measures the control plane alone: Jobs created from outside, as fast as the Job controller runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEADLINE_SECONDS = 300.0
 
 
 async def bare_jobs_per_minute(stand: PlaneStand, count: int = JOBS) -> float:
-    """``count`` Jobs at once; the rate at which they were seen complete, from the first request on."""
+    """Creates ``count`` Jobs at once; returns the rate at which they were seen complete, from the first request on."""
     complete: set[str] = set()
     done = trio.Event()
 

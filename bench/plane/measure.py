@@ -1,6 +1,6 @@
-"""All of it in one run on one control plane, so that figures can be divided by each other.
+"""Runs all measurements on one control plane, so that their figures can be divided by each other.
 
-``BOBRAPET_BENCH_FIGURES=FILE`` also writes them as JSON; the file of this folder is what ratios are compared with.
+``BOBRAPET_BENCH_FIGURES=FILE`` also writes them as JSON. Ratios are compared with the file in this folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def measure() -> list[Row]:
 
 
 def measure_reactions() -> list[Row]:
-    """They alone: about eight minutes."""
+    """Measures only the reactions; takes about eight minutes."""
     return _told(trio.run(_reactions))
 
 

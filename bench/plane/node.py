@@ -1,4 +1,4 @@
-"""A node that runs nothing: a Pod has succeeded as soon as it is seen, or after as long as its image stands for."""
+"""A node that runs nothing: a Pod succeeds as soon as the node sees it, or after the time that its image stands for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
 
 DURATIONS = {"bench/second:1": 1.0, "bench/three:1": 3.0, "bench/endless:1": inf}
-"""Image → seconds; all others take no time."""
+"""Image → seconds; Pods of other images end at once."""
 
 _AT_ONCE = 16
 _WAITING = 10_000
@@ -25,7 +25,7 @@ _WAITING = 10_000
 
 @asynccontextmanager
 async def open_instant_node(client: KubeClient) -> AsyncIterator[None]:
-    """For the length of the block."""
+    """Runs the node until the end of the block."""
     send, receive = trio.open_memory_channel[Object](_WAITING)
     turns = trio.CapacityLimiter(_AT_ONCE)
 
@@ -37,7 +37,7 @@ async def open_instant_node(client: KubeClient) -> AsyncIterator[None]:
     async def report(pod: Object) -> None:
         await trio.sleep(DURATIONS.get(pod["spec"]["containers"][0]["image"], 0))
         async with turns:
-            with suppress(NotFoundError):  # deleted meanwhile
+            with suppress(NotFoundError):  # the Pod was deleted in the meantime
                 await client.patch(
                     POD, pod["metadata"]["name"], {"status": _succeeded(pod)}, namespace=NAMESPACE, subresource="status"
                 )

@@ -1,8 +1,7 @@
-"""How soon a run goes on after what it waited for: an approval, a cancellation, a child's end, a condition come true.
+"""Measures how soon a run continues after an approval, a cancellation, a child's end, or a condition that becomes true.
 
-Ten runs are alive at any time. What people do counts from the moment their request is sent; what a run sees for itself
-from functools import partial
-from the moment the measuring side has seen it, too.
+Ten runs are alive at any time. For an action of a user, the time starts when the request is sent. For an event that the
+run sees itself, it starts when the measuring side has seen it, too.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 
 RUNS = 400
-"""Of each kind."""
+"""Runs of each kind."""
 ALIVE = 10
 PAUSE_SECONDS = (1.0, 4.0)
-"""Between them lies how long a run waits for somebody: shorter, and it would be a test of how many runs can be started;
-all alike, and they would go on at the same moments."""
+"""The range of the time that a run waits for a user. If it were shorter, the start of runs would limit the result. If
+it were equal for all runs, they would continue at the same moments.
+"""
 TARGET_MS = 200
 DEADLINE_SECONDS = 300.0
 _SEEN = (STORY_RUN, STEP_RUN, JOB, POD)
@@ -51,14 +51,14 @@ class _Wait:
 
 @dataclass
 class Sight:
-    """What watches have told, and when it came."""
+    """The objects that the watches have seen, and when."""
 
     latest: dict[tuple[Resource, str], Object | None] = field(default_factory=dict)
-    """By kind and name; Pods by the name of their Job."""
+    """The latest objects by kind and name; Pods by the name of their Job."""
     _waits: dict[tuple[Resource, str], list[_Wait]] = field(default_factory=dict)
 
     async def when(self, kind: Resource, name: str, holds: Callable[[Object | None], bool]) -> float:
-        """The instant from which on it was seen so; None stands for an object that is not there any more."""
+        """Waits until ``holds`` is true; returns when that was seen. An object that does not exist any more is None."""
         wait = _Wait(holds)
         if (kind, name) in self.latest:
             wait.look(self.latest[kind, name])

@@ -1,4 +1,4 @@
-"""Runs of one step, of three and of ten: how many a minute, how fast a step follows, what the operator writes."""
+"""Measures runs of one, three and ten steps: runs per minute, the time between steps, and the operator's writes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.stand import install_chain, start_run
 
 ONE_STEP_RUNS = 400
 SETTLED_SECONDS = 15.0
-"""After it, counters and series of Events (every ten seconds) have been written, too."""
+"""After this time, counters and series of Events (every ten seconds) are written, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """``runs`` chains of ``steps`` of image ``bench/<image>``, ``concurrent`` of them alive at any time."""
+    """``runs`` chains of ``steps`` steps with image ``bench/<image>``; ``concurrent`` chains are alive at any time."""
 
     steps: int
     concurrent: int
@@ -41,11 +41,11 @@ CHAINS = (
     Chains(3, 50, 100, "three", "three-second"),
 )
 PROMISED = {10: ("20 ms", "150 ms"), 50: ("60 ms", "")}
-"""Runs alive at a time → p50, p99."""
+"""Runs alive at a time → targets for p50 and p99."""
 
 
 async def one_step_runs_per_minute(stand: PlaneStand) -> tuple[float, list[Figure]]:
-    """All at once, as the bare Jobs are; with what it cost the operator."""
+    """Starts all runs at once, like the bare Jobs; returns their rate and the operator's cost."""
     story = await install_chain(stand.client, length=1)
     async with open_observer(stand.client) as observer:
         cpu = cpu_seconds([stand.operator.pid])
@@ -94,7 +94,7 @@ async def _chains(stand: PlaneStand, kind: Chains, story: str) -> list[Figure]:
 
 
 async def writes(stand: PlaneStand) -> list[Figure]:
-    """By kind, from the audit log: of one more step, of a run as such, and while nothing changes."""
+    """Writes by kind, from the audit log: for one more step, for a run without its steps, and while nothing changes."""
     spent = {length: await _writes_of_a_run(stand, length) for length in (5, 15)}
     kinds = sorted(set(spent[5]) | set(spent[15]))
     per_step = {kind: (spent[15][kind] - spent[5][kind]) / 10 for kind in kinds}

@@ -1,4 +1,4 @@
-"""Runs that only wait: what they cost in memory and CPU, and how long a new operator takes to have them all in hand."""
+"""Measures runs that only wait: memory and CPU, and the time until a new operator supervises all of them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def _cost(stand: PlaneStand, count: int, empty: int) -> list[Figure]:
 
 
 async def _restart(stand: PlaneStand, live: int = 0) -> float:
-    """End the operator, start it; seconds from its start until it supervises ``live`` steps."""
+    """Stops the operator and starts it; returns the seconds from its start until it supervises ``live`` steps."""
     await stand.operator.stop()
     started = trio.current_time()
     stand.operator.start()

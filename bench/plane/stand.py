@@ -1,4 +1,4 @@
-"""A fresh control plane with our definitions and rights, an instant node, and the operator as a process of its own."""
+"""A new control plane with our definitions and rights, a node that runs nothing, and the operator as a process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STEPS_ACTIVE = re.compile(r"^bobrapet_storyrun_steps_active\{[^}]*\} (\S+)$", r
 
 @dataclass(frozen=True, slots=True)
 class PlaneStand:
-    """``client`` is an administrator; the operator has its own ServiceAccount and no more rights than we ship."""
+    """``client`` is an administrator. The operator has its own ServiceAccount, with only the rights that we ship."""
 
     plane: ControlPlane
     client: KubeClient
@@ -48,11 +48,11 @@ class PlaneStand:
         return f"system:serviceaccount:{account.namespace}:{account.service_account}"
 
     async def wait_until_it_works(self) -> None:
-        """The operator holds its lease and its informers are synced."""
+        """Waits until the operator holds its lease and its informers are synced."""
         await self._until(lambda text: 'leader_election_master_status{name="d3a8b358.bubustack.io"} 1.0' in text)
 
     async def wait_for_live_steps(self, count: int) -> None:
-        """The operator supervises that many steps."""
+        """Waits until the operator supervises at least ``count`` steps."""
         await self._until(lambda text: sum(map(float, _STEPS_ACTIVE.findall(text))) >= count)
 
     async def _until(self, holds: Any) -> None:
@@ -69,7 +69,7 @@ class PlaneStand:
 
 @asynccontextmanager
 async def open_plane_stand(metrics_port: int = 18_471) -> AsyncIterator[PlaneStand]:
-    """Everything in one folder, gone at the end; the programs are built first when they are missing (minutes)."""
+    """Keeps everything in one folder and deletes it at the end. First it builds missing programs (minutes)."""
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
         directory = Path(folder)
         async with AsyncExitStack() as stack:
