@@ -1,8 +1,8 @@
-"""What the webhooks are given: random objects, right, wrong and odd.
+"""Random objects for the webhooks: valid, invalid and odd ones.
 
-``stories`` makes Stories of either version, from well-formed ones to JSON that only looks like one. ``seeds`` are
-reviews that are right, to be spoilt; ``asking`` puts them, or anything, to the gate.
+``stories`` makes Stories of both versions, from well-formed ones to JSON that only looks like a Story. ``seeds`` has
+valid reviews, which tests then damage; ``asking`` sends them, or any bytes, to admission.
 
-``strategies`` makes objects of all kinds that are right, each with the world in which it is (a ``cases.Case``), and
-``mutations`` puts one mistake into such a case; the modules that begin with these words hold their parts.
+``strategies`` makes valid objects of all kinds, each together with the objects around it (a ``cases.Case``).
+``mutations`` puts one mistake into such a case. The modules whose names begin with these words have their parts.
 """

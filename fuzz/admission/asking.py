@@ -1,4 +1,4 @@
-"""One question to an ASGI application, without sockets."""
+"""Sends one request to an ASGI application, without sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 
 @dataclass(frozen=True)
 class Asked:
-    """A request; the body comes in these parts."""
+    """A request; its body is sent in these parts."""
 
     path: str
     body: Sequence[bytes]
@@ -27,7 +27,7 @@ class Answer:
 
 
 async def ask(app: Any, asked: Asked) -> Answer:
-    """What the application says."""
+    """Returns the answer of the application."""
     parts = [*asked.body, None]
     sent: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""One write to the API server, and the world in which it is made; printed as YAML that ``bobrapet lint`` reads."""
+"""One write to the API server, with the objects around it; printed as YAML that ``bobrapet lint`` reads."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from webhooks.finding import Finding, errors_among
 from webhooks.validate import admission, author, status
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus" / "admission"
-"""Cases that once failed: YAML as it is printed here, with the reason in words above it."""
+"""Cases that once failed: the printed YAML, with the reason as text above it."""
 
 
 @dataclass(frozen=True, repr=False)
 class Case:
-    """What is written, and what is there already.
+    """One write, and the objects that exist before it.
 
     Attributes:
-        new: as it is to be stored.
-        old: as it is stored; ``None`` when it is created.
-        objects: all others that exist.
-        caller: who writes the status; ``None`` when the object itself is written.
-        author: who writes the object itself; ``None`` when nobody asks, as lint does not.
+        new: the object to be stored.
+        old: the stored object; ``None`` if the write creates it.
+        objects: all other objects that exist.
+        caller: the user who writes the status; ``None`` if the object itself is written.
+        author: the user who writes the object itself; ``None`` if the author is not checked, as in lint.
     """
 
     new: Object
@@ -46,11 +46,11 @@ class Case:
         return OperatorSettings(cross_namespace_policy=self.policy)
 
     def world(self, *, complete: bool = True) -> InMemoryView:
-        """That of the cluster; or of lint, which knows neither what else there is nor the settings."""
+        """The view of the cluster; or the view of lint, which knows neither other objects nor the settings."""
         return InMemoryView(self.objects, settings=self.settings if complete else None, complete=complete)
 
     def findings(self, *, complete: bool = True) -> list[Finding]:
-        """The answer of admission to it."""
+        """The findings of admission about this write."""
         if self.caller is not None:
             return status.validate(self.new, self.old or {}, self.caller, self.world(complete=complete))
         world = self.world(complete=complete)
@@ -61,17 +61,17 @@ class Case:
         return [f"{finding.rule.id} {finding}" for finding in errors_among(self.findings())]
 
     def copied(self) -> Case:
-        """One of which everything may be changed."""
+        """A copy in which everything may be changed."""
         return replace(
             self, new=copy.deepcopy(self.new), old=copy.deepcopy(self.old), objects=copy.deepcopy(self.objects)
         )
 
     def _repr_pretty_(self, printer: Any, _is_cycle: bool) -> None:
-        """How Hypothesis prints it."""
+        """The text that Hypothesis prints."""
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        """As YAML; what lint cannot know stands in comments."""
+        """The case as YAML; the parts that lint cannot read are comments."""
         lines = [f"# references.cross-namespace-policy: {self.policy.value}"]
         if self.caller is not None:
             lines.append(f"# the status is written by: {self.caller}")
@@ -84,7 +84,7 @@ class Case:
 
 
 def read(path: Path) -> Case:
-    """A case of the corpus: the first document is written, the others are there; ``# stored before`` is not read."""
+    """Reads a case of the corpus: the first document is written, the others exist. ``# stored before`` is not read."""
     text = path.read_text(encoding="utf-8")
     new, *objects = YAML(typ="safe", pure=True).load_all(text)
     words = (line.partition("cross-namespace-policy:")[2].strip() for line in text.splitlines() if line[:1] == "#")
@@ -92,7 +92,7 @@ def read(path: Path) -> Case:
 
 
 def told_in(path: Path) -> list[str]:
-    """What must be said to a case of the corpus: rule and path of each finding, from its ``# told:`` lines."""
+    """The expected findings of a case of the corpus: rule and path of each, from its ``# told:`` lines."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.removeprefix("# told:").strip() for line in lines if line.startswith("# told:")]
 

@@ -1,4 +1,4 @@
-"""Draws in the words in which objects are made. What is drawn by default is what is smallest, for shrinking."""
+"""Random choices for the modules that make objects. The default choice is the smallest one, so that examples shrink."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ T = TypeVar("T")
 
 _BYTES: Final = st.binary(min_size=32, max_size=32)
 _SMALL: Final = 64
-"""Numbers of fewer values come from a byte: of 256, each then stands for nearly the same share."""
+"""Numbers with fewer values come from one byte: each value then has nearly the same share of its 256 values."""
 
 
 class Chance:
-    """Decides what the examples of a property look like; ``draw`` is that of the example."""
+    """Makes the choices for the examples of a property; ``draw`` is the draw function of the example."""
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self._draw = draw
         self._bytes: Iterator[int] = iter(b"")
 
     def number(self, least: int, most: int) -> int:
-        """Nearly as often each. Small ones are taken from bytes drawn many at a time.
+        """A number from ``least`` to ``most``, each nearly as often. Small ranges use bytes, which are drawn many at a
+        time.
 
-        An object takes some 170 numbers, and Hypothesis as long for one as for all these bytes.
+        An object needs about 170 numbers, and Hypothesis needs as long for one number as for all these bytes.
         """
         if most - least >= _SMALL:
             found: int = self._draw(_integers(least, most))
@@ -37,15 +38,15 @@ class Chance:
         return least + byte % (most - least + 1)
 
     def yes(self, one_in: int = 2) -> bool:
-        """Once in ``one_in`` times."""
+        """True once in ``one_in`` times."""
         return self.number(1, one_in) == one_in
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of them, rather an early one in the end."""
+        """One of the choices; examples shrink towards the first."""
         return choices[self.number(0, len(choices) - 1)] if len(choices) > 1 else choices[0]
 
     def some(self, choices: Sequence[T], most: int, least: int = 0) -> list[T]:
-        """``least`` to ``most`` different ones, in any order."""
+        """``least`` to ``most`` different choices, in any order."""
         rest = list(choices)
         count = self.number(min(least, len(rest)), min(most, len(rest)))
         return [rest.pop(self.number(0, len(rest) - 1)) for _ in range(count)]

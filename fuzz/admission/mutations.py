@@ -1,7 +1,7 @@
-"""Mistakes made on purpose: each breaks one rule in an object that was right, at a place of its own.
+"""Deliberate mistakes: each breaks one rule in a valid object, at a place of its own.
 
-A mutation is a function that changes a ``Draft`` and says at which paths the rule is now broken; ``breaks`` names the
-rule and the kinds. Where an object has no place for the mistake, the place is made first, rightly.
+A mutation is a function that changes a ``Draft`` and returns the paths at which the rule is now broken. ``breaks``
+gives the rule and the kinds. If an object has no place for the mistake, the mutation first makes a valid one.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NOT_ALLOWED: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT)
 NOWHERE: Final = "nowhere"
 """A namespace without objects and grants."""
 KEYS: Final = ("put", "also", "zz")
-"""Of payloads, at which no object that is right has anything."""
+"""Keys of payloads that no valid object uses."""
 BAD_DURATIONS: Final = ("soon", "5 seconds", "-1s", "1d", "1", "s", "{{ inputs.t }}", "99999999999h", "1h-1m", "٣s")
-"""Wherever a duration is asked for."""
+"""Invalid values for each field that holds a duration."""
 
 
 @dataclass
 class Draft:
-    """A write that is being spoilt; everything in it may be changed in place."""
+    """A write to which a mutation adds mistakes; all parts may be changed in place."""
 
     new: Object
     old: Object | None
@@ -55,7 +55,7 @@ class Draft:
         return str(self.new["metadata"].get("namespace") or "")
 
     def find(self, kind: str, name: str, namespace: str = "") -> Object:
-        """An object of the world; one without a namespace, too."""
+        """An object around the write, with this namespace or without any."""
         return next(
             found
             for found in self.objects
@@ -65,7 +65,7 @@ class Draft:
         )
 
     def referred(self, kind: str, reference: Object) -> Object:
-        """What ``reference`` leads to."""
+        """The object that ``reference`` refers to."""
         return self.find(kind, reference["name"], (reference.get("namespace") or self.namespace).strip())
 
     def remove(self, found: Object) -> None:
@@ -74,12 +74,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class Mutation:
-    """How a rule is broken.
+    """A way to break a rule.
 
     Attributes:
-        update: whether the object was there before; ``None``: both.
-        policies: under which it can be broken.
-        realtime: of which Stories; ``None``: both.
+        update: whether the write is an update; ``None``: both are possible.
+        policies: the policies under which the rule can be broken.
+        realtime: whether the Story is a realtime one; ``None``: both are possible.
     """
 
     rule: str
@@ -95,14 +95,14 @@ class Mutation:
 
 @dataclass(frozen=True, repr=False)
 class Broken:
-    """A case that is wrong, and where."""
+    """An invalid case, with the rule that it breaks and where."""
 
     case: Case
     rule: str
     paths: tuple[str, ...]
 
     def _repr_pretty_(self, printer: Any, _is_cycle: bool) -> None:
-        """How Hypothesis prints it."""
+        """The text that Hypothesis prints."""
         printer.text(repr(self))
 
     def __repr__(self) -> str:
@@ -132,12 +132,12 @@ def breaks(
 
 @st.composite
 def broken(draw: st.DrawFn, mutation: Mutation) -> Broken:
-    """An object that was right, with that mistake in it."""
+    """A valid object with this mistake added."""
     return spoil(Chance(draw), mutation)
 
 
 def spoil(chance: Chance, mutation: Mutation) -> Broken:
-    """``broken``, as ``chance`` has it."""
+    """The same as ``broken``, with the choices of ``chance``."""
     case = strategies.created(chance, mutation.kind, mutation.policies, realtime=mutation.realtime)
     if chance.yes(3) if mutation.update is None else mutation.update:
         case = strategies.changed(chance, case)
@@ -153,7 +153,7 @@ def spoil(chance: Chance, mutation: Mutation) -> Broken:
 
 @st.composite
 def broken_often(draw: st.DrawFn) -> Case:
-    """An object with several mistakes in it; one that does not fit to those before is left out."""
+    """An object with several mistakes; a mistake that does not fit to the earlier ones is left out."""
     chance = Chance(draw)
     kind = chance.pick(tuple(strategies.KINDS))
     case = strategies.created(chance, kind, NOT_ALLOWED)
@@ -168,14 +168,14 @@ def broken_often(draw: st.DrawFn) -> Case:
 
 
 _APART: Final = ("any/", "status/", "author/", "claim/author", "story/total-size", "step-run/total-size")
-"""Mistakes beside which no others are told, and those of another writer."""
+"""Mistakes that suppress all other findings, and those of another writer."""
 
 
-# --- what several mistakes have in common ----------------------------------------------------------------------------
+# --- shared by several mistakes --------------------------------------------------------------------------------------
 
 
 def section(parent: Object, *keys: str) -> Object:
-    """The object below ``parent``, made where there is none."""
+    """The object below ``parent``; it is created if it does not exist."""
     for key in keys:
         if not isinstance(parent.get(key), dict):
             parent[key] = {}
@@ -184,13 +184,13 @@ def section(parent: Object, *keys: str) -> Object:
 
 
 def enlarge(value: Object, limit_bytes: int, whole: Object | None = None) -> None:
-    """Put so much into ``value`` that it is one byte larger than the limit, or the ``whole`` that it is part of."""
+    """Enlarge ``value`` until it, or the ``whole`` around it, is one byte larger than the limit."""
     value["pad"] = ""
     value["pad"] = "x" * (limit_bytes + 1 - (size_bytes(value if whole is None else whole) or 0))
 
 
 def insert(chance: Chance, parent: Object, key: str, value: Any) -> int:
-    """Put ``value`` somewhere into a list; its index."""
+    """Put ``value`` at a random position in a list; returns its index."""
     items = parent.setdefault(key, [])
     index = chance.number(0, len(items))
     items.insert(index, value)
@@ -198,7 +198,7 @@ def insert(chance: Chance, parent: Object, key: str, value: Any) -> int:
 
 
 def malformed(chance: Chance) -> tuple[Object, str]:
-    """A reference map that is none, and the path of the mistake below it."""
+    """An invalid reference map, and the path of the mistake in it."""
     variants: list[tuple[Object, str]] = [
         ({"$bubuSecretRef": {"name": "n"}}, "$bubuSecretRef.key"),
         ({"$bubuSecretRef": {"name": " ", "key": "k"}}, "$bubuSecretRef.name"),
@@ -216,13 +216,13 @@ def malformed(chance: Chance) -> tuple[Object, str]:
 
 
 def out_of_reach(chance: Chance) -> tuple[Object, str]:
-    """A reference to an object in a namespace that may not be referred to."""
+    """A reference to an object in a namespace that may not be referenced."""
     kind = chance.pick(("$bubuSecretRef", "$bubuConfigMapRef"))
     return chance.pick(({kind: f"{NOWHERE}/n:k"}, {kind: {"name": "n", "key": "k", "namespace": NOWHERE}})), kind
 
 
 def somewhere(chance: Chance, parent: Object, path: str, value: Any) -> str:
-    """Put ``value`` into a payload, at any depth; its path."""
+    """Put ``value`` into a payload, at a random depth; returns its path."""
     key, place = chance.pick(KEYS), chance.number(0, 2)
     if place == 0:
         parent[key] = value
@@ -232,7 +232,7 @@ def somewhere(chance: Chance, parent: Object, path: str, value: Any) -> str:
 
 
 def bad_schema(chance: Chance) -> Object:
-    """No JSON Schema, or one that leads out of itself."""
+    """An invalid JSON Schema, or one that refers to another document."""
     wrong: tuple[Object, ...] = (
         {"type": "objekt"},
         {"$ref": "https://example.org/schema.json"},
@@ -247,5 +247,5 @@ def bad_schema(chance: Chance) -> Object:
 
 
 def costly_schema() -> Object:
-    """More than can be compiled while somebody waits."""
+    """A schema whose compilation costs more than a review may take."""
     return {"properties": {f"p{index}": {"pattern": f"^[a-z]{{1,{index + 9}}}$"} for index in range(90)}}

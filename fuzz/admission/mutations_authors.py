@@ -1,4 +1,4 @@
-"""Writes by whoever may not make, change or mark what the operator acts on."""
+"""Writes by users who may not create, change or annotate the objects that the operator acts on."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _STEP_MARKS: Final = ("bubustack.io/queue", "bubustack.io/story-name", "runs.bub
 
 
 def _stranger(chance: Chance, draft: Draft) -> Caller:
-    """A person, or the container of another run or step."""
+    """A user, or the container of another run or step."""
     account = service_account(draft.namespace, "another-engram-runner")
     return chance.pick((_PERSON, Caller(account), Caller(account, pod="another-step-x7k2p")))
 
 
 def _stay_alike(draft: Draft) -> None:
-    """What is stored is what is written, until it is spoilt."""
+    """Make the stored object equal to the written one, before a mistake is added."""
     assert draft.old is not None
     draft.old |= {part: copy.deepcopy(draft.new[part]) for part in ("metadata", "spec")}
 
@@ -33,7 +33,7 @@ def _step_run_of_a_stranger(chance: Chance, draft: Draft) -> str:
 
 
 def _other_overrides(draft: Draft) -> dict[str, Any]:
-    """Not what the StepRun has now."""
+    """Overrides that differ from those of the StepRun."""
     now = draft.new["spec"].get("executionOverrides") or {}
     return {"debug": not now.get("debug")}
 

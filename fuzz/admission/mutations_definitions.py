@@ -33,7 +33,7 @@ def _payload(chance: Chance, draft: Draft) -> tuple[Object, str]:
     return section(draft.spec, key), f"spec.{key}"
 
 
-# --- against the template --------------------------------------------------------------------------------------------
+# --- compared with the template --------------------------------------------------------------------------------------
 
 
 @breaks("definition/template-name", *_DEFINITIONS)
@@ -152,7 +152,7 @@ def _secret_gone(chance: Chance, draft: Draft) -> str:
 
 
 def _workload_block(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    """A block of execution settings, and where it stands."""
+    """A block of execution settings, and its path."""
     places: dict[str, tuple[str, ...]] = {"Engram": ("overrides",), "Impulse": ("execution",)}
     keys = places.get(draft.new["kind"], ("policy", "execution"))
     return section(draft.spec, *keys), ".".join(("spec", *keys))
@@ -161,7 +161,7 @@ def _workload_block(chance: Chance, draft: Draft) -> tuple[Object, str]:
 @breaks("definition/security-lowered", "Engram", "Impulse", "Story")
 def _less_security(chance: Chance, draft: Draft) -> str:
     block, path = _workload_block(chance, draft)
-    if draft.new["kind"] != "Story":  # what its template says is a floor, too
+    if draft.new["kind"] != "Story":  # the settings of its template are a minimum, too
         section(_template(draft), "spec", "execution")["security"] = {"requiresNonRoot": True}
     key, weak = chance.pick(
         (("runAsNonRoot", False), ("readOnlyRootFilesystem", False), ("allowPrivilegeEscalation", True))

@@ -1,4 +1,4 @@
-"""Mistakes among the steps of a Story: needs, circles, requirements, expressions."""
+"""Mistakes between the steps of a Story: needs, cycles, requirements, expressions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _later_than(chance: Chance, draft: Draft, found: Found) -> str:
 
 @breaks("story/cycle", "Story")
 def _circle(chance: Chance, draft: Draft) -> str:
-    """Of new steps, some of which are needed by what their conditions use."""
+    """A cycle of new steps; some of them need a step because their condition uses it."""
     list_name = chance.pick(STEP_LISTS)
     ring = [
         plant(chance, draft, {"type": "stop"}, lists=(list_name,), top=True).step for _ in range(chance.number(2, 5))
@@ -93,7 +93,7 @@ def _require_what_need_not_be_done(chance: Chance, draft: Draft) -> str:
 
 
 def _condition_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
-    """Where a condition stands: its parent, its key, its path. Nothing that others rely on is overwritten."""
+    """The place of a condition: its parent, its key, its path. It overwrites nothing that other steps rely on."""
     match chance.number(0, 2):
         case 0:
             found = a_step(chance, draft, lambda f: "steps" not in str(f.step.get("if")), {"type": "stop"})
@@ -107,7 +107,7 @@ def _condition_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
 
 
 def _value_field(chance: Chance, draft: Draft) -> tuple[Object, str, str]:
-    """Where a template stands, as ``_condition_field``."""
+    """The place of a template, in the form of ``_condition_field``."""
     key = chance.pick(KEYS)
     match chance.number(0, 3):
         case 0:
@@ -211,7 +211,7 @@ def _use_what_starts_at_the_same_time(chance: Chance, draft: Draft) -> str:
 
 
 def _use(chance: Chance, found: Found, step: str) -> str:
-    """Where use of an output makes nothing wait for it."""
+    """A use of an output that does not make the step wait for it."""
     if chance.yes():
         found.step["idempotencyKeyTemplate"] = f"{{{{ {values.of_step(step)}.output.x }}}}"
         return f"{found.path}.idempotencyKeyTemplate"

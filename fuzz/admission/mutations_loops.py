@@ -1,4 +1,4 @@
-"""Mistakes in loops: Stories executed until a condition holds, steps run for each item, how many are at work."""
+"""Mistakes in loops: Stories executed until a condition holds, steps run for each item, limits of parallel branches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_COUNTS: Final[tuple[Any, ...]] = (0, -1, True, 1.5, "3", {}, [])
 
 
 def _loop(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    """The settings of a step that executes a Story again and again."""
+    """The settings of a step that executes a Story repeatedly."""
     settings, path = a_call(chance, draft)
     settings.setdefault("until", values.condition(chance))
     settings.setdefault("maxIterations", chance.pick((1, MAX_ITERATIONS)))
@@ -66,7 +66,7 @@ def _an_iteration_elsewhere(chance: Chance, draft: Draft) -> str:
 
 
 def _for_each(chance: Chance, draft: Draft) -> Found:
-    """A step that is run for each item."""
+    """A step that runs for each item."""
     inner: Object = {"name": f"for-each-{len(steps_of(draft))}", "type": "sleep"}
     new = {"type": "parallel", "with": {"forEach": [1], "steps": [inner]}}
     return a_step(chance, draft, lambda found: found.type == "parallel" and "forEach" in found.step["with"], new)
@@ -91,7 +91,7 @@ def _several_steps_for_an_item(chance: Chance, draft: Draft) -> str:
 def _too_long_for_a_number(chance: Chance, draft: Draft) -> str:
     found = _for_each(chance, draft)
     branch = found.step["with"]["steps"][0]
-    branch.pop("postExecution", None)  # it may refer to the step by that name
+    branch.pop("postExecution", None)  # it may refer to the step by the old name
     branch["name"] = "k" * chance.number(MAX_ITEM_STEP_NAME + 1, 62)
     return f"{found.path}.with.steps[0].name"
 
@@ -100,7 +100,7 @@ def _too_long_for_a_number(chance: Chance, draft: Draft) -> str:
 def _an_item_elsewhere(chance: Chance, draft: Draft) -> str:
     if chance.yes():
         found = _for_each(chance, draft)
-        if found.depth:  # an item around it would be meant
+        if found.depth:  # it would refer to the item of the outer step
             section(draft.spec, "output")["bad"] = "{{ itemIndex }}"
             return "spec.output.bad"
         found.step["with"]["forEach"] = ["{{ item }}"]

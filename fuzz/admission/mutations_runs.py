@@ -32,7 +32,7 @@ _HASH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
 
 
 def _identified(draft: Draft) -> None:
-    """Give it the name and the hash that follow from what it is now."""
+    """Set the name and the hash that follow from the current content."""
     if draft.new["kind"] == "StoryTrigger":
         identity = draft.spec["deliveryIdentity"]
         if "inputHash" in identity:
@@ -48,7 +48,7 @@ def _story(draft: Draft) -> Object:
     return draft.referred("Story", draft.spec["storyRef"])
 
 
-# --- what asks for a run ---------------------------------------------------------------------------------------------
+# --- requests for a run ----------------------------------------------------------------------------------------------
 
 
 @breaks("submission/story-denied", *_ASKING, policies=NOT_ALLOWED)
@@ -73,7 +73,7 @@ def _another_story(chance: Chance, draft: Draft) -> str:
 
 
 def _inputs(draft: Draft) -> Object:
-    """Inputs that may hold anything."""
+    """The inputs, without a schema that restricts them."""
     _story(draft)["spec"].pop("inputsSchema", None)
     return section(draft.spec, "inputs")
 

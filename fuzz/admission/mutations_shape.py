@@ -1,4 +1,4 @@
-"""Mistakes that objects of any kind may have: fields of another shape, too deep, too costly, too many."""
+"""Mistakes that objects of any kind can have: wrong shape of fields, too deep, too costly, too many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fuzz.admission.strategies import KINDS
 from webhooks.validate.admission import MAX_DEPTH, MAX_FINDINGS
 
 Place = tuple[Any, int | str, Any, tuple[int | str, ...]]
-"""A parent, a key of it, the type of what stands there, and the path."""
+"""A parent, one of its keys, the type of the value there, and the path."""
 
 _SCHEMAS: Final = {
     "Story": ("inputsSchema", "outputsSchema"),
@@ -38,7 +38,7 @@ _FREE_OBJECTS: Final = {
 
 @breaks("any/shape", *KINDS)
 def _of_another_type(chance: Chance, draft: Draft) -> str:
-    """A value that its field does not take."""
+    """A value of a type that its field does not accept."""
     found = list(_places(draft))
     parent, key, annotation, path = chance.pick([place for place in found if _wrong(place[2]) is not None])
     parent[key] = _wrong(annotation)
@@ -67,7 +67,7 @@ def _field_lacking(chance: Chance, draft: Draft) -> str:
 
 
 def _places(draft: Draft) -> Iterator[Place]:
-    """Everything in ``spec`` whose type its kind knows, the spec itself first."""
+    """All values in ``spec`` whose type the kind's model knows; the spec itself is first."""
     model = kinds.model_for(draft.new["apiVersion"], draft.new["kind"])
     assert model is not None
     yield from _below(draft.new, "spec", model.model_fields["spec"].annotation, ("spec",))
@@ -101,7 +101,7 @@ def _fields(model: type[WireModel] | None) -> Iterator[tuple[str, bool]]:
 
 
 def _wrong(annotation: Any) -> Any:
-    """A value of another type; ``None`` where there is none that is told at the very place."""
+    """A value of another type; ``None`` if admission would not report it at exactly this path."""
     bare = peeled(annotation)[0]
     if bare in (str, bool):
         return 7

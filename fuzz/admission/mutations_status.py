@@ -1,4 +1,4 @@
-"""Mistakes in writes to the status subresource, by whoever may not, or of what should not stand there."""
+"""Mistakes in writes to the status subresource: the writer has no right to it, or the content is invalid."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _trusted(chance: Chance) -> Caller:
 def _runner(draft: Draft) -> Caller:
     """A container of the run that the StepRun belongs to."""
     run = draft.spec["storyRunRef"]
-    run.pop("namespace", None)  # no container works for a run of another namespace
+    run.pop("namespace", None)  # no container belongs to a run of another namespace
     account = service_account(draft.namespace, runner_name(run["name"]))
     return Caller(account, pod=f"{draft.new['metadata']['name']}-"[:58] + "x7k2p")
 
 
 def _write(draft: Draft, status: Object, before: Object | None = None) -> Object:
-    """``status`` is written over ``before``; the one that may be spoilt."""
+    """Set ``status`` as a write over ``before``; returns the new status, to which a mistake may be added."""
     draft.old = {**draft.new, "status": before or {}}
     draft.new["status"] = {**(before or {}), **status}
     written: Object = draft.new["status"]
@@ -79,7 +79,7 @@ def _not_to_be_reported(chance: Chance, draft: Draft) -> str:
 
 
 def _gate(chance: Chance, draft: Draft) -> str:
-    """The name of a gate of the run's Story, which is among the branches of a step perhaps, or done for each item."""
+    """Adds a gate to the run's Story, perhaps among the branches of a step, or for each item; returns its name."""
     gate: Object = {"name": "ask", "type": "gate"}
     name = "ask"
     if chance.yes():
@@ -145,7 +145,7 @@ def _older_generation(chance: Chance, draft: Draft) -> str:
 
 
 def _output(chance: Chance, draft: Draft) -> Object:
-    """The output that a step tells."""
+    """The output that a step reports."""
     before = {"output": {"x": 0}} if chance.yes() else {}
     written = _write(draft, {"phase": "Succeeded", "output": {"x": 1}}, before)
     draft.caller = chance.pick((_runner(draft), _trusted(chance)))

@@ -1,4 +1,4 @@
-"""Mistakes in a step of a Story by itself: names, branches, settings of primitives."""
+"""Mistakes in a single step of a Story: names, branches, settings of primitives."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from fuzz.admission.mutations import (
 from webhooks.validate.steps import MAX_BRANCH_DEPTH
 
 _SETTLED: Final = ("stop", "sleep", "gate", "wait")
-"""Primitives whose ``with`` is not read for steps that must be done first, and may hold anything more."""
+"""Primitives whose ``with`` is not searched for required steps and may have additional keys."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A step of a draft, and where it stands."""
+    """A step of a draft, and its place."""
 
     step: Object
     path: str
@@ -43,12 +43,12 @@ class Found:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has branches, to which one may be added."""
+        """Whether the step has branches, to which a branch may be added."""
         return self.type == "parallel" and "forEach" not in self.step["with"]
 
 
 def steps_of(draft: Draft) -> list[Found]:
-    """All steps and branches, in the order in which they are written."""
+    """All steps and branches, in the order of the text."""
     return [found for name in STEP_LISTS for found in _walk(draft.spec.get(name) or (), f"spec.{name}", name, 0)]
 
 
@@ -90,7 +90,7 @@ def a_step(
     lists: tuple[str, ...] = STEP_LISTS,
     top: bool = False,
 ) -> Found:
-    """One that ``fits``, of those that are there, or ``new``."""
+    """An existing step that ``fits``, or ``new``."""
     there = [
         found for found in steps_of(draft) if fits(found) and found.list_name in lists and not (top and found.depth)
     ]
@@ -108,7 +108,7 @@ def top_step(chance: Chance, draft: Draft) -> Found:
 
 
 def a_primitive(chance: Chance, draft: Draft, type_: str, settings: Object | None = None) -> tuple[Object, str]:
-    """The settings of a primitive of that type, and their path."""
+    """The settings of a primitive of this type, and their path."""
     lists = ("compensations", "finally") if draft.spec.get("pattern") == "realtime" else STEP_LISTS
     lists = lists if type_ in ("wait", "gate") else STEP_LISTS
     new = {"type": type_} | ({"with": settings} if settings else {})
@@ -117,7 +117,7 @@ def a_primitive(chance: Chance, draft: Draft, type_: str, settings: Object | Non
 
 
 def open_parallel(chance: Chance, draft: Draft) -> Found:
-    """A step with branches, to which one may be added."""
+    """A step with branches, to which a branch may be added."""
     inner: Object = {"name": f"inner-{len(steps_of(draft))}", "type": "stop"}
     return a_step(chance, draft, lambda found: found.is_open, {"type": "parallel", "with": {"steps": [inner]}})
 
@@ -218,7 +218,7 @@ def _blank_secret(chance: Chance, draft: Draft) -> str:
 
 
 def _payload(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    """A ``with`` or ``runtime`` in which references are looked at, and its path."""
+    """A ``with`` or ``runtime`` that is searched for references, and its path."""
     types = (*_SETTLED, "executeStory", "")
     places = [
         (found.step[field], f"{found.path}.{field}")
@@ -253,7 +253,7 @@ def _misshapen_branch(chance: Chance, draft: Draft) -> str:
     wrong: str | int | Sequence[str] | None
     key, wrong = chance.pick((("allowFailure", "yes"), ("needs", "a"), ("id", "Ä"), ("secrets", []), ("zz", None)))
     if key == "zz":
-        found.step.pop("postExecution", None)  # it may refer to the step by that name
+        found.step.pop("postExecution", None)  # it may refer to the step by the old name
         key, wrong = "name", chance.pick((None, 3, "Ä"))
     found.step[key] = wrong
     return f"{found.path}.{key}"

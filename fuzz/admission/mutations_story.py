@@ -1,4 +1,4 @@
-"""Mistakes in what a Story refers to, and in what it says beside its steps."""
+"""Mistakes in the references of a Story, and in its fields beside the steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from webhooks.validate.story import MAX_STORY_BYTES
 
 
 def _worker(chance: Chance, draft: Draft, *, quiet: bool = False) -> tuple[Found, Object, Object]:
-    """A step with its Engram and the template of that; ``quiet``: without ``runtime``, which is doubtful otherwise."""
+    """A step with its Engram and that Engram's template; ``quiet``: without ``runtime``, which can cause a warning."""
     there = [f for f in steps_of(draft) if "ref" in f.step and not (quiet and "runtime" in f.step)]
     if there and not chance.yes(4):
         found = chance.pick(there)
@@ -149,7 +149,7 @@ def _packets_for_whatever_it_is(chance: Chance, draft: Draft) -> str:
 
 
 def a_call(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    """The settings of a step that executes a Story which is there."""
+    """The settings of a step that executes an existing Story."""
     there = [f for f in steps_of(draft) if f.type == "executeStory"]
     if there and not chance.yes(4):
         found = chance.pick(there)

@@ -1,4 +1,4 @@
-"""Mistakes in settings of streams, wherever these stand, and in Transports and TransportBindings."""
+"""Mistakes in settings of streams in all kinds that have them, and in Transports and TransportBindings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = ("Story", "Transport")
 
 
 def _declared(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    """What holds settings of streams, and its path."""
+    """The object that has settings of streams, and its path."""
     if draft.new["kind"] == "Transport":
         return draft.spec, "spec"
     if not draft.spec.get("transports"):

@@ -1,4 +1,4 @@
-"""Reviews that are right, to be spoilt: the objects of the tables of rules, in the worlds of these."""
+"""Valid reviews, which tests then damage: the objects of the tables of rules, with the objects around them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_CHARACTERS = 4_000
 
 @cache
 def reviews() -> list[tuple[str, Object]]:
-    """Paths, and what API servers may send there."""
+    """Paths, and reviews that API servers may send there."""
     return [(hook.path, review) for hook in HOOKS for review in _of_hook(hook)]
 
 

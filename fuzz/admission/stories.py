@@ -1,4 +1,4 @@
-"""Random Stories of either version: well-formed, nearly so, and JSON of any kind where steps should be."""
+"""Random Stories of both versions: well-formed, nearly so, and JSON of any kind in the place of steps."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ _metadata = st.one_of(
 
 
 def stories(api_version: str) -> st.SearchStrategy[Object]:
-    """Stories of that version, from what an API server lets pass to nonsense; ``kind`` and ``apiVersion`` are right."""
+    """Stories of that version, from valid ones to nonsense; ``kind`` and ``apiVersion`` are always correct."""
     lists = st.lists(_steps(_alpha_steps if api_version == ALPHA else _beta_steps), max_size=4)
     spec = st.fixed_dictionaries(
         {}, optional={"steps": lists, "compensations": lists, "finally": json_values, "output": json_values}

@@ -1,6 +1,6 @@
-"""Random writes that are right: an object of any kind, created or changed, in a world in which it may be stored.
+"""Random valid writes: an object of any kind, created or changed, together with the objects that make it valid.
 
-``KINDS`` makes the objects; they are right in every respect, so that nothing at all is said to them, warnings included.
+``KINDS`` makes the objects. They are completely valid, so admission has no findings about them, not even warnings.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ KINDS: Final[dict[str, Maker]] = {
 }
 
 FREE: Final = ("Story", "Engram", "Impulse", "EngramTemplate", "ImpulseTemplate", "Transport", "ReferenceGrant")
-"""Kinds whose spec may become any other."""
+"""Kinds whose spec may be replaced by any other spec."""
 
 
 def created(
     chance: Chance, kind: str, policies: Sequence[CrossNamespacePolicy] = POLICIES, *, realtime: bool | None = None
 ) -> Case:
-    """An object that is new; ``realtime``: which Stories, if not both."""
+    """A created object; ``realtime``: whether Stories are realtime ones; ``None``: both are possible."""
     around = Surroundings(chance, policies)
     new = stories.story(chance, around, realtime) if realtime is not None else KINDS[kind](chance, around)
     return Case(new, None, tuple(around.objects), around.policy)
 
 
 def changed(chance: Chance, case: Case) -> Case:
-    """Of what is new an update: of its spec where that may change, of its metadata everywhere."""
+    """An update of a created object: of its spec if it may change, and always of its metadata."""
     kind, new, old = case.new["kind"], copy.deepcopy(case.new), copy.deepcopy(case.new)
     old["metadata"]["labels"] = {"before": "x"}
     if kind in FREE and chance.yes():
@@ -73,7 +73,7 @@ def changed(chance: Chance, case: Case) -> Case:
 
 @st.composite
 def cases(draw: st.DrawFn, kind: str = "", *, update: bool | None = None) -> Case:
-    """A write that is right; of any kind, or of one."""
+    """A valid write of any kind, or of the kind ``kind``."""
     chance = Chance(draw)
     chosen = kind or chance.pick(tuple(KINDS))
     case = created(chance, chosen)

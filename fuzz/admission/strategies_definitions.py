@@ -1,4 +1,4 @@
-"""Random Engrams, Impulses, templates and ReferenceGrants that are right."""
+"""Random valid Engrams, Impulses, templates and ReferenceGrants."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def delivery_policy(chance: Chance) -> Object:
 def _of_template(
     chance: Chance, around: Surroundings, source: Resource, target: Resource, modes: tuple[str, ...]
 ) -> tuple[Object, list[str]]:
-    """What follows from a template that is put there: reference, configuration, secrets; and the modes it supports."""
+    """Creates a template; returns the fields that depend on it (reference, configuration, secrets) and its modes."""
     supported = chance.some(modes, 3, 1)
     spec: Object = {"version": chance.pick(values.VERSIONS), "image": "img", "supportedModes": supported}
     given: Object = {}

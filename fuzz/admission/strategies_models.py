@@ -1,4 +1,4 @@
-"""Random wire objects out of the models of the kinds: what a field's type, bounds and pattern allow."""
+"""Random wire objects from the models of the kinds: the type, bounds and pattern of each field decide its values."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "readOnlyRootFilesystem": lambda chance: chance.yes() or True,
     "allowPrivilegeEscalation": lambda chance: chance.yes() and False,
 }
-"""Fields whose text is looked at by more than the schema."""
+"""Fields whose text is checked by more than the schema."""
 _MOST: Final = 2
 
 
 def fill(chance: Chance, model: type[WireModel], given: Object | None = None, *, leave: Sequence[str] = ()) -> Object:
-    """A wire object of ``model``: what is ``given``, what is required, and a few of the other fields but ``leave``."""
+    """A wire object of ``model``: the ``given`` fields, the required ones, and a few other fields except ``leave``."""
     found, fields = dict(given or {}), _fields(model)
     for alias, field in fields.items():
         if field.required and alias not in found:
@@ -47,7 +47,7 @@ def fill(chance: Chance, model: type[WireModel], given: Object | None = None, *,
 
 
 class _Field:
-    """What is known of a field: its bare type, and the marks on it."""
+    """The facts about a field: its bare type, and its constraints."""
 
     def __init__(self, annotation: Any, info: FieldInfo | None = None) -> None:
         self.type, markers = peeled(annotation)

@@ -1,4 +1,4 @@
-"""Random StoryRuns, StepRuns, StoryTriggers and EffectClaims that are right, and named as they must be."""
+"""Random valid StoryRuns, StepRuns, StoryTriggers and EffectClaims, with the names that the rules demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def story_run(chance: Chance, around: Surroundings) -> Object:
 
 
 def identify_run(new: Object, token: str, namespace: str) -> None:
-    """Give the run a trigger token, and the name and hash that follow."""
+    """Give the run a trigger token, and the name and hash that follow from it."""
     reference = new["spec"]["storyRef"]
     new["metadata"].setdefault("annotations", {}).update(
         {
@@ -58,14 +58,14 @@ def story_trigger(chance: Chance, around: Surroundings) -> Object:
 
 
 def trigger_name(spec: Object, namespace: str) -> str:
-    """What the trigger must be called."""
+    """The name that the rules demand for the trigger."""
     reference, identity = spec["storyRef"], spec["deliveryIdentity"]
     asked_by = str(identity.get("key") or "").strip() or identity["submissionId"].strip()
     return submission.trigger_name(reference.get("namespace") or namespace, reference["name"], asked_by)
 
 
 def _asked(chance: Chance, around: Surroundings, source: Resource) -> Object:
-    """A Story, and inputs that it takes."""
+    """Creates a Story; returns a spec that refers to it, with inputs that it accepts."""
     schema = values.schema(chance) if chance.yes() else None
     spec: Object = {"storyRef": around.reference(source, STORY, around.story(schema=schema))}
     if schema is not None:

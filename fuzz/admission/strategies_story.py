@@ -1,4 +1,4 @@
-"""Random Stories that are right: all kinds of steps, which need what is there and use what has been done."""
+"""Random valid Stories with all kinds of steps, which need existing steps and use steps that have ended."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _BRANCH_DEPTH: Final = 2
 
 @dataclass
 class _Plan:
-    """A Story as it grows.
+    """A Story that is being made.
 
     Attributes:
-        names: not taken yet.
-        done: step → all that are done when it starts, by what it needs and what its expressions use.
+        names: the names that are not used yet.
+        done: step → all steps that have ended when it starts, because of its needs and its expressions.
     """
 
     chance: Chance
@@ -62,7 +62,7 @@ def story(chance: Chance, around: Surroundings, realtime: bool | None = None) ->
 
 
 def _list(plan: _Plan, list_name: str, before: list[str]) -> list[Object]:
-    """Steps of one list, each made after those it needs; ``before`` are those of earlier lists."""
+    """Steps of one list; each is made after those that it needs. ``before`` has the steps of earlier lists."""
     chance = plan.chance
     least = 1 if list_name == "steps" else 0
     made: list[Object] = []
@@ -117,7 +117,7 @@ def _step(plan: _Plan, name: str, done: list[str], in_stream: bool, depth: int =
 
 
 def _work(plan: _Plan, step: Object, done: list[str], in_stream: bool) -> None:
-    """Make it the step of an Engram."""
+    """Make the step a step of an Engram."""
     chance, around = plan.chance, plan.around
     expressions = values.static_templates() if in_stream else values.templates(done)
     schema = values.schema(chance) if chance.yes() else None
@@ -161,7 +161,7 @@ def _settings(plan: _Plan, kind: str, done: list[str], in_stream: bool, depth: i
 
 
 def _branches(plan: _Plan, done: list[str], in_stream: bool, depth: int) -> Object:
-    """Two at most, or one for each item."""
+    """At most two branches, or one that runs for each item."""
     chance = plan.chance
     found: Object = {"maxConcurrency": chance.pick((1, 3, 2**31 - 1))} if chance.yes(3) else {}
     if len(plan.names[0]) > MAX_ITEM_STEP_NAME or not chance.yes(3):
@@ -214,7 +214,7 @@ def _declared(chance: Chance, around: Surroundings, name: str, steps: list[str])
 
 
 def _around_steps(chance: Chance, around: Surroundings, spec: Object, steps: list[str]) -> None:
-    """Everything that a Story says beside its steps."""
+    """All fields of a Story except its steps."""
     if chance.yes(3):
         spec["output"] = values.payload(chance, values.templates(steps))
         if chance.yes(3):

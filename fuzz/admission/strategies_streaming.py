@@ -25,7 +25,7 @@ _LANES: Final = ("audio", "video", "binary", "payload", "control")
 
 
 def streaming(chance: Chance, steps: Sequence[str]) -> Object:
-    """Settings whose rules speak of ``steps``."""
+    """Settings of streams, with rules about ``steps``."""
     found = fill(chance, Streaming, leave=("fanIn", "lanes", "routing", "flowControl"))
     if chance.yes(3):
         mode = chance.pick(("all", "any", "quorum"))

@@ -1,4 +1,4 @@
-"""Random values that fields may have: names, durations, payloads, schemas with documents that fit them, expressions."""
+"""Random valid values of fields: names, durations, payloads, schemas with documents that fit them, expressions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES: Final = (
     *("a", "b", "c", "d", "e", "fetch", "join", "send", "x1", "0", "9z", "fetch-feed", "a-b", "a--b", "in", "true"),
     *("if", "not", "steps", "inputs", "n" * 63, "m" + "-" * 61 + "m", "status", "null", "item", "previous"),
 )
-"""DNS labels; some are words of an expression language."""
+"""DNS labels; some are keywords of an expression language."""
 NAMESPACES: Final = ("team", "shared", "other", "0")
 VERSIONS: Final = ("v1", "v2", "1.0.0", "2026-01")
 WORDS: Final = ("x", "some text", "ünï", "a.b/c", "0", "true", "500m", "128Mi", "/var/run", "no: yes", "#", "- a")
@@ -44,17 +44,17 @@ def name(chance: Chance) -> str:
 
 
 def duration(chance: Chance) -> str:
-    """Greater than zero."""
+    """A duration greater than zero."""
     return chance.pick(SAFE_DURATIONS)
 
 
 def duration_or_none(chance: Chance) -> str:
-    """Zero or more, or blank."""
+    """A duration of zero or more, or a blank string."""
     return chance.pick((*SAFE_DURATIONS, "0", "0s", "-0s", "", " "))
 
 
 def payload(chance: Chance, expressions: Sequence[str] = (), depth: int = 2) -> Object:
-    """A JSON object; ``expressions`` may stand in it, as may references in their forms."""
+    """A JSON object; it may contain ``expressions``, and references in all their forms."""
     keys = chance.some(("x", "url", "some key", "a.b", "0", "list", "deep"), 3)
     return {key: _json(chance, expressions, depth) for key in keys}
 
@@ -77,7 +77,7 @@ def reference_map(chance: Chance, namespace: str = "") -> Object:
 
 
 def settings(chance: Chance) -> Object:
-    """Of a transport's provider; nothing that weakens its security."""
+    """Settings of a transport's provider; they do not weaken its security."""
     found = payload(chance, depth=1)
     if chance.yes(3):
         found["env"] = {"A": 1} | ({SECURITY_MODE: chance.pick(("tls", " TLS "))} if chance.yes() else {})
@@ -118,11 +118,11 @@ _TYPES: Final[dict[str, tuple[Object, tuple[Any, ...], Any]]] = {
         7,
     ),
 }
-"""Property → schema, values that fit, one that does not."""
+"""Property → schema, values that fit, one value that does not fit."""
 
 
 def schema(chance: Chance) -> Object:
-    """A JSON Schema of objects; ``document`` makes one that fits it."""
+    """A JSON Schema of objects; ``document`` makes an object that fits it."""
     names = chance.some(tuple(_TYPES), 4)
     properties = {name: dict(_TYPES[name][0]) for name in names}
     found: Object = {"type": "object", "properties": properties}
@@ -139,7 +139,7 @@ def schema(chance: Chance) -> Object:
 
 
 def document(chance: Chance, schema: Object, expressions: Sequence[str] = (), *, stored: bool = True) -> Object:
-    """What ``schema`` allows, with templates in place of values; ``stored``: references to storage, too."""
+    """An object that fits ``schema``, with templates as some values; ``stored``: also with references to storage."""
     properties = schema["properties"]
     needed = [key for key in schema.get("required", ()) if "default" not in properties[key]]
     keys = dict.fromkeys([*needed, *chance.some(tuple(properties), 2)])
@@ -150,7 +150,7 @@ def document(chance: Chance, schema: Object, expressions: Sequence[str] = (), *,
 
 
 def unfitting(key: str) -> Any:
-    """A value that the property does not take."""
+    """A value that does not fit the property."""
     return _TYPES[key][2]
 
 
@@ -181,17 +181,17 @@ _OF_PACKET: Final = ("{{ packet.id }}", "{{ get packet `lang` }}")
 
 
 def of_step(step: str) -> str:
-    """The step in an expression of either dialect."""
+    """A reference to the step in an expression of both dialects."""
     return f"steps.{step}" if _PLAIN_NAME.fullmatch(step) and step not in _RESERVED else f'steps["{step}"]'
 
 
 def static_templates() -> list[str]:
-    """What is evaluated before a stream begins."""
+    """Templates that are evaluated before a stream begins."""
     return list(_OF_INPUTS)
 
 
 def templates(steps: Sequence[str] = (), *, packet: bool = False) -> list[str]:
-    """Over inputs and ``steps``, and ``packet``s."""
+    """Templates with inputs and ``steps``, and with ``packet`` if it is true."""
     return [
         *_OF_INPUTS,
         *(f"{{{{ {of_step(step)}.output.x }}}}" for step in steps),
@@ -202,7 +202,7 @@ def templates(steps: Sequence[str] = (), *, packet: bool = False) -> list[str]:
 
 
 def condition(chance: Chance, steps: Sequence[str] = (), *, packet: bool = False) -> str:
-    """In either dialect."""
+    """A condition in one of the two dialects."""
     choices = [
         "inputs.ready",
         "size(inputs.items) > 0",
@@ -223,7 +223,7 @@ def condition(chance: Chance, steps: Sequence[str] = (), *, packet: bool = False
 
 
 def handed_on(chance: Chance) -> dict[str, Any]:
-    """A rule that templates and Engrams may ask for alike."""
+    """A rule that both templates and Engrams may have."""
     return {
         "apiGroups": [""],
         "resources": [chance.pick(("configmaps", "secrets"))],

@@ -1,4 +1,4 @@
-"""The world around an object as it is drawn: whatever the object refers to is put into it, with what allows it."""
+"""The objects around an object: each object that it refers to is created, together with the grants that it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLICIES: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT, CrossN
 
 
 class Surroundings:
-    """Other objects, the policy on references to them, and the namespace from which they are seen."""
+    """The other objects, the policy for references between namespaces, and the namespace of the object."""
 
     def __init__(self, chance: Chance, policies: Sequence[CrossNamespacePolicy] = POLICIES) -> None:
         self.chance = chance
@@ -31,17 +31,17 @@ class Surroundings:
         self.objects: list[Object] = []
 
     def put(self, resource: Resource, namespace: str, name: str, spec: Object | None = None) -> Object:
-        """An object that is there."""
+        """Creates an object."""
         made = written(resource, namespace, name, spec)
         self.objects.append(made)
         return made
 
     def name(self, resource: Resource) -> str:
-        """One that no other object of the kind has."""
+        """A name that no other object of the kind has."""
         return f"{self.chance.pick(('x', 'orders', 'a-1'))}-{resource.plural[:3]}-{len(self.objects)}"
 
     def reference(self, source: Resource, target: Resource, spec: Object, *, versioned: bool = True) -> Object:
-        """One that is allowed, to an object of ``spec`` that is put there."""
+        """Creates an object with ``spec``; returns a reference to it that is allowed."""
         chance, name = self.chance, self.name(target)
         place = self._place(source, target, name)
         if versioned and "version" in spec and chance.yes(3):
@@ -53,7 +53,7 @@ class Surroundings:
         return {"name": name, **({"namespace": place} if explicit else {}), **pin}
 
     def payload_reference(self, source: Resource) -> Object:
-        """To storage, or to a Secret or ConfigMap within reach."""
+        """A reference to storage, or to a Secret or ConfigMap that may be referenced."""
         place = self._place(source, self.chance.pick((SECRET, CONFIG_MAP)), "keys", anyone=True)
         return values.reference_map(self.chance, place)
 
@@ -69,7 +69,7 @@ class Surroundings:
         return place
 
     def grant(self, source: Resource, place: str, targets: list[Object]) -> Object:
-        """That objects of kind ``source`` here may refer to ``targets`` there."""
+        """Creates a grant: objects of kind ``source`` in this namespace may refer to ``targets`` in ``place``."""
         asking = {"group": source.group, "kind": source.kind, "namespace": self.namespace}
         others = [{"group": "a.example", "kind": "Other", "namespace": "other"}] if self.chance.yes(4) else []
         return self.put(REFERENCE_GRANT, place, self.name(REFERENCE_GRANT), {"from": [*others, asking], "to": targets})
@@ -77,7 +77,7 @@ class Surroundings:
     # --- definitions that others refer to ----------------------------------------------------------------------------
 
     def engram(self, *, streaming: bool, schema: Object | None = None, with_: Object | None = None) -> Object:
-        """The spec of an Engram whose template is put there."""
+        """Creates a template; returns the spec of an Engram that refers to it."""
         modes = ("deployment", "statefulset") if streaming else ("job",)
         described: Object = {"secretSchema": {"api": {}, "db": {"required": True}}} if self.chance.yes() else {}
         if schema is not None:
@@ -100,7 +100,7 @@ class Surroundings:
         return spec | ({"pattern": "realtime"} if realtime else {})
 
     def transport(self, spec: Object) -> str:
-        """Its name, once it is there."""
+        """Creates a Transport; returns its name."""
         name = self.name(TRANSPORT)
         self.put(TRANSPORT, "", name, spec)
         return name
@@ -118,7 +118,7 @@ def written(resource: Resource, namespace: str, name: str, spec: Object | None =
 
 
 def new_object(chance: Chance, around: Surroundings, resource: Resource, spec: Object, name: str = "") -> Object:
-    """The object itself, with some more metadata."""
+    """The object itself, perhaps with labels and annotations."""
     found = written(resource, around.namespace, name or chance.pick(values.NAMES), spec)
     if chance.yes(3):
         found["metadata"]["labels"] = {"app": "x", "a.example/b": ""}

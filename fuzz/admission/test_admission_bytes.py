@@ -1,4 +1,4 @@
-"""Any bytes at any path: a decision or one sentence, never a failure, and never more work than was promised."""
+"""Any bytes at any path: admission returns a decision or one sentence, never fails, and never exceeds its limits."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _never() -> None:
 
 
 def told(asked: Asked, limits: ReviewLimits = ON_THE_LOOP) -> Answer:
-    """The answer, which must be one that a stranger may have."""
+    """Returns the answer, after a check that it is safe for an unknown client."""
     gate = AdmissionSetup(world=lambda: WORLD, operator="operator", trouble=lambda: "", changed=_never, convert=convert)
     answer = trio.run(ask, admission_app(gate, limits), asked)
     event(str(answer.status))
@@ -78,7 +78,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A review that was right, of which a few values are others, or gone."""
+    """A valid review in which a few values are replaced or removed."""
     path, review = draw(st.sampled_from(seeds.reviews()))
     review = copy.deepcopy(review)
     for _ in range(draw(st.integers(0, 4))):
@@ -98,7 +98,7 @@ def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
 def _written(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
-    except TypeError:  # integers beyond 64 bits
+    except TypeError:  # for integers of more than 64 bits
         import json
 
         return json.dumps(value).encode("utf-8", "replace")
@@ -197,7 +197,7 @@ def test_a_process_of_its_own_decides_the_same(review: tuple[str, bytes]) -> Non
 
 
 def _at_any_time(answer: Answer) -> Any:
-    """An answer whose patch stamps no instant: between two of them the clock goes on."""
+    """An answer with the instants in its patch replaced, because the clock moves between two answers."""
     body = orjson.loads(answer.body) if answer.status == 200 else answer.body
     if isinstance(body, dict) and (patch := (body.get("response") or {}).get("patch")):
         body["response"]["patch"] = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"now", base64.b64decode(patch))

@@ -1,4 +1,4 @@
-"""Conversion of Stories between their versions: there and back is the same, whatever the object."""
+"""Conversion of Stories between their versions: for any object, converting there and back gives the same object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webhooks.conversion.story import converted
 
 
 def canonical(value: Any) -> str:
-    """Tells true from 1 and 1 from 1.0, as JSON does."""
+    """A string in which true and 1 differ, and 1 and 1.0, as in JSON."""
     return json.dumps(value, sort_keys=True)
 
 

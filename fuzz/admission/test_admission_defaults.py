@@ -1,4 +1,4 @@
-"""Filling in defaults: what it writes is what it promises, once and for all, and it touches nothing else."""
+"""Defaults: they are written as documented, a second time changes nothing, and no other field changes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from webhooks.defaults.admission import with_defaults
 SETTINGS: Final = st.integers(0, 50).map(lambda retries: OperatorSettings(max_retries=retries))
 
 WRITTEN: Final = ("maxRetries", "delay", "backoff")
-"""Fields of a retry policy that are filled in."""
+"""The fields of a retry policy that have defaults."""
 
 
 def _retry_policies(spec: Object) -> Iterator[tuple[str, Object, str]]:
-    """Where admission contract 4.1 has defaults: path, parent and key of every retry policy, there or to come."""
+    """Path, parent and key of every retry policy with defaults by admission contract 4.1, existing or to be added."""
     for name in ("steps", "compensations", "finally"):
         for index, step in enumerate(spec.get(name) or ()):
             path = f"spec.{name}[{index}].execution"
@@ -68,12 +68,12 @@ def test_retry_policies_are_completed_and_nothing_else_is_touched(case: Case, se
 
 
 def _said(retry: Object | None) -> Object:
-    """What a retry policy says; an empty delay says nothing."""
+    """The fields that a retry policy sets; an empty delay counts as not set."""
     return {key: value for key, value in (retry or {}).items() if value is not None and (key != "delay" or value)}
 
 
 def _without_retries(story: Object) -> str:
-    """The Story without its retry policies, and without what holds nothing but them."""
+    """The Story without its retry policies, and without objects that contain only retry policies."""
     bare = copy.deepcopy(story)
     for _path, parent, key in list(_retry_policies(bare["spec"])):
         parent.pop(key, None)

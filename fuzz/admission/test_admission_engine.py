@@ -1,4 +1,4 @@
-"""Admission and the engine see the same graph: the engine runs what is admitted, and not what is refused for it."""
+"""Admission and the engine derive the same graph: the engine runs each admitted graph and refuses each refused one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_story_that_is_right_can_be_run_and_waits_for_the_same_steps(case: Cas
     for group, of_group in plan.groups.items():
         for name, needs in of_group.graph.needs.items():
             same_list = {need for need in told.needs[name] if placed[need].list_name == group}
-            assert same_list <= set(needs), name  # compensations need each other in further ways
+            assert same_list <= set(needs), name  # compensations also need each other for other reasons
 
 
 @pytest.mark.parametrize("mutation", OF_THE_GRAPH, ids=str)

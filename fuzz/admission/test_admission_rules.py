@@ -1,7 +1,8 @@
-"""What is right is admitted without a word; every mistake is told by its rule, at its place, and alone.
+"""Valid objects get no finding; each mistake gets exactly the finding of its rule, at its path.
 
-Random objects of all kinds in random worlds, and for each rule of the catalogue mistakes at random places of them. An
-example that fails is printed as YAML; kept in ``fuzz/corpus/admission``, it is tried for ever.
+The tests use random objects of all kinds with random objects around them, and for each rule of the catalogue mistakes
+at random places. A failed example is printed as YAML; if it is kept in ``fuzz/corpus/admission``, each later run tests
+it again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from webhooks.validate.catalogue import RULES
 ROOT: Final = Path(__file__).parents[2]
 SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
 LARGE: Final = ("story/total-size", "step-run/total-size", "any/too-many")
-"""Rules that take a megabyte, or hundreds of findings, to break."""
+"""Rules that are broken only by a megabyte of data or by hundreds of findings."""
 
 UNAVOIDABLE: Final = {
     "story/runtime-doubtful": {
@@ -55,19 +56,19 @@ UNAVOIDABLE: Final = {
         "story/secret-name": "there must be many findings before there are too many",
     },
 }
-"""Rule → others that are broken with it, and why. None of these refuses an object that the rule itself would admit."""
+"""Rule → other rules that are broken together with it, and why. None of these refuses an object that it admits."""
 
 
 @cache
 def _served(kind: str) -> ResourceType:
-    """The kind as the API server has it."""
+    """The kind as the API server serves it."""
     resource = next(known.resource for known in kinds.KINDS if known.resource.kind == kind)
     path = ROOT / "manifests" / "crds" / f"{resource.group}_{resource.plural}.yaml"
     crd = YAML(typ="safe", pure=True).load(path)
     return next(rtype for rtype in resource_types_of_crd(crd) if rtype.version == resource.version)
 
 
-# --- what is right ---------------------------------------------------------------------------------------------------
+# --- valid objects ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", strategies.KINDS)
@@ -104,7 +105,7 @@ def test_what_nobody_can_see_refuses_nothing(case: Case) -> None:
 
 
 def test_stories_that_are_right_have_everything_in_them() -> None:
-    """A suite of small Stories would prove little."""
+    """A suite with only small Stories would prove little."""
     wanted = {
         *(f'"type": "{word}"' for word in ("condition", "parallel", "sleep", "stop", "wait", "executeStory", "gate")),
         *('"pattern": "realtime"', '"requires": ["steps.', "{{ packet", "packet.", "$bubuTemplate", '"namespace": "'),
@@ -131,7 +132,7 @@ def test_stories_that_are_right_have_everything_in_them() -> None:
     assert wanted == set()
 
 
-# --- what is wrong ---------------------------------------------------------------------------------------------------
+# --- mistakes --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
@@ -157,7 +158,7 @@ def test_every_rule_has_a_mistake_that_breaks_it() -> None:
     assert {mutation.rule for mutation in MUTATIONS} <= {rule.id for rule in RULES}
 
 
-# --- whatever it is --------------------------------------------------------------------------------------------------
+# --- all objects -----------------------------------------------------------------------------------------------------
 
 
 @given(case=broken_often(), seed=st.integers(0, 2**32))
