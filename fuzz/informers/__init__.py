@@ -1,1 +1,1 @@
-"""Whatever comes in by list and watch: it stops no informer, and costs no more than the object that it is about."""
+"""Arbitrary data in lists and watches: it stops no informer, and affects only the object that it belongs to."""

@@ -1,4 +1,4 @@
-"""Objects as bytes: good ones, hostile ones that are JSON, and bytes that are none."""
+"""Objects as bytes: good ones, hostile JSON, and bytes that are not JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def metadata(name: str, number: int, **more: Any) -> Object:
 
 
 def good(resource: Resource, name: str, number: int) -> bytes:
-    """One that every reader expects."""
+    """An object with the fields that all readers expect."""
     body = {"spec": {"stepId": "a", "storyRef": {"name": "s"}}, "status": {"phase": "Running"}}
     head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata(name, number)}
     return orjson.dumps({**head, **body})
@@ -57,7 +57,7 @@ VALUES: Final = st.one_of(
         max_leaves=8,
     ).map(lambda value: _written(value)),
 )
-"""What may stand anywhere in an object."""
+"""Values for any place in an object."""
 PLACES: Final = (
     *(("spec",), ("status",), ("data",), ("metadata",)),
     *(("spec", "steps"), ("spec", "storyRef"), ("spec", "engramRef"), ("spec", "templateRef"), ("spec", "template")),
@@ -76,7 +76,7 @@ def _written(value: Any) -> bytes:
 
 @st.composite
 def hostile(draw: st.DrawFn, resource: Resource, name: str, number: int) -> bytes:
-    """``name`` with something at one place that nobody expects; or bytes that are no object at all."""
+    """The object ``name`` with an unexpected value at one place; or bytes that are not an object."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=60).filter(lambda raw: b"\n" not in raw))
     place = draw(st.sampled_from(PLACES))

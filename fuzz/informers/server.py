@@ -1,4 +1,4 @@
-"""An API server that says whatever it is given: pages of bytes, and lines of a watch."""
+"""An API server that sends the given bytes: pages of lists, and lines of a watch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import trio
 
 
 class BytesServer(httpx.AsyncBaseTransport):
-    """Lists ``items``, in pages as it is asked, and tells ``lines`` to the first watch; later ones are silent.
+    """Lists ``items`` in the requested pages and sends ``lines`` to the first watch; later watches receive nothing.
 
-    A single object, which the resync asks for by name, is a list of none.
+    A request for a single object, as from the resync, returns a list without items.
     """
 
     def __init__(self, items: Sequence[bytes], lines: Sequence[bytes], told: Callable[[], None]) -> None:

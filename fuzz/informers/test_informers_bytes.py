@@ -1,7 +1,7 @@
-"""Arbitrary bytes for arbitrary objects of every kind that is watched, mixed with good ones.
+"""Arbitrary bytes as objects of every watched kind, mixed with good objects.
 
-No informer stops, lists anew or leaves out more than the object that cannot be read; handlers, indexers and what trims
-objects are those of production.
+No informer stops, lists again or loses more than the unreadable object. Handlers, indexers and trim functions are those
+of production.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ GOOD = ("g1", "g2", "g3", "g4")
 
 
 def informers_of(client: Any) -> list[Informer]:
-    """Those of production, including those of admission."""
+    """The informers of production, including those of admission."""
     world = World.watching(client, watched_kinds())
     own = (kind for kind in LOOKED_UP if not world.watches(kind))
     return [*world, *(Informer(client, kind, trim=slim) for kind in own)]
 
 
 async def play(kind: int, draw: Any) -> None:
-    """One kind; its list and its watch have two hostile objects among four good ones."""
+    """Tests one kind: its list and its watch each have one hostile object among four good ones."""
     told = trio.Event()
     config = ClusterConfig("https://api.test")
     async with open_client(config, transport=BytesServer([], [], told.set)) as nobody:
@@ -98,6 +98,6 @@ def test_no_bytes_stop_an_informer_or_cost_another_object(data: st.DataObject, k
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Complaints about hostile objects are as many as these."""
+    """Captures the log: each hostile object causes a complaint."""
     with structlog.testing.capture_logs():
         yield
