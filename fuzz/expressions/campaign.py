@@ -1,4 +1,4 @@
-"""Many cases of one seed, and for each disagreement the simplest case that still shows it."""
+"""Runs many cases of one seed, and finds for each disagreement the simplest case that still shows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_REDUCTIONS: Final = 3000
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A case that we and Go answer differently, without a reason."""
+    """A case with different answers of the engine and Go that no known difference explains."""
 
     seed: int
     index: int
@@ -39,9 +39,9 @@ class Disagreement:
 
 @dataclass
 class Report:
-    """What a run has seen; ``kinds`` of Go's answers, ``excused`` by name of the difference.
+    """The results of a run; ``kinds`` counts Go's answers by kind, ``excused`` counts by the name of the difference.
 
-    ``coverage`` counts templates that give a value.
+    ``coverage`` counts templates that have a value.
     """
 
     cases: int = 0
@@ -79,12 +79,12 @@ def run(oracle: Oracle, seed: int, cases: int, *, start: int = 0, stop_after: in
 
 
 def _answered(case: Case) -> tuple[Answer, str]:
-    """Our answer, and which law about templates the case breaks, if any."""
+    """Our answer, and the law about templates that the case breaks, if any."""
     steps = laws.Watched(case.variables["steps"])
     mine = comparison.ours(case.template, {**case.variables, "steps": steps})
     touched = (
         set() if mine.fault.startswith("missing") else set(steps.touched)
-    )  # a missing one is compared with all names
+    )  # an error about a missing step is compared with all names
     if unnamed := laws.unnamed_steps(case.template, touched):
         return mine, f"{case.template!r} has read {', '.join(sorted(unnamed))}, which its analysis does not name"
     if printed := laws.changed_by_printing(case.template):
@@ -98,7 +98,7 @@ def _batches(numbers: range) -> Iterator[range]:
 
 
 def _reduced(oracle: Oracle, found: Disagreement, taken: Sequence[int]) -> Disagreement:
-    """The disagreement that the shortest list of smallest decisions still leads to."""
+    """The same disagreement with the shortest list of the smallest decisions."""
     best, best_taken = found, list(taken)
     tried = 0
     improved = True
@@ -127,7 +127,7 @@ def _disagreement(oracle: Oracle, found: Disagreement, case: Case) -> Disagreeme
 
 
 def _simpler(taken: Sequence[int]) -> Iterator[list[int]]:
-    """Shorter lists first, then smaller numbers."""
+    """Simpler lists of decisions: first shorter lists, then smaller numbers."""
     size = len(taken) // 2
     while size:
         for start in range(0, len(taken), size):

@@ -1,8 +1,8 @@
-"""A source of decisions that can be replayed and made simpler.
+"""A source of decisions that can be replayed and simplified.
 
-A generator asks ``Choices`` whenever it may go one way or another; the answers alone determine what it makes. So a
-failing case is a list of numbers, and a simpler case is a shorter list of smaller ones: every decision is written so
-that 0 is its simplest outcome, and a list that has run out answers 0.
+A generator asks ``Choices`` at each point where several ways are possible. Only these answers determine its result, so
+a failing case is a list of numbers, and a simpler case is a shorter list of smaller numbers. At every decision 0 is the
+simplest outcome. A list that has come to its end answers 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SCALE = 1 << 16
 
 
 class Choices:
-    """Decisions, from a list first and then from ``source``; ``taken`` are all of them."""
+    """Decisions, first from a list and then from ``source``; ``taken`` has all decisions made so far."""
 
     def __init__(self, prefix: Sequence[int] = (), source: random.Random | None = None) -> None:
         self._prefix = prefix
@@ -39,11 +39,11 @@ class Choices:
         return options[self.below(len(options))]
 
     def rarely(self, probability: float) -> bool:
-        """True about that often; false is simpler."""
+        """True with this frequency; false is simpler."""
         return self.below(_SCALE) >= _SCALE * (1 - probability)
 
     def weighted(self, options: Sequence[tuple[int, T]]) -> T:
-        """One of ``(weight, option)``, as often as its weight says; the first is the simplest."""
+        """One option of the ``(weight, option)`` pairs, as often as its weight says; the first is the simplest."""
         drawn = self.below(sum(weight for weight, _option in options))
         for weight, option in options:
             if drawn < weight:

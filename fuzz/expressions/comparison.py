@@ -1,4 +1,4 @@
-"""Our answer to a template, and whether it is Go's."""
+"""Our answer to a template, compared with Go's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOW: Final = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 def ours(template: str, variables: Any, limits: EvaluationLimits | None = None) -> Answer:
-    """What the engine makes of ``template``, in the form in which Go answers."""
+    """The engine's answer to ``template``, in the form of Go's answers."""
     try:
         return Answer(
             "value", resolve_value(template, variables, limits=limits or EvaluationLimits(), now=lambda: _NOW)
@@ -49,7 +49,7 @@ def same(mine: Answer, go: Answer) -> bool:
 
 
 def same_value(mine: Any, go: Any) -> bool:
-    """Equal JSON values; numbers compare as float64, which is what they all are in Go."""
+    """Whether JSON values are equal; numbers compare as float64, because all of them are float64 in Go."""
     if isinstance(mine, bool) or isinstance(go, bool):
         return mine is go
     if isinstance(mine, (int, float)) and isinstance(go, (int, float)):
@@ -62,5 +62,5 @@ def same_value(mine: Any, go: Any) -> bool:
 
 
 def excused_by(case: Case, mine: Answer, go: Answer) -> Difference | None:
-    """The deliberate difference that explains why two answers are not the same."""
+    """The deliberate difference that explains why the two answers differ."""
     return next((difference for difference in DIFFERENCES if difference.explains(case, mine, go)), None)

@@ -1,4 +1,4 @@
-"""Which constructs and functions of the language templates use, and how often."""
+"""Counts the constructs and functions that templates use."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ CONSTRUCTS: Final = (
     *("subscript", "short circuit"),
 )
 UNREPEATABLE: Final = frozenset({"uuidv4", "randAlpha", "randAlphaNum", "randAscii", "randNumeric"})
-"""Functions of which only the shape of the result can be compared."""
+"""Functions whose results can be compared only in shape."""
 
 
 class Coverage:
-    """Counts of what the templates given so far use."""
+    """Counts of the constructs and functions in the templates added so far."""
 
     def __init__(self) -> None:
         self.constructs: Counter[str] = Counter(dict.fromkeys(CONSTRUCTS, 0))
         self.functions: Counter[str] = Counter(dict.fromkeys(FUNCTIONS, 0))
 
     def add(self, template: str) -> None:
-        """Count ``template`` once for everything it uses; one that does not parse uses nothing."""
+        """Count each thing that ``template`` uses once; a template with a syntax error counts nothing."""
         try:
             tree = parser.parse(template, FUNCTIONS)
         except TemplateSyntaxError:
@@ -53,13 +53,13 @@ class Coverage:
         self.constructs.update(name for name in used if not name.startswith("function "))
 
     def missing(self) -> list[str]:
-        """What no template has used."""
+        """The constructs and functions that no template has used."""
         counted = {**self.constructs, **self.functions}
         return sorted(name for name, count in counted.items() if not count)
 
 
 def _in_text(template: str) -> Iterator[str]:
-    """What the tree no longer shows."""
+    """The constructs that are not visible in the tree."""
     for keyword in ("block", "define"):
         if keyword in template and any(f"{{{{{space}{keyword} " in template for space in ("", " ", "- ")):
             yield keyword

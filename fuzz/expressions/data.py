@@ -1,4 +1,4 @@
-"""Random variables: inputs of every JSON type, steps that have delivered, and the paths into them."""
+"""Random variables: inputs of every JSON type, steps that have outputs, and the paths of their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_PATHS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A value somewhere in the variables: the way there from the root, and its kind (``signatures``)."""
+    """A value in the variables: its path from the root, and its kind (``signatures``)."""
 
     path: tuple[str | int, ...]
     kind: str
@@ -42,7 +42,7 @@ def variables(choices: Choices) -> Object:
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Place]:
-    """Every value below ``value``, outermost first, itself left out when it is the root."""
+    """Every value below ``value``, outermost first, without ``value`` itself if it is the root."""
     pending: list[tuple[Any, tuple[str | int, ...]]] = [(value, path)]
     found = 0
     while pending and found < _MAX_PATHS:
@@ -57,7 +57,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Place]:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a JSON value; its numbers are floats."""
+    """The kind of a JSON value; all its numbers are floats."""
     if value is None:
         return "nil"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""Where the engine answers differently from Go on purpose: each by name, with the reason, as narrow as it can be told.
+"""The deliberate differences between the engine and Go, each with a name, a reason and the narrowest possible test.
 
-``docs/differences.md`` tells users the same.
+``docs/differences.md`` describes them for users.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fuzz.expressions.oracle import Answer
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``explains`` says whether it accounts for our answer not being Go's."""
+    """``explains`` returns whether this difference is the reason why our answer differs from Go's."""
 
     name: str
     reason: str
@@ -103,7 +103,7 @@ DIFFERENCES: Final = (
     Difference(
         "roots mean roots everywhere",
         "`inputs` and `steps` without a dot are looked up in the element of a loop only when it has such a key",
-        lambda _case, _mine, _go: False,  # the generator writes for Go what they stand for here
+        lambda _case, _mine, _go: False,  # for Go, the generator writes the meaning that these roots have in the engine
     ),
     Difference(
         "limits",

@@ -1,7 +1,7 @@
-"""Random templates over given variables: typed, so that most of them evaluate; sometimes wrong, so that errors are met.
+"""Random templates with given variables: typed, so that most of them evaluate; sometimes wrong, so that errors occur.
 
-A template has two spellings. The engine accepts forms that Go does not (``inputs.list[0]``, ``inputs`` inside of
-``range``); where the generator writes one, it writes what it stands for in the spelling for Go.
+A template has two spellings. The engine accepts forms that Go does not accept (``inputs.list[0]``, ``inputs`` inside of
+``range``). If the generator uses such a form, the spelling for Go has an equivalent form.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Case:
 
 @dataclass
 class _Scope:
-    """What a place of the template sees."""
+    """The values that a place in the template can use."""
 
     dot: str = "map"
     dot_places: Sequence[Place] = ()
@@ -115,12 +115,12 @@ class _Scope:
 
 
 def generate(choices: Choices) -> Case:
-    """One case."""
+    """Makes one case."""
     return _Generator(choices).case()
 
 
 def from_seed(seed: int, index: int) -> tuple[Case, list[int]]:
-    """Case ``index`` of the run with ``seed``, and the decisions that lead to it."""
+    """Case ``index`` of the run with ``seed``, and the decisions that make it."""
     choices = Choices(source=random.Random(seed * 1_000_003 + index))
     return generate(choices), choices.taken
 
@@ -137,7 +137,7 @@ class _Generator:
         choices = self._choices
         scope = _Scope(dot_places=[place for place in self._places if len(place.path) > 0])
         shape = choices.weighted([(2, "action"), (3, "block"), (2, "call")])
-        if shape == "call":  # one function, and nothing around it that could hide what it does
+        if shape == "call":  # one function alone, so that nothing hides its result
             text = self._delimited(self._call(choices.one_of(list(SIGNATURES.values())), scope, 1))
         elif shape == "action":
             text = self._action(scope)
@@ -146,14 +146,14 @@ class _Generator:
             text = self._block(scope)
         text = "".join(self._definitions) + text
         if _OURS in text:
-            text = "!" + text  # a longer form in Go may be a shorter path in ours, which would keep its type
+            text = "!" + text  # a longer form in Go can be a single path in the engine, whose value would keep its type
         by_chance = any(form in text for form in BY_CHANCE.values())
         if _OURS not in text and not by_chance and choices.rarely(0.04):
             text = self._damaged(text)
         return Case(_spelled(text, 1), _spelled(text, 2), self._data)
 
     def _damaged(self, text: str) -> str:
-        """One character too many or too few."""
+        """Add or remove one character."""
         at = self._choices.below(len(text) + 1)
         extra = self._choices.one_of(
             ("", "(", ")", " ", "|", '"', ".", "}}", "{{", "$", "-", ",", "x", "=", "`", "1", "'", "\n")
@@ -248,7 +248,7 @@ class _Generator:
         return text + self._delimited("end")
 
     def _walkable(self, scope: _Scope, kinds: Sequence[str]) -> tuple[str, str, Sequence[Place]]:
-        """A pipeline whose value the next block has as its dot, the kind of it, and the places below it."""
+        """A pipeline whose value is the dot of the next block, its kind, and the places below it."""
         kind = self._choices.one_of(kinds)
         found = [place for place in self._places if place.kind == kind]
         if not found or self._choices.below(3) == 0:
@@ -287,7 +287,7 @@ class _Generator:
         argument = self._pipeline(kind, scope, 2)
         if self._choices.rarely(0.3):
             body = self._block(_Scope(kind, (), rebound=True, depth=scope.depth + 2))
-            if "$" in body or _OURS in body:  # $ is the argument there, and a root is looked up in it
+            if "$" in body or _OURS in body:  # $ is the argument there, so a root is looked up in it
                 body = "b"
             return self._delimited(f'block "{name}{len(self._definitions)}" {argument}') + body + self._delimited("end")
         if not any(f'define "{name}"' in known for known in self._definitions) and not self._choices.rarely(0.1):
@@ -298,7 +298,7 @@ class _Generator:
     # Pipelines
 
     def _pipeline(self, kind: str, scope: _Scope, depth: int) -> str:
-        """A pipeline that most likely gives a value of ``kind``, without parentheses around it."""
+        """A pipeline that usually has a value of ``kind``, without parentheses around it."""
         if depth <= 0 or self._choices.below(3) == 0:
             return self._operand(kind, scope, depth)
         if self._choices.rarely(0.02):
@@ -355,7 +355,7 @@ class _Generator:
         return f"%{flags}{width}{precision}{choices.one_of(_VERBS)}"
 
     def _method(self, scope: _Scope, depth: int) -> str:
-        """A method with arguments, of a time, a duration or a version."""
+        """A method call with arguments, on a time, a duration or a version."""
         owner = self._choices.one_of(("time", "version", "span"))
         receiver = self._span(scope, depth) if owner == "span" else f"({self._pipeline(owner, scope, depth - 1)})"
         name, kinds = self._choices.one_of(_METHODS[owner])
@@ -372,7 +372,7 @@ class _Generator:
     # Operands
 
     def _operand(self, kind: str, scope: _Scope, depth: int) -> str:
-        """An operand that most likely has ``kind``: a literal, a path, a variable, or a call in parentheses."""
+        """An operand that usually has ``kind``: a literal, a path, a variable, or a call in parentheses."""
         if self._choices.rarely(_WRONG):
             kind = self._choices.one_of(_KINDS)
         options = ["literal"]
@@ -465,7 +465,7 @@ class _Generator:
     # Paths
 
     def _path(self, path: tuple[str | int, ...], scope: _Scope) -> str:
-        """A spelling of the value at ``path`` from the variables down."""
+        """A spelling of ``path``, which starts at the variables."""
         choices = self._choices
         if choices.rarely(0.05):
             path = (*path, choices.one_of(_FURTHER))
@@ -482,7 +482,7 @@ class _Generator:
         return text
 
     def _further(self, text: str, name: str | int) -> str:
-        """``text`` and one more key of it."""
+        """``text`` with one more key."""
         is_name = isinstance(name, str) and bool(_IDENTIFIER.match(name))
         form = self._choices.weighted(
             [(8, "field" if is_name else "index"), (1, "index"), (1, "subscript"), (1, "extended")]
@@ -514,7 +514,7 @@ def _key(name: str | int) -> str:
 
 
 def _quoted(text: str, choices: Choices) -> str:
-    """A literal of Go whose value is ``text``."""
+    """A Go literal with the value ``text``."""
     if "`" not in text and "\r" not in text and choices.rarely(0.2):
         return f"`{text}`"
     return '"' + "".join(_escaped(char) for char in text) + '"'

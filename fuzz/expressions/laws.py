@@ -1,4 +1,4 @@
-"""What holds for every template: its analysis names what it reads, and its tree is that of its own text."""
+"""Rules for every template: its analysis names all steps that it reads, and its printed text has the same tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.expressions.template import nodes, parser
 
 
 class Watched(dict[str, Any]):
-    """A map that remembers which of its keys were looked at."""
+    """A map that records which of its keys were read."""
 
     def __init__(self, items: Mapping[str, Any]) -> None:
         super().__init__(items)
@@ -43,13 +43,13 @@ class Watched(dict[str, Any]):
 
 
 def unnamed_steps(template: str, touched: set[str]) -> set[str]:
-    """Steps that an evaluation of ``template`` has looked at and its analysis does not know of."""
+    """Steps that an evaluation of ``template`` has read, but that its analysis does not name."""
     found = references_of(template)
     return set() if found.unknown_steps else touched - found.steps
 
 
 def changed_by_printing(template: str) -> str | None:
-    """The text of the template's tree, if it means another tree; ``None`` for a template without one, too."""
+    """The printed text of the template's tree if it has another tree; ``None`` also for a template without a tree."""
     try:
         tree = parser.parse(template, FUNCTIONS)
     except TemplateSyntaxError:

@@ -1,4 +1,4 @@
-"""The Go program of ``fuzz/oracle``: built once per state of its sources, outside of the tree, and asked in batches."""
+"""The Go program of ``fuzz/oracle``: built once per state of its sources, outside the repository; asked in batches."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from typing import Any, Final
 
 SOURCES: Final = Path(__file__).parent.parent / "oracle"
 ENVIRONMENT: Final = {"TZ": "UTC", "PATH": os.environ.get("PATH", "")}
-"""Of the running program: nothing of this machine decides about its answers."""
+"""The environment of the running program; settings of this machine do not affect its answers."""
 _BUILD_SECONDS: Final = 600
 
 
 class NoOracleError(Exception):
-    """Go is not there, or its modules cannot be had; the message says which."""
+    """Go is not installed, or its modules cannot be downloaded; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Go made of a template: ``kind`` is value, parse, error, blocked or offloaded."""
+    """Go's answer to a template: ``kind`` is value, parse, error, blocked or offloaded."""
 
     kind: str
     value: Any
@@ -35,14 +35,14 @@ class Answer:
 
 
 class Oracle:
-    """A running oracle. It ends itself over a question that takes too long or too much memory, and is started again."""
+    """A running oracle. If a question takes too long or too much memory, the program ends and is started again."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
         self._process = self._start()
 
     def ask(self, questions: Sequence[tuple[str, Any]]) -> list[Answer]:
-        """The answers to templates over their variables, in order."""
+        """The answers to the templates with their variables, in order."""
         answers: list[Answer] = []
         while len(answers) < len(questions):
             answers += self._exchange(questions[len(answers) :])
@@ -53,7 +53,7 @@ class Oracle:
         return answers
 
     def close(self) -> None:
-        """Let it end, which it does with its input."""
+        """End the program by closing its input."""
         with self._process as process:
             assert process.stdin is not None
             with suppress(BrokenPipeError):
@@ -70,7 +70,7 @@ class Oracle:
         )
 
     def _exchange(self, questions: Sequence[tuple[str, Any]]) -> Iterator[Answer]:
-        """The answers, as far as the program gets."""
+        """The answers until the program ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         asked = [{"template": template, "vars": variables} for template, variables in questions]
@@ -85,10 +85,10 @@ class Oracle:
 
 @contextmanager
 def running() -> Iterator[Oracle]:
-    """An oracle that lives as long as the context.
+    """An oracle that runs until the context ends.
 
     Raises:
-        NoOracleError
+        NoOracleError: Go or its modules are missing.
     """
     oracle = Oracle(built())
     try:
@@ -98,10 +98,10 @@ def running() -> Iterator[Oracle]:
 
 
 def built() -> Path:
-    """The program, built if these sources were not built before.
+    """The path of the program; it is built first if there is none for these sources.
 
     Raises:
-        NoOracleError
+        NoOracleError: Go or its modules are missing.
     """
     go = shutil.which("go")
     if go is None:
@@ -144,7 +144,7 @@ def _cache() -> Path:
 
 
 def _digest(go: str) -> str:
-    """Of everything that decides about the program: its sources and the compiler."""
+    """A digest of everything that determines the program: its sources and the compiler."""
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".go", ".mod", ".sum"))
     version = subprocess.run([go, "env", "GOVERSION"], cwd=SOURCES, capture_output=True, check=False).stdout
     return hashlib.sha256(b"\0".join([version, *(path.read_bytes() for path in sources)])).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Texts and numbers worth trying where a function wants one of a certain form."""
+"""Strings and numbers that are useful tests for arguments of a certain form."""
 
 from __future__ import annotations
 
@@ -350,11 +350,11 @@ PIECES: Final[dict[str, tuple[str, ...]]] = {
     "url": (*":/?#[]@!%&=+ ax09.", "http://", "//", "%20", "%zz", "%2F", "é", "user:pw@", ":80", "[::1]", "host"),
     "typename": ("[]", "*", "int", "string", "map[string]", "interface {}", "float64", "uint64", "time.Time", " "),
 }
-"""What random texts of a kind are made of."""
+"""The parts of random strings of each kind."""
 
 
 def text(kind: str, choices: Choices) -> str:
-    """A text of ``kind``: mostly one that is known to be of interest, now and then one that nobody has thought of."""
+    """A string of ``kind``: usually a known interesting one, sometimes a random one."""
     pieces = PIECES.get(kind)
     if pieces is not None and choices.rarely(0.25):
         return "".join(choices.one_of(pieces) for _ in range(choices.below(9)))
@@ -362,7 +362,7 @@ def text(kind: str, choices: Choices) -> str:
 
 
 def number(choices: Choices) -> float:
-    """A random float64, of any size, often a whole one."""
+    """A random float64 of any size, often a whole number."""
     digits = choices.below(10 ** (1 + choices.below(17)))
     exponent = choices.one_of((0, 0, 0, -1, -3, 2, 5, -7, 10, 20, -20, 200, -250))
     value = float(f"{digits}e{exponent}")

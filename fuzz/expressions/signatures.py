@@ -1,7 +1,7 @@
-"""What every function takes and gives, as the generator needs to know it: kinds of arguments that make sense.
+"""The arguments and results of every function, for the generator: kinds of arguments that make sense.
 
 A kind is a type of the language (``str int int64 float bool list strs map smap time version any nil``) or a narrower
-pool of texts and numbers (``pools``). ``*`` after the last kind means any number of them.
+pool of strings and numbers (``pools``). ``*`` after the last kind means any number of arguments of this kind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """``result`` of a call with ``arguments``; ``variadic`` when the last may be repeated or left out."""
+    """``result`` of a call with ``arguments``; ``variadic`` if the last argument may be repeated or left out."""
 
     name: str
     arguments: tuple[str, ...]
@@ -119,7 +119,7 @@ BY_CHANCE: Final = {
     "randBytes": "(len (randBytes 5))",
     "randNumeric": "(len (randNumeric 5))",
 }
-"""Functions whose result is never twice the same, in a form whose result is."""
+"""Functions whose result is different each time, in a form whose result is always the same."""
 
 
 def _parse(entry: str) -> Signature:

@@ -1,7 +1,7 @@
-"""The conformance table: templates and what Go makes of them, recorded in the repository.
+"""The conformance table: templates with Go's answers, recorded in the repository.
 
 ``python -m fuzz.expressions.table`` records Go's answers again; a new case is a row ``["template", "data", "", null]``.
-``data.json`` holds the variables by name, every other file of the folder is a list of cases, one a line.
+``data.json`` has the variables by name. Each other file of the folder is a list of cases, one per line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case; ``go`` has no message."""
+    """One case; the answer ``go`` has no message."""
 
     file: str
     template: str
@@ -38,7 +38,7 @@ def files() -> list[Path]:
 
 
 def variables() -> dict[str, dict[str, Any]]:
-    """The variables that cases are evaluated over, by name."""
+    """The variables for the cases, by name."""
     known: dict[str, dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
     return known
 
@@ -52,10 +52,11 @@ def rows() -> Iterator[Row]:
 
 
 def renewed(cases: Path) -> str:
-    """The text of the file ``cases`` with Go's answers of today.
+    """The text of the file ``cases`` with Go's current answers.
 
     Raises:
-        NoOracleError
+        NoOracleError: Go or its modules are missing.
+        RuntimeError: the program failed.
     """
     command = [str(oracle.built()), "table", str(DATA), str(cases)]
     asked = subprocess.run(

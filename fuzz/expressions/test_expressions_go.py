@@ -1,4 +1,4 @@
-"""Go, where it is installed: what is recorded of it still holds, and fresh cases agree with it."""
+"""Comparison with Go, if it is installed: its recorded answers are still correct, and fresh cases agree with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fuzz.expressions import campaign, oracle, table
 from fuzz.expressions.oracle import NoOracleError, Oracle
 
 FRESH_CASES = 3_000
-_OFFERED_HERE = ("S147", "S148", "S149", "S150")  # functions that the reference lacks, and the oracle has
+_OFFERED_HERE = ("S147", "S148", "S149", "S150")  # functions that the oracle has and the reference lacks
 _ROOT = Path(__file__).parents[2]
 
 
@@ -27,7 +27,7 @@ def go() -> Iterator[Oracle]:
 
 
 def _seed() -> int:
-    """Other cases for every state of the engine, and the same for the same state."""
+    """A seed that changes with the sources of the engine, and is the same for the same sources."""
     sources = sorted([*(_ROOT / "core" / "expressions").rglob("*.py"), *Path(__file__).parent.glob("*.py")])
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources))
     return int.from_bytes(digest.digest()[:4], "big")

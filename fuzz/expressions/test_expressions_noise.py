@@ -1,4 +1,4 @@
-"""Whatever bytes a template is made of: a value, or an error of ours that says where."""
+"""Any bytes as a template: the result is a value, or an expression error with a position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXAMPLES: Final = 400
 
 
 def _error_of(text: str) -> ExpressionError | None:
-    """The error of a template, if it is one; anything else that is raised is a bug."""
+    """The expression error of the text, if any; any other exception is a bug."""
     try:
         resolve_value(text, _VARIABLES, limits=_LIMITS)
     except ExpressionError as error:
@@ -28,7 +28,7 @@ def _error_of(text: str) -> ExpressionError | None:
 
 
 def _is_answered(text: str) -> bool:
-    """Whether there is a value, or an error whose place lies in the text."""
+    """Whether the result is a value, or an error whose position is in the text."""
     error = _error_of(text)
     if error is None:
         return True
