@@ -1,4 +1,4 @@
-"""The main job: run the Story of this folder on the embedded cluster and say where the report is.
+"""The main job: run the Story of this folder on the embedded cluster and print where the report is.
 
 python -m examples.weather.run
 """

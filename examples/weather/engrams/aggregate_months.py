@@ -1,4 +1,4 @@
-"""Mean, minimum and maximum of every month and city."""
+"""Compute the mean, minimum and maximum of every month and city."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare with an earlier year. Without its table the step fails, which its Story allows."""
+"""Compare with an earlier year. If that year's table is missing, the step fails, and its Story allows this failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw the monthly means with the band between lowest and highest as a PNG."""
+"""Draw the monthly means, and the band between minimum and maximum, as a PNG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Join tables on the hour; hours that one of them lacks are left out."""
+"""Join tables by hour; hours that are missing in one of them are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read one city's hourly temperatures, drop what cannot be read, and write them in degrees Celsius."""
+"""Read one city's hourly temperatures, drop unreadable rows, and write them in degrees Celsius."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as these engrams pass them on: CSV files with an ISO hour and one column of degrees Celsius per city."""
+"""The tables that these engrams exchange: CSV files with an ISO hour and one column of degrees Celsius per city."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_table(path: str) -> list[dict[str, str]]:
 
 
 def write_table(path: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
-    """Whole or not at all: a retried step never leaves half a table behind."""
+    """Writes the whole table or nothing, so that a retried step never leaves half a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     with temporary.open("w", newline="", encoding="utf-8") as file:
