@@ -1,7 +1,7 @@
-"""The state machine for as long as asked: ``python -m fuzz.engine --minutes 10``; prints what it has covered.
+"""Runs the state machine for a given time: ``python -m fuzz.engine --minutes 10``; prints what it has covered.
 
-Every worker is a process of its own with seeds of its own. A failure is printed by Hypothesis, smallest form last, and
-stands in ``fuzz/corpus/engine/found.yaml``; the exit code is then 1.
+Each worker is a process with its own seeds. Hypothesis prints a failure, its smallest form last. The failure is also
+written to ``fuzz/corpus/engine/found.yaml``; the exit code is then 1.
 """
 
 from __future__ import annotations

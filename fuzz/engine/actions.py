@@ -1,4 +1,4 @@
-"""What users, administrators and bad luck do at given instants, as data: a schedule can be printed and kept."""
+"""Actions of users and administrators, and failures, at given instants; as data, so that a schedule can be stored."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from fuzz.engine.world import NAMESPACE, World, of_step
 
 
 class Verb(StrEnum):
-    # A person.
+    # A user.
     APPROVE = "approve"
-    """``value`` is what is given along, texts by key."""
+    """``value``: the data of the approval, strings by key."""
     REJECT = "reject"
     CANCEL = "cancel"
     REDRIVE = "redrive"
-    """``value`` is the token."""
+    """``value``: the token."""
     REDRIVE_FROM = "redrive from"
     EDIT_STORY = "edit Story"
-    """``value`` is the new spec."""
+    """``value``: the new spec."""
     DELETE_STORY = "delete Story"
     DELETE_REVISIONS = "delete ControllerRevisions"
-    """What is kept of Stories for their runs; nothing but a person does that while there are such runs."""
+    """The stored copies of Stories. Only a user deletes them while runs use them."""
     DELETE_STEP_RUN = "delete StepRun"
     DELETE_JOB = "delete Job"
     DELETE_POD = "delete Pod"
-    """Of an attempt without Pods, the worker vanishes."""
+    """For an attempt without Pods, the worker vanishes."""
     BIND = "bind"
-    """Every Engram to the executor called ``value``."""
+    """Binds every Engram to the executor ``value``."""
     DELETE_RUN = "delete StoryRun"
-    # The machine room.
+    # The machines.
     KILL = "kill"
-    """The process; another starts ``value`` seconds later."""
+    """Kills the process; another one starts ``value`` seconds later."""
     SECOND_LEADER = "second leader"
     """Another process works beside the first for ``value`` seconds."""
     HAND_OVER = "hand over"
-    """A run goes from its process to the other one, which works beside it; the old owner lets go first."""
+    """Hands a run from its process to the other one, which works beside it; the old owner releases it first."""
     HAND_OVER_LATE = "hand over, late to let go"
-    """The same, but the old owner goes on for ``value`` seconds."""
+    """The same, but the old owner continues for ``value`` seconds."""
     HAND_OVER_CRASHED = "hand over, owner dead"
-    """The same, as the old owner dies."""
+    """The same, but the old owner dies."""
     SERVER_DOWN = "server down"
-    """For ``value`` seconds; the watches go on where they were."""
+    """For ``value`` seconds; the watches then resume."""
     SERVER_FORGETS = "server down, forgets"
-    """The same, but the history is gone: 410, and a new list."""
+    """The same, but the server has lost its history: 410, and a new list."""
     RELIST = "relist"
     STEP_CLOCK = "step clock"
-    """By ``value`` seconds."""
+    """Moves the wall clock by ``value`` seconds."""
 
 
 HAND_OVERS: Final = (Verb.HAND_OVER, Verb.HAND_OVER_LATE, Verb.HAND_OVER_CRASHED)
@@ -67,14 +67,14 @@ class Action:
     """Seconds after the run was created."""
     verb: Verb
     step: str = ""
-    """Full name."""
+    """The full name of the step."""
     value: Any = None
     run: str = ""
-    """Name of the run, where it is not the first."""
+    """The name of the run, if it is not the first."""
 
 
 async def act(world: World, key: RunKey, action: Action) -> None:
-    """Do it now."""
+    """Do the action now."""
     run = world.cluster.objects.get(("StoryRun", *key))
     if action.verb in _OF_RUN:
         if run is not None:
@@ -154,7 +154,7 @@ def _delete_pods(world: World, key: RunKey, step: str) -> None:
 
 
 async def _second_leader(world: World, seconds: float) -> None:
-    """A leader that does not know that it is none any more: it goes on for a while."""
+    """Start a second leader beside the first; it continues for a while."""
     if not world.at_work_for(FIRST_SHARD):
         return
     second = world.start_beside()
@@ -164,7 +164,7 @@ async def _second_leader(world: World, seconds: float) -> None:
 
 
 async def _hand_over(world: World, key: RunKey, action: Action) -> None:
-    """From the shard that owns the run to the other; nothing when it is on its way already."""
+    """Hand the run from the shard that owns it to the other one; do nothing if a hand-over is in progress."""
     giver = world.shards.owner_of(key)
     if giver is None or not world.incarnations:
         return
@@ -179,9 +179,9 @@ async def _hand_over(world: World, key: RunKey, action: Action) -> None:
     elif action.verb is Verb.HAND_OVER_CRASHED:
         for old in world.at_work_for(giver):
             world.end(old)
-        if giver == SECOND_SHARD:  # nobody starts it again: all that it had goes
+        if giver == SECOND_SHARD:  # no new process starts for it, so all its keys are handed over
             keys = [RunKey(*each) for each in world.shards.keys_of(giver)]
-    await world.until_server_up()  # who takes over must list first
+    await world.until_server_up()  # the new owner must list first
     let_go = action.verb is not Verb.HAND_OVER_LATE
     for each in keys:
         world.shards.give(each, taker, let_go=let_go)

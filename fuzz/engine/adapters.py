@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 NEW_SECONDS = 1.0
-"""After which another leader may have started, and ended, the first attempt of what a process has made."""
+"""Later, another leader may have started and ended the first attempt of a StepRun that this process created."""
 
 
 @dataclass(frozen=True)
 class Engram:
-    """What ``bind`` finds for a reference."""
+    """The Engram that ``bind`` finds for a reference."""
 
     timeout_seconds: float = 1800.0
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=0))
@@ -48,7 +48,7 @@ class Engram:
 
 @dataclass
 class ModelRunStore:
-    """Reads out of the process's caches and asks for what they lack, writes with preconditions, as production does."""
+    """Reads from caches, asks the server for missing objects, and writes with preconditions, like production."""
 
     cluster: Cluster
     process: Process
@@ -158,7 +158,7 @@ class ModelStepRuns:
     cluster: Cluster
     process: Process
     new: dict[str, float] = field(default_factory=dict)
-    """When this process has made StepRuns, for the first time, of which it has not started an attempt, by UID."""
+    """By UID: when this process created a StepRun for the first time, until it starts the first attempt."""
 
     async def read_step_run(self, run: Object, name: str) -> Object | None:
         self.process.check()
@@ -184,7 +184,7 @@ class ModelStepRuns:
         return stored
 
     def take_new(self, step_run: Object) -> bool:
-        """Whether this process has made it a moment ago, for the first time, and asks for the first time."""
+        """Whether this process created the StepRun a moment ago, for the first time. Later calls return False."""
         return trio.current_time() - self.new.pop(step_run["metadata"]["uid"], -inf) <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
@@ -218,7 +218,7 @@ class ModelStepRuns:
 class ModelBindings:
     process: Process
     engrams: Mapping[str, Engram]
-    """By name; a missing one is a missing reference."""
+    """By name; a name that is missing here is a missing reference."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
         self.process.check()
@@ -246,7 +246,7 @@ class ModelBindings:
 
 
 async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:
-    """That the owner of what is made anew still wants it."""
+    """Confirm that the owner of an object that is created again still needs it."""
     stored = await process.call(cluster, lambda: cluster.get(*place_of(owner)))
     if stored is None or stored["metadata"]["uid"] != owner["metadata"]["uid"]:
         raise GoneError(f"{place_of(owner)} has been deleted")
@@ -259,7 +259,7 @@ async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:
 
 
 async def merge(cluster: Cluster, process: Process, seen: Object, part: str, changes: Mapping[str, Any]) -> Object:
-    """Patch the object as it was seen."""
+    """Patch the object, with the version that was read as precondition."""
     stored = await process.write(
         cluster, lambda: cluster.patch(process.actor, seen, part, dict(changes)), versioned=True
     )
@@ -268,7 +268,7 @@ async def merge(cluster: Cluster, process: Process, seen: Object, part: str, cha
 
 
 async def delete(cluster: Cluster, process: Process, obj: Object) -> None:
-    """Delete this very object."""
+    """Delete exactly this object."""
     uid = obj["metadata"]["uid"]
     await process.write(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
     process.known.forget(obj)

@@ -1,6 +1,6 @@
-"""By when a run must have ended, and gone if its Story says so, once nothing disturbs it any more (I15).
+"""The time by which a run must have ended, and been deleted if its Story says so, after the last disturbance (I15).
 
-Computed from what its steps will do.
+It is computed from the work of the run's steps.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fuzz.engine.kept import due_by
 from fuzz.engine.worker import Act, Script, script_of
 
 SLACK_SECONDS: Final = 120.0
-"""The longest pause between two tries of a call, an answer that is waited for, a drain, twice."""
+"""The longest pause between two tries of a call, the wait for an answer, and a drain; all of it twice."""
 STEP_SECONDS: Final = 2.0
 REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
-"""What may make steps run once more."""
+"""Actions that can make steps run once more."""
 
 
 def bound_seconds(case: Case) -> float:
-    """Seconds from the last fault or action; every step after the other, though many run together, and every run."""
+    """Seconds from the last fault or action; the sum over all steps and runs, although many run at once."""
     specs = [case.spec, *(action.value for action in case.actions if action.verb is Verb.EDIT_STORY)]
     once = sum(_story_seconds(case, spec, 0) for spec in specs)
     times = 1 + sum(action.verb in REPEATING for action in case.actions)

@@ -1,4 +1,4 @@
-"""Rounds of the state machine, one after the other, in one process among several."""
+"""Runs rounds of the state machine, one after the other, in one of several processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fuzz.engine.machine import EngineMachine
 from fuzz.engine.profile import budget
 
 ROUND: Final = 250
-"""Executions between two looks at the clock."""
+"""Executions between two checks of the clock."""
 
 Report = tuple[Counter[str], str]
 
@@ -30,8 +30,8 @@ class SmallStories(EngineMachine):
 
 
 def work(seed: int, until: float, reports: Queue[Report]) -> None:
-    """Rounds with seeds of ``seed``'s own until ``until`` (Unix time); sends what was covered and what failed."""
-    logging.disable()  # what the operator complains of under faults is no news
+    """Run rounds, with seeds derived from ``seed``, until ``until`` (Unix time); send the coverage and the failures."""
+    logging.disable()  # complaints of the operator about faults are expected
     chance = random.Random(seed)
     failure = ""
     machines = (SmallStories, SmallStories, SmallStories, LargeStories)
@@ -43,6 +43,6 @@ def work(seed: int, until: float, reports: Queue[Report]) -> None:
         chosen = settings(budget(ROUND, ROUND), derandomize=False, stateful_step_count=12)
         try:
             run_state_machine_as_test(machine, settings=chosen)
-        except BaseException as error:  # whatever it is, it ends this worker and is told
+        except BaseException as error:  # any error ends this worker and is reported
             failure = f"{error}\n" + "\n".join(getattr(error, "__notes__", ()))
     reports.put((EngineMachine.covered, failure))

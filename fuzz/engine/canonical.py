@@ -1,4 +1,4 @@
-"""Stories worth killing at every single await: one per feature, small enough to enumerate; unit tests use them too."""
+"""Stories to kill at every await: one for each feature, small enough to try all awaits; unit tests use them, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fuzz.engine.worker import Act, Script
 
 
 def engram(name: str, *needs: str, ref: str = "work", **more: Any) -> dict[str, Any]:
-    """An engram step as it stands in a Story; ``with_`` and ``if_`` stand for the keywords."""
+    """An engram step of a Story; ``with_`` and ``if_`` stand for the keywords."""
     step: dict[str, Any] = {"name": name, "ref": {"name": ref}}
     if needs:
         step["needs"] = list(needs)

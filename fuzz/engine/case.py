@@ -1,4 +1,4 @@
-"""One case of the proof: what the user declares and does, and what the containers do."""
+"""One case of the proof: the objects and actions of the user, and the behaviour of the containers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from fuzz.engine.adapters import Engram
 from fuzz.engine.worker import Script
 
 FIRST = "run"
-"""The run that every case has."""
+"""The name of the first run, which every case has."""
 _A_MOMENT = 0.001
-"""After which whatever happens at one instant has happened."""
+"""After this time, everything that starts at one instant has happened."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Another run of the Story: ``run-2``, ``run-3``, in the order of the case."""
+    """Another run of the Story; the names are ``run-2``, ``run-3``, in the order of the case."""
 
     at: float
     """Seconds after the first run was created."""
     participant: str | None = None
-    """Its ``inputs.participant``; None: that of the first."""
+    """Its ``inputs.participant``; None: the same as the first run's."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the user declares and does, and what the containers do."""
+    """The objects and actions of the user, and the behaviour of the containers."""
 
     spec: Object
     scripts: Mapping[str, tuple[Script, ...]] = field(default_factory=dict)
@@ -44,12 +44,12 @@ class Case:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its runs, the first one first."""
+        """The names of its runs; the first run comes first."""
         return (FIRST, *(f"{FIRST}-{number}" for number, _ in enumerate(self.rivals, 2)))
 
     @property
     def has_company(self) -> bool:
-        """Whether a process has to look after more than the first run."""
+        """Whether a process has to supervise more than the first run."""
         return bool(self.stories or self.actions or self.rivals)
 
     @property

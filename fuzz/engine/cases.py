@@ -1,7 +1,7 @@
-"""One Story with everything that happens to it, played to its end once, with or without crashes and faults.
+"""Runs one Story, with everything that happens to it, to its end, with or without crashes and faults.
 
-``play`` is one execution: a fresh world under a mock clock. What it returns can be compared: times, UIDs and versions
-are masked, so two executions of one case must be equal however often the process died in between.
+``play`` is one execution: a new world under a mock clock. Its results can be compared, because times, UIDs and versions
+are masked: two executions of one case must be equal, however often the process died.
 """
 
 from __future__ import annotations
@@ -34,59 +34,59 @@ from fuzz.engine.watches import Delivery
 from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, KillAt, World, open_world
 
 SETTLE_SECONDS = 3.0
-"""After the end of a run: longer than any Pod's grace and lag."""
+"""The time after the end of a run: longer than the grace and lag of any Pod."""
 executions = 0
-"""How many there were in this process."""
+"""The number of executions in this process."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong: ``kills[i]`` is the task step before which process ``i`` dies; ``faults[i]`` are its calls'."""
+    """The disturbances: process ``i`` dies before task step ``kills[i]``; ``faults[i]`` are the faults of its calls."""
 
     kills: Sequence[int] = ()
     faults: Sequence[Mapping[int, Fault]] = ()
     deliveries: Mapping[int, Delivery] = field(default_factory=dict)
     downtime_seconds: float = 0.0
-    """Between the death of a process and the start of the next."""
+    """The time between the death of a process and the start of the next."""
     latency_seconds: float = 0.0
-    """Of every call, each way."""
+    """For each call, in each direction."""
     lags: Mapping[str, float] = field(default_factory=dict)
-    """By kind: how far its watch is behind."""
+    """By kind: the delay of its watch."""
     second_lags: Mapping[str, float] = field(default_factory=dict)
-    """The same, of a process that works beside another: of two leaders, one often knows less."""
+    """The same for a process that works beside another: of two leaders, one often has older data."""
     heals: bool = False
-    """All faults end with the last action of the case, or when the last death is over, and what was lost is told."""
+    """All faults end with the last action of the case or after the last death; lost events are then delivered."""
     twins: bool = False
-    """Two processes at once, each believing to be alone; only the first is killed or meets faults."""
+    """Two processes at once, each of which believes to be the only one; only the first has kills and faults."""
 
     @property
     def hears_late(self) -> bool:
-        """Whether what is stored is not known everywhere at once."""
+        """Whether a process can receive stored changes late."""
         return bool(self.deliveries or self.lags or self.second_lags)
 
     @property
     def delays(self) -> bool:
-        """Whether anything happens later than it would otherwise."""
+        """Whether anything happens later than without the trouble."""
         return bool(any(self.faults) or self.hears_late or self.downtime_seconds or self.latency_seconds)
 
 
 @dataclass(frozen=True)
 class Played:
-    """How an execution ended."""
+    """The result of an execution."""
 
     case: Case
     trouble: Trouble
     ended: bool
     run: Object
-    """The first one."""
+    """The first run."""
     open: Sequence[str]
-    """Names of the runs of the case that were not over when their time was."""
+    """The names of the runs of the case that had not ended when their time was over."""
     history: Sequence[Write]
     ran: Sequence[tuple[str, int, str]]
     overlaps: Sequence[tuple[str, int]]
     refused: Sequence[str]
     still_ending: Sequence[str]
-    """StepRuns whose attempt was told to end, and went on at the moment the last run ended."""
+    """StepRuns whose attempt was asked to end, but still ran when the last run ended."""
     still_alive: Sequence[str]
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
@@ -94,21 +94,21 @@ class Played:
     calls: int
     ended_at_seconds: float
     seen_until_seconds: float
-    """When ``objects`` were looked at."""
+    """The time at which ``objects`` was read."""
     objects: Mapping[Place, Object] = field(default_factory=dict)
-    """All that is there at the end."""
+    """All objects that exist at the end."""
     effects: Sequence[tuple[str, str, str]] = ()
-    """UID of the StepRun, step, and end of every container that came to its end by itself."""
+    """UID of the StepRun, step, and result of every container that ended by itself."""
     writes_while_waiting: int = 0
-    """Writes in ten minutes in which nothing was due, for a run that waits for a person."""
+    """Writes during ten minutes without any due event, for a run that waits for a user."""
     starts: Sequence[float] = (0.0,)
-    """Seconds at which a process began to work, or to work for a run that another had owned."""
+    """Seconds at which a process started, or started to work for a run that another process had owned."""
     owners: Sequence[Change] = ()
-    """Every hand-over of a run from one process to another."""
+    """All hand-overs of runs between processes."""
     shards: Mapping[str, int] = field(default_factory=dict)
-    """Which shard each actor that is a process of the operator has worked for."""
+    """The shard of each actor that is a process of the operator."""
     seen: Mapping[str, int] = field(default_factory=dict)
-    """How often each fault was met and each odd delivery made."""
+    """How often each fault and each unusual delivery occurred."""
 
     @property
     def phase(self) -> str:
@@ -116,17 +116,17 @@ class Played:
 
     @property
     def runs(self) -> dict[str, Object]:
-        """The runs of the case that are there at the end, by name."""
+        """The runs of the case that exist at the end, by name."""
         places = {name: ("StoryRun", NAMESPACE, name) for name in self.case.names}
         return {name: self.objects[place] for name, place in places.items() if place in self.objects}
 
     @property
     def step_runs(self) -> dict[str, Object]:
-        """Of the first run, by step."""
+        """The StepRuns of the first run, by step."""
         return self.step_runs_of(FIRST)
 
     def step_runs_of(self, run: str) -> dict[str, Object]:
-        """Those that are there at the end, by step."""
+        """The StepRuns that exist at the end, by step."""
         found = (self.objects[place] for place in sorted(self.objects) if place[0] == "StepRun")
         return {step_path(one): one for one in found if one["spec"]["storyRunRef"]["name"] == run}
 
@@ -135,7 +135,7 @@ class Played:
         return [write for write in self.history if write.actor.startswith("operator")]
 
     def end_state(self) -> Any:
-        """Everything about the end that no crash may change."""
+        """All parts of the end that a crash must not change."""
         status = self.run.get("status") or {}
         return {
             "run": _masked(status) | {"storyRevision": self._kept_story(status)},
@@ -148,21 +148,21 @@ class Played:
         }
 
     def _kept_story(self, status: Object) -> Any:
-        """The spec that the run executes, whose name holds a UID."""
+        """The spec that the run executes; the name of its copy contains a UID."""
         kept = self.objects.get(("ControllerRevision", "default", str(status.get("storyRevision"))))
         return kept and kept["data"]["spec"]
 
     def verdict(self) -> Any:
-        """How the run ended, without how each step did."""
+        """The end of the run, without the ends of its steps."""
         return self.phase, [c["reason"] for c in (self.run.get("status") or {}).get("conditions", ())]
 
     def comparable_with(self, other: Played) -> bool:
-        """Whether chance cannot have made the two different.
+        """Whether both executions must have the same end.
 
-        A failure (fail-fast) or a ``stop`` ends other steps at the instant it happens; which of these had already
-        started is then a matter of chance, and a crash or a delay may decide it otherwise. So it is with a cancel at
-        the very start: a process that is born after it finds nothing begun; and with what people do, or start, beside
-        an engine that hears of it later.
+        A failure (fail-fast) or a ``stop`` ends other steps at the instant at which it happens. Which of them had
+        already started depends on chance, and a crash or a delay can change it. The same is true of a cancel at the
+        very start, because a process that starts after it finds that nothing has begun. It is also true of actions of
+        users, and of runs that they start, if the engine receives them late.
         """
         if (self.case.actions or self.case.rivals) and (self.trouble.delays or other.trouble.delays):
             return False
@@ -182,7 +182,7 @@ class Played:
         return (failing and not plan.rules.continue_on_failure) or self._stops > 0
 
     def verdict_comparable_with(self, other: Played) -> bool:
-        """Whether chance cannot have changed how the run ended: nothing competes with a ``stop``."""
+        """Whether both executions must have the same verdict: no step competes with a ``stop``."""
         return self._stops == 0 and other._stops == 0
 
     @property
@@ -191,12 +191,12 @@ class Played:
 
 
 def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
-    """One execution. ``seed`` fixes the order in which Trio runs tasks that are ready at the same time."""
+    """Run one execution. ``seed`` determines the order in which Trio runs tasks that are ready at the same time."""
     global executions
     executions += 1
     trouble = trouble or Trouble()
     killer = KillAt()
-    trio._core._run._r.seed(seed)  # Trio's own scheduler randomness: one seed is one run
+    trio._core._run._r.seed(seed)  # seeds Trio's scheduler: with one seed, all executions are equal
     played: Played | None = trio.run(
         _play,
         case,
@@ -211,7 +211,7 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
 
 
 async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
-    """None when the world had to be given up."""
+    """Returns None if the world had to be given up."""
     async with open_world(
         case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
@@ -277,7 +277,7 @@ class _Life:
 
 
 async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
-    """One process after the other, until all runs have ended or their time is over."""
+    """Runs one process after the other, until all runs have ended or their time is over."""
     life = _Life()
     number = 0
     healing = trouble.heals
@@ -305,7 +305,7 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
 
 
 async def _writes_in_ten_minutes(world: World) -> int:
-    """Without what is removed after its time, which is for I42 to judge."""
+    """Does not count removals after the retention time, which I42 checks."""
     before = len(world.cluster.history)
     await trio.sleep(600.0)
     return sum(not (is_going(write) or is_cleaned(write)) for write in world.cluster.history[before:])
@@ -320,7 +320,7 @@ def _seen(world: World) -> dict[str, int]:
 
 
 def _alive(world: World) -> tuple[str, ...]:
-    """Names of the StepRuns for which something is at work."""
+    """The names of the StepRuns that have a running Pod or worker."""
     pods = (place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
     return (*pods, *world.warm.at_work())
 
@@ -332,7 +332,7 @@ def _is_told_to_end(world: World, name: str) -> bool:
 
 
 async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Case, trouble: Trouble) -> bool:
-    """Whether the runs have ended, or are gone, for good; False when the process died, or the time is over."""
+    """Whether the runs have ended for good or are deleted; False if the process died or the time is over."""
     keys = [RunKey(NAMESPACE, name) for name in case.names]
     ended = False
     async with trio.open_nursery() as nursery:
@@ -351,7 +351,7 @@ async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Cas
 
 
 def _is_over(world: World, key: RunKey) -> bool:
-    """Whether it is gone, or has ended and is kept for longer than anybody looks."""
+    """Whether the run is deleted, or has ended and is kept for longer than any execution lasts."""
     run = world.cluster.objects.get(("StoryRun", *key))
     if run is None:
         return True
@@ -385,7 +385,7 @@ async def _cancel_later(world: World, case: Case, key: Any) -> None:
 
 
 def differences(one: Played, other: Played) -> list[str]:
-    """Where the ends of two executions differ; empty when nothing did."""
+    """The differences between the ends of two executions; empty if there are none."""
     found = []
     ours, theirs = one.end_state(), other.end_state()
     for part in ours:
@@ -396,17 +396,17 @@ def differences(one: Played, other: Played) -> list[str]:
 
 
 def plan_of(case: Case) -> Any:
-    """The plan of the case's Story, or its refusal."""
+    """The plan of the case's Story, or the reason why it is refused."""
     return parse_story({"metadata": {"name": "story", "namespace": "default"}, "spec": case.spec})
 
 
 def _counts(write: Write) -> bool:
-    """A run that ends at once may do so before its Story is kept."""
+    """Whether a create is compared: a run that ends at once may end before its Story is stored."""
     return write.verb == "create" and write.place[0] != "ControllerRevision"
 
 
 def _logical(write: Write) -> tuple[str, str]:
-    """What a created object is, whatever incarnation: Pods are counted by the step they work for."""
+    """The identity of a created object across processes: a Pod is identified by the step that it works for."""
     kind, _, name = write.place
     return kind, write.object["spec"]["stepRun"] if kind == "Pod" else name
 
@@ -419,7 +419,7 @@ def _masked(status: Object) -> Object:
     kept["conditions"] = [(c["type"], c["status"], c["reason"]) for c in status.get("conditions", ())]
     if "stepStates" in status:
         kept["stepStates"] = {
-            # of two needs that failed at the same instant either may be named as the cause of a skip
+            # if two needs failed at the same instant, each of them may be named as the cause of a skip
             name: (state["phase"], state.get("message") if state["phase"] != "Skipped" else None)
             for name, state in status["stepStates"].items()
         }

@@ -1,7 +1,7 @@
-"""A model of an API server: objects with UIDs and versions, preconditions, finalizers, owners, and its whole history.
+"""A model of an API server: objects with UIDs and versions, preconditions, finalizers, owners, and the whole history.
 
-Synchronous and without time of its own: whoever calls decides where time passes. Objects in here, and in answers, are
-shared by all who look, as in the caches of a process: nobody may change them. It is held to the rules of
+It is synchronous and has no time of its own: the caller decides when time passes. All readers share the objects in it
+and in its answers, as in the caches of a process, so nobody may change them. It must pass the rules of
 tests/conformance that localcluster and a real API server pass. Not modelled: admission and schemas, users and rights,
 namespaces as objects, apply, JSON and strategic patches, foreground deletion.
 """
@@ -17,14 +17,14 @@ from typing import Any, Final, TypeAlias
 from core.api.objects import Object
 from kubewire.wire import copy_value, values_equal
 
-Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is a method
+Objects: TypeAlias = list[Object]  # inside Cluster, ``list`` is the method
 Place = tuple[str, str, str]
 """Kind, namespace, name."""
 
 GARBAGE_COLLECTOR: Final = "garbage-collector"
 WITHOUT_GENERATION: Final = frozenset({"ConfigMap", "Secret", "ControllerRevision", "Pod"})
 WITHOUT_STATUS: Final = frozenset({"ConfigMap", "Secret", "ControllerRevision"})
-"""Kinds that have no status subresource."""
+"""Kinds without a status subresource."""
 
 _GIVEN: Final = (
     "uid",
@@ -34,26 +34,26 @@ _GIVEN: Final = (
     "deletionGracePeriodSeconds",
     "selfLink",
 )
-"""What the server alone writes into ``metadata``, beside the version."""
+"""The fields of ``metadata`` that only the server writes, besides the version."""
 
 
 _KEPT: Final = (*_GIVEN, "name", "namespace", "resourceVersion")
 
 
 class RefusedError(Exception):
-    """An answer that is no success: its HTTP code, the reason of the Status, and the words."""
+    """An answer that is a failure: its HTTP code, the reason of the Status, and the message."""
 
     def __init__(self, code: int, reason: str, message: str, cause: tuple[str, str] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.cause = cause
-        """Reason and field of the one cause, where the Status has one."""
+        """Reason and field of the one cause, if the Status has one."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """One effective write, in the order in which the server accepted it."""
+    """One write that changed something, in the order in which the server accepted it."""
 
     number: int
     at: datetime
@@ -63,11 +63,11 @@ class Write:
     old: Object | None
     new: Object | None
     based_on: str | None = None
-    """The version that the write named as its precondition."""
+    """The version that the write had as its precondition."""
 
     @property
     def object(self) -> Object:
-        """The newest version there is."""
+        """The newest version that exists."""
         found = self.new if self.new is not None else self.old
         assert found is not None
         return found
@@ -83,13 +83,13 @@ class Cluster:
     history: list[Write] = field(default_factory=list)
     listeners: list[Callable[[Write], None]] = field(default_factory=list)
     forgotten: int = 0
-    """The number of the last write that watches cannot resume from any more."""
+    """The number of the last write that watches can no longer resume from."""
     newest: int = 0
     """The number of the last write."""
     doomed: list[Place] = field(default_factory=list)
-    """Created although no owner of theirs is there: gone at the next ``collect_garbage``."""
+    """Objects that were created without an existing owner; the next ``collect_garbage`` removes them."""
     down: bool = False
-    """It answers nobody, and every watch is cut."""
+    """The server answers no request, and every watch is cut."""
     _uids: set[str] = field(default_factory=set)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -99,31 +99,31 @@ class Cluster:
         return self.objects.get((kind, namespace, name))
 
     def list_all(self, kind: str) -> Objects:
-        """Of every namespace."""
+        """The objects of all namespaces."""
         return [self.objects[place] for place in sorted(place for place in self.objects if place[0] == kind)]
 
     def list(self, kind: str, namespace: str) -> Objects:
         return [stored for stored in self.list_all(kind) if stored["metadata"]["namespace"] == namespace]
 
     def writes_since(self, kind: str, number: int) -> Writes:
-        """What a watch of the kind tells that resumes from the version ``number``.
+        """The events that a watch of the kind receives if it resumes from the version ``number``.
 
         Raises:
-            RefusedError: 410, the past is forgotten.
+            RefusedError: 410, the history is lost.
         """
         if number < self.forgotten:
             raise RefusedError(410, "Expired", f"too old resource version: {number} ({self.forgotten})")
         return [write for write in self.history if write.number > number and write.place[0] == kind]
 
     def forget_history(self) -> None:
-        """Nobody can resume from before now: compaction, or a restart of the server's watch cache."""
+        """Lose the history, so that no watch can resume from before now: compaction, or a new watch cache."""
         self.forgotten = self.newest
 
     def state_at(self, kind: str, number: int) -> dict[Place, Object]:
-        """The objects of a kind as they were after that write.
+        """The objects of a kind as they were after the write ``number``.
 
         Raises:
-            RefusedError: 410.
+            RefusedError: 410, the history is lost.
         """
         if number < self.forgotten:
             raise RefusedError(410, "Expired", f"the provided resource version is too old: {number}")
@@ -140,7 +140,7 @@ class Cluster:
     # Writing.
 
     def create(self, actor: str, manifest: Object) -> Object | None:
-        """The created object, or None when the name is taken."""
+        """The created object, or None if the name is taken."""
         place = place_of(manifest)
         if place in self.objects:
             return None
@@ -162,7 +162,7 @@ class Cluster:
         return new
 
     def patch(self, actor: str, seen: Object, part: str, patch: Object) -> Object:
-        """Merge ``patch`` into ``part`` of the object, if it still is the version that was seen.
+        """Merge ``patch`` into ``part`` of the object, if it still has the version that was read.
 
         Raises:
             RefusedError: 404, or 409, or 422 for another object of that name.
@@ -180,7 +180,7 @@ class Cluster:
     def merge(
         self, actor: str, place: Place, patch: Object, subresource: str = "", *, based_on: str | None = None
     ) -> Object:
-        """A merge patch of the whole object, of which only what the subresource reaches takes effect.
+        """Apply a merge patch to the whole object; only fields of the subresource take effect.
 
         Raises:
             RefusedError: 422.
@@ -195,7 +195,7 @@ class Cluster:
     def update(
         self, actor: str, place: Place, body: Object, subresource: str = "", *, based_on: str | None = None
     ) -> Object:
-        """Replace what the subresource reaches: the status, or everything but it; what the server gives stays.
+        """Replace the fields of the subresource: the status, or everything except it; fields that the server sets stay.
 
         Raises:
             RefusedError: 422, a finalizer was added to an object that is being deleted.
@@ -220,11 +220,11 @@ class Cluster:
         return self.replace(actor, place, changed, verb, based_on=based_on)
 
     def force_patch(self, actor: str, place: Place, part: str, patch: Object) -> Object:
-        """Merge into one part without preconditions, as SDKs and users do; an effectless patch changes no version."""
+        """Merge into one part without preconditions, as SDKs and users do; an empty change keeps the version."""
         return self.merge(actor, place, {part: patch}, "status" if part == "status" else "")
 
     def replace(self, actor: str, place: Place, changed: Object, verb: str, *, based_on: str | None = None) -> Object:
-        """Store ``changed`` in place of what is there, unless it is the same; the last finalizer lets go."""
+        """Store ``changed`` unless it equals the stored object; without its last finalizer, a deletion completes."""
         stored = self.objects[place]
         if values_equal(changed, stored):
             return stored
@@ -244,9 +244,10 @@ class Cluster:
         return changed
 
     def delete(self, actor: str, place: Place, *, uid: str | None = None) -> Object | None:
-        """Remove the object, in the background what it owns too; one with finalizers is only marked.
+        """Remove the object, and in the background also the objects that it owns; an object with finalizers is only
+        marked.
 
-        Absent, or another one than ``uid``, is fine. Returns what is left of it.
+        An absent object, or one with another UID than ``uid``, is no error. Returns what is left of the object.
         """
         stored = self.objects.get(place)
         if stored is None or (uid is not None and stored["metadata"]["uid"] != uid):
@@ -266,7 +267,7 @@ class Cluster:
         return marked
 
     def collect_garbage(self) -> None:
-        """Remove what was created after its last owner had gone."""
+        """Remove the objects that were created after their last owner was deleted."""
         doomed, self.doomed = self.doomed, []
         for place in doomed:
             stored = self.objects.get(place)
@@ -274,7 +275,7 @@ class Cluster:
                 self.delete(GARBAGE_COLLECTOR, place)
 
     def _remove(self, actor: str, place: Place, last: Object, number: int) -> None:
-        """Take the object out, whose last version is ``last``; then what only it has owned."""
+        """Remove the object, whose last version is ``last``; then the objects that only it owned."""
         uid = last["metadata"]["uid"]
         self._uids.discard(uid)
         self._commit(number, actor, "delete", place, last, None)
@@ -322,12 +323,12 @@ def place_of(obj: Object) -> Place:
 
 
 def _body(obj: Object) -> Object:
-    """What generation counts the changes of."""
+    """The part whose changes ``generation`` counts."""
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
 
 
 def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7386, without copying what stays as it is: versions of an object share what they have in common."""
+    """RFC 7386, without copying unchanged parts: the versions of an object share them."""
     if not isinstance(patch, dict):
         return copy_value(patch)
     merged = dict(target) if isinstance(target, dict) else {}

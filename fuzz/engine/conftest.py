@@ -1,4 +1,4 @@
-"""How much was proven: the number of executions, at the end of a test run."""
+"""Prints the number of executions at the end of a test run."""
 
 from __future__ import annotations
 

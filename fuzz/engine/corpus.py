@@ -1,7 +1,7 @@
-"""Cases that once failed, kept for ever: a file each under ``fuzz/corpus/engine``, with the reason in words.
+"""Cases that once failed and are kept: each is a file in ``fuzz/corpus/engine``, with the reason as text.
 
-A file, JSON or YAML, has ``why``, ``spec`` and, where they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
-``storyAfterSeconds``, ``rivals`` (further runs), ``schedule`` (what happens when), ``kills``, ``faults``,
+A file, JSON or YAML, has ``why``, ``spec`` and, if they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
+``storyAfterSeconds``, ``rivals`` (further runs), ``schedule`` (the actions and their instants), ``kills``, ``faults``,
 ``deliveries``, ``lags``, ``secondLags``, ``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of
 the strategies.
 """
@@ -30,7 +30,7 @@ from fuzz.engine.worker import Act, Script
 
 FOLDER: Final = Path(__file__).parent.parent / "corpus" / "engine"
 FOUND: Final = "found.yaml"
-"""Where the newest failure stands until it is given a name; the smallest one comes last."""
+"""The file of the newest failure until it gets a name; Hypothesis writes the smallest failure last."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_case(path: Path) -> Pinned:
 
 
 def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str, Any]:
-    """What a file holds; entries that are empty are left out."""
+    """The content of a file; empty entries are left out."""
     entry: dict[str, Any] = {
         "why": why,
         "spec": _plain(case.spec),
@@ -106,7 +106,7 @@ def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str,
 
 
 def keep_failure(case: Case, trouble: Trouble, seed: int, broken: list[str]) -> str:
-    """The case as YAML; also written into the corpus, where the next test run finds it, unless that is switched off."""
+    """The case as YAML; also written into the corpus for the next test run, unless that is switched off."""
     stream = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = None
@@ -130,7 +130,7 @@ def _script(script: Script) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Plain containers, so that YAML needs no tags and shares nothing."""
+    """Plain containers, so that the YAML has no tags and no anchors."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
-"""A small stand-in for the evaluator: whole-string paths, so that a case of the suite says all there is to know.
+"""A small replacement for the evaluator: each string is one path, so that a case contains everything about itself.
 
-``{{ inputs.a }}``, ``{{ steps.x.output.k }}``, ``{{ item }}``, ``{{ itemIndex }}``, ``{{ previous.k }}``,
-``{{ iteration }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may negate its path with ``not``, or
-compare a number, ``{{ ge iteration 2 }}``. The real one has its own suite; the engine only relies on the three kinds of
-answer.
+``{{ inputs.a }}``, ``{{ steps.x.output.k }}``, ``{{ item }}``, ``{{ itemIndex }}``, ``{{ previous.k }}``, ``{{
+iteration }}`` and ``{{ (index .steps inputs.which).output.k }}``; a condition may negate its path with ``not``, or
+compare a number, ``{{ ge iteration 2 }}``. The real evaluator has its own suite; the engine only needs its three kinds
+of answer.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class PathEvaluator:
         return look(manifest)
 
     async def validate_schema(self, schema: Mapping[str, Any], document: Any, *, asker: Asker = NOBODY) -> list[str]:
-        """Knows ``required`` and ``properties.*.type`` of strings and integers."""
+        """Checks ``required``, and ``properties.*.type`` for strings and integers."""
         await trio.lowlevel.checkpoint()
         problems = [f"{key} is required" for key in schema.get("required", ()) if key not in document]
         for key, wanted in schema.get("properties", {}).items():
@@ -118,7 +118,7 @@ def _text(value: str, variables: Mapping[str, Any], missing: list[str]) -> Any:
 
 
 class _OffloadedError(Exception):
-    """The text needs the content of what is in object storage."""
+    """The string needs the content of an object in object storage."""
 
 
 def _looked_into(value: Any, text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Cases and bugs about who carries a step out: Engrams bound to another executor, workers that vanish or come late."""
+"""Cases and bugs about executors: Engrams bound to another executor, workers that vanish or come late."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CASES: Final[dict[str, Case]] = {
 }
 
 _BOUND: dict[str, str] = {}
-"""The executor that each Engram was bound to last, while a bug is in place that goes by it."""
+"""The executor to which each Engram was bound last; filled only by the bug that uses it."""
 
 
 def _bound(sound: Any) -> Any:

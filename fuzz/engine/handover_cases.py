@@ -1,4 +1,4 @@
-"""Runs that go from one process to another in the middle of what they do, and the bugs that show there."""
+"""Runs that change from one process to another while they are running, and the bugs that this finds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES: Final = {
                  Action(4.0, Verb.HAND_OVER_CRASHED), Action(5.5, Verb.HAND_OVER)),
     ),
 }  # fmt: skip
-"""Hunted, and killed at every await."""
+"""The cases that are hunted, and killed at every await."""
 
 FURTHER: Final = {
     "handed over with its slot": Case(
@@ -51,7 +51,7 @@ TROUBLES: Final = {
         (Trouble(latency_seconds=latency, heals=True), 0) for latency in (0.03, 0.11, 0.21)
     ),
 }
-"""Troubles for which the bugs of a case are hunted, with their seeds."""
+"""The troubles with which the bugs of a case are hunted, with their seeds."""
 
 
 def _without_waiting(sound: Any) -> Any:

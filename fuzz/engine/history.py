@@ -1,4 +1,4 @@
-"""The history of one execution, read run by run: who owns what, under which plan, where a redrive began anew."""
+"""The history of one execution for each run: the owner of each object, its plan, and where a redrive started."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ TIMERS = "runs.bubustack.io/step-timers"
 
 
 MOST_LEGS: Final = 8
-"""Ways to the server and back between the question whether an attempt is wanted and the Job that follows from it."""
+"""Trips to the server or back between the question whether an attempt is still needed and the create of its Job."""
 
 
 @dataclass
 class History:
-    """``objects`` is what stands before the write that ``writes`` has just given."""
+    """``objects`` is the state before the write that ``writes`` has just returned."""
 
     played: Played
     objects: dict[Place, Object] = field(default_factory=dict)
     uids: dict[str, Place] = field(default_factory=dict)
-    """Of everything that is there."""
+    """UIDs of all existing objects."""
     _plans: dict[str, StoryPlan | None] = field(default_factory=dict)
 
     def writes(self) -> Iterator[Write]:
@@ -54,32 +54,32 @@ class History:
 
     @property
     def overlapping(self) -> bool:
-        """Whether two processes believed to be the only one."""
+        """Whether two processes each believed to be the only one."""
         return self.played.trouble.twins or bool(self._overlaps)
 
     @property
     def is_sharded(self) -> bool:
-        """Whether two processes shared the work, each with limits and turns of its own."""
+        """Whether two processes shared the work, each with its own limits and turns."""
         return self.did(*HAND_OVERS)
 
     @property
     def _overlaps(self) -> list[Action]:
-        """Each from when two processes may work for one run, and for how long.
+        """The actions after which two processes may work for one run, each with its start and length.
 
-        Who is late to let go a run writes nothing any more, but what it has sent may still be on its way.
+        A process that releases a run late writes nothing more for it, but its earlier requests may still be in transit.
         """
         verbs = {Verb.SECOND_LEADER} | ({Verb.HAND_OVER_LATE} if self.requests_take_time else set())
         return [action for action in self.played.case.actions if action.verb in verbs]
 
     def two_leaders(self, write: Write, *, ever: bool = False) -> bool:
-        """Whether two were at work at the moment of a write, or a request of one was still on its way; or had been."""
+        """Whether two leaders worked when the write was made, or a request was in transit; ``ever``: or earlier."""
         since = (write.at - EPOCH).total_seconds()
         open_ended = inf if ever else WRITE_DEADLINE_SECONDS
         windows = [(action.at, action.at + float(action.value) + open_ended) for action in self._overlaps]
         return self.played.trouble.twins or any(start <= since <= end for start, end in windows)
 
     def crosses(self, earlier: Write, later: Write) -> bool:
-        """Whether ``later``, of one of two leaders, may be on its way since before ``earlier``, of the other."""
+        """Whether ``later``, of one of two leaders, may have been in transit since before ``earlier``, of the other."""
         legs = {
             "request slow": SLOW_SECONDS,
             "request late answer": LATE_SECONDS,
@@ -92,18 +92,18 @@ class History:
         return close and earlier.actor != later.actor and self.two_leaders(later)
 
     def was_given_up(self, earlier: Write, later: Write) -> bool:
-        """Whether ``later`` creates by a request that the engine may have stopped waiting for before ``earlier``."""
+        """Whether ``later`` is a create that the engine may have stopped waiting for before ``earlier``."""
         close = (later.at - earlier.at).total_seconds() <= TIMEOUT_SECONDS
         return close and later.verb == "create" and "request timeout" in self.played.seen
 
     def is_of_another_story(self, obj: Object, run: Object) -> bool:
-        """Whether a leader made this under a revision of the Story that is not the one the run went on with."""
+        """Whether a leader created this under another revision of the Story than the run continued with."""
         made = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_REVISION)
         kept = status_of(run).get("storyRevision")
         return self.overlapping and bool(made and kept) and made != kept
 
     def end_of(self, run: Object) -> int:
-        """The number of the write that ended a run; 0 when none has."""
+        """The number of the write that ended a run; 0 if no write did."""
         uid = run["metadata"]["uid"]
         ends = (write for write in self.played.history if write.object["metadata"]["uid"] == uid)
         ends = (write for write in ends if _has_finished(write.new) and not _has_finished(write.old))
@@ -117,32 +117,32 @@ class History:
 
     @property
     def prompt(self) -> bool:
-        """Whether what is stored is heard of at once, and what is decided is stored at once; processes may die."""
+        """Whether stored changes are received at once and decisions are stored at once; processes may die."""
         away = self.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
         behind = self.played.trouble.hears_late or any(self.played.trouble.faults)
         return not (away or behind or self.requests_take_time or self.overlapping)
 
     def did(self, *verbs: Verb) -> bool:
-        """Whether somebody did one of these things."""
+        """Whether the case has one of these actions."""
         return any(action.verb in verbs for action in self.played.case.actions)
 
     def owner(self, obj: Object) -> Object | None:
-        """The controller of an object, if it is there."""
+        """The controller of an object, if it exists."""
         owner = controller_owner(obj)
         place = self.uids.get(owner["uid"]) if owner is not None else None
         return self.objects.get(place) if place is not None else None
 
     def run_of(self, obj: Object) -> Object | None:
-        """The StoryRun that an object works for: its controller, or that one's."""
+        """The StoryRun that an object works for: its controller, or its controller's controller."""
         owner = self.owner(obj)
         while owner is not None and owner["kind"] != "StoryRun":
             owner = self.owner(owner)
         return owner
 
     def plan(self, run: Object, made: Object | None = None) -> StoryPlan | None:
-        """What the run executes; None when that is not known, or refused.
+        """The plan that the run executes; None if it is unknown or refused.
 
-        ``made``: an object that says itself under which revision of the Story it was created.
+        ``made``: an object that names the revision of the Story under which it was created.
         """
         namespace, name = story_of(run)
         annotations = (made or {}).get("metadata", {}).get("annotations") or {}
@@ -175,7 +175,7 @@ class History:
 
 
 def started_by(write: Write) -> tuple[str, int] | None:
-    """UID of the StepRun and number of the attempt that starts with this write: a Job, or a worker that is named."""
+    """UID of the StepRun and number of the attempt that this write starts: by creating a Job, or by naming a worker."""
     if write.place[0] == "Job" and write.verb == "create":
         owner = controller_owner(write.object)
         return None if owner is None else (str(owner["uid"]), int(write.object["spec"]["attempt"]))
@@ -188,17 +188,17 @@ def started_by(write: Write) -> tuple[str, int] | None:
 
 
 def starts_of(history: History) -> list[datetime]:
-    """When processes of the operator began to work."""
+    """The instants at which processes of the operator started to work."""
     return [EPOCH + timedelta(seconds=at) for at in history.played.starts]
 
 
 def run_writes(history: History) -> Iterator[Write]:
-    """Changes of StoryRuns, each with what stands before it in ``history``."""
+    """Changes of StoryRuns; ``history`` has the state before each of them."""
     return (write for write in history.writes() if write.place[0] == "StoryRun" and write.new is not None)
 
 
 def is_reset(write: Write) -> bool:
-    """Whether a redrive begins with this write: the phase is taken back."""
+    """Whether this write starts a redrive: it removes the phase."""
     if write.old is None or write.new is None or status_of(write.new).get("phase"):
         return False
     old, new = status_of(write.old), status_of(write.new)
@@ -237,6 +237,6 @@ def is_terminal(state: Mapping[str, Any] | None) -> bool:
 
 
 def group_of(plan: StoryPlan, step: str) -> GroupName | None:
-    """The list that a step, or the step around it, stands in."""
+    """The list that contains the step, or the step around it."""
     top = step.partition("/")[0]
     return next((name for name, group in plan.groups.items() if top in group.graph.position), None)

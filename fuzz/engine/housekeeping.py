@@ -1,7 +1,7 @@
-"""The StoryRun controller and the router of production on the model cluster: what keeps house around the engine.
+"""The StoryRun controller and the router of production on the model cluster: the work around the engine.
 
-``reconcilers.storyrun`` and ``reconcilers.router`` themselves, with a client and informers that are the model's: marks,
-hand-over, retention, and how deleted runs are let go. ``routing`` stands for both where only the engine is of interest.
+They are ``reconcilers.storyrun`` and ``reconcilers.router`` themselves, with the model's client and informers:
+annotations, hand-over, retention, and the deletion of runs. ``routing`` replaces both in tests of the engine alone.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds
 
 
 _IN_WORLD: Final = {"Story": "stories", "StoryRun": "story_runs", "StepRun": "step_runs", "Job": "jobs", "Pod": "pods"}
-"""What ``reconcilers.adapters.world.World`` calls the informer of a kind; it has more, of which nobody here asks."""
+"""The names of the informers in ``reconcilers.adapters.world.World``, by kind; others are not needed here."""
 _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
 
 
 class Housekeeping:
-    """Of one process; ``tell`` is a handler of all its caches. ``crashed`` hears of what a reconcile may not raise."""
+    """The controllers of one process. ``tell`` handles changes of all caches; ``crashed`` gets unexpected errors."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Housekeeping:
             handler(change)
 
     def adopt(self, key: RunKey) -> None:
-        """The process has come to own the run."""
+        """The process now owns the run."""
         self._controller.enqueue(Key(*key))
 
     async def release(self, key: RunKey) -> None:
-        """Return once the controller is not at work for the run, which the process does not own any more."""
+        """Return when the controller no longer works for the run, which the process does not own any more."""
         await self._controller.release(Key(*key))
 
     async def run(self) -> None:
@@ -91,7 +91,7 @@ class Housekeeping:
 
 @dataclass
 class ModelInformer:
-    """One kind of what a process knows, as ``core.kube.informer.Informer`` gives it."""
+    """The objects of one kind that a process knows, with the interface of ``core.kube.informer.Informer``."""
 
     known: Known
     kind: str
@@ -124,7 +124,7 @@ class ModelInformer:
 
 @dataclass
 class ModelClient:
-    """The writes that controllers make, as ``core.kube.client.KubeClient`` makes them."""
+    """The writes of controllers, with the interface of ``core.kube.client.KubeClient``."""
 
     cluster: Cluster
     process: Process
@@ -141,7 +141,7 @@ class ModelClient:
         namespace: str,
         subresource: str | None = None,
     ) -> Object:
-        """Of an object as it was seen: ``body`` carries its UID and version."""
+        """Writes an object as it was read: ``body`` has its UID and version."""
         part = subresource or "metadata"
         seen = {"kind": resource.kind, "metadata": {"name": name, "namespace": namespace, **body["metadata"]}}
         patch = {key: value for key, value in body[part].items() if key not in ("uid", "resourceVersion")}
@@ -177,7 +177,7 @@ class ModelClient:
 
 
 def _telling(reconcile: Reconcile, crashed: Callable[[Exception], None]) -> Reconcile:
-    """A controller tries again whatever happens, so a bug of the reconciler would not be seen from outside."""
+    """Reports each unexpected exception, because a controller retries after any error and would hide a bug."""
 
     async def told(key: Key) -> Outcome:
         try:

@@ -1,4 +1,4 @@
-"""One process of the operator in the model, with all that works in it."""
+"""One process of the operator in the model, with all its parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fuzz.engine.watches import Watches
 
 @dataclass
 class Incarnation:
-    """One process of the operator, from its start to the moment when none of its tasks is left."""
+    """One process of the operator, from its start until its last task has ended."""
 
     process: Process
     supervisor: Supervisor
@@ -29,13 +29,13 @@ class Incarnation:
     gone: trio.Event = field(default_factory=trio.Event)
 
     async def release(self, key: RunKey) -> None:
-        """As ``manager.assembly.Operator.release``."""
+        """Release the run as ``manager.assembly.Operator.release`` does."""
         await self.supervisor.release(key)
         if self.house is not None:
             await self.house.release(key)
 
     def adopt(self, key: RunKey) -> None:
-        """As ``manager.assembly.Operator.adopt``, with the lists that it asks for."""
+        """Adopt the run as ``manager.assembly.Operator.adopt`` does, including the lists that it requires."""
         self.watches.list_anew()
         if self.house is not None:
             self.house.adopt(key)

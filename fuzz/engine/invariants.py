@@ -1,9 +1,9 @@
-"""What must hold of every execution, read off its write history: one function for each engine invariant, by its number.
+"""The invariants of every execution, checked on its write history: one function for each invariant, with its number.
 
-``violations`` applies them all. docs/proof.md says each in words. Order, I01, I02, I29 and I30, stands in
-``invariants_order``, instants and causes, I08 to I10 and I16, in ``invariants_time``, I24 and I26 in
-``invariants_limits``, what must hold at the end in ``invariants_end``, what is kept of it, I42, in
-``invariants_retention``, and who writes, I44, in ``invariants_owners``.
+``violations`` checks all of them. docs/proof.md describes each. Order (I01, I02 and I30) is in ``invariants_order``,
+instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
+the end in ``invariants_end``, retention (I42) in ``invariants_retention``, and the writing process (I44) in
+``invariants_owners``.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ Check = Callable[[History], Iterator[str]]
 
 SDK_FIELDS: Final = ("output", "signals", "effects", "logs", "signalEvents")
 BY_OTHERS: Final = ("gates", "conditions", "childrenCleanedAt")
-"""Of a run's status: may change after its end."""
+"""Fields of a run's status that may change after its end."""
 MAX_MESSAGE: Final = 2048
 MAX_REASON: Final = 64
 MAX_OBJECT: Final = 1 << 20
 
 
 def violations(played: Played) -> list[str]:
-    """Every broken promise; empty when all is well."""
+    """All violations; empty if there are none."""
     history = History(played)
     return [f"{name}: {text}" for name, check in CHECKS.items() for text in check(history)]
 
 
 def terminal_is_absorbing(history: History) -> Iterator[str]:
-    """I03."""
+    """I03: a terminal phase never changes, except by a redrive."""
     for write in history.writes():
         old, new = status_of(write.old), status_of(write.new)
         if write.new is None or not old or is_reset(write):
@@ -82,10 +82,10 @@ def terminal_is_absorbing(history: History) -> Iterator[str]:
 
 
 def sdk_may_report(history: History) -> Iterator[str]:
-    """I04: no SDK finds its StepRun in a phase out of which it may not report its success."""
+    """I04: no SDK finds its StepRun in a phase from which it may not report success."""
     final: dict[str, Write] = {}
     crossed: set[str] = set()
-    """Steps that were ended while the request that starts them was on its way: by the other leader, or after 30 s."""
+    """Steps that ended while the request that starts them was in transit: by the other leader, or after 30 s."""
     for write in history.writes():
         if write.place[0] == "StepRun" and is_final(status_of(write.new)):
             final.setdefault(write.object["metadata"]["uid"], write)
@@ -97,7 +97,7 @@ def sdk_may_report(history: History) -> Iterator[str]:
 
 
 def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
-    """Whether one of two leaders was on its way to start an attempt when the other counted its failure, or ended it."""
+    """Whether one of two leaders was starting an attempt when the other counted its failure or ended it."""
     ends: list[Write] = []
     for write in history.played.history:
         counted = write.place == ("StepRun", NAMESPACE, name) and retries_of(status_of(write.new)) > attempt
@@ -110,19 +110,19 @@ def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
 
 
 def one_attempt_at_a_time(history: History) -> Iterator[str]:
-    """I05."""
+    """I05: no attempt starts while another one of the same step may be running."""
     for name, attempt in history.played.overlaps:
         if not _crossed_its_end(history, name, attempt):
             yield f"attempt {attempt} of {name} was started while something was at work for it"
 
 
 def attempts_are_counted(history: History) -> Iterator[str]:
-    """I06: each attempt starts once, and once more for each Job that somebody destroyed; no success twice."""
+    """I06: each attempt starts once, plus once for each Job that a user deleted; no step succeeds twice."""
     created: Counter[tuple[str, int]] = Counter()
     destroyed: Counter[str] = Counter()
     retries: dict[str, int] = {}
     over: dict[str, Write] = {}
-    """What ended the last attempt that is over."""
+    """The write that ended an attempt, by UID of the StepRun and attempt."""
     for write in history.writes():
         if write.place[0] == "StepRun" and write.new is not None:
             uid, status = write.new["metadata"]["uid"], status_of(write.new)
@@ -148,7 +148,7 @@ def attempts_are_counted(history: History) -> Iterator[str]:
         if attempt > retries.get(uid, 0):
             yield f"attempt {attempt} of StepRun {uid} was started, which had {retries.get(uid)} retries"
     played = history.played
-    late = played.trouble.hears_late or history.requests_take_time  # a step's time may be over before its end is known
+    late = played.trouble.hears_late or history.requests_take_time  # a step may time out before its end is known
     good = ("ok",) if late else ("ok", UNSAID)
     for (uid, step), times in Counter((uid, step) for uid, step, end in played.effects if end in good).items():
         if times > 1 + destroyed[uid]:
@@ -156,9 +156,9 @@ def attempts_are_counted(history: History) -> Iterator[str]:
 
 
 def records_tell_the_attempt(history: History) -> Iterator[str]:
-    """I44: a StepRun keeps its executor, and records of an attempt what it is; a worker's report is of that attempt."""
+    """I43: a StepRun keeps its executor and records the running attempt; a worker's report belongs to that attempt."""
     deadlines: dict[str, tuple[int, datetime]] = {}
-    """Of Jobs, with their attempt, by UID of the StepRun."""
+    """The deadlines of Jobs, with their attempt, by UID of the StepRun."""
     for write in history.writes():
         if write.place[0] == "Job" and (started := started_by(write)) is not None:
             deadlines[started[0]] = started[1], datetime.fromisoformat(write.object["spec"]["deadlineAt"])
@@ -182,7 +182,7 @@ def records_tell_the_attempt(history: History) -> Iterator[str]:
 
 
 def _strange_report(write: Write) -> Iterator[str]:
-    """What a worker reports of another attempt than the one that its StepRun is at, or of one that is not its own."""
+    """Reports of a worker about another attempt than the current one of its StepRun, or about another worker's."""
     old = status_of(write.old)
     if not write.actor.startswith(f"{WORKER}-") or old.get("phase") == status_of(write.new).get("phase"):
         return
@@ -192,7 +192,7 @@ def _strange_report(write: Write) -> Iterator[str]:
 
 
 def retries_rise_by_one(history: History) -> Iterator[str]:
-    """I07."""
+    """I07: retries rise by one, with phase and instant in the same write."""
     for write in _step_run_writes(history):
         old, new = status_of(write.old), status_of(write.new)
         step = retries_of(new) - retries_of(old)
@@ -205,7 +205,7 @@ def retries_rise_by_one(history: History) -> Iterator[str]:
 
 
 def counters_equal_states(history: History) -> Iterator[str]:
-    """I11: in each stored version; declared steps count, branches do not."""
+    """I11: counters equal the states in each stored version; declared steps count, branches do not."""
     for write in run_writes(history):
         status = status_of(write.new)
         if "stepsComplete" not in status or not by_operator(write) or not status.get("phase"):
@@ -230,7 +230,7 @@ def _counters(states: Mapping[str, Object]) -> dict[str, int]:
 
 
 def only_ours_is_touched(history: History) -> Iterator[str]:
-    """I12: what the engine changes or deletes is what it has created, for that very owner; or a run, see I42."""
+    """I12: the engine only changes or deletes objects of the same owner that the operator created; runs: see I42."""
     ours: set[str] = set()
     for write in history.writes():
         uid = write.object["metadata"]["uid"]
@@ -241,7 +241,7 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
 
 
 def no_resurrection(history: History) -> Iterator[str]:
-    """I14: for a run that has ended nothing is created, and nothing of it changes, until it is asked to run again."""
+    """I14: nothing is created or changed for a run that has ended, until a user requests to run it again."""
     over: dict[str, Write] = {}
     made_by: dict[str, str] = {}
     for write in history.writes():
@@ -258,10 +258,10 @@ def no_resurrection(history: History) -> Iterator[str]:
             end = over.get(run["metadata"]["uid"]) if run is not None else None
             if run is None or end is None or _awaits_redrive(run):
                 continue
-            other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # whose request it refused
+            other = end.actor != write.actor or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)  # a redrive it refused
             ends = write.verb != "create"
             begun = write.object if write.place[0] == "StepRun" else history.owner(write.object) or write.object
-            # Who has begun it may not have lived to end it, or it went on with the run by the Story of the other.
+            # The leader that started it may have died before it ended it, or continued the run with its own Story.
             left = made_by.get(uid) != end.actor or history.is_of_another_story(begun, run)
             allowed = (other or ends) and history.two_leaders(write, ever=ends and left)
             allowed = allowed or (ends and invariants_retention.is_let_go(history, write))
@@ -270,7 +270,7 @@ def no_resurrection(history: History) -> Iterator[str]:
 
 
 def writes_are_bound(history: History) -> Iterator[str]:
-    """I20 and I21: every patch names the version it was computed from, and changes only what is the engine's."""
+    """I20 and I21: every patch has the version from which it was computed, and changes only fields of the engine."""
     for write in history.writes():
         if not by_operator(write) or write.old is None or write.new is None:
             continue
@@ -291,7 +291,7 @@ def writes_are_bound(history: History) -> Iterator[str]:
 
 
 def no_lost_update(history: History) -> Iterator[str]:
-    """I22: a decision of a person, and a result of an SDK, stays until its run or its attempt begins anew."""
+    """I22: a decision of a user, and a result of an SDK, stays until its run or its attempt starts again."""
     for write in history.writes():
         if write.old is None or write.new is None or not by_operator(write):
             continue
@@ -302,7 +302,7 @@ def no_lost_update(history: History) -> Iterator[str]:
 
 
 def cancel_stops_work(history: History) -> Iterator[str]:
-    """I27: once the cancel is recorded nothing is created but for ``finally``; what is on its way may still come."""
+    """I27: after a recorded cancel, nothing is created except for ``finally``; requests in transit may still arrive."""
     if history.requests_take_time:
         return
     for write in history.writes():
@@ -321,16 +321,16 @@ def cancel_stops_work(history: History) -> Iterator[str]:
 
 
 def plan_is_stable(history: History) -> Iterator[str]:
-    """I32."""
+    """I32: a run uses the revision of the Story from its start."""
     for write in run_writes(history):
         before, after = (status_of(obj).get("storyRevision") for obj in (write.old, write.new))
-        has_begun = bool(status_of(write.old).get("phase"))  # a request to run again may meet one that waits to do so
+        has_begun = bool(status_of(write.old).get("phase"))  # a redrive may meet a run that waits to run again
         if has_begun and before and after != before and not is_reset(write):
             yield f"{write.place[2]} went from {before} to {after}"
 
 
 def times_are_in_order(history: History) -> Iterator[str]:
-    """I34."""
+    """I34: no stored time changes, and none is before the time that it follows."""
     stepped = history.did(Verb.STEP_CLOCK)
     for write in history.writes():
         if write.new is None or write.place[0] not in ("StoryRun", "StepRun") or is_reset(write):
@@ -345,14 +345,14 @@ def times_are_in_order(history: History) -> Iterator[str]:
             yield from _ordered(step, state)
             before = states_of(write.old).get(step, {})
             for key in ("startedAt", "finishedAt"):
-                queued = before.get("phase") == Phase.PENDING  # the clock of a step starts when it does
+                queued = before.get("phase") == Phase.PENDING  # the time of a step starts when the step starts
                 same = before.get(key) in (None, state.get(key))
                 if not (same or queued or stepped or _close(before, state, key)):
                     yield f"{key} of step {step} moved from {before[key]} to {state.get(key)}"
 
 
 def failures_have_reasons(history: History) -> Iterator[str]:
-    """I35: every failure says why, and so does whatever waits when nothing happens any more."""
+    """I35: every failure has a message, and so has everything that waits at the end."""
     for place, run in history.played.objects.items():
         if place[0] != "StoryRun":
             continue
@@ -367,7 +367,7 @@ def failures_have_reasons(history: History) -> Iterator[str]:
 
 
 def sizes_are_bounded(history: History) -> Iterator[str]:
-    """I36."""
+    """I36: messages, reasons and objects are bounded."""
     for write in history.writes():
         if write.new is None or not by_operator(write):
             continue
@@ -383,13 +383,13 @@ def sizes_are_bounded(history: History) -> Iterator[str]:
 
 
 def scopes_do_not_crash(history: History) -> Iterator[str]:
-    """I39."""
+    """I39: no scope crashes."""
     for error in history.played.crashes:
         yield f"a scope crashed: {_causes(error)}"
 
 
 def redrive_resets_exactly(history: History) -> Iterator[str]:
-    """I40: what a redrive keeps is bitwise as it was; its StepRuns stay."""
+    """I40: a redrive does not change the results that it keeps; their StepRuns stay."""
     for write in history.writes():
         if write.place[0] == "StoryRun" and write.new is not None and is_reset(write) and by_operator(write):
             kept = states_of(write.new)
@@ -433,7 +433,7 @@ def _ordered(name: str, status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _close(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> bool:
-    """A step's start as we saw it and as its StepRun says may differ by the rounding of one."""
+    """The start of a step as the engine saw it, and the start in its StepRun, may differ by one rounding."""
     old, new = parse_instant_or_none(before.get(key)), parse_instant_or_none(after.get(key))
     return old is not None and new is not None and abs(new - old) <= timedelta(seconds=1)
 

@@ -1,4 +1,4 @@
-"""What must hold once nothing disturbs a run any more: it ends, in silence, and leaves nothing open or behind."""
+"""The conditions after the last disturbance: a run ends, writes nothing more, and leaves nothing open or behind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from fuzz.engine.world import EPOCH, NAMESPACE
 
 OWNED: Final = ("StepRun", "Job", "Pod", "StoryRun")
 WAITS_FOR_RUN: Final = re.compile(r"Waiting for StoryRun (\S+) to end; |Superseded by StoryRun (\S+), ")
-"""What a run says that waits for its turn, but for one that has canceled those before it: these end."""
+"""The message of a run that waits for its turn, unless it has canceled the runs before it: those end."""
 
 
 def the_run_ends(history: History) -> Iterator[str]:
-    """I15: within the bound computed from its steps, unless a gate or a wait without timeout is open, and says so.
+    """I15: a run ends within the bound computed from its steps, unless an open gate or wait without timeout is
+    reported.
 
-    So may one that waits for its turn, and says so, if that holds of the run for which it waits.
+    A run that waits for its turn, and reports it, may also stay open if the run that it waits for may.
     """
     if history.played.ended:
         return
@@ -35,14 +36,14 @@ def the_run_ends(history: History) -> Iterator[str]:
 
 
 def silence(history: History) -> Iterator[str]:
-    """I16: while a run waits for a person, nothing is written."""
+    """I16: while a run waits for a user, nothing is written."""
     played = history.played
     if not played.ended and played.writes_while_waiting:
         yield f"{played.writes_while_waiting} writes in ten minutes in which nothing was due"
 
 
 def no_orphans(history: History) -> Iterator[str]:
-    """I13: whatever is owned has its owner, and no container outlives its run."""
+    """I13: the owner of each owned object exists, and no container outlives its run."""
     played = history.played
     uids = {obj["metadata"]["uid"] for obj in played.objects.values()}
     for place, obj in played.objects.items():
@@ -60,13 +61,13 @@ def no_orphans(history: History) -> Iterator[str]:
 
 
 def _is_just_ending(history: History, obj: Object) -> bool:
-    """Whether it was told to end after the runs of the case had ended: of a run that one of them did not wait for."""
+    """Whether it was asked to end after the runs of the case had ended, for a run that none of them waited for."""
     told_at = parse_instant_or_none(obj["metadata"].get("deletionTimestamp"))
     return told_at is not None and told_at > EPOCH + timedelta(seconds=history.played.ended_at_seconds)
 
 
 def _had_ended(history: History, step_run: str) -> bool:
-    """Whether the run of a StepRun was over when the run of the case was: its Pods have had the time to end since."""
+    """Whether the run of a StepRun had ended when the runs of the case had, so that its Pods have had time to end."""
     obj = history.objects.get(("StepRun", NAMESPACE, step_run))
     run = history.run_of(obj) if obj is not None else None
     if obj is None or run is None:
@@ -77,7 +78,7 @@ def _had_ended(history: History, step_run: str) -> bool:
 
 
 def _crossed_its_end(history: History, step_run: str) -> bool:
-    """Whether one of two leaders was on its way to start the last attempt when the other ended the step."""
+    """Whether one of two leaders was starting the last attempt when the other ended the step."""
     ours = [write for write in history.played.history if write.place[1:] == (NAMESPACE, step_run)]
     starts = [write for write in ours if write.place[0] == "Job" and write.verb == "create"]
     ends = [write for write in ours if write.place[0] == "StepRun" and is_final(status_of(write.new))]
@@ -85,7 +86,7 @@ def _crossed_its_end(history: History, step_run: str) -> bool:
 
 
 def _came_too_late(history: History, step_run: str) -> bool:
-    """Whether its last Job was on its way when a person deleted the run: the garbage collector has found it by now."""
+    """Whether its last Job was being created when a user deleted the run; the garbage collector has found it by now."""
     pods = [each for each in history.objects.values() if each["kind"] == "Pod" and each["spec"]["stepRun"] == step_run]
     return history.did(Verb.DELETE_RUN) and all(_is_just_ending(history, pod) for pod in pods)
 
@@ -94,7 +95,7 @@ _MAY_OUTLIVE: Final = (_crossed_its_end, _came_too_late)
 
 
 def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
-    """A child run that nobody has asked to end, although the step that waits for it is over."""
+    """Whether a child run continues, and nobody asked it to end, although the step that waits for it has ended."""
     if not has_ended(parent) or has_ended(child) or child["spec"].get("cancelRequested"):
         return False
     plan = history.plan(parent)
@@ -103,7 +104,7 @@ def _is_left_behind(history: History, child: Object, parent: Object) -> bool:
 
 
 def nothing_is_left_open(history: History) -> Iterator[str]:
-    """I28: a run that has ended has only steps that have ended, which say what their StepRuns say."""
+    """I28: a run that has ended has only steps that have ended, with the phases of their StepRuns."""
     played = history.played
     if played.phase == "Finished" and not played.case.has_company:
         _replay(history)
@@ -119,7 +120,7 @@ def nothing_is_left_open(history: History) -> Iterator[str]:
 
 
 def _is_left_to_another(history: History, step_run: str) -> bool:
-    """Whether one of two leaders ended a run while the other was ending what it alone had begun, or knew of."""
+    """Whether one of two leaders ended a run while the other was ending a step that only the other knew."""
     if history.overlapping and history.played.trouble.hears_late:
         return True
     ours = [write for write in history.played.history if write.place == ("StepRun", NAMESPACE, step_run)]
@@ -141,11 +142,11 @@ def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -
     end = history.end_of(run)
     for step, step_run in step_runs.items():
         if plan is None or plan.find(step) is None:
-            continue  # of a Story that has been edited since
+            continue  # it belongs to a Story that has been edited since
         if history.is_of_another_story(step_run, run):
             continue
         if history.overlapping and int(step_run["metadata"]["uid"].rpartition("-")[2]) > end:
-            continue  # by a leader that had not heard of the end: I14
+            continue  # another leader created it before it received the end: I14
         if _is_left_out_by_another(history, run, step, step_run):
             continue
         if not is_final(status_of(step_run)):
@@ -155,7 +156,7 @@ def _left_open(history: History, run: Object, step_runs: Mapping[str, Object]) -
 
 
 def _is_left_out_by_another(history: History, run: Object, step: str, step_run: Object) -> bool:
-    """Whether one of two leaders has recorded the end of a step without hearing that the other made a StepRun of it."""
+    """Whether one of two leaders recorded the end of a step before it received the StepRun of the other."""
     state, uid = states_of(run).get(step, {"phase": "Skipped"}), step_run["metadata"]["uid"]
     if state["phase"] != "Skipped" and not history.played.trouble.hears_late:
         return False
@@ -168,7 +169,7 @@ def _is_left_out_by_another(history: History, run: Object, step: str, step_run: 
 
 
 def finally_runs_once(history: History) -> Iterator[str]:
-    """I29: if a main step had started, no ``finally`` step is left out, however the main steps ended."""
+    """I29: if a main step has started, all ``finally`` steps run, however the main steps ended."""
     for write in run_writes(history):
         if not status_of(write.new).get("finishedAt") or status_of(write.old).get("finishedAt") or is_reset(write):
             continue
@@ -185,14 +186,14 @@ def finally_runs_once(history: History) -> Iterator[str]:
 
 
 def _runs_again(history: History) -> bool:
-    """Whether a person asked for that: the cancel may have come before anything began again."""
+    """Whether a user requested to run it again: the cancel may have come before anything started again."""
     return history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)
 
 
 def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) -> str | None:
-    """What a person or a value that never comes is waited for; None when nothing is.
+    """The message of the run about a user or a value that it waits for for ever; None if there is none.
 
-    ``behind``: the runs that wait for this one; one that waits for any of them never ends.
+    ``behind``: the runs that wait for this one; a run that waits for one of them never ends.
     """
     behind = (*behind, run["metadata"]["name"])
     turn = WAITS_FOR_RUN.match(str(status_of(run).get("message")))
@@ -217,14 +218,14 @@ def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) ->
             continue
         waits = found.kind in (StepKind.GATE, StepKind.WAIT) and not found.parameters.get("timeout")
         if step in (status_of(run).get("gates") or {}):
-            continue  # somebody has decided
+            continue  # a user has decided
         if waits and str(state["message"]).startswith("Waiting for"):
             return str(state["message"])
     return _why_called_wait(history, run, behind)
 
 
 def _why_called_wait(history: History, run: Object, behind: tuple[str, ...]) -> str | None:
-    """The same of the runs that its steps wait for."""
+    """The same message of a run that its steps wait for."""
     for state in states_of(run).values():
         child = history.objects.get(("StoryRun", NAMESPACE, state.get("subStoryRunName") or ""))
         if child is not None and not is_terminal(state) and (why := _why_waiting(history, child, behind)):
@@ -233,7 +234,7 @@ def _why_called_wait(history: History, run: Object, behind: tuple[str, ...]) -> 
 
 
 def _replay(history: History) -> None:
-    """To the end, so that ``history`` shows what is there."""
+    """Replay all writes, so that ``history`` has the objects of the end."""
     for _ in history.writes():
         pass
 

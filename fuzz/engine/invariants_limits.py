@@ -1,7 +1,7 @@
-"""I24 and I26: how much is at work at once. Steps, branches, and runs that take turns: who begins, who is told to end.
+"""I24 and I26: the limits of concurrency. Steps, branches, and runs that take turns: which start, which are canceled.
 
-The rule in force is that of the Story a run begins with. A Story that calls itself is refused, so no run here is below
-another run of its Story.
+The rule of the Story at the start of a run counts. A Story that calls itself is refused, so no run here is a descendant
+of another run of its Story.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
 A_WHILE: Final = timedelta(seconds=5)
-"""After which a run has been heard of, and a beginning has been stored, where nothing is in the way."""
+"""By then, undisturbed, a run has been received and a start has been stored."""
 
 A_MOMENT: Final = timedelta(seconds=1)
-"""Within which a slot that is free is taken."""
+"""By then a free slot is taken."""
 QUEUED: Final = "Queued due to story concurrency limit"
 
 TAKING_TURNS: Final = ("serial", "cancelPrevious")
@@ -39,7 +39,7 @@ Rule = Mapping[str, Any]
 
 
 def limits_hold(history: History) -> Iterator[str]:
-    """I24: at no instant more StepRuns at work than ``policy.concurrency`` allows, each process its own."""
+    """I24: at no instant more StepRuns run than ``policy.concurrency`` allows, counted per process."""
     if history.is_sharded:
         return
     for write in history.writes():
@@ -62,7 +62,7 @@ def limits_hold(history: History) -> Iterator[str]:
 
 
 def branches_are_bounded(history: History) -> Iterator[str]:
-    """I24: nor more branches of a ``parallel`` step than ``maxConcurrency`` allows."""
+    """I24: at no instant more branches of a ``parallel`` step run than ``maxConcurrency`` allows."""
     for write in history.writes():
         if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
             continue
@@ -82,11 +82,11 @@ def branches_are_bounded(history: History) -> Iterator[str]:
 
 
 def free_slots_are_taken(history: History) -> Iterator[str]:
-    """I26: no step waits for a slot of its Story for more than a second while one is free and a process is at work."""
+    """I26: no step waits for more than a second for a slot of its Story while a slot is free and a process runs."""
     if not (history.prompt and _any_limits(history)):
         return
     free_since: dict[tuple[str, str], datetime] = {}
-    """By run and step, since when both was so: it waits, and a slot is free."""
+    """By run and step: the time since which the step waits although a slot is free."""
     for write in history.writes():
         born_at = max(at for at in starts_of(history) if at <= write.at)
         for (name, step), since in free_since.items() if by_operator(write) else ():
@@ -96,7 +96,7 @@ def free_slots_are_taken(history: History) -> Iterator[str]:
 
 
 def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]]:
-    """Runs with steps that wait although their Story has a slot to give, after a write."""
+    """Runs with steps that wait after a write, although their Story has a free slot."""
     after = {**history.objects, write.place: write.new}
     step_runs = [one for place, one in after.items() if place[0] == "StepRun" and one is not None]
     for run in [one for place, one in after.items() if place[0] == "StoryRun" and one is not None]:
@@ -116,14 +116,14 @@ def _story_of(step_run: Object) -> str:
 
 
 def _has_step_run(step_runs: list[Object], run: Object, step: str) -> bool:
-    """Whether a step has begun, of which the run does not say so yet."""
+    """Whether a step has started, but its run does not record it yet."""
     return any(one["spec"]["storyRunRef"]["name"] == _name(run) and step_of(one) == step for one in step_runs)
 
 
 def _came_unasked(history: History, step_run: Object, run: Object, now: datetime, limit: int) -> bool:
-    """Whether it has just come under a revision of the Story with another limit, which may be higher.
+    """Whether it was created just before, under a revision of the Story with another limit, which may be higher.
 
-    Whoever is bound by the lower one may have had its slot already.
+    A step under the lower limit may have had its slot already.
     """
     plan = history.plan(run, step_run)
     came_at = parse_instant_or_none(step_run["metadata"]["creationTimestamp"])
@@ -131,7 +131,7 @@ def _came_unasked(history: History, step_run: Object, run: Object, now: datetime
 
 
 def turns_are_taken(history: History) -> Iterator[str]:
-    """I24: a run begins only when no other run that shares its turn has begun and not ended in what is stored."""
+    """I24: a run starts only if no other run that shares its turn has started and not ended, in the stored state."""
     if history.is_sharded:  # two processes may decide at the same moment
         return
     for one in _beginnings(history):
@@ -141,7 +141,7 @@ def turns_are_taken(history: History) -> Iterator[str]:
 
 
 def turns_go_by_age(history: History) -> Iterator[str]:
-    """I24: of those that have waited for a while the oldest begins."""
+    """I24: of the runs that have waited for a while, the oldest starts."""
     if not history.prompt or history.is_sharded:
         return
     for one in _beginnings(history):
@@ -152,7 +152,7 @@ def turns_go_by_age(history: History) -> Iterator[str]:
 
 
 def nobody_waits_for_a_stranger(history: History) -> Iterator[str]:
-    """I24: whoever says that it waits for another run shares its turn."""
+    """I24: a run that reports that it waits for another run shares the turn of that run."""
     for write in run_writes(history) if _any_turns(history) else ():
         found = WAITS_FOR_RUN.match(str(status_of(write.new).get("message")))
         other = history.objects.get(("StoryRun", write.place[1], found[1])) if found is not None else None
@@ -162,13 +162,13 @@ def nobody_waits_for_a_stranger(history: History) -> Iterator[str]:
 
 
 def the_newest_ends_the_older(history: History) -> Iterator[str]:
-    """I24: under ``cancelPrevious`` what is older than another is asked to end, and nothing else is."""
+    """I24: under ``cancelPrevious`` the older runs are canceled, and no others."""
     yield from _asked_in_vain(history)
     yield from _never_asked(history)
 
 
 def _asked_in_vain(history: History) -> Iterator[str]:
-    """Runs that the engine has asked to end, though none is newer; what is called ends with whoever called it."""
+    """Runs that the engine canceled although no run is newer; child runs are not counted."""
     seen: dict[str, Object] = {}
     for write in run_writes(history) if _any_turns(history) else ():
         seen[_uid(write.object)] = write.object
@@ -181,7 +181,7 @@ def _asked_in_vain(history: History) -> Iterator[str]:
 
 
 def _never_asked(history: History) -> Iterator[str]:
-    """Older runs that ended by themselves long after a newer one had come that was to begin."""
+    """Older runs that ended by themselves long after the creation of a newer run that was to start."""
     calm_at = _calm_at(history)
     if calm_at is None or history.overlapping or history.did(Verb.EDIT_STORY, Verb.DELETE_STORY):
         return
@@ -199,14 +199,14 @@ def _never_asked(history: History) -> Iterator[str]:
 
 @dataclass
 class _Life:
-    """Of one run until now."""
+    """The data of one run up to now."""
 
     run: Object
     created_at: datetime
     waits_since: datetime
-    """Since when it could begin: its creation, or that of its last redrive."""
+    """The time since which the run could start: its creation, or its last redrive."""
     ended_unasked_at: datetime | None = None
-    """When it ended that had begun, and that nobody had asked to."""
+    """The time at which the run ended, if it had started and nobody had canceled it."""
 
 
 @dataclass(frozen=True)
@@ -214,11 +214,11 @@ class _Beginning:
     write: Write
     rule: Rule
     lives: Mapping[str, _Life]
-    """By UID, those that are gone, too."""
+    """By UID; also runs that are deleted."""
 
 
 def _beginnings(history: History) -> Iterator[_Beginning]:
-    """Every write that says for the first time that a run has begun which takes turns."""
+    """Each write that is the first to record the start of a run that takes turns."""
     if not _any_turns(history):
         return
     stories = {write.place[2]: write.object["data"] for write in history.played.history if _keeps_story(write)}
@@ -232,7 +232,7 @@ def _beginnings(history: History) -> Iterator[_Beginning]:
         elif has_ended(run) and not has_ended(write.old or {}):
             asked = run["spec"].get("cancelRequested") or not status_of(run).get("startedAt")
             life.ended_unasked_at = None if asked else write.at
-        canceled = status_of(run).get("phase") == "Finished"  # in the same write: it waited, and was told not to begin
+        canceled = status_of(run).get("phase") == "Finished"  # in the same write: it waited, and was canceled
         if status_of(run).get("startedAt") and not status_of(write.old).get("startedAt") and not canceled:
             story = stories.get(str(status_of(run).get("storyRevision")), {"spec": {}})
             rule = story["spec"].get("concurrency") or {}
@@ -241,7 +241,7 @@ def _beginnings(history: History) -> Iterator[_Beginning]:
 
 
 def _sharing(history: History, one: _Beginning) -> Iterator[Object]:
-    """The other runs that are there, have not ended, and share the turn of the one that begins."""
+    """The other runs that exist, have not ended, and share the turn of the run that starts."""
     run = one.write.object
     for place, other in history.objects.items():
         ours = place[0] == "StoryRun" and _uid(other) != _uid(run) and _share(other, run, one.rule)
@@ -250,7 +250,7 @@ def _sharing(history: History, one: _Beginning) -> Iterator[Object]:
 
 
 def _rules_so_far(history: History, write: Write) -> list[Rule]:
-    """By which runs of the Story take turns, or have, at the time of a write of one of them."""
+    """The rules for turns that the Story has had up to a write of one of its runs."""
     place = ("Story", *story_of(write.object))
     found: list[Rule] = []
     for one in history.played.history:
@@ -272,7 +272,7 @@ def _share(one: Object, other: Object, rule: Rule) -> bool:
 
 
 def _calm_at(history: History) -> datetime | None:
-    """From when on nothing disturbs the runs; None when that is not known."""
+    """The time after which nothing disturbs the runs; None if it is unknown."""
     case, trouble = history.played.case, history.played.trouble
     if not (case.actions or trouble.kills or trouble.delays):
         return EPOCH
@@ -301,7 +301,7 @@ def _asks_to_end(write: Write) -> bool:
 
 
 def _is_as_new(one: Object, other: Object) -> bool:
-    """Whether ``one`` is another run, not of an earlier second."""
+    """Whether ``one`` is another run that was not created in an earlier second."""
     return _uid(one) != _uid(other) and _age(one)[0] >= _age(other)[0]
 
 

@@ -1,4 +1,4 @@
-"""The order of steps: I01, I02 and I30, each checked against what is stored at the moment a StepRun is created."""
+"""The order of steps: I01, I02 and I30, each compared with the stored state when a StepRun is created."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fuzz.engine.history import History, by_operator, group_of, is_terminal, sta
 
 
 def step_of(obj: Object) -> str:
-    """The full name of the step that a StepRun or a child run is of."""
+    """The full name of the step of a StepRun or a child run."""
     return step_path(obj)
 
 
 def needs_are_met(history: History) -> Iterator[str]:
-    """I01 and I02: a StepRun is created only when all needs of its step are completed in what is stored."""
+    """I01 and I02: a StepRun is created only if all needs of its step have ended in the stored state."""
     for write in history.writes():
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
@@ -28,7 +28,7 @@ def needs_are_met(history: History) -> Iterator[str]:
         if run is None or plan is None:
             continue
         if has_ended(run) and history.two_leaders(write):
-            continue  # by one that has not heard of the end: I14
+            continue  # another leader created it before it received the end: I14
         top = step_of(write.object).partition("/")[0]
         if group_of(plan, top) is GroupName.MAIN:
             for need in plan.main.graph.needs[top]:
@@ -38,7 +38,7 @@ def needs_are_met(history: History) -> Iterator[str]:
 
 
 def cleanup_comes_last(history: History) -> Iterator[str]:
-    """I30: compensations only after a failure and after all main steps, ``finally`` only after all of these."""
+    """I30: compensations run only after a failure and after all main steps, ``finally`` only after all of these."""
     for write in history.writes():
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
@@ -65,7 +65,7 @@ def _fails(state: Object | None) -> bool:
 
 
 def _why_incomplete(history: History, run: Object, plan: StoryPlan, step: str, now: datetime) -> str | None:
-    """Primitives and skipped steps leave no object: their completion follows from that of their own needs."""
+    """Primitives and skipped steps have no object: they have ended only if their own needs have ended."""
     state = states_of(run).get(step)
     if state is not None and Phase(state["phase"]).terminal:
         if state["phase"] == "Skipped" and plan.rules.continue_on_failure:
@@ -84,7 +84,7 @@ def _why_incomplete(history: History, run: Object, plan: StoryPlan, step: str, n
 
 
 def _is_of_this_plan(history: History, run: Object, plan: StoryPlan, step_run: Object) -> bool:
-    """False: another leader has made it under another revision of the Story."""
+    """Whether it belongs to this plan; another leader may have created it under another revision of the Story."""
     return not history.overlapping or history.plan(run, step_run) is plan
 
 
@@ -115,7 +115,7 @@ def _why_open(history: History, run: Object, plan: StoryPlan, step: str, now: da
 
 
 def _was_deleted(history: History, run: Object, step: str) -> bool:
-    """Whether a person has deleted the StepRun after its end, before the run's status said so."""
+    """Whether a user deleted the StepRun after its end, before the run's status recorded the end."""
     ours = f"{run['metadata']['name']}-"
     deletions = (each for each in history.played.history if each.verb == "delete" and not by_operator(each))
     gone = (each.old for each in deletions if each.place[0] == "StepRun" and each.place[2].startswith(ours))
@@ -123,7 +123,7 @@ def _was_deleted(history: History, run: Object, step: str) -> bool:
 
 
 def _why_skip_spreads(run: Object, plan: StoryPlan, step: str) -> str | None:
-    """A step that was skipped because a need of it failed keeps its own dependents from running."""
+    """A step that was skipped because one of its needs failed prevents its own dependents."""
     states = states_of(run)
     for need in plan.main.graph.needs[step]:
         state = states.get(need)

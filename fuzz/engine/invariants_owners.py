@@ -1,7 +1,7 @@
-"""I44: what is written for a run is written by the process that owns it at that moment.
+"""I44: the process that owns a run at that moment writes what is written for the run.
 
-What the old owner has sent is answered before there is a new one. Where it is late to let go, such a request may
-arrive afterwards; so may one that took so long that the engine has stopped waiting for it.
+Requests of the old owner are answered before there is a new one. If the old owner releases the run late, such a request
+may still arrive afterwards. So may a request that took so long that the engine stopped waiting for it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
 LONGEST_SECONDS: Final = 2 * WRITE_DEADLINE_SECONDS
-"""After which a request has come through that was given up."""
+"""By then, a request that the engine stopped waiting for has arrived."""
 
 
 def only_owners_write(history: History) -> Iterator[str]:
-    """I44."""
+    """I44: only the owner of a run writes for it."""
     if not history.is_sharded:
         return
     for write in history.writes():
@@ -39,7 +39,7 @@ def only_owners_write(history: History) -> Iterator[str]:
 
 
 def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
-    """The run for which something was written; of what may have two reasons, both; none where it may be any run."""
+    """The runs for which the write may have been made: both, if it may have two reasons; none, if it may be any run."""
     kind, namespace, _ = write.place
     if kind in ("StepRun", "Job"):
         run = history.run_of(write.object)
@@ -55,18 +55,18 @@ def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
 
 
 def _asks_to_cancel(write: Write) -> bool:
-    """Older runs of a Story are asked to end by newer ones, and called runs by those that have called them."""
+    """Newer runs of a Story cancel older ones, and a run cancels the runs that it has called."""
     return write.old is not None and write.new is not None and write.old.get("spec") != write.new.get("spec")
 
 
 def _last_change(history: History, key: OwnedKey, write: Write) -> Change | None:
-    """In force at the moment of the write."""
+    """The last hand-over of the key before the write."""
     changes = reversed(history.played.owners)
     return next((change for change in changes if change.key == key and change.after < write.number), None)
 
 
 def _may_write(history: History, write: Write, shard: int, change: Change | None) -> bool:
-    """Whether a process of the shard owns a run since ``change``, or has sent the write before."""
+    """Whether a process of the shard has owned the run since ``change``, or sent the write before."""
     if change is None:
         return shard == FIRST_SHARD
     if shard == change.shard or change.shard is None:

@@ -1,4 +1,4 @@
-"""I42: how long what has ended is kept. Nothing goes before its time, and all of it goes when its time has come."""
+"""I42: how long runs that have ended are kept. Nothing is deleted before its time, and all is deleted after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPTLY: Final = timedelta(seconds=5)
 
 
 def is_let_go(history: History, write: Write) -> bool:
-    """Whether the operator may remove an object of a run that has ended: its time is over, or the run is deleted."""
+    """Whether the operator may delete an object of a run that has ended: its time is over, or the run is deleted."""
     run = history.run_of(write.object)
     if run is None or run["metadata"].get("deletionTimestamp") or history.did(Verb.STEP_CLOCK):
         return True
@@ -31,7 +31,7 @@ def is_let_go(history: History, write: Write) -> bool:
 
 
 def nothing_goes_early(history: History) -> Iterator[str]:
-    """No run and no child of one is removed before its time; a run whose children are gone says so, and only then."""
+    """No run and no child run is deleted before its time; a run reports the end of its children after it."""
     if history.did(Verb.STEP_CLOCK):
         return
     for write in history.writes():
@@ -62,7 +62,7 @@ def _child_removed_early(history: History, write: Write) -> Iterator[str]:
     parent, child = history.run_of(write.object), write.object
     if parent is None or pending_redrive(parent) is not None:
         return
-    if not has_ended(parent):  # then the engine removes only what a redrive makes anew
+    if not has_ended(parent):  # then the engine deletes only what a redrive creates again
         again = history.did(Verb.REDRIVE, Verb.REDRIVE_FROM) or parent["metadata"].get("deletionTimestamp")
         if not again:
             yield f"{write.place} was removed, whose run goes on"
@@ -74,7 +74,7 @@ def _child_removed_early(history: History, write: Write) -> Iterator[str]:
 
 
 def everything_goes_in_time(history: History) -> Iterator[str]:
-    """What has ended is gone soon after its time, whatever ended it; without disturbances within five seconds."""
+    """Runs that have ended are deleted soon after their time, however they ended; undisturbed, within five seconds."""
     if history.did(Verb.STEP_CLOCK, Verb.EDIT_STORY, Verb.DELETE_STORY):
         return
     if not (history.prompt or history.played.trouble.heals):
@@ -100,7 +100,7 @@ def everything_goes_in_time(history: History) -> Iterator[str]:
 
 
 def _due(history: History, run: Object, seconds: float, now: datetime) -> datetime:
-    """By when what is kept for so long after the end of a run has to be gone."""
+    """The time by which an object must be deleted that is kept for ``seconds`` after the end of its run."""
     if seconds == inf:
         return now
     since = max(at for at in starts_of(history) if at <= now)
@@ -112,7 +112,7 @@ def _due(history: History, run: Object, seconds: float, now: datetime) -> dateti
 
 
 def _least(history: History, run: Object, until: Write | None) -> Kept:
-    """The shortest times that the Story of a run has named so far, or, deleted, leaves to the operator."""
+    """The shortest times that the Story of a run has had so far; the operator's settings, if it is deleted."""
     place = ("Story", *story_of(run))
     said = [
         kept_by(None if write.new is None else write.new["spec"])
@@ -124,7 +124,7 @@ def _least(history: History, run: Object, until: Write | None) -> Kept:
 
 
 def _age(run: Object, now: datetime) -> float:
-    """Seconds since the end as it is recorded."""
+    """Seconds since the recorded end."""
     return (now - _ended_at(run)).total_seconds()
 
 

@@ -1,4 +1,4 @@
-"""When things happen: I08 and I10, nothing is early; I09, nothing is late; I16, nothing is written without a cause."""
+"""Instants: nothing is early (I08, I10), nothing is late (I09), and nothing is written without a cause (I16)."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from fuzz.engine.history import (
 from fuzz.engine.world import EPOCH
 
 GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
-"""How long the engine lets changes of a status gather."""
+"""The time during which the engine collects changes of a status."""
 CHILD_GRACE: Final = timedelta(seconds=2)
-"""How much longer a run that a step has called may take to end."""
+"""The additional time that a child run may take to end."""
 SLACK: Final = timedelta(seconds=SLACK_SECONDS)
 AFTERWARDS: Final = timedelta(seconds=EngineSettings().announce_after_seconds) + GATHERING
-"""How long after what caused it something may be written: ``Running`` comes after more urgent work."""
+"""The longest time from a cause to its write: ``Running`` is written after more urgent changes."""
 
 
 def nothing_is_early(history: History) -> Iterator[str]:
-    """I08: no retry, no end of a sleep, no timeout before its stored instant, by the clock of the time."""
+    """I08: no retry, no end of a sleep and no timeout is earlier than its stored instant, by the clock of that time."""
     if history.did(Verb.STEP_CLOCK):
-        return  # the clock of the engine is then another one than that of the history
+        return  # the clock of the engine then differs from the clock of the history
     retry_at: dict[tuple[str, int], datetime] = {}
     for write in history.writes():
         if write.place[0] == "StepRun" and (wanted := status_of(write.new).get("nextRetryAt")):
@@ -70,7 +70,7 @@ def _early_ends(write: Write) -> Iterator[str]:
 
 
 def instants_stay(history: History) -> Iterator[str]:
-    """I10: a deadline is stored before anybody says that it is waited for, and never moves."""
+    """I10: a deadline is stored before a message says that the step waits for it, and never moves."""
     for write in run_writes(history):
         if not is_reset(write) and not _answers(write):
             before, after = timers_of(write.old), timers_of(write.new)
@@ -80,22 +80,23 @@ def instants_stay(history: History) -> Iterator[str]:
         for step, state in states_of(write.new).items():
             text = str(state.get("message") or "")
             old = str(states_of(write.old).get(step, {}).get("message") or "")
-            waits = " until " in text and state.get("reason") != Reason.RETRY_SCHEDULED  # it quotes a container
+            waits = " until " in text and state.get("reason") != Reason.RETRY_SCHEDULED  # the text quotes a container
             if waits and text != old and not is_terminal(state) and step not in timers_of(write.new):
                 yield f"{step} waits ({text}), but no instant is stored"
 
 
 def deadlines_are_met(history: History) -> Iterator[str]:
-    """I09: what falls due is decided as soon as changes may gather; after a death, that soon after the next start.
+    """I09: a due decision is stored within the time for collecting changes; after a death, within it after the next
+    start.
 
-    Where requests or watches are disturbed: that soon, and what the longest pause takes, after the last of it.
+    If requests or watches are disturbed: within this time and the longest pause, after the last disturbance.
     """
     if history.did(Verb.STEP_CLOCK) or not (history.prompt or history.played.trouble.heals):
         return
     moved_at: dict[str, datetime] = {}
-    """When what carries out a StepRun, a Job, a Pod or a worker, has changed last, by its name."""
+    """The last change of a Job, a Pod or a worker of a StepRun, by its name."""
     alive: dict[str, set[Place]] = {}
-    """Its Pods that have not ended."""
+    """The Pods of a StepRun that have not ended."""
     for write in history.writes():
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
@@ -115,7 +116,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
 
 
 def _allowed(history: History, now: datetime) -> tuple[datetime, timedelta]:
-    """From when on a process could see to what had fallen due before, and how long that may take."""
+    """The time from which on a process could make the due decisions, and how long that may take."""
     started_at = max(at for at in starts_of(history) if at <= now)
     if history.prompt:
         return started_at, GATHERING
@@ -126,10 +127,10 @@ def _allowed(history: History, now: datetime) -> tuple[datetime, timedelta]:
 def _open(
     history: History, obj: Object, moved_at: Mapping[str, datetime], lingering: bool
 ) -> Iterator[tuple[str, datetime]]:
-    """What of an object is decided at a given time, if nothing decides it before; with that time."""
+    """The decisions about an object that are due at a known time, with this time."""
     run = obj if obj["kind"] == "StoryRun" else history.run_of(obj)
     if run is None or has_ended(run) or run["spec"].get("cancelRequested") or announced_end(status_of(run)) is not None:
-        return  # it is being ended: that has a time of its own
+        return  # the run is ending, which has its own times
     if obj["kind"] == "StoryRun":
         yield from _open_of_run(history, run)
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):
@@ -156,7 +157,7 @@ def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]
 def _open_of_step_run(
     history: History, step_run: Object, moved_at: Mapping[str, datetime], lingering: bool
 ) -> Iterator[tuple[str, datetime]]:
-    """A retry does not begin before the Job and the Pods of the attempt before are gone; ``lingering``: not yet."""
+    """A retry starts only after the Job and the Pods of the earlier attempt are gone; ``lingering``: not yet."""
     metadata, status = step_run["metadata"], status_of(step_run)
     retry_at = parse_instant_or_none(status.get("nextRetryAt"))
     if retry_at is not None and not lingering:
@@ -170,18 +171,18 @@ def _open_of_step_run(
 
 
 def _has_worker(obj: Object) -> bool:
-    """Whether a StepRun names a worker, which is at work for it then."""
+    """Whether a StepRun names a worker, which then works for it."""
     attempt = attempt_of(obj) if obj["kind"] == "StepRun" else None
     return attempt is not None and bool(attempt.worker)
 
 
 def _is_let_go(write: Write) -> bool:
-    """Whether a StepRun names no worker any more."""
+    """Whether a StepRun stops naming a worker with this write."""
     return write.old is not None and _has_worker(write.old) and not (write.new is not None and _has_worker(write.new))
 
 
 def writes_have_causes(history: History) -> Iterator[str]:
-    """I16: whatever is written follows from what somebody else has written, a start, or an instant that has come."""
+    """I16: every write of the operator follows a write of another client, a start, or an instant that has passed."""
     if history.did(Verb.STEP_CLOCK) or not history.prompt:
         return
     instants = {*starts_of(history)}
@@ -196,14 +197,14 @@ def writes_have_causes(history: History) -> Iterator[str]:
 
 
 def _follows(write: Write, before: list[Write], since: datetime) -> bool:
-    """Whether somebody else has written, or the operator has written something else, ``since`` then."""
+    """Whether another client wrote something, or the operator wrote another object, since ``since``."""
     uid = write.object["metadata"]["uid"]
     recent = takewhile(lambda each: each.at >= since, reversed(before))
     return any(each.object["metadata"]["uid"] != uid or not by_operator(each) for each in recent)
 
 
 def _dues(history: History, write: Write) -> set[datetime]:
-    """The instants at which something may follow from a write by itself."""
+    """The instants at which a write may cause another one."""
     obj, status = write.object, status_of(write.object)
     match write.place[0]:
         case "Job":
@@ -224,19 +225,19 @@ def _dues(history: History, write: Write) -> set[datetime]:
 
 
 def _drain_of(plan: StoryPlan | None) -> timedelta:
-    """How long what is told to end may take."""
+    """The time that a run may take to end its steps."""
     return (plan.graceful_shutdown if plan is not None else None) or EngineSettings().graceful_shutdown
 
 
 def _tells_of_a_queue(write: Write) -> bool:
-    """Whether only the words have changed of steps that wait for a slot, which are told at most every ten seconds."""
+    """Whether only messages of steps that wait for a slot have changed, which are written at most every ten seconds."""
     before, after = states_of(write.old), states_of(write.new)
     changed = [after[name] for name in after if after[name] != before.get(name)]
     return before.keys() == after.keys() and all(each.get("reason") == Reason.QUEUED for each in changed)
 
 
 def _answers(write: Write) -> bool:
-    """Whether the write records a redrive as answered, which also drops the instants of what runs again."""
+    """Whether the write records a redrive as answered, which also drops the instants of steps that run again."""
     key = "storyrun.bubustack.io/redrive"
     old, new = ((obj or {}).get("metadata", {}).get("annotations") or {} for obj in (write.old, write.new))
     return any(name.startswith(key) and name.endswith("observed") and old.get(name) != new.get(name) for name in new)

@@ -1,4 +1,4 @@
-"""How long what has ended is kept, read off a Story apart from how the operator reads it."""
+"""How long runs are kept after their end, read from a Story independently of the operator's code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DEFAULT_RETENTION_SECONDS: Final = 86400.0
 
 
 class Kept(NamedTuple):
-    """Seconds after the end of a run; infinite: for ever."""
+    """Seconds after the end of a run; infinite: never deleted."""
 
     children: float
     run: float
 
 
 def kept_by(spec: Mapping[str, Any] | None) -> Kept:
-    """What a Story says of its runs and their children; of none that is there, the operator's settings count."""
+    """The times in a Story for its runs and their children; the operator's defaults if the Story does not exist."""
     job = _said(spec)
     ttl, retention = job.get("ttlSecondsAfterFinished"), job.get("storyRunRetentionSeconds")
     children = DEFAULT_TTL_SECONDS if ttl is None else inf if ttl < 0 else float(ttl)
@@ -31,18 +31,18 @@ def kept_by(spec: Mapping[str, Any] | None) -> Kept:
 
 
 def due_by(spec: Mapping[str, Any] | None) -> Kept:
-    """The same, of what the Story names itself: for everything else no execution lasts long enough."""
+    """The same, but only times that the Story sets itself: no execution lasts as long as the defaults."""
     children, run = kept_by(spec)
     return Kept(children if children < DEFAULT_TTL_SECONDS else inf, run if run < DEFAULT_TTL_SECONDS else inf)
 
 
 def is_going(write: Write) -> bool:
-    """Whether an object is removed with this write, or is on its way out."""
+    """Whether this write deletes an object or starts its deletion."""
     return write.new is None or bool(write.new["metadata"].get("deletionTimestamp"))
 
 
 def is_cleaned(write: Write) -> bool:
-    """Whether a run records with this write that its children are gone."""
+    """Whether this write of a run records that its children are gone."""
     old, new = ((obj or {}).get("status") or {} for obj in (write.old, write.new))
     return bool(new.get("childrenCleanedAt")) and old.get("childrenCleanedAt") != new.get("childrenCleanedAt")
 

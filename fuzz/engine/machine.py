@@ -1,13 +1,14 @@
-"""The proof as a state machine: rules collect a Story and a schedule, the teardown executes them once and judges it.
+"""The proof as a state machine: rules collect a Story and a schedule; the teardown executes them once and checks them.
 
-Hypothesis' machines are synchronous and the engine is not. Either Trio is driven in guest steps between the rules, or
-the rules only write down what is to happen when, and ``trio.run`` executes the whole of it at the end. This is the
-latter: one execution is a pure function of (case, trouble, seed), so a failure replays without Hypothesis, can be kept
-as a file, and shrinks by leaving out entries of the schedule; and no rule needs the answer of an earlier one, because
-what it would look at, the names of steps, stands in the Story.
+Hypothesis' machines are synchronous, the engine is not. Trio could run in guest steps between the rules; or the rules
+only record what happens at which time, and ``trio.run`` executes everything at the end. This module does the latter.
+One execution is a pure function of (case, trouble, seed), so a failure replays without Hypothesis, can be stored as a
+file, and shrinks by leaving out entries of the schedule. No rule needs the result of an earlier rule, because the names
+of steps, which it needs, are in the Story.
 
-After the last entry everything heals: requests succeed, watches tell everything, one process is alive. From then on
-the run must end within its bound (I15), or wait for a person and say so, and the history must keep every promise.
+After the last entry all disturbances end: requests succeed, watches deliver everything, one process is alive. From then
+on the run must end within its bound (I15), or wait for a user and report it, and the history must fulfil all
+invariants.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from fuzz.engine.watches import KINDS, Delivery
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
 DOWNTIMES = st.sampled_from((0.0, 0.4, 3.1, 61.0))
 MOST_HAND_OVERS = 3
-"""Of one execution."""
+"""The limit for one execution."""
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """One run of a random Story, or a few, and everything that happens to it. ``largest`` bounds the Story."""
+    """One run of a random Story, or a few runs, and all that happens to them. ``largest`` limits the Story."""
 
     largest: ClassVar[int] = 30
     covered: ClassVar[Counter[str]] = Counter()
-    """What all executions of this process have met, for ``make fuzz``."""
+    """The features of all executions in this process, for ``make fuzz``."""
 
     @initialize(data=st.data(), seed=st.integers(0, 7))
     def begin(self, data: st.DataObject, seed: int) -> None:
@@ -60,7 +61,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.tokens = 0
         self.rivals: list[Rival] = []
 
-    # A person.
+    # A user.
 
     @precondition(lambda self: self.case.spec.get("concurrency") and len(self.rivals) < 2)
     @rule(pause=PAUSES, participant=st.sampled_from(PARTICIPANTS))
@@ -100,7 +101,7 @@ class EngineMachine(RuleBasedStateMachine):
         step = data.draw(st.sampled_from((*self.steps, "nowhere")))
         self._do(pause, Verb.REDRIVE_FROM, step, f"t{self.tokens}")
 
-    @precondition(lambda self: not self._did(Verb.DELETE_REVISIONS))  # by which Story would the run go on?
+    @precondition(lambda self: not self._did(Verb.DELETE_REVISIONS))  # the run would change its Story
     @rule(data=st.data(), pause=PAUSES)
     def edit_story(self, data: st.DataObject, pause: float) -> None:
         spec, _ = data.draw(stories(max_steps=3))
@@ -119,7 +120,7 @@ class EngineMachine(RuleBasedStateMachine):
     def delete_revisions(self, pause: float) -> None:
         self._do(pause, Verb.DELETE_REVISIONS)
 
-    # The machine room.
+    # The machines.
 
     @rule(pause=PAUSES, downtime=DOWNTIMES)
     def kill(self, pause: float, downtime: float) -> None:
@@ -177,7 +178,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @property
     def steps(self) -> list[str]:
-        """Full names, branches included."""
+        """The full names of all steps, branches included."""
         return [*_names(self.case.spec)]
 
     @property
@@ -186,7 +187,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @property
     def called(self) -> list[str]:
-        """Names of the runs that steps of the first run call once."""
+        """The names of the child runs of the first run's steps, without those of loops."""
         steps = _names(self.case.spec).items()
         return [compose(FIRST, *name.split("/")) for name, step in steps if step.get("type") == "executeStory"]
 
@@ -222,10 +223,10 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 def judge(case: Case, trouble: Trouble, seed: int, covered: Counter[str] | None = None) -> Played:
-    """Execute once; a broken promise is printed as a Story in YAML with its schedule, and kept as a file.
+    """Execute once; a violation is printed as a Story in YAML with its schedule, and stored as a file.
 
     Raises:
-        AssertionError: with all of it.
+        AssertionError: an invariant is violated; has all of this text.
     """
     try:
         played = play(case, trouble, seed=seed)
@@ -244,7 +245,7 @@ def judge(case: Case, trouble: Trouble, seed: int, covered: Counter[str] | None 
 
 
 def features(played: Played) -> list[str]:
-    """What an execution has met: primitives, faults, actions, transitions, and how it ended."""
+    """The features of an execution: primitives, faults, actions, transitions, and its end."""
     found = {"executions"}
     for spec in (played.case.spec, *played.case.stories.values()):
         found |= {f"primitive {step.get('type', 'engram')}" for step in _names(spec).values()}
@@ -273,7 +274,7 @@ def features(played: Played) -> list[str]:
 
 
 def _names(spec: Any) -> dict[str, Any]:
-    """The steps of a Story by full name; of a ``forEach`` the first two items."""
+    """The steps of a Story by full name; the first two items of a ``forEach``."""
     found: dict[str, Any] = {}
 
     def add(step: Any, name: str) -> None:

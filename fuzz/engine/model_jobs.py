@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class ModelJobExecutor:
-    """A Job of each attempt, as ``reconcilers.adapters.job_executor`` has it; ``worker`` plays its Pods."""
+    """Creates a Job for each attempt, as ``reconcilers.adapters.job_executor`` does; ``worker`` plays its Pods."""
 
     name = JOB
     starts_by_record = False
@@ -59,7 +59,7 @@ class ModelJobExecutor:
         if job is not None and not controlled_by(job, step_run["metadata"]["uid"]):
             job = None
         pods = known.pods_of(namespace, name)
-        if job is not None and (job.get("status") or {}).get("failed"):  # its Pod's watch may be behind
+        if job is not None and (job.get("status") or {}).get("failed"):  # the watch of its Pod may be behind
             uid = job["metadata"]["uid"]
             pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
         return _observation(step_run, job, pods)
@@ -146,7 +146,7 @@ def _any_alive(pods: list[Object]) -> bool:
 
 
 def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Observation:
-    """As ``reconcilers.adapters.observation`` reads the real objects."""
+    """Reads the objects as ``reconcilers.adapters.observation`` reads the real ones."""
     if job is None or job["metadata"].get("deletionTimestamp"):
         alive = job is not None or _any_alive(pods)
         return Observation(step_run, AttemptState.LINGERING if alive else AttemptState.ABSENT)

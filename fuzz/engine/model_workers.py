@@ -1,7 +1,7 @@
 """The executor of warm workers on the model cluster, for one process of the operator.
 
-All it knows is in the StepRun: an attempt starts when the StepRun names a worker for it, is over when the StepRun says
-so, and has ended when the worker has let go. So nothing has to be told to end.
+All its data is in the StepRun. An attempt starts when the StepRun names a worker for it, is over when the StepRun says
+so, and has ended when the worker has released it. So it needs no request to end an attempt.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ModelWorkerExecutor:
         await trio.lowlevel.checkpoint()
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        """One write, bound to the version of the StepRun that the order was made from: it can be done once."""
+        """One write with the version of the StepRun in the order as precondition, so that it can succeed only once."""
         if not self.step_runs.take_new(order.step_run):
             await confirm(self.cluster, self.process, order.step_run)
             run = await confirm(self.cluster, self.process, order.run)

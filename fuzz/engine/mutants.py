@@ -1,8 +1,8 @@
-"""Bugs put into the engine on purpose: each must be caught, or the proof has no teeth.
+"""Deliberate bugs in the engine: the suite must catch each of them, otherwise it would prove little.
 
-A mutant replaces one function of ``core.engine`` or ``core.graph`` while a hunt goes on: a few cases, each left alone,
-killed at every few awaits, and with faulty requests. It is caught when an invariant breaks, or when the end is not the
-end that the sound engine comes to.
+A mutant replaces one function of ``core.engine`` or ``core.graph`` during a hunt: a few cases run undisturbed, killed
+at every few awaits, and with faulty requests. The mutant is caught if an invariant is violated, or if the end differs
+from that of the engine without the bug.
 """
 
 from __future__ import annotations
@@ -170,16 +170,16 @@ LATE_ANSWERS: Final = tuple(
     for call in range(6, 16)
     for seed in range(6)
 )
-"""One of two leaders hears late of something that it has done; the other goes on with it."""
+"""One of two leaders receives late what it has done itself; the other continues with it."""
 
 SLOW_WRITES: Final = tuple(
     (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": 0.3}, twins=True), 0) for call in range(34)
 )
-"""One of two leaders is slow to store what the other, which decides later, then stores first."""
+"""One of two leaders is slow to store a decision; the other, which decides later, stores first."""
 LATE_CANCELS: Final = tuple(
     (Trouble(faults=({call: Fault.SLOW},), second_lags={"StoryRun": 5.0}, twins=True), 0) for call in range(12)
 )
-"""One of two leaders goes on with what the other has ended."""
+"""One of two leaders continues with a step that the other has ended."""
 TWO_LEADERS: Final = {
     "retry of two leaders": LATE_ANSWERS,
     "sleep of two leaders": SLOW_WRITES,
@@ -190,7 +190,7 @@ TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES
 
 @dataclass(frozen=True)
 class Mutant:
-    """``patches``: holder, name of the attribute, and a function from what is there to what takes its place."""
+    """``patches``: holder, name of the attribute, and a function from the original value to its replacement."""
 
     name: str
     hunted: tuple[str, ...]
@@ -198,7 +198,7 @@ class Mutant:
 
 
 def hunt(mutant: Mutant) -> str | None:
-    """How the mutant was caught; None when it got away."""
+    """How the mutant was caught; None if it was not caught."""
     sound = {name: _sound(name) for name in mutant.hunted}
     with _in_place(mutant):
         for name in mutant.hunted:
@@ -240,7 +240,7 @@ def _in_place(mutant: Mutant) -> Iterator[None]:
             setattr(holder, attribute, sound)
 
 
-# Ways to be wrong.
+# The bugs.
 
 
 def _always(value: Any) -> Callable[[Any], Any]:
@@ -321,7 +321,7 @@ def _own_timer(sound: Any) -> Any:
 
 
 def _with(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The sound answer, changed."""
+    """Changes the correct result."""
     return lambda sound: lambda *args, **more: change(sound(*args, **more))
 
 
@@ -336,7 +336,7 @@ def _with_async(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _seen_as(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The first argument, changed."""
+    """Changes the first argument."""
     return lambda sound: lambda first, *args, **more: sound(change(first), *args, **more)
 
 

@@ -1,8 +1,8 @@
-"""One process of the operator as the world sees it: its requests can be faulty, and it can be dead.
+"""One process of the operator, from outside: its requests can be faulty, and it can be dead.
 
-A kill is not a cancel: once ``Process.dead`` is set every call raises ``Killed``, which nothing in the engine catches,
-so that clean-up code has no effect on the world. A call has three moments: before the server has it, applied but not
-yet answered, answered.
+A kill is not a cancel. After ``Process.dead`` is set, every call raises ``Killed``, which nothing in the engine
+catches, so that clean-up code has no effect outside. A call has three moments: before the server receives it, applied
+but not yet answered, answered.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ class Killed(BaseException):
 
 
 class Fault(StrEnum):
-    """What happens to one request of a process."""
+    """The fate of one request of a process."""
 
     UNAVAILABLE = "unavailable"
-    """Never reached the server."""
+    """The request never reaches the server."""
     LOST_ANSWER = "lost answer"
-    """Applied, but the caller is told that the server is unavailable."""
+    """The server applies the request, but the caller gets an error that the server is unavailable."""
     STALE = "stale"
-    """409 for a write with preconditions; else as UNAVAILABLE."""
+    """409 for a write with preconditions; otherwise like UNAVAILABLE."""
     SLOW = "slow"
-    """Half a virtual second there, half a second back."""
+    """The request takes half a virtual second, the answer another half."""
     LATE_ANSWER = "late answer"
-    """Applied at once; the caller hears of it a virtual second later, after everybody else."""
+    """The server applies it at once; the caller gets the answer a virtual second later, after all other processes."""
     ERROR = "error"
-    """500; whether it was applied nobody knows: it was not."""
+    """500; the caller does not know whether it was applied. It was not."""
     ERROR_APPLIED = "error, applied"
     """500 although it was applied."""
     BUSY = "busy"
-    """429 with ``Retry-After`` of two seconds."""
+    """429 with a ``Retry-After`` of two seconds."""
     TIMEOUT = "timeout"
-    """Nothing for almost as long as the engine waits for a write; applied at the end."""
+    """No answer for almost as long as the engine waits for a write; applied at the end."""
 
 
 RETRY_AFTER_SECONDS = 2.0
 SLOW_SECONDS = 0.5
 LATE_SECONDS = 1.0
 TIMEOUT_SECONDS = 29.0
-"""What a way to the server and back takes then."""
+"""The time of the trip to the server and back with this fault."""
 _BEFORE_SECONDS: dict[Fault | None, float] = {Fault.SLOW: SLOW_SECONDS, Fault.TIMEOUT: TIMEOUT_SECONDS}
-"""How long a request takes to the server."""
+"""The time that a request takes to the server."""
 _AFTER_SECONDS: dict[Fault | None, float] = {Fault.TIMEOUT: 0.0, Fault.LATE_ANSWER: LATE_SECONDS}
-"""How long its answer takes back."""
+"""The time that its answer takes back."""
 
 
 @dataclass
 class Process:
-    """One incarnation: its epoch, its faults by number of the request, whether it lives, what it knows."""
+    """One incarnation: its epoch, its faults by number of the request, whether it lives, and its caches."""
 
     epoch: int = 0
     faults: Mapping[int, Fault] = field(default_factory=dict)
@@ -71,13 +71,13 @@ class Process:
     calls: int = 0
     latency_seconds: float = 0.0
     on_the_wire: list[Callable[[], object]] = field(default_factory=list)
-    """Requests whose caller was cancelled before they reached the server: they reach it all the same."""
+    """Requests whose caller was cancelled before they reached the server; they still reach it."""
     abandoned: trio.Event = field(default_factory=trio.Event)
-    """Set when there is one."""
+    """Set when there is such a request."""
     known: Known = field(default_factory=lambda: Known(lambda kind, change: None))
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
     healed: bool = False
-    """Its requests meet no fault any more."""
+    """Its requests have no more faults."""
     ownership: Ownership = WHOLE_CLUSTER
 
     @property
@@ -85,7 +85,7 @@ class Process:
         return f"operator-{self.epoch}"
 
     async def write(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
-        """As ``call``, for what is only sent as long as the key that it is for is owned (core.kube.fence)."""
+        """Like ``call``, but sent only while the process owns the key that the task works for (core.kube.fence)."""
         if not self.may_write():
             await trio.lowlevel.checkpoint()
             self.check()
@@ -93,12 +93,12 @@ class Process:
         return await self.call(cluster, apply, versioned=versioned)
 
     def may_write(self) -> bool:
-        """The fence."""
+        """The fence: whether the process owns the key that the current task works for."""
         key = current_key()
         return key is None or self.ownership.owns(key)
 
     async def call(self, cluster: Cluster, apply: Callable[[], T], *, versioned: bool = False) -> T:
-        """Take one request to the server and back."""
+        """Send one request to the server, and return its answer."""
         fault = None if self.healed else self.faults.get(self.calls)
         self.calls += 1
         if fault is not None:
@@ -129,7 +129,7 @@ class Process:
         return answer
 
     def check(self) -> None:
-        """Nobody reads or writes for a dead process."""
+        """Raise ``Killed`` if the process is dead: a dead process neither reads nor writes."""
         if self.dead:
             raise Killed
 

@@ -1,4 +1,4 @@
-"""How much the suite does: bounded as part of ``make test``, more with ``BOBRAPET_FUZZ_PROFILE=deep``."""
+"""The size of the suite: bounded in ``make test``, larger with ``BOBRAPET_FUZZ_PROFILE=deep``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEEP: Final = os.environ.get("BOBRAPET_FUZZ_PROFILE") == "deep"
 
 
 def budget(bounded: int, deep: int) -> settings:
-    """Settings for a property: how many examples in either profile. The bounded profile is the same on every run."""
+    """Settings for a property: the number of examples in each profile. The bounded profile is the same in every run."""
     return settings(
         max_examples=deep if DEEP else bounded,
         deadline=None,

@@ -1,4 +1,4 @@
-"""Stories that say how long their runs are kept, and bugs about it: part of what ``mutants`` hunts."""
+"""Stories that set how long their runs are kept, and bugs in this; ``mutants`` hunts them, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reconcilers.storyrun import StoryRunReconciler
 
 
 def kept(children: int, run: int) -> Mapping[str, Any]:
-    """A Story's policy: seconds."""
+    """A Story's policy; in seconds."""
     return {"execution": {"job": {"ttlSecondsAfterFinished": children, "storyRunRetentionSeconds": run}}}
 
 

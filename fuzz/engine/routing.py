@@ -1,8 +1,8 @@
-"""What stands for the controllers where only the engine is of interest: hands runs over and wakes who waits.
+"""A replacement for the controllers in tests of the engine alone: it hands runs over and sends wake-ups.
 
-By the rules of ``reconcilers.router`` and ``reconcilers.storyrun``, which ``housekeeping`` has as they are: what a
-run's own scope writes into its status wakes nobody, so a step that relies on such a wake-up hangs here as it would
-there.
+It follows the rules of ``reconcilers.router`` and ``reconcilers.storyrun``, which ``housekeeping`` uses themselves. The
+status writes of a run's own scope wake nobody, so a step that relies on such a wake-up hangs here, as it would in
+production.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ STEP_PATH = "runs.bubustack.io/step-path"
 
 
 class Router:
-    """``only``: the runs taken up beside child runs; None takes up every run there is.
+    """``only``: the runs that it adopts, besides child runs; None means all runs.
 
-    ``run_ended`` hears the UID of each run that has ended, is being deleted or is gone.
+    ``run_ended`` gets the UID of each run that has ended, is being deleted or is deleted.
     """
 
     def __init__(self, supervisor: Supervisor, only: set[RunKey] | None, run_ended: Callable[[str], None]) -> None:
@@ -36,7 +36,7 @@ class Router:
         self.known: Known | None = None
 
     def tell(self, kind: str, change: Change) -> None:
-        """A handler of every cache."""
+        """Handles the changes of all caches."""
         match kind:
             case "StoryRun":
                 self._story_run(change)
@@ -64,7 +64,7 @@ class Router:
             self._supervisor.wake(RunKey(key.namespace, owner["name"]), step_path(run) or None)
 
     def _hand_over(self, owner: Object | None, namespace: str) -> None:
-        """A run that has ended, if anything of it is at work: another process had begun it."""
+        """Adopts a run that has ended if its steps are still running, because another process had started them."""
         assert self.known is not None
         run = self.known.get("StoryRun", namespace, owner["name"]) if owner is not None else None
         if (
@@ -82,7 +82,7 @@ class Router:
         return self._only is None or child or key in self._only or pending_redrive(run) is not None
 
     def _story(self, story: Object) -> None:
-        """Runs that wait for their Story to appear."""
+        """Wakes the runs that wait for this Story."""
         assert self.known is not None
         place = story["metadata"]["namespace"], story["metadata"]["name"]
         for run in self.known.all("StoryRun"):
@@ -91,7 +91,7 @@ class Router:
                 self._supervisor.wake(key_of_run(run), None if waits else "")
 
     def _wake_step_named(self, obj: Object) -> None:
-        """Of a Job or a Pod: the step whose StepRun is known by the name it carries."""
+        """For a Job or a Pod: wakes the step of the StepRun with the name in it."""
         assert self.known is not None
         step_run = self.known.get("StepRun", obj["metadata"]["namespace"], obj["spec"]["stepRun"])
         if step_run is not None:
@@ -109,7 +109,7 @@ def key_of_run(run: Object) -> RunKey:
 
 
 def is_live(run: Object) -> bool:
-    """Whether there is anything to do for the run: it has not ended, or it is to run again."""
+    """Whether the run needs work: it has not ended, or is to run again."""
     if run["metadata"].get("deletionTimestamp"):
         return False
     return not has_ended(run) or pending_redrive(run) is not None
@@ -120,26 +120,26 @@ def _is_under_way(run: Object | None) -> bool:
 
 
 def story_of(run: Object) -> tuple[str, str]:
-    """Namespace and name of the Story that a run is of."""
+    """Namespace and name of the run's Story."""
     reference = run["spec"].get("storyRef") or {}
     return str(reference.get("namespace") or run["metadata"]["namespace"]), str(reference.get("name") or "")
 
 
 def step_path(obj: Object) -> str:
-    """The full name of the step that a StepRun or a child run is of: ``fan/a``, or ``spec.stepId`` at the top."""
+    """The full name of the step of a StepRun or a child run: ``fan/a``, or ``spec.stepId`` at the top level."""
     path = (obj["metadata"].get("annotations") or {}).get(STEP_PATH)
     return str(path or obj["spec"].get("stepId") or "")
 
 
 def _concerns_the_run(change: Change) -> bool:
-    """Whether more changed than the progress that its scope records."""
+    """Whether more changed than the progress, which its own scope writes."""
     if change.old is None or change.new is None:
         return True
     return _face(change.old) != _face(change.new)
 
 
 def _face(run: Object) -> tuple[Any, ...]:
-    """What others may change of a run, and how it ends."""
+    """The fields of a run that others may change, and those of its end."""
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
     told = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))

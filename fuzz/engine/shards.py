@@ -1,7 +1,7 @@
-"""Who owns which run, where two processes share the work: a function of the run's name that changes at given instants.
+"""The owners of runs when two processes share the work: a function of the run's name that changes at given instants.
 
-Everything belongs to the first shard until it is handed over, runs that steps call included: a run and what it calls
-may have different owners.
+The first shard owns every key until it is handed over, also keys of child runs: a run and its child runs may have
+different owners.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Final
 from core.ownership.ownership import OwnedKey
 
 FIRST_SHARD: Final = 0
-"""That of the process which ``World.start`` starts."""
+"""The shard of the process that ``World.start`` starts."""
 SECOND_SHARD: Final = 1
 
 
 @dataclass(frozen=True)
 class Change:
-    """A key has another owner from now on."""
+    """A change of the owner of a key."""
 
     after: int
-    """The number of the last write before."""
+    """The number of the last write before the change."""
     at: float
-    """Trio's time."""
+    """The time of Trio's clock."""
     key: OwnedKey
     giver: int | None
-    """Who had it before."""
+    """The owner before; None: nobody."""
     shard: int | None
-    """None: nobody; its owner is about to let it go."""
+    """The new owner; None: nobody, because the old owner is about to release the key."""
     let_go: bool
-    """Whether the owner before was not at work for it any more."""
+    """Whether the owner before had already stopped its work for the key."""
 
 
 @dataclass
 class Shards:
-    """Of one world. ``newest`` is the number of the last write, ``now`` Trio's time."""
+    """The shards of one world. ``newest`` returns the number of the last write, ``now`` the time of Trio's clock."""
 
     newest: Callable[[], int]
     now: Callable[[], float]
@@ -51,13 +51,13 @@ class Shards:
         self._owners[key] = shard
 
     def keys_of(self, shard: int) -> list[OwnedKey]:
-        """What was handed over to it, and not away again."""
+        """The keys that were handed over to this shard, and not to another one afterwards."""
         return [key for key, owner in self._owners.items() if owner == shard]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The ``Ownership`` of a process."""
+    """The ``Ownership`` of a process: the keys of its shard."""
 
     shards: Shards
     number: int

@@ -1,4 +1,4 @@
-"""Demands and limits in few words, and a plain second opinion on who may start."""
+"""Short constructors for demands and limits, and an independent, simple rule for which demands may start."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def at(seconds: float) -> datetime:
 
 
 def clock() -> WallClock:
-    """Wall time that runs with Trio's."""
+    """A wall clock that follows Trio's clock."""
     return WallClock(lambda: at(trio.current_time()))
 
 
 async def never() -> bool:
-    """Nobody else begins what waits for a slot."""
+    """Another owner never starts a step that waits for a slot."""
     await trio.lowlevel.checkpoint()
     return False
 
@@ -58,7 +58,7 @@ def names(demands: Sequence[Demand]) -> list[str]:
 
 
 def limits(everywhere: int = 0, **queues: int | tuple[int, int]) -> SlotLimits:
-    """Each queue's concurrency, or concurrency and aging in seconds; aging is 0 unless given."""
+    """The limits by queue: a concurrency, or a pair of concurrency and aging in seconds; the default aging is 0."""
     pairs = {name: value if isinstance(value, tuple) else (value, 0) for name, value in queues.items()}
     return SlotLimits(
         everywhere,
@@ -72,7 +72,7 @@ def limits(everywhere: int = 0, **queues: int | tuple[int, int]) -> SlotLimits:
 def in_order(
     occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: SlotLimits, now: datetime
 ) -> list[Demand]:
-    """By the rule itself: effective priority, slots of the run, time of queueing, place in the Story, arrival."""
+    """Ordered by effective priority, slots of the run, time of queueing, position in the Story, arrival."""
     slots = Counter(one.owner.run_uid for one in occupants)
     left, ordered = list(enumerate(waiting)), []
     while left:
@@ -101,7 +101,7 @@ def fits(occupants: Sequence[Occupant], one: Demand, limits: SlotLimits) -> bool
 def plainly_granted(
     occupants: Sequence[Occupant], waiting: Sequence[Demand], limits: SlotLimits, now: datetime
 ) -> list[Demand]:
-    """One after the other, each time the first in order that fits."""
+    """Grants one after the other: each time the first in order that fits."""
     occupants, left = list(occupants), list(waiting)
     granted: list[Demand] = []
     while True:

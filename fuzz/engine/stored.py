@@ -1,4 +1,4 @@
-"""What steps have put into object storage, in the model: a few values that never change, and requests for them."""
+"""The object storage of the model: a few values from steps, which never change, and the requests for them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STORED: Final[dict[str, Any]] = {
 
 
 def stored(name: str, path: str = "") -> dict[str, str]:
-    """A reference to one of them."""
+    """A reference to one of the values."""
     return {STORAGE_REFERENCE: f"outputs/default/{name}"} | ({STORAGE_PATH: path} if path else {})
 
 
 class ModelPayloads:
-    """One process's view of the store; its requests fail as those to the API server do."""
+    """One process's view of the store; its requests have the same faults as those to the API server."""
 
     def __init__(self, cluster: Cluster, process: Process) -> None:
         self._cluster = cluster

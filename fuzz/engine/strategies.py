@@ -1,4 +1,4 @@
-"""Random cases of every feature the engine supports; sizes are chosen first, so that failures shrink well."""
+"""Random cases with every feature that the engine supports; sizes are drawn first, so that failures shrink well."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENGRAMS = {
         executor=WORKER, timeout_seconds=2.3, retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=0.7))
     ),
 }
-"""``missing`` is what no cluster has."""
+"""``missing`` is an Engram that does not exist."""
 
 NAMES = ("a", "b", "c-c", "d", "e_e", "f")
 INPUTS = {"yes": True, "no": False, "which": "a", "n": 7}
@@ -48,7 +48,7 @@ OUTPUTS = (
 
 @st.composite
 def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
-    """What up to three attempts do. Every duration of a case is different, so that no two ends coincide."""
+    """The scripts of up to three attempts. Every duration of a case is different, so that no two ends coincide."""
     found = []
     for attempt in range(draw(st.integers(1, 3))):
         act = draw(st.sampled_from((Act.SUCCEED, Act.SUCCEED, Act.SUCCEED, Act.FAIL, Act.EXIT, Act.HANG)))
@@ -70,9 +70,9 @@ def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
 
 @st.composite
 def cases(draw: st.DrawFn, *, max_steps: int = 6, interrupted: bool = True) -> Case:
-    """A Story of one to ``max_steps`` steps; ``interrupted`` ones may be canceled, stopped or run out of time.
+    """A Story of one to ``max_steps`` steps; with ``interrupted`` it may be canceled, stopped or run out of time.
 
-    What runs out of time depends on every delay, so only executions without delays compare well then.
+    Every delay can change what runs out of time, so only executions without delays can then be compared.
     """
     names = NAMES[: draw(st.integers(1, max_steps))]
     steps, played = [], {}
@@ -143,7 +143,7 @@ delivery_plans = st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Deliv
 
 @st.composite
 def troubles(draw: st.DrawFn) -> Trouble:
-    """Kills, faulty calls and odd deliveries together."""
+    """Kills, faulty calls and unusual deliveries together."""
     return Trouble(
         kills=draw(st.lists(st.integers(1, 300), max_size=2)),
         faults=draw(

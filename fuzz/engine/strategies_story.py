@@ -1,6 +1,6 @@
-"""Random Stories with every primitive the engine carries out, nested, and what their containers do.
+"""Random Stories with all primitives that the engine executes, nested, and the scripts of their containers.
 
-Sizes are chosen first, so that failures shrink well. Which primitives there are is read off the engine.
+Sizes are drawn first, so that failures shrink well. The list of primitives comes from the engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUPPORTED: Final = frozenset(StepKind) - {StepKind.UNKNOWN}
 NAMES: Final = ("a", "b", "c-c", "d", "e_e", "f", *(f"g{number}" for number in range(24)))
 INPUTS: Final = {"yes": True, "no": False, "which": "a", "n": 7, "list": [1, 2, 3], "none": [], "participant": "ann"}
 PARTICIPANTS: Final = (None, None, "bob", "")
-"""Of further runs; None: as the first."""
+"""For further runs; None: the same as the first run's."""
 SHORT: Final = ("10ms", "800ms", "3s", "1m0.5s", "")
 MODES: Final = ("serial", "serial", "cancelPrevious", "cancelPrevious", "parallel")
 KEPT: Final[tuple[Object, ...]] = (
@@ -33,7 +33,7 @@ KEPT: Final[tuple[Object, ...]] = (
     {"ttlSecondsAfterFinished": 1, "storyRunRetentionSeconds": 0},
     {"storyRunRetentionSeconds": -1},
 )
-"""How long runs and their children are kept: every way to say it."""
+"""How long runs and their children are kept, in all forms."""
 MAX_DEPTH: Final = 2
 
 _WEIGHTS: Final = {
@@ -50,7 +50,7 @@ _WEIGHTS: Final = {
 
 @dataclass
 class _Draft:
-    """A Story under way: whoever adds a step adds the scripts of its containers."""
+    """A Story that is being made: the function that adds a step also adds the scripts of its containers."""
 
     draw: st.DrawFn
     played: dict[str, tuple[Script, ...]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def stories(draw: st.DrawFn, *, max_steps: int = 30, calls: tuple[str, ...] = ()
 
 @st.composite
 def large_cases(draw: st.DrawFn, *, max_steps: int = 30) -> Case:
-    """A Story with the Stories it calls."""
+    """A Story with the Stories that it calls."""
     called: dict[str, Object] = {}
     played: dict[str, tuple[Script, ...]] = {}
     if StepKind.EXECUTE_STORY in SUPPORTED and draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""What a process of the model has beside the cluster: a clock, and somebody who hears its Events."""
+"""The environment of a process in the model besides the cluster: a clock, and a recorder of its Events."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class RecordedEvents:
 
 
 def virtual_clock(epoch: datetime, stepped: Callable[[], timedelta] = timedelta) -> WallClock:
-    """The wall clock of a world that starts at ``epoch`` with Trio's mock clock at zero; ``stepped`` moves it apart."""
+    """The wall clock of a world that starts at ``epoch`` with Trio's mock clock at zero; ``stepped`` is its offset."""
     return WallClock(lambda: epoch + timedelta(seconds=trio.current_time()) + stepped())

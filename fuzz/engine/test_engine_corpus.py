@@ -1,4 +1,4 @@
-"""Every case that once failed still ends as it should, at the moment that failed and at every other."""
+"""Every case that once failed now ends correctly, killed at the moment that failed and at all others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fuzz.engine.invariants import violations
 from fuzz.engine.profile import DEEP
 
 MOST_KILLS = 30
-"""Of one case in the bounded profile, evenly spread."""
+"""The limit for one case in the bounded profile; the kills are evenly spread."""
 
 
 @pytest.mark.parametrize("pinned", pinned_cases(), ids=lambda pinned: pinned.name)

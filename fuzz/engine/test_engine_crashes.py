@@ -1,4 +1,4 @@
-"""Kill the process anywhere: the run comes to the end it would have come to (F01, F02; I17, I19)."""
+"""Kill the process anywhere: the run must have the same end as without the kill (F01, F02; I17, I19)."""
 
 from __future__ import annotations
 

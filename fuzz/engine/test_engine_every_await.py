@@ -1,6 +1,7 @@
-"""Kill at every single await of one Story per feature, and again while recovering (F01, F02; I17, I19).
+"""Kill at every await of one Story for each feature, and again during recovery (F01, F02; I17, I19).
 
-No randomness: for k = 1..N, the process dies before its k-th task step, and the next one goes on from what is stored.
+Nothing is random: for k = 1..N, the process dies before its k-th task step, and the next one continues from the stored
+state.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ ENDS = {
     "Story comes later": ("Succeeded", {"a": "Succeeded"}),
     "refused at the start": ("Failed", {}),
 }
-"""Phase of the run and of its steps."""
+"""The phases of the run and of its steps."""
 
 FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
-"""Clean-up, branches, loops, called Stories, requests to run again, retention: too long for every order of tasks."""
+"""Clean-up, branches, loops, called Stories, requests to run again, retention: too slow for every order of tasks."""
 
 SCHEDULES = range(20 if DEEP else 3)
-"""Seeds of the order in which tasks run that are ready together."""
+"""Seeds for the order of tasks that are ready at the same time."""
 FIRST_STRIDE = 1 if DEEP else 9
 RECOVERY_STRIDE = 1 if DEEP else 5
-"""Every how many task steps, of the run and of the recovery, a kill falls."""
+"""The distance in task steps between kills, in the run and in the recovery."""
 
 
 def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:

@@ -1,7 +1,7 @@
-"""Conflicts, lost answers, silence, and watch events late, twice or never: same end, nothing done twice.
+"""Conflicts, lost answers, silence, and watch events late, twice or never: the end is the same, nothing happens twice.
 
-F13, F17, F20 to F23 with kills in between; I15 to I22. Delays may decide races between steps otherwise, so for Stories
-with such races only the invariants and the verdict are compared.
+F13, F17, F20 to F23 with kills in between; I15 to I22. Delays may change the result of races between steps, so for
+Stories with such races only the invariants and the verdict are compared.
 """
 
 from __future__ import annotations

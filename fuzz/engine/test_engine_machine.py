@@ -1,4 +1,4 @@
-"""Random Stories under random schedules of users, faults and deaths: every promise holds, and the run ends in time."""
+"""Random Stories under random schedules of users, faults and deaths: all invariants hold, and the run ends in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fuzz.engine.profile import budget
 
 
 class SmallStories(EngineMachine):
-    """Up to eight steps: more of them in the same time."""
+    """Up to eight steps, so that more executions fit into the same time."""
 
     largest = 8
 

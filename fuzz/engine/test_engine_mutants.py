@@ -1,4 +1,4 @@
-"""The proof has teeth: every bug put into the engine on purpose is caught, and without one nothing is."""
+"""Every deliberate bug in the engine is caught, and without one nothing is reported."""
 
 from __future__ import annotations
 

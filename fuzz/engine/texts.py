@@ -1,4 +1,4 @@
-"""What people and containers of the model write where a text is theirs: anything, also what the operator writes."""
+"""Texts of users and containers in the model, in fields that they may fill: any text, also texts of the operator."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ TEXTS: Final = (
 
 
 def text_of(*parts: object) -> str:
-    """The same of the same parts, in every execution."""
+    """One of the texts; the same parts give the same text in every execution."""
     return TEXTS[zlib.crc32(repr(parts).encode()) % len(TEXTS)]

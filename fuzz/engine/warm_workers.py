@@ -1,10 +1,11 @@
-"""Plays workers that are always there: the StepRun is their queue, and nothing else is made for an attempt.
+"""Plays workers that always run: the StepRun is their queue, and an attempt creates no other object.
 
-A StepRun whose ``status.attempt`` names a worker is that one's. It runs the step's script, as a container would, writes
-the result into the StepRun, and lets go of the attempt: without ``worker`` nothing is at work any more, and
-``exitCode`` says how it ended. Its writes are refused once the attempt is not its own (``_is_its_own``). It stops when
-the StepRun says that the attempt is over (``is_over``), after some grace, and at once when the StepRun is gone. One
-that vanishes says nothing; some time later somebody who watches workers lets go in its place, without ``exitCode``.
+A StepRun whose ``status.attempt`` names a worker belongs to this worker. The worker runs the step's script, as a
+container would, writes the result into the StepRun, and releases the attempt: it removes ``worker``, so nothing runs
+any more, and ``exitCode`` says how the attempt ended. Its writes are refused once the attempt is not its own
+(``_is_its_own``). It stops when the StepRun says that the attempt is over (``is_over``), after some grace, and at once
+when the StepRun is deleted. A worker that vanishes writes nothing; some time later a watcher of workers releases the
+attempt in its place, without ``exitCode``.
 """
 
 from __future__ import annotations
@@ -22,50 +23,50 @@ from fuzz.engine.texts import text_of
 from fuzz.engine.worker import SDK_MAY_FAIL_FROM, SDK_MAY_SUCCEED_FROM, UNSAID, Act, Script, Worker
 
 WORKER: Final = "worker"
-"""Name of the executor, and what the names of its workers begin with."""
+"""The name of the executor, and the prefix of its workers' names."""
 WORKERS: Final = 2
 MISSED_SECONDS: Final = 1.3
-"""After which a worker that has vanished is missed."""
+"""The time until the watcher notices that a worker has vanished."""
 
 
 def worker_for(step_run_name: str, attempt: int) -> str:
-    """Which worker an attempt is assigned to."""
+    """The worker that an attempt is assigned to."""
     return f"{WORKER}-{(len(step_run_name) + attempt) % WORKERS}"
 
 
 def is_over(step_run: Object, number: int) -> bool:
-    """Whether that attempt is to end, or has ended, by what the operator has recorded: no further word is needed."""
+    """Whether the attempt is to end, or has ended, by the operator's records; no other signal is needed."""
     status = step_run.get("status") or {}
     return retries_of(status) > number or is_final(status) or is_told_to_end(step_run)
 
 
 @dataclass
 class Function:
-    """One attempt at work."""
+    """One attempt that a worker runs."""
 
     place: Place
-    """Of the StepRun."""
+    """The place of the StepRun."""
     uid: str
     number: int
     worker: str
     step: str
     told: trio.Event = field(default_factory=trio.Event)
-    """It is to end, or gone."""
+    """Set when the attempt is to end, or is dropped."""
     gone: bool = False
-    """Its StepRun is gone, or its worker is: nothing of it goes on."""
+    """Its StepRun is deleted, or its worker has vanished: nothing of it continues."""
 
 
 @dataclass
 class WarmWorkers:
-    """All workers; they outlive every process of the engine. ``containers`` has the scripts and keeps the books."""
+    """All workers; they outlive all processes of the engine. ``containers`` has the scripts and records the results."""
 
     cluster: Cluster
     containers: Worker
     inputs: dict[tuple[str, int], Object] = field(default_factory=dict)
-    """Of each attempt, by UID of its StepRun: what the operator has resolved. Stands for a place that both can read."""
+    """The resolved inputs of each attempt, by UID of its StepRun; a storage that operator and worker can both read."""
     _at_work: dict[Place, Function] = field(default_factory=dict)
     _begun: set[tuple[str, int]] = field(default_factory=set)
-    """Attempts, by UID of the StepRun: a worker that comes after one that has vanished does not begin them again."""
+    """Attempts, by UID of the StepRun: a worker that replaces a vanished one does not start them again."""
     _orders: tuple[trio.MemorySendChannel[Function], trio.MemoryReceiveChannel[Function]] = field(
         default_factory=lambda: trio.open_memory_channel[Function](10_000)
     )
@@ -74,7 +75,7 @@ class WarmWorkers:
     )
 
     def see(self, write: Write) -> None:
-        """A listener of the cluster."""
+        """Listens to the writes of the cluster."""
         if write.place[0] != "StepRun":
             return
         function = self._at_work.get(write.place)
@@ -86,7 +87,7 @@ class WarmWorkers:
             self._take(write.place, write.new)
 
     def vanish(self, place: Place) -> None:
-        """The worker that is at work for this StepRun dies; another of its name is there when one is needed."""
+        """The worker of this StepRun dies; a new one with the same name exists when it is needed."""
         function = self._at_work.get(place)
         if function is not None:
             self._drop(function)
@@ -96,11 +97,11 @@ class WarmWorkers:
         return place in self._at_work
 
     def at_work(self) -> list[str]:
-        """Names of the StepRuns for which a worker is."""
+        """The names of the StepRuns that have a running worker."""
         return [place[2] for place in self._at_work]
 
     def told(self) -> list[str]:
-        """The same, of those that are to end."""
+        """The names of those whose attempt is to end."""
         return [place[2] for place, function in self._at_work.items() if function.told.is_set()]
 
     async def run(self) -> None:
@@ -143,7 +144,7 @@ class WarmWorkers:
         with trio.move_on_at(ends_at):
             await function.told.wait()
             stops_at = trio.current_time() + script.grace_seconds
-            await trio.sleep_until(min(stops_at, ends_at))  # it may end by itself before it stops
+            await trio.sleep_until(min(stops_at, ends_at))  # it may end by itself before its grace is over
             if stops_at < ends_at:
                 self._let_go(function, 143)
                 return
@@ -151,7 +152,7 @@ class WarmWorkers:
             await self._end(function, script)
 
     async def _end(self, function: Function, script: Script) -> None:
-        """By itself: the result, if there is one, in one write with letting go, unless that takes longer."""
+        """End by itself: result and release are one write, unless the release comes later."""
         code, result = self._result(function, script)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
         self.containers.ran.append((function.step, function.number, end))
@@ -165,7 +166,7 @@ class WarmWorkers:
         self._let_go(function, code, result)
 
     def _result(self, function: Function, script: Script) -> tuple[int, Object]:
-        """The exit code, and what is written about it; one that is not the current attempt's is refused."""
+        """The exit code, and the result to write; the result is refused if the attempt is not the current one."""
         stored = self.cluster.objects.get(function.place) or {}
         status = stored.get("status") or {}
         phase = status.get("phase")
@@ -185,7 +186,7 @@ class WarmWorkers:
         return script.exit_code, {}
 
     def _let_go(self, function: Function, code: int, result: Object | None = None) -> None:
-        """The worker may take another one; its StepRun says so, if it still is the worker's."""
+        """The worker releases the attempt; the StepRun records it if it still belongs to the worker."""
         if function.gone:
             return
         del self._at_work[function.place]
@@ -194,7 +195,7 @@ class WarmWorkers:
             self._write(function.worker, function, {**(result or {}), **let_go})
 
     def _is_assigned(self, function: Function) -> bool:
-        """Whether the StepRun is the same one, and names this worker with this attempt."""
+        """Whether it is the same StepRun, and still names this worker with this attempt."""
         stored = self.cluster.objects.get(function.place)
         attempt = attempt_of(stored) if stored is not None and stored["metadata"]["uid"] == function.uid else None
         return attempt is not None and (attempt.number, attempt.worker) == (function.number, function.worker)

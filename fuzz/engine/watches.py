@@ -1,7 +1,8 @@
-"""What one process knows of the server: caches that its watches feed late, twice, out of order or not at all.
+"""The caches of one process, which its watches feed late, twice, out of order or not at all.
 
-The caches are those of production (``core.kube.store``), so reads are never older than the process's own writes and no
-late event takes them back. A cut watch resumes with what it has missed, or lists anew when the server has forgotten it.
+The caches are those of production (``core.kube.store``), so reads are never older than the process's own writes, and no
+late event reverts these. A watch that was cut resumes with the events that it missed, or lists again if the server has
+lost its history.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from core.kube.store import Change, InformerStore, StoreKey
 from fuzz.engine.cluster import Cluster, RefusedError, Write
 
 KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod")
-"""What a process watches; anything else it asks the server for."""
+"""The kinds that a process watches; it asks the server for all other objects."""
 
 OWNER_UID: Final = "controller-uid"
 STEP_RUN_NAME: Final = "step-run"
@@ -28,18 +29,18 @@ Tell: TypeAlias = Callable[[str, Change], None]
 
 
 class Delivery(StrEnum):
-    """What happens to one watch event on its way to one process."""
+    """The fate of one watch event on its way to one process."""
 
     NOW = "now"
     TWICE = "twice"
     LATE = "late"
-    """Others overtake it."""
+    """Later events overtake it."""
     LOST = "lost"
-    """Until the next list."""
+    """The process misses the change until the next list."""
 
 
 class Known:
-    """The caches of one process. ``tell`` hears of every change of them, as an informer's handlers do."""
+    """The caches of one process. ``tell`` gets every change of them, like the handlers of an informer."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -58,18 +59,18 @@ class Known:
         return [*self._stores[kind].list(None)]
 
     def remember(self, obj: Object) -> None:
-        """The answer to a write of this process."""
+        """Store the answer to a write of this process."""
         self._publish(obj["kind"], self._stores[obj["kind"]].put(obj, in_order=False))
 
     def forget(self, obj: Object) -> None:
-        """This process's delete of it was accepted."""
+        """Remove an object: the server accepted this process's delete."""
         metadata = obj["metadata"]
         if not metadata.get("finalizers"):
             key = StoreKey(metadata["namespace"], metadata["name"])
             self._publish(obj["kind"], self._stores[obj["kind"]].forget(key, metadata["uid"]))
 
     def take(self, write: Write) -> None:
-        """One watch event."""
+        """Apply one watch event."""
         kind = write.place[0]
         if write.new is not None:
             self._publish(kind, self._stores[kind].put(write.new))
@@ -97,9 +98,9 @@ class Watches:
     known: Known
     nursery: trio.Nursery
     deliveries: Mapping[int, Delivery]
-    """By number of the event, counted over all kinds."""
+    """By number of the event, in the order of all kinds."""
     lags: Mapping[str, float]
-    """By kind: seconds by which its stream is behind."""
+    """By kind: the delay of its stream in seconds."""
     seen: dict[Delivery, int] = field(default_factory=lambda: dict.fromkeys(Delivery, 0))
     _number: int = 0
     _cut_at: int | None = None
@@ -132,12 +133,12 @@ class Watches:
                 self.known.take(write)
 
     def cut(self) -> None:
-        """The connection is gone; events already on their way still arrive."""
+        """The connection is lost; events already in transit still arrive."""
         if self._cut_at is None:
             self._cut_at = self.cluster.newest
 
     def resume(self) -> None:
-        """Connected again: what was missed is told in order, or everything is listed."""
+        """The connection works again: missed events are delivered in order, or everything is listed."""
         since, self._cut_at = self._cut_at, None
         if since is None:
             return
@@ -151,7 +152,7 @@ class Watches:
                     self.known.take(write)
 
     def list_anew(self) -> None:
-        """What follows a gap that somebody noticed."""
+        """Relist after a gap that the process noticed."""
         if self._cut_at is None and not self._over:
             for kind in KINDS:
                 self.known.list_anew(self.cluster, kind)

@@ -1,7 +1,7 @@
-"""Plays what executes steps: a Job's Pod, its container and the SDK in it, following a script per attempt.
+"""Plays the execution of steps: a Job's Pod, its container and the SDK in it, with one script per attempt.
 
-The SDK is modelled with its own rules (StepRun contract 19.1): it may not write ``Succeeded`` out of ``Pending`` and
-then exits with 1 instead; its writes carry no precondition.
+The SDK has its own rules (StepRun contract 19.1): it may not write ``Succeeded`` in phase ``Pending`` and then exits
+with 1 instead. Its writes have no precondition.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fuzz.engine.texts import text_of
 from kubewire.wire import copy_value
 
 KUBELET = "model.example.com/kubelet"
-"""Finalizer that stands for the grace a living Pod is given."""
+"""A finalizer that represents the grace of a living Pod."""
 UNSAID: Final = "ok, unsaid"
-"""How a container ended that did well, without a word of it in its StepRun."""
+"""The result of a container that succeeded without a report in its StepRun."""
 Order = tuple[Place, Object]
 
 SDK_MAY_SUCCEED_FROM = (None, "Running", "Failed")
@@ -35,32 +35,32 @@ class Act(StrEnum):
     FAIL = "fail"
     """The SDK writes ``Failed`` with ``exit_class``, the container exits ``exit_code``."""
     EXIT = "exit"
-    """The container exits ``exit_code`` and nobody writes a status."""
+    """The container exits ``exit_code``, and no status is written."""
     HANG = "hang"
     """Runs until its Job is deleted."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """What one attempt does."""
+    """The behaviour of one attempt."""
 
     act: Act = Act.SUCCEED
     after_seconds: float = 1.0
     output: Mapping[str, Any] | None = None
     echo: bool = False
-    """The output is the input."""
+    """Whether the output is the input."""
     exit_code: int = 0
     exit_class: str | None = None
     exit_lag_seconds: float = 0.0
-    """Between the SDK's last write and the container's end."""
+    """The time between the SDK's last write and the container's end."""
     grace_seconds: float = 0.0
-    """How long the Pod goes on after its Job was deleted."""
+    """How long the Pod continues after its Job was deleted."""
     text: str = ""
-    """What the SDK writes about a failure; empty: one of ``TEXTS``."""
+    """The text that the SDK writes about a failure; empty: one of ``TEXTS``."""
 
 
 def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int) -> Script:
-    """Of a branch: what stands under its full name, else under its own, else under its parent's with ``/*``."""
+    """The script for the full name of a branch; else for its own name; else for its parent's name with ``/*``."""
     parent, _, own = step.rpartition("/")
     anywhere = re.sub(r"/\d+(?=/|$)", "/*", step)
     places = (step, anywhere, own, f"{parent}/*") if parent else (step,)
@@ -70,13 +70,13 @@ def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int
 
 @dataclass
 class Pod:
-    """Of one Job: what the kubelet does. Its object in the cluster says the same."""
+    """The Pod of a Job, as the kubelet knows it; its object in the cluster has the same state."""
 
     job: Object
     place: Place
     state: str = "starting"
     marked: trio.Event = field(default_factory=trio.Event)
-    """Its deletion was asked for."""
+    """Whether its deletion was requested."""
 
     @property
     def job_uid(self) -> str:
@@ -89,11 +89,11 @@ class Pod:
 
 @dataclass
 class Worker:
-    """Runs Pods; outlives every process of the engine."""
+    """Runs Pods; lives longer than all processes of the engine."""
 
     cluster: Cluster
     scripts: Mapping[str, tuple[Script, ...]]
-    """By step; the last one goes for all later attempts, none at all means success after a second."""
+    """By step; the last script is used for all later attempts. Without a script the attempt succeeds after a second."""
     pods: dict[Place, list[Pod]] = field(default_factory=dict)
     """By place of the Job."""
     _running: dict[Place, Pod] = field(default_factory=dict)
@@ -102,21 +102,21 @@ class Worker:
         default_factory=lambda: trio.open_memory_channel[Order](10_000)
     )
     ran: list[tuple[str, int, str]] = field(default_factory=list)
-    """Step, attempt and end of every container that came to its end by itself: the side effects in the world."""
+    """Step, attempt and result of every container that ended by itself: the side effects outside."""
     effects: list[tuple[str, str, str]] = field(default_factory=list)
-    """The same with the UID of the StepRun in front."""
+    """The same, with the UID of the StepRun instead of the attempt."""
     refused: list[str] = field(default_factory=list)
-    """Steps whose SDK was not allowed to report success because of the phase it found: there must be none."""
+    """Steps whose SDK could not report success because of the phase that it found; there must be none."""
     overlaps: list[tuple[str, int]] = field(default_factory=list)
-    """StepRuns, with the attempt that was started while something was still at work for one of the same name."""
+    """StepRuns, with an attempt that started while another one of the same name was still running."""
     elsewhere: Callable[[Place], bool] = lambda place: False
-    """Whether anything but a Pod is at work for that StepRun."""
+    """Whether anything but a Pod works for this StepRun."""
 
     def script(self, step: str, attempt: int) -> Script:
         return script_of(self.scripts, step, attempt)
 
     def see(self, write: Write) -> None:
-        """A listener of the cluster."""
+        """Listens to the writes of the cluster."""
         match write.place[0], write.verb:
             case "Job", "create":
                 assert write.new is not None
@@ -128,7 +128,7 @@ class Worker:
                 self._running[write.place].marked.set()
 
     def count(self, place: Place) -> None:
-        """A Pod was deleted by hand: one that had ended is not lost to its Job, whose finalizer it had."""
+        """Count a Pod that a user deleted after its end: its Job does not lose it, because of the Job's finalizer."""
         for of_job, pods in self.pods.items():
             job = self.cluster.objects.get(of_job)
             for pod in pods:
@@ -136,14 +136,14 @@ class Worker:
                     self.cluster.force_patch("job-controller", of_job, "status", {pod.state: True})
 
     async def run(self) -> None:
-        """Start a Pod for every Job; in tasks of its own, not of whoever created the Job."""
+        """Start a Pod for every Job, in tasks of the worker and not of the process that created the Job."""
         async with trio.open_nursery() as nursery:
             async for place, job in self._orders[1]:
                 nursery.start_soon(self._play, place, job)
 
     async def _play(self, place: Place, job: Object) -> None:
         if self.cluster.objects.get(place, {}).get("metadata", {}).get("uid") != job["metadata"]["uid"]:
-            return  # deleted before it had a Pod
+            return  # the Job was deleted before it had a Pod
         pod = self._create_pod(place, job)
         script = self.script(job["spec"]["step"], job["spec"]["attempt"])
         self._running[pod.place] = pod
@@ -196,7 +196,7 @@ class Worker:
                 self._sdk_writes(step_run, stored, patch)
             else:
                 retried = ((stored.get("status") or {}).get("retries") or 0) > attempt
-                if not retried and phase != "Timeout":  # else its time was over: I08 says whether that was so
+                if not retried and phase != "Timeout":  # otherwise its time was over: I08 checks that
                     self.refused.append(f"{step} out of {phase}")
                 code = 1
         elif script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
@@ -228,5 +228,5 @@ class Worker:
         job = self.cluster.objects.get(place)
         if job is None or job["metadata"]["uid"] != pod.job_uid:
             self.pods[place].remove(pod)
-        elif pod.place not in self.cluster.objects:  # somebody has deleted the Pod of a Job that is wanted
+        elif pod.place not in self.cluster.objects:  # a user deleted the Pod, but its Job is still needed
             self.cluster.force_patch("job-controller", place, "status", {"failed": True})

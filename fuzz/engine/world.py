@@ -1,7 +1,7 @@
 """A cluster, a worker and one engine process after another, under one virtual clock.
 
-A process is started with ``start`` and ended by ``kill`` (ports dead first, then cancelled) or ``stop`` (cancelled
-only, as on SIGTERM). Watch events reach it as ``watches`` has it: late, twice, out of order or not at all.
+``start`` starts a process. ``kill`` ends it (first its ports are dead, then it is cancelled), or ``stop`` (only
+cancelled, as after SIGTERM). Its watch events come through ``watches``: late, twice, out of order or not at all.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ from fuzz.engine.worker import Script, Worker
 EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NAMESPACE = "default"
 LONGEST_SECONDS = 4 * 3600.0
-"""A run that has not ended after this virtual time never will."""
+"""A run that has not ended after this virtual time will never end."""
 RELIST_SECONDS = 300.0
 ABANDONED_SECONDS = 1.9
-"""How long a request without a sender is on its way."""
+"""The time that a request of a cancelled caller takes to the server."""
 MOST_TASK_STEPS = 100_000
-"""Of one execution; the longest ones take a tenth of it."""
+"""The limit for one execution; the longest ones need a tenth of it."""
 
 _process: ContextVar[Process | None] = ContextVar("process of the engine", default=None)
 
 
 GARBAGE_SECONDS = 0.3
-"""How long what has no owner stays."""
+"""The time until an object without an owner is removed."""
 
 
 @dataclass
@@ -73,30 +73,31 @@ class World:
     deliveries: Mapping[int, Delivery]
     evaluator: Any = field(default_factory=PathEvaluator)
     slots: Slots | None = None
-    """Of the newest process."""
+    """The slots of the newest process."""
     limits: SlotLimits = field(default_factory=SlotLimits)
-    """How many engram steps may be at work; assign another to change them."""
+    """The limits of running engram steps; assign another value to change them."""
     house: OperatorSettings | None = None
-    """By these settings the controllers of production keep house around the engine; without them, only the model's
-    own routing does: runs are handed over and woken, but neither marked nor removed."""
+    """The settings for the controllers of production around the engine. Without them, only the model's own routing
+    works: it hands runs over and wakes them, but neither annotates nor deletes them.
+    """
     clock_steps: list[tuple[float, timedelta]] = field(default_factory=list)
-    """From when (Trio time) the wall clock is how far from where it would be."""
+    """The offsets of the wall clock, each with the time of Trio's clock from which on it applies."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
     crashes: list[BaseException] = field(default_factory=list)
     downtime: float = 0.0
-    """Seconds between the death of a process by an action and the start of the next."""
+    """Seconds between the death of a process by an action and the start of the next one."""
     lags: Mapping[str, float] = field(default_factory=dict)
     second_lags: Mapping[str, float] = field(default_factory=dict)
-    """Of a process that works beside another."""
+    """The lags of a process that works beside another."""
     processes: list[Process] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
-    """All that ever were; the last one is the one that ``start`` has started last."""
+    """All processes so far; the last one is the one that ``start`` started last."""
     twins: list[Incarnation] = field(default_factory=list)
     shards: Shards = field(init=False)
     latency: float = 0.0
-    """Of every request, each way, of a process that runs are handed over to; seconds."""
+    """Seconds of each request, in each direction, for a process to which runs are handed over."""
     handed_over: list[float] = field(default_factory=list)
-    """When a process began to work for a run that another had owned."""
+    """The times at which a process started to work for a run that another process had owned."""
     _epochs: int = 0
     _doomed: trio.Event = field(default_factory=trio.Event)
     _server_is_back: trio.Event = field(default_factory=trio.Event)
@@ -106,7 +107,7 @@ class World:
 
     @property
     def supervisor(self) -> Supervisor:
-        """Of the process that ``start`` has started last."""
+        """The supervisor of the process that ``start`` started last."""
         return self.incarnations[-1].supervisor
 
     # The user.
@@ -148,7 +149,7 @@ class World:
         self.cluster.force_patch("user", place, "spec", dict.fromkeys(old) | spec)
 
     def bind(self, executor: str) -> None:
-        """Bind every Engram to that executor from now on."""
+        """Bind every Engram to this executor from now on."""
         for name, engram in self.engrams.items():
             self.engrams[name] = replace(engram, executor=executor)
 
@@ -183,7 +184,7 @@ class World:
         return self.cluster.get("StepRun", *of_step(key, step))
 
     def child_run(self, key: RunKey, step: str, iteration: int | None = None) -> Object | None:
-        """The run that a step of ``key`` started; of a loop, the one of that iteration."""
+        """The run that a step of ``key`` started; for a loop, the run of that iteration."""
         parts = step.split("/") + ([str(iteration)] if iteration else [])
         return self.cluster.get("StoryRun", NAMESPACE, compose(key.name, *parts))
 
@@ -198,9 +199,9 @@ class World:
         second: bool = False,
         shard: int = FIRST_SHARD,
     ) -> Process:
-        """A new process that takes up these runs, or every run there is, and all runs that these have started.
+        """Start a process that adopts these runs, or all runs, and the child runs of these.
 
-        ``second``: it works beside another. Of all these it takes up only those that its shard owns.
+        ``second``: it works beside another process. It adopts only those of these runs that its shard owns.
         """
         owned = Shard(self.shards, shard)
         process = Process(self._epochs, faults or {}, latency_seconds=latency, ownership=owned)
@@ -255,13 +256,13 @@ class World:
         return process
 
     def start_twin(self, key: RunKey) -> None:
-        """A second process beside the one that ``start`` will start: what a broken leader election leads to."""
+        """Start a second process beside the one that ``start`` will start, as a broken leader election would."""
         self.start(key, second=True)
         self.twins.append(self.incarnations[-1])
         self.processes.clear()
 
     def start_beside(self, shard: int = FIRST_SHARD) -> Incarnation:
-        """One more process, which does not count as the newest: it works beside that."""
+        """Start another process that works beside the newest one and does not count as the newest."""
         self.start(everything=True, second=True, shard=shard, latency=0.0 if shard == FIRST_SHARD else self.latency)
         beside = self.incarnations.pop()
         self.incarnations.insert(max(len(self.incarnations) - 1, 0), beside)
@@ -290,13 +291,13 @@ class World:
 
     @staticmethod
     def end(incarnation: Incarnation) -> None:
-        """Kill a process; ``kill_nowait`` does so with the newest."""
+        """Kill a process; ``kill_nowait`` kills the newest one."""
         incarnation.process.dead = True
         incarnation.watches.close()
         incarnation.scope.cancel()
 
     async def kill(self) -> None:
-        """End the process between two of its steps; nothing it does afterwards reaches the world."""
+        """Kill the process between two of its task steps; after that it has no effect outside."""
         self.kill_nowait()
         await self.gone()
 
@@ -305,17 +306,17 @@ class World:
         await self.gone()
 
     async def gone(self) -> None:
-        """Return when no task of the process is left; a task that does not let go is a failure, not a hang."""
+        """Return when no task of the process is left; a task that does not end is a failure, not a hang."""
         with trio.fail_after(LONGEST_SECONDS):
             await self.incarnations[-1].gone.wait()
 
     @property
     def alive(self) -> list[Incarnation]:
-        """The processes that are at work."""
+        """The processes that are running."""
         return [one for one in self.incarnations if not one.process.dead and not one.gone.is_set()]
 
     def give_up(self) -> None:
-        """Something goes round in circles without time passing: end all of it."""
+        """A loop runs without time passing: end all processes."""
         for one in self.alive:
             self.end(one)
         self.nursery.cancel_scope.cancel()
@@ -323,14 +324,14 @@ class World:
     # The server.
 
     def take_server_down(self) -> None:
-        """No request is answered, every watch is cut."""
+        """The server answers no request, and every watch is cut."""
         self.cluster.down = True
         self._server_is_back = trio.Event()
         for one in self.alive:
             one.watches.cut()
 
     def bring_server_up(self, *, forgetful: bool = False) -> None:
-        """A ``forgetful`` one has lost the history that watches resume from: they list anew."""
+        """The server answers again. If it is ``forgetful``, it has lost the history for watches, so they list again."""
         self.cluster.down = False
         self._server_is_back.set()
         if forgetful:
@@ -343,12 +344,12 @@ class World:
             await self._server_is_back.wait()
 
     def relist(self) -> None:
-        """What an informer does after a gap: everything is announced again where it differs from what is known."""
+        """Relist, as an informer does after a gap: each object that differs from the cache is announced."""
         for one in self.alive:
             one.watches.list_anew()
 
     def heal(self) -> None:
-        """No fault happens any more, and what was lost is made good."""
+        """End all faults, and deliver what was lost."""
         if self.cluster.down:
             self.bring_server_up()
         self.deliveries, self.lags, self.second_lags = {}, {}, {}
@@ -358,7 +359,7 @@ class World:
         self.relist()
 
     async def _deliver_abandoned_requests(self, process: Process) -> None:
-        """A request does not vanish because its sender lost interest; it comes through when least expected."""
+        """Deliver requests whose caller was cancelled: they still arrive, a while later."""
         while True:
             await process.abandoned.wait()
             process.abandoned = trio.Event()
@@ -395,7 +396,7 @@ class World:
     # Waiting.
 
     async def until(self, predicate: Callable[[], bool], seconds: float = LONGEST_SECONDS) -> bool:
-        """Whether ``predicate`` came true within ``seconds``; it is looked at after every write."""
+        """Whether ``predicate`` became true within ``seconds``; it is evaluated after every write."""
         if predicate():
             return True
         changed = trio.Event()
@@ -436,7 +437,7 @@ async def open_world(
     lags: Mapping[str, float] | None = None,
     evaluator: Any = None,
 ) -> AsyncIterator[World]:
-    """A world for one test; its clock is Trio's, which should be a mock clock. Leaving it kills what still runs."""
+    """A world for one test; its clock is Trio's, which should be a mock clock. Its end kills all running processes."""
     cluster = Cluster(lambda: EPOCH + timedelta(seconds=trio.current_time()))
     worker = Worker(cluster, scripts or {})
     warm = WarmWorkers(cluster, worker)
@@ -467,7 +468,7 @@ async def open_world(
 
 
 def of_step(key: RunKey, step: str) -> tuple[str, str]:
-    """Namespace and name of the StepRun and the Job of a step, by its full name."""
+    """Namespace and name of a step's StepRun and Job, by the full name of the step."""
     return key.namespace, compose(key.name, *step.split("/"))
 
 
