@@ -30,13 +30,13 @@ KEYWORDS = (
     "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-validations",
 )
-"""What is compared at a path, beside the paths below it."""
+"""What is compared at a path, besides the paths below it."""
 
 _STRUCTURE = {"properties", "items", "additionalProperties", "description", "allOf"}
 
 
 def inventory(spec: dict[str, Any]) -> dict[str, Any]:
-    """Everything of a CRD ``spec`` that a client or the API server can notice."""
+    """Everything in a CRD ``spec`` that a client or the API server can notice."""
     (version,) = spec["versions"]
     return {
         "group": spec["group"],

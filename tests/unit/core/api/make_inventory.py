@@ -25,7 +25,7 @@ def main(directory: Path) -> None:
 
 
 def rendered(value: Any, depth: int = 0) -> str:
-    """JSON with one schema path a line, so that a change of the contract reads as a diff."""
+    """JSON with one schema path per line, so that a diff shows what changed in the contract."""
     if depth == 3 or not isinstance(value, dict):
         return json.dumps(value, sort_keys=True)
     margin = " " * (depth + 1)

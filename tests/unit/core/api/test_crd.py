@@ -21,7 +21,7 @@ CONTRACT: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("contract_inventory.json").read_text(encoding="utf-8")
 )
 CLIENT_SIDE_APPLY_LIMIT = 262144
-"""Bytes; kubectl apply stores the whole document in an annotation of at most this size."""
+"""In bytes. ``kubectl apply`` stores the whole document in an annotation of at most this size."""
 
 CONVERSION = ConversionService("bobrapet-system", "bobrapet-webhook-service", "/convert")
 
@@ -117,7 +117,7 @@ def test_schemas_are_structural(kind: Kind, version: int) -> None:
     for path, schema in _schemas(_root(kind, version)):
         assert "$ref" not in schema, path
         assert not {"allOf", "oneOf", "not"} & schema.keys(), path
-        if schema.get("x-kubernetes-int-or-string") or path.endswith(".parallel.forEach"):  # which is any JSON
+        if schema.get("x-kubernetes-int-or-string") or path.endswith(".parallel.forEach"):  # forEach is any JSON
             assert "type" not in schema, path
         else:
             assert "type" in schema, path
@@ -247,7 +247,7 @@ def test_a_model_renders_bounds_defaults_lists_maps_and_markers() -> None:
 
 
 class _Unrenderable(WireModel):
-    """A model with a type no schema is known for."""
+    """A model with a field whose type has no known schema."""
 
     value: complex | None = None
 

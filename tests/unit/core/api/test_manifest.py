@@ -52,7 +52,7 @@ def test_defaults_of_the_schema_are_seen_but_not_written_back() -> None:
 
 @functools.cache
 def drawn(plural: str, version: int) -> st.SearchStrategy[Any]:
-    """Documents of a kind; rendering its definition takes longer than drawing one of them."""
+    """Documents of a kind. Cached, because rendering the definition takes longer than drawing one document."""
     kind = next(kind for kind in KINDS if kind.resource.plural == plural)
     definition = custom_resource_definition(kind, ConversionService("n", "s", "/convert"))
     return documents(definition["spec"]["versions"][version]["schema"]["openAPIV3Schema"])

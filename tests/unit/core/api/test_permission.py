@@ -1,4 +1,4 @@
-"""Rights that several ask for."""
+"""How the rights that several components need are combined."""
 
 from __future__ import annotations
 

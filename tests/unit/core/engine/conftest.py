@@ -20,7 +20,7 @@ class Scenario:
         self.key: RunKey = world.add_run("run", "story", **(run or {}))
 
     async def to_the_end(self) -> dict[str, Any]:
-        """Start an engine and wait for the run's end; its status."""
+        """Start an engine and wait until the run ends; returns its status."""
         self.world.start(self.key)
         assert await self.world.until_ended(self.key), self.status
         await self.world.quiet()
@@ -36,7 +36,7 @@ class Scenario:
         return self.world.phases(self.key)
 
     def writes(self, kind: str | None = None) -> int:
-        """How many effective writes the engine has made, to one kind or to all."""
+        """How many effective writes the engine has made, to one kind or to all kinds."""
         return sum(
             write.actor.startswith("operator") and kind in (None, write.place[0])
             for write in self.world.cluster.history

@@ -15,7 +15,7 @@ def no_jitter() -> float:
 
 
 def port(*answers: int | Exception) -> Callable[[str], Awaitable[int]]:
-    """A call that answers like this, one after the other."""
+    """A call that gives these answers, one after the other."""
     left = iter(answers)
 
     async def call(name: str) -> int:

@@ -16,7 +16,7 @@ EPOCH = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class SteppedWall:
-    """A wall clock that runs with Trio's and can be set; ``reads`` counts the looks at it."""
+    """A wall clock that runs with Trio's clock and can be set; ``reads`` counts how often it is read."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -57,7 +57,7 @@ async def test_a_stepped_wall_clock_is_noticed_within_five_seconds(
 async def test_after_a_suspend_of_eight_hours_an_overdue_instant_fires_at_once(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    wall = SteppedWall()  # the machine sleeps: the wall goes on, Trio's clock does not
+    wall = SteppedWall()  # during the suspend the wall clock goes on, and Trio's clock stands still
 
     async def suspend() -> None:
         await trio.sleep(11)
@@ -170,8 +170,10 @@ def test_the_system_clock_is_aware() -> None:
 
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process whose local clocks are put forward in March and back in October: as a rule, so that no zone files
-    are needed."""
+    """A process whose local time changes in March and October.
+
+    The time zone is given as a rule, so that no zone files are needed.
+    """
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield
@@ -195,7 +197,7 @@ async def test_a_timer_is_as_long_as_it_was_when_local_clocks_change_and_a_resta
     assert offsets == {3600, 7200}, "local clocks change in between"
     clock = WallClock(lambda: datetime.fromtimestamp(begins.timestamp() + trio.current_time(), UTC))
     stored = timers_to_wire({"nap": Timer(TimerKind.SLEEP, clock.now() + timedelta(hours=1))})
-    with trio.move_on_after(2400):  # the process dies after the change
+    with trio.move_on_after(2400):  # the process dies after the change of local time
         await clock.sleep_until(timers_from(stored)["nap"].at)
 
     await clock.sleep_until(timers_from(stored)["nap"].at)

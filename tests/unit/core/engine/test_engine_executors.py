@@ -1,4 +1,4 @@
-"""Who carries out a step: what its StepRun records, whatever its Engram is bound to by now."""
+"""Which executor carries out a step: the one that its StepRun records, even if its Engram has another by now."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WARM = {"work": Engram(executor=WORKER, retry=ONCE_MORE)}
 
 
 def by_others(world: World, name: str) -> list[Object]:
-    """Statuses of a StepRun after each write that was not the operator's."""
+    """Statuses of a StepRun after each write that did not come from the operator."""
     writes = (write for write in world.cluster.history if write.place == ("StepRun", "default", name))
     return [write.new["status"] for write in writes if write.new and not write.actor.startswith("operator")]
 
 
 def kinds(world: World) -> set[str]:
-    """What has been made for a run."""
+    """Kinds of the objects that were created for a run."""
     return {write.place[0] for write in world.cluster.history if write.verb == "create"}
 
 
@@ -50,7 +50,7 @@ async def test_a_worker_takes_the_attempt_off_the_step_run_and_nothing_else_is_m
     assert status["phase"] == "Succeeded"
     assert not kinds(world) & {"Job", "Pod"}
     assert (executor_of(stored), stored["status"]["output"]) == (WORKER, {"n": 1})
-    assert one.writes("StepRun") == 3  # made, started, ended
+    assert one.writes("StepRun") == 3  # created, started, ended
 
 
 async def test_a_step_at_work_keeps_its_executor_when_its_engram_is_bound_to_another(
@@ -141,7 +141,7 @@ async def test_a_step_begun_by_an_executor_that_is_gone_fails_and_says_so(
 
 
 async def test_a_step_run_that_names_no_executor_goes_on_as_a_job(autojump_clock: MockClock, scenario: Any) -> None:
-    """An operator made it that knew of Jobs only, and died."""
+    """An operator that knew only Jobs created it, and then died."""
     async with open_world({"a": (Script(after_seconds=3.0),)}) as world:
         one = scenario(world, [engram("a")])
         owner = world.cluster.objects["StoryRun", "default", "run"]

@@ -365,7 +365,7 @@ async def test_a_cancel_that_came_while_no_engine_ran_ends_the_steps_that_run(
 async def test_a_run_canceled_before_its_start_was_recorded_says_when_its_steps_started(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    """The process died between the first StepRun and the first status: the Story counts the run all the same."""
+    """The process died between the first StepRun and the first status. The Story counts the run nevertheless."""
     async with open_world({"a": (Script(Act.HANG),)}) as world:
         one = scenario(world, [engram("a")])
         world.start(one.key)
@@ -668,7 +668,7 @@ async def test_a_step_that_reads_whatever_step_there_is_waits_for_the_others(
 
 
 async def test_two_steps_that_read_what_they_like_share_one_slot(autojump_clock: MockClock, scenario: Any) -> None:
-    """The first finds nothing and fails; the second, which was in the queue meanwhile, then has its turn."""
+    """The first step finds no value and fails. Then the second step, which was in the queue, gets the slot."""
     anywhere = {"n": "{{ (index .steps inputs.which).output.n }}"}
     async with open_world() as world:
         steps = [engram("a", with_=anywhere), engram("c", with_=anywhere)]

@@ -1,7 +1,7 @@
-"""Inputs made to hold the event loop, fill the memory, leave the process or crash it; none of them may.
+"""Inputs that try to block the event loop, fill the memory, escape from the process or crash it; none may succeed.
 
-Each is a name, what to ask the evaluator, and the word the answer must contain: ``value``, ``blocked``, or a part of
-the message. Data is made by a function, so that a large one lives only while its case runs.
+Each case has a name, a question to the evaluator, and the word that the answer must contain: ``value``, ``blocked``,
+or a part of the message. A function makes the data, so that large data lives only while its case runs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _by_text() -> dict[str, int]:
 
 
 def _doubling(levels: int) -> str:
-    """A text that doubles with every ``cel.bind``."""
+    """An expression whose text value doubles with every ``cel.bind``."""
     text = f"size(v{levels}) > 0"
     for level in range(levels, 0, -1):
         text = f"cel.bind(v{level}, v{level - 1} + v{level - 1}, {text})"
@@ -232,7 +232,7 @@ TEMPLATES = [
         "value",
     ),
     Poison("a long text of actions", "{{ inputs.a " * 20_000, _nothing, "line 1"),
-    # Work in one go on long texts and large collections.
+    # Long computations without a pause, on long strings and large collections.
     *(
         Poison(f"{name} of a long text", f"{{{{ {name} inputs.s | len }}}}", lambda: {"s": "ab-Cd " * 80_000}, "value")
         for name in (

@@ -1,4 +1,4 @@
-"""The corpus of adversarial inputs: each costs its own step only, and the loop goes on meanwhile."""
+"""The corpus of adversarial inputs: each costs only its own step, and the event loop goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ async def evaluator(nursery: trio.Nursery) -> AsyncIterator[Evaluator]:
 
 
 async def _with_stall(work: Callable[[], Awaitable[_T]]) -> tuple[_T, float]:
-    """The result of ``work``, and the longest time in which the loop's own thread computed without a pause.
+    """The result of ``work``, and the longest time for which the thread of the event loop computed without a pause.
 
-    Processor time of the thread, so that a busy machine does not count.
+    The time is processor time of the thread, so that a busy machine has no influence.
     """
     longest, done = 0.0, False
 

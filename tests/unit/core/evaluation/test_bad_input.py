@@ -1,4 +1,4 @@
-"""What people and attackers get wrong: an error with its kind and place, within a second and 64 MiB."""
+"""Mistakes and attacks: each gives an error with its kind and place, within a second and 64 MiB."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Processor time of this process and of those it starts, so that a busy machine does not count; and by how much the
-    most memory this process had in between exceeds what it had before.
+    """Measure processor time and memory.
+
+    The time is that of this process and of those it starts, so that a busy machine has no influence. The memory is the
+    peak of this process during the measurement, less what it had before.
     """
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the most starts again from what there is now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present value
     before, began, cost = _memory("VmRSS"), _processor_seconds(), Cost()
     yield cost
     cost.seconds, cost.bytes = _processor_seconds() - began, _memory("VmHWM") - before
@@ -49,7 +51,7 @@ def _memory(name: str) -> int:
 
 
 async def _answer_within_bounds(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """The answer; of two tries the cheaper one counts, since the first may also load a library."""
+    """The answer. The cheaper of two tries counts, because the first may also load a library."""
     costs = []
     for _ in range(2):
         with measured() as cost:

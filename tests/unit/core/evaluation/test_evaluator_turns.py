@@ -1,4 +1,4 @@
-"""The evaluator keeps tenants apart: with its real threads and processes."""
+"""The evaluator keeps tenants apart; tested with its real threads and processes."""
 
 from __future__ import annotations
 

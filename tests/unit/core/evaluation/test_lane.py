@@ -1,4 +1,4 @@
-"""Turns by namespace in front of the workers, within a budget; who waits is told. In virtual time."""
+"""Namespaces take turns at the workers, within a budget. Callers that wait are notified. Virtual time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.evaluation.lane import TOLD_EVERY_SECONDS, Teller, WorkerLane
 
 
 class Scene:
-    """Questions of so many seconds each; when each ended."""
+    """Asks questions that take a given number of seconds each, and records when each ended."""
 
     def __init__(self, lane: WorkerLane, nursery: trio.Nursery) -> None:
         self._lane = lane
@@ -57,7 +57,7 @@ async def test_with_every_worker_busy_a_namespace_waits_for_one_round_of_the_oth
         await trio.sleep(11)
         scene.asks("quiet", 1, 1)
 
-    # It comes behind one question of each of them, which begin at 20 s.
+    # It starts after one question of each of the others, which begin at 20 s.
     assert scene.ended["quiet0"] - began == pytest.approx(30 + 1)
 
 
@@ -77,7 +77,7 @@ async def test_a_namespace_gets_its_budget_a_minute_even_when_it_is_alone(autoju
         scene = Scene(WorkerLane("test", lambda: 2, Teller(), Budget(lambda: 30)), nursery)
         scene.asks("noisy", 13, 10)
 
-    # It begins with what a minute gives, 30 s; the rest comes at half speed, and the last may overdraw.
+    # It starts with the budget of a minute, 30 s. The rest comes at half speed, and the last question may overdraw.
     elapsed = scene.last("noisy") - began
     assert 30 + (130 - 30 - 10) * 60 / 30 - 40 <= elapsed <= 130 * 60 / 30
 
@@ -91,7 +91,7 @@ async def test_a_budget_is_of_one_namespace_and_of_all_lanes(autojump_clock: Moc
     async with other.turn(Asker("quiet")):
         assert trio.current_time() == began
     async with other.turn(Asker("noisy")):
-        assert trio.current_time() - began == pytest.approx(180, abs=1)  # 30 s too many, at 10 s a minute
+        assert trio.current_time() - began == pytest.approx(180, abs=1)  # 30 s over budget, at 10 s a minute
 
 
 async def test_without_a_budget_a_namespace_uses_what_its_turns_give(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""Processes for costly questions: reused, limited, ended, counted, and never left behind."""
+"""Processes for expensive questions: reused, limited, ended, counted, and never left behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOUND = {"kind": "cel", "text": "inputs.n == 1", "data": {"inputs": {"n": 1}}}
 
 
 def _children() -> set[int]:
-    """Processes of ours that run a worker."""
+    """Child processes of ours that run a worker."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -140,7 +140,7 @@ async def test_changed_limits_count_from_the_next_question(nursery: trio.Nursery
     first = _children()
     current = WorkerLimits(processes=5)
     await pool.ask(_SOUND)
-    assert _children() == first  # a process is as good as before
+    assert _children() == first  # the same process is used again
     current = WorkerLimits(memory_bytes=256 << 20)
     with pytest.raises(OverLimitError, match="more memory"):
         await pool.ask(_HUNGRY)

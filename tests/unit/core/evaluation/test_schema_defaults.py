@@ -1,4 +1,4 @@
-"""Defaults of a schema filled into inputs."""
+"""Defaults of a schema, filled into inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schemas: what they accept, what they may cost, and that they never reach outside."""
+"""Schemas: what they accept, what they may cost, and that they never fetch anything from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits that the kernel holds a worker to when nobody else is there to end it."""
+"""The limits that the kernel enforces on a worker when no other process is there to end it."""
 
 from __future__ import annotations
 

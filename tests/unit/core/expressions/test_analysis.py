@@ -1,4 +1,4 @@
-"""What is known about expressions without evaluating them, and that it is true of their evaluation."""
+"""What the analysis says about expressions without evaluating them, and that evaluation agrees with it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_knows_whether_time_or_chance_change_a_condition(text: str, timeless: bo
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_no_function_that_is_called_timeless_looks_at_the_clock(name: str) -> None:
-    """Each is called with arguments of many kinds; only those that are told may ask for the time or for chance."""
+    """Each function is called with arguments of many kinds. A timeless function must not use time or chance."""
     asked: list[str] = []
 
     class Watched(random.Random):
@@ -169,7 +169,7 @@ def test_no_function_that_is_called_timeless_looks_at_the_clock(name: str) -> No
     assert not asked or not is_timeless(f"{{{{ {name} 1 }}}}")
 
 
-# Laws over random templates
+# Laws over random templates.
 
 _NAMES = st.sampled_from(["a", "b", "my-step", "c"])
 _PATHS = st.one_of(
@@ -224,7 +224,7 @@ _TEMPLATES = st.tuples(_BLOCKS, _DEFINED).map(
 
 
 class _Watched(dict[str, Any]):
-    """A map that remembers which keys were looked at."""
+    """A map that records which keys were read."""
 
     def __init__(self, items: Mapping[str, Any]) -> None:
         super().__init__(items)

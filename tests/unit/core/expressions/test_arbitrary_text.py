@@ -1,4 +1,4 @@
-"""Whatever somebody writes gives a value or one of our own errors, with a place."""
+"""Any text gives a value or one of our own errors, with a place."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The library gives the answers that the CEL project's public conformance cases ask for.
+"""The library gives the answers that the CEL project's public conformance cases expect.
 
-``cel_cases.json`` holds the facts of those that need no protobuf messages, no macros of two variables, and no names
-that the type check would refuse: an expression, its value with its type (or ``"error"``), and what ``inputs`` holds.
+``cel_cases.json`` holds the cases that need no protobuf messages, no macros with two variables, and no names that the
+type check would refuse. A case has an expression, its value with its type (or ``"error"``), and ``inputs``.
 """
 
 from __future__ import annotations

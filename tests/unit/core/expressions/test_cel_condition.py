@@ -1,4 +1,4 @@
-"""Conditions in CEL: what they read, the three answers, and errors that an author can act on."""
+"""Conditions in CEL: what they read, the three answers, and errors that help an author."""
 
 from __future__ import annotations
 

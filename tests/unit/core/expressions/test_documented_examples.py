@@ -1,4 +1,4 @@
-"""What docs/expressions.md shows is so."""
+"""The examples in docs/expressions.md are correct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT = (Path(__file__).parents[4] / "docs" / "expressions.md").read_text(encodi
 
 
 def _table(heading: str) -> list[list[str]]:
-    """The rows below the line that begins with ``heading``, each cell without its code marks."""
+    """The table rows below the line that begins with ``heading``, each cell without its backquotes."""
     lines = _TEXT.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
     rows = []

@@ -1,4 +1,4 @@
-"""Which steps a step waits for, branches, items and loops included."""
+"""Which steps a step waits for, including branches, items and loops."""
 
 from __future__ import annotations
 

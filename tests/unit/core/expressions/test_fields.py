@@ -1,4 +1,4 @@
-"""Every field of a Story that holds an expression is found, with its dialect and what it may refer to."""
+"""Every field of a Story that holds an expression is found, with its dialect and the roots it may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Go's own text/template (1.26) with Sprig 3.3.0 makes of each recorded template; ``make oracle`` records it."""
+"""What Go's own text/template (1.26) with Sprig 3.3.0 gives for each recorded template; ``make oracle`` records it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VARIABLES = table.variables()
 _ROWS = list(table.rows())
 _LEAST_CASES = 900
 
-# Cases in which the engine answers differently on purpose: kind and value, and the name of the difference.
+# Cases in which the engine differs on purpose: kind and value of its answer, and the name of the difference.
 _BETTER: dict[str, tuple[str, Any, str]] = {
     "{{ 1i }}": ("parse", None, "no complex numbers"),
     "{{ 1.5i }}": ("parse", None, "no complex numbers"),

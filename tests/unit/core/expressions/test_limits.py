@@ -1,4 +1,4 @@
-"""Every way a template could cost too much ends in an error that names the limit."""
+"""A template that would cost too much, in whatever way, ends in an error that names the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roots of items and iterations: both dialects read them, and names that meant something before still do."""
+"""The roots of items and iterations: both dialects read them, and names that had a meaning before keep it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree prints as a text that means the same; what random templates found about it is pinned here."""
+"""A tree prints as text with the same meaning. Cases that random templates found are pinned here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorting in pieces gives what sorting at once gives."""
+"""Sorting in pieces gives the same result as sorting at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a regular expression is once compiled."""
+"""The size of a regular expression once it is compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No error tells a value of the data: it may be a secret, and messages land in statuses and Events."""
+"""No error shows a value of the data: it may be a secret, and messages appear in statuses and Events."""
 
 from __future__ import annotations
 

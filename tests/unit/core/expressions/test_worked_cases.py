@@ -1,4 +1,4 @@
-"""Every worked case of the templating contract (section 14), with the few that differ named and explained."""
+"""Every worked case of the templating contract (section 14). The few that differ are listed with a reason."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from core.expressions.template import parser
 _DATA = json.loads((Path(__file__).parent / "worked_cases.json").read_text(encoding="utf-8"))
 _SCOPES = {"batch": BATCH_RUNTIME, "static": REALTIME_STATIC, "realtime": REALTIME_RUNTIME}
 
-# Cases in which the reference gives an error (or hangs) and a value is more useful; the contract allows each of them.
+# Cases in which the reference gives an error (or hangs) and a value is more useful. The contract allows each of them.
 _BETTER: dict[str, tuple[str, Any]] = {
-    # Subscripts the reference cannot parse: single-quoted keys, list positions (3.1).
+    # Subscripts that the reference cannot parse: single-quoted keys, list positions (3.1).
     "E24": ("object", {"a": 1}),
     "E32": ("number", 3),
     "V04": ("string", "ok"),
-    # A root written without its dot means the root inside range, too (13, item 3).
+    # A root written without its dot means the root, also inside range (13, item 3).
     "E78": ("string", "abcabc"),
     "E79": ("string", "abcabcabc"),
-    # A step that is not there yet is waited for also in a larger template (13, item 4).
+    # A larger template also waits for a step that does not exist yet (13, item 4).
     "E41": ("blocked", "nil-field"),
     "E43": ("blocked", "nil-field"),
     "C46": ("blocked", "nil-field"),
-    # A path into a nested reference selects below it, instead of waiting for ever (3.4).
+    # A path into a nested reference selects below it; it does not wait for ever (3.4).
     "O11": ("object", {"$bubuStorageRef": "k2", "$bubuStoragePath": "p.q.x"}),
     # A condition without braces is CEL (5).
     "C10": ("error", "parse"),
@@ -46,21 +46,21 @@ _BETTER: dict[str, tuple[str, Any]] = {
     # Integers and floats compare by value (7.4).
     "C31": ("bool", True),
     "C34": ("bool", True),
-    # Functions outside the reference's allowlist, offered within the limits (11).
+    # Functions that are not in the reference's allowlist, offered within the limits (11).
     "S147": ("string", "false"),
     "S148": ("string", "[0 1 2]"),
     "S150": ("string", "aaa"),
-    # Fields of an element are free at admission (6.5).
+    # Admission does not restrict the fields of an element (6.5).
     "V14": ("string", "ok"),
     "V16": ("string", "ok"),
     "V25": ("string", "ok"),
-    # Only the functions are refused, not the words (6.5).
+    # Admission refuses only the functions, not the words (6.5).
     "V26": ("string", "ok"),
     "V27": ("string", "ok"),
     "V28": ("string", "ok"),
     "V31": ("error", "parse"),
 }
-_OFFERED_WITHOUT_EXACT_TEXT = {"S149"}  # merge is offered; its result is the whole of inputs
+_OFFERED_WITHOUT_EXACT_TEXT = {"S149"}  # merge is offered; its result is all of inputs
 _NORMALISED_DIFFERENTLY = {"E84", "E86"}  # $x["a"] and inputs['ab'] are subscripts here
 _KINDS = {
     type(None): "null",

@@ -1,4 +1,4 @@
-"""Owners take turns, and a flood drowns itself."""
+"""Owners take turns, and a flood harms only its own owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _drained(queue: FairQueue[str]) -> list[str]:
 
 
 def _put(queue: FairQueue[str], *items: str) -> list[str]:
-    """Each is its owner and a number; what was dropped."""
+    """Put items, each named by its owner and a number; returns the items that were dropped."""
     dropped = [queue.put(item[0], item) for item in items]
     return [item for item in dropped if item is not None]
 

@@ -1,4 +1,4 @@
-"""Turns go round the callers, and a flood drowns itself."""
+"""Callers take turns, and a flood harms only its own caller."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.fairness.turns import ALONE_SECONDS, CrowdedError, Turns
 
 
 class Scene:
-    """Callers who take turns; what happened to each, in order."""
+    """Callers that take turns. Records what happened to each, in order."""
 
     def __init__(self, turns: Turns, nursery: trio.Nursery) -> None:
         self._turns = turns
@@ -21,7 +21,7 @@ class Scene:
         self._scopes: dict[str, trio.CancelScope] = {}
 
     async def comes(self, *names: str) -> None:
-        """Each waits for a turn: ``anna1`` is the first request of anna."""
+        """Let each wait for a turn. ``anna1`` is the first request of anna."""
         for name in names:
             self._nursery.start_soon(self._turn, name)
             await wait_all_tasks_blocked()
@@ -169,7 +169,7 @@ async def test_who_is_alone_may_have_more_at_once(
     assert turns.take_nowait("ben")
     turns.give_back("anna")
     turns.give_back("anna")
-    assert not turns.take_nowait("anna")  # two are under way, and somebody else is there
+    assert not turns.take_nowait("anna")  # two requests are in progress, and another caller has come
 
     turns.give_back("ben")
     await trio.sleep(ALONE_SECONDS / 2)

@@ -70,7 +70,7 @@ def situations(draw: st.DrawFn) -> tuple[Graph, dict[str, Phase], FailureRules]:
     )
     rules = FailureRules(frozenset(name for name in names if draw(st.integers(0, 3)) == 0), draw(st.booleans()))
     phases: dict[str, Phase] = {}
-    for name in names:  # reachable situations only: nothing has a phase before its needs are completed
+    for name in names:  # reachable situations only: a step has no phase before its needs are completed
         needs = [phases.get(need) for need in graph.needs[name]]
         if all(phase in (OK, SKIPPED) for phase in needs) and draw(st.booleans()):
             phases[name] = draw(st.sampled_from((OK, BAD, SKIPPED, AT_WORK)))
@@ -101,7 +101,7 @@ def test_the_decision_agrees_with_reading_the_rules_one_by_one(
         assert [skip.step for skip in found.skip] == [step for step in graph.order if step not in phases]
         return
     broken: set[str] = set(failed) | failure_skips(graph, phases, rules)
-    for step in graph.order:  # spec order is topological here
+    for step in graph.order:  # the spec lists steps in topological order here
         if step not in phases and any(need in broken for need in graph.needs[step]):
             broken.add(step)
             assert step in {skip.step for skip in found.skip}

@@ -1,4 +1,4 @@
-"""An API server in a script: a test answers each request, and holds every watch in its hands."""
+"""An API server that follows a script: a test answers each request and controls every watch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = Callable[[httpx.Request], Awaitable[httpx.Response] | httpx.Response]
 
 
 def widget(name: str, version: int | str, *, uid: str = "", namespace: str = "team", **fields: Any) -> Object:
-    """An object; ``labels`` and ``deletion`` go to metadata, everything else to the top."""
+    """An object. ``labels`` and ``deletion`` go to its metadata, all other fields to the top level."""
     metadata: Object = {
         "name": name,
         "namespace": namespace,
@@ -96,7 +96,10 @@ class WatchConnection(httpx.AsyncByteStream):
 
 @dataclass
 class ScriptedServer(httpx.AsyncBaseTransport):
-    """``answer`` serves everything but watches, which ``next_watch`` hands to the test, or ``refuse_watch`` refuses."""
+    """``answer`` serves everything but watches.
+
+    ``next_watch`` hands a watch to the test, and ``refuse_watch`` may refuse it.
+    """
 
     answer: Answer = field(default=lambda request: listing(version=1))
     refuse_watch: Callable[[httpx.Request], httpx.Response | None] = field(default=lambda request: None)

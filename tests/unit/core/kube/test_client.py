@@ -1,4 +1,4 @@
-"""What each verb sends, what its answer means, and how long anything may take."""
+"""What each verb sends, what its answer means, and how long each call may take."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ async def test_cancellation_at_the_wait_for_an_answer_frees_the_slot(
 
 
 class Rotating:
-    """Tokens that are renewed when refused."""
+    """Tokens that are renewed after a refusal."""
 
     def __init__(self, *tokens: str) -> None:
         self.tokens = list(tokens)
@@ -450,7 +450,7 @@ async def test_a_flood_in_one_namespace_leaves_room_for_another_and_for_the_prog
     async with server.client() as client, trio.open_nursery() as nursery:
         for _ in range(200):
             nursery.start_soon(get, client, "noisy")
-        for namespace in map(str, range(9)):  # they take what is left
+        for namespace in map(str, range(9)):  # they use what is left
             for _ in range(20):
                 nursery.start_soon(get, client, namespace)
         await trio.sleep(1)

@@ -1,4 +1,4 @@
-"""Which cluster as whom; and for everything that is wrong, where it is wrong and what to do."""
+"""Which cluster the client uses, and as which user. Each error names the place and the remedy."""
 
 from __future__ import annotations
 

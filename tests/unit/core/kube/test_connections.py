@@ -1,4 +1,4 @@
-"""Lanes are reused, given back once, and survive whatever their requests do; over real sockets where it matters."""
+"""Lanes are reused, given back once, and survive whatever their requests do. Uses real sockets where that matters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 class Peer:
-    """An HTTP server of few words: what it does with a request depends on the path."""
+    """A minimal HTTP server. Its answer to a request depends on the path."""
 
     def __init__(self) -> None:
         self.connections = 0

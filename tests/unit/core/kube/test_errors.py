@@ -1,4 +1,4 @@
-"""Every answer becomes the most specific error, and the tree in the docstring is the tree in the code."""
+"""Every answer becomes the most specific error, and the tree in the docstring matches the tree in the code."""
 
 from __future__ import annotations
 

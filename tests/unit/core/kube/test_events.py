@@ -1,4 +1,4 @@
-"""Events never hold anybody up; alike ones are counted. Virtual time throughout."""
+"""Recording Events never delays the caller. Equal Events are counted. Virtual time throughout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A write is refused once its key belongs to another process, at the last moment before it is sent."""
+"""A write is refused if its key belongs to another process; this is checked just before the write is sent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Owning:
 
 
 class Server(httpx.AsyncBaseTransport):
-    """Accepts everything, and counts it."""
+    """Accepts and counts all requests."""
 
     def __init__(self) -> None:
         self.methods: list[str] = []
@@ -52,7 +52,7 @@ async def test_what_is_written_for_a_key_of_another_process_is_not_sent() -> Non
         with acting_for(MINE):
             await writer.create(LEASE, OBJECT)
         with acting_for(OTHER):
-            await writer.get(LEASE, "a", "b")  # what reads is not fenced
+            await writer.get(LEASE, "a", "b")  # reads are not fenced
             with pytest.raises(NotOwnedError, match="does not own team/other any more"):
                 await writer.delete(LEASE, "a", "b")
         owning.keys.clear()

@@ -1,4 +1,4 @@
-"""One connection against real sockets: what servers may answer, and what they may not."""
+"""One connection over real sockets: which answers of a server are accepted, and which are not."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from core.ownership.ownership import OwnedKey
 
 Stream = trio.abc.Stream
 Reply = Callable[[Stream], Awaitable[bool]]
-"""Whether the connection stays open."""
+"""Answers on a stream; returns whether the connection stays open."""
 
 EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 class Server:
-    """Answers every request that has a head with ``reply``; bodies are not looked at."""
+    """Answers every request with ``reply`` once its head is complete. It does not read bodies."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
@@ -226,7 +226,7 @@ async def test_nobody_listening_is_an_error_that_says_so() -> None:
 
 
 async def test_a_write_is_fenced_once_more_when_there_is_a_connection() -> None:
-    """Connecting takes a while, and a process may be suspended meanwhile."""
+    """Connecting takes time, and the process may be suspended meanwhile."""
     asked = 0
 
     def fence(key: OwnedKey | None) -> None:
@@ -240,6 +240,6 @@ async def test_a_write_is_fenced_once_more_when_there_is_a_connection() -> None:
         with pytest.raises(LeaseLostError, match="lost while it connected"):
             await client.fenced(fence).create(LEASE, {"metadata": {"name": "a", "namespace": "b"}})
         assert (asked, server.requests) == (2, [])
-        await client.fenced(fence).get(LEASE, "a", "b")  # what reads is not fenced
+        await client.fenced(fence).get(LEASE, "a", "b")  # reads are not fenced
         await client.fenced(fence).create(LEASE, {"metadata": {"name": "a", "namespace": "b"}})
         assert (asked, [head.split()[0] for head in server.requests]) == (4, [b"GET", b"POST"])

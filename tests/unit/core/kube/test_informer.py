@@ -1,4 +1,4 @@
-"""Current, ahead of its own echoes, and back on its feet after anything. Virtual time throughout."""
+"""The informer is current, is not confused by echoes of its own writes, and recovers from errors. Virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing
 
 
 class Told:
-    """A handler that writes down what it hears, and lets a test wait for it."""
+    """A handler that records changes, and lets a test wait for them."""
 
     def __init__(self) -> None:
         self.changes: list[str] = []

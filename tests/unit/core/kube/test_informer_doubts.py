@@ -1,4 +1,4 @@
-"""A second look beside the watch: what the watch has lost is taken in, what is only on its way is left to it."""
+"""A second look beside the watch: it takes in what the watch has lost, and leaves alone what is still on its way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, WatchCo
 
 @dataclass
 class Doubtful:
-    """A server whose list a test changes without a word of the watch."""
+    """A server whose list a test changes without an event in the watch."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     version: int | str = 10

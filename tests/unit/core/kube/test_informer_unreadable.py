@@ -1,4 +1,4 @@
-"""One object that cannot be read blinds an informer to nothing but itself."""
+"""An object that cannot be read affects no other object of its informer."""
 
 from __future__ import annotations
 

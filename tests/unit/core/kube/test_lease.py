@@ -1,4 +1,4 @@
-"""One leader at a time, by everybody's own clock. Virtual time throughout."""
+"""There is one leader at a time, by the clock of each process. Virtual time throughout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class LeaseServer(ScriptedServer):
-    """Keeps one Lease, with versions; may be switched off, per candidate or altogether."""
+    """Keeps one Lease, with versions. It can be switched off, for one candidate or for all."""
 
     def __init__(self) -> None:
         super().__init__(answer=self.serve)
@@ -157,7 +157,7 @@ async def test_a_holder_that_hears_nothing_is_gone_before_anyone_else_may_start(
 
         with pytest.raises(LeaseLostError, match="was lost"):
             await candidate(client, "one").run(body)
-    assert 29 <= trio.current_time() <= 31.5  # 10 s after it was last renewed, and one more
+    assert 29 <= trio.current_time() <= 31.5  # 10 s after the last renewal, and one more
 
 
 async def test_a_passing_outage_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:
@@ -266,7 +266,7 @@ async def test_who_was_suspended_past_its_lease_writes_nothing_even_before_it_kn
         async def body() -> None:
             with pytest.raises(AlreadyExistsError):
                 await writer.create(LEASE, another)
-            with trio.CancelScope(shield=True):  # what renews the lease may notice at any moment from here on
+            with trio.CancelScope(shield=True):  # from here on, the task that renews the lease may notice at any moment
                 autojump_clock.jump(30)
                 for work in (writer, writer.in_background()):
                     with pytest.raises(LeaseLostError, match="not renewed in time"):

@@ -1,4 +1,7 @@
-"""Steps that report as much as they may do not take an operator's memory; the whole figure is ``bench.live_steps``."""
+"""Steps with the largest possible statuses do not fill an operator's memory.
+
+``bench.live_steps`` measures all of it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from bench.live_steps import measure
 
 STEPS = 150
 MIB_OF_A_STEP = 0.45
-"""Two texts of 128 KiB, one for the informer and one for templates, and a little more. Parsed it would be 1.6."""
+"""Two strings of 128 KiB, one for the informer and one for templates, and a little more. Parsed, it would be 1.6."""
 MIB_ON_THE_WAY = 60
-"""A page of a list, parsed, and what a run's templates see."""
+"""A parsed page of a list, and the data that a run's templates see."""
 
 
 def test_a_live_step_with_the_largest_status_takes_little_more_than_its_text() -> None:

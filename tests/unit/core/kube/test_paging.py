@@ -1,4 +1,4 @@
-"""Pages are bounded by their bytes, whatever the objects in them are like."""
+"""The size of a page in bytes is limited, whatever objects it contains."""
 
 from __future__ import annotations
 

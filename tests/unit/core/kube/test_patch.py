@@ -1,4 +1,4 @@
-"""Patches that do what they must, no more, and only to the object they were decided on."""
+"""A patch contains what is necessary and no more, and applies only to the object for which it was made."""
 
 from __future__ import annotations
 

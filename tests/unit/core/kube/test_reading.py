@@ -1,4 +1,4 @@
-"""Objects that cannot be read cost no other object, and as little of themselves as possible."""
+"""Objects that cannot be read affect no other object, and as little of themselves as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried again, how often and when; exact in virtual time."""
+"""What is retried, how often and when; exact in virtual time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFLICT = ConflictError(status_failure("Conflict", "changed"))
 
 
 class Call:
-    """Raises what it is given, in order, then answers."""
+    """Raises the given errors, in order, and then answers."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)

@@ -1,4 +1,4 @@
-"""Where parts of a JSON text begin and end, however deep, large or damaged they are."""
+"""Where parts of a JSON document begin and end, even if it is deep, large or damaged."""
 
 from __future__ import annotations
 

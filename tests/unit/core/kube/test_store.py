@@ -1,4 +1,4 @@
-"""Which version wins, and what the dead may do."""
+"""Which version takes precedence, and how deleted objects are treated."""
 
 from __future__ import annotations
 
@@ -180,9 +180,10 @@ def test_listing_a_namespace_shows_only_it() -> None:
 
 
 class StoreAgainstTruth(RuleBasedStateMachine):
-    """A server with a growing history; its stream arrives late, doubled, and mixed with answers to our own writes.
+    """A server with a growing history.
 
-    Once the stream is delivered, the store shows what the server has, and the changes told add up to it.
+    Its stream arrives late, twice, and mixed with answers to our own writes. Once the stream is delivered, the store
+    shows what the server has, and the reported changes add up to it.
     """
 
     def __init__(self) -> None:
@@ -235,7 +236,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
         )
         if ours:
             self.tell(self.it.forget(StoreKey("team", name), gone["metadata"]["uid"]))
-            left = self.it.get(StoreKey("team", name))  # perhaps a predecessor whose end has not been told yet
+            left = self.it.get(StoreKey("team", name))  # perhaps a predecessor whose end was not reported yet
             assert left is None or left["metadata"]["uid"] != gone["metadata"]["uid"]
 
     @precondition(lambda self: self.stream)

@@ -1,4 +1,4 @@
-"""A watch goes on through everything but the loss of its history. Virtual time throughout."""
+"""A watch continues after every error except the loss of its history. Virtual time throughout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files below a folder that others can write to."""
+"""Files below a folder that other programs can write to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 1000
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A store with one object; beside and in it, what must never be read."""
+    """A store with one object. Beside it and in it are files that must never be read."""
     root = tmp_path / "root"
     (root / "outputs/ns/sr").mkdir(parents=True)
     (root / KEY).write_bytes(b"{}")
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def descriptors() -> Iterator[None]:
-    """All descriptors that a test opens are closed at its end."""
+    """Close all descriptors that a test opens when it ends."""
     before = set(Path("/proc/self/fd").iterdir())
     yield
     assert len(set(Path("/proc/self/fd").iterdir()) - before) == 0

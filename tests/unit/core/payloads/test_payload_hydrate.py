@@ -1,4 +1,4 @@
-"""References become values, within bounds, and as the SDK does it."""
+"""References become values, within limits, and with the same result as in the SDK."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ref(name: str, path: str | None = None) -> dict[str, str]:
 
 
 class KeptStore:
-    """Objects in memory; remembers what was read."""
+    """Objects in memory; records what was read."""
 
     def __init__(self, **objects: Any) -> None:
         self.objects = {PLACE + name: wrapped(data) for name, data in objects.items()}
@@ -331,5 +331,5 @@ def test_the_sdk_gives_the_same(values: tuple[Any, ...]) -> None:
     try:
         expected = Hydrator(theirs, lambda *_: "", namespace="ns", max_depth=32).hydrate(values[-1], "f")
     except EngramError:
-        return  # perhaps because of a part that we do not look at
+        return  # perhaps because of a part that the operator does not read
     assert trio.run(lambda: hydrate(values[-1], ours, namespace="ns", field="f")) == expected

@@ -1,4 +1,4 @@
-"""Keys that are safe to open."""
+"""Which keys are safe to open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bucket behind a server that answers as it likes."""
+"""A bucket behind a server that may answer anything."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[4]
 
 
 class Bucket(BaseHTTPRequestHandler):
-    """Answers by the key: a number is the status."""
+    """Answers by the key: a key that is a number gives that status."""
 
     protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, bytes]] = {
@@ -74,7 +74,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """The client may go before it has its answer."""
+        """The client may close the connection before the answer."""
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ async def test_a_slow_store_is_unavailable_in_time(location: S3Location) -> None
 
 
 async def test_nobody_at_the_address_is_worth_another_try(location: S3Location) -> None:
-    with socket.socket() as taken:  # bound, but it does not listen
+    with socket.socket() as taken:  # bound, but not listening
         taken.bind(("127.0.0.1", 0))
         nobody = replace(location, endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
         assert "the connection is refused" in await unavailable(nobody, "fits")

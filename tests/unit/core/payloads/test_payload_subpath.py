@@ -1,4 +1,4 @@
-"""The grammar of sub-paths; what they select is tested with hydration."""
+"""The grammar of sub-paths. Tests of hydration cover what they select."""
 
 from __future__ import annotations
 

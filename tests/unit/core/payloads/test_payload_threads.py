@@ -1,4 +1,4 @@
-"""Threads that hang hold up nobody but their own store."""
+"""Threads that hang delay only their own store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.payloads.errors import StoreUnavailableError
 
 @pytest.fixture
 def answered() -> Iterator[threading.Event]:
-    """The threads of a test go on when it is set, at the latest at the end."""
+    """The threads of a test continue when this event is set, at the latest at the end of the test."""
     event = threading.Event()
     yield event
     event.set()

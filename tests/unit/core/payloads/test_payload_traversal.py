@@ -1,4 +1,4 @@
-"""Whatever key a reference names, nothing is opened but what belongs to the run's namespace."""
+"""Whatever key a reference names, only files of the run's namespace are opened."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KEYS = st.builds(
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A store with one object of the namespace, and a canary wherever a key may lead astray."""
+    """A store with one object of the namespace, and a canary in every place that a malicious key may reach."""
     root = tmp_path / "root"
     own = root / "outputs/ns"
     for folder in (own / "sr", root / "outputs/other/sr", root / "ns", root / "outputs/%2e%2e"):
@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The real paths of all that is opened meanwhile."""
+    """The real paths of all files that are opened meanwhile."""
     found: list[str] = []
     really = os.open
 
@@ -89,6 +89,6 @@ def test_nothing_is_opened_outside_of_the_namespace(root: Path, monkeypatch: pyt
             value = "own"
 
     assert value == "own"
-    below = [Path(path).relative_to(root).parts for path in opened]  # which fails if it is not below
+    below = [Path(path).relative_to(root).parts for path in opened]  # fails if a file is not below root
     assert [parts for parts in below if len(parts) > 1 and parts[1] != "ns"] == []
     assert [parts for parts in below if len(parts) == 1 and not (root / parts[0]).is_dir()] == []

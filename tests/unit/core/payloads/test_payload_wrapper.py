@@ -1,4 +1,4 @@
-"""The form of stored objects."""
+"""The format of stored objects."""
 
 from __future__ import annotations
 

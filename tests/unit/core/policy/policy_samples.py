@@ -1,4 +1,4 @@
-"""Small Stories, Engrams and templates; tests change one field at a time."""
+"""Small Stories, Engrams and templates. Tests change one field at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sources(
     step: Object | None = None,
     step_run: Object | None = None,
 ) -> Sources:
-    """``template`` and ``engram`` are specs; the template has an image unless it says otherwise."""
+    """``template`` and ``engram`` are specs. The template has an image unless the test sets it otherwise."""
     return Sources(
         settings or OperatorSettings(),
         {"metadata": {"name": "http"}, "spec": {"image": "registry.example/http:1", **(template or {})}},

@@ -1,4 +1,4 @@
-"""Which Secrets and volumes an Engram or Story of another namespace may choose: none of those where its step runs."""
+"""An Engram or Story of another namespace may choose no Secrets or volumes of the namespace where its step runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUIRED = {"secretSchema": {"api": {"required": True}}}
 
 
 def elsewhere(of: str, **fields: Any) -> Sources:
-    """``of`` is of namespace ``lib``, and the step runs in ``team``."""
+    """Sources in which ``of`` belongs to namespace ``lib``, while the step runs in ``team``."""
     made = replace(sources(**fields), namespace="team")
     changed = {"metadata": {"name": "x", "namespace": "lib"}}
     moved: dict[str, Any] = {of: {**getattr(made, of), **changed}}

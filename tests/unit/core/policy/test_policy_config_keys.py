@@ -1,4 +1,4 @@
-"""Each key does something or is in the list of those that do nothing, and there is no setting that nobody can set."""
+"""Each key has an effect or is listed as without effect, and each setting has a key."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from core.policy.settings import OperatorSettings
 
 ROOT: Final = Path(__file__).parents[4]
 PRODUCTION: Final = ("core", "reconcilers", "webhooks", "certs", "manager")
-"""The operator's process; the command and the embedded cluster do not count."""
+"""Packages of the operator's process. The command and the embedded cluster do not count."""
 CARRIERS: Final = (
     *("core.policy.settings", "core.workloads.step_workload"),
     *("reconcilers.registration", "webhooks.cluster_view"),
 )
-"""Modules whose types have the settings, or carry them."""
+"""Modules whose types contain the settings, or pass them on."""
 OWN: Final = {f"core/policy/{name}.py" for name in ("config", "config_keys", "config_values", "settings")}
-"""Where settings are made, which does not count as a use."""
+"""Modules that create settings. Reading a setting there does not count as a use."""
 KEYS_WITH_A_NAME: Final = {("runs", "queues"), ("runs", "max_priorities")}
 """Fields that ``storyrun.queue.<name>.*`` and ``storyrun.namespace.<name>.*`` set."""
 
 
 def attributes_read() -> Iterator[str]:
-    """Each ``….name`` that is read in a module that imports a type which has settings."""
+    """Each attribute name that is read in a module that imports a type with settings."""
     for path in (path for folder in PRODUCTION for path in (ROOT / folder).rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         if path.relative_to(ROOT).as_posix() in OWN or not any(
@@ -55,7 +55,7 @@ def fields_of(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 @pytest.mark.parametrize("key", sorted(KEYS))
 def test_each_key_is_read_by_the_operator(key: str) -> None:
     group, *rest = KEYS[key].path
-    if group != "controllers":  # the common values reach each controller's own, where those are zero
+    if group != "controllers":  # a common value is copied to each controller whose own value is zero
         assert group in READ, f"nothing reads settings.{group}: use it, or list {key} as without effect"
     assert set(rest) <= READ, f"nothing reads {group}.{rest[0]}: use it, or list {key} as without effect"
 

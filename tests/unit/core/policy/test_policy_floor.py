@@ -1,4 +1,4 @@
-"""What a tenant asks for and may not have: less security than the platform and the template want, any taint."""
+"""Requests of a tenant that are refused: less security than platform and template require, and any taint."""
 
 from __future__ import annotations
 

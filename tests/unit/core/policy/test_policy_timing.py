@@ -1,4 +1,4 @@
-"""How long a step may run, and how often it is tried."""
+"""How long a step may run, and how many attempts it gets."""
 
 from __future__ import annotations
 

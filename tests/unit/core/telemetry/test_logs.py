@@ -1,4 +1,4 @@
-"""What a log line carries, and what it must not."""
+"""What a log line contains, and what it must not contain."""
 
 from __future__ import annotations
 

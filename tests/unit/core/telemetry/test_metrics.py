@@ -1,4 +1,4 @@
-"""Series exist before they move, move only while recording, and keep the names of the contract."""
+"""Series exist before their first change, change only while recording, and have the names in the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A span tells how its work ended, to everyone once."""
+"""A span reports how its work ended, once to each observer."""
 
 from __future__ import annotations
 

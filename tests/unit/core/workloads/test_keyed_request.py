@@ -93,7 +93,7 @@ def test_a_run_that_somebody_made_by_hand_is_compared_by_its_inputs() -> None:
 
 
 def test_the_stored_hash_counts_before_the_stored_inputs() -> None:
-    """They may have been put into storage since."""
+    """The inputs may have been moved into storage since."""
     moved = {**stored(wanted()), "spec": {**wanted()["spec"], "inputs": {"$bubuStorageRef": "x"}}}
     assert decide(wanted(), moved).decision is Decision.REUSED
 

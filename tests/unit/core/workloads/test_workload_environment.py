@@ -59,7 +59,7 @@ GOLDEN: list[tuple[str, Any]] = [
     ("BUBU_STARTED_AT", "2025-01-02T03:04:05Z"),
     ("BUBU_STEP_CONFIG", '{"url":"https://example.com"}'),
     ("BUBU_TEMPLATE_CONTEXT", '{"inputs":{},"steps":{}}'),
-    ("BUBU_SKIP_SCHEMA_VALIDATION", "true"),  # ours
+    ("BUBU_SKIP_SCHEMA_VALIDATION", "true"),  # set by this operator
 ]
 
 
@@ -162,7 +162,7 @@ def test_the_first_start_is_told_in_utc() -> None:
 
 
 def expanded(text: str) -> str:
-    """What Kubernetes makes of a literal value that refers to no variable it knows."""
+    """The value that Kubernetes makes of a literal that refers to no variable known to Kubernetes."""
     result, position = "", 0
     while position < len(text):
         if text.startswith("$$", position):

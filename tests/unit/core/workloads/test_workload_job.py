@@ -1,4 +1,4 @@
-"""The Job of an attempt, whole."""
+"""The complete Job of an attempt."""
 
 from __future__ import annotations
 

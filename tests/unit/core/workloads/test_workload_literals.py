@@ -1,4 +1,4 @@
-"""Data spelled so that evaluating it as templates gives the data, whoever evaluates it."""
+"""Data written as templates whose evaluation gives the data back, in the engine and in the SDK."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATA = st.recursive(PIECES | st.integers() | st.none(), lambda inner: st.lists(i
 @example("{{{{- 1 -}}}}")
 @example('{"a": "{{ 1 }}"}')
 def test_templates_of_it_give_just_the_data(data: Any) -> None:
-    """The engine, which is held against Go's, and the SDK agree on that."""
+    """The engine, which is compared with Go, and the SDK agree on that."""
     spelled = as_literals(data)
 
     assert resolve_value(spelled, VARIABLES) == data

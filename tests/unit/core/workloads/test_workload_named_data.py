@@ -1,4 +1,4 @@
-"""What inputs refer to, and what rules let a container read."""
+"""Which data inputs refer to, and which rules allow a container to read it."""
 
 from __future__ import annotations
 

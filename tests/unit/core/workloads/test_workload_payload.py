@@ -1,4 +1,4 @@
-"""Payloads as JSON, byte for byte."""
+"""Payloads as JSON, exact to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under whose name containers work, and what it may do."""
+"""The ServiceAccount of containers, and its rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rules that templates and Engrams ask for are handed on."""
+"""Which rules that templates and Engrams request are granted to the runner."""
 
 from __future__ import annotations
 

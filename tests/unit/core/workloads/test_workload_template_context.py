@@ -1,4 +1,4 @@
-"""What a container may look up of its run."""
+"""Which data of its run a container may look up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def context(*, inputs: Any = None, **steps: Any) -> dict[str, Any]:
 
 
 def encoded(value: dict[str, Any]) -> Any:
-    """As it arrives in the container."""
+    """The context as the container receives it."""
     text = encode_template_context(value)
     batch_environment(workload(template_context=text))
     return json.loads(text)
@@ -75,7 +75,7 @@ def test_a_thousand_values_are_cut_in_a_moment(monkeypatch: pytest.MonkeyPatch) 
     value = context(**{f"s{number}": {"output": "x" * KIB} for number in range(1000)})
     told = encode_template_context(value)
     assert len(told) < 128 * KIB
-    assert encoded_bytes < 4 * len(encode(value))  # it took a second when the whole was encoded for each of them
+    assert encoded_bytes < 4 * len(encode(value))  # encoding the whole value for each of them took a second
 
 
 def test_where_not_even_the_notes_fit_all_steps_are_left_out_together() -> None:

@@ -1,4 +1,4 @@
-"""Which variables no Secret may set."""
+"""Variables that no Secret may set."""
 
 from __future__ import annotations
 

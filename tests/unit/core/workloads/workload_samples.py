@@ -1,4 +1,4 @@
-"""One attempt of a step; tests change a field at a time."""
+"""One attempt of a step. Tests change one field at a time."""
 
 from __future__ import annotations
 

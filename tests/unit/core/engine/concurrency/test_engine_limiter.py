@@ -1,4 +1,4 @@
-"""Waiting for one's turn: who is next begins when the one before has ended, and only then."""
+"""Runs of a serial Story take turns: the next run begins only when the run before it has ended."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_an_end_wakes_one_run_however_many_wait(autojump_clock: MockClock,
 async def test_a_run_of_the_same_second_waits_for_one_that_was_told_to_begin(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """Nothing of ``z`` is stored yet, and ``a`` comes first by name."""
+    """The start of ``z`` is not stored yet, and ``a`` comes first by name."""
     stage = Stage()
     await stage.enter(stage.runs.add("z", 1))
     nursery.start_soon(stage.enter, stage.runs.add("a", 1))
@@ -210,7 +210,7 @@ async def test_a_cancel_that_did_not_arrive_is_asked_for_again(
 
 
 async def test_a_child_of_a_child_does_not_wait_for_its_ancestor(autojump_clock: MockClock) -> None:
-    """Whose own child is of another Story."""
+    """The ancestor's own child belongs to another Story."""
     stage = Stage()
     await stage.enter(stage.runs.add("a", 1))
     stage.runs.add("between", 2, parent="a", story="other")
@@ -248,7 +248,7 @@ async def test_stories_without_turns_are_not_looked_at(autojump_clock: MockClock
 async def test_after_a_restart_one_look_places_all_who_wait(
     autojump_clock: MockClock, nursery: trio.Nursery, count: int
 ) -> None:
-    """However many there are: what is looked at grows with their number, not with its square."""
+    """The number of runs that are read grows with the number that wait, not with its square."""
     stage = Stage()
     stage.runs.add("at-work", 0)["status"] = {"startedAt": "2026-01-02T03:04:00Z"}
     waiting = [stage.runs.add(f"r{number:04}", 1) for number in range(count)]
@@ -272,7 +272,7 @@ async def test_places_are_told_anew_without_a_look_for_each(autojump_clock: Mock
 
 
 async def test_an_older_run_that_comes_late_goes_first(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """The line that is kept does not have it."""
+    """The stored wait line does not contain the older run."""
     stage = Stage()
     await stage.enter(stage.runs.add("a", 0))
     for name, created in (("c", 3), ("d", 4)):
@@ -287,7 +287,7 @@ async def test_an_older_run_that_comes_late_goes_first(autojump_clock: MockClock
 
 
 async def test_a_run_that_has_not_asked_yet_keeps_its_place(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """As after a restart: ``b`` is there, and asks last."""
+    """This happens after a restart: ``b`` exists, but asks last."""
     stage = Stage()
     await stage.enter(stage.runs.add("a", 0))
     nursery.start_soon(stage.enter, stage.runs.add("c", 3))
@@ -302,7 +302,7 @@ async def test_a_run_that_has_not_asked_yet_keeps_its_place(autojump_clock: Mock
 
 
 async def test_many_who_begin_at_once_begin_one_at_a_time(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """All ask at the same moment, none is at work."""
+    """All runs ask at the same moment, and no run is at work."""
     stage = Stage()
     for number in range(40):
         nursery.start_soon(stage.enter, stage.runs.add(f"r{number:02}", number))
@@ -314,7 +314,7 @@ async def test_many_who_begin_at_once_begin_one_at_a_time(autojump_clock: MockCl
 
 
 async def test_runs_that_wait_go_by_what_the_story_says_now(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """Else the older one waited for the newest, and the newer one for the oldest, for ever."""
+    """Otherwise the older run would wait for the newest, and the newer run for the oldest, for ever."""
     stage = Stage("cancelPrevious")
     old, new = stage.runs.add("old", 0), stage.runs.add("new", 1)
     nursery.start_soon(stage.enter, old)

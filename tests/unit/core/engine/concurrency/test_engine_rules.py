@@ -80,7 +80,7 @@ def test_a_run_that_has_begun_goes_on_and_is_waited_for_by_older_ones() -> None:
 
 
 def test_a_run_counts_as_begun_before_that_is_stored() -> None:
-    """Both are of the same second, and the later one comes first by name."""
+    """Both runs were created in the same second, and the later one comes first by name."""
     live = [run("b", 1), run("a", 1)]
     assert turn_of(live[1], live, story()) == Begin()
     assert waits_for(turn_of(live[1], live, story(), begun={"uid-b"})) == ("b",)
@@ -121,7 +121,7 @@ def test_runs_of_all_participants_share_the_turns_of_the_story_otherwise() -> No
     assert waits_for(turn_of(live[1], live, story())) == ("a",)
 
 
-# The newest alone.
+# cancelPrevious: only the newest run begins.
 
 
 def test_older_runs_are_canceled_before_the_newest_begins() -> None:
@@ -150,7 +150,7 @@ def test_of_the_same_second_a_run_that_has_begun_is_the_older_one() -> None:
     assert isinstance(turn_of(live[1], live, story("cancelPrevious")), CancelFirst)
 
 
-# Runs that other runs have started.
+# Runs that other runs started.
 
 
 @pytest.mark.parametrize("mode", ["serial", "cancelPrevious"])
@@ -160,14 +160,14 @@ def test_a_child_neither_waits_for_its_ancestors_nor_ends_them(mode: str) -> Non
 
 
 def test_ancestors_of_other_stories_lead_to_those_of_this_one() -> None:
-    """``a`` of this Story started a run of another, which started ``c``."""
+    """``a`` of this Story started a run of another Story, and that run started ``c``."""
     live = [run("a", 1, begun=True), run("c", 3, parent="other")]
     assert waits_for(turn_of(live[1], live, story())) == ("a",)
     assert turn_of(live[1], live, story(), ancestors=["uid-other", "uid-a"]) == Begin()
 
 
 def test_a_child_goes_before_those_who_wait_for_its_parent() -> None:
-    """Or the parent would wait for the child, the child for the older run, and that for the parent."""
+    """Otherwise the parent would wait for the child, the child for the older run, and the older run for the parent."""
     live = [run("parent", 1, begun=True), run("older", 2), run("child", 3, parent="parent")]
     assert turn_of(live[2], live, story()) == Begin()
     assert waits_for(turn_of(live[1], live, story())) == ("parent", "child")
@@ -190,7 +190,7 @@ def test_a_forged_circle_of_owners_ends() -> None:
 
 
 def test_a_grandchild_goes_before_the_siblings_of_its_parent() -> None:
-    """Who wait for that parent, which may wait for the grandchild."""
+    """The siblings wait for that parent, and the parent may wait for the grandchild."""
     live = [
         run("top", 1, begun=True),
         run("uncle", 2, parent="top"),
@@ -202,7 +202,7 @@ def test_a_grandchild_goes_before_the_siblings_of_its_parent() -> None:
 
 
 def test_families_that_came_to_work_side_by_side_do_not_wait_for_each_other() -> None:
-    """As after an edit of the Story: each may be waited for by the other's parent."""
+    """This can happen after an edit of the Story. Each parent may wait for the other parent's child."""
     live = [
         run("a", 1, begun=True),
         run("b", 1, begun=True),
@@ -221,7 +221,7 @@ def test_below_the_same_run_those_of_unknown_ancestors_count() -> None:
 
 @st.composite
 def crowds(draw: st.DrawFn, *, nested: bool) -> tuple[list[Object], str]:
-    """``nested``: those at work are each below the one before, as turns alone would have it."""
+    """``nested``: each run at work is a child of the run at work before it, as turns alone would arrange it."""
     mode = draw(st.sampled_from(("serial", "cancelPrevious")))
     crowd: list[Object] = []
     for number in range(draw(st.integers(1, 7))):
@@ -234,7 +234,10 @@ def crowds(draw: st.DrawFn, *, nested: bool) -> tuple[list[Object], str]:
 
 
 def everybody_asks(crowd: list[Object], mode: str) -> tuple[list[str], dict[str, set[str]]]:
-    """One after the other: who begins anew, and who waits for whom, a parent at work for its children included."""
+    """Let all runs ask, one after the other.
+
+    Returns which runs begin now, and which run waits for which. A parent at work waits for its children, too.
+    """
     begun = {one["metadata"]["uid"] for one in crowd if one["status"]}
     new: list[str] = []
     waits: dict[str, set[str]] = {one["metadata"]["name"]: set() for one in crowd}
@@ -273,11 +276,11 @@ def test_runs_that_wait_in_turn_never_wait_in_a_circle(case: tuple[list[Object],
     assert not waits
 
 
-# A line that is kept tells the same places as a look at all runs, and never that somebody may begin.
+# A stored line gives the same places as a look at all runs, and never lets a run begin.
 
 
 def compare(line: WaitLine, crowd: list[Object], like: Object, begun: set[str]) -> set[str]:
-    """Names of those the line places, each where a look would; it has nothing to say of others."""
+    """Check that the line gives the same places as a look at all runs; returns the runs that it places."""
     placed = set()
     for one in crowd:
         known = line.place_of(one, ())
@@ -303,7 +306,7 @@ def test_a_kept_line_tells_what_a_look_at_all_runs_tells(
     if came_since is not None:
         line.place_of(came_since, ())
         if came_since["metadata"]["uid"] not in {spot[-1] for spot in line._spots.values()}:
-            return  # it was not let in: it has begun, is below one that has, or is first
+            return  # not put into the line: it has begun, is below one that has, or is first
     compare(line, crowd, like, begun)
 
 

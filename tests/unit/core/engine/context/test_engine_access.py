@@ -1,4 +1,4 @@
-"""When the access of a run's containers is ensured: at the start, and after a restart before the next Job."""
+"""When the engine ensures the access of a run's containers: at the start, and after a restart before the next Job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fuzz.engine.world import World, open_world
 
 
 class WatchedExecutor(ModelJobExecutor):
-    """Keeps what was asked of it, in order."""
+    """Records the calls it gets, in order."""
 
     asked: list[str]
 
@@ -35,7 +35,7 @@ class WatchedExecutor(ModelJobExecutor):
 
 
 def watch(world: World) -> list[str]:
-    """Start an engine; the list fills as its executor is asked for things."""
+    """Start an engine. The returned list records the calls to its executor."""
     world.start()
     context = world.supervisor._engine
     able = context.step_runs
@@ -83,7 +83,7 @@ async def test_a_run_with_a_step_at_work_is_looked_at_at_once(autojump_clock: Mo
 
 
 class Asked:
-    """The part of an engine that it needs; ``refusals`` first calls are refused."""
+    """The part of an engine that ``RunAccess`` needs. It refuses the first ``refusals`` calls."""
 
     def __init__(self, refusals: int = 0) -> None:
         self.calls = 0

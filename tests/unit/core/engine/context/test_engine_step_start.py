@@ -1,4 +1,4 @@
-"""When a step counts as started, and that only one module says so."""
+"""When a step counts as started. Only one module may decide this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is woken by a change of what expressions can read."""
+"""Which watchers the engine wakes when data that expressions can read changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``executeStory``: the child run, what goes in and comes out, and loops of them."""
+"""``executeStory``: the child run, its inputs and outputs, and loops of such calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``parallel``: branches of every kind, their order, bound, outputs and failures; and ``forEach``."""
+"""``parallel``: branches of every kind, their order, limit, outputs and failures; and ``forEach``."""
 
 from __future__ import annotations
 

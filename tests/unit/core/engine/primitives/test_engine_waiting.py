@@ -1,4 +1,4 @@
-"""``wait`` and ``gate``: events decide, deadlines are kept, and nothing waits for ever that can never come."""
+"""``wait`` and ``gate``: events decide, deadlines are kept, and no step waits for ever for an impossible event."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_data_of_a_branch_are_part_of_the_output_around_it(autojump_clock:
 async def test_a_gate_without_data_has_an_empty_output(
     autojump_clock: MockClock, scenario: Any, restarts: bool
 ) -> None:
-    """One that nobody decided on in time, too, so that what reads it can give a default."""
+    """This includes a gate that nobody decided in time, so that an expression that reads it can give a default."""
     steps = [
         primitive("bare", "gate"),
         primitive("late", "gate", with_={"timeout": "10s", "onTimeout": "skip"}),

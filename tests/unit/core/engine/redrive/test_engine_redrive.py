@@ -1,4 +1,4 @@
-"""Running again: all of it or from a step on; what is kept, what is forgotten, and what a bad request gets."""
+"""Redrives of a whole run or from a step on: what is kept, what is forgotten, and how a bad request is answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ran(world: World) -> list[str]:
 
 
 async def mend_and(world: World, one: Any, redrive: Any) -> dict[str, Any]:
-    """Run to the failure, mend what failed, ask to run again, run to the end."""
+    """Run until the failure, remove its cause, ask for a redrive, and run to the end."""
     await one.to_the_end()
     world.worker.scripts = {}
     world.worker.ran.clear()
@@ -260,7 +260,7 @@ async def test_a_deleted_run_is_let_go_although_its_deletion_is_not_known_yet(
 
 
 async def test_a_step_that_was_being_ended_runs_again_too(autojump_clock: MockClock, scenario: Any) -> None:
-    """Its process died before it could record how the step ended; its container has been told to go."""
+    """Its process died before it could record how the step ended. It had already asked the container to end."""
     async with open_world({"a": (Script(Act.HANG, grace_seconds=3.0),)}) as world:
         one = scenario(world, [engram("a"), engram("b")], policy={"timeouts": {"story": "2s"}})
         world.start(one.key)
@@ -295,7 +295,7 @@ async def test_a_step_at_work_gives_its_slot_back_when_the_run_starts_again(
 
 
 async def test_a_branch_at_work_goes_on_when_its_sibling_runs_again(autojump_clock: MockClock, scenario: Any) -> None:
-    """Although a failure elsewhere keeps steps from starting: the step around the branches had started."""
+    """A failure elsewhere keeps new steps from starting, but the step around the branches had already started."""
     fan = {"steps": [primitive("x", "gate"), engram("y")]}
     async with open_world({"a": BROKEN_ONCE, "fan/y": BROKEN_ONCE}) as world:
         one = scenario(world, [engram("a"), primitive("fan", "parallel", with_=fan)])
@@ -379,7 +379,7 @@ async def test_a_run_of_which_only_its_first_timer_is_stored_goes_on_although_it
 
 @pytest.mark.parametrize("first", [engram("a"), primitive("nap", "sleep", with_={"duration": "3s"})], ids=["a", "nap"])
 def test_a_story_edited_while_nobody_runs_changes_no_run_that_has_begun(first: dict[str, Any]) -> None:
-    """Whenever the process dies: all of one Story is carried out, or all of the other."""
+    """Whenever the process dies, the run executes all of one Story or all of the other."""
 
     async def play(killer: KillAt) -> set[str]:
         async with open_world() as world:
@@ -407,7 +407,7 @@ def test_a_story_edited_while_nobody_runs_changes_no_run_that_has_begun(first: d
 async def test_what_runs_again_from_a_step_does_so_under_the_story_by_which_that_was_decided(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    """Edited once more before it begins, the Story might not fit what is kept."""
+    """The Story is edited once more before the redrive begins. The edited Story might not fit what is kept."""
     async with open_world({"b": BROKEN_ONCE}) as world:
         one = scenario(world, [engram("a"), engram("b", "a")])
         await one.to_the_end()
@@ -424,7 +424,7 @@ async def test_what_runs_again_from_a_step_does_so_under_the_story_by_which_that
 @pytest.mark.parametrize(
     ("now", "seconds"),
     [
-        (primitive("nap", "sleep", with_={"duration": "1h"}), 10),  # its instant is stored, and wins over the Story
+        (primitive("nap", "sleep", with_={"duration": "1h"}), 10),  # the stored instant wins over the Story
         (primitive("nap", "wait", with_={"until": "{{ inputs.go }}", "timeout": "20s"}), 24),
         (primitive("nap", "gate", with_={"timeout": "20s"}), 24),
     ],
@@ -448,7 +448,7 @@ async def test_the_instant_of_a_sleep_is_no_timeout_of_what_the_step_has_become(
 
 
 def test_a_step_at_work_that_now_needs_what_is_not_there_runs_again() -> None:
-    """It began under a Story that did not say so."""
+    """The step began under a Story in which it did not need that."""
     steps = [engram("a"), engram("b", "a"), engram("c"), engram("d", "c"), engram("e", "late"), engram("late")]
     plan = parse_story({"metadata": {"name": "s", "namespace": "n"}, "spec": {"steps": steps}})
     assert isinstance(plan, StoryPlan)
@@ -463,7 +463,7 @@ def test_a_step_at_work_that_now_needs_what_is_not_there_runs_again() -> None:
 async def test_what_a_person_or_a_container_wrote_does_not_choose_what_runs_again(
     autojump_clock: MockClock, scenario: Any, text: str
 ) -> None:
-    """Neither an approval nor a failure that is allowed, on another path than the step that runs again."""
+    """The text of an approval or of an allowed failure has no influence, if its step is on another path."""
     failing = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal", text=text),)
     steps = [primitive("budget", "gate"), {**engram("x"), "allowFailure": True}, engram("a"), engram("b", "a")]
     async with open_world({"x": failing, "b": BROKEN_ONCE}) as world:

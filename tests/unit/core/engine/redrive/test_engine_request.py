@@ -1,4 +1,4 @@
-"""What the annotations of a run ask for."""
+"""What the annotations of a run request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compensations and ``finally``: when they run, in which order, for how long, and what the run then is."""
+"""Compensations and ``finally``: when they run, in which order, for how long, and which phase the run gets."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ async def test_a_stop_in_a_branch_ends_the_run(autojump_clock: MockClock, scenar
 async def test_a_stop_among_the_compensations_ends_them(
     autojump_clock: MockClock, scenario: Any, stopped_before: bool, restart: bool
 ) -> None:
-    """Which phase the run has says the first ``stop``."""
+    """The first ``stop`` decides the phase of the run."""
     first = primitive("b", "stop", "a", with_={"phase": "Failed"}) if stopped_before else engram("b", "a")
     undo = [primitive("enough", "stop", with_={"phase": "Compensated"}), engram("undo", "enough")]
     async with open_world({"b": FAILS}) as world:

@@ -1,4 +1,4 @@
-"""A right is lacking: the run says which one and waits; when it is granted, the run goes on as if nothing had been."""
+"""A right is missing: the run names it and waits. When the right is granted, the run continues normally."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_a_run_that_waits_for_a_right_can_be_canceled(
 async def test_a_canceled_step_is_ended_even_when_its_time_to_drain_has_long_been_over(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    """A Job that nobody has ended would outlive its run."""
+    """A Job that nobody ends would outlive its run."""
     async with open_world({"a": (Script(Act.HANG),)}) as world:
         one = scenario(world, [engram("a")])
         executor = deny(world, "end_attempt")

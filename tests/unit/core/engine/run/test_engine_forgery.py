@@ -1,4 +1,4 @@
-"""What somebody else makes or changes in the engine's place, where no policy and no gate keeps anybody from it."""
+"""Objects that somebody else creates or changes in place of the engine, where no policy and no admission stops it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTENDED = {"amount": 1}
 
 
 def forged(world: World, run: str = "run", **spec: Any) -> None:
-    """A StepRun that looks like the one that the engine is about to make."""
+    """Create a StepRun that looks like the one that the engine is about to create."""
     owner = world.cluster.objects["StoryRun", "default", run]
     made = {
         "storyRunRef": {"name": run},
@@ -37,7 +37,7 @@ def forged(world: World, run: str = "run", **spec: Any) -> None:
 
 
 def job_inputs(world: World) -> list[Object]:
-    """Of every Job that was made, in order."""
+    """Inputs of every Job that was created, in order."""
     made = (write for write in world.cluster.history if write.place[0] == "Job" and write.verb == "create")
     return [write.new["spec"]["inputs"] for write in made if write.new is not None]
 
@@ -109,7 +109,7 @@ RECORDED_AS_SUCCESS: Object = {
         for type_, status in (("Ready", "True"), ("Progressing", "False"), ("Degraded", "False"))
     ],
 }
-"""What the operator writes once it has checked a success."""
+"""What the operator writes after it has checked a success."""
 
 
 async def test_a_container_that_writes_conditions_does_not_evade_the_output_schema(

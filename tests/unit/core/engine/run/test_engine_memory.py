@@ -1,4 +1,4 @@
-"""What a run holds while it waits: StepRuns may be large, and thousands of steps wait at once."""
+"""What a run holds in memory while it waits: StepRuns may be large, and thousands of steps wait at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 
 def step_runs_held() -> list[str]:
-    """Where tasks of the engine hold a StepRun in a variable."""
+    """Variables of engine tasks that hold a StepRun."""
     root = trio.lowlevel.current_root_task()
     assert root is not None
     return [

@@ -1,4 +1,4 @@
-"""What becomes of the container of a step whose end is recorded: one that ends by itself keeps its Job and its logs."""
+"""What happens to the container of a step whose end is recorded. One that ends by itself keeps its Job and its logs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_failure_that_its_sdk_reports_leaves_its_job_with_what_it_has_lo
 async def test_after_a_crash_a_container_has_a_while_to_leave_before_it_is_told_to(
     autojump_clock: MockClock, scenario: Any, leaves: bool
 ) -> None:
-    """Whether the step was out of time, or its SDK had reported a failure, is not known any more."""
+    """After the crash, nobody knows whether the step timed out or its SDK reported a failure."""
     lag = 2.0 if leaves else 60.0
     failed = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal", exit_lag_seconds=lag),)
     async with open_world({"a": failed, "b": (Script(after_seconds=30.0),)}) as world:

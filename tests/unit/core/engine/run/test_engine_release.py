@@ -1,4 +1,4 @@
-"""A run is given up while it goes on: nothing more is written for it here, and another process goes on with it."""
+"""A run is released while it executes: this process writes nothing more for it, and another process continues it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fuzz.engine.world import World, open_world
 
 
 def writes_by(world: World, number: int) -> int:
-    """Of the process that was started as that one, from 0."""
+    """Number of writes of one process; processes are counted from 0 in the order of their start."""
     return sum(write.actor == f"operator-{number}" for write in world.cluster.history)
 
 
 async def hand_over(world: World, key: RunKey) -> None:
-    """From the first process to a second one, which is started for it."""
+    """Hand the run over from the first process to a second one, and start the second one for it."""
     first = world.incarnations[0]
     world.shards.give(key, None)
     await first.release(key)

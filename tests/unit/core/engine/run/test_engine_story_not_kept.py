@@ -1,4 +1,4 @@
-"""A run under way whose Story is not what it was, and what kept that for the run was deleted."""
+"""A run in progress whose Story has changed, and whose stored copy of the Story was deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs are alive, and that no run's trouble is another's."""
+"""Which runs are alive, and that trouble in one run does not affect another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fuzz.engine.world import World, open_world
 
 
 class PoisonedBindings(ModelBindings):
-    """A bug in the middle of one run: binding a step of ``poisoned`` raises what no port may raise."""
+    """A bug in the middle of one run: binding a step of ``poisoned`` raises an error that no port may raise."""
 
     poisoned: str = ""
     bites: int = 0
@@ -33,7 +33,7 @@ class PoisonedBindings(ModelBindings):
 
 
 def poison(world: World, name: str) -> PoisonedBindings:
-    """Start an engine whose binding of steps has a bug that concerns one run."""
+    """Start an engine whose binding of steps has a bug that affects one run."""
     world.start()
     engine = world.supervisor._engine
     assert isinstance(engine.bindings, ModelBindings)

@@ -1,4 +1,4 @@
-"""Two processes that both believe to lead, one of which hears late: neither undoes what the other does."""
+"""Two processes both believe that they lead, and one gets events late: neither undoes the work of the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLOW_TO_GO = (Script(Act.HANG, grace_seconds=0.1),)
 
 
 def jobs_of(world: World, step: str) -> int:
-    """How many there have been."""
+    """How many Jobs were created for the step."""
     return sum(
         write.verb == "create" and write.place[0] == "Job" and write.object["spec"]["step"] == step
         for write in world.cluster.history
@@ -30,7 +30,7 @@ def jobs_of(world: World, step: str) -> int:
 
 
 def start_both(world: World, one: Any, **lags: float) -> None:
-    """The first hears everything at once and is slow to act; the second hears as late as ``lags`` says, by kind."""
+    """Start both. The first gets events at once but acts slowly. The second gets events late: ``lags``, by kind."""
     world.second_lags = lags
     world.start_twin(one.key)
     world.start(one.key, latency=0.2)
@@ -67,7 +67,7 @@ async def test_without_the_question_whether_its_run_was_canceled_it_would_be(
 
 
 async def test_both_sleep_until_the_instant_that_was_stored_first(autojump_clock: MockClock, scenario: Any) -> None:
-    """The first begins at 1.5 s, but cannot store what it waits for before it hears of the run again."""
+    """The first begins at 1.5 s, but it gets news of the run before it can store the instant it waits for."""
     async with open_world(deliveries={0: Delivery.LOST}) as world:
         one = scenario(world, [primitive("nap", "sleep", with_={"duration": "800ms"})])
         spec = world.cluster.objects["Story", "default", "story"]["spec"]
@@ -112,7 +112,7 @@ async def test_what_has_begun_here_is_ended_when_another_has_ended_the_run(
 async def test_a_step_that_waits_for_a_slot_goes_on_when_another_has_begun_it(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    """What the other has begun is at work whatever the limits, and its end is not looked at late."""
+    """A step that the other process started runs whatever the limits are, and its end is noticed without delay."""
     async with open_world({"a": (Script(after_seconds=500.0),)}) as world:
         world.limits = SlotLimits(everywhere=1)
         one = scenario(world, [engram("a"), engram("b"), engram("c", "b")])
@@ -136,7 +136,7 @@ async def test_a_step_that_waits_for_a_slot_goes_on_when_another_has_begun_it(
 async def test_what_a_leader_has_begun_that_did_not_live_to_hear_of_the_end_is_ended_by_the_next(
     autojump_clock: MockClock, scenario: Any, known: bool
 ) -> None:
-    """``known``: whether its StepRun is there when the next one starts, or comes later."""
+    """``known``: whether the StepRun exists when the next leader starts, or appears later."""
     async with open_world({"a": SLOW_TO_GO}) as world:
         one = scenario(world, [engram("a")])
         world.start(one.key, everything=True)

@@ -1,4 +1,4 @@
-"""Limits on engram steps, and turns of runs, as runs meet them."""
+"""Limits on Engram steps and turns of runs, tested with whole runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fuzz.engine.world import World, open_world
 
 
 def at_work(world: World) -> int:
-    """StepRuns that were created and have not ended: what a limit counts."""
+    """Number of StepRuns that were created and have not ended. This is what a limit counts."""
     return sum(
         (step_run.get("status") or {}).get("phase") not in ("Succeeded", "Failed", "Canceled", "Timeout")
         for step_run in world.cluster.list("StepRun", "default")
@@ -176,7 +176,7 @@ async def test_serial_runs_take_turns_and_say_for_whom_they_wait(autojump_clock:
 async def test_a_run_that_has_its_turn_says_so_before_it_makes_anything(
     autojump_clock: MockClock, scenario: Any, step: dict[str, Any]
 ) -> None:
-    """Else a crash in between would let another run have it, too."""
+    """Otherwise, after a crash in between, another run could take the turn, too."""
     async with open_world() as world:
         one = scenario(world, [step], concurrency={"mode": "serial"})
         await one.to_the_end()
@@ -212,7 +212,7 @@ async def test_the_newest_run_alone_goes_on(autojump_clock: MockClock, scenario:
 async def test_a_run_that_runs_again_from_a_step_waits_for_its_turn(
     autojump_clock: MockClock, scenario: Any, edited: bool
 ) -> None:
-    """Under the Story as it was when that was asked for, however often it is edited meanwhile."""
+    """It executes the Story as it was when the redrive was requested, even if the Story is edited meanwhile."""
     async with open_world({"b": (Script(after_seconds=10.0),)}) as world:
         one = scenario(world, [engram("a"), engram("b", "a")], concurrency={"mode": "serial"})
         world.start(one.key)

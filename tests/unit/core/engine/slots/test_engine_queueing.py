@@ -1,4 +1,4 @@
-"""Who may start, in which order, and why the others wait: by example, and against a plain second opinion."""
+"""Which steps may start, in which order, and why the others wait: by example, and compared with a simple model."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_places_are_told_as_people_say_them(number: int, text: str) -> None:
 
 RUNS = ("r1", "r2", "r3")
 STORIES = {"r1": ("s1", 2), "r2": ("s2", 0), "r3": ("s1", 1)}
-"""A Story's runs may disagree on its limit: each executes it as it stood."""
+"""Runs of one Story may have different limits, because each executes the Story as it was when the run started."""
 QUEUES = {"r1": "default", "r2": "default", "r3": "gpu"}
 
 
@@ -215,7 +215,7 @@ def test_decisions_are_those_of_the_plain_rule(
 def test_what_was_decided_before_leaves_no_trace(
     situation: tuple[list[Occupant], list[Demand], SlotLimits, float], data: st.DataObject
 ) -> None:
-    """Any history of arrivals, grants, releases and withdrawals ends where a fresh look begins."""
+    """Any history of arrivals, grants, releases and withdrawals gives the same state as a fresh start."""
     occupants, waiting, bounds, now = situation
     ledger, slots, left = Ledger(), {one.owner: one for one in occupants}, list[Demand]()
     for taken in occupants:

@@ -1,4 +1,4 @@
-"""Queue and priority of a run: what its Story says, what its parent had, what the queue gives."""
+"""Queue and priority of a run: from its Story, from its parent, and from the queue."""
 
 from __future__ import annotations
 

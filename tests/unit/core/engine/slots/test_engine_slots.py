@@ -1,4 +1,4 @@
-"""Waiting for a slot: nobody passes a limit, nobody waits for what is free, nothing is lost on the way."""
+"""Waiting for a slot: no step exceeds a limit, no step waits for a free slot, and no slot is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def silent(message: str) -> None:
 
 @dataclass
 class Office:
-    """Slots under limits that can be set, and what became of those who asked."""
+    """Slots under limits that a test can set; records what happened to each request."""
 
     bounds: SlotLimits
     started: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ async def test_nothing_is_given_before_what_exists_is_known(autojump_clock: Mock
 async def test_steps_that_are_ready_together_start_in_spec_order(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """Whatever order their tasks happen to run in."""
+    """The order in which their tasks run does not matter."""
     office = loaded(limits(1))
     for order in (3, 0, 2, 1):
         nursery.start_soon(office.ask, demand(f"one/{order}", order=order))
@@ -180,7 +180,7 @@ async def test_a_slot_given_while_its_taker_is_canceled_is_not_lost(
     async def impatient() -> None:
         with scope:
             await office.ask(demand("two/a"))
-            await trio.lowlevel.checkpoint()  # who got the slot hands it back, as every owner does
+            await trio.lowlevel.checkpoint()  # the owner of a slot always releases it, as it does here
         office.slots.release("uid-two", "a")
 
     nursery.start_soon(impatient)
@@ -207,8 +207,8 @@ async def test_a_slot_given_to_somebody_already_canceled_is_handed_on_by_acquire
 
     nursery.start_soon(impatient)
     await wait_all_tasks_blocked()
-    scope.cancel()  # delivered: its task is scheduled with Cancelled, but has not run
-    office.slots.release("uid-one", "a")  # so that this gives it the slot
+    scope.cancel()  # the task is scheduled with Cancelled, but has not run yet
+    office.slots.release("uid-one", "a")  # gives the slot to that task
     assert office.slots.running() == {"default": 1}
     await wait_all_tasks_blocked()
     assert office.slots.running() == {}
@@ -256,9 +256,9 @@ async def test_a_step_that_waits_tells_what_has_changed_every_ten_seconds_at_mos
         nursery.start_soon(office.ask, demand(f"{run}/a", queued=len(run) / 10))
     await wait_all_tasks_blocked()
     await trio.sleep(3)
-    office.slots.release("uid-one", "a")  # two starts
+    office.slots.release("uid-one", "a")  # "two" starts
     await trio.sleep(2)
-    office.slots.release("uid-two", "a")  # four starts
+    office.slots.release("uid-two", "a")  # "four" starts
     await trio.sleep(300)
     text = "Queued due to global concurrency limit (1 running, limit 1); {} in queue default".format
     assert office.started == ["one/a", "two/a", "four/a"]
@@ -367,7 +367,7 @@ async def test_a_failing_tell_leaves_nothing_behind(autojump_clock: MockClock) -
     assert office.slots.waiting() == {}
 
 
-# What is known at start.
+# What is known at the start.
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ async def test_what_ends_while_the_list_is_under_way_takes_no_slot(autojump_cloc
 
 @pytest.mark.parametrize("claim", ["hold", "acquire"])
 async def test_a_live_run_releases_its_own_slots_itself(autojump_clock: MockClock, claim: str) -> None:
-    """A late event about an earlier StepRun of that name must not free the slot of the present one."""
+    """A late event about an earlier StepRun with the same name must not release the slot of the present one."""
     office = Office(limits(2))
     office.slots.load([step_run("one", "a")])
     if claim == "hold":
@@ -470,8 +470,12 @@ async def test_the_time_in_the_queue_is_observed_once_for_those_who_waited(
 async def test_with_aging_every_step_starts_however_much_more_important_work_arrives(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """One slot, a step of priority 0, and for ever new work of priority 5: with one more for each minute waited, work
-    that queues after five minutes is no longer above it, so the step starts with the first release after that."""
+    """Aging adds one to the priority of a step for each minute that it waits.
+
+    There is one slot, a step of priority 0, and an endless supply of new work of priority 5.
+    Work that queues after five minutes is no longer above the step, so the step starts with the first release after
+    that.
+    """
     office = loaded(limits(default=(1, 60)))
     await office.ask(demand("first/a"))
     nursery.start_soon(office.ask, demand("poor/a"))
@@ -491,7 +495,7 @@ async def test_with_aging_every_step_starts_however_much_more_important_work_arr
 
 
 async def test_runs_of_equal_priority_share_the_slots(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    """A run with a hundred steps came first; one with five gets every other slot as soon as it is there."""
+    """A run with a hundred steps came first. A run with five steps gets every other slot as soon as it arrives."""
     office = loaded(limits(4))
     for number in range(100):
         nursery.start_soon(office.ask, demand(f"big/{number}", order=number))
@@ -533,11 +537,11 @@ act = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((1, 20))),
 )
 together = st.lists(act, min_size=1, max_size=4)
-"""Done without letting any task run in between, so that grants and cancellations meet."""
+"""Acts without a pause for tasks between them, so that grants and cancellations meet."""
 
 
 class Watch:
-    """Does what it is told and looks, after every step, whether I24 and I26 hold."""
+    """Does the given acts, and checks I24 and I26 after every step."""
 
     def __init__(self, bounds: SlotLimits, nursery: trio.Nursery) -> None:
         self.office = loaded(bounds)
@@ -584,7 +588,7 @@ class Watch:
                 self.office.slots.limits_changed()
 
     def check(self, before: dict[str, Occupant]) -> None:
-        """I24: whoever got a slot fitted, whatever was freed counts as free. I26: whoever waits does not fit."""
+        """I24: a step with a slot fits the limits, and a released slot is free. I26: a step that waits does not fit."""
         taken = list(self.slots.values())
         assert sum(self.office.slots.running().values()) == len(taken)
         for name, (one, _) in self.waiting.items():
@@ -612,7 +616,7 @@ def test_limits_hold_and_no_slot_is_idle_whatever_happens(bounds: SlotLimits, hi
                     else:
                         watch.do(what)
                 await wait_all_tasks_blocked()
-                # Held whatever the limits, or granted under limits that were lowered afterwards in the same breath.
+                # These hold a slot whatever the limits are, or got one before the same acts lowered the limits.
                 lenient = any(what[0] in ("hold", "limits") for what in acts)
                 watch.held = frozenset(watch.slots) if lenient else frozenset()
                 watch.check(before)
@@ -628,7 +632,7 @@ def test_limits_hold_and_no_slot_is_idle_whatever_happens(bounds: SlotLimits, hi
 @given(st.lists(st.sampled_from(NAMES), unique=True), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_every_step_starts_in_the_end(arrivals: list[str], random: Any) -> None:
-    """As long as whoever has a slot gives it back some time."""
+    """This holds as long as every step with a slot releases it at some time."""
 
     async def work(office: Office, name: str) -> None:
         story, limit, queue = RUNS[name[:2]]

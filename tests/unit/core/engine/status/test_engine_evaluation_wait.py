@@ -1,4 +1,4 @@
-"""What waits for its turn to be evaluated says so, and since when; a restart finds nothing stale."""
+"""A step that waits for its evaluation says so, and since when. After a restart no status is out of date."""
 
 from __future__ import annotations
 

@@ -194,11 +194,11 @@ def test_a_newer_stored_object_keeps_its_terminal_steps_and_instants() -> None:
     assert (patch["stepsComplete"], patch["active"]) == (1, ["b"])
     assert patch["triggerTokens"] == ["other", "story", "impulse"]
     assert state.step("a") is not None
-    assert state.phases == {"a": Phase.RUNNING, "b": Phase.RUNNING}  # their own tasks find their ends
+    assert state.phases == {"a": Phase.RUNNING, "b": Phase.RUNNING}  # their own tasks notice their ends
 
 
 def test_what_another_process_has_started_before_us_keeps_its_start() -> None:
-    """Its record came after we had read the run, and before we had anything of our own to record."""
+    """The other process stored its record after we had read the run, and before we had anything to record."""
     started = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z"}
     queued = started | {"phase": "Pending"}
     states = {"a": started, "b": started, "c": queued}
@@ -223,8 +223,8 @@ BEGUN = {"phase": "Running", "startedAt": "2026-01-02T03:04:05Z", "attempts": 1,
         ({"stepStates": {"a": {"phase": "Running"}, "b": {"phase": "Running"}}}, True),
         ({"storyRevision": "s-2"}, True),
         ({"startedAt": "2026-01-02T03:09:05Z"}, True),
-        ({"startedAt": None}, True),  # asked to run again
-        ({"attempts": 2}, True),  # and begun within the same second
+        ({"startedAt": None}, True),  # a redrive was requested
+        ({"attempts": 2}, True),  # and the run began again within the same second
         ({"conditions": [{"type": "Ready", "status": "False", "reason": "TimedOut"}]}, True),
     ],
 )

@@ -1,4 +1,4 @@
-"""The writer of a run whose writes do not get through, while what is read is there all the time."""
+"""The writer of a run when its writes fail, while reads always succeed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fuzz.engine.world import open_world
 
 
 class RefusingRunStore(ModelRunStore):
-    """Refuses status writes until ``able_at``; reads come out of the cache, and never fail."""
+    """Refuses status writes until ``able_at``. Reads come from the cache and never fail."""
 
     able_at: float = 30.0
     refusals: int = 0
@@ -60,7 +60,7 @@ async def test_a_leader_that_comes_late_goes_on_under_the_revision_that_another_
 ) -> None:
     async with open_world() as world:
         one = scenario(world, [engram("a")])
-        world.start(one.key, latency=0.4)  # by then it has kept the Story, and not yet recorded that
+        world.start(one.key, latency=0.4)  # it stores the copy of the Story, but not its name yet
         await trio.sleep(1.7)
         world.edit_story("story", {"steps": [engram("b")]})
         world.start(one.key)

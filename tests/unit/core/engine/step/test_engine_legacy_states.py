@@ -1,4 +1,4 @@
-"""Step states that an earlier version has stored, without a reason."""
+"""Step states that an earlier version stored without a reason."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def step_run(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str,
 
 
 def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The status that ``patch`` leaves."""
+    """The status after ``patch``."""
     status: dict[str, Any] = apply_merge_patch((base or step_run()).get("status") or {}, patch)
     return status
 
@@ -48,7 +48,7 @@ def after(patch: dict[str, Any], base: dict[str, Any] | None = None) -> dict[str
 FIRST = AttemptRecord(0, "job", LATER)
 RECORDED = after(record.running_patch(step_run(), NOW, FIRST))
 RUNNING = {key: value for key, value in RECORDED.items() if key != "attempt"}
-"""As an operator recorded it that recorded no attempts."""
+"""The status as an earlier operator recorded it, which did not record attempts."""
 RETRYING = after(record.retry_patch(step_run(RUNNING), NOW, LATER, 2, 137, "lost"), step_run(RUNNING))
 
 
@@ -247,7 +247,7 @@ def test_exit_codes_have_the_class_of_the_table(codes: tuple[int, ...], class_: 
     assert {exit_class(code) for code in codes} == {class_}
 
 
-# What cannot be read.
+# Values that cannot be read.
 
 
 def left_of(status: dict[str, Any], *missing: str) -> dict[str, Any]:

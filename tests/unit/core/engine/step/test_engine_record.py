@@ -178,7 +178,7 @@ DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
         (RUNNING, {"phase": "Pending", "retries": 2}, True),
         (RUNNING, {"phase": "Pending", "retries": 0}, True),
         (RUNNING, {"phase": "Succeeded", "retries": 1}, True),
-        ({"phase": "Failed"}, {"phase": "Failed"}, False),  # its SDK reported before its start was recorded
+        ({"phase": "Failed"}, {"phase": "Failed"}, False),  # the SDK reported before the operator recorded the start
         ({"phase": "Running"}, {"phase": "Finished"}, True),
         (RUNNING, ENDING, True),
         (ENDING, ENDING, False),
@@ -186,7 +186,7 @@ DENIED = {"type": "Ready", "status": "False", "reason": "PermissionDenied"}
         (RUNNING, RUNNING | {"conditions": [DENIED]}, False),
         (BEGUN, BEGUN, False),
         (BEGUN, BEGUN | {"attempts": 2}, True),
-        (BEGUN, {"attempts": 1}, True),  # it is to run again
+        (BEGUN, {"attempts": 1}, True),  # a redrive was requested
         ({"phase": "Running"}, BEGUN, False),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_recorded_end_has_overtaken_the_same_phase_reported() -> None:
         ({}, {}, False),
         ({}, {"cancelRequested": False}, False),
         ({}, {"cancelRequested": True}, True),
-        ({"cancelRequested": True}, {"cancelRequested": True}, False),  # what runs now, runs in spite of it
+        ({"cancelRequested": True}, {"cancelRequested": True}, False),  # known before: the run continues in spite of it
     ],
 )
 def test_a_cancel_that_was_not_known_asks_a_run_to_end(

@@ -1,4 +1,4 @@
-"""Expressions over what steps have put into object storage: passed on where that will do, else fetched."""
+"""Expressions over data in object storage: references are passed on where that is enough, else the data is fetched."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def output_of(world: Any, key: Any, step: str) -> Any:
 
 
 def inputs_are_data(world: Any) -> dict[str, bool]:
-    """By step: whether its container was told so."""
+    """For each step: whether its container got the flag that its inputs are data."""
     jobs = [write.new for write in world.cluster.history if write.new is not None and write.new["kind"] == "Job"]
     return {job["spec"]["step"]: job["spec"]["resolved"] for job in jobs}
 
 
 def count_fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The fields that are fetched from now on."""
+    """Records the fields that are fetched from now on."""
     fields: list[str] = []
     sound = ModelPayloads.fetch
 
@@ -241,7 +241,7 @@ async def test_without_a_store_inputs_are_left_to_the_container_and_conditions_f
 
 
 async def test_braces_in_data_are_no_templates(autojump_clock: MockClock, scenario: Any) -> None:
-    """Nor does a branch that reads whatever step it likes, and so settles its input early, evaluate it twice."""
+    """A branch that may read any step settles its input early. It does not evaluate the input a second time."""
     data = "{{ steps.never.output.token }}"
     some = "{{ (index steps inputs.n).output.n }}"
     fan = {"steps": [engram("b", with_={"x": "{{ inputs.x }}", "some": some})]}
