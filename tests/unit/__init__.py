@@ -1,1 +1,1 @@
-"""Tests of single modules and pure functions; the folders mirror the packages. Time is virtual."""
+"""Tests of single modules and pure functions. The folders mirror the packages. Time is virtual."""

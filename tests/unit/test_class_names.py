@@ -11,7 +11,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = ("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli")
 ONE_KIND_IN_TWO_VERSIONS: Final = frozenset({"Story", "StorySpec", "Step"})
 STATE_AS_STORED_AND_AS_USED: Final = frozenset({"StepState"})
-"""The wire model of an entry of ``status.stepStates``, and the engine's record of the same."""
+"""The wire model of an entry of ``status.stepStates``, and the engine's record of the same data."""
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -1,4 +1,4 @@
-"""Whoever meets ``StoryRun contract 11.6`` in the code can open ``docs/contract`` and read that section."""
+"""A reader who finds ``StoryRun contract 11.6`` in the code can open ``docs/contract`` and read that section."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES: Final = {
     "trigger": "triggers.md",
     "streaming": "streaming.md",
 }
-"""Subject of a citation → its page."""
+"""The subject of a citation and its page."""
 PACKAGES: Final = (
     "core",
     "webhooks",
@@ -44,7 +44,7 @@ PACKAGES: Final = (
     "bench",
 )
 
-_GAP: Final = r"[\s#]+"  # a citation may go on in the next line, also of a comment
+_GAP: Final = r"[\s#]+"  # a citation may continue on the next line, also in a comment
 _NUMBER: Final = r"\d+(?:\.\d+)*"
 _BEGINNING: Final = re.compile(
     rf"\b(?P<subject>{'|'.join(PAGES)}){_GAP}contract\b,?{_GAP}\(?(?:sections?{_GAP})?(?P<number>{_NUMBER})",
@@ -66,7 +66,7 @@ class Citation(NamedTuple):
 
 
 def citations_in(text: str) -> Iterator[Citation]:
-    """Each section that ``text`` cites; of ``8.1 to 8.3`` all three."""
+    """Each section that ``text`` cites; ``8.1 to 8.3`` cites all three."""
     spelled = {subject.lower(): subject for subject in PAGES}
     for found in _BEGINNING.finditer(text):
         line, subject = 1 + text.count("\n", 0, found.start()), spelled[found["subject"].lower()]
@@ -80,7 +80,7 @@ def citations_in(text: str) -> Iterator[Citation]:
 
 
 def _between(first: str, last: str) -> list[str]:
-    """The sections between two of one section, both left out."""
+    """The subsections between two of the same section, without those two."""
     above, _, start = first.rpartition(".")
     same, _, end = last.rpartition(".")
     prefix = f"{above}." if above else ""
@@ -94,7 +94,7 @@ def sections_of(page: str) -> frozenset[str]:
 
 @cache
 def citations() -> tuple[tuple[str, Citation], ...]:
-    """File and citation, of the code and of the documents."""
+    """Each file with its citations, in the code and in the documents."""
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")] + [*(ROOT / "docs").rglob("*.md")]
     return tuple(
         (str(path.relative_to(ROOT)), citation)
@@ -117,7 +117,7 @@ def test_each_citation_leads_to_a_section(subject: str) -> None:
 
 
 def test_each_rule_of_admission_names_a_section() -> None:
-    """``bobrapet lint`` tells people about them."""
+    """``bobrapet lint`` shows these sections to users."""
     known = sections_of(PAGES["admission"])
 
     assert [f"{rule.id}: {rule.section}" for rule in RULES if rule.section and rule.section not in known] == []

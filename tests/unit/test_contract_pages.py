@@ -1,4 +1,4 @@
-"""The pages in ``docs/contract`` name what clients meet: keys, labels, annotations, reasons, variables, series."""
+"""The pages in ``docs/contract`` name what clients see: keys, labels, annotations, reasons, variables, series."""
 
 from __future__ import annotations
 

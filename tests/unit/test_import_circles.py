@@ -1,4 +1,4 @@
-"""No module imports itself by way of others: neither at run time nor for types, and wherever the import stands."""
+"""No module imports itself through other modules, neither at run time nor for types, wherever the import is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message is for people: it may be the text of a person or of a container, and no program decides by it."""
+"""Messages are for people. A message may come from a user or a container, so no program decides by it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXEMPT: Final = {
     "reconcilers/adapters/translation.py": "refusals of the API server, which share one reason",
     "reconcilers/story.py": "whether a finding stands in the status already, where findings are texts",
 }
-"""Which module reads a text, and why it has to."""
+"""Modules that read a message, and the reason."""
 SEARCHES: Final = frozenset(
     {
         *("startswith", "endswith", "removeprefix", "removesuffix"),
@@ -44,7 +44,7 @@ def is_message(node: ast.expr) -> bool:
 
 
 def readings(source: str) -> Iterator[int]:
-    """The lines on which a message is compared or searched; whether there is one may be asked."""
+    """The lines that compare or search a message. Code may check whether there is one."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Compare(left=left, comparators=others, ops=ops):

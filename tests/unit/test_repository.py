@@ -1,4 +1,4 @@
-"""The house itself: sizes, public docstrings, links, licences."""
+"""The repository itself: sizes, public docstrings, links, licenses."""
 
 from __future__ import annotations
 

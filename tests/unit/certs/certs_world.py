@@ -1,4 +1,4 @@
-"""An API server of one Secret and two targets, in memory: every request is a place to interleave, to die or to look."""
+"""An in-memory API server with one Secret and two targets. A test may interleave, kill or look at every request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EAGER = RotationPace(reactions_per_minute=1000)
 
 
 class ApiModel(httpx.AsyncBaseTransport):
-    """``before`` and ``after`` are awaited around each request, with its method and last path segment."""
+    """``before`` and ``after`` are awaited around each request. They get its method and its last path segment."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
@@ -86,13 +86,13 @@ class ApiModel(httpx.AsyncBaseTransport):
         return _ok(found)
 
     def bundles(self) -> list[bytes]:
-        """What every hook trusts."""
+        """The CA bundle of every hook."""
         hooks = [hook for target in TARGETS for hook in self.objects[target.name]["webhooks"]]
         return [base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in hooks]
 
 
 class Process:
-    """One replica without sockets: what it would show in a handshake is ``shown``."""
+    """One replica without sockets. ``shown`` is the certificate that it would present in a handshake."""
 
     def __init__(self, client: KubeClient, now: Callable[[], datetime], rules: CertRules = RULES) -> None:
         self.told: list[str] = []
@@ -131,7 +131,7 @@ class ModelWorld:
         self.now += timedelta(**by)
 
     def assert_trusted(self, *processes: Process) -> None:
-        """Whatever is shown to anybody who was told whom to trust is accepted by him, at this instant."""
+        """Check that every client that got a CA bundle accepts every certificate that is shown now."""
         for process in processes:
             if process.keeper.readiness.ready:
                 assert process.shown is not None

@@ -1,4 +1,4 @@
-"""What we issue is what verifiers and reviewers expect."""
+"""The issued certificates are what verifiers and reviewers expect."""
 
 from __future__ import annotations
 

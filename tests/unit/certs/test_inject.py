@@ -1,4 +1,4 @@
-"""Bundles are written where they differ, and nowhere else."""
+"""Bundles are written only where they differ."""
 
 from __future__ import annotations
 

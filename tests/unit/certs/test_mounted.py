@@ -1,4 +1,4 @@
-"""Files that a kubelet exchanges: each generation is served whole, or the one before it."""
+"""Files that a kubelet exchanges: a generation is served completely, or the one before it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def issued(authority: trustme.CA) -> dict[str, bytes]:
 
 
 async def shown(serving: ServingContext, authority: trustme.CA) -> str:
-    """The certificate that is presented, as PEM."""
+    """The certificate that the server presents, as PEM."""
     client = ssl.create_default_context()
     authority.configure_trust(client)
     ours, theirs = trio.testing.memory_stream_pair()
@@ -131,7 +131,7 @@ async def test_it_goes_on_looking(
 ) -> None:
     volume, serving = Volume(tmp_path), ServingContext()
     mounted = MountedCertificate(tmp_path, serving)
-    autojump_clock.autojump_threshold = 0.05  # files are read by worker threads, which the clock does not see
+    autojump_clock.autojump_threshold = 0.05  # worker threads read the files, and the mock clock does not see threads
     with trio.move_on_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(mounted.run)

@@ -1,4 +1,4 @@
-"""One named decision for what is stored, what is held and the time."""
+"""One named decision for what is stored, what is in use, and the time."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_names_outside_the_constraints_need_a_new_authority_that_trusts_the_old_
 
 @pytest.mark.parametrize("hours", range(0, 24 * 420, 37))
 def test_a_step_that_is_due_is_taken_and_one_that_is_not_leaves_time_to_wait(hours: int) -> None:
-    """No instant asks for a look at once and then does nothing: that would be a loop without a wait."""
+    """No instant asks for a look at once if the look does nothing. That would be a loop without a wait."""
     now, material = START + timedelta(hours=hours), FOUNDED
     for _ in range(8):
         step = decide(Kept(material), None, now, RULES).step

@@ -1,4 +1,4 @@
-"""At every instant, what every replica shows is trusted by everybody who was told whom to trust."""
+"""At every instant, every client that got a CA bundle trusts what every replica shows."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ async def world() -> AsyncIterator[ModelWorld]:
 
 
 BRISK = CertRules((HOST,), Lifetimes(authority=timedelta(days=24), overlap=timedelta(days=13)))
-"""The next authority comes on day 11, signs from day 16, and the old one is forgotten on day 23."""
+"""The next authority is created on day 11 and signs from day 16. The old authority is removed on day 23."""
 DAYS_OF_A_LIFE = 400
-"""More than an authority lives: one hand-over of authorities and dozens of leaves."""
+"""Longer than the life of an authority: one hand-over of authorities and dozens of leaves."""
 
 
 async def live(world: ModelWorld, *processes: Process, days: float, step_hours: float = 24) -> None:
-    """Let time pass, everybody looking once per step, the others showing what they have meanwhile."""
+    """Let time pass. One process after the other looks, and after each look every shown certificate must be trusted."""
     end = world.now.timestamp() + days * 86400
     while world.now.timestamp() < end:
         world.turn(hours=step_hours)
@@ -105,12 +105,12 @@ async def test_a_new_authority_signs_nothing_before_everybody_trusts_it(world: M
 
 
 class KilledError(BaseException):
-    """The process is gone: no handler of its own may see it."""
+    """The process is gone. None of its own handlers may see this."""
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before", "committed-but-unanswered"])
 async def test_a_crash_at_any_request_leaves_what_others_can_go_on_from(world: ModelWorld, committed: bool) -> None:
-    """Killed at request k of founding, renewing and handing over, for each k; a new process and an old one go on."""
+    """Killed at request k of founding, renewing and handing over, for each k. A new process and an old one continue."""
     deaths = 0
     for scene_days in (0, 5, 11, 16, 23):
         k = 0
@@ -136,7 +136,7 @@ async def test_a_crash_at_any_request_leaves_what_others_can_go_on_from(world: M
 
 
 async def _killed(world: ModelWorld, k: int, *, committed: bool) -> bool:
-    """Let a process look, and end it at its ``k``-th request; False when it needed fewer."""
+    """Let a process look, and end it at its ``k``-th request. Returns False when it needed fewer requests."""
     count = 0
 
     async def die(_: str) -> None:
@@ -189,7 +189,7 @@ async def test_any_interleaving_of_three_replicas_keeps_the_chain_trusted(world:
         await all_look()
         world.turn(days=chance.uniform(1, 2))
 
-    for _ in range(2):  # who has read before another wrote is woken by that write
+    for _ in range(2):  # a process that read before another wrote is woken by that write
         await all_look()
     world.assert_trusted(*processes)
     assert all(process.keeper.readiness.ready for process in processes)

@@ -1,4 +1,4 @@
-"""What is written can be read, and whatever else stands in a Secret gives problems, never an exception or a key."""
+"""What is written can be read. Any other content of a Secret gives problems, but no exception and no key."""
 
 from __future__ import annotations
 

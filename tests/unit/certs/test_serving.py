@@ -1,4 +1,4 @@
-"""The context presents what was installed last, on every version of TLS, and never half of a pair."""
+"""The context presents the last installed pair, on every version of TLS, and never half of a pair."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def handshake(
     name: str | None = HOST,
     between: Callable[[], None],
 ) -> bytes:
-    """Both ends in memory; ``between`` is called after the client has spoken first."""
+    """A handshake with both ends in memory. ``between`` is called after the client's first message."""
     client = ssl.create_default_context(cadata=bundle.decode())
     client.minimum_version = client.maximum_version = version
     client.check_hostname = name is not None

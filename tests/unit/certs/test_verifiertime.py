@@ -1,4 +1,4 @@
-"""The API server's clock decides, whatever ours does."""
+"""The clock of the API server decides, whatever our own clock says."""
 
 from __future__ import annotations
 

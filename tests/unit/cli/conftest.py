@@ -29,7 +29,7 @@ class Server:
 
     @asynccontextmanager
     async def session_as(self, user: str) -> AsyncIterator[Session]:
-        """Of somebody who has the rights he is given."""
+        """A session of a user with the given rights."""
         config = replace(self.config, impersonation=Impersonation(user=user))
         async with open_client(config, transport=self.transport) as client:
             yield session_of(client, CommonOptions())
@@ -61,5 +61,5 @@ def session_of(client: KubeClient, options: CommonOptions) -> Session:
 
 @pytest.fixture
 def with_options() -> Callable[[Session, CommonOptions], Session]:
-    """The same connection under other flags."""
+    """The same connection with other flags."""
     return lambda session, options: session_of(session.client, options)

@@ -1,4 +1,4 @@
-"""The three answers as documents, the same for a table and for programs."""
+"""The three answers as documents, equal for tables and for programs."""
 
 from __future__ import annotations
 

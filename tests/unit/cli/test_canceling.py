@@ -1,4 +1,4 @@
-"""Selecting runs and canceling them, on an API server in this process without an operator."""
+"""Selecting and canceling runs, on an API server in this process, without an operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates shown and asked for, on an API server in this process; the operator's part is a keeper."""
+"""Showing and requesting certificates, on an API server in this process. A keeper plays the part of the operator."""
 
 from __future__ import annotations
 

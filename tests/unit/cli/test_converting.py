@@ -1,4 +1,4 @@
-"""Files with Stories in another version: the same values, and as much of the writing as can stay."""
+"""Files with Stories in another version: the values stay equal, and the formatting stays as far as possible."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_the_values_are_those_of_the_webhook(document: object, flow: bool) -> No
     try:
         source = yamlsource.read(yamlsource.Chunk(buffer.getvalue(), 1))
     except SourceError:
-        reject()  # the library does not understand all that it writes
+        reject()  # the library cannot read everything that it writes
     assert source is not None
     found = yamlsource.read(yamlsource.Chunk(converted_text("s", buffer.getvalue(), BETA), 1))
     assert found is not None

@@ -1,4 +1,4 @@
-"""Deciding on gates, and the list of those that wait, on an API server in this process without an operator."""
+"""Deciding on gates, and the list of waiting gates, on an API server in this process, without an operator."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_the_same_decision_again_is_success_and_another_one_is_refused(
 
 
 async def test_a_decision_made_in_between_is_not_overwritten(session: Session) -> None:
-    """Another person decides after we have read the run."""
+    """Another user decides after the command has read the run."""
     await a_story(session)
     await a_run(session, phase="Running", stepStates=STATES)
     client = session.client
@@ -194,7 +194,7 @@ async def test_a_decision_made_in_between_is_not_overwritten(session: Session) -
 
 @pytest.mark.parametrize("sees_stories", [True, False])
 async def test_the_role_for_approvers_is_enough_to_approve(session: Session, server: Any, sees_stories: bool) -> None:
-    """Without the right to see Stories, only gates that the run waits at are known."""
+    """Without the right to read Stories, the command knows only gates at which the run waits."""
     await a_story(session)
     await a_run(session, phase="Running", stepStates=STATES)
     role = next(each for each in people_roles() if each["metadata"]["name"].endswith(GATE_APPROVER))

@@ -1,4 +1,4 @@
-"""Fetching what is known of a run, as somebody who may see all of it and as somebody who may not."""
+"""Fetching what is known about a run, as a user who may read all of it and as a user who may not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def a_run(session: Session, name: str = "release-1", story: str = "release
 
 
 async def a_step_at_work(session: Session, run: Object, step: str) -> None:
-    """Its StepRun, its Job, and a Pod that no node has taken."""
+    """Create a StepRun, its Job, and a Pod that no node has taken."""
     name = f"release-1-{step}"
     labels = {"bubustack.io/storyrun": "release-1", "bubustack.io/steprun": name}
     metadata = {"name": name, "labels": labels, "ownerReferences": owned(run)}

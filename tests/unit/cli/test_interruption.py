@@ -1,4 +1,4 @@
-"""Work ends with its result, or with a signal that has cancelled it."""
+"""Work ends with its result, or with the signal that canceled it."""
 
 from __future__ import annotations
 

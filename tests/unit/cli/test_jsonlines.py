@@ -1,4 +1,4 @@
-"""Questions of ``render --jsonl``: read whole, or refused with every problem."""
+"""Questions of ``render --jsonl``: read completely, or refused with every problem."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_no_question_is_told_why(line: bytes, message: str) -> None:
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What is written here is standard input."""
+    """The returned function writes to standard input."""
     reader, writer = os.pipe()
     with os.fdopen(reader) as stdin, os.fdopen(writer, "wb", buffering=0) as pipe:
         monkeypatch.setattr("sys.stdin", stdin)

@@ -1,4 +1,4 @@
-"""At most one run for a key, on an API server in this process."""
+"""At most one run per key, on an API server in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings about files: the validators of admission, and where what they found stands."""
+"""Findings about files: the validators of admission, and the places in the file that they found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ spec:
 
 
 def lint(*texts: str, namespace: str = "") -> list[Located]:
-    """Of files that are called a, b, c."""
+    """Lint files with the names a, b and c."""
     files = list(zip("abc", texts, strict=False))
     documents, found = read_documents(files)
     found += check(documents, world_of_files(documents, namespace), namespace)

@@ -1,4 +1,4 @@
-"""Files are read whole, located by line, and refused all at once."""
+"""Files are read completely, each document has its line, and all problems are reported together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs for the screen and as files."""
+"""Outputs on the screen and as files."""
 
 from __future__ import annotations
 

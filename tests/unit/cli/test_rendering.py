@@ -1,4 +1,4 @@
-"""Expressions of a Story over given data: which are chosen, what they see, what is told."""
+"""Expressions of a Story over given data: which are chosen, which data they see, and what the command prints."""
 
 from __future__ import annotations
 

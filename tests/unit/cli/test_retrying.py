@@ -1,4 +1,4 @@
-"""Asking for a redrive, on an API server in this process without an operator."""
+"""Requesting a redrive, on an API server in this process, without an operator."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_of_steps_that_failed_independently_one_is_to_be_chosen(session: S
 
 
 async def test_what_was_done_in_the_world_already_is_told(session: Session) -> None:
-    """Of the step that runs again; that of a step that is kept, and what was never completed, is not."""
+    """Only for a step that runs again, and only effects that were completed. Steps that are kept are not mentioned."""
     await a_story(session)
     run = await a_run(session, **FAILED)
     owner = {"apiVersion": STORY_RUN.api_version, "kind": "StoryRun", "name": "report-1", "uid": run["metadata"]["uid"]}

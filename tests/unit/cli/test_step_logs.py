@@ -1,4 +1,4 @@
-"""Which log is which attempt of a step."""
+"""Which log belongs to which attempt of a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs in object storage, read for a person: where from, with which credentials, and what is said when it fails."""
+"""Outputs in object storage, read for a user: the store, the credentials, and the message when reading fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "aWQ=", "AWS_SECRET_ACCESS_KEY": "c2VjcmV0"}
 
 
 class Bucket:
-    """Has what is in ``objects``; opened with what is noted in ``opened``."""
+    """Contains the objects in ``objects``, and records in ``opened`` how it was opened."""
 
     def __init__(self) -> None:
         self.opened: list[S3Location] = []

@@ -1,4 +1,4 @@
-"""How the answer to ``why`` is shown: to people, and to programs."""
+"""How ``why`` shows its answer, to users and to programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML as plain values with places, and the bounds on what is read."""
+"""YAML as plain values with their places, and the limits on what is read."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_values_are_those_of_the_library(flow: bool, value: dict[str, Any]) -> N
     yaml.dump(value, buffer)
     try:
         expected = YAML(typ="safe", pure=True).load(buffer.getvalue())
-    except YAMLError:  # it does not understand all that it writes
+    except YAMLError:  # the library cannot read everything that it writes
         with pytest.raises(SourceError):
             read(buffer.getvalue())
         return

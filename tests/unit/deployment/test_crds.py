@@ -32,7 +32,7 @@ async def test_every_kind_is_served_once_they_are_installed_and_again_changes_no
 
 
 class NeverEstablished:
-    """A server that stores definitions and leaves it at that."""
+    """A server that stores definitions but never establishes them."""
 
     async def apply(self, _: object, crd: dict[str, object], **__: object) -> dict[str, object]:
         await trio.lowlevel.checkpoint()

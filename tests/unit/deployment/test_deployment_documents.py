@@ -1,4 +1,4 @@
-"""The documents of an installation: what must fit together across them."""
+"""The documents of an installation: what must agree between them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_operators_namespace_is_exempt_wherever_there_is_one() -> None:
 
 
 def asked(resource: Resource, new: Object, old: Object | None, username: str = ANN) -> bool:
-    """Whether admission is asked about a write of a whole object."""
+    """Whether the API server asks admission about a write of a whole object."""
     head: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
     request = Request({**head, **new}, old and {**head, **old}, username)
     conditions = condition.conditions_of(resource, DEFAULT_INSTALLATION)
@@ -92,7 +92,7 @@ def test_admission_is_asked_about_new_specs_alone(resource: Resource) -> None:
     assert not asked(resource, RELABELLED, OLD)
     assert not asked(resource, {**OLD, "metadata": going}, OLD)
     assert asked(resource, {**CHANGED, "metadata": going}, OLD) == (resource.kind == "Engram")
-    assert asked(resource, {"metadata": OLD["metadata"]}, OLD)  # for the schema to say what is missing
+    assert asked(resource, {"metadata": OLD["metadata"]}, OLD)  # so that the schema reports what is missing
 
 
 @pytest.mark.parametrize("key", condition.IDENTITY_ANNOTATIONS)
@@ -201,7 +201,7 @@ def test_all_processes_together_have_room_in_the_pod() -> None:
     assert workers + (256 << 20) < 1 << 30
 
 
-# How it lies on disk.
+# Files on disk.
 
 
 def stored() -> list[tuple[PurePosixPath, Object]]:
@@ -210,12 +210,12 @@ def stored() -> list[tuple[PurePosixPath, Object]]:
 
 @functools.cache
 def _stored() -> list[tuple[PurePosixPath, Object]]:
-    """Reading takes a second."""
+    """Cached, because reading takes a second."""
     return list(_documents())
 
 
 def _documents() -> Iterator[tuple[PurePosixPath, Object]]:
-    """The definitions as they were before they were written; ``test_generate`` shows that they read back as that."""
+    """The definitions before they were written to files; ``test_generate`` shows that the files read back as equal."""
     for kind in KINDS:
         name = f"{kind.resource.group}_{kind.resource.plural}.yaml"
         yield generate.CRD_DIRECTORY / name, custom_resource_definition(kind)
@@ -262,7 +262,7 @@ def test_cert_manager_fills_in_every_bundle_and_takes_the_rights_to() -> None:
 
 
 def dockerfile() -> list[list[str]]:
-    """Instructions, continued lines joined."""
+    """The instructions, with continued lines joined."""
     text = re.sub(r"\\\n", " ", (REPOSITORY / "Dockerfile").read_text())
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [[line[0], *line[1:]] for line in lines]

@@ -39,7 +39,7 @@ def requests_of(case: Any) -> Iterator[Request]:
 def request_of(case: Any, new: Object) -> Request:
     caller = case.caller or case.author
     if caller is None:
-        return Request(new, case.old, ANN, (ADMINISTRATORS,))  # of whom nothing is asked but what is asked of all
+        return Request(new, case.old, ANN, (ADMINISTRATORS,))  # a user to whom only the checks for all users apply
     username = DEFAULT_INSTALLATION.user if caller.is_operator else caller.username
     old, subresource = (case.old or {}, "status") if case.caller is not None else (case.old, "")
     return Request(new, old, username, tuple(caller.groups), subresource, caller.pod)
@@ -50,7 +50,7 @@ def settings_of(case: Any) -> dict[str, str]:
 
 
 def why_not_handed_on(new: Object) -> list[str]:
-    """What is never handed on of the rules that a definition asks for."""
+    """Rules that a definition requests and that are never granted."""
     if new.get("kind") == "Engram":
         return runner_rules.refusals({}, new)
     return runner_rules.refusals(new, {})
@@ -66,7 +66,7 @@ def test_what_a_policy_refuses_is_refused_by_the_validators(case: Any) -> None:
 
 
 FREE_FORM = frozenset({"with", "inputs", "input", "mapping", "output", "runtime", "rawSettings", "settings"})
-"""Where the schema declares no fields, so that nulls are kept."""
+"""Fields for which the schema declares no properties, so that nulls are kept."""
 
 
 ODDITIES: list[Any] = [
@@ -76,14 +76,14 @@ ODDITIES: list[Any] = [
 
 
 def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container in ``value`` with each of its keys."""
+    """Every container in ``value``, once for each of its keys."""
     for key, child in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
         yield value, key
         yield from places_in(child)
 
 
 def as_stored(value: Any) -> Any:
-    """Without the nulls that a server drops before any admission."""
+    """``value`` without the nulls that a server drops before any admission."""
     if isinstance(value, list):
         return [as_stored(item) for item in value]
     if not isinstance(value, dict):
@@ -93,7 +93,7 @@ def as_stored(value: Any) -> Any:
 
 
 def test_no_mistake_makes_a_policy_refuse_more_than_the_validators() -> None:
-    """Objects with random mistakes; what does not fit its schema is refused before any policy is asked."""
+    """Objects with random mistakes. An object that does not fit its schema is refused before any policy is asked."""
     chance = random.Random(1)
     small = [case for case in CASES if len(repr(case.refused)) < 5_000]
     refused = 0
@@ -227,7 +227,7 @@ def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> Non
         ({"references.cross-namespace-policy": " "}, True),
         ({"references.cross-namespace-policy": "grant"}, False),
         ({"references.cross-namespace-policy": "allow"}, False),
-        ({"references.cross-namespace-policy": "Deny"}, False),  # not accepted: the value before stays in force
+        ({"references.cross-namespace-policy": "Deny"}, False),  # not accepted: the previous value stays in force
         (None, False),
     ],
 )
@@ -256,7 +256,7 @@ def test_the_limits_are_those_of_the_operators_configuration() -> None:
 
     key = "storyrun.max-inline-inputs-size"
     assert not refused(1023, {})
-    assert refused(1024, {})  # and a character of the key
+    assert refused(1024, {})  # plus one character of the key
     assert refused(20, {key: " 16 "})
     assert not refused(2000, {key: "4096"})
     assert not refused(2000, {key: "much"})
@@ -321,7 +321,7 @@ def test_a_step_is_reported_by_the_containers_of_its_run(run_name: str) -> None:
         (runner_name(run_name), own, True),
         (runner_name(run_name), "", False),
         (runner_name(run_name), f"{own}-x7k2p", False),
-        (runner_name(run_name), pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),  # cut alike
+        (runner_name(run_name), pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),  # same name
         ("default", own, False),
         ("other-runner", own, False),
     ):
@@ -338,12 +338,12 @@ def step_of(run_name: str, step: str = "s") -> Object:
 
 
 def pod_of(step: Object) -> str:
-    """As the API server makes a name up from that of the Job."""
+    """The name of a Pod as the API server generates it from the name of its Job."""
     return f"{step['metadata']['name']}-"[:58] + "x7k2p"
 
 
 def test_which_pods_a_job_has_is_told_alike_by_policies_and_validators() -> None:
-    """Names with 56 to 63 characters are where the API server cuts."""
+    """The API server shortens names with 56 to 63 characters."""
     chance = random.Random(3)
     seen = {True: 0, False: 0}
     for _ in range(300):

@@ -22,7 +22,7 @@ STORIES, ENGRAMS, FAIRIES = (
 
 @functools.cache
 def rendered(producer: generate.Producer) -> Sequence[generate.GeneratedFile]:
-    """Writing the definitions as YAML takes a second."""
+    """Cached, because writing the definitions as YAML takes a second."""
     return list(producer())
 
 

@@ -1,4 +1,4 @@
-"""The rendered RBAC documents: files, roles for people, the page for reviewers."""
+"""The rendered RBAC documents: files, roles for users, the page for reviewers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's rights: what the table may never hold, and what it must."""
+"""The operator's rights: what the table must never contain, and what it must contain."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def test_the_names_are_those_the_manager_uses_by_default() -> None:
     assert LeaderOptions().name == LEASE_NAME
 
 
-# What the API server makes of it.
+# The rights as the API server reads them.
 
 
 def rights(rules: Iterable[Object]) -> Iterator[tuple[str, str, str, str]]:
-    """Verb, group, resource and name; the empty name is any."""
+    """Verb, group, resource and name. The empty name means any name."""
     for rule in rules:
         names = rule.get("resourceNames") or [""]
         yield from product(rule["verbs"], rule["apiGroups"], rule["resources"], names)

@@ -1,1 +1,1 @@
-"""Tests of what ``tests/e2e`` runs tests with."""
+"""Tests of the programs with which ``tests/e2e`` runs tests."""

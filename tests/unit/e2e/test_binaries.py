@@ -1,4 +1,4 @@
-"""Where the programs of a control plane come from; building is done by a Go of the test's own."""
+"""Where the programs of a control plane come from. A fake Go builds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ echo program > $out
 
 
 def fake_go(folder: Path, body: str = "") -> Path:
-    """A Go that writes a file for each program, after ``body``."""
+    """A fake Go that runs ``body`` and then writes a file for each program."""
     path = folder / "go"
     path.write_text(GO.format(folder=folder, body=body))
     path.chmod(0o755)

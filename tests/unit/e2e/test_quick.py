@@ -1,4 +1,4 @@
-"""Which unit tests are near to a change."""
+"""Which unit tests are close to a change."""
 
 from __future__ import annotations
 

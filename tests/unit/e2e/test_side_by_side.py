@@ -1,4 +1,4 @@
-"""Suites in processes of their own: each test once, the worst exit code, and nothing left after a signal."""
+"""Suites in their own processes: each test once, the worst exit code, and nothing left after a signal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOTH = (Suite(("outer",)), Suite(("other",)))
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which would take most of the time
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading plugins would take most of the time
     for name in ("outer/inner", "other"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "outer/test_outer.py").write_text(PASSES)

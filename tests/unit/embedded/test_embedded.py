@@ -1,4 +1,4 @@
-"""What stands in the data folder, and who may use it."""
+"""The content of the data folder, and who may use it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_map_that_changes_is_taken_in_and_a_damaged_one_is_not(
 async def test_what_breaks_because_the_cluster_ended_is_said_to_have(tmp_path: Path) -> None:
     async def use_until_it_breaks(end: Callable[[], None]) -> None:
         async with usage.open_cluster(tmp_path):
-            end()  # the lock goes as the kernel takes it from a killed process
+            end()  # the lock is freed, as the kernel does for a killed process
             raise ConnectionError
 
     with ExitStack() as cluster:

@@ -1,4 +1,4 @@
-"""Laws and cases of the patch arithmetic."""
+"""Laws and cases of patch arithmetic."""
 
 from __future__ import annotations
 

@@ -124,14 +124,14 @@ async def test_a_body_without_end_ends_the_connection(connect: Any, monkeypatch:
     async with connect(refuse) as client:
         await client.send_all(request("/big", bytes(2 << 16), length=1 << 30))
         seen = b""
-        with suppress(trio.BrokenResourceError):  # reset, when bytes were left unread
+        with suppress(trio.BrokenResourceError):  # the connection is reset when bytes were left unread
             while data := await client.receive_some():
                 seen += data
     assert b"no!" in seen
 
 
 class Stream:
-    """An application that streams what it is told to, until its client leaves."""
+    """An application that streams the chunks that a test sends, until its client leaves."""
 
     def __init__(self) -> None:
         self.send_chunk, self._chunks = trio.open_memory_channel[bytes](0)

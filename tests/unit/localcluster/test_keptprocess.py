@@ -1,4 +1,7 @@
-"""A process that is kept up: it begins at a word, is started again when it ends, and is not when it never began."""
+"""A process that is kept running.
+
+It begins its work when it gets a word. When it ends, it is started again, unless it never became ready.
+"""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Certificates, kubeconfig and lock: what a cluster needs before it serves."""
+"""Certificates, kubeconfig and lock: what a cluster needs before it serves requests."""
 
 import os
 import socket

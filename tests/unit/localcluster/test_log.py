@@ -1,4 +1,4 @@
-"""Records with fields, in both forms."""
+"""Log records with fields, in both formats."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from localcluster.log import LogForm, get_logger, log_to_stderr
 
 @pytest.fixture
 def written(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Any:
-    """What standard error shows of the records made since; the root logger is as before afterwards."""
+    """What standard error shows of new records. The root logger is restored afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 

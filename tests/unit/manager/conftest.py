@@ -12,7 +12,7 @@ Ask = Callable[..., Awaitable[tuple[int, str]]]
 
 @pytest.fixture
 def ask() -> Ask:
-    """Ask an ASGI application by hand: ``ask(application, "/path?query", method=…, headers=…)`` → status and body."""
+    """Call an ASGI application directly: ``ask(application, "/path?query", method=…, headers=…)`` → status and body."""
     return _ask
 
 

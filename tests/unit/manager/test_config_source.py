@@ -23,7 +23,7 @@ NAME = "bobrapet-operator-config"
 
 
 class Events:
-    """Remembers what was recorded."""
+    """Records Events."""
 
     def __init__(self) -> None:
         self.recorded: list[tuple[str, str]] = []
@@ -45,7 +45,7 @@ class Stand:
 
     async def until(self, holds: Any) -> None:
         with trio.fail_after(5):
-            while not holds():  # noqa: ASYNC110 - a watch of the server in this process tells nobody else
+            while not holds():  # noqa: ASYNC110 - a watch of the server in this process wakes nobody else
                 await trio.sleep(0.01)
 
 

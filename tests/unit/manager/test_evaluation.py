@@ -1,4 +1,4 @@
-"""Every limit of an evaluation has a key of the operator's ConfigMap, which the error names with field and place."""
+"""Every limit of an evaluation has a key in the operator's ConfigMap. The error names the key with field and place."""
 
 from __future__ import annotations
 

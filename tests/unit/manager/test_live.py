@@ -1,4 +1,4 @@
-"""What a scrape tells about runs that are alive."""
+"""What a scrape reports about live runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from manager.live import LiveGauges, QueueGauges
 
 
 class Alive:
-    """The supervisor's side of it: the steps at work of each run."""
+    """Stands for the supervisor: the number of steps at work of each run."""
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, int] = {}
@@ -27,7 +27,7 @@ class Alive:
 
 
 class StoryRuns:
-    """Run ``<story>-<n>`` is of ``story``; one called ``lost`` is not in the store any more."""
+    """Run ``<story>-<n>`` belongs to ``story``. A run with the name ``lost`` is no longer in the store."""
 
     def get(self, namespace: str | None, name: str) -> dict[str, Any] | None:
         return None if name == "lost" else {"spec": {"storyRef": {"name": name.rpartition("-")[0]}}}

@@ -10,7 +10,7 @@ from manager.metrics_access import ALLOWED_FOR_SECONDS, DENIED_FOR_SECONDS, REVI
 
 
 class Reviews:
-    """Knows one user, ``good`` may read metrics, ``poor`` may not; counts what it is asked."""
+    """Knows two users: ``good`` may read metrics, and ``poor`` may not. Counts its requests."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""The operator's process: what a signal does to it, and the end of its parent."""
+"""The operator's process: its reaction to a signal, and to the end of its parent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from manager.run import log_tasks_on_signal, run_until_signal
 
 @pytest.fixture
 def parent_that_has_gone() -> Iterator[None]:
-    """Standard input is the pipe of a process that ended without a word."""
+    """Standard input is the pipe of a process that ended without writing anything."""
     before = os.dup(0)
     reading, writing = os.pipe()
     os.close(writing)

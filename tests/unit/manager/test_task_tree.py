@@ -1,4 +1,4 @@
-"""What a signal shows of the tasks of a process."""
+"""What a signal logs about the tasks of a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def wait_for(event: trio.Event) -> None:
 
 
 async def hold(event: trio.Event, *names: str) -> None:
-    """One nursery with a task for each name."""
+    """A nursery with one task for each name."""
     async with trio.open_nursery() as nursery:
         for name in names:
             nursery.start_soon(wait_for, event, name=name)
@@ -36,7 +36,7 @@ async def hold_twice(event: trio.Event) -> None:
 
 @asynccontextmanager
 async def blocked(nursery: trio.Nursery) -> AsyncIterator[Task]:
-    """The only task of ``nursery``, once everything waits; the nursery is cancelled afterwards."""
+    """The only task of ``nursery``, once all tasks wait. The nursery is canceled afterwards."""
     await wait_all_tasks_blocked()
     (task,) = nursery.child_tasks
     yield task

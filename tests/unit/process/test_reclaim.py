@@ -1,4 +1,4 @@
-"""When the cyclic collector walks everything, and when only what is new."""
+"""When the cyclic collector scans all objects, and when it scans only new ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from process import reclaim
 
 
 class Server:
-    """A revision that may rise every second, and the instants at which everything was walked."""
+    """A server whose revision may rise every second. Records the instants of full collections."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -48,7 +48,7 @@ async def _reclaiming(server: Server, *, task_status: trio.TaskStatus[None]) -> 
 
 
 def many_objects() -> list[object]:
-    """Enough new ones for everything to be worth a walk."""
+    """Enough new objects to make a full collection worthwhile."""
     return [[] for _ in range((reclaim.WORTHWHILE_ROUNDS + 2) * reclaim.YOUNG_OBJECTS)]
 
 

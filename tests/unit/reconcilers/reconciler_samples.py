@@ -1,4 +1,4 @@
-"""Stored objects, an informer world without a server, and a supervisor that remembers who was woken."""
+"""Stored objects, informers without a server, and a supervisor that records which runs were woken."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pod(owner: Object, name: str = "pod-1", **fields: Any) -> Object:
 
 
 class NoServer(httpx.AsyncBaseTransport):
-    """A test that sends something has gone wrong."""
+    """A transport that refuses every request: a test that sends one is wrong."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         raise AssertionError(f"nothing may be sent: {request.method} {request.url}")
@@ -80,7 +80,7 @@ class NoServer(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def open_world(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[tuple[KubeClient, World]]:
-    """Informers that do not run: fill them with ``remember``."""
+    """Informers that do not run. Fill them with ``remember``."""
     async with open_client(ClusterConfig("http://nowhere"), transport=transport or NoServer()) as client:
         yield client, World.watching(client, watched_kinds())
 
@@ -96,7 +96,7 @@ class RecordedEvents:
 
 
 class RecordingSupervisor(Supervisor):
-    """Takes note instead of taking care."""
+    """Records the calls and does nothing else."""
 
     def __init__(self, engine: EngineContext | None = None) -> None:
         self.adopted: list[RunKey] = []
@@ -114,7 +114,7 @@ def clock(now: datetime = NOW) -> WallClock:
 
 
 class Answering(httpx.AsyncBaseTransport):
-    """A server that holds one object and merges patches into it."""
+    """A server that holds one object and applies merge patches to it."""
 
     def __init__(self, obj: Object) -> None:
         self.obj = obj

@@ -1,4 +1,4 @@
-"""Which StoryRun is the child that a step would make."""
+"""Which StoryRun is the child that a step would create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In whose name, and in which form, Events are recorded."""
+"""In the name of which controller, and in which form, Events are recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.reconcilers.reconciler_samples import NOW, open_world, run, step
 
 
 class NotingRecorder(EventRecorder):
-    """Notes what it is asked to record."""
+    """Keeps the Events that it gets."""
 
     notes: list[tuple[str, str, Any]]
 

@@ -1,4 +1,4 @@
-"""What Job and Pods say of an attempt."""
+"""What Job and Pods say about an attempt."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def job_status(*conditions: tuple[str, str]) -> Object:
 
 
 def look(pods: list[Object] | None = None, *, status: Object | None = None, **spec: Any) -> Observation:
-    """An observation of the Job with ``spec`` and ``status`` and of Pods with these statuses, oldest first."""
+    """The observation of a Job with ``spec`` and ``status`` and of Pods with these statuses, oldest first."""
     attempt = {**JOB, "spec": spec, "status": status or {}}
     made = [
         pod(JOB, f"pod-{number}", status=given, meta={"creationTimestamp": f"2025-01-02T03:00:0{number}Z"})

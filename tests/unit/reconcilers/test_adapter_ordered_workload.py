@@ -1,4 +1,4 @@
-"""From the engine's order to what the Job builder is told."""
+"""How the engine's order becomes the input of the Job builder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEADLINE = datetime(2025, 1, 2, 4, 0, 0, tzinfo=UTC)
 def order(
     *, inputs: Object | None = None, step_spec: Object | None = None, status: Object | None = None, **spec: Any
 ) -> AttemptOrder:
-    """``spec`` is the Story's."""
+    """An order; ``spec`` belongs to the Story."""
     owner = run(meta={"annotations": {"bubustack.io/correlation-id": " Order 42 "}})
     child = step_run(owner, status=status or {})
     child["spec"] |= step_spec or {}
@@ -69,7 +69,7 @@ def test_everything_the_builder_needs_is_told() -> None:
 
 
 def test_resolved_inputs_are_not_evaluated_again() -> None:
-    """SDKs heed that for the inputs; the config they evaluate all the same."""
+    """SDKs obey that for the inputs, but always evaluate the config."""
     data = {"text": "Hello {{name}}"}
     resolved = ordered_workload(order(inputs=data))
     left = ordered_workload(replace(order(inputs=data), is_resolved=False))

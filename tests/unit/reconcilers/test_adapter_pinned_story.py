@@ -1,4 +1,4 @@
-"""What is kept of a Story, and under which name."""
+"""Which parts of a Story are stored, and under which name."""
 
 from __future__ import annotations
 

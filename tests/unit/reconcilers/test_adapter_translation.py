@@ -1,4 +1,4 @@
-"""Client errors in the engine's words."""
+"""How errors of the client become errors of the engine."""
 
 from __future__ import annotations
 

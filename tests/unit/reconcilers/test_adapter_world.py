@@ -1,4 +1,4 @@
-"""How objects are found by what they belong to or refer to."""
+"""How objects are found by their owner or by what they refer to."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_only_the_controller_owns() -> None:
 
 
 class _Forbidden(httpx.AsyncBaseTransport):
-    """Lists every kind, and lets one of them not be watched."""
+    """Allows lists of every kind, but refuses to watch one of them."""
 
     def __init__(self, plural: str) -> None:
         self._plural = plural

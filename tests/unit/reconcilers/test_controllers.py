@@ -1,4 +1,4 @@
-"""The rows of the operator's own controllers, and what is made of rows."""
+"""The registrations of the operator's own controllers, and what is made from registrations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SOON = timedelta()
 
 @dataclass
 class Heard:
-    """Who was asked to look again, by controller, since the last look."""
+    """Keys that were enqueued since the last look, by controller."""
 
     world: World
     keys: dict[str, set[tuple[str, timedelta]]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Heard:
 
 @pytest.fixture
 async def heard() -> AsyncIterator[Heard]:
-    """Of the controllers of definitions; whom the StoryRun controller hears of says ``test_router``."""
+    """For the controllers of definitions. ``test_router`` covers the StoryRun controller."""
     async with open_world() as (_, world):
         result = Heard(world)
         for row in CONTROLLERS:
@@ -126,7 +126,7 @@ async def test_counts_follow_the_phases_of_runs_and_step_runs_after_a_while(hear
     assert heard.look() == {"engram": {("team/http", COUNT_DELAY)}}
 
 
-# What is made of rows.
+# What is made from registrations.
 
 
 async def _never(key: Key) -> Outcome:
@@ -151,7 +151,7 @@ def there(world: World, settings: OperatorSettings | None = None) -> ControllerD
 
 
 def _unobserved(name: str, outcome: str, seconds: float) -> None:
-    """No metrics."""
+    """Records no metrics."""
 
 
 async def test_two_controllers_of_one_name_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""How often an Engram ran."""
+"""How often an Engram was executed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.reconcilers.reconciler_samples import NOW, Answering, RecordedEv
 
 
 def finished(seconds_ago: float, phase: str = "Succeeded", *, recorded: bool = True) -> Object:
-    """A StepRun that ended; ``recorded``: the operator has said so."""
+    """A StepRun that ended. ``recorded`` says whether the operator has recorded the end."""
     ready = "True" if phase == "Succeeded" else "False"
     degraded = "True" if phase in ("Failed", "Timeout", "Aborted") else "False"
     conditions = [
@@ -78,7 +78,10 @@ def test_executions_are_counted_once(
     st.lists(st.integers(0, 8), min_size=1, max_size=12),
 )
 def test_however_often_it_is_counted_every_execution_counts_once(ends: list[int], pauses: list[int]) -> None:
-    """StepRuns end at ``ends`` (seconds); the counter looks at growing instants, at last long after."""
+    """StepRuns end at ``ends`` (seconds).
+
+    The counter looks at later and later instants, and last long after all ends.
+    """
     status: Object = {}
     at = 0.0
     for pause in [*pauses, 1000]:

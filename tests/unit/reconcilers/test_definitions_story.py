@@ -1,4 +1,4 @@
-"""What is wrong with a Story, and what its status says."""
+"""Errors in a Story, and what its status says."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_a_realtime_story_needs_engrams_that_stay() -> None:
 
 
 async def reconciled(known: Object, *others: Object, times: int = 1) -> tuple[Object, RecordedEvents, Answering]:
-    """The Story after ``times`` reconciles, beside the runs and Engrams given."""
+    """The Story after ``times`` reconciles, in a world with the given runs and Engrams."""
     events, server = RecordedEvents(), Answering(known)
     async with open_world(server) as (client, world):
         world.stories.remember(known)

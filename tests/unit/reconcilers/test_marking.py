@@ -1,4 +1,4 @@
-"""What a live run carries in its metadata."""
+"""What a live run has in its metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ends are in the log, and that the data is not."""
+"""Which ends are in the log. The data is not in the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slow second look: it finds nothing when nothing was lost, and mends what was."""
+"""The slow second look: it finds nothing when nothing was lost, and repairs what was lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE, TWO = RunKey("team", "one"), RunKey("team", "two")
 
 
 class Lists(httpx.AsyncBaseTransport):
-    """What the API server has, by plural; its watches never say a word."""
+    """The objects of the API server, by plural. Its watches never send an event."""
 
     def __init__(self) -> None:
         self.objects: dict[str, list[Object]] = {}
@@ -48,7 +48,7 @@ class Lists(httpx.AsyncBaseTransport):
 
 
 class InHand(RecordingSupervisor):
-    """Knows exactly the runs in ``known``."""
+    """Has exactly the runs in ``known``."""
 
     def __init__(self, known: set[RunKey]) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Stage:
     told: list[Change] = field(default_factory=list)
 
     def stands(self, *objects: Object) -> None:
-        """Stored, and known to this process."""
+        """Store objects and let this process know them."""
         for obj in objects:
             self.is_stored(obj)
             {"StoryRun": self.world.story_runs, "StepRun": self.world.step_runs, "Job": self.world.jobs}.get(

@@ -1,4 +1,4 @@
-"""Whom an event wakes."""
+"""Which runs and controllers an event wakes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.unit.reconcilers.reconciler_samples import (
 
 @dataclass
 class Woken:
-    """Handlers are connected; what they did since the last look."""
+    """Records what the connected handlers did since the last look."""
 
     world: World
     supervisor: RecordingSupervisor = field(default_factory=RecordingSupervisor)

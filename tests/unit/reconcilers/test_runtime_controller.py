@@ -1,4 +1,4 @@
-"""Workers: what follows from what a reconcile answers or raises."""
+"""Workers of a controller: how they react to what a reconcile returns or raises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = Key("team", "a")
 
 
 class Script:
-    """Answers each reconcile with the next outcome or error, and remembers when it was asked."""
+    """Answers each reconcile with the next outcome or error, and records when it was called."""
 
     def __init__(self, *answers: Outcome | Exception) -> None:
         self._answers = list(answers)
@@ -43,7 +43,7 @@ class Script:
 
 
 async def lived(controller: Controller, *keys: Key, seconds: float = 100) -> float:
-    """Run for a while; the time it began."""
+    """Let the controller run for a while; returns the time at which it began."""
     started = trio.current_time()
     with trio.move_on_after(seconds):
         for key in keys:
@@ -184,7 +184,7 @@ def test_keys_name_objects(obj: dict[str, dict[str, str]], key: Key, text: str) 
 
 
 async def stopped_after_a_second(seconds_of_work: float) -> tuple[bool, float]:
-    """Whether a reconcile came to its end although the process stopped meanwhile, and how long stopping took."""
+    """Whether a reconcile finished although the process stopped meanwhile, and how long stopping took."""
     finished = False
 
     async def reconcile(_: Key) -> Outcome:

@@ -20,7 +20,7 @@ def queue() -> WorkQueue[str]:
 
 
 async def taken(work: WorkQueue[str]) -> str:
-    """The next key, done with at once."""
+    """Take the next key and finish it at once."""
     key = await work.take()
     work.done(key)
     return key

@@ -1,4 +1,4 @@
-"""From a change to those it concerns."""
+"""From a change to the keys that it concerns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pinned Stories are kept, and how long the others."""
+"""Which pinned Stories are kept, and how long the others are kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(objects: Any) -> list[str]:
 
 
 def decided(ages: dict[str, timedelta | None], *, current: str | None = None, used: tuple[str, ...] = ()) -> Any:
-    """What is decided now about revisions, of which each is known for so long not to be current; None: not at all."""
+    """The decision about revisions. ``ages``: for how long each is known not to be current; None: not known at all."""
     ceased_at = {name: NOW - age for name, age in ages.items() if age is not None}
     return tidying([revision(name) for name in ages], current, set(used), ceased_at, NOW)
 
@@ -67,7 +67,7 @@ def test_what_is_on_its_way_out_is_not_deleted_again() -> None:
 
 
 def pinned(world: World, told: Object) -> str:
-    """The name of the revision of a Story, which the informer knows from now on."""
+    """Let the informer know the revision of a Story; returns its name."""
     manifest = revision_manifest(kept_story(told))
     name: str = manifest["metadata"]["name"]
     world.story_revisions.remember(

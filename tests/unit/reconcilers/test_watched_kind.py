@@ -1,4 +1,4 @@
-"""What several controllers declare about one kind becomes one informer."""
+"""The declarations of several controllers about one kind give one informer."""
 
 from __future__ import annotations
 

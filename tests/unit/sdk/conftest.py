@@ -1,4 +1,4 @@
-"""Fixtures: an environment in memory, its API over HTTP, and a program that stands for its container."""
+"""Fixtures: an environment in memory, its API over HTTP, and a program that stands for the container."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class LiveApi:
         self.cluster = cluster
         self.authorizations: list[str] = []
         self.hold: threading.Event | None = None
-        """While set to an event, status patches wait for it."""
+        """While this holds an event, status patches wait for it."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -87,7 +87,7 @@ class LiveApi:
 
 
 class Container:
-    """A Python program run as the container of the StepRun of an environment."""
+    """A Python program that runs as the container of the StepRun of an environment."""
 
     def __init__(self, environment: EngramEnvironment, api: LiveApi, folder: Path) -> None:
         self.environment = environment
@@ -119,7 +119,7 @@ class Container:
         return process.returncode, stdout, stderr
 
     def run_and_signal(self, source: str, *, number: int = signal.SIGTERM, **environ: str) -> int:
-        """Signal the program as soon as it has printed ``ready``; its exit code."""
+        """Signal the program as soon as it has printed ``ready``; returns its exit code."""
         with self.start(source, **environ) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -1,4 +1,4 @@
-"""Typed inputs: weak conversions, and complaints that name every path."""
+"""Typed inputs: weak conversions, and errors that name every path."""
 
 from __future__ import annotations
 

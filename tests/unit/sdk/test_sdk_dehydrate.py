@@ -1,4 +1,4 @@
-"""What leaves for the store, under which key, and what stays."""
+"""Which values go into the store, under which key, and which stay."""
 
 from __future__ import annotations
 

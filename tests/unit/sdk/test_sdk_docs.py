@@ -1,4 +1,4 @@
-"""Every code block of the guide and of the SDK's README runs, and its manifests fit our CRDs."""
+"""Every code block of the guide and of the SDK's README runs. Its manifests fit our CRDs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def manifests() -> list[Any]:
 
 @functools.cache
 def definitions_of(group: str) -> list[Any]:
-    """Reading one takes half a second."""
+    """Cached, because reading one takes half a second."""
     return [
         YAML(typ="safe", pure=True).load(path) for path in sorted((ROOT / "manifests" / "crds").glob(f"{group}_*.yaml"))
     ]

@@ -1,4 +1,4 @@
-"""Effects happen once: leases, take-overs, crashes, rivals."""
+"""Each effect happens once: leases, take-overs, crashes, rivals."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cluster() -> InMemoryCluster:
 
 @pytest.fixture
 def new_process(cluster: InMemoryCluster, clock: Clock) -> Callable[[], Effects]:
-    """What a container that has just started would use."""
+    """The effects of a container that has just started."""
     return lambda: Effects(cluster, StepRunClient(cluster, IDENTITY, sleep=lambda _: None), IDENTITY, now=clock)
 
 
@@ -75,7 +75,7 @@ class Charge:
 
 
 class PodKilled(BaseException):
-    """The process vanishes: nothing after this is executed."""
+    """The process disappears. Nothing after this is executed."""
 
 
 def spec(cluster: InMemoryCluster) -> Any:
@@ -144,7 +144,10 @@ def test_a_second_attempt_gets_the_details_of_the_first(new_process: Callable[[]
 
 @pytest.mark.parametrize("length", [1, 200, 219, 220, 240, 256])
 def test_two_processes_never_hold_a_claim_under_one_identity(new_process: Callable[[], Effects], length: int) -> None:
-    """However long the key is: else the second takes the claim of the first, which is at work, for its own."""
+    """This holds for keys of any length.
+
+    Otherwise the second process takes the active claim of the first for its own.
+    """
     key = "k" * length
 
     def meanwhile(_: Any) -> dict[str, Any]:

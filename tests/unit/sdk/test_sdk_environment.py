@@ -487,7 +487,7 @@ async def talks_in_asyncio(ctx: AsyncContext[Config], inputs: Inputs) -> dict[st
     return await _talk(ctx, inputs)
 
 
-talks_in_asyncio.backend = "asyncio"  # this module imports trio, which would be detected
+talks_in_asyncio.backend = "asyncio"  # this module imports trio, which the SDK would detect
 
 
 async def _talk(ctx: AsyncContext[Config], inputs: Inputs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which event loop a function gets."""
+"""The event loop that a function gets."""
 
 from __future__ import annotations
 

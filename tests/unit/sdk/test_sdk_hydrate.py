@@ -1,4 +1,4 @@
-"""References become values, within bounds."""
+"""References become values, within limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client and where it finds its cluster. (kubeclient.py, kubeconfig.py)"""
+"""The client, and where it finds its cluster. (kubeclient.py, kubeconfig.py)"""
 
 from __future__ import annotations
 

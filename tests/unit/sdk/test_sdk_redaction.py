@@ -1,4 +1,4 @@
-"""Credentials leave no trace in messages."""
+"""Messages contain no credentials."""
 
 from __future__ import annotations
 

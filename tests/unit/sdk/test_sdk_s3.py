@@ -1,4 +1,4 @@
-"""The settings of the S3 store; the store itself needs the extra and a bucket."""
+"""The settings of the S3 store. The store itself needs the extra and a bucket."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
 
 
 class Bucket(BaseHTTPRequestHandler):
-    """The three answers of S3 that matter here."""
+    """Gives the three kinds of answers of S3 that matter here."""
 
     protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, bytes]] = {}

@@ -1,4 +1,4 @@
-"""Schemas of the template, in plain JSON Schema."""
+"""Schemas of the template, as plain JSON Schema."""
 
 from __future__ import annotations
 

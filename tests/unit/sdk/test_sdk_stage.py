@@ -1,4 +1,4 @@
-"""How the supervisor of a step waits for news."""
+"""How the supervisor of a step waits for events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bubu_sdk.stage import NewsDesk, Stage, Terminated
 
 @pytest.fixture
 def heard() -> Iterator[NewsDesk]:
-    """A desk that is told of SIGUSR1."""
+    """A desk to which SIGUSR1 is posted."""
     desk = NewsDesk()
     before = signal.signal(signal.SIGUSR1, lambda number, _: desk.post(Terminated(number)))
     yield desk
@@ -27,7 +27,7 @@ def test_a_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same(heard
 
     def raise_it() -> None:
         time.sleep(0.2)
-        signal.raise_signal(signal.SIGUSR1)  # comes to this thread; the handler is the main thread's to run
+        signal.raise_signal(signal.SIGUSR1)  # arrives in this thread, but the main thread must run the handler
 
     threading.Thread(target=raise_it, daemon=True).start()
     started = time.monotonic()

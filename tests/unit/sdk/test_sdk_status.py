@@ -1,4 +1,4 @@
-"""Golden status bodies, merge rules, and the transitions table."""
+"""Expected status bodies, merge rules, and the transitions table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain paths are resolved inside the container; everything richer is refused by name."""
+"""The container resolves plain paths. Any richer expression is refused by name."""
 
 from __future__ import annotations
 

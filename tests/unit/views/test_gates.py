@@ -1,4 +1,4 @@
-"""The gates of a run, and which one a person means."""
+"""The gates of a run, and which one a user means."""
 
 from __future__ import annotations
 

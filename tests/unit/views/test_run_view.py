@@ -1,4 +1,4 @@
-"""How a run looks to people."""
+"""How a run is shown to users."""
 
 from __future__ import annotations
 

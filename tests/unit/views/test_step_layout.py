@@ -1,4 +1,4 @@
-"""Which steps a run has, and how they are called."""
+"""Which steps a run has, and their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of a run went, and how that is shown."""
+"""Where the time of a run was spent, and how that is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run waits for, found from the objects that tell of it."""
+"""What a run waits for, found from the objects that show it."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_without_a_right_to_see_pods_what_the_step_says_is_told() -> None:
     assert (cause.kind, cause.text) == (CauseKind.NODE, state["message"])
 
 
-# Where it really stops.
+# The actual cause.
 
 
 def test_a_child_run_is_followed_to_what_it_waits_for() -> None:

@@ -1,4 +1,4 @@
-"""Reviews for the admission server, and servers to ask."""
+"""Reviews for the admission server, and test servers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def template(name: str = "worker", **spec: Any) -> Object:
 
 
 def review(hook: Hook, new: Any, old: Any = None, **fields: Any) -> Object:
-    """As the API server sends it; an update when there is an old object."""
+    """A review as the API server sends it. With an old object it is an update."""
     resource = hook.resource
     request: Object = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
@@ -71,7 +71,7 @@ def review(hook: Hook, new: Any, old: Any = None, **fields: Any) -> Object:
 
 
 class ChangingWorld:
-    """The objects of a cluster, to which some are added while somebody waits."""
+    """The objects of a cluster. A test adds some while a review waits."""
 
     def __init__(self, *objects: Object) -> None:
         self.objects = list(objects)

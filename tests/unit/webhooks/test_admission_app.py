@@ -1,4 +1,4 @@
-"""The admission server as API servers, kubelets and strangers see it, without sockets."""
+"""The admission server as API servers, kubelets and other clients see it, without sockets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JSON = {"content-type": "application/json"}
 
 @asynccontextmanager
 async def asking(gate: AdmissionSetup, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an admission server, in process."""
+    """A client of an admission server, in this process."""
     app: Any = admission_app(gate, ReviewLimits(**limits))  # Quart and httpx type ASGI applications differently
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://gate", timeout=20) as client:
@@ -55,7 +55,7 @@ async def answer_to(client: httpx.AsyncClient, path: str, body: Object) -> Objec
     return response
 
 
-# What is decided.
+# Decisions.
 
 
 async def test_a_sound_story_passes_and_a_wrong_one_is_refused() -> None:
@@ -175,7 +175,7 @@ async def test_few_wait_for_other_objects(autojump_clock: trio.abc.Clock) -> Non
     assert trio.current_time() == began
 
 
-# What is no review.
+# Bodies that are not a review.
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ async def test_a_body_without_a_length_is_read_to_its_limit() -> None:
     assert (sent[0]["status"], received) == (413, 11 + 21)
 
 
-# When not.
+# Requests that are not decided.
 
 
 async def test_while_there_is_trouble_nothing_is_decided() -> None:
@@ -391,7 +391,7 @@ async def test_conversion_is_what_the_server_was_given() -> None:
     assert (wrong.status_code, wrong.text) == (400, "request: must be an object\n")
 
 
-# What is told about it.
+# Logs and metrics.
 
 
 async def test_a_denial_is_logged_without_what_the_object_holds(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Bytes that could harm are refused before they are walked through."""
+"""Harmful bodies are refused before their content is walked through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches are minimal, right, and give nothing to do a second time."""
+"""Patches are minimal and correct, and a second patch is empty."""
 
 from __future__ import annotations
 

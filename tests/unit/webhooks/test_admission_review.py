@@ -1,4 +1,4 @@
-"""What the API server asks, and how it is answered."""
+"""What the API server asks, and the answers to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings stay within what an API server passes on."""
+"""Warnings stay within the limits of the API server."""
 
 from __future__ import annotations
 

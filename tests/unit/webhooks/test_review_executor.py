@@ -1,4 +1,4 @@
-"""Reviews in a process of their own: decided as on the loop, with the objects that are known here."""
+"""Reviews in their own process: the decisions are the same as on the loop, with the objects known here."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_apart_too_an_object_that_comes_later_is_seen(nursery: trio.Nurser
     await nursery.start(executor.keep_warm)
 
     async def apply_template() -> None:
-        while world.looks < 2:  # noqa: ASYNC110 - until it was looked for in vain
+        while world.looks < 2:  # noqa: ASYNC110 - until the template was looked for and not found
             await trio.sleep(0.01)
         world.add(template())
 

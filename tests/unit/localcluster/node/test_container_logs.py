@@ -163,7 +163,7 @@ async def test_a_log_that_cannot_be_rotated_goes_on_in_its_old_file(
 ) -> None:
     monkeypatch.setattr(logs, "ROTATE_BYTES", 100)
     with LogWriter(tmp_path / "0.log", ticking()) as log:
-        (tmp_path / "0.log.new").mkdir()  # nothing can be written in its place
+        (tmp_path / "0.log.new").mkdir()  # so that no file can be written there
         for number in range(5):
             log.write("stdout", f"line {number}\n".encode())
         assert await text(tmp_path / "0.log") == b"line 0\nline 1\nline 2\nline 3\nline 4\n"

@@ -1,4 +1,4 @@
-"""HTTP over kept connections, against a server that does exactly what the test says."""
+"""HTTP over persistent connections, against a server that does exactly what the test says."""
 
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def server_that(behaves: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[HttpServer]:
-    """A client of a server whose every connection is handled by ``behaves``."""
+    """A client of a server that handles every connection with ``behaves``."""
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, behaves, 0)
         server = HttpServer(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", None, connections=4)

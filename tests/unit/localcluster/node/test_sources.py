@@ -1,4 +1,4 @@
-"""Reading what Pods refer to: afresh, but for the authority that all Pods of a namespace share."""
+"""Reading what Pods refer to: each time again, except the authority that all Pods of a namespace share."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ OWN = SourceName("configmaps", "settings")
 
 
 class Server:
-    """Holds ConfigMaps by path and counts what is asked for."""
+    """Holds ConfigMaps by path and counts requests."""
 
     def __init__(self) -> None:
         self.data: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Definitions the schema tests share: one wide kind, and a way to make a record from any schema."""
+"""Definitions that the schema tests share: one wide kind, and a way to make a record from any schema."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ WIDGET_SCHEMA: Object = {
         "status": {"type": "object", "properties": {"last": {"type": "string", "format": "date-time"}}},
     },
 }
-"""One field per thing a schema can say."""
+"""One field for each feature of a schema."""
 
 
 def crd_of(schema: Object, **version: Any) -> Object:
-    """A CustomResourceDefinition of kind Widget with ``schema`` as its only version."""
+    """A CustomResourceDefinition of kind Widget. ``schema`` is its only version."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -129,7 +129,7 @@ def spec_record(properties: Object, **spec: Any) -> ResourceType:
 
 
 def widget(**spec: Any) -> Object:
-    """A Widget that is fine unless ``spec`` says otherwise."""
+    """A Widget that is valid unless ``spec`` says otherwise."""
     return {
         "apiVersion": "test.example.com/v1",
         "kind": "Widget",

@@ -1,4 +1,4 @@
-"""The table of built-in kinds: complete, unambiguous, and spelled as Kubernetes spells them."""
+"""The table of built-in kinds: complete, unambiguous, and with the spelling of Kubernetes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defaults of built-in kinds, as a real API server (1.37) fills them."""
+"""Defaults of built-in kinds, as a real API server (1.37) sets them."""
 
 from __future__ import annotations
 

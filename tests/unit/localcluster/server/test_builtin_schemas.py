@@ -1,4 +1,4 @@
-"""The tables of built-in fields: they parse, hang together and keep the marks that patches depend on."""
+"""The tables of built-in fields: they parse, are consistent, and keep the marks that patches need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody grants what they do not hold."""
+"""Users cannot grant rights that they do not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events live for an hour after they were last seen."""
+"""An Event lives for an hour after it was last seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The algebra of field sets, against the algebra of plain sets."""
+"""The algebra of field sets, compared with that of plain sets."""
 
 from __future__ import annotations
 

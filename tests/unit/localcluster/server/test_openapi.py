@@ -1,4 +1,4 @@
-"""OpenAPI documents: complete, consistent, and with what kubectl looks for."""
+"""OpenAPI documents: complete, consistent, and with the parts that kubectl needs."""
 
 from __future__ import annotations
 

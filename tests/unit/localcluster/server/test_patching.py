@@ -1,4 +1,4 @@
-"""Patches turned into functions from the stored object to the wanted one."""
+"""A patch becomes a function from the stored object to the wanted object."""
 
 from __future__ import annotations
 

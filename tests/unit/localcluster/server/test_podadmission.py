@@ -1,4 +1,4 @@
-"""What new Pods get before anybody else sees them."""
+"""What the server adds to new Pods before any other client sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Pod's log on its way from the node: a refusal is passed on in the node's words, a node that is away is named."""
+"""A Pod's log on its way from the node. A refusal keeps the node's words, and a missing node is named."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Objects:
 
 
 class Asked:
-    """A client who waits, or leaves at once when ``gone``."""
+    """A client that waits. It leaves at once when ``gone``."""
 
     def __init__(self, *, gone: bool = False) -> None:
         self.sent: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Protobuf bodies, written here by hand the way Kubernetes writes them."""
+"""Protobuf bodies, encoded here by hand in the way that Kubernetes encodes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From URL to route and verb, from Accept header to form, from query to options."""
+"""From URL to route and verb, from Accept header to format, from query to options."""
 
 from __future__ import annotations
 

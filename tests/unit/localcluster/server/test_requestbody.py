@@ -1,4 +1,4 @@
-"""Fields that stand twice in a JSON body."""
+"""Fields that appear twice in a JSON body."""
 
 from __future__ import annotations
 

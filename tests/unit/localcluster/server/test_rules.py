@@ -1,4 +1,4 @@
-"""CEL rules of a schema: when they are asked, where they fail and how it is worded."""
+"""CEL rules of a schema: when they are evaluated, where they fail, and which message they give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to the CEL engine: what compiles, what is found in an expression, and that work is bounded."""
+"""The interface to the CEL engine: what compiles, what is found in an expression, and the limits on work."""
 
 from __future__ import annotations
 

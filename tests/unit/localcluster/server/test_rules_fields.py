@@ -1,4 +1,4 @@
-"""Fields that a rule names and its schema lacks."""
+"""Fields that a rule names but its schema does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pruning, defaulting and validating together: laws that hold for any object, and the order of the three."""
+"""Pruning, defaulting and validating together: laws for any object, and the order of the three."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_
 
 WIDGETS = record_of(WIDGET_SCHEMA)
 
-# Names without NUL: the CEL runtime ends a name there, and then refuses two that became equal.
+# Names without NUL: the CEL runtime ends a name there, and then refuses two names that became equal.
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)
 JSON_VALUES = st.recursive(
     st.none()

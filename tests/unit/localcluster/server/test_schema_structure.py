@@ -1,4 +1,4 @@
-"""Which schemas are structural, and how what is not is named (read off a real API server, 1.37)."""
+"""Which schemas are structural, and the messages about those that are not (read off a real API server, 1.37)."""
 
 from __future__ import annotations
 

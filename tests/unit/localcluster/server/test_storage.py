@@ -1,4 +1,4 @@
-"""What the database keeps, and how it refuses."""
+"""What the database stores, and how it refuses."""
 
 from __future__ import annotations
 

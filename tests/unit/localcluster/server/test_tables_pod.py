@@ -1,4 +1,4 @@
-"""The Status, Ready and Restarts of Pods in every state a real API server (1.37) was asked about."""
+"""Status, Ready and Restarts of Pods in every state that was tried on a real API server (1.37)."""
 
 from __future__ import annotations
 

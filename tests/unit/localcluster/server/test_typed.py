@@ -1,4 +1,4 @@
-"""Comparison of values by their schema: what changed, what was removed, named as managedFields names it."""
+"""Comparison of values by their schema: what changed and what was removed, named as in managedFields."""
 
 from __future__ import annotations
 

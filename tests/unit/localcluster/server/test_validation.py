@@ -1,4 +1,4 @@
-"""Field errors in the words of the API server: every expectation here was read off a real one (1.37)."""
+"""Field errors in the words of the API server. Every expectation here was read off a real one (1.37)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What built-in kinds refuse, in the words of a real API server (1.37): every expectation was read off one."""
+"""What built-in kinds refuse, in the words of a real API server (1.37). Every expectation was read off one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def causes(plural: str, obj: Object, old: Object | None = None, *, group: str | 
 
 
 def stored(plural: str, obj: Object) -> Object:
-    """``obj`` as it would be stored, which must be valid."""
+    """``obj`` as the server stores it. It must be valid."""
     rtype = builtin(plural)
     found = copy.deepcopy(obj)
     schema.apply_defaults(found, rtype)

@@ -1,4 +1,4 @@
-"""What Pods refuse, in the words of a real API server (1.37), volumes and amounts included."""
+"""What Pods refuse, in the words of a real API server (1.37), including volumes and quantities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old faults are tolerated exactly where nothing changed."""
+"""Old errors are tolerated exactly where nothing changed."""
 
 from __future__ import annotations
 

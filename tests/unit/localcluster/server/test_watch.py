@@ -1,4 +1,4 @@
-"""Watches over an in-memory store: order, resume, selection, bookmarks, and falling behind."""
+"""Watches over an in-memory store: order, resumption, selection, bookmarks, and clients that fall behind."""
 
 from __future__ import annotations
 
@@ -290,4 +290,4 @@ async def test_a_watch_that_never_waits_lets_others_run(store: Store) -> None:
         for _ in range(5):
             await events.receive()
         nursery.cancel_scope.cancel()
-    assert len(ran) >= 4  # the first round may begin with either
+    assert len(ran) >= 4  # either task may begin the first round

@@ -1,4 +1,4 @@
-"""Match conditions: what they say of a request, and what is wrong with them."""
+"""Match conditions: their result for a request, and the errors in them."""
 
 from __future__ import annotations
 

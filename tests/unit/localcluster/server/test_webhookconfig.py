@@ -1,4 +1,4 @@
-"""Which webhook is asked about which request, and what of its answer counts."""
+"""Which webhook is called for which request, and which parts of its answer are used."""
 
 from __future__ import annotations
 

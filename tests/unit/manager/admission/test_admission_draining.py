@@ -31,4 +31,4 @@ async def test_answers_end_their_connections_once_the_process_was_told_to_stop()
 
     assert before == [(b"a", b"b")]
     assert await _headers_of(app, "1.1") == [(b"a", b"b"), (b"connection", b"close")]
-    assert await _headers_of(app, "2") == [(b"a", b"b")]  # which has frames of its own for that
+    assert await _headers_of(app, "2") == [(b"a", b"b")]  # HTTP/2 has its own frames for that

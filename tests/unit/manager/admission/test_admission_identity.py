@@ -12,7 +12,7 @@ from manager.admission.identity import DEADLINE_SECONDS, own_user_name
 
 
 class Busy:
-    """Answers from the fourth time on, or never."""
+    """Answers from the fourth request on, or never."""
 
     def __init__(self, answers_from: float) -> None:
         self.asked = 0

@@ -1,4 +1,4 @@
-"""What validators see: caches, and of what is not cached that nobody knows."""
+"""The view of validators: it reads the caches, and says for kinds without a cache that nothing is known."""
 
 from __future__ import annotations
 

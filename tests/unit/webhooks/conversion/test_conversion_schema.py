@@ -1,4 +1,4 @@
-"""What one version's schema lets pass, the other's does too: a label can be set on any Story in either version."""
+"""The schemas of both versions accept the same Stories: a label can be set on any Story in either version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
 _VERSIONS = custom_resource_definition(STORY_KIND, ConversionService("n", "s", "/convert"))["spec"]["versions"]
 ALPHA_SCHEMA, BETA_SCHEMA = (version["schema"]["openAPIV3Schema"] for version in _VERSIONS)
 REQUIRED = (".wait.until", ".executeStory.storyRef", ".executeStory.storyRef.name", ".parallel.steps")
-"""What admission asks of both versions, and the schema of v1beta1 by itself."""
+"""Admission requires these in both versions; the schema of v1beta1 requires them by itself."""
 
 SETTING = st.sampled_from(
     [

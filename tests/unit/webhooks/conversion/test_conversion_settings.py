@@ -1,4 +1,4 @@
-"""What the conversion takes for expressible is what the schema of v1beta1 lets pass."""
+"""The conversion takes a setting for expressible exactly if the schema of v1beta1 accepts it."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_a_setting_is_shown_exactly_when_the_schema_takes_it(primitive: str, dat
     assert merged(shown, hidden, fields) == given_settings
     for key, value in given_settings.items():
         if key == "storyRef" and isinstance(value, dict):
-            continue  # taken apart, key by key
+            continue  # compared key by key
         if primitive == "parallel" and key == "steps":
-            continue  # branches are looked at one by one, when they are converted
+            continue  # each branch is checked when it is converted
         if value is None:
-            continue  # which an API server drops where it is not allowed
+            continue  # an API server drops a null where it is not allowed
         assert (key in shown) == is_taken(model_of(primitive), key, value), (key, value)
 
 
 def is_taken(model: type[WireModel], key: str, value: Any) -> bool:
-    """Whether the model finds nothing wrong with that field; others that it requires may be missing."""
+    """Whether the model finds no error in that field. Other required fields may be missing."""
     try:
         model.model_validate({key: value})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Stories between v1alpha1 and v1beta1, by example."""
+"""Examples of Stories converted between v1alpha1 and v1beta1."""
 
 from __future__ import annotations
 

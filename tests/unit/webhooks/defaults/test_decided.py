@@ -1,4 +1,4 @@
-"""A decision on a gate names the user who made it, as the API server has authenticated them."""
+"""A decision on a gate names the user who made it, as authenticated by the API server."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_another_name_is_kept_as_for_whom(message: Object, kept: str) -> None:
 
 
 def test_a_decision_made_before_keeps_its_author_or_none() -> None:
-    """Else whoever touches a run would take it over."""
+    """Otherwise any user who changes a run would become the author."""
     old = run(early={"state": "Approved", "updatedBy": "bob"}, nameless={"state": "Rejected"})
     new = run(early={"state": "Approved", "updatedBy": "bob", "message": "m"}, nameless={"state": "Rejected"}, ask={})
 
@@ -111,7 +111,7 @@ def test_an_administrator_may_restore_what_others_decided() -> None:
 
 
 def test_admission_answers_with_the_smallest_patch() -> None:
-    """And without looking at anything else of the world."""
+    """Admission needs no other object for that."""
     new = run(ask={"state": "Approved"}, **{"fan/a~b": {"state": "Rejected", "updatedBy": "ann"}})
     asked = reviews.review_of(review(HOOK, new, run(), subResource="status", userInfo={"username": "ann"}), HOOK)
     world = InMemoryView(settings=OperatorSettings(), complete=False)

@@ -1,4 +1,4 @@
-"""What is written into a Story before it is stored, and what is not."""
+"""Which defaults a Story gets before it is stored, and which fields stay unset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of rules, one file a kind: for each rule an object that keeps to it, and one that breaks it."""
+"""The table of rules, one file per kind. Each rule has an object that obeys it and one that breaks it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
 
 @dataclass(frozen=True)
 class Case:
-    """One line of a table; ``old`` is what is stored, for rules on updates."""
+    """One line of a table. For rules on updates, ``old`` is the stored object."""
 
     rule: str
     section: str
@@ -32,19 +32,19 @@ class Case:
     refused: dict[str, Any]
     old: dict[str, Any] | None
     objects: tuple[dict[str, Any], ...]
-    """The world's."""
+    """The other objects in the cluster."""
     policy: CrossNamespacePolicy
     caller: Caller | None
-    """Who writes the status; None: the object itself is written."""
+    """The user who writes the status. None: the object itself is written."""
     author: Caller | None = None
-    """Who writes the object; None: nobody asks."""
+    """The user who writes the object. None: nothing is asked about the user."""
 
     @property
     def world(self) -> InMemoryView:
         return InMemoryView(self.objects, settings=OperatorSettings(cross_namespace_policy=self.policy))
 
     def findings(self, new: dict[str, Any], world: InMemoryView | None = None) -> list[Finding]:
-        """About the object, or about its status when somebody is said to write that."""
+        """Findings about the object; with a ``caller``, about its status."""
         if self.caller is not None:
             return status.validate(new, self.old or {}, self.caller, world or self.world)
         found = admission.validate(new, self.old, world or self.world)
@@ -76,7 +76,7 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
 
 
 def _written_out(value: Any) -> Any:
-    """``{letters: n}`` and the like stand for what is long."""
+    """Replace ``{letters: n}`` and similar objects by the long values that they stand for."""
     match value:
         case {"letters": int(count)}:
             return "x" * count

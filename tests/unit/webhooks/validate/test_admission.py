@@ -1,4 +1,4 @@
-"""The way in to all validators: what is looked at when, and that nothing breaks it."""
+"""The entry to all validators: what is checked when, and that no input breaks it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_nesting_exhausts_the_stack() -> None:
 
     (finding,) = admission.validate(story(output={"x": value}), None, WORLD)
     assert (finding.path, finding.message) == ("spec.output", f"is nested deeper than {MAX_DEPTH} levels")
-    while isinstance(value, list):  # unwound by hand, as the interpreter would do it recursively
+    while isinstance(value, list):  # taken apart in a loop, because the interpreter would do it recursively
         value = value.pop()
 
 

@@ -1,4 +1,4 @@
-"""Which containers work for a step: by the Pod of the token, its Job and the StepRun of that, as far as known."""
+"""Which containers work for a step: found by the Pod of the token, its Job, and its StepRun, as far as known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What docs/stories.md shows is admitted without a word, in both versions, and its settings are those there are."""
+"""The Stories in docs/stories.md are admitted without findings in both versions.
+
+The page shows exactly the existing settings.
+"""
 
 from __future__ import annotations
 

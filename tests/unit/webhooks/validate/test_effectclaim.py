@@ -1,4 +1,4 @@
-"""What the SDK of existing step containers sends must be admitted, one update after the other."""
+"""Admission must accept what the SDK of existing step containers sends, one update after the other."""
 
 from __future__ import annotations
 

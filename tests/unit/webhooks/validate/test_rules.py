@@ -1,4 +1,4 @@
-"""The table of rules: each has an object that keeps to it and is admitted, and one that breaks it and is told where."""
+"""Each rule of the table admits the object that obeys it. For the other object, the error names the place."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_mistake_makes_a_validator_fail(seed: int) -> None:
-    """Each finds something to say about any object, or nothing, and filling in defaults twice is doing it once."""
+    """Each validator returns findings, or none, for any object. Setting defaults twice has the effect of once."""
     chance = random.Random(seed)
     small = [case for case in cases() if len(repr(case.refused)) < 5_000]
     for _ in range(500):

@@ -1,4 +1,4 @@
-"""Who may write a status: those who may do anything, whatever the field."""
+"""Only the operator and administrators may write a status, whatever the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Story that must not run is told why, all of it, with paths and remedies."""
+"""A Story that must not run gets all errors, with paths and remedies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def story(*steps: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def validate_story(document: dict[str, Any]) -> list[Finding]:
-    """The errors of a new Story, of whose world nothing is known."""
+    """The errors of a new Story when no other object is known."""
     return errors_among(stories.validate(document, None, InMemoryView(complete=False)))
 
 

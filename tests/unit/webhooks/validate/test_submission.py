@@ -1,4 +1,4 @@
-"""Names that follow from what is asked for, byte for byte as every client computes them."""
+"""Names that are computed from a request, byte for byte as every client computes them."""
 
 from __future__ import annotations
 
