@@ -1,1 +1,1 @@
-"""The real parts together, on the embedded cluster or a real one, and the stands that tests share."""
+"""Tests with the real parts together, on the embedded cluster or a real one, and the stands that tests share."""

@@ -1,4 +1,4 @@
-"""The engine's ports on an API server that stores: no operator and no node interferes.
+"""The engine's ports on an API server that stores. No operator and no node interferes.
 
 ``wire`` is the adapters' own connection: it can lose an answer, or refuse a request.
 """
@@ -43,7 +43,7 @@ _DEADLINE = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Hands requests on, and notes them; one answer can be lost, one kind of request refused."""
+    """Passes requests on and records them. It can lose one answer, and refuse one kind of request."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -72,7 +72,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 @dataclass
 class AdapterWorld:
-    """``client`` is an administrator beside the adapters; ``executor`` and ``world`` are theirs."""
+    """``client`` is an administrator, separate from the adapters. ``executor`` and ``world`` belong to the adapters."""
 
     access: ApiAccess
     client: KubeClient
@@ -92,22 +92,22 @@ class AdapterWorld:
 
     @property
     def step_runs(self) -> KubeStepRuns:
-        """Made anew, as by a process that has just started."""
+        """A new one, as in a process that has just started."""
         return KubeStepRuns(self.wired, self.world)
 
     @property
     def runs(self) -> KubeRunStore:
-        """Made anew, as by a process that has just started."""
+        """A new one, as in a process that has just started."""
         return KubeRunStore(self.wired, self.world)
 
     @property
     def blind_to_pods(self) -> JobExecutor:
-        """Its watch of Pods has brought nothing yet."""
+        """An executor whose watch of Pods has brought nothing yet."""
         unheard = World.watching(self.wired).pods
         return self._executor(World(unheard if each is self.world.pods else each for each in self.world))
 
     def process(self) -> tuple[KubeStepRuns, JobExecutor]:
-        """Both of one process, whose executor knows which StepRuns it has just made."""
+        """StepRuns and executor of one process. The executor knows which StepRuns the process has just created."""
         step_runs = self.step_runs
         return step_runs, self._executor(self.world, step_runs)
 
@@ -116,7 +116,7 @@ class AdapterWorld:
         return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events)
 
     async def observe(self, run: Object, step_run_name: str) -> Observation:
-        """As the engine looks at a step."""
+        """What the engine observes of a step."""
         return await Executors([self.executor]).observe(self.step_runs, run, step_run_name)
 
     async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:
@@ -126,7 +126,7 @@ class AdapterWorld:
         return await self.client.create(resource, {**kind, "metadata": {"name": name, **where, **metadata}, **content})
 
     async def definitions(self, **template: Any) -> tuple[Object, Object]:
-        """A run, and its Story with one step ``fetch`` on an Engram ``http``; ``template`` adds to the template."""
+        """A run, and its Story with one step ``fetch`` on an Engram ``http``. ``template`` adds to the template."""
         spec = {"version": "1", "image": "x", "supportedModes": ["job"], **template}
         await self.create(ENGRAM_TEMPLATE, "http", spec)
         await self.create(ENGRAM, "http", {"templateRef": {"name": "http"}})
@@ -134,14 +134,14 @@ class AdapterWorld:
         return await self.create(STORY_RUN, "one", {"storyRef": {"name": "report"}}), story
 
     async def namespace(self, name: str) -> None:
-        """Another namespace, empty."""
+        """Create another, empty namespace."""
         if self.access.shared:
             await ensure_namespace(self.client, name)
         else:
             await self.client.create(NAMESPACE, {"metadata": {"name": name}})
 
     async def account(self, name: str) -> None:
-        """A ServiceAccount, which on a real cluster may be there already."""
+        """Create a ServiceAccount. On a real cluster it may already exist."""
         with suppress(AlreadyExistsError):
             await self.create(SERVICE_ACCOUNT, name, {})
 
@@ -159,14 +159,14 @@ class AdapterWorld:
         return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, _DEADLINE)
 
     async def known(self, informer: Any, name: str, holds: Any = lambda obj: obj is not None) -> Any:
-        """What the informer knows of the object once ``holds`` is true of it."""
+        """What the informer knows about the object, once ``holds`` accepts it."""
         with trio.fail_after(10):
             while not holds(found := informer.get(NAMESPACE_NAME, name)):
                 await self.heard(informer)
         return found
 
     async def heard(self, informer: Any) -> None:
-        """Return after the informer's next change."""
+        """Wait for the informer's next change."""
         news = trio.Event()
         informer.add_handler(lambda change: news.set())
         await news.wait()
@@ -174,7 +174,7 @@ class AdapterWorld:
 
 @asynccontextmanager
 async def open_adapter_world(real: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
-    """On the real control plane when there is one, else on an API server of its own."""
+    """On the real control plane if there is one, otherwise on its own API server."""
     opened = _open_embedded() if real is None else open_emptied(real)
     async with opened as (access, client), trio.open_nursery() as nursery:
         wire = Wire(access.open_wire())

@@ -1,7 +1,7 @@
 """The operator's admission server, an API server, embedded or real, that calls it, and kubectl as its client.
 
-Registrations are those of the manifests, but that they lead to a port of this process instead of a Service. What
-``BUILDER`` writes is not asked about: tests make with it the worlds that they then ask about.
+The registrations are those of the manifests, but they lead to a port of this process instead of a Service. The API
+server does not ask admission about writes of ``BUILDER``: tests prepare their objects with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ KUBECTL_SECONDS: Final = 60.0
 
 @dataclass
 class AdmissionStand:
-    """``settings`` are the operator's, and may be replaced; ``url`` is that of admission, once it runs."""
+    """``settings`` are those of the operator and may be replaced. ``url`` leads to admission, once it runs."""
 
     client: KubeClient
     kubeconfig: Path
@@ -69,7 +69,7 @@ class AdmissionStand:
     url: str = ""
 
     async def kubectl(self, *arguments: str, stdin: Object | str = "", check: bool = True) -> str:
-        """Standard output and error of one call."""
+        """Standard output and standard error of one call."""
         text = stdin if isinstance(stdin, str) else orjson.dumps(stdin).decode()
         home = str(self.kubeconfig.parent)
         done = await trio.run_process(
@@ -95,7 +95,7 @@ class AdmissionStand:
 
 
 def _list_of(objects: list[Object]) -> Object:
-    """Without what only the server says."""
+    """The objects as a List, without what only the server sets."""
     items = [
         {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "uid"}} for obj in objects
     ]
@@ -109,7 +109,7 @@ _AS_BUILDER: Final = (f"--as={BUILDER}", "--as-group=system:masters")
 async def open_cluster_with_admission(
     directory: Path, real: SessionCluster | None, kubectl: str
 ) -> AsyncIterator[AdmissionStand]:
-    """A cluster whose API server calls admission once it runs."""
+    """A cluster whose API server calls admission as soon as it runs."""
     async with (
         _real(directory, real) if real is not None else _embedded(directory) as kubeconfig,
         over_network(kubeconfig, patience=REAL_PATIENCE) as access,
@@ -125,7 +125,7 @@ async def open_cluster_with_admission(
 
 @asynccontextmanager
 async def open_admission(directory: Path, real: SessionCluster | None, kubectl: str) -> AsyncIterator[AdmissionStand]:
-    """An admission server that the API server calls, for the length of the block."""
+    """An admission server that the API server calls during the block."""
     async with (
         open_cluster_with_admission(directory, real, kubectl) as stand,
         open_replica(stand) as url,
@@ -138,7 +138,7 @@ async def open_admission(directory: Path, real: SessionCluster | None, kubectl: 
 
 @asynccontextmanager
 async def open_replica(stand: AdmissionStand, **options: Any) -> AsyncIterator[str]:
-    """The admission server of one process, with the operator's own permissions; its URL."""
+    """The admission server of one process, with the operator's own permissions. Gives its URL."""
     config = await load_config(stand.kubeconfig)
     config = replace(config, credentials=bearer_token(await request_token(stand.client, OPERATOR)))
     async with open_client(config) as client, trio.open_nursery() as nursery:
@@ -178,7 +178,7 @@ async def registered(client: KubeClient, url: str) -> AsyncIterator[None]:
 
 
 def led_to(configuration: Object, url: str) -> Object:
-    """The same registrations, but of a URL; what ``BUILDER`` writes is not asked about."""
+    """The same registrations with a URL. Admission is not asked about writes of ``BUILDER``."""
     document = deepcopy(configuration)
     for hook in document["webhooks"]:
         path = hook["clientConfig"].pop("service")["path"]
@@ -211,7 +211,7 @@ async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE,
 
 
 def _anybody_may_write_statuses() -> list[tuple[Resource, Object]]:
-    """RBAC allows it to everybody, so that only admission can refuse it."""
+    """RBAC that allows every user to write statuses, so that only admission can refuse it."""
     name = "tests-write-statuses"
     rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "create", "update", "patch"]}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}

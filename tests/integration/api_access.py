@@ -1,7 +1,7 @@
 """How clients of a test reach its API server: through the server in this process, or over the network.
 
-Requests of an operator under test go through a transport of the test's own, which counts or loses them; what lies
-behind it is the only thing that differs between the two.
+Requests of an operator under test go through a transport of the test, which counts or loses them. Only what lies
+behind this transport differs between the two.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from localcluster.transport import ASGIStreamingTransport
 
 @dataclass(frozen=True)
 class ApiAccess:
-    """An administrator's way to an API server."""
+    """Access to an API server as an administrator."""
 
     config: ClusterConfig
     open_wire: Callable[[], httpx.AsyncBaseTransport]
-    """A new transport to the server."""
+    """Opens a new transport to the server."""
     shared: bool = False
-    """Other tests use the server too, before and after."""
+    """Whether other tests use the server, too, before and after."""
     patience: float = 1.0
-    """By how much everything may take longer than on the embedded cluster."""
+    """The factor by which everything may take longer than on the embedded cluster."""
 
     def connected(self, transport: httpx.AsyncBaseTransport | None = None) -> AbstractAsyncContextManager[KubeClient]:
-        """A client for the block, through ``transport`` when it is given."""
+        """A client for the block, through ``transport`` if it is given."""
         return open_client(self.config, transport=transport or self.open_wire())
 
 
 def embedded(server: ApiServer, nursery: trio.Nursery) -> ApiAccess:
-    """To a server in this process; its requests run in ``nursery``."""
+    """Access to a server in this process. Its requests run in ``nursery``."""
     config = ClusterConfig("http://cluster", bearer_token(server.admin_token))
     return ApiAccess(config, lambda: ASGIStreamingTransport(server.app, nursery))
 
 
 @asynccontextmanager
 async def over_network(kubeconfig: Path, *, patience: float) -> AsyncIterator[ApiAccess]:
-    """To the server that ``kubeconfig`` names."""
+    """Access to the server that ``kubeconfig`` names."""
     config = await load_config(kubeconfig)
     yield ApiAccess(config, partial(_network, config), shared=True, patience=patience)
 
 
 def _network(config: ClusterConfig) -> httpx.AsyncBaseTransport:
-    """What a client without a transport of its own uses."""
+    """The transport that a client uses by default."""
     server = httpx.URL(config.server)
     context, port = ssl_context(config), server.port or 443
     peer = Peer(server.host, port, context, server.host, CONNECT_DEADLINE_SECONDS, KEEP_ALIVE_SECONDS)

@@ -1,6 +1,6 @@
-"""What a Service is to API servers: one address before several replicas, and none that is not ready.
+"""What a Service is to API servers: one address for several replicas, which leads only to ready ones.
 
-As with a real one, a replica that stops is heard of only after a while, and connections that exist are left alone.
+As with a real Service, the balancer learns only after a while that a replica stops, and it keeps existing connections.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _CHUNK = 65536
 
 @dataclass
 class Balancer:
-    """``ports`` are those of the ready replicas, on loopback; new connections take turns among them."""
+    """``ports`` are those of the ready replicas, on loopback. New connections go to them in turn."""
 
     port: int = 0
     ports: list[int] = field(default_factory=list)
     refused: int = 0
-    """Connections for which there was no replica, or one that did not listen."""
+    """Connections for which there was no replica, or whose replica did not listen."""
     _turn: int = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:

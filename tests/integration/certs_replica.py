@@ -1,4 +1,4 @@
-"""Admission servers with certificates: real TLS on loopback, an embedded API server, clocks in the test's hands."""
+"""Admission servers with certificates: real TLS on loopback, an embedded API server, clocks that the test controls."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ LIFETIMES = Lifetimes(
     hurry=timedelta(minutes=5),
     backdated=timedelta(days=1),
 )
-"""Backdated by more than a test's clock runs ahead: real verifiers, with the real clock, accept what is made."""
+"""Backdated by more than a test's clock runs ahead, so that verifiers with the real clock accept the certificates."""
 RULES = CertRules((HOST,), LIFETIMES)
 UNBOUNDED = RotationPace(reactions_per_minute=1000)
 
 
 class Hand:
-    """A clock's hand: turned by the test, read by the policy."""
+    """A clock that the test sets and the policy reads."""
 
     def __init__(self) -> None:
         self.at = system_now()
@@ -60,7 +60,7 @@ class Hand:
 
 
 class Line(httpx.AsyncBaseTransport):
-    """The way to the API server: may be cut, and says what time the server has."""
+    """The connection to the API server. A test can cut it and set the time that the server reports."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -80,7 +80,7 @@ class Line(httpx.AsyncBaseTransport):
 
 
 class Told:
-    """Events that were recorded."""
+    """Records Events."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -90,7 +90,7 @@ class Told:
 
 
 class Replica:
-    """One process of the admission server; ``port`` answers ``ok`` to clients that trust it."""
+    """One process of the admission server. Clients that trust it get ``ok`` from ``port``."""
 
     def __init__(self, client: KubeClient, line: Line, hand: Hand, rules: CertRules, pace: RotationPace) -> None:
         self.line = line
@@ -129,7 +129,7 @@ class Replica:
 
 
 class AdmissionWorld:
-    """The API server with what the manifests install, and the replicas on it."""
+    """The API server with the objects of the manifests, and the replicas that use it."""
 
     def __init__(self, cluster: Any, client: KubeClient, nursery: trio.Nursery) -> None:
         self.cluster = cluster
@@ -148,7 +148,7 @@ class AdmissionWorld:
         return replica
 
     def start(self, replica: Replica) -> trio.CancelScope:
-        """Run the replica's keeper until the scope is cancelled."""
+        """Run the replica's keeper until the scope is canceled."""
         scope = trio.CancelScope()
 
         async def run() -> None:
@@ -168,7 +168,7 @@ class AdmissionWorld:
         await until(lambda: all(replica.keeper.readiness.ready for replica in replicas))
 
     async def bundles(self) -> list[bytes]:
-        """What each place trusts: one mutating and two validating webhooks, and the conversion of Stories."""
+        """The bundle of each place: one mutating and two validating webhooks, and the conversion of Stories."""
         mutating = await self.client.get(MUTATING, DEFAULT_TARGETS[0].name)
         validating = await self.client.get(VALIDATING, DEFAULT_TARGETS[1].name)
         stories = await self.client.get(CUSTOM_RESOURCE_DEFINITION, STORIES)
@@ -209,7 +209,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def shake(replica: Replica, bundle: bytes) -> bytes:
-    """One request over a new connection that trusts ``bundle`` alone; gives the certificate that was shown, as DER.
+    """Send one request over a new connection that trusts only ``bundle``; returns the server's certificate, as DER.
 
     Raises:
         trio.BrokenResourceError: the handshake was refused.
@@ -227,7 +227,7 @@ async def shake(replica: Replica, bundle: bytes) -> bytes:
 
 
 async def assert_trusted(world: AdmissionWorld, *replicas: Replica) -> None:
-    """Every replica's certificate is accepted by whoever trusts what any one place publishes."""
+    """Check that each published bundle accepts the certificate of every replica."""
     for bundle in await world.bundles():
         assert bundle
         for replica in replicas:

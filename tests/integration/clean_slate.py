@@ -1,7 +1,7 @@
-"""An empty place in a cluster that many tests share: the same namespaces for each, with nothing left in them.
+"""An empty place in a cluster that many tests share: the same namespaces for each test, with nothing left in them.
 
-Whatever the cluster serves is looked for, so nothing of one test is seen by the next, whoever made it. Namespaces that
-somebody else made are never touched.
+It looks for every kind that the cluster serves, so the next test sees nothing of the test before. It never changes
+namespaces that were not created by tests.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from core.kube.client import KubeClient
 from core.kube.errors import ApiError, NotFoundError
 
 MARK = "tests.bubustack.io/clean-slate"
-"""Label of namespaces that tests made, and may empty."""
+"""Label of namespaces that tests created and may empty."""
 DEADLINE_SECONDS = 60.0
 _AT_A_TIME = 8
 _GIVEN = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
-"""What controllers put into every namespace."""
+"""Objects that controllers put into every namespace."""
 _EVENTS = "events"
-"""Served twice, and deleted by the namespace: nobody reacts to them."""
+"""Served in two groups, and deleted per namespace, because nobody reacts to their deletion."""
 _KEYS: Final = "/registry/"
 """Where an API server stores its objects in etcd."""
 _kinds_of: Final[dict[str, list[Resource]]] = {}
-"""What a cluster serves, by the address of its etcd."""
+"""The kinds that a cluster serves, by the address of its etcd."""
 
 
 class ForeignNamespaceError(Exception):
-    """A namespace that tests need is somebody else's; the text says what to do."""
+    """A namespace that tests need was not created by tests. The message says what to do."""
 
 
 async def make_clean(client: KubeClient, namespaces: Sequence[str], etcd_url: str = "") -> None:
-    """Have ``namespaces``, and in every namespace of tests nothing but what a new one has.
+    """Create ``namespaces`` if necessary, and leave in the namespaces of tests only what a new one has.
 
-    Our cluster-scoped kinds are emptied too. ``etcd_url`` is that of a cluster made for tests: its keys tell in one
-    request which kinds have objects. Without it every kind is listed, which takes about 150 requests.
+    Our cluster-scoped kinds are emptied, too. ``etcd_url`` is the etcd of a cluster made for tests: one request for its
+    keys shows which kinds have objects. Without it, every kind is listed, which takes about 150 requests.
 
     Raises:
-        ForeignNamespaceError: one of them exists and was not made by tests.
+        ForeignNamespaceError: one of them exists and was not created by tests.
         trio.TooSlowError: something cannot be deleted.
     """
     for name in namespaces:
@@ -57,7 +57,7 @@ async def make_clean(client: KubeClient, namespaces: Sequence[str], etcd_url: st
 
 
 async def _empty_all(client: KubeClient, kinds: Sequence[Resource], namespaces: Collection[str]) -> None:
-    while await _delete_all(client, kinds, namespaces):  # noqa: ASYNC110 - what deletes them tells nobody here
+    while await _delete_all(client, kinds, namespaces):  # noqa: ASYNC110 - their controllers wake nobody here
         await trio.sleep(0.05)
     for name in namespaces:
         await client.delete_collection(EVENT, name)
@@ -75,7 +75,7 @@ async def _empty_by_keys(client: KubeClient, etcd_url: str, namespaces: Collecti
 
 
 async def _stored(etcd: httpx.AsyncClient) -> list[tuple[str, ...]]:
-    """The parts of each object's key: for example group, plural, namespace, name."""
+    """The parts of each object's key, for example group, plural, namespace and name."""
     first, end = (base64.b64encode(text.encode()).decode() for text in (_KEYS, _KEYS[:-1] + "0"))
     answer = await etcd.post("/v3/kv/range", json={"key": first, "range_end": end, "keys_only": True})
     answer.raise_for_status()
@@ -84,7 +84,7 @@ async def _stored(etcd: httpx.AsyncClient) -> list[tuple[str, ...]]:
 
 
 def _is_left_over(key: Sequence[str], namespaces: Collection[str]) -> bool:
-    """Whether a test has left that: something in a namespace of tests, or a cluster-scoped object of ours."""
+    """Whether a test left this object: it is in a namespace of tests, or it is cluster-scoped and ours."""
     if key[0].endswith(STORY.group) and len(key) == 3:
         return True
     if len(key) < 3 or key[-2] not in namespaces:
@@ -93,7 +93,7 @@ def _is_left_over(key: Sequence[str], namespaces: Collection[str]) -> bool:
 
 
 async def _kinds_with(client: KubeClient, etcd_url: str, keys: Sequence[Sequence[str]]) -> list[Resource]:
-    """The kinds of such keys; every kind if a key has the name of none."""
+    """The kinds that have one of the keys."""
     if etcd_url not in _kinds_of:
         _kinds_of[etcd_url] = await _kinds(client)
     named = {part for key in keys if key[0] != _EVENTS for part in key[:-1]}
@@ -101,7 +101,7 @@ async def _kinds_with(client: KubeClient, etcd_url: str, keys: Sequence[Sequence
 
 
 async def ensure_namespace(client: KubeClient, name: str) -> None:
-    """Have a namespace of tests, in which Pods may be created."""
+    """Create a namespace for tests, unless it exists, and wait until Pods may be created in it."""
     try:
         found = await client.get(NAMESPACE, name)
     except NotFoundError:
@@ -116,7 +116,7 @@ async def ensure_namespace(client: KubeClient, name: str) -> None:
 
 
 async def _kinds(client: KubeClient) -> list[Resource]:
-    """Everything that can be stored: namespaced kinds, and ours beside."""
+    """All kinds that can be stored: the namespaced kinds, and our cluster-scoped kinds."""
     served = [kind for kind in await client.discover() if {"list", "delete"} <= set(kind.verbs)]
     return [
         Resource(
@@ -128,7 +128,7 @@ async def _kinds(client: KubeClient) -> list[Resource]:
 
 
 async def _delete_all(client: KubeClient, kinds: Sequence[Resource], namespaces: Collection[str]) -> int:
-    """How many objects there were; all of them have been asked to go."""
+    """Request the deletion of all objects; returns how many there were."""
     found = 0
     limiter = trio.CapacityLimiter(_AT_A_TIME)
 
@@ -149,7 +149,7 @@ async def _delete_all(client: KubeClient, kinds: Sequence[Resource], namespaces:
 
 
 async def _delete(client: KubeClient, kind: Resource, metadata: Object) -> None:
-    """Ask for its end, and let nothing hold it back."""
+    """Delete an object and remove its finalizers."""
     name, namespace = metadata["name"], metadata.get("namespace")
     try:
         if metadata.get("finalizers"):
@@ -158,12 +158,12 @@ async def _delete(client: KubeClient, kind: Resource, metadata: Object) -> None:
     except NotFoundError:
         return
     except ApiError as error:
-        if error.code not in {409, 422}:  # somebody works on it at the same moment; the next round sees
+        if error.code not in {409, 422}:  # somebody else changes it at the same moment: the next round tries again
             raise
 
 
 async def _until_populated(client: KubeClient, namespace: str) -> None:
-    """Until Pods may be created: a real server refuses them before the namespace has its account."""
+    """Wait until Pods may be created. A real server refuses them until the namespace has its ServiceAccount."""
     with trio.fail_after(DEADLINE_SECONDS):
         while not await _has(client, SERVICE_ACCOUNT, "default", namespace):  # noqa: ASYNC110 - as above
             await trio.sleep(0.02)

@@ -17,7 +17,7 @@ from tests.integration.real_stand import standing
 
 @contextmanager
 def open_line(folder: Path, real: SessionCluster | None) -> Iterator[tuple[CommandLine, str]]:
-    """A command line whose commands find the cluster, but for ``run``, and the namespace they work in."""
+    """A command line and a namespace. Its commands find the cluster, except ``run``."""
     line = CommandLine(folder)
     if real is not None:
         if real.node is None:

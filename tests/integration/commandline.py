@@ -1,4 +1,4 @@
-"""The ``bobrapet`` command as a person or a script uses it: real processes, an own data folder, no kubeconfig."""
+"""The ``bobrapet`` command as users and scripts run it: real processes, a separate data folder, no kubeconfig."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOBRAPET = (sys.executable, "-m", "cli")
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.05
-"""Between two looks at whether something has come to pass: a look costs milliseconds that what is waited for needs."""
+"""Pause between two looks. A look takes milliseconds of CPU that the awaited work needs."""
 
 MANIFESTS = """\
 apiVersion: catalog.bubustack.io/v1alpha1
@@ -39,7 +39,7 @@ metadata: {name: worker}
 spec: {templateRef: {name: shell}}
 """
 
-# What a step does is in its name; the files let a test hold steps back and see that they began.
+# The name of a step says what it does. Files let a test hold steps back and see that they began.
 IMAGES = """\
 images:
   shell:
@@ -64,12 +64,12 @@ class Done:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs commands; everything they keep is below ``folder``."""
+    """Runs commands. Everything that they store is below ``folder``."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
-    """What each command is started with, such as ``nsenter``."""
+    """A command that starts each command, such as ``nsenter``."""
 
     @property
     def data(self) -> Path:
@@ -77,14 +77,17 @@ class CommandLine:
 
     @property
     def images(self) -> str:
-        """The option that says what images stand for."""
+        """The option with the image map."""
         file = self.folder / "images.yaml"
         if not file.exists():
             file.write_text(IMAGES % {"folder": self.folder})
         return f"--image-map={file}"
 
     def quick(self, *arguments: str, stdin: str = "") -> Done:
-        """As ``bobrapet``, but in this process: a verb that starts none takes a tenth of the time to start Python."""
+        """As ``bobrapet``, but in this process.
+
+        A verb that starts no process takes a tenth of the time to start Python.
+        """
         files = {name: self.folder / name for name in ("stdin", "stdout", "stderr")}
         files["stdin"].write_text(stdin)
         with in_place_of_this_process(self.env, self.folder, files):
@@ -101,7 +104,7 @@ class CommandLine:
 
     @contextmanager
     def started(self, *arguments: str, stdin: str = "") -> Iterator[subprocess.Popen[str]]:
-        """The command as a process that the test watches, stops or kills; none is left at the end."""
+        """The command as a process that the test watches, stops or kills. No process is left at the end."""
         (self.folder / "stdin").write_text(stdin)
         with (
             (self.folder / "stdin").open() as given,
@@ -137,7 +140,7 @@ class CommandLine:
         return name
 
     def story(self, *steps: str, name: str = "story", **spec: object) -> str:
-        """A file with a Story of engram steps that run one after the other, and all they need."""
+        """A file with a Story of Engram steps that run one after the other, and the objects that they need."""
         declared = [
             {"name": step, "ref": {"name": "worker"}, **({"needs": [steps[index - 1]]} if index else {})}
             for index, step in enumerate(steps)
@@ -154,10 +157,10 @@ class CommandLine:
             YAML().dump(story, stream)
         return file.name
 
-    # What there is on the machine.
+    # Processes on this machine.
 
     def processes(self) -> dict[int, str]:
-        """Everything that runs for this folder: by command line, or as what such a process has started."""
+        """All processes that run for this folder, found by their command line, and their descendants."""
         there = {process.pid: process for process in _processes() if process.pid != os.getpid()}
         found = {pid for pid, process in there.items() if str(self.data) in process.command}
         children: dict[int, list[int]] = {}
@@ -171,7 +174,7 @@ class CommandLine:
         return {pid: there[pid].command for pid in found}
 
     def process(self, word: str) -> int:
-        """The one process for this folder with ``word`` in its command line, once there is one."""
+        """Wait for the process of this folder with ``word`` in its command line. There must be only one."""
         return wait_until(lambda: next((pid for pid, command in self.processes().items() if word in command), None))
 
     def wait_until_nothing_runs(self, processes: Mapping[int, str] = {}, *, seconds: float = 8.0) -> None:
@@ -180,7 +183,7 @@ class CommandLine:
             wait_until(lambda: not self.processes() and not any(map(is_alive, processes)), seconds=seconds)
         except AssertionError:
             left = {**self.processes(), **{pid: text for pid, text in processes.items() if is_alive(pid)}}
-            for pid in left:  # the test fails, the machine stays clean
+            for pid in left:  # the test fails, but leaves no process
                 with suppress(ProcessLookupError):
                     kill(pid)
             raise AssertionError(f"still running: {left}") from None
@@ -188,7 +191,10 @@ class CommandLine:
 
 @contextmanager
 def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files: Mapping[str, Path]) -> Iterator[None]:
-    """What a process of its own would have: variables, working directory, three streams, loggers, modules left out."""
+    """Give a command in this process what its own process would have.
+
+    That is environment, working directory, three streams, log levels, and modules that are not imported yet.
+    """
     before, cwd, modules = dict(os.environ), Path.cwd(), {name: sys.modules.get(name) for name in ("rich", "click")}
     loggers = [logging.getLogger(name) for name in ("", "bobrapet", "httpx", "httpcore", "hypercorn.access")]
     levels = [logger.level for logger in loggers]
@@ -215,7 +221,7 @@ def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files
 
 
 def wait_until(holds: Callable[[], T | None], *, seconds: float = 20.0) -> T:
-    """What ``holds`` gives, once that is true."""
+    """Wait until ``holds`` gives a true value, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -224,7 +230,7 @@ def wait_until(holds: Callable[[], T | None], *, seconds: float = 20.0) -> T:
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie is not."""
+    """Whether the process is alive. A zombie is not alive."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -241,11 +247,11 @@ class _Process:
     pid: int
     parent: int
     command: str
-    """Empty of one that has ended and that nobody has waited for."""
+    """Empty for a zombie."""
 
 
 def _processes() -> Iterator[_Process]:
-    """All on the machine. Tests ask many times a second, so it is done with few calls."""
+    """All processes on the machine. Tests ask many times a second, so this makes few calls."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - a third of the time of pathlib
         if not name.isdigit():
             continue

@@ -1,6 +1,6 @@
-"""A local cluster's API server in this process, and an httpx client on it, for every integration test.
+"""Fixtures for every integration test: an API server in this process and clients for it.
 
-``cluster`` is fresh for each test, in memory and without sockets; ``cluster.client`` is an administrator. ``world`` and
+``cluster`` is new for each test, in memory and without sockets; ``cluster.client`` is an administrator. ``world`` and
 ``there`` are whole clusters with the parts of an operator, embedded or real.
 """
 
@@ -26,7 +26,7 @@ from tests.integration.operator_cluster import OperatorCluster, install_on, open
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running API server: ``client`` speaks HTTP to it as an administrator, ``nursery`` ends with the test."""
+    """A running API server. ``client`` speaks HTTP to it as an administrator, and ``nursery`` ends with the test."""
 
     server: ApiServer
     client: httpx.AsyncClient
@@ -37,13 +37,13 @@ class Cluster:
         return self.server.registry
 
     def client_as(self, token: str) -> httpx.AsyncClient:
-        """A client with another bearer token; an empty one is anonymous."""
+        """A client with another bearer token. An empty token is anonymous."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         transport = ASGIStreamingTransport(self.server.app, self.nursery)
         return httpx.AsyncClient(transport=transport, base_url="http://cluster", headers=headers, timeout=30)
 
     async def create(self, path: str, obj: Object, **query: str) -> Object:
-        """POST an object that must be accepted; gives it as stored."""
+        """POST an object that the server must accept; returns it as stored."""
         answer = await self.client.post(path, json=obj, params=query)
         assert answer.status_code == 201, answer.text
         created: Object = answer.json()
@@ -71,7 +71,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def real(control_plane: SessionCluster | None) -> SessionCluster | None:
-    """The real control plane with our definitions; None stands for an embedded one for each test."""
+    """The real control plane with our definitions. None: each test uses its own embedded cluster."""
     if control_plane is not None:
         trio.run(install_on, control_plane)
     return control_plane
@@ -79,13 +79,13 @@ def real(control_plane: SessionCluster | None) -> SessionCluster | None:
 
 @pytest.fixture
 async def world(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
-    """A cluster of either kind, for an operator and real programs."""
+    """A cluster, real or embedded, for an operator and real programs."""
     async with open_operator_cluster(tmp_path, real) as running:
         yield running
 
 
 @pytest.fixture
 async def there(real: SessionCluster | None) -> AsyncIterator[AdapterWorld]:
-    """The engine's ports on an API server of either kind."""
+    """The engine's ports on an API server, real or embedded."""
     async with open_adapter_world(real) as opened:
         yield opened

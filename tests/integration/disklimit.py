@@ -1,4 +1,4 @@
-"""Disks that are full: a limit on the files of a process, and a small file system that really fills up."""
+"""Full disks: a limit on the file size of a process, and a small file system that really fills up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @contextmanager
 def largest_file(size_bytes: int, pid: int = 0) -> Iterator[None]:
-    """No file of the process ``pid``, by default this one, may grow beyond ``size_bytes``: a full disk."""
+    """No file of the process ``pid``, by default this process, may grow beyond ``size_bytes``, as on a full disk."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
@@ -24,15 +24,15 @@ def largest_file(size_bytes: int, pid: int = 0) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A file system of its own size at ``path``, seen by the processes that are started with ``prefix`` only."""
+    """A small file system at ``path``. Only processes that are started with ``prefix`` see it."""
 
     path: Path
     prefix: tuple[str, ...]
     inside: Path
-    """The same place as the test reaches it."""
+    """The path by which the test reaches the same folder."""
 
     def fill(self) -> None:
-        """Until not one byte more can be written."""
+        """Write until not one more byte can be written."""
         with (self.inside / "filler").open("ab", buffering=0) as filler:
             block = bytes(1 << 16)
             while block:
@@ -47,9 +47,9 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk | None]:
-    """An empty one, mounted on ``folder``; None where the system lets us mount nothing.
+    """A small empty disk, mounted on ``folder``; None where the system does not let us mount.
 
-    It lives in a mount namespace of its own, which ends with the block, or with this process however that ends.
+    It lives in its own mount namespace, which ends with the block, or with this process, however the process ends.
     """
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         yield None

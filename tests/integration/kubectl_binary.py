@@ -1,4 +1,4 @@
-"""The real kubectl that tests drive: ``$BOBRAPET_KUBECTL``, else the one on PATH, else none and the tests say so."""
+"""The real kubectl of the tests: ``$BOBRAPET_KUBECTL``, or the one on PATH. Without one, the tests say so."""
 
 from __future__ import annotations
 

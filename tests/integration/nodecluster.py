@@ -1,4 +1,4 @@
-"""A whole local cluster for a test: server, controllers and node, with an image map of the test's own."""
+"""A whole local cluster for a test: server, controllers and node, with an image map of the test."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SHELL_MAP = "images: {shell: {command: [sh, -c]}, noop: {command: [/bin/true]}}"
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A running cluster and an administrator's client on it, over TLS."""
+    """A running cluster, and an administrator's client for it, over TLS."""
 
     info: ClusterInfo | None
-    """Of an embedded one."""
+    """Set for an embedded cluster only."""
     ca_pem: str
     client: ApiClient
     image_map: Path
 
     async def wait_for(self, path: str, name: str, holds: Callable[[Object], object], *, seconds: float = 60) -> Object:
-        """The object once ``holds`` is true of it."""
+        """Wait until ``holds`` accepts the object; returns it."""
         send, receive = trio.open_memory_channel[Change](math.inf)
         with trio.fail_after(seconds):
             async with trio.open_nursery() as nursery:
@@ -74,12 +74,12 @@ class LocalCluster:
                         return
 
     async def run_pod(self, pod: Object, *, until: str = "Succeeded") -> Object:
-        """Create the Pod and give it back in the phase ``until``."""
+        """Create the Pod and return it once it is in phase ``until``."""
         created = await self.client.create(PODS, pod)
         return await self.wait_for(PODS, created["metadata"]["name"], in_phase(until))
 
     async def log(self, pod: str, **query: str) -> str:
-        """What the Pod has written, as ``kubectl logs`` would show it."""
+        """The output of the Pod, as ``kubectl logs`` would show it."""
         return await self.client.text(namespaced("pods", "default", pod, "log"), query)
 
 
@@ -87,7 +87,7 @@ class LocalCluster:
 async def open_local_cluster(
     directory: Path, images: str = SHELL_MAP, *, keep: bool = False, **options: Any
 ) -> AsyncIterator[LocalCluster]:
-    """A cluster for the length of the block; ``keep`` stores it below ``directory``, to be opened again."""
+    """A cluster for the block. With ``keep`` its data stays below ``directory``, and it can be opened again."""
     image_map = directory / "images.yaml"
     image_map.write_text(images)
     data_dir = directory / "cluster" if keep else None
@@ -107,8 +107,10 @@ async def open_local_cluster(
 async def open_either(
     directory: Path, real: SessionCluster | None, images: str = SHELL_MAP, **options: Any
 ) -> AsyncIterator[LocalCluster]:
-    """The same node on the real control plane when there is one, whose namespace ``default`` is empty before and after;
-    else a cluster like ``open_local_cluster``."""
+    """The same node on the real control plane if there is one, otherwise a cluster like ``open_local_cluster``.
+
+    The namespace ``default`` of the real control plane is empty before and after.
+    """
     opened = open_local_cluster(directory, images, **options) if real is None else _on(real, directory, images, options)
     async with opened as cluster:
         yield cluster
@@ -130,7 +132,7 @@ async def _on(real: SessionCluster, directory: Path, images: str, options: Objec
 
 
 async def _empty(client: ApiClient) -> None:
-    """Take away whatever tests make in the namespace ``default``."""
+    """Remove everything that tests create in the namespace ``default``."""
     for path in _MADE:
         for obj in (await client.get(path, {}))["items"]:
             if obj["metadata"]["name"] not in _GIVEN:
@@ -146,7 +148,7 @@ async def _delete(client: ApiClient, path: str) -> None:
     try:
         await client.delete(path, {"gracePeriodSeconds": 0})
     except ApiError as error:
-        if error.code != 404:  # it went with its owner
+        if error.code != 404:  # it was deleted with its owner
             raise
 
 
@@ -199,19 +201,19 @@ def container_state(obj: Object, kind: str = "terminated") -> Object:
 
 
 def has_started(pod: Object) -> bool:
-    """Whether its one container was ever begun."""
+    """Whether its only container ever started."""
     return "waiting" not in pod["status"]["containerStatuses"][0]["state"]
 
 
 async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
-    """Return once ``holds`` is true of something that cannot be watched: processes, absence."""
+    """Return once ``holds`` accepts something that cannot be watched, such as processes or absence."""
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - the operating system wakes nobody
             await trio.sleep(0.02)
 
 
 def node_of(cluster: int) -> int:
-    """Id of the node process that the process ``cluster`` keeps."""
+    """Process id of the node that the process ``cluster`` keeps running."""
     nodes = [pid for pid in processes_with(" -m localcluster.node ") if parent_of(pid) == cluster]
     assert len(nodes) == 1, nodes
     return nodes[0]
@@ -222,7 +224,10 @@ def parent_of(pid: int) -> int:
 
 
 async def until_no_process_with(marker: str) -> None:
-    """Return once none is left: one that was killed is there until it has had its turn, even if all is told before."""
+    """Return once none is left.
+
+    A killed process exists until the kernel has ended it, even if its end is reported before.
+    """
 
     async def none_is_left() -> bool:
         return not processes_with(marker)
@@ -231,7 +236,7 @@ async def until_no_process_with(marker: str) -> None:
 
 
 def processes_with(marker: str) -> list[int]:
-    """Ids of the processes on this machine whose command line contains ``marker``, zombies aside."""
+    """Ids of the processes on this machine whose command line contains ``marker``, without zombies."""
     if sys.platform != "linux":
         return []
     found = []

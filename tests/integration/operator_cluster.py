@@ -1,7 +1,8 @@
-"""A whole cluster with an operator on it: API server, controllers, a node that runs real programs.
+"""A whole cluster with an operator: API server, controllers, and a node that runs real programs.
 
-Embedded in this process, where no socket carries the API, or real, emptied for each test. The operator's requests go
-through ``Traffic``, which counts them. Images of Engrams are shell scripts, written into the image map by the test.
+It is embedded in this process, where no socket carries the API, or it is real and emptied for each test. The
+operator's requests go through ``Traffic``, which counts them. Images of Engrams are shell scripts, which the test
+writes into the image map.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Traffic(httpx.AsyncBaseTransport):
-    """Counts the requests of one client: ``PATCH stepruns/status`` and the like; and those that it had no right to."""
+    """Counts the requests of one client, such as ``PATCH stepruns/status``.
+
+    It also records the requests that the client had no right to make.
+    """
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -97,7 +101,7 @@ class Traffic(httpx.AsyncBaseTransport):
 
 
 def _target(path: str) -> str:
-    """Plural and subresource of a request's path."""
+    """Plural and subresource in the path of a request."""
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if rest[:1] == ["namespaces"] and len(rest) > 2:
@@ -107,7 +111,7 @@ def _target(path: str) -> str:
 
 @dataclass
 class OperatorCluster:
-    """``client`` is an administrator whose requests are not counted."""
+    """``client`` is an administrator. Its requests are not counted."""
 
     access: ApiAccess
     client: KubeClient
@@ -124,10 +128,11 @@ class OperatorCluster:
         may_be_refused: bool = False,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
     ) -> AsyncIterator[Traffic]:
-        """An operator for the block; when it ends, nothing of it is left, as after a crash.
+        """An operator for the block. When it ends, nothing of it is left, as after a crash.
 
-        It works under its own ServiceAccount, with the rights it is deployed with, which must do. ``settings`` as a
-        function gives those of the moment.
+        It uses its own ServiceAccount with the rights of a deployed operator, and these must be sufficient. A function
+        as
+        ``settings`` gives the settings of the moment.
         """
         async with self.operator_owning(
             WHOLE_CLUSTER, settings, may_be_refused=may_be_refused, controllers=controllers
@@ -143,7 +148,7 @@ class OperatorCluster:
         may_be_refused: bool = False,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
     ) -> AsyncIterator[tuple[Operator, Traffic]]:
-        """The same, and the operator itself, which works for what it owns."""
+        """The same, and the operator itself, which works only for the keys that it owns."""
         chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
         traffic = Traffic(self.access.open_wire())
         config = replace(self.access.config, credentials=bearer_token(await self._operator_token(controllers)))
@@ -168,7 +173,7 @@ class OperatorCluster:
         assert may_be_refused or traffic.refused == []
 
     async def _operator_token(self, controllers: Sequence[ControllerRegistration]) -> str:
-        """Of an account whose rights are in force: a real API server takes notice of roles a moment later."""
+        """Token of an account whose rights are in force. A real API server applies roles a moment later."""
         await install_objects(self.client, operator_objects(OPERATOR, role_tables(controllers)))
         lists = [JOB, *(kind.resource for row in controllers for kind in row.informers)]
 
@@ -195,7 +200,7 @@ class OperatorCluster:
         engram: Object | None = None,
         **spec: Any,
     ) -> None:
-        """An Engram and its template, whose image is ``command`` or ``script``; ``spec`` is that of the template."""
+        """An Engram and its template, whose image is ``command`` or ``script``. ``spec`` belongs to the template."""
         self.images[f"test/{name}"] = {"command": list(command) or ["/bin/sh", "-c", script]}
         self.image_map.write_bytes(orjson.dumps({"images": self.images}))
         template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": ["job"], **spec}
@@ -225,7 +230,7 @@ class OperatorCluster:
     async def until(
         self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
     ) -> Object:
-        """The object once ``holds`` is true of it."""
+        """Wait until ``holds`` accepts the object; returns it."""
         last: list[Object] = []
 
         async def reached() -> bool:
@@ -239,11 +244,11 @@ class OperatorCluster:
         return last[0]
 
     async def finished(self, name: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
-        """The run once it has ended."""
+        """Wait until the run has ended; returns it."""
         return await self.until(STORY_RUN, name, lambda run: bool(status_of(run).get("finishedAt")), seconds=seconds)
 
     async def step(self, name: str, phase: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
-        """The StepRun once it is in ``phase``."""
+        """Wait until the StepRun is in ``phase``; returns it."""
         return await self.until(STEP_RUN, name, lambda obj: status_of(obj).get("phase") == phase, seconds=seconds)
 
     async def gone(self, resource: Resource, name: str) -> None:
@@ -259,11 +264,11 @@ class OperatorCluster:
         await self.eventually(empty)
 
     async def eventually(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = DEADLINE_SECONDS) -> None:
-        """Return once ``holds`` says so; ``seconds`` are those of the embedded cluster."""
+        """Return once ``holds`` is true. ``seconds`` are for the embedded cluster."""
         await eventually(holds, seconds=seconds * self.access.patience)
 
     async def _stored(self, resource: Resource, name: str) -> list[Object]:
-        """The object, or nothing."""
+        """The object in a list, or an empty list."""
         try:
             return [await self.client.get(resource, name, NAMESPACE_NAME if resource.namespaced else None)]
         except NotFoundError:
@@ -274,10 +279,10 @@ class OperatorCluster:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = DEADLINE_SECONDS) -> None:
-    """Return once ``holds`` says so: the one place where tests ask again and again.
+    """Return once ``holds`` is true. This is the only place where tests poll.
 
     Raises:
-        trio.TooSlowError: it never did.
+        trio.TooSlowError: it was not true in time.
     """
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - programs and controllers tell nobody in this process
@@ -303,7 +308,7 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 @asynccontextmanager
 async def open_operator_cluster(directory: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
-    """On the real control plane when there is one, else on an embedded cluster of its own."""
+    """On the real control plane if there is one, otherwise on its own embedded cluster."""
     opened = _open_embedded(directory) if real is None else open_on_real(directory, real)
     async with opened as cluster:
         yield cluster
@@ -330,7 +335,7 @@ async def open_on_real(
 ) -> AsyncIterator[OperatorCluster]:
     """On the real control plane, emptied.
 
-    ``isolate`` gives containers namespaces, so that volumes stand at a Pod's own paths; it takes longer.
+    ``isolate`` gives containers namespaces, so that volumes are at a Pod's own paths. This takes longer.
     """
     if real.node is None:
         pytest.skip("needs our node: Pods of this cluster run on nodes of its own")
@@ -349,19 +354,19 @@ async def open_emptied(real: SessionCluster) -> AsyncIterator[tuple[ApiAccess, K
     async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
         await make_clean(client, namespaces, real.ready.etcd_url if real.ready is not None else "")
         yield access, client
-        if real.ready is None:  # somebody's cluster is left as it was found; ours is emptied by who comes next
+        if real.ready is None:  # a user's cluster is left as it was found; the next test empties ours
             await make_clean(client, namespaces)
 
 
 async def install_on(real: SessionCluster) -> None:
-    """Have our definitions in the real cluster: once, for all tests."""
+    """Install our definitions in the real cluster, once for all tests."""
     async with over_network(real.kubeconfig, patience=REAL_PATIENCE) as access, access.connected() as client:
         await install_definitions(client)
 
 
 @functools.cache
 def _definitions() -> list[Object]:
-    """Read once: parsing them takes longer than everything else here."""
+    """Read once, because parsing them takes longer than everything else here."""
     return list(packaged_crds())
 
 

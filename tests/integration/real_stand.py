@@ -1,7 +1,7 @@
-"""An operator and a node on a real control plane, as processes of their own, for tests that only run commands.
+"""An operator and a node on a real control plane, as separate processes, for tests that only run commands.
 
 ``python -m tests.integration.real_stand ACCESS IMAGE_MAP DIRECTORY`` runs both until its standard input ends,
-and says in one line when they work. ``standing`` runs it, on an emptied cluster, for the length of a block.
+and prints a line when they work. ``standing`` runs it, on an emptied cluster, during a block.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STOP_SECONDS = 20.0
 
 @contextmanager
 def standing(real: SessionCluster, folder: Path, image_map: Path) -> Iterator[Mapping[str, str]]:
-    """The variables with which a command finds the cluster and the namespace that tests may fill."""
+    """The environment variables with which a command finds the cluster and the namespace that tests may fill."""
     assert real.ready is not None
     access = load_access(Path(real.ready.kubeconfig).parent)
     people = Connection(real.ready.url, real.ready.admin_token, real.ready.ca_pem)
@@ -51,7 +51,7 @@ def standing(real: SessionCluster, folder: Path, image_map: Path) -> Iterator[Ma
 
 
 async def _prepare(real: SessionCluster, kubeconfig: Path) -> None:
-    """An emptied cluster, and an operator's account in it."""
+    """An emptied cluster, and the operator's account in it."""
     assert real.ready is not None
     async with open_emptied(real) as (_, client):
         await install_permissions(client, OPERATOR)

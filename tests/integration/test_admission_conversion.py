@@ -1,7 +1,7 @@
 """Stories in two versions with the operator's own admission server, and the kill switch when it is down; with kubectl.
 
-The API server asks the gate of this process for each Story that is read or written in v1beta1, and trusts the bundle
-that the operator has put into the definition.
+The API server calls the admission server of this process for each Story that is read or written in v1beta1. It trusts
+the bundle that the operator has put into the definition.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KILL_SWITCH = [
     {"op": "replace", "path": "/spec/versions/1/served", "value": False},
     {"op": "replace", "path": "/spec/conversion", "value": {"strategy": "None"}},
 ]
-"""As docs/story-v1beta1.md has it."""
+"""As in docs/story-v1beta1.md."""
 BETA = """\
 apiVersion: bubustack.io/v1beta1
 kind: Story
@@ -60,7 +60,7 @@ async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[Ad
 
 
 async def define(stand: AdmissionStand, definition: Any) -> None:
-    """Exchange the definition of Stories as a whole, as ``kubectl replace`` does."""
+    """Replace the whole definition of Stories, as ``kubectl replace`` does."""
     found = await stand.client.get(CUSTOM_RESOURCE_DEFINITION, NAME)
     metadata = {**definition["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
     await stand.client.replace(CUSTOM_RESOURCE_DEFINITION, {**definition, "metadata": metadata})
@@ -68,7 +68,7 @@ async def define(stand: AdmissionStand, definition: Any) -> None:
 
 @asynccontextmanager
 async def both_versions(stand: AdmissionStand) -> AsyncIterator[None]:
-    """The admission server converts for the length of the block; after it nothing does."""
+    """The admission server converts during the block. Nothing converts afterwards."""
     async with open_replica(stand) as url:
         definition = custom_resource_definition(STORY_KIND, ConversionService("none", "none", CONVERT_PATH))
         definition["spec"]["conversion"]["webhook"]["clientConfig"] = {"url": f"{url}{CONVERT_PATH}"}
@@ -111,7 +111,7 @@ async def test_a_story_is_written_and_read_in_either_version(stand: AdmissionSta
 
 
 async def _until_explained(stand: AdmissionStand) -> None:
-    """A real server publishes the documents of a version a moment after it serves it."""
+    """Wait for the documents of a version. A real server publishes them a moment after it serves the version."""
     with trio.fail_after(30):
         while True:
             told = await stand.kubectl("explain", "story.spec.steps", "--api-version=bubustack.io/v1beta1", check=False)
@@ -134,7 +134,7 @@ async def test_the_kill_switch_frees_a_namespace_that_admission_holds_while_it_i
 
 
 async def _is_refused(stand: AdmissionStand) -> bool:
-    """Whether nobody converts any more: connections that the server holds open end a moment later."""
+    """Whether conversion fails. Connections that the server holds open end a moment later."""
     story = BETA.replace("nap", "new")
     said = await stand.kubectl("create", "--namespace=held", "--dry-run=server", "-f", "-", stdin=story, check=False)
     return "conversion webhook" in said

@@ -1,6 +1,6 @@
 """Several admission servers behind one address, while kubectl applies without a pause: no valid object is refused.
 
-``failurePolicy`` is ``Fail``: every review that is not answered would be a refusal.
+``failurePolicy`` is ``Fail``: every unanswered review would be a refusal.
 """
 
 from __future__ import annotations
@@ -42,11 +42,14 @@ ROTATIONS = ("leaf", "leaf", "authority", "leaf")
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
 DRAIN_SECONDS = 2.0
 NOTICED_SECONDS = 1.0
-"""How long a balancer goes on to send connections to a replica that stops."""
+"""How long a balancer continues to send connections to a replica that stops."""
 
 
 def story(name: str, number: int) -> Object:
-    """One of five of the name, which has one writer: kubectl looks and then creates, and of two who do one fails."""
+    """One of five Stories with that prefix.
+
+    Each prefix has only one writer, because kubectl first looks and then creates: one of two writers would fail.
+    """
     return {
         "apiVersion": "bubustack.io/v1alpha1",
         "kind": "Story",
@@ -62,7 +65,7 @@ async def stand(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[Ad
 
 
 class Applying:
-    """People who apply Stories, with kubectl and by requests, until the block ends."""
+    """Users who apply Stories, with kubectl and by requests, until the block ends."""
 
     def __init__(self, stand: AdmissionStand) -> None:
         self._stand = stand
@@ -71,8 +74,8 @@ class Applying:
         self.refusals: list[str] = []
 
     async def go_on(self) -> None:
-        """Until ``kubectl apply`` was called, and answered, once more."""
-        until = self.kubectl_calls + 2  # one of them begins after this
+        """Wait until a ``kubectl apply`` that begins after this call was answered."""
+        until = self.kubectl_calls + 2  # one of these two begins after this call
         with trio.fail_after(60):
             while self.kubectl_calls < until:  # noqa: ASYNC110 - a call takes much longer than this
                 await trio.sleep(0.02)
@@ -108,7 +111,7 @@ async def applying(stand: AdmissionStand) -> AsyncIterator[Applying]:
 
 
 class Replicas:
-    """Admission servers behind a balancer, started and stopped as a Deployment does."""
+    """Admission servers behind a balancer. They are started and stopped as a Deployment does."""
 
     def __init__(self, stand: AdmissionStand, balancer: Balancer, nursery: trio.Nursery) -> None:
         self._stand = stand
@@ -121,7 +124,7 @@ class Replicas:
         return list(self._scopes)
 
     async def start(self) -> int:
-        """A new replica; its port, once it is among those that are asked."""
+        """Start a new replica; returns its port, once the balancer uses it."""
         port: int = await self._nursery.start(self._run)
         return port
 
@@ -137,7 +140,7 @@ class Replicas:
         over.set()
 
     async def stop(self, port: int) -> None:
-        """Tell it to; only later does the balancer hear of it."""
+        """Signal the replica to stop. The balancer hears of it only later."""
         scope, over = self._scopes.pop(port)
         scope.cancel()
         await trio.sleep(NOTICED_SECONDS)
@@ -162,7 +165,7 @@ async def replicas(stand: AdmissionStand) -> AsyncIterator[Replicas]:
 async def test_certificates_authorities_and_processes_that_change_refuse_nobody(
     stand: AdmissionStand, replicas: Replicas
 ) -> None:
-    """Six certificates and two authorities of the same two processes, and in the midst of it two others."""
+    """The same two processes use six certificates and two authorities. In between, two other processes replace them."""
     leaves, authorities = set[int](), set[bytes]()
     async with applying(stand) as people:
         for wanted in (*ROTATIONS, None, *ROTATIONS):
@@ -186,12 +189,12 @@ async def test_certificates_authorities_and_processes_that_change_refuse_nobody(
 
 
 async def rotate(stand: AdmissionStand, wanted: str) -> x509.Certificate:
-    """Ask for another certificate, of another authority or not; gives it once it is stored."""
+    """Request another certificate, from another authority or not; returns it once it is stored."""
     before = await _stored(stand)
     patch = {"metadata": {"annotations": {ROTATE: wanted}}}
     await stand.client.patch(SECRET, DEFAULT_SECRET, patch, namespace=OPERATOR.namespace)
     with trio.fail_after(60):
-        while (stored := await _stored(stand)) in (b"", before):  # noqa: ASYNC110 - nor does the operator tell anybody
+        while (stored := await _stored(stand)) in (b"", before):  # noqa: ASYNC110 - the operator wakes nobody here
             await trio.sleep(0.05)
     return x509.load_pem_x509_certificate(stored)
 
@@ -204,16 +207,16 @@ async def restart(replicas: Replicas) -> None:
 
 
 async def until_shown(replicas: Replicas, certificate: x509.Certificate) -> None:
-    """Returns when every replica shows the certificate."""
+    """Return when every replica shows the certificate."""
     wanted = certificate.public_bytes(Encoding.DER)
     with trio.fail_after(60):
         for port in replicas.ports:
-            while await shown_on(port) != wanted:  # noqa: ASYNC110 - what a replica does tells nobody here
+            while await shown_on(port) != wanted:  # noqa: ASYNC110 - a replica wakes nobody here
                 await trio.sleep(0.05)
 
 
 async def shown_on(port: int) -> bytes:
-    """The certificate shown by a replica, as DER."""
+    """The certificate that a replica shows, as DER."""
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=anybody)
@@ -225,7 +228,7 @@ async def shown_on(port: int) -> bytes:
 
 
 async def _stored(stand: AdmissionStand) -> bytes:
-    """The certificate, as PEM; empty while a wish for another is open."""
+    """The certificate, as PEM. It is empty while a request for another one is open."""
     secret = await stand.client.get(SECRET, DEFAULT_SECRET, OPERATOR.namespace)
     asked = ROTATE in (secret["metadata"].get("annotations") or {})
     return b"" if asked else base64.b64decode(secret["data"]["tls.crt"])

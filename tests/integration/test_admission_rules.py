@@ -1,7 +1,7 @@
-"""Every rule of admission, asked of an API server that calls the operator's admission server.
+"""Every rule of admission, tested on an API server that calls the operator's admission server.
 
-The real one is asked by kubectl, as a person would, and kubectl's words are what is looked at; the embedded one by
-requests, which say the same in a tenth of the time.
+On the real server, kubectl sends the objects as for a user, and the tests check kubectl's words. On the embedded server
+the tests send requests, which say the same in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.kubectl, needs_kubectl]
 SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
 AT_ONCE: Final = 3
 BY_SCHEMA: Final = {"story/ref-or-type": "spec: "}
-"""Rules that the schema of the kind has too, and where it tells of them."""
+"""Rules that the schema of the kind has, too, and where the schema's message says so."""
 NOT_ASKED: Final = {
     "status/generation": "the operator's own writes of a status are not brought before the gate",
     "status/gate-time": "the gate itself says when a decision was made",
@@ -46,12 +46,12 @@ NOT_ASKED: Final = {
     "definition/secret-missing": "the gate reads no Secrets",
     "engram/deleted": "nobody can write that an object is being deleted: see the test below",
 }
-"""Rules that no request can show here, and why."""
+"""Rules that no request can show here, and the reason."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``text`` holds every word: refusal, causes, warnings."""
+    """``text`` contains every word: refusal, causes, warnings."""
 
     accepted: bool
     text: str
@@ -112,7 +112,7 @@ async def test_an_engram_that_is_being_deleted_may_lose_its_finalizers_only(gate
 
 
 def _alike(found: list[Case]) -> Iterator[list[Case]]:
-    """Cases in the same world; without those that would change a spec by writing a status."""
+    """Cases with the same other objects, without cases in which a write of a status would change a spec."""
     told = [
         case
         for case in found
@@ -133,7 +133,7 @@ async def _mistakes(gate: AdmissionStand, ask: Any, case: Case, uids: dict[str, 
         await _set_status(gate, old)
     try:
         good, bad = _with_uids(case.accepted, uids), _with_uids(case.refused, uids)
-        if not good["metadata"].get("deletionTimestamp"):  # which nobody can write
+        if not good["metadata"].get("deletionTimestamp"):  # no client can write this field
             answer = await ask(gate, good, old, case)
             if not answer.accepted:
                 yield f"was not accepted: {answer.text}"
@@ -210,7 +210,7 @@ async def _set_status(gate: AdmissionStand, obj: Object) -> None:
 
 
 async def _uids(gate: AdmissionStand, objects: list[Object]) -> dict[str, str]:
-    """What stands for a UID in the table → the one that the server has given."""
+    """For each placeholder of a UID in the table, the UID that the server has given."""
     found = {}
     for obj in objects:
         if word := obj["metadata"].get("uid"):

@@ -1,4 +1,4 @@
-"""The admission server over real TLS: called by an API server, by strangers, and while its certificate changes."""
+"""The admission server over real TLS: called by an API server, by other clients, and while its certificate changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STEP = {"name": "a", "type": "stop"}
 
 
 class Caches:
-    """A world as the operator has it: informers on the API server."""
+    """The informers of an operator, on the API server."""
 
     def __init__(self, world: OperatorCluster) -> None:
         kinds = (STORY, ENGRAM, ENGRAM_TEMPLATE, STORY_RUN, REFERENCE_GRANT)
@@ -97,7 +97,7 @@ class Served:
     authority: Pair
     leaves: list[Pair] = field(default_factory=list)
     handshakes: int = 0
-    """Begun so far."""
+    """How many have begun so far."""
 
     @property
     def ca_pem(self) -> bytes:
@@ -313,7 +313,7 @@ async def test_rotations_in_mid_flight_are_unnoticed(guarded: tuple[OperatorClus
     assert refused == 0
 
 
-# Called by anybody.
+# Called by other clients.
 
 
 async def test_each_new_connection_sees_the_newest_certificate() -> None:
@@ -396,7 +396,7 @@ async def test_a_certificate_of_another_authority_is_not_let_in(tmp_path: Path) 
 async def test_a_large_review_is_decided_while_small_ones_go_on() -> None:
     texts = {f"k{number}": f"{{{{ inputs.x{number} }}}}" for number in range(40)}
     steps = [{"name": f"s{number}", "ref": {"name": "e"}, "with": texts} for number in range(50)]
-    patient: dict[str, Any] = {"seconds": 30.0, "worker_seconds": 20.0}  # on a busy machine
+    patient: dict[str, Any] = {"seconds": 30.0, "worker_seconds": 20.0}  # for a busy machine
     async with serving_admission(**patient) as served, served.client() as client, trio.open_nursery() as nursery:
         client.timeout = 40
         large: list[httpx.Response] = []
@@ -427,7 +427,7 @@ async def test_what_takes_too_long_is_refused_with_the_limit() -> None:
     assert "takes longer than 0.3 s" in status["message"]
 
 
-# Clients that mean no good.
+# Malicious clients.
 
 
 async def talking(served: Served, source: str = HOST) -> trio.SSLStream[trio.SocketStream]:
@@ -551,7 +551,7 @@ async def test_of_a_closed_connection_nothing_is_left_that_only_a_collector_coul
             for _ in range(30):
                 stream = await talking(served)
                 await trio.aclose_forcefully(stream)
-                vars(stream).clear()  # the client's own half
+                vars(stream).clear()  # frees the client's own half
 
             async def are_gone() -> bool:
                 return streams_in_memory() <= before + 8
@@ -561,7 +561,7 @@ async def test_of_a_closed_connection_nothing_is_left_that_only_a_collector_coul
             gc.enable()
 
 
-# Coming and going.
+# Start and stop.
 
 
 async def test_what_is_under_way_ends_when_the_server_is_stopped() -> None:

@@ -1,4 +1,4 @@
-"""Who may do what, over HTTP: anonymous, service accounts, impersonation, reviews, tokens."""
+"""Rights over HTTP: anonymous users, service accounts, impersonation, reviews, tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 
 
 async def account(cluster: Any, name: str, *rules: dict[str, Any]) -> str:
-    """A service account with a role of its own; gives a token of it."""
+    """Create a service account with its own role; returns a token."""
     await cluster.create(ACCOUNTS, {"metadata": {"name": name}})
     if rules:
         roles = f"{RBAC}/namespaces/default"

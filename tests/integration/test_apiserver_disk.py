@@ -1,4 +1,4 @@
-"""The API server when the disk fails it: requests, and what it does between requests."""
+"""The API server when the disk is full: requests, and its work between requests."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_a_definition_that_cannot_be_cleaned_up_now_is_cleaned_up_later(
         await cluster.create(WIDGETS, widget("held", finalizers=["example.com/hold"]))
         name = f"{DEFINITIONS}/{created['metadata']['name']}"
         await cluster.client.delete(name)
-        disk.room, disk.refusals = 1, 3  # the release of the object is stored, what follows from it is not
+        disk.room, disk.refusals = 1, 3  # the release of the object is stored, but the deletion that follows is not
         patch = {"metadata": {"finalizers": None}}
         headers = {"content-type": "application/merge-patch+json"}
         released = await cluster.client.patch(f"{WIDGETS}/held", json=patch, headers=headers)
@@ -103,7 +103,7 @@ async def test_a_definition_that_cannot_be_cleaned_up_now_is_cleaned_up_later(
 async def test_controllers_go_on_with_what_the_disk_refused_them(
     disk: FullFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Node that fell silent is marked, and a namespace is furnished, once there is space."""
+    """A silent Node is marked, and a new namespace gets its objects, as soon as there is space."""
     monkeypatch.setattr(housekeeping, "NODE_CHECK_SECONDS", 0.01)
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
     async with open_cluster() as cluster:

@@ -32,7 +32,7 @@ current-context: x
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Runs kubectl with a kubeconfig and a home of its own."""
+    """Runs kubectl with its own kubeconfig and home folder."""
 
     home: Path
 
@@ -51,7 +51,7 @@ class Kubectl:
         )
 
     async def __call__(self, *arguments: str, stdin: object = None) -> str:
-        """Output of a command that must succeed."""
+        """The output of a command that must succeed."""
         done = await self.run(*arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()

@@ -24,7 +24,7 @@ Events = trio.MemoryReceiveChannel[dict[str, Any]]
 
 @asynccontextmanager
 async def watching(cluster: Any, path: str = CONFIGMAPS, accept: str = "*/*", **query: Any) -> AsyncIterator[Events]:
-    """Events of a watch; the watch is closed at the end."""
+    """The events of a watch. The watch is closed at the end."""
     params = {"watch": "true", **query}
     async with cluster.client.stream("GET", path, params=params, headers={"accept": accept}) as answer:
         assert answer.status_code == 200, await answer.aread()
@@ -36,7 +36,7 @@ async def watching(cluster: Any, path: str = CONFIGMAPS, accept: str = "*/*", **
 
 
 async def read_events(answer: httpx.Response, send: trio.MemorySendChannel[dict[str, Any]]) -> None:
-    """Waits only inside the body's iterators, so that these are finished, not abandoned, when this is cancelled."""
+    """Waits only inside the iterators of the body, so that a cancellation finishes them and does not abandon them."""
     with send:
         async for line in answer.aiter_lines():
             send.send_nowait(orjson.loads(line))

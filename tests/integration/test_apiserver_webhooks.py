@@ -203,7 +203,7 @@ async def test_match_conditions_choose_what_is_asked_about(cluster: Any, webhook
 
 
 async def convert(request: Object) -> Object:
-    """``v1.spec.color`` is ``v2.spec.paint``."""
+    """Converts between ``v1.spec.color`` and ``v2.spec.paint``."""
     names = ("color", "paint") if request["desiredAPIVersion"].endswith("v2") else ("paint", "color")
     converted = []
     for obj in request["objects"]:

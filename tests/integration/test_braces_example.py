@@ -1,4 +1,4 @@
-"""Data that looks like templates, on the embedded cluster: containers get it as it is, and it reads nothing."""
+"""Data that looks like templates, on the embedded cluster: containers get it unchanged, and it reads nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An API server, embedded or real, calls a webhook whose certificates we keep, under the operator's own rights."""
+"""An API server, embedded or real, calls a webhook whose certificates we keep, with the operator's own rights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RULES = CertRules(("127.0.0.1",), Lifetimes(hurry=timedelta(seconds=2)))
 
 
 class SharedContext(Config):
-    """Hypercorn with a context that it did not make."""
+    """Hypercorn with a given TLS context."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SharedContext(Config):
 
 
 class Refusals(httpx.AsyncBaseTransport):
-    """Notes what an account had no right to."""
+    """Records requests that were refused for missing rights."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -74,7 +74,7 @@ class Refusals(httpx.AsyncBaseTransport):
 
 
 class Gate:
-    """A webhook on marked ConfigMaps, and the keeper of its certificates."""
+    """A webhook for marked ConfigMaps, and the keeper of its certificates."""
 
     def __init__(
         self, world: OperatorCluster, keeper: CertificateKeeper, hook: WebhookServer, traffic: Refusals
@@ -86,7 +86,10 @@ class Gate:
         self.traffic = traffic
 
     async def is_admitted(self) -> bool:
-        """Whether a marked ConfigMap passes; with ``failurePolicy: Fail`` it does only when the webhook was reached."""
+        """Whether a marked ConfigMap is admitted.
+
+        With ``failurePolicy: Fail`` this shows that the webhook was reached.
+        """
         made = {"metadata": {"generateName": "gate-", "namespace": "default", "labels": {"gate": "closed"}}}
         try:
             await self.client.create(CONFIG_MAP, made, dry_run=True)
@@ -95,7 +98,7 @@ class Gate:
         return True
 
     async def is_asked(self) -> bool:
-        """Whether the API server has heard of the webhook, and trusts it."""
+        """Whether the API server knows and trusts the webhook."""
         return await self.is_admitted() and bool(self.hook.asked)
 
     async def ask_for(self, rotation: str) -> None:

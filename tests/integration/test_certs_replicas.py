@@ -1,4 +1,4 @@
-"""Certificates survive what happens to Secrets, clocks, API servers and processes: real handshakes prove each end."""
+"""Certificates survive changes of Secrets, clocks, API servers and processes. Each test ends with real handshakes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def gate(cluster: Any) -> AsyncIterator[AdmissionWorld]:
 
 
 async def edit_secret(gate: AdmissionWorld, **data: bytes | None) -> None:
-    """Set entries of the Secret; dots are spelled ``_``, dashes ``__``. None takes an entry out."""
+    """Set entries of the Secret. Dots are spelled ``_`` and dashes ``__``. None removes an entry."""
     secret = copy_value(await gate.secret() or {})
     for name, value in data.items():
         entry = name.replace("__", "-").replace("_", ".")
@@ -293,7 +293,7 @@ async def test_an_authority_about_to_expire_hands_over_before_it_does(gate: Admi
     hand = Hand()
     first = await gate.replica(hand)
     await first.look()
-    hand.turn(hours=5, minutes=50)  # ten minutes are left: nobody was there when the overlap began
+    hand.turn(hours=5, minutes=50)  # ten minutes are left: no process ran when the overlap began
     late = await gate.replica(hand)
 
     await late.look()

@@ -1,8 +1,8 @@
-"""Requests go on while certificates and authorities are exchanged: none is refused, on real sockets.
+"""Requests continue while certificates and authorities are exchanged: none is refused, on real sockets.
 
-Two replicas answer each request on a connection of its own, so that each is a handshake. Requests are due at times that
-are fixed before, whether those before are answered or not, and a latency counts from when it was due. Half of the
-clients trust what is published, as API servers do; the other half only what was published one exchange ago.
+Two replicas answer each request on a separate connection, so that each is a handshake. The schedule of requests is
+fixed and does not depend on earlier answers. A latency counts from the instant at which the request was due. Half of
+the clients trust what is published, as API servers do. The other half trust what was published one exchange ago.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from certs.policy import CertRules
 from tests.integration.certs_replica import HOST, LIFETIMES, AdmissionWorld, Hand, Replica, open_admission_world
 
 RATE: Final = 200
-"""Requests a second."""
+"""Requests per second."""
 LEAST_SECONDS: Final = 2.0
 REQUESTS_PER_LOOK: Final = 8
-"""Answered between two looks of replicas, however slow the machine is, for requests to be under way in every state."""
+"""Answers between two looks of replicas, even on a slow machine, so that requests are in progress in every state."""
 CONNECTIONS: Final = 8
-"""At the same time. On a machine that is slower than requests are due, those wait for each other, all that much longer,
-instead of all being under way at once from the first rotation to the last."""
+"""Connections at the same time.
+
+On a slow machine, requests wait for each other longer. They are not all in progress from the first rotation to the
+last.
+"""
 DEADLINE_SECONDS: Final = 10.0
-"""For one request, as an API server waits where it is told nothing else."""
+"""For one request. An API server waits as long by default."""
 
 RULES: Final = CertRules((HOST,), replace(LIFETIMES, authority=timedelta(hours=3, minutes=30)))
 LEAF_ROTATIONS: Final = 6
@@ -46,7 +49,7 @@ async def gate(cluster: Any) -> AsyncIterator[AdmissionWorld]:
 
 
 class Passage:
-    """Many may be in it at a time, or it is closed and nobody is."""
+    """A passage that many tasks may enter at a time, or that is closed and empty."""
 
     def __init__(self) -> None:
         self._changed = trio.Condition()
@@ -80,10 +83,10 @@ class Passage:
 
 
 class Trust:
-    """What clients trust: what the replicas have published, and what they had published one exchange before.
+    """What clients trust: the bundle that the replicas have published, and the one before the last exchange.
 
-    An exchange is one of the certificate that is served, by whichever replica comes first. Nothing is exchanged between
-    the choice of what to trust and the end of a handshake of those who lag, lest they be two exchanges late.
+    An exchange changes the certificate that is served, by whichever replica is first. Nothing is exchanged between the
+    choice of a lagging client's bundle and the end of its handshake. Otherwise the client might be two exchanges late.
     """
 
     def __init__(self, *replicas: Replica) -> None:
@@ -91,7 +94,7 @@ class Trust:
         self._exchanges: list[Material] = []
         self._contexts: dict[bytes, ssl.SSLContext] = {}
         self.published = b""
-        """As it was read last from where API servers read it."""
+        """The bundle as it was last read from the place where API servers read it."""
         self.laggards = Passage()
 
     def context(self, *, lags: bool) -> ssl.SSLContext:
@@ -101,7 +104,7 @@ class Trust:
         return self._contexts[bundle]
 
     def authority_of(self, leaf: x509.Certificate) -> int:
-        """The serial number of the authority that has signed it."""
+        """The serial number of the authority that signed the certificate."""
         [number] = {
             authority.serial_number
             for material in self._exchanges
@@ -119,7 +122,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Answer:
-    """``late_seconds`` is from the instant the request was due; ``shown`` is the certificate, as DER."""
+    """``late_seconds`` counts from the instant at which the request was due. ``shown`` is the certificate, as DER."""
 
     port: int
     lags: bool
@@ -128,7 +131,7 @@ class Answer:
 
 
 class Load:
-    """Requests by schedule, to each replica in turn, and there in turn of clients that lag and of those that do not."""
+    """Requests by schedule, to the replicas in turn. On each replica, lagging and current clients take turns."""
 
     def __init__(self, replicas: Sequence[Replica], trust: Trust) -> None:
         self.ports = [replica.port for replica in replicas]
@@ -140,7 +143,7 @@ class Load:
         self.failures: list[str] = []
 
     async def send(self, least: int) -> None:
-        """Send ``least`` requests and on until ``end``, each when it is due; returns when all are over."""
+        """Send at least ``least`` requests, and more until ``end``, each when it is due; returns when all are over."""
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             while self.sent < least or not self._ends.is_set():
@@ -155,7 +158,7 @@ class Load:
 
     @property
     def over(self) -> int:
-        """Requests that are answered, or have failed."""
+        """Number of requests that were answered or have failed."""
         return len(self.answers) + len(self.failures)
 
     async def until_over(self, requests: int) -> None:
@@ -195,7 +198,7 @@ async def connect(port: int, trust: ssl.SSLContext) -> Stream:
 
 
 async def ask(stream: Stream) -> bytes:
-    """One request over a connection; the certificate that was shown."""
+    """Send one request over a connection; returns the certificate that the server showed."""
     async with stream:
         shown = stream.getpeercert(binary_form=True)
         await stream.send_all(b"hello")
@@ -211,7 +214,7 @@ def held_by(replica: Replica) -> Material:
 
 
 async def rotate(gate: AdmissionWorld, replicas: tuple[Replica, ...], trust: Trust, load: Load) -> None:
-    """Turn the clock to whatever is due next, until enough was exchanged; the second replica is a little late."""
+    """Turn the clock to the next due instant until enough was exchanged. The second replica is a little late."""
     hand = replicas[0].hand
     leaves, authorities = set[int](), set[int]()
     while len(authorities) <= AUTHORITY_ROTATIONS or len(leaves) - len(authorities) < LEAF_ROTATIONS:
@@ -256,8 +259,9 @@ async def test_no_request_is_refused_through_leaf_and_authority_rotations(gate: 
 
 
 def told_by(answers: list[Answer], trust: Trust) -> tuple[int, int]:
-    """How often the certificate was exchanged for one of the same authority, and how often for one of another, by the
-    serial numbers that clients have seen.
+    """How often the certificate was exchanged within an authority, and how often for one of another authority.
+
+    Both numbers come from the serial numbers that clients have seen.
     """
     shown = {leaf.serial_number: leaf for leaf in (x509.load_der_x509_certificate(answer.shown) for answer in answers)}
     authorities = {trust.authority_of(leaf) for leaf in shown.values()}
@@ -265,7 +269,7 @@ def told_by(answers: list[Answer], trust: Trust) -> tuple[int, int]:
 
 
 async def test_the_load_notices_a_certificate_that_is_not_trusted(gate: AdmissionWorld) -> None:
-    """The test above can fail: a server of another lineage is refused."""
+    """The test above can fail: a server with a certificate of a foreign authority is refused."""
     replica = await gate.replica()
     await replica.look()
     trust = Trust(replica)
@@ -284,7 +288,7 @@ async def test_the_load_notices_a_certificate_that_is_not_trusted(gate: Admissio
 
 
 async def test_the_load_notices_a_bundle_that_has_not_yet_heard_of_the_authority(gate: AdmissionWorld) -> None:
-    """Who lags by one exchange would be refused, were the next authority to sign at once."""
+    """If the next authority signed at once, clients that lag by one exchange would be refused."""
     replica = await gate.replica()
     await replica.look()
     trust = Trust(replica)

@@ -1,4 +1,4 @@
-"""Bad input to the command line: one clear message with file, line, field and remedy, the right code, nothing done."""
+"""Bad input on the command line gives one clear message with file, line, field and remedy, and the right exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ spec:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[CommandLine]:
-    """No cluster: one that a command starts must have gone with it."""
+    """A command line without a cluster. A cluster that a command starts must be gone at the end."""
     line = CommandLine(tmp_path)
     yield line
     assert not line.processes()
@@ -188,7 +188,7 @@ def test_missing_engrams_and_templates_are_found_before_anything_is_applied(line
 
 
 def _check_wrong_identity(line: CommandLine, kubeconfig: Path) -> None:
-    """The kubeconfig of a cluster that runs, with tokens that are not, or no longer, good."""
+    """Use the kubeconfig of a running cluster with tokens that are invalid or expired."""
     document = YAML(typ="safe").load(kubeconfig.read_text())
     expired = ".".join(
         base64.urlsafe_b64encode(part).decode().rstrip("=")

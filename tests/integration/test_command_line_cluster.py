@@ -1,4 +1,4 @@
-"""The embedded cluster from the command line: up and down, hostile circumstances, and processes that are killed."""
+"""The embedded cluster from the command line: up and down, hostile circumstances, and killed processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """What the command says up to the line with ``text``."""
+    """The output of the command up to the line with ``text``."""
     assert process.stderr is not None
     said = ""
     for read in process.stderr:
@@ -144,12 +144,12 @@ def test_a_signal_while_up_starts_leaves_nothing(line: CommandLine) -> None:
 
 
 def test_a_run_that_is_left_is_taken_up_where_it_was(line: CommandLine) -> None:
-    """Ctrl-C detaches; the next cluster on the folder goes on with the run."""
+    """Ctrl-C detaches. The next cluster on the same folder continues the run."""
     with line.started("run", line.story("slow-one", "two"), line.images) as run:
         wait_until((line.folder / "began").exists)
         processes = line.processes()
         run.send_signal(signal.SIGINT)
-        run.send_signal(signal.SIGINT)  # an impatient one, while everything stops
+        run.send_signal(signal.SIGINT)  # an impatient user, while everything stops
         _, err = run.communicate(timeout=DEADLINE_SECONDS)
     line.wait_until_nothing_runs(processes)
     (line.folder / "go").touch()

@@ -1,4 +1,4 @@
-"""Completion in real shells: verbs and flags at once, names from the cluster, silence when there is none."""
+"""Completion in real shells: verbs and flags at once, names from the cluster, no output when there is no cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
 
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\(B|\x0f|[^\n]\x08")
-"""What a shell sends to move about and to colour."""
+"""Sequences that a shell sends to move the cursor and to set colors."""
 
 BASH = shutil.which("bash")
 BIN = Path(sys.executable).parent
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(BASH is None, reason="no bash on PATH")
 
 
 def completions(line: CommandLine, *typed: str) -> list[str]:
-    """What bash would offer for each of the lines."""
+    """The completions that bash would offer for each of the lines."""
     done = subprocess.run(
         [str(BASH), "-c", ASK],
         input="\n".join(typed) + "\n",
@@ -140,7 +140,7 @@ def test_a_story_to_evaluate_is_completed_from_the_cluster_and_from_a_file(line:
 
 @dataclass(frozen=True)
 class Shell:
-    """How a shell is started interactively, and taught our completion."""
+    """How to start a shell interactively with our completion."""
 
     command: tuple[str, ...]
     setup: str
@@ -164,7 +164,7 @@ TYPED = {
 
 @pytest.mark.parametrize("name", SHELLS)
 def test_the_tab_key_completes_in_a_real_shell(line: CommandLine, name: str) -> None:
-    """Each line is then shown by running it as an argument of echo."""
+    """Running each line as an argument of echo then shows it."""
     if shutil.which(name) is None:
         pytest.skip(f"no {name} on PATH")
     shell = SHELLS[name]
@@ -186,19 +186,19 @@ def test_the_tab_key_completes_in_a_real_shell(line: CommandLine, name: str) -> 
             _read_to(main, "ready")
             shown = {}
             for typed in TYPED:
-                # Control-A goes to the beginning of the line and Control-E to its end, once Tab has done its work.
+                # Control-A goes to the beginning of the line and Control-E to its end, after Tab has completed it.
                 os.write(main, f"{typed}\t\x01echo '<\x05>'\r".encode())
                 shown[typed] = _read_to(main, "<bobrapet[^\n]*>")
         finally:
             process.kill()
     os.close(main)
 
-    takes_space_back = name == "zsh"  # when the cursor leaves the word
+    takes_space_back = name == "zsh"  # it removes the space when the cursor leaves the word
     assert shown == {typed: text.rstrip() if takes_space_back else text for typed, text in TYPED.items()}
 
 
 def _read_to(terminal: int, pattern: str) -> str:
-    """What matches ``pattern`` as a line of its own, once it appears on the terminal."""
+    """Wait for a separate line on the terminal that matches ``pattern``; returns the match."""
     said = ""
     while (found := re.search(f"\n{pattern}\n", said)) is None:
         ready, _, _ = select.select([terminal], [], [], DEADLINE_SECONDS)

@@ -1,4 +1,4 @@
-"""Somebody else's file: what runs commands of its author's choice is not applied unless the user wants that."""
+"""A file from somebody else: objects that run the author's commands are not applied without the user's consent."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ spec:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[CommandLine]:
-    """No cluster: whatever is refused starts none."""
+    """A command line without a cluster. A refused command must not start one."""
     line = CommandLine(tmp_path)
     yield line
     assert not line.processes()
 
 
 def theirs(line: CommandLine, *documents: str) -> tuple[str, Path]:
-    """A file of somebody else, and what would show that it has run a command."""
+    """A file from somebody else, and a file that would show that it has run a command."""
     trace = line.folder / "was-here"
     file = line.folder / line.story("one")
     with file.open("a") as stream:
@@ -78,7 +78,7 @@ def test_a_terminal_asks_and_no_means_no(line: CommandLine) -> None:
 
 
 def on_a_terminal(line: CommandLine, answer: str, *arguments: str) -> tuple[int, str]:
-    """What the command shows to a person who gives ``answer`` to its question, and its code."""
+    """What a terminal shows to a user who answers the question with ``answer``, and the exit code."""
     ours, its = pty.openpty()
     with subprocess.Popen(
         [*BOBRAPET, *arguments],
@@ -108,7 +108,7 @@ def on_a_terminal(line: CommandLine, answer: str, *arguments: str) -> tuple[int,
 
 @pytest.mark.parametrize("flag", ["--allow-workloads", "--yes"])
 def test_whoever_wants_it_says_so_and_a_dry_run_needs_no_answer(line: CommandLine, flag: str) -> None:
-    """Beyond the question, the Story's inputs are asked for: which fails here, before a cluster is started."""
+    """After that question, the command asks for the Story's inputs. This fails here, before a cluster is started."""
     file, _ = theirs(line, JOB)
     done = line.quick("run", file, line.images, flag, "--kubeconfig=/nowhere")
     assert "may run commands" not in done.err

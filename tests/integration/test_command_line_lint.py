@@ -39,7 +39,7 @@ spec:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[CommandLine]:
-    """No cluster: one that a command starts must have gone with it."""
+    """A command line without a cluster. A cluster that a command starts must be gone at the end."""
     line = CommandLine(tmp_path)
     yield line
     assert not line.processes()
@@ -111,7 +111,7 @@ def test_on_a_terminal_the_line_is_shown_with_a_mark(line: CommandLine) -> None:
         try:
             while block := os.read(ours, 4096):
                 shown += block
-        except OSError:  # how Linux tells that nobody writes to it any more
+        except OSError:  # on Linux, this means that nobody writes to the terminal any more
             pass
         assert process.wait(DEADLINE_SECONDS) == 7
     os.close(ours)

@@ -1,4 +1,4 @@
-"""``bobrapet manager`` as a Deployment starts it: probes, metrics, the leader lease, and clean and unclean ends."""
+"""``bobrapet manager`` as a Deployment starts it: probes, metrics, the leader lease, clean and unclean stops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Manager:
     records: list[dict[str, Any]]
 
     def until(self, message: str) -> dict[str, Any]:
-        """The next record with ``message``; those before it are passed over."""
+        """The next record with ``message``. Records before it are skipped."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.records.append(json.loads(line))
@@ -36,7 +36,7 @@ class Manager:
         raise AssertionError(f"ended with {self.process.wait()} without {message!r}: {self.records}")
 
     def url(self) -> str:
-        """Of the next port that is served."""
+        """The URL of the next port that is served."""
         return str(self.until("Running on")["msg"].split()[2])
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -66,7 +66,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 
 @pytest.fixture(scope="module")
 def api(line: CommandLine) -> Iterator[httpx.Client]:
-    """The API server, as an administrator."""
+    """A client of the API server, as an administrator."""
     config = json.loads((line.data / "kubeconfig").read_text())
     trusted = ssl.create_default_context(cafile=str(line.data / "ca.crt"))
     headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
@@ -135,7 +135,7 @@ def test_plain_metrics_are_for_everybody(line: CommandLine) -> None:
 
 
 def test_a_manager_answers_reviews_with_a_certificate_of_its_own(line: CommandLine, api: httpx.Client) -> None:
-    """Nothing trusts it here, as nothing is registered; that is what it says, and it is ready all the same."""
+    """No client trusts it here, because nothing is registered. The manager says so, and is ready nevertheless."""
     gate = ("--webhook-bind-address=127.0.0.1:0", "--webhook-names=localhost, 127.0.0.1")
     with manager(line, "--leader-elect=false", *gate) as running:
         health = running.url()

@@ -1,4 +1,4 @@
-"""``render``: expressions evaluated on the command line, from a file, from the cluster, and a line at a time."""
+"""``render``: expressions evaluated on the command line, from a file, from the cluster, and line by line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOUND = STORY.replace("upper inputs.limit", "upper inputs.city")
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[CommandLine]:
-    """No cluster: one that a command starts must have gone with it."""
+    """A command line without a cluster. A cluster that a command starts must be gone at the end."""
     line = CommandLine(tmp_path)
     line.file("report.yaml", MANIFESTS + "---\n" + SOUND)
     yield line

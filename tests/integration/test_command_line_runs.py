@@ -29,12 +29,12 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 @dataclass(frozen=True)
 class Stand:
-    """A cluster on which three Stories were run: one that works, one that fails, one that waits for the file ``go``."""
+    """A cluster with runs of three Stories: one that works, one that fails, one that waits for the file ``go``."""
 
     line: CommandLine
     namespace: str
     there: tuple[str, ...]
-    """What ``run`` is told, which would otherwise start a cluster of its own; its hints say it, too."""
+    """Options of ``run``, which would otherwise start its own cluster. The hints of ``run`` contain them, too."""
     works: Done
     fails: Done
     waits: Done
@@ -47,7 +47,7 @@ class Stand:
         return "".join(f" {flag.replace('=', ' ', 1)}" for flag in self.there)
 
     def name(self, story: str) -> str:
-        """Of the newest run of a Story."""
+        """The name of the newest run of a Story."""
         done = self.bobrapet("get", f"@latest:{story}", "--output=name")
         assert done.code == 0, done.err
         return done.out.strip().removeprefix("storyrun/")
@@ -72,7 +72,7 @@ def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stan
     assert stand.works.out == "city: Bern\nsizes:\n- 1\n- 2\n"
     assert all(re.fullmatch(rf"{STAMP} {run}( [-\w]+)? \w+→\w+", line) for line in lines[:-1]), lines
     told = [line for line in lines if re.fullmatch(f"{STAMP} {run} one (Pending|Running)→Succeeded", line)]
-    assert len(told) == 1, lines  # that it ran, nobody is sure to see
+    assert len(told) == 1, lines  # nobody is sure to see that it ran
     assert re.fullmatch(f"{STAMP} {run} (Pending|Running)→Succeeded", lines[-2])
     assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}{stand.hinted}"
 
@@ -149,7 +149,7 @@ def test_graph_draws_the_phases_of_a_run(stand: Stand) -> None:
 
 
 def test_watching_an_ended_run_tells_when_things_happened_and_how_it_ended(stand: Stand) -> None:
-    time.sleep(1.1)  # so that now is certainly another second
+    time.sleep(1.1)  # so that the present second is certainly another one
     before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     watched = stand.bobrapet("watch", "@latest:fails")
     waited = stand.bobrapet("wait", "@latest:works", "@latest:fails")
@@ -298,7 +298,7 @@ def test_a_step_whose_program_is_missing_says_so_while_it_waits(stand: Stand) ->
 
 
 def test_a_terminal_gets_a_tree_that_is_redrawn_and_a_pipe_the_output(stand: Stand) -> None:
-    """Standard error is a terminal, standard output is not."""
+    """Standard error is a terminal, but standard output is not."""
     main, child = pty.openpty()
     with subprocess.Popen(
         [*BOBRAPET, "run", "works.yaml", *stand.there],
@@ -322,7 +322,7 @@ def test_a_terminal_gets_a_tree_that_is_redrawn_and_a_pipe_the_output(stand: Sta
 
 @contextmanager
 def on_a_terminal(stand: Stand, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The command with a terminal for questions, answers and notes; its results go to a pipe."""
+    """Run the command with a terminal for questions, answers and notes. Its results go to a pipe."""
     main, child = pty.openpty()
     with subprocess.Popen(
         [*BOBRAPET, *arguments],
@@ -342,7 +342,7 @@ def on_a_terminal(stand: Stand, *arguments: str) -> Iterator[tuple[subprocess.Po
 
 
 def _read_to(terminal: int, text: str) -> str:
-    """What appears on the terminal, until it ends with ``text``."""
+    """The text on the terminal, once it ends with ``text``."""
     said = ""
     while not said.endswith(text):
         ready, _, _ = select.select([terminal], [], [], DEADLINE_SECONDS)
@@ -352,7 +352,7 @@ def _read_to(terminal: int, text: str) -> str:
 
 
 def _read_all(terminal: int) -> str:
-    """What was written to a terminal, until nobody has it open any more."""
+    """All text written to a terminal, once every writer has closed it."""
     said = b""
     with open(terminal, "rb", buffering=0) as stream:
         while True:

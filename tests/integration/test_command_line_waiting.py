@@ -1,4 +1,4 @@
-"""Runs that wait for somebody, and runs that are run again, from the command line: one cluster for all tests.
+"""Runs that wait for a user, and redrives, from the command line: one cluster for all tests.
 
 The cluster is one that ``bobrapet up`` has started, or the real control plane with an operator and a node.
 """
@@ -55,7 +55,7 @@ class Stand:
         return self.line.quick(*arguments)
 
     def start(self, story: str, *options: str) -> str:
-        """The name of a new run; with ``--wait`` it has ended, well or not."""
+        """Start a run; returns its name. With ``--wait`` the run has ended, well or not."""
         done = self.bobrapet("submit", story, *options)
         assert done.code in (0, 3), done.err
         return done.out.splitlines()[0]
@@ -77,7 +77,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory, real: SessionCluster | None)
 
 
 def apply(stand: Stand, file: Path) -> None:
-    """Every Story, by running the one that is over at once."""
+    """Apply all Stories by running the one that ends at once."""
     with file.open("w") as stream:
         stream.write(MANIFESTS)
         at_once = {"at-once": [{"name": "nothing", "type": "condition"}]}

@@ -1,4 +1,4 @@
-"""Jobs, Deployments, garbage and namespaces: controllers, server and node together."""
+"""Jobs, Deployments, garbage collection and namespaces: controllers, server and node together."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ async def test_a_job_runs_its_pod_and_completes(local: LocalCluster) -> None:
 
 
 async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.Nursery) -> None:
-    """Creation and end, and on a busy machine what lies between: never more states than a Job and a Pod have.
+    """The writes are creation and end. On a busy machine there may be one for each state between.
 
-    A real Job controller writes once more, into both, that it has counted the Pod.
+    A real Job controller writes once more, to both objects, that it has counted the Pod.
     """
     send, receive = trio.open_memory_channel[Change](math.inf)
     nursery.start_soon(local.client.follow, JOBS, {}, send.send_nowait)
@@ -58,7 +58,7 @@ async def test_a_short_job_costs_few_writes(local: LocalCluster, nursery: trio.N
 
     kinds = [change.object["kind"] for change in seen if isinstance(change, Changed)]
     assert 2 <= kinds.count("Job") <= (4 if local.info is None else 3)
-    assert 2 <= kinds.count("Pod") <= (5 if local.info is None else 4)  # created, being prepared, running, ended
+    assert 2 <= kinds.count("Pod") <= (5 if local.info is None else 4)  # created, preparing, running, ended
     nursery.cancel_scope.cancel()
 
 

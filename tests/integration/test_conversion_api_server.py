@@ -1,4 +1,4 @@
-"""Stories in two versions on an API server that asks our conversion webhook, and what to do when nobody answers it."""
+"""Stories in two versions on an API server that calls our conversion webhook, and the remedy when it is down."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KILL_SWITCH = [
 
 @dataclass
 class TwoVersions:
-    """A cluster whose Stories are served in both versions, by a webhook that can be killed."""
+    """A cluster that serves Stories in both versions. Its webhook can be killed."""
 
     cluster: Any
     hook: trio.CancelScope
@@ -69,7 +69,7 @@ async def serve(folder: Path, *, task_status: trio.TaskStatus[tuple[WebhookServe
 
 @pytest.fixture
 async def both(cluster: Any, tmp_path: Path) -> AsyncIterator[TwoVersions]:
-    """As in an installation: the plain definition first, then the Service, then both versions with the bundle."""
+    """In the order of an installation: the plain definition, then the Service, then both versions with the bundle."""
     await cluster.create(DEFINITIONS, custom_resource_definition(STORY_KIND))
     async with trio.open_nursery() as nursery:
         server, scope = await nursery.start(lambda task_status: serve(tmp_path, task_status=task_status))

@@ -1,4 +1,4 @@
-"""A disk that really fills up below a cluster at work: nothing ends, and everything goes on once there is space."""
+"""A disk of a working cluster that really fills up: nothing ends, and everything continues once there is space."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def line(tmp_path: Path, disk: SmallDisk) -> Iterator[CommandLine]:
-    """Everything it starts keeps its data on the small disk."""
+    """All data of its processes is on the small disk."""
     line = CommandLine(tmp_path, prefix=(*disk.prefix, "env", f"--chdir={tmp_path}"))
     yield line
     if line.processes():
@@ -40,7 +40,7 @@ def line(tmp_path: Path, disk: SmallDisk) -> Iterator[CommandLine]:
 
 
 class Api:
-    """Plain requests as the administrator of the cluster on ``disk``."""
+    """Plain requests as an administrator of the cluster on ``disk``."""
 
     def __init__(self, disk: SmallDisk) -> None:
         config = YAML(typ="safe", pure=True).load((disk.inside / "kubeconfig").read_text())
@@ -74,7 +74,7 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
         wait_until((line.folder / "began").exists)
         serving = {line.process("embedded.cluster"), line.process("cli manager")}
         disk.fill()
-        (line.folder / "go").touch()  # a Pod ends, and its end cannot be stored
+        (line.folder / "go").touch()  # a Pod ends, but its end cannot be stored
         for number in steadily(OUTAGE_SECONDS):
             config_map = {"metadata": {"name": f"during-{number}"}, "data": {"text": "x" * 20_000}}
             code, status = api.ask("POST", CONFIG_MAPS, config_map)
@@ -96,7 +96,7 @@ def test_a_run_in_flight_outlives_a_disk_that_is_full_for_a_while(line: CommandL
 
 @pytest.mark.slow
 def test_what_is_lost_while_the_disk_is_full_comes_back(line: CommandLine, disk: SmallDisk) -> None:
-    """The operator and the node, each in a process of its own."""
+    """Both the operator and the node are separate processes."""
     assert line.bobrapet("up", "--quiet", line.images).code == 0
     cluster = line.process("embedded.cluster")
     parts = {word: line.process(word) for word in ("cli manager", "localcluster.node")}
@@ -129,7 +129,7 @@ def test_a_cluster_is_not_started_on_a_full_disk(line: CommandLine, disk: SmallD
 
 
 def steadily(seconds: float) -> Iterator[int]:
-    """Numbers, some a second, for as long."""
+    """Yields a number every 0.2 s, for ``seconds``."""
     began = time.monotonic()
     number = 0
     while time.monotonic() - began < seconds:

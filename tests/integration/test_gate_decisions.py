@@ -1,4 +1,4 @@
-"""Who decided on a gate of a run, and when: kept for those who use kubectl, and in nobody's way."""
+"""Who decided on a gate of a run, and when. This is kept for users of kubectl and hinders nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client and the informer against an API server, embedded or real: what they promise, on a server that stores."""
+"""The client and the informer against an API server, embedded or real, that stores objects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def client(there: AdapterWorld) -> AsyncIterator[KubeClient]:
 
 
 class Seen:
-    """A handler whose changes can be waited for."""
+    """A handler whose changes a test can wait for."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -180,7 +180,7 @@ async def test_an_object_held_by_a_finalizer_stays_visible_until_it_is_gone(
         CONFIG_MAP, "held", finalizer_removal(ending, FINALIZER) or [], namespace=PLACE, patch_type=PatchType.JSON
     )
     await client.create(CONFIG_MAP, config_map("last"))
-    await seen.until(ChangeKind.ADDED, "last")  # one watch tells in order: what came before it has been seen
+    await seen.until(ChangeKind.ADDED, "last")  # one watch reports in order: what came before it has been seen
     assert informer.get(PLACE, "held") is None
     nursery.cancel_scope.cancel()
 
@@ -192,7 +192,7 @@ async def test_a_silent_kind_is_probed_and_not_listed_again(client: KubeClient, 
     await client.create(CONFIG_MAP, config_map("b"))
     await trio.sleep(0.4)
 
-    for _ in range(100):  # that it is asked seldom on a busy machine says nothing; never would
+    for _ in range(100):  # rare contact on a busy machine proves nothing; no contact at all would
         if informer.seconds_since_contact < 0.2:
             break
         await trio.sleep(0.05)

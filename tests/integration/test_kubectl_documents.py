@@ -85,12 +85,12 @@ def widget(**spec: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl on a server of its own, or on the real one."""
+    """kubectl on its own server, or on the real one."""
 
     environment: dict[str, str]
 
     async def __call__(self, *arguments: str, stdin: Any = None, check: bool = True) -> str:
-        """Standard output and error of one call."""
+        """Standard output and standard error of one call."""
         done = await trio.run_process(
             [str(KUBECTL), *arguments],
             stdin=json.dumps(stdin).encode() if stdin is not None else b"",
@@ -118,7 +118,7 @@ async def kubectl(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[
 
 
 async def _until_described(kubectl: Kubectl) -> None:
-    """A real server publishes the documents of a new kind a moment after it serves the kind."""
+    """Wait for the documents of a new kind. A real server publishes them a moment after it serves the kind."""
     with trio.fail_after(30):
         while "What is wanted." not in await kubectl("explain", "widget.spec", check=False):  # noqa: ASYNC110
             await trio.sleep(0.2)

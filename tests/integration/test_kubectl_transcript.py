@@ -1,6 +1,6 @@
-"""A day with kubectl: every everyday verb, with a real kubectl, against a cluster that ``bobrapet up`` started.
+"""A day with kubectl: every common verb, with a real kubectl, against a cluster that ``bobrapet up`` started.
 
-And against the real control plane, which must answer alike.
+The same tests run against the real control plane, which must give the same answers.
 """
 
 from __future__ import annotations

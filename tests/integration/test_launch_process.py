@@ -30,7 +30,7 @@ def command(directory: Path, *options: str) -> list[str]:
 
 @asynccontextmanager
 async def running(directory: Path, *options: str) -> AsyncIterator[tuple[trio.Process, Path]]:
-    """The process and its kubeconfig; killed at the end if it still runs."""
+    """The process and its kubeconfig. It is killed at the end if it still runs."""
     process = await trio.lowlevel.open_process(
         command(directory, "--port", "0", *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -60,7 +60,7 @@ async def client_of(kubeconfig: Path) -> AsyncIterator[ApiClient]:
 
 
 async def start_sleeper(client: ApiClient, marker: str) -> None:
-    """A Pod with a child that has left its process group, running."""
+    """A running Pod with a child that has left its process group."""
     await client.create(PODS, pod("p", f"setsid sleep {marker} & exec sleep {marker}"))
 
     async def both_run() -> bool:

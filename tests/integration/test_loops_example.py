@@ -1,4 +1,4 @@
-"""The Story of examples/loops: a step for each item of a list, and a Story that is run until little enough is left."""
+"""The Story of examples/loops: a step for each item of a list, and a Story that is repeated until a condition holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_tables_are_read_side_by_side_and_the_search_ends_where_few_hours_ar
     assert max(output["hours"].values()) <= 8000
     told = [int(number) for number in re.findall(r"Iteration (\d+) of at most 60", done.err)]
     assert told, done.err
-    # Once each and in order; one that is over within a fraction of a second may pass between two looks.
+    # Once each and in order. An iteration that takes a fraction of a second may be missed between two looks.
     assert told == sorted(set(told))
     assert told[-1] <= output["threshold"]
     assert re.search(r"read/0 \w+→Succeeded", done.err), done.err

@@ -45,7 +45,7 @@ print(open(root + "namespace").read())
 async def local(
     request: pytest.FixtureRequest, tmp_path: Path, control_plane: SessionCluster | None
 ) -> AsyncIterator[LocalCluster]:
-    """A cluster whose node uses namespaces where the system allows them, and one whose node never does."""
+    """A cluster whose node uses namespaces where the system allows them, and one whose node never uses them."""
     async with open_either(tmp_path, control_plane, isolate=request.param) as cluster:
         yield cluster
 
@@ -224,7 +224,7 @@ async def test_the_end_of_the_log_explains_an_error_when_the_pod_asks_for_it(iso
 
 
 async def test_a_pod_past_its_deadline_is_ended_and_says_so(isolated: LocalCluster) -> None:
-    for seconds in (1, 8, 60):  # the first ones may be over before a busy machine has started the container
+    for seconds in (1, 8, 60):  # the first deadlines may pass before a busy machine has started the container
         ended = await isolated.run_pod(pod(f"p{seconds}", "sleep 600", activeDeadlineSeconds=seconds), until="Failed")
         assert ended["status"]["reason"] == "DeadlineExceeded"
         if has_started(ended):
@@ -275,7 +275,7 @@ async def test_a_followed_log_ends_with_its_container(isolated: LocalCluster) ->
 
 
 async def test_many_short_containers_end_as_themselves(isolated: LocalCluster) -> None:
-    """Neighbours start and end at the same instant; none may be taken for another's stray process."""
+    """Neighbors start and end at the same instant. None may be mistaken for another's stray process."""
     async with trio.open_nursery() as nursery:
         for number in range(40):
             wanted = pod(f"p{number}", "sleep 0.01" if number % 2 else "true")

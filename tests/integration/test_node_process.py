@@ -1,4 +1,4 @@
-"""The node as a process of its own: what it knows, what its death costs, and whom it lets go first."""
+"""The node as a separate process: what it knows, what its death costs, and which containers it ends first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.integration.nodecluster import (
 
 
 async def kill_node(cluster: LocalCluster) -> None:
-    """And wait until another one has taken its place."""
+    """Kill the node and wait until another one has taken its place."""
     killed = node_of(os.getpid())
     before = (await cluster.client.get("/api/v1/nodes/local"))["status"]
     os.kill(killed, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Whom containers act as, and which Secrets they get, on a server that stores."""
+"""The ServiceAccount of containers, and the Secrets that they get, on a server that stores."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def needing(
     storage: str = "",
     namespace: str = NAMESPACE_NAME,
 ) -> Any:
-    """A workload that needs ``secret`` with a key ``token``, and perhaps others."""
+    """A workload that needs ``secret`` with a key ``token``, and perhaps other Secrets."""
     s3 = {"s3": {"bucket": "b", "authentication": {"secretRef": {"name": storage}}}}
     return workload(
         namespace=namespace,
@@ -146,7 +146,7 @@ def needing(
 
 
 async def checked(there: AdapterWorld, attempt: Any, *, default: str = "s3-keys") -> str:
-    """What is wrong with the workload's Secrets; empty when nothing is."""
+    """The problem with the workload's Secrets; empty when there is none."""
     try:
         settings = OperatorSettings(storage=replace(STORE, s3_auth_secret_name=default))
         await SecretCheck(there.wired, OPERATOR_NAMESPACE, lambda: settings).check(attempt, settings.storage)
@@ -217,7 +217,7 @@ async def test_what_somebody_put_in_the_place_of_a_copy_is_not_used(there: Adapt
 
 
 async def of_a_step(there: AdapterWorld, attempt: Any) -> Any:
-    """The workload of a StepRun that exists: what belongs to none is collected on a real cluster."""
+    """The workload of an existing StepRun. On a real cluster, an object without its owner would be collected."""
     spec = {"storyRunRef": {"name": "demo-run"}, "stepId": "fetch", "engramRef": {"name": "fetcher"}}
     stored = await there.create(STEP_RUN, attempt.step_run_name, spec)
     return replace(attempt, step_run_uid=stored["metadata"]["uid"])
@@ -258,7 +258,7 @@ async def test_errors_never_hold_what_is_secret(there: AdapterWorld) -> None:
 
 
 async def test_access_of_an_earlier_run_of_the_name_is_waited_for(there: AdapterWorld) -> None:
-    """Whoever replaces a run is faster than the garbage collector."""
+    """A user may replace a run faster than the garbage collector works."""
     run, story = await there.definitions()
     await there.executor.prepare_run(run, story)
     successor = {**run, "metadata": {**run["metadata"], "uid": "00000000-0000-0000-0000-000000000001"}}

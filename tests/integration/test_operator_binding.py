@@ -1,4 +1,4 @@
-"""What an engram step is bound to, and why it may not be."""
+"""The binding of an Engram step, and why it may be refused."""
 
 from __future__ import annotations
 

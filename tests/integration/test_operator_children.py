@@ -1,4 +1,4 @@
-"""Child runs, pinned Stories and occupied places through the engine's ports, on a server that stores."""
+"""Child runs, pinned Stories and occupied slots through the engine's ports, on a server that stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOLD = "tests.example/hold"
 
 
 async def parent_of(there: AdapterWorld) -> tuple[Object, Object]:
-    """A run that is known, and the manifest of its child ``one-call``, which runs the same Story."""
+    """A run that the informer knows, and the manifest of its child ``one-call``, which runs the same Story."""
     run, story = await there.definitions()
     await there.known(there.world.story_runs, "one")
     kind = {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind}
@@ -37,7 +37,7 @@ async def parent_of(there: AdapterWorld) -> tuple[Object, Object]:
 
 
 async def test_a_run_can_be_read_as_it_is_stored_whatever_is_known_of_it(there: AdapterWorld) -> None:
-    """With another world, whose watches have brought nothing; its answer is known from then on."""
+    """The watches of another world have brought nothing. It knows the answer to its read from then on."""
     await there.definitions()
     known = await there.known(there.world.story_runs, "one")
     deaf = World.watching(there.wired)
@@ -250,7 +250,7 @@ async def test_a_revision_that_somebody_else_made_under_the_name_is_refused(ther
     own = {key: stored["metadata"][key] for key in ("name", "namespace", "labels")}
     forged = {**stored, "metadata": own, "data": {**stored["data"], "spec": {"steps": []}}}
     await there.client.create(CONTROLLER_REVISION, forged)
-    for _ in range(2):  # before and after the watch has told of it
+    for _ in range(2):  # before and after the watch has reported it
         with pytest.raises(NameConflictError, match=f"{name} does not contain the Story that its name identifies"):
             await there.runs.pin_story(story)
         await there.known(there.world.story_revisions, name)
@@ -260,7 +260,7 @@ async def test_a_revision_that_somebody_else_made_under_the_name_is_refused(ther
         await there.runs.read_pinned_story(NAMESPACE_NAME, name)
 
 
-# Occupied places.
+# Occupied slots.
 
 
 async def test_places_are_occupied_by_what_has_not_ended_wherever_it_is(there: AdapterWorld) -> None:

@@ -42,7 +42,7 @@ FAILED_CONTAINER: Object = {
 
 
 async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
-    """Run, Story and StepRun whose first attempt is started."""
+    """Run, Story and StepRun, whose first attempt is started."""
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     await there.executor.start_attempt(await there.order(run, story, step_run))
@@ -104,7 +104,7 @@ async def test_a_step_run_of_another_step_is_not_adopted(there: AdapterWorld) ->
 
 
 async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_again(there: AdapterWorld) -> None:
-    """Whoever may write StepRuns can make one that looks like ours but for its input, or change ours."""
+    """A user who may write StepRuns can create one that looks like ours except for its input, or can change ours."""
     run, story = await there.definitions()
     manifest = await there.manifest(run, story)
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "input": {"amount": 1_000_000}}})
@@ -124,7 +124,7 @@ async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_aga
         STEP_RUN, "one-fetch", {"spec": manifest["spec"] | {"timeout": None}}, namespace=NAMESPACE_NAME
     )
     stored = await there.client.get(STEP_RUN, "one-fetch", NAMESPACE_NAME)
-    assert is_edited(stored)  # although it reads as before
+    assert is_edited(stored)  # although its spec reads as before
 
 
 async def test_what_a_run_of_the_same_name_left_is_not_seen(there: AdapterWorld) -> None:
@@ -215,7 +215,7 @@ async def test_a_job_of_another_attempt_must_be_ended_first(there: AdapterWorld)
 
 
 async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_name(there: AdapterWorld) -> None:
-    """The garbage collector may come by much later."""
+    """The garbage collector may come much later."""
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
     pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
@@ -227,7 +227,7 @@ async def test_a_job_whose_step_run_is_gone_is_collected_before_ours_takes_its_n
             try:
                 await there.executor.start_attempt(order)
                 break
-            except StaleError:  # it is on its way out
+            except StaleError:  # it is being deleted
                 await trio.sleep(0.05)
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert job["metadata"]["uid"] != left["metadata"]["uid"]
@@ -327,7 +327,7 @@ async def test_a_missing_secret_prevents_the_job(there: AdapterWorld) -> None:
 async def test_no_job_is_started_for_what_another_leader_has_brought_further(
     there: AdapterWorld, overtaken: dict[str, Any]
 ) -> None:
-    """Its watch has not told this one: the question does."""
+    """The watch has not reported it to this process, but a read shows it."""
     run, story, step_run = await started(there)
     await there.executor.end_attempt(step_run)
     await there.client.patch(
@@ -358,7 +358,7 @@ async def test_no_job_is_started_for_a_run_that_another_leader_has_ended(there: 
 async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
     there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another leader may have started and ended it meanwhile: this one was busy with what comes before a Job."""
+    """Another leader may have started and ended it meanwhile, while this process did the work before a Job."""
     monkeypatch.setattr(stored_step_runs, "NEW_SECONDS", 0.05)
     run, story = await there.definitions()
     step_runs, executor = there.process()
@@ -374,7 +374,7 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
 
 
 async def test_for_a_run_that_is_to_run_again_nothing_is_started_anew(there: AdapterWorld) -> None:
-    """Another leader may have ended the Job to answer the request, of which this one has not heard."""
+    """Another leader may have ended the Job to answer the request, and this process does not know the request yet."""
     run, story, step_run = await started(there)
     await there.executor.end_attempt(step_run)
     asked = {"metadata": {"annotations": {keys.ANNOTATION_REDRIVE_TOKEN: "t"}}}
@@ -390,7 +390,7 @@ async def test_for_a_run_that_is_to_run_again_nothing_is_started_anew(there: Ada
 async def test_for_a_run_that_has_been_canceled_only_what_cleans_up_is_started_anew(
     there: AdapterWorld, cleans_up: bool
 ) -> None:
-    """Another leader may have ended the Job for that, and this one has not heard of the cancel."""
+    """Another leader may have ended the Job because of the cancel, and this process does not know the cancel yet."""
     run, story, step_run = await started(there)
     await there.executor.end_attempt(step_run)
     name = run["metadata"]["name"]
@@ -444,7 +444,7 @@ async def test_whoever_ends_the_attempt_before_spares_the_one_that_another_leade
 
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
 async def test_no_job_is_started_again_for_a_step_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
-    """Its end has not been heard of, only that of its Job."""
+    """The process does not know the end of the StepRun, but only that of its Job."""
     run, story, step_run = await started(there)
     step_run = await there.step_runs.patch_step_run_status(step_run, {"phase": "Running"})
     for resource in (JOB, STEP_RUN):
@@ -479,7 +479,7 @@ async def test_no_second_job_is_made_for_a_step_run_that_is_gone_before_it_was_s
 
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "replaced by a namesake"])
 async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWorld, again: bool) -> None:
-    """Its end has not been heard of, only that of its StepRun."""
+    """The process does not know the end of the run, but only that of its StepRun."""
     run, story = await there.definitions()
     at_work = {**run, "status": {"stepStates": {"fetch": {"phase": "Running"}}}}
     await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
@@ -493,7 +493,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_is_gone(there: AdapterWo
 
 
 async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun_anew(there: AdapterWorld) -> None:
-    """Nothing says that there has been one but that this process has seen it."""
+    """The only sign of the earlier StepRun is that this process has seen it."""
     run, story = await there.definitions()
     begun = {"phase": "Running", "attempts": 1, "startedAt": "2026-01-02T03:04:05Z"}
     ours = await there.client.patch(STORY_RUN, "one", {"status": begun}, namespace=NAMESPACE_NAME, subresource="status")
@@ -507,7 +507,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun
 
 
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
-    """Kinds are watched apart: here the watch of Pods lags behind that of Jobs."""
+    """Each kind has its own watch. Here the watch of Pods lags behind that of Jobs."""
     await there.account("one-engram-runner")
     _, _, step_run = await started(there)
     job = await stored_job(there)
@@ -529,7 +529,7 @@ async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(ther
 async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_is_ended(
     there: AdapterWorld, ended: bool
 ) -> None:
-    """However far behind the watch of Pods is: the Job of one that has ended keeps its logs."""
+    """This holds however late the watch of Pods is. The Job of a container that has ended keeps its logs."""
     await there.account("one-engram-runner")
     _, _, step_run = await started(there)
     job = await stored_job(there)
@@ -547,7 +547,7 @@ async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_
 
 
 async def pod_of(there: AdapterWorld, job: Object) -> Object:
-    """The one that the Job controller makes; made here where there is no controller."""
+    """The Pod that the Job controller creates. Where there is no controller, it is created here."""
     if not there.access.shared:
         labels = job["spec"]["template"]["metadata"]["labels"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "one-fetch", "uid": job["metadata"]["uid"]}
@@ -566,7 +566,7 @@ def has_failed(job: Object | None) -> bool:
 
 
 async def test_step_run_and_run_are_read_last_before_a_job_is_created_again(there: AdapterWorld) -> None:
-    """Another leader may run and end the attempt while anything else is looked at."""
+    """Another leader may run and end the attempt while this process reads anything else."""
     run, story, step_run = await started(there)
     await there.client.delete(JOB, "one-fetch", NAMESPACE_NAME)
     there.wire.reads.clear()

@@ -1,4 +1,4 @@
-"""What one tenant asks of the operator does not hold up another: each attack was seen to do so without turns."""
+"""The requests of one tenant do not delay another. Without turns, each of these attacks did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOISY = "noisy"
 
 
 class Tenant:
-    """A namespace beside the one of the suite."""
+    """Another namespace, beside the one of the suite."""
 
     def __init__(self, world: OperatorCluster) -> None:
         self._world = world
@@ -55,7 +55,7 @@ class Tenant:
         return sum(bool(status_of(run).get("finishedAt")) for run in await self.all(STORY_RUN))
 
     async def waiting(self) -> list[str]:
-        """What its runs say while they wait."""
+        """The messages of its runs while they wait."""
         words = []
         for run in await self.all(STORY_RUN):
             states = (status_of(run).get("stepStates") or {}).values()
@@ -65,7 +65,7 @@ class Tenant:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[OperatorCluster]:
-    """An embedded cluster: what is shared out here is the operator's, whatever server it talks to."""
+    """An embedded cluster, because the operator does the sharing, whatever server it uses."""
     async with open_operator_cluster(tmp_path, None) as running:
         yield running
 
@@ -94,7 +94,7 @@ async def test_schemas_of_one_tenant_do_not_hold_up_another(world: OperatorClust
         await world.run("quiet", "quiet")
         await _step_run_of(world, "quiet")
 
-        assert await noisy.ended() <= 3  # first come, first served, all eight had to end before
+        assert await noisy.ended() <= 3  # first come, first served would end all eight before
         assert (await noisy.waiting())[0].startswith("Waiting since 2")
         # Each of the eight may say once that it waits, and once how it ended.
         assert traffic.writes["PATCH storyruns/status"] <= 3 * 9

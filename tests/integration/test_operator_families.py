@@ -1,4 +1,4 @@
-"""Runs that start runs, Stories edited under their runs, runs that run again: with the whole operator."""
+"""Runs that start runs, Stories edited during their runs, redrives: with the whole operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def call(name: str, story: str, **with_: Any) -> Object:
 
 
 async def held_by(world: OperatorCluster, gate: Path) -> None:
-    """An Engram ``hold`` whose containers end when the file is there."""
+    """An Engram ``hold`` whose containers end when the file exists."""
     await world.engram("hold", f"while test ! -e {gate}; do sleep 0.05; done")
 
 
@@ -31,7 +31,7 @@ async def patched(world: OperatorCluster, name: str, patch: Object, resource: An
 
 
 async def family(world: OperatorCluster, gate: Path) -> None:
-    """A run ``one`` whose Story calls a Story that calls a Story whose step is held."""
+    """A run ``one`` whose Story calls a Story, which calls a Story whose step is held."""
     await held_by(world, gate)
     await world.story("innermost", step("hold"))
     await world.story("inner", call("down", "innermost"))
@@ -93,7 +93,7 @@ async def test_a_run_goes_on_with_its_story_as_it_was_whoever_takes_it_up(
     assert step_phases(after) == {"hold": "Succeeded", "new": "Succeeded"}
     assert status_of(before)["storyRevision"] != status_of(after)["storyRevision"]
     assert len(await world.names(CONTROLLER_REVISION)) == 2
-    assert traffic.requests.count("GET controllerrevisions") == 3  # a list, a watch, and what the first run executes
+    assert traffic.requests.count("GET controllerrevisions") == 3  # a list, a watch, and the Story of the first run
 
 
 async def test_a_branch_that_ends_is_heard_of(world: OperatorCluster) -> None:

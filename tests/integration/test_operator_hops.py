@@ -1,4 +1,4 @@
-"""The way from the event of a StoryRun to the Job of its first step, as docs/architecture.md lists it."""
+"""The path from the event of a StoryRun to the Job of its first step, as docs/architecture.md lists it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def documented_hops() -> list[str]:
 
 @contextmanager
 def following(hops: list[str]) -> Iterator[list[str]]:
-    """The hops that are called in this thread meanwhile, in order."""
+    """Records the hops that are called in this thread during the block, in order."""
     called: list[str] = []
     wanted = set(hops)
 
@@ -59,5 +59,5 @@ async def test_an_event_comes_to_a_job_by_the_documented_hops(world: OperatorClu
     for hop in hops:
         assert hop in called[at + 1 :], f"{hop} is not reached after {called[at] if at >= 0 else 'the event'}"
         at = called.index(hop, at + 1)
-    own = hops[4:-1]  # what other objects pass, too, may have been called before
+    own = hops[4:-1]  # hops that other objects share may have been called before
     assert sorted(own, key=called.index) == own

@@ -1,4 +1,4 @@
-"""What the StoryRun controller does around the engine, on a server that stores."""
+"""The work of the StoryRun controller around the engine, on a server that stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOLD = "tests.example/hold"
 
 
 class Controller:
-    """The reconciler, and the supervisor it hands runs to."""
+    """The reconciler, and the supervisor to which it hands runs."""
 
     def __init__(self, there: AdapterWorld) -> None:
         self._there = there
@@ -46,7 +46,10 @@ async def finished(
     phase: str = "Succeeded",
     at_work: tuple[str, ...] = (),
 ) -> Object:
-    """A run that ended at ``NOW``, with two StepRuns, of which some are ``at_work``; ``job`` is its Story's policy."""
+    """A run that ended at ``NOW``, with two StepRuns; ``at_work`` lists the unfinished ones.
+
+    ``job`` is its Story's policy.
+    """
     run, _ = await there.definitions()
     if job:
         policy = {"spec": {"policy": {"execution": {"job": job}}}}
@@ -87,7 +90,7 @@ def _owner(run: Object) -> Object:
 
 
 def _at(stored: Object) -> Any:
-    """Whether an object is at least that version."""
+    """Accepts an object that has at least that version."""
     version = int(stored["metadata"]["resourceVersion"])
     return lambda obj: obj is not None and int(obj["metadata"]["resourceVersion"]) >= version
 
@@ -192,7 +195,7 @@ async def test_however_a_run_ended_it_is_cleaned_and_removed(there: AdapterWorld
 
 
 async def annotated(there: AdapterWorld, **annotations: str) -> None:
-    """The run, once the informer knows what it is asked for."""
+    """Annotate the run, and wait until the informer knows it."""
     named = {f"storyrun.bubustack.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
     patch = {"metadata": {"annotations": named}}
     stored = await there.client.patch(STORY_RUN, "one", patch, namespace=NAMESPACE_NAME)
@@ -279,7 +282,7 @@ async def test_of_a_deleted_run_the_youngest_go_first(there: AdapterWorld) -> No
     controller = Controller(there)
     family = ("one", "sub", "sub-sub")
     for name in family:
-        await controller.reconcile(name)  # which gives each its finalizer
+        await controller.reconcile(name)  # this gives each its finalizer
     await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
     for name in family:
         await there.known(there.world.story_runs, name, lambda obj: obj["metadata"].get("deletionTimestamp"))

@@ -1,4 +1,4 @@
-"""The operator of the embedded cluster has an identity of its own, and no more rights than where it is deployed."""
+"""The operator of the embedded cluster has its own identity, with no more rights than a deployed operator."""
 
 from __future__ import annotations
 

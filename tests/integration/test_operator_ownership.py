@@ -1,4 +1,4 @@
-"""Two operators with disjoint keys, and a run that goes from one to the other while it is under way."""
+"""Two operators with disjoint keys, and a run that is handed from one to the other while it executes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ONE = RunKey(NAMESPACE_NAME, "one")
 
 
 class Share:
-    """What one of them owns: everything, or nothing, but for some keys."""
+    """The keys that one of them owns: all or none, except for some keys."""
 
     def __init__(self, *, everything: bool) -> None:
         self._everything = everything
@@ -42,7 +42,7 @@ async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorClu
 
         assert of_one_process == 0
         assert (status_of(one)["phase"], status_of(two)["phase"]) == ("Succeeded", "Succeeded")
-        assert of_second.writes["POST stepruns"] == of_second.writes["POST jobs"] == 1  # of its second step
+        assert of_second.writes["POST stepruns"] == of_second.writes["POST jobs"] == 1  # for its second step
         assert of_first.writes["POST stepruns"] == of_first.writes["POST jobs"] == 3
         assert status_of(one)["attempts"] == 1
     step_runs, jobs = await world.client.list(STEP_RUN, NAMESPACE_NAME), await world.client.list(JOB, NAMESPACE_NAME)

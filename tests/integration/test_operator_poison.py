@@ -1,4 +1,4 @@
-"""Expressions and schemas made to hang or exhaust the operator cost their own step, and everything else goes on."""
+"""Expressions and schemas made to hang or exhaust the operator cost only their own step; everything else continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = OperatorSettings(
 
 
 def _grown(levels: int, condition: str) -> str:
-    """A condition over ``v1``, ``v2`` and so on, each four times as long as the one before; ``v0`` is ``inputs.s``."""
+    """A condition with ``v1``, ``v2`` and so on, each four times as long as the one before. ``v0`` is ``inputs.s``."""
     for level in range(levels, 0, -1):
         before = f"v{level - 1}"
         condition = f"cel.bind(v{level}, {before} + {before} + {before} + {before}, {condition})"

@@ -1,4 +1,4 @@
-"""A new kind is one module and one row: a controller that the operator does not know, in its own assembly."""
+"""A new kind is one module and one row: a controller that the operator does not know, in a separate assembly."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _has_phase(phase: str, stored: Object) -> bool:
 
 
 async def test_a_new_controller_needs_no_more_than_its_row(world_with_widgets: OperatorCluster) -> None:
-    """The operator works under its own account: ``operator`` fails when one of its requests was refused."""
+    """The operator uses its own account. ``operator`` fails if one of its requests was refused."""
     there = world_with_widgets
     for name in ("a", "b", "c"):
         await there.client.create(WIDGET, widget(name, namespace=NAMESPACE_NAME))
     async with there.operator(ONE_WORKER, controllers=(*CONTROLLERS, CONTROLLER)) as traffic:
-        for name in ("a", "b", "c"):  # there when the process begins to lead
+        for name in ("a", "b", "c"):  # these exist when the process begins to lead
             await there.until(WIDGET, name, partial(_has_phase, "unknown, 1 at work"))
         await there.client.create(WIDGET, widget("d", {"color": "blue"}, namespace=NAMESPACE_NAME))
         await there.until(WIDGET, "d", partial(_has_phase, "unknown, 1 at work"))

@@ -1,4 +1,4 @@
-"""A live operator whose watch loses an event: the slow second look mends it, and finds nothing otherwise."""
+"""A live operator whose watch loses an event: the slow second look repairs it, and finds nothing otherwise."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from tests.integration.operator_cluster import OperatorCluster, Traffic, eventua
 
 PATIENCE_SECONDS = 30.0
 SILENCE_SECONDS = 2.0
-"""A look waits for at most twice this, not for the bookmarks of a real API server, which come once a minute."""
+"""A look waits at most twice this.
+
+It does not wait for the bookmarks of a real API server, which come once a minute.
+"""
 
 
 @pytest.fixture
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[dict[RunKey, Found]]:
-    """What the second looks found, each of which follows a moment after the one before."""
+    """What each of the second looks found. Each follows a moment after the one before."""
     seen: list[dict[RunKey, Found]] = []
     whole = Resync.look_again
 
@@ -67,13 +70,13 @@ async def test_a_cancel_whose_event_was_lost_is_found_and_heeded(
         await world.run("two", "nap")
         for name in ("one", "two"):
             await world.until(STORY_RUN, name, lambda run: "stepStates" in status_of(run))
-        await _silence(traffic)  # the answer to a write would tell what the watch has not
+        await _silence(traffic)  # otherwise the answer to a write would show what the watch has lost
         monkeypatch.setattr(Informer, "_take", take)
         await world.client.patch(STORY_RUN, "one", {"spec": {"cancelRequested": True}}, namespace="team")
 
         run = await world.finished("one", seconds=PATIENCE_SECONDS)
 
-        async def told() -> bool:  # the round goes on for the other kinds
+        async def told() -> bool:  # the round continues for the other kinds
             return any(Found.LOST_EVENT in found.values() for found in rounds)
 
         await eventually(told, seconds=PATIENCE_SECONDS * world.access.patience)
@@ -108,7 +111,10 @@ async def test_a_second_look_at_runs_that_wait_finds_and_writes_nothing(
 
 
 async def _silence(traffic: Traffic) -> None:
-    """Until three seconds pass without a write: counters of the Story and Events come after the run's own."""
+    """Wait until three seconds pass without a write.
+
+    Counters of the Story and Events come after the run's own writes.
+    """
     before: Counter[str] | None = None
     while traffic.writes != before:
         before = traffic.writes

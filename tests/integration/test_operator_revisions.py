@@ -1,4 +1,4 @@
-"""Pinned Stories that nobody needs any more, on a server that stores."""
+"""Pinned Stories that no run needs any more, on a server that stores."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def test_every_name_that_admission_lets_in_carries_a_run_to_its_end(world:
 
 
 async def test_a_run_with_a_dot_in_its_name_which_admission_refuses_says_why_it_fails(world: OperatorCluster) -> None:
-    """Where there is no admission."""
+    """In a cluster without admission."""
     await world.engram("noop")
     await world.story("plain", step("a", "noop"))
     async with world.operator():
@@ -89,17 +89,17 @@ async def test_every_write_of_a_run_has_its_reason_and_an_idle_operator_sends_no
         assert traffic.requests[sent:] == []
     counts = {request: spent.pop(request, 0) for request in ("PATCH engrams/status", "PATCH stories/status")}
     assert all(1 <= number <= 2 for number in counts.values()), counts  # counters, at most every two seconds
-    assert 1 <= spent.pop("PATCH storyruns/status") <= 5  # began, ended, and one a wave at most; neighbours share
-    assert 3 <= spent.pop("PATCH stepruns/status") <= 6  # results; and running, unless a step ended at once
+    assert 1 <= spent.pop("PATCH storyruns/status") <= 5  # begin, end, and at most one a wave; neighbors share
+    assert 3 <= spent.pop("PATCH stepruns/status") <= 6  # results, and "running" unless a step ended at once
     assert spent == {
-        "POST controllerrevisions": 1,  # the Story as it is, for all runs that begin with it
+        "POST controllerrevisions": 1,  # the copy of the Story, for all runs that begin with it
         "PATCH storyruns": 1,  # finalizer and labels
         "POST serviceaccounts": 1,
         "POST roles": 1,
         "POST rolebindings": 1,
         "POST stepruns": 3,
         "POST jobs": 3,
-        "POST events": 6,  # its start and end, three for the access of its containers, one for all its StepRuns
+        "POST events": 6,  # start, end, three for the access of its containers, one for all StepRuns
     }
 
 

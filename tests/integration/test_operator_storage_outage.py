@@ -1,4 +1,4 @@
-"""F10, F89, F92: an object store that does not answer holds up whoever needs it, and nobody else."""
+"""F10, F89, F92: an object store that does not answer delays only the runs that need it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INPUTS = {"x": {"$bubuStorageRef": "inputs/team/x.json"}}
 
 @dataclass
 class Bucket:
-    """Answers every request with the same object, once it answers at all."""
+    """Answers every request with the same object, as soon as it may answer."""
 
     port: int = 0
     answers: trio.Event = field(default_factory=trio.Event)
@@ -43,7 +43,7 @@ class Bucket:
             await self.answers.wait()
             status, body = (b"403 Forbidden", b"") if self.refuses else (b"200 OK", BODY)
             head = b"HTTP/1.1 %s\r\nConnection: close\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n" % status
-            with trio.move_on_after(1), suppress(trio.BrokenResourceError):  # whoever asked may have given up
+            with trio.move_on_after(1), suppress(trio.BrokenResourceError):  # the client may have given up
                 await stream.send_all(head + b'ETag: "1"\r\nContent-Length: %d\r\n\r\n' % len(body) + body)
 
     @property
@@ -87,7 +87,7 @@ def said(run: dict[str, object]) -> tuple[str, str]:
 async def test_runs_that_need_a_store_that_hangs_say_so_and_no_other_waits(
     world: OperatorCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice as many as there are threads for it."""
+    """There are twice as many runs as threads for the store."""
     monkeypatch.setattr(stored_payloads, "PATIENCE_SECONDS", 3.0)
     names = [f"looks-{number}" for number in range(2 * PER_STORE)]
     await prepare(world)

@@ -1,4 +1,4 @@
-"""The operator's object store: which one its configuration names, and with which credentials it is read."""
+"""The operator's object store: which store its configuration names, and which credentials read it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files_at(root: Path) -> StorageSettings:
 
 
 class Bucket:
-    """Opened with what is noted in ``opened``; does not answer while it is ``down``."""
+    """Records in ``opened`` how it was opened. It does not answer while it is ``down``."""
 
     def __init__(self) -> None:
         self.opened: list[S3Location] = []

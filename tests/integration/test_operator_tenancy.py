@@ -1,4 +1,4 @@
-"""Attacks of a tenant who may write Stories, Engrams and runs, and nothing else: what he may not get from it."""
+"""Attacks of a tenant who may only write Stories, Engrams and runs: what the tenant must not get."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWN_BLOCK = {
 
 
 async def operators_store(there: AdapterWorld, **settings: Any) -> None:
-    """The operator has an S3 store and its credentials, one more secret beside them."""
+    """Give the operator an S3 store with its credentials, and one more secret in the same Secret."""
     there.settings = replace(there.settings, storage=replace(STORE, **settings))
     data = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush", "ADMIN_PASSWORD": "hush hush"}
     encoded = {key: b64encode(value.encode()).decode() for key, value in data.items()}
@@ -65,7 +65,7 @@ async def step_run_of(there: AdapterWorld, run: Object) -> Object:
 async def started(
     there: AdapterWorld, template: Object | None = None, engram: Object | None = None, **spec: Any
 ) -> Object:
-    """The Job of the one step of a Story with ``spec``, or whatever is raised instead."""
+    """The Job of the one step of a Story with ``spec``. Raises what ``start_attempt`` raises."""
     run, story = await there.definitions(**(template or {}))
     if engram:
         await there.client.patch(ENGRAM, "http", {"spec": engram}, namespace=NAMESPACE_NAME)
@@ -79,7 +79,7 @@ async def started(
 
 
 async def secrets_of_the_tenant(there: AdapterWorld) -> list[Object]:
-    """Those that hold the operator's credentials."""
+    """The tenant's Secrets that hold the operator's credentials."""
     found = (await there.client.list(SECRET, NAMESPACE_NAME)).items
     return [each for each in found if "AWS_SECRET_ACCESS_KEY" in (each.get("data") or {})]
 
@@ -176,7 +176,7 @@ async def test_a_namespace_that_brings_its_own_secret_may_use_any_store(there: A
 
 
 async def borrowed(there: AdapterWorld, overrides: Object | None = None, **engram: Any) -> tuple[Object, Object]:
-    """A run and Story of ``team`` whose step uses an Engram of ``lib`` that is as it is given."""
+    """A run and Story of ``team`` whose step uses an Engram of ``lib`` with the given fields."""
     run, story = await there.definitions(secretSchema={"api": {"mountType": "env"}})
     await there.namespace("lib")
     spec = {
@@ -227,7 +227,7 @@ async def test_a_story_of_another_namespace_gives_the_account_no_role_at_a_cloud
 async def test_a_step_has_nothing_read_that_only_another_steps_engram_may_read(
     there: AdapterWorld, reference: Any
 ) -> None:
-    """The account of the run could: all steps share it."""
+    """The account of the run could read it, because all steps share the account."""
     run, story = await there.definitions()
     named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["database-admin"]}
     await there.create(ENGRAM, "trusted", {"templateRef": {"name": "http"}, "overrides": {"rbac": {"rules": [named]}}})
@@ -239,7 +239,7 @@ async def test_a_step_has_nothing_read_that_only_another_steps_engram_may_read(
     with pytest.raises(NotFoundError):
         await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     story["spec"]["steps"].pop()
-    await there.executor.start_attempt(order)  # nobody of this run lends it: the API server decides, as ever
+    await there.executor.start_attempt(order)  # no Engram of this run grants it: the API server decides, as usual
 
 
 async def test_a_step_has_read_what_its_own_engram_asks_for(there: AdapterWorld) -> None:
@@ -269,7 +269,7 @@ async def test_a_secret_sets_no_variable_that_decides_what_a_program_runs(
         await started(there, template={"secretSchema": schema}, steps=[step])
 
 
-# What a run shows.
+# What a run reveals.
 
 
 async def test_a_run_waits_until_its_namespace_is_let_in_says_so_and_leaves_no_copy_behind(

@@ -1,4 +1,4 @@
-"""A StoryRun of which a part cannot be read is failed with a reason, and what it has begun ends with it."""
+"""A StoryRun with an unreadable part fails with a reason, and the steps that it has begun end with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data that steps put into object storage, on the embedded cluster: a claim keeps it, the operator looks into it."""
+"""Data that steps put into object storage, on the embedded cluster. A claim stores it, and the operator reads it."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
 
 
 def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:
-    """The steps have one, which their Story names: what they are given, they look up themselves."""
+    """The steps have a store, which their Story names. They resolve their inputs themselves."""
     claim = CONFIGURATION.partition("---\n")[2]
     configured = line.bobrapet("run", line.file("claim.yaml", claim), "--local", "--story=nothing")
     assert configured.code == 0, configured.err

@@ -1,4 +1,4 @@
-"""A webhook over TLS on loopback, for tests: answers as the handlers given to it do."""
+"""A webhook over TLS on loopback, for tests. The given handlers answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handler = Callable[[Object], Awaitable[Object]]
 
 @dataclass
 class WebhookServer:
-    """Where the webhook is and what it was asked. ``handlers`` maps paths to functions of the review's request."""
+    """Where the webhook is, and which requests it got. ``handlers`` maps paths to functions of the review's request."""
 
     port: int
     ca_bundle: str
@@ -74,5 +74,5 @@ async def open_webhook_server(directory: Path, *names: str) -> AsyncIterator[Web
 
 
 def patch_of(*operations: Object) -> Object:
-    """An allowing answer that patches."""
+    """An answer that allows the request and patches the object."""
     return {"allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(orjson.dumps(operations)).decode()}

@@ -1,6 +1,6 @@
 """A controller of a kind that the operator does not know: one module, which ends with its row.
 
-The phase of a Widget is the word that the ConfigMap of its color holds, and how many reconciles were under way.
+The phase of a Widget has the word from the ConfigMap of its color, and the number of reconciles in progress.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 WIDGET: Final = Resource("example.com", "v1", "widgets", "Widget", subresources=("status",))
 PALETTE: Final = "example.com/palette"
-"""Label of the ConfigMaps that hold words for colors, and are named like them."""
+"""Label of the ConfigMaps that hold words for colors. Each ConfigMap has the name of a color."""
 COLOR: Final = "color"
-"""Index of Widgets: namespace and color."""
+"""Index of Widgets, by namespace and color."""
 
 
 class WidgetReconciler:
@@ -56,7 +56,7 @@ def _color(widget: dict[str, Any]) -> list[str]:
 
 
 def _of_palette(change: Change, caches: Caches) -> Iterator[Key]:
-    """The Widgets of its color."""
+    """The Widgets with the color of the ConfigMap."""
     key = Key.of(change.object)
     yield from map(Key.of, caches.informer(WIDGET).by_index(COLOR, str(key)))
 

@@ -1,4 +1,4 @@
-"""A custom kind to play with: its definition, and objects of it."""
+"""A custom kind for tests: its definition, and objects of it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ QUEUE_FIELDS: Final = ("max-concurrent-reconciles", "rate-limiter.base-delay", "
 
 
 def missing(names: Iterable[str], text: str) -> list[str]:
-    """Those that ``text`` has not in back quotes: alone, or as the beginning of ``name=value`` or ``name: value``."""
+    """Names that ``text`` does not have in backquotes, alone or before a value (``name=value``, ``name: value``)."""
     return [name for name in names if not re.search(rf"`{re.escape(name)}[`=:]", text)]
 
 
