@@ -1,1 +1,1 @@
-"""What only a real control plane can show, how one is run, and how suites are run side by side."""
+"""Tests that need a real control plane, the programs that run one, and the runner of suites side by side."""

@@ -20,7 +20,7 @@ RIGHT: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with"
 
 
 async def ask_admission(rig: OperatorRig, operator: ServerProcess) -> None:
-    """From now on whatever people write is reviewed by ``operator``, which was started with ``NAMES``."""
+    """From now on ``operator`` reviews what users write. It was started with ``NAMES``."""
     log = operator.log.read_text()
     [url] = re.findall(r"admission reviews are answered.*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log)
     await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
@@ -34,14 +34,14 @@ async def ask_nobody(rig: OperatorRig) -> None:
 
 
 async def is_watchful(rig: OperatorRig) -> bool:
-    """Whether what is wrong is refused for what is wrong with it, and what is right is let in."""
+    """Whether an invalid object is refused for its error, and a valid object is admitted."""
     try:
         await rig.create(STORY, "wrong", WRONG)
     except InvalidError as error:
         if [cause.field for cause in error.causes] != ["spec.steps[0].with.duration"]:
             return False
     except ApiError:
-        return False  # nobody answers, or the certificate is not trusted yet
+        return False  # the operator does not answer, or the certificate is not trusted yet
     else:
         await rig.client.delete(STORY, "wrong", FLOWS)
         return False

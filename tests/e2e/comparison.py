@@ -1,7 +1,7 @@
-"""What a cluster came to, and what was made and removed on the way, in a form that two executions have in common. Pure.
+"""The outcome of a cluster, and what was created and removed on the way, in a form that two executions share. Pure.
 
-The oracle of the fault tests: with a fault and without one, everything here is equal. Left out is what need not be:
-instants, UIDs, versions, the random ends of Pods' names, and which of its neighbours had ended when a step began.
+This is the oracle of the fault tests: everything here is equal with a fault and without one. It leaves out what may
+differ: instants, UIDs, versions, the random ends of Pods' names, and which neighbors had ended when a step began.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ _VARYING: Final = (
     *("podName", "podIP", "hostIP", "podIPs", "containerID"),
 )
 _UNCOMPARED: Final = ("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision", "attempt")
-"""Names that follow from a Story's UID; beside a run's timers only if these were stored before its start was. And the
-attempt that a StepRun records: it is written with the note of Running, which a step that ends at once does not get."""
+"""What may differ although both outcomes are correct.
+
+The names follow from a Story's UID, and stand beside a run's timers only if these were stored before its start. The
+attempt of a StepRun is written with the record of Running, and a step that ends at once gets no such record.
+"""
 _RANDOM: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<instant>"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<uid>"),
 )
 _MOMENTARY: Final = "BUBU_TEMPLATE_CONTEXT"
-"""Of a container: the results there were when it was started."""
+"""A variable of a container: the results that existed when it was started."""
 _POD_NAME: Final = re.compile(r"^(pods/.+)-[a-z0-9]{5}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Keys are those of ``tests.e2e.control_plane.history``; Pods of one Job share one."""
+    """Keys are those of ``tests.e2e.control_plane.history``. The Pods of one Job share one key."""
 
     objects: Mapping[str, Object]
-    """How everything stands."""
+    """The present state of the objects."""
     created: Mapping[str, int]
     deleted: Mapping[str, int]
     executed: Mapping[str, int]
-    """How often each step's program was started."""
+    """How often the program of each step was started."""
 
     def differences_from(self, expected: Outcome) -> list[str]:
-        """One line each; none when nothing differs."""
+        """One line for each difference."""
         return [
             *_differences("created", expected.created, self.created),
             *_differences("deleted", expected.deleted, self.deleted),
@@ -54,7 +57,7 @@ class Outcome:
 
 
 def counts_by_object(keys: Mapping[str, int], of: Iterable[str]) -> dict[str, int]:
-    """Of the kinds and namespaces that keys begin with."""
+    """Counts for the kinds and namespaces with which keys begin."""
     counted: Counter[str] = Counter()
     prefixes = tuple(of)
     for key, count in keys.items():
@@ -64,7 +67,7 @@ def counts_by_object(keys: Mapping[str, int], of: Iterable[str]) -> dict[str, in
 
 
 def masked(obj: Object) -> Object:
-    """Without what differs between two executions."""
+    """The object without what differs between two executions."""
     metadata = {key: value for key, value in obj["metadata"].items() if key in _KEPT_METADATA}
     content: Object = _masked({"metadata": metadata, **{key: obj[key] for key in _KEPT if key in obj}})
     return content

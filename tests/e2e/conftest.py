@@ -1,4 +1,4 @@
-"""What all tests on a real control plane share."""
+"""Fixtures that all tests on a real control plane share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.integration.operator_cluster import install_on
 
 @pytest.fixture(scope="session")
 def furnished(real_cluster: SessionCluster) -> SessionCluster:
-    """The real cluster with our definitions in it."""
+    """The real cluster with our definitions installed."""
     trio.run(install_on, real_cluster)
     return real_cluster
 
 
 @pytest.fixture(scope="session")
 def steerable(furnished: SessionCluster) -> SessionCluster:
-    """The same; its etcd and its keys are ours to use."""
+    """The same cluster. Tests may use its etcd and its keys."""
     if furnished.ready is None:
         pytest.skip("needs a control plane of our own")
     return furnished
@@ -28,5 +28,5 @@ def steerable(furnished: SessionCluster) -> SessionCluster:
 
 @pytest.fixture(scope="session")
 def faultless(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """What the work of the fault tests comes to when there is no fault."""
+    """The outcome of the work of the fault tests when there is no fault."""
     return trio.run(play_without_faults, steerable, tmp_path_factory.mktemp("faultless"))

@@ -1,9 +1,9 @@
-"""A pytest plugin that says how much CPU each test took, in this process and in the ones that it started.
+"""A pytest plugin that measures the CPU time of each test, in this process and in the processes that it started.
 
-``python -m pytest -p tests.e2e.cpu_time --cpu-times=FILE …`` leaves them in FILE. Wall time says little on a
-machine that others use too. A fixture that several tests share is counted for the test that asked for it first, and its
-end for the last. A child process counts once it has ended and was waited for; what a test leaves to itself, such as a
-cluster that a command starts in the background, does not count.
+``python -m pytest -p tests.e2e.cpu_time --cpu-times=FILE …`` writes the times to FILE. Wall time means little on a
+machine that others use, too. A fixture that several tests share is counted for the test that used it first, and its
+end for the last. A child process counts once it has ended and was waited for. Processes that a test leaves running,
+such as a cluster that a command starts in the background, do not count.
 
 Machines differ, and so does one machine when it is busy. A probe, a fixed piece of work, is timed every few seconds
 between two tests: ``speed`` compares it with the machine on which the budgets were measured.
@@ -23,9 +23,9 @@ from typing import Final
 import pytest
 
 REFERENCE_PROBE_SECONDS: Final = 0.0062
-"""What the probe takes where the budgets were measured."""
+"""What the probe takes on the machine where the budgets were measured."""
 _PROBE_EVERY_SECONDS: Final = 3.0
-"""Of CPU: the probes take a thousandth or two of it."""
+"""In CPU time. The probes take one or two thousandths of it."""
 
 
 @dataclass
@@ -33,35 +33,36 @@ class Times:
     """CPU seconds of one pytest process; ``tests`` by the name of the test."""
 
     total: float = 0.0
-    """With the start of the process, the imports, and the collection of the tests."""
+    """Includes the start of the process, the imports, and the collection of the tests."""
     speed: float = 1.0
-    """How many times as fast the machine was as the one on which the budgets were measured."""
+    """How many times as fast this machine was as the one on which the budgets were measured."""
     tests: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reference(self) -> float:
-        """What the total would be where the budgets were measured; at most the total.
+        """What the total would be on the machine where the budgets were measured; at most the total.
 
-        A slow machine is made up for. A fast one is not held against a suite: the probe fits into the caches and gains
-        more from it than tests do.
+        This corrects for a slow machine. A fast machine gives no penalty: the probe fits into the caches and gains more
+        from
+        the speed than tests do.
         """
         return self.total * min(1.0, self.speed)
 
 
 def read(file: Path) -> Times | None:
-    """None if the process ended before it could leave them."""
+    """The times in a file. None if the process ended before it could write them."""
     text = file.read_text() if file.exists() else ""
     return Times(**json.loads(text)) if text else None
 
 
 def cpu_seconds() -> float:
-    """Used so far, user and system, by this process and by its children that have ended."""
+    """CPU time used so far, user and system, by this process and by its children that have ended."""
     own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
 
 
 def probe() -> float:
-    """CPU seconds of a piece of work like what most tests do: dictionaries, texts, JSON."""
+    """CPU seconds for a piece of work like that of most tests: dictionaries, strings, JSON."""
     began = time.thread_time()
     kept: dict[str, dict[int, object]] = {}
     for number in range(6_000):

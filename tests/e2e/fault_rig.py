@@ -1,4 +1,4 @@
-"""Managers as processes on a real control plane, a proxy between, and an oracle that knows how it should have ended."""
+"""Managers as processes on a real control plane, a proxy in between, and an oracle that knows the correct outcome."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ from tests.integration.operator_cluster import (
 SETTLE_SECONDS: Final = 60.0
 """How long after its fault a cluster may take to be as if there had been none."""
 COLLECT_SECONDS: Final = 150.0
-"""How long the garbage collector may take: after a server was away it learns kinds anew, every half minute at most, and
-gives up and begins again when one of them cannot be listed."""
+"""How long the garbage collector may take.
+
+After a server was away, it learns kinds anew, at most every half minute. It gives up and begins again when it cannot
+list one of them.
+"""
 _JOB_TRACKING: Final = "batch.kubernetes.io/job-tracking"
 _STAYS_SECONDS: Final = 1.0
 _QUIET_SECONDS: Final = 2.5
@@ -61,15 +64,15 @@ _COUNTED: Final = {
     "roles": ROLE,
     "rolebindings": ROLE_BINDING,
 }
-"""By what their keys start with."""
+"""Kinds, by the beginning of their keys."""
 _SHOWN: Final = (STORY_RUN, STEP_RUN, JOB, SERVICE_ACCOUNT, ROLE, ROLE_BINDING, STORY)
-"""Not Engrams: they do not count steps whose end is recorded seconds late."""
+"""Without Engrams: they do not count steps whose end is recorded seconds late."""
 _GIVEN: Final = f"serviceaccounts/{NAMESPACE_NAME}/default"
 
 
 @dataclass
 class FaultRig:
-    """Managers reach the API server through ``proxy``; people, controllers and the node do not."""
+    """Managers reach the API server through ``proxy``. Users, controllers and the node reach it directly."""
 
     cluster: OperatorCluster
     ready: Ready
@@ -83,7 +86,7 @@ class FaultRig:
     async def start_manager(
         self, name: str = "manager", *, url: str = "", elect: bool = False, token_file: Path | None = None
     ) -> ServerProcess:
-        """A manager under its own ServiceAccount, by way of the proxy or ``url``; it ends with the rig."""
+        """A manager under its own ServiceAccount, through the proxy or ``url``. It ends with the rig."""
         token = await request_token(self.cluster.client, OPERATOR)
         kubeconfig = self.access.write_kubeconfig(f"{self.directory.name}-{name}", url or self.proxy.url, token)
         if token_file is not None:
@@ -100,7 +103,7 @@ class FaultRig:
     # The oracle.
 
     async def outcome(self) -> Outcome:
-        """How everything stands at this moment."""
+        """The outcome at this moment."""
         objects: dict[str, Object] = {}
         for resource in _SHOWN:
             for obj in (await self.cluster.client.list(resource, NAMESPACE_NAME)).items:
@@ -115,7 +118,7 @@ class FaultRig:
         return Outcome(objects, created, deleted, dict(self.workload.executions()))
 
     async def settled(self, *, seconds: float = SETTLE_SECONDS) -> None:
-        """Return once every run of the workload has ended, and those that are to go are gone with all they owned."""
+        """Return once every run of the workload has ended, and the removed runs are gone with all that they owned."""
 
         async def all_ended() -> bool:
             runs = {run["metadata"]["name"]: run for run in await self.listed(STORY_RUN)}
@@ -127,7 +130,7 @@ class FaultRig:
         await self.ends_without_orphans()
 
     async def collector_knows_our_kinds(self) -> None:
-        """Return once the garbage collector follows owners among our kinds; a young control plane learns them late."""
+        """Return once the garbage collector follows owners among our kinds. A new control plane learns them late."""
         owner = await self.cluster.run("probe", "nobody")
         reference = {key: owner[key] for key in ("apiVersion", "kind")} | {"name": "probe", "controller": True}
         reference["uid"] = owner["metadata"]["uid"]
@@ -141,7 +144,7 @@ class FaultRig:
         await eventually(collected, seconds=COLLECT_SECONDS)
 
     async def ends_without_orphans(self, *, seconds: float = COLLECT_SECONDS) -> None:
-        """Return once the owner of everything is there."""
+        """Return once every owner of an object exists."""
 
         async def all_owned() -> bool:
             objects = [obj for resource in _COUNTED.values() for obj in await self.listed(resource)]
@@ -156,12 +159,12 @@ class FaultRig:
         return (await self.cluster.client.list(resource, NAMESPACE_NAME)).items
 
     async def has_seen(self, name: str) -> bool:
-        """Whether such a request came by the proxy."""
+        """Whether such a request passed the proxy."""
         await trio.lowlevel.checkpoint()
         return any(seen.request.name == name for seen in self.proxy.seen)
 
     async def ends_like(self, expected: Outcome, *, seconds: float = SETTLE_SECONDS) -> None:
-        """Return once everything is as ``expected`` and stays so, and no phase was ever left that is an end.
+        """Return once everything is as ``expected`` and stays so, and no terminal phase was ever left.
 
         Raises:
             AssertionError: it is not, with every difference.
@@ -184,16 +187,16 @@ class FaultRig:
 
 
 def is_left_to_the_job_controller(obj: Object) -> bool:
-    """Whether it is a Pod that is deleted already and waits for nothing but the finalizer of the Job controller.
+    """Whether it is a deleted Pod that waits only for the finalizer of the Job controller.
 
-    One that lost its API server between a Pod and its Job's deletion takes minutes to take the finalizer off.
+    A Job controller that lost its API server between the deletions of a Pod and its Job takes minutes to remove it.
     """
     metadata = obj["metadata"]
     return bool(metadata.get("deletionTimestamp")) and metadata.get("finalizers") == [_JOB_TRACKING]
 
 
 def assert_ends_were_final(history: History) -> None:
-    """Terminal phases are absorbing, and retries never fall, in the whole history of every run and step."""
+    """Terminal phases are final, and retries never decrease, in the whole history of every run and step."""
     for prefix in ("runs.bubustack.io/storyruns/", "runs.bubustack.io/stepruns/"):
         last: dict[str, Object] = {}
         for write in history.of(prefix):
@@ -208,7 +211,7 @@ def assert_ends_were_final(history: History) -> None:
 
 @asynccontextmanager
 async def open_fault_rig(directory: Path, real: SessionCluster) -> AsyncIterator[FaultRig]:
-    """The workload's Engrams and Stories on an emptied cluster, and no manager yet."""
+    """The workload's Engrams and Stories on an emptied cluster. No manager runs yet."""
     assert real.ready is not None
     access = load_access(Path(real.kubeconfig).parent)
     async with AsyncExitStack() as stack:
@@ -223,7 +226,7 @@ async def open_fault_rig(directory: Path, real: SessionCluster) -> AsyncIterator
 
 
 async def play_without_faults(real: SessionCluster, directory: Path) -> Outcome:
-    """The whole work by a manager that nothing disturbs; what it came to, once nothing changes any more."""
+    """The outcome of the whole work with one undisturbed manager, once nothing changes any more."""
     async with open_fault_rig(directory, real) as rig:
         await rig.start_manager()
         await rig.workload.play()

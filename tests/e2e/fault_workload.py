@@ -1,6 +1,6 @@
-"""Stories whose runs meet a fault in every state a run can be in, and the people who start, cancel and delete them.
+"""Stories whose runs meet a fault in every state of a run, and the users who start, cancel and delete them.
 
-Steps note each start of their program in one file, so that nothing that was executed twice stays unseen.
+Steps record each start of their program in one file, so that the tests see whatever was executed twice.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 
 RUNS: Final = ("greetings", "diamond", "flaky", "failing", "slow", "sleepy", "canceled", "deleted", "mayfly")
-"""Each of a Story of its own name."""
+"""Each run belongs to a Story with the same name."""
 GONE: Final = ("deleted", "mayfly")
-"""Removed before the end: one by a person, one because its time is over."""
+"""Removed before the end: a user deletes one, and the other one is removed because its time is over."""
 INEXACT: Final = (*GONE, "doomed", "fleeting")
 """Stories and Engrams that count only what they still find of these runs."""
 ENGRAMS: Final = Path(__file__).parent / "engrams"
@@ -29,7 +29,7 @@ _PERSON_SECONDS: Final = 120.0
 
 
 class Workload:
-    """One play of it on an emptied cluster; ``directory`` is its own."""
+    """One execution of the work on an emptied cluster, with its own ``directory``."""
 
     def __init__(self, cluster: OperatorCluster, directory: Path) -> None:
         self.cluster = cluster
@@ -37,7 +37,7 @@ class Workload:
         self._tried = directory / "tried"
 
     async def install(self) -> None:
-        """Engrams and Stories."""
+        """Create Engrams and Stories."""
         note = f"echo $BUBU_STORYRUN_ID/$BUBU_STEP_NAME >> {self._executions}"
         cluster = self.cluster
         greeter = [sys.executable, str(ENGRAMS / "plain_greeter.py"), str(self._executions)]
@@ -86,7 +86,7 @@ class Workload:
         await cluster.story("mayfly", step("a", "fleeting"), policy=retention)
 
     async def play(self) -> None:
-        """Start every run, cancel one and delete one when they are at work; returns when the people have done so."""
+        """Start every run, cancel one and delete one while they are at work; returns when the users have done so."""
         for name in RUNS:
             await self.start(name, **({"inputs": {"who": "world"}} if name == "greetings" else {}))
         async with trio.open_nursery() as nursery:
@@ -98,12 +98,12 @@ class Workload:
             try:
                 await self.cluster.create(STORY_RUN, name, {"storyRef": {"name": name}, **spec})
             except AlreadyExistsError:
-                return  # the answer to the first try was lost
+                return  # the first try succeeded, and its answer was lost
 
         await insist(create)
 
     def executions(self) -> Counter[str]:
-        """``run/step`` → how often its program was started."""
+        """For each ``run/step``, how often its program was started."""
         if not self._executions.exists():
             return Counter()
         return Counter(self._executions.read_text().split())
@@ -129,7 +129,7 @@ class Workload:
         await insist(delete)
 
     async def _until_at_work(self, name: str) -> None:
-        """Its program runs, and the operator has said so."""
+        """Wait until its program runs, and the operator has recorded that."""
 
         async def running() -> None:
             while True:
@@ -145,7 +145,7 @@ class Workload:
 
 
 async def insist(act: Callable[[], Awaitable[None]], *, seconds: float = _PERSON_SECONDS) -> None:
-    """What a person does who gets no answer: try again, up to a limit.
+    """Do what a user does who gets no answer: try again, up to a limit.
 
     Raises:
         KubeError: of the last try.

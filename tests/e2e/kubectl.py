@@ -15,20 +15,20 @@ DEADLINE_SECONDS = 120.0
 class Output:
     out: str
     err: str
-    """Warnings of the server, among others."""
+    """Includes warnings of the server."""
 
 
 @dataclass(frozen=True)
 class Kubectl:
     cluster: SessionCluster
     home: Path
-    """Where it keeps what it has discovered."""
+    """Where kubectl caches discovery."""
 
     def __call__(self, *arguments: str, stdin: str = "") -> Output:
-        """What the command prints.
+        """The output of the command.
 
         Raises:
-            AssertionError: it failed; the text has its words.
+            AssertionError: it failed; the message has its words.
         """
         command = [str(self.cluster.kubectl), f"--kubeconfig={self.cluster.kubeconfig}", *arguments]
         environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin"}

@@ -1,4 +1,4 @@
-"""JSON Schemas of every kind a server has, for kubeconform, which otherwise would fetch them from the Internet."""
+"""JSON Schemas of every kind of a server, for kubeconform, which would otherwise fetch them from the Internet."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _KIND = "x-kubernetes-group-version-kind"
 
 
 def write_schemas(document: Mapping[str, Any], directory: Path) -> None:
-    """A file for every kind in an OpenAPI v3 document; fields that no schema knows are refused."""
+    """Write a file for every kind in an OpenAPI v3 document. Fields that no schema knows are refused."""
     components = {name: _closed(schema) for name, schema in document["components"]["schemas"].items()}
     for name, schema in components.items():
         for group, version, kind in _kinds(schema):
             reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": components}}
-            path = directory / f"{kind.lower()}-{group or version}-{version}.json"  # kubeconform's own oddity
+            path = directory / f"{kind.lower()}-{group or version}-{version}.json"  # kubeconform's convention
             path.write_text(json.dumps(reference))
 
 
@@ -27,7 +27,7 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _closed(schema: Any) -> Any:
-    """The same schema, with objects that have no fields but those they declare."""
+    """The same schema, in which objects allow only the declared fields."""
     if isinstance(schema, list):
         return [_closed(entry) for entry in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The operator as it is deployed: our manifests on a real API server, a process of its own, its own ServiceAccount."""
+"""The operator as it is deployed: our manifests on a real API server, a separate process, its own ServiceAccount."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FLOWS: Final = "flows"
 """The namespace of the Stories."""
 DEADLINE_SECONDS: Final = 60.0
 LATE_GATE: Final = "failed to call webhook: the server was unable to return a response in the time allotted"
-"""On two processors with a dozen processes that all begin, five seconds may not be enough: people try again."""
+"""On two processors with a dozen starting processes, five seconds may be too short. Users try again."""
 _STRICT: Final = ("--enable-admission-plugins=OwnerReferencesPermissionEnforcement",)
-"""As on OpenShift: who makes an object hold its owner needs the right to set the owner's finalizers."""
+"""As on OpenShift: a user who creates an object that blocks its owner needs the right to set the owner's finalizers."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class OperatorRig:
     # The operator.
 
     async def start_operator(self, name: str, *flags: str) -> ServerProcess:
-        """A manager process under its own ServiceAccount; it ends with the rig."""
+        """A manager process under its own ServiceAccount. It ends with the rig."""
         command = [
             *(sys.executable, "-m", "cli", "manager"),
             f"--kubeconfig={self.kubeconfig}",
@@ -59,16 +59,16 @@ class OperatorRig:
 
     @property
     def kubeconfig(self) -> Path:
-        """Of the operator: its token is in a file of its own, as in a Pod."""
+        """The operator's kubeconfig. Its token is in a separate file, as in a Pod."""
         return self.directory / "operator.kubeconfig"
 
     async def renew_token(self) -> None:
-        """What the kubelet does for a Pod."""
+        """Renew the token, as the kubelet does for a Pod."""
         account = DEFAULT_INSTALLATION
         write_private(self.directory / "token", await self.plane.token_of(account.service_account, account.namespace))
 
     async def operator_client(self, stack: AsyncExitStack) -> KubeClient:
-        """To try what the operator may do."""
+        """A client with the operator's rights, to test what it may do."""
         return await stack.enter_async_context(open_client(await load_config(self.kubeconfig)))
 
     def audit_events(self) -> list[Object]:
@@ -78,7 +78,7 @@ class OperatorRig:
     # Objects.
 
     async def apply(self, *paths: str, namespace: str = "") -> None:
-        """With kubectl, as people do it."""
+        """Apply files with kubectl, as users do."""
         command = [str(self.plane.binaries.kubectl), f"--kubeconfig={self.plane.kubeconfig}"]
         where = [f"--namespace={namespace}"] if namespace else []
         files = [f"--filename={ROOT / path}" for path in paths]
@@ -124,7 +124,7 @@ class OperatorRig:
     async def until(
         self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
     ) -> Object:
-        """The object once it exists and ``holds`` is true of it."""
+        """Wait until the object exists and ``holds`` accepts it; returns it."""
         last: Object = {}
 
         async def reached() -> bool:
@@ -139,7 +139,7 @@ class OperatorRig:
         return last
 
     async def ended(self, name: str, phase: str, *, seconds: float = DEADLINE_SECONDS) -> Object:
-        """The run once it has ended, as it should."""
+        """Wait until the run has ended with the expected phase; returns it."""
         run = await self.until(STORY_RUN, name, lambda obj: bool(status_of(obj).get("finishedAt")), seconds=seconds)
         assert status_of(run)["phase"] == phase, run["status"]
         return run
@@ -158,7 +158,7 @@ class OperatorRig:
 async def eventually(
     holds: Callable[[], Awaitable[bool]], why_not: Callable[[], str], *, seconds: float = DEADLINE_SECONDS
 ) -> None:
-    """Return once ``holds`` says so; processes of others tell nobody here."""
+    """Return once ``holds`` is true. It polls, because other processes wake nobody here."""
     with trio.move_on_after(seconds):
         while not await holds():  # noqa: ASYNC110 - see above
             await trio.sleep(0.05)
@@ -177,7 +177,7 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 @asynccontextmanager
 async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
-    """A control plane with an audit log, a node, our definitions and RBAC; no operator runs yet."""
+    """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet."""
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(
             open_control_plane(ensure_binaries(), directory / "plane", audit=True, flags=_STRICT)
@@ -203,7 +203,7 @@ def _is_established(definition: Object) -> bool:
 
 
 def with_token_file(kubeconfig: str, token: Path) -> str:
-    """The token is read from a file, as in a Pod."""
+    """A kubeconfig that reads the token from a file, as in a Pod."""
     document = orjson.loads(kubeconfig)
     document["users"][0]["user"] = {"tokenFile": str(token)}
     return orjson.dumps(document).decode()

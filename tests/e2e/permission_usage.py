@@ -1,6 +1,6 @@
-"""An audit log against the table of permissions: what was refused, what was used, what never was. Pure.
+"""Compares an audit log with the table of permissions: what was refused, what was used, what was never used. Pure.
 
-A request is attributed to the narrowest row that allows it; one that no row allows is refused by the API server, so it
+A request is attributed to the narrowest row that allows it. The API server refuses a request that no row allows, so it
 is found among the refusals.
 """
 
@@ -32,12 +32,12 @@ class Right(NamedTuple):
 
 @dataclass
 class Usage:
-    """How often each right was used by some users, and what they were refused."""
+    """How often some users used each right, and which requests were refused."""
 
     requests: Counter[Right] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
-    """Allowed, but by no row: somebody else granted it."""
+    """Allowed, but not by a row of the table: another role grants it."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.requests + other.requests, self.refused + other.refused, self.unexplained + other.unexplained)
@@ -47,7 +47,7 @@ class Usage:
 
 
 def usage(events: Iterable[Event], tables: Iterable[RoleTable], *, of: Callable[[str], bool]) -> Usage:
-    """What the users asked for of whose names ``of`` is true."""
+    """The requests of the users for whose names ``of`` is true."""
     found = Usage()
     known = list(rights(tables))
     for event in events:
@@ -73,7 +73,7 @@ def rights(tables: Iterable[RoleTable]) -> Iterator[Right]:
 
 
 def report(found: Usage, tables: Iterable[RoleTable]) -> str:
-    """For people: a line a right, the unused ones with the reason why they are granted all the same."""
+    """For readers: one line per right. Unused rights have the reason why they are granted nevertheless."""
     lines = []
     for right in rights(tables):
         count = found.requests[right]

@@ -1,7 +1,7 @@
-"""Our admission policies, evaluated as an API server does, by the CEL library that the operator has.
+"""Our admission policies, evaluated as in an API server, by the CEL library that the operator uses.
 
-It lacks what only Kubernetes adds to CEL (``authorizer``, quantities); the policies use none of that. The end-to-end
-tests hold its answers against those of the real server.
+The library lacks what only Kubernetes adds to CEL (``authorizer``, quantities). The policies use none of that. The
+end-to-end tests compare its answers with those of the real server.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from deployment.policy import Policy, documents
 from webhooks.caller import POD_NAME
 
 TOO_DEEP = frozenset({"status-size"})
-"""Policies whose expressions are nested deeper than the library evaluates: the server is asked."""
+"""Policies whose expressions are nested too deeply for the library. Only the server evaluates them."""
 ANN = "ann"
-"""A person with no rights but those to the objects in question."""
+"""A user who has only the rights to the objects in question."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of the API server; ``old`` is None for a creation."""
+    """A request to the API server. ``old`` is None for a creation."""
 
     new: Object
     old: Object | None
@@ -36,7 +36,7 @@ class Request:
     groups: tuple[str, ...] = ()
     subresource: str = ""
     pod: str = ""
-    """That the token is bound to."""
+    """The Pod to which the token is bound."""
 
     @property
     def operation(self) -> str:
@@ -44,9 +44,9 @@ class Request:
 
 
 def refusals(request: Request, settings: Mapping[str, str] | None) -> dict[str, list[str]]:
-    """Messages by name of the policy, but for those that ask about rights, which only a server knows.
+    """Messages by policy name, without the policies that ask about rights, which only a server knows.
 
-    ``settings`` is the operator's ConfigMap, None when there is none.
+    ``settings`` is the operator's ConfigMap, or None if there is none.
     """
     found = {policy.name: list(_refusals(policy, spec, request, settings)) for policy, spec in _evaluated()}
     return {name: messages for name, messages in found.items() if messages}
@@ -54,13 +54,16 @@ def refusals(request: Request, settings: Mapping[str, str] | None) -> dict[str, 
 
 @functools.cache
 def _evaluated() -> Sequence[tuple[Policy, Object]]:
-    """Policies with the specs of their documents: rendering them takes several times as long as evaluating them."""
+    """Policies with the specs of their documents.
+
+    Cached, because rendering takes several times as long as evaluating.
+    """
     evaluated = [policy for policy in policies() if not (policy.asks_for_rights or policy.name in TOO_DEEP)]
     return [(policy, documents(policy, DEFAULT_INSTALLATION)[0]["spec"]) for policy in evaluated]
 
 
 def matches(rules: Iterable[Object], request: Request) -> bool:
-    """Whether a webhook's or policy's rules are about the request."""
+    """Whether the rules of a webhook or policy match the request."""
     group, _, version = request.new["apiVersion"].partition("/")
     return any(
         group in rule["apiGroups"]
@@ -80,7 +83,7 @@ def holds(expression: str, request: Request, **others: Any) -> bool:
     """The value of an expression, over the request and ``others``.
 
     Raises:
-        RuntimeError: it has none; the server then goes by the failure policy.
+        RuntimeError: it has no value; the server would then apply the failure policy.
     """
     result = _compiled(expression).eval(data={**_variables(request), "params": None, "variables": {}, **others})
     value = result.plain_value()

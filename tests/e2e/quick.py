@@ -1,7 +1,7 @@
-"""``make quick``: lint, types, and the unit tests that are nearest to what has changed, within a minute.
+"""``make quick``: lint, types, and the unit tests that are nearest to the changes, within a minute.
 
-``python -m tests.e2e.quick [BASE]`` compares with the point where this branch left BASE (``main``), and takes in what
-is not committed. It is for the time between two edits; what it leaves out, ``make test`` runs.
+``python -m tests.e2e.quick [BASE]`` compares with the point where this branch left BASE (``main``), and includes
+uncommitted changes. It is for the time between two edits. ``make test`` runs what it leaves out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import trio
 
 ROOT: Final = Path(__file__).parents[2]
 TEST_SECONDS: Final = 40.0
-"""For tests; those that have not begun by then are skipped, the farthest ones."""
+"""Time for tests. Tests that have not begun by then are skipped; these are the farthest ones."""
 BRANCH: Final = "main"
 SMOKE: Final = (
     "tests/unit/core/graph",
@@ -32,7 +32,7 @@ SMOKE: Final = (
     "tests/unit/reconcilers/test_runtime_controller.py",
     "tests/unit/test_repository.py",
 )
-"""Run when nothing has changed, or nothing that a unit test is near to."""
+"""Run when nothing has changed, or when no unit test is near to the changes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,26 +43,28 @@ def main(arguments: Sequence[str]) -> int:
     return trio.run(_all_of_it, tests or SMOKE)
 
 
-# What has changed.
+# Changed files.
 
 
 def changed_files(base: str) -> list[str]:
-    """Paths relative to the root: since the branch left ``base``, and what is not committed; new files, too."""
+    """Paths relative to the root: changes since the branch left ``base``, uncommitted changes, and new files."""
     since = _git("merge-base", "HEAD", base) or ["HEAD"]
     return sorted({*_git("diff", "--name-only", since[0]), *_git("ls-files", "--others", "--exclude-standard")})
 
 
 def _git(*arguments: str) -> list[str]:
-    """Lines; none when git refuses, for example because there is no such branch."""
+    """The output lines of git. None if git fails, for example because there is no such branch."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
 
 
-# Which tests are near to that.
+# Tests near to the changes.
 
 
 def nearest_tests(root: Path, changed: Collection[str]) -> list[str]:
-    """Unit-test modules, nearest first: those that have changed, those that mirror a changed module by their name and
-    folder, those that import one. A changed builder of a test folder counts as a module.
+    """Unit-test modules, nearest first.
+
+    The order is: modules that have changed, modules that mirror a changed module by name and folder, and modules that
+    import one. A changed builder in a test folder counts as a module.
     """
     modules = {name for path in changed if (name := _module_of(path)) is not None}
     ranked = []
@@ -78,7 +80,7 @@ def nearest_tests(root: Path, changed: Collection[str]) -> list[str]:
 
 
 def _module_of(path: str) -> str | None:
-    """How a changed file is imported: ``core.graph.needs``, ``tests.unit.certs.certs_world``."""
+    """The import name of a changed file: ``core.graph.needs``, ``tests.unit.certs.certs_world``."""
     file = Path(path)
     if file.suffix != ".py":
         return None
@@ -90,8 +92,8 @@ def _module_of(path: str) -> str | None:
 def _mirrors(test: str, changed: str) -> bool:
     """Whether a test is for the file: ``tests/unit/core/graph/test_needs.py`` for ``core/graph/needs.py``.
 
-    The name may say more (``test_payload_key.py`` for ``core/payloads/key.py``), and the folder of the test may be one
-    further up. A ``conftest.py`` is for all tests below it.
+    The name may be longer (``test_payload_key.py`` for ``core/payloads/key.py``), and the folder of the test may be one
+    level higher. A ``conftest.py`` is for all tests below it.
     """
     if changed.startswith("tests/unit/") and changed.endswith("/conftest.py"):
         return test.startswith(changed.removesuffix("conftest.py"))
@@ -110,11 +112,14 @@ def _imports(test: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-# Running it.
+# Running the checks.
 
 
 async def _all_of_it(tests: Sequence[str]) -> int:
-    """Lint first, which takes a second; then types beside tests. Everything is said, the worst exit code given."""
+    """Lint first, because it takes a second, then types beside tests.
+
+    Prints all results; returns the worst exit code.
+    """
     codes: list[int] = []
     binaries = Path(sys.executable).parent
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."]):
@@ -128,7 +133,7 @@ async def _all_of_it(tests: Sequence[str]) -> int:
 
 
 async def _types(codes: list[int], binaries: Path) -> None:
-    """Printed when they are complete, so that they do not stand amid the tests."""
+    """Prints its result when it is complete, so that it does not appear between the tests."""
     done = await trio.run_process([binaries / "mypy"], check=False, capture_stdout=True, capture_stderr=True)
     codes.append(done.returncode)
     print(f"mypy: {(done.stdout + done.stderr).decode().strip()}", flush=True)
@@ -139,7 +144,7 @@ async def _types(codes: list[int], binaries: Path) -> None:
 _ENDS_AT: Final = "BOBRAPET_QUICK_ENDS_AT"
 
 
-@dataclass(eq=False)  # a plugin of pytest is kept in sets
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class _Bound:
     ends_at: float
     left_out: int = 0

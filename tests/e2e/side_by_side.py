@@ -1,11 +1,11 @@
-"""Suites of tests in processes of their own, side by side: on two cores that takes little more than half as long.
+"""Runs suites of tests in separate processes, side by side: on two cores that takes little more than half as long.
 
-``python -m tests.e2e.side_by_side [OPTION_OF_PYTEST…]`` is what ``make test`` does. A suite begins once there is room
-for it. Each suite's output is printed whole when it has ended, so that none is torn apart by another. What a suite
-draws at random does not depend on what another has imported, nor on the order of a set, which is fixed.
+``make test`` runs ``python -m tests.e2e.side_by_side [OPTION_OF_PYTEST…]``. A suite begins once there is room for it.
+The output of each suite is printed as a whole when it has ended, so that outputs do not mix. The random choices of a
+suite do not depend on the imports of another suite, nor on the order of a set, which is fixed.
 
-At the end a table says where the time went. A suite that took more CPU than its budget fails the run where ``CI`` is
-``true``, or with the option ``--budgets``; elsewhere it is only named.
+At the end a table says where the time went. A suite that took more CPU than its budget fails the run if ``CI`` is
+``true``, or with the option ``--budgets``. Otherwise it is only named.
 """
 
 from __future__ import annotations
@@ -34,27 +34,28 @@ ROOT: Final = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Suite:
-    """What one process runs, and how much of a core that takes."""
+    """What one process runs, and how much of a core it uses."""
 
     paths: Paths
     cores: float = 1.0
     budget: float | None = None
-    """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured; None: any."""
+    """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured. None: no limit."""
 
     @property
     def name(self) -> str:
         return self.paths[0] if len(self.paths) == 1 else f"{self.paths[0]} … {self.paths[-1]}"
 
     def fits(self, running: Collection[Suite], cores: float) -> bool:
-        """Alone it always does: nobody waits for room that there will never be."""
+        """Whether there is room. A suite always fits alone, so that none waits for ever."""
         return not running or self.cores + sum(suite.cores for suite in running) <= cores
 
 
 def suites() -> Sequence[Suite]:
-    """What takes longest comes first; what mostly waits, for processes and clusters, leaves room for another.
+    """The suites. Long ones come first; those that mostly wait for processes and clusters leave room for others.
 
-    The third number is the budget: what was measured on the reference machine, and 60 %, as one suite takes up to 30 %
-    more on a busy day.
+    The third number is the budget: the time on the reference machine, plus 60 %, because a suite may take 30 % more on
+    a
+    busy day.
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
@@ -72,7 +73,7 @@ def suites() -> Sequence[Suite]:
 
 CORES: Final = 2.0
 HASH_SEED: Final = "0"
-"""Of all processes: what failed once fails again."""
+"""For all processes, so that a failure can be repeated."""
 NOTHING_FOUND: Final = 5
 """pytest's exit code when no test was chosen."""
 INTERRUPTED: Final = 130
@@ -86,9 +87,9 @@ class _Progress:
     cores: float
     waiting: list[Suite]
     left_out: Mapping[Suite, Sequence[str]]
-    """What each suite leaves to others."""
+    """For each suite, the paths that other suites run."""
     budgets: bool
-    """Whether a suite that outgrew its budget fails the run."""
+    """Whether a suite that exceeded its budget fails the run."""
     codes: list[int] = field(default_factory=list)
     spent: list[time_table.Spent] = field(default_factory=list)
     running: dict[Suite, trio.Process | None] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class _Progress:
     interrupted: bool = False
 
     def next(self) -> Suite | None:
-        """The first one that there is room for; None: some suite has to end first."""
+        """The first suite for which there is room. None: another suite has to end first."""
         found = next((suite for suite in self.waiting if suite.fits(self.running, self.cores)), None)
         if found is not None:
             self.waiting.remove(found)
@@ -104,9 +105,10 @@ class _Progress:
 
 
 def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], cores: float = CORES) -> int:
-    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some suites only.
+    """Run the suites; returns the worst exit code. ``options`` go to pytest, and may choose tests of some suites only.
 
-    What is inside a folder and is a suite of its own is left out of that folder's. ``--budgets`` among the options, or
+    A suite of a folder leaves out paths inside the folder that are suites themselves. ``--budgets`` among the options,
+    or
     ``CI=true`` in the environment, makes budgets binding.
     """
     budgets = BUDGETS_OPTION in options or os.environ.get("CI") == "true"
@@ -175,7 +177,10 @@ async def _play(progress: _Progress, suite: Suite) -> None:
 
 
 async def _hand_on_signals(progress: _Progress, task_status: trio.TaskStatus[None]) -> None:
-    """Ctrl-C reaches the tests by itself, as they are in the foreground too; we wait until they have cleaned up."""
+    """Pass SIGTERM on to the tests, and wait until they have cleaned up.
+
+    Ctrl-C reaches the tests directly, because they are in the foreground, too.
+    """
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:

@@ -1,6 +1,6 @@
-"""While nobody answers admission reviews: what goes on, what waits, and how it is mended. On a real API server.
+"""While nothing answers admission reviews: what continues, what waits, and how to recover. On a real API server.
 
-The gate is the operator's own process, so the engine is down with it, and must come up without it.
+Admission runs in the operator's own process, so the engine is down with it, and must come up without it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def test_admission_that_is_down_stops_new_definitions_and_nothing_else(rig
 
 
 async def refusal(asked: Any) -> str:
-    """Why it was refused; empty if it was not."""
+    """The reason of the refusal; empty if it was not refused."""
     try:
         await asked
     except KubeError as error:

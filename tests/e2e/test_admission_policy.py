@@ -1,7 +1,7 @@
-"""The policies and the conditions of the webhooks on a real API server, while admission is down.
+"""The policies and the match conditions of the webhooks on a real API server, while admission is down.
 
-What the unit tests evaluate with the operator's CEL library is evaluated here by the server: both must say the same of
-every case in the table of rules.
+The unit tests evaluate the policies with the operator's CEL library. Here the server evaluates them. Both must give the
+same result for every case in the table of rules.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 30.0
 SEEN_SECONDS = 1.0
 KINDS = {resource.kind: resource for resource in (*OUR_RESOURCES, JOB, POD, SERVICE_ACCOUNT)}
 EVERYTHING = "tests.bubustack.io:everything"
-"""ClusterRole of the people in these tests: what refuses them is admission, and nothing else."""
+"""ClusterRole of the users in these tests, so that only admission can refuse them."""
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def kubectl(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def guarded(kubectl: Kubectl) -> Iterator[Kubectl]:
-    """A server with our policies, two namespaces, and people who may do everything with our kinds."""
+    """A server with our policies, two namespaces, and users who may do everything with our kinds."""
     objects = [*_people(), *_namespaces(), _settings("deny"), *_policies()]
     _apply(kubectl, objects)
     try:
         yield kubectl
     finally:
-        # Servers see no change of a ConfigMap any more once the last policy that reads it is gone; not even when there
-        # is one again. What they have seen deleted they ask for anew.
+        # Once the last policy that reads a ConfigMap is gone, servers ignore changes of it, even after a new policy is
+        # added. They read it again only if they have seen its deletion.
         _delete(kubectl, [_settings("deny")])
         time.sleep(SEEN_SECONDS)
         _delete(kubectl, [*_policies(), *_people()])
@@ -65,7 +65,7 @@ def guarded(kubectl: Kubectl) -> Iterator[Kubectl]:
 
 @pytest.fixture
 def deserted(guarded: Kubectl) -> Iterator[Kubectl]:
-    """The same with our webhooks registered, and no Pod behind their Service."""
+    """The same server with our webhooks registered, and no Pod behind their Service."""
     configurations = [registration.mutating_configuration(), registration.validating_configuration()]
     _apply(guarded, configurations)
     try:
@@ -76,7 +76,7 @@ def deserted(guarded: Kubectl) -> Iterator[Kubectl]:
 
 @asynccontextmanager
 async def opened(cluster: SessionCluster) -> AsyncIterator[httpx.AsyncClient]:
-    """An administrator, who asks in the name of others."""
+    """A client of an administrator, who impersonates other users."""
     assert cluster.ready is not None
     access = load_access(cluster.kubeconfig.parent)
     headers = {"authorization": f"Bearer {cluster.ready.admin_token}"}
@@ -100,7 +100,7 @@ def _people() -> list[Object]:
     groups = sorted({resource.group for resource in OUR_RESOURCES})
     rules = [
         {"apiGroups": [*groups, "batch"], "resources": ["*"], "verbs": ["*"]},
-        # What they name for containers; tests/e2e/test_admission_reads.py is about people without.
+        # The objects that they name for containers. tests/e2e/test_admission_reads.py tests users without these rights.
         {"apiGroups": [""], "resources": ["secrets", "configmaps", "persistentvolumeclaims"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["patch"]},
@@ -137,13 +137,13 @@ def _delete(kubectl: Kubectl, objects: list[Object]) -> None:
 
 
 async def _until_in_force(client: httpx.AsyncClient) -> None:
-    """A server takes a moment to compile policies, and to see the ConfigMap that they read."""
+    """Wait until the policies are in force. A server takes a moment to compile them and to see their ConfigMap."""
     for probe in (_engram_with("x" * 70_000), _engram_that_asks("*")):
         await _until(client, probe, _by_a_policy)
 
 
 async def _until(client: httpx.AsyncClient, probe: Object, expected: Callable[[httpx.Response], bool]) -> None:
-    """Ask for the creation of ``probe`` until the answer is as expected."""
+    """Try to create ``probe`` until the answer is as expected."""
     answer = None
     with trio.move_on_after(PATIENCE_SECONDS):
         while True:
@@ -182,7 +182,10 @@ def _path(obj: Object, *, named: bool, subresource: str = "") -> str:
 
 
 async def _ask(client: httpx.AsyncClient, request: Request, *, dry: bool = True) -> httpx.Response:
-    """As its user; a dry run, for which admission is asked like for any other."""
+    """Send the request as its user.
+
+    By default it is a dry run, about which admission is asked as for any other request.
+    """
     groups = [("impersonate-group", group) for group in (*request.groups, "system:authenticated")]
     pod = [(f"impersonate-extra-{quote(POD_NAME, safe='')}", request.pod)] if request.pod else []
     headers = [("impersonate-user", request.username), *groups, *pod]
@@ -193,7 +196,7 @@ async def _ask(client: httpx.AsyncClient, request: Request, *, dry: bool = True)
 
 
 async def _stored(client: httpx.AsyncClient, obj: Object) -> Object:
-    """The object as an administrator makes it, status included."""
+    """Store the object as an administrator, including its status."""
     made = await client.post(_path(obj, named=False), json=_without_status(obj))
     assert made.status_code == 201, made.text
     version = made.json()["metadata"]["resourceVersion"]
@@ -214,14 +217,14 @@ def _by_a_policy(answer: httpx.Response) -> bool:
 
 
 def _cases() -> list[tuple[str, Any, Request]]:
-    """Those that a server can be asked about: they fit the schema, names included."""
+    """Cases that can be sent to a server: they fit the schema, and their names are valid."""
     found = []
     for case in cases():
         for which in ("accepted", "refused"):
             new = copy.deepcopy(getattr(case, which))
             old = copy.deepcopy(case.old)
             caller = case.caller or case.author
-            if caller is None:  # of an administrator nothing is asked but what is asked of all
+            if caller is None:  # only the checks for all users apply to an administrator
                 request = Request(new, old, ANN, (ADMINISTRATORS,))
             else:
                 username = DEFAULT_INSTALLATION.user if caller.is_operator else caller.username
@@ -270,7 +273,7 @@ async def test_the_server_says_of_every_case_what_the_unit_tests_say(server: htt
 
 
 async def _answer_to(client: httpx.AsyncClient, request: Request) -> httpx.Response | None:
-    """None if the server cannot be brought to hold what the case says is stored."""
+    """The answer to the request. None if the server cannot be brought to store the old object of the case."""
     if not request.old:
         answer = await _ask(client, request)
         return answer if answer.status_code in (201, 422, 409) else None
@@ -287,7 +290,7 @@ async def _answer_to(client: httpx.AsyncClient, request: Request) -> httpx.Respo
 
 
 async def _change_settings(client: httpx.AsyncClient, policy: str) -> None:
-    """Return once the server's policies go by it."""
+    """Change the settings; returns once the server's policies use them."""
     path = CONFIG_MAP.path(OPERATOR_NAMESPACE, CONFIG_NAME)
     body = {"data": {"references.cross-namespace-policy": policy}}
     headers = {"content-type": "application/merge-patch+json"}
@@ -304,7 +307,7 @@ async def test_a_refusal_names_the_field_and_is_no_matter_of_rights(server: http
 
 
 async def test_the_server_finds_nothing_wrong_with_the_policies(guarded: Kubectl) -> None:
-    """Its type checker knows our schemas, and tells in the status of each policy."""
+    """The server's type checker knows our schemas, and reports in the status of each policy."""
     ours: list[Object] = []
     with trio.fail_after(PATIENCE_SECONDS):
         while len(ours) < len(policies()):
@@ -321,7 +324,7 @@ def _is_checked(policy: Object) -> bool:
     return name.startswith(DEFAULT_INSTALLATION.prefix) and bool(seen == policy["metadata"]["generation"])
 
 
-# What the role edit can reach: it may write our kinds and Jobs, but nothing in the place of the operator.
+# The role edit may write our kinds and Jobs, but must not be able to take the place of the operator.
 
 
 RUNNER = "system:serviceaccount:team:forged-engram-runner"
@@ -339,7 +342,7 @@ async def test_nobody_makes_marks_or_changes_what_the_operator_acts_on(server: h
     asks = _changed(run, "metadata", annotations={"storyrun.bubustack.io/redrive-token": "again"}, labels={"a": "b"})
 
     refused = [Request(step, None), Request(child, None), Request(marked, run)]
-    refused.append(Request(_changed(step, "metadata", deletionTimestamp=AT), None))  # which nobody can say
+    refused.append(Request(_changed(step, "metadata", deletionTimestamp=AT), None))  # no user can set this field
     refused.append(Request(_object("StoryRun", "new", {"storyRef": {"name": "s"}}, annotations=timers), None))
     passed = [Request(asks, run), Request(marked, run, DEFAULT_INSTALLATION.user), Request(step, None, ANN, (ADMINS,))]
     await _expect(server, refused, passed)
@@ -397,7 +400,7 @@ async def test_effects_are_claimed_and_completed_by_the_containers_of_the_step_a
 
 
 async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speaks(server: httpx.AsyncClient) -> None:
-    """With tokens that the server has issued, as its own Pods have them."""
+    """Uses tokens that the server has issued, as Pods have them."""
     run = await _fresh(server, _object("StoryRun", "real", {"storyRef": {"name": "s"}}))
     account = await _fresh(server, _without_spec("ServiceAccount", "real-engram-runner"))
     steps, tokens = [], []
@@ -507,7 +510,7 @@ def _without_spec(kind: str, name: str) -> Object:
 
 
 async def _token_of(client: httpx.AsyncClient, pod: Object | None) -> str:
-    """Of the runner of run ``real``; bound to a Pod, or to none."""
+    """A token of the runner of run ``real``, bound to a Pod or to none."""
     spec: Object = {"expirationSeconds": 600}
     if pod is not None:
         metadata = pod["metadata"]
@@ -521,7 +524,7 @@ async def _token_of(client: httpx.AsyncClient, pod: Object | None) -> str:
 
 
 async def _report(client: httpx.AsyncClient, step: Object, token: str, status: Object) -> int:
-    """How the server answers a container that merges ``status`` into that of the step, as SDKs do."""
+    """How the server answers a container that merges ``status`` into the status of its step, as SDKs do."""
     headers = {"authorization": f"Bearer {token}", "content-type": "application/merge-patch+json"}
     path = _path(step, named=True, subresource="status")
     answer = await client.patch(path, json={"status": status}, headers=headers, params={"dryRun": "All"})
@@ -565,7 +568,7 @@ async def test_without_admission_existing_work_continues(
     assert (await _ask(server, Request(going, going), dry=False)).status_code == 200
     assert (await server.get(_path(going, named=True))).status_code == 404
 
-    # The operator creates steps and keeps the books; containers report.
+    # The operator creates steps and records their states. Containers report.
     step = _object("StepRun", "going-a", {"storyRunRef": {"name": "going"}, "stepId": "a"})
     assert (await _ask(server, Request(step, None, DEFAULT_INSTALLATION.user))).status_code == 201
     assert _by_a_policy(await _ask(server, Request(step, None)))
@@ -576,7 +579,7 @@ async def test_without_admission_existing_work_continues(
     assert (await _ask(server, Request(done, step, runner, (), "status", "going-a-x7k2p"))).status_code == 200
     assert _by_a_policy(await _ask(server, Request(done, step, runner, (), "status", "going-b-x7k2p")))
 
-    # Others write no status, and no identity, even now.
+    # Other users write no status and no identity, even now.
     assert _by_a_policy(await _ask(server, Request(running, run, ANN, (), "status")))
     assert _by_a_policy(await _ask(server, Request(done, step, ANN, (), "status")))
     approved = {**run, "status": {"gates": {"g": {"state": "Approved"}}}}
@@ -585,7 +588,7 @@ async def test_without_admission_existing_work_continues(
     marked["metadata"]["annotations"] = {"storyrun.bubustack.io/trigger-token": "t"}
     assert _by_a_policy(await _ask(server, Request(marked, run)))
 
-    # A run cannot be canceled by its spec: that is a new spec.
+    # The spec of a run cannot cancel it now, because that is a new spec.
     canceled = {**run, "spec": {**run["spec"], "cancelRequested": True}}
     assert (await _ask(server, Request(canceled, run))).status_code == 500
     for obj in (step, run, story):

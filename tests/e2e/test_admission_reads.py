@@ -1,7 +1,7 @@
-"""Who names a Secret for a container must be allowed to read it: policy ``reads`` on a real API server.
+"""A user who names a Secret for a container must have the right to read it: policy ``reads`` on a real API server.
 
-The people here may do everything with our kinds and nothing else, but for what a test gives them. No webhook is
-registered: what is refused is refused while nobody answers at the gate. Before there was the policy it was let through.
+The users here may do everything with our kinds and nothing else, except what a test grants. No webhook is registered,
+so every refusal happens while admission is down. Without the policy, these requests were accepted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HERS = [f"hers{index}" for index in range(reads.NAMES + 1)]
 
 @pytest.fixture(scope="module")
 def guarded(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    """A server with the policy; mallory writes our kinds, nora may read Secret ``hers``, olga all that can be named."""
+    """A server with the policy. mallory writes our kinds, nora may read Secret ``hers``, olga everything else, too."""
     kubectl = Kubectl(furnished, tmp_path_factory.mktemp("kubectl"))
     mark = {"tests.bubustack.io/clean-slate": "true"}
     objects = [
@@ -85,7 +85,7 @@ def granted(name: str, people: list[str], rules: list[Object]) -> list[Object]:
 
 @pytest.fixture
 async def server(guarded: Kubectl, steerable: SessionCluster) -> AsyncIterator[httpx.AsyncClient]:
-    """An administrator, who asks in the name of others; returned once the policy is in force."""
+    """A client of an administrator, who impersonates other users; returned once the policy is in force."""
     assert steerable.ready is not None
     access = load_access(steerable.kubeconfig.parent)
     headers = {"authorization": f"Bearer {steerable.ready.admin_token}"}
@@ -94,12 +94,12 @@ async def server(guarded: Kubectl, steerable: SessionCluster) -> AsyncIterator[h
     ) as client:
         with trio.fail_after(SEEN_SECONDS):
             while (await created(client, "mallory", engram(secrets={"api": "theirs"}))).status_code != 422:  # noqa: ASYNC110
-                await trio.sleep(0.1)  # a server takes a moment to compile a policy, and tells nobody
+                await trio.sleep(0.1)  # a server takes a moment to compile a policy, and sends no event then
         yield client
 
 
 async def created(client: httpx.AsyncClient, person: str, obj: Object) -> httpx.Response:
-    """The answer to a creation that is tried without effect, for which admission is asked like for any other."""
+    """The answer to a creation as a dry run, about which admission is asked as for any other request."""
     resource = KINDS[obj["kind"]]
     place = NAMESPACE if resource.namespaced else None
     headers = [("impersonate-user", person), ("impersonate-group", "system:authenticated")]
@@ -240,7 +240,7 @@ async def test_what_names_nothing_needs_no_right(server: httpx.AsyncClient) -> N
 
 
 async def test_what_is_odd_is_no_way_around(server: httpx.AsyncClient) -> None:
-    """Branches are checked by no schema: what is no step hides nothing beside it."""
+    """No schema checks branches. A branch that is not a valid step hides nothing beside it."""
     odd: list[Any] = [5, "text", {"name": 1, "secrets": ["a"]}, {"secrets": {"a": 1}}, {"execution": "x"}]
     for each in odd:
         hidden = {"type": "parallel", "with": {"steps": [each, {"name": "b", **use("database-admin")}]}}

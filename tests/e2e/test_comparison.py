@@ -1,4 +1,4 @@
-"""The oracle of the fault tests sees what differs, and nothing else."""
+"""The oracle of the fault tests sees real differences, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control plane itself: it starts whole, survives what tests do to it, and leaves nothing behind."""
+"""The control plane itself: it starts completely, survives what tests do to it, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_objects_survive_the_kill_of_everything_that_serves_them(plane: Co
 async def test_a_paused_server_answers_nothing_until_it_is_resumed(plane: ControlPlane) -> None:
     plane.api_server.process.pause()
     async with plane.open_client() as client:
-        with pytest.raises(httpx.TimeoutException):  # a cancelled handshake would leave its socket open
+        with pytest.raises(httpx.TimeoutException):  # a canceled handshake would leave its socket open
             await client.get("/version", timeout=0.5)
         plane.api_server.process.resume()
         with trio.fail_after(30):
@@ -118,7 +118,7 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
 
 async def _until_none_lives(pids: list[int]) -> None:
     with trio.fail_after(10):
-        while any(map(alive, pids)):  # noqa: ASYNC110 - processes that are not our children tell nobody
+        while any(map(alive, pids)):  # noqa: ASYNC110 - processes that are not our children wake nobody here
             await trio.sleep(0.05)
 
 

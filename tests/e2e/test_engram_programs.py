@@ -1,4 +1,4 @@
-"""Engrams in Go and Python, unmodified: they find environment, volumes and token where every Pod has them."""
+"""Unmodified Engrams in Go and Python find environment, volumes and token where every Pod has them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Each fault of the catalogue's first two parts has a test that names it, or a reason for having none here.
 
-What happens to a manager: F01 it dies at a write, F02 while it recovers, F03 it is told to stop, F04 it is frozen past
-its lease, F05 cut off from the API server, F06 works beside another, F07 has a bug in one run, F08 finds poisoned
-objects, F09 stalls, F10 waits for slow storage, F11 runs out of memory, F12 is of another release than before.
+Faults of a manager: F01 it dies at a write, F02 it dies while it recovers, F03 it gets a signal to stop, F04 it is
+frozen past its lease, F05 it is cut off from the API server, F06 it works beside another manager, F07 it has a bug in
+one run, F08 it finds poisoned objects, F09 it stalls, F10 it waits for slow storage, F11 it runs out of memory, F12 it
+is of another release than before.
 
-What happens to its API server: F13 conflicts, F14 compaction, F15 refused status, F16 half-open watches, F17 lost
-answers, F18 too many requests, F19 server errors, F20 duplicate events, F21 late events, F22 missing events, F23 kinds
-out of step, F24 a replica in the past at the start, F25 one later on.
+Faults of its API server: F13 conflicts, F14 compaction, F15 refused status, F16 half-open watches, F17 lost answers,
+F18 too many requests, F19 server errors, F20 duplicate events, F21 late events, F22 missing events, F23 kinds out of
+step, F24 a replica in the past at the start, F25 a replica in the past later on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What can go wrong between a manager and a real API server, and at the end nobody can tell that it did.
+"""Faults between a manager and a real API server that must leave no trace in the outcome.
 
-Each case plays the same work (``fault_workload``) with one fault, named by its number in our catalogue, and is compared
-with the play without one: how every object stands, how often each was created and deleted, how often each program was
-started.
+Each case plays the same work (``fault_workload``) with one fault, named by its number in our catalogue. The outcome is
+compared with that of the play without a fault: the state of every object, how often each was created and deleted, and
+how often each program was started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 
 Course = Callable[[FaultRig], Awaitable[None]]
-"""What the fault does while the work is done; it is cancelled, and the proxy healed, once every run has ended."""
+"""What the fault does during the work. Once every run has ended, it is canceled, and the proxy is healed."""
 
 
 def first_of_each_kind(among: Choice) -> Choice:
@@ -64,43 +64,43 @@ def of_kind(plural: str) -> Choice:
 
 
 async def conflicts(rig: FaultRig) -> None:
-    """One in five updates finds the object changed; the first ten of runs' status do so in a row."""
+    """One in five updates fails with a conflict. The first ten of runs' status do so in a row."""
     conflict = Refuse(409, "Conflict")
     rig.proxy.add(conflict, a_share(0.2, updates, seed=13), times=None)
     rig.proxy.add(conflict, named("PATCH storyruns/status"), times=10)
 
 
 async def refused_status(rig: FaultRig) -> None:
-    """Somebody's new rule refuses what is to be recorded, six times; then it is mended."""
+    """A new admission rule of a user refuses status writes, six times. Then the rule is corrected."""
     rig.proxy.add(Refuse(422, "Invalid"), named("PATCH storyruns/status"), times=6)
 
 
 async def lost_answers(rig: FaultRig) -> None:
-    """Writes are done and the client never hears of it: the first of each kind, and then one in four."""
+    """Writes succeed, but the client gets no answer: the first of each kind, and then one in four."""
     chosen = either(first_of_each_kind(writes), a_share(0.25, writes, seed=17))
     rig.proxy.add(LoseAnswer(), chosen, times=None)
 
 
 async def lost_requests(rig: FaultRig) -> None:
-    """The same, but nothing was done."""
+    """The same, but the writes did not happen."""
     chosen = either(first_of_each_kind(writes), a_share(0.25, writes, seed=18))
     rig.proxy.add(LoseRequest(), chosen, times=None)
 
 
 async def repeated_requests(rig: FaultRig) -> None:
-    """Something on the way sends each write twice, and gives the second answer."""
+    """Something between sends each write twice, and passes on the second answer."""
     rig.proxy.add(Repeat(), writes, times=None)
 
 
 async def too_many_requests(rig: FaultRig) -> None:
-    """The server is overloaded, and says when to come again."""
+    """The server is overloaded, and says when to try again."""
     refusal = Refuse(429, "TooManyRequests", retry_after_seconds=1)
     rig.proxy.add(refusal, a_share(0.1, everything, seed=18), times=None)
 
 
 async def server_errors(rig: FaultRig) -> None:
-    """As soon as runs are under way nothing succeeds, for nine seconds."""
-    while not any(seen.request.name == "POST jobs" for seen in rig.proxy.seen):  # noqa: ASYNC110 - nobody tells
+    """As soon as runs are in progress, every request fails, for nine seconds."""
+    while not any(seen.request.name == "POST jobs" for seen in rig.proxy.seen):  # noqa: ASYNC110 - no event
         await trio.sleep(0.02)
     for code, reason in ((500, "InternalError"), (502, ""), (503, "ServiceUnavailable")):
         rig.proxy.add(Refuse(code, reason), everything, times=None)
@@ -114,18 +114,18 @@ async def duplicate_events(rig: FaultRig) -> None:
 
 
 async def late_events(rig: FaultRig) -> None:
-    """Each kind by another delay, so that a Pod has ended before its StepRun is seen."""
+    """Each kind has another delay, so that a Pod has ended before its StepRun is seen."""
     for number, kind in enumerate(("pods", "jobs", "engrams", "storyruns", "stepruns")):
         rig.proxy.add(Late(0.5 * number), of_kind(kind), times=None)
 
 
 async def late_pods(rig: FaultRig) -> None:
-    """The end of a Job is heard long before that of its Pod."""
+    """The manager gets the end of a Job long before that of its Pod."""
     rig.proxy.add(Late(3), of_kind("pods"), times=None)
 
 
 async def closing_watches(rig: FaultRig) -> None:
-    """Every connection breaks every second, and watches end in the middle of a line besides."""
+    """Every connection breaks every second. Besides, watches end in the middle of a line."""
     rig.proxy.add(Cut(3000), a_share(0.5, watches, seed=30), times=None)
     while True:
         await trio.sleep(1)

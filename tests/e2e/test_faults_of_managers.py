@@ -1,6 +1,6 @@
 """Managers that die, freeze, are cut off or are one too many, on a real API server; named by the rows of our catalogue.
 
-Unless a test says otherwise, the end is compared with that of the same work done by a manager that nothing disturbs.
+Unless a test says otherwise, its outcome is compared with that of the same work done by an undisturbed manager.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPAC
 
 MOMENTS = tuple(Moment)
 UNCOUNTED = frozenset({"POST events", "PATCH events", "PATCH stories/status", "PATCH engrams/status"})
-"""Writes that nothing depends on."""
+"""Writes on which nothing depends."""
 OFTEN = (
     "PATCH storyruns",
     "POST serviceaccounts",
@@ -38,7 +38,7 @@ OFTEN = (
     "PATCH stepruns/status",
     "PATCH storyruns/status",
 )
-"""Writes of every run: a manager dies before, in and after each."""
+"""Writes of every run. A manager dies before, during and after each."""
 HELD_WITHIN_SECONDS = 5.0
 
 
@@ -50,7 +50,7 @@ async def rig(steerable: SessionCluster, tmp_path: Path) -> AsyncIterator[FaultR
 
 @asynccontextmanager
 async def beside(course: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """``course`` goes on while the block runs."""
+    """``course`` runs during the block."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(course)
         yield
@@ -79,9 +79,9 @@ async def test_F01_F02_a_manager_dies_before_in_and_after_each_kind_of_write(rig
 
 
 async def dies_at_the_next(rig: FaultRig, manager: ServerProcess, met: set[tuple[str, Moment]]) -> None:
-    """Let the manager live until it meets a write at a moment that is new, kill it there, and start it anew.
+    """Let the manager live until it makes a write at a new moment, kill it there, and start it again.
 
-    A connection may break between the two; that moment is then not met, and comes again.
+    The connection may break first. That moment then does not count as met, and comes again.
     """
     holds = {moment: Hold(moment) for moment in MOMENTS}
     found = trio.Event()
@@ -92,7 +92,7 @@ async def dies_at_the_next(rig: FaultRig, manager: ServerProcess, met: set[tuple
             nonlocal place
             if not request.is_write or request.name in UNCOUNTED:
                 return False
-            if place is not None:  # nothing more is done by a manager that is as good as dead
+            if place is not None:  # hold every further write, because this manager is about to be killed
                 return moment is Moment.ASKED
             if (request.name, moment) in met:
                 return False
@@ -164,11 +164,11 @@ async def test_F01_F11_fifty_deaths_at_random_instants_lose_and_double_nothing(r
 STEP_RUNS = "runs.bubustack.io/stepruns"
 
 
-# Two of them.
+# Two managers.
 
 
 async def test_F03_a_manager_that_is_told_to_stop_hands_over_at_once(rig: FaultRig) -> None:
-    """With 80 runs asleep; the lease is given back, so that the next one need not wait for it to run out."""
+    """With 80 sleeping runs. The manager gives the lease back, so that the next one need not wait until it expires."""
     await rig.cluster.story("asleep", {"name": "sleep", "type": "sleep", "with": {"duration": "1h"}})
     first = await rig.start_manager("first", elect=True)
     await leads(rig, first)
@@ -211,7 +211,10 @@ def is_asleep(run: Object) -> bool:
 async def test_F04_a_manager_frozen_past_its_lease_changes_nothing_when_it_wakes(
     rig: FaultRig, faultless: Outcome
 ) -> None:
-    """It is stopped between a decision and its write; the write reaches the server when another has done the work."""
+    """The manager is stopped between a decision and its write.
+
+    The write reaches the server after another did the work.
+    """
     first = await rig.start_manager("first", elect=True)
     await leads(rig, first)
     second = await rig.start_manager("second", url=rig.ready.url, elect=True)
@@ -239,7 +242,7 @@ async def test_F04_a_manager_frozen_past_its_lease_changes_nothing_when_it_wakes
 
 
 def is_decision(request: Request) -> bool:
-    """Whether it changes what others act upon; Events only tell what was seen."""
+    """Whether it changes what others act upon. Events only report."""
     return request.is_write and not request.name.endswith(" events")
 
 

@@ -1,6 +1,6 @@
 """API servers that die, forget, lag or lead nowhere, and tokens that expire; named by the rows of our catalogue.
 
-Unless a test says otherwise, the end is compared with that of the same work done when nothing disturbs it.
+Unless a test says otherwise, its outcome is compared with that of the same work done without a disturbance.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.e2e.fault_workload import insist
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, eventually, install_on, status_of, step
 
 LEEWAY_SECONDS = 60
-"""For how long API servers accept a token that has expired."""
+"""How long API servers accept a token after it has expired."""
 
 
 @pytest.fixture
@@ -50,16 +50,17 @@ async def rig(steerable: SessionCluster, tmp_path: Path) -> AsyncIterator[FaultR
         yield opened
 
 
-# Death and oblivion.
+# Deaths and lost history.
 
 
 async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
     steerable: SessionCluster, faultless: Outcome, tmp_path: Path
 ) -> None:
-    """Killed while runs are under way; once it is back, everything is forgotten that happened before.
+    """The server is killed while runs are in progress. When it is back, it has forgotten what happened before.
 
-    A control plane of its own: the others' tests have no use for a server that forgets. Not before the containers that
-    report their own results have done so: how long they try is theirs to say, not the manager's.
+    The test uses its own control plane, because a server that forgets would disturb other tests. The kill waits until
+    the
+    containers that report their own results have done so: they decide how long they retry, not the manager.
     """
     async with (
         open_control_plane(ensure_binaries(), tmp_path / "plane") as plane,
@@ -76,7 +77,8 @@ async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
         await rig.ends_like(faultless)
         log = (tmp_path / "manager.log").read_text()
         assert manager.running
-    # A server that has just come up may refuse everybody before it says what it has forgotten; both make us list anew.
+    # A server that has just started may refuse every request before it reports its lost history. Both make us list
+    # anew.
     assert any(words in log for words in ("too old resource version", "Expired", "cannot follow")), log
 
 
@@ -95,9 +97,9 @@ async def open_rig_on(plane: ControlPlane, directory: Path) -> AsyncIterator[Fau
 
 @asynccontextmanager
 async def open_lagging_server(rig: FaultRig, *, warm: bool = True) -> AsyncIterator[tuple[str, Link]]:
-    """A second API server on the same objects, whose way to etcd can be frozen.
+    """A second API server on the same objects. Its connection to etcd can be frozen.
 
-    It remembers each kind, as long as it is ``warm``: a server begins to with the first question for it.
+    If it is ``warm``, it has each kind in its cache. A server begins to cache a kind with the first request for it.
     """
     async with (
         open_link(rig.ready.etcd_url) as link,
@@ -133,7 +135,7 @@ async def test_F24_a_manager_that_starts_on_a_server_in_the_past_waits_for_the_p
 
 
 async def names_in_the_cache(rig: FaultRig, url: str, resource: Resource) -> list[str]:
-    """What a server shows to whoever does not ask for the present."""
+    """The names that a server shows to clients that do not require current data."""
     headers = {"authorization": f"Bearer {rig.ready.admin_token}"}
     tls = rig.access.tls_context()
     group = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
@@ -148,9 +150,9 @@ async def names_in_the_cache(rig: FaultRig, url: str, resource: Resource) -> lis
 
 @pytest.mark.parametrize("warm", [True, False], ids=["to a past", "to nothing yet"])
 async def test_F25_a_manager_that_is_led_into_the_past_does_not_touch_a_namesake(rig: FaultRig, warm: bool) -> None:
-    """Its connections go over to a server that lags; meanwhile a run is deleted and another of its name created.
+    """Its connections move to a server that lags. Meanwhile a run is deleted and another one with its name created.
 
-    A server that remembers nothing yet has its kinds back one after the other, so that they are seen at odds.
+    A server with an empty cache loads its kinds one after the other, so that they do not match.
     """
     flag = rig.directory / "released"
     await rig.cluster.engram("gate", f"until test -e {flag}; do sleep 0.1; done")
@@ -191,7 +193,7 @@ async def test_F25_a_manager_that_is_led_into_the_past_does_not_touch_a_namesake
 
 
 def story_of(rig: FaultRig) -> str:
-    """What the manager wrote and what was stored, in order, for whoever has to find out."""
+    """What the manager wrote and what was stored, in order, for a developer who looks for the cause."""
     asked = [
         f"{seen.at:.3f} {seen.request.name} {seen.code}" for seen in rig.proxy.seen if "events" not in seen.request.name
     ]
@@ -203,7 +205,10 @@ def story_of(rig: FaultRig) -> str:
 
 
 async def test_F16_F17_connections_that_carry_nothing_any_more_are_given_up(rig: FaultRig, faultless: Outcome) -> None:
-    """Nothing breaks, nothing comes: requests end at their deadline, watches when they have been silent too long."""
+    """Nothing breaks, and nothing arrives.
+
+    Requests end at their deadline, and watches when they were silent too long.
+    """
     async with open_link(rig.ready.url) as link:
         manager = await rig.start_manager(url=link.url)
         async with trio.open_nursery() as nursery:
@@ -225,7 +230,7 @@ async def has_created(rig: FaultRig, prefix: str) -> bool:
 
 
 async def test_F29_a_token_that_expires_is_read_again(rig: FaultRig, faultless: Outcome) -> None:
-    """The work begins when the manager's token is worth nothing any more, and is renewed a little later."""
+    """The work begins when the manager's token is no longer valid. The token is renewed a little later."""
     token = await request_token(rig.cluster.client, OPERATOR)
     brief = expiring(token, rig.access.service_account_key, seconds=8)
     file = rig.directory / "token"
@@ -264,7 +269,7 @@ def has_answered(rig: FaultRig, code: int) -> bool:
 
 
 def expiring(token: str, key_file: Path, *, seconds: int) -> str:
-    """The same token, worth nothing in so many seconds: servers give none that lives shorter than ten minutes."""
+    """The same token, which expires in this many seconds. Servers issue no token that lives less than ten minutes."""
     key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
     head, claims, _ = token.split(".")

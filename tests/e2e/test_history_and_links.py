@@ -1,4 +1,4 @@
-"""What etcd tells of every write, and a way to it that can be held up, on a real control plane."""
+"""What etcd reports of every write, and a connection to it that can be held up, on a real control plane."""
 
 from __future__ import annotations
 

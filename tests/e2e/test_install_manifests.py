@@ -1,4 +1,4 @@
-"""The whole installation through kubectl and kustomize, on a real API server: without a word, and again."""
+"""The whole installation with kubectl and kustomize, on a real API server: without warnings, and repeatable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERLAY = ROOT / "manifests/cert-manager"
 STORY_DEFINITION = ROOT / "manifests/crds/bubustack.io_stories.yaml"
 BOTH_VERSIONS = ROOT / "manifests/conversion"
 APPLY = ("apply", "--server-side", "--force-conflicts")
-"""Tests before these have applied parts of it in their own name."""
+"""Earlier tests have applied parts of it with another field manager."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def kubectl(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def installed(kubectl: Kubectl) -> Iterator[Kubectl]:
-    """A cluster with everything; afterwards nothing stands in the way of other tests."""
+    """A cluster with everything installed. Afterwards nothing is left that would disturb other tests."""
     kubectl(*APPLY, f"--kustomize={DEFAULT}")
     try:
         yield kubectl
@@ -150,7 +150,7 @@ def test_one_command_switches_the_conversion_off_and_another_one_on(installed: K
 
 
 def test_the_pods_are_admitted_under_the_restricted_standard(installed: Kubectl) -> None:
-    """The namespace enforces it, and the Deployment's template is made a Pod."""
+    """The namespace enforces the standard, and a Pod is created from the Deployment's template."""
     found = json.loads(installed("get", "--namespace", OPERATOR_NAMESPACE, "deployments", "--output=json").out)
     (deployment,) = found["items"]
     template = deployment["spec"]["template"]

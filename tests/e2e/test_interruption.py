@@ -1,4 +1,4 @@
-"""Ctrl-C while tests run on a real control plane: everything that they started has ended when they have."""
+"""Ctrl-C while tests run on a real control plane: when the tests end, everything that they started has ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_nothing_is_left_when_the_tests_are_interrupted(tmp_path: Path, number: 
 
         try:
             trio.run(partial(until, at_work, seconds=90))
-            os.killpg(tests.pid, number)  # as a terminal does: to all of the group
+            os.killpg(tests.pid, number)  # as a terminal does: to the whole group
 
             async def ended() -> bool:
                 return tests.poll() is not None
@@ -58,7 +58,7 @@ def test_nothing_is_left_when_the_tests_are_interrupted(tmp_path: Path, number: 
 
 
 def descendants(pid: int) -> Iterator[tuple[int, bytes]]:
-    """Children of ``pid`` and theirs, with their command lines."""
+    """Descendants of ``pid``, with their command lines."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:

@@ -1,7 +1,7 @@
-"""The operator does its work with exactly the rights of the table, on a real API server, and nothing more.
+"""The operator does its work with exactly the rights of the table, on a real API server.
 
-One day of an operator: runs that succeed, fail, are retried, canceled, deleted and outlived; a crash, a hand-over, a
-stop. Then the audit log is read: nothing was refused, and whatever is granted was used or says why it is there.
+The test plays a day of an operator: runs that succeed, fail, are retried, canceled, deleted and outlived, then a crash,
+a hand-over and a stop. Then it reads the audit log: nothing was refused, and each right was used or has a reason.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ GATE = "--webhook-bind-address=127.0.0.1:0"
 
 @pytest.fixture
 async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    """On a control plane of its own, whose audit log is about this test alone."""
+    """Uses its own control plane, whose audit log contains only this test."""
     if pytestconfig.getoption("control_plane") != "real":
         pytest.skip("needs a real control plane: --control-plane real")
     async with open_operator_rig(tmp_path) as opened:
@@ -80,8 +80,8 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             outlive_a_run,
         ):
             nursery.start_soon(chapter, rig)
-    await ask_nobody(rig)  # the first operator is about to die, and no Service here leads to another
-    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # which admission would refuse
+    await ask_nobody(rig)  # the first operator is about to die, and here no Service leads to another one
+    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # admission would refuse these
         await chapter(rig)
     await crash_and_restore_what_somebody_changed(rig, first, standby)
     await hand_over(rig, standby)
@@ -96,13 +96,13 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
 
 
 def the_day_of(rig: OperatorRig) -> Usage:
-    """Of the operator and of the containers that it lent its rights to."""
+    """The usage by the operator, and by the containers to which it granted its rights."""
     events, runs = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-engram-runner")
     operator = usage(events, ROLE_TABLES, of=lambda user: user == DEFAULT_INSTALLATION.user)
     return operator + usage(events, [RUNNER], of=lambda user: runs.fullmatch(user) is not None)
 
 
-# The chapters of the day.
+# The parts of the day.
 
 
 async def configure(rig: OperatorRig) -> None:
@@ -118,7 +118,7 @@ async def configure(rig: OperatorRig) -> None:
 
 
 async def put_policies_in_force(rig: OperatorRig) -> None:
-    """So that the day also shows that they keep neither the operator nor containers from their work."""
+    """Install the policies, to show that they do not disturb the operator or containers."""
     for policy in policies():
         for document in documents(policy, DEFAULT_INSTALLATION):
             resource = POLICY if document["kind"] == POLICY.kind else BINDING
@@ -149,7 +149,7 @@ def log_of_first(rig: OperatorRig) -> str:
 
 
 async def read_metrics(rig: OperatorRig) -> None:
-    """As whoever scrapes them: only who is bound to the reader role gets them."""
+    """Read metrics as a scraper does. Only a user with the reader role gets them."""
     await rig.create(SERVICE_ACCOUNT, "scraper", {})
     await bind(rig, "scraper-reads", DEFAULT_INSTALLATION.prefix + METRICS_READER, "scraper", FLOWS)
     token = await rig.plane.token_of("scraper", FLOWS)
@@ -206,12 +206,12 @@ async def copy_the_storage_secret(rig: OperatorRig) -> None:
 
 
 async def copies_of(rig: OperatorRig, run: str) -> list[Object]:
-    """What the steps of a run were given of the operator's credentials."""
+    """The copies of the operator's credentials that the steps of a run got."""
     return (await rig.client.list(SECRET, FLOWS, label_selector=f"{LABEL_STORY_RUN}={run}")).items
 
 
 async def hand_on_what_an_engram_asks_for(rig: OperatorRig) -> None:
-    """A step of the SDK that reads named configuration and claims an effect."""
+    """A step with the SDK that reads named configuration and claims an effect."""
     await rig.create(CONFIG_MAP, "mine", {"data": {"greeting": "hello"}})
     await rig.create(SECRET, "mine", {"stringData": {"password": "swordfish"}})
     wanted = [
@@ -258,7 +258,7 @@ async def cancel_a_run(rig: OperatorRig) -> None:
 
 
 async def started(rig: OperatorRig, run: str) -> None:
-    """Its first step's container runs."""
+    """Wait until the container of the first step runs."""
     name = f"{run}-{run}"
     await eventually_stored(rig, STEP_RUN, name)
     await rig.until(STEP_RUN, name, lambda obj: status_of(obj).get("phase") == "Running")
@@ -286,7 +286,7 @@ async def delete_a_run_of_the_reference(rig: OperatorRig) -> None:
 
 
 async def outlive_a_run(rig: OperatorRig) -> None:
-    """Removed as soon as it has ended."""
+    """A run that is removed as soon as it has ended."""
     await rig.engram("mayfly")
     await rig.story("mayfly", step("mayfly"), policy={"execution": {"job": {"storyRunRetentionSeconds": -1}}})
     await rig.run("mayfly", "mayfly")
@@ -296,7 +296,7 @@ async def outlive_a_run(rig: OperatorRig) -> None:
 async def crash_and_restore_what_somebody_changed(
     rig: OperatorRig, first: ServerProcess, standby: ServerProcess
 ) -> None:
-    """While nobody leads, the access of a run is tampered with; who takes over restores it, and the run goes on."""
+    """While no operator leads, the access of a run is changed. The next leader restores it, and the run continues."""
     flag = rig.directory / "released"
     await rig.engram("survivor", f"until test -e {flag}; do sleep 0.1; done")
     annotations = {"authentication": {"serviceAccountAnnotations": {"cloud": "reader"}}}
@@ -319,7 +319,7 @@ async def crash_and_restore_what_somebody_changed(
 
 
 async def hand_over(rig: OperatorRig, leader: ServerProcess) -> None:
-    """A clean stop gives the Lease back, so that the next one need not wait for it to run out."""
+    """A clean stop gives the Lease back, so that the next operator need not wait until it expires."""
     await rig.engram("late")
     await rig.story("late", *(step(name, "late") for name in ("a", "b", "c")))
     await rig.run("late", "late")
@@ -332,7 +332,7 @@ async def hand_over(rig: OperatorRig, leader: ServerProcess) -> None:
     await successor.stop()
 
 
-# What it may not do.
+# What the operator may not do.
 
 
 async def test_what_is_beyond_the_table_is_refused_said_and_waited_for(rig: OperatorRig) -> None:
@@ -373,7 +373,7 @@ async def refuse_what_leads_to_more(client: KubeClient) -> None:
 
 
 async def wait_for_a_rule_of_a_template(rig: OperatorRig) -> None:
-    """The run says which rule is lacking and what to do; done so, it goes on by itself."""
+    """The run names the missing rule and the remedy. After the remedy, it continues by itself."""
     rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]}
     await rig.engram("curious", execution={"rbac": {"rules": [rule]}})
     await rig.story("curious", step("curious"))
@@ -393,7 +393,7 @@ def ready_reason(run: Object) -> str:
 
 
 async def wait_for_a_right_of_its_own(rig: OperatorRig, target: str, verb: str, said: str) -> None:
-    """Somebody takes a right away and gives it back: a condition, not a failure."""
+    """A right is taken away and given back: the run gets a condition and does not fail."""
     role, name = DEFAULT_INSTALLATION.prefix + MANAGER.name, f"lacks-{target.replace('/', '-')}"
     rules = [row.rule() for row in MANAGER.permissions]
     lesser = [row.rule() for row in MANAGER.permissions if (row.target, row.verbs) != (target, (verb,))]
@@ -408,7 +408,7 @@ async def wait_for_a_right_of_its_own(rig: OperatorRig, target: str, verb: str, 
 
 
 async def renew_a_token_that_was_withdrawn(rig: OperatorRig, operator: ServerProcess) -> None:
-    """The old token is worth nothing from one moment to the next; the new one is found within five seconds."""
+    """The old token becomes invalid at once. The operator finds the new one within five seconds."""
     account = DEFAULT_INSTALLATION
     await rig.client.delete(SERVICE_ACCOUNT, account.service_account, account.namespace)
     await rig.create(SERVICE_ACCOUNT, account.service_account, {}, account.namespace)

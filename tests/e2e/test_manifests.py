@@ -1,4 +1,4 @@
-"""Our manifests as people install them: kubectl has nothing to complain of, and explains every kind."""
+"""Our manifests as users install them: kubectl has no complaints, and explains every kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.operator_cluster import OPERATOR_NAMESPACE
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = ROOT / "manifests" / "crds"
 OF_OTHERS = ROOT / "manifests" / "cert-manager"
-"""Has kinds that only cert-manager defines."""
+"""Contains kinds that only cert-manager defines."""
 DOCUMENTS = [
     *(path for path in sorted(ROOT.glob("manifests/**/*.yaml")) if path.parent != OF_OTHERS),
     ROOT / "examples/weather/manifests.yaml",

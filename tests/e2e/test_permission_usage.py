@@ -1,4 +1,4 @@
-"""The report itself: what it counts, and what it does not let pass."""
+"""The report itself: what it counts, and what it does not accept."""
 
 from __future__ import annotations
 

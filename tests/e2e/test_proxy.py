@@ -1,4 +1,4 @@
-"""The fault proxy does to requests what it is told, and nothing else, before a real API server."""
+"""The fault proxy applies exactly the given faults to requests, in front of a real API server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAPS = "/api/v1/namespaces/default/configmaps"
 class Rig:
     proxy: Proxy
     client: httpx.AsyncClient
-    """Through the proxy."""
+    """A client through the proxy."""
     direct: httpx.AsyncClient
 
     async def create(self, name: str) -> httpx.Response:
@@ -142,7 +142,10 @@ async def test_an_answer_may_come_late_or_never(rig: Rig) -> None:
 
 
 async def watched(rig: Rig, count: int, *, cut: bool = False) -> list[str]:
-    """Names in the first ``count`` lines of a watch through the proxy; ``cut`` then cuts all connections."""
+    """Names in the first ``count`` lines of a watch through the proxy.
+
+    With ``cut`` all connections break afterwards.
+    """
     names: list[str] = []
     with trio.fail_after(20):
         async with rig.client.stream("GET", MAPS, params={"watch": "1"}) as answer, open_lines(answer) as lines:

@@ -1,7 +1,7 @@
-"""A container that writes what nobody can read into the status of its step, on a real API server.
+"""A container writes an unreadable value into the status of its step, on a real API server.
 
-It has the rights of its run's account and nothing else. What it may do is refused by the gate, by a policy while nobody
-answers there, and costs its own step alone when it was stored all the same.
+It has only the rights of its run's account. Admission refuses the write, and a policy does while admission is down. If
+the value was stored nevertheless, only its own step fails.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
 
 DEEP: Final = '{"output":' + '{"a":' * 1_500 + "1" + "}" * 1_501
-"""Three times the depth at which parsers that recurse give up, in 9 kB."""
+"""Three times the depth at which recursive parsers give up, in 9 kB."""
 WIDE: Final = '{"output":{"x":[' + ",".join(['{"a":{}}'] * 149_000) + "]}}"
 """1.35 MB, and thirty times that in memory."""
 LEGIT: Final = '{"output":{"x":"' + "é" * 1_500 + '"},"signals":{"s":{"value":{"a":[1,2,{"b":null}]}}}}'
 HOSTILE: Final = 2
-"""StepRuns with such a status, 80 MB in memory if they were parsed."""
+"""StepRuns with such a status. Parsed, they would take 80 MB of memory."""
 MOST_GROWTH_MIB: Final = 60
 MANY: Final = '{"output":{"x":[' + ",".join(['{"a":{}}'] * 25_000) + "]}}"
-"""As above, and less work for the server that refuses it."""
+"""As above, but with less work for the server that refuses it."""
 WRITES: Final = {"legit": LEGIT, "deep": DEEP, "many": MANY}
 EXPECTED: Final = {"legit": 200, "deep": 422, "many": 422}
 POLICY: Final = "manifests/policies/status-size.yaml"
@@ -51,7 +51,7 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
 async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alone_when_it_was_stored(
     rig: OperatorRig,
 ) -> None:
-    """In one world, as to make one takes longer than all of this."""
+    """One test for all, because creating a cluster takes longer than all of this."""
     with held_port() as port:
         where = f"--webhook-bind-address=127.0.0.1:{port}"
     operator = await rig.start_operator("first", where, NAMES, "--leader-elect=false")
@@ -128,13 +128,13 @@ async def _container_of(rig: OperatorRig, run: str) -> AsyncIterator[httpx.Async
 
 
 async def _write(client: httpx.AsyncClient, name: str, status: str) -> httpx.Response:
-    """What the API server answers to a write of the status, which is sent as it is."""
+    """The API server's answer to a write of the status. The body is sent as it is."""
     path = STEP_RUN.path(FLOWS, name, "status")
     return await client.patch(path, content=f'{{"status":{status}}}'.encode(), headers=MERGE)
 
 
 async def _is(code: int, client: httpx.AsyncClient) -> bool:
-    """Whether that is what a write of what is too deep is answered with."""
+    """Whether a write of a status that is too deep gets this code."""
     return (await _write(client, "attacker-a", DEEP)).status_code == code
 
 
@@ -149,7 +149,7 @@ async def _remove_policy(rig: OperatorRig) -> None:
 
 
 async def _hostile_step_runs(rig: OperatorRig) -> None:
-    """Some that take much memory, and one more that is too deep."""
+    """StepRuns that take much memory, and one more that is too deep."""
     async with rig.plane.open_client() as people:
         people.timeout = httpx.Timeout(60)
         for number, status in enumerate([WIDE] * HOSTILE + [DEEP]):
@@ -160,6 +160,6 @@ async def _hostile_step_runs(rig: OperatorRig) -> None:
 
 
 def _memory_mib(process: ServerProcess) -> float:
-    """The most that the process had in memory so far."""
+    """The peak memory of the process so far."""
     text = Path(f"/proc/{process.pid}/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) / 1024

@@ -9,19 +9,19 @@ from typing import Final
 from tests.e2e.cpu_time import Times
 
 DEAREST: Final = 10
-"""How many tests are named."""
+"""How many tests are listed."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What one suite took."""
+    """The time that one suite took."""
 
     name: str
     wall: float
-    """Seconds."""
+    """In seconds."""
     times: Times
     budget: float | None
-    """CPU seconds on the reference machine; None: as much as it likes."""
+    """CPU seconds on the reference machine. None: no limit."""
 
     @property
     def too_much(self) -> bool:
@@ -29,7 +29,7 @@ class Spent:
 
 
 def table(spent: Sequence[Spent]) -> list[str]:
-    """Lines: the suites with wall time, CPU, CPU on the reference machine and budget; then the dearest tests."""
+    """The table: suites with wall time, CPU, CPU on the reference machine and budget; then the dearest tests."""
     lines = [f"{'suite':<58} {'wall s':>7} {'CPU s':>7} {'ref. s':>7} {'budget':>7}"]
     for one in sorted(spent, key=lambda one: -one.times.total):
         budget = f"{one.budget:.0f}" if one.budget is not None else ""
@@ -41,7 +41,7 @@ def table(spent: Sequence[Spent]) -> list[str]:
 
 
 def complaints(spent: Sequence[Spent]) -> list[str]:
-    """One for each suite that outgrew its budget: by how much, and what to do."""
+    """One for each suite that exceeded its budget: by how much, and what to do."""
     return [
         f"{one.name} took {one.times.reference:.0f} reference seconds of CPU; its budget is {one.budget:.0f} s."
         " Make the tests cheaper, or raise the budget where the suite is defined and say in the commit why."

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 
 def images(path: Path) -> dict[str, Any]:
-    """The images of a map, with paths that hold wherever the map is put."""
+    """The images of a map, with paths that are valid wherever the map is stored."""
     found = YAML(typ="safe", pure=True).load(path.read_text())["images"]
     return {
         name: {"command": [_absolute(word, path.parent) for word in image["command"]]} for name, image in found.items()

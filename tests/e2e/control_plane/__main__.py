@@ -1,8 +1,8 @@
 """``python -m tests.e2e.control_plane build [VERSION]`` · ``up [--audit] DIRECTORY`` · ``test [OPTION_OF_PYTEST…]``.
 
-``up`` runs a control plane until its standard input ends, and says in one line of JSON on standard output when it is
-ready; ``session`` keeps one like this for all tests of a session. With a terminal as input it runs until Ctrl-D or
-Ctrl-C.
+``up`` runs a control plane until its standard input ends. When the control plane is ready, it prints one line of JSON
+on standard output. ``session`` keeps one like this for all tests of a session. With a terminal as input it runs until
+Ctrl-D or Ctrl-C.
 """
 
 from __future__ import annotations

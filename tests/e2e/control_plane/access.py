@@ -1,7 +1,7 @@
-"""Who speaks to a control plane, and the files its programs read: certificates, tokens, kubeconfigs.
+"""The users of a control plane, and the files that its programs read: certificates, tokens, kubeconfigs.
 
-One authority signs everything. Tokens are random for each control plane; three people know them: an administrator,
-the controllers and the node, so that an audit log tells them apart.
+One authority signs everything. Tokens are random for each control plane. There are three users, so that an audit log
+can distinguish them: an administrator, the controllers and the node.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOSTS: Final = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Written below one directory, readable by its owner only."""
+    """Files below one directory. Only its owner can read them."""
 
     directory: Path
     authority: KeyPair
@@ -56,7 +56,7 @@ class Access:
         return self.directory / "audit-policy.json"
 
     def certificate(self, name: str) -> Path:
-        """Of ``serving`` or ``kubelet-client``; its key is ``key(name)``."""
+        """The certificate ``serving`` or ``kubelet-client``. Its key is ``key(name)``."""
         return self.directory / f"{name}.crt"
 
     def key(self, name: str) -> Path:
@@ -68,12 +68,12 @@ class Access:
         return path
 
     def tls_context(self) -> ssl.SSLContext:
-        """For clients: trusts this authority and nobody else."""
+        """For clients: trusts only this authority."""
         return ssl.create_default_context(cadata=self.ca_pem)
 
 
 def create_access(directory: Path) -> Access:
-    """Fresh keys, certificates and tokens in ``directory``, which is made when missing."""
+    """Create new keys, certificates and tokens in ``directory``, which is created if it is missing."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = certificates.load_or_create_authority(directory, "bobrapet tests", utc_now())
     tokens = {user: secrets.token_urlsafe(24) for user in (ADMIN, CONTROLLERS, NODE)}
@@ -93,7 +93,7 @@ def create_access(directory: Path) -> Access:
 
 
 def load_access(directory: Path) -> Access:
-    """What ``create_access`` left there, in another process."""
+    """Read what ``create_access`` has stored there, in another process."""
     authority = KeyPair((directory / "ca.crt").read_text(), (directory / "ca.key").read_text())
     access = Access(directory, authority, {})
     for line in access.token_file.read_text().splitlines():
@@ -109,7 +109,7 @@ def _rsa_key() -> str:
 
 
 def _audit_policy() -> dict[str, Any]:
-    """Who did what to which object, once per request and never its content."""
+    """Which user did what to which object, once per request, never with its content."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",

@@ -1,8 +1,8 @@
-"""The programs of a control plane: those named by the environment, else built from pinned sources into a cache.
+"""The programs of a control plane: given by the environment, or built from pinned sources into a cache.
 
 ``BOBRAPET_E2E_ASSETS`` or ``KUBEBUILDER_ASSETS`` names a directory that has them. Otherwise Go builds them, each
-version once: the cache (``BOBRAPET_E2E_CACHE``, else ``$XDG_CACHE_HOME/bobrapet/e2e``) is keyed by the pinned module
-files and the platform, filled by one builder at a time, and a program appears in it whole or not at all.
+version once. The cache (``BOBRAPET_E2E_CACHE``, else ``$XDG_CACHE_HOME/bobrapet/e2e``) is keyed by the pinned module
+files and the platform. One builder at a time fills it, and a program appears in it only when it is complete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOOLS: Final = {"kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cm
 
 
 class MissingBinariesError(Exception):
-    """Neither programs nor a way to build them; the text says what to do."""
+    """There are no programs and no way to build them. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,17 @@ class Binaries:
     kube_controller_manager: Path
     kubectl: Path
     version: str
-    """Of Kubernetes, when they were built here; empty for those of the machine."""
+    """Version of Kubernetes, if they were built here. Empty for programs of the machine."""
 
 
 def ensure_binaries(version: str = DEFAULT_VERSION, *, environ: Mapping[str, str] = os.environ) -> Binaries:
-    """The programs, built when they are missing; the first build takes minutes and tells standard error so.
+    """The programs, built if they are missing. The first build takes minutes and says so on standard error.
 
     Args:
         version: of Kubernetes, without ``v``; one of ``pinned_versions()``.
     Raises:
         MissingBinariesError: a named directory lacks a program, or there is no Go, or this version is not pinned.
-        BuildError: Go failed; the text ends with the log's last lines.
+        BuildError: Go failed; the message ends with the last lines of the log.
     """
     for variable in ASSETS_VARIABLES:
         if directory := environ.get(variable):
@@ -75,7 +75,7 @@ def ensure_binaries(version: str = DEFAULT_VERSION, *, environ: Mapping[str, str
 
 
 def ensure_tool(name: str, *, environ: Mapping[str, str] = os.environ) -> Path:
-    """A program beside the control plane, such as ``kubeconform``: from the named directory, ``PATH`` or the cache.
+    """Another program, such as ``kubeconform``, from the named directory, ``PATH`` or the cache.
 
     Errors as for ``ensure_binaries``.
     """
@@ -94,7 +94,7 @@ def pinned_versions() -> list[str]:
 
 
 def find_go(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The Go command: the one named by ``BOBRAPET_E2E_GO``, on ``PATH``, or where its installer puts it."""
+    """The Go command that ``BOBRAPET_E2E_GO`` names, that is on ``PATH``, or where its installer puts it."""
     if named := environ.get(GO_VARIABLE):
         return Path(named)
     found = shutil.which("go", path=environ.get("PATH"))
@@ -103,7 +103,7 @@ def find_go(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Outside any working tree, so that checkouts share it."""
+    """The cache is outside any working tree, so that checkouts share it."""
     if named := environ.get(CACHE_VARIABLE):
         return Path(named)
     base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"
@@ -111,7 +111,7 @@ def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _built(module: Module, environ: Mapping[str, str]) -> dict[str, Path]:
-    """Every program of ``module``, from the cache or freshly built."""
+    """Every program of ``module``, from the cache or newly built."""
     directory = cache_directory(environ) / _key_of(module)
     wanted = {name: directory / name for name in module.programs}
     if all(path.exists() for path in wanted.values()):
@@ -157,7 +157,7 @@ def _remedy(module: Module, environ: Mapping[str, str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``build [VERSION]``: have everything in the cache, and say where."""
+    """``build [VERSION]``: put everything into the cache, and print where it is."""
     try:
         print(ensure_binaries(*arguments).etcd.parent)
     except (MissingBinariesError, BuildError) as error:

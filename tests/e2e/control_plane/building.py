@@ -1,6 +1,6 @@
-"""Building programs from one pinned Go module: checksums verified, one builder at a time, the log kept.
+"""Building programs from one pinned Go module: checksums are verified, one builder at a time, the log is kept.
 
-Blocking, as nothing can be tested before it has ended. An interrupt ends the compiler too.
+This blocks, because nothing can be tested before it has ended. An interrupt ends the compiler, too.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _LOG_LINES: Final = 20
 
 
 class BuildError(Exception):
-    """Go could not build a program; the text has the end of its log and where the rest is."""
+    """Go could not build a program. The message has the end of its log and the path of the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module that pins tools, and the programs taken from it."""
+    """A module that pins tools, and the programs that are built from it."""
 
     directory: Path
-    """Has ``go.mod`` and ``go.sum``; is only read."""
+    """Contains ``go.mod`` and ``go.sum``. It is only read."""
     programs: Mapping[str, str]
-    """Import path by program name, in the order of their building."""
+    """Import path for each program name, in the order in which they are built."""
     flags: tuple[str, ...] = ()
 
 
 def build(module: Module, target: Path, go: Path) -> None:
-    """Have every program of ``module`` in ``target``; what is there already is kept.
+    """Build every program of ``module`` into ``target``; programs that exist there are kept.
 
     Raises:
         BuildError: Go failed, or another builder holds the lock for longer than a build may take.
@@ -77,7 +77,7 @@ def _build_program(module: Module, name: str, target: Path, go: Path) -> None:
 
 @contextmanager
 def _only_builder(target: Path) -> Iterator[None]:
-    """Wait for our turn; the kernel ends another's when its process ends."""
+    """Wait for the lock. The kernel frees the lock of another builder when its process ends."""
     with (target / ".lock").open("w") as lock:
         deadline = time.monotonic() + DEADLINE_SECONDS
         told = False
@@ -96,5 +96,5 @@ def _only_builder(target: Path) -> Iterator[None]:
 
 
 def _say(text: str) -> None:
-    """To the terminal, past whoever captures standard error."""
+    """Print to the terminal, even if standard error is captured."""
     print(text, file=sys.__stderr__, flush=True)

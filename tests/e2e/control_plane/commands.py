@@ -1,6 +1,6 @@
 """The command lines of etcd, kube-apiserver and kube-controller-manager. Pure.
 
-Everything listens on loopback, on ports held by us, or not at all; nothing is written outside the given directory.
+Everything listens on loopback, on ports that we hold, or not at all. Nothing is written outside the given directory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def etcd(binaries: Binaries, data: Path, client_port: int, peer_port: int) -> li
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
         "--socket-reuse-port=true",
-        "--unsafe-no-fsync=true",  # a test's etcd survives its own kill -9, not that of the machine
+        "--unsafe-no-fsync=true",  # a test's etcd survives its own kill -9, but not a crash of the machine
         "--log-level=warn",
     ]
 
@@ -68,7 +68,7 @@ def kube_controller_manager(binaries: Binaries, access: Access, url: str) -> lis
         "--leader-elect=false",
         f"--root-ca-file={access.ca_file}",
         f"--service-account-private-key-file={access.service_account_key}",
-        # One client for all controllers: at the default of 20 requests a second they would wait for each other.
+        # One client for all controllers. At the default of 20 requests a second they would wait for each other.
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
         "--profiling=false",

@@ -1,4 +1,7 @@
-"""What a proxy may do to a request and its answer, and to which. Pure; ``proxy`` carries it out."""
+"""Faults that a proxy can apply to a request and its answer, and the choice of requests.
+
+Pure; ``proxy`` applies them.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ _READS: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as faults choose by it."""
+    """A request, as far as faults choose by it."""
 
     method: str
     target: str
-    """Path and query."""
+    """Path and query of the request."""
 
     @property
     def path(self) -> str:
@@ -47,12 +50,12 @@ class Request:
 
 
 class Fault:
-    """What happens instead of a request's being carried and answered."""
+    """What happens instead of passing on a request and its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Fault):
-    """The server never sees it; the client is told ``code``."""
+    """The server never gets the request. The client gets ``code``."""
 
     code: int
     reason: str
@@ -65,17 +68,17 @@ class Refuse(Fault):
 
 @dataclass(frozen=True, slots=True)
 class LoseRequest(Fault):
-    """The connection breaks before the server sees it."""
+    """The connection breaks before the server gets the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoseAnswer(Fault):
-    """The server does it, and the connection breaks before the client is told."""
+    """The server does what the request asks, and the connection breaks before the client gets the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Fault):
-    """The server is asked twice, as by a proxy that tries again; the client gets the second answer."""
+    """The server gets the request twice, as from a proxy that retries. The client gets the second answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,10 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold(Fault):
-    """The request and its connection wait at ``moment``, until ``release`` is set; ``held`` says that it has come."""
+    """The request and its connection wait at ``moment``, until ``release`` is set.
+
+    ``held`` says that it has arrived.
+    """
 
     moment: Moment = Moment.ASKED
     release: trio.Event = field(default_factory=trio.Event)
@@ -108,7 +114,7 @@ class Hold(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Cut(Fault):
-    """The connection breaks after so many bytes of the answer's body: in the middle of a line, perhaps."""
+    """The connection breaks after this many bytes of the answer's body, perhaps in the middle of a line."""
 
     after_bytes: int
 
@@ -129,7 +135,7 @@ class Late(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Mute(Fault):
-    """A half-open connection: nothing of the answer comes, and nothing breaks."""
+    """A half-open connection: no part of the answer comes, and nothing breaks."""
 
 
 Choice = Callable[[Request], bool]
@@ -137,17 +143,17 @@ Choice = Callable[[Request], bool]
 
 @dataclass(slots=True)
 class Rule:
-    """A fault for requests that are chosen, so many times."""
+    """A fault for chosen requests, a limited number of times."""
 
     fault: Fault
     chosen: Choice
     times: int | None = 1
-    """None means each time."""
+    """None means every time."""
     met: int = 0
-    """How often it has been."""
+    """How often the fault was applied."""
 
     def takes(self, request: Request) -> bool:
-        """Whether this request is the rule's; it is counted when it is."""
+        """Whether the rule takes this request. If so, it counts the request."""
         if (self.times is not None and self.met >= self.times) or not self.chosen(request):
             return False
         self.met += 1
@@ -155,7 +161,7 @@ class Rule:
 
 
 def named(*names: str) -> Choice:
-    """Requests of these names, such as ``POST jobs``."""
+    """Requests with these names, such as ``POST jobs``."""
     return lambda request: request.name in names
 
 
@@ -168,7 +174,7 @@ def watches(request: Request) -> bool:
 
 
 def a_share(share: float, among: Choice, seed: int) -> Choice:
-    """So many of these requests, by a chance that repeats with ``seed``."""
+    """This share of the requests, chosen at random. The choice repeats with ``seed``."""
     chance = random.Random(seed)
     return lambda request: among(request) and chance.random() < share
 

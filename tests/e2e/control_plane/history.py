@@ -1,6 +1,6 @@
-"""Every write to the cluster's objects in order, as etcd made it: what was created how often, and what became of it.
+"""Every write to the cluster's objects, in the order of etcd: what was created how often, and how it ended.
 
-It is told by etcd itself, so that nothing between us and the truth can be slow, stale or broken.
+etcd itself reports the writes, so that nothing slow, stale or broken is in between.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 _FIRST, _LAST = (base64.b64encode(key).decode() for key in (b"/registry/", b"/registry0"))
 _NOISE: Final = ("events", "leases", "masterleases", "minions", "endpointslices")
-"""Kinds that are written all the time, by everybody."""
+"""Kinds that many programs write all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Write:
     """Kind, namespace and name: ``runs.bubustack.io/stepruns/team/one-a``, ``jobs/team/one-a``."""
     created: bool
     content: dict[str, Any] | None
-    """None when it was deleted; empty for built-in kinds, which are not stored as JSON."""
+    """None if the object was deleted. Empty for built-in kinds, which are not stored as JSON."""
 
     @property
     def deleted(self) -> bool:
@@ -38,7 +38,7 @@ class Write:
 
 @dataclass
 class History:
-    """What was written since it was opened."""
+    """The writes since it was opened."""
 
     writes: list[Write] = field(default_factory=list)
 
@@ -49,13 +49,13 @@ class History:
         return Counter(write.key for write in self.writes if write.deleted)
 
     def of(self, prefix: str) -> Iterator[Write]:
-        """Writes to objects whose keys begin so."""
+        """Writes to objects whose keys begin with ``prefix``."""
         return (write for write in self.writes if write.key.startswith(prefix))
 
 
 @asynccontextmanager
 async def open_history(etcd_url: str) -> AsyncIterator[History]:
-    """The writes from now on, for the block."""
+    """Records the writes from now on, during the block."""
     history = History()
     timeout = httpx.Timeout(30, read=None)
     async with (

@@ -1,6 +1,6 @@
-"""A TCP connection's way through this process, which can be held up: what lies behind it is then a moment in the past.
+"""Carries a TCP connection through this process, which can hold it up. What lies behind it is then in the past.
 
-Between an API server and its etcd it makes a replica that lags; before an API server, connections that are half open.
+Between an API server and its etcd it makes a replica that lags. Before an API server it makes half-open connections.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import trio
 
 @dataclass
 class _Valve:
-    """Whether bytes flow."""
+    """Decides whether bytes flow."""
 
     _open: trio.Event = field(default_factory=trio.Event)
 
@@ -34,31 +34,31 @@ class Link:
     """Carries bytes in both directions, as long as it is not frozen."""
 
     url: str
-    """Leads to the server, in its place."""
+    """Use this URL instead of that of the server."""
     _port: int
-    """Of the server."""
+    """Port of the server."""
     _valve: _Valve = field(default_factory=_Valve)
 
     def freeze(self) -> None:
-        """Hold back whatever comes from now on; connections stay open, and nobody is told."""
+        """Hold back all bytes from now on. Connections stay open, and neither side is notified."""
         self._valve.close()
 
     def thaw(self) -> None:
-        """Carry on, first with what was held back."""
+        """Continue, first with the bytes that were held back."""
         self._valve.open()
 
     def abandon(self) -> None:
-        """The connections of this moment stay open and carry nothing, for ever; those to come are as they should be."""
+        """Present connections stay open and carry nothing, for ever. New connections work normally."""
         self._valve.close()
         self._valve = _Valve()
         self._valve.open()
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, until either side closes it."""
+        """Serve one connection, until either side closes it."""
         valve = self._valve
         try:
             server = await trio.open_tcp_stream("127.0.0.1", self._port)
-        except OSError:  # nobody is there; the client hears of it by its connection
+        except OSError:  # nothing listens there; the client notices by its connection
             await trio.aclose_forcefully(client)
             return
         async with client, server, trio.open_nursery() as nursery:
@@ -72,13 +72,13 @@ async def _carry(source: trio.SocketStream, target: trio.SocketStream, valve: _V
             await valve.wait_open()
             await target.send_all(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # one side has left, so the other does
+        pass  # one side has closed the connection, so the other side is closed, too
     scope.cancel()
 
 
 @asynccontextmanager
 async def open_link(server_url: str) -> AsyncIterator[Link]:
-    """A link to a server on loopback, ``https://127.0.0.1:<port>``, for the block; it carries at once."""
+    """A link to a server on loopback, ``https://127.0.0.1:<port>``, for the block. It carries bytes at once."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     scheme, _, rest = server_url.partition("://")
     link = Link(f"{scheme}://127.0.0.1:{listener.socket.getsockname()[1]}", int(rest.rpartition(":")[2]))

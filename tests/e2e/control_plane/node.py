@@ -1,6 +1,6 @@
 """Our node on a real API server: Pods' containers run as local processes, named by an image map.
 
-The same code as on the embedded cluster. There is no scheduler: the node takes Pods that have no node.
+The code is the same as on the embedded cluster. There is no scheduler: the node takes Pods that have no node.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from tests.e2e.control_plane.running import ControlPlane
 
 @dataclass(frozen=True, slots=True)
 class NodeCredentials:
-    """What a node needs to be one of a cluster."""
+    """What a node needs to join a cluster."""
 
     api_url: str
     token: str
     authority: KeyPair
-    """Signs the certificate of its log endpoint; the API server trusts it, and has a client certificate of it."""
+    """Signs the certificate of the node's log endpoint.
+
+    The API server trusts it, and has a client certificate signed by it.
+    """
 
     def tls_context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.authority.certificate_pem)
 
 
 def credentials_of(api_url: str, access: Access) -> NodeCredentials:
-    """Of the node of a control plane."""
+    """The credentials for the node of a control plane."""
     return NodeCredentials(api_url, access.tokens[NODE], access.authority)
 
 
@@ -50,11 +53,11 @@ async def open_node(
     name: str = "local",
     **settings: Any,
 ) -> AsyncIterator[NodeSettings]:
-    """A node for the length of the block, registered when it begins; afterwards no container of it is left.
+    """A node for the block, registered when the block begins. Afterwards no container of it is left.
 
     Args:
         image_map: file that maps image names to programs (``localcluster.node.images``); may be written later.
-        data_dir: the node's own.
+        data_dir: a folder for the node alone.
         settings: further fields of ``NodeSettings``.
     """
     if isinstance(control_plane, NodeCredentials):

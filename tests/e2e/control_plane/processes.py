@@ -1,7 +1,7 @@
-"""One server process: started, watched, paused, ended, started again; its output kept in a file.
+"""One server process: started, watched, paused, ended, started again. Its output goes to a file.
 
-It runs in a session of its own, so that an interrupt at the terminal reaches only us, who end it in order. When we are
-killed, the kernel kills it (on Linux), and what it holds is nothing but files below one directory.
+It runs in a separate session, so that an interrupt at the terminal reaches only our process, which ends it in order.
+When our process is killed, the kernel kills the server (on Linux). The server holds only files below one directory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _GUARD: Final = Path(__file__).with_name("guard.py")
 
 
 class ServerError(Exception):
-    """A process ended or did not get ready; the text has its last lines and where the rest is."""
+    """A process ended or did not get ready. The message has its last lines and the path of its log."""
 
 
 class ServerProcess:
-    """A command that can be started any number of times, one at a time. Open with ``open_process``."""
+    """A command that can be started any number of times, one at a time. Open it with ``open_process``."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -39,10 +39,10 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process that runs now.
+        """Id of the process that runs now.
 
         Raises:
-            ServerError: none does.
+            ServerError: no process runs.
         """
         if self._process is None or self._process.poll() is not None:
             raise ServerError(f"{self.name} is not running\n{self.tail()}")
@@ -54,15 +54,15 @@ class ServerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, negative for a signal; None while it runs."""
+        """The exit code, negative for a signal. None while the process runs."""
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start it; returns before it is ready. The log is continued."""
+        """Start the process; returns before it is ready. The log is continued."""
         assert not self.running, f"{self.name} runs already"
         guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *self._command]
         with self.log.open("ab") as output:
-            # In this thread, not through Trio's: the kernel ends the process with the thread that started it.
+            # In this thread, not in a thread of Trio: the kernel ends the process with the thread that started it.
             self._process = subprocess.Popen(
                 guarded if sys.platform == "linux" else self._command,
                 stdin=subprocess.DEVNULL,
@@ -73,7 +73,7 @@ class ServerProcess:
             )
 
     async def stop(self, *, seconds: float = STOP_DEADLINE_SECONDS) -> None:
-        """Ask it to end (SIGTERM), and kill it when it has not within ``seconds``."""
+        """Ask the process to end (SIGTERM), and kill it if it does not end within ``seconds``."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
@@ -82,14 +82,14 @@ class ServerProcess:
             await self.kill()
 
     async def kill(self) -> None:
-        """End it at once (SIGKILL), as a crash would; returns when it is gone."""
+        """End the process at once (SIGKILL), as a crash would; returns when it is gone."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            with trio.CancelScope(shield=True):  # a killed process ends; leaving before would leave a zombie
+            with trio.CancelScope(shield=True):  # a killed process ends soon; returning earlier would leave a zombie
                 await self.wait_ended()
 
     def pause(self) -> None:
-        """SIGSTOP: it holds its connections and answers nothing."""
+        """SIGSTOP: the process keeps its connections and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -111,9 +111,9 @@ class ServerProcess:
 async def open_process(
     name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[ServerProcess]:
-    """A started process for the length of the block; its output is in ``directory/<name>.log``.
+    """A started process during the block. Its output is in ``directory/<name>.log``.
 
-    At the end it is killed: what it keeps is thrown away with its directory.
+    At the end the process is killed, because its data is removed with its directory.
     """
     process = ServerProcess(name, command, directory / f"{name}.log", environment or os.environ)
     process.start()

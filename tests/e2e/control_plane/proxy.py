@@ -1,7 +1,7 @@
-"""A proxy in front of an API server that breaks what passes through it, as it is told.
+"""A proxy in front of an API server that applies faults to what passes through it.
 
 It speaks HTTP/1.1 over TLS to clients, with a certificate of the control plane's own authority, so that kubeconfigs
-need nothing but another address. Each connection of a client has one of its own to the server.
+need only another address. Each connection of a client has its own connection to the server.
 """
 
 from __future__ import annotations
@@ -55,49 +55,49 @@ class _BrokenConnection(Exception):  # noqa: N818 - an outcome the fault wanted
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request that passed, and what became of it."""
+    """A request that passed, and its result."""
 
     request: Request
     code: int | None
-    """What the server answered; None when it was never asked, or did not."""
+    """The code of the server's answer. None if the server did not get the request, or did not answer."""
     at: float = field(default_factory=trio.current_time)
 
 
 @dataclass
 class Proxy:
-    """``url`` stands for that of the server; ``upstream`` may be changed at any time, for connections from then on."""
+    """``url`` replaces that of the server. ``upstream`` may be changed at any time and applies to new connections."""
 
     url: str
     upstream: str
     _tls: ssl.SSLContext
-    """Towards the server."""
+    """For connections to the server."""
     seen: list[Seen] = field(default_factory=list)
     _rules: list[Rule] = field(default_factory=list)
     _connections: set[trio.CancelScope] = field(default_factory=set)
 
     def add(self, fault: Fault, chosen: Choice, *, times: int | None = 1) -> Rule:
-        """From now on, ``fault`` for the next ``times`` requests that are chosen; the newest rule is asked first."""
+        """From now on, apply ``fault`` to the next ``times`` chosen requests. The newest rule comes first."""
         rule = Rule(fault, chosen, times)
         self._rules.insert(0, rule)
         return rule
 
     def heal(self) -> None:
-        """No more faults for requests to come; those under way keep theirs."""
+        """Remove all faults for new requests. Requests in progress keep theirs."""
         self._rules.clear()
 
     def cut_connections(self) -> None:
-        """Break every connection, with whatever is under way."""
+        """Break every connection, even with requests in progress."""
         for scope in list(self._connections):
             scope.cancel()
 
     async def serve(self, stream: Stream) -> None:
-        """One client, until it leaves or a fault breaks its connection."""
+        """Serve one client, until it leaves or a fault breaks its connection."""
         with trio.CancelScope() as scope:
             self._connections.add(scope)
             try:
                 await self._converse(stream)
             except* (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError, _BrokenConnection):
-                pass  # the client hears of it by its connection
+                pass  # the client notices by its connection
             finally:
                 self._connections.discard(scope)
                 await trio.aclose_forcefully(stream)
@@ -151,7 +151,7 @@ class Proxy:
         await self._ask(request, head, body, server, partial(self._give, fault=fault, answer=answer))
 
     async def _ask(self, request: Request, head: h11.Request, body: bytes, server: Http1Lane, give: Give) -> None:
-        """Have the server do it, and hand its answer to ``give`` while it comes."""
+        """Send the request to the server, and pass its answer to ``give`` while it comes."""
         headers = [(name, value) for name, value in head.headers if name.lower() not in _HOP_BY_HOP]
         asked = httpx.Request(request.method, self.upstream + request.target, headers=headers, content=body or None)
         try:
@@ -198,7 +198,7 @@ class Proxy:
             await fault.wait()
 
     async def _give_late(self, response: httpx.Response, seconds: float, answer: _Answer) -> None:
-        """Read on while pieces wait, so that each is late by as much."""
+        """Continue to read while pieces wait, so that each is late by the same time."""
         send, receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         await answer.begin(response)
         async with trio.open_nursery() as nursery:
@@ -210,7 +210,7 @@ class Proxy:
 
 
 class _Answer:
-    """What the client is told, piece by piece."""
+    """The answer to the client, piece by piece."""
 
     def __init__(self, stream: Stream, connection: h11.Connection) -> None:
         self._stream = stream
@@ -248,7 +248,7 @@ async def _swallow(response: httpx.Response) -> None:
 
 
 def _pieces(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
-    """The body as it comes; may be left at any time. httpx's own iterators nest, and cannot."""
+    """The body as it comes. Reading may stop at any time, which httpx's own nested iterators do not allow."""
     return aclosing(cast("AsyncGenerator[bytes, None]", aiter(cast("httpx.AsyncByteStream", response.stream))))
 
 
@@ -259,7 +259,7 @@ async def _read_with_instants(response: httpx.Response, send: trio.MemorySendCha
 
 
 def _repeated(data: bytes, times: int) -> tuple[bytes, bytes]:
-    """Its whole lines, each so often, and what is left."""
+    """The complete lines of ``data``, each repeated ``times`` times, and the rest."""
     *lines, rest = data.split(b"\n")
     return b"".join((line + b"\n") * times for line in lines), rest
 
@@ -279,7 +279,7 @@ async def _next_event(stream: Stream, connection: h11.Connection) -> object:
 
 @asynccontextmanager
 async def open_proxy(access: Access, upstream: str) -> AsyncIterator[Proxy]:
-    """A proxy to the server at ``upstream`` for the block; every connection breaks at its end."""
+    """A proxy to the server at ``upstream`` during the block. Every connection breaks at its end."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(access.certificate("serving"), access.key("serving"))
     context.set_alpn_protocols(["http/1.1"])

@@ -1,4 +1,4 @@
-"""A running control plane: opened with a block, steered through ``ControlPlane``, gone when the block is left."""
+"""A running control plane: opened with a block, controlled through ``ControlPlane``, gone at the end of the block."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ START_DEADLINE_SECONDS: Final = 120.0
 _ASK_AGAIN_SECONDS: Final = 0.05
 _ANSWER_SECONDS: Final = 5.0
 _NO_KEEPING: Final = httpx.Limits(max_keepalive_connections=0)
-"""Servers die and come back here: no connection is kept from one request to the next."""
+"""Servers are killed and restarted here, so no connection is kept from one request to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningApiServer:
-    """One API server; it keeps its port over restarts."""
+    """One API server. It keeps its port over restarts."""
 
     process: ServerProcess
     url: str
@@ -43,11 +43,11 @@ class RunningApiServer:
         await _wait_for(self.process, self._ready, "/readyz", seconds)
 
     async def kill(self) -> None:
-        """SIGKILL: connections break, requests under way have an unknown outcome."""
+        """SIGKILL: connections break, and requests in progress have an unknown outcome."""
         await self.process.kill()
 
     async def stop(self) -> None:
-        """SIGTERM: watches are closed, requests under way are answered."""
+        """SIGTERM: watches are closed, and requests in progress are answered."""
         await self.process.stop()
 
     async def restart(self) -> None:
@@ -58,17 +58,17 @@ class RunningApiServer:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """Objects are in etcd; ``api_servers[0]`` is the one that ``url``, ``kubeconfig`` and the controllers use."""
+    """Objects are in etcd. ``url``, ``kubeconfig`` and the controllers use ``api_servers[0]``."""
 
     binaries: Binaries
     directory: Path
-    """Everything it writes, logs included."""
+    """Contains all its files, including logs."""
     access: Access
     url: str
     kubeconfig: Path
-    """Of the administrator."""
+    """The kubeconfig of the administrator."""
     audit_log: Path | None
-    """A JSON event a line: the user, verb and object of each request, once answered."""
+    """One JSON event per line: the user, verb and object of each request, once answered."""
     etcd: ServerProcess
     etcd_url: str
     api_servers: list[RunningApiServer]
@@ -90,13 +90,13 @@ class ControlPlane:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of every process that runs."""
+        """Ids of all processes that run."""
         processes = [self.etcd, *(server.process for server in self.api_servers), self.controllers]
         return {process.name: process.pid for process in processes if process.running}
 
     @asynccontextmanager
     async def open_client(self, token: str = "", *, url: str = "") -> AsyncIterator[httpx.AsyncClient]:
-        """Plain HTTP as the bearer of ``token``; as the administrator when it is empty."""
+        """Plain HTTP as the user of ``token``, or as the administrator if it is empty."""
         headers = {"authorization": f"Bearer {token or self.admin_token}"}
         async with httpx.AsyncClient(
             base_url=url or self.url,
@@ -109,9 +109,9 @@ class ControlPlane:
             yield client
 
     async def compact(self) -> int:
-        """Have etcd forget every revision before the present one, which is returned.
+        """Let etcd forget every revision before the present one, which is returned.
 
-        What is older is ``410 Gone`` from servers that start afterwards; those that run remember some of it.
+        Servers that start afterwards answer ``410 Gone`` for older revisions. Servers that run remember some of them.
         """
         answer = await self._etcd_client.post("/v3/kv/range", json={"key": base64.b64encode(b"/").decode()})
         answer.raise_for_status()
@@ -121,9 +121,9 @@ class ControlPlane:
         return revision
 
     async def token_of(self, service_account: str, namespace: str, *, seconds: int = 3600, pod: str = "") -> str:
-        """A token of the account, as TokenRequest gives it; not below 600 seconds, the server's own limit.
+        """A token of the account from TokenRequest, valid for at least 600 seconds, which is the server's own limit.
 
-        ``pod``: that it is bound to, as the one which is mounted there is.
+        ``pod``: the Pod to which the token is bound, like a token that is mounted there.
         """
         bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod}} if pod else {}
         request = {
@@ -138,13 +138,13 @@ class ControlPlane:
         return str(answer.json()["status"]["token"])
 
     async def kubeconfig_of(self, service_account: str, namespace: str, *, url: str = "") -> Path:
-        """A kubeconfig with such a token, for a program that is to run as the account."""
+        """A kubeconfig with such a token, for a program that runs as this account."""
         token = await self.token_of(service_account, namespace)
         return self.access.write_kubeconfig(f"{namespace}.{service_account}", url or self.url, token, namespace)
 
     @asynccontextmanager
     async def open_api_server(self, name: str, *, etcd_url: str = "") -> AsyncIterator[RunningApiServer]:
-        """One more API server on the same objects, for the block.
+        """One more API server on the same objects, during the block.
 
         ``etcd_url`` leads to etcd through something in between, such as a proxy that can hold back what it carries.
         """
@@ -159,7 +159,7 @@ class ControlPlane:
 async def open_api_server(
     name: str, binaries: Binaries, access: Access, etcd_url: str, directory: Path, *, flags: Sequence[str] = ()
 ) -> AsyncIterator[RunningApiServer]:
-    """An API server on objects that others serve, too, for the block; its log is in ``directory``.
+    """An API server during the block, on objects that others serve, too. Its log is in ``directory``.
 
     Raises:
         ServerError: it ended or did not get ready.
@@ -177,17 +177,17 @@ async def open_control_plane(
     api_servers: int = 1,
     flags: Sequence[str] = (),
 ) -> AsyncIterator[ControlPlane]:
-    """A control plane for the length of the block, ready when it begins.
+    """A control plane during the block, ready when the block begins.
 
     Call it from the main thread: on Linux its processes end with the thread that started them.
 
     Args:
-        directory: of its own; made when missing, left behind with its logs.
+        directory: for this control plane alone; created if missing, left behind with its logs.
         audit: keep an audit log.
         api_servers: how many, all on one etcd.
-        flags: more of kube-apiserver's, after ours.
+        flags: more flags of kube-apiserver, after ours.
     Raises:
-        ServerError: a program ended or did not get ready; the text has the end of its log.
+        ServerError: a program ended or did not get ready; the message has the end of its log.
     """
     await trio.Path(directory).mkdir(parents=True, exist_ok=True, mode=0o700)
     access = create_access(directory / "access")
@@ -271,7 +271,7 @@ async def _start_api_server(
 
 
 async def _wait_for(process: ServerProcess, client: httpx.AsyncClient, path: str, seconds: float) -> None:
-    """Until ``path`` answers 200."""
+    """Wait until ``path`` answers 200."""
     last = "no answer"
     with trio.move_on_after(seconds):
         while process.running:
@@ -289,7 +289,7 @@ async def _wait_for(process: ServerProcess, client: httpx.AsyncClient, path: str
 
 
 async def _wait_for_controllers(plane: ControlPlane) -> None:
-    """Until they have given the default namespace what every namespace gets: Pods need it."""
+    """Wait until the default namespace has what controllers give every namespace. Pods need it."""
     paths = (
         "/api/v1/namespaces/default/serviceaccounts/default",
         "/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
@@ -300,5 +300,5 @@ async def _wait_for_controllers(plane: ControlPlane) -> None:
 
 
 def _environment() -> Mapping[str, str]:
-    """Ours, without proxies: everything is on loopback."""
+    """Our environment without proxies, because everything is on loopback."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -1,7 +1,7 @@
-"""One control plane for a whole test session: a process beside the tests, or a cluster that exists already.
+"""One control plane for a whole test session: a process beside the tests, or an existing cluster.
 
-Tests' own event loops come and go with each test; what is to outlive them is started without one, in a child that ends
-when we do, however we end.
+Each test has its own event loop. What must live longer is started without one, in a child process that ends when the
+tests end, however they end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STOP_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What the child says of the control plane it runs."""
+    """What the child prints about the control plane that it runs."""
 
     url: str
     etcd_url: str
@@ -45,7 +45,7 @@ class Ready:
 
 
 def ready_of(plane: ControlPlane) -> Ready:
-    """How the plane is reached."""
+    """How to reach the control plane."""
     return Ready(
         plane.url,
         plane.etcd_url,
@@ -59,17 +59,17 @@ def ready_of(plane: ControlPlane) -> Ready:
 
 @dataclass(frozen=True, slots=True)
 class SessionCluster:
-    """The cluster all tests of a session share."""
+    """The cluster that all tests of a session share."""
 
     kubeconfig: Path
-    """Of an administrator."""
+    """The kubeconfig of an administrator."""
     kubectl: Path
     ready: Ready | None = None
-    """Of a control plane started here; None for a cluster that was there: then its processes and nodes are not ours."""
+    """Set for a control plane started here. None for an existing cluster, whose processes and nodes are not ours."""
 
     @property
     def node(self) -> NodeCredentials | None:
-        """With which our node can be one of this cluster; None where Pods run on nodes of the cluster's own."""
+        """The credentials with which our node can join this cluster. None if the cluster has its own nodes for Pods."""
         if self.ready is None:
             return None
         return credentials_of(self.ready.url, load_access(Path(self.ready.kubeconfig).parent))
@@ -77,22 +77,22 @@ class SessionCluster:
 
 @contextmanager
 def running_cluster(directory: Path, environ: Mapping[str, str] = os.environ) -> Iterator[SessionCluster]:
-    """The cluster named by ``BOBRAPET_E2E_KUBECONFIG``, else a control plane for the length of the block.
+    """The cluster named by ``BOBRAPET_E2E_KUBECONFIG``, or a control plane during the block.
 
     Raises:
-        MissingBinariesError, BuildError, ServerError: it cannot be had; the text says what to do.
+        MissingBinariesError, BuildError, ServerError: there is no cluster; the message says what to do.
     """
     if named := environ.get(KUBECONFIG_VARIABLE):
         yield SessionCluster(Path(named), Path("kubectl"))
         return
-    programs = ensure_binaries(environ=environ)  # here, where the terminal is
+    programs = ensure_binaries(environ=environ)  # here, because this process has the terminal
     with running_child(directory) as ready:
         yield SessionCluster(Path(ready.kubeconfig), programs.kubectl, ready)
 
 
 @contextmanager
 def running_child(directory: Path, *options: str) -> Iterator[Ready]:
-    """``python -m tests.e2e.control_plane up`` for the length of the block."""
+    """``python -m tests.e2e.control_plane up`` during the block."""
     command = [sys.executable, "-m", "tests.e2e.control_plane", "up", *options, str(directory)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,6 @@
-"""All tests on a real control plane, each suite on one of its own.
+"""All tests on a real control plane. Each suite has its own control plane.
 
-They mostly wait: for controllers, for tokens to expire, for watches to be given up.
+The tests mostly wait: for controllers, for tokens to expire, for watches to be given up.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ SUITES: Final[Sequence[Suite]] = (
     Suite(("tests/conformance",)),
     Suite(("tests/acceptance",)),
 )
-"""A control plane of its own takes what waiting leaves of a core."""
+"""A suite's own control plane uses the part of a core that is free while the tests wait."""
 
 
 def run_suites(options: Sequence[str]) -> int:
-    """The worst of the exit codes; ``options`` go to pytest, and may choose tests of some of them only."""
-    of_somebody_else = bool(os.environ.get(KUBECONFIG_VARIABLE))  # one cluster for all: one suite after the other
+    """Run the suites; returns the worst exit code.
+
+    ``options`` go to pytest, and may choose tests of some suites only.
+    """
+    of_somebody_else = bool(os.environ.get(KUBECONFIG_VARIABLE))  # one cluster: one suite after the other
     return run_side_by_side(SUITES, ["--control-plane=real", *options], cores=1.0 if of_somebody_else else CORES)

@@ -1,1 +1,1 @@
-"""Programs of Engrams, which containers run as scripts."""
+"""Programs of Engrams. Containers run them as scripts."""

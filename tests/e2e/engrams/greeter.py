@@ -1,4 +1,4 @@
-"""An engram in Python that does the same as the one in Go beside it."""
+"""An Engram in Python that does the same as the Go Engram beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     return {
         "greeting": f"hello {inputs.name}",
         "secretLength": len(ctx.secrets["token"]),
-        "secretAt": os.environ["BUBU_SECRET_api"].removeprefix("file:"),  # noqa: SIM112 - its name is the secret's
+        "secretAt": os.environ["BUBU_SECRET_api"].removeprefix("file:"),  # noqa: SIM112 - the name of the secret
         "namespace": (SERVICE_ACCOUNT / "namespace").read_text(),
         "step": ctx.step,
         "account": os.environ["BUBU_SERVICE_ACCOUNT_NAME"],

@@ -1,4 +1,4 @@
-"""An engram of the SDK that says hello, and notes in the file it is given that it was started."""
+"""An Engram with the SDK that greets, and records its start in the file that it is given."""
 
 from __future__ import annotations
 

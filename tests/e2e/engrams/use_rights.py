@@ -1,4 +1,4 @@
-"""A step that uses what its run lends it: its StepRun, an effect claim, and the configuration its Engram asked for."""
+"""A step that uses the rights of its run: its StepRun, an effect claim, and the configuration its Engram requests."""
 
 from __future__ import annotations
 
