@@ -1,1 +1,1 @@
-"""All tests but those that stand beside the fuzzing suites; docs/architecture.md says which folder holds what."""
+"""All tests except those beside the fuzzing suites. docs/architecture.md says which folder holds what."""

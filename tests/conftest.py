@@ -1,7 +1,7 @@
 """Which control plane tests run against: the embedded one, or with ``--control-plane real`` a real one.
 
-A test that takes the fixture ``control_plane`` runs on either; with the real one, those below ``tests/integration``
-that do not take it are left out. One real control plane serves the whole session (docs/testing-on-a-real-cluster.md).
+A test that uses the fixture ``control_plane`` runs on either. With the real one, tests below ``tests/integration`` that
+do not use it are left out. One real control plane serves the whole session (docs/testing-on-a-real-cluster.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.e2e.control_plane.session import SessionCluster, running_cluster
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"
 
-settings.register_profile("tests", deadline=None)  # a machine that is busy is no defect
+settings.register_profile("tests", deadline=None)  # a busy machine is not a defect
 settings.load_profile("tests")
 
 
@@ -47,7 +47,7 @@ def _takes_control_plane(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> SessionCluster | None:
-    """The real cluster; None means that the test opens an embedded one."""
+    """The real cluster. None means that the test opens an embedded one."""
     if request.param == EMBEDDED:
         return None
     cluster: SessionCluster = request.getfixturevalue("real_cluster")
@@ -63,7 +63,7 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionCl
 
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
-    """A command that runs in this process sets where logs go, and from which level; the next test has its own."""
+    """Restore logging. A command in this process changes handlers and levels, and the next test has its own."""
     loggers = [logging.getLogger(name) for name in ("", "bobrapet")]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
     yield

@@ -1,4 +1,4 @@
-"""The scenarios of StoryRun contract 26, by the number that tests carry in their names."""
+"""The scenarios of StoryRun contract 26, by the number that tests have in their names."""
 
 from __future__ import annotations
 

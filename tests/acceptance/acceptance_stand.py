@@ -1,8 +1,8 @@
-"""Where an acceptance scenario is played: the little it may do and see, whatever the rig.
+"""The stand of an acceptance scenario: the few things that it may do and see, on any rig.
 
 A scenario is an async function of a ``Stand``, written once. ``scenario`` makes a test of it for each rig: the engine
-on the model cluster under a virtual clock, the whole operator on the embedded cluster, the same on a real API server.
-Times are those of the rig, so scenarios are written in tenths of seconds.
+on the model cluster under a virtual clock, the whole operator on the embedded cluster, and on a real API server.
+Times are those of the rig, so scenarios use tenths of seconds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Scripts = dict[str, tuple[Script, ...]]
 T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 20.0
-"""For anything that should happen at once; a machine that is busy is no defect."""
+"""For anything that should happen at once. A busy machine is not a defect."""
 ENGRAM_NAME: Final = "work"
-"""The one Engram there is: what its containers do is in ``Stand.scripts``."""
+"""The only Engram. ``Stand.scripts`` says what its containers do."""
 NARROW, ALSO_NARROW, AGING = "narrow", "also-narrow", "aging"
 QUEUES: Final = {
     NARROW: QueueSettings(concurrency=1, priority_aging_seconds=0),
     ALSO_NARROW: QueueSettings(concurrency=1, priority_aging_seconds=0),
     AGING: QueueSettings(concurrency=1, priority_aging_seconds=1),
 }
-"""Each for one scenario: they are of the whole cluster."""
+"""Each is for one scenario, because queues belong to the whole cluster."""
 
 DONE: Final = (Script(after_seconds=0.0),)
 FAILS: Final = (Script(Act.FAIL, 0.0, exit_code=1, exit_class="terminal"),)
@@ -47,7 +47,7 @@ class Rig(StrEnum):
 
 
 class Stand(Protocol):
-    """A namespace of its own, an operator, and containers that follow scripts."""
+    """A namespace for one scenario, an operator, and containers that follow scripts."""
 
     @property
     def rig(self) -> Rig: ...
@@ -57,8 +57,12 @@ class Stand(Protocol):
 
     @property
     def scripts(self) -> Scripts:
-        """What containers do: by full name of the step (``fan/a``) or its last part, one script an attempt, the last
-        for all later ones. A step that is not named succeeds at once."""
+        """What containers do.
+
+        The key is the full name of the step (``fan/a``) or its last part. There is one script per attempt; the last one
+        is
+        for all later attempts, too. A step without scripts succeeds at once.
+        """
 
     @property
     def ran(self) -> list[str]:
@@ -66,24 +70,24 @@ class Stand(Protocol):
 
     @property
     def at_once(self) -> int:
-        """The most containers that were alive at one time."""
+        """The largest number of containers that were alive at the same time."""
 
     def hold(self, step: str, then: Script = DONE[0]) -> None:
-        """Let the containers of a step run until they are let go, and then do ``then`` at once."""
+        """Let the containers of a step run until ``let_go``, and then do ``then`` at once."""
 
     def let_go(self, step: str) -> None:
-        """In the order in which steps were held: on the model, time does it."""
+        """Let go of steps in the order in which they were held. On the model, time does it."""
 
-    # What people do.
+    # What users do.
 
     async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object: ...
 
     async def patch(self, kind: Resource, name: str, patch: Object, subresource: str = "") -> None:
-        """A merge patch of the object, or through its subresource."""
+        """Send a merge patch of the object, or through its subresource."""
 
     async def delete(self, kind: Resource, name: str) -> None: ...
 
-    # What can be seen, without asking: it may be a moment old.
+    # What can be seen without a request. It may be slightly out of date.
 
     def find(self, kind: Resource, name: str) -> Object | None: ...
 
@@ -93,10 +97,10 @@ class Stand(Protocol):
         """Type and reason of every Event in the namespace."""
 
     async def until(self, look: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-        """The first true answer of ``look``, which is asked again whenever something has changed.
+        """The first true answer of ``look``, which is called again whenever something has changed.
 
         Raises:
-            AssertionError: there was none in time; the text says ``what`` and how things stand.
+            AssertionError: there was none in time; the message has ``what`` and the present state.
         """
 
     async def pause(self, seconds: float) -> None: ...
@@ -104,17 +108,17 @@ class Stand(Protocol):
     # The operator.
 
     def away(self, **settings: Any) -> AbstractAsyncContextManager[None]:
-        """No operator for the block; the one that comes after it is new, and has ``settings`` (of ``RunSettings``)."""
+        """No operator runs during the block. The next operator is a new one with ``settings`` (of ``RunSettings``)."""
 
 
 Play = Callable[[Stand], Awaitable[None]]
 
 
 class Outcomes(Protocol):
-    """How scenarios went on one rig."""
+    """The outcomes of scenarios on one rig."""
 
     def of(self, play: Scenario) -> None:
-        """Raise what the scenario raised."""
+        """Raise the error that the scenario raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Scenario:
     name: str
     play: Play
     disturbs: bool
-    """It stops the operator or changes its settings: played after those that need it to stay."""
+    """Whether it stops the operator or changes its settings. Such scenarios run after those that need the operator."""
 
 
 def scenario(*, disturbs: bool = False) -> Callable[[Play], Any]:
@@ -144,11 +148,11 @@ def scenario(*, disturbs: bool = False) -> Callable[[Play], Any]:
     return decorate
 
 
-# Words in which scenarios speak of Stories, runs and steps.
+# Words with which scenarios describe Stories, runs and steps.
 
 
 def engram(name: str, *needs: str, **more: Any) -> Object:
-    """A step of the one Engram; ``with_`` and ``if_`` stand for the keywords."""
+    """A step of the only Engram. ``with_`` and ``if_`` stand for the keywords."""
     return _step(name, {"ref": {"name": ENGRAM_NAME}}, needs, more)
 
 
@@ -157,7 +161,10 @@ def primitive(name: str, type_: str, *needs: str, **more: Any) -> Object:
 
 
 def call(name: str, *needs: str, story: str = "child", **settings: Any) -> Object:
-    """An ``executeStory`` step; ``settings`` is its ``with`` beside the reference, and ``with_`` the keyword in it."""
+    """An ``executeStory`` step.
+
+    ``settings`` are fields of its ``with`` beside the reference; ``with_`` is the keyword.
+    """
     more = {key.removesuffix("_"): value for key, value in settings.items()}
     return primitive(name, "executeStory", *needs, with_={"storyRef": {"name": story}, **more})
 
@@ -183,7 +190,7 @@ def message(run: Object | None, step: str) -> str:
 
 
 def condition(run: Object, type_: str) -> tuple[str, str]:
-    """Status and reason."""
+    """Status and reason of the condition."""
     found = find_condition(status_of(run).get("conditions") or [], type_)
     assert found is not None, status_of(run)
     return str(found["status"]), str(found["reason"])
@@ -195,7 +202,7 @@ def annotation(obj: Object | None, name: str) -> str | None:
 
 
 def reference(obj: Object) -> Object:
-    """As it stands in ``ownerReferences`` of what the object controls."""
+    """The entry in ``ownerReferences`` of an object that ``obj`` controls."""
     metadata = obj["metadata"]
     return {
         "apiVersion": obj["apiVersion"],
@@ -208,13 +215,13 @@ def reference(obj: Object) -> Object:
 
 
 def succeeded(run: Object) -> bool:
-    """For assertions: what there is to know of a run that did not."""
+    """For assertions. If the run did not succeed, the error shows its status."""
     assert status_of(run).get("phase") == "Succeeded", status_of(run)
     return True
 
 
 async def ended(stand: Stand, name: str = "run", seconds: float = DEADLINE_SECONDS) -> Object:
-    """The run once it has ended."""
+    """Wait until the run has ended; returns it."""
     await stand.until(lambda: status_of(stand.find(STORY_RUN, name)).get("finishedAt"), f"{name} ends", seconds)
     run = stand.find(STORY_RUN, name)
     assert run is not None

@@ -1,7 +1,7 @@
 """The whole operator on a cluster with an API server: one cluster for all scenarios, a namespace for each.
 
-Scenarios are played side by side in two rounds: first those that need the operator to stay, then those that stop it.
-The operator has its own ServiceAccount, with the rights it is deployed with, which must do.
+Scenarios run side by side in two rounds: first those that need the operator, then those that stop it. The operator has
+its own ServiceAccount with the rights of a deployed operator, and these must be sufficient.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ from tests.integration.clean_slate import MARK, make_clean
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
 
 AT_A_TIME: Final = 16
-"""Scenarios that are played side by side: an API server that is busy with all of them at once is late for each."""
+"""Scenarios that run side by side. With all of them at once, the API server would be late for each."""
 _SEEN: Final = (STORY, STORY_RUN, STEP_RUN, JOB, POD, EVENT, SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
 
 class ClusterOutcomes:
-    """All chosen scenarios are played when the first outcome is asked for."""
+    """Runs all chosen scenarios when the first outcome is requested."""
 
     def __init__(self, rig: Rig, scenarios: Sequence[Scenario], real: SessionCluster | None, folder: Path) -> None:
         self._rig = rig
@@ -70,7 +70,7 @@ class ClusterOutcomes:
         self._folder = folder
         self._raised: dict[str, Exception | None] = {}
         self._broken: Exception | None = None
-        """What kept scenarios from being played to their end, or is wrong with all of them."""
+        """The error that stopped the scenarios, or that affects all of them."""
 
     def of(self, play: Scenario) -> None:
         if not self._raised:
@@ -105,7 +105,7 @@ class ClusterOutcomes:
 
 @dataclass(frozen=True)
 class _Presence:
-    """Of one operator."""
+    """The events of one running operator."""
 
     enough: trio.Event = field(default_factory=trio.Event)
     over: trio.Event = field(default_factory=trio.Event)
@@ -113,7 +113,7 @@ class _Presence:
 
 @dataclass
 class Stage:
-    """The cluster, and the operator of the moment."""
+    """The cluster, and the present operator."""
 
     rig: Rig
     access: ApiAccess
@@ -138,13 +138,13 @@ class Stage:
         await self.client.create(NAMESPACE, {"metadata": {"name": namespace, "labels": {MARK: "true"}}})
         stand = ClusterStand(self, namespace, self.node.places[namespace])
         await stand.create(ENGRAM, ENGRAM_NAME, {"version": "1.0.0", "templateRef": {"name": ENGRAM_NAME}})
-        if self.rig is Rig.REAL:  # Pods need the account that a controller gives every namespace
+        if self.rig is Rig.REAL:  # Pods need the ServiceAccount that a controller gives every namespace
             await stand.until(lambda: stand.find(SERVICE_ACCOUNT, "default"), "the namespace is ready")
         return stand
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
-        """An operator, for the block, but for absences."""
+        """An operator during the block, except for absences."""
         await self._start()
         try:
             yield
@@ -153,7 +153,7 @@ class Stage:
 
     @asynccontextmanager
     async def absence(self) -> AsyncIterator[None]:
-        """No operator for the block; absences may overlap."""
+        """No operator runs during the block. Absences may overlap."""
         async with self._turn:
             self._absences += 1
             if self._absences == 1:
@@ -212,7 +212,7 @@ class ClusterStand:
     def let_go(self, step: str) -> None:
         self.place.held[step].set()
 
-    # What people do.
+    # What users do.
 
     async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object:
         body = {
@@ -254,7 +254,7 @@ class ClusterStand:
         raise AssertionError(f"not in time: {what}; runs: {runs}; ran: {self.ran}; told: {sorted(self.told())}")
 
     def check(self) -> None:
-        """That the engine met nothing that it did not expect."""
+        """Check that the engine met no unexpected error."""
         for run in self.all(STORY_RUN):
             reasons = {found.get("reason") for found in status_of(run).get("conditions") or ()}
             assert Reason.ENGINE_ERROR not in reasons, (
@@ -276,7 +276,7 @@ class ClusterStand:
 
 @asynccontextmanager
 async def open_stage(rig: Rig, real: SessionCluster | None, folder: Path) -> AsyncIterator[Stage]:
-    """An embedded cluster, or the real one, emptied; no operator runs yet."""
+    """An embedded cluster, or the real one, emptied. No operator runs yet."""
     settings = OperatorSettings()
     settings = replace(settings, runs=replace(settings.runs, queues={**settings.runs.queues, **QUEUES}))
     opened = _open_embedded() if real is None else open_emptied(real)
@@ -298,7 +298,7 @@ async def open_stage(rig: Rig, real: SessionCluster | None, folder: Path) -> Asy
 
 
 async def _tidy(client: KubeClient) -> None:
-    """The namespaces of scenarios go; those of all tests stay, empty."""
+    """Delete the namespaces of scenarios. The namespaces of all tests stay, but empty."""
     made = [obj["metadata"]["name"] for obj in (await client.list(NAMESPACE, label_selector=MARK)).items]
     await make_clean(client, ())
     for name in made:

@@ -1,4 +1,4 @@
-"""On which rigs scenarios are played: model and embedded cluster, or with ``--control-plane real`` a real one."""
+"""The rigs of scenarios: model and embedded cluster, or a real one with ``--control-plane real``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    """How the chosen scenarios went on a rig."""
+    """The outcomes of the chosen scenarios on a rig."""
     rig: Rig = request.param
     if rig is Rig.MODEL:
         return ModelOutcomes()
@@ -37,7 +37,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _chosen(session: pytest.Session, rig: Rig) -> list[Scenario]:
-    """The scenarios that this session plays on the rig."""
+    """The scenarios that this session runs on the rig."""
     chosen: list[Scenario] = []
     for item in session.items:
         scenario: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)

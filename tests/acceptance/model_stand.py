@@ -1,4 +1,4 @@
-"""The engine on the model cluster, with the controllers that keep house around it, and time that passes by itself."""
+"""The engine on the model cluster, with the model's controllers, in virtual time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.acceptance.acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAM
 
 HELD_SECONDS = 60.0
 LONGER = 1000.0
-"""How much longer than on clusters anything may take: it costs nothing."""
+"""The factor by which anything may take longer than on clusters. In virtual time this costs nothing."""
 _USER = "user"
 
 
 class ModelOutcomes:
-    """Each scenario in a world of its own, when it is asked for."""
+    """Runs each scenario in its own world, when its outcome is requested."""
 
     def of(self, play: Scenario) -> None:
         trio.run(_play, play, clock=MockClock(autojump_threshold=0))
@@ -42,7 +42,7 @@ async def _play(scenario: Scenario) -> None:
 
 
 class _OnTheLoop(Evaluator):
-    """No threads: virtual time would not wait for them."""
+    """Uses no threads, because virtual time would not wait for them."""
 
     async def analyse(self, look: Callable[[Any], T], manifest: Any, *, asker: Asker = NOBODY) -> T:
         await trio.lowlevel.checkpoint()
@@ -50,7 +50,7 @@ class _OnTheLoop(Evaluator):
 
 
 class _AtOnce(dict[str, tuple[Script, ...]]):
-    """Steps that are not named succeed at once."""
+    """Steps without scripts succeed at once."""
 
     def get(self, step: str, default: Any = None) -> Any:
         return super().get(step) or (DONE if "/" not in step else default)
@@ -72,9 +72,9 @@ class ModelStand:
         self.scripts[step] = (replace(then, after_seconds=self._held * HELD_SECONDS),)
 
     def let_go(self, step: str) -> None:
-        """After ``HELD_SECONDS``, and the same again for each step that was held before."""
+        """Steps end after ``HELD_SECONDS``, and as much later for each step that was held before."""
 
-    # What people do.
+    # What users do.
 
     async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object:
         manifest = {

@@ -1,8 +1,8 @@
-"""What runs Pods on clusters: nothing does; their ends are reported as scripts have it.
+"""Stands for the nodes of clusters: nothing runs, and the ends of Pods are reported as scripts say.
 
-A Pod says it runs, waits as long as its script says, and ends, after its container has written what the SDK writes
-into its StepRun. Pods are never assigned to a node, so they go as soon as they are deleted, unless the script asks for
-grace.
+A Pod reports that it runs, waits as long as its script says, and ends, after its container has written what the SDK
+writes into its StepRun. Pods are never assigned to a node, so they are gone as soon as they are deleted, unless the
+script asks for grace.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from fuzz.engine.worker import Act, Script
 from tests.acceptance.acceptance_stand import DONE, Scripts
 
 KUBELET: Final = "tests.bubustack.io/kubelet"
-"""Finalizer that stands for the grace a living Pod is given."""
+"""Finalizer that stands for the grace period of a living Pod."""
 _WAITING: Final = 1000
 
 
 @dataclass
 class Place:
-    """A namespace: what its containers do, and did."""
+    """A namespace: what its containers must do, and what they did."""
 
     scripts: Scripts = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class ScriptedNode:
     pods: Informer
     places: defaultdict[str, Place] = field(default_factory=lambda: defaultdict(Place))
     _marked: dict[str, trio.Event] = field(default_factory=dict)
-    """By UID of a Pod at work: its deletion was asked for, or it is gone."""
+    """By UID of a Pod at work. The event is set when the Pod is being deleted or is gone."""
 
     async def run(self) -> None:
         send, receive = trio.open_memory_channel[Object](_WAITING)
@@ -76,7 +76,7 @@ class ScriptedNode:
     async def _play(self, pod: Object) -> None:
         metadata = pod["metadata"]
         place = self.places[metadata["namespace"]]
-        with suppress(NotFoundError):  # deleted meanwhile
+        with suppress(NotFoundError):  # it was deleted meanwhile
             name = metadata["labels"][keys.LABEL_JOB_NAME]
             step_run = await self.client.get(STEP_RUN, name, metadata["namespace"])
             annotations = step_run["metadata"].get("annotations") or {}
@@ -111,7 +111,7 @@ class ScriptedNode:
             await self._patch(POD, pod, {"metadata": {"finalizers": None}})
 
     async def _report(self, pod: Object, step_run: Object, script: Script) -> None:
-        """What the SDK says of its step, then the end of its container."""
+        """Report what the SDK writes about its step, then the end of its container."""
         code = script.exit_code
         if script.act is Act.SUCCEED and script.output is not None:
             report = {"phase": "Succeeded", "exitClass": "success", "output": dict(script.output)}
@@ -130,7 +130,7 @@ class ScriptedNode:
 
 @asynccontextmanager
 async def open_scripted_node(client: KubeClient, pods: Informer) -> AsyncIterator[ScriptedNode]:
-    """For the length of the block; ``pods`` is run by the caller."""
+    """A scripted node during the block. The caller runs ``pods``."""
     node = ScriptedNode(client, pods)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(node.run)
@@ -139,7 +139,7 @@ async def open_scripted_node(client: KubeClient, pods: Informer) -> AsyncIterato
 
 
 async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
-    """Return when the first of them does."""
+    """Return when the first of them returns."""
     async with trio.open_nursery() as nursery:
 
         async def one(wait: Callable[[], Awaitable[object]]) -> None:

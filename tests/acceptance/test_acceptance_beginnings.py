@@ -22,7 +22,7 @@ RUN = {"storyRef": {"name": "story"}}
 
 
 def labels(stand: Stand) -> dict[str, str]:
-    """Of the run."""
+    """Labels of the run."""
     run = stand.find(STORY_RUN, "run")
     return dict(run["metadata"].get("labels") or {}) if run is not None else {}
 
@@ -85,7 +85,7 @@ async def test_26_1_children_go_after_an_hour_and_the_run_after_a_day(stand: Sta
 
 
 async def _move_back(stand: Stand, seconds: float) -> None:
-    """Let the run have ended so long ago."""
+    """Set the end of the run to an earlier time."""
     run = stand.find(STORY_RUN, "run")
     assert run is not None
     created = parse_instant(run["metadata"]["creationTimestamp"])

@@ -75,13 +75,13 @@ def _is_gone(stand: Stand, name: str) -> bool:
 
 
 def _is_at_work(stand: Stand, prefix: str) -> bool:
-    """Whether a Pod whose name begins so is running: the step says so as soon as there is a Job."""
+    """Whether a Pod with this prefix runs. The step says so earlier, as soon as there is a Job."""
     pods = [pod for pod in stand.all(POD) if pod["metadata"]["name"].startswith(prefix)]
     return any(status_of(pod).get("phase") == "Running" for pod in pods)
 
 
 async def _was_told_to_end(stand: Stand, name: str) -> None:
-    """What the StepRun of that name says, and that its Job is gone: each kind is watched apart."""
+    """Wait until the StepRun says so and its Job is gone. Each kind has its own watch, so these are two waits."""
     look = stand.find
     told = ANNOTATION_CANCEL_REQUESTED
     await stand.until(lambda: annotation(look(STEP_RUN, name), told) == "true", f"{name} is told to end")

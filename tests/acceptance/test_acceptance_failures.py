@@ -1,4 +1,4 @@
-"""StoryRun contract 26.2 (rows 8 to 13): what a failed step means for the others, for what was done, for the run."""
+"""StoryRun contract 26.2 (rows 8 to 13): what a failed step means for other steps, for completed work, for the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StoryRun contract 26.2 (rows 23 and 24): running again."""
+"""StoryRun contract 26.2 (rows 23 and 24): redrives."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _uids(stand: Stand) -> set[str]:
 
 
 async def _mended(stand: Stand, request: str, value: str) -> dict[str, object]:
-    """Mend what failed, ask, and wait for the end of the second attempt."""
+    """Remove the cause of the failure, request a redrive, and wait for the end of the second attempt."""
     stand.scripts["b"] = DONE
     await stand.patch(STORY_RUN, "run", {"metadata": {"annotations": {request: value}}})
     look = stand.find

@@ -100,7 +100,7 @@ async def test_26_3_10_a_burst_never_exceeds_a_limit_of_one(stand: Stand) -> Non
 
 
 async def _with_priorities(stand: Stand, queue: str, priorities: dict[str, int]) -> None:
-    """A Story of each name, with one step of that name, in a queue with a single slot."""
+    """A Story for each name, with one step of that name, in a queue with a single slot."""
     stand.hold("holder")
     for name, priority in priorities.items():
         policy = {"queue": queue, "priority": priority}

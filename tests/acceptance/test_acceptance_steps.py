@@ -1,4 +1,4 @@
-"""StoryRun contract 26.2 (rows 29, 30, 32), branches, and data that is not there."""
+"""StoryRun contract 26.2 (rows 29, 30, 32), branches, and missing data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_26_2_30_a_key_that_cannot_be_rendered_is_the_automatic_one(stand:
 
 @scenario()
 async def test_26_2_32_a_materialize_step_run_of_somebody_else(stand: Stand) -> None:
-    """Nothing is ever taken from one: we make none, and refuse to read what is stored elsewhere."""
+    """The operator takes nothing from such a StepRun: it creates none, and refuses to read what is stored elsewhere."""
     stand.scripts["a"] = (Script(output={"big": OFFLOADED}, after_seconds=0.5),)
     output = {"n": "{{ steps.a.output.big | toJson | upper }}"}
     await stand.create(STORY, "story", {"steps": [engram("a")], "output": output})

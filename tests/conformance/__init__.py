@@ -1,1 +1,1 @@
-"""Questions that an API server answers as the real one does: the model, the embedded one, the real one."""
+"""Tests whose answers are the same on every API server: the model, the embedded one, the real one."""

@@ -1,8 +1,8 @@
-"""One API server with its controllers in a process of its own, for the conformance suite.
+"""One API server with its controllers in a separate process, for the conformance suite.
 
-``python -m tests.conformance.api_server_process localcluster|real`` prints one line of JSON saying how
-the server is reached, and then obeys one word a line on its standard input, answering each with a line. It ends, and
-everything it started with it, when its input ends; so it cannot outlive the tests.
+``python -m tests.conformance.api_server_process localcluster|real`` prints one line of JSON that says how to reach the
+server. Then it obeys one word per line of its standard input, and answers each with a line. When its input ends, the
+process ends with everything that it started, so it cannot outlive the tests.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from localcluster.controllers.running import run_controllers
 from localcluster.server.cluster import open_api_server
 
 FORGET = "forget"
-"""Drop the history of writes: whoever wants to resume from the past must be told 410."""
+"""Drop the history of writes: a client that wants to resume from the past must get 410."""
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """How a server is reached, and how it is made to forget its history."""
+    """How to reach a server, and how to make it forget its history."""
 
     url: str
     ca_pem: str
@@ -77,7 +77,7 @@ async def open_real(directory: Path) -> AsyncIterator[RunningServer]:
     async with running.open_control_plane(binaries.ensure_binaries(), directory) as plane:
 
         async def forget() -> None:
-            """Compacted, and announced as another API server would: ours then drops what it remembers, in 15 s."""
+            """Compact, and announce it as another API server would. Our server then drops its history within 15 s."""
             revision = await plane.compact()
             announcement = {"key": _encoded("compact_rev_key"), "value": _encoded(str(revision))}
             async with httpx.AsyncClient(base_url=plane.etcd_url) as client:

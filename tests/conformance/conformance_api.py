@@ -1,4 +1,4 @@
-"""An administrator's view of the server under test, from one namespace: requests in, answers with their Status out."""
+"""An administrator's view of the server under test, from one namespace: it sends requests and returns their answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 WAIT_SECONDS = 60
-"""How long controllers may take; the real garbage collector looks for new kinds every half a minute."""
+"""How long controllers may take. The real garbage collector looks for new kinds every half minute."""
 
 _CORE = "/api/v1"
 _APIS = {
@@ -53,26 +53,26 @@ _CLUSTER_SCOPED = frozenset(
 
 @dataclass(frozen=True)
 class ServerUnderTest:
-    """Where it is, who rules it, and which documented gaps it has."""
+    """Its URL, its administrator's token, and the features that it does not have, as documented."""
 
     url: str
     ca_pem: str
     token: str
     gaps: frozenset[str]
     forget: Callable[[], None] = field(repr=False)
-    """Make it drop the history of writes."""
+    """Makes it drop the history of writes."""
     tls: ssl.SSLContext = field(repr=False)
     writes_from_cache: bool = False
-    """Whether it admits a write against a cached object first, and again when that was out of date."""
+    """Whether it first admits a write against a cached object, and again if that object was out of date."""
 
     def refuses(self, feature: str) -> bool:
-        """Whether its documentation says that it does not do this; the test then asserts the refusal."""
+        """Whether its documentation says that it does not support this feature. The test then asserts the refusal."""
         return feature in self.gaps
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
-        """A client with a bearer token: the administrator's, or another; an empty one is anonymous.
+        """A client with a bearer token, by default the administrator's. An empty token is anonymous.
 
-        It asks for plain answers: the real server compresses watches in pieces that httpx stops reading after.
+        It asks for uncompressed answers: the real server compresses watches in pieces after which httpx stops reading.
         """
         bearer = self.token if token is None else token
         headers = {"user-agent": "conformance/1", "accept-encoding": "identity"}
@@ -80,14 +80,14 @@ class ServerUnderTest:
         return httpx.AsyncClient(base_url=self.url, verify=self.tls, headers=headers, timeout=30)
 
     def blocking_client(self) -> httpx.Client:
-        """The administrator's, for tests that are no coroutines."""
+        """A blocking client of the administrator, for tests that are not coroutines."""
         headers = {"authorization": f"Bearer {self.token}", "accept-encoding": "identity"}
         return httpx.Client(base_url=self.url, verify=self.tls, headers=headers, timeout=15)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said. ``body`` is an object, a list or a Status."""
+    """The answer of the server. ``body`` is an object, a list or a Status."""
 
     code: int
     body: Object
@@ -109,7 +109,7 @@ class Answer:
 
     @property
     def names(self) -> list[str]:
-        """Of the items of a list, in its order."""
+        """Names of the items of a list, in its order."""
         return [item["metadata"]["name"] for item in self.body["items"]]
 
     @property
@@ -126,7 +126,7 @@ class Answer:
 
     @property
     def causes(self) -> set[tuple[str, str]]:
-        """(reason, field) of everything a Status complains of."""
+        """(reason, field) of each error in a Status."""
         causes = (self.body.get("details") or {}).get("causes") or ()
         return {(cause.get("reason", ""), cause.get("field", "")) for cause in causes}
 
@@ -144,13 +144,13 @@ Events = trio.MemoryReceiveChannel[Object]
 
 @dataclass(frozen=True)
 class Api:
-    """One user of one namespace. ``http`` takes any path; the verbs take a plural, and mostly a name."""
+    """One user of one namespace. ``http`` takes any path. The verbs take a plural and usually a name."""
 
     http: httpx.AsyncClient
     namespace: str
 
     def path(self, plural: str, name: str = "", subresource: str = "", *, everywhere: bool = False) -> str:
-        """The URL path; ``plural`` may carry its API, such as ``/apis/example.com/v1/widgets``."""
+        """The URL path. ``plural`` may include its API, such as ``/apis/example.com/v1/widgets``."""
         api, _, plural = plural.rpartition("/")
         api = api or _APIS.get(plural, _CORE)
         scoped = plural not in _CLUSTER_SCOPED and not everywhere
@@ -160,7 +160,7 @@ class Api:
     async def send(
         self, method: str, path: str, body: Any = None, media: str = "application/json", **query: Any
     ) -> Answer:
-        """Any request; a body that is not bytes is sent as JSON."""
+        """Send any request. A body that is not bytes is sent as JSON."""
         content = body if isinstance(body, bytes | None) else orjson.dumps(body)
         headers = {"content-type": media} if content is not None else {}
         accept = query.pop("accept", None)
@@ -174,7 +174,7 @@ class Api:
         return await self.send("POST", self.path(plural, name, subresource), obj, **query)
 
     async def create(self, plural: str, obj: Object, **query: Any) -> Object:
-        """As stored, of an object that must be accepted."""
+        """Create an object that the server must accept; returns it as stored."""
         answer = await self.post(plural, obj, **query)
         assert answer.code == 201, answer.body
         return answer.body
@@ -183,7 +183,7 @@ class Api:
         return await self.send("GET", self.path(plural, name, subresource), **query)
 
     async def read(self, plural: str, name: str) -> Object:
-        """An object that must be there."""
+        """Read an object that must exist."""
         answer = await self.get(plural, name)
         assert answer.code == 200, answer.body
         return answer.body
@@ -209,7 +209,7 @@ class Api:
 
     @asynccontextmanager
     async def watching(self, plural: str, name: str = "", **query: Any) -> AsyncIterator[Events]:
-        """The events of a watch, as the wire has them; the watch is closed at the end."""
+        """The events of a watch, as they are sent. The watch is closed at the end."""
         accept = query.pop("accept", "application/json")
         params = {"watch": "true", **query}
         path = self.path(plural, name)
@@ -222,11 +222,11 @@ class Api:
                 nursery.cancel_scope.cancel()
 
     async def until_pods_are_taken(self) -> None:
-        """Return once the namespace has the service account that Pods run as."""
+        """Return once the namespace has the ServiceAccount of its Pods."""
         await self.wait_until("serviceaccounts", "default", lambda _: True)
 
     async def until_served(self, plural: str) -> None:
-        """Return once a custom kind just defined answers."""
+        """Return once the server serves a newly defined custom kind."""
         await self.until(lambda: self.list(plural), lambda answer: answer.code == 200)
 
     async def until_refused(self, plural: str, obj: Object) -> None:
@@ -235,13 +235,13 @@ class Api:
 
     @staticmethod
     async def until(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> None:
-        """For what no event announces: a server that takes up a changed definition."""
+        """Poll for what no event announces, such as a server that starts to use a changed definition."""
         with trio.fail_after(WAIT_SECONDS):
             while not holds(await ask()):  # noqa: ASYNC110 - nothing else to wait for
                 await trio.sleep(0.05)
 
     async def wait_until_gone(self, plural: str, name: str) -> None:
-        """Return once nothing of that name is there."""
+        """Return once no object with that name exists."""
         selector = f"metadata.name={name}"
         found = await self.list(plural, fieldSelector=selector)
         if not found.names:
@@ -252,7 +252,7 @@ class Api:
                     pass
 
     async def wait_until(self, plural: str, name: str, holds: Callable[[Object], bool]) -> Object:
-        """The object, once it is there and as wanted."""
+        """Wait until the object exists and ``holds`` accepts it; returns it."""
         async with self.watching(plural, fieldSelector=f"metadata.name={name}") as events:
             with trio.fail_after(WAIT_SECONDS):
                 while (event := await events.receive())["type"] == "DELETED" or not holds(event["object"]):
@@ -272,7 +272,7 @@ async def take_whole(events: Events, count: int) -> list[Object]:
 
 
 async def _read_events(answer: httpx.Response, send: trio.MemorySendChannel[Object]) -> None:
-    """Waits only inside the body's iterators, so that these are finished, not abandoned, when this is cancelled."""
+    """Waits only inside the iterators of the body, so that a cancellation finishes them and does not abandon them."""
     with send:
         async for line in answer.aiter_lines():
             send.send_nowait(orjson.loads(line))

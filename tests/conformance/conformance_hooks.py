@@ -1,4 +1,4 @@
-"""Admission webhooks of one test: configured for its namespace alone, and gone with it."""
+"""Admission webhooks of one test. They are configured for its namespace only, and removed with it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MUTATING = "mutatingwebhookconfigurations"
 
 
 class Hooks:
-    """Webhooks that are asked about one namespace only, and are gone with the test."""
+    """Webhooks that the server calls for one namespace only. They are removed with the test."""
 
     def __init__(self, api: Api, server: WebhookServer, *, writes_from_cache: bool) -> None:
         self.api = api
         self.server = server
         self.writes_from_cache = writes_from_cache
-        """The server asks again when what it had cached was behind; only the last review counts then."""
+        """The server calls again if its cache was out of date. Only the last review counts then."""
         self.configured: list[tuple[str, str]] = []
 
     @property
     def asked(self) -> list[Object]:
-        """What this test had the webhooks asked about, controllers and probes apart."""
+        """The reviews that this test caused, without those of controllers and probes."""
         return [request for _, request in self._asked()]
 
     @property
@@ -57,14 +57,17 @@ class Hooks:
         return {"metadata": {"name": f"{self.api.namespace}-{len(self.configured)}"}, "webhooks": list(hooks)}
 
     async def configure(self, plural: str, *hooks: Object) -> None:
-        """Install the webhooks, and return once the server asks them."""
+        """Install the webhooks, and return once the server calls them."""
         body = self.body(*hooks)
         await self.api.create(plural, body)
         self.configured.append((plural, body["metadata"]["name"]))
         await self._until_asked(plural, body["metadata"]["name"])
 
     async def _until_asked(self, plural: str, name: str) -> None:
-        """The real server takes configurations up a moment later: a probe in the same configuration tells when."""
+        """The real server uses new configurations a moment later.
+
+        A probe in the same configuration shows when it does.
+        """
         rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"]}
         probe = self.hook("/probe", name="probe.example.com", rules=[rule])
         current = await self.api.read(plural, name)
@@ -81,7 +84,7 @@ class Hooks:
 
 
 def _is_asked_again(one: tuple[str, Object], later: tuple[str, Object] | None) -> bool:
-    """Whether both reviews are of one write; no test changes or deletes an object twice with the same webhook asked."""
+    """Whether both reviews are of one write. No test changes or deletes an object twice with the same webhook."""
     if later is None or one[1]["operation"] not in ("UPDATE", "DELETE"):
         return False
     return (one[0], _target(one[1])) == (later[0], _target(later[1]))

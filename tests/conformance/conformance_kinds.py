@@ -1,4 +1,4 @@
-"""The objects the conformance suite plays with: a custom kind with every feature of a structural schema, and more."""
+"""The objects of the conformance suite: a custom kind with every feature of a structural schema, and more."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def config_map(name: str, data: dict[str, str] | None = None, **metadata: Any) -
 
 
 def widget(name: str, spec: Object | None = None, *, served: str = "v1", **metadata: Any) -> Object:
-    """A widget that is red, and as ``spec`` says."""
+    """A red widget with the fields of ``spec``."""
     return {
         "apiVersion": f"{GROUP}/{served}",
         "kind": "Widget",

@@ -1,8 +1,8 @@
-"""The server under test and an administrator's client in a fresh namespace of it.
+"""The server under test and an administrator's client in a new namespace of it.
 
-localcluster and the fuzz suite's model by default; ``--control-plane real`` takes a kube-apiserver with etcd and the
-kube-controller-manager. A server is a process of its own, but for the model, started once for all tests; objects that a
-test leaves behind end with it. What the model has not is named in ``model_gaps``.
+By default these are localcluster and the fuzz suite's model. ``--control-plane real`` takes a kube-apiserver with etcd
+and the kube-controller-manager. Each server, except the model, is a separate process, started once for all tests.
+Objects that a test leaves behind end with it. ``model_gaps`` lists what the model does not have.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _KNOWN_GAPS = {
     "model": frozenset({"apply"}),
     "real": frozenset[str](),
 }
-"""What docs/embedded-cluster.md, and the model itself, say is not there."""
+"""Features that are missing, according to docs/embedded-cluster.md and to the model itself."""
 
 _namespaces = itertools.count(1)
 
@@ -92,7 +92,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerUnderTest]:
 
 @pytest.fixture
 async def api(server: ServerUnderTest) -> AsyncIterator[Api]:
-    """An administrator in a namespace that is this test's alone."""
+    """An administrator in a namespace that only this test uses."""
     async with server.client() as http:
         namespace = f"test-{next(_namespaces)}"
         api = Api(http, namespace)
@@ -102,7 +102,7 @@ async def api(server: ServerUnderTest) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def webhook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
-    """A webhook on loopback that both servers reach by its URL."""
+    """A webhook on loopback. Both servers reach it by its URL."""
     async with open_webhook_server(tmp_path) as hook:
         yield hook
 
@@ -117,12 +117,12 @@ async def hooks(api: Api, server: ServerUnderTest, tmp_path: Path) -> AsyncItera
 
 
 async def _define_widgets(server: ServerUnderTest) -> None:
-    """Install the suite's kind, and return once both its versions are served."""
+    """Install the suite's kind, and return once the server serves both its versions."""
     async with server.client() as client:
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         answer = await client.post(definitions, json=widget_definition())
         assert answer.status_code == 201, answer.text
         with trio.fail_after(_STARTS_WITHIN_SECONDS):
             for version in ("v1", "v2"):
-                while (await client.get(f"/apis/{GROUP}/{version}/widgets")).status_code != 200:  # noqa: ASYNC110 - not told
+                while (await client.get(f"/apis/{GROUP}/{version}/widgets")).status_code != 200:  # noqa: ASYNC110 - no event
                     await trio.sleep(_POLL_SECONDS)

@@ -1,7 +1,8 @@
-"""Which modules also run against the fuzz suite's model of an API server, and which tests ask for what it lacks.
+"""Which modules also run against the fuzz suite's model of an API server, and which tests need what it does not have.
 
-Left out whole: access (users, rights), admission and conversion (webhooks), definitions, schema, conditions and rules
-(the model has no schemas), apply, strategic patches, dry runs and tables (nothing behind the engine's ports uses them).
+These are left out completely: access (users, rights), admission and conversion (webhooks), definitions, schema,
+conditions and rules (the model has no schemas), apply, strategic patches, dry runs and tables (nothing behind the
+engine's ports uses them).
 """
 
 from __future__ import annotations
@@ -125,5 +126,5 @@ _GAPS: Final[dict[str, frozenset[str]]] = {
 
 
 def why_not_modelled(test: str) -> str | None:
-    """What a test asks for that the model has not; None when it is to pass."""
+    """What a test needs that the model does not have. None if the test must pass."""
     return next((reason for reason, tests in _GAPS.items() if test in tests), None)

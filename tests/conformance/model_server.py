@@ -1,7 +1,8 @@
-"""The fuzz suite's model of an API server behind HTTP, in this process: so it is held to the rules of real ones.
+"""The fuzz suite's model of an API server behind HTTP, in this process, so that the rules of real servers apply to it.
 
-Only what the model has: three kinds, merge patches, preconditions, finalizers, owners, lists, watches. The words and
-codes of HTTP are made here; what is written, when it is refused and what a watch tells is ``fuzz.engine.cluster``.
+It serves only what the model has: three kinds, merge patches, preconditions, finalizers, owners, lists, watches. This
+module makes the messages and codes of HTTP. ``fuzz.engine.cluster`` decides what is written, when a write is refused,
+and what a watch reports.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _KINDS = {
     "secrets": ("Secret", "v1", ""),
     "widgets": ("Widget", f"{GROUP}/v1", GROUP),
 }
-"""By plural: kind, apiVersion, group."""
+"""For each plural: kind, apiVersion, group."""
 _MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 Params = httpx.QueryParams
@@ -56,12 +57,12 @@ class ModelUnderTest(ServerUnderTest):
 
 
 class NotModelledError(Exception):
-    """The model does not do that; a test that wants it must be named in ``model_gaps``."""
+    """The model does not support this. ``model_gaps`` must name a test that needs it."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What the URL means."""
+    """The resource and object of a URL."""
 
     plural: str
     namespace: str
@@ -78,7 +79,7 @@ class _Target:
 
     @property
     def words(self) -> str:
-        """As errors call the resource."""
+        """The resource, as error messages name it."""
         group = _KINDS[self.plural][2]
         return f"{self.plural}.{group}" if group else self.plural
 
@@ -93,9 +94,9 @@ class ModelServer:
     _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def answer(self, request: httpx.Request) -> httpx.Response | Watch:
-        """Everything but waiting."""
+        """Answer a request, without waiting for the events of a watch."""
         target = _target(request.url.path)
-        if target is None:  # namespaces are names only
+        if target is None:  # a namespace is only a name
             return _json(201 if request.method == "POST" else 200, json.loads(request.content or b"{}"))
         try:
             found = self._do(request, target, request.url.params)
@@ -248,7 +249,7 @@ class ModelServer:
 
 @dataclass
 class Watch:
-    """An open watch: what it has told, and what it still will."""
+    """An open watch: the events that it has sent, and those to come."""
 
     cluster: Cluster
     target: _Target
@@ -286,7 +287,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 @dataclass
 class BlockingTransport(httpx.BaseTransport):
-    """A watch shows what there is to show, and ends."""
+    """A transport in which a watch sends the present events and ends."""
 
     server: ModelServer
 
@@ -325,7 +326,7 @@ def _ring(send: trio.MemorySendChannel[None]) -> None:
 
 
 def _target(path: str) -> _Target | None:
-    """None for namespaces themselves."""
+    """The target of a path. None for namespaces themselves."""
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if parts[:1] == ["apis"] and parts[1:3] != [GROUP, "v1"]:

@@ -1,4 +1,4 @@
-"""Who is who and who may do what: anonymous, tokens, token requests, RBAC and its 403s, impersonation, reviews."""
+"""Authentication and authorization: anonymous users, tokens, token requests, RBAC with 403s, impersonation, reviews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_MAPS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["
 
 
 async def account(api: Api, name: str, *rules: Object) -> str:
-    """A service account with a role of its own; gives a token of it."""
+    """Create a service account with its own role; returns a token."""
     await api.create("serviceaccounts", {"metadata": {"name": name}})
     if rules:
         await api.create("roles", {"metadata": {"name": name}, "rules": list(rules)})
@@ -67,7 +67,7 @@ async def test_a_wrong_token_is_unauthorized(api: Api, server: ServerUnderTest, 
 
 
 async def test_a_client_certificate_is_looked_at_or_not_asked_for(server: ServerUnderTest) -> None:
-    """The embedded cluster knows bearer tokens only; without one, a client is anonymous."""
+    """The embedded cluster knows only bearer tokens. A client without one is anonymous."""
     if not server.refuses("client certificates"):
         return
     async with httpx.AsyncClient(base_url=server.url, verify=server.tls) as client:

@@ -1,4 +1,4 @@
-"""Admission webhooks: mutation, validation, failure policies, configurations, what a review carries."""
+"""Admission webhooks: mutation, validation, failure policies, configurations, and the content of a review."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ async def test_dry_runs_tell_the_webhook(api: Api, hooks: Hooks) -> None:
 
 
 def ruling(**change: Any) -> Object:
-    """A change of the only rule."""
+    """Change the only rule."""
     rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}
     return {"rules": [{**rule, **change}]}
 

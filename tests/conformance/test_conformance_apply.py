@@ -16,7 +16,7 @@ async def apply(api: Api, manager: str, spec: Object | None = None, **query: Any
 
 
 def managers(obj: Object) -> dict[tuple[str, str], Object]:
-    """Managed fields by (manager, operation)."""
+    """The managed fields, by (manager, operation)."""
     return {(entry["manager"], entry["operation"]): entry["fieldsV1"] for entry in obj["metadata"]["managedFields"]}
 
 

@@ -1,4 +1,4 @@
-"""Match conditions of admission webhooks: what they see, and what happens when they have no answer."""
+"""Match conditions of admission webhooks: what they can read, and what happens when they have no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of a custom kind: converted by name alone, or by a webhook."""
+"""Versions of a custom kind: converted by changing only the version's name, or by a webhook."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_managers_are_kept_apart_by_version(api: Api) -> None:
 
 @dataclass(frozen=True)
 class Gauges:
-    """A kind whose v1 says ``color`` and whose v2 says ``paint``."""
+    """A kind with the field ``color`` in v1 and ``paint`` in v2."""
 
     first: str
     second: str
@@ -69,7 +69,7 @@ class Gauges:
 
 
 async def convert(request: Object) -> Object:
-    """``v1.spec.color`` is ``v2.spec.paint``."""
+    """Converts between ``v1.spec.color`` and ``v2.spec.paint``."""
     renamed = {"color": "paint"} if request["desiredAPIVersion"].endswith("v2") else {"paint": "color"}
     converted = []
     for obj in request["objects"]:

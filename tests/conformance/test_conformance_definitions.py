@@ -14,7 +14,7 @@ CRDS = "customresourcedefinitions"
 
 
 def plural_of(api: Api) -> str:
-    """A plural that no other test takes."""
+    """A plural that no other test uses."""
     return f"things{api.namespace.replace('-', '')}"
 
 
@@ -28,7 +28,7 @@ def thing(api: Api, name: str, spec: Object | None = None, **metadata: Any) -> O
 
 
 async def define(api: Api, *versions: Object, **names: Any) -> str:
-    """A kind of this test's own; gives the plural with its API, once it is served."""
+    """Define a kind for this test; returns the plural with its API, once the server serves it."""
     plural = plural_of(api)
     crd = definition(plural, plural.capitalize(), *(versions or [version()]), **names)
     await api.create(CRDS, crd)

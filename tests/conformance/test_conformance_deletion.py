@@ -1,4 +1,4 @@
-"""Deletion: finalizers, the three propagations, garbage collection by owner, preconditions, grace."""
+"""Deletion: finalizers, the three propagation policies, garbage collection by owner, preconditions, grace."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_a_collection_with_finalizers_is_marked(api: Api) -> None:
 
 
 async def family(api: Api, **fields: Any) -> Object:
-    """A widget that owns a config map."""
+    """Create a widget that owns a config map."""
     parent = await api.create("widgets", widget("parent"))
     await api.create("configmaps", config_map("child", ownerReferences=[owner(parent, **fields)]))
     return parent

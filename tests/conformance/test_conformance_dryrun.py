@@ -1,4 +1,4 @@
-"""Dry runs: everything is checked and answered, nothing is kept."""
+"""Dry runs: everything is checked and answered, nothing is stored."""
 
 from __future__ import annotations
 

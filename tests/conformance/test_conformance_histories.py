@@ -1,6 +1,6 @@
-"""Random histories of two kinds against a small model: versions, conflicts, finalizers, lists, pages and watches.
+"""Random histories of two kinds, compared with a small model: versions, conflicts, finalizers, lists, pages, watches.
 
-The model is the specification: what every request answers, and that a watch tells exactly what was written.
+The model is the specification: what every request answers, and that a watch reports exactly what was written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VALUES = st.integers(1, 3)
 
 @dataclass
 class Known:
-    """What the model knows of one object."""
+    """What the model knows about one object."""
 
     version: int
     value: int
@@ -41,7 +41,7 @@ class Known:
     uid: str
     dying: bool = False
     past: list[int] = field(default_factory=list)
-    """Versions it had before."""
+    """Earlier versions of the object."""
 
 
 Shown = list[tuple[str, int]]
@@ -50,24 +50,24 @@ Shown = list[tuple[str, int]]
 
 @dataclass
 class Kind:
-    """One kind: its objects, all that was written of it, and lists that were taken on the way."""
+    """One kind: its objects, all writes to them, and lists that were taken in between."""
 
     objects: dict[str, Known] = field(default_factory=dict)
     history: list[tuple[str, str, int | None]] = field(default_factory=list)
-    """Event type, name, and the version where the answer told it."""
+    """Event type, name, and the version if the answer had it."""
     snapshots: list[tuple[int, Shown, int]] = field(default_factory=list)
-    """Version of the list, what it showed, and how long the history was."""
+    """Version of the list, its content, and the length of the history at that time."""
 
     def shown(self) -> Shown:
         return [(name, known.version) for name, known in sorted(self.objects.items())]
 
 
 class Histories(RuleBasedStateMachine):
-    """One namespace of the server under test, and the model of it."""
+    """One namespace of the server under test, and its model."""
 
     http: httpx.Client
     applies: bool
-    """Whether the server knows apply."""
+    """Whether the server supports apply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Histories(RuleBasedStateMachine):
         known = self.kinds[plural].objects.get(name)
         media = media if self.applies else MERGE_PATCH
         if media == APPLY_PATCH and known is None:
-            return  # that is a creation, which has a rule of its own
+            return  # that would be a creation, which has a rule of its own
         part = {"data": {"value": str(value)}} if plural == "configmaps" else {"spec": {"size": value}}
         query: dict[str, str] = {}
         if media == APPLY_PATCH:
@@ -161,7 +161,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(plural=PLURALS, name=NAMES)
     def release(self, plural: str, name: str) -> None:
-        """Take the finalizer away."""
+        """Remove the finalizer."""
         known = self.kinds[plural].objects.get(name)
         body = b'{"metadata":{"finalizers":null}}'
         answer = self.http.patch(self.path(plural, name), content=body, headers={"content-type": MERGE_PATCH})
@@ -224,7 +224,7 @@ class Histories(RuleBasedStateMachine):
     # --- the model -------------------------------------------------------------------------------------------------
 
     def follow(self, plural: str, kind: Kind, snapshot: int) -> None:
-        """A watch from that list on tells the history since, and nothing else."""
+        """A watch from that list reports exactly the history since then."""
         version, _, length = kind.snapshots[snapshot]
         expected = kind.history[length:]
         if not expected:
@@ -245,7 +245,7 @@ class Histories(RuleBasedStateMachine):
         assert versions == sorted(set(versions)), "versions rise"
 
     def changed(self, plural: str, name: str, known: Known, value: int, answer: httpx.Response) -> None:
-        """An update or a patch that sets the value: a write if it is another one."""
+        """An update or a patch sets the value. It is a write if the value differs."""
         is_write = value != known.value
         known.value = value
         self.noted(plural, name, known, answer, is_write=is_write)

@@ -1,4 +1,4 @@
-"""JSON patches, merge patches and which kinds take which patch type."""
+"""JSON patches, merge patches, and which kinds accept which patch type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ControllerRevisions: what they keep cannot be changed, everything about them can."""
+"""ControllerRevisions: their data cannot be changed, but everything else can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structural schemas: defaulting, pruning, and what validation complains of, field by field."""
+"""Structural schemas: defaulting, pruning, and the validation errors, field by field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INVALID = "FieldValueInvalid"
 TYPE = "FieldValueTypeInvalid"
 UNSUPPORTED = "FieldValueNotSupported"
 RULES_NOT_RUN = (INVALID, "<nil>")
-"""Said along with other complaints: the validation rules wait until the schema is satisfied."""
+"""Reported with other errors: the validation rules run only when the schema is satisfied."""
 
 # --- defaulting ------------------------------------------------------------------------------------------------------
 

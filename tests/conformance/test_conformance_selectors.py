@@ -1,4 +1,4 @@
-"""Label and field selectors, and the fields a custom kind declares as selectable."""
+"""Label and field selectors, and the selectable fields of a custom kind."""
 
 from __future__ import annotations
 

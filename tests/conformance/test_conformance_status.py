@@ -1,4 +1,4 @@
-"""The status and scale subresources, and generation: which write reaches which part."""
+"""The status and scale subresources, and generation: which write changes which part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and bare metadata: what kubectl asks for when it prints."""
+"""Tables and bare metadata, which kubectl requests for printing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches: order, resumption, bookmarks, initial events, selectors, and 410 for what is forgotten."""
+"""Watches: order, resumption, bookmarks, initial events, selectors, and 410 for lost history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creating, replacing and deleting: conflicts, names, system metadata, what is refused and in which words."""
+"""Creating, replacing and deleting: conflicts, names, system metadata, and the refusals with their messages."""
 
 from __future__ import annotations
 
