@@ -59,9 +59,8 @@ class Stand(Protocol):
     def scripts(self) -> Scripts:
         """What containers do.
 
-        The key is the full name of the step (``fan/a``) or its last part. There is one script per attempt; the last one
-        is
-        for all later attempts, too. A step without scripts succeeds at once.
+        The key is the full name of the step (``fan/a``) or its last part. There is one script per attempt. The
+        last one is for all later attempts, too. A step without scripts succeeds at once.
         """
 
     @property

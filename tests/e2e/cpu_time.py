@@ -43,8 +43,7 @@ class Times:
         """What the total would be on the machine where the budgets were measured; at most the total.
 
         This corrects for a slow machine. A fast machine gives no penalty: the probe fits into the caches and gains more
-        from
-        the speed than tests do.
+        from the speed than tests do.
         """
         return self.total * min(1.0, self.speed)
 

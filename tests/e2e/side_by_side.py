@@ -54,8 +54,7 @@ def suites() -> Sequence[Suite]:
     """The suites. Long ones come first; those that mostly wait for processes and clusters leave room for others.
 
     The third number is the budget: the time on the reference machine, plus 60 %, because a suite may take 30 % more on
-    a
-    busy day.
+    a busy day.
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
@@ -108,8 +107,7 @@ def run_side_by_side(suites: Sequence[Suite], options: Sequence[str], cores: flo
     """Run the suites; returns the worst exit code. ``options`` go to pytest, and may choose tests of some suites only.
 
     A suite of a folder leaves out paths inside the folder that are suites themselves. ``--budgets`` among the options,
-    or
-    ``CI=true`` in the environment, makes budgets binding.
+    or ``CI=true`` in the environment, makes budgets binding.
     """
     budgets = BUDGETS_OPTION in options or os.environ.get("CI") == "true"
     given = [option for option in options if option != BUDGETS_OPTION]

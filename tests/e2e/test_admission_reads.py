@@ -33,7 +33,10 @@ HERS = [f"hers{index}" for index in range(reads.NAMES + 1)]
 
 @pytest.fixture(scope="module")
 def guarded(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    """A server with the policy. mallory writes our kinds, nora may read Secret ``hers``, olga everything else, too."""
+    """A server with the policy, and three users.
+
+    mallory writes our kinds. nora may also read Secret ``hers``, and olga may use everything that a container can name.
+    """
     kubectl = Kubectl(furnished, tmp_path_factory.mktemp("kubectl"))
     mark = {"tests.bubustack.io/clean-slate": "true"}
     objects = [

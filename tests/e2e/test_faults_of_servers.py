@@ -59,8 +59,7 @@ async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
     """The server is killed while runs are in progress. When it is back, it has forgotten what happened before.
 
     The test uses its own control plane, because a server that forgets would disturb other tests. The kill waits until
-    the
-    containers that report their own results have done so: they decide how long they retry, not the manager.
+    the containers that report their own results have done so: they decide how long they retry, not the manager.
     """
     async with (
         open_control_plane(ensure_binaries(), tmp_path / "plane") as plane,
@@ -77,8 +76,7 @@ async def test_F14_F27_a_server_that_dies_and_forgets_costs_nothing(
         await rig.ends_like(faultless)
         log = (tmp_path / "manager.log").read_text()
         assert manager.running
-    # A server that has just started may refuse every request before it reports its lost history. Both make us list
-    # anew.
+    # A server that has just started may refuse every request before it reports its lost history. Both cause new lists.
     assert any(words in log for words in ("too old resource version", "Expired", "cannot follow")), log
 
 

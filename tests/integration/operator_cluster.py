@@ -131,8 +131,7 @@ class OperatorCluster:
         """An operator for the block. When it ends, nothing of it is left, as after a crash.
 
         It uses its own ServiceAccount with the rights of a deployed operator, and these must be sufficient. A function
-        as
-        ``settings`` gives the settings of the moment.
+        as ``settings`` gives the settings of the moment.
         """
         async with self.operator_owning(
             WHOLE_CLUSTER, settings, may_be_refused=may_be_refused, controllers=controllers
@@ -285,7 +284,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = D
         trio.TooSlowError: it was not true in time.
     """
     with trio.fail_after(seconds):
-        while not await holds():  # noqa: ASYNC110 - programs and controllers tell nobody in this process
+        while not await holds():  # noqa: ASYNC110 - programs and controllers wake nobody in this process
             await trio.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""What our CRDs say beyond the contract, each with its reason. Everything else must be equal, path by path.
+"""What our CRDs contain beyond the contract, each with its reason. Everything else must be equal, path by path.
 
 A key is ``(kind, what)``: ``what`` is a schema path such as ``.spec.x``, ``columns`` or ``selectableFields``.
 """

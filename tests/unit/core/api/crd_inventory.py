@@ -1,6 +1,6 @@
 """An inventory of a CustomResourceDefinition: every schema path with what the API server enforces there.
 
-Prose is left out (descriptions), so are spellings that mean the same (an ``allOf`` of equal enums is that enum).
+Descriptions are left out. Spellings with the same meaning are equal (an ``allOf`` of equal enums is that enum).
 """
 
 from __future__ import annotations

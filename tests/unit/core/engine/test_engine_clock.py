@@ -184,7 +184,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_clock_of_the_system_is_utc_wherever_the_process_runs(berlin: None) -> None:
     assert time.localtime(1_780_000_000).tm_gmtoff == 7200, "the zone is in force"
     assert system_now().utcoffset() == timedelta()
-    assert abs(system_now().timestamp() - time.time()) < 60  # noqa: TID251 - what it is held against
+    assert abs(system_now().timestamp() - time.time()) < 60  # noqa: TID251 - the clock to compare with
 
 
 @pytest.mark.parametrize("put_forward_or_back", ["2026-03-29T01:00:00+00:00", "2026-10-25T01:00:00+00:00"])

@@ -277,5 +277,5 @@ async def test_who_was_suspended_past_its_lease_writes_nothing_even_before_it_kn
             await lease.run(body)
         with pytest.raises(LeaseLostError):
             await writer.create(LEASE, another)
-        assert [request.method for request in server.requests].count("POST") == 2  # of the lease, and of the first try
+        assert [request.method for request in server.requests].count("POST") == 2  # the lease, and the first try
         assert (await writer.get(LEASE, "bobrapet", "system"))["spec"]["holderIdentity"] == ""

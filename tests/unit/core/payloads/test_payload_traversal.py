@@ -57,7 +57,7 @@ def opened_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def spy(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         descriptor = really(path, flags, *arguments, **options)
-        found.append(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - it is no file that we name
+        found.append(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - the file is not named by us
         return descriptor
 
     with monkeypatch.context() as patch:
