@@ -22,9 +22,9 @@ def document_of(answer: Answer, field: str) -> Object:
         case Value(value=value):
             return {"value": value}
         case NotYet(steps=steps, reason=reason, cause=cause):
-            return {"blocked": {"steps": sorted(steps), **_told(cause, field, reason)}}
+            return {"blocked": {"steps": sorted(steps), **_error_fields(cause, field, reason)}}
         case Failure(reason=reason, message=message, cause=cause):
-            return error_document(cause.kind if cause else reason, **_told(cause, field, message))
+            return error_document(cause.kind if cause else reason, **_error_fields(cause, field, message))
 
 
 def error_document(kind: str, message: str, position: Object | None = None) -> Object:
@@ -43,7 +43,7 @@ def type_of(value: Any) -> str:
     return f"offloaded({value[STORAGE_REFERENCE]}{separator}{path})"
 
 
-def _told(cause: FailureCause | None, field: str, otherwise: str) -> Object:
+def _error_fields(cause: FailureCause | None, field: str, otherwise: str) -> Object:
     if cause is None:
         return {"message": otherwise, "position": None}
     inner = cause.field.removeprefix(field).lstrip(".")

@@ -62,8 +62,8 @@ async def decide(
             return
         given = f" with {', '.join(data)}" if data else ""
         if dry_run is DryRun.CLIENT:
-            told = f"{state}{given}{_when(gate, state)}"
-            session.console.note(f"would set gate {name} of {run['metadata']['name']} to {told}")
+            description = f"{state}{given}{_when(gate, state)}"
+            session.console.note(f"would set gate {name} of {run['metadata']['name']} to {description}")
             return
         decision = _decision(run, name, state, author, reason, data)
         try:
@@ -111,16 +111,16 @@ def _is_decided_so(
     decision = gate.decision if gate.name == name else None
     if decision is not None and decision.state != state:
         raise CommandError(
-            f"gate {name} of {run_name} was {_told(decision)}",
+            f"gate {name} of {run_name} was {_description_of(decision)}",
             remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
         )
     if decision is not None and data and data != _stored(run, name).get("data"):
         raise CommandError(
-            f"gate {name} of {run_name} was {_told(decision)} already, and not with this --data",
+            f"gate {name} of {run_name} was {_description_of(decision)} already, and not with this --data",
             remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
         )
     if decision is not None:
-        session.console.note(f"gate {name} of {run_name} was {_told(decision)} already")
+        session.console.note(f"gate {name} of {run_name} was {_description_of(decision)} already")
         return True
     status = run.get("status") or {}
     if status.get("phase") in set(Phase) and Phase(status["phase"]).terminal:
@@ -139,7 +139,7 @@ def _is_decided_so(
     return False
 
 
-def _told(decision: DecisionView) -> str:
+def _description_of(decision: DecisionView) -> str:
     by = f" by {decision.by}" if decision.by else ""
     at = f" at {format_instant(decision.at)}" if decision.at else ""
     return f"{decision.state}{by}{at}" + (f": {decision.message}" if decision.message else "")

@@ -88,14 +88,14 @@ class FieldRow:
         needs = [*self.needs, *(["all steps"] if self.field.references.unknown_steps else [])]
         match self.answer:
             case Value(value=value):
-                kind, told = type_of(value), json.dumps(value, ensure_ascii=False)
+                kind, text = type_of(value), json.dumps(value, ensure_ascii=False)
             case NotYet(steps=steps):
-                kind, told = "blocked", f"waits for {', '.join(sorted(steps)) or 'all steps'}"
+                kind, text = "blocked", f"waits for {', '.join(sorted(steps)) or 'all steps'}"
             case Failure():
-                kind, told = "error", document_of(self.answer, self.field.path)["error"]["message"]
-        if not wide and len(told) > _CUT_CHARACTERS:
-            told = told[: _CUT_CHARACTERS - 1] + "…"
-        return [self.field.path, kind, ", ".join(needs) or "-", told]
+                kind, text = "error", document_of(self.answer, self.field.path)["error"]["message"]
+        if not wide and len(text) > _CUT_CHARACTERS:
+            text = text[: _CUT_CHARACTERS - 1] + "…"
+        return [self.field.path, kind, ", ".join(needs) or "-", text]
 
     @property
     def problem(self) -> str | None:

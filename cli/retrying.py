@@ -167,7 +167,7 @@ async def _answered(following: Following, request: RedriveRequest) -> None:
         await changed.wait()
 
 
-def told(rerun: RerunPreview) -> str:
+def description_of(rerun: RerunPreview) -> str:
     """A description for a person, before it happens."""
     width = max((len(name) for name, _ in rerun.again), default=0)
     lines = ["runs again:", *(f"  {name:<{width}}  {why}".rstrip() for name, why in rerun.again)]

@@ -109,7 +109,7 @@ async def report(session: Session, view: RunView) -> None:
     """Print the output of a run that succeeded; for another run: step, error, last log lines and the next command."""
     console = session.console
     if not view.terminal:
-        console.note(await _gates_told(session, view))
+        console.note(await _gates_note(session, view))
     elif exit_code_of(view) is not ExitCode.DONE:
         console.note(await failure_report(session, await find_run(session, view.name), view))
     elif view.output is not None:
@@ -147,7 +147,7 @@ def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Wa
     raise typer.Exit(int(code))
 
 
-async def _gates_told(session: Session, view: RunView) -> str:
+async def _gates_note(session: Session, view: RunView) -> str:
     """The gates at which the run waits, and the commands to type."""
     run = await find_run(session, view.name)
     names = [gate.name for gate in open_gates_of(run, await visible_story_of(session, run))]

@@ -125,11 +125,11 @@ async def _started(session: Session, manifest: Object, key: str | None) -> Objec
     dry_run = options.dry_run is DryRun.SERVER
     if key is not None:
         keyed = await start_once(session, with_key(manifest, key, manifest["metadata"]["namespace"]), dry_run=dry_run)
-        run, told = keyed.run, f"{keyed.run['metadata']['name']} {keyed.decision}"
+        run, line = keyed.run, f"{keyed.run['metadata']['name']} {keyed.decision}"
     else:
         run = await start_run(session, manifest, dry_run=dry_run)
-        told = run["metadata"]["name"]
-    session.console.result(told if options.output in ("table", "wide") else render([run], options.output, single=True))
+        line = run["metadata"]["name"]
+    session.console.result(line if options.output in ("table", "wide") else render([run], options.output, single=True))
     return run
 
 

@@ -69,8 +69,8 @@ class KeptProcess:
                 )
             if trio.current_time() - began_at >= STEADY_SECONDS:
                 pause = PAUSE_FIRST_SECONDS
-            told = f"the {self.name} ended and is started again"
-            _log.warning(told, exit_code=process.returncode, pause_seconds=pause)
+            message = f"the {self.name} ended and is started again"
+            _log.warning(message, exit_code=process.returncode, pause_seconds=pause)
             await trio.sleep(pause)
             pause = min(2 * pause, PAUSE_LIMIT_SECONDS)
 

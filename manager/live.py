@@ -34,17 +34,17 @@ class LiveGauges:
     def __init__(self, supervisor: RunsAlive, story_runs: CountedRuns) -> None:
         self._supervisor = supervisor
         self._story_runs = story_runs
-        self._told: set[_Story] = set()
+        self._reported: set[_Story] = set()
 
     def collect(self) -> None:
         active: Counter[_Story] = Counter()
         for key, steps in self._supervisor.steps_at_work():
             active[key.namespace, _story_of(self._story_runs.get(key.namespace, key.name))] += steps
-        for namespace, story in self._told - set(active):
+        for namespace, story in self._reported - set(active):
             metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story)
         for (namespace, story), steps in active.items():
             metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
-        self._told = set(active)
+        self._reported = set(active)
 
 
 class QueueGauges:
@@ -55,18 +55,18 @@ class QueueGauges:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._told: set[tuple[RunKey, str]] = set()
+        self._reported: set[tuple[RunKey, str]] = set()
         self._queues: set[str] = set()
 
     def collect(self) -> None:
         waiting = self._slots.waiting()
-        for run, queue in self._told - set(waiting):
+        for run, queue in self._reported - set(waiting):
             metrics.drop(catalogue.STORY_RUN_QUEUE_DEPTH, namespace=run.namespace, storyrun=run.name, queue=queue)
         for (run, queue), steps in waiting.items():
             metrics.set_gauge(
                 catalogue.STORY_RUN_QUEUE_DEPTH, steps, namespace=run.namespace, storyrun=run.name, queue=queue
             )
-        self._told = set(waiting)
+        self._reported = set(waiting)
         running = self._slots.running()
         self._queues |= set(running)
         for queue in self._queues:

@@ -153,5 +153,5 @@ def _phases(run: Object) -> dict[str, Phase]:
 
 def refusal_of(run: Object) -> str:
     """Why the last request was refused; empty if it was not."""
-    told = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
-    return one_line(told.get("message") or "no reason is recorded") if told.get("status") == "False" else ""
+    condition = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.REDRIVE) or {}
+    return one_line(condition.get("message") or "no reason is recorded") if condition.get("status") == "False" else ""

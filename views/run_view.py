@@ -325,11 +325,11 @@ def _error(status: Object) -> tuple[tuple[str, str], ...]:
     error = status.get("error")
     if not isinstance(error, dict):
         return ()
-    told = {name: value for name, value in error.items() if name not in ("message", "version")}
+    shown = {name: value for name, value in error.items() if name not in ("message", "version")}
     if status.get("exitClass"):
-        told.setdefault("exitClass", status["exitClass"])
+        shown.setdefault("exitClass", status["exitClass"])
     return tuple(
-        (name, one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in told.items()
+        (name, one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in shown.items()
     )
 
 

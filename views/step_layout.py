@@ -54,8 +54,8 @@ def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[R
 
 def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[RunStep]:
     """Steps that only the run knows, branches after the step around them."""
-    told = frozenset(known)
-    rest = [name for name in names if name not in told]
+    listed = frozenset(known)
+    rest = [name for name in names if name not in listed]
     first = {root: index for index, root in reversed(list(enumerate(_root(name) for name in rest)))}
     return [
         RunStep(name, {"name": _last(name)}, "")

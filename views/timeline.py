@@ -120,8 +120,8 @@ def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:
         return []
     until = max(step.finished_at or end, step.started_at)
     at, found = step.started_at, list[TimelineSpan]()
-    for activity, told in _parts(facts, step):
-        ends_at = min(max(told or until, at), until)
+    for activity, ended_at in _parts(facts, step):
+        ends_at = min(max(ended_at or until, at), until)
         if found and found[-1].activity is activity:
             found[-1] = TimelineSpan(activity, found[-1].began_at, ends_at)
         elif ends_at > at:

@@ -76,7 +76,7 @@ def to_json(decision: ReviewDecision) -> dict[str, Any]:
 def from_json(value: dict[str, Any]) -> ReviewDecision:
     """The decision that was passed to ``to_json``."""
     findings: Sequence[list[str]] = value["findings"]
-    return ReviewDecision(tuple(_RULES[rule].at(*told) for rule, *told in findings), tuple(value["patch"]))
+    return ReviewDecision(tuple(_RULES[rule].at(*arguments) for rule, *arguments in findings), tuple(value["patch"]))
 
 
 def _decide(

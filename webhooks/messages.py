@@ -34,11 +34,11 @@ def message(resource: Resource, name: str, errors: Sequence[Finding]) -> str:
     if len(errors) == 1:
         return _cut(f"{begin} {_line(errors[0])}", MAX_MESSAGE_CHARACTERS)
     lines, room = [begin], MAX_MESSAGE_CHARACTERS
-    for told, error in enumerate(errors):
+    for shown, error in enumerate(errors):
         line = f"* {_line(error)}"
         room -= len(line) + 1
         if room < 0:
-            lines.append(f"* and {len(errors) - told} more")
+            lines.append(f"* and {len(errors) - shown} more")
             break
         lines.append(line)
     return "\n".join(lines)
@@ -54,15 +54,15 @@ def causes(errors: Sequence[Finding]) -> list[dict[str, str]]:
 
 def warnings(findings: Sequence[Finding]) -> list[str]:
     """One line for each warning; if some are left out, the last line counts them."""
-    told: list[str] = []
+    lines: list[str] = []
     room = MAX_WARNINGS_BYTES
     for finding in findings:
         line = _short(finding)
         room -= len(line.encode())
-        if room < MAX_WARNING_BYTES and len(told) + 1 < len(findings):
-            return [*told, f"and {len(findings) - len(told)} more warnings; `bobrapet lint -f` shows all"]
-        told.append(line)
-    return told
+        if room < MAX_WARNING_BYTES and len(lines) + 1 < len(findings):
+            return [*lines, f"and {len(findings) - len(lines)} more warnings; `bobrapet lint -f` shows all"]
+        lines.append(line)
+    return lines
 
 
 def _line(error: Finding) -> str:

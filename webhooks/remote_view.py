@@ -41,8 +41,8 @@ class RemoteView:
     def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
         key = (resource, namespace, name)
         if key not in self._found:
-            told = self._ask(["find", resource.kind, namespace, name])
-            self._found[key] = Unseen(told) if isinstance(told, str) else told
+            answer = self._ask(["find", resource.kind, namespace, name])
+            self._found[key] = Unseen(answer) if isinstance(answer, str) else answer
         return self._found[key]
 
     def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:

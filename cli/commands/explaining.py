@@ -70,18 +70,18 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
 
     async def work() -> None:
         async with open_session(options) as session:
-            told = timeline_of(await read_facts(session, await find_run(session, run)), system_now())
+            run_timeline = timeline_of(await read_facts(session, await find_run(session, run)), system_now())
             if options.output == "perfetto":
-                session.console.result(json.dumps(trace_of(told)))
+                session.console.result(json.dumps(trace_of(run_timeline)))
                 return
             if options.output not in ("table", "wide", "text"):
-                session.console.result(render([document_of(told)], options.output, single=True))
+                session.console.result(render([document_of(run_timeline)], options.output, single=True))
                 return
             width = shutil.get_terminal_size((100, 40)).columns
-            for line, colour in bars(told, width=width, ascii_only=options.ascii_only):
+            for line, colour in bars(run_timeline, width=width, ascii_only=options.ascii_only):
                 session.console.line(line, colour)
-            if told.unseen:
-                session.console.note(f"not to be seen with your rights: {', '.join(told.unseen)}")
+            if run_timeline.unseen:
+                session.console.note(f"not to be seen with your rights: {', '.join(run_timeline.unseen)}")
 
     run_async(options, work)
 

@@ -96,8 +96,8 @@ def _report(options: CommonOptions, form: str, findings: list[Located], texts: d
         case _:
             lines = {file: text.split("\n") for file, text in texts.items()} if sys.stdout.isatty() else None
             console.result(lintreport.text(findings, console.styled, lines))
-    told = ", ".join(_counted(number, what[:-1]) for what, number in lintreport.counts(findings).items())
-    console.note(f"{_counted(documents, 'document')} in {_counted(len(texts), 'file')}: {told}")
+    totals = ", ".join(_counted(number, what[:-1]) for what, number in lintreport.counts(findings).items())
+    console.note(f"{_counted(documents, 'document')} in {_counted(len(texts), 'file')}: {totals}")
 
 
 def _counted(number: int, what: str) -> str:

@@ -47,7 +47,7 @@ def retry(
     from cli.durations import seconds_of
     from cli.exit_code import ExitCode
     from cli.interruption import run_async
-    from cli.retrying import ask_for, confirm, prepare, told, until_begun
+    from cli.retrying import ask_for, confirm, description_of, prepare, until_begun
     from cli.runs import find_run
     from cli.session import open_session
     from cli.watching import Watched, exit_after, stay
@@ -61,11 +61,11 @@ def retry(
             found = await find_run(session, run)
             step, rerun = await prepare(session, found, from_step, failed)
             if options.dry_run is DryRun.CLIENT:
-                session.console.result(told(rerun))
+                session.console.result(description_of(rerun))
                 return ExitCode.DONE
             if options.dry_run is DryRun.NONE:
                 await confirm(session, found)
-            session.console.note(told(rerun))
+            session.console.note(description_of(rerun))
             request = await ask_for(session, found, step, dry_run=options.dry_run)
             session.console.result(found["metadata"]["name"])
             if options.dry_run is DryRun.SERVER or not (wait or watch or logs or exit_on_gate):

@@ -71,7 +71,7 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
         same = old.get(step.name)
         earlier = same.phase if same else None
         if step.phase is not None and step.phase is not earlier:
-            detail = f"  {_told(step)}" if step.detail and (step.phase.terminal or step.waits) else ""
+            detail = f"  {_detail_of(step)}" if step.detail and (step.phase.terminal or step.waits) else ""
             of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
         elif step.waits and (same is None or step.waits != same.waits):
             stamp = format_instant(now)
@@ -86,7 +86,7 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
     return lines
 
 
-def _told(step: StepView) -> str:
+def _detail_of(step: StepView) -> str:
     return f"{step.detail}: {step.answer}" if step.answer else step.detail
 
 

@@ -97,10 +97,10 @@ def _said(word: str, text: str, width: int) -> Iterator[Styled]:
 
 def _later(explanation: Explanation, width: int) -> Iterator[str]:
     shown = explanation.later[:_LATER]
-    told = [f"{step} needs {', '.join(needs)}" for step, needs in shown]
+    parts = [f"{step} needs {', '.join(needs)}" for step, needs in shown]
     if len(explanation.later) > len(shown):
-        told.append(f"and {len(explanation.later) - len(shown)} more steps")
-    yield from textwrap.wrap(f"later: {'; '.join(told)}", width, subsequent_indent="  ", break_on_hyphens=False)
+        parts.append(f"and {len(explanation.later) - len(shown)} more steps")
+    yield from textwrap.wrap(f"later: {'; '.join(parts)}", width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _instant(instant: datetime, now: datetime) -> str:

@@ -59,12 +59,12 @@ def build_validator(schema: dict[str, Any]) -> Callable[[Any, int], list[list[An
 
     def problems(document: Any, most: int) -> list[list[Any]]:
         errors = islice(validator.iter_errors(document), most)
-        return [[list(error.instance_path), _told(error), str(error.kind.name)] for error in errors]
+        return [[list(error.instance_path), _message_of(error), str(error.kind.name)] for error in errors]
 
     return problems
 
 
-def _told(error: Any) -> str:
+def _message_of(error: Any) -> str:
     message: str = error.message
     return message.replace(_MASK, _type_of(error.instance))
 

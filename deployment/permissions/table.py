@@ -138,7 +138,7 @@ ADMISSION: Final = RoleTable(
 )
 
 
-def _told(resource: Resource) -> tuple[Permission, ...]:
+def _on_trust_bundles(resource: Resource) -> tuple[Permission, ...]:
     """The permissions on objects with a CA bundle, which says which certificates an API server trusts."""
     names = tuple(target.name for target in DEFAULT_TARGETS if target.resource == resource)
     return (
@@ -179,7 +179,7 @@ CA_BUNDLES: Final = RoleTable(
     "ca-bundle-rolebinding",
     Reach.CLUSTER,
     "Makes API servers trust the operator's certificate. Not needed where another component provides the certificates.",
-    (*_told(MUTATING), *_told(VALIDATING), *_told(CUSTOM_RESOURCE_DEFINITION)),
+    (*_on_trust_bundles(MUTATING), *_on_trust_bundles(VALIDATING), *_on_trust_bundles(CUSTOM_RESOURCE_DEFINITION)),
 )
 
 

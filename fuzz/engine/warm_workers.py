@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 
 from core.api.objects import Object, step_path
-from core.engine.step.record import attempt_of, is_final, is_told_to_end, phase_of, retries_of
+from core.engine.step.record import attempt_of, end_is_requested, is_final, phase_of, retries_of
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
 from fuzz.engine.worker import SDK_MAY_FAIL_FROM, SDK_MAY_SUCCEED_FROM, UNSAID, Act, Script, Worker
@@ -37,7 +37,7 @@ def worker_for(step_run_name: str, attempt: int) -> str:
 def is_over(step_run: Object, number: int) -> bool:
     """Whether the attempt is to end, or has ended, by the operator's records; no other signal is needed."""
     status = step_run.get("status") or {}
-    return retries_of(status) > number or is_final(status) or is_told_to_end(step_run)
+    return retries_of(status) > number or is_final(status) or end_is_requested(step_run)
 
 
 @dataclass

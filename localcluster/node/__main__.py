@@ -27,7 +27,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process in the right order
     failed = False
     try:
-        trio.run(_until_told, strict_exception_groups=True)
+        trio.run(_until_signalled, strict_exception_groups=True)
     except* (ApiError, UnreachableError, OSError) as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
@@ -37,7 +37,7 @@ def main() -> int:
     return int(failed)
 
 
-async def _until_told() -> None:
+async def _until_signalled() -> None:
     pipe = parent.standard_input()
     line = await parent.word_of(pipe)
     if line is None:

@@ -164,8 +164,8 @@ class _Roster:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]  # the others are its consequences
-        told = disk.explain(cause) if isinstance(cause, OSError) else f"{type(cause).__name__}: {cause}"
-        status = {"phase": "Failed", "reason": "NodeError", "message": told}
+        message = disk.explain(cause) if isinstance(cause, OSError) else f"{type(cause).__name__}: {cause}"
+        status = {"phase": "Failed", "reason": "NodeError", "message": message}
         path = namespaced("pods", metadata["namespace"], metadata["name"], "status")
         await self._insist("pod_failure_not_reported", self._services.client.merge_patch, path, {"status": status})
 

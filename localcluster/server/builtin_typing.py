@@ -64,12 +64,14 @@ class _MisplacedError(Exception):
 
     def __init__(self, value: Any, field: Field, message: str, container: str = "") -> None:
         kind = container + _GO_NAMES.get(field.kind, field.kind.replace("core.", "v1."))
-        self._told = f"json: cannot unmarshal {_json_type(value)} into Go struct field {message.rpartition('.')[2]}"
+        self._beginning = (
+            f"json: cannot unmarshal {_json_type(value)} into Go struct field {message.rpartition('.')[2]}"
+        )
         self._wanted = f" of type {kind}"
         self.names: list[str] = []
 
     def __str__(self) -> str:
-        return self._told + "".join(f".{name}" for name in reversed(self.names)) + self._wanted
+        return self._beginning + "".join(f".{name}" for name in reversed(self.names)) + self._wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,11 +140,11 @@ def _ask(rule: _Rule, bound: rules_cel.Binding, value: Any, kind: str, path: Pat
 def _message(rule: _Rule, bound: rules_cel.Binding) -> str:
     if rule.message_program is not None:
         try:
-            told = rule.message_program.evaluate(bound)
+            text = rule.message_program.evaluate(bound)
         except rules_cel.CelEvaluationError:
-            told = None  # the fixed message is used instead
-        if isinstance(told, str) and told.strip() and "\n" not in told:
-            return told.strip()
+            text = None  # the fixed message is used instead
+        if isinstance(text, str) and text.strip() and "\n" not in text:
+            return text.strip()
     return rule.message or f"failed rule: {rule.source.strip()}"
 
 

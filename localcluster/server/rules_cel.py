@@ -175,7 +175,7 @@ def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) ->
     try:
         program = _environment(variables).compile(source)
     except RuntimeError as error:
-        raise CelSyntaxError(f"compilation failed: {_told(str(error))}") from error
+        raise CelSyntaxError(f"compilation failed: {_message_of(str(error))}") from error
     given = program.return_type().name().lower()
     if given != "bool" and not (given == "dyn" and mentions(source, typed)):
         raise CelSyntaxError(f"must evaluate to bool but got {given}")
@@ -232,7 +232,7 @@ def _compile(source: str, *, optional_old: bool) -> Any:
     try:
         return _environment(_RULE_VARIABLES).compile(wrapped)
     except RuntimeError as error:
-        raise CelSyntaxError(f"compilation failed: {_told(str(error))}") from error
+        raise CelSyntaxError(f"compilation failed: {_message_of(str(error))}") from error
 
 
 @functools.cache
@@ -252,16 +252,16 @@ def _value(program: Any, variables: dict[str, Any]) -> Any:
     except RuntimeError as error:
         if _OUT_OF_BUDGET in str(error):
             raise _OutOfBudgetError from error
-        raise CelEvaluationError(_told(str(error))) from error
+        raise CelEvaluationError(_message_of(str(error))) from error
     except (TypeError, ValueError, OverflowError) as error:  # CEL has no type for the value, for example a huge integer
         raise CelEvaluationError(str(error)) from error
     value = result.plain_value()
     if result.type().name() == "ERROR":
-        raise CelEvaluationError(_told(str(value)))
+        raise CelEvaluationError(_message_of(str(value)))
     return value
 
 
-def _told(text: str) -> str:
+def _message_of(text: str) -> str:
     """The engine's message without its status code and in the API server's words."""
     missing = _MISSING_KEY.search(text)
     if missing:

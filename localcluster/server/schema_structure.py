@@ -228,8 +228,8 @@ def _value_problems(schema: Schema, where: str) -> Iterator[Cause]:
     try:
         re2.compile(pattern, options)
     except re2.error as error:
-        told = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        detail = f"must be a valid regular expression, but isn't: error parsing regexp: {told}"
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        detail = f"must be a valid regular expression, but isn't: error parsing regexp: {reason}"
         yield cause.invalid(f"{where}.pattern", pattern, detail)
 
 

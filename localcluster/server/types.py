@@ -162,8 +162,8 @@ def _served_version(
 def _deprecation(spec: Object, version: Object) -> str:
     if not version.get("deprecated"):
         return ""
-    if told := version.get("deprecationWarning"):
-        return str(told)
+    if warning := version.get("deprecationWarning"):
+        return str(warning)
     group, kind = spec["group"], spec["names"]["kind"]
     text = f"{group}/{version['name']} {kind} is deprecated"
     better = [found["name"] for found in spec["versions"] if found.get("served") and not found.get("deprecated")]

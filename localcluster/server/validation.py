@@ -233,8 +233,8 @@ def _any_of(options: list[Validator]) -> Validator:
                 return NOTHING
             if closest is None or len(faults) < len(closest):
                 closest = faults
-        told = detached(lambda field: f'"{field}" must validate at least one schema (anyOf)')
-        return told + (closest or [])
+        errors = detached(lambda field: f'"{field}" must validate at least one schema (anyOf)')
+        return errors + (closest or [])
 
     return check
 
@@ -245,10 +245,10 @@ def _one_of(options: list[Validator]) -> Validator:
         valid = sum(1 for faults in results if not faults)
         if valid == 1:
             return NOTHING
-        told = f"Found {valid} valid alternatives" if valid else "Found none valid"
+        count = f"Found {valid} valid alternatives" if valid else "Found none valid"
         closest = [] if valid else min(results, key=len, default=[])
         text = "must validate one and only one schema (oneOf). "
-        return detached(lambda field: f'"{field}" {text}{told}') + closest
+        return detached(lambda field: f'"{field}" {text}{count}') + closest
 
     return check
 

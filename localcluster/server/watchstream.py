@@ -56,12 +56,12 @@ class WatchStreams:
 
     async def _pump(self, watch: Watch, resource: ResourceType, form: Form, request: Request, send: Send) -> None:
         include = response.wanted_rows(request.query)
-        columns_told = False
+        columns_sent = False
         try:
             while True:
                 events = [await watch.receive(), *watch.receive_ready()]
-                lines = self._lines(events, resource, form, include, columns_told=columns_told)
-                columns_told = True
+                lines = self._lines(events, resource, form, include, columns_sent=columns_sent)
+                columns_sent = True
                 await send({"type": "http.response.body", "body": b"".join(lines), "more_body": True})
         except trio.EndOfChannel:
             return
@@ -76,11 +76,11 @@ class WatchStreams:
         form: Form,
         include: Include,
         *,
-        columns_told: bool,
+        columns_sent: bool,
     ) -> list[bytes]:
         if form.is_table:
             return [
-                self._table_line(event, resource, include, with_columns=not columns_told and index == 0)
+                self._table_line(event, resource, include, with_columns=not columns_sent and index == 0)
                 for index, event in enumerate(events)
             ]
         if form.is_metadata:

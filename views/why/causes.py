@@ -115,8 +115,8 @@ class Search:
     def _child(self, step: StepView) -> list[Cause]:
         child = self.facts.children.get(step.name)
         if child is None:
-            told = f"waits for StoryRun {step.child_run}, which you cannot see" if step.child_run else step.waits
-            return [self._cause(CauseKind.CHILD, step, told or "is about to start its StoryRun", until=step.until)]
+            text = f"waits for StoryRun {step.child_run}, which you cannot see" if step.child_run else step.waits
+            return [self._cause(CauseKind.CHILD, step, text or "is about to start its StoryRun", until=step.until)]
         via = f"{self.facts.name}/{step.name}"
         found = [replace(cause, via=(via, *cause.via)) for cause in self.into(child)]
         if found:
@@ -143,8 +143,8 @@ class Search:
                 ]
             return [self._cause(CauseKind.NEEDS, step, "starts when the steps before the clean-up have ended")]
         via = f"{self.facts.name}/{step.name}"
-        told = ", ".join(f"{name} ({self.step(name).phase or Phase.PENDING})" for name in missing)
-        found = [self._cause(CauseKind.NEEDS, step, f"needs {told}")]
+        needs = ", ".join(f"{name} ({self.step(name).phase or Phase.PENDING})" for name in missing)
+        found = [self._cause(CauseKind.NEEDS, step, f"needs {needs}")]
         for name in missing:
             found += [replace(cause, via=(via, *cause.via)) for cause in self.causes(name, seen)]
         return found

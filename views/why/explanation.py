@@ -158,9 +158,9 @@ def _why_it_failed(search: Search) -> list[Cause]:
     culprit = view.culprit()
     if culprit is None:
         error = facts.status.get("error") or {}
-        told = one_line(error.get("message") or view.message or "no reason is recorded")
+        cause = one_line(error.get("message") or view.message or "no reason is recorded")
         commands = (search.command(facts.namespace, "resubmit", facts.name),)
-        text = f"ended {view.phase}: {told}"
+        text = f"ended {view.phase}: {cause}"
         return [_of_run(facts, CauseKind.FAILED, text, since=view.finished_at, commands=commands)]
     return search.failures(culprit)
 

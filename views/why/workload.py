@@ -75,10 +75,10 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     if recorded is not None and recorded.reason_since is not None:
         kind = _RECORDED.get(recorded.reason, CauseKind.CONTAINER)
         return Cause(kind, facts.namespace, facts.name, step, message, since, until, then)
-    told = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
-    text = message or one_line(told.get("message") or "") or "is running"
+    condition = find_condition((step_run.get("status") or {}).get("conditions") or (), "Progressing") or {}
+    text = message or one_line(condition.get("message") or "") or "is running"
     return Cause(
-        CauseKind.RUNNING if job is not None or told else CauseKind.STARTING,
+        CauseKind.RUNNING if job is not None or condition else CauseKind.STARTING,
         *(facts.namespace, facts.name, step, f"is running: {text}" if text != "is running" else text, since),
         until=until,
         then=then,

@@ -46,9 +46,9 @@ def to_v1beta1(step: ReadOnlyObject, before: Entry) -> Converted:
         if before.get("primitive") == primitive and "with" in before:
             shown["with"] = before["with"]
     others = {key: value for key, value in fields_of(before.get("fields")).items() if key in _MEANT and key != "with"}
-    told = {**others, **shown}
-    if others and primitive_of(told) == primitive:
-        shown = told
+    combined = {**others, **shown}
+    if others and primitive_of(combined) == primitive:
+        shown = combined
     return shown, {**kept, **({"fields": odd} if odd else {})}
 
 

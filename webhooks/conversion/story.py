@@ -42,10 +42,12 @@ def converted(document: Any, api_version: str) -> dict[str, Any]:
         raise ConversionError("must be an object")
     kind, source = document.get("kind"), document.get("apiVersion")
     if kind != STORY.kind:
-        raise ConversionError(f"its kind is {_told(kind)}; only {STORY.kind} can be converted")
+        raise ConversionError(f"its kind is {_quoted(kind)}; only {STORY.kind} can be converted")
     for version in (source, api_version):
         if version not in API_VERSIONS:
-            raise ConversionError(f"{STORY.kind} has no version {_told(version)}; it has {' and '.join(API_VERSIONS)}")
+            raise ConversionError(
+                f"{STORY.kind} has no version {_quoted(version)}; it has {' and '.join(API_VERSIONS)}"
+            )
     if source == api_version:
         return document
     found, before = kept.taken_off(document, of=_short(api_version))
@@ -69,7 +71,7 @@ def _spec(spec: ReadOnlyObject, before: Note, note: Note, convert: Any) -> dict[
     return there
 
 
-def _told(word: Any) -> str:
+def _quoted(word: Any) -> str:
     return repr(word[:_TOLD_CHARACTERS]) if isinstance(word, str) else "(not a string)"
 
 

@@ -72,13 +72,13 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     if not unchanged:
         shape = _shape(new)
         if shape or validator is None:
-            return _told(shape)
+            return _most_important(shape)
         new = {**new, "spec": _sorted(new["spec"])}
     assert validator is not None  # ``_shape`` has refused objects of other kinds
-    return _told(list(dict.fromkeys((*naming.check(new, old), *validator(new, old, world)))))
+    return _most_important(list(dict.fromkeys((*naming.check(new, old), *validator(new, old, world)))))
 
 
-def _told(findings: list[Finding]) -> list[Finding]:
+def _most_important(findings: list[Finding]) -> list[Finding]:
     """The findings for one answer; if there are too many, errors come first."""
     if len(findings) <= MAX_FINDINGS:
         return findings

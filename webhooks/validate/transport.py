@@ -53,13 +53,13 @@ def _twice(spec: ReadOnlyObject) -> Iterator[Finding]:
     for kind in _OFFERS:
         for index, offer in enumerate(spec.get(kind) or ()):
             path = f"spec.{kind}[{index}]"
-            first = seen.setdefault((kind, *_told_apart(offer)), path)
-            if first != path and any(_told_apart(offer)):
+            first = seen.setdefault((kind, *_identity(offer)), path)
+            if first != path and any(_identity(offer)):
                 field = path if isinstance(offer, str) else f"{path}.name"
                 yield OFFER_TAKEN.at(field, f"is already offered by {first}", "remove it")
 
 
-def _told_apart(offer: ReadOnlyObject | str) -> tuple[str, ...]:
+def _identity(offer: ReadOnlyObject | str) -> tuple[str, ...]:
     if isinstance(offer, str):
         return (offer.strip().lower(),)
     numbers = (str(offer.get(key) or "") for key in ("sampleRateHz", "channels"))

@@ -36,7 +36,7 @@ from core.engine.redrive.request import (
     answered,
     pending_redrive,
 )
-from core.engine.step.record import is_told_to_end
+from core.engine.step.record import end_is_requested
 from core.engine.step.state import StepState, steps_from
 from core.engine.step.timers import GROUP_MARK, TimerKind, timers_from, timers_to_wire
 from core.engine.wakeup import WakeUp
@@ -414,7 +414,7 @@ def _steps_left(status: Mapping[str, Any], rerun: RerunPlan) -> dict[str, StepSt
 
 
 def _was_asked_to_end(child: Object) -> bool:
-    asked = is_told_to_end(child) or child["spec"].get("cancelRequested") is True
+    asked = end_is_requested(child) or child["spec"].get("cancelRequested") is True
     return asked and (child.get("status") or {}).get("phase") != Phase.SUCCEEDED
 
 

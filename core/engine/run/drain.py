@@ -67,7 +67,7 @@ async def _signal(context: StepContext, step_run: Object) -> None:
 
 async def _marked(context: StepContext, step_run: Object) -> Object:
     """The StepRun with the mark that it was asked to end. Programs read this mark, never a message."""
-    if record.is_told_to_end(step_run):
+    if record.end_is_requested(step_run):
         return step_run
     patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
     return await committed(context.engine.step_runs.patch_step_run_metadata, step_run, patch)

@@ -105,7 +105,7 @@ def was_started(status: Mapping[str, Any]) -> bool:
     return progressing is not None and progressing.get("reason") != Reason.RETRY_SCHEDULED
 
 
-def is_told_to_end(step_run: Object) -> bool:
+def end_is_requested(step_run: Object) -> bool:
     """Whether the operator has asked the step to end, because its run or its list of steps was ended."""
     return keys.ANNOTATION_CANCEL_REQUESTED in (step_run["metadata"].get("annotations") or {})
 
@@ -115,7 +115,7 @@ def verdict_of(step_run: Object) -> Verdict:
     status = step_run["status"]
     phase = phase_of(status)
     assert phase is not None
-    was_ended = phase in (Phase.CANCELED, Phase.TIMEOUT) and is_told_to_end(step_run)
+    was_ended = phase in (Phase.CANCELED, Phase.TIMEOUT) and end_is_requested(step_run)
     return Verdict(
         phase,
         str(status.get("lastFailureMsg") or "") if phase is not Phase.SUCCEEDED else "",

@@ -54,7 +54,7 @@ def find(root: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
         if failing is None:
             break
         node, error = failing
-    return _told(node, data, error)
+    return _blame_of(node, data, error)
 
 
 def _failure(node: Node, data: Mapping[str, Json]) -> NoValueError | None:
@@ -67,7 +67,7 @@ def _failure(node: Node, data: Mapping[str, Json]) -> NoValueError | None:
     return None
 
 
-def _told(node: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
+def _blame_of(node: Node, data: Mapping[str, Json], error: NoValueError) -> Blame:
     match node:
         case Select(operand=operand, field=field):
             return _about_key(node, operand, field, data, error)

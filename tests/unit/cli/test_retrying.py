@@ -11,7 +11,7 @@ import trio
 from cli.exit_code import ExitCode
 from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
-from cli.retrying import ask_for, confirm, prepare, told, until_begun
+from cli.retrying import ask_for, confirm, description_of, prepare, until_begun
 from cli.runs import run_manifest, start_run
 from cli.session import Session
 from core.api import keys
@@ -84,7 +84,7 @@ async def test_the_failed_step_is_looked_up_and_what_follows_is_told(session: Se
     step, rerun = await prepare(session, run, "", True)
 
     assert step == "send"
-    assert told(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
+    assert description_of(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
 
 
 async def test_where_no_step_has_failed_the_flag_is_to_be_left_out(session: Session) -> None:
@@ -130,7 +130,8 @@ async def test_what_was_done_in_the_world_already_is_told(session: Session) -> N
 
     assert of_a_step.effects == (("send", "mail-1"),)
     assert of_all.effects == (("fetch", "mail-1"), ("send", "mail-1"))
-    assert "has been done already, which a retry does not undo:\n  send: mail-1\nis kept: fetch" in told(of_a_step)
+    effects = "has been done already, which a retry does not undo:\n  send: mail-1\nis kept: fetch"
+    assert effects in description_of(of_a_step)
 
 
 async def test_a_canceled_run_is_not_run_again(session: Session) -> None:
