@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
-from tests.e2e.side_by_side import CORES, Suite, run_side_by_side
+from tests.e2e.side_by_side import Suite, run_side_by_side
 
+CORES: Final = 2.0
 SUITES: Final[Sequence[Suite]] = (
-    Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers"))),
-    Suite(("tests/integration",)),
+    Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")), 0.9),
+    Suite(("tests/integration",), 0.7),
+    Suite(("tests/conformance",), 0.4),
+    Suite(("tests/e2e/test_unreadable_status.py", "tests/e2e/test_least_privilege.py")),
     Suite(("tests/e2e",)),
-    Suite(("tests/conformance",)),
-    Suite(("tests/acceptance",)),
+    Suite(("tests/acceptance",), 0.8),
 )
 """A suite's own control plane uses the part of a core that is free while the tests wait."""
 
@@ -28,4 +30,4 @@ def run_suites(options: Sequence[str]) -> int:
     ``options`` go to pytest, and may choose tests of some suites only.
     """
     of_somebody_else = bool(os.environ.get(KUBECONFIG_VARIABLE))  # one cluster: one suite after the other
-    return run_side_by_side(SUITES, ["--control-plane=real", *options], cores=1.0 if of_somebody_else else CORES)
+    return run_side_by_side(SUITES, ["--control-plane=real", *options], cores=0.0 if of_somebody_else else CORES)
