@@ -1,4 +1,4 @@
-"""Write Engrams in Python: a function becomes a step container of a bobrapet Story.
+"""Write Engrams and Impulses in Python: a function becomes a step of a bobrapet Story, or starts Stories.
 
 from bubu_sdk import Context, engram
 
@@ -8,7 +8,13 @@ def main(ctx: Context, inputs: dict) -> dict:
 
 if __name__ == "__main__":
     main.run()
+
+What belongs to Impulses is imported when it is first used, so the container of a step starts as fast as without it.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from bubu_sdk.context import AsyncContext, Context
 from bubu_sdk.effects import EffectLease, EffectOutcome
@@ -25,8 +31,31 @@ from bubu_sdk.errors import (
 from bubu_sdk.secret import Secrets
 from bubu_sdk.signals import text_envelope as text_signal
 
+if TYPE_CHECKING:
+    from bubu_sdk.impulse_context import AsyncImpulseContext, ImpulseContext
+    from bubu_sdk.impulses import Impulse, impulse
+    from bubu_sdk.sessions import Session
+    from bubu_sdk.storyruns import StartedRun
+    from bubu_sdk.storytrigger import Outcome, TriggerDecision
+    from bubu_sdk.trigger_errors import (
+        SessionActiveError,
+        SessionError,
+        SessionMissingError,
+        TriggerCancelledError,
+        TriggerConflictError,
+        TriggerError,
+        TriggerMissingError,
+        TriggerPendingError,
+        TriggerPolicyError,
+        TriggerRefusedError,
+        TriggerRejectedError,
+        TriggerThrottledError,
+        TriggerUnavailableError,
+    )
+
 __all__ = [
     "AsyncContext",
+    "AsyncImpulseContext",
     "Context",
     "EffectInProgressError",
     "EffectLease",
@@ -36,10 +65,46 @@ __all__ = [
     "EngramError",
     "ErrorType",
     "ExitClass",
+    "Impulse",
+    "ImpulseContext",
     "InputError",
+    "Outcome",
     "Secrets",
+    "Session",
+    "SessionActiveError",
+    "SessionError",
+    "SessionMissingError",
+    "StartedRun",
     "StorageError",
+    "TriggerCancelledError",
+    "TriggerConflictError",
+    "TriggerDecision",
+    "TriggerError",
+    "TriggerMissingError",
+    "TriggerPendingError",
+    "TriggerPolicyError",
+    "TriggerRefusedError",
+    "TriggerRejectedError",
+    "TriggerThrottledError",
+    "TriggerUnavailableError",
     "engram",
+    "impulse",
     "run",
     "text_signal",
 ]
+
+_LATER = {
+    **dict.fromkeys(("Impulse", "impulse"), "impulses"),
+    **dict.fromkeys(("AsyncImpulseContext", "ImpulseContext"), "impulse_context"),
+    **dict.fromkeys(("Outcome", "TriggerDecision"), "storytrigger"),
+    "Session": "sessions",
+    "StartedRun": "storyruns",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LATER.get(name, 'trigger_errors')}"), name)

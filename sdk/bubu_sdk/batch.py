@@ -27,7 +27,7 @@ from bubu_sdk.kube import Cluster, KubeError, NotFoundError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.signature import Signature, StepFunction
-from bubu_sdk.stage import NewsDesk, Stage, Terminated
+from bubu_sdk.stage import Ending, NewsDesk, Stage, Terminated
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
 from bubu_sdk.storage import Store
@@ -49,15 +49,6 @@ class World:
     open_store: Callable[[Mapping[str, str]], Store | None]
     now: Callable[[], datetime] = instant.utc_now
     sleep: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the run ended."""
-
-    exit_code: int
-    hung: bool = False
-    """User code is still running in its thread: the caller must end the process by force."""
 
 
 @dataclass(frozen=True)

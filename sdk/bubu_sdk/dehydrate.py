@@ -1,4 +1,4 @@
-"""Moves large parts of an output to the store and puts references in their places.
+"""Moves large parts of an output, or of the inputs of a request, to the store and puts references in their places.
 
 It plans all writes first and writes last, so each stored object has a reference in the output. Sizes are those of the
 canonical encoding. Source: SDK contract 2, 3.1, 4.
@@ -17,18 +17,20 @@ from bubu_sdk.storage import Store
 MAX_MIXED_BYTES: Final = 262_144
 """The size limit of a node with references inside; a larger node is offloaded as a whole."""
 OUTPUT_PREFIX: Final = "outputs"
+INPUT_PREFIX: Final = "inputs"
 _MAX_SEGMENT_BYTES = 180
 _UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The place of the objects of one output, and the content of their references."""
+    """The place of the objects of one output or request, and the content of their references."""
 
     prefix: str
-    """``BUBU_STORAGE_OUTPUT_PREFIX``, default ``outputs``."""
+    """``BUBU_STORAGE_OUTPUT_PREFIX``, default ``outputs``; ``BUBU_STORAGE_INPUT_PREFIX``, default ``inputs``."""
     namespace: str
     step_run: str
+    """The folder: the name of the StepRun; for inputs ``submission.storage_id``."""
     schema: str = ""
     schema_version: str = ""
 
@@ -100,6 +102,31 @@ def dehydrate(data: Any, store: Store | None, place: Placement, *, inline_bytes:
             )
         return data
     result, writes = plan(data, place, inline_bytes=inline_bytes, max_depth=max_depth)
+    for write in writes:
+        store.write(write.key, write.body, "application/json")
+    return result
+
+
+def dehydrate_inputs(data: Any, store: Store | None, place: Placement, *, inline_bytes: int, max_depth: int) -> Any:
+    """``dehydrate`` for the inputs of a request: if what remains is still too large, it becomes one reference.
+
+    Raises:
+        StorageError: the store failed, or it is disabled and ``data`` is too large to stay inline.
+    """
+    if store is None:
+        size = len(canonical.encode(data))
+        if size > inline_bytes:
+            raise StorageError(
+                f"the inputs have {size} bytes, more than the inline limit of {inline_bytes} (BUBU_MAX_INLINE_SIZE), "
+                "and no storage is configured; give the Story a storage policy or submit less",
+                retryable=False,
+            )
+        return data
+    result, writes = plan(data, place, inline_bytes=inline_bytes, max_depth=max_depth)
+    if len(canonical.encode(result)) > inline_bytes and not reference.is_storage_reference(result):
+        key = reference.checked_key(f"{place.prefix}/{place.namespace}/{place.step_run}/input.json")
+        writes = (*writes, PlannedWrite(key, wrapped(result, "json")))
+        result = place.reference(key, "application/json")
     for write in writes:
         store.write(write.key, write.body, "application/json")
     return result

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Literal, Protocol
 
+from bubu_sdk.cancellation import Cancellation
+
 Backend = Literal["asyncio", "trio"]
 BlockingCall = Callable[[Callable[..., Any], Callable[[], None]], Any]
 """A blocking call with two arguments: a blocking callback, and a function that stops this callback."""
@@ -145,6 +147,45 @@ async def in_thread(function: Callable[[], Any]) -> Any:
     import asyncio
 
     return await _uninterrupted(asyncio.ensure_future(asyncio.to_thread(function)), lambda: None)
+
+
+async def interruptible(call: Callable[[Cancellation], Any]) -> Any:
+    """Await a blocking ``call``. A cancelled caller cancels the call's ``Cancellation``, and waits for the call's end.
+
+    If the call returns a value in spite of it, Trio's caller gets the value, and is cancelled at its next checkpoint.
+    asyncio cancels only once, so there the value is dropped.
+    """
+    cancellation = Cancellation()
+    if _running_trio():
+        return await _trio_interruptible(lambda: call(cancellation), cancellation.cancel)
+    import asyncio
+
+    work = asyncio.ensure_future(asyncio.to_thread(call, cancellation))
+    return await _uninterrupted(work, cancellation.cancel)
+
+
+async def _trio_interruptible(function: Callable[[], Any], stop: Callable[[], None]) -> Any:
+    import trio
+
+    token, task, borrower = trio.lowlevel.current_trio_token(), trio.lowlevel.current_task(), object()
+
+    def deliver(outcome: Any) -> None:
+        token.run_sync_soon(trio.lowlevel.reschedule, task, outcome)
+
+    def abort(_: Any) -> trio.lowlevel.Abort:
+        stop()
+        return trio.lowlevel.Abort.FAILED  # the thread has an end soon, and the caller waits for it
+
+    limiter = trio.to_thread.current_default_thread_limiter()
+    await limiter.acquire_on_behalf_of(borrower)
+    try:
+        trio.lowlevel.start_thread_soon(function, deliver, "bubu-call")
+        return await trio.lowlevel.wait_task_rescheduled(abort)
+    except Exception:
+        await trio.lowlevel.checkpoint_if_cancelled()  # the cancellation is the cause of the error
+        raise
+    finally:
+        limiter.release_on_behalf_of(borrower)
 
 
 async def in_thread_with_callback(call: BlockingCall, callback: Callable[..., Awaitable[Any]]) -> Any:

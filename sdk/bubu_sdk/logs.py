@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -19,6 +20,7 @@ from bubu_sdk.contract import Identity
 CAPTURE_BYTES: Final = 1024 * 1024
 CONTENT_TYPE: Final = "application/x-ndjson"
 USER_LOGGER: Final = "engram"
+IMPULSE_LOGGER: Final = "impulse"
 SDK_LOGGER: Final = "bubu_sdk"
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -27,10 +29,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class JsonLines(logging.Handler):
     """Writes each record as one JSON line with redacted credentials, and keeps the newest 1 MiB."""
 
-    def __init__(self, identity: Identity, stream: TextIO | None = None) -> None:
+    def __init__(self, identity: Identity | Mapping[str, str], stream: TextIO | None = None) -> None:
+        """Write to ``stream``, default stdout. Every line has the names of the step, or the given fields."""
         super().__init__()
         self._stream = stream
-        self._common = {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
+        self._common = dict(identity) if isinstance(identity, Mapping) else _names(identity)
         self._lines: deque[bytes] = deque()
         self._size_bytes = 0
         self._buffer_lock = threading.Lock()
@@ -73,13 +76,17 @@ class JsonLines(logging.Handler):
                 self._size_bytes -= len(self._lines.popleft())
 
 
+def _names(identity: Identity) -> dict[str, str]:
+    return {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
+
+
 class Attached:
-    """While entered, sends records of the root logger (or of the two loggers of an engram) to ``handler``."""
+    """While entered, sends records of the root logger (or of the loggers of user and SDK) to ``handler``."""
 
     def __init__(self, handler: JsonLines, *, debug: bool, root: bool) -> None:
         self._handler = handler
         self._level = logging.DEBUG if debug else logging.INFO
-        names = (None,) if root else (USER_LOGGER, SDK_LOGGER)
+        names = (None,) if root else (USER_LOGGER, IMPULSE_LOGGER, SDK_LOGGER)
         self._loggers = [logging.getLogger(name) for name in names]
         self._levels = [logger.level for logger in self._loggers]
 

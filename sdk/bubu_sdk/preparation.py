@@ -41,6 +41,8 @@ class Sources:
     environ: Mapping[str, str]
     cluster: Cluster
     store: Store | None
+    resolves_templates: bool = True
+    """False for an Impulse: the operator passes its ``with`` on as it is, so braces in it are data."""
 
     def hydrator(self) -> Hydrator:
         """A new hydrator, with a full budget for objects from the store."""
@@ -91,8 +93,10 @@ def _config(sources: Sources, target: Any) -> Any:
         "max_nodes": _limit(sources.environ, "BUBU_CONFIG_HYDRATION_MAX_NODES", hydrate.MAX_CONFIG_NODES),
     }
     hydrate.check_config_size(environment.step_config, **limits)
-    resolved = template.resolve(environment.step_config, environment.template_context, "config")
-    plain = sources.hydrator().hydrate(resolved, "config")
+    config: Any = environment.step_config
+    if sources.resolves_templates:
+        config = template.resolve(config, environment.template_context, "config")
+    plain = sources.hydrator().hydrate(config, "config")
     return decode.decode(plain, target, "config", strict=environment.strict_unmarshal)
 
 

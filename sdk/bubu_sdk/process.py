@@ -1,4 +1,4 @@
-"""The process around a batch run: signal handlers, stdout, and an exit that cannot hang."""
+"""The process around a run: signal handlers, stdout, and an exit that cannot hang."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from bubu_sdk import contract, instant, kubeconfig, logs, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.kube import Cluster
 from bubu_sdk.kubeclient import KubeClient
-from bubu_sdk.signature import StepFunction
+from bubu_sdk.signature import HostedFunction, StepFunction
+from bubu_sdk.stage import Ending
 
 DEFAULT_USER_AGENT: Final = "bubu-sdk-python"
 _FAREWELL_SECONDS: Final = 10.0
@@ -22,23 +23,46 @@ _FAREWELL_SECONDS: Final = 10.0
 
 def run(engram: StepFunction) -> NoReturn:
     """Run ``engram`` as this process and exit with its code."""
-    identity = contract.Identity.of(os.environ)
-    debug = os.environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
-    with logs.Attached(logs.JsonLines(identity), debug=debug, root=True) as captured:
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True) as captured:
         batch = BatchRun(engram, World(os.environ, connect, stores.open_store), captured)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _: batch.terminate(received))
-        ending = batch.execute()
+        ending = _executed(batch)
+    _exit(ending)
+
+
+def run_impulse(impulse: HostedFunction) -> NoReturn:
+    """Run ``impulse`` as this process and exit with its code."""
+    from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields
+
+    with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=_debug(), root=True):
+        ending = _executed(ImpulseRun(impulse, ImpulseWorld(os.environ, connect, stores.open_store)))
+    _exit(ending)
+
+
+class _Run(Protocol):
+    def terminate(self, signal_number: int) -> None: ...
+    def execute(self) -> Ending: ...
+
+
+def _executed(run: _Run) -> Ending:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: run.terminate(received))
+    return run.execute()
+
+
+def _exit(ending: Ending) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if ending.hung:
         os._exit(ending.exit_code)
     farewell = threading.Timer(_FAREWELL_SECONDS, os._exit, [ending.exit_code])
-    farewell.daemon = (
-        True  # a leftover thread of the user must not keep a finished step running until its Job's deadline
-    )
+    # A leftover thread of the user must not keep a finished process running.
+    farewell.daemon = True
     farewell.start()
     sys.exit(ending.exit_code)
+
+
+def _debug() -> bool:
+    return os.environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
 
 
 def connect(environ: Mapping[str, str]) -> Cluster:

@@ -1,4 +1,4 @@
-"""The parameters that an engram function expects."""
+"""The parameters that an engram function, or an impulse function, expects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bubu_sdk import hosting
 from bubu_sdk.context import AsyncContext, Context, Knowledge
@@ -28,8 +28,25 @@ class Signature:
     """``Any`` stands for plain dicts."""
 
 
-class StepFunction:
-    """A function that does the work of one step, and the backend that runs it."""
+@dataclass(frozen=True)
+class Family:
+    """The contexts of one kind of container."""
+
+    noun: str
+    """For messages, with its article: ``an engram``."""
+    base: type
+    """What both contexts have in common."""
+    plain: type
+    """The context of a plain function."""
+    awaited: type
+    """The context of an ``async def``."""
+    takes_inputs: bool
+
+
+class HostedFunction:
+    """A function that the SDK calls with a context, and the backend that runs it."""
+
+    family: ClassVar[Family]
 
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
@@ -39,7 +56,7 @@ class StepFunction:
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         hosting.host_for(function, backend)  # so that a wrong backend fails where it is written
-        _parameters(function)
+        _parameters(function, self.family)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)
@@ -55,11 +72,11 @@ class StepFunction:
             NameError: an annotation contains a name that does not exist.
         """
         hints = typing.get_type_hints(self.function, include_extras=True)
-        context, inputs = _parameters(self.function)
+        context, inputs = _parameters(self.function, self.family)
         annotation = hints.get(context, Any) if context else Any
         kind = typing.get_origin(annotation) or annotation
-        wanted = AsyncContext if self.is_async else Context
-        if isinstance(kind, type) and issubclass(kind, Knowledge) and kind is not wanted:
+        wanted = self.family.awaited if self.is_async else self.family.plain
+        if isinstance(kind, type) and issubclass(kind, self.family.base) and kind is not wanted:
             raise TypeError(
                 f"{self.__name__}: annotate {context!r} with {wanted.__name__}; "
                 f"{kind.__name__} is for {'plain' if self.is_async else 'async'} functions"
@@ -68,33 +85,41 @@ class StepFunction:
         return Signature(context, inputs, arguments[0] if arguments else Any, hints.get(inputs, Any) if inputs else Any)
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[str | None, str | None]:
+class StepFunction(HostedFunction):
+    """A function that does the work of one step."""
+
+    family = Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
+
+
+def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | None, str | None]:
     """Names of the context and the inputs parameter, by annotation text or name; annotations are not resolved yet."""
+    name = getattr(function, "__name__", function)
     context: str | None = None
     inputs: str | None = None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(
-                f"{getattr(function, '__name__', function)}: *args and **kwargs are not passed to an engram"
-            )
-        if context is None and _is_context(parameter):
+            raise TypeError(f"{name}: *args and **kwargs are not passed to {family.noun}")
+        if context is None and _is_context(parameter, family):
             context = parameter.name
-        elif inputs is None:
+        elif inputs is None and family.takes_inputs:
             inputs = parameter.name
         elif parameter.default is parameter.empty:
-            raise TypeError(
-                f"{getattr(function, '__name__', function)}: an engram takes a context and inputs; "
-                f"{parameter.name!r} is neither. Gather inputs in one dataclass"
-            )
+            raise TypeError(f"{name}: {family.noun} takes {_wanted(family)}; {parameter.name!r} is neither")
     return context, inputs
 
 
-def _is_context(parameter: inspect.Parameter) -> bool:
+def _wanted(family: Family) -> str:
+    if family.takes_inputs:
+        return "a context and inputs (gather inputs in one dataclass)"
+    return f"one parameter, {family.plain.__name__} or {family.awaited.__name__}"
+
+
+def _is_context(parameter: inspect.Parameter, family: Family) -> bool:
     annotation = parameter.annotation
     if annotation is parameter.empty:
         return parameter.name in _CONTEXT_NAMES
     if isinstance(annotation, str):
         name = annotation.partition("[")[0].rpartition(".")[2]
-        return name in ("Context", "AsyncContext")
+        return name in (family.plain.__name__, family.awaited.__name__)
     kind = typing.get_origin(annotation) or annotation
-    return isinstance(kind, type) and issubclass(kind, Knowledge)
+    return isinstance(kind, type) and issubclass(kind, family.base)

@@ -40,6 +40,15 @@ class Ended:
 News = Terminated | Ended
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How the run of a container ended."""
+
+    exit_code: int
+    hung: bool = False
+    """User code is still running in its thread: the caller must end the process by force."""
+
+
 class Stage:
     """Work in progress; ``error`` and ``result`` are valid after ``ended`` is set."""
 

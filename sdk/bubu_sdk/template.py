@@ -25,7 +25,8 @@ _OPENING = "{{"
 _SPELLED_OPENING = '{{ "{{" }}'
 """How the operator writes braces that are data and not a template."""
 
-_Segments = list[str | int]
+Segments = list[str | int]
+"""A path: names of fields and positions in lists."""
 
 
 class _Problem(Exception):  # noqa: N818 - a message on its way to the collected TemplateError
@@ -77,12 +78,13 @@ def _evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     return _lookup(_segments(action["body"], text), variables)
 
 
-def _segments(body: str, text: str) -> _Segments:
+def path_segments(body: str) -> Segments | None:
+    """The path that ``body`` is, for example ``inputs.items[0].id``; ``None`` if it is not a plain path."""
     index = _INDEX.fullmatch(body)
     match = index or _PATH.fullmatch(body)
     if match is None:
-        raise _Problem(f"unresolved template {_short(text)}; inside the container only a single plain path is resolved")
-    segments: _Segments = [match["root"]]
+        return None
+    segments: Segments = [match["root"]]
     if index is not None:
         segments.append(index["key"][1:-1])
     for field, position, key in _SEGMENT.findall(match["rest"]):
@@ -90,36 +92,44 @@ def _segments(body: str, text: str) -> _Segments:
     return segments
 
 
-def _lookup(segments: _Segments, variables: Mapping[str, Any]) -> Any:
+def dotted(segments: Segments) -> str:
+    """The path as a text: ``inputs.items[0].id``."""
+    text = ""
+    for segment in segments:
+        text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
+    return text
+
+
+def _segments(body: str, text: str) -> Segments:
+    segments = path_segments(body)
+    if segments is None:
+        raise _Problem(f"unresolved template {_short(text)}; inside the container only a single plain path is resolved")
+    return segments
+
+
+def _lookup(segments: Segments, variables: Mapping[str, Any]) -> Any:
     value: Any = variables
     for position, segment in enumerate(segments):
         if reference.is_storage_reference(value):
             return _selector(value, segments[position:])
         if isinstance(segment, int):
             if not isinstance(value, list) or segment >= len(value):
-                raise _Problem(f"{_dotted(segments[: position + 1])} names nothing in the template context")
+                raise _Problem(f"{dotted(segments[: position + 1])} names nothing in the template context")
             value = value[segment]
         else:
             if not isinstance(value, Mapping) or segment not in value:
-                raise _Problem(f"{_dotted(segments[: position + 1])} names nothing in the template context")
+                raise _Problem(f"{dotted(segments[: position + 1])} names nothing in the template context")
             value = value[segment]
     if isinstance(value, Mapping) and value.get("$bubuOmitted") is True:
-        raise _Problem(f"{_dotted(segments)} was too large for the template context; offload the output to storage")
+        raise _Problem(f"{dotted(segments)} was too large for the template context; offload the output to storage")
     return value
 
 
-def _selector(target: Mapping[str, Any], rest: _Segments) -> dict[str, Any]:
+def _selector(target: Mapping[str, Any], rest: Segments) -> dict[str, Any]:
     prefix = target.get(reference.STORAGE_PATH) or ""
-    suffix = _dotted(rest)
+    suffix = dotted(rest)
     joined = f"{prefix}{suffix}" if suffix.startswith("[") or not prefix else f"{prefix}.{suffix}"
     return {reference.STORAGE_REF: target[reference.STORAGE_REF], reference.STORAGE_PATH: joined}
-
-
-def _dotted(segments: _Segments) -> str:
-    text = ""
-    for segment in segments:
-        text += f"[{segment}]" if isinstance(segment, int) else f".{segment}" if text else segment
-    return text
 
 
 def _short(text: str) -> str:

@@ -1,6 +1,7 @@
-"""An API server in memory for the objects of one engram; it is strict about the part of the protocol that it has.
+"""An API server in memory for the objects of one engram or impulse.
 
-It checks preconditions, changes nothing on its own, records every patch, and can be set to fail.
+It is strict about the part of the protocol that it has: it checks preconditions. It changes nothing on its own, records
+every request, and can be set to fail.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import copy
 import itertools
 import json
 import threading
+import urllib.parse
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ class InMemoryCluster:
         self.requests: list[Request] = []
         """All requests, also the refused ones."""
         self.before: Hook | None = None
+        self.after: Hook | None = None
+        """Called with method, path and body after a request was served; it may change objects."""
         self._versions = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -53,13 +57,14 @@ class InMemoryCluster:
             metadata["resourceVersion"] = str(next(self._versions))
             self.objects[path] = stored
 
-    def fail(self, code: int, *, times: int = 1, method: str = "PATCH") -> None:
+    def fail(self, code: int, *, times: int = 1, method: str = "PATCH", retry_after_seconds: float = 0.0) -> None:
         """Answer the next ``times`` requests of ``method`` with an HTTP failure."""
         remaining = itertools.count(times, -1)
 
         def hook(asked: str, path: str, _: Any) -> None:
             if asked == method and next(remaining) > 0:
-                raise status_error(code, f"told to fail: {asked} {path}")
+                message = f"set to fail: {asked} {path}"
+                raise status_error(code, message, retry_after_seconds=retry_after_seconds)
 
         self.before = hook
 
@@ -85,7 +90,11 @@ class InMemoryCluster:
         if hook is not None:
             hook(method, path, sent)
         with self._lock:
-            return copy.deepcopy(self._serve(method, path, sent, content_type))
+            answer: Object = copy.deepcopy(self._serve(method, path, sent, content_type))
+            hook = self.after
+        if hook is not None:
+            hook(method, path, sent)
+        return answer
 
     def _serve(self, method: str, path: str, body: Any, content_type: str) -> Object:
         if method == "POST":
@@ -94,6 +103,8 @@ class InMemoryCluster:
                 raise status_error(409, f"{target} already exists")
             self.add(target, body)
             return self.objects[target]
+        if method == "GET" and _is_collection(path):
+            return self._list(path)
         target = path.removesuffix("/status")
         current = self.objects.get(target)
         if current is None:
@@ -109,6 +120,16 @@ class InMemoryCluster:
             raise status_error(405, f"{method} is not served")
         return self.objects[target]
 
+    def _list(self, path: str) -> Object:
+        """One page of a collection, by name; ``limit`` and ``continue`` are served, selectors are not."""
+        collection, _, query = path.partition("?")
+        options = dict(urllib.parse.parse_qsl(query))
+        found = sorted(name for name in self.objects if name.rpartition("/")[0] == collection)
+        start = int(options.get("continue", "0"))
+        end = start + int(options.get("limit", str(len(found))))
+        more = {"continue": str(end)} if end < len(found) else {}
+        return {"kind": "List", "metadata": more, "items": [self.objects[name] for name in found[start:end]]}
+
     def _patch(self, target: str, current: Object, body: Any, content_type: str, *, status_only: bool) -> None:
         if content_type == MERGE_PATCH:
             _check_version(current, body)
@@ -119,6 +140,12 @@ class InMemoryCluster:
         else:
             raise status_error(415, f"{content_type} is not served")
         self.add(target, {**current, "status": changed.get("status", {})} if status_only else changed)
+
+
+def _is_collection(path: str) -> bool:
+    parts = path.partition("?")[0].strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    return len(rest[2:] if rest[0] == "namespaces" and len(rest) > 2 else rest) == 1
 
 
 def step_run_path(namespace: str, name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bubu_sdk.kube import StatusError
-from bubu_sdk.testing import EngramEnvironment, InMemoryCluster
+from bubu_sdk.testing import EngramEnvironment, ImpulseEnvironment, InMemoryCluster
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -87,9 +87,9 @@ class LiveApi:
 
 
 class Container:
-    """A Python program that runs as the container of the StepRun of an environment."""
+    """A Python program that runs as the container of a StepRun, or of an Impulse, in an environment."""
 
-    def __init__(self, environment: EngramEnvironment, api: LiveApi, folder: Path) -> None:
+    def __init__(self, environment: EngramEnvironment | ImpulseEnvironment, api: LiveApi, folder: Path) -> None:
         self.environment = environment
         self.api = api
         self._folder = folder

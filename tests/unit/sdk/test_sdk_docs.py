@@ -57,8 +57,9 @@ def test_every_python_block_of_the_guide_runs(tmp_path: Path) -> None:
 
 
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    program, test = (code for _, code in blocks(README, "python"))
-    (tmp_path / "program.py").write_text(program.replace('__name__ == "__main__"', "False") + test)
+    parts = [code for _, code in blocks(README, "python")]
+    assert len(parts) == 4
+    (tmp_path / "program.py").write_text("".join(parts).replace('__name__ == "__main__"', "False"))
 
     run(tmp_path, "-W", "error", "program.py")
 

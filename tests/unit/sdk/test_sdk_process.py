@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bubu_sdk.testing import EngramEnvironment
+from bubu_sdk.testing import EngramEnvironment, ImpulseEnvironment
 from tests.unit.sdk.sdk_container import ROOT, Container, LiveApi
 
 NOTHING = """
@@ -174,3 +174,40 @@ def test_importing_the_sdk_imports_no_heavy_library() -> None:
         "obstore",
         "yaml",
     } & set(output)
+
+
+def test_importing_the_sdk_imports_nothing_of_impulses() -> None:
+    program = "import sys, bubu_sdk, bubu_sdk.process; print(*sorted(sys.modules))"
+    output = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={"PYTHONPATH": str(ROOT / "sdk")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert "bubu_sdk.engram" in output
+    assert not {"bubu_sdk.impulses", "bubu_sdk.triggers", "bubu_sdk.trigger_errors", "bubu_sdk.readiness"} & set(output)
+
+
+def test_an_impulse_ends_what_it_has_accepted_and_exits_with_0(tmp_path: Path) -> None:
+    source = """
+        from bubu_sdk import ImpulseContext, impulse
+
+        @impulse
+        def main(ctx: ImpulseContext) -> None:
+            print("ready", flush=True)
+            ctx.cancelled.wait()
+            ctx.log.info("submitted", extra={"trigger": ctx.accept(inputs={"last": True}).trigger})
+
+        main.run()
+    """
+    environment = ImpulseEnvironment()
+    api = LiveApi(environment.cluster, tmp_path / "kubeconfig.json")
+    try:
+        code = Container(environment, api, tmp_path).run_and_signal(source)
+    finally:
+        api.close()
+
+    assert code == 0
+    assert [trigger["spec"]["inputs"] for trigger in environment.triggers] == [{"last": True}]
