@@ -10,7 +10,7 @@ IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 DEPLOY  ?= manifests/default
 API_SERVERS ?=
 
-.PHONY: run quick test e2e check generate oracle fuzz bench clean lock sbom format image deploy undeploy
+.PHONY: run quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -50,6 +50,12 @@ bench: $(STAMP)  ## repeatable measurements; prints the tables quoted in the REA
 image:  ## the operator's container image, IMG=registry/name:tag; with docker or podman
 	@test -n "$(BUILDER)" || { echo "make image needs docker or podman on PATH; or name one: make image BUILDER=/path/to/it" >&2; exit 1; }
 	$(BUILDER) build -t $(IMG) .
+
+IMPULSES := $(shell sed -n 's/^version = "\(.*\)"/\1/p' impulses/pyproject.toml)
+impulse-images:  ## the images of the Impulses cron and webhook; with docker or podman
+	@test -n "$(BUILDER)" || { echo "make impulse-images needs docker or podman on PATH; or name it: BUILDER=/path/to/it" >&2; exit 1; }
+	$(BUILDER) build -f impulses/Dockerfile --target cron -t bobrapet/impulse-cron:$(IMPULSES) .
+	$(BUILDER) build -f impulses/Dockerfile --target webhook -t bobrapet/impulse-webhook:$(IMPULSES) .
 
 # With API_SERVERS="10.0.0.5/32 10.0.0.6/32" the network policy lets these alone reach the admission port.
 comma := ,
@@ -99,10 +105,10 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.lock requirements-build.lock pyproject.toml sdk/pyproject.toml
+$(STAMP): requirements.lock requirements-build.lock pyproject.toml sdk/pyproject.toml impulses/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bobrapet needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e sdk
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e sdk -e impulses
 	@touch $@

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from bubu_sdk import hosting
@@ -158,6 +159,10 @@ class ImpulseContext(ImpulseKnowledge[ConfigT]):
         """What is known of a request that may have been submitted before; ``None`` if it was not. Submits nothing."""
         return self._services.triggers.trigger_of(Request(story, inputs, key, submission_id, namespace))
 
+    def created_at(self) -> datetime | None:
+        """When the Impulse was created, in UTC; ``None`` if that cannot be known."""
+        return self._services.triggers.created_at()
+
     def active_runs(self) -> list[StartedRun]:
         """The runs of this Impulse that have not ended. Lists all runs of the namespace, so call it seldom."""
         return self._services.runs.active()
@@ -238,6 +243,11 @@ class AsyncImpulseContext(ImpulseKnowledge[ConfigT]):
         request = Request(story, inputs, key, submission_id, namespace)
         decision: TriggerDecision | None = await hosting.in_thread(lambda: self._services.triggers.trigger_of(request))
         return decision
+
+    async def created_at(self) -> datetime | None:
+        """See ``ImpulseContext.created_at``."""
+        created: datetime | None = await hosting.in_thread(self._services.triggers.created_at)
+        return created
 
     async def active_runs(self) -> list[StartedRun]:
         """See ``ImpulseContext.active_runs``."""

@@ -14,9 +14,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from bubu_sdk import dehydrate, delivery, storytrigger, submission
+from bubu_sdk import dehydrate, delivery, instant, storytrigger, submission
 from bubu_sdk.cancellation import Cancellation, Clock, SystemClock
 from bubu_sdk.canonical import NotJsonError
 from bubu_sdk.counters import ThrottleCounter
@@ -24,7 +25,7 @@ from bubu_sdk.dehydrate import Placement
 from bubu_sdk.delivery import DeliveryPolicy, Identity
 from bubu_sdk.encode import to_json
 from bubu_sdk.errors import EngramError, Object, OutputError
-from bubu_sdk.kube import RUNS_API, Cluster, ConflictError, KubeError, NotFoundError, StatusError
+from bubu_sdk.kube import ENGRAMS_API, RUNS_API, Cluster, ConflictError, KubeError, NotFoundError, StatusError
 from bubu_sdk.storage import Store
 from bubu_sdk.storytrigger import Origin, Outcome, StoryTarget, TriggerDecision
 from bubu_sdk.throttle import Throttle
@@ -164,6 +165,25 @@ class Triggers:
             raise TriggerPolicyError("a request without key and submission id cannot be found again")
         found = self._read(submission.trigger_name(target.namespace, target.name, identity.text))
         return None if found is None else storytrigger.decision_of(found, existed=True)
+
+    def created_at(self) -> datetime | None:
+        """When the Impulse was created, in UTC; ``None`` outside of an Impulse, and without the right to read it.
+
+        Raises:
+            TriggerUnavailableError: the API server did not answer.
+        """
+        origin = self.settings.origin
+        if not origin.impulse:
+            return None
+        namespace = origin.impulse_namespace or origin.namespace
+        try:
+            found = self._request("GET", f"{ENGRAMS_API}/namespaces/{namespace}/impulses/{origin.impulse}")
+        except KubeError as error:
+            if error.retryable:
+                raise _failure(error) from error
+            return None
+        created = (found.get("metadata") or {}).get("creationTimestamp")
+        return instant.parse_instant(created) if created else None
 
     def abandon(self) -> None:
         """Cancel every call that waits. Any thread may call it."""

@@ -85,7 +85,7 @@ def _module_of(path: str) -> str | None:
     if file.suffix != ".py":
         return None
     parts = file.with_suffix("").parts
-    parts = parts[1:] if parts[0] == "sdk" else parts
+    parts = parts[1:] if parts[0] in ("sdk", "impulses") else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

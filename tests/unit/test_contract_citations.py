@@ -39,6 +39,7 @@ PACKAGES: Final = (
     "kubewire",
     "process",
     "sdk",
+    "impulses",
     "fuzz",
     "tests",
     "bench",

@@ -10,9 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("core", "webhooks", "reconcilers", "certs", "manager", "localcluster", "sdk/bubu_sdk")
+PACKAGES = (
+    "core",
+    "webhooks",
+    "reconcilers",
+    "certs",
+    "manager",
+    "localcluster",
+    "sdk/bubu_sdk",
+    "impulses/bubu_impulses",
+)
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "sdk").glob("*.md")])
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "sdk").glob("*.md"),
+        *(ROOT / "impulses").glob("*.md"),
+    ]
+)
 
 MAX_MODULE_LINES = 500
 MAX_FUNCTION_LINES = 80
@@ -64,12 +80,13 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     assert missing == []
 
 
-def test_both_distributions_agree_on_licence_and_python() -> None:
-    operator = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    sdk = tomllib.loads((ROOT / "sdk" / "pyproject.toml").read_text())["project"]
+def test_all_distributions_agree_on_licence_and_python() -> None:
+    files = [ROOT / folder / "pyproject.toml" for folder in ("", "sdk", "impulses")]
+    operator, *others = (tomllib.loads(file.read_text())["project"] for file in files)
 
-    assert operator["license"] == sdk["license"] == "Apache-2.0"
-    assert operator["requires-python"] == sdk["requires-python"]
+    assert operator["license"] == "Apache-2.0"
+    assert [other["license"] for other in others] == ["Apache-2.0"] * 2
+    assert [other["requires-python"] for other in others] == [operator["requires-python"]] * 2
 
 
 def test_every_runtime_dependency_is_bounded_and_locked() -> None:

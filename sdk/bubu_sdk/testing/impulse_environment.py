@@ -12,6 +12,7 @@ those of the throttle, take no time.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import signal
@@ -23,7 +24,7 @@ from typing import Any
 
 from bubu_sdk import canonical, hosting, logs
 from bubu_sdk.errors import Object
-from bubu_sdk.impulse_context import ImpulseContext
+from bubu_sdk.impulse_context import AsyncImpulseContext, ImpulseContext
 from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields
 from bubu_sdk.impulses import Impulse
 from bubu_sdk.kube import ENGRAMS_API
@@ -228,6 +229,12 @@ class ImpulseEnvironment:
         finally:
             done.set()
             thread.join()
+
+    @contextmanager
+    def async_context(self) -> Iterator[AsyncImpulseContext]:
+        """The same for parts of an ``async def`` impulse, under asyncio or Trio."""
+        with self.context() as ctx:
+            yield AsyncImpulseContext(**{item.name: getattr(ctx, item.name) for item in dataclasses.fields(ctx)})
 
     def _world(self) -> ImpulseWorld:
         return ImpulseWorld(

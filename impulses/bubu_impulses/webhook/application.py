@@ -1,0 +1,157 @@
+"""What a webhook Impulse answers. One accepted request is one StoryTrigger, stored before the answer is sent.
+
+POST <path>            202 accepted, 4xx with the reason, 429 throttled, 503 try again
+GET /triggers/<name>   200 with the decision, 404; authenticated as events are
+GET /healthz, /readyz  200; the second one 503 after SIGTERM
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from bubu_impulses.webhook import checking
+from bubu_impulses.webhook.checking import BodyError
+from bubu_impulses.webhook.config import HEALTH_PATH, READY_PATH, TRIGGERS_PATH, Settings
+from bubu_impulses.webhook.messages import Request, Response, answer, refusal
+from bubu_sdk import (
+    EngramError,
+    TriggerConflictError,
+    TriggerDecision,
+    TriggerMissingError,
+    TriggerThrottledError,
+)
+from bubu_sdk.errors import StorageError
+from bubu_sdk.submission import MAX_KEY_CHARACTERS
+from bubu_sdk.text_template import TemplateDataError
+
+RETRY_SECONDS: Final = 5
+"""What a sender is asked to wait while the cluster does not answer."""
+
+
+class Acceptor(Protocol):
+    """The part of an ``AsyncImpulseContext`` that is needed."""
+
+    async def accept(
+        self,
+        story: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        *,
+        patience_seconds: float | None = None,
+    ) -> TriggerDecision: ...
+
+    async def decision(self, trigger: str) -> TriggerDecision: ...
+
+
+class Webhook:
+    """Answers requests."""
+
+    def __init__(
+        self, settings: Settings, acceptor: Acceptor, log: logging.Logger, is_ending: Callable[[], bool]
+    ) -> None:
+        self._settings = settings
+        self._acceptor = acceptor
+        self._log = log
+        self._is_ending = is_ending
+
+    async def handle(self, request: Request) -> Response:
+        """The answer; errors are answers, too."""
+        response = await self._routed(request)
+        if response.status >= 400 and request.path not in (HEALTH_PATH, READY_PATH):
+            self._log.info("refused", extra={"status": response.status, "path": request.path})
+        return response
+
+    async def _routed(self, request: Request) -> Response:
+        path = request.path
+        if path in (HEALTH_PATH, READY_PATH):
+            ending = path == READY_PATH and self._is_ending()
+            return _only("GET", request) or Response(503 if ending else 200)
+        is_event = path == self._settings.path
+        if not is_event and not path.startswith(TRIGGERS_PATH):
+            return refusal(404, "NotFound", f"there is nothing at {path}")
+        if wrong := _only("POST" if is_event else "GET", request):
+            return wrong
+        if not self._settings.authentication.admits(request):
+            return refusal(401, "Unauthenticated", "the credentials are missing or wrong")
+        try:
+            if is_event:
+                return await self._event(request)
+            return _decided(200, await self._acceptor.decision(path.removeprefix(TRIGGERS_PATH)))
+        except EngramError as error:
+            return self._failed(error)
+
+    async def _event(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            return refusal(415, "NotJson", f"the content type must be application/json, not {kind}")
+        settings = self._settings
+        try:
+            body = checking.parsed(request.body)
+            if settings.schema is not None:
+                settings.schema.check(body)
+            roots = {"body": body, "headers": settings.authentication.without_credentials(request.headers)}
+            key = self._key(roots)
+            inputs = body if settings.inputs is None else settings.inputs.fill(roots)
+        except BodyError as error:
+            return refusal(400, "InvalidBody", str(error))
+        except TemplateDataError as error:
+            return refusal(400, "MissingValue", str(error))
+        if not isinstance(inputs, dict):
+            return refusal(400, "InvalidBody", "the body must be an object")
+        decision = await self._acceptor.accept(None, inputs, key, patience_seconds=settings.patience_seconds)
+        fields = {"trigger": decision.trigger, "repeated": decision.existed}
+        self._log.info("accepted", extra=fields)
+        return _decided(202, decision)
+
+    def _key(self, roots: Mapping[str, Any]) -> str | None:
+        settings = self._settings
+        if settings.key is not None:
+            key = settings.key.render(roots).strip()
+        elif settings.key_header:
+            key = str(roots["headers"].get(settings.key_header, "")).strip()
+        else:
+            return None
+        if not key:
+            raise TemplateDataError(f"the key is missing: {settings.key_header or 'the template gives a blank text'}")
+        return key if len(key) <= MAX_KEY_CHARACTERS else hashlib.sha256(key.encode(errors="replace")).hexdigest()
+
+    def _failed(self, error: EngramError) -> Response:
+        """What the sender is told about an event that was not accepted; details of the cluster go to the log only."""
+        if isinstance(error, TriggerConflictError):
+            return refusal(409, "Conflict", "an earlier event with the same key had another content")
+        if isinstance(error, TriggerThrottledError):
+            seconds = str(max(1, math.ceil(error.retry_after_seconds)))
+            return refusal(429, "Throttled", "too many events", ("Retry-After", seconds))
+        if isinstance(error, TriggerMissingError):
+            return refusal(404, "NotFound", "there is no such trigger")
+        self._log.error("not accepted: %s", error)
+        if error.retryable:
+            again = ("Retry-After", str(RETRY_SECONDS))
+            return refusal(503, "Unavailable", "the event could not be stored; send it again", again)
+        if isinstance(error, StorageError):
+            return refusal(413, "TooLarge", "the inputs are larger than this Impulse can store")
+        return refusal(422, "Refused", "the cluster refused the event; the log of the Impulse says why")
+
+
+def _only(method: str, request: Request) -> Response | None:
+    if request.method == method:
+        return None
+    return refusal(405, "MethodNotAllowed", f"use {method}", ("Allow", method))
+
+
+def _decided(status: int, decision: TriggerDecision) -> Response:
+    link = f"{TRIGGERS_PATH}{decision.trigger}"
+    content = {
+        "trigger": decision.trigger,
+        "namespace": decision.namespace,
+        "decision": str(decision.outcome),
+        "storyRun": decision.story_run,
+        "reason": decision.reason,
+        "message": decision.message,
+        "status": link,
+    }
+    return answer(status, content, ("Location", link)) if status == 202 else answer(status, content)

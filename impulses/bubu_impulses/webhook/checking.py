@@ -1,0 +1,61 @@
+"""Checks of a body: JSON without oddities, and a JSON Schema. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+
+import jsonschema_rs
+
+from bubu_sdk import schema
+
+_MAX_REPORTED: Final = 10
+
+
+class BodyError(ValueError):
+    """*user*: the body cannot be used; the message may be shown to the sender."""
+
+
+class BodySchema:
+    """A compiled JSON Schema."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        """Compile ``document``.
+
+        Raises:
+            ValueError: it is not a JSON Schema.
+            EngramError: it refers to another document.
+        """
+        normalised = schema.normalise(document)
+        declared = "$schema" in normalised
+        compiler = jsonschema_rs.validator_for if declared else jsonschema_rs.Draft7Validator
+        self._validator = compiler(normalised)
+
+    def check(self, body: Any) -> None:
+        """Raise ``BodyError`` unless ``body`` fits; the error names the paths that do not fit."""
+        found = [f"body{_dotted(error.instance_path)}: {error.message}" for error in self._validator.iter_errors(body)]
+        if found:
+            more = f"; and {len(found) - _MAX_REPORTED} more" if len(found) > _MAX_REPORTED else ""
+            raise BodyError("; ".join(found[:_MAX_REPORTED]) + more)
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body.
+
+    Raises:
+        BodyError: it is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse)
+    except RecursionError as error:
+        raise BodyError("the body is nested too deeply") from error
+    except ValueError as error:
+        raise BodyError(f"the body is not JSON: {error}") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _dotted(path: Any) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
