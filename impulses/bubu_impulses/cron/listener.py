@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from bubu_impulses.cron.ports import Starter, WallClock
-from bubu_impulses.cron.schedule import UNKNOWN_PAST, Concurrency, Schedule, Start
+from bubu_impulses.cron.schedule import MAX_MISSED, UNKNOWN_PAST, Concurrency, Schedule, Start
 from bubu_sdk import (
     EngramError,
     TriggerConflictError,
@@ -74,11 +74,20 @@ class Follower:
             self._perhaps_active = [schedule.start(one) for one in instants or ()]
         created = await self._persisted("the look at the Impulse", self._starter.created_at)
         floor = schedule.earliest(now) if created is None else max(schedule.earliest(now), created)
-        for one in reversed(schedule.newest(floor, now)):
-            look = partial(self._starter.was_submitted, schedule.start(one))
-            if await self._persisted("the look at earlier starts", look):
+        newest = schedule.newest(floor, now)
+        for one in reversed(newest):
+            if await self._was_made(one):
                 return one
+        if len(newest) == MAX_MISSED:
+            # Too many to look at all of them: a few earlier ones show whether the schedule was followed at all.
+            for one in schedule.samples(newest[0], floor):
+                if await self._was_made(one):
+                    return newest[0] - timedelta(microseconds=1)
         return max(floor, now - UNKNOWN_PAST - schedule.jitter)
+
+    async def _was_made(self, instant: datetime) -> bool:
+        look = partial(self._starter.was_submitted, self._schedule.start(instant))
+        return bool(await self._persisted("the look at earlier starts", look))
 
     async def _make(self, instant: datetime) -> None:
         start, due_at = self._schedule.start(instant), self._schedule.due_at(instant)

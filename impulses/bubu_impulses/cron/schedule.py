@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -98,6 +98,16 @@ class Schedule:
     def newest(self, after: datetime, until: datetime) -> list[datetime]:
         """The instants after ``after``, up to and with ``until``; the newest ``MAX_MISSED``, ascending."""
         return list(deque(takewhile(lambda one: one <= until, self.timing.after(after)), maxlen=MAX_MISSED))
+
+    def samples(self, before: datetime, after: datetime) -> Iterator[datetime]:
+        """A few instants between ``after`` and ``before``, newest first; the distance between them doubles."""
+        distance = timedelta(minutes=1)
+        while before - distance > after:
+            if (found := self.next_after(before - distance)) is not None and found < before:
+                yield found
+            distance *= 2
+        if (oldest := self.next_after(after)) is not None and oldest < before:
+            yield oldest
 
     def due(self, after: datetime, now: datetime) -> list[datetime]:
         """The instants after ``after`` whose starts can be made, ascending; the newest ``MAX_MISSED``.

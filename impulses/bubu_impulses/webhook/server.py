@@ -60,10 +60,10 @@ async def serve(
     the requests in progress are finished.
     """
     serving = trio.CancelScope(shield=True)
+    server = _Server(handler, limits, log)
 
     async def protected() -> None:
         with serving:
-            server = _Server(handler, limits, log)
             await trio.serve_listeners(server.connection, list(listeners))
 
     async with trio.open_nursery() as nursery:
@@ -71,6 +71,7 @@ async def serve(
         try:
             await trio.sleep_forever()
         finally:
+            server.is_ending = True
             with trio.CancelScope(shield=True):
                 await trio.sleep(linger_seconds)
             serving.shield = False
@@ -90,24 +91,26 @@ class _Memory:
 
 
 class _Server:
-    """The connections of one server."""
+    """The connections of one server, and what they share."""
 
     def __init__(self, handler: Handler, limits: ServerLimits, log: logging.Logger) -> None:
-        self._handler = handler
-        self._limits = limits
-        self._log = log
+        self.handler = handler
+        self.limits = limits
+        self.log = log
+        self.memory = _Memory(max(limits.all_bodies_bytes, limits.body_bytes))
+        self.is_ending = False
+        """Every answer asks the client to connect elsewhere."""
         self._open = 0
-        self._memory = _Memory(max(limits.all_bodies_bytes, limits.body_bytes))
 
     async def connection(self, stream: trio.SocketStream) -> None:
         """Answer the requests of one connection, one after the other."""
-        if self._open >= self._limits.connections:
+        if self._open >= self.limits.connections:
             await trio.aclose_forcefully(stream)
             return
         self._open += 1
         try:
             async with stream:
-                await _Connection(stream, self._handler, self._limits, self._memory, self._log).run()
+                await _Connection(stream, self).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.ProtocolError):
             return  # the client is gone, or too slow, or does not speak HTTP
         finally:
@@ -115,17 +118,13 @@ class _Server:
 
 
 class _Connection:
-    def __init__(
-        self, stream: trio.SocketStream, handler: Handler, limits: ServerLimits, memory: _Memory, log: logging.Logger
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream, server: _Server) -> None:
         self._stream = stream
-        self._handler = handler
-        self._limits = limits
-        self._memory = memory
-        self._log = log
+        self._server = server
+        self._limits = server.limits
         self._held = 0
         """Bytes of the body of the present request."""
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.head_bytes)
 
     async def run(self) -> None:
         try:
@@ -135,7 +134,7 @@ class _Connection:
             self._release()
 
     def _release(self) -> None:
-        self._memory.left += self._held
+        self._server.memory.left += self._held
         self._held = 0
 
     async def _exchange(self) -> bool:
@@ -150,7 +149,8 @@ class _Connection:
             return False
         with trio.CancelScope(shield=True):
             # From here on the request may have effects, so its answer is sent even if the server is cancelled.
-            await self._respond(await self._handled(request))
+            response = await self._handled(request)
+            await self._respond(response, last=self._server.is_ending)
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             await self._goodbye()
             return False
@@ -192,7 +192,7 @@ class _Connection:
                 raise trio.BrokenResourceError("the client ended the connection inside a request")
             if self._held + len(event.data) > self._limits.body_bytes:
                 raise _RefusedError(self._too_large())
-            self._memory.take(len(event.data))
+            self._server.memory.take(len(event.data))
             self._held += len(event.data)
             parts.append(bytes(event.data))
         return b"".join(parts)
@@ -214,11 +214,11 @@ class _Connection:
         again = ("Retry-After", "5")
         try:
             with trio.fail_after(self._limits.handle_seconds):
-                return await self._handler(request)
+                return await self._server.handler(request)
         except trio.TooSlowError:
             return refusal(503, "Unavailable", "the event could not be stored in time; send it again", again)
-        except Exception:  # noqa: BLE001 - one request must not end the others; the log has the trace
-            self._log.exception("a request failed")
+        except Exception:
+            self._server.log.exception("a request failed")
             return refusal(500, "Internal", "the request failed; the log of the Impulse says why")
 
     async def _respond(self, response: Response, *, last: bool = False) -> None:

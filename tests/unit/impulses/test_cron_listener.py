@@ -235,6 +235,21 @@ async def test_a_schedule_whose_storytriggers_are_gone_looks_back_five_minutes(a
     assert times(starts) == ["12:26", "12:27", "12:28", "12:29", "12:30"]
 
 
+async def test_after_a_very_long_outage_the_newest_hundred_starts_are_made(autojump_clock: MockClock) -> None:
+    starts = InMemoryStarts(VirtualWallClock(NOON + timedelta(seconds=30)))
+    starts.created = NOON - timedelta(days=300)
+    for minute in range(300, 180, -1):
+        before = NOON - timedelta(minutes=minute)
+        starts.made[f"cron/m@{before:%Y-%m-%dT%H:%M:%SZ}"] = before
+    known = len(starts.made)
+
+    async with listening(starts, {**MINUTELY, "catchUp": "all", "startingDeadlineSeconds": 24 * 3600}):
+        await trio.sleep(1)
+
+    made = times(starts)[known:]
+    assert (len(made), made[0], made[-1]) == (100, "10:21", "12:00")
+
+
 async def test_a_start_that_is_older_than_its_deadline_is_dropped(autojump_clock: MockClock) -> None:
     starts = InMemoryStarts(VirtualWallClock(NOON))
     starts.created = NOON - timedelta(days=1)

@@ -222,8 +222,10 @@ async def test_while_it_lingers_the_server_accepts_requests() -> None:
     async with serving(linger_seconds=0.3) as served, httpx.AsyncClient(base_url=served.url) as client:
         served.scope.cancel()
         await trio.sleep(0.05)
+        response = await client.get("/")
 
-        assert (await client.get("/")).status_code == 200
+    assert response.status_code == 200
+    assert response.headers["Connection"] == "close"
 
 
 # The whole program.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bubu_sdk import (
     ImpulseContext,
@@ -483,6 +485,51 @@ def test_a_failure_while_waiting_does_not_end_the_wait() -> None:
 
     with environment.context() as ctx:
         assert ctx.trigger(key="k").outcome is Outcome.CREATED
+
+
+FAULTS = st.lists(st.sampled_from(["", "", "refused", "lost answer", "conflict"]), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(FAULTS, st.integers(1, 3), st.booleans(), st.booleans())
+def test_whatever_fails_at_whichever_request_one_run_comes_of_it(
+    faults: list[str], attempts: int, waits: bool, keyed: bool
+) -> None:
+    """The caller repeats the call as long as it fails for a reason that may pass."""
+    environment = ImpulseEnvironment(environ={"BUBU_TRIGGER_RETRY_MAX_ATTEMPTS": str(attempts)})
+    observe, left = environment.cluster.after, iter(faults)
+    assert observe is not None
+    fault = ""
+
+    def before(method: str, *_: Any) -> None:
+        nonlocal fault
+        fault = next(left, "")
+        if fault == "refused":
+            raise status_error(503, "away")
+        if fault == "conflict" and method == "POST":
+            raise status_error(409, "already exists")
+
+    def after(method: str, path: str, body: Any) -> None:
+        observe(method, path, body)
+        if fault == "lost answer":
+            raise UnreachableError("connection reset")
+
+    environment.cluster.before, environment.cluster.after = before, after
+    key, submission_id = ("k", None) if keyed else (None, "s")
+    with environment.context() as ctx:
+        call = ctx.trigger if waits else ctx.accept
+        for _ in range(len(faults) + 1):
+            try:
+                decision = call(inputs={"n": 1}, key=key, submission_id=submission_id)
+                break
+            except TriggerError as error:
+                if not error.retryable:
+                    raise
+        else:
+            raise AssertionError("it did not succeed although nothing failed any more")
+
+    assert [trigger["metadata"]["name"] for trigger in environment.triggers] == [decision.trigger]
+    assert len(environment.story_runs) == 1
 
 
 # Throttle, acceptance, cancellation.
