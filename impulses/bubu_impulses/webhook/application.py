@@ -120,7 +120,7 @@ class Webhook:
         return key if len(key) <= MAX_KEY_CHARACTERS else hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
     def _failed(self, error: EngramError) -> Response:
-        """What the sender is told about an event that was not accepted; details of the cluster go to the log only."""
+        """The answer for an event that was not accepted; details of the cluster go to the log only."""
         if isinstance(error, TriggerConflictError):
             return refusal(409, "Conflict", "an earlier event with the same key had another content")
         if isinstance(error, TriggerThrottledError):

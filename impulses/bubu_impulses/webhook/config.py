@@ -41,7 +41,7 @@ class AuthenticationConfig:
     prefix: str | None = None
     """Default: ``sha256=``; with bearer tokens ``Bearer`` and a blank."""
     secret_keys: list[str] = field(default_factory=list)
-    """Keys of the Impulse's secrets, each of which is accepted. Default: ``secret``; with bearer tokens ``token``."""
+    """Keys of the Impulse's secrets; every one is accepted. Default: ``secret``; with bearer tokens ``token``."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ def checked(config: WebhookConfig, secrets: Mapping[str, str]) -> Settings:
         patience_seconds=config.patience_seconds,
     )
     if settings.key_header and settings.key_header == settings.authentication.header:
-        problems.append("keyHeader: the header with the credentials is no key")
+        problems.append("keyHeader: must not be the header with the credentials")
     if problems:
         raise ConfigurationError("; ".join(problems))
     return settings
