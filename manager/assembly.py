@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from core.api.resource import STORY, STORY_RUN, Resource
+from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
 from core.engine.executors import Executors
@@ -78,6 +79,7 @@ class Operator:
         store = KubeRunStore(client, world)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
+        self._awaited = AwaitedDefinitions()
         self.supervisor = Supervisor(
             EngineContext(
                 runs=store,
@@ -92,6 +94,7 @@ class Operator:
                 slots=self._slots,
                 concurrency=self._limiter,
                 ownership=ownership,
+                awaited=self._awaited,
             ),
             _scope_crashed,
         )
@@ -141,14 +144,16 @@ class Operator:
             self.supervisor,
             run_ended=self._limiter.ended,
             step_run_ended=self._slots.step_run_ended,
+            definition_changed=self._awaited.changed,
             ownership=self._ownership,
         )
         self._controllers.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
-        """Apply the new limits."""
+        """Apply the new limits, and the new policy for references."""
         self._slots.limits_changed()
+        self._awaited.rules_changed()
 
     def _engine_settings(self) -> EngineSettings:
         settings = self._settings()

@@ -3,7 +3,7 @@
 Informer handlers are called here, synchronously, and only wake a task, which then reads the current state. So a lost,
 late or repeated event costs time at most, never correctness. A record that the scope of a run writes itself wakes no
 task: it would wake every step of the run each time. A child run wakes the step that started it when it appears, moves
-to another phase or disappears.
+to another phase or disappears. A definition wakes the steps that wait for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from core.api.objects import Object, controller_of, has_ended, step_path
-from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, POD, REFERENCE_GRANT, STEP_RUN, STORY, STORY_RUN
+from core.engine.errors import Definition
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.informer import Change
@@ -28,6 +29,7 @@ from reconcilers.run_changes import (
     owning_run,
     story_was_edited,
 )
+from reconcilers.runtime.changes import spec_changed
 from reconcilers.runtime.watch import Caches, Watch, WatchedCaches, connect
 
 
@@ -45,6 +47,7 @@ def connect_engine(
     *,
     run_ended: Callable[[str], None],
     step_run_ended: Callable[[Object], None],
+    definition_changed: Callable[[Definition], None],
     ownership: Ownership = WHOLE_CLUSTER,
 ) -> None:
     """Wake the engine whenever a change concerns a run that this process owns; call this once the caches are filled.
@@ -54,6 +57,8 @@ def connect_engine(
     Args:
         run_ended: is called with the UID of each run that has ended, is being deleted or is gone.
         step_run_ended: is called with each StepRun that has ended or is gone. After either, others may find room.
+        definition_changed: is called with each Engram and template that appears or changes, and with the namespace of
+            each such ReferenceGrant.
     """
 
     def wake(waiting: WaitingTask, delay: timedelta) -> None:
@@ -64,6 +69,7 @@ def connect_engine(
     connect(WAKE_UPS, caches, wake)
     connect((ENDED_RUNS,), caches, lambda uid, _: run_ended(uid))
     connect((ENDED_STEP_RUNS,), caches, lambda step_run, _: step_run_ended(step_run))
+    connect(DEFINITIONS, caches, lambda definition, _: definition_changed(definition))
 
 
 def _of_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
@@ -124,6 +130,23 @@ def _the_object(change: Change, caches: Caches) -> Iterator[Object]:
     yield change.object
 
 
+def _engram(change: Change, caches: Caches) -> Iterator[Definition]:
+    del caches
+    metadata = change.object["metadata"]
+    yield Definition(ENGRAM.kind, metadata["namespace"], metadata["name"])
+
+
+def _template(change: Change, caches: Caches) -> Iterator[Definition]:
+    del caches
+    yield Definition(ENGRAM_TEMPLATE.kind, "", change.object["metadata"]["name"])
+
+
+def _grants(change: Change, caches: Caches) -> Iterator[Definition]:
+    """All grants of the namespace: which of them allows a reference is a matter of their contents."""
+    del caches
+    yield Definition(REFERENCE_GRANT.kind, change.object["metadata"]["namespace"], "")
+
+
 def _step_run_ended(change: Change) -> bool:
     return change.new is None or (has_ended(change.new) and not has_ended(change.old or {}))
 
@@ -142,3 +165,9 @@ WAKE_UPS: Final = (
 """The tasks of the engine that a change wakes."""
 ENDED_RUNS: Final = Watch(STORY_RUN, _uid_of_run, when=no_longer_live)
 ENDED_STEP_RUNS: Final = Watch(STEP_RUN, _the_object, when=_step_run_ended)
+DEFINITIONS: Final = (
+    Watch(ENGRAM, _engram, when=spec_changed),
+    Watch(ENGRAM_TEMPLATE, _template, when=spec_changed),
+    Watch(REFERENCE_GRANT, _grants, when=spec_changed),
+)
+"""Changes for which a step may wait."""

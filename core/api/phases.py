@@ -85,7 +85,6 @@ class Reason(StrEnum):
     ENGRAM_REFERENCE_INVALID = "EngramReferenceInvalid"
     TRANSPORT_REFERENCE_INVALID = "TransportReferenceInvalid"
     REFERENCE_NOT_FOUND = "ReferenceNotFound"
-    TEMPLATE_NOT_FOUND = "TemplateNotFound"
     INPUT_TOO_LARGE = "InputTooLarge"
     VALIDATION_FAILED = "ValidationFailed"
     INPUT_SCHEMA_FAILED = "InputSchemaFailed"
@@ -131,6 +130,13 @@ class StepReason(StrEnum):
     WAITING_FOR_CONDITION = "WaitingForCondition"
     SLEEPING = "Sleeping"
     WAITING_FOR_EVALUATION = "WaitingForEvaluation"
+    # For steps that wait for a definition; ``reasonSince`` has the start of the wait.
+    ENGRAM_NOT_FOUND = "EngramNotFound"
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    ENGRAM_VERSION_MISMATCH = "EngramVersionMismatch"
+    """The Engram has another version than the step asks for."""
+    REFERENCE_NOT_GRANTED = "ReferenceNotGranted"
+    """No ReferenceGrant allows the reference to the Engram of another namespace."""
     # For steps whose container cannot start; ``reasonSince`` has the start of the problem.
     IMAGE_NOT_PULLED = "ImageNotPulled"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
@@ -139,6 +145,17 @@ class StepReason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     NO_POD = "NoPod"
     EARLIER_ATTEMPT_ENDS = "EarlierAttemptEnds"
+
+
+AWAITED_DEFINITIONS: Final = frozenset(
+    {
+        StepReason.ENGRAM_NOT_FOUND,
+        StepReason.TEMPLATE_NOT_FOUND,
+        StepReason.ENGRAM_VERSION_MISMATCH,
+        StepReason.REFERENCE_NOT_GRANTED,
+    }
+)
+"""Reasons of a step that waits for a definition."""
 
 
 DEFAULT_REASONS: Final[dict[Phase, Reason]] = {

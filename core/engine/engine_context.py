@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.executors import Executors
 from core.engine.plan_cache import PlanCache
@@ -32,3 +33,5 @@ class EngineContext:
     ownership: Ownership = WHOLE_CLUSTER
     """Which runs this process works for."""
     plans: PlanCache = field(default_factory=PlanCache)
+    awaited: AwaitedDefinitions = field(default_factory=AwaitedDefinitions)
+    """Steps that wait for their Engram or template."""

@@ -7,9 +7,10 @@
     │       ├── DeniedError        a permission is missing
     │       └── StorageUnavailableError  the object store does not answer, or refuses the operator
     ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
+    ├── AwaitedError       wait    a definition that a step refers to is not there yet; carries reason and time limit
     └── RejectedError      user    the API server refused it and will refuse it again; carries reason and message
         ├── NameConflictError      an object of that name exists and belongs to another owner
-        ├── MissingReferenceError  what the step refers to is missing or may not be used from here
+        ├── MissingReferenceError  what the step refers to is missing or may never be used from here
         └── NoStoreError           the operator has no object store to read from
 
 Adapters translate every error of their client into the most specific of these. Only ``trio.Cancelled`` and bugs may
@@ -18,9 +19,10 @@ cross a port beside them.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar, NamedTuple
 
-from core.api.phases import Reason
+from core.api.phases import Reason, StepReason
 
 
 class Obstacle(NamedTuple):
@@ -28,6 +30,14 @@ class Obstacle(NamedTuple):
 
     reason: Reason
     message: str
+
+
+class Definition(NamedTuple):
+    """An object that a step may wait for; an empty ``name``: any object of the kind in the namespace."""
+
+    kind: str
+    namespace: str
+    name: str
 
 
 class PortError(Exception):
@@ -71,6 +81,24 @@ class GoneError(PortError):
     """The object no longer exists, or another object (with another UID) has its name."""
 
 
+class AwaitedError(PortError):
+    """A definition that a step refers to does not exist, or does not fit yet: a person may apply it at any time.
+
+    Args:
+        reason: for the state of the step, which waits.
+        timeout: the step's timeout as far as the present definitions tell it: the step waits that long.
+        definitions: a change of one of these may end the wait.
+    """
+
+    def __init__(
+        self, message: str, *, reason: StepReason, timeout: timedelta, definitions: frozenset[Definition]
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.timeout = timeout
+        self.definitions = definitions
+
+
 class RejectedError(PortError):
     """A definite refusal. The engine writes ``reason`` to the step or run that made the call."""
 
@@ -87,7 +115,9 @@ class NameConflictError(RejectedError):
 
 
 class MissingReferenceError(RejectedError):
-    """A referenced Engram, template, Story or Secret is missing, or this namespace may not refer to it."""
+    """A referenced Story or Secret is missing, or this namespace may not refer to the Engram. A missing Engram or
+    template is an ``AwaitedError``, unless its name can belong to no object.
+    """
 
     def __init__(self, message: str, *, reason: Reason = Reason.REFERENCE_NOT_FOUND) -> None:
         super().__init__(message, reason=reason)

@@ -219,7 +219,9 @@ class Bindings(Protocol):
         """Resolve the references and the policy of an Engram step.
 
         Raises:
-            MissingReferenceError: with ``EngramReferenceInvalid``, ``ReferenceNotFound`` or ``TemplateNotFound``.
+            AwaitedError: the Engram, its template or a ReferenceGrant does not exist, or the Engram has another version
+                than the step asks for: the step waits.
+            MissingReferenceError: the reference can never be met: ``EngramReferenceInvalid``, ``ReferenceNotFound``.
             RejectedError: the resolved policy is invalid.
         """
 

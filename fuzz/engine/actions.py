@@ -12,6 +12,7 @@ import trio
 
 from core.api.objects import Object
 from core.engine.ports import RunKey
+from fuzz.engine.definitions import apply_engram, apply_template, delete_engram, delete_template
 from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.texts import text_of
 from fuzz.engine.world import NAMESPACE, World, of_step
@@ -37,6 +38,11 @@ class Verb(StrEnum):
     """For an attempt without Pods, the worker vanishes."""
     BIND = "bind"
     """Binds every Engram to the executor ``value``."""
+    APPLY_ENGRAM = "apply Engram"
+    """``value``: its name."""
+    DELETE_ENGRAM = "delete Engram"
+    APPLY_TEMPLATE = "apply EngramTemplate"
+    DELETE_TEMPLATE = "delete EngramTemplate"
     DELETE_RUN = "delete StoryRun"
     # The machines.
     KILL = "kill"
@@ -103,6 +109,14 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.relist()
         case Verb.BIND:
             world.bind(str(action.value))
+        case Verb.APPLY_ENGRAM:
+            apply_engram(world.cluster, str(action.value))
+        case Verb.DELETE_ENGRAM:
+            delete_engram(world.cluster, str(action.value))
+        case Verb.APPLY_TEMPLATE:
+            apply_template(world.cluster)
+        case Verb.DELETE_TEMPLATE:
+            delete_template(world.cluster)
         case Verb.STEP_CLOCK:
             world.clock_steps.append((trio.current_time(), timedelta(seconds=float(action.value))))
 

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import trio
 
+from core.api.duration import parse_positive_duration
 from core.api.objects import Object, has_ended, step_path, without_data
-from core.engine.errors import GoneError, MissingReferenceError, NameConflictError, StaleError
+from core.api.phases import StepReason
+from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError
 from core.engine.ports import JOB, Binding, RunKey
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.record import is_overtaken
@@ -28,13 +30,17 @@ from kubewire.wire import copy_value, values_equal
 T = TypeVar("T")
 
 
+TEMPLATE = "template"
+"""The template of all Engrams."""
+UNBOUND_SECONDS = 20.0
+"""The timeout of a step whose Engram or template does not exist, unless the step has one itself."""
 NEW_SECONDS = 1.0
 """Later, another leader may have started and ended the first attempt of a StepRun that this process created."""
 
 
 @dataclass(frozen=True)
 class Engram:
-    """The Engram that ``bind`` finds for a reference."""
+    """The contents of an Engram. The cluster has an object of its name if it exists."""
 
     timeout_seconds: float = 1800.0
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=0))
@@ -216,18 +222,25 @@ class ModelStepRuns:
 
 @dataclass
 class ModelBindings:
+    """Reads from caches, and asks the server for missing definitions, like production."""
+
+    cluster: Cluster
     process: Process
     engrams: Mapping[str, Engram]
-    """By name; a name that is missing here is a missing reference."""
+    """By name; an Engram that is not in it is an ordinary one."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
-        self.process.check()
         name = step["ref"]["name"]
-        engram = self.engrams.get(name)
-        if engram is None:
-            raise MissingReferenceError(f"Engram {name} does not exist")
+        asked = Definition("Engram", story["metadata"]["namespace"], name)
+        if not await self._exists(asked):
+            raise _awaited(step, StepReason.ENGRAM_NOT_FOUND, f"Engram {name} does not exist", asked)
+        template = Definition("EngramTemplate", "", TEMPLATE)
+        if not await self._exists(template):
+            text = f"the template of Engram {name} does not exist"
+            raise _awaited(step, StepReason.TEMPLATE_NOT_FOUND, text, asked, template)
+        engram = self.engrams.get(name) or Engram()
         return Binding(
-            engram_namespace="default",
+            engram_namespace=asked.namespace,
             engram_name=name,
             engram_version="",
             template_name=name,
@@ -243,6 +256,18 @@ class ModelBindings:
             policy=None,
             executor=engram.executor,
         )
+
+    async def _exists(self, definition: Definition) -> bool:
+        self.process.check()
+        if self.process.known.get(*definition) is not None:
+            return True
+        return await self.process.call(self.cluster, lambda: self.cluster.get(*definition)) is not None
+
+
+def _awaited(step: Mapping[str, Any], reason: StepReason, message: str, *definitions: Definition) -> AwaitedError:
+    own = (step.get("execution") or {}).get("timeout")
+    timeout = parse_positive_duration(own) if own else timedelta(seconds=UNBOUND_SECONDS)
+    return AwaitedError(message, reason=reason, timeout=timeout, definitions=frozenset(definitions))
 
 
 async def confirm(cluster: Cluster, process: Process, owner: Object) -> Object:

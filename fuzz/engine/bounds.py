@@ -13,6 +13,7 @@ from core.api.duration import parse_positive_duration
 from core.engine.settings import EngineSettings
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
+from fuzz.engine.adapters import UNBOUND_SECONDS, Engram
 from fuzz.engine.case import Case
 from fuzz.engine.kept import due_by
 from fuzz.engine.worker import Act, Script, script_of
@@ -22,6 +23,8 @@ SLACK_SECONDS: Final = 120.0
 STEP_SECONDS: Final = 2.0
 REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
 """Actions that can make steps run once more."""
+GOING: Final = frozenset({Verb.DELETE_ENGRAM, Verb.DELETE_TEMPLATE})
+"""Actions after which a step may wait for a definition, before each attempt."""
 
 
 def bound_seconds(case: Case) -> float:
@@ -78,10 +81,10 @@ def _step_seconds(case: Case, step: Mapping[str, Any], path: str, depth: int) ->
 
 
 def _engram_seconds(case: Case, step: Mapping[str, Any], path: str) -> float:
-    engram = case.engrams.get(step["ref"]["name"])
-    if engram is None:
-        return 0.0
-    seconds = 0.0
+    name = step["ref"]["name"]
+    engram = case.engrams.get(name, Engram())
+    waits = name not in case.engrams or any(action.verb in GOING for action in case.actions)
+    seconds = UNBOUND_SECONDS * (engram.retry.max_retries + 2) if waits else 0.0
     for attempt in range(engram.retry.max_retries + 1):
         script: Script = script_of(case.scripts, path, attempt)
         takes = script.after_seconds + script.exit_lag_seconds

@@ -13,9 +13,11 @@ from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.plan import GroupName, StoryPlan, parse_story
+from core.engine.settings import EngineSettings
 from core.engine.step.record import attempt_of
 from core.engine.step.timers import Timer, timers_from
 from fuzz.engine.actions import HAND_OVERS, Action, Verb
+from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.process import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
@@ -23,6 +25,8 @@ from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
+GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
+"""The time during which the engine collects changes of a status."""
 TIMERS = "runs.bubustack.io/step-timers"
 
 
@@ -121,6 +125,14 @@ class History:
         away = self.did(Verb.SECOND_LEADER, Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
         behind = self.played.trouble.hears_late or any(self.played.trouble.faults)
         return not (away or behind or self.requests_take_time or self.overlapping)
+
+    def reaction(self, now: datetime) -> tuple[datetime, timedelta]:
+        """The time from which on a process could make the due decisions, and how long that may take."""
+        started_at = max(at for at in starts_of(self) if at <= now)
+        if self.prompt:
+            return started_at, GATHERING
+        calm_at = EPOCH + timedelta(seconds=self.played.case.last_action_at)
+        return max(started_at, calm_at), GATHERING + timedelta(seconds=SLACK_SECONDS)
 
     def did(self, *verbs: Verb) -> bool:
         """Whether the case has one of these actions."""

@@ -16,11 +16,10 @@ import trio
 
 from core.api.objects import Object
 from core.api.resource import Resource
-from core.engine.concurrency.limiter import ConcurrencyLimiter
+from core.engine.engine_context import EngineContext
 from core.engine.errors import PortError
-from core.engine.ports import Clock, RunKey
+from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
-from core.engine.slots.slots import Slots
 from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler
@@ -40,8 +39,18 @@ from reconcilers.storyrun import WATCHES, StoryRunReconciler
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
 
 
-_IN_WORLD: Final = {"Story": "stories", "StoryRun": "story_runs", "StepRun": "step_runs", "Job": "jobs", "Pod": "pods"}
+_IN_WORLD: Final = {
+    "Story": "stories",
+    "StoryRun": "story_runs",
+    "StepRun": "step_runs",
+    "Job": "jobs",
+    "Pod": "pods",
+    "Engram": "engrams",
+    "EngramTemplate": "engram_templates",
+}
 """The names of the informers in ``reconcilers.adapters.world.World``, by kind; others are not needed here."""
+NEVER_CHANGES: Final = "ReferenceGrant"
+"""A kind for which production has a route; all objects of the model are in one namespace."""
 _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
 
 
@@ -53,21 +62,26 @@ class Housekeeping:
         cluster: Cluster,
         process: Process,
         supervisor: Supervisor,
-        clock: Clock,
+        engine: EngineContext,
         settings: Callable[[], OperatorSettings],
-        limiter: ConcurrencyLimiter,
-        slots: Slots,
         crashed: Callable[[Exception], None],
     ) -> None:
         self.known = process.known = Known(self.tell)
-        self._informers = {kind: ModelInformer(self.known, kind) for kind in KINDS}
+        self._informers = {kind: ModelInformer(self.known, kind) for kind in (*KINDS, NEVER_CHANGES)}
         client = cast(KubeClient, ModelClient(cluster, process))
         named = {_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}
         world = cast(production.World, SimpleNamespace(informer=lambda kind: self._informers[kind.kind], **named))
-        reconciler = StoryRunReconciler(client, world, supervisor, clock, settings)
+        reconciler = StoryRunReconciler(client, world, supervisor, engine.clock, settings)
         owned = process.ownership
         self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS, ownership=owned)
-        connect_engine(world, supervisor, run_ended=limiter.ended, step_run_ended=slots.step_run_ended, ownership=owned)
+        connect_engine(
+            world,
+            supervisor,
+            run_ended=engine.concurrency.ended,
+            step_run_ended=engine.slots.step_run_ended,
+            definition_changed=engine.awaited.changed,
+            ownership=owned,
+        )
         connect_controller(WATCHES, world, self._controller)
 
     def tell(self, kind: str, change: Change) -> None:

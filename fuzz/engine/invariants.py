@@ -2,8 +2,8 @@
 
 ``violations`` checks all of them. docs/proof.md describes each. Order (I01, I02 and I30) is in ``invariants_order``,
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
-the end in ``invariants_end``, retention (I42) in ``invariants_retention``, and the writing process (I44) in
-``invariants_owners``.
+the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
+``invariants_owners``, and waits for Engrams (I45 and I46) in ``invariants_definitions``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from core.api.phases import Phase
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import (
+    invariants_definitions,
     invariants_end,
     invariants_limits,
     invariants_order,
@@ -482,4 +483,6 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I42, in time": invariants_retention.everything_goes_in_time,
     "I43": records_tell_the_attempt,
     "I44": invariants_owners.only_owners_write,
+    "I45": invariants_definitions.nobody_gives_up_early,
+    "I46": invariants_definitions.nobody_waits_in_vain,
 }

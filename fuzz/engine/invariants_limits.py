@@ -18,8 +18,19 @@ from core.api.objects import Object, has_ended
 from core.api.phases import Reason
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
-from fuzz.engine.cluster import Write
-from fuzz.engine.history import History, by_operator, is_reset, is_terminal, run_writes, starts_of, states_of, status_of
+from fuzz.engine.cluster import Place, Write
+from fuzz.engine.history import (
+    History,
+    by_operator,
+    is_reset,
+    is_terminal,
+    run_writes,
+    started_by,
+    starts_of,
+    states_of,
+    status_of,
+)
+from fuzz.engine.invariants_definitions import is_started, is_waiting
 from fuzz.engine.invariants_order import step_of
 from fuzz.engine.routing import story_of
 from fuzz.engine.watches import controller_owner
@@ -39,19 +50,30 @@ Rule = Mapping[str, Any]
 
 
 def limits_hold(history: History) -> Iterator[str]:
-    """I24: at no instant more StepRuns run than ``policy.concurrency`` allows, counted per process."""
+    """I24: at no instant more StepRuns run than ``policy.concurrency`` allows, counted per process.
+
+    A step that waits for its Engram, with no attempt started, has no slot until its next attempt starts.
+    """
     if history.is_sharded:
         return
+    idle: set[str] = set()
+    """UIDs of StepRuns without a slot."""
     for write in history.writes():
-        if write.verb != "create" or write.place[0] != "StepRun" or history.two_leaders(write, ever=True):
+        idle |= {*_idle_after(history, write)}
+        begun = started_by(write)
+        resumed = history.objects.get(history.uids[begun[0]]) if begun is not None and begun[0] in idle else None
+        idle -= {begun[0]} if begun is not None else set()
+        step_run = write.object if write.verb == "create" and write.place[0] == "StepRun" else resumed
+        if step_run is None or history.two_leaders(write, ever=True):
             continue
-        run = history.run_of(write.object)
-        plan = history.plan(run, write.object) if run is not None else None
+        run = history.run_of(step_run)
+        plan = history.plan(run, step_run) if run is not None else None
         if run is None or plan is None or not plan.step_concurrency:
             continue
         story = run["spec"]["storyRef"]["name"]
         working = 1 + sum(
             not is_terminal(status_of(other))
+            and _uid(other) not in (*idle, _uid(step_run))
             and not _came_unasked(history, other, one, write.at, plan.step_concurrency)
             for place, one in history.objects.items()
             if place[0] == "StoryRun" and one["spec"]["storyRef"]["name"] == story
@@ -59,6 +81,15 @@ def limits_hold(history: History) -> Iterator[str]:
         )
         if working > plan.step_concurrency:
             yield f"{working} StepRuns of {story} at work, where {plan.step_concurrency} may be"
+
+
+def _idle_after(history: History, write: Write) -> Iterator[str]:
+    """UIDs of StepRuns whose steps, after a write of their run, wait for their Engram with no attempt started."""
+    states = states_of(write.new) if write.place[0] == "StoryRun" else {}
+    waiting = [name for name, state in states.items() if is_waiting(state)]
+    for one in history.step_runs(write.object) if waiting else ():
+        if step_of(one) in waiting and not is_started(history.objects, one):
+            yield _uid(one)
 
 
 def branches_are_bounded(history: History) -> Iterator[str]:
@@ -107,8 +138,14 @@ def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]
             continue
         story = run["spec"]["storyRef"]["name"]
         working = [one for one in step_runs if not is_terminal(status_of(one)) and _story_of(one) == story]
+        working = [one for one in working if not _is_idle(after, one)]
         if len(working) < plan.step_concurrency:
             yield from ((_name(run), name) for name in waiting if not _has_step_run(step_runs, run, name))
+
+
+def _is_idle(objects: Mapping[Place, Object | None], step_run: Object) -> bool:
+    run = objects.get(("StoryRun", step_run["metadata"]["namespace"], step_run["spec"]["storyRunRef"]["name"]))
+    return is_waiting(states_of(run).get(step_of(step_run))) and not is_started(objects, step_run)
 
 
 def _story_of(step_run: Object) -> str:

@@ -9,20 +9,21 @@ from typing import Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
-from core.api.phases import Reason, StepReason, member_or_none
+from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.settings import EngineSettings
 from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb
-from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
+    GATHERING,
     History,
     by_operator,
     is_reset,
     is_terminal,
+    phase_of,
     run_writes,
     started_by,
     starts_of,
@@ -30,13 +31,11 @@ from fuzz.engine.history import (
     status_of,
     timers_of,
 )
-from fuzz.engine.world import EPOCH
+from fuzz.engine.invariants_definitions import is_waiting, waits_until
+from fuzz.engine.invariants_order import step_of
 
-GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
-"""The time during which the engine collects changes of a status."""
 CHILD_GRACE: Final = timedelta(seconds=2)
 """The additional time that a child run may take to end."""
-SLACK: Final = timedelta(seconds=SLACK_SECONDS)
 AFTERWARDS: Final = timedelta(seconds=EngineSettings().announce_after_seconds) + GATHERING
 """The longest time from a cause to its write: ``Running`` is written after more urgent changes."""
 
@@ -80,7 +79,8 @@ def instants_stay(history: History) -> Iterator[str]:
         for step, state in states_of(write.new).items():
             text = str(state.get("message") or "")
             old = str(states_of(write.old).get(step, {}).get("message") or "")
-            waits = " until " in text and state.get("reason") != Reason.RETRY_SCHEDULED  # the text quotes a container
+            quotes = state.get("reason") == Reason.RETRY_SCHEDULED  # a container
+            waits = " until " in text and not quotes and not is_waiting(state)  # whose start is stored beside the text
             if waits and text != old and not is_terminal(state) and step not in timers_of(write.new):
                 yield f"{step} waits ({text}), but no instant is stored"
 
@@ -94,12 +94,13 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     if history.did(Verb.STEP_CLOCK) or not (history.prompt or history.played.trouble.heals):
         return
     moved_at: dict[str, datetime] = {}
-    """The last change of a Job, a Pod or a worker of a StepRun, by its name."""
+    """The last change of a Job, a Pod or a worker of a StepRun, by its name; or the time at which it got its slot."""
     alive: dict[str, set[Place]] = {}
     """The Pods of a StepRun that have not ended."""
     for write in history.writes():
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
+        moved_at |= dict.fromkeys(_with_slot_since(history, write), write.at)
         if write.place[0] in ("Job", "Pod"):
             moved_at[write.object["spec"]["stepRun"]] = write.at
         if write.place[0] == "Pod":
@@ -108,20 +109,20 @@ def deadlines_are_met(history: History) -> Iterator[str]:
             (pods.discard if has_left else pods.add)(write.place)
         if not by_operator(write) or write.old is None:
             continue
-        since, allowed = _allowed(history, write.at)
+        since, allowed = history.reaction(write.at)
         lingering = bool(alive.get(write.place[2])) or _has_worker(write.old)
         for what, due in _open(history, write.old, moved_at, lingering):
             if write.at > max(due, since) + allowed:
                 yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
 
 
-def _allowed(history: History, now: datetime) -> tuple[datetime, timedelta]:
-    """The time from which on a process could make the due decisions, and how long that may take."""
-    started_at = max(at for at in starts_of(history) if at <= now)
-    if history.prompt:
-        return started_at, GATHERING
-    calm_at = EPOCH + timedelta(seconds=history.played.case.last_action_at)
-    return max(started_at, calm_at), GATHERING + SLACK
+def _with_slot_since(history: History, write: Write) -> Iterator[str]:
+    """StepRuns whose steps are no longer ``Pending`` after a write of their run."""
+    old, new = states_of(write.old), states_of(write.new) if write.place[0] == "StoryRun" else {}
+    left = {name for name in new if phase_of(old.get(name)) is Phase.PENDING is not phase_of(new[name])}
+    for one in history.step_runs(write.object) if left else ():
+        if step_of(one) in left:
+            yield one["metadata"]["name"]
 
 
 def _open(
@@ -142,6 +143,11 @@ def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]
     if plan is None:
         return
     states = states_of(run)
+    with_step_run = {step_of(one) for one in history.step_runs(run)}
+    for name, state in states.items():
+        until = waits_until(state) if is_waiting(state) and name not in with_step_run else None
+        if until is not None:
+            yield f"the time of step {name}", until
     for name, timer in timers_of(run).items():
         if name in states and not is_terminal(states[name]):
             yield f"{timer.kind} of step {name}", timer.at
@@ -157,10 +163,13 @@ def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]
 def _open_of_step_run(
     history: History, step_run: Object, moved_at: Mapping[str, datetime], lingering: bool
 ) -> Iterator[tuple[str, datetime]]:
-    """A retry starts only after the Job and the Pods of the earlier attempt are gone; ``lingering``: not yet."""
+    """A retry starts only after the Job and the Pods of the earlier attempt are gone (``lingering``: not yet), and
+    while the step does not wait for its Engram or its slot.
+    """
     metadata, status = step_run["metadata"], status_of(step_run)
     retry_at = parse_instant_or_none(status.get("nextRetryAt"))
-    if retry_at is not None and not lingering:
+    state = states_of(history.run_of(step_run)).get(step_of(step_run))
+    if retry_at is not None and not lingering and phase_of(state) is not Phase.PENDING:
         yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
     if job is not None and job["spec"]["attempt"] == retries_of(status):
@@ -218,6 +227,7 @@ def _dues(history: History, write: Write) -> set[datetime]:
             drain = _drain_of(plan)
             started_at = parse_instant_or_none(status.get("startedAt"))
             dues = {timer.at for timer in timers_of(obj).values()} | {write.at}
+            dues |= {until for state in states_of(obj).values() if is_waiting(state) and (until := waits_until(state))}
             if plan is not None and plan.story_timeout is not None and started_at is not None:
                 dues.add(started_at + plan.story_timeout)
             return dues | {due + drain for due in dues} | {due + drain + CHILD_GRACE for due in dues}

@@ -29,7 +29,9 @@ from fuzz.engine.cases import Played, Trouble, play
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
 from fuzz.engine.invariants import violations
+from fuzz.engine.invariants_definitions import is_waiting
 from fuzz.engine.process import Fault
+from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import PARTICIPANTS, large_cases, stories
 from fuzz.engine.watches import KINDS, Delivery
 
@@ -119,6 +121,18 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(pause=PAUSES)
     def delete_revisions(self, pause: float) -> None:
         self._do(pause, Verb.DELETE_REVISIONS)
+
+    @rule(
+        pause=PAUSES,
+        name=st.sampled_from((*ENGRAMS, "missing")),
+        verb=st.sampled_from((Verb.APPLY_ENGRAM, Verb.DELETE_ENGRAM)),
+    )
+    def change_engram(self, pause: float, name: str, verb: Verb) -> None:
+        self._do(pause, verb, value=name)
+
+    @rule(pause=PAUSES, verb=st.sampled_from((Verb.APPLY_TEMPLATE, Verb.DELETE_TEMPLATE)))
+    def change_template(self, pause: float, verb: Verb) -> None:
+        self._do(pause, verb)
 
     # The machines.
 
@@ -269,7 +283,7 @@ def features(played: Played) -> list[str]:
                 before = "new" if old is None else old["phase"]
                 found.add(f"transition {before} → {state['phase']}")
                 if not is_terminal(state) and Phase(state["phase"]) is Phase.PENDING:
-                    found.add("a step queued")
+                    found.add("a step waits for a definition" if is_waiting(state) else "a step queued")
     return sorted(found)
 
 

@@ -35,7 +35,7 @@ from core.engine.status.state import RunState
 from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
 from core.graph import readiness
-from fuzz.engine import executor_cases, handover_cases, model_jobs, retention_cases
+from fuzz.engine import definition_cases, executor_cases, handover_cases, model_jobs, retention_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.case import Case, Rival
@@ -55,7 +55,8 @@ SLEPT_AT_ONCE: Final = Case(
 )
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
-HUNTED: Final[dict[str, Case]] = CANONICAL | retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | {
+ELSEWHERE: Final = retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | definition_cases.CASES
+HUNTED: Final[dict[str, Case]] = CANONICAL | ELSEWHERE | {
     "clean-up": Case(
         {
             "steps": [engram("a"), engram("b", "a")],
@@ -470,7 +471,12 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
 MUTANTS: Final = (
     *(
         Mutant(name, hunted, ((holder, attribute, mutate),))
-        for name, hunted, holder, attribute, mutate in (*_TABLE, *retention_cases.BUGS, *handover_cases.BUGS)
+        for name, hunted, holder, attribute, mutate in (
+            *_TABLE,
+            *retention_cases.BUGS,
+            *handover_cases.BUGS,
+            *definition_cases.BUGS,
+        )
     ),
     *(Mutant(*bug) for bug in executor_cases.BUGS),
 )

@@ -12,6 +12,8 @@ from typing import Any
 
 from core.api.objects import Object, has_ended
 from core.api.phases import Phase
+from core.engine.awaited import AwaitedDefinitions
+from core.engine.errors import Definition
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.supervisor import Supervisor
@@ -29,10 +31,17 @@ class Router:
     ``run_ended`` gets the UID of each run that has ended, is being deleted or is deleted.
     """
 
-    def __init__(self, supervisor: Supervisor, only: set[RunKey] | None, run_ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        only: set[RunKey] | None,
+        run_ended: Callable[[str], None],
+        awaited: AwaitedDefinitions,
+    ) -> None:
         self._supervisor = supervisor
         self._only = only
         self._run_ended = run_ended
+        self._awaited = awaited
         self.known: Known | None = None
 
     def tell(self, kind: str, change: Change) -> None:
@@ -47,6 +56,9 @@ class Router:
                 self._wake_step_named(change.object)
             case "Story" if change.new is not None:
                 self._story(change.new)
+            case "Engram" | "EngramTemplate":
+                metadata = change.object["metadata"]
+                self._awaited.changed(Definition(kind, metadata["namespace"], metadata["name"]))
 
     def _story_run(self, change: Change) -> None:
         if not _concerns_the_run(change):

@@ -26,7 +26,7 @@ ENDS = {
     "fail fast": ("Failed", {"a": "Failed", "b": "Skipped", "c": "Succeeded"}),
     "failure skips spread": ("Failed", {"a": "Failed", "b": "Skipped", "c": "Skipped", "d": "Succeeded"}),
     "allowed failure": ("Succeeded", {"a": "Failed", "b": "Succeeded"}),
-    "missing Engram": ("Failed", {"a": "Failed", "b": "Succeeded"}),
+    "missing Engram": ("Failed", {"a": "Timeout", "b": "Succeeded"}),
     "cancel while running": ("Finished", {"a": "Canceled", "b": "Skipped", "nap": "Canceled"}),
     "canceled and cleaned up with inputs": ("Finished", {"a": "Canceled", "nap": "Succeeded", "sweep": "Succeeded"}),
     "approved with data": ("Succeeded", dict.fromkeys(("a", "ask", "b"), "Succeeded")),

@@ -18,7 +18,7 @@ from core.api.objects import Object
 from core.kube.store import Change, InformerStore, StoreKey
 from fuzz.engine.cluster import Cluster, RefusedError, Write
 
-KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod")
+KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod", "Engram", "EngramTemplate")
 """The kinds that a process watches; it asks the server for all other objects."""
 
 OWNER_UID: Final = "controller-uid"

@@ -31,6 +31,7 @@ from core.engine.slots.slots import Slots
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
 from fuzz.engine.cluster import Cluster, RefusedError, Write
+from fuzz.engine.definitions import apply_engram, apply_template
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.incarnation import Incarnation
@@ -214,7 +215,7 @@ class World:
         engine = EngineContext(
             runs=runs,
             step_runs=step_runs,
-            bindings=ModelBindings(process, self.engrams),
+            bindings=ModelBindings(self.cluster, process, self.engrams),
             executors=Executors(
                 (
                     ModelJobExecutor(self.cluster, process, step_runs),
@@ -233,12 +234,11 @@ class World:
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         house: Housekeeping | None = None
         if self.house is None:
-            router = Router(supervisor, None if everything else set(keys), limiter.ended)
+            router = Router(supervisor, None if everything else set(keys), limiter.ended, engine.awaited)
             process.known = router.known = Known(router.tell)
         else:
-            house = Housekeeping(
-                self.cluster, process, supervisor, clock, self._house_settings, limiter, slots, self.crashes.append
-            )
+            settings, crashed = self._house_settings, self.crashes.append
+            house = Housekeeping(self.cluster, process, supervisor, engine, settings, crashed)
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
         incarnation = Incarnation(process, supervisor, watches, house, trio.current_time(), shard)
@@ -454,6 +454,9 @@ async def open_world(
             evaluator or PathEvaluator(),
             lags=lags or {},
         )
+        apply_template(cluster)
+        for name in world.engrams:
+            apply_engram(cluster, name)
         cluster.listeners += [worker.see, warm.see, world._see_doomed]
         nursery.start_soon(worker.run)
         nursery.start_soon(warm.run)

@@ -1,7 +1,9 @@
 """Resolves an engram step: reference checks, Engram, template, layered policy → ``Binding``.
 
 A reference without a namespace means the Story's namespace, for the check and for the execution alike (the reference
-checks one namespace and runs another). Source: StoryRun contract 11.2, StepRun contract 6, 10 and 11.
+checks one namespace and runs another). What a person may still apply is awaited. Refused is only what nobody can apply
+(an impossible name, a namespace that the policy ``deny`` closes), and what is invalid. Source: StoryRun contract 11.2,
+StepRun contract 6, 10 and 11.
 """
 
 from __future__ import annotations
@@ -11,19 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from core.api.objects import Object
-from core.api.phases import Reason
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from core.api.phases import Reason, StepReason
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY
 from core.api.unreadable import why_unreadable
-from core.engine.errors import MissingReferenceError, RejectedError
+from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.engine.ports import JOB, Binding
 from core.kube.client import KubeClient
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import ForeignReference, why_denied
-from core.policy.settings import OperatorSettings
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import World, find
+from reconcilers.adapters.world import World, find, is_object_name
 
 
 class Definitions(NamedTuple):
@@ -83,22 +85,38 @@ class Binder:
         """The Engram and template of a step.
 
         Raises:
-            MissingReferenceError: one of them does not exist, or the reference is not allowed.
+            AwaitedError: one of them does not exist, has another version, or may not be referred to, yet.
+            MissingReferenceError: the reference can never be met.
             UnavailableError: they could not be read.
         """
         reference = step.get("ref") or {}
         namespace, name = reference.get("namespace") or story["metadata"]["namespace"], reference.get("name", "")
-        denied = self._why_denied(story, namespace, name)
-        if denied:
-            raise MissingReferenceError(denied, reason=Reason.ENGRAM_REFERENCE_INVALID)
+        wait = _Wait(self._settings(), story, step, Definition(ENGRAM.kind, namespace, name))
+        if denied := self._why_denied(story, namespace, name):
+            if wait.settings.cross_namespace_policy is CrossNamespacePolicy.DENY:
+                raise MissingReferenceError(denied, reason=Reason.ENGRAM_REFERENCE_INVALID)
+            grants = Definition(REFERENCE_GRANT.kind, namespace, "")
+            raise wait.error(StepReason.REFERENCE_NOT_GRANTED, denied, grants)
+        if not (is_object_name(name) and is_object_name(namespace)):
+            raise MissingReferenceError(
+                f"Engram {namespace}/{name} of step {step['name']!r} does not exist, and no Engram can have this name; "
+                "correct steps[].ref"
+            )
         with port_errors():
             engram = await find(self._client, self._world.engrams, ENGRAM, namespace, name)
         if engram is None:
-            raise MissingReferenceError(
-                f"Engram {namespace}/{name} of step {step['name']!r} does not exist; apply it or correct steps[].ref"
-            )
+            text = f"Engram {namespace}/{name} of step {step['name']!r} does not exist; apply it or correct steps[].ref"
+            raise wait.error(StepReason.ENGRAM_NOT_FOUND, text)
         _refuse_unreadable(engram)
-        return Definitions(engram, await self._template(engram))
+        pin, version = _text(reference.get("version")), _text(engram["spec"].get("version"))
+        if pin and pin != version:
+            text = (
+                f"step {step['name']!r} requires version {pin!r} of Engram {namespace}/{name}, which "
+                f"{f'is version {version!r}' if version else 'has no version'}; apply that version or correct "
+                "steps[].ref"
+            )
+            raise wait.error(StepReason.ENGRAM_VERSION_MISMATCH, text)
+        return Definitions(engram, await self._template(engram, wait))
 
     def _why_denied(self, story: Object, namespace: str, name: str) -> str | None:
         reference = ForeignReference(
@@ -113,18 +131,46 @@ class Binder:
         grants = self._world.reference_grants.list(namespace)
         return why_denied(reference, self._settings().cross_namespace_policy, grants)
 
-    async def _template(self, engram: Object) -> Object:
-        name = ((engram["spec"].get("templateRef") or {}).get("name") or "").strip()
+    async def _template(self, engram: Object, wait: _Wait) -> Object:
+        name = _text((engram["spec"].get("templateRef") or {}).get("name"))
         with port_errors():
             template = await find(self._client, self._world.engram_templates, ENGRAM_TEMPLATE, "", name)
         if template is None:
-            raise MissingReferenceError(
+            text = (
                 f"EngramTemplate {name!r} of Engram {engram['metadata']['namespace']}/{engram['metadata']['name']} "
-                "does not exist; apply it or correct spec.templateRef",
-                reason=Reason.TEMPLATE_NOT_FOUND,
+                "does not exist; apply it or correct spec.templateRef"
             )
+            missing = Definition(ENGRAM_TEMPLATE.kind, "", name)
+            raise wait.error(StepReason.TEMPLATE_NOT_FOUND, text, missing, engram)
         _refuse_unreadable(template)
         return template
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """The data of a step that may have to wait for a definition."""
+
+    settings: OperatorSettings
+    story: Object
+    step: Mapping[str, Any]
+    engram: Definition
+
+    def error(
+        self, reason: StepReason, text: str, missing: Definition | None = None, engram: Object | None = None
+    ) -> AwaitedError | RejectedError:
+        """The step waits for the Engram, or for ``missing``, as long as its timeout allows. ``engram``: as far as it is
+        known, it may set that timeout.
+        """
+        try:
+            timeout = step_timeout(Sources(self.settings, {}, engram or {}, self.story, self.step))
+        except PolicyError as error:
+            return RejectedError(f"step {self.step['name']!r}: {error}")
+        definitions = frozenset({self.engram} | ({missing} if missing is not None else set()))
+        return AwaitedError(text, reason=reason, timeout=timeout, definitions=definitions)
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _refuse_unreadable(definition: Object) -> None:
@@ -136,11 +182,11 @@ def _refuse_unreadable(definition: Object) -> None:
 def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, Any] | None, **timing: Any) -> Binding:
     engram, template = resolved.engram, resolved.template
     declared = template["spec"].get("declaredOutputKeys")
-    version = (step.get("ref") or {}).get("version") or engram["spec"].get("version") or ""
+    version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
     return Binding(
         engram_namespace=engram["metadata"]["namespace"],
         engram_name=engram["metadata"]["name"],
-        engram_version=version.strip(),
+        engram_version=version,
         template_name=template["metadata"]["name"],
         template_generation=template["metadata"].get("generation", 0),
         default_with=engram["spec"].get("with"),

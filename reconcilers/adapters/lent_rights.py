@@ -8,7 +8,7 @@ count.
 
 from __future__ import annotations
 
-from core.engine.errors import MissingReferenceError, RejectedError
+from core.engine.errors import AwaitedError, MissingReferenceError, RejectedError
 from core.engine.ports import AttemptOrder
 from core.workloads.named_data import Named, named_in, readable
 from core.workloads.runner_rules import extra_rules
@@ -33,7 +33,7 @@ async def refuse_lent_rights(order: AttemptOrder, binder: Binder) -> None:
     for step in step_references(order.story) if wanted else ():
         try:
             engram, template = await binder.definitions(order.story, step)
-        except MissingReferenceError:
+        except (AwaitedError, MissingReferenceError):
             continue  # it adds no permissions either
         lent |= set(readable(extra_rules(template, engram, namespace), wanted))
     if lent:

@@ -17,6 +17,7 @@ from core.api import keys
 from core.api.objects import Object, is_owned_by, owners_of
 from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STORY_RUN, Resource
 from core.engine.errors import (
+    AwaitedError,
     DeniedError,
     MissingReferenceError,
     NameConflictError,
@@ -79,15 +80,15 @@ class RunnerAccess:
             raise max(problems, key=_gravity)
 
     async def _extra_rules(self, run: Object, story: Object) -> list[runner_rules.Rule]:
-        """The rules of every Engram that the Story refers to; a missing Engram adds nothing, and fails its own step
-        later.
+        """The rules of every Engram that the Story refers to; a missing Engram adds nothing. Its step waits for
+        it, and then this is done again.
         """
         namespace = run["metadata"]["namespace"]
         rules: list[runner_rules.Rule] = []
         for step in step_references(story):
             try:
                 engram, template = await self._binder.definitions(story, step)
-            except MissingReferenceError:
+            except (AwaitedError, MissingReferenceError):
                 continue
             rules += runner_rules.extra_rules(template, engram, namespace)
             for refusal in runner_rules.refusals(template, engram, namespace):

@@ -48,7 +48,7 @@ ROWS: Final = {
     "26.3.8": "canceled and timed-out runs are cleaned after TTL and retention",
     "26.3.9": "storyRunRetentionSeconds 0 keeps the run",
     "26.3.10": "concurrency limit 1 never exceeded in a burst",
-    "26.3.11": "missing Engram fails the step while others proceed",
+    "26.3.11": "missing Engram is waited for, and fails the step in the end, while others proceed",
     "26.3.12": "a changed limit never blocks deletion",
     "26.3.13": "malformed redrive-from-step does not block cancel",
 }

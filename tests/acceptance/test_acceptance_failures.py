@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.api.resource import STEP_RUN, STORY, STORY_RUN
+from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
 from tests.acceptance.acceptance_stand import (
+    ENGRAM_NAME,
     FAILS,
     Stand,
     condition,
@@ -113,12 +114,25 @@ async def test_26_2_13_nothing_is_undone_when_nothing_failed(stand: Stand) -> No
 
 
 @scenario()
-async def test_26_3_11_a_missing_engram_fails_its_step_alone(stand: Stand) -> None:
-    steps = [{"name": "a", "ref": {"name": "ghost"}}, engram("b")]
+async def test_26_3_11_a_missing_engram_fails_its_step_alone_at_the_end_of_its_time(stand: Stand) -> None:
+    steps = [{"name": "a", "ref": {"name": "ghost"}, "execution": {"timeout": "1s"}}, engram("b")]
     await stand.create(STORY, "story", {"steps": steps, "policy": CONTINUE})
     await stand.create(STORY_RUN, "run", RUN)
     run = await ended(stand)
-    assert phases(run) == {"a": "Failed", "b": "Succeeded"}
-    assert message(run, "a").startswith("ReferenceNotFound: Engram ")
+    assert phases(run) == {"a": "Timeout", "b": "Succeeded"}
+    assert message(run, "a").startswith("TimedOut: waited 1s in vain: Engram ")
     assert [obj["metadata"]["name"] for obj in stand.all(STEP_RUN)] == ["run-b"]
-    await stand.until(lambda: ("Warning", "ReferenceNotFound") in stand.told(), "the missing Engram is told of")
+    await stand.until(lambda: ("Warning", "EngramNotFound") in stand.told(), "the missing Engram is told of")
+
+
+@scenario()
+async def test_26_3_11_an_engram_that_is_applied_late_is_waited_for(stand: Stand) -> None:
+    await stand.create(STORY, "story", {"steps": [{"name": "a", "ref": {"name": "late"}}, engram("b")]})
+    await stand.create(STORY_RUN, "run", RUN)
+    await reached(stand, "b", "Succeeded")
+    await reached(stand, "a", "Pending")
+    state = status_of(stand.find(STORY_RUN, "run"))["stepStates"]["a"]
+    assert (state["reason"], bool(state["reasonSince"])) == ("EngramNotFound", True)
+    await stand.create(ENGRAM, "late", {"version": "1.0.0", "templateRef": {"name": ENGRAM_NAME}})
+    run = await ended(stand)
+    assert (phases(run), stand.ran) == ({"a": "Succeeded", "b": "Succeeded"}, ["b", "a"])

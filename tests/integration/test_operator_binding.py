@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from core.api.objects import Object
-from core.api.phases import Reason
+from core.api.phases import Reason, StepReason
 from core.api.resource import ENGRAM, REFERENCE_GRANT
-from core.engine.errors import MissingReferenceError, RejectedError
+from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
 from tests.integration.adapter_world import AdapterWorld
 
@@ -22,9 +22,10 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
         "execution": {"timeout": "7m", "retry": {"recommendedMaxRetries": 2}},
     }
     run, story = await there.definitions(**template)
-    step = {**story["spec"]["steps"][0], "ref": {"name": "http", "version": " 3 "}, "execution": {"maxInlineSize": 9}}
+    await there.create(ENGRAM, "third", {"version": "3", "templateRef": {"name": "http"}})
+    step = {"name": "fetch", "ref": {"name": "third", "version": " 3 "}, "execution": {"maxInlineSize": 9}}
     binding = await there.binder.bind(run, story, step)
-    assert (binding.engram_namespace, binding.engram_name, binding.engram_version) == ("team", "http", "3")
+    assert (binding.engram_namespace, binding.engram_name, binding.engram_version) == ("team", "third", "3")
     assert (binding.template_name, binding.template_generation) == ("http", 1)
     assert (binding.timeout, binding.max_inline_size_bytes) == (timedelta(minutes=7), 9)
     assert (binding.retry_spec, binding.retry.max_retries) == ({"maxRetries": 2}, 2)
@@ -35,10 +36,8 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
 @pytest.mark.parametrize(
     ("reference", "reason", "text"),
     [
-        ({"name": "nobody"}, Reason.REFERENCE_NOT_FOUND, "Engram team/nobody of step 'fetch' does not exist"),
-        ({}, Reason.REFERENCE_NOT_FOUND, "Engram team/ of step 'fetch' does not exist"),
-        ({"name": "a/../b"}, Reason.REFERENCE_NOT_FOUND, "does not exist"),
-        ({"name": "lost"}, Reason.TEMPLATE_NOT_FOUND, "EngramTemplate 'nothing' of Engram team/lost does not exist"),
+        ({}, Reason.REFERENCE_NOT_FOUND, "no Engram can have this name"),
+        ({"name": "a/../b"}, Reason.REFERENCE_NOT_FOUND, "no Engram can have this name"),
         (
             {"name": "http", "namespace": "lib"},
             Reason.ENGRAM_REFERENCE_INVALID,
@@ -46,15 +45,68 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
         ),
     ],
 )
-async def test_a_reference_that_leads_nowhere_has_its_reason(
+async def test_a_reference_that_can_never_be_met_has_its_reason(
     there: AdapterWorld, reference: Object, reason: Reason, text: str
 ) -> None:
     run, story = await there.definitions()
-    await there.create(ENGRAM, "lost", {"templateRef": {"name": "nothing"}})
     with pytest.raises(MissingReferenceError) as caught:
         await there.binder.bind(run, story, {"name": "fetch", "ref": reference})
     assert caught.value.reason is reason
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason", "text", "definitions"),
+    [
+        (
+            {"name": "nobody"},
+            StepReason.ENGRAM_NOT_FOUND,
+            "Engram team/nobody of step 'fetch' does not exist; apply it or correct steps[].ref",
+            {Definition("Engram", "team", "nobody")},
+        ),
+        (
+            {"name": "lost"},
+            StepReason.TEMPLATE_NOT_FOUND,
+            "EngramTemplate 'nothing' of Engram team/lost does not exist; apply it or correct spec.templateRef",
+            {Definition("Engram", "team", "lost"), Definition("EngramTemplate", "", "nothing")},
+        ),
+        (
+            {"name": "lost", "version": "2"},
+            StepReason.ENGRAM_VERSION_MISMATCH,
+            "step 'fetch' requires version '2' of Engram team/lost, which is version '1'; apply that version",
+            {Definition("Engram", "team", "lost")},
+        ),
+        (
+            {"name": "http", "version": "2"},
+            StepReason.ENGRAM_VERSION_MISMATCH,
+            "step 'fetch' requires version '2' of Engram team/http, which has no version; apply that version",
+            {Definition("Engram", "team", "http")},
+        ),
+    ],
+)
+async def test_what_may_still_be_applied_is_awaited(
+    there: AdapterWorld, reference: Object, reason: StepReason, text: str, definitions: set[Definition]
+) -> None:
+    run, story = await there.definitions()
+    await there.create(ENGRAM, "lost", {"version": "1", "templateRef": {"name": "nothing"}})
+    with pytest.raises(AwaitedError) as caught:
+        await there.binder.bind(run, story, {"name": "fetch", "ref": reference})
+    assert str(caught.value).startswith(text)
+    assert (caught.value.reason, set(caught.value.definitions)) == (reason, definitions)
+    assert caught.value.timeout == timedelta(minutes=30)
+
+
+async def test_the_known_definitions_say_how_long_the_others_are_awaited(there: AdapterWorld) -> None:
+    run, story = await there.definitions()
+    lost = {"templateRef": {"name": "nothing"}, "overrides": {"timeout": "7m"}}
+    await there.create(ENGRAM, "lost", lost)
+    step: Object = {"name": "fetch", "ref": {"name": "lost"}}
+    for execution, timeout in (({}, timedelta(minutes=7)), ({"timeout": "90s"}, timedelta(seconds=90))):
+        with pytest.raises(AwaitedError) as caught:
+            await there.binder.bind(run, story, {**step, "execution": execution})
+        assert caught.value.timeout == timeout
+    with pytest.raises(RejectedError, match=r"step execution\.timeout"):
+        await there.binder.bind(run, story, {**step, "execution": {"timeout": "soon"}})
 
 
 async def test_an_engram_created_a_moment_ago_is_found(there: AdapterWorld) -> None:
@@ -70,8 +122,10 @@ async def test_a_grant_opens_another_namespace(there: AdapterWorld) -> None:
     await there.create(ENGRAM, "shared", {"templateRef": {"name": "http"}}, namespace="lib")
     there.settings = replace(there.settings, cross_namespace_policy=CrossNamespacePolicy.GRANT)
     step = {"name": "fetch", "ref": {"name": "shared", "namespace": "lib"}}
-    with pytest.raises(MissingReferenceError, match="no ReferenceGrant in namespace lib"):
+    with pytest.raises(AwaitedError, match="no ReferenceGrant in namespace lib") as caught:
         await there.binder.bind(run, story, step)
+    assert caught.value.reason is StepReason.REFERENCE_NOT_GRANTED
+    assert caught.value.definitions == {Definition("Engram", "lib", "shared"), Definition("ReferenceGrant", "lib", "")}
     grant = {
         "from": [{"group": "bubustack.io", "kind": "Story", "namespace": "team"}],
         "to": [{"group": "bubustack.io", "kind": "Engram"}],

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from core.api.objects import Object
-from core.api.resource import ENGRAM, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, POD, SECRET, STEP_RUN, STORY, STORY_RUN
 from core.policy.settings import JobSettings, OperatorSettings
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -231,7 +231,7 @@ async def test_what_a_step_refers_to_must_exist(world: OperatorCluster) -> None:
     await world.create(SECRET, "openai", {"token": "s3cr3t"})
     await world.story(
         "gaps",
-        step("lost", "nobody"),
+        {**step("lost", "nobody"), "execution": {"timeout": "300ms"}},
         step("secret", "secretive"),
         step("fine", "noop"),
         policy={"continueOnStepFailure": True},
@@ -239,11 +239,30 @@ async def test_what_a_step_refers_to_must_exist(world: OperatorCluster) -> None:
     async with world.operator():
         await world.run("one", "gaps")
         run = await world.finished("one")
-    assert step_phases(run) == {"fine": "Succeeded", "lost": "Failed", "secret": "Failed"}
+    assert step_phases(run) == {"fine": "Succeeded", "lost": "Timeout", "secret": "Failed"}
     states = status_of(run)["stepStates"]
     assert "Engram team/nobody of step 'lost' does not exist" in states["lost"]["message"]
     assert "Secret 'openai' lacks org" in states["secret"]["message"]
     assert "s3cr3t" not in str(run)
+
+
+async def test_engram_and_template_may_be_applied_after_the_run(world: OperatorCluster) -> None:
+    """``kubectl apply -f folder/`` applies files in the order of their names, so the run may come first."""
+    await world.engram("noop")
+    await world.story("early", step("one", "late"))
+    async with world.operator():
+        await world.run("one", "early")
+        await world.until(STORY_RUN, "one", lambda run: _reason_of(run, "one") == "EngramNotFound")
+        await world.create(ENGRAM, "late", {"version": "1.0.0", "templateRef": {"name": "late"}})
+        await world.until(STORY_RUN, "one", lambda run: _reason_of(run, "one") == "TemplateNotFound")
+        template = {"version": "1.0.0", "image": "test/noop", "supportedModes": ["job"]}
+        await world.create(ENGRAM_TEMPLATE, "late", template, namespaced=False)
+        run = await world.finished("one")
+    assert step_phases(run) == {"one": "Succeeded"}
+
+
+def _reason_of(run: Object, name: str) -> str:
+    return str((status_of(run).get("stepStates") or {}).get(name, {}).get("reason"))
 
 
 async def test_secrets_reach_the_program(world: OperatorCluster, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class CauseKind(StrEnum):
     CANCEL = "cancel"
     NEEDS = "needs"
     QUEUE = "queue"
+    DEFINITION = "definition"
     GATE = "gate"
     WAIT = "wait"
     SLEEP = "sleep"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
-from core.api.phases import Phase, Reason
+from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
 from views.gates import GateView, gates_of
 from views.run_view import RunView, StepView
 from views.step_layout import declared_steps, parent_of
@@ -18,6 +19,14 @@ from views.why.cause import Cause, CauseKind, CommandIn, Facts
 
 _QUEUED = "Queued due to"
 """The beginning of the message of a step that waits for a slot. Source: StoryRun contract 13.4."""
+
+
+_WHO_APPLIES: Final[dict[str, str]] = {
+    StepReason.ENGRAM_NOT_FOUND: "a user who may apply the Engram, or the author of the Story",
+    StepReason.TEMPLATE_NOT_FOUND: "a user who may apply EngramTemplates, or the author of the Engram",
+    StepReason.ENGRAM_VERSION_MISMATCH: "a user who may apply the Engram, or the author of the Story",
+    StepReason.REFERENCE_NOT_GRANTED: "a user who may create ReferenceGrants in the namespace of the Engram",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Search:
     def _at_work(self, step: StepView) -> list[Cause]:
         if step.reason == Reason.QUEUED:
             return [self._queued(step)]
+        if step.reason in AWAITED_DEFINITIONS:
+            return [self._undefined(step)]
         match step.kind:
             case "gate":
                 return [self._gate(step)]
@@ -76,6 +87,11 @@ class Search:
         who = "the steps that hold the slots, or an administrator who may raise the limit"
         commands = (self.command(self.facts.namespace, "list", "--phase=Running"),)
         return self._cause(CauseKind.QUEUE, step, text, who=who, commands=commands)
+
+    def _undefined(self, step: StepView) -> Cause:
+        since = parse_instant_or_none(self.facts.state(step.name).get("reasonSince"))
+        text, who = f"cannot continue: {step.waits}", _WHO_APPLIES[step.reason]
+        return self._cause(CauseKind.DEFINITION, step, text, since=since, who=who)
 
     def _gate(self, step: StepView) -> Cause:
         gate = next((each for each in gates_of(self.facts.run, self.facts.story) if each.name == step.name), None)

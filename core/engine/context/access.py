@@ -1,7 +1,8 @@
 """What the containers of a run need before any of them starts: ensured once while this process holds the run.
 
 For a new run, this is done at its start. A resumed run had it before; it is checked again before the next Job, not
-sooner: after a restart with thousands of waiting runs, the operator has nothing to ask for any of them.
+sooner: after a restart with thousands of waiting runs, the operator has nothing to ask for any of them. It is done
+again when an Engram is applied for which a step has waited.
 Source: StoryRun contract 6.3.
 """
 
@@ -18,7 +19,7 @@ from core.engine.engine_context import EngineContext
 
 
 class RunAccess:
-    """``ensure`` succeeds once per run; after a failure, the next call tries again."""
+    """``ensure`` succeeds once per run, and once more after ``renew``; after a failure, the next call tries again."""
 
     def __init__(self, engine: EngineContext, run: Object, story: Object, pace: Callable[[], Pace]) -> None:
         self._engine = engine
@@ -27,6 +28,10 @@ class RunAccess:
         self._pace = pace
         self._ensured = False
         self._turn = trio.Lock()
+
+    def renew(self) -> None:
+        """The next ``ensure`` does its work again: a definition has appeared, whose containers may need more."""
+        self._ensured = False
 
     async def ensure(self) -> None:
         """Return once everything is there. While it cannot be created, wait, and show that in the status of the run.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 
 from core.api.objects import Object, step_path
-from core.api.phases import Phase
+from core.api.phases import Phase, Reason
 from core.engine.context import step_start
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
@@ -20,7 +21,8 @@ def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:
     """Take slots for the StepRuns that have not ended, and release the slots of all other steps of the run.
 
     Another process may have ended a step that had a slot here. A step that was started under another version of the
-    Story gets no slot: nothing would release it before the end of the run.
+    Story gets no slot: nothing would release it before the end of the run. A step that lost its slot while it waited
+    for its Engram asks for one again.
     """
     slots, uid, plan = run_context.engine.slots, run_context.run_uid, run_context.plan
     unfinished = set()
@@ -30,7 +32,8 @@ def claim_slots(run_context: RunContext, step_runs: list[Object]) -> None:
             unfinished.add(name)
     for name in sorted(unfinished | slots.steps_holding(uid)):
         state = run_context.status.state.step(name)
-        if (state is not None and state.phase.terminal) or not plan.has(name, StepKind.ENGRAM):
+        has_none = state is not None and (state.phase.terminal or state.has_lost_its_slot)
+        if has_none or not plan.has(name, StepKind.ENGRAM):
             slots.release(uid, name)
         elif name in unfinished:
             slots.hold(uid, name, _story_key(run_context), run_context.scheduling.queue)
@@ -40,11 +43,14 @@ def has_slot(context: StepContext) -> bool:
     return context.engine.slots.holds(context.run_context.run_uid, context.step.name)
 
 
-async def wait_for_slot(context: StepContext, is_begun: Callable[[], Awaitable[bool]]) -> bool:
-    """Return once the Engram step may have a StepRun; it keeps its slot until its end is recorded.
+async def wait_for_slot(
+    context: StepContext, is_begun: Callable[[], Awaitable[bool]], begun_at: datetime | None = None
+) -> bool:
+    """Return once the Engram step may have a StepRun, or another attempt; it keeps its slot until its end is recorded.
 
-    False: it has a StepRun, which another leader has created while it waited here. Its slot is then taken, whatever the
-    limits. ``is_begun`` is called after each wake-up and says whether that is so.
+    False: it has that, by another leader, which was faster. Its slot is then taken, whatever the limits. ``is_begun``
+    is called after each wake-up and says whether that is so. ``begun_at``: the start of its first attempt, if there was
+    one.
     """
     run_context, step = context.run_context, context.step
     demand = _demand(context)
@@ -53,7 +59,7 @@ async def wait_for_slot(context: StepContext, is_begun: Callable[[], Awaitable[b
         acquired = await context.engine.slots.acquire(demand, report, context.wakeup, is_begun)
     if not acquired:
         context.engine.slots.hold(run_context.run_uid, step.name, demand.story, demand.queue)
-    step_start.launched(run_context, step)
+    step_start.launched(run_context, step, begun_at)
     return acquired
 
 
@@ -61,8 +67,8 @@ def _demand(context: StepContext) -> Demand:
     run_context, step, now = context.run_context, context.step, context.now()
     plan, scheduling = run_context.plan, run_context.scheduling
     recorded = context.state.step(step.name)
-    was_queued = recorded is not None and recorded.phase is Phase.PENDING
-    queued_at = recorded.started_at if recorded is not None and was_queued else None
+    was_queued = recorded is not None and recorded.phase is Phase.PENDING and recorded.reason == Reason.QUEUED
+    queued_at = recorded.reason_since or recorded.started_at if recorded is not None and was_queued else None
     return Demand(
         run=context.key,
         run_uid=run_context.run_uid,

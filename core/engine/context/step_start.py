@@ -1,8 +1,8 @@
 """The start of a step: decided and recorded here, and nowhere else.
 
-- An Engram step has started once its needs are met and its ``if``, where it has one, holds. While it waits for a slot
-  it is ``Pending``, and that time does not count as its run time. The time at which it was queued decides its place in
-  the queue, also after a restart.
+- An Engram step has started once its needs are met and its ``if``, where it has one, holds. While it waits for its
+  Engram or for a slot it is ``Pending``, and that time does not count as its run time. The time at which it was queued
+  decides its place in the queue, also after a restart.
 - Any other step has started when it first records what it does. A step that ends at its first look never does that: its
   start is recorded with its end.
 - If another process has started the step, its StepRun or StoryRun has the time of the start; if the step has only a
@@ -29,12 +29,12 @@ def needs_met(run_context: RunContext, step: StepPlan) -> None:
 
 
 def condition_holds(run_context: RunContext, step: StepPlan) -> None:
-    """The step is to do its work. A step that another process left in a queue keeps its place and its ``Pending``."""
-    if step.kind is StepKind.ENGRAM and not _is_queued(run_context, step):
+    """The step is to do its work. A step that another process left ``Pending`` keeps that, and its place in a queue."""
+    if step.kind is StepKind.ENGRAM and not _is_pending(run_context, step):
         record_message(run_context, step, "")
 
 
-def _is_queued(run_context: RunContext, step: StepPlan) -> bool:
+def _is_pending(run_context: RunContext, step: StepPlan) -> bool:
     recorded = run_context.status.state.step(step.name)
     if recorded is None or recorded.phase is not Phase.PENDING:
         return False
@@ -47,10 +47,15 @@ def queued(run_context: RunContext, step: StepPlan, message: str) -> None:
     status.apply(status.state.step_queued(step.name, run_context.engine.clock.now(), message))
 
 
-def launched(run_context: RunContext, step: StepPlan) -> None:
-    """The step has its slot."""
+def defined(run_context: RunContext, step: StepPlan) -> None:
+    """The definitions exist for which the step has waited."""
+    run_context.status.apply(run_context.status.state.step_defined(step.name))
+
+
+def launched(run_context: RunContext, step: StepPlan, begun_at: datetime | None = None) -> None:
+    """The step has its slot. ``begun_at``: the start of its first attempt, if there was one."""
     status = run_context.status
-    status.apply(status.state.step_launched(step.name, run_context.engine.clock.now()))
+    status.apply(status.state.step_launched(step.name, run_context.engine.clock.now(), begun_at))
 
 
 def record_message(

@@ -1,7 +1,7 @@
 """An Engram step: one StepRun; its executor carries out attempts until a result is recorded.
 
 A level-based loop: look, decide (core.engine.step.outcome, pure), do one thing, look again. It keeps nothing between
-two rounds that a restarted engine would need.
+two rounds that a restarted engine would need. Before it, the step waits for its Engram (definitions).
 Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
 """
 
@@ -13,12 +13,12 @@ from typing import Final
 
 import trio
 
-from core.api.instant import format_instant
+from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, step_path
-from core.api.phases import Phase, Reason
+from core.api.phases import ExitClass, Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
-from core.engine.context.run_slots import wait_for_slot
+from core.engine.context.run_slots import has_slot, wait_for_slot
 from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import (
@@ -31,6 +31,7 @@ from core.engine.ports import (
     StepError,
 )
 from core.engine.primitives.attempt import AttemptPreparation
+from core.engine.primitives.definitions import StepDefinitions
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
@@ -79,10 +80,14 @@ class EngramStep:
         self._known = ""
         """UID of the StepRun that this process has created, or has found to be what it would have created."""
         self._strange_since: float | None = None
+        self._definitions = StepDefinitions(context, self)
 
     async def run(self) -> Verdict:
         context = self._context
-        binding, problem = await self._bind()
+        found = await self._definitions.binding()
+        if isinstance(found, Verdict):
+            return found
+        binding, problem = _divided(found)
         pace = context.pace()
         conflict_until: float | None = None
         while True:
@@ -101,7 +106,12 @@ class EngramStep:
             except RejectedError as error:
                 if problem is not None:
                     raise  # even the record of the failure is refused: the supervisor reports it
-                problem = StepError(error.reason, str(error))
+                found = await self._definitions.binding()  # admission refuses a step whose Engram has been deleted
+                if isinstance(found, Verdict):
+                    return found
+                binding, problem = _divided(found)
+                if problem is None and not self._definitions.waited:
+                    problem = StepError(error.reason, str(error))
             else:
                 if isinstance(verdict, Verdict):
                     return verdict
@@ -130,6 +140,8 @@ class EngramStep:
     def _report_holdup(self, observation: Observation) -> None:
         """Show in the state of the step what keeps it from continuing, as long as that lasts."""
         state = self._context.state.step(self._context.step.name)
+        if state is not None and state.phase is Phase.PENDING:
+            return  # it waits for its slot
         was = state.reason if state is not None and state.reason_since is not None else ""
         found = holdup(observation, self._context.now())
         if found is None:
@@ -148,14 +160,13 @@ class EngramStep:
                 self._context.variables.remember(step_run)
         return observation
 
-    async def _bind(self) -> tuple[Binding | None, StepError | None]:
-        context = self._context
-        bind = context.engine.bindings.bind
-        try:
-            binding = await patiently(bind, context.run, context.story, context.step.declared, pace=context.pace())
-        except RejectedError as error:
-            return None, StepError(error.reason, str(error))
-        return binding, None
+    async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
+        """Record that the time of the step is over, for which its Engram was missing."""
+        if step_run is None or is_being_deleted(step_run):
+            return Verdict(Phase.TIMEOUT, message, Reason.TIMED_OUT)
+        text = f"{Reason.TIMED_OUT}: {message}"
+        code, class_ = outcome.TIMEOUT_EXIT_CODE, ExitClass.RETRY
+        return await self._fail(outcome.Fail(Phase.TIMEOUT, Reason.TIMED_OUT, text, code, class_, True), step_run)
 
     def executor_of(self, step_run: Object) -> AttemptExecutor:
         """The executor of the step's attempts, whatever its Engram is bound to now."""
@@ -194,7 +205,7 @@ class EngramStep:
                     return None
                 return await self._settled(step_run, binding)
             case outcome.Start():
-                if not await self._is_ours(step_run, binding):
+                if not await self._is_ours(step_run, binding) or not await self._has_slot(step_run):
                     return None
                 return await self._start(decision, step_run, binding)
             case outcome.Announce():
@@ -319,6 +330,22 @@ class EngramStep:
         step_run = (await patiently(self.observe, pace=self._context.pace())).step_run
         return step_run is not None and not self.is_foreign(step_run)
 
+    async def _has_slot(self, step_run: Object) -> bool:
+        """Whether the step may start an attempt: a step with a StepRun may have lost its slot (definitions)."""
+        if has_slot(self._context):
+            return True
+        begun_at = parse_instant_or_none((step_run.get("status") or {}).get("startedAt"))
+        if not await wait_for_slot(self._context, self._is_at_work, begun_at):
+            return False
+        await self._context.status.wait_until_stored()  # a restarted engine must know that it has its slot
+        return True
+
+    async def _is_at_work(self) -> bool:
+        """Whether another leader has started the attempt, or has ended the step."""
+        observation = await patiently(self.observe, pace=self._context.pace())
+        status = (observation.step_run or {}).get("status") or {}
+        return observation.state is not AttemptState.ABSENT or record.is_final(status)
+
     async def _has_left(self, step_run: Object) -> bool:
         """Whether the container of a step with a recorded result has ended, or was asked to; if not, look again.
 
@@ -435,6 +462,10 @@ class EngramStep:
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
             await self._context.wakeup.wait()
+
+
+def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
+    return (None, found) if isinstance(found, StepError) else (found, None)
 
 
 def _is_edited_under_way(step_run: Object) -> bool:

@@ -70,14 +70,12 @@ class RunState:
         ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
         progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
         # Facts of the moment, e.g. what the run waits for, are left out: the engine records them again if they hold.
-        reason, message = str(ready.get("reason", "")), str(progressing.get("message") or status.get("message") or "")
-        if reason == Reason.PERMISSION_DENIED:
-            reason = str(progressing.get("reason", ""))
+        why = progressing if ready.get("reason") == Reason.PERMISSION_DENIED else ready
         return cls(
             stored=run,
             phase=member_or_none(Phase, status.get("phase")),
-            reason=reason,
-            message=message,
+            reason=str(why.get("reason", "")),
+            message=str(progressing.get("message") or status.get("message") or ""),
             attempts=int(status.get("attempts") or 0),
             started_at=parse_instant_or_none(status.get("startedAt")),
             finished_at=parse_instant_or_none(status.get("finishedAt")),
@@ -208,13 +206,20 @@ class RunState:
 
     def step_queued(self, name: str, now: datetime, message: str) -> RunState:
         """Record that a step waits for a free slot."""
-        return self.step_started(name, now, Phase.PENDING, message, reason=Reason.QUEUED)
+        old = self.step(name)
+        since = old.queued_since(now) if old is not None else None
+        return self.step_started(name, now, Phase.PENDING, message, reason=Reason.QUEUED, reason_since=since)
 
-    def step_launched(self, name: str, now: datetime) -> RunState:
-        """Record that a step runs. Its time in the queue does not count, unless it is stored as started already."""
+    def step_defined(self, name: str) -> RunState:
+        """Record that the definitions exist for which a step has waited; it stays ``Pending`` until it has a slot."""
+        old = self.step(name)
+        return self if old is None or old.phase.terminal else self._with_step(name, old.as_defined())
+
+    def step_launched(self, name: str, now: datetime, begun_at: datetime | None = None) -> RunState:
+        """Record that a step runs. Its time as ``Pending`` does not count, unless it had started before."""
         old = self.step(name)
         if old is not None and old.phase is Phase.PENDING:
-            started_at = self._stored_start_of(name) or now
+            started_at = self._stored_start_of(name) or begun_at or now
             return self._with_step(name, StepState(Phase.RUNNING, "", started_at, child_run=old.child_run))
         return self.step_started(name, now)
 
@@ -224,7 +229,8 @@ class RunState:
         if old is not None and old.phase.terminal:
             return self
         finished_at = verdict.finished_at or now
-        started_at = self._start_of(name) or verdict.started_at
+        waited = old is not None and old.phase is Phase.PENDING and verdict.phase is Phase.SKIPPED
+        started_at = None if waited else self._start_of(name) or verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours, or behind
             finished_at = max(finished_at, started_at)
         child_run = verdict.child_run or (old.child_run if old is not None else "")

@@ -10,7 +10,7 @@ from typing import Final
 from core.api.conditions import truncated
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
-from core.api.phases import DEFAULT_REASONS, Phase, member_or_none
+from core.api.phases import DEFAULT_REASONS, Phase, Reason, member_or_none
 from core.engine.step.legacy_states import reason_of_message
 
 MAX_STEP_MESSAGE_LENGTH: Final = 1024
@@ -32,6 +32,21 @@ class StepState:
     """A ``StepReason``, a ``Reason`` or a reason of the kubelet; empty: the default of the phase."""
     reason_since: datetime | None = None
     """Set while something in the cluster keeps the container from starting."""
+
+    @property
+    def has_lost_its_slot(self) -> bool:
+        """Whether the step has no slot although it may have a StepRun: it has waited for its Engram."""
+        return self.phase is Phase.PENDING and self.reason_since is not None
+
+    def queued_since(self, now: datetime) -> datetime | None:
+        """The ``reason_since`` of the step while it waits for a slot: set if it has lost its slot."""
+        if not self.has_lost_its_slot:
+            return None
+        return self.reason_since if self.reason == Reason.QUEUED else now
+
+    def as_defined(self) -> StepState:
+        """The state once the definitions exist for which the step has waited."""
+        return replace(self, message="", reason="", reason_since=self.reason_since if self.has_lost_its_slot else None)
 
     _wire: Object | None = field(default=None, init=False, repr=False, compare=False)
 

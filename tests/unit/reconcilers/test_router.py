@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
+from core.engine.errors import Definition
 from core.ownership.ownership import OwnedKey
 from reconcilers.adapters.world import World
 from reconcilers.router import connect_engine
@@ -38,6 +39,7 @@ class Woken:
     enqueued: list[str] = field(default_factory=list)
     ended_runs: list[str] = field(default_factory=list)
     ended_step_runs: list[str] = field(default_factory=list)
+    definitions: list[Definition] = field(default_factory=list)
 
     def look(self) -> tuple[list[tuple[str, str | None]], list[str]]:
         seen = self.supervisor.woken[:], self.enqueued[:]
@@ -68,6 +70,7 @@ async def woken() -> AsyncIterator[Woken]:
             result.supervisor,
             run_ended=result.ended_runs.append,
             step_run_ended=lambda step_run: result.ended_step_runs.append(step_run["metadata"]["name"]),
+            definition_changed=result.definitions.append,
         )
         connect_controller(WATCHES, world, NotingController(result.enqueued))
         yield result
@@ -329,6 +332,23 @@ async def test_what_a_story_says_of_how_long_runs_are_kept_counts_at_once_for_th
     assert woken.look() == ([], ["team/one"])
 
 
+async def test_steps_that_wait_for_a_definition_hear_that_it_appears_or_changes(woken: Woken) -> None:
+    world = woken.world
+    engram = stored("Engram", "http", spec={"templateRef": {"name": "http-1"}})
+    world.engrams.remember(engram)
+    world.engrams.remember(changed(engram, status={"usageCount": 1}))
+    assert woken.definitions == [Definition("Engram", "team", "http")], "its status lets no step continue"
+    world.engrams.remember(changed(changed(engram), meta={"generation": 2}))
+    world.engram_templates.remember(stored("EngramTemplate", "http-1", namespace="", spec={"image": "http"}))
+    world.reference_grants.remember(stored("ReferenceGrant", "open", spec={}))
+    assert woken.definitions[1:] == [
+        Definition("Engram", "team", "http"),
+        Definition("EngramTemplate", "", "http-1"),
+        Definition("ReferenceGrant", "team", ""),
+    ]
+    assert woken.look() == ([], [])
+
+
 async def test_what_concerns_a_run_of_another_process_wakes_nobody_here_but_its_end_is_heard() -> None:
     class NotOne:
         def owns(self, key: OwnedKey) -> bool:
@@ -341,6 +361,7 @@ async def test_what_concerns_a_run_of_another_process_wakes_nobody_here_but_its_
             here.supervisor,
             run_ended=here.ended_runs.append,
             step_run_ended=lambda step_run: here.ended_step_runs.append(step_run["metadata"]["name"]),
+            definition_changed=here.definitions.append,
             ownership=NotOne(),
         )
         elsewhere = run()

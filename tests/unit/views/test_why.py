@@ -144,6 +144,18 @@ def test_a_step_without_a_slot_tells_where_in_the_queue_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize("phase", ["Pending", "Running"])
+def test_a_step_that_waits_for_its_engram_tells_since_when_and_who_can_apply_it(phase: str) -> None:
+    message = "Waiting until 2026-01-02T13:00:00Z: Engram team/http of step 'fetch' does not exist; apply it"
+    state = at_work(phase, message) | {"reason": "EngramNotFound", "reasonSince": LATER}
+    run = a_run(stepStates={"fetch": state})
+
+    cause = only(Facts(run, a_story(engram("fetch"))))
+
+    assert (cause.kind, cause.text, cause.since) == (CauseKind.DEFINITION, f"cannot continue: {message}", LATER_AT)
+    assert cause.who == "a user who may apply the Engram, or the author of the Story"
+
+
 # Engram steps.
 
 

@@ -452,7 +452,7 @@ async def test_26_2_30_a_key_that_cannot_be_rendered_is_the_automatic_one(
     assert (world.step_run(one.key, "a") or {})["spec"]["idempotencyKey"] == key
 
 
-async def test_26_3_a_missing_engram_fails_its_step_while_others_proceed(
+async def test_26_3_a_missing_engram_fails_its_step_at_the_end_of_its_time_while_others_proceed(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
     policy = {"retries": {"continueOnStepFailure": True}}
@@ -460,9 +460,10 @@ async def test_26_3_a_missing_engram_fails_its_step_while_others_proceed(
         one = scenario(world, [engram("a", ref="ghost"), engram("b")], policy=policy)
         status = await one.to_the_end()
 
-    assert one.phases == {"a": "Failed", "b": "Succeeded"}
-    assert status["stepStates"]["a"]["message"] == "ReferenceNotFound: Engram ghost does not exist"
-    assert ("Warning", "ReferenceNotFound", "step 'a': Engram ghost does not exist") in world.events.told
+    assert one.phases == {"a": "Timeout", "b": "Succeeded"}
+    text = "waited 20s in vain: Engram ghost does not exist"
+    assert status["stepStates"]["a"]["message"] == f"TimedOut: {text}"
+    assert ("Warning", "TimedOut", f"step 'a': {text}") in world.events.told
 
 
 async def test_26_3_the_consumer_of_a_step_without_output_fails_with_a_reason(

@@ -16,6 +16,7 @@ from core.engine.executors import Executors
 from core.engine.ports import AttemptOrder
 from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.definitions import apply_engram
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.world import World, open_world
 
@@ -53,6 +54,17 @@ async def test_a_new_run_gets_it_once_before_its_first_job(autojump_clock: MockC
         world.supervisor.adopt(one.key)
         assert await world.until_ended(one.key)
     assert asked == ["prepare", "start a", "start b"]
+
+
+async def test_an_engram_that_is_applied_late_may_need_more(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a"), engram("b", "a", ref="late"), engram("c", "b")])
+        asked = watch(world)
+        world.supervisor.adopt(one.key)
+        await trio.sleep(5)
+        apply_engram(world.cluster, "late")
+        assert await world.until_ended(one.key)
+    assert asked == ["prepare", "start a", "prepare", "start b", "start c"]
 
 
 async def test_a_run_that_sleeps_is_taken_up_again_without_asking(autojump_clock: MockClock, scenario: Any) -> None:

@@ -1,0 +1,149 @@
+"""What an Engram step is bound to: its Engram and its template, which may be applied after its run has started.
+
+A step waits for what is not there, as long as its timeout allows, and its state says for what and since when. That time
+is recorded, so a restart does not prolong the wait. The informers wake the step (core.engine.awaited); nothing is
+written while it waits. A step that waits is ``Pending`` and has no slot, unless its current attempt was started.
+Source: StepRun contract 6, in the improved form.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+import trio
+
+from core.api.duration import format_duration
+from core.api.objects import Object
+from core.api.phases import AWAITED_DEFINITIONS, Phase
+from core.engine.calls import patiently
+from core.engine.clock import wait_for_wakeup
+from core.engine.context import step_start
+from core.engine.context.run_slots import has_slot
+from core.engine.context.step_context import StepContext
+from core.engine.errors import AwaitedError, Definition, GoneError, RejectedError, StaleError, UnavailableError
+from core.engine.ports import AttemptState, Binding, EventType, Observation, StepError
+from core.engine.primitives.waiting import until_words
+from core.engine.step import record
+from core.engine.step.verdict import Verdict
+
+
+class WaitingStep(Protocol):
+    """The step that waits, as its primitive knows it."""
+
+    async def observe(self) -> Observation: ...
+
+    def is_foreign(self, step_run: Object) -> bool: ...
+
+    async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
+        """Record that the time of the step is over; None: look again."""
+
+
+class StepDefinitions:
+    """Looks up the definitions of one step, and waits for them."""
+
+    def __init__(self, context: StepContext, step: WaitingStep) -> None:
+        self._context = context
+        self._step = step
+        self._pace = context.pace()
+        self.waited = False
+        """Whether the last call of ``binding`` had to wait."""
+
+    async def binding(self) -> Binding | StepError | Verdict:
+        """The binding of the step, once there is one. An error if it can never be bound; a verdict if it ends
+        meanwhile.
+        """
+        self.waited = False
+        try:
+            return await self._found()
+        except RejectedError as error:
+            self._end_wait()
+            return StepError(error.reason, str(error))
+
+    async def _found(self) -> Binding | Verdict:
+        context = self._context
+        definitions: frozenset[Definition] = frozenset()
+        while True:
+            with context.engine.awaited.watching(definitions, context.wakeup):
+                context.wakeup.clear()
+                try:
+                    binding = await patiently(
+                        context.engine.bindings.bind,
+                        context.run,
+                        context.story,
+                        context.step.declared,
+                        pace=context.pace(),
+                    )
+                except AwaitedError as missing:
+                    if not missing.definitions <= definitions:  # it may have come before this was watched: look again
+                        definitions |= missing.definitions
+                        continue
+                    verdict = await self._wait(missing)
+                    if verdict is not None:
+                        return verdict
+                else:
+                    self._end_wait()
+                    return binding
+
+    async def _wait(self, missing: AwaitedError) -> Verdict | None:
+        """Wait for a wake-up, or for the end of the step's time; a verdict if the step has ended."""
+        context = self._context
+        self.waited = True
+        observation = await patiently(self._step.observe, pace=context.pace())
+        step_run = observation.step_run
+        if step_run is not None and self._step.is_foreign(step_run):
+            step_run = None
+        if step_run is not None and record.is_final(step_run.get("status") or {}):
+            return record.verdict_of(step_run)
+        started = step_run is not None and observation.state is not AttemptState.ABSENT
+        ends_at = _deadline_of_attempt(observation) if started else None
+        deadline_at = self._report(missing, ends_at, Phase.RUNNING if started else Phase.PENDING)
+        if has_slot(context) and not started:
+            await context.status.wait_until_stored()  # before another step starts in its place
+            context.engine.slots.release(context.run_context.run_uid, context.step.name)
+        if context.now() < deadline_at:
+            await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
+            return None
+        waited = f"waited {format_duration(missing.timeout)} in vain"
+        waited = "did not finish within its timeout, and could not be checked" if ends_at is not None else waited
+        return await self._run_out_of_time(step_run, f"{waited}: {missing}")
+
+    async def _run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
+        try:
+            return await self._step.run_out_of_time(step_run, message)
+        except (StaleError, GoneError, UnavailableError) as error:
+            await trio.sleep(self._pace.next_seconds(error))
+            return None
+
+    def _report(self, missing: AwaitedError, ends_at: datetime | None, phase: Phase) -> datetime:
+        """Show in the state of the step what it waits for; returns the end of its time, unless ``ends_at`` is that."""
+        context = self._context
+        state = context.state.step(context.step.name)
+        since = state.reason_since if state is not None and state.reason in AWAITED_DEFINITIONS else None
+        if since is None:
+            since = context.now().replace(microsecond=0)  # as stored
+            context.emit(EventType.WARNING, missing.reason, f"step {context.step.name!r} waits: {missing}")
+        deadline_at = ends_at or since + missing.timeout
+        context.set_message(
+            f"Waiting{until_words(deadline_at)}: {missing}",
+            phase,
+            reason=missing.reason,
+            reason_since=since,
+        )
+        return deadline_at
+
+    def _end_wait(self) -> None:
+        """The state of the step does not say any more that it waits. That time does not count as its run time."""
+        context = self._context
+        state = context.state.step(context.step.name)
+        if state is not None and state.reason in AWAITED_DEFINITIONS:
+            step_start.defined(context.run_context, context.step)
+            context.run_context.access.renew()
+
+
+def _deadline_of_attempt(observation: Observation) -> datetime | None:
+    """The deadline of the current attempt, while it is at work."""
+    status = (observation.step_run or {}).get("status") or {}
+    current = observation.attempt == record.retries_of(status)
+    at_work = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
+    return observation.deadline_at if current and at_work else None
