@@ -320,8 +320,7 @@ class EngramStep:
             problem = await why_not_successful(self._context, binding, step_run)
             if problem is not None:
                 message = f"{problem.reason}: {problem.message}"
-                end = outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive=False)
-                return await self._fail(end, step_run)
+                return await self._fail(_final_failure(problem.reason, message, still_alive=False), step_run)
             self._context.variables.remember(step_run)
         return record.verdict_of(step_run)
 
@@ -454,7 +453,7 @@ class EngramStep:
         if record.is_final(step_run.get("status") or {}):
             return record.verdict_of(step_run)
         message = f"{problem.reason}: {problem.message}"
-        return await self._fail(outcome.Fail(Phase.FAILED, problem.reason, message, None, None, still_alive), step_run)
+        return await self._fail(_final_failure(problem.reason, message, still_alive=still_alive), step_run)
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
         """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing."""
@@ -462,6 +461,11 @@ class EngramStep:
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
             await self._context.wakeup.wait()
+
+
+def _final_failure(reason: Reason, message: str, *, still_alive: bool) -> outcome.Fail:
+    """A failure that no retry can fix. No container decided it, so it has no exit code; its class tells clients."""
+    return outcome.Fail(Phase.FAILED, reason, message, None, ExitClass.TERMINAL, still_alive)
 
 
 def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:

@@ -13,7 +13,7 @@ import trio
 
 from core.api import keys
 from core.api.objects import Object, is_being_deleted
-from core.api.phases import Phase, Reason
+from core.api.phases import ExitClass, Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
@@ -81,7 +81,8 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
         now = context.now()
         if why := why_unreadable(step_run):
             text = f"{record.UNREADABLE}: {why}"
-            patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now)
+            class_ = ExitClass.TERMINAL
+            patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now, exit_class=class_)
         elif reported is Phase.SUCCEEDED or observation.state is AttemptState.SUCCEEDED:
             patch = record.success_patch(step_run, now)
         else:

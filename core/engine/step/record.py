@@ -205,7 +205,8 @@ def failure_patch(
     exit_code: int | None = None,
     exit_class: ExitClass | None = None,
 ) -> Object:
-    """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept.
+    """Any terminal phase but ``Succeeded``. What the SDK wrote about the failure is kept, but not the exit code of an
+    earlier attempt.
 
     The parts of the status that cannot be read are deleted, so that the status can be read from then on.
     """
@@ -213,8 +214,11 @@ def failure_patch(
     patch: Object = dict.fromkeys(missing_in(step_run, "status"))
     patch |= _common(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
     patch |= {"lastFailureMsg": message, "nextRetryAt": None}
+    reported = phase_of(status)
     if exit_code is not None:
         patch["exitCode"] = exit_code
+    elif status.get("exitCode") and (reported is None or not reported.terminal):
+        patch["exitCode"] = None
     if exit_class is not None:
         patch["exitClass"] = str(exit_class)
     if not status.get("error") and message:

@@ -642,6 +642,32 @@ async def test_a_required_path_without_value_fails_the_step(autojump_clock: Mock
     assert status["stepStates"]["a"]["message"] == "DependencyFailed: requires: inputs.token has no value"
 
 
+@pytest.mark.parametrize(
+    ("engram_", "step", "reason"),
+    [
+        ({"input_schema": {"required": ["n"]}}, {}, "InputSchemaFailed"),
+        ({"output_schema": {"required": ["n"]}}, {}, "OutputSchemaFailed"),
+        ({}, {"requires": ["inputs.token"]}, "DependencyFailed"),
+        ({}, {"with_": {"n": "{{ inputs.ghost }}"}}, "ExpressionFailed"),
+        ({}, {"postExecution": {"condition": "{{ steps.a.output.good }}"}}, "ExpressionFailed"),
+    ],
+)
+async def test_what_no_retry_can_mend_is_terminal_and_final(
+    autojump_clock: MockClock, scenario: Any, engram_: dict[str, Any], step: dict[str, Any], reason: str
+) -> None:
+    retry = RetryPolicy(max_retries=3, delay=timedelta(seconds=1))
+    script = Script(output={"good": False})
+    async with open_world({"a": (script,)}, engrams={"work": Engram(retry=retry, **engram_)}) as world:
+        one = scenario(world, [engram("a", **step)])
+        await one.to_the_end()
+        step_run = world.step_run(one.key, "a") or {}
+
+    status = step_run["status"]
+    assert (status["phase"], status["exitClass"], status["retries"]) == ("Failed", "terminal", 0)
+    assert status["lastFailureMsg"].startswith(f"{reason}: ")
+    assert not status.get("exitCode")
+
+
 async def test_two_steps_that_read_whatever_step_there_is_do_not_wait_for_each_other(
     autojump_clock: MockClock, scenario: Any
 ) -> None:

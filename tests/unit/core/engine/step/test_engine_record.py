@@ -131,6 +131,16 @@ def test_the_words_of_the_sdk_about_a_failure_are_kept() -> None:
     assert status["error"]["type"] == "storage_error"
 
 
+@pytest.mark.parametrize(("phase", "kept"), [("Running", False), ("Pending", False), (None, False), ("Failed", True)])
+def test_a_failure_without_a_container_has_no_exit_code_of_an_earlier_attempt(phase: str | None, kept: bool) -> None:
+    status: dict[str, Any] = {"phase": phase, "retries": 1, "exitCode": 137} if phase else {"exitCode": 137}
+    reason, class_ = Reason.INPUT_SCHEMA_FAILED, ExitClass.TERMINAL
+    patch = record.failure_patch(step_run(status), Phase.FAILED, reason, "n is required", NOW, exit_class=class_)
+
+    assert patched(status, patch).get("exitCode") == (137 if kept else None)
+    assert patch["exitClass"] == "terminal"
+
+
 def test_a_late_change_of_phase_by_an_sdk_takes_finality_away() -> None:
     running = patched(None, record.running_patch(step_run(), NOW, FIRST))
     failed = patched(running, record.failure_patch(step_run(running), Phase.FAILED, Reason.EXECUTION_FAILED, "x", NOW))
