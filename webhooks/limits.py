@@ -25,6 +25,7 @@ class ReviewLimits:
         workers: number of workers.
         patience_seconds: time to wait until the caches have objects that were created a moment before.
         patient: reviews that wait for such objects.
+        secrets: Secrets of one object about which the API server is asked; the others cause no warning.
     """
 
     review_bytes: int = (3 << 20) + (256 << 10)
@@ -46,6 +47,7 @@ class ReviewLimits:
     workers: int = 2
     patience_seconds: float = 1.0
     patient: int = 50
+    secrets: int = 32
 
 
 DEFAULT_LIMITS = ReviewLimits()

@@ -2,7 +2,9 @@
 
 A small review is examined on the event loop, between two others. If it takes long, it starts again in a process of its
 own; large reviews start there. An examination has no effects, so a second start costs time only. A review that waits
-for an object that was created a moment ago does not occupy a turn.
+for an object that was created a moment ago does not occupy a turn. Nor does one that waits for the answer whether the
+Secrets exist that the object names: nobody watches Secrets, so the API server is asked about each. If one is missing,
+the object is examined once more, for the warning.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import orjson
 import trio
 
 from core.api.objects import ReadOnlyObject
-from core.api.resource import Resource
+from core.api.resource import SECRET, Resource
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from core.fairness.turns import CrowdedError, Turns
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
@@ -28,7 +30,7 @@ from webhooks.decision import ReviewDecision
 from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import Review
-from webhooks.setup import AdmissionSetup
+from webhooks.setup import AdmissionSetup, SecretKey
 
 _PROGRAM: Final = str(Path(review_process.__file__).resolve())
 
@@ -88,12 +90,25 @@ class ReviewExecutor:
         if self._patient < self._limits.patient:
             self._patient += 1
             try:
-                return await self._look_again(question, view, found)
+                view, found = await self._look_again(question, view, found)
             finally:
                 self._patient -= 1
-        return found
+        return found if found.is_denial else await self._with_secrets(question, view, found)
 
-    async def _look_again(self, question: ReviewRequest, view: _Seen, found: ReviewDecision) -> ReviewDecision:
+    async def _with_secrets(self, question: ReviewRequest, view: _Seen, found: ReviewDecision) -> ReviewDecision:
+        """The decision, with a warning about each Secret that does not exist."""
+        wanted = list(dict.fromkeys(view.secrets))[: self._limits.secrets]
+        missing = frozenset(await self._setup.missing_secrets(wanted)) if wanted else frozenset()
+        if not missing:
+            return found
+        try:
+            return await self._look(question, _Seen(self._setup.world(), missing))
+        except CrowdedError:
+            return found  # it lacks a warning, which is better than no answer
+
+    async def _look_again(
+        self, question: ReviewRequest, view: _Seen, found: ReviewDecision
+    ) -> tuple[_Seen, ReviewDecision]:
         """Examine again each time a missing object arrives, while that may still change the decision."""
         until = trio.current_time() + self._limits.patience_seconds
         while found.may_change and view.missed:
@@ -106,7 +121,7 @@ class ReviewExecutor:
                 found = await self._look(question, view)
             except CrowdedError:
                 break  # the earlier decision is an answer, too
-        return found
+        return view, found
 
     async def _wait_for(self, missed: Collection[_Key]) -> None:
         """Checks before it waits. Nothing else runs between the check and the wait, so no change is missed."""
@@ -149,11 +164,16 @@ class _TooLongError(Exception):
 
 
 class _Seen:
-    """A view that records missing objects, and interrupts an examination that takes too long."""
+    """A view that records missing objects and unknown Secrets, and interrupts an examination that takes too long.
 
-    def __init__(self, world: ClusterView) -> None:
+    ``missing``: Secrets that do not exist.
+    """
+
+    def __init__(self, world: ClusterView, missing: frozenset[SecretKey] = frozenset()) -> None:
         self._world = world
+        self._missing = missing
         self.missed: set[_Key] = set()
+        self.secrets: list[SecretKey] = []
         self.until: float | None = None
 
     @property
@@ -170,6 +190,10 @@ class _Seen:
         found = self._world.find(resource, namespace, name)
         if found is Unseen.MISSING:
             self.missed.add((resource, namespace, name))
+        if found is Unseen.UNKNOWN and resource is SECRET:
+            key = SecretKey(namespace, name)
+            self.secrets.append(key)
+            return Unseen.MISSING if key in self._missing else found
         return found
 
     def grants(self, namespace: str) -> Sequence[ReadOnlyObject]:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import trio
 
 from webhooks.cluster_view import ClusterView
+
+
+class SecretKey(NamedTuple):
+    namespace: str
+    name: str
+
+
+async def none_is_known(wanted: Collection[SecretKey]) -> Collection[SecretKey]:
+    """For a process that cannot look up Secrets."""
+    del wanted
+    await trio.lowlevel.checkpoint()
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +34,8 @@ class AdmissionSetup:
         changed: returns when ``world`` has seen any change after the call.
         convert: turns a ConversionReview, parsed from JSON, into its answer; a ``ValueError`` says why it is not a
             review.
+        missing_secrets: returns those of the Secrets that certainly do not exist; soon, also if the API server does not
+            answer. It reads nothing but metadata.
     """
 
     world: Callable[[], ClusterView]
@@ -27,3 +43,4 @@ class AdmissionSetup:
     trouble: Callable[[], str]
     changed: Callable[[], Awaitable[None]]
     convert: Callable[[dict[str, Any]], dict[str, Any]]
+    missing_secrets: Callable[[Collection[SecretKey]], Awaitable[Collection[SecretKey]]] = none_is_known

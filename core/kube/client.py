@@ -105,6 +105,14 @@ class KubeClient:
         """
         return await self.answer(request.get_call(resource, name, namespace, subresource))
 
+    async def get_metadata(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """The metadata of the object, as a PartialObjectMetadata: the server does not send its spec, status or data.
+
+        Raises:
+            NotFoundError: the object does not exist.
+        """
+        return await self.answer(request.get_metadata_call(resource, name, namespace))
+
     async def list(
         self,
         resource: Resource,

@@ -6,7 +6,7 @@ Source: Kubernetes API concepts; paths are those of core.api.resource.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -31,6 +31,8 @@ from kubewire.wire import Object, PatchType, StatusReason, status_failure
 LIST_DEADLINE_SECONDS: Final = 60.0
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
 """The largest request body that a kube-apiserver reads."""
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""The media type with which a server leaves out spec, status and data."""
 _OK: Final = 200
 
 
@@ -49,6 +51,10 @@ class ServedKind:
 
 def get_call(resource: Resource, name: str, namespace: str | None, subresource: str | None) -> ApiCall:
     return ApiCall("get", "GET", _object_path(resource, namespace, name, subresource), _label(resource, subresource))
+
+
+def get_metadata_call(resource: Resource, name: str, namespace: str | None) -> ApiCall:
+    return replace(get_call(resource, name, namespace, None), accept=METADATA_ONLY)
 
 
 def list_call(

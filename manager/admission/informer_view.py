@@ -1,6 +1,6 @@
 """The objects that admission knows: the engine's informers, and informers of kinds that only validators look up.
 
-Secrets are not watched, so admission does not know whether one exists.
+Secrets are not watched; whether one exists is a matter of ``secret_names``.
 """
 
 from __future__ import annotations

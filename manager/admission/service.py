@@ -24,6 +24,7 @@ from core.policy.settings import OperatorSettings
 from core.telemetry.logs import get_logger
 from manager.admission.draining import Application, LastAnswers
 from manager.admission.informer_view import InformerView
+from manager.admission.secret_names import SecretNames
 from manager.bind import Address
 from manager.options import AdmissionOptions
 from reconcilers.adapters.world import World
@@ -74,6 +75,7 @@ class AdmissionService:
             trouble=lambda: self._view.trouble,
             changed=self._view.changed,
             convert=answer,
+            missing_secrets=SecretNames(client).missing,
         )
         self._app = LastAnswers(cast("Application", admission_app(self._setup)))
 

@@ -107,7 +107,10 @@ _WORKLOADS: Final = (
     Permission(
         SECRET,
         ("get",),
-        "Checks that the Secrets of a step exist, and reads the Secret of the store; by name, without a cache.",
+        (
+            "Checks that the Secrets of a step exist, and reads the Secret of the store; by name, without a cache. "
+            "Admission asks for the metadata of each Secret that an Engram or Impulse names, to warn if it is missing."
+        ),
     ),
     Permission(
         SECRET,

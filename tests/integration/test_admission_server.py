@@ -24,11 +24,12 @@ from certs.authority import Lifetimes, Pair, issue_authority, issue_leaf
 from certs.material import pem_of
 from certs.serving import ServingContext
 from core.api.objects import ReadOnlyObject
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, STORY_RUN, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, SECRET, STORY, STORY_RUN, Resource
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, InvalidError
 from core.kube.informer import Informer
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from manager.admission.secret_names import SecretNames
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually
 from webhooks import connection
 from webhooks.app import admission_app
@@ -36,7 +37,7 @@ from webhooks.cluster_view import InMemoryView, Unseen
 from webhooks.limits import ReviewLimits
 from webhooks.registration import HOOKS, Hook
 from webhooks.server import ListenError, serve_admission
-from webhooks.setup import AdmissionSetup
+from webhooks.setup import AdmissionSetup, SecretKey
 
 HOST = "127.0.0.1"
 LIFETIMES = Lifetimes(hurry=timedelta(seconds=2))
@@ -284,6 +285,17 @@ async def test_an_engram_may_be_created_right_behind_its_template(guarded: tuple
 
     with pytest.raises(InvalidError):
         await world.create(ENGRAM, "lost", {"version": "1.0.0", "templateRef": {"name": "gone"}})
+
+
+async def test_a_secret_is_looked_up_without_its_data(world: OperatorCluster) -> None:
+    await world.create(SECRET, "openai", {"token": "s3cr3t"})
+    found = await world.client.get_metadata(SECRET, "openai", NAMESPACE_NAME)
+    assert found["kind"] == "PartialObjectMetadata"
+    assert "s3cr3t" not in str(found)
+    assert found.keys() == {"apiVersion", "kind", "metadata"}
+
+    wanted = [SecretKey(NAMESPACE_NAME, name) for name in ("openai", "gone")]
+    assert await SecretNames(world.client).missing(wanted) == wanted[1:]
 
 
 async def test_rotations_in_mid_flight_are_unnoticed(guarded: tuple[OperatorCluster, Served]) -> None:

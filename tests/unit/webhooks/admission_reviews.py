@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import Object, ReadOnlyObject
+from core.api.resource import SECRET, Resource
 from core.policy.settings import OperatorSettings
-from webhooks.cluster_view import ClusterView, InMemoryView
+from webhooks.cluster_view import ClusterView, InMemoryView, Unseen
 from webhooks.registration import HOOKS, Hook
-from webhooks.setup import AdmissionSetup
+from webhooks.setup import AdmissionSetup, SecretKey, none_is_known
 
 OPERATOR = "system:serviceaccount:bobrapet-system:bobrapet-controller-manager"
 BY_PATH = {hook.path: hook for hook in HOOKS}
@@ -91,6 +92,19 @@ class ChangingWorld:
         await self._changed.wait()
 
 
+class _NoSecrets(InMemoryView):
+    """Knows nothing of Secrets, like a view of caches."""
+
+    def find(self, resource: Resource, namespace: str, name: str) -> ReadOnlyObject | Unseen:
+        return Unseen.UNKNOWN if resource is SECRET else super().find(resource, namespace, name)
+
+
+class WorldWithoutSecrets(ChangingWorld):
+    def now(self) -> ClusterView:
+        self.looks += 1
+        return _NoSecrets(self.objects, settings=OperatorSettings())
+
+
 def gate(
     objects: Iterable[Object] = (),
     *,
@@ -98,8 +112,14 @@ def gate(
     world: ChangingWorld | None = None,
     convert: Callable[[Object], Object] = lambda body: body,
     changed: Callable[[], Awaitable[None]] | None = None,
+    missing_secrets: Callable[[Collection[SecretKey]], Awaitable[Collection[SecretKey]]] = none_is_known,
 ) -> AdmissionSetup:
     seen = world or ChangingWorld(*objects)
     return AdmissionSetup(
-        world=seen.now, operator=OPERATOR, trouble=trouble, changed=changed or seen.changed, convert=convert
+        world=seen.now,
+        operator=OPERATOR,
+        trouble=trouble,
+        changed=changed or seen.changed,
+        convert=convert,
+        missing_secrets=missing_secrets,
     )

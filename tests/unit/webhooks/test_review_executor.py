@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.unit.webhooks.admission_reviews import (
     VALIDATE_ENGRAM,
     VALIDATE_STORY,
     ChangingWorld,
+    WorldWithoutSecrets,
     engram,
     gate,
     review,
@@ -33,6 +34,7 @@ from webhooks.limits import ReviewLimits
 from webhooks.registration import Hook
 from webhooks.review import review_of
 from webhooks.review_executor import ReviewExecutor, ReviewRequest, ReviewUnavailableError
+from webhooks.setup import SecretKey
 from webhooks.validate.dependency import NEED_UNKNOWN
 from webhooks.validate.template_use import MISSING
 
@@ -159,6 +161,57 @@ async def test_a_flood_of_one_caller_leaves_room_for_others(nursery: trio.Nurser
 
     assert done.count("other") == 1
     assert done.count("flood is sent away") >= 7
+
+
+# Secrets.
+
+
+SECRETIVE = template(secretSchema={"api": {}, "more": {}, "same": {}})
+
+
+def naming(**secrets: str) -> ReviewRequest:
+    named = engram()
+    named["spec"]["secrets"] = secrets
+    return question(VALIDATE_ENGRAM, named)
+
+
+class Store:
+    """Records which Secrets it was asked about; those named ``gone`` do not exist."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[SecretKey]] = []
+
+    async def missing(self, wanted: Collection[SecretKey]) -> Collection[SecretKey]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(list(wanted))
+        return [key for key in wanted if key.name == "gone"]
+
+
+@pytest.mark.parametrize("limits", [ReviewLimits(), APART], ids=["on the loop", "in a process"])
+async def test_a_secret_that_does_not_exist_is_a_warning(limits: ReviewLimits) -> None:
+    world, store = WorldWithoutSecrets(SECRETIVE), Store()
+    executor = ReviewExecutor(gate(world=world, missing_secrets=store.missing), limits)
+    decided = await executor.examine(naming(api="gone", more="there", same="gone"))
+
+    assert not decided.is_denial
+    assert [str(finding) for finding in decided.findings] == [
+        "spec.secrets.api: Secret gone does not exist in this namespace (create it)",
+        "spec.secrets.same: Secret gone does not exist in this namespace (create it)",
+    ]
+    assert store.asked == [[SecretKey("team", "gone"), SecretKey("team", "there")]], "each once"
+
+
+async def test_the_api_server_is_not_asked_without_need() -> None:
+    world, store = WorldWithoutSecrets(SECRETIVE), Store()
+    executor = ReviewExecutor(gate(world=world, missing_secrets=store.missing), ReviewLimits(secrets=1, patient=0))
+    for asked in (naming(), naming(unknown="gone"), naming(api="")):
+        await executor.examine(asked)
+    assert store.asked == []
+    looks = world.looks
+    assert (await executor.examine(naming(api="there"))).findings == ()
+    assert world.looks == looks + 1, "it is examined once more only for a warning"
+    await executor.examine(naming(api="there", more="gone"))
+    assert store.asked == [[SecretKey("team", "there")]] * 2, "one at most"
 
 
 # Decisions.

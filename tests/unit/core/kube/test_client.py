@@ -57,6 +57,15 @@ async def test_get_reads_one_object(server: ScriptedServer) -> None:
         assert sent(server) == ("GET", "/api/v1/namespaces/a", {})
 
 
+async def test_metadata_is_asked_for_without_the_rest(server: ScriptedServer) -> None:
+    async with server.client() as client:
+        await client.get_metadata(WIDGET, "a", "team")
+        await client.get(WIDGET, "a", "team")
+    asked = [request.headers["accept"] for request in server.requests]
+    assert asked == ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", "application/json"]
+    assert sent(server) == ("GET", f"{BASE}/a", {})
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a%2fb"])
 async def test_a_name_cannot_lead_to_another_path(server: ScriptedServer, name: str) -> None:
     async with server.client() as client:
