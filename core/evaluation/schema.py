@@ -1,8 +1,9 @@
 """JSON Schemas of inputs and outputs: defaults, normal form, and a bound on their cost.
 
 The normal form is a draft-7 schema without outside references in which every node also accepts values that are filled
-in later: storage, Secret and ConfigMap references and whole-string templates. Pure. Source: StoryRun contract 5,
-StepRun contract 9.2.
+in later: storage, Secret and ConfigMap references and whole-string templates. Keywords that hold schemas must have the
+form that the meta-schema demands; the validator checks the other keywords when it is built. Pure. Source: StoryRun
+contract 5, StepRun contract 9.2.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _ONE_SCHEMA: Final = (
 )
 _MANY_SCHEMAS: Final = ("allOf", "anyOf", "oneOf")
 _NAMED_SCHEMAS: Final = ("properties", "patternProperties", "dependencies")
+_LIBRARIES: Final = ("definitions", "$defs")
+_TEXTS: Final = ("title", "description")
 _PLAIN_KEYWORDS: Final = frozenset(
     [
         "type",
@@ -101,7 +104,7 @@ def normalise(schema: Mapping[str, Json]) -> dict[str, Json]:
     """``schema`` in normal form.
 
     Raises:
-        SchemaError: it has a reference to the outside or to a missing place, or is too large.
+        SchemaError: it has a reference to the outside or to a missing place, a malformed part, or is too large.
     """
     return _Normaliser(schema).run()
 
@@ -210,19 +213,20 @@ class _Normaliser:
         self._source = schema
         self._names: dict[str, str] = {}
         self._definitions: dict[str, Json] = {_LATER: _FILLED_IN_LATER}
-        self._pending: list[tuple[str, Json]] = []
+        self._pending: list[tuple[str, Json, bool]] = []
+        """Referenced parts: name, schema, and whether it may be the schema of a property."""
         self._nodes = 0
         self._by_name: dict[str, Json] | None = None
 
     def run(self) -> dict[str, Json]:
         root = self._node(self._source, "#", 0)
         while self._pending:
-            name, target = self._pending.pop()
-            self._definitions[name] = self._node(target, name, 0)
+            name, target, is_property = self._pending.pop()
+            self._definitions[name] = self._node(target, name, 0, is_property=is_property)
         assert isinstance(root, dict)  # a Mapping gives an object
         return {**root, _DEFINITIONS: self._definitions}
 
-    def _node(self, schema: Json, where: str, depth: int) -> Json:
+    def _node(self, schema: Json, where: str, depth: int, *, is_property: bool = False) -> Json:
         self._nodes += 1
         if self._nodes > MAX_SCHEMA_NODES or depth > MAX_SCHEMA_DEPTH:
             raise SchemaError(f"the schema has more than {MAX_SCHEMA_NODES} nodes or {MAX_SCHEMA_DEPTH} levels")
@@ -233,6 +237,7 @@ class _Normaliser:
         if "$ref" in schema:
             body: dict[str, Json] = {"$ref": self._reference(schema["$ref"], where)}
         else:
+            _check_form(schema, where, is_property=is_property)
             body = self._keywords(schema, where, depth)
         return {"if": {"$ref": f"#/{_DEFINITIONS}/{_LATER}"}, "else": body}
 
@@ -254,22 +259,27 @@ class _Normaliser:
             if key in schema:
                 body[key] = self._node(schema[key], f"{where}/{key}", depth + 1)
         for key in _MANY_SCHEMAS:
-            if isinstance(schema.get(key), list):
+            if key in schema:
                 body[key] = [
                     self._node(item, f"{where}/{key}/{index}", depth + 1) for index, item in enumerate(schema[key])
                 ]
         for key in _NAMED_SCHEMAS:
-            if isinstance(schema.get(key), Mapping):
+            if key in schema:
                 body[key] = {
-                    name: child if isinstance(child, list) else self._node(child, f"{where}/{key}/{name}", depth + 1)
+                    name: self._named_node(key, child, f"{where}/{key}/{name}", depth + 1)
                     for name, child in schema[key].items()
                 }
         items = schema.get("items")
         if isinstance(items, list):
             body["items"] = [self._node(item, f"{where}/items/{index}", depth + 1) for index, item in enumerate(items)]
-        elif items is not None:
+        elif "items" in schema:
             body["items"] = self._node(items, f"{where}/items", depth + 1)
         return body
+
+    def _named_node(self, keyword: str, schema: Json, where: str, depth: int) -> Json:
+        if keyword == "dependencies" and isinstance(schema, list):
+            return schema  # names of properties
+        return self._node(schema, where, depth, is_property=keyword == "properties")
 
     def _reference(self, reference: Json, where: str) -> str:
         if not isinstance(reference, str):
@@ -278,7 +288,8 @@ class _Normaliser:
             target = self._target(reference, where)
             name = f"d{len(self._names)}"
             self._names[reference] = name
-            self._pending.append((name, target))
+            by_pointer = reference.rpartition("#")[2].startswith("/")
+            self._pending.append((name, target, not by_pointer or reference.split("/")[-2] == "properties"))
         return f"#/{_DEFINITIONS}/{self._names[reference]}"
 
     def _named(self) -> Mapping[str, Json]:
@@ -307,6 +318,30 @@ class _Normaliser:
             else:
                 raise SchemaError(f"{where}: there is no {reference!r}")
         return target
+
+
+def _check_form(schema: Mapping[str, Json], where: str, *, is_property: bool) -> None:
+    """
+    Raises:
+        SchemaError: a keyword does not have the form in which its schemas, names or texts can be read. ``is_property``:
+            ``required`` may be a boolean.
+    """
+    for key in (*_NAMED_SCHEMAS, *_LIBRARIES):
+        if key in schema and not isinstance(schema[key], Mapping):
+            raise SchemaError(f"{where}/{key}: must be an object, whose values are schemas")
+    for key in _MANY_SCHEMAS:
+        if key in schema and not (isinstance(schema[key], list) and schema[key]):
+            raise SchemaError(f"{where}/{key}: must be a list of at least one schema")
+    for key in _TEXTS:
+        if key in schema and not isinstance(schema[key], str):
+            raise SchemaError(f"{where}/{key}: must be a string")
+    required = schema.get("required", [])
+    if isinstance(required, bool) and is_property:
+        return
+    if not isinstance(required, list) or any(not isinstance(name, str) for name in required):
+        raise SchemaError(f"{where}/required: must be a list of names; only a property may have true or false")
+    if len(set(required)) < len(required):
+        raise SchemaError(f"{where}/required: must not name a property twice")
 
 
 def _modernise(body: dict[str, Json]) -> None:

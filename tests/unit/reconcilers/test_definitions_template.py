@@ -30,6 +30,11 @@ def template(**spec: Any) -> Object:
         ({"outputSchema": {"type": 42}}, ["spec.outputSchema"]),
         ({"configSchema": {"properties": {"a": {"pattern": "("}}}}, ["spec.configSchema"]),
         ({"inputSchema": {"$ref": "https://example.com/schema"}}, ["spec.inputSchema"]),
+        (
+            {"inputSchema": {"properties": []}, "outputSchema": {"required": "a"}},
+            ["spec.inputSchema", "spec.outputSchema"],
+        ),
+        ({"configSchema": {"anyOf": {}}}, ["spec.configSchema"]),
     ],
 )
 async def test_image_version_and_schemas_must_be_usable(spec: Object, places: list[str]) -> None:

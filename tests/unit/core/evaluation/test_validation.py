@@ -133,6 +133,47 @@ async def test_an_unusable_schema_is_a_problem_of_the_document(schema: dict[str,
     assert [problem.keyword for problem in found] == ["schema"]
 
 
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"properties": []}, "#/properties: must be an object, whose values are schemas"),
+        ({"properties": None}, "#/properties: must be an object, whose values are schemas"),
+        ({"patternProperties": "a"}, "#/patternProperties: must be an object, whose values are schemas"),
+        ({"definitions": []}, "#/definitions: must be an object, whose values are schemas"),
+        ({"anyOf": {}}, "#/anyOf: must be a list of at least one schema"),
+        ({"allOf": []}, "#/allOf: must be a list of at least one schema"),
+        ({"items": {"oneOf": "x"}}, "#/items/oneOf: must be a list of at least one schema"),
+        ({"items": None}, "#/items: a schema must be an object or a boolean"),
+        ({"title": 5}, "#/title: must be a string"),
+        ({"required": "a"}, "#/required: must be a list of names; only a property may have true or false"),
+        ({"required": True}, "#/required: must be a list of names; only a property may have true or false"),
+        ({"items": {"required": True}}, "#/items/required: must be a list of names; only a property may have true or "),
+        ({"required": ["a", 1]}, "#/required: must be a list of names; only a property may have true or false"),
+        ({"required": ["a", "a"]}, "#/required: must not name a property twice"),
+        ({"properties": {"a": {"required": "b"}}}, "#/properties/a/required: must be a list of names; only a property"),
+    ],
+)
+async def test_a_malformed_part_of_a_schema_is_named(schema: dict[str, Any], why: str) -> None:
+    [problem] = await SchemaValidator().problems(schema, {"a": 1})
+
+    assert problem.keyword == "schema"
+    assert problem.message.startswith(f"the schema cannot be used: {why}")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"required": True}, "b": {"$ref": "#/properties/a"}}},
+        {"properties": {"a": {"required": False, "$id": "#a"}, "b": {"$ref": "#a"}}},
+        {"dependencies": {"a": ["b"], "c": {"required": ["d"]}}, "required": []},
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": {"a": {}}, "prefixItems": [], "x": []},
+        {"definitions": {"unused": {"type": "nonsense"}}, "examples": {}, "default": []},
+    ],
+)
+async def test_what_older_and_newer_drafts_allow_stays_usable(schema: dict[str, Any]) -> None:
+    assert [problem for problem in await SchemaValidator().problems(schema, {}) if problem.keyword == "schema"] == []
+
+
 def test_the_cost_bound_sees_through_references() -> None:
     normal = schemas.normalise(_DOUBLING)
     assert schemas.cost_bound(normal, {}, give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
