@@ -1,18 +1,20 @@
 """Rules for an EffectClaim beyond its schema. Source: admission contract 11.
 
-Times are compared in whole seconds, because some of them are stored that way. The clock is not read: the holder itself
+Times are compared exactly. Only a ``completedAt`` of a whole second is compared in whole seconds, because the Go SDK
+sends it without the fraction that ``renewTime`` of the same instant has. The clock is not read: the holder itself
 writes the time at which it took the lease.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from core.api.instant import parse_instant
+from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
+from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
@@ -32,10 +34,9 @@ COMPLETED_BACK: Final = Rule("claim/completed-back", "11", CauseType.FORBIDDEN)
 LEASE_HELD: Final = Rule("claim/lease-held", "11", CauseType.FORBIDDEN)
 AUTHOR: Final = Rule("claim/author", "11", CauseType.FORBIDDEN)
 
-_COMPLETED: Final = "completed"
-_FREE: Final = ("released", "abandoned")
 _ORDERED: Final = (("acquireTime", "renewTime"), ("acquireTime", "completedAt"), ("renewTime", "completedAt"))
-_LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions", "acquireTime", "renewTime")
+_LEASE: Final = ("holderIdentity", "leaseDurationSeconds", "leaseTransitions")
+_LEASE_TIMES: Final = ("acquireTime", "renewTime")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
@@ -46,7 +47,8 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     if old is None:
         findings += _identity(new, world)
     else:
-        findings += _transition(new["spec"], old.get("spec") or {})
+        findings += _transition(new["spec"], fields_of(old.get("spec")))
+        findings += _takeover(new["spec"], old)
     return findings
 
 
@@ -70,7 +72,7 @@ def check_author(
 
 def _outcome(spec: ReadOnlyObject) -> Iterator[Finding]:
     status, completed_at = spec.get("completionStatus"), spec.get("completedAt")
-    if status == _COMPLETED and not completed_at:
+    if status == COMPLETED and not completed_at:
         yield COMPLETION.at(
             "spec.completedAt", "is required with completionStatus completed", "add the time of completion"
         )
@@ -82,8 +84,10 @@ def _times(spec: ReadOnlyObject) -> Iterator[Finding]:
     if spec.get("renewTime") and not spec.get("acquireTime"):
         yield TIMES.at("spec.renewTime", "needs acquireTime", "add acquireTime")
     for earlier, later in _ORDERED:
-        first, second = _second(spec, earlier), _second(spec, later)
-        if first and second and second < first:
+        first, second = _time(spec, earlier), _time(spec, later)
+        if first is None or second is None:
+            continue
+        if second < (_comparable(first, second) if later == "completedAt" else first):
             yield TIMES.at(f"spec.{later}", f"is before {earlier}", f"use {spec[earlier]} or later")
 
 
@@ -112,15 +116,16 @@ def _transition(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
     for path, before, after in _identities(new, old):
         if before != after:
             yield IDENTITY_FROZEN.at(f"spec.{path}", "may not be changed", "create another claim")
-    was, is_ = _second(old, "completedAt"), _second(new, "completedAt")
-    if was and (not is_ or is_ < was):
+    was, is_ = _time(old, "completedAt"), _time(new, "completedAt")
+    if was and (is_ is None or is_ < _comparable(was, is_)):
         yield COMPLETED_BACK.at("spec.completedAt", "may not be cleared or moved back", f"use {old['completedAt']}")
-    if old.get("completionStatus") != _COMPLETED:
-        yield from _takeover(new, old)
+    if old.get("completionStatus") != COMPLETED:
         return
-    if new.get("completionStatus") != _COMPLETED:
+    if new.get("completionStatus") != COMPLETED:
         yield COMPLETED_FROZEN.at("spec.completionStatus", "a completed effect stays completed", "use completed")
-    for field in change.changed_fields(_trimmed(new), _trimmed(old), _LEASE):
+    changed = change.changed_fields(_trimmed(new), _trimmed(old), _LEASE)
+    moved = (key for key in _LEASE_TIMES if _time(new, key) != _time(old, key))
+    for field in (*changed, *moved):
         yield COMPLETED_FROZEN.at(
             f"spec.{field}", "may not be changed after the effect is completed", "leave it unchanged"
         )
@@ -135,24 +140,30 @@ def _identities(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[tuple[str,
 
 
 def _takeover(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
-    """A finding if another holder took the lease before it expired."""
-    before, after = text(old.get("holderIdentity")), text(new.get("holderIdentity"))
-    if not before or not after or before == after or old.get("completionStatus") in _FREE:
+    """A finding if another holder took the lease before it expired.
+
+    ``released`` alone does not free a claim: a client that takes a released claim may leave it there.
+    """
+    lease, after = lease_of(old), text(new.get("holderIdentity"))
+    if not lease.holder or lease.until is None or after in ("", lease.holder):
         return
-    renewed = _second(old, "renewTime") or _second(old, "acquireTime")
-    taken, lease = _second(new, "acquireTime"), old.get("leaseDurationSeconds")
-    if renewed and taken and lease and taken < renewed + timedelta(seconds=lease):
-        message = f"another holder has the lease for {lease}s from {renewed.isoformat()}"
-        yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it expires")
+    if fields_of(old.get("spec")).get("completionStatus") in (COMPLETED, ABANDONED):
+        return
+    taken = _time(new, "acquireTime")
+    if taken is None or taken < lease.until:
+        message = f"another holder has the lease until {format_precise_instant(lease.until)}"
+        yield LEASE_HELD.at("spec.holderIdentity", message, "wait until it expires, and set acquireTime")
 
 
 def _trimmed(spec: ReadOnlyObject) -> ReadOnlyObject:
     return {**spec, "holderIdentity": text(spec.get("holderIdentity"))}
 
 
-def _second(spec: ReadOnlyObject, key: str) -> datetime | None:
-    value = text(spec.get(key))
-    try:
-        return parse_instant(value).replace(microsecond=0) if value else None
-    except ValueError:  # an old object that was stored without a schema
-        return None
+def _time(spec: ReadOnlyObject, key: str) -> datetime | None:
+    """The instant; None also for an old object that was stored without a schema."""
+    return parse_instant_or_none(text(spec.get(key)))
+
+
+def _comparable(earlier: datetime, completed_at: datetime) -> datetime:
+    """``earlier``, in whole seconds if ``completed_at`` is in whole seconds."""
+    return earlier if completed_at.microsecond else earlier.replace(microsecond=0)
