@@ -6,7 +6,7 @@ Pure. Source: StepRun contract 11.2 (resolution) and 18.2 (delay).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +15,8 @@ DEFAULT_MAX_DELAY: Final = timedelta(minutes=5)
 """For exponential back-off. Without a cap the reference overflows near attempt 35 and retries every 10 ms."""
 LONGEST_DELAY: Final = timedelta(days=3650)
 """The maximum of any delay: an instant beyond the calendar cannot be awaited."""
+LONGEST_WISH: Final = timedelta(hours=1)
+"""The maximum of the delay that a container may ask for: the step keeps its slot meanwhile."""
 MAX_RETRIES_LIMIT: Final = 50
 
 
@@ -59,3 +61,8 @@ def retry_delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:
     seconds = min(seconds, cap)
     seconds = min(seconds * (1 + jitter * policy.jitter_percent / 100), cap)
     return max(timedelta(seconds=seconds), MIN_DELAY)
+
+
+def with_wish(delay: timedelta, not_before: datetime | None, now: datetime) -> timedelta:
+    """``delay``, or the time until the instant that the container asked for, if that is longer."""
+    return delay if not_before is None else max(delay, min(not_before - now, LONGEST_WISH))

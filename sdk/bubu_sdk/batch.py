@@ -31,6 +31,7 @@ from bubu_sdk.stage import Ending, NewsDesk, Stage, Terminated
 from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
 from bubu_sdk.storage import Store
+from bubu_sdk.timing import Timing
 
 TIMEOUT_EXIT_CODE: Final = 124
 _STORE_ATTEMPTS: Final = 3
@@ -352,7 +353,8 @@ class _Step:
             self._cluster,
             self._steprun,
             environment.identity,
-            now=world.now,
+            timing=Timing(world.now),
+            stop=self._cancelled,
             max_details_bytes=_bytes(world.environ, "BUBU_EFFECT_MAX_DETAILS_BYTES", DEFAULT_MAX_DETAILS_BYTES),
         )
         max_signal_bytes = _bytes(world.environ, "BUBU_SIGNAL_MAX_PAYLOAD_BYTES", DEFAULT_MAX_PAYLOAD_BYTES)

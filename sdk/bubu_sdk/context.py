@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
 from bubu_sdk import hosting, instant, signals
+from bubu_sdk.claims import DEFAULT_LEASE_SECONDS
 from bubu_sdk.contract import Identity
-from bubu_sdk.effects import DEFAULT_LEASE_SECONDS, EffectLease, EffectOutcome, Effects
+from bubu_sdk.effects import EffectLease, EffectOutcome, Effects
 from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableError
 from bubu_sdk.secret import Secrets
 from bubu_sdk.steprun import StepRunClient
@@ -152,11 +153,24 @@ class Context(Knowledge[ConfigT]):
         return self._signal_events(after)
 
     def record_effect(self, key: str, status: str = "succeeded", details: Any = None) -> None:
-        """Record that the step changed something outside; compensations read it. A known key is not recorded twice."""
+        """Record that the step changed something outside; compensations read it. A known key is not recorded twice.
+
+        Raises:
+            ValueError: the key is blank.
+            OutputError: the details have no JSON form.
+            EffectsUnavailableError: this process has no StepRun.
+            StepRunError: another Pod owns the StepRun.
+            KubeError: the SDK could not write the status within 3 s.
+        """
         self._effects().record(key, status, details)
 
     def has_effect(self, key: str) -> bool:
-        """Whether this attempt or an earlier one recorded the effect."""
+        """Whether this attempt or an earlier one completed or recorded the effect.
+
+        Raises:
+            EffectsUnavailableError: this process has no StepRun.
+            KubeError: the API server refused the request or did not answer.
+        """
         return self._effects().has(key)
 
     def execute_once(
@@ -169,9 +183,21 @@ class Context(Knowledge[ConfigT]):
     ) -> EffectOutcome:
         """Run ``effect`` unless it has already happened; ``bubu_sdk.effects`` says what follows from a crash.
 
+        An ``EffectInProgressError`` that the function does not catch ends the attempt with exit code 1 and exit class
+        ``retry``, so that the operator starts another attempt.
+
+        Args:
+            key: the name of the effect within the step, 1 to 256 characters.
+            effect: it gets the lease; what it returns is recorded. If it raises, it counts as not happened.
+            lease_seconds: how long other attempts wait after this process has vanished; it is renewed meanwhile.
+            wait_seconds: how long to wait for another holder; a cancellation of the step ends the wait.
         Raises:
+            ValueError: the key is blank or longer than 256 characters, or ``lease_seconds`` is less than 1.
+            EffectsUnavailableError: this process has no StepRun.
             EffectInProgressError: another holder still performs the effect after ``wait_seconds``.
-            EffectLostError: this process lost the lease while the effect ran.
+            EffectLostError: another holder took the claim over while the effect ran here.
+            EngramError: the existing claim belongs to another effect.
+            KubeError: the API server refused the claim or the completion, or did not answer.
         """
         return self._effects().execute_once(key, effect, lease_seconds=lease_seconds, wait_seconds=wait_seconds)
 

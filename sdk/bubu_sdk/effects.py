@@ -1,38 +1,46 @@
 """Side effects that must happen only once, in spite of retries, restarts and concurrent Pods.
 
 An EffectClaim is a lease on one effect. A process creates it or takes it over, renews it while the effect runs, and
-completes it. A process that finds a completed claim does not run the effect again. Source: SDK contract 18; admission
-contract 11.
+completes it. A process that finds a completed claim does not run the effect again. The claim decides; the list
+``status.effects`` of the StepRun is a record for people. Source: SDK contract 18; Trigger contract 8.4 and 9.
 
 After a crash between the claim and the effect, the lease expires; the next attempt takes it over and runs the effect.
 After a crash between the effect and the completion, the lease expires too, and the effect runs *again*. Pass
 ``lease.idempotency_key`` to the service that you call: only the service can distinguish the two cases.
+
+An effect that raises counts as not happened, and its claim is released. If its outcome is not known, for example
+because the service did not answer, the idempotency key protects here, too.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from math import ceil
+from datetime import datetime
 from typing import Any, Final
 
-from bubu_sdk import canonical, encode, instant, signals
-from bubu_sdk.contract import Identity
-from bubu_sdk.errors import EffectInProgressError, EffectLostError, EngramError, Object
-from bubu_sdk.kube import RUNS_API, Cluster, ConflictError, KubeError, NotFoundError, StatusError
+from bubu_sdk import canonical, claims, encode, instant, logs, signals
+from bubu_sdk.claim_store import ClaimStore, HeldClaim, Renewal
+from bubu_sdk.claims import DEFAULT_LEASE_SECONDS, ClaimFound
+from bubu_sdk.contract import DEFAULT_OPERATION_TIMEOUT_SECONDS, Identity
+from bubu_sdk.errors import EffectInProgressError, EffectLostError, Object
+from bubu_sdk.kube import Cluster, ConflictError, KubeError, NotFoundError, StatusError
 from bubu_sdk.status import EffectRecord, StatusUpdate
-from bubu_sdk.steprun import StepRunClient
+from bubu_sdk.steprun import StepRunClient, StepRunError
+from bubu_sdk.timing import Backoff, Timing
 
-DEFAULT_LEASE_SECONDS: Final = 600
 DEFAULT_MAX_DETAILS_BYTES: Final = 8192
 PATCH_TIMEOUT_SECONDS: Final = 3.0
-_TAKE_OVER_ATTEMPTS: Final = 3
-_MAX_NAME: Final = 253
+_REFUSED: Final[Object] = {"refused": True}
+"""The details of an effect whose own details the API server does not accept."""
 _POLL_SECONDS: Final = 1.0
+_STALE_SECONDS: Final = 15.0
+"""How long a claim of a deleted StepRun is waited for: the cluster deletes it."""
+
+log = logging.getLogger(logs.SDK_LOGGER)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class EffectOutcome:
     executed: bool
     """True if this call ran the effect; False if the effect had already happened."""
     details: Object
-    """The return value of the effect, from the attempt that ran it; empty if nothing was recorded."""
+    """The recorded return value of the effect, from the attempt that ran it; empty if nothing was recorded."""
 
 
 @dataclass(frozen=True)
@@ -56,40 +64,6 @@ class EffectLease:
     """Set if the lease could not be renewed: stop, because another holder may start the effect."""
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A claim that this process holds, as it was last written."""
-
-    claim: Object
-
-
-def claim_name(namespace: str, step_run: str, key: str) -> str:
-    """The name of the EffectClaim of one effect of one StepRun.
-
-    >>> claim_name("default", "sr-1-charge", "charge-card")
-    'sr-1-charge-effect-1ceea1f6cb4e8bee'
-    """
-    import hashlib  # imported here, because most steps never need it and it costs milliseconds
-
-    digest = hashlib.sha1(f"{namespace}/{step_run}/{key}".encode(), usedforsecurity=False).hexdigest()[:16]
-    suffix = f"-effect-{digest}"
-    if len(step_run) + len(suffix) > _MAX_NAME:
-        step_run = step_run[: _MAX_NAME - len(suffix)].rstrip("-") or "s"
-    return f"{step_run}{suffix}"
-
-
-def holder_identity(namespace: str, step_run: str, key: str, nonce: str) -> str:
-    """The identity of the holder of a claim: what the claim is about, shortened if necessary, and ``nonce``, which is
-    never shortened.
-
-    Two holders must not have the same identity: each would then treat the other's lease as its own.
-
-    >>> holder_identity("default", "sr-1-charge", "charge-card", "5f0c")
-    'default:sr-1-charge:charge-card:5f0c'
-    """
-    return f"{f'{namespace}:{step_run}:{key}'[: _MAX_NAME - len(nonce) - 1]}:{nonce}"
-
-
 def record(
     key: str, status: str, details: Any, *, now: datetime, max_details_bytes: int = DEFAULT_MAX_DETAILS_BYTES
 ) -> StatusUpdate:
@@ -101,21 +75,37 @@ def record(
     """
     if not key.strip():
         raise ValueError("an effect needs a key")
-    return StatusUpdate(effects=(EffectRecord(key, status, now, bounded(details, max_details_bytes)),))
+    return StatusUpdate(effects=(EffectRecord(key.strip(), status, now, bounded(details, max_details_bytes)),))
 
 
 def bounded(details: Any, limit_bytes: int) -> Object | None:
-    """Details as plain JSON, or their summary if they are larger than ``limit_bytes``."""
+    """Details as a JSON object: other values are wrapped, and those above ``limit_bytes`` replaced by their summary.
+
+    Raises:
+        OutputError: the details have no JSON form.
+    """
     if details is None:
         return None
     plain = encode.to_json(details, "effect details")
     if len(canonical.encode(plain)) <= limit_bytes:
         return plain if isinstance(plain, dict) else {"value": plain}
-    return {"truncated": True, **signals.summary(plain), "details": {}}
+    return {"truncated": True, **signals.summary(plain)}
+
+
+def recordable(returned: Any, limit_bytes: int) -> Object:
+    """``bounded`` for an effect that has happened: it never fails, whatever the effect returned."""
+    try:
+        return bounded(returned, limit_bytes) or {}
+    except Exception as error:  # noqa: BLE001 - user code in __iter__ or model_dump may raise anything
+        log.warning("the result of an effect is recorded without its value: %s", error)
+        return {"unserializable": True, "type": type(returned).__name__}
 
 
 class Effects:
-    """The effects of one StepRun. Blocking; thread-safe."""
+    """The effects of one StepRun. Blocking; thread-safe.
+
+    ``stop`` ends the wait for another holder: it is set when the step is cancelled.
+    """
 
     def __init__(
         self,
@@ -123,26 +113,43 @@ class Effects:
         steprun: StepRunClient,
         identity: Identity,
         *,
-        now: Callable[[], datetime] = instant.utc_now,
+        timing: Timing | None = None,
+        stop: threading.Event | None = None,
         max_details_bytes: int = DEFAULT_MAX_DETAILS_BYTES,
     ) -> None:
-        self._cluster = cluster
+        self._store = ClaimStore(cluster, identity.namespace)
         self._steprun = steprun
         self._identity = identity
-        self._now = now
+        self._timing = timing or Timing()
+        self._stop = stop or threading.Event()
         self._max_details_bytes = max_details_bytes
-        self._collection = f"{RUNS_API}/namespaces/{identity.namespace}/effectclaims"
         self._gates: dict[str, threading.Lock] = {}
         self._gates_lock = threading.Lock()
 
     def record(self, key: str, status: str, details: Any = None) -> None:
-        """Record an effect in the status; a key that is already there is not recorded twice."""
-        change = record(key, status, details, now=self._now(), max_details_bytes=self._max_details_bytes)
+        """Record an effect in the status; a key that is already there is not recorded twice.
+
+        Raises:
+            ValueError: the key is blank.
+            OutputError: the details have no JSON form.
+            StepRunError: another Pod owns the StepRun.
+            KubeError: the SDK could not write the status within 3 s.
+        """
+        change = record(key, status, details, now=self._timing.now(), max_details_bytes=self._max_details_bytes)
         self._steprun.update(change, PATCH_TIMEOUT_SECONDS)
 
     def has(self, key: str) -> bool:
-        """Whether the status contains the effect."""
-        return self._recorded(self._steprun.read(), key) is not None
+        """Whether the effect has happened: its claim is completed, or the status contains it.
+
+        Raises:
+            KubeError: the API server refused the request or did not answer.
+        """
+        key = key.strip()
+        entries = (self._steprun.read().get("status") or {}).get("effects") or []
+        if any(str(entry.get("key", "")).strip() == key for entry in entries):
+            return True
+        claim = self._store.read(claims.claim_name(self._identity.namespace, self._identity.step_run, key))
+        return claim is not None and claims.is_completed(claim)
 
     def execute_once(
         self,
@@ -155,254 +162,211 @@ class Effects:
     ) -> EffectOutcome:
         """Run ``effect`` unless it has already happened; its return value is recorded as its details.
 
+        A value that is not an object is recorded as ``{"value": …}``, and a value without a JSON form by its type.
+
         Args:
+            lease_seconds: how long other attempts wait after this process has vanished; it is renewed meanwhile.
             wait_seconds: how long to wait until a live holder finishes or its lease expires.
             on_lost: called from another thread when the lease is lost, after ``lease.lost`` is set.
         Raises:
-            EffectInProgressError: another holder still performs the effect.
-            EffectLostError: this process lost the lease while the effect ran.
-            EngramError: the existing claim belongs to another effect or another StepRun.
-            KubeError: the API server refused the claim or did not answer.
+            ValueError: the key is blank or longer than 256 characters, or ``lease_seconds`` is less than 1.
+            EffectInProgressError: another holder still performs the effect; code ``EffectInProgress``.
+            EffectLostError: another holder took the claim over while the effect ran here; code ``EffectLost``.
+            EngramError: the existing claim belongs to another effect; code ``EffectClaimMismatch``.
+            KubeError: the API server refused the claim, or did not answer; also for the completion of an effect that
+                has happened.
         """
-        if not key.strip():
-            raise ValueError("an effect needs a key")
+        key = key.strip()
+        if not 0 < len(key) <= claims.MAX_KEY_CHARACTERS:
+            raise ValueError(f"an effect needs a key of 1 to {claims.MAX_KEY_CHARACTERS} characters")
         if lease_seconds < 1:
             raise ValueError("lease_seconds must be at least 1")
         with self._gate(key):
-            held = self._acquire(key, lease_seconds, time.monotonic() + wait_seconds)
+            held = self._acquire(key, lease_seconds, wait_seconds)
             if isinstance(held, EffectOutcome):
                 return held
-            return self._perform(key, effect, held, lease_seconds, on_lost)
+            return self._perform(key, effect, held, on_lost)
 
     def _gate(self, key: str) -> threading.Lock:
         with self._gates_lock:
             return self._gates.setdefault(key, threading.Lock())
 
-    def _acquire(self, key: str, lease_seconds: int, deadline: float) -> _Held | EffectOutcome:
+    # Acquire.
+
+    def _acquire(self, key: str, lease_seconds: int, wait_seconds: float) -> HeldClaim | EffectOutcome:
+        identity, timing = self._identity, self._timing
         step_run = self._steprun.read()
-        entry = self._recorded(step_run, key)
-        if entry is not None:
-            return EffectOutcome(False, dict(entry.get("details") or {}))
-        holder = holder_identity(self._identity.namespace, self._identity.step_run, key, os.urandom(16).hex())
-        wanted = self._claim(step_run, key, holder, lease_seconds)
+        holder = claims.holder_identity(identity.pod or identity.step_run, os.urandom(16).hex())
+        began, exists = timing.monotonic(), False
+        while True:
+            wanted = claims.new_claim(identity, step_run, key, holder, lease_seconds, timing.now())
+            won = self._claim(wanted, exists=exists)
+            if isinstance(won, HeldClaim | EffectOutcome):
+                return won
+            (state, claim), exists = won, True
+            patience = max(wait_seconds, _STALE_SECONDS) if state is ClaimFound.STALE else wait_seconds
+            remaining = began + patience - timing.monotonic()
+            if remaining <= 0 or timing.wait(self._stop, min(_POLL_SECONDS, remaining)):
+                raise _in_progress(key, state, claim)
+
+    def _claim(self, wanted: Object, *, exists: bool) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
+        """The claim, held by this process; its outcome; or what keeps this process from taking it.
+
+        ``exists``: whether the claim is known to exist, so that it is read first.
+        """
+        backoff = Backoff(self._timing, DEFAULT_OPERATION_TIMEOUT_SECONDS, first_seconds=0.05)
         while True:
             try:
-                return _Held(self._cluster.request("POST", self._collection, wanted))
-            except ConflictError:
-                outcome = self._contend(wanted, lease_seconds)
-            if outcome is not None:
-                return outcome
-            if time.monotonic() >= deadline:
-                raise EffectInProgressError(
-                    f"the effect {key!r} is being performed by another holder, whose result is not known yet"
-                )
-            time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-
-    def _contend(self, wanted: Object, lease_seconds: int) -> _Held | EffectOutcome | None:
-        """The claim exists: use its result or take it over; ``None`` while a live holder has it."""
-        path = f"{self._collection}/{wanted['metadata']['name']}"
-        for _ in range(_TAKE_OVER_ATTEMPTS):
-            try:
-                claim = self._cluster.request("GET", path)
-            except NotFoundError:
-                return None
-            spec = claim["spec"]
-            _check_identity(spec, wanted["spec"])
-            if spec.get("completionStatus") == "completed":
-                self._backfill(spec)
-                return EffectOutcome(False, dict(spec.get("details") or {}))
-            holder = str(spec.get("holderIdentity") or "").strip()
-            if holder == wanted["spec"]["holderIdentity"]:
-                return _Held(claim)  # this process created it, but the answer was lost
-            if holder and not self._expired(claim):
-                return None
-            now = instant.format_micros(self._now())
-            spec |= {
-                "holderIdentity": wanted["spec"]["holderIdentity"],
-                "acquireTime": now,
-                "renewTime": now,
-                "leaseDurationSeconds": lease_seconds,
-            }
-            if holder:
-                spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
-            try:
-                return _Held(self._cluster.request("PUT", path, claim))
-            except ConflictError:
+                if not exists:
+                    return self._held(self._store.create(wanted))
+                claim = self._store.read(wanted["metadata"]["name"])
+                if claim is not None:
+                    return self._contend(claim, wanted)
+                exists = False
+            except ConflictError:  # it exists, or somebody else has just written it
+                exists = True
+            except KubeError as error:
+                # The write may have happened. Then the next one finds a claim with the holder of this process.
+                if not error.retryable or not backoff.pause(_retry_after(error), self._stop):
+                    raise
                 continue
-        return None
+            if backoff.remaining_seconds <= 0:
+                raise EffectInProgressError(
+                    f"the claim of effect {wanted['spec']['effectKey']!r} changes all the time", code="EffectInProgress"
+                )
+
+    def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
+        """Raises:
+        ConflictError: somebody else was quicker to take the claim over.
+        """
+        state, spec = claims.judge(claim, wanted, self._timing.now()), wanted["spec"]
+        match state:
+            case ClaimFound.COMPLETED:
+                return self._already(claim)
+            case ClaimFound.MINE:
+                return self._held(claim)
+            case ClaimFound.FREE | ClaimFound.EXPIRED:
+                if state is ClaimFound.EXPIRED:
+                    log.warning("taking the effect over from %s, whose lease has expired", claims.holder_of(claim))
+                now = self._timing.now()
+                mine = claims.taken_over(claim, spec["holderIdentity"], spec["leaseDurationSeconds"], now)
+                return self._held(self._store.replace(mine))
+        return state, claim
+
+    def _held(self, claim: Object) -> HeldClaim:
+        return HeldClaim(self._store, self._timing, claim)
+
+    def _already(self, claim: Object) -> EffectOutcome:
+        spec = claim["spec"]
+        self._record_for_people(str(spec["effectKey"]), spec.get("details"))
+        return EffectOutcome(False, dict(spec.get("details") or {}))
+
+    # Perform.
 
     def _perform(
         self,
         key: str,
         effect: Callable[[EffectLease], Mapping[str, Any] | None],
-        held: _Held,
-        lease_seconds: int,
+        held: HeldClaim,
         on_lost: Callable[[], None],
     ) -> EffectOutcome:
         lease = EffectLease(key, f"{self._identity.idempotency_key}/effect/{key}", threading.Event())
-        renewal = _Renewal(self._cluster, self._path(held), held, lease, lease_seconds, self._now, on_lost)
-        renewal.start()
+        renewal = Renewal(held, self._timing, lease.lost, on_lost)
         try:
             returned = effect(lease)
-        except BaseException:
+        except BaseException as error:
             renewal.stop()
+            held.release()
             if lease.lost.is_set():
-                raise EffectLostError(_lost(key, renewal.failure)) from None
-            self._release(renewal.held)
+                raise _lost(key, f"{renewal.failure}; the effect ended with: {error!r}") from error
             raise
         renewal.stop()
-        if lease.lost.is_set():
-            raise EffectLostError(_lost(key, renewal.failure))
-        details = bounded(returned, self._max_details_bytes) or {}
-        self._complete(renewal.held, details)
-        self.record(key, "succeeded", details or None)
+        stored = self._complete(held, recordable(returned, self._max_details_bytes))
+        details = dict(stored["spec"].get("details") or {})
+        self._record_for_people(key, details or None)
         return EffectOutcome(True, details)
 
-    def _complete(self, held: _Held, details: Object) -> None:
-        # Both are in whole seconds, rounded up. Otherwise an admission that compares completedAt (seconds) with
-        # renewTime (microseconds) would refuse the same instant.
-        now = self._now()
-        instant_text = instant.format_seconds(datetime.fromtimestamp(ceil(now.timestamp()), tz=now.tzinfo))
-        spec = {
-            **held.claim["spec"],
-            "completionStatus": "completed",
-            "completedAt": instant_text,
-            "renewTime": instant_text.replace("Z", ".000000Z"),
-        }
-        if details:
-            spec["details"] = details
-        self._cluster.request("PUT", self._path(held), {**held.claim, "spec": spec})
+    def _complete(self, held: HeldClaim, details: Object) -> Object:
+        """The completed claim. The effect has happened, so this is tried as long as the lease may last.
 
-    def _release(self, held: _Held) -> None:
-        """Release the claim, so that a retry does not have to wait until the lease expires; best effort."""
-        gone = ("holderIdentity", "acquireTime", "renewTime", "completedAt", "details")
-        spec = {name: value for name, value in held.claim["spec"].items() if name not in gone}
-        try:
-            self._cluster.request(
-                "PUT", self._path(held), {**held.claim, "spec": {**spec, "completionStatus": "released"}}
-            )
-        except StatusError as error:
-            if error.code not in (400, 403, 422):
-                return
-            spec.pop("completionStatus", None)
-            try:  # an admission that requires completedAt with each completionStatus still accepts an empty holder
-                self._cluster.request("PUT", self._path(held), {**held.claim, "spec": spec})
-            except KubeError:
-                return  # the lease expires by itself
-        except KubeError:
-            return  # the lease expires by itself
-
-    def _backfill(self, spec: Object) -> None:
-        """Record the effect of an attempt that died after it had completed its claim, but before this record."""
-        key = str(spec["effectKey"])
-        change = record(
-            key, "succeeded", spec.get("details"), now=self._now(), max_details_bytes=self._max_details_bytes
-        )
-        self._steprun.update(change, PATCH_TIMEOUT_SECONDS)
-
-    def _claim(self, step_run: Object, key: str, holder: str, lease_seconds: int) -> Object:
-        identity, now = self._identity, instant.format_micros(self._now())
-        uid = step_run.get("metadata", {}).get("uid", "")
-        spec: Object = {
-            "stepRunRef": {"name": identity.step_run} | ({"uid": uid} if uid else {}),
-            "effectKey": key,
-            "holderIdentity": holder,
-            "acquireTime": now,
-            "renewTime": now,
-            "leaseDurationSeconds": lease_seconds,
-        }
-        if idempotency_key := step_run.get("spec", {}).get("idempotencyKey"):
-            spec["idempotencyKey"] = idempotency_key
-        owner = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StepRun", "name": identity.step_run, "uid": uid}
-        metadata: Object = {
-            "name": claim_name(identity.namespace, identity.step_run, key),
-            "namespace": identity.namespace,
-        }
-        if uid:
-            metadata["ownerReferences"] = [owner]
-        return {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "EffectClaim", "metadata": metadata, "spec": spec}
-
-    def _expired(self, claim: Object) -> bool:
-        spec = claim["spec"]
-        since = spec.get("renewTime") or spec.get("acquireTime") or claim["metadata"].get("creationTimestamp")
-        if not since:
-            return True
-        lasts = timedelta(seconds=int(spec.get("leaseDurationSeconds") or DEFAULT_LEASE_SECONDS))
-        return instant.parse_instant(since) + lasts <= self._now()
-
-    def _path(self, held: _Held) -> str:
-        return f"{self._collection}/{held.claim['metadata']['name']}"
-
-    @staticmethod
-    def _recorded(step_run: Object, key: str) -> Object | None:
-        entries = (step_run.get("status") or {}).get("effects") or []
-        return next((entry for entry in entries if str(entry.get("key", "")).strip() == key.strip()), None)
-
-
-class _Renewal(threading.Thread):
-    """Renews the lease at a third of its duration until it is stopped. Marks the lease as lost if a renewal is refused
-    or the lease has nearly expired.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        path: str,
-        held: _Held,
-        lease: EffectLease,
-        lease_seconds: int,
-        now: Callable[[], datetime],
-        on_lost: Callable[[], None],
-    ) -> None:
-        super().__init__(name=f"bubu-effect-{lease.key}", daemon=True)
-        self.held = held
-        self.failure = ""
-        self._cluster = cluster
-        self._path = path
-        self._lease = lease
-        self._interval_seconds = min(30.0, max(0.1, lease_seconds / 3))
-        self._patience_seconds = lease_seconds * 2 / 3
-        self._now = now
-        self._on_lost = on_lost
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        renewed_at = time.monotonic()
-        while not self._stopped.wait(self._interval_seconds):
-            claim = {
-                **self.held.claim,
-                "spec": {**self.held.claim["spec"], "renewTime": instant.format_micros(self._now())},
-            }
+        Raises:
+            EffectLostError: another process holds the claim.
+            KubeError: the API server refuses, or does not answer.
+        """
+        holder = held.holder
+        patience_seconds = max(held.usable_seconds, DEFAULT_OPERATION_TIMEOUT_SECONDS)
+        backoff = Backoff(self._timing, patience_seconds, first_seconds=0.02)
+        claim: Object | None = held.claim
+        while True:
+            done = claims.completed(claim or claims.unstored(held.claim), holder, details, self._timing.now())
             try:
-                self.held = _Held(self._cluster.request("PUT", self._path, claim))
-                renewed_at = time.monotonic()
+                return self._store.create(done) if claim is None else self._store.replace(done)
             except KubeError as error:
-                if error.retryable and time.monotonic() - renewed_at < self._patience_seconds:
-                    continue  # a third of the lease's duration is still left
-                self.failure = str(error)
-                self._lease.lost.set()
-                self._on_lost()
-                return
+                is_changed = isinstance(error, ConflictError) or (
+                    claim is not None and isinstance(error, NotFoundError)
+                )
+                if not is_changed and not error.retryable:
+                    if details == _REFUSED or not isinstance(error, StatusError):
+                        raise
+                    log.warning("the details of effect %s are refused: %s", held.claim["spec"]["effectKey"], error)
+                    details = _REFUSED  # only they can be wrong: everything else was admitted before
+                    continue
+                if not backoff.pause(_retry_after(error)):
+                    raise
+            claim = self._reread(held.claim, holder, backoff)
+            if claim is not None and claims.is_completed(claim):
+                return claim
 
-    def stop(self) -> None:
-        """Return when no renewal is in progress, so that ``held`` is the claim as last written."""
-        self._stopped.set()
-        self.join()
+    def _reread(self, last: Object, holder: str, backoff: Backoff) -> Object | None:
+        """The claim after a write that failed; ``None`` if it was deleted.
+
+        Raises:
+            EffectLostError: another process holds it, or it is that of another StepRun.
+            KubeError: it cannot be read in time.
+        """
+        while True:
+            try:
+                claim = self._store.read(last["metadata"]["name"])
+                break
+            except KubeError as error:
+                if not error.retryable or not backoff.pause(_retry_after(error)):
+                    raise
+        if claim is None:
+            return None
+        key, other = str(last["spec"]["effectKey"]), claims.holder_of(claim)
+        if claims.is_of_another_step_run(claim["spec"], last["spec"]):
+            raise _lost(key, "its StepRun was deleted; the effect ran, and is not recorded")
+        if other not in ("", holder):
+            if not claims.is_completed(claim):
+                raise _lost(key, f"{other} took it over; the effect ran here, and may run there again")
+            log.warning("effect %s ran here, and was completed by %s, too", key, other)
+        return claim
+
+    def _record_for_people(self, key: str, details: Any) -> None:
+        """Write ``status.effects``; best effort: the claim has the truth, and the next attempt writes it again."""
+        try:
+            self.record(key, "succeeded", details)
+        except (KubeError, StepRunError) as error:
+            log.warning("effect %s is completed, but not listed in the status: %s", key, error)
 
 
-def _lost(key: str, cause: str) -> str:
-    return f"the lease on effect {key!r} was lost while it ran: {cause}"
+def _retry_after(error: KubeError) -> float:
+    return float(getattr(error, "retry_after_seconds", 0.0))
 
 
-def _check_identity(found: Object, wanted: Object) -> None:
-    for name in ("effectKey", "idempotencyKey"):
-        if found.get(name) and wanted.get(name) and str(found[name]).strip() != str(wanted[name]).strip():
-            raise EngramError(
-                f"the EffectClaim belongs to another effect: {name} is {found[name]!r}, not {wanted[name]!r}"
-            )
-    for name in ("name", "uid"):
-        mine, theirs = wanted["stepRunRef"].get(name), found.get("stepRunRef", {}).get(name)
-        if mine and theirs and mine != theirs:
-            raise EngramError(
-                f"the EffectClaim belongs to another StepRun: stepRunRef.{name} is {theirs!r}, not {mine!r}"
-            )
+def _in_progress(key: str, state: ClaimFound, claim: Object) -> EffectInProgressError:
+    holder, until = claims.holder_of(claim), claims.lease_end(claim)
+    ends = instant.format_micros(until) if until is not None else ""
+    if state is ClaimFound.STALE:
+        message = f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when it is gone, too"
+    else:
+        who = f"{holder}, whose result is not known yet; its lease ends at {ends}"
+        message = f"the effect {key!r} is being performed by {who}"
+    details = {"effect": key, "holder": holder, "leaseUntil": ends}
+    if ends and state is not ClaimFound.STALE:
+        details["retryAt"] = ends
+    return EffectInProgressError(message, code="EffectInProgress", details=details)
+
+
+def _lost(key: str, cause: str) -> EffectLostError:
+    return EffectLostError(f"the lease on effect {key!r} was lost while it ran: {cause}", code="EffectLost")

@@ -11,7 +11,7 @@
       ├─ SignalsUnavailableError    bug: signals outside a StepRun
       ├─ EffectsUnavailableError    bug: effects outside a StepRun
       ├─ EffectInProgressError      retry: another holder performs the effect now
-      └─ EffectLostError            retry: the lease was lost while the effect ran
+      └─ EffectLostError            retry: another holder took the claim over while the effect ran
 
 Source: SDK contract 14. Errors of the Kubernetes client are in ``kube.py``, those of the StepRun in ``steprun.py``.
 """
@@ -80,7 +80,8 @@ class EngramError(Exception):
         exit_class: one of ``ExitClass``; overrides ``retryable``.
         type: one of ``ErrorType``.
         code: your own short code, for example ``CARD_DECLINED``.
-        details: JSON-like, shown under ``status.error.details``.
+        details: JSON-like, shown under ``status.error.details``. ``retryAt``, an instant (RFC 3339) of the next hour,
+            delays the next attempt.
         output: partial output to publish although the step failed.
     """
 
@@ -164,13 +165,21 @@ class EffectsUnavailableError(EngramError):
 
 
 class EffectInProgressError(EngramError):
-    """*retry*: another live holder performs the same effect; its result is not known yet."""
+    """*retry*: another live holder performs the same effect; its result is not known yet.
+
+    ``code`` is ``EffectInProgress``. ``details`` has ``effect``, ``holder`` and ``leaseUntil``, the instant (RFC 3339)
+    at which another process may take the effect over; it is also ``retryAt``, so that the operator does not start
+    another attempt before.
+    """
 
     default_retryable = True
 
 
 class EffectLostError(EngramError):
-    """*retry*: the lease could not be renewed while the effect ran; another holder may have taken it over."""
+    """*retry*: the lease ended while the effect ran, and another holder took it over or the effect failed.
+
+    ``code`` is ``EffectLost``. The effect may have happened here, and may happen there again.
+    """
 
     default_retryable = True
 

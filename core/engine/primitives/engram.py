@@ -47,7 +47,7 @@ from core.engine.step.manifest import (
 )
 from core.engine.step.pending_reason import holdup
 from core.engine.step.verdict import Verdict, failed
-from core.policy.retry import retry_delay
+from core.policy.retry import retry_delay, with_wish
 
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
@@ -415,7 +415,7 @@ class EngramStep:
         context, policy = self._context, binding.retry
         number = record.retries_of(step_run.get("status") or {}) + 1
         now = context.now()
-        delay = retry_delay(policy, number, context.engine.settings.jitter())
+        delay = with_wish(retry_delay(policy, number, context.engine.settings.jitter()), retry.not_before, now)
         patch = record.retry_patch(step_run, now, now + delay, policy.max_retries, retry.exit_code, retry.message)
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         at = format_instant(now + delay)

@@ -56,10 +56,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt failed, and a retry is allowed: count the failure."""
+    """The attempt failed, and a retry is allowed: count the failure.
+
+    ``not_before``: the SDK reported that an earlier attempt would fail, too.
+    """
 
     exit_code: int
     message: str
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +239,17 @@ def _failure(
     alive: bool,
 ) -> NextAction:
     if class_.retryable and policy.allows(record.retries_of(status)):
-        return Retry(code or 0, message)
+        return Retry(code or 0, message, _retry_at(status))
     return Fail(phase, reason, message, code, class_, still_alive=alive)
 
 
 def _error_message(status: Mapping[str, Any]) -> str:
     error = status.get("error")
     return str(error.get("message") or "") if isinstance(error, Mapping) else ""
+
+
+def _retry_at(status: Mapping[str, Any]) -> datetime | None:
+    """``error.details.retryAt`` of the attempt. Errors of earlier attempts are not in the status any more."""
+    error = status.get("error")
+    details = error.get("details") if isinstance(error, Mapping) else None
+    return parse_instant_or_none(details.get("retryAt")) if isinstance(details, Mapping) else None

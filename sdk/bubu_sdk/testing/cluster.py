@@ -153,6 +153,11 @@ def step_run_path(namespace: str, name: str) -> str:
     return f"{RUNS_API}/namespaces/{namespace}/stepruns/{name}"
 
 
+def claim_path(namespace: str, name: str) -> str:
+    """The path of an EffectClaim."""
+    return f"{RUNS_API}/namespaces/{namespace}/effectclaims/{name}"
+
+
 def refusing(error: KubeError) -> Hook:
     """A hook that refuses every request with ``error``."""
 
@@ -163,9 +168,10 @@ def refusing(error: KubeError) -> Hook:
 
 
 def _check_version(current: Object, body: Object) -> None:
-    wanted = body.get("metadata", {}).get("resourceVersion")
-    if wanted and wanted != current["metadata"]["resourceVersion"]:
-        raise status_error(409, "the object has been modified; please apply your changes to the latest version")
+    for name in ("uid", "resourceVersion"):
+        wanted = body.get("metadata", {}).get(name)
+        if wanted and wanted != current["metadata"][name]:
+            raise status_error(409, "the object has been modified; please apply your changes to the latest version")
 
 
 def _merged(target: Any, patch: Any) -> Any:

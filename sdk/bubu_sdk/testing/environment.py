@@ -16,14 +16,15 @@ import json
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from bubu_sdk import batch, canonical, hydrate, instant, logs
+from bubu_sdk import batch, canonical, claims, hydrate, instant, logs
 from bubu_sdk.contract import Identity
 from bubu_sdk.engram import Engram
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import CATALOG_API, ENGRAMS_API
-from bubu_sdk.testing.cluster import InMemoryCluster, step_run_path
+from bubu_sdk.testing.cluster import InMemoryCluster, claim_path, step_run_path
 from bubu_sdk.testing.store import InMemoryStore
 
 NAMESPACE = "default"
@@ -41,6 +42,8 @@ class EngramOutcome:
     """The output with its references resolved; ``None`` if no output was published."""
     patches: list[Object]
     """The bodies of the status patches, in order."""
+    claims: dict[str, Object]
+    """The specs of the EffectClaims, by effect key."""
     logs: list[Object]
     """The log lines, decoded."""
     hung: bool
@@ -151,6 +154,24 @@ class EngramEnvironment:
     def status(self, status: Object) -> None:
         self.cluster.add(self.step_run_path, {**self.cluster.objects[self.step_run_path], "status": status})
 
+    @property
+    def claims(self) -> dict[str, Object]:
+        """The specs of the EffectClaims of the StepRun, by effect key."""
+        found = (document for path, document in self.cluster.objects.items() if "/effectclaims/" in path)
+        return {str(claim["spec"]["effectKey"]): claim["spec"] for claim in found}
+
+    def claim_effect_elsewhere(self, key: str, *, lease_seconds_left: int = 600) -> None:
+        """Let another process hold the claim of an effect, as an attempt that still runs, or that was killed, does.
+
+        With ``lease_seconds_left`` of 0 its lease has expired: the next run takes the effect over.
+        """
+        identity = Identity.of(self.environ)
+        seconds = max(lease_seconds_left, claims.DEFAULT_LEASE_SECONDS)
+        taken_at = instant.utc_now() - timedelta(seconds=seconds - lease_seconds_left)
+        step_run = self.cluster.objects[self.step_run_path]
+        claim = claims.new_claim(identity, step_run, key.strip(), "another-pod:0", seconds, taken_at)
+        self.cluster.add(claim_path(identity.namespace, claim["metadata"]["name"]), claim)
+
     def run(self, work: Engram | Callable[..., Any], inputs: Mapping[str, Any] | None = None) -> EngramOutcome:
         """Run an engram to its end; blocks. The outcome has what the engram left behind, also its exception."""
         engram = work if isinstance(work, Engram) else Engram(work)
@@ -177,6 +198,7 @@ class EngramEnvironment:
             status=self.status,
             output=self._hydrated(self.status.get("output")),
             patches=self.cluster.status_patches[first_patch:],
+            claims=self.claims,
             logs=[json.loads(line) for line in stream.getvalue().splitlines()],
             hung=ending.hung,
         )

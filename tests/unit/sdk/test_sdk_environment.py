@@ -542,6 +542,38 @@ def test_a_cancelled_effect_gives_its_claim_back(charger: Any) -> None:
     assert "holderIdentity" not in claim["spec"]
 
 
+@engram
+def charges(ctx: Context[Any]) -> dict[str, Any]:
+    outcome = ctx.execute_once("charge", lambda lease: {"key": lease.idempotency_key})
+    return {"executed": outcome.executed, **outcome.details}
+
+
+def test_an_effect_that_another_attempt_holds_ends_the_step_so_that_it_is_tried_again() -> None:
+    environment = EngramEnvironment()
+    environment.claim_effect_elsewhere("charge")
+
+    outcome = environment.run(charges)
+
+    assert (outcome.phase, outcome.exit_code, outcome.status["exitClass"]) == ("Failed", 1, "retry")
+    assert outcome.error is not None
+    assert (outcome.error["code"], outcome.error["retryable"]) == ("EffectInProgress", True)
+    assert outcome.error["details"]["holder"] == "another-pod:0"
+    assert outcome.claims["charge"]["holderIdentity"] == "another-pod:0"
+
+
+def test_an_effect_whose_holder_was_killed_is_taken_over_with_the_same_idempotency_key() -> None:
+    environment = EngramEnvironment()
+    key = environment.run(charges).output["key"]
+    environment = EngramEnvironment()
+    environment.claim_effect_elsewhere("charge", lease_seconds_left=0)
+
+    outcome = environment.run(charges)
+
+    assert outcome.output == {"executed": True, "key": key}
+    assert outcome.claims["charge"]["leaseTransitions"] == 1
+    assert environment.claims["charge"]["completionStatus"] == "completed"
+
+
 def test_the_newest_pod_takes_over_and_its_predecessor_is_refused() -> None:
     environment = EngramEnvironment()
     environment.status = {"phase": "Running", "retries": 0, "podName": "the-crashed-pod"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from core.policy.retry import (
     DEFAULT_MAX_DELAY,
     LONGEST_DELAY,
+    LONGEST_WISH,
     MIN_DELAY,
     BackoffStrategy,
     RetryPolicy,
     default_max_delay,
     retry_delay,
+    with_wish,
 )
 
 SECOND = timedelta(seconds=1)
@@ -89,3 +91,18 @@ def test_delays_never_fall_from_one_attempt_to_the_next(policy: RetryPolicy, att
 def test_more_jitter_never_makes_a_delay_shorter(policy: RetryPolicy, attempt: int, one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert retry_delay(policy, attempt, low) <= retry_delay(policy, attempt, high)
+
+
+@pytest.mark.parametrize(
+    ("wished", "delay"),
+    [
+        pytest.param(None, SECOND, id="none"),
+        pytest.param(-SECOND, SECOND, id="past"),
+        pytest.param(90 * SECOND, 90 * SECOND, id="later"),
+        pytest.param(timedelta(days=365), LONGEST_WISH, id="too-late"),
+    ],
+)
+def test_a_container_may_ask_for_a_longer_delay_within_limits(wished: timedelta | None, delay: timedelta) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert with_wish(SECOND, None if wished is None else now + wished, now) == delay

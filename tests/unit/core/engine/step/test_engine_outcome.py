@@ -293,3 +293,22 @@ def test_a_result_that_is_recorded_counts_although_a_part_cannot_be_read_any_mor
     status = after(record.success_patch(step_run(RUNNING), NOW), step_run(RUNNING))
 
     assert decide(Observation(left_of(status, "output")), NO_RETRY, NOW) == Recorded(still_alive=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "not_before"),
+    [
+        pytest.param(
+            {"details": {"retryAt": "2025-01-02T04:00:00.5Z"}}, datetime(2025, 1, 2, 4, 0, 0, 500_000, UTC), id="at"
+        ),
+        pytest.param({"details": {"retryAt": "soon"}}, None, id="no-instant"),
+        pytest.param({"details": ["retryAt"]}, None, id="no-object"),
+        pytest.param("text", None, id="no-error"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_a_container_may_say_when_another_attempt_makes_sense(error: Any, not_before: datetime | None) -> None:
+    status = {**RECORDED, "phase": "Failed", "exitCode": 1, "exitClass": "retry", "lastFailureMsg": "held"}
+    status |= {} if error is None else {"error": error}
+
+    assert look(status, policy=RetryPolicy(max_retries=1), attempt=0) == Retry(1, "held", not_before)
