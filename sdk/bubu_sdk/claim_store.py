@@ -53,7 +53,7 @@ class ClaimStore:
         """
         return self._cluster.request("POST", self._collection, claim, timeout_seconds=REQUEST_SECONDS)
 
-    def replace(self, claim: Object) -> Object:
+    def replace(self, claim: Object, timeout_seconds: float = REQUEST_SECONDS) -> Object:
         """The claim as stored, if nobody has written it since ``claim`` was read.
 
         Raises:
@@ -62,7 +62,7 @@ class ClaimStore:
             KubeError: the request failed.
         """
         path = f"{self._collection}/{claim['metadata']['name']}"
-        return self._cluster.request("PUT", path, claim, timeout_seconds=REQUEST_SECONDS)
+        return self._cluster.request("PUT", path, claim, timeout_seconds=timeout_seconds)
 
 
 class HeldClaim:
@@ -96,9 +96,9 @@ class HeldClaim:
         Raises:
             KubeError: the request failed; also after a conflict that another attempt resolves.
         """
-        began = self._timing.monotonic()
+        began, timeout = self._timing.monotonic(), min(REQUEST_SECONDS, max(self.usable_seconds, 0.1))
         try:
-            self.claim = self._store.replace(claims.renewed(self.claim, self._timing.now()))
+            self.claim = self._store.replace(claims.renewed(self.claim, self._timing.now()), timeout)
         except NotFoundError:
             return False
         except ConflictError:
@@ -155,7 +155,10 @@ class Renewal:
         self._stopped = threading.Event()
         third = held.lease_seconds / 3
         self._interval_seconds = min(_LONGEST_INTERVAL_SECONDS, max(_SHORTEST_INTERVAL_SECONDS, third))
-        self._join = timing.start(self._run, f"bubu-effect-{held.claim['spec']['effectKey']}")
+        self._join: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        self._join = self._timing.start(self._run, f"bubu-effect-{self._held.claim['spec']['effectKey']}")
 
     def stop(self) -> None:
         """Return when no renewal is in progress: from then on, the claim is as it was last written."""

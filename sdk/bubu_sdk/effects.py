@@ -273,6 +273,7 @@ class Effects:
         lease = EffectLease(key, f"{self._identity.idempotency_key}/effect/{key}", threading.Event())
         renewal = Renewal(held, self._timing, lease.lost, on_lost)
         try:
+            renewal.start()
             returned = effect(lease)
         except BaseException as error:
             renewal.stop()
