@@ -15,8 +15,9 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
-from core.api.resource import EVENT, JOB, STORY_RUN
+from core.api.resource import EFFECT_CLAIM, EVENT, JOB, STORY_RUN
 from core.kube.errors import ApiError, ForbiddenError
+from views.effects import step_run_name
 from views.run_view import view_run
 from views.step_layout import path_of
 from views.text import one_line
@@ -46,6 +47,7 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
     jobs = await tolerant("Jobs", _jobs_of(session, run), [])
     pods = await tolerant("Pods", pods_of(session, run, tolerant=False), [])
     children = await tolerant("child StoryRuns", children_of(session, run), [])
+    claims = await tolerant("EffectClaims", _claims_of(session, run, step_runs), [])
     names = {label_value(each["metadata"]["name"]): each["metadata"]["name"] for each in step_runs}
     by_label = {(pod["metadata"].get("labels") or {}).get(keys.LABEL_STEP_RUN, ""): pod for pod in pods}
     facts = Facts(
@@ -54,6 +56,7 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         step_runs={path_of(each): each for each in step_runs},
         jobs={job["metadata"]["name"]: job for job in jobs},
         pods={names[label]: pod for label, pod in by_label.items() if label in names},
+        claims=_by_step_run(claims),
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
@@ -89,6 +92,24 @@ async def children_of(session: Session, run: Object) -> list[Object]:
 async def _jobs_of(session: Session, run: Object) -> list[Object]:
     selector = f"{keys.LABEL_STORY_RUN}={label_value(run['metadata']['name'])}"
     return (await session.client.list(JOB, run["metadata"]["namespace"], label_selector=selector)).items
+
+
+async def _claims_of(session: Session, run: Object, step_runs: Sequence[Object]) -> list[Object]:
+    """EffectClaims of steps that have been tried again: before, there is no earlier attempt that could hold one."""
+    again = [each for each in step_runs if (each.get("status") or {}).get("retries") and not has_ended(each)]
+    if not again or has_ended(run):
+        return []
+    names = {each["metadata"]["name"] for each in again}
+    found = await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])
+    return [claim for claim in found.items if step_run_name(claim) in names]
+
+
+def _by_step_run(claims: Sequence[Object]) -> dict[str, tuple[Object, ...]]:
+    found: dict[str, tuple[Object, ...]] = {}
+    for claim in claims:
+        name = step_run_name(claim)
+        found[name] = (*found.get(name, ()), claim)
+    return found
 
 
 async def _warnings(session: Session, facts: Facts) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``list``, ``get``, ``watch``, ``wait``, ``outputs``: look at runs."""
+"""``list``, ``get``, ``watch``, ``wait``, ``outputs``, ``effects``: look at runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    for name, command in (("list", list_runs), ("get", get), ("watch", watch), ("wait", wait), ("outputs", outputs)):
-        app.command(name)(with_common_options(command))
+    app.command("list")(with_common_options(list_runs))
+    for command in (get, watch, wait, outputs, effects):
+        app.command(command.__name__)(with_common_options(command))
 
 
 def list_runs(
@@ -233,5 +234,29 @@ def outputs(
                 return
             for file in save_outputs(wanted, save):
                 session.console.result(str(file))
+
+    run_async(options, work)
+
+
+def effects(options: CommonOptions, run: RunArgument) -> None:
+    """List the effects of a run that happen once: where each stands, who holds it, and until when.
+
+    The steps claim them with execute_once of the SDK. -o wide adds takeovers and the names of the claims.
+    """
+    from cli.effects import effects_of_run, shown
+    from cli.interruption import run_async
+    from cli.runs import find_run
+    from cli.session import open_session
+    from core.engine.clock import system_now
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_run(session, run)
+            now = system_now()
+            claimed = await effects_of_run(session, found, now)
+            if claimed or options.output not in ("table", "wide", "name"):
+                session.console.result(shown(session, claimed, now))
+            else:
+                session.console.note(f"no step of {found['metadata']['name']} has claimed an effect")
 
     run_async(options, work)

@@ -28,6 +28,7 @@ class CauseKind(StrEnum):
     CHILD = "child"
     BRANCHES = "branches"
     RETRY = "retry"
+    EFFECT = "effect"
     IMAGE = "image"
     NODE = "node"
     CONTAINER = "container"
@@ -98,6 +99,8 @@ class Facts:
     """By name of their StepRun."""
     pods: Mapping[str, Object] = field(default_factory=dict)
     """The newest Pod, by name of its StepRun."""
+    claims: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    """EffectClaims, by name of their StepRun; only of steps that have been tried again."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """The last warning about a Job that has no Pod, by name of the StepRun."""
     children: Mapping[str, Facts] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from views.step_layout import declared_steps, parent_of
 from views.text import one_line
 from views.why import workload
 from views.why.cause import Cause, CauseKind, CommandIn, Facts
+from views.why.effects import held_effects
 
 _QUEUED = "Queued due to"
 """The beginning of the message of a step that waits for a slot. Source: StoryRun contract 13.4."""
@@ -71,7 +72,8 @@ class Search:
             case "executeStory":
                 return self._child(step)
             case "engram" if not self._is_recorded_gate(step):
-                return [workload.cause_of(self.facts, step.name, self.command)]
+                own = workload.cause_of(self.facts, step.name, self.command)
+                return [own, *held_effects(self.facts, step.name, self.command)]
             case "engram":
                 return [self._gate(step)]
         text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
+CHARGE = ROOT / "docs" / "charge-a-card-once.md"
 README = ROOT / "sdk" / "README.md"
 _BLOCK = re.compile(r"(?:`(?P<file>[\w.]+)`[^`\n]*:\n\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 
@@ -54,6 +55,13 @@ def test_every_python_block_of_the_guide_runs(tmp_path: Path) -> None:
     run(
         tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio", "test_wordcount.py", "test_charge.py"
     )
+
+
+def test_the_card_is_charged_as_the_page_says(tmp_path: Path) -> None:
+    for name, (_, code) in zip(("charge.py", "test_charge.py"), blocks(CHARGE, "python"), strict=True):
+        (tmp_path / name).write_text(code)
+
+    run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio", "test_charge.py")
 
 
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:

@@ -487,3 +487,53 @@ def test_a_run_that_failed_before_its_first_step_tells_its_message() -> None:
 
     assert (cause.kind, cause.text) == (CauseKind.FAILED, "ended Failed: spec.inputs: city is required")
     assert cause.commands == ("bobrapet resubmit release-1",)
+
+
+# Effects that an earlier attempt holds.
+
+
+def a_claim(taken: str = BEGAN, **spec: Any) -> Object:
+    held = {"holderIdentity": "pod-0:5f0c", "acquireTime": taken, "renewTime": taken, "leaseDurationSeconds": 3660}
+    return {"metadata": {"name": "c"}, "spec": {"effectKey": "card", **held, **spec}}
+
+
+def with_claims(step_run: Object, *claims: Object, pod: Object | None = None) -> Facts:
+    return of_engram(step_run, a_job("fetch"), pod, claims={"release-1-fetch": claims})
+
+
+def test_a_step_between_two_attempts_names_the_effect_that_the_earlier_one_holds() -> None:
+    ended = a_pod("fetch", containerStatuses=[{"name": "engram", "state": {"terminated": {"exitCode": 137}}}])
+    step_run = a_step_run("fetch", nextRetryAt=LATER, retries=1)
+
+    retry, effect = about(with_claims(step_run, a_claim(), pod=ended)).causes
+
+    assert retry.kind is CauseKind.RETRY
+    assert (effect.kind, effect.since, effect.until) == (CauseKind.EFFECT, BEGAN_AT, LATER_AT)
+    assert effect.text == (
+        "cannot perform effect 'card' yet: an earlier attempt (pod-0:5f0c) holds its claim and did not complete it"
+    )
+    assert effect.commands == ("bobrapet effects release-1",)
+
+
+def test_a_running_attempt_that_waits_for_an_effect_says_so() -> None:
+    running = a_pod("fetch", containerStatuses=[{"name": "engram", "state": {"running": {"startedAt": BEGAN}}}])
+    earlier = a_claim("2026-01-02T11:58:59.900000Z")
+
+    kinds = [cause.kind for cause in about(with_claims(a_step_run("fetch", retries=1), earlier, pod=running)).causes]
+
+    assert kinds == [CauseKind.RUNNING, CauseKind.EFFECT]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(a_claim("2026-01-02T11:59:00.100000Z"), id="of-this-attempt"),
+        pytest.param(a_claim("2026-01-02T11:00:00Z", completionStatus="completed"), id="completed"),
+        pytest.param(a_claim("2026-01-02T11:00:00Z", completionStatus="released", holderIdentity=""), id="released"),
+        pytest.param(a_claim("2026-01-02T11:00:00Z", completionStatus="abandoned"), id="abandoned"),
+    ],
+)
+def test_an_effect_that_does_not_hold_the_attempt_up_is_not_named(claim: Object) -> None:
+    running = a_pod("fetch", containerStatuses=[{"name": "engram", "state": {"running": {"startedAt": BEGAN}}}])
+
+    assert only(with_claims(a_step_run("fetch", retries=1), claim, pod=running)).kind is CauseKind.RUNNING
