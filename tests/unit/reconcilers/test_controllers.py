@@ -11,13 +11,14 @@ import pytest
 import trio
 import trio.testing
 
-from core.api.resource import STORY
+from core.api.resource import EFFECT_CLAIM, STORY
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
 from reconcilers.definition import COUNT_DELAY
+from reconcilers.effectclaim import COLLECTION, SETTLING
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
@@ -71,6 +72,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "engram",
         "catalog-engramtemplate",
         "storyrevision",
+        "runs-effectclaim",
     ]
 
 
@@ -124,6 +126,32 @@ async def test_counts_follow_the_phases_of_runs_and_step_runs_after_a_while(hear
     assert heard.look() == {"story": own, "storyrevision": own}
     heard.world.step_runs.remember(step_run(one, "other", status={"phase": "Running"}))
     assert heard.look() == {"engram": {("team/http", COUNT_DELAY)}}
+
+
+async def test_a_claim_concerns_itself_and_a_step_run_the_claims_that_refer_to_it(heard: Heard) -> None:
+    claims = heard.world.informer(EFFECT_CLAIM)
+    own = stored("EffectClaim", "one-fetch-effect-1", spec={"stepRunRef": {"name": "one-fetch"}})
+    claims.remember(own)
+    claims.remember(stored("EffectClaim", "one-other-effect-1", spec={"stepRunRef": {"name": "one-other"}}))
+    after_a_while = {("team/one-fetch-effect-1", SETTLING), ("team/one-other-effect-1", SETTLING)}
+    assert heard.look() == {"runs-effectclaim": after_a_while}
+    claims.remember(
+        {**own, "metadata": {**own["metadata"], "resourceVersion": "900001"}, "status": {"phase": "Reserved"}}
+    )
+    assert heard.look() == {}
+
+    fetch = step_run(run("one"))
+    heard.world.step_runs.remember(fetch)
+    assert heard.look() == {"runs-effectclaim": {("team/one-fetch-effect-1", SOON)}}
+    version = {"metadata": {**fetch["metadata"], "resourceVersion": "900002"}}
+    heard.world.step_runs.remember({**fetch, **version, "status": {"phase": "Running"}})
+    assert "runs-effectclaim" not in heard.look()
+    replaced = {"metadata": {**fetch["metadata"], "uid": "another", "resourceVersion": "900003"}}
+    heard.world.step_runs.remember({**fetch, **replaced})
+    both = {("team/one-fetch-effect-1", SOON), ("team/one-fetch-effect-1", COLLECTION)}
+    assert heard.look()["runs-effectclaim"] == both
+    heard.world.step_runs.forget("team", "one-fetch", "another")
+    assert heard.look()["runs-effectclaim"] == {("team/one-fetch-effect-1", COLLECTION)}
 
 
 # What is made from registrations.

@@ -15,7 +15,12 @@ NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 CREATED = "2026-01-02T11:00:00Z"
 TAKEN = "2026-01-02T11:55:00.500000Z"
 TAKEN_AT = datetime(2026, 1, 2, 11, 55, 0, 500_000, tzinfo=UTC)
-HELD: dict[str, Any] = {"holderIdentity": "pod-1:5f0c", "acquireTime": TAKEN, "renewTime": TAKEN, "leaseDurationSeconds": 600}
+HELD: dict[str, Any] = {
+    "holderIdentity": "pod-1:5f0c",
+    "acquireTime": TAKEN,
+    "renewTime": TAKEN,
+    "leaseDurationSeconds": 600,
+}
 
 
 def a_step_run(step: str = "charge", uid: str = "u1") -> Object:
