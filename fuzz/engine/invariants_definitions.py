@@ -56,7 +56,7 @@ def is_started(objects: Mapping[Place, Object | None], step_run: Object) -> bool
 
 def nobody_gives_up_early(history: History) -> Iterator[str]:
     """I45: a missing Engram or template fails no step before its time, which counts from the recorded start of the
-    wait; a restart does not change that start.
+    wait; a restart does not change that start. Of two leaders each has a start of its own.
     """
     if history.did(Verb.STEP_CLOCK):
         return
@@ -69,9 +69,11 @@ def nobody_gives_up_early(history: History) -> Iterator[str]:
                 continue
             if is_terminal(state) and state.get("reason") in _FINAL_ERRORS and _is_engram_step(history, write, name):
                 yield f"{name} ended with {state.get('reason')}, although its Engram could still be applied"
+            elif history.two_leaders(write, ever=True):
+                continue
             elif state["phase"] == Phase.TIMEOUT and state.get("reason") == Reason.TIMED_OUT:
                 yield from _too_early(history, write, name, old or {})
-            elif is_waiting(old) and is_waiting(state) and not history.two_leaders(write, ever=True):
+            elif is_waiting(old) and is_waiting(state):
                 before, after = (each.get("reasonSince") for each in (old or {}, state))
                 if before != after:
                     yield f"the wait of {name} began at {before}, and later at {after}"

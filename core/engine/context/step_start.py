@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.api.phases import Phase
+from core.api.phases import AWAITED_DEFINITIONS, Phase
 from core.engine.context.run_context import RunContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.status.state import RunState
@@ -29,16 +29,18 @@ def needs_met(run_context: RunContext, step: StepPlan) -> None:
 
 
 def condition_holds(run_context: RunContext, step: StepPlan) -> None:
-    """The step is to do its work. A step that another process left ``Pending`` keeps that, and its place in a queue."""
-    if step.kind is StepKind.ENGRAM and not _is_pending(run_context, step):
+    """The step is to do its work. A step that another process left waiting, for a slot or for its Engram, keeps the
+    time since which it has waited.
+    """
+    if step.kind is StepKind.ENGRAM and not _is_waiting(run_context, step):
         record_message(run_context, step, "")
 
 
-def _is_pending(run_context: RunContext, step: StepPlan) -> bool:
+def _is_waiting(run_context: RunContext, step: StepPlan) -> bool:
     recorded = run_context.status.state.step(step.name)
-    if recorded is None or recorded.phase is not Phase.PENDING:
-        return False
-    return not run_context.engine.slots.holds(run_context.run_uid, step.name)
+    if recorded is None or recorded.reason in AWAITED_DEFINITIONS:
+        return recorded is not None
+    return recorded.phase is Phase.PENDING and not run_context.engine.slots.holds(run_context.run_uid, step.name)
 
 
 def queued(run_context: RunContext, step: StepPlan, message: str) -> None:

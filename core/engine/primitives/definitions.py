@@ -2,14 +2,15 @@
 
 A step waits for what is not there, as long as its timeout allows, and its state says for what and since when. That time
 is recorded, so a restart does not prolong the wait. The informers wake the step (core.engine.awaited); nothing is
-written while it waits. A step that waits is ``Pending`` and has no slot, unless its current attempt was started.
+written while it waits. A step that waits is ``Pending`` and has no slot, unless its current attempt was started. What
+that attempt reports is recorded once the definitions are there, or when there is no time left to wait for them.
 Source: StepRun contract 6, in the improved form.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -26,6 +27,7 @@ from core.engine.ports import AttemptState, Binding, EventType, Observation, Ste
 from core.engine.primitives.waiting import until_words
 from core.engine.step import record
 from core.engine.step.verdict import Verdict
+from core.policy.retry import RetryPolicy
 
 
 class WaitingStep(Protocol):
@@ -35,8 +37,20 @@ class WaitingStep(Protocol):
 
     def is_foreign(self, step_run: Object) -> bool: ...
 
+    async def judge(self, observation: Observation, policy: RetryPolicy, missing: str = "") -> Verdict | None:
+        """Record the result of the current attempt if it is a failure that ``policy`` does not repeat.
+
+        ``missing``: what there is no time to wait for any more. Then a success is recorded, too, without the checks for
+        which it is needed.
+        """
+
     async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
         """Record that the time of the step is over; None: look again."""
+
+
+_REPEATS_ALL: Final = RetryPolicy(max_retries=1 << 30)
+"""For an unknown policy, while it may become known: only what no policy repeats is a failure for good."""
+_REPEATS_NOTHING: Final = RetryPolicy(max_retries=0)
 
 
 class StepDefinitions:
@@ -101,19 +115,23 @@ class StepDefinitions:
         if has_slot(context) and not started:
             await context.status.wait_until_stored()  # before another step starts in its place
             context.engine.slots.release(context.run_context.run_uid, context.step.name)
-        if context.now() < deadline_at:
-            await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
-            return None
-        waited = f"waited {format_duration(missing.timeout)} in vain"
-        waited = "did not finish within its timeout, and could not be checked" if ends_at is not None else waited
-        return await self._run_out_of_time(step_run, f"{waited}: {missing}")
-
-    async def _run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
+        is_over = context.now() >= deadline_at
         try:
-            return await self._step.run_out_of_time(step_run, message)
+            verdict = await self._judged(observation, missing, is_over=is_over) if started else None
+            if verdict is None and is_over:
+                text = f"waited {format_duration(missing.timeout)} in vain: {missing}"
+                verdict = await self._step.run_out_of_time(step_run, text)
         except (StaleError, GoneError, UnavailableError) as error:
             await trio.sleep(self._pace.next_seconds(error))
             return None
+        if verdict is None and not is_over:
+            await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
+        return verdict
+
+    async def _judged(self, observation: Observation, missing: AwaitedError, *, is_over: bool) -> Verdict | None:
+        if is_over:
+            return await self._step.judge(observation, _REPEATS_NOTHING, str(missing))
+        return await self._step.judge(observation, _REPEATS_ALL)
 
     def _report(self, missing: AwaitedError, ends_at: datetime | None, phase: Phase) -> datetime:
         """Show in the state of the step what it waits for; returns the end of its time, unless ``ends_at`` is that."""

@@ -7,6 +7,7 @@ Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Final
@@ -47,7 +48,7 @@ from core.engine.step.manifest import (
 )
 from core.engine.step.pending_reason import holdup
 from core.engine.step.verdict import Verdict, failed
-from core.policy.retry import retry_delay, with_wish
+from core.policy.retry import RetryPolicy, retry_delay, with_wish
 
 NEAR_LIMIT: Final = 0.8
 """Share of the input limit from which an Event warns."""
@@ -159,6 +160,20 @@ class EngramStep:
             if not _claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation
+
+    async def judge(self, observation: Observation, policy: RetryPolicy, missing: str = "") -> Verdict | None:
+        """Record a failure that ``policy`` does not repeat; with ``missing``, also a success, without its schema."""
+        step_run = observation.step_run
+        match outcome.decide(observation, policy, self._context.now()):
+            case outcome.Fail(message=message) as fail if step_run is not None:
+                text = f"{message}; no retry follows: {missing}" if missing else message
+                return await self._fail(replace(fail, message=text), step_run)
+            case outcome.Succeed() if step_run is not None and missing:
+                verdict = await self._succeed(step_run, None)
+                text = f"the output of {self.name} was not checked: {missing}"
+                self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
+                return verdict
+        return None
 
     async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
         """Record that the time of the step is over, for which its Engram was missing."""
@@ -401,7 +416,7 @@ class EngramStep:
         patch = record.running_patch(step_run, self._context.now(), attempt)
         await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
-    async def _succeed(self, step_run: Object, binding: Binding) -> Verdict | None:
+    async def _succeed(self, step_run: Object, binding: Binding | None) -> Verdict | None:
         context = self._context
         problem = await why_not_successful(context, binding, step_run)
         if problem is not None:  # the container ends by itself

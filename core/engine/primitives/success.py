@@ -17,10 +17,13 @@ from core.engine.values.schema import why_invalid
 from core.evaluation.evaluator import Value
 
 
-async def why_not_successful(context: StepContext, binding: Binding, step_run: Object) -> StepError | None:
-    """Why the result is refused, or None. Missing and unexpected output keys are only reported in an Event."""
+async def why_not_successful(context: StepContext, binding: Binding | None, step_run: Object) -> StepError | None:
+    """Why the result is refused, or None. Missing and unexpected output keys are only reported in an Event.
+
+    Without a binding, the template is gone, and nobody knows what it demanded.
+    """
     output = (step_run.get("status") or {}).get("output")
-    if binding.output_schema is not None:
+    if binding is not None and binding.output_schema is not None:
         if output is None:
             return StepError(
                 Reason.OUTPUT_SCHEMA_FAILED, "the template declares an output schema, but there is no output"
@@ -29,7 +32,7 @@ async def why_not_successful(context: StepContext, binding: Binding, step_run: O
         if problem is not None:
             return StepError(Reason.OUTPUT_SCHEMA_FAILED, f"the output breaks the schema: {problem}")
     refused = await _why_post_execution_fails(context, output)
-    if refused is None:
+    if refused is None and binding is not None:
         _report_different_keys(context, binding, step_run, output)
     return refused
 

@@ -209,6 +209,25 @@ async def test_a_container_at_work_goes_on_while_its_engram_is_gone(autojump_clo
     assert [place for place in world.cluster.objects if place[0] == "Job"] == [("Job", NAMESPACE, "run-a")]
 
 
+async def test_a_restart_keeps_the_time_also_while_a_container_is_at_work(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": (Script(after_seconds=3.0),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(1)
+        delete_engram(world.cluster, "work")
+        for _ in range(3):
+            await world.kill()
+            world.start(one.key)
+            await trio.sleep(4)
+        waiting = state_of(one)
+        assert await world.until_ended(one.key)
+
+    assert instant(waiting["reasonSince"]) == EPOCH + timedelta(seconds=1)
+    assert trio.current_time() == pytest.approx(1.0 + UNBOUND_SECONDS, abs=0.2)
+
+
 async def test_a_container_at_work_has_its_own_time_while_its_engram_is_gone(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
@@ -229,6 +248,49 @@ async def test_a_container_at_work_has_its_own_time_while_its_engram_is_gone(
     assert "Engram work does not exist" in ended["status"]["lastFailureMsg"]
     assert trio.current_time() == pytest.approx(50.0 + 3.0, abs=0.5)
     assert not [place for place in world.cluster.objects if place[0] == "Job"], "it was asked to end"
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_a_success_stands_if_its_engram_does_not_come_back_in_time(
+    autojump_clock: MockClock, scenario: Any, good: bool
+) -> None:
+    """Nobody knows any more what the template demanded; what the Story demands is still checked."""
+    check = {"condition": "{{ steps.a.output.good }}"}
+    async with open_world({"a": (Script(after_seconds=5.0, output={"good": good}),)}) as world:
+        one = scenario(world, [engram("a", postExecution=check)])
+        world.start(one.key)
+        await trio.sleep(2)
+        delete_engram(world.cluster, "work")
+        await world.kill()
+        world.start(one.key)
+        await trio.sleep(10)
+        waiting = state_of(one)
+        assert await world.until_ended(one.key)
+
+    assert (waiting["phase"], waiting["reason"]) == ("Running", "EngramNotFound")
+    assert trio.current_time() == pytest.approx(2.0 + UNBOUND_SECONDS, abs=0.2)
+    assert one.phases == {"a": "Succeeded" if good else "Failed"}
+    assert "OutputUnchecked" in [reason for _, reason, _ in world.events.told]
+
+
+@pytest.mark.parametrize(("class_", "seconds"), [("terminal", 5.0), ("retry", 22.0)])
+async def test_a_failure_is_recorded_at_once_if_no_policy_repeats_it(
+    autojump_clock: MockClock, scenario: Any, class_: str, seconds: float
+) -> None:
+    script = Script(Act.FAIL, 5.0, exit_code=1, exit_class=class_, text="broken")
+    async with open_world({"a": (script,)}, engrams=TRIED_AGAIN) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(2)
+        delete_engram(world.cluster, "work")
+        await world.kill()
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+
+    assert one.phases == {"a": "Failed"}
+    assert trio.current_time() == pytest.approx(seconds, abs=0.2)
+    last = "; no retry follows: Engram work does not exist"
+    assert state_of(one)["message"].endswith(last) is (class_ == "retry")
 
 
 async def test_a_result_that_is_recorded_needs_no_engram(autojump_clock: MockClock, scenario: Any) -> None:
