@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 import trio
 
+from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
@@ -57,6 +59,8 @@ class Script:
     """How long the Pod continues after its Job was deleted."""
     text: str = ""
     """The text that the SDK writes about a failure; empty: one of ``TEXTS``."""
+    retry_after_seconds: float | None = None
+    """How long after a failure the SDK wants the next attempt to start (``error.details.retryAt``)."""
 
 
 def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int) -> Script:
@@ -203,6 +207,9 @@ class Worker:
             patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": script.text or text_of(step, attempt)}
             if script.exit_class:
                 patch["exitClass"] = script.exit_class
+            if script.retry_after_seconds is not None:
+                wanted = self.cluster.now() + timedelta(seconds=script.retry_after_seconds)
+                patch["error"] = {"version": "v1", "details": {"retryAt": format_precise_instant(wanted)}}
             self._sdk_writes(step_run, stored, patch)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
         self.ran.append((step, attempt, end))

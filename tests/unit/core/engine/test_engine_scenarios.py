@@ -551,6 +551,24 @@ async def test_retries_happen_at_their_exact_instants_and_are_counted(autojump_c
     assert [told[1] for told in world.events.told].count("JobRetryScheduled") == 2
 
 
+async def test_a_retry_starts_when_the_container_asked_for_it_and_not_before(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """For example when another attempt holds an effect of the step until then."""
+    scripts = (
+        Script(Act.FAIL, 1.0, exit_code=1, exit_class="retry", retry_after_seconds=600.0),
+        Script(Act.FAIL, 1.0, exit_code=1, exit_class="retry", retry_after_seconds=0.5),
+        Script(after_seconds=1.0, output={"n": 1}),
+    )
+    retry = RetryPolicy(max_retries=2, delay=timedelta(seconds=2))
+    async with open_world({"a": scripts}, engrams={"work": Engram(retry=retry)}) as world:
+        one = scenario(world, [engram("a")])
+        status = await one.to_the_end()
+
+    assert status["phase"] == "Succeeded"
+    assert trio.current_time() == 1 + 600 + 1 + 4 + 1
+
+
 async def test_a_failure_of_a_terminal_class_is_not_retried(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": FAILS}, engrams={"work": Engram(retry=RetryPolicy(max_retries=5))}) as world:
         one = scenario(world, [engram("a")])
