@@ -50,6 +50,7 @@ class StepRunClient:
         operation_timeout_seconds: float = DEFAULT_OPERATION_TIMEOUT_SECONDS,
         patch_retries: int = DEFAULT_PATCH_RETRIES,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._pod = identity.pod
@@ -57,6 +58,7 @@ class StepRunClient:
         self._timeout_seconds = operation_timeout_seconds
         self._attempts = 1 + patch_retries
         self._sleep = sleep
+        self._monotonic = monotonic
         self._own_writes = threading.Lock()
         """The threads of this process write one at a time, so that only other processes cause conflicts."""
 
@@ -66,7 +68,7 @@ class StepRunClient:
         Raises:
             KubeError: the request failed, also after the retries that the error's class allows.
         """
-        deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
+        deadline = self._monotonic() + (timeout_seconds or self._timeout_seconds)
         return self._retried(lambda: self._get(deadline), deadline)
 
     def claim(self, change: Change) -> Object:
@@ -75,7 +77,7 @@ class StepRunClient:
         The start itself is not fenced. A Job may replace a crashed Pod by itself, and not every operator clears
         ``podName`` between attempts, so a stale name must not lock out the next Pod.
         """
-        deadline = time.monotonic() + self._timeout_seconds
+        deadline = self._monotonic() + self._timeout_seconds
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline, fenced=False), deadline)
 
@@ -87,7 +89,7 @@ class StepRunClient:
             TransitionError: the phase may not change to the requested one.
             KubeError: the request failed, also after the retries that the error's class allows, or the time was up.
         """
-        deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
+        deadline = self._monotonic() + (timeout_seconds or self._timeout_seconds)
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline), deadline)
 
@@ -113,7 +115,7 @@ class StepRunClient:
     def _request(
         self, method: str, path: str, deadline: float, body: Any = None, content_type: str = MERGE_PATCH
     ) -> Object:
-        remaining = max(0.001, deadline - time.monotonic())
+        remaining = max(0.001, deadline - self._monotonic())
         return self._cluster.request(method, path, body, content_type=content_type, timeout_seconds=remaining)
 
     def _retried(self, attempt: Callable[[], Object], deadline: float) -> Object:
@@ -126,7 +128,7 @@ class StepRunClient:
                 if remaining_attempts == 0 or not (conflict or error.retryable):
                     raise
                 wait = max(_jittered(backoff), getattr(error, "retry_after_seconds", 0.0))
-                if time.monotonic() + wait >= deadline:
+                if self._monotonic() + wait >= deadline:
                     raise
                 self._sleep(wait / 10 if conflict else wait)
                 backoff = min(backoff * 2, _MAX_BACKOFF_SECONDS)

@@ -2,7 +2,8 @@
 
 A thread stops at every request to the API server and at every pause. There the simulation chooses who continues, by a
 seeded generator, and may kill a container: then nothing of it is executed any more, as after ``kill -9``. When every
-thread waits, the clock jumps to the next instant for which one waits. A run with the same seed is the same run.
+thread waits, the clock jumps to the next instant for which one waits. A run with the same seed is the same run, if
+``os.urandom`` is seeded, too.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Container:
         timing = ContainerTiming(self)
         identity = Identity(namespace="default", story_run="run-1", step_run="sr-1-charge", pod=self.name)
         cluster = Connection(self)
-        steprun = StepRunClient(cluster, identity, sleep=lambda seconds: timing.sleep(seconds))
+        steprun = StepRunClient(cluster, identity, sleep=timing.sleep, monotonic=timing.monotonic)
         return Effects(cluster, steprun, identity, timing=timing)
 
     def start(self, work: Callable[[Container], Any], *, at: float = 0.0) -> None:

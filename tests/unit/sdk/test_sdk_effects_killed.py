@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +22,12 @@ LEASE_SECONDS = 30
 KILL_HOLDER = 0.15
 """The probability at each stop."""
 KILL_OTHERS = 0.01
+
+
+@pytest.fixture(autouse=True)
+def _seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK gets the identities of holders, and the jitter of its retries, from the system."""
+    monkeypatch.setattr(os, "urandom", random.Random(0).randbytes)
 
 
 @dataclass
