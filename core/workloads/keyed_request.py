@@ -1,7 +1,8 @@
-"""Whether a request with a business key starts a run, matches the run of an earlier request, or is rejected. Pure.
+"""Whether a request starts a run, matches the run of an earlier request, or is rejected. Pure.
 
-The name of the run is derived from the key. So the API server decides which of several equal requests is first: a
-client creates the run; if the name is taken, it reads the run of that name and calls ``decide``.
+The name of the run is derived from the business key, or from the submission id of a StoryTrigger without a key. So the
+API server decides which of several equal requests is first: a client creates the run; if the name is taken, it reads
+the run of that name and calls ``decide``.
 Source: Trigger contract 2 and 4.
 """
 
@@ -14,6 +15,8 @@ from typing import Any
 
 from core.api import keys
 from core.api.objects import Object, is_being_deleted
+from core.api.unreadable import unreadable
+from core.workloads.payload import NotSerializableError
 from core.workloads.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
 
 
@@ -75,11 +78,8 @@ def decide(wanted: Mapping[str, Any], existing: Mapping[str, Any] | None) -> Key
     """The answer to a request.
 
     Args:
-        wanted: the StoryRun of the request, from ``keyed_run``.
+        wanted: the StoryRun of the request, from ``keyed_run`` or ``core.workloads.trigger``.
         existing: the stored StoryRun of that name; None if there is none. Its phase does not matter.
-
-    Raises:
-        PayloadError: inputs have no JSON form.
     """
     if existing is None:
         return KeyedDecision(Decision.CREATED)
@@ -93,7 +93,7 @@ def _difference(wanted: Mapping[str, Any], existing: Mapping[str, Any]) -> Diffe
     namespace = wanted["metadata"]["namespace"]
     if _story_of(existing, namespace) != _story_of(wanted, namespace):
         return Difference.STORY
-    if existing["spec"].get("impulseRef") != wanted["spec"].get("impulseRef"):
+    if _impulse_of(existing, namespace) != _impulse_of(wanted, namespace):
         return Difference.IMPULSE
     if _hash_of(existing) != _hash_of(wanted):
         return Difference.INPUTS
@@ -107,7 +107,23 @@ def _story_of(run: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:
     return reference.get("namespace") or namespace, reference.get("name", ""), version
 
 
+def _impulse_of(run: Mapping[str, Any], namespace: str) -> tuple[str, ...] | None:
+    """Namespace, name, version and UID of the Impulse; None for a run without one."""
+    reference = run["spec"].get("impulseRef")
+    if reference is None:
+        return None
+    version, uid = (str(reference.get(field) or "").strip() for field in ("version", "uid"))
+    return reference.get("namespace") or namespace, reference.get("name", ""), version, uid
+
+
 def _hash_of(run: Mapping[str, Any]) -> str:
-    """The annotation; if missing, the hash of the stored inputs."""
-    marked = (run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_TRIGGER_INPUT_HASH)
-    return str(marked or input_hash(run["spec"].get("inputs")))
+    """The annotation; if missing, the hash of the stored inputs, which is empty when they have none."""
+    marked = str((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_TRIGGER_INPUT_HASH) or "").strip()
+    if marked:
+        return marked
+    if unreadable(run) is not None:
+        return ""
+    try:
+        return input_hash(run["spec"].get("inputs"))
+    except NotSerializableError:
+        return ""

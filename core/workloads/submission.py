@@ -1,6 +1,6 @@
-"""Requests that must not start twice: the hash of their inputs, and the run name that is derived from their key.
+"""Requests that must not start twice: the hash of their inputs, and the names that are derived from their identity.
 
-Pure, and byte-exact with the contract: every client with the same key finds the same run.
+Pure, and byte-exact with the contract: every client with the same key finds the same StoryTrigger and the same run.
 Source: Trigger contract 2.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Final
 from core.workloads import payload
 
 MAX_KEY_CHARACTERS: Final = 256
+MAX_SUBMISSION_ID_CHARACTERS: Final = 253
 _MAX_NAME_BYTES: Final = 253
 _SHORT_BYTES: Final = 8
 _OTHERS: Final = re.compile(r"[^a-z0-9]+")
@@ -34,8 +35,7 @@ def story_run_name(story_namespace: str, story: str, identity: str) -> str:
     >>> story_run_name("default", "test-story", "customer-42")
     'test-story-customer-42-f8f3cb97448c569e'
     """
-    short = hashlib.sha1(f"{story_namespace}/{story}/{identity}".encode(), usedforsecurity=False).hexdigest()
-    short = short[: 2 * _SHORT_BYTES]
+    short = _short(f"{story_namespace}/{story}/{identity}")
     readable = _OTHERS.sub("-", _lower(identity)).strip("-")
     if not readable:
         ending = short
@@ -49,6 +49,37 @@ def story_run_name(story_namespace: str, story: str, identity: str) -> str:
     room = _MAX_NAME_BYTES - 1 - len(short)
     beginning = story[:room].strip("-") if len(story) > room else story
     return f"{beginning or 's'}-{short}"
+
+
+def trigger_name(story_namespace: str, story: str, identity: str) -> str:
+    """The name of the StoryTrigger of a request; ``identity`` as for ``story_run_name``.
+
+    >>> trigger_name("default", "orders", "customer-42")
+    'orders-trigger-2939e86abcbefb1a'
+    """
+    return _composed(story, "-trigger-", f"{story_namespace}/{story}/{identity}")
+
+
+def claim_name(namespace: str, step_run: str, effect_key: str) -> str:
+    """The name of the EffectClaim for an effect of a StepRun.
+
+    >>> claim_name("default", "run-1-charge", "deliver-webhook")
+    'run-1-charge-effect-8329de16458124ff'
+    """
+    return _composed(step_run, "-effect-", f"{namespace}/{step_run}/{effect_key}")
+
+
+def _composed(beginning: str, word: str, hashed: str) -> str:
+    short = _short(hashed)
+    room = _MAX_NAME_BYTES - len(word) - len(short)
+    if len(beginning) > room:
+        beginning = beginning[:room].rstrip("-") or "s"
+    return f"{beginning}{word}{short}"
+
+
+def _short(text: str) -> str:
+    digest = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False)
+    return digest.hexdigest()[: 2 * _SHORT_BYTES]
 
 
 def _lower(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN, LABEL_MATERIALIZE
 from core.api.objects import Object
 from core.api.resource import ENGRAM
-from core.workloads.submission import input_hash
+from core.workloads.submission import claim_name, input_hash
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
     NOT_ALLOWED,
@@ -23,7 +23,6 @@ from fuzz.admission.mutations import (
 )
 from fuzz.admission.strategies_runs import identify_run, trigger_name
 from fuzz.admission.strategies_world import written
-from webhooks.validate import submission
 from webhooks.validate.steprun import MAX_STEP_RUN_BYTES
 
 _ASKING: Final = ("StoryRun", "StoryTrigger")
@@ -407,7 +406,7 @@ def _times_the_wrong_way_round(chance: Chance, draft: Draft) -> str:
 def _claim_elsewhere(chance: Chance, draft: Draft) -> str:
     reference = draft.spec["stepRunRef"]
     reference["namespace"] = NOWHERE
-    name = submission.claim_name(NOWHERE, reference["name"], draft.spec["effectKey"].strip())
+    name = claim_name(NOWHERE, reference["name"], draft.spec["effectKey"].strip())
     draft.new["metadata"]["name"] = name
     return "spec.stepRunRef.namespace"
 

@@ -9,12 +9,12 @@ from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKE
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM, ENGRAM, STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.api.steprun import StepRunSpec
+from core.workloads import submission
 from core.workloads.submission import input_hash, story_run_name
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill
 from fuzz.admission.strategies_world import Surroundings, new_object
-from webhooks.validate import submission
 
 _TOKENS: Final = ("Daily Digest", "daily-digest", "***", " x ", "ünï", "a" * 300)
 _ENDPOINTS: Final = ("svc:7000", "[::1]:1", "http://svc:65535/x", "svc.ns.svc.cluster.local:80", " svc:7 ")

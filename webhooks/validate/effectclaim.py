@@ -15,6 +15,7 @@ from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
+from core.workloads.submission import claim_name
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
@@ -97,7 +98,7 @@ def _identity(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     if not key:
         yield BLANK.at("spec.effectKey", "must not be blank", "name the effect")
     else:
-        name = submission.claim_name(wanted.namespace, wanted.name, key)
+        name = claim_name(wanted.namespace, wanted.name, key)
         yield from submission.check_name(new, name, "StepRun and effect key")
     if namespace and wanted.namespace != namespace:
         message = f"a claim in namespace {namespace} cannot refer to a StepRun in {wanted.namespace}"

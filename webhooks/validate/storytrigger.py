@@ -7,6 +7,7 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_TRIGGER
+from core.workloads.submission import trigger_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, submission
@@ -44,7 +45,7 @@ def _created(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
         yield HASH.at(f"{_IDENTITY}.inputHash", "is not the hash of the inputs as submitted", remedy)
     asked_by = text(identity.get("key")) or text(identity.get("submissionId"))
     if asked_by:
-        name = submission.trigger_name(wanted.namespace, wanted.name, asked_by)
+        name = trigger_name(wanted.namespace, wanted.name, asked_by)
         yield from submission.check_name(new, name, "Story and delivery identity")
     yield from submission.check_inputs(new, wanted, world)
 

@@ -1,11 +1,11 @@
 """Requests for a run: the Story, the inputs, and the names and hashes that let a request start only once.
 
-StoryRun and StoryTrigger share all of it; EffectClaim shares the names. Source: admission contract 3.10, 8.1 and 10.
+StoryRun and StoryTrigger share all of it; EffectClaim shares the check of names.
+Source: admission contract 3.10, 8.1 and 10.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -26,9 +26,6 @@ INPUTS_REFERENCE: Final = Rule("submission/inputs-reference", "3.3")
 INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", CauseType.FORBIDDEN)
 INPUTS_SCHEMA: Final = Rule("submission/inputs-schema", "8.1")
 NAME: Final = Rule("submission/name", "3.10")
-
-_MAX_NAME: Final = 253
-_DIGEST: Final = 16
 
 
 def story_link(new: ReadOnlyObject, source: Resource) -> Link:
@@ -78,29 +75,3 @@ def hash_of(inputs: Any) -> str | None:
         return submission.input_hash(inputs)
     except NotSerializableError:
         return None
-
-
-def trigger_name(story_namespace: str, story: str, identity: str) -> str:
-    """Of the StoryTrigger for a request; ``identity`` is its key, or its submission id where it has none.
-
-    >>> trigger_name("default", "orders", "customer-42")
-    'orders-trigger-2939e86abcbefb1a'
-    """
-    return _composed(story, "-trigger-", f"{story_namespace}/{story}/{identity}")
-
-
-def claim_name(namespace: str, step_run: str, effect_key: str) -> str:
-    """Of the EffectClaim for an effect of a StepRun.
-
-    >>> claim_name("default", "run-1-charge", "deliver-webhook")
-    'run-1-charge-effect-8329de16458124ff'
-    """
-    return _composed(step_run, "-effect-", f"{namespace}/{step_run}/{effect_key}")
-
-
-def _composed(beginning: str, word: str, hashed: str) -> str:
-    digest = hashlib.sha1(hashed.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:_DIGEST]
-    room = _MAX_NAME - len(word) - _DIGEST
-    if len(beginning) > room:
-        beginning = beginning[:room].rstrip("-") or "s"
-    return f"{beginning}{word}{digest}"

@@ -8,6 +8,7 @@ import pytest
 
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
 from core.api.objects import Object
+from core.api.unreadable import Unreadable, marked
 from core.workloads.keyed_request import (
     Decision,
     Difference,
@@ -90,6 +91,30 @@ def test_a_run_that_somebody_made_by_hand_is_compared_by_its_inputs() -> None:
     by_hand = stored(wanted(), annotations=None)
     assert decide(wanted(), by_hand).decision is Decision.REUSED
     assert decide(wanted(inputs={}), by_hand).difference is Difference.INPUTS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"name": "hook"}, {"name": "hook", "namespace": "team"}, True),
+        ({"name": "hook", "version": " 1 "}, {"name": "hook", "version": "1", "uid": ""}, True),
+        ({"name": "hook"}, {"name": "hook", "namespace": "other"}, False),
+        ({"name": "hook"}, {"name": "hook", "version": "1"}, False),
+        ({"name": "hook"}, {"name": "hook", "uid": "u"}, False),
+        ({"name": "hook"}, {"name": "other"}, False),
+    ],
+)
+def test_impulses_are_compared_by_what_they_mean(one: Object, other: Object, same: bool) -> None:
+    answer = decide(wanted(impulseRef=one), stored(wanted(impulseRef=other)))
+    assert answer.difference is (None if same else Difference.IMPULSE)
+
+
+def test_a_run_without_a_hash_is_no_match_if_its_inputs_have_none_or_cannot_be_read() -> None:
+    by_hand = stored(wanted(inputs={}), annotations=None)
+    endless = {**by_hand, "spec": {**by_hand["spec"], "inputs": {"n": float("inf")}}}
+    assert decide(wanted(inputs={}), endless).difference is Difference.INPUTS
+    cut = marked(by_hand, Unreadable((("spec", "inputs"),), "is too large"))
+    assert decide(wanted(inputs={}), cut).difference is Difference.INPUTS
 
 
 def test_the_stored_hash_counts_before_the_stored_inputs() -> None:

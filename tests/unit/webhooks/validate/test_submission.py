@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.workloads.submission import story_run_name
+from core.workloads.submission import claim_name, story_run_name, trigger_name
 from webhooks.validate import submission
 
 LONG = "a" * 240
@@ -13,10 +13,10 @@ LONG = "a" * 240
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (submission.trigger_name("default", "orders", "customer-42"), "orders-trigger-2939e86abcbefb1a"),
-        (submission.trigger_name("default", "orders", "sub-1"), "orders-trigger-bb03907e42b1a894"),
-        (submission.trigger_name("default", LONG, "sub-1"), f"{'a' * 228}-trigger-6318e6fd87f85210"),
-        (submission.claim_name("default", "run-1-charge", "deliver-webhook"), "run-1-charge-effect-8329de16458124ff"),
+        (trigger_name("default", "orders", "customer-42"), "orders-trigger-2939e86abcbefb1a"),
+        (trigger_name("default", "orders", "sub-1"), "orders-trigger-bb03907e42b1a894"),
+        (trigger_name("default", LONG, "sub-1"), f"{'a' * 228}-trigger-6318e6fd87f85210"),
+        (claim_name("default", "run-1-charge", "deliver-webhook"), "run-1-charge-effect-8329de16458124ff"),
         (story_run_name("default", "orders", "Daily Digest"), "orders-daily-digest-8f96562a88b4a343"),
         (story_run_name("default", "orders", "***"), "orders-eb3206207facb29e"),
     ],
@@ -26,7 +26,7 @@ def test_a_name_is_that_of_the_contract(given: str, expected: str) -> None:
 
 
 def test_a_name_that_is_cut_ends_in_no_dash() -> None:
-    assert submission.trigger_name("n", "-" * 300, "x").startswith("s-trigger-")
+    assert trigger_name("n", "-" * 300, "x").startswith("s-trigger-")
 
 
 def test_inputs_that_json_cannot_say_have_no_hash() -> None:
