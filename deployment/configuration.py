@@ -52,6 +52,8 @@ SHIPPED: Final = {
     "storyrun.queue.default.concurrency": "0",
     "storyrun.queue.default.default-priority": "0",
     "storyrun.queue.default.max-priority": "100",
+    "storytrigger.retention-seconds": "86400",
+    "storytrigger.pending-timeout": "24h",
     "templating.evaluation-timeout": "30s",
     "templating.max-output-bytes": "65536",
     "templating.deterministic": "false",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.api.permission import Permission, combined
-from reconcilers import effectclaim, engram, engramtemplate, story, story_revisions, storyrun
+from reconcilers import effectclaim, engram, engramtemplate, story, story_revisions, storyrun, storytrigger
 from reconcilers.adapters.watched_kind import WatchedKind, merged
 from reconcilers.adapters.world import WATCHED
 from reconcilers.registration import ControllerRegistration
@@ -17,6 +17,7 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     engram.CONTROLLER,
     engramtemplate.CONTROLLER,
     story_revisions.CONTROLLER,
+    storytrigger.CONTROLLER,
     effectclaim.CONTROLLER,
 )
 

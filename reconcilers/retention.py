@@ -1,4 +1,4 @@
-"""How long a finished run and its children are kept. Pure.
+"""How long a finished run and its children, and an answered StoryTrigger, are kept. Pure.
 
 Unset is not zero: a child TTL of 0 cleans up at once and a negative one never; a retention of 0 keeps the run for ever
 and a negative one removes it at once, as documented (the reference treats every 0 as "unset"). A run is not removed
@@ -61,6 +61,27 @@ def next_act(
     return KeepUntil(min((instant for instant in (cleaning, removal) if instant is not None), default=None))
 
 
+def trigger_removal(
+    trigger: Object, run: Object | None, story: Object | None, settings: OperatorSettings
+) -> datetime | None:
+    """When an answered StoryTrigger may be deleted; None: not before another object changes, or never.
+
+    Until then, a repeated submission finds the answer. So it is kept as long as its run, and also, if a user deleted
+    the run, as long as the run would have been kept at least.
+
+    Args:
+        run: the run of the answer; None if there is none, or it is gone.
+        story: as for ``next_act``.
+    """
+    seconds, status = settings.triggers.retention_seconds, trigger["status"]
+    if seconds == 0 or run is not None:
+        return None
+    kept = timedelta(seconds=seconds)
+    if status.get("storyRunRef"):
+        kept = max(kept, retention(story, settings) or timedelta())
+    return _instant_or_creation(status.get("completedAt"), trigger) + kept
+
+
 def said_of(story: Object | None) -> tuple[Any, Any]:
     """The Story's own values for its runs and their children: when they change, its finished runs are checked again."""
     policy = _job_policy(story)
@@ -93,7 +114,11 @@ def _job_policy(story: Object | None) -> dict[str, Any]:
 
 def _finished_at(run: Object) -> datetime:
     """If ``finishedAt`` is damaged or missing, the creation time counts: too late is safe, never is not."""
-    status, metadata = run["status"], run["metadata"]
-    finished = parse_instant_or_none(status.get("finishedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
-    assert finished is not None, "the API server stamps every object"
-    return finished
+    return _instant_or_creation(run["status"].get("finishedAt"), run)
+
+
+def _instant_or_creation(text: Any, obj: Object) -> datetime:
+    """The instant in ``text``, otherwise the creation time of ``obj``."""
+    found = parse_instant_or_none(text) or parse_instant_or_none(obj["metadata"]["creationTimestamp"])
+    assert found is not None, "the API server stamps every object"
+    return found

@@ -3,21 +3,23 @@
 ``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, none when nothing is
 missing) and passes its key on; so it does with a finished run that has a redrive request. For any other finished run,
 it removes the children after their TTL, whatever retention child runs have of their own, and the run itself after its
-retention; but not while the run that started it is live, because that run may still read its output. A deleted run is
-released when its children are gone. Children are those with the run's UID as their controller owner; a label alone does
-not count. Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
+retention; but not while the run that started it is live, because that run may still read its output, and not before
+the StoryTrigger that it was created for has an answer. A deleted run is released when its children are gone. Children
+are those with the run's UID as their controller owner; a label alone does not count.
+Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from core.api import keys
 from core.api.instant import format_instant
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
-from core.api.resource import STEP_RUN, STORY, STORY_RUN, Resource
+from core.api.resource import STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import Clock, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
@@ -25,7 +27,9 @@ from core.engine.run.termination import orphans
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings
+from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
+from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
 from reconcilers.adapters.world import OWNER_UID, STORY_KEY, World
 from reconcilers.adapters.writes import delete, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
@@ -51,6 +55,11 @@ _LONGEST_WAIT: Final = timedelta(hours=1)
 """Timers of the queue ignore suspended machines and corrected clocks: check the wall clock in between."""
 
 
+def _by_nobody(_: Object) -> bool:
+    """Nothing waits for the run."""
+    return False
+
+
 class StoryRunReconciler:
     """Reconciles one StoryRun at a time, by key."""
 
@@ -61,12 +70,18 @@ class StoryRunReconciler:
         supervisor: Supervisor,
         clock: Clock,
         settings: Callable[[], OperatorSettings],
+        is_awaited: Callable[[Object], bool] = _by_nobody,
     ) -> None:
+        """
+        Args:
+            is_awaited: whether something waits for the run that has not read it yet.
+        """
         self._client = client.in_background()
         self._world = world
         self._supervisor = supervisor
         self._clock = clock
         self._settings = settings
+        self._is_awaited = is_awaited
 
     async def reconcile(self, key: Key) -> Outcome:
         run = self._world.story_runs.get(key.namespace, key.name)
@@ -102,7 +117,8 @@ class StoryRunReconciler:
 
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
-        is_needed = self._is_needed(run)  # the end of its parent wakes this key
+        # The end of its parent, and the answer of its StoryTrigger, wake this key.
+        is_needed = self._is_needed(run) or self._is_awaited(run)
         match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
@@ -208,8 +224,24 @@ def _owner_of_what_goes(change: Change) -> Iterator[Key]:
         yield Key(run.namespace, run.name)
 
 
+def _of_trigger(change: Change, caches: Caches) -> Iterator[Key]:
+    """The run that was kept until the StoryTrigger had an answer."""
+    was_answered = change.old is not None and is_answered(change.old)
+    if change.new is None or (is_answered(change.new) and not was_answered):
+        run = Key(*run_of(change.object))
+        if caches.informer(STORY_RUN).get(run.namespace, run.name) is not None:
+            yield run
+
+
 def _build(there: ControllerDependencies) -> Reconcile:
-    return StoryRunReconciler(there.client, there.world, there.supervisor, there.clock, there.settings).reconcile
+    return StoryRunReconciler(
+        there.client,
+        there.world,
+        there.supervisor,
+        there.clock,
+        there.settings,
+        partial(is_awaited, there.world),
+    ).reconcile
 
 
 async def _resync(there: ControllerDependencies, controller: Controller) -> None:
@@ -223,7 +255,8 @@ CONTROLLER: Final = ControllerRegistration(
     STORY_RUN,
     _build,
     options=lambda settings: settings.story_run,
-    watches=WATCHES,
+    watches=(*WATCHES, Watch(STORY_TRIGGER, _of_trigger)),
+    informers=(TRIGGERS,),
     permissions=ENGINE_PERMISSIONS,
     beside=_resync,
 )

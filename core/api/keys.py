@@ -38,6 +38,9 @@ ANNOTATION_REDRIVE_FROM_STEP_OBSERVED: Final = "storyrun.bubustack.io/redrive-fr
 ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT: Final = "storyrun.bubustack.io/graceful-cancel-observed-at"
 ANNOTATION_TRIGGER_TOKEN: Final = "storyrun.bubustack.io/trigger-token"
 ANNOTATION_TRIGGER_INPUT_HASH: Final = "storyrun.bubustack.io/trigger-input-hash"
+ANNOTATION_TRIGGER_REQUEST_NAME: Final = "storyrun.bubustack.io/trigger-request-name"
+ANNOTATION_TRIGGER_REQUEST_UID: Final = "storyrun.bubustack.io/trigger-request-uid"
+"""With the name: the StoryTrigger that the run was created for, its origin."""
 ANNOTATION_CANCEL_REASON: Final = "storyrun.bubustack.io/cancel-reason"
 """An extension: why a user asked to cancel the run."""
 ANNOTATION_STEP_TIMERS: Final = "runs.bubustack.io/step-timers"
@@ -69,8 +72,10 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT,
     ANNOTATION_REDRIVE_OBSERVED,
     ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
+    ANNOTATION_TRIGGER_REQUEST_NAME,
+    ANNOTATION_TRIGGER_REQUEST_UID,
 )
-"""On StoryRuns: the engine acts on them, so nobody else may write them. The other annotations of runs are requests of
+"""On StoryRuns: the operator acts on them, so nobody else may write them. The other annotations of runs are requests of
 users: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay.
 """
 
@@ -107,3 +112,4 @@ STORY_RUN_CONTROLLER: Final = "storyrun-controller"
 STEP_RUN_CONTROLLER: Final = "steprun-controller"
 STORY_CONTROLLER: Final = "story-controller"
 ENGRAM_CONTROLLER: Final = "engram-controller"
+STORY_TRIGGER_CONTROLLER: Final = "storytrigger-controller"

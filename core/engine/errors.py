@@ -100,11 +100,17 @@ class AwaitedError(PortError):
 
 
 class RejectedError(PortError):
-    """A definite refusal. The engine writes ``reason`` to the step or run that made the call."""
+    """A definite refusal. The engine writes ``reason`` to the step or run that made the call.
 
-    def __init__(self, message: str, *, reason: Reason = Reason.INVALID_CONFIGURATION) -> None:
+    ``fields`` are the paths of the refused fields, if the server names them.
+    """
+
+    def __init__(
+        self, message: str, *, reason: Reason = Reason.INVALID_CONFIGURATION, fields: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.fields = fields
 
 
 class NameConflictError(RejectedError):

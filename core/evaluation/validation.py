@@ -66,17 +66,26 @@ class SchemaValidator:
         """
         try:
             prepared = await self._prepare(schema, asker)
-            if prepared.cost.bound(document) < MAX_LOOP_COST:
-                if prepared.validate is None:
-                    prepared.validate = _validator(prepared.normal)
-                found = prepared.validate(document, MAX_PROBLEMS)
-            else:
-                found = await self._in_process(prepared.normal, document, asker)
+            if not _is_quick(prepared, document):
+                return _listed(await self._in_process(prepared.normal, document, asker))
+            return _listed(_found_at_once(prepared, document))
         except SchemaError as error:
             return [SchemaProblem("", f"the schema cannot be used: {error}", "schema")]
         except (TypeError, ValueError, RecursionError):  # neither library accepts it
             return [SchemaProblem("", f"the document cannot be validated: it {_UNFIT}", "limit")]
-        return [SchemaProblem(schemas.path_of(path), message, keyword) for path, message, keyword in found]
+
+    async def quick_problems(
+        self, schema: Mapping[str, Json], document: Json, asker: Asker = NOBODY
+    ) -> list[SchemaProblem]:
+        """The violations, as far as they can be found without a process; nothing about an unusable schema.
+
+        For callers that only want to know earlier what a later check finds in any case.
+        """
+        try:
+            prepared = await self._prepare(schema, asker)
+            return _listed(_found_at_once(prepared, document)) if _is_quick(prepared, document) else []
+        except (SchemaError, TypeError, ValueError, RecursionError):
+            return []
 
     async def _prepare(self, schema: Mapping[str, Json], asker: Asker) -> _Prepared:
         await trio.lowlevel.checkpoint()
@@ -107,6 +116,20 @@ class SchemaValidator:
         if isinstance(answer, dict):
             raise SchemaError(answer["error"])
         return list(answer)
+
+
+def _is_quick(prepared: _Prepared, document: Json) -> bool:
+    return prepared.cost.bound(document) < MAX_LOOP_COST
+
+
+def _found_at_once(prepared: _Prepared, document: Json) -> _Found:
+    if prepared.validate is None:
+        prepared.validate = _validator(prepared.normal)
+    return prepared.validate(document, MAX_PROBLEMS)
+
+
+def _listed(found: _Found) -> list[SchemaProblem]:
+    return [SchemaProblem(schemas.path_of(path), message, keyword) for path, message, keyword in found]
 
 
 def _prepared(schema: Mapping[str, Json]) -> _Prepared:

@@ -87,6 +87,9 @@ KEYS: Final[dict[str, ConfigKey]] = {
         # About runs, and not in the reference.
         ("storyrun.cleanup-timeout", "runs.cleanup_timeout", read.duration()),
         ("storyrun.max-story-depth", "runs.max_story_depth", read.integer(1, MAX_STORY_DEPTH)),
+        # StoryTriggers; not in the reference.
+        ("storytrigger.retention-seconds", "triggers.retention_seconds", read.integer(0)),
+        ("storytrigger.pending-timeout", "triggers.pending_timeout", read.duration(zero=True)),
         # Templating, references, debugging.
         ("templating.evaluation-timeout", "templating.evaluation_timeout", read.duration(zero=True)),
         ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),

@@ -200,6 +200,16 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerSettings:
+    """StoryTriggers."""
+
+    retention_seconds: int = 86_400
+    """How long an answered StoryTrigger is kept, at least; never shorter than its run. Zero: for ever."""
+    pending_timeout: timedelta = timedelta(hours=24)
+    """How long a StoryTrigger waits for a later change that it needs. Zero: without a limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """The work queue of one kind's controller. Zero means the common value, ``OperatorSettings.controllers``."""
 
@@ -226,6 +236,7 @@ class OperatorSettings:
     engram: EngramSettings = EngramSettings()
     storage: StorageSettings = StorageSettings()
     runs: RunSettings = RunSettings()
+    triggers: TriggerSettings = TriggerSettings()
     verbose_logging: bool = False
     step_output_logging: bool = False
     metrics_enabled: bool = True

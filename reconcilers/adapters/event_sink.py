@@ -20,6 +20,7 @@ _CONTROLLERS: Final = {
     "StepRun": keys.STEP_RUN_CONTROLLER,
     "Story": keys.STORY_CONTROLLER,
     "Engram": keys.ENGRAM_CONTROLLER,
+    "StoryTrigger": keys.STORY_TRIGGER_CONTROLLER,
 }
 _LABELLED: Final = frozenset(
     {"JobStatusPatched", "JobCompleted", "JobStatusFallback", "JobRetryScheduled", "OutputKeyMismatch"}

@@ -42,12 +42,16 @@ def _translated(error: kube.KubeError) -> port.PortError:
             | kube.MethodNotAllowedError()
             | kube.UnsupportedMediaTypeError()
         ):
-            return port.RejectedError(str(error))
+            return _rejected(error)
         case kube.ForbiddenError() if _RIGHT_LACKING.search(error.message):
             return port.DeniedError(str(error))
         case kube.ForbiddenError() if not _USED_UP.search(error.message):
-            return port.RejectedError(str(error))
+            return _rejected(error)
         case kube.ApiError():
             return port.UnavailableError(str(error), retry_after_seconds=error.retry_after)
         case _:
             return port.UnavailableError(str(error))
+
+
+def _rejected(error: kube.ApiError) -> port.RejectedError:
+    return port.RejectedError(str(error), fields=tuple(cause.field for cause in error.causes))

@@ -31,10 +31,12 @@ from core.api.resource import (
     STEP_RUN,
     STORY,
     STORY_RUN,
+    STORY_TRIGGER,
     Resource,
 )
 from core.kube.client import KubeClient
 from core.kube.errors import ForbiddenError
+from core.workloads.submission import story_run_name, trigger_name
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
@@ -81,8 +83,8 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
         ):
             nursery.start_soon(chapter, rig)
     await ask_nobody(rig)  # the first operator is about to die, and here no Service leads to another one
-    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing):  # admission would refuse these
-        await chapter(rig)
+    for chapter in (start_a_run_before_its_story, refer_to_what_is_missing, answer_a_request_before_its_story):
+        await chapter(rig)  # admission would refuse these
     await crash_and_restore_what_somebody_changed(rig, first, standby)
     await hand_over(rig, standby)
 
@@ -239,6 +241,17 @@ async def start_a_run_before_its_story(rig: OperatorRig) -> None:
     await rig.until(STORY_RUN, "early", lambda run: status_of(run).get("phase") == "Pending")
     await rig.story("early", step("early"))
     await rig.ended("early", "Succeeded")
+
+
+async def answer_a_request_before_its_story(rig: OperatorRig) -> None:
+    name = trigger_name(FLOWS, "asked", "event-1")
+    spec = {"storyRef": {"name": "asked"}, "deliveryIdentity": {"submissionId": "event-1"}}
+    await rig.create(STORY_TRIGGER, name, {"spec": spec})
+    await rig.until(STORY_TRIGGER, name, lambda trigger: status_of(trigger).get("decision") == "Pending")
+    await rig.engram("asked")
+    await rig.story("asked", step("asked"))
+    await rig.until(STORY_TRIGGER, name, lambda trigger: status_of(trigger).get("decision") == "Created")
+    await rig.ended(story_run_name(FLOWS, "asked", "event-1"), "Succeeded")
 
 
 async def refer_to_what_is_missing(rig: OperatorRig) -> None:

@@ -40,6 +40,7 @@ async def noted(regarding: dict[str, Any], reason: str) -> tuple[str, str, Any]:
         (step_run(run()), "steprun-controller"),
         (story(), "story-controller"),
         (stored("Engram", "http"), "engram-controller"),
+        (stored("StoryTrigger", "t"), "storytrigger-controller"),
         (stored("ConfigMap", "config"), "bobrapet"),
     ],
 )

@@ -107,3 +107,13 @@ def test_the_servers_wish_to_wait_is_handed_on() -> None:
 def test_other_errors_pass_as_they_are() -> None:
     with pytest.raises(ZeroDivisionError), port_errors():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("reason", ["Invalid", "Forbidden"])
+def test_a_refusal_names_the_fields_that_the_server_names(reason: str) -> None:
+    causes = [{"reason": "FieldValueNotFound", "message": "no", "field": "spec.storyRef.name"}]
+    named = kube.error_from_status(status_failure(reason, "no", details={"name": "x", "causes": causes}))
+    for error, fields in ((named, ("spec.storyRef.name",)), (answer(reason), ())):
+        refusal = translated(error)
+        assert isinstance(refusal, port.RejectedError)
+        assert refusal.fields == fields

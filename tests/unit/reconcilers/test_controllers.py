@@ -11,9 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from core.api.resource import EFFECT_CLAIM, STORY
+from core.api.keys import ANNOTATION_TRIGGER_REQUEST_NAME, ANNOTATION_TRIGGER_REQUEST_UID
+from core.api.objects import Object
+from core.api.resource import EFFECT_CLAIM, IMPULSE, STORY, STORY_TRIGGER
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
+from core.workloads.submission import story_run_name
+from reconcilers.adapters.triggers import is_awaited
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
@@ -35,6 +39,7 @@ from tests.unit.reconcilers.reconciler_samples import (
 )
 
 SOON = timedelta()
+UID = ANNOTATION_TRIGGER_REQUEST_UID
 
 
 @dataclass
@@ -72,6 +77,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "engram",
         "catalog-engramtemplate",
         "storyrevision",
+        "runs-storytrigger",
         "runs-effectclaim",
     ]
 
@@ -152,6 +158,120 @@ async def test_a_claim_concerns_itself_and_a_step_run_the_claims_that_refer_to_i
     assert heard.look()["runs-effectclaim"] == both
     heard.world.step_runs.forget("team", "one-fetch", "another")
     assert heard.look()["runs-effectclaim"] == {("team/one-fetch-effect-1", COLLECTION)}
+
+
+# What a StoryTrigger waits for.
+
+
+def trigger(name: str = "t", decision: str = "", run_name: str = "", **spec: Any) -> Object:
+    status: Object = {"decision": decision, "observedGeneration": 1} if decision else {}
+    if run_name:
+        status["storyRunRef"] = {"name": run_name}
+    spec = {"storyRef": {"name": "report"}, "deliveryIdentity": {"submissionId": name}, **spec}
+    return stored("StoryTrigger", name, spec=spec, status=status)
+
+
+def answered(obj: Object, decision: str = "Created", **status: Any) -> Object:
+    """A later version with an answer."""
+    metadata = {**obj["metadata"], "resourceVersion": str(int(obj["metadata"]["resourceVersion"]) + 100_000)}
+    return {**obj, "metadata": metadata, "status": {"decision": decision, "observedGeneration": 1, **status}}
+
+
+async def test_a_trigger_is_reconciled_when_it_is_new_and_when_it_is_answered(heard: Heard) -> None:
+    first, triggers = trigger(), heard.world.informer(STORY_TRIGGER)
+    triggers.remember(first)
+    assert heard.look() == {"runs-storytrigger": {("team/t", SOON)}}
+    waiting = answered(first, "Pending")
+    triggers.remember(waiting)
+    assert heard.look() == {}
+    triggers.remember(answered(waiting))
+    assert heard.look() == {"runs-storytrigger": {("team/t", SOON)}}
+
+
+async def test_what_a_trigger_waits_for_wakes_it_until_it_is_answered(heard: Heard) -> None:
+    shared = {"name": "report", "namespace": "shared"}
+    triggers = heard.world.informer(STORY_TRIGGER)
+    own = trigger("own", impulseRef={"name": "hook"})
+    foreign = trigger("foreign", storyRef=shared)
+    for obj in (own, foreign):
+        triggers.remember(obj)
+    heard.look()
+
+    def wake(uid: str) -> list[set[tuple[str, timedelta]]]:
+        found, meta = [], {"uid": uid}
+        for informer, obj in (
+            (heard.world.stories, stored("Story", "report", spec={}, meta=meta)),
+            (heard.world.stories, stored("Story", "report", namespace="shared", spec={}, meta={"uid": f"s-{uid}"})),
+            (heard.world.reference_grants, stored("ReferenceGrant", "g", namespace="shared", spec={}, meta=meta)),
+            (heard.world.informer(IMPULSE), stored("Impulse", "hook", spec={}, meta=meta)),
+        ):
+            informer.remember(obj)
+            found.append(heard.look().get("runs-storytrigger", set()))
+            informer.forget(obj["metadata"]["namespace"], obj["metadata"]["name"], obj["metadata"]["uid"])
+            heard.look()
+        return found
+
+    mine, theirs = {("team/own", SOON)}, {("team/foreign", SOON)}
+    assert wake("1") == [mine, theirs, theirs, mine]
+    for obj in (own, foreign):
+        triggers.remember(answered(obj))
+    heard.look()
+    assert wake("2") == [set(), set(), set(), set()]
+
+
+async def test_the_end_of_a_run_wakes_those_that_wait_for_it_and_those_that_are_kept_because_of_it(
+    heard: Heard,
+) -> None:
+    name = story_run_name("team", "report", "waits")
+    one = run(name)
+    heard.world.story_runs.remember(one)
+    triggers = heard.world.informer(STORY_TRIGGER)
+    for obj in (trigger("waits"), trigger("kept", "Reused", name), trigger("other")):
+        triggers.remember(obj)
+    heard.look()
+    heard.world.story_runs.remember(answered({**one, "status": {}}))  # any change
+    assert "runs-storytrigger" not in heard.look()
+    heard.world.story_runs.forget("team", name, one["metadata"]["uid"])
+    assert heard.look()["runs-storytrigger"] == {("team/waits", SOON), ("team/kept", SOON)}
+
+
+async def test_the_inputs_of_an_answered_trigger_are_not_kept_in_memory() -> None:
+    async with open_world() as (_, world):
+        triggers = world.informer(STORY_TRIGGER)
+        first = trigger(inputs={"text": "x" * 1000})
+        assert triggers.remember(first)["spec"]["inputs"] == {"text": "x" * 1000}
+        kept = triggers.remember(answered(first))
+        assert "inputs" not in kept["spec"]
+        assert kept["spec"]["storyRef"] == {"name": "report"}
+
+
+async def test_a_finished_run_is_awaited_until_its_trigger_is_answered() -> None:
+    async with open_world() as (_, world):
+        first = trigger()
+        mark = {ANNOTATION_TRIGGER_REQUEST_NAME: "t", ANNOTATION_TRIGGER_REQUEST_UID: first["metadata"]["uid"]}
+        own, other = run(meta={"annotations": mark}), run("two", meta={"annotations": {**mark, UID: "another"}})
+        triggers = world.informer(STORY_TRIGGER)
+        assert not is_awaited(world, own)
+        triggers.remember(first)
+        assert [is_awaited(world, obj) for obj in (own, other, run("three"))] == [True, False, False]
+        triggers.remember(answered(first))
+        assert not is_awaited(world, own)
+
+
+async def test_the_answer_of_a_trigger_wakes_its_run() -> None:
+    [row] = [row for row in CONTROLLERS if row.name == "storyrun"]
+    async with open_world() as (_, world):
+        heard = Heard(world)
+        world.story_runs.remember(run("one"))
+        connect(row.watches, world, _noting(heard, row.name))
+        heard.look()
+        first, triggers = trigger(), world.informer(STORY_TRIGGER)
+        triggers.remember(first)
+        assert heard.look() == {}
+        triggers.remember(answered(first, storyRunRef={"name": "one"}))
+        assert heard.look() == {"storyrun": {("team/one", SOON)}}
+        triggers.forget("team", "t", first["metadata"]["uid"])
+        assert heard.look() == {"storyrun": {("team/one", SOON)}}
 
 
 # What is made from registrations.

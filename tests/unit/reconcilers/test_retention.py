@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from core.api.phases import Phase
-from core.policy.settings import JobSettings, OperatorSettings, RunSettings
-from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, child_ttl, next_act, retention
-from tests.unit.reconcilers.reconciler_samples import run, story
+from core.policy.settings import JobSettings, OperatorSettings, RunSettings, TriggerSettings
+from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, child_ttl, next_act, retention, trigger_removal
+from tests.unit.reconcilers.reconciler_samples import run, stored, story
 
 FINISHED = datetime(2025, 1, 2, 3, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -118,3 +118,31 @@ def test_however_a_run_ended_it_is_kept_as_long(phase: Phase) -> None:
 def test_a_damaged_end_counts_from_creation(finished: str | None) -> None:
     old = run(status={"phase": "Failed", "finishedAt": finished}, meta={"creationTimestamp": "2025-01-01T03:00:00Z"})
     assert next_act(old, None, settings(), FINISHED) == Remove()
+
+
+@pytest.mark.parametrize(
+    ("kept", "of_story", "has_run", "run_is_there", "seconds"),
+    [
+        pytest.param(3600, 60, True, False, 3600, id="longer than the run"),
+        pytest.param(3600, 7200, True, False, 7200, id="never shorter than the run"),
+        pytest.param(3600, 0, True, False, 3600, id="the run was kept for ever, and a user deleted it"),
+        pytest.param(3600, -1, True, False, 3600, id="the run was deleted at once"),
+        pytest.param(3600, 7200, False, False, 3600, id="rejected"),
+        pytest.param(3600, 60, True, True, None, id="the run is there"),
+        pytest.param(0, 60, True, False, None, id="for ever"),
+    ],
+)
+def test_an_answered_trigger_is_kept(
+    kept: int, of_story: int, has_run: bool, run_is_there: bool, seconds: int | None
+) -> None:
+    status = {"completedAt": "2025-01-02T03:00:00Z", "storyRunRef": {"name": "one"} if has_run else None}
+    trigger = stored("StoryTrigger", "t", status=status)
+    chosen = replace(OperatorSettings(), triggers=TriggerSettings(retention_seconds=kept))
+    its_run = run() if run_is_there else None
+    removal = trigger_removal(trigger, its_run, of_job(storyRunRetentionSeconds=of_story), chosen)
+    assert removal == (None if seconds is None else FINISHED + seconds * SECOND)
+
+
+def test_an_answered_trigger_with_a_damaged_time_is_kept_from_its_creation_on() -> None:
+    trigger = stored("StoryTrigger", "t", status={"completedAt": "yesterday"})
+    assert trigger_removal(trigger, None, None, OperatorSettings()) == FINISHED + DAY

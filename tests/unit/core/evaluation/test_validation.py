@@ -217,3 +217,13 @@ def test_a_counted_pattern_costs_what_it_compiles_to() -> None:
     assert schemas.cost_bound(costly, ["a"], give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
     searching = schemas.normalise({"items": {"pattern": f"[ab]*a{'.' * 90}"}})
     assert schemas.cost_bound(searching, ["ab" * 5_000], give_up_at=MAX_LOOP_COST) == MAX_LOOP_COST
+
+
+async def test_quick_problems_are_those_that_need_no_process() -> None:
+    validator = SchemaValidator()
+    found = await validator.quick_problems(_STRING, {"a": 1})
+    assert found == await validator.problems(_STRING, {"a": 1})
+    assert found != []
+    assert await validator.quick_problems(_STRING, {"a": "x"}) == []
+    for schema in (_DOUBLING, {"$ref": "http://elsewhere/schema"}, {"type": "nonsense"}):
+        assert await validator.quick_problems(schema, "x") == []
