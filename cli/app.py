@@ -19,6 +19,7 @@ from cli.commands import (
     running,
     seeing,
     shell,
+    triggering,
 )
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 for group in (
     running,
+    triggering,
     cluster,
     seeing,
     explaining,

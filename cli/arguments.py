@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from cli.complete import (
+    complete_decision,
+    complete_explained,
     complete_gate,
     complete_input,
     complete_phase,
     complete_run,
     complete_run_and_gate,
-    complete_run_and_step,
     complete_step,
     complete_story,
     complete_story_or_run,
@@ -21,12 +22,12 @@ from cli.complete import (
 _RUN_HELP = "name, unique prefix, @latest or @latest:STORY"
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=f"A run: {_RUN_HELP}.", autocompletion=complete_run)]
-RunAndStepArgument = Annotated[
+ExplainedArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN[/STEP]",
-        help=f"A run: {_RUN_HELP}; after a slash one of its steps.",
-        autocompletion=complete_run_and_step,
+        help=f"A run: {_RUN_HELP}; after a slash one of its steps. Or trigger/NAME: a StoryTrigger.",
+        autocompletion=complete_explained,
     ),
 ]
 RunAndGateArgument = Annotated[
@@ -71,6 +72,17 @@ FromOption = Annotated[
         metavar="STEP",
         help="Begin with this step: it and what follows from it run again.",
         autocompletion=complete_step,
+    ),
+]
+TriggerStoryOption = Annotated[
+    str, typer.Option("--story", help="Only StoryTriggers of this Story.", autocompletion=complete_story)
+]
+DecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--decision",
+        help="Only StoryTriggers with this decision: Pending, Created, Reused or Rejected.",
+        autocompletion=complete_decision,
     ),
 ]
 InputPairs = Annotated[

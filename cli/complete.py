@@ -70,6 +70,15 @@ def complete_run_and_step(ctx: typer.Context, incomplete: str) -> list[str]:
     return _with_part_of_run(ctx, incomplete, lambda placed: True)
 
 
+def complete_explained(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Runs and their steps; after ``trigger/`` StoryTriggers."""
+    word, slash, part = incomplete.partition("/")
+    if not slash or word != "trigger":
+        return complete_run_and_step(ctx, incomplete)
+    names = _ask(ctx, lambda server: server.names("runs.bubustack.io", "storytriggers"))
+    return [f"{word}/{name}" for name in names if name.startswith(part)]
+
+
 def complete_run_and_gate(ctx: typer.Context, incomplete: str) -> list[str]:
     """Runs; after a slash the gates of the run."""
     return _with_part_of_run(ctx, incomplete, _is_gate)
@@ -116,6 +125,12 @@ def complete_input(ctx: typer.Context, incomplete: str) -> list[str]:
         keys = _ask(ctx, lambda server: input_keys(server.story(chosen)) if chosen else [])
     given = {pair.partition("=")[0].removesuffix(":") for pair in ctx.params.get("inputs") or ()}
     return [f"{key}=" for key in keys if f"{key}=".startswith(incomplete) and key not in given]
+
+
+def complete_decision(incomplete: str) -> list[str]:
+    from core.workloads.keyed_request import Decision
+
+    return [decision.value for decision in Decision if decision.value.lower().startswith(incomplete.lower())]
 
 
 def complete_phase(incomplete: str) -> list[str]:

@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     WAITS_AT_GATE = 6
     REJECTED = 7
     """Refused by admission or validation."""
+    REUSED = 8
+    """``trigger``: no run was started, because an earlier request started the same one."""
     WAIT_TIMED_OUT = 124
     """``--timeout`` of the wait passed; the run is still alive."""
     INTERRUPTED = 130

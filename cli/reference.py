@@ -21,7 +21,8 @@ _EXIT_MEANINGS: Final = {
     ExitCode.RUN_CANCELED: "the run ended Canceled or Aborted, or Finished by cancel",
     ExitCode.WAITS_AT_GATE: "the run waits at a gate, with `--exit-on-gate`",
     ExitCode.REJECTED: "rejected by validation or admission; nothing was changed",
-    ExitCode.WAIT_TIMED_OUT: "the `--timeout` of the wait passed; the run is still alive",
+    ExitCode.REUSED: "`trigger`: Reused; nothing was started, because an earlier request had started the same run",
+    ExitCode.WAIT_TIMED_OUT: "the `--timeout` of the wait passed; the run is still alive, the StoryTrigger undecided",
     ExitCode.INTERRUPTED: "Ctrl-C: detached, the run continues",
     ExitCode.TERMINATED: "SIGTERM: detached, the run continues",
 }
@@ -71,7 +72,7 @@ def _section(name: str, command: Any) -> str:
 def _table(parameters: list[Any]) -> str:
     rows = ["| option | meaning | default |", "|---|---|---|"]
     for parameter in parameters:
-        names = ", ".join(f"`{name}`" for name in parameter.opts)
+        names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
         if parameter.param_type_name == "argument":
             names = f"`{_placeholder(parameter)}`"
         rows.append(f"| {names} | {_escaped(parameter.help or '')} | {_default(parameter)} |")

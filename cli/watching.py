@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 import typer
@@ -134,7 +134,14 @@ async def request_cancel(session: Session, run: Object, reason: str = "") -> Non
     await session.client.patch(STORY_RUN, metadata["name"], patch, namespace=metadata["namespace"])
 
 
-def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Watched) -> None:
+class Detachable(Protocol):
+    """What a command waits for, and what continues without it."""
+
+    def farewell(self) -> str:
+        """The command to return; empty if nothing was begun yet."""
+
+
+def exit_after(options: CommonOptions, work: Callable[[], ExitCode], watched: Detachable) -> None:
     """Exit with the code of ``work``; Ctrl-C detaches and prints the command to return."""
     try:
         code = work()

@@ -94,7 +94,7 @@ def submit(
         async with open_session(options) as session:
             manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
-            story = await _story_to_submit(session, manifest, namespace)
+            story = await story_to_submit(session, manifest, namespace)
             spec = manifest["spec"]
             if inputs := await fitting_inputs(session.console, story, spec.get("inputs") or {}):
                 spec = {**spec, "inputs": inputs}
@@ -138,7 +138,7 @@ def print_object(options: CommonOptions, obj: Object) -> None:
     Console(options).result(render([obj], output, single=True))
 
 
-async def _story_to_submit(session: Session, manifest: Object, namespace: str) -> Object:
+async def story_to_submit(session: Session, manifest: Object, namespace: str) -> Object:
     """Raises:
     CommandError: there is no such Story, so a run could only wait for it.
     """

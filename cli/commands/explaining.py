@@ -6,7 +6,7 @@ import shutil
 
 import typer
 
-from cli.arguments import RunAndStepArgument, RunArgument
+from cli.arguments import ExplainedArgument, RunArgument
 from cli.options import CommonOptions, with_common_options
 from cli.problem import UsageError
 
@@ -16,29 +16,25 @@ def register(app: typer.Typer) -> None:
     app.command("timeline")(with_common_options(timeline))
 
 
-def why(options: CommonOptions, run: RunAndStepArgument) -> None:
+def why(options: CommonOptions, run: ExplainedArgument) -> None:
     """Tell what a run, or one of its steps, waits for: since when, until when, who can change it, what to type.
 
-    It follows child runs and needs to where things really stop. Of a run that failed it tells why. -o json gives the
-    same as data.
+    It follows child runs and needs to where things really stop. Of a run that failed it tells why. trigger/NAME is a
+    StoryTrigger: what it waits for, why it was rejected, or the same about its run. -o json gives the same as data.
     """
-    from cli.facts import read_facts
+    from cli.explanation import explanation_of
     from cli.interruption import run_async
     from cli.render.output import render
     from cli.render.why import lines_of
-    from cli.runs import find_run
     from cli.session import open_session
     from core.engine.clock import system_now
     from views.why.document import document_of
-    from views.why.explanation import explain
 
     _check_format("why", options.output, ("table", "wide", "json", "jsonl", "yaml"))
-    name, _, step = run.partition("/")
 
     async def work() -> None:
         async with open_session(options) as session:
-            facts = await read_facts(session, await find_run(session, name))
-            explanation = explain(facts, step, session.command_in)
+            explanation = await explanation_of(session, run)
             if options.output not in ("table", "wide"):
                 session.console.result(render([document_of(explanation)], options.output, single=True))
                 return

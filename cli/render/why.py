@@ -30,7 +30,7 @@ def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only:
     if explanation.until is not None:
         lines.append((f"out of time {_instant(explanation.until, now)}", ""))
     if explanation.summary:
-        lines.append((f"{explanation.run} {explanation.summary}", ""))
+        lines.append((f"{_name(explanation)} {explanation.summary}", ""))
     for cause in explanation.causes[:_MOST_CAUSES]:
         lines.append(("", ""))
         lines += _cause(cause, explanation.run, now, width, ascii_only)
@@ -46,8 +46,13 @@ def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only:
     return lines
 
 
+def _name(explanation: Explanation) -> str:
+    """The run; without a run, the StoryTrigger."""
+    return explanation.run or f"trigger/{explanation.trigger}"
+
+
 def _header(explanation: Explanation) -> str:
-    name = f"{explanation.run}/{explanation.step}" if explanation.step else explanation.run
+    name = f"{explanation.run}/{explanation.step}" if explanation.step else _name(explanation)
     parts = [name, explanation.phase or Phase.PENDING]
     if explanation.since is not None:
         parts.append(f"since {format_instant(explanation.since)}")
@@ -56,7 +61,7 @@ def _header(explanation: Explanation) -> str:
 
 def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool) -> Iterator[Styled]:
     colour = colour_of(Phase.FAILED) if cause.kind is CauseKind.FAILED else "" if cause.kind in _CALM else "yellow"
-    subject = f"step {cause.step}" if cause.step else f"run {cause.run}"
+    subject = f"step {cause.step}" if cause.step else f"run {cause.run}" if cause.run else f"trigger {cause.trigger}"
     for line in textwrap.wrap(f"{subject} {cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
         yield line, colour
     if cause.via:

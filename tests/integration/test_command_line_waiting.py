@@ -1,4 +1,4 @@
-"""Runs that wait for a user, and redrives, from the command line: one cluster for all tests.
+"""Runs that wait for a user, redrives, and requests, from the command line: one cluster for all tests.
 
 The cluster is one that ``bobrapet up`` has started, or the real control plane with an operator and a node.
 """
@@ -296,3 +296,47 @@ def test_a_timeline_shows_where_the_time_went(stand: Stand) -> None:
     assert document["steps"][2]["spans"] == []
     assert {event["ph"] for event in trace["traceEvents"]} == {"M", "X"}
     assert other.code == 2
+
+
+def test_a_request_starts_one_run_and_the_exit_code_says_what_was_decided(stand: Stand) -> None:
+    created = stand.bobrapet("trigger", "at-once", "--key=event-1", "--input=a=1")
+    again = stand.bobrapet("trigger", "at-once", "--key=event-1", "--input=a=1", "--output=json")
+    other = stand.bobrapet("trigger", "at-once", "--key=event-1", "--input=a=2")
+    stand.start("at-once", "--key=event-2")
+    reused = stand.bobrapet("trigger", "at-once", "--key=event-2")
+    large = stand.bobrapet("trigger", "at-once", f"--input=text={'x' * 2000}")
+    unasked = stand.bobrapet("trigger", "at-oce")
+
+    run, decision = created.out.split()
+    assert (created.code, decision) == (0, "Created"), created.err
+    assert f"follow the run with: bobrapet watch {run}" in created.err
+    stored = json.loads(again.out)
+    assert (again.code, stored["status"]["storyRunRef"]["name"]) == (0, run), again.err
+    assert "was submitted before; its answer stays" in again.err
+    assert (other.code, other.out) == (7, "")
+    assert "with other inputs" in other.err
+    assert (reused.code, reused.out.split()[1]) == (8, "Reused"), reused.err
+    assert (large.code, large.out) == (7, "")
+    assert "storyrun.max-inline-inputs-size" in large.err
+    assert (unasked.code, unasked.err.splitlines()[-1]) == (1, "hint: did you mean 'at-once'?")
+
+
+def test_requests_are_listed_and_explained(stand: Stand) -> None:
+    sent = stand.bobrapet("trigger", "at-once", "--submission-id=event-3", "--no-wait")
+    name = sent.out.strip()
+    decided = stand.bobrapet("trigger", "at-once", "--submission-id=event-3", "--timeout=20s")
+    run = decided.out.split()[0]
+    stand.bobrapet("wait", run, "--timeout=20s")
+    listed = stand.bobrapet("triggers", "--decision=created")
+    named = stand.bobrapet("triggers", "at-once", "--output=name")
+    why = stand.bobrapet("why", f"trigger/{name}", "--output=json")
+    missing = stand.bobrapet("why", "trigger/nobody")
+
+    assert (sent.code, decided.code) == (0, 0), sent.err + decided.err
+    rows = {line.split()[0]: line.split() for line in listed.out.splitlines()}
+    assert rows[name][1:-1] == ["at-once", "Created", run, "StoryRunCreated"]
+    assert f"storytrigger/{name}" in named.out.splitlines()
+    explained = json.loads(why.out)
+    assert (explained["trigger"], explained["run"], explained["phase"]) == (name, run, "Succeeded")
+    assert missing.code == 1
+    assert missing.err.splitlines()[-1] == "hint: see them with: bobrapet triggers"

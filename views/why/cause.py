@@ -1,4 +1,4 @@
-"""The records of an explanation: one cause for each thing that a run waits for. Pure."""
+"""The records of an explanation: one cause for each thing that a run, or a StoryTrigger, waits for. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from core.api.objects import Object
 
 
 class CauseKind(StrEnum):
-    """What the run waits for; stable, for programs."""
+    """What the run or StoryTrigger waits for; stable, for programs."""
 
     OPERATOR = "operator"
     STORY = "story"
     PERMISSION = "permission"
     STORAGE = "storage"
+    REFERENCE = "reference"
+    DELETION = "deletion"
     CANCEL = "cancel"
     NEEDS = "needs"
     QUEUE = "queue"
@@ -63,6 +65,8 @@ class Cause:
     """The last lines of the step's log."""
     via: tuple[str, ...] = ()
     """``RUN/STEP`` on the way from the explained run to this cause: through child runs and needs."""
+    trigger: str = ""
+    """The StoryTrigger that the cause is about; then there is no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Explanation:
     """Objects that the user may not see, so that they are missing here."""
     summary: str = ""
     """The whole answer, if the run waits for nothing."""
+    trigger: str = ""
+    """The StoryTrigger, if the question was about one; without a run, the explanation is about the StoryTrigger."""
 
 
 @dataclass(frozen=True, slots=True)

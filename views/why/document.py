@@ -13,6 +13,7 @@ def document_of(explanation: Explanation) -> Object:
     """All fields are always present; instants are RFC 3339, null if there is none."""
     return {
         "namespace": explanation.namespace,
+        "trigger": explanation.trigger,
         "run": explanation.run,
         "step": explanation.step,
         "story": explanation.story,
@@ -31,6 +32,7 @@ def _cause(cause: Cause) -> Object:
     return {
         "kind": str(cause.kind),
         "namespace": cause.namespace,
+        "trigger": cause.trigger,
         "run": cause.run,
         "step": cause.step,
         "via": list(cause.via),

@@ -1,0 +1,290 @@
+"""Submits a StoryTrigger and waits for the answer of the operator, as an SDK does. Source: Trigger contract 5."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from cli.console import Console
+from cli.exit_code import ExitCode
+from cli.interruption import run_async
+from cli.options import CommonOptions, DryRun
+from cli.problem import CommandError, UsageError
+from cli.render.output import render
+from cli.runs import is_name
+from cli.session import Session, open_session
+from cli.storyinputs import fitting_inputs
+from cli.triggerlist import decision_of
+from cli.watching import exit_after
+from cli.workflow import story_to_submit
+from core.api.objects import Object
+from core.api.resource import STORY_RUN, STORY_TRIGGER
+from core.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
+from core.kube.informer import Informer
+from core.workloads.keyed_request import Decision, Difference, decide
+from core.workloads.payload import NotSerializableError
+from core.workloads.submission import (
+    MAX_KEY_CHARACTERS,
+    MAX_SUBMISSION_ID_CHARACTERS,
+    input_hash,
+    trigger_name,
+)
+from core.workloads.trigger import is_answered, request_of, requested_run
+
+TICK_SECONDS: Final = 1.0
+"""How often the connection is checked while nothing changes."""
+_CODES: Final = {
+    Decision.CREATED: ExitCode.DONE,
+    Decision.REUSED: ExitCode.REUSED,
+    Decision.REJECTED: ExitCode.REJECTED,
+}
+_DIFFERS: Final = {
+    Difference.STORY: "another Story, or another version of it",
+    Difference.IMPULSE: "another Impulse",
+    Difference.INPUTS: "other inputs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestIdentity:
+    """What makes two requests the same."""
+
+    submission_id: str
+    key: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.key or self.submission_id
+
+
+@dataclass
+class Submitted:
+    """What to print when the command stops waiting."""
+
+    session: Session | None = None
+    name: str = ""
+
+    def farewell(self) -> str:
+        if self.session is None:
+            return ""
+        return (
+            f"detached from StoryTrigger {self.name}; the operator decides nevertheless: "
+            f"{self.session.command('why', f'trigger/{self.name}')}"
+        )
+
+
+def identity_of(key: str | None, submission_id: str | None) -> RequestIdentity:
+    """The identity for the flags; None: the flag was not given.
+
+    Raises:
+        UsageError: a value is blank or too long.
+    """
+    if key is not None:
+        key = _checked("--key", key, MAX_KEY_CHARACTERS)
+    if submission_id is not None:
+        submission_id = _checked("--submission-id", submission_id, MAX_SUBMISSION_ID_CHARACTERS)
+    elif key is None:
+        submission_id = str(uuid.uuid4())
+    elif len(key) > MAX_SUBMISSION_ID_CHARACTERS:
+        submission_id = hashlib.sha256(key.encode()).hexdigest()
+    return RequestIdentity(submission_id or key or "", key or "")
+
+
+def trigger_manifest(story: str, namespace: str, inputs: Object, identity: RequestIdentity) -> Object:
+    """The StoryTrigger of a request, with the name that every client computes.
+
+    Raises:
+        UsageError: JSON cannot represent the inputs.
+    """
+    delivery: Object = {"submissionId": identity.submission_id}
+    if identity.key:
+        try:
+            delivery |= {"mode": "token", "key": identity.key, "inputHash": input_hash(inputs)}
+        except NotSerializableError as error:
+            raise UsageError(f"the inputs have no hash: {error}", remedy="use finite numbers") from None
+    spec: Object = {"storyRef": {"name": story}, "deliveryIdentity": delivery}
+    if inputs:
+        spec["inputs"] = inputs
+    return {
+        "apiVersion": STORY_TRIGGER.api_version,
+        "kind": STORY_TRIGGER.kind,
+        "metadata": {"name": trigger_name(namespace, story, identity.text), "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def request_run(
+    options: CommonOptions,
+    story: str,
+    inputs: Object,
+    identity: RequestIdentity,
+    *,
+    wait: bool,
+    timeout: float | None,
+) -> None:
+    """Submit the request and exit with the code of its decision; without ``wait``, print the name of the object."""
+    submitted = Submitted()
+
+    async def work() -> ExitCode:
+        async with open_session(options) as session:
+            whole = await _checked_inputs(session, story, inputs)
+            manifest = trigger_manifest(story, session.namespace, whole, identity)
+            dry_run = options.dry_run is DryRun.SERVER
+            trigger, is_new = await submit(session, manifest, dry_run=dry_run)
+            if not wait or dry_run:
+                _print(session, trigger, trigger["metadata"]["name"])
+                return ExitCode.DONE
+            submitted.session, submitted.name = session, trigger["metadata"]["name"]
+            answered = await wait_for_answer(session, trigger, timeout=timeout)
+            return await _report(session, answered, is_new=is_new)
+
+    exit_after(options, lambda: run_async(options, work), submitted)
+
+
+async def submit(session: Session, manifest: Object, *, dry_run: bool = False) -> tuple[Object, bool]:
+    """The stored StoryTrigger, and whether this call has created it.
+
+    Raises:
+        CommandError: the name belongs to another request (code 7).
+    """
+    metadata = manifest["metadata"]
+    try:
+        return await session.client.create(STORY_TRIGGER, manifest, dry_run=dry_run), True
+    except AlreadyExistsError:
+        found = await session.client.get(STORY_TRIGGER, metadata["name"], metadata["namespace"])
+    wanted, existing = (requested_run(request_of(trigger)) for trigger in (manifest, found))
+    difference = decide(wanted, existing).difference
+    if difference is not None:
+        raise CommandError(
+            f"Rejected: StoryTrigger {metadata['name']} is a request of the same identity with {_DIFFERS[difference]}",
+            remedy="use another --key or --submission-id",
+            code=ExitCode.REJECTED,
+        )
+    return found, False
+
+
+async def wait_for_answer(session: Session, trigger: Object, *, timeout: float | None = None) -> Object:
+    """The StoryTrigger with its final answer. Prints what it waits for.
+
+    Raises:
+        CommandError: ``timeout`` seconds passed (code 124), or it was deleted.
+    """
+    if is_answered(trigger):
+        return trigger
+    metadata = trigger["metadata"]
+    place, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
+    selector = f"metadata.name={metadata['name']}"
+    await session.client.list(STORY_TRIGGER, metadata["namespace"], field_selector=selector)  # may the user?
+    informer = Informer(session.client, STORY_TRIGGER, namespace=metadata["namespace"], field_selector=selector)
+    notes = _Notes(session.console)
+    changed = trio.Event()
+    informer.add_handler(lambda _: changed.set())
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(timeout if timeout is not None else float("inf")):
+            await nursery.start(informer.run)
+            while True:
+                changed = trio.Event()
+                found = informer.get(*place)
+                if found is None or found["metadata"]["uid"] != uid:
+                    raise CommandError(f"StoryTrigger {metadata['name']} was deleted before it was decided")
+                if is_answered(found):
+                    nursery.cancel_scope.cancel()
+                    return found
+                notes.show(found, informer)
+                with trio.move_on_after(TICK_SECONDS):
+                    await changed.wait()
+        nursery.cancel_scope.cancel()
+    name = metadata["name"]
+    raise CommandError(
+        f"StoryTrigger {name} is undecided after {timeout:g} s",
+        code=ExitCode.WAIT_TIMED_OUT,
+        remedy=f"look at it with: {session.command('why', f'trigger/{name}')}",
+    )
+
+
+class _Notes:
+    """Prints each hold-up once, and when no changes arrive."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown = ("", "")
+        self._has_problem = False
+
+    def show(self, trigger: Object, informer: Informer) -> None:
+        status = trigger.get("status") or {}
+        held = (str(status.get("reason") or ""), str(status.get("message") or ""))
+        if held[0] and held != self._shown:
+            self._console.note(f"waits ({held[0]}): {held[1]}")
+            self._shown = held
+        error = informer.last_error
+        if error is not None and not self._has_problem:
+            self._console.note(f"no news from the API server: {error}; trying again")
+        self._has_problem = error is not None
+
+
+async def _checked_inputs(session: Session, story: str, inputs: Object) -> Object:
+    """The inputs, and what a person adds; unchecked if the user may not read the Story.
+
+    Raises:
+        CommandError: there is no such Story, or the inputs do not fit it.
+    """
+    wanted = {"spec": {"storyRef": {"name": story}}}
+    try:
+        found = await story_to_submit(session, wanted, session.namespace)
+    except ForbiddenError:
+        return inputs
+    return await fitting_inputs(session.console, found, inputs)
+
+
+async def _report(session: Session, trigger: Object, *, is_new: bool) -> ExitCode:
+    """Print the answer; returns its exit code.
+
+    Raises:
+        CommandError: the answer is Rejected.
+    """
+    name, status, decision = trigger["metadata"]["name"], trigger["status"], decision_of(trigger)
+    run = str((status.get("storyRunRef") or {}).get("name") or "")
+    _print(session, trigger, f"{run} {decision}" if run else "")
+    if decision is Decision.REJECTED:
+        raise CommandError(
+            f"Rejected ({status.get('reason')}): {status.get('message')}",
+            remedy=f"the answer stays; look at it with: {session.command('why', f'trigger/{name}')}",
+            code=ExitCode.REJECTED,
+        )
+    if not is_new:
+        session.console.note(f"StoryTrigger {name} was submitted before; its answer stays")
+    if is_new or await _exists(session, run):
+        session.console.note(f"follow the run with: {session.command('watch', run)}")
+    else:
+        session.console.note(f"the run {run} has been removed since")
+    return _CODES[decision]
+
+
+async def _exists(session: Session, run: str) -> bool:
+    """Whether the run is still there, as far as the user may know."""
+    if not is_name(run):
+        return False
+    try:
+        await session.client.get(STORY_RUN, run, session.namespace)
+    except NotFoundError:
+        return False
+    except ForbiddenError:
+        return True
+    return True
+
+
+def _print(session: Session, trigger: Object, line: str) -> None:
+    """Print the line, or the object in the output format of the flags."""
+    output = session.options.output
+    session.console.result(line if output in ("table", "wide") else render([trigger], output, single=True))
+
+
+def _checked(flag: str, text: str, limit: int) -> str:
+    text = text.strip()
+    if not 0 < len(text) <= limit:
+        raise UsageError(f"{flag} must have 1 to {limit} characters")
+    return text
