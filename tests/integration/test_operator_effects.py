@@ -13,6 +13,7 @@ from core.api.objects import Object, owners_of
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.engine.errors import StaleError, UnavailableError
+from core.workloads.submission import claim_name
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 from reconcilers.effectclaim import EffectClaimReconciler, owner_reference
@@ -21,7 +22,6 @@ from reconcilers.runtime.outcome import After, Done, Outcome
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 from tests.unit.reconcilers.reconciler_samples import clock
-from webhooks.validate.submission import claim_name
 
 NAME = claim_name(NAMESPACE_NAME, "one-charge", "card")
 NOW = datetime(2026, 1, 1, 10, 0, 30, tzinfo=UTC)

@@ -37,7 +37,7 @@ def poison(world: World, name: str) -> PoisonedBindings:
     world.start()
     engine = world.supervisor._engine
     assert isinstance(engine.bindings, ModelBindings)
-    bindings = PoisonedBindings(engine.bindings.process, engine.bindings.engrams)
+    bindings = PoisonedBindings(engine.bindings.cluster, engine.bindings.process, engine.bindings.engrams)
     bindings.poisoned = name
     object.__setattr__(engine, "bindings", bindings)
     return bindings
