@@ -39,7 +39,7 @@ class MemoryServer(httpx.AsyncBaseTransport):
 
     def put(self, obj: Object) -> Object:
         """Store an object, as another client does."""
-        metadata = {"resourceVersion": str(next(self._numbers)), "generation": 1, **obj["metadata"]}
+        metadata = {"generation": 1, **obj["metadata"], "resourceVersion": str(next(self._numbers))}
         stored = {**obj, "metadata": {**metadata, "uid": metadata.get("uid") or f"uid-{next(self._numbers)}"}}
         self.objects[self._key(stored)] = stored
         return stored
