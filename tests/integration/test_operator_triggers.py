@@ -22,6 +22,7 @@ from core.api.resource import (
     STORY,
     STORY_RUN,
     STORY_TRIGGER,
+    SUBJECT_ACCESS_REVIEW,
 )
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings, TriggerSettings
@@ -31,10 +32,10 @@ from reconcilers import storytrigger
 from reconcilers.controllers import CONTROLLERS
 from reconcilers.registration import ControllerRegistration
 from tests.integration.clean_slate import ensure_namespace
-from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of
+from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, OperatorCluster, status_of
 from tests.integration.webhookserver import open_webhook_server
 
-SHARED = "shared"
+SHARED = "lending"
 AT_ONCE: Object = {"name": "nothing", "type": "condition"}
 GRANTS = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.GRANT)
 
@@ -318,11 +319,23 @@ def without_an_answer() -> Sequence[ControllerRegistration]:
     return [lame if each is row else each for each in CONTROLLERS]
 
 
+async def until_it_cannot_answer(world: OperatorCluster) -> None:
+    """A real API server takes notice a moment later that a role has lost a rule."""
+    wanted = {"verb": "patch", "group": STORY_TRIGGER.group, "resource": STORY_TRIGGER.plural, "subresource": "status"}
+    review = {"spec": {"user": OPERATOR.user, "resourceAttributes": wanted}}
+
+    async def refused() -> bool:
+        return not (await world.client.create(SUBJECT_ACCESS_REVIEW, review))["status"]["allowed"]
+
+    await world.eventually(refused)
+
+
 @pytest.mark.parametrize("key", [False, True])
 async def test_an_operator_that_dies_between_run_and_answer_is_continued(world: OperatorCluster, key: bool) -> None:
     """The Story is gone when the next operator begins, and still the run counts."""
     await world.story("report", AT_ONCE)
     async with world.operator(may_be_refused=True, controllers=without_an_answer()):
+        await until_it_cannot_answer(world)
         name = await ask(world, trigger("order-42", key=key, inputs={"a": 1}))
         run_name = request_of(trigger("order-42", key=key)).run_name
         run = await world.finished(run_name)
@@ -340,6 +353,7 @@ async def test_a_run_stays_until_its_request_is_answered(world: OperatorCluster)
     await world.story("report", AT_ONCE, policy=at_once)
     run_name = request_of(trigger()).run_name
     async with world.operator(may_be_refused=True, controllers=without_an_answer()) as traffic:
+        await until_it_cannot_answer(world)
         name = await ask(world, trigger())
         run = await world.finished(run_name)
         await world.run("another", "report")
