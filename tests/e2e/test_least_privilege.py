@@ -258,7 +258,14 @@ async def refer_to_what_is_missing(rig: OperatorRig) -> None:
     await rig.create(ENGRAM, "hollow", {"spec": {"templateRef": {"name": "nowhere"}}})
     await rig.story("broken", step("nobody"), step("hollow"))
     await rig.run("broken", "broken")
-    await rig.ended("broken", "Failed")
+    missing = {"nobody": "EngramNotFound", "hollow": "TemplateNotFound"}
+    await rig.until(STORY_RUN, "broken", lambda run: reasons_of(run) == missing)
+    await rig.merge(STORY_RUN, "broken", {"spec": {"cancelRequested": True}})
+    await rig.ended("broken", "Finished")
+
+
+def reasons_of(run: Object) -> Object:
+    return {name: state.get("reason") for name, state in (status_of(run).get("stepStates") or {}).items()}
 
 
 async def cancel_a_run(rig: OperatorRig) -> None:
