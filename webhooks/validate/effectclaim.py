@@ -134,7 +134,7 @@ def _transition(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
 
 def _identities(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[tuple[str, str, str]]:
     for key in ("name", "namespace", "uid"):
-        before, after = (text((spec.get("stepRunRef") or {}).get(key)) for spec in (old, new))
+        before, after = (text(fields_of(spec.get("stepRunRef")).get(key)) for spec in (old, new))
         yield f"stepRunRef.{key}", before, after
     for key in ("effectKey", "idempotencyKey"):
         yield key, text(old.get(key)), text(new.get(key))

@@ -209,3 +209,10 @@ def test_a_lease_that_is_held_is_not_taken() -> None:
         "spec.holderIdentity: another holder has the lease until 2026-01-01T00:01:00.000000Z "
         "(wait until it expires, and set acquireTime)"
     )
+
+
+def test_a_stored_reference_of_another_shape_is_a_changed_one() -> None:
+    stored = claim(stepRunRef=1)
+    findings = admission.validate(claim(), stored, WORLD)
+
+    assert [finding.path for finding in findings] == ["spec.stepRunRef.name", "spec.stepRunRef.uid"]
