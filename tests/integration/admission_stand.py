@@ -118,9 +118,8 @@ async def open_cluster_with_admission(
         for name in PLACES:
             await _ensure(client, name)
         await install_permissions(client, OPERATOR)
-        for resource, document in _anybody_may_write_statuses():
-            await _ensure(client, document["metadata"]["name"], resource, **document)
-        yield AdmissionStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
+        async with _anybody_may_write_statuses(client):
+            yield AdmissionStand(client, kubeconfig, kubectl, NAMESPACE_NAME, OperatorSettings())
 
 
 @asynccontextmanager
@@ -210,16 +209,25 @@ async def _ensure(client: KubeClient, name: str, resource: Resource = NAMESPACE,
             raise
 
 
-def _anybody_may_write_statuses() -> list[tuple[Resource, Object]]:
-    """RBAC that allows every user to write statuses, so that only admission can refuse it."""
+@asynccontextmanager
+async def _anybody_may_write_statuses(client: KubeClient) -> AsyncIterator[None]:
+    """RBAC that allows every user to write statuses, so that only admission can refuse it.
+
+    Removed afterwards: on a shared cluster it would hide what other tests have no right to do.
+    """
     name = "tests-write-statuses"
     rule = {"apiGroups": ["runs.bubustack.io"], "resources": ["*"], "verbs": ["get", "create", "update", "patch"]}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
-    return [
-        (CLUSTER_ROLE, {"metadata": {"name": name}, "rules": [rule]}),
-        (CLUSTER_ROLE_BINDING, {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}),
-    ]
+    binding = {"metadata": {"name": name}, "subjects": [subject], "roleRef": role}
+    await _ensure(client, name, CLUSTER_ROLE, rules=[rule])
+    await _ensure(client, name, CLUSTER_ROLE_BINDING, **binding)
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+            for resource in (CLUSTER_ROLE_BINDING, CLUSTER_ROLE):
+                await client.delete(resource, name)
 
 
 @asynccontextmanager
