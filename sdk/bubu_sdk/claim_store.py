@@ -72,7 +72,8 @@ class HeldClaim:
         self.claim = claim
         self._store = store
         self._timing = timing
-        self._renewed_at = timing.monotonic()
+        # The lease counts from the time in the claim: since then, a request may have waited for its answer.
+        self._renewed_at = timing.monotonic() - claims.lease_age_seconds(claim, timing.now())
 
     @property
     def holder(self) -> str:
@@ -166,11 +167,14 @@ class Renewal:
         self._join()
 
     def _run(self) -> None:
-        while not self._timing.wait(self._stopped, self._interval_seconds):
+        while not self._timing.wait(self._stopped, self._pause_seconds()):
             if not self._renew_patiently():
                 self._lost.set()
                 self._on_lost()
                 return
+
+    def _pause_seconds(self) -> float:
+        return max(0.0, min(self._interval_seconds, self._held.usable_seconds / 2))
 
     def _renew_patiently(self) -> bool:
         """False: the lease is lost. True also when this was stopped."""

@@ -124,6 +124,14 @@ def lease_end(claim: Object) -> datetime | None:
     return instant.parse_instant(since) + timedelta(seconds=lease_seconds_of(claim))
 
 
+def lease_age_seconds(claim: Object, now: datetime) -> float:
+    """How long ago the lease began; 0 if the claim does not say it, or says a later time than ``now``."""
+    until = lease_end(claim)
+    if until is None:
+        return 0.0
+    return max(0.0, lease_seconds_of(claim) - (until - now).total_seconds())
+
+
 def lease_seconds_of(claim: Object) -> int:
     """The length of its lease."""
     seconds = int((claim.get("spec") or {}).get("leaseDurationSeconds") or 0)

@@ -36,6 +36,8 @@ DEFAULT_MAX_DETAILS_BYTES: Final = 8192
 PATCH_TIMEOUT_SECONDS: Final = 3.0
 _REFUSED: Final[Object] = {"refused": True}
 """The details of an effect whose own details the API server does not accept."""
+_MOST_LATE_ANSWERS: Final = 3
+"""How often a claim is renewed before its effect has begun, because the answer came after the lease."""
 _POLL_SECONDS: Final = 1.0
 _STALE_SECONDS: Final = 15.0
 """How long a claim of a deleted StepRun is waited for: the cluster deletes it."""
@@ -210,21 +212,29 @@ class Effects:
                 raise _in_progress(key, state, claim)
 
     def _claim(self, wanted: Object, *, exists: bool) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
-        """The claim, held by this process; its outcome; or what keeps this process from taking it.
+        """The claim, whose lease this process still holds; its outcome; or what keeps this process from taking it.
 
         ``exists``: whether the claim is known to exist, so that it is read first.
         """
         backoff = Backoff(self._timing, DEFAULT_OPERATION_TIMEOUT_SECONDS, first_seconds=0.05)
+        late = 0
         while True:
             try:
                 if not exists:
-                    return self._held(self._store.create(wanted))
+                    return self._in_time(self._held(self._store.create(wanted)))
                 claim = self._store.read(wanted["metadata"]["name"])
                 if claim is not None:
-                    return self._contend(claim, wanted)
+                    won = self._contend(claim, wanted)
+                    return self._in_time(won) if isinstance(won, HeldClaim) else won
                 exists = False
             except ConflictError:  # it exists, or somebody else has just written it
                 exists = True
+            except _LateError as error:  # somebody else may have taken it meanwhile
+                late, exists = late + 1, True
+                if late == _MOST_LATE_ANSWERS:
+                    error.held.release()
+                    raise _too_slow(wanted) from error
+                continue
             except KubeError as error:
                 # The write may have happened. Then the next one finds a claim with the holder of this process.
                 if not error.retryable or not backoff.pause(_retry_after(error), self._stop):
@@ -235,6 +245,15 @@ class Effects:
                     f"the claim of effect {wanted['spec']['effectKey']!r} changes all the time", code="EffectInProgress"
                 )
 
+    @staticmethod
+    def _in_time(held: HeldClaim) -> HeldClaim:
+        """Raises:
+        _LateError: the claim can no longer be relied on.
+        """
+        if held.usable_seconds <= 0:
+            raise _LateError(held)
+        return held
+
     def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
         """Raises:
         ConflictError: somebody else was quicker to take the claim over.
@@ -244,7 +263,10 @@ class Effects:
             case ClaimFound.COMPLETED:
                 return self._already(claim)
             case ClaimFound.MINE:
-                return self._held(claim)
+                held = self._held(claim)
+                if held.usable_seconds > 0:
+                    return held
+                return self._held(self._store.replace(claims.renewed(claim, self._timing.now())))
             case ClaimFound.FREE | ClaimFound.EXPIRED:
                 if state is ClaimFound.EXPIRED:
                     log.warning("taking the effect over from %s, whose lease has expired", claims.holder_of(claim))
@@ -349,6 +371,23 @@ class Effects:
             self.record(key, "succeeded", details)
         except (KubeError, StepRunError) as error:
             log.warning("effect %s is completed, but not listed in the status: %s", key, error)
+
+
+class _LateError(Exception):
+    """The answer about a claim came when its lease had ended: the server was slow, or this process was stopped."""
+
+    def __init__(self, held: HeldClaim) -> None:
+        super().__init__()
+        self.held = held
+
+
+def _too_slow(wanted: Object) -> EffectInProgressError:
+    spec = wanted["spec"]
+    message = (
+        f"the claim of effect {spec['effectKey']!r} could not be taken: each answer of the API server took longer than "
+        f"its lease of {spec['leaseDurationSeconds']} s; choose a longer one"
+    )
+    return EffectInProgressError(message, code="EffectInProgress")
 
 
 def _retry_after(error: KubeError) -> float:

@@ -411,6 +411,63 @@ def test_an_effect_is_stopped_before_its_lease_ends_and_completed_if_it_succeeds
     assert scene.claim["completionStatus"] == "completed"
 
 
+def stopped_while_it_takes_the_claim(scene: Scene, seconds: float, *, lose: bool = False) -> None:
+    """The answer to the first create comes so much later, or is lost then."""
+    creates: list[str] = []
+
+    def stop(method: str, path: str) -> None:
+        if method == "POST" and not creates:
+            creates.append(path)
+            scene.simulation.pause(None, seconds)
+            if lose:
+                raise UnreachableError("reset")
+
+    scene.simulation.after = stop
+
+
+def test_a_container_that_was_stopped_for_longer_than_its_lease_leaves_the_effect_to_the_next(scene: Scene) -> None:
+    stopped_while_it_takes_the_claim(scene, 100)
+    charge = Charge(seconds=5)
+    scene.starts("pod-1", charge, lease_seconds=60)
+    scene.starts("pod-2", charge, at=70)
+    scene.simulation.run()
+
+    assert len(charge.leases) == 1
+    assert (scene.outcomes["pod-1"].executed, scene.outcomes["pod-2"].executed) == (False, True)
+    assert scene.claim["leaseTransitions"] == 1
+
+
+def test_a_lease_that_has_ended_before_the_effect_begins_is_renewed_first(scene: Scene) -> None:
+    stopped_while_it_takes_the_claim(scene, 100)
+    charge = Charge(seconds=30)
+    scene.starts("pod-1", charge, lease_seconds=60)
+    scene.starts("pod-2", charge, at=101)
+    scene.simulation.run()
+
+    assert len(charge.leases) == 1
+    assert isinstance(scene.errors["pod-2"], EffectInProgressError)
+    assert "leaseTransitions" not in scene.claim
+
+
+def test_a_lease_counts_from_the_request_that_took_it(scene: Scene) -> None:
+    stopped_while_it_takes_the_claim(scene, 8, lose=True)
+    charge = Charge(seconds=5)
+    scene.starts("pod-1", charge, lease_seconds=10)
+    scene.starts("pod-2", charge, at=10.5)
+    scene.simulation.run()
+
+    assert len(charge.leases) == 1
+    assert scene.outcomes["pod-1"].executed
+    assert isinstance(scene.errors["pod-2"], EffectInProgressError)
+
+
+def test_answers_that_take_longer_than_the_lease_make_the_step_try_again(scene: Scene) -> None:
+    scene.simulation.after = lambda method, path: scene.simulation.pause(None, 1.5)
+
+    with pytest.raises(EffectInProgressError, match="longer than its lease of 1 s"):
+        scene.run("pod-1", Charge(), lease_seconds=1)
+
+
 def test_an_effect_whose_claim_was_taken_over_fails_the_call_and_leaves_the_claim_alone(scene: Scene) -> None:
     scene.starts("pod-1", Charge(seconds=100), lease_seconds=60)
     scene.simulation.run(until=10)
