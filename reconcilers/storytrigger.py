@@ -114,9 +114,12 @@ class StoryTriggerReconciler:
 
     async def _resolve(self, trigger: Object) -> Outcome:
         now, limit = self._clock.now(), self._settings().triggers.pending_timeout
-        until = _accepted_at(trigger, now) + limit if limit else None
+        until, request = _accepted_at(trigger, now) + limit if limit else None, request_of(trigger)
         try:
-            answer = await self._answer(trigger, request_of(trigger))
+            answer = await self._answer(trigger, request)
+            if until is not None and now >= until and waits_with_a_limit(answer):
+                await self._refresh_story(request)
+                answer = await self._answer(trigger, request)
         except DeniedError as error:
             await self._record(trigger, pending(TriggerReason.PERMISSION_DENIED, str(error)))
             raise
@@ -128,6 +131,17 @@ class StoryTriggerReconciler:
         if answer.reason is TriggerReason.REFERENCE_REFUSED:  # no event reports that admission has changed its mind
             return RetryLater(UnavailableError(answer.message))
         return After(_LONGEST_WAIT if until is None else min(until - now, _LONGEST_WAIT))
+
+    async def _refresh_story(self, request: TriggerRequest) -> None:
+        """Read the Story from the API server: a rejection is for good, and the informer may be behind."""
+        known = self._world.stories.get(*request.story)
+        if known is None:
+            return  # a missing Story is asked for anyway
+        with port_errors():
+            try:
+                self._world.stories.remember(await self._client.get(STORY, request.story.name, request.story.namespace))
+            except NotFoundError:
+                self._world.stories.forget(request.story.namespace, request.story.name, known["metadata"]["uid"])
 
     async def _answer(self, trigger: Object, request: TriggerRequest) -> TriggerAnswer:
         refusal = await self._refusal(trigger, request)

@@ -307,6 +307,22 @@ async def test_the_timer_ends_at_the_limit_and_then_the_request_is_rejected() ->
     assert [reason for _, _, reason in events.emitted] == ["StoryNotFound"]
 
 
+@pytest.mark.parametrize(("now", "expected"), [("2", "Created"), ("1", "Rejected"), ("", "Rejected")])
+async def test_at_the_limit_the_story_counts_as_the_api_server_has_it(now: str, expected: str) -> None:
+    """The informer has the old Story: a rejection is for good, so it needs a reason that holds at that moment."""
+    server = server_with(story(version="1"), trigger(storyRef={"name": "report", "version": "2"}))
+    await reconcile(server)
+    async with open_process(server) as (client, world):
+        [old] = server.all(STORY)
+        server.remove(old)
+        if now:
+            server.put(story(version=now))
+        reconciler = StoryTriggerReconciler(client, world, RecordedEvents(), clock(NOW + DAY), lambda: SETTINGS)
+        assert await reconciler.reconcile(Key.of(the_trigger(server))) == Done()
+    reasons = {"2": "StoryRunCreated", "1": "StoryVersionMismatch", "": "StoryNotFound"}
+    assert shown(server) == (expected, reasons[now])
+
+
 async def test_without_a_limit_it_waits_on() -> None:
     settings = OperatorSettings(triggers=TriggerSettings(pending_timeout=timedelta()))
     server = server_with(trigger())
