@@ -2,8 +2,9 @@
 
 ``python -m pytest -p tests.e2e.cpu_time --cpu-times=FILE …`` writes the times to FILE. Wall time means little on a
 machine that others use, too. A fixture that several tests share is counted for the test that used it first, and its
-end for the last. A child process counts once it has ended and was waited for. Processes that a test leaves running,
-such as a cluster that a command starts in the background, do not count.
+end for the last. What a process of the session does, such as a control plane, counts for the test that runs at that
+moment: on Linux, where ``/proc`` shows what running processes have used. Elsewhere a process counts once it has ended
+and was waited for. A process that leaves its parent, such as a cluster in the background, does not count.
 
 Machines differ, and so does one machine when it is busy. A probe, a fixed piece of work, is timed every few seconds
 between two tests: ``speed`` compares it with the machine on which the budgets were measured.
@@ -12,9 +13,12 @@ between two tests: ``speed`` compares it with the machine on which the budgets w
 from __future__ import annotations
 
 import json
+import math
+import os
 import resource
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +30,9 @@ REFERENCE_PROBE_SECONDS: Final = 0.0062
 """What the probe takes on the machine where the budgets were measured."""
 _PROBE_EVERY_SECONDS: Final = 3.0
 """In CPU time. The probes take one or two thousandths of it."""
+_LOOK_EVERY_SECONDS: Final = 0.5
+"""How often the processes of the machine are listed, between two tests. This takes two or three milliseconds."""
+_PROC: Final = Path("/proc")
 
 
 @dataclass
@@ -56,8 +63,54 @@ def read(file: Path) -> Times | None:
 
 def cpu_seconds() -> float:
     """CPU time used so far, user and system, by this process and by its children that have ended."""
-    own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    return _own_seconds() + _ended_seconds()
+
+
+def _own_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _ended_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class _RunningProcesses:
+    """What the descendants of this process that have not ended have used, as far as they are known."""
+
+    def __init__(self) -> None:
+        self._known = 0.0
+        self._looked_at = -math.inf
+        self._ended = 0.0
+
+    def seconds(self) -> float:
+        """Looks at most every half second, and whenever a child has ended: its time is then no longer one of these."""
+        ended, now = _ended_seconds(), time.monotonic()
+        if ended != self._ended or now - self._looked_at > _LOOK_EVERY_SECONDS:
+            self._ended, self._looked_at, self._known = ended, now, running_seconds(os.getpid())
+        return self._known
+
+
+def running_seconds(parent: int) -> float:
+    """CPU seconds of the running descendants of a process, and of their children that have ended.
+
+    0 where there is no ``/proc``.
+    """
+    used: dict[int, int] = {}
+    children: dict[int, list[int]] = defaultdict(list)
+    for folder in _PROC.iterdir() if _PROC.is_dir() else ():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            used[int(folder.name)] = sum(map(int, fields[11:15]))
+            children[int(fields[1])].append(int(folder.name))
+    below = list(children[parent])
+    for pid in below:  # grows while it is read
+        below += children[pid]
+    return sum(used[pid] for pid in below) / os.sysconf("SC_CLK_TCK")
 
 
 def probe() -> float:
@@ -81,17 +134,22 @@ class _Clock:
         self.tests: dict[str, float] = {}
         self.probes = [probe()]
         self.probed_at = cpu_seconds()
+        self.running = _RunningProcesses()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        before = cpu_seconds()
-        if before - self.probed_at > _PROBE_EVERY_SECONDS:
+        if cpu_seconds() - self.probed_at > _PROBE_EVERY_SECONDS:
             self.probes.append(probe())
-            before = self.probed_at = cpu_seconds()
+            self.probed_at = cpu_seconds()
+        before = self._used()
         try:
             return (yield)
         finally:
-            self.tests[item.nodeid] = self.tests.get(item.nodeid, 0.0) + cpu_seconds() - before
+            self.tests[item.nodeid] = self.tests.get(item.nodeid, 0.0) + self._used() - before
+
+    def _used(self) -> float:
+        running = self.running.seconds()  # first: looking takes time, too
+        return cpu_seconds() + running
 
     def pytest_unconfigure(self) -> None:
         speed = REFERENCE_PROBE_SECONDS / statistics.median(self.probes)
