@@ -10,6 +10,9 @@ IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 DEPLOY  ?= manifests/default
 API_SERVERS ?=
 
+# Images of Python often forbid bytecode. Then each process compiles all that it imports: 1 s of CPU, hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
