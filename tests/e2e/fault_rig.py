@@ -24,7 +24,8 @@ from core.api.resource import (
     STORY_RUN,
     Resource,
 )
-from deployment.permissions.install import install_permissions, request_token
+from deployment.permissions.install import request_token
+from deployment.permissions.roles import operator_objects
 from localcluster.kubeconfig import write_private
 from tests.e2e.comparison import Outcome, counts_by_object, masked
 from tests.e2e.control_plane.access import Access, load_access
@@ -42,6 +43,7 @@ from tests.integration.operator_cluster import (
     open_on_real,
     status_of,
 )
+from tests.integration.operator_rights import ensure_rights
 
 SETTLE_SECONDS: Final = 60.0
 """How long after its fault a cluster may take to be as if there had been none."""
@@ -216,7 +218,7 @@ async def open_fault_rig(directory: Path, real: SessionCluster) -> AsyncIterator
     access = load_access(Path(real.kubeconfig).parent)
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(open_on_real(directory, real))
-        await install_permissions(cluster.client, OPERATOR)
+        await ensure_rights(cluster.client, operator_objects(OPERATOR))
         workload = Workload(cluster, directory)
         await workload.install()
         proxy = await stack.enter_async_context(open_proxy(access, real.ready.url))

@@ -23,6 +23,7 @@ from tests.e2e.control_plane.binaries import ensure_binaries
 from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.running import ControlPlane, open_control_plane
+from tests.integration.operator_cluster import pause_after
 
 ROOT: Final = Path(__file__).parents[2]
 FLOWS: Final = "flows"
@@ -159,9 +160,10 @@ async def eventually(
     holds: Callable[[], Awaitable[bool]], why_not: Callable[[], str], *, seconds: float = DEADLINE_SECONDS
 ) -> None:
     """Return once ``holds`` is true. It polls, because other processes wake nobody here."""
+    began_at = trio.current_time()
     with trio.move_on_after(seconds):
         while not await holds():  # noqa: ASYNC110 - see above
-            await trio.sleep(0.05)
+            await trio.sleep(pause_after(trio.current_time() - began_at))
         return
     raise AssertionError(why_not())
 

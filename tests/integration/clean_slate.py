@@ -7,8 +7,9 @@ namespaces that were not created by tests.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeAlias
 
 import httpx
 import trio
@@ -17,6 +18,7 @@ from core.api.objects import Object
 from core.api.resource import EVENT, NAMESPACE, SERVICE_ACCOUNT, STORY, Resource, Scope
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, NotFoundError
+from deployment.permissions.names import DEFAULT_INSTALLATION as OPERATOR
 
 MARK = "tests.bubustack.io/clean-slate"
 """Label of namespaces that tests created and may empty."""
@@ -24,12 +26,18 @@ DEADLINE_SECONDS = 60.0
 _AT_A_TIME = 8
 _GIVEN = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
 """Objects that controllers put into every namespace."""
+_STAYING: Final = ("ServiceAccount", "ConfigMap", "Role", "RoleBinding")
+"""Kinds of the objects that stay."""
 _EVENTS = "events"
 """Served in two groups, and deleted per namespace, because nobody reacts to their deletion."""
 _KEYS: Final = "/registry/"
 """Where an API server stores its objects in etcd."""
 _kinds_of: Final[dict[str, list[Resource]]] = {}
 """The kinds that a cluster serves, by the address of its etcd."""
+
+
+Key: TypeAlias = tuple[str, ...]
+"""The parts of an object's key, for example group, plural, namespace and name."""
 
 
 class ForeignNamespaceError(Exception):
@@ -56,6 +64,15 @@ async def make_clean(client: KubeClient, namespaces: Sequence[str], etcd_url: st
             await _empty_all(client, await _kinds(client), ours)
 
 
+def _stays(kind: str, namespace: str | None, name: str) -> bool:
+    """Whether an object is no test's own: controllers give it to every namespace, or it gives the operator its rights.
+
+    Most tests need these rights, and ``operator_rights`` restores them.
+    """
+    of_operator = namespace == OPERATOR.namespace and name.startswith(OPERATOR.prefix)
+    return (kind, name) in _GIVEN or (of_operator and kind in _STAYING and kind != "ConfigMap")
+
+
 async def _empty_all(client: KubeClient, kinds: Sequence[Resource], namespaces: Collection[str]) -> None:
     while await _delete_all(client, kinds, namespaces):  # noqa: ASYNC110 - their controllers wake nobody here
         await trio.sleep(0.05)
@@ -64,18 +81,28 @@ async def _empty_all(client: KubeClient, kinds: Sequence[Resource], namespaces: 
 
 
 async def _empty_by_keys(client: KubeClient, etcd_url: str, namespaces: Collection[str]) -> None:
+    first = True
     async with httpx.AsyncClient(base_url=etcd_url, trust_env=False, verify=False) as etcd:
-        while stored := [key for key in await _stored(etcd) if _is_left_over(key, namespaces)]:
-            if all(key[0] == _EVENTS for key in stored):
-                for name in namespaces:
+        while True:
+            stored = await _stored(etcd)
+            left = [key for key in stored if _is_left_over(key, namespaces)]
+            if not left:
+                return
+            kinds = await _kinds_of_keys(client, etcd_url, left)
+            if all(key[0] == _EVENTS for key in left):
+                for name in {key[-2] for key in left}:
                     await client.delete_collection(EVENT, name)
-            elif not await _delete_all(client, await _kinds_with(client, etcd_url, stored), namespaces):
+            elif not kinds:  # a kind that is stored in an unusual place
                 await _delete_all(client, await _kinds(client), namespaces)
+            elif first:
+                await _delete_together(client, kinds, [key for key in stored if key not in kinds])
+            else:
+                await _delete_each(client, kinds)
+            first = False
             await trio.sleep(0.02)
 
 
-async def _stored(etcd: httpx.AsyncClient) -> list[tuple[str, ...]]:
-    """The parts of each object's key, for example group, plural, namespace and name."""
+async def _stored(etcd: httpx.AsyncClient) -> list[Key]:
     first, end = (base64.b64encode(text.encode()).decode() for text in (_KEYS, _KEYS[:-1] + "0"))
     answer = await etcd.post("/v3/kv/range", json={"key": first, "range_end": end, "keys_only": True})
     answer.raise_for_status()
@@ -83,21 +110,48 @@ async def _stored(etcd: httpx.AsyncClient) -> list[tuple[str, ...]]:
     return [tuple(key.removeprefix(_KEYS).split("/")) for key in keys]
 
 
-def _is_left_over(key: Sequence[str], namespaces: Collection[str]) -> bool:
+def _is_left_over(key: Key, namespaces: Collection[str]) -> bool:
     """Whether a test left this object: it is in a namespace of tests, or it is cluster-scoped and ours."""
     if key[0].endswith(STORY.group) and len(key) == 3:
         return True
     if len(key) < 3 or key[-2] not in namespaces:
         return False
-    return not any(key[0] == f"{kind.lower()}s" and key[-1] == name for kind, name in _GIVEN)
+    return not any(key[0] == f"{kind.lower()}s" and _stays(kind, key[-2], key[-1]) for kind in _STAYING)
 
 
-async def _kinds_with(client: KubeClient, etcd_url: str, keys: Sequence[Sequence[str]]) -> list[Resource]:
-    """The kinds that have one of the keys."""
+async def _kinds_of_keys(client: KubeClient, etcd_url: str, keys: Sequence[Key]) -> dict[Key, Resource]:
+    """The kinds of the objects with these keys, without events."""
     if etcd_url not in _kinds_of:
         _kinds_of[etcd_url] = await _kinds(client)
-    named = {part for key in keys if key[0] != _EVENTS for part in key[:-1]}
-    return [kind for kind in _kinds_of[etcd_url] if kind.plural in named]
+    return {key: kind for key in keys for kind in _kinds_of[etcd_url] if _is_of(kind, key)}
+
+
+def _is_of(kind: Resource, key: Key) -> bool:
+    """Keys of custom kinds begin with group and plural, and those of most other kinds with the plural."""
+    return key[0] == kind.plural if "." not in key[0] else key[:2] == (kind.group, kind.plural)
+
+
+async def _delete_together(client: KubeClient, kinds: Mapping[Key, Resource], others: Sequence[Key]) -> None:
+    """Delete the objects of each kind and namespace with one request. Objects with the keys ``others`` stay."""
+    async with trio.open_nursery() as nursery:
+        for kind, namespace in {(kind, key[-2] if kind.namespaced else None) for key, kind in kinds.items()}:
+            staying = [key[-1] for key in others if _is_of(kind, key) and namespace in (None, key[-2])]
+            params = {"gracePeriodSeconds": "0", "propagationPolicy": "Background"}
+            params["fieldSelector"] = ",".join(f"metadata.name!={name}" for name in staying)
+            nursery.start_soon(partial(client.request, "DELETE", kind.path(namespace), params=params))
+
+
+async def _delete_each(client: KubeClient, kinds: Mapping[Key, Resource]) -> None:
+    """Delete objects that are still there, without their finalizers."""
+    limiter = trio.CapacityLimiter(_AT_A_TIME)
+
+    async def delete(kind: Resource, name: str, namespace: str | None) -> None:
+        async with limiter:
+            await _delete(client, kind, {"name": name, "namespace": namespace, "finalizers": ["perhaps"]})
+
+    async with trio.open_nursery() as nursery:
+        for key, kind in kinds.items():
+            nursery.start_soon(delete, kind, key[-1], key[-2] if kind.namespaced else None)
 
 
 async def ensure_namespace(client: KubeClient, name: str) -> None:
@@ -138,7 +192,7 @@ async def _delete_all(client: KubeClient, kinds: Sequence[Resource], namespaces:
             for obj in (await client.list(kind)).items:
                 metadata = obj["metadata"]
                 here = not kind.namespaced or metadata["namespace"] in namespaces
-                if here and (kind.kind, metadata["name"]) not in _GIVEN:
+                if here and not _stays(kind.kind, metadata.get("namespace"), metadata["name"]):
                     found += 1
                     await _delete(client, kind, metadata)
 

@@ -45,7 +45,7 @@ from core.kube.fence import fence_of
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import OperatorSettings
 from deployment.crds import packaged_crds
-from deployment.permissions.install import install_objects, request_token
+from deployment.permissions.install import request_token
 from deployment.permissions.roles import DEFAULT_INSTALLATION, operator_objects
 from deployment.permissions.table import role_tables
 from localcluster import certificates
@@ -62,6 +62,7 @@ from tests.e2e.control_plane.node import open_node
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded, over_network
 from tests.integration.clean_slate import make_clean
+from tests.integration.operator_rights import ensure_rights
 
 NAMESPACE_NAME = "team"
 OPERATOR = DEFAULT_INSTALLATION
@@ -173,7 +174,9 @@ class OperatorCluster:
 
     async def _operator_token(self, controllers: Sequence[ControllerRegistration]) -> str:
         """Token of an account whose rights are in force. A real API server applies roles a moment later."""
-        await install_objects(self.client, operator_objects(OPERATOR, role_tables(controllers)))
+        wanted = operator_objects(OPERATOR, role_tables(controllers))
+        if not await ensure_rights(self.client, wanted):
+            return await request_token(self.client, OPERATOR)
         lists = [JOB, *(kind.resource for row in controllers for kind in row.informers)]
 
         async def may_all() -> bool:
@@ -283,9 +286,18 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, seconds: float = D
     Raises:
         trio.TooSlowError: it was not true in time.
     """
+    began_at = trio.current_time()
     with trio.fail_after(seconds):
         while not await holds():  # noqa: ASYNC110 - programs and controllers wake nobody in this process
-            await trio.sleep(0.02)
+            await trio.sleep(pause_after(trio.current_time() - began_at))
+
+
+def pause_after(waited: float) -> float:
+    """How long to wait before the next look, after a wait of ``waited`` seconds.
+
+    A look is late by a tenth of the wait at most, and a long wait leaves the API server and the CPU to others.
+    """
+    return min(max(0.1 * waited, 0.02), 0.25)
 
 
 def _always(settings: OperatorSettings) -> OperatorSettings:

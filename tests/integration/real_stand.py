@@ -15,7 +15,8 @@ from pathlib import Path
 
 import trio
 
-from deployment.permissions.install import install_permissions, request_token
+from deployment.permissions.install import request_token
+from deployment.permissions.roles import operator_objects
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from process import parent
 from tests.e2e.control_plane.access import load_access
@@ -24,6 +25,7 @@ from tests.e2e.control_plane.processes import open_process
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.commandline import REPOSITORY
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR, open_emptied
+from tests.integration.operator_rights import ensure_rights
 
 _MODULE = "tests.integration.real_stand"
 _STOP_SECONDS = 20.0
@@ -54,7 +56,7 @@ async def _prepare(real: SessionCluster, kubeconfig: Path) -> None:
     """An emptied cluster, and the operator's account in it."""
     assert real.ready is not None
     async with open_emptied(real) as (_, client):
-        await install_permissions(client, OPERATOR)
+        await ensure_rights(client, operator_objects(OPERATOR))
         token = await request_token(client, OPERATOR)
         write_private(kubeconfig, render_kubeconfig(Connection(real.ready.url, token, real.ready.ca_pem)))
 

@@ -300,5 +300,10 @@ async def _wait_for_controllers(plane: ControlPlane) -> None:
 
 
 def _environment() -> Mapping[str, str]:
-    """Our environment without proxies, because everything is on loopback."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """Our environment without proxies, because everything is on loopback.
+
+    Go collects garbage a quarter as often as by default, which takes a seventh of an API server's CPU, until one of
+    its programs uses 1 GiB.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {"GOGC": "400", "GOMEMLIMIT": "1GiB", **inherited}
