@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from localcluster.clock import to_time
+
 Object = dict[str, Any]
 
+REPLICA_FAILURE = "ReplicaFailure"
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -29,14 +32,14 @@ def replica_actions(replica_set: Object, pods: Sequence[Object], now: datetime) 
     active = [pod for pod in pods if _is_active(pod)]
     wanted = 0 if metadata.get("deletionTimestamp") else spec.get("replicas", 1)
     patience = timedelta(seconds=spec.get("minReadySeconds") or 0)
-    ready_since = [since for pod in active if (since := _ready_since(pod)) is not None]
-    waiting = [since + patience for since in ready_since if since + patience > now]
+    ready = [since for pod in active if (since := ready_since(pod)) is not None]
+    waiting = [since + patience for since in ready if since + patience > now]
     labels = (spec["template"].get("metadata") or {}).get("labels") or {}
     status: Object = {"replicas": len(active), "observedGeneration": metadata.get("generation", 1)}
     counted = {
         "fullyLabeledReplicas": sum(labels.items() <= (pod["metadata"].get("labels") or {}).items() for pod in active),
-        "readyReplicas": len(ready_since),
-        "availableReplicas": len(ready_since) - len(waiting),
+        "readyReplicas": len(ready),
+        "availableReplicas": len(ready) - len(waiting),
     }
     status |= {name: count for name, count in counted.items() if count}
     missing = max(wanted - len(active), 0)
@@ -44,19 +47,38 @@ def replica_actions(replica_set: Object, pods: Sequence[Object], now: datetime) 
     return ReplicaDecision(missing, surplus, status, min(waiting, default=None))
 
 
-def _is_active(pod: Object) -> bool:
-    ended = (pod.get("status") or {}).get("phase") in _FINISHED
-    return not ended and not pod["metadata"].get("deletionTimestamp")
+def with_failure(status: Object, previous: Object, refusal: str, now: datetime) -> Object:
+    """``status``, with the condition that says why a Pod could not be created; an empty ``refusal``: all were."""
+    if not refusal:
+        return status
+    failure: Object = {"type": REPLICA_FAILURE, "status": "True", "reason": "FailedCreate", "message": refusal}
+    known = failure_of(previous)
+    since = known["lastTransitionTime"] if known is not None else to_time(now)
+    return {**status, "conditions": [{**failure, "lastTransitionTime": since}]}
 
 
-def _ready_since(pod: Object) -> datetime | None:
+def failure_of(status: Object) -> Object | None:
+    """The condition ``ReplicaFailure`` of a ReplicaSet's status, if a Pod could not be created."""
+    return next((each for each in status.get("conditions") or () if each["type"] == REPLICA_FAILURE), None)
+
+
+def is_ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in _FINISHED
+
+
+def ready_since(pod: Object) -> datetime | None:
+    """Since when the Pod is ready; None if it is not."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready" and condition["status"] == "True":
             return datetime.fromisoformat(condition["lastTransitionTime"])
     return None
 
 
+def _is_active(pod: Object) -> bool:
+    return not is_ended(pod) and not pod["metadata"].get("deletionTimestamp")
+
+
 def _worth(pod: Object) -> tuple[bool, bool, float]:
     """A sort key: the Pod to delete first comes first (not assigned, then not ready, then youngest)."""
     created_at = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
-    return bool(pod["spec"].get("nodeName")), _ready_since(pod) is not None, -created_at
+    return bool(pod["spec"].get("nodeName")), ready_since(pod) is not None, -created_at

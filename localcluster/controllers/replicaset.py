@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from localcluster.controllers.context import ControllerContext, pod_from_template
 from localcluster.controllers.feed import Feed, Key, controller_uid, key_of
-from localcluster.controllers.replicas import replica_actions
+from localcluster.controllers.replicas import replica_actions, with_failure
 from localcluster.controllers.workqueue import WorkQueue
+from localcluster.server.errors import StatusError
 from localcluster.server.types import Object
 
 
@@ -45,12 +46,24 @@ class ReplicaSetController:
         uid = replica_set["metadata"]["uid"]
         pods = [pod for pod in self._pods.owned_by(uid) if controller_uid(pod) == uid]
         decision = replica_actions(replica_set, pods, now)
-        template = replica_set["spec"]["template"]
-        for _ in range(decision.create):
-            await context.create(self._pods, pod_from_template(template, replica_set, context.node_name))
+        refusal = await self._create_pods(replica_set, decision.create)
         for pod in decision.delete:
             await context.delete(self._pods, pod)
-        if decision.status != (replica_set.get("status") or {}):
-            await context.replace_status(self._sets, replica_set, decision.status)
+        previous = replica_set.get("status") or {}
+        status = with_failure(decision.status, previous, str(refusal or ""), now)
+        if status != previous:
+            await context.replace_status(self._sets, replica_set, status)
+        if refusal is not None:
+            raise refusal
         if decision.wake_at is not None:
             self._queue.add_after(key, (decision.wake_at - now).total_seconds())
+
+    async def _create_pods(self, replica_set: Object, count: int) -> StatusError | None:
+        """The error at which it stopped: it is tried again later, and the status says so until then."""
+        context, template = self._context, replica_set["spec"]["template"]
+        for _ in range(count):
+            try:
+                await context.create(self._pods, pod_from_template(template, replica_set, context.node_name))
+            except StatusError as error:
+                return error
+        return None

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from localcluster.clock import to_time
+from localcluster.controllers.replicas import REPLICA_FAILURE, failure_of
 
 Object = dict[str, Any]
 
@@ -126,6 +127,10 @@ def deployment_status(deployment: Object, current: Object | None, sets: Sequence
         _available(enough, conditions, now),
         _progressing(deployment, current, complete, counts, conditions, now),
     ]
+    failure = failure_of((current or {}).get("status") or {})
+    if failure is not None:
+        reason, message = failure["reason"], failure["message"]
+        status["conditions"].append(_condition(REPLICA_FAILURE, True, reason, message, conditions, now))
     return status
 
 

@@ -13,6 +13,7 @@ from localcluster.controllers.housekeeping import watch_nodes
 from localcluster.controllers.job import JobController
 from localcluster.controllers.namespace import NamespaceController
 from localcluster.controllers.replicaset import ReplicaSetController
+from localcluster.controllers.statefulset import StatefulSetController
 from localcluster.server.registry import Registry
 
 
@@ -40,6 +41,7 @@ async def run_controllers(
             JobController(context),
             ReplicaSetController(context),
             DeploymentController(context),
+            StatefulSetController(context),
             GarbageCollector(context),
             NamespaceController(context, root_ca_pem),
         ):

@@ -22,7 +22,7 @@ from tests.e2e.control_plane.session import SessionCluster
 
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"
-_WORKLOADS = [f"/apis/apps/v1/namespaces/default/{plural}" for plural in ("deployments", "replicasets")]
+_WORKLOADS = [f"/apis/apps/v1/namespaces/default/{plural}" for plural in ("deployments", "replicasets", "statefulsets")]
 _CORE = [f"/api/v1/namespaces/default/{plural}" for plural in ("configmaps", "secrets", "serviceaccounts")]
 _MADE = [*_WORKLOADS, JOBS, PODS, *_CORE]
 _GIVEN = {"default", "kube-root-ca.crt"}

@@ -17,6 +17,7 @@ from tests.integration.nodecluster import JOBS, PODS, LocalCluster, has_conditio
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
+STATEFUL_SETS = "/apis/apps/v1/namespaces/default/statefulsets"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -194,6 +195,41 @@ async def test_a_deployment_replaces_a_pod_that_is_deleted(local: LocalCluster) 
         return len(pods) == len(others) == 1 and in_phase("Running")(others[0])
 
     await until(is_replaced)
+
+
+async def test_a_deployment_says_why_its_pods_cannot_be_created_until_they_can(local: LocalCluster) -> None:
+    wanted = deployment("exec sleep 60", replicas=1)
+    wanted["spec"]["template"]["spec"]["serviceAccountName"] = "later"
+    await local.client.create(DEPLOYMENTS, wanted)
+    held_up = await local.wait_for(DEPLOYMENTS, "d", has_condition("ReplicaFailure"))
+    (message,) = (each["message"] for each in held_up["status"]["conditions"] if each["type"] == "ReplicaFailure")
+    assert 'serviceaccount "later" not found' in message
+
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "later"}}
+    await local.client.create("/api/v1/namespaces/default/serviceaccounts", account)
+    up = await local.wait_for(DEPLOYMENTS, "d", rolled_out)
+    assert "ReplicaFailure" not in {each["type"] for each in up["status"]["conditions"]}
+
+
+async def test_a_stateful_set_starts_replaces_and_ends_pods_in_order(local: LocalCluster) -> None:
+    stateful_set = deployment("exec sleep 60") | {"kind": "StatefulSet", "metadata": {"name": "s"}}
+    stateful_set["spec"]["serviceName"] = "s"
+    await local.client.create(STATEFUL_SETS, stateful_set)
+    await local.wait_for(STATEFUL_SETS, "s", rolled_out)
+    before = {pod["metadata"]["name"]: pod for pod in (await local.client.get(PODS))["items"]}
+    assert sorted(before) == ["s-0", "s-1"]
+    assert before["s-0"]["status"]["startTime"] <= before["s-1"]["metadata"]["creationTimestamp"]
+
+    corrected = {"template": deployment("exec sleep 61")["spec"]["template"], "replicas": 1}
+    await local.client.merge_patch(f"{STATEFUL_SETS}/s", {"spec": corrected})
+    await local.wait_for(STATEFUL_SETS, "s", rolled_out)
+    (after,) = (await local.client.get(PODS))["items"]
+    assert after["metadata"]["name"] == "s-0"
+    assert after["metadata"]["uid"] != before["s-0"]["metadata"]["uid"]
+
+    await local.client.delete(f"{STATEFUL_SETS}/s", {"propagationPolicy": "Foreground"})
+    for path in (STATEFUL_SETS, PODS):
+        await local.wait_gone(path)
 
 
 async def test_a_namespace_is_furnished_and_goes_with_everything_in_it(local: LocalCluster) -> None:

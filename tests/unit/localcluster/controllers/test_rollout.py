@@ -5,7 +5,7 @@ import pytest
 
 from kubewire.wire import Object
 from localcluster.controllers import rollout
-from localcluster.controllers.replicas import replica_actions
+from localcluster.controllers.replicas import replica_actions, with_failure
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -166,6 +166,21 @@ def test_the_least_useful_pods_go_first() -> None:
     names = [entry["metadata"]["name"] for entry in replica_actions(sized(1), pods, NOW).delete]
 
     assert names == ["sick", "young"]
+
+
+def test_a_pod_that_cannot_be_created_is_a_condition_since_the_first_refusal_until_it_can() -> None:
+    first = with_failure({"replicas": 0}, {}, "pods forbidden", NOW)
+    again = with_failure({"replicas": 0}, first, "pods still forbidden", NOW + timedelta(minutes=1))
+
+    (failure,) = again["conditions"]
+    assert (failure["type"], failure["status"], failure["reason"]) == ("ReplicaFailure", "True", "FailedCreate")
+    assert failure["message"] == "pods still forbidden"
+    assert failure["lastTransitionTime"] == first["conditions"][0]["lastTransitionTime"]
+    assert with_failure({"replicas": 1}, again, "", NOW) == {"replicas": 1}
+
+    new = {**replica_set("new", 4, pods=0), "status": again}
+    told = rollout.deployment_status(deployment(), new, [new], NOW)["conditions"]
+    assert {each["type"]: each["message"] for each in told}["ReplicaFailure"] == "pods still forbidden"
 
 
 @pytest.mark.parametrize(("passed", "available"), [(4, 0), (5, 1)])
