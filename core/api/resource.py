@@ -5,7 +5,7 @@ Not here: the fields of a kind (one module per kind), and how requests are sent 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -29,6 +29,13 @@ class Resource:
     kind: str
     scope: Scope = Scope.NAMESPACED
     subresources: tuple[str, ...] = ()
+    subset: str = ""
+    """Which of the objects, where one process follows several subsets of a kind separately; the URLs are the same."""
+
+    @property
+    def title(self) -> str:
+        """``pods``, or ``pods (impulses)`` for a subset: for people and metrics."""
+        return f"{self.plural} ({self.subset})" if self.subset else self.plural
 
     @property
     def api_version(self) -> str:
@@ -102,6 +109,8 @@ OUR_RESOURCES: tuple[Resource, ...] = (
 
 NAMESPACE = Resource("", "v1", "namespaces", "Namespace", Scope.CLUSTER, ("status",))
 POD = Resource("", "v1", "pods", "Pod", subresources=("status", "log"))
+IMPULSE_POD = replace(POD, subset="impulses")
+"""The Pods of Impulses."""
 SECRET = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
 SERVICE = Resource("", "v1", "services", "Service", subresources=("status",))
@@ -111,6 +120,7 @@ EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 JOB = Resource("batch", "v1", "jobs", "Job", subresources=("status",))
 CONTROLLER_REVISION = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment", subresources=("status", "scale"))
+STATEFUL_SET = Resource("apps", "v1", "statefulsets", "StatefulSet", subresources=("status", "scale"))
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLE = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", Scope.CLUSTER)

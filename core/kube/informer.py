@@ -92,7 +92,7 @@ class Informer:
 
     def __repr__(self) -> str:
         state = "synced" if self.has_synced else "waiting"
-        return f"<Informer of {self.resource.plural}: {len(self._store)} objects, {state}>"
+        return f"<Informer of {self.resource.title}: {len(self._store)} objects, {state}>"
 
     # Reading.
 
@@ -262,13 +262,13 @@ class Informer:
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
-            _LOG.warning("the server's history went back", resource=self.resource.plural, to=found.resource_version)
+            _LOG.warning("the server's history went back", resource=self.resource.title, to=found.resource_version)
         self._publish(self._store.replace_all(found.items, found.resource_version, number, trust=went_back))
         self._version = found.resource_version
         self._moved.unpark_all()
         self.last_error = None
         self._touch()
-        metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.plural)
+        metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.title)
         self._count()
 
     async def _follow_for_a_while(self) -> None:
@@ -320,7 +320,7 @@ class Informer:
     def _count(self) -> None:
         if len(self._store) != self._counted:
             self._counted = len(self._store)
-            metrics.set_gauge(catalogue.INFORMER_OBJECTS, self._counted, resource=self.resource.plural)
+            metrics.set_gauge(catalogue.INFORMER_OBJECTS, self._counted, resource=self.resource.title)
 
     async def _wait_after(self, error: KubeError) -> None:
         if not (isinstance(error, ApiError) and error.code == 410):
@@ -329,7 +329,7 @@ class Informer:
             self._failing_since = trio.current_time()
         wait = self._backoff.next_seconds(error)
         level = _LOG.warning if self._backoff.failures == 1 else _LOG.debug
-        level("cannot follow", resource=self.resource.plural, error=str(error), retrySeconds=round(wait, 1))
+        level("cannot follow", resource=self.resource.title, error=str(error), retrySeconds=round(wait, 1))
         await trio.sleep(wait)
 
     # Calls of functions that may fail.
@@ -386,13 +386,13 @@ class Informer:
 
     def _note_unreadable(self, obj: Object, why: str) -> None:
         key = key_of(obj)
-        metrics.count(catalogue.OBJECTS_UNREADABLE, resource=self.resource.plural)
-        fields = {"resource": self.resource.plural, "namespace": key.namespace, "name": key.name}
+        metrics.count(catalogue.OBJECTS_UNREADABLE, resource=self.resource.title)
+        fields = {"resource": self.resource.title, "namespace": key.namespace, "name": key.name}
         _LOG.warning("a part of an object cannot be read", **fields, cause=why)
 
     def _complain(self, message: str, obj: Object, error: Exception) -> None:
         key = key_of(obj)
-        _LOG.error(message, error=error, resource=self.resource.plural, namespace=key.namespace, name=key.name)
+        _LOG.error(message, error=error, resource=self.resource.title, namespace=key.namespace, name=key.name)
 
     def _touch(self) -> None:
         self._contact_at = trio.current_time()

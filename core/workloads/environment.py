@@ -46,7 +46,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     """
     env = [
         *_identity(workload),  # 1-6
-        _payload("BUBU_TRIGGER_DATA", workload.trigger_data),  # 7
+        escaped("BUBU_TRIGGER_DATA", workload.trigger_data),  # 7
         *_runtime(workload),  # 8-15
         *_downward(),  # 16-18
         *([_literal("BUBU_SKIP_INPUT_TEMPLATING", "true")] if workload.skip_input_templating else []),  # 19
@@ -58,10 +58,10 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     env += tls_environment(workload, {variable["name"] for variable in env})  # 35
     env += [
         _literal("BUBU_STARTED_AT", format_instant(workload.started_at)),  # 36
-        _payload("BUBU_STEP_CONFIG", workload.step_config),  # 37
+        escaped("BUBU_STEP_CONFIG", workload.step_config),  # 37
     ]
     if workload.template_context is not None:
-        env.append(_payload(TEMPLATE_CONTEXT, workload.template_context))  # 38
+        env.append(escaped(TEMPLATE_CONTEXT, workload.template_context))  # 38
     env.append(_literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # an extension: the operator has validated already
     for variable in storage_environment(workload.policy.storage):  # 39
         _set(env, variable)
@@ -124,7 +124,12 @@ def _grpc(workload: StepWorkload) -> list[EnvVar]:
     return [_literal(name, value) for name, value in values.items()]
 
 
-def _payload(name: str, value: str) -> EnvVar:
+def escaped(name: str, value: str) -> EnvVar:
+    """A variable whose value reaches the program unchanged.
+
+    Raises:
+        EnvironmentTooLargeError: it exceeds ``MAX_VARIABLE_BYTES``.
+    """
     size = len(name) + 1 + len(value.encode())
     if size > MAX_VARIABLE_BYTES:
         raise EnvironmentTooLargeError(name, size)

@@ -23,9 +23,7 @@ from core.api.resource import (
     Resource,
 )
 from core.policy import borrowed
-from core.workloads.runner_rules import Rule
-
-_RULE_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
+from core.workloads.runner_rules import Rule, complete_rules
 
 RUNNER_PERMISSIONS: Final = (
     Permission(
@@ -86,12 +84,7 @@ def service_account(run: Object, story: Object) -> Object:
 
 def role(run: Object, extra_rules: Iterable[Rule]) -> Object:
     """The base rules, in the contract's order; with extra rules, the whole list is sorted and free of duplicates."""
-    extras = list(extra_rules)
-    rules: list[Rule] = list(BASE_RULES)
-    if extras:
-        rules = list({_sort_key(rule): rule for rule in (*rules, *extras)}.values())
-        rules.sort(key=_sort_key)
-    return {**_named(ROLE, run), "rules": [_stored_form(rule) for rule in rules]}
+    return {**_named(ROLE, run), "rules": complete_rules(BASE_RULES, extra_rules)}
 
 
 def role_binding(run: Object) -> Object:
@@ -122,12 +115,3 @@ def _named(resource: Resource, run: Object) -> Object:
             ],
         },
     }
-
-
-def _stored_form(rule: Rule) -> Object:
-    """The form that the API server stores, without empty lists, so that equal rules compare equal later."""
-    return {field: list(rule[field]) for field in _RULE_FIELDS if rule.get(field)}
-
-
-def _sort_key(rule: Rule) -> str:
-    return "|".join(",".join(sorted(rule.get(field) or ())) for field in _RULE_FIELDS)

@@ -1,14 +1,14 @@
-"""Decides which requested rules of templates and Engrams the containers of a run get. Pure.
+"""Decides which requested rules of templates, Engrams and Impulses containers get. Pure.
 
-Containers get no rules for resources without a namespace and no wildcards; from an Engram's own rules they get only
-reads of named ConfigMaps and Secrets (StepRun contract 16). They also get no rule with which a container could gain
-more permissions, even if the operator has it for its own work: in that case the API server would not refuse. The API
-server refuses rules that the operator does not have.
+Containers get no rules for resources without a namespace and no wildcards; from the own rules of an Engram or Impulse
+they get only reads of named ConfigMaps and Secrets (StepRun contract 16, Trigger contract 6.5). They also get no rule
+with which a container could gain more permissions, even if the operator has it for its own work: in that case the API
+server would not refuse. The API server refuses rules that the operator does not have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from core.api.objects import Object
@@ -20,6 +20,9 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 _RIGHTS_TO_RIGHTS: Final = frozenset({"escalate", "bind", "impersonate"})
 _READ: Final = frozenset({"get", "list", "watch"})
 _NAMED_DATA: Final = frozenset({"configmaps", "secrets"})
+_TENANTS: Final = ("Engram", "Impulse")
+"""Kinds that belong to a namespace, whose authors get less than those of templates."""
+_FIELDS: Final = ("apiGroups", "resources", "resourceNames", "verbs", "nonResourceURLs")
 
 
 def extra_rules(template: Object, engram: Object, namespace: str = "") -> list[Rule]:
@@ -34,9 +37,30 @@ def refusals(template: Object, engram: Object, namespace: str = "") -> list[str]
     return [f"{place}: {refused}" for place, _, refused in _asked_for(template, engram, namespace) if refused]
 
 
-def why_not(rule: Rule, *, by_engram: bool = False) -> str:
-    """Why containers do not get this rule of a template, or of an Engram; empty when they get it."""
-    return _why_not_of_engram(rule) if by_engram else _why_not_of_template(rule)
+def extra_rules_of_impulse(template: Object, impulse: Object) -> tuple[list[Rule], list[str]]:
+    """The rules in ``spec.execution.rbac.rules`` of both that the container of a listener gets; and for each rule that
+    it does not get, its place and the reason.
+    """
+    asked = [*_rules_of(template, "ImpulseTemplate", "execution"), *_rules_of(impulse, "Impulse", "execution")]
+    granted = [rule for _, rule, refused in asked if not refused]
+    return granted, [f"{place}: {refused}" for place, _, refused in asked if refused]
+
+
+def complete_rules(base: Iterable[Rule], extras: Iterable[Rule]) -> list[Object]:
+    """The rules of a Role: the base rules in their order; with extra rules, all of them sorted and without duplicates.
+
+    They have the form that the API server stores, without empty lists, so that equal rules compare equal later.
+    """
+    rules, extras = list(base), list(extras)
+    if extras:
+        rules = list({_sort_key(rule): rule for rule in (*rules, *extras)}.values())
+        rules.sort(key=_sort_key)
+    return [{field: list(rule[field]) for field in _FIELDS if rule.get(field)} for rule in rules]
+
+
+def why_not(rule: Rule, *, by_tenant: bool = False) -> str:
+    """Why containers do not get this rule of a template, or of an Engram or Impulse; empty when they get it."""
+    return _why_not_of_tenant(rule) if by_tenant else _why_not_of_template(rule)
 
 
 def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tuple[str, Rule, str]]:
@@ -45,13 +69,16 @@ def _asked_for(template: Object, engram: Object, namespace: str) -> Iterator[tup
     An Engram may request ConfigMaps and Secrets by name: those of its own namespace.
     """
     elsewhere = borrowed.WHY if borrowed.is_foreign(engram, namespace) else ""
-    for owner, part in ((template, "execution"), (engram, "overrides")):
-        settings = (owner.get("spec") or {}).get(part) or {}
-        name = (owner.get("metadata") or {}).get("name", "")
-        for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
-            kind = "EngramTemplate" if part == "execution" else "Engram"
-            refused = why_not(rule, by_engram=part == "overrides") or (elsewhere if part == "overrides" else "")
-            yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, refused
+    yield from _rules_of(template, "EngramTemplate", "execution")
+    for place, rule, refused in _rules_of(engram, "Engram", "overrides"):
+        yield place, rule, refused or elsewhere
+
+
+def _rules_of(owner: Object, kind: str, part: str) -> Iterator[tuple[str, Rule, str]]:
+    settings = (owner.get("spec") or {}).get(part) or {}
+    name = (owner.get("metadata") or {}).get("name", "")
+    for index, rule in enumerate((settings.get("rbac") or {}).get("rules") or ()):
+        yield f"{kind} {name} spec.{part}.rbac.rules[{index}]", rule, why_not(rule, by_tenant=kind in _TENANTS)
 
 
 def _why_not_of_template(rule: Rule) -> str:
@@ -81,7 +108,7 @@ def _why_dangerous(groups: list[str], resources: list[str], verbs: list[str], na
     return ""
 
 
-def _why_not_of_engram(rule: Rule) -> str:
+def _why_not_of_tenant(rule: Rule) -> str:
     refused = _why_not_of_template(rule)
     if refused:
         return refused
@@ -93,4 +120,8 @@ def _why_not_of_engram(rule: Rule) -> str:
         and set(rule["verbs"]) == {"get"}
     ):
         return ""
-    return "an Engram may only request get on ConfigMaps and Secrets, by resourceNames"
+    return "an Engram or Impulse may only request get on ConfigMaps and Secrets, by resourceNames"
+
+
+def _sort_key(rule: Rule) -> str:
+    return "|".join(",".join(sorted(rule.get(field) or ())) for field in _FIELDS)

@@ -1,7 +1,7 @@
-"""How an Engram's secrets reach its container: variables, files, and the descriptors with which the SDK finds them.
+"""How the secrets of an Engram or Impulse reach its container: variables, files, and the descriptors for its SDK.
 
-Source: StepRun contract 14. Entries are ordered by logical name, so equal input results in an equal Pod. A secret that
-is mounted in both ways is described once, as ``env:``, as in the reference.
+Source: StepRun contract 14, Trigger contract 6.6. Entries are ordered by logical name, so equal input results in an
+equal Pod. A secret that is mounted in both ways is described once, as ``env:``, as in the reference.
 """
 
 from __future__ import annotations
@@ -9,18 +9,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from core.api.identity import MAX_NAME_LENGTH, label_value
-from core.workloads.step_workload import StepWorkload
+from core.policy.layers import ExecutionPolicy
 
 SECRET_MOUNT_ROOT: Final = "/etc/bubu/secrets"  # noqa: S105 - a path
 _DIGEST_LENGTH: Final = 10
 
 
+class SecretUser(Protocol):
+    """A workload whose container gets secrets: that of a step, or a listener."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def policy(self) -> ExecutionPolicy: ...
+
+    @property
+    def secret_schema(self) -> Mapping[str, Mapping[str, Any]]:
+        """``spec.secretSchema`` of the template: logical name → definition."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountedSecret:
-    """One logical secret, resolved: the template's definition, and the name that the Engram or step chose."""
+    """One logical secret, resolved: the template's definition, and the name that Engram, step or Impulse chose."""
 
     logical_name: str
     secret_name: str
@@ -41,7 +55,7 @@ class MountedSecret:
         return f"{safe[: MAX_NAME_LENGTH - _DIGEST_LENGTH - 1].rstrip('-')}-{digest}"
 
 
-def mounted_secrets(workload: StepWorkload) -> list[MountedSecret]:
+def mounted_secrets(workload: SecretUser) -> list[MountedSecret]:
     """The mapped secrets that the template declares; the container does not get others."""
     return [
         _resolve(logical, secret_name, workload.secret_schema[logical])
@@ -50,11 +64,11 @@ def mounted_secrets(workload: StepWorkload) -> list[MountedSecret]:
     ]
 
 
-def secret_environment(workload: StepWorkload) -> list[dict[str, Any]]:
+def secret_environment(workload: SecretUser) -> list[dict[str, Any]]:
     return [variable for secret in mounted_secrets(workload) for variable in _variables(secret)]
 
 
-def secret_env_from(workload: StepWorkload) -> list[dict[str, Any]]:
+def secret_env_from(workload: SecretUser) -> list[dict[str, Any]]:
     """``container.envFrom``: every key of a Secret for which the template lists no keys."""
     return [
         {"prefix": secret.prefix, "secretRef": {"name": secret.secret_name}}
@@ -63,7 +77,7 @@ def secret_env_from(workload: StepWorkload) -> list[dict[str, Any]]:
     ]
 
 
-def secret_volumes(workload: StepWorkload) -> list[dict[str, Any]]:
+def secret_volumes(workload: SecretUser) -> list[dict[str, Any]]:
     return [
         {"name": secret.volume_name, "secret": {"secretName": secret.secret_name}}
         for secret in mounted_secrets(workload)
@@ -71,7 +85,7 @@ def secret_volumes(workload: StepWorkload) -> list[dict[str, Any]]:
     ]
 
 
-def secret_volume_mounts(workload: StepWorkload) -> list[dict[str, Any]]:
+def secret_volume_mounts(workload: SecretUser) -> list[dict[str, Any]]:
     return [
         {"name": secret.volume_name, "mountPath": secret.mount_path, "readOnly": True}
         for secret in mounted_secrets(workload)

@@ -26,11 +26,11 @@ from core.api.resource import (
 )
 
 FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
-_OWNERS: Final = (
+OWNERS: Final = (
     "The API server checks it where the admission plugin OwnerReferencesPermissionEnforcement "
     "is on (OpenShift), as part of other requests; the operator sends no such request."
 )
-_RACE: Final = "Only after the answer to a write was lost, or two processes created the same object at once."
+RACE: Final = "Only after the answer to a write was lost, or two processes created the same object at once."
 
 _DEFINITIONS: Final = (
     Permission(STORY, ("get",), FRESH),
@@ -66,7 +66,7 @@ _RUNS: Final = (
         ("update",),
         "StepRuns and child runs hold their run until they are gone (blockOwnerDeletion).",
         subresource="finalizers",
-        seldom=_OWNERS,
+        seldom=OWNERS,
     ),
     Permission(
         STEP_RUN,
@@ -82,7 +82,7 @@ _RUNS: Final = (
         ("update",),
         "Jobs hold their StepRun until they are gone (blockOwnerDeletion).",
         subresource="finalizers",
-        seldom=_OWNERS,
+        seldom=OWNERS,
     ),
 )
 
@@ -101,7 +101,7 @@ _PINNED_STORIES: Final = (
 )
 
 _WORKLOADS: Final = (
-    Permission(JOB, ("get",), "Examines a Job that has the name of a new one.", seldom=_RACE),
+    Permission(JOB, ("get",), "Examines a Job that has the name of a new one.", seldom=RACE),
     Permission(JOB, ("create",), "Every attempt of a step has one."),
     Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or repeated."),
     Permission(

@@ -24,7 +24,7 @@ def slim(obj: Object) -> Object:
 
 @dataclass(frozen=True, slots=True)
 class WatchedKind:
-    """One informer for all readers of the kind; the stored version is watched."""
+    """One informer for all readers of the kind, or of a subset of it; the stored version is watched."""
 
     resource: Resource
     indexes: Mapping[str, Indexer] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class WatchedKind:
 
     @property
     def permission(self) -> Permission:
-        return Permission(self.resource, ("list", "watch"), self.why)
+        return Permission(replace(self.resource, subset=""), ("list", "watch"), self.why)
 
     def informer(self, client: KubeClient) -> Informer:
         """A new informer, not running yet."""
@@ -59,7 +59,7 @@ def merged(kinds: Iterable[WatchedKind]) -> tuple[WatchedKind, ...]:
         same = (known.label_selector, known.trim) == (kind.label_selector, kind.trim)
         if not same or any(known.indexes.get(name, indexer) is not indexer for name, indexer in kind.indexes.items()):
             raise ValueError(
-                f"{kind.resource.plural} is declared twice, with different selectors, trims or indexes of one name; "
+                f"{kind.resource.title} is declared twice, with different selectors, trims or indexes of one name; "
                 "all who read a kind share one informer"
             )
     return tuple(found.values())

@@ -33,13 +33,13 @@ OWNER_UID: Final = "controller-uid"
 STEP_RUN_NAME: Final = "step-run"
 """Index of Pods: ``namespace/name`` of their StepRun."""
 STORY_KEY: Final = "story"
-"""Index of StoryRuns and of pinned Stories: ``namespace/name`` of their Story."""
+"""Index of StoryRuns, Impulses and pinned Stories: ``namespace/name`` of their Story."""
 LIVE_RUNS: Final = "live-runs"
 """Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
 ENGRAM_KEYS: Final = "engrams"
 """Index of Stories and StepRuns: ``namespace/name`` of each Engram that they refer to."""
 TEMPLATE_NAME: Final = "template"
-"""Index of Engrams: the name of their template."""
+"""Index of Engrams and Impulses: the name of their template."""
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 """The lists of steps in a Story's spec."""
@@ -90,7 +90,7 @@ class World:
             return self._informers[resource]
         except KeyError:
             raise LookupError(
-                f"{resource.plural} are not watched; declare the kind in the informers of a controller's registration"
+                f"{resource.title} are not watched; declare the kind in the informers of a controller's registration"
             ) from None
 
     def watches(self, resource: Resource) -> bool:
@@ -107,7 +107,7 @@ class World:
     @property
     def trouble(self) -> str:
         """The kinds that cannot be listed now, and the type of error; empty while all is well."""
-        failing = [(informer.resource.plural, informer.last_error) for informer in self]
+        failing = [(informer.resource.title, informer.last_error) for informer in self]
         return ", ".join(f"{plural} ({type(error).__name__})" for plural, error in failing if error is not None)
 
     @property
@@ -119,7 +119,7 @@ class World:
         """Watch every kind; ``started`` is called when all stores are filled."""
         async with trio.open_nursery() as nursery:
             for informer in self:
-                nursery.start_soon(informer.run, name=f"informer {informer.resource.plural}")
+                nursery.start_soon(informer.run, name=f"informer {informer.resource.title}")
             for informer in self:
                 await informer.wait_until_synced()
             task_status.started()
@@ -129,7 +129,7 @@ def stuck_kinds(informers: Iterable[Informer]) -> str:
     """The kinds without news for longer than ``STUCK_SECONDS``, each with the type of error."""
     stuck = [informer for informer in informers if informer.stuck_seconds > STUCK_SECONDS]
     return ", ".join(
-        f"{informer.resource.plural} for {informer.stuck_seconds:.0f} s"
+        f"{informer.resource.title} for {informer.stuck_seconds:.0f} s"
         + (f" ({type(informer.last_error).__name__})" if informer.last_error is not None else "")
         for informer in stuck
     )
@@ -176,7 +176,8 @@ def _referring_steps(steps: Iterable[Object]) -> Iterator[Object]:
             yield from _referring_steps(branch for branch in branches if isinstance(branch, dict))
 
 
-def _owner_uid(obj: Object) -> list[str]:
+def owner_uid(obj: Object) -> list[str]:
+    """For the index ``OWNER_UID``."""
     owner = controller_of(obj)
     return [owner["uid"]] if owner else []
 
@@ -206,7 +207,8 @@ def _step_run_engram(step_run: Object) -> list[str]:
     return [engram_key(reference, step_run["metadata"]["namespace"])] if reference else []
 
 
-def _template_name(engram: Object) -> list[str]:
+def template_name(engram: Object) -> list[str]:
+    """For the index ``TEMPLATE_NAME``."""
     reference = (engram.get("spec") or {}).get("templateRef") or {}
     return [reference["name"].strip()] if reference.get("name") else []
 
@@ -241,11 +243,11 @@ def _without_containers(pod: Object) -> Object:
 
 WATCHED: Final = (
     WatchedKind(STORY, {ENGRAM_KEYS: _story_engrams}),
-    WatchedKind(ENGRAM, {TEMPLATE_NAME: _template_name}),
+    WatchedKind(ENGRAM, {TEMPLATE_NAME: template_name}),
     WatchedKind(ENGRAM_TEMPLATE),
     WatchedKind(REFERENCE_GRANT, why="Grants say which namespaces may refer to which objects."),
-    WatchedKind(STORY_RUN, {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: _owner_uid}),
-    WatchedKind(STEP_RUN, {OWNER_UID: _owner_uid, ENGRAM_KEYS: _step_run_engram}),
+    WatchedKind(STORY_RUN, {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: owner_uid}),
+    WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}),
     WatchedKind(
         CONTROLLER_REVISION,
         {STORY_KEY: _pinned_story_key},

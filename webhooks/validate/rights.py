@@ -21,7 +21,7 @@ def check(new: ReadOnlyObject, part: str) -> Iterator[Finding]:
     """Checks the rules in ``spec[part]``: ``execution``, or ``overrides`` of an Engram."""
     rules = fields_of(fields_of(new["spec"].get(part)).get("rbac")).get("rules")
     for index, rule in enumerate(rules or ()):
-        refused = runner_rules.why_not(rule, by_engram=part == "overrides")
+        refused = runner_rules.why_not(rule, by_tenant=part == "overrides")
         if refused:
             path = f"spec.{part}.rbac.rules[{index}]"
             yield NEVER.at(path, refused, "remove the rule; docs/permissions.md describes which rules are possible")

@@ -112,4 +112,4 @@ def test_the_rest_is_for_the_api_server_to_decide(rule: Object) -> None:
 def test_each_refused_rule_is_told_with_its_place() -> None:
     wanting = engram(NAMED_SECRET, PODS) | {"metadata": {"name": "mine"}}
     [refusal] = refusals(template(PODS), wanting)
-    assert refusal.startswith("Engram mine spec.overrides.rbac.rules[1]: an Engram may only request get on")
+    assert refusal.startswith("Engram mine spec.overrides.rbac.rules[1]: an Engram or Impulse may only request get on")

@@ -1,0 +1,63 @@
+"""The parts of a Pod that follow from the execution policy alone, for steps and listeners alike. Pure.
+
+Source: StepRun contract 12, Trigger contract 6.3. The ``RuntimeDefault`` seccomp profile is an addition to the
+reference: without it, a namespace that enforces the Pod Security level ``restricted`` refuses the Pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.api.objects import Object
+from core.policy.layers import ExecutionPolicy
+
+_AMOUNTS: Final = {"cpu": "cpu", "memory": "memory", "ephemeralStorage": "ephemeral-storage"}
+"""Beginning of a setting → the name of the resource in Kubernetes."""
+_GROUPS: Final = {"Request": "requests", "Limit": "limits"}
+
+
+def pod_security(policy: ExecutionPolicy) -> Object:
+    context: Object = {"runAsNonRoot": policy.run_as_non_root, "seccompProfile": {"type": "RuntimeDefault"}}
+    if policy.run_as_user:
+        context["runAsUser"] = policy.run_as_user
+    return context
+
+
+def placement(policy: ExecutionPolicy) -> Object:
+    """``nodeSelector``, ``tolerations`` and ``affinity`` of a Pod's spec, as far as they are set."""
+    fields: Object = {}
+    if policy.node_selector:
+        fields["nodeSelector"] = dict(policy.node_selector)
+    if policy.tolerations:
+        fields["tolerations"] = [dict(toleration) for toleration in policy.tolerations]
+    if policy.affinity:
+        fields["affinity"] = dict(policy.affinity)
+    return fields
+
+
+def container_basics(name: str, policy: ExecutionPolicy) -> Object:
+    """Image, resources, security context and probes of the container that does the work."""
+    container: Object = {
+        "name": name,
+        "image": policy.image,
+        "imagePullPolicy": policy.image_pull_policy,
+        "resources": _resources(policy.resources),
+        "securityContext": {
+            "readOnlyRootFilesystem": policy.read_only_root_filesystem,
+            "allowPrivilegeEscalation": policy.allow_privilege_escalation,
+            "capabilities": {"drop": list(policy.drop_capabilities)},
+        },
+    }
+    for probe, settings in policy.probes.items():
+        container[f"{probe}Probe"] = dict(settings)
+    return container
+
+
+def _resources(resources: Mapping[str, str]) -> Object:
+    groups: dict[str, Object] = {"requests": {}, "limits": {}}
+    for ending, group in _GROUPS.items():
+        for beginning, name in _AMOUNTS.items():
+            if quantity := resources.get(f"{beginning}{ending}"):
+                groups[group][name] = quantity
+    return {group: values for group, values in groups.items() if values}
