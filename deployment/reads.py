@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.keys import ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, STORY, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, IMPULSE, IMPULSE_TEMPLATE, STORY, Resource
 from core.expressions.fields import STEP_LISTS
 from deployment.condition import NOT_DELETED, SPEC_CHANGED, MatchCondition, annotation
 from deployment.permissions.roles import Installation
@@ -90,8 +90,9 @@ def _variables() -> Iterator[tuple[str, str]]:
         for index in range(most):
             left = f"variables.{kind}{index}"
             yield f"{kind}{index + 1}", f"size({left}) == 0 ? {left} : {left}.filter(n, n != {left}[0])"
-    annotations = (*("policy", "storage", "s3", "authentication"), "serviceAccountAnnotations")
-    yield "roles", f"request.resource.resource == '{STORY.plural}' && {_has(annotations)}"
+    annotations = ("storage", "s3", "authentication", "serviceAccountAnnotations")
+    yield "roles", f"request.resource.resource == '{STORY.plural}' && {_has(('policy', *annotations))}"
+    yield "listenerRoles", f"request.resource.resource == '{IMPULSE.plural}' && {_has(('execution', *annotations))}"
     account = ("execution", "serviceAccountName")
     yield "account", f"request.resource.resource == '{IMPULSE.plural}' && {_has(account)}"
 
@@ -181,13 +182,14 @@ def _checks() -> Iterator[Check]:
     yield from _named((STORY, ENGRAM, IMPULSE), "secret", "secrets", "Secret", NAMES)
     yield from _named((STORY, ENGRAM, IMPULSE), "claim", "persistentvolumeclaims", "PersistentVolumeClaim", _OTHERS)
     yield from _named((ENGRAM, IMPULSE), "map", "configmaps", "ConfigMap", _OTHERS)
-    yield Check(
-        STORY,
-        f"!variables.roles || {_may('serviceaccounts', 'patch')}",
-        "spec.policy.storage.s3.authentication.serviceAccountAnnotations: are written to a ServiceAccount; "
-        "you need the permission to patch ServiceAccounts in this namespace (remove them, or get that permission)",
-        (),
-    )
+    for target, part, variable in ((STORY, "policy", "roles"), (IMPULSE, "execution", "listenerRoles")):
+        yield Check(
+            target,
+            f"!variables.{variable} || {_may('serviceaccounts', 'patch')}",
+            f"spec.{part}.storage.s3.authentication.serviceAccountAnnotations: are written to a ServiceAccount; "
+            "you need the permission to patch ServiceAccounts in this namespace (remove them, or get that permission)",
+            (),
+        )
     yield Check(
         IMPULSE,
         f"!variables.account || {_may('pods', 'create')}",
@@ -202,8 +204,9 @@ def _checks() -> Iterator[Check]:
         f"!({asks} && {rules}.exists(r, has(r.resources) && 'secrets' in r.resources))"
         " || authorizer.group('').resource('secrets').check('get').allowed()",
         "spec.execution.rbac.rules: names Secrets in every namespace that uses the template, and you may not read them "
-        "(let the Engrams name them, or get read access to Secrets in all namespaces)",
+        "(let the Engrams or Impulses name them, or get read access to Secrets in all namespaces)",
         (),
+        others=(IMPULSE_TEMPLATE,),
     )
 
 

@@ -72,8 +72,8 @@ def _checks() -> Iterator[Check]:
     for target, part in _ASKED_FOR:
         for expression, problem in _RULES:
             yield _check(target, part, expression, problem)
-        if target == ENGRAM:
-            message = "an Engram may only request get on ConfigMaps and Secrets, by resourceNames"
+        if target in (ENGRAM, IMPULSE):
+            message = f"an {target.kind} may only request get on ConfigMaps and Secrets, by resourceNames"
             yield _check(target, part, _READS_BY_NAME, message)
 
 

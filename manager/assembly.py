@@ -5,14 +5,15 @@ It starts when the informers are filled: it enqueues their objects once, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from core.api.resource import STORY, STORY_RUN, Resource
+from core.api.resource import IMPULSE, STORY, STORY_RUN, Resource
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
@@ -30,7 +31,7 @@ from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from manager.evaluation import evaluator_of
-from manager.live import LiveGauges, QueueGauges
+from manager.live import ImpulseGauges, LiveGauges, QueueGauges
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
@@ -108,9 +109,16 @@ class Operator:
 
     async def run(self) -> None:
         self._connect()
-        live, queues = LiveGauges(self.supervisor, self._world.story_runs), QueueGauges(self._slots)
-        with metrics.collected_by(live.collect), metrics.collected_by(queues.collect):
+        with ExitStack() as stack:
+            for gauges in self._gauges():
+                stack.enter_context(metrics.collected_by(gauges.collect))
             await self._work()
+
+    def _gauges(self) -> Iterator[LiveGauges | QueueGauges | ImpulseGauges]:
+        yield LiveGauges(self.supervisor, self._world.story_runs)
+        yield QueueGauges(self._slots)
+        if self._world.watches(IMPULSE):
+            yield ImpulseGauges(self._world.informer(IMPULSE))
 
     async def release(self, key: OwnedKey) -> None:
         """End all work for a key, without another write; ``ownership`` must no longer own it.
@@ -151,9 +159,10 @@ class Operator:
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
-        """Apply the new limits, and the new policy for references."""
+        """Apply the new limits, the new policy for references, and what is new for listeners."""
         self._slots.limits_changed()
         self._awaited.rules_changed()
+        self._controllers.settings_changed()
 
     def _engine_settings(self) -> EngineSettings:
         settings = self._settings()

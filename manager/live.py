@@ -1,4 +1,4 @@
-"""Gauges of running and waiting work, read from the engine whenever the metrics are scraped."""
+"""Gauges of running and waiting work, and of Impulses, read whenever the metrics are scraped."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class CountedRuns(Protocol):
     """The part of the informer of StoryRuns that the gauges need."""
 
     def get(self, namespace: str | None, name: str) -> dict[str, Any] | None: ...
+
+
+class KnownImpulses(Protocol):
+    """The part of the informer of Impulses that the gauges need."""
+
+    def each(self, namespace: str | None = None) -> Iterable[dict[str, Any]]: ...
 
 
 class LiveGauges:
@@ -71,6 +77,28 @@ class QueueGauges:
         self._queues |= set(running)
         for queue in self._queues:
             metrics.set_gauge(catalogue.QUEUE_STEPS_RUNNING, running.get(queue, 0), queue=queue)
+
+
+class ImpulseGauges:
+    """``collect`` sets ``bobrapet_impulse_throttled_triggers_total``, as the status of each Impulse reports it.
+
+    SDKs count these events. Source: Trigger contract 7.
+    """
+
+    def __init__(self, impulses: KnownImpulses) -> None:
+        self._impulses = impulses
+        self._reported: set[tuple[str, str]] = set()
+
+    def collect(self) -> None:
+        known = set()
+        for impulse in self._impulses.each():
+            namespace, name = impulse["metadata"]["namespace"], impulse["metadata"]["name"]
+            throttled = (impulse.get("status") or {}).get("throttledTriggers") or 0
+            metrics.set_gauge(catalogue.IMPULSE_THROTTLED_TRIGGERS, throttled, namespace=namespace, impulse=name)
+            known.add((namespace, name))
+        for namespace, name in self._reported - known:
+            metrics.drop(catalogue.IMPULSE_THROTTLED_TRIGGERS, namespace=namespace, impulse=name)
+        self._reported = known
 
 
 def _story_of(run: dict[str, Any] | None) -> str:

@@ -51,13 +51,22 @@ class ControllerSet:
         """
         for row, controller in self._made:
             if row.enqueue_at_start:
-                for obj in self._there.world.informer(row.kind).each():
-                    controller.enqueue(Key.of(obj))
+                self._enqueue_all(row, controller)
+
+    def settings_changed(self) -> None:
+        """Enqueue the objects on which the operator's settings have an effect while they do not change."""
+        for row, controller in self._made:
+            if row.enqueue_when_settings_change:
+                self._enqueue_all(row, controller)
 
     def enqueue(self, key: Key) -> None:
         """Have every controller look at the object of that name: this process has become its owner."""
         for _, controller in self._made:
             controller.enqueue(key)
+
+    def _enqueue_all(self, row: ControllerRegistration, controller: Controller) -> None:
+        for obj in self._there.world.informer(row.kind).each():
+            controller.enqueue(Key.of(obj))
 
     async def release(self, key: Key) -> None:
         """Return once no controller is at work for ``key``, which this process does not own any more."""

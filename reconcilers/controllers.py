@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.api.permission import Permission, combined
-from reconcilers import effectclaim, engram, engramtemplate, story, story_revisions, storyrun, storytrigger
+from reconcilers import (
+    effectclaim,
+    engram,
+    engramtemplate,
+    impulse,
+    impulsetemplate,
+    story,
+    story_revisions,
+    storyrun,
+    storytrigger,
+)
 from reconcilers.adapters.watched_kind import WatchedKind, merged
 from reconcilers.adapters.world import WATCHED
 from reconcilers.registration import ControllerRegistration
@@ -16,6 +26,8 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     story.CONTROLLER,
     engram.CONTROLLER,
     engramtemplate.CONTROLLER,
+    impulse.CONTROLLER,
+    impulsetemplate.CONTROLLER,
     story_revisions.CONTROLLER,
     storytrigger.CONTROLLER,
     effectclaim.CONTROLLER,

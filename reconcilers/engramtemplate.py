@@ -5,7 +5,7 @@ A schema must compile, not only parse: an unusable one would fail every step lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from core.api.objects import Object, is_being_deleted
@@ -24,6 +24,9 @@ from reconcilers.runtime.changes import spec_changed, versions
 from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch, own_keys
+
+ENGRAM_SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema")
+"""The fields of an EngramTemplate that hold JSON Schemas."""
 
 
 class EngramTemplateReconciler:
@@ -53,13 +56,20 @@ class EngramTemplateReconciler:
         return Done()
 
 
-async def template_errors(template: Object, schemas: SchemaValidator) -> list[str]:
-    """All errors, each with its field."""
+async def template_errors(
+    template: Object, schemas: SchemaValidator, fields: Sequence[str] = ENGRAM_SCHEMAS, *, image: bool = True
+) -> list[str]:
+    """All errors, each with its field.
+
+    Args:
+        fields: the fields of the spec that hold JSON Schemas.
+        image: whether the template must name an image.
+    """
     if why := why_unreadable(template):
-        return [f"the EngramTemplate cannot be read: {why}; make it smaller"]
-    spec = template["spec"]
-    errors = [f"spec.{field}: is required" for field in ("image", "version") if not (spec.get(field) or "").strip()]
-    for field in ("inputSchema", "outputSchema", "configSchema"):
+        return [f"the {template.get('kind')} cannot be read: {why}; make it smaller"]
+    spec, required = template["spec"], ("image", "version") if image else ("version",)
+    errors = [f"spec.{field}: is required" for field in required if not (spec.get(field) or "").strip()]
+    for field in fields:
         schema = spec.get(field)
         if schema is None:
             continue

@@ -59,5 +59,7 @@ class ControllerRegistration:
     """Permissions in addition to list and watch, which follow from the informers."""
     enqueue_at_start: bool = True
     """Whether every object of its kind is reconciled when the process begins to lead."""
+    enqueue_when_settings_change: bool = False
+    """Whether every object of its kind is reconciled when other settings of the operator come into force."""
     beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
     """A task that runs as long as the controller runs."""

@@ -107,7 +107,7 @@ class Resync:
             try:
                 changes.extend(await informer.look_again())
             except KubeError as error:
-                _LOG.warning("cannot be compared", resource=informer.resource.plural, error=str(error))
+                _LOG.warning("cannot be compared", resource=informer.resource.title, error=str(error))
 
         async with trio.open_nursery() as nursery:
             for informer in self._world:

@@ -14,16 +14,25 @@ from core.api.keys import FINALIZER_STORY
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType, Reason
-from core.api.resource import ENGRAM, REFERENCE_GRANT, STORY, STORY_RUN
+from core.api.resource import ENGRAM, IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
+from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
 from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
 from reconcilers.adapters.writes import patch_metadata
-from reconcilers.definition import COUNT_DELAY, STATUS_WHY, stored_errors, stories_of_run, validated, write_status
+from reconcilers.definition import (
+    COUNT_DELAY,
+    STATUS_WHY,
+    referred_key,
+    stored_errors,
+    stories_of_run,
+    validated,
+    write_status,
+)
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.changes import phase_changed, spec_changed, versions
 from reconcilers.runtime.controller import Key, Reconcile
@@ -92,6 +101,7 @@ class StoryReconciler:
             "stepsTotal": sum(len(spec.get(name) or ()) for name in STEP_LISTS),
             "transports": _transports(spec) or None,
             "triggers": self._triggers(story),
+            "usageCount": sum(1 for _ in self._world.informer(IMPULSE).each_by_index(STORY_KEY, str(Key.of(story)))),
         }
 
     def _triggers(self, story: Object) -> int:
@@ -211,6 +221,14 @@ def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
         yield from map(Key.of, caches.informer(STORY).by_index(ENGRAM_KEYS, str(Key.of(engram))))
 
 
+def _of_impulse(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Story that the Impulse starts."""
+    del caches
+    for impulse in versions(change):
+        reference = (impulse.get("spec") or {}).get("storyRef") or {}
+        yield referred_key(reference, impulse["metadata"]["namespace"])
+
+
 def _every_story(change: Change, caches: Caches) -> Iterator[Key]:
     """A new or removed grant concerns every Story with references to other namespaces."""
     del change
@@ -231,9 +249,11 @@ CONTROLLER: Final = ControllerRegistration(
     watches=(
         Watch(STORY, own_keys, when=spec_changed),
         Watch(ENGRAM, _of_engram, when=spec_changed),
+        Watch(IMPULSE, _of_impulse, when=spec_changed, delay=COUNT_DELAY),
         Watch(REFERENCE_GRANT, _every_story),
         Watch(STORY_RUN, stories_of_run, when=phase_changed, delay=COUNT_DELAY),
     ),
+    informers=IMPULSE_KINDS[:1],
     permissions=(
         Permission(STORY, ("patch",), "Removes the finalizer that the reference operator has set."),
         Permission(STORY, ("patch",), STATUS_WHY, subresource="status"),

@@ -108,7 +108,13 @@ def _version(version: KindVersion, subresources: tuple[str, ...]) -> dict[str, A
     }
     if version.columns:
         document["additionalPrinterColumns"] = [
-            {"name": column.name, "type": column.type, "jsonPath": column.json_path} for column in version.columns
+            {
+                "name": column.name,
+                "type": column.type,
+                "jsonPath": column.json_path,
+                **({"priority": 1} if column.wide else {}),
+            }
+            for column in version.columns
         ]
     if version.selectable_fields:
         document["selectableFields"] = [{"jsonPath": path} for path in version.selectable_fields]

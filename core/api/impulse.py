@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -60,7 +60,7 @@ class WorkloadResources(WireModel):
 class StatefulSetSettings(WireModel):
     """Settings of a StatefulSet."""
 
-    service_name: str = Field(description="Name of the governing Service.")
+    service_name: str = Field(description="Name of the Service, also of a Deployment; must be a DNS label.")
     pod_management_policy: str | None = Field(None, description="`OrderedReady` (default) or `Parallel`.")
 
 
@@ -83,15 +83,19 @@ class UpdateStrategy(WireModel):
 class ImpulseWorkload(WireModel):
     """Kind of workload that runs a listener."""
 
-    job: ImpulseJob | None = Field(None, description="Settings of a Job; reserved, as listeners do not end.")
-    mode: WorkloadMode = Field(
-        "job",
-        description="`deployment` or `statefulset`. The schema's default `job` is refused for Impulses, so set it "
-        "whenever `workload` is given.",
+    job: ImpulseJob | None = Field(None, description="Settings of a Job; without effect, as listeners do not end.")
+    mode: WorkloadMode | None = Field(
+        None,
+        description="`deployment` or `statefulset`; default: `statefulset` when `statefulSet` is given, else "
+        "`deployment`. `job` is refused.",
     )
-    resources: WorkloadResources | None = Field(None, description="Resources and placement of the workload.")
+    resources: WorkloadResources | None = Field(
+        None, description="Resources and placement of the workload; `execution.placement` outranks the placement."
+    )
     stateful_set: StatefulSetSettings | None = Field(None, description="Settings of a StatefulSet.")
-    update_strategy: UpdateStrategy | None = Field(None, description="How Pods are replaced.")
+    update_strategy: UpdateStrategy | None = Field(
+        None, description="How the Pods of a Deployment are replaced; a StatefulSet replaces one after the other."
+    )
 
 
 class ImpulseSpec(WireModel):
@@ -103,7 +107,9 @@ class ImpulseSpec(WireModel):
         None, description="How events become runs: deduplication and retries; fields given here outrank the template's."
     )
     execution: ExecutionOverrides | None = Field(None, description="How the workload is run; outranks the template.")
-    mapping: JsonObject | None = Field(None, description="Template that turns an event into inputs of the Story.")
+    mapping: JsonObject | None = Field(
+        None, description="Template that turns an event into inputs of the Story; no SDK reads it yet."
+    )
     secrets: dict[str, str] | None = Field(
         None, description="Logical secret name of the template to the name of a Secret in this namespace."
     )
@@ -118,11 +124,23 @@ class ImpulseSpec(WireModel):
     workload: ImpulseWorkload | None = Field(None, description="Kind of workload; without it a Deployment is used.")
 
 
+class CountedTriggers(WireModel):
+    """Totals of what the operator has counted for good; it need not exist any more."""
+
+    failed: Int64 | None = Field(None, description="StoryTriggers that were rejected.")
+    launched: Int64 | None = Field(None, description="StoryTriggers that led to a run.")
+    received: Int64 | None = Field(None, description="StoryTriggers.")
+    through: Instant | None = Field(None, description="The totals contain everything up to this instant.")
+
+
 class ImpulseStatus(WireModel):
     """What the operator found out about an Impulse."""
 
-    conditions: Conditions | None = Field(None, description="`Ready` says whether the listener is up.")
-    failed_triggers: Int64 | None = Field(None, description="Events whose run failed.")
+    conditions: Conditions | None = Field(
+        None, description="`Ready` says whether the listener is up, and what keeps it from being up."
+    )
+    counted: CountedTriggers | None = Field(None, description="The part of the counters that cannot fall any more.")
+    failed_triggers: Int64 | None = Field(None, description="Events whose StoryTrigger was rejected.")
     last_success: Instant | None = Field(None, description="When a run started by this Impulse last succeeded.")
     last_throttled: Instant | None = Field(None, description="When an event last had to wait.")
     last_trigger: Instant | None = Field(None, description="When an event last arrived.")
@@ -130,9 +148,9 @@ class ImpulseStatus(WireModel):
     phase: PhaseWord | None = Field(None, description="Phase of the workload.")
     ready_replicas: Int32 | None = Field(None, description="Replicas that are ready.")
     replicas: Int32 | None = Field(None, description="Replicas that exist.")
-    stories_launched: Int64 | None = Field(None, description="Runs started for events of this Impulse.")
-    throttled_triggers: Int64 | None = Field(None, description="Events that had to wait.")
-    triggers_received: Int64 | None = Field(None, description="Events received.")
+    stories_launched: Int64 | None = Field(None, description="Events whose StoryTrigger led to a run, new or not.")
+    throttled_triggers: Int64 | None = Field(None, description="Events that had to wait; SDKs count them.")
+    triggers_received: Int64 | None = Field(None, description="Events received: StoryTriggers of this Impulse.")
 
 
 class Impulse(KindModel):
@@ -141,6 +159,8 @@ class Impulse(KindModel):
     spec: ImpulseSpec = Field(description="How the listener is configured.")
     status: ImpulseStatus | None = Field(None, description="What the operator found out about it.")
 
+
+_READY: Final = '.status.conditions[?(@.type=="Ready")]'
 
 IMPULSE_KIND = Kind(
     IMPULSE,
@@ -154,8 +174,12 @@ IMPULSE_KIND = Kind(
                 Column("Template", ".spec.templateRef.name"),
                 Column("Story", ".spec.storyRef.name"),
                 Column("Phase", ".status.phase"),
+                Column("Reason", f"{_READY}.reason"),
                 Column("Triggers", ".status.triggersReceived", "integer"),
+                Column("Launched", ".status.storiesLaunched", "integer", wide=True),
+                Column("Failed", ".status.failedTriggers", "integer", wide=True),
                 AGE,
+                Column("Message", f"{_READY}.message", wide=True),
             ),
         ),
     ),

@@ -25,11 +25,12 @@ class KindModel(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of ``kubectl get``; ``type`` is an OpenAPI type or ``date``."""
+    """A column of ``kubectl get``; ``type`` is an OpenAPI type or ``date``. ``wide``: only with ``-o wide``."""
 
     name: str
     json_path: str
     type: str = "string"
+    wide: bool = False
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")

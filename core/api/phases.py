@@ -112,6 +112,28 @@ class Reason(StrEnum):
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
 
 
+class ImpulseReason(StrEnum):
+    """Machine-readable reasons of Impulses, in addition to ``Reason``: of their condition, and of Events.
+
+    Source: Trigger contract 6.7; those without a counterpart in the reference are extensions.
+    """
+
+    READY = "DeploymentReady"
+    """Also of a StatefulSet."""
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    SERVICE_FAILED = "ServiceReconcileFailed"
+    DEPLOYMENT_FAILED = "DeploymentReconcileFailed"
+    STATEFUL_SET_FAILED = "StatefulSetReconcileFailed"
+    UNSUPPORTED_MODE = "UnsupportedWorkloadMode"
+    INVALID_SERVICE_NAME = "InvalidServiceName"
+    CUSTOM_ACCOUNT = "CustomServiceAccount"
+    # Extensions, not in the reference.
+    ACCESS_FAILED = "AccessReconcileFailed"
+    SUSPENDED = "Suspended"
+    RULE_REFUSED = "RuleRefused"
+    POLICY_ENFORCED = "PolicyEnforced"
+
+
 class StepReason(StrEnum):
     """Machine-readable reasons of ``stepStates`` entries, in addition to ``Reason``; an extension.
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.api.objects import ReadOnlyObject
 from core.policy import borrowed, floor
-from core.policy.sources import OPERATOR, TEMPLATE, Layer, Sources
+from core.policy.settings import OperatorSettings
+from core.policy.sources import OPERATOR, TEMPLATES, Layer
 
 
 class PolicyBounds:
     """The bounds for one resolution; ``notes`` name the values that were not applied."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self._floor = floor.floor_of(sources.settings, sources.template)
+    def __init__(self, settings: OperatorSettings, template: ReadOnlyObject, namespace: str) -> None:
+        """``namespace`` is that of the containers; empty: that of all definitions."""
+        self._settings = settings
+        self._template = template
+        self._namespace = namespace
+        self._floor = floor.floor_of(settings, template)
         self._ignored: dict[str, str] = {}
         self._problems: list[str] = []
         self.notes: list[str] = []
@@ -27,17 +32,17 @@ class PolicyBounds:
             return self._at_least_the_floor(layer, key, value)
         if key == "tolerations":
             return self._tolerated(layer, value)
-        if layer.definition is not None and borrowed.is_foreign(layer.definition, self._sources.namespace):
+        if layer.definition is not None and borrowed.is_foreign(layer.definition, self._namespace):
             return self._from_another_namespace(layer, key, value)
         return value
 
     def problems(self, secrets: Mapping[str, str]) -> list[str]:
         """Problems of ignored values that the step needs; ``secrets`` are those that are used."""
-        return [*self._problems, *borrowed.lacking(secrets, self._ignored, self._sources.template)]
+        return [*self._problems, *borrowed.lacking(secrets, self._ignored, self._template)]
 
     def _at_least_the_floor(self, layer: Layer, key: str, value: Any) -> Any:
-        settings, strict = self._sources.settings, floor.STRICT[key]
-        is_template = layer.label == TEMPLATE
+        settings, strict = self._settings, floor.STRICT[key]
+        is_template = layer.label in TEMPLATES
         least = getattr(settings.security, key) if is_template else self._floor[key]
         if value == strict or least != strict or floor.may_lower(settings, is_template=is_template):
             return value
@@ -51,7 +56,7 @@ class PolicyBounds:
     def _tolerated(self, layer: Layer, value: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
         kept = []
         for index, toleration in enumerate(value):
-            if refused := floor.why_not_tolerated(toleration, self._sources.settings):
+            if refused := floor.why_not_tolerated(toleration, self._settings):
                 place = f"{layer.label}: placement.tolerations[{index}]"
                 self.notes.append(f"{place}: is ignored: it {refused} ({floor.toleration_remedy()})")
             else:
@@ -67,6 +72,6 @@ class PolicyBounds:
                 self.notes.append(f"{where}: secrets.{name} is ignored: {borrowed.WHY}")
             return None
         if key == "storage":
-            found = borrowed.storage_problems(value, self._sources.settings.storage)
+            found = borrowed.storage_problems(value, self._settings.storage)
             self._problems += [f"{where}: {problem}" for problem in found]
         return value

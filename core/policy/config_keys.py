@@ -20,6 +20,7 @@ CONTROLLER_FIELDS: Final = {
     "storyrun": "story_run",
     "story": "story",
     "engram": "engram_controller",
+    "impulse": "impulse_controller",
     "template": "template",
 }
 """Prefix of a controller's keys → field of ``OperatorSettings``."""
@@ -53,6 +54,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("controller.requeue-max-delay", "controllers.max_delay", read.duration()),
         # Images and resources.
         ("images.pull-policy", "pull_policy", read.one_of(PullPolicy)),
+        ("images.default-impulse", "default_impulse_image", read.text),
         ("resources.default.cpu-request", "default_resources.cpu_request", read.quantity),
         ("resources.default.cpu-limit", "default_resources.cpu_limit", read.quantity),
         ("resources.default.memory-request", "default_resources.memory_request", read.quantity),
@@ -162,7 +164,6 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         # Without effect in the reference, too.
         "controller.cleanup-interval",
         "images.default-engram",
-        "images.default-impulse",
         "retry.exponential-backoff-base",
         "retry.exponential-backoff-max",
         "loop.max-iterations",
@@ -178,15 +179,12 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "controller.transport.grpc.enable-downstream-targets",
         "transport.enabled",
         "transport.security-mode",
-        # For features that are not implemented yet: realtime Stories, transports, Impulses, OpenTelemetry.
+        # For features that are not implemented yet: realtime Stories, transports, OpenTelemetry.
         "realtime.ttl-seconds-after-finished",
         "engram.default-grpc-heartbeat-interval-seconds",
         "controller.transport.grpc.default-tls-secret",
         "controller.transport.heartbeat-interval",
         "controller.transport.heartbeat-timeout",
-        "impulse.max-concurrent-reconciles",
-        "impulse.rate-limiter.base-delay",
-        "impulse.rate-limiter.max-delay",
         "telemetry.enabled",
         "telemetry.trace-propagation",
         # StepRuns have no controller of their own.

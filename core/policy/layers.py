@@ -9,15 +9,15 @@ Story wins over the step's own).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy.bounds import PolicyBounds
-from core.policy.settings import PullPolicy, RestartPolicy
-from core.policy.sources import Sources, layers_of
+from core.policy.settings import OperatorSettings, PullPolicy, RestartPolicy
+from core.policy.sources import LISTENER_TEMPLATE, TEMPLATE, Layer, Sources, layers_of, layers_of_impulse
 
 
 class PolicyError(Exception):
@@ -37,7 +37,9 @@ class ExecutionPolicy:
     image: str
     image_pull_policy: str
     resources: Mapping[str, str]
-    """``cpuRequest``, ``cpuLimit``, ``memoryRequest``, ``memoryLimit``; absent means "not set"."""
+    """``cpuRequest``, ``cpuLimit``, ``memoryRequest``, ``memoryLimit``, and ``ephemeralStorage…``; absent means "not
+    set".
+    """
     run_as_non_root: bool
     read_only_root_filesystem: bool
     allow_privilege_escalation: bool
@@ -68,16 +70,37 @@ class ExecutionPolicy:
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
-    """Combine the layers.
+    """Combine the layers of a step.
 
     Raises:
         PolicyError: with every problem.
     """
+    bounds = PolicyBounds(sources.settings, sources.template, sources.namespace)
+    no_image = f"{TEMPLATE} spec.image: is empty; name the image that runs the Engram"
+    return _resolved(layers_of(sources), bounds, no_image)
+
+
+def resolve_impulse_policy(
+    settings: OperatorSettings, template: ReadOnlyObject, impulse: ReadOnlyObject
+) -> ExecutionPolicy:
+    """Combine the layers of a listener. Settings of Jobs have the operator's values.
+
+    Raises:
+        PolicyError: with every problem.
+    """
+    bounds = PolicyBounds(settings, template, impulse["metadata"]["namespace"])
+    no_image = (
+        f"{LISTENER_TEMPLATE} spec.image: is empty; name the image of the listener, "
+        "or set images.default-impulse in the operator's ConfigMap"
+    )
+    return _resolved(layers_of_impulse(settings, template, impulse), bounds, no_image)
+
+
+def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> ExecutionPolicy:
     folded: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     problems: list[str] = []
-    bounds = PolicyBounds(sources)
-    for layer in layers_of(sources):
+    for layer in layers:
         for key, asked in layer.values.items():
             value = None if asked is None else bounds.allowed(layer, key, asked)
             if value is None:
@@ -86,7 +109,7 @@ def resolve_policy(sources: Sources) -> ExecutionPolicy:
             folded[key] = _folded(key, folded.get(key), value)
             provenance |= dict.fromkeys(_settings_named(key, value), layer.label)
     if not folded.get("image"):
-        problems.append("EngramTemplate spec.image: is empty; name the image that runs the Engram")
+        problems.append(no_image)
     problems += bounds.problems(folded.get("secrets") or {})
     if problems:
         raise PolicyError(problems)

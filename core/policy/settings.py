@@ -225,6 +225,8 @@ class OperatorSettings:
     reconcile_timeout: timedelta = timedelta(seconds=30)
     max_story_with_block_size_bytes: int = 65536
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    default_impulse_image: str = ""
+    """The image of Impulses whose template names none; empty: such a template cannot be used."""
     default_resources: ResourceSettings = ResourceSettings("100m", "500m", "128Mi", "512Mi")
     engram_resources: ResourceSettings = ResourceSettings()
     max_retries: int = 3
@@ -245,4 +247,5 @@ class OperatorSettings:
     story_run: ControllerSettings = ControllerSettings(8, timedelta(milliseconds=50), timedelta(minutes=5))
     story: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
     engram_controller: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
+    impulse_controller: ControllerSettings = ControllerSettings(5, timedelta(milliseconds=200), timedelta(minutes=1))
     template: ControllerSettings = ControllerSettings(2, timedelta(milliseconds=500), timedelta(minutes=10))

@@ -15,9 +15,14 @@ from core.policy.settings import OperatorSettings, StorageProvider
 
 OPERATOR: Final = "operator"
 TEMPLATE: Final = "EngramTemplate"
+LISTENER_TEMPLATE: Final = "ImpulseTemplate"
+TEMPLATES: Final = (TEMPLATE, LISTENER_TEMPLATE)
+"""The layers of templates, whose authors may lower security settings more than other authors."""
 
 _RESOURCE_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
 _PROBE_KEYS: Final = ("liveness", "readiness", "startup")
+_OF_JOBS: Final = ("backoff_limit", "ttl_seconds_after_finished", "restart_policy")
+"""Settings without a meaning for a listener, which does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,28 @@ def layers_of(sources: Sources) -> list[Layer]:
         Layer("Story policy", _story(story_policy), sources.story),
         Layer("Story step", {**_overrides(step_execution), "secrets": sources.step.get("secrets")}, sources.story),
         Layer("StepRun", _step_run(sources.step_run_overrides or {})),
+    ]
+
+
+def layers_of_impulse(settings: OperatorSettings, template: ReadOnlyObject, impulse: ReadOnlyObject) -> list[Layer]:
+    """Every layer of a listener, the most general one first. Source: Trigger contract 6.2 and 6.3.
+
+    Only here, ``serviceAccountName`` is read: a policy requires that the author may create Pods.
+    """
+    spec, described = _spec(impulse), _spec(template)
+    execution, amounts = _block(spec, "execution"), _block(_block(spec, "workload"), "resources")
+    from_template = _template(described, _block(described, "execution"))
+    from_workload = {"resources": _amounts(amounts), **_placement(_block(amounts, "placement"))}
+    account = (execution.get("serviceAccountName") or "").strip() or None
+    return [
+        Layer(OPERATOR, {**_operator(settings), "image": settings.default_impulse_image or None}),
+        Layer(LISTENER_TEMPLATE, {key: value for key, value in from_template.items() if key not in _OF_JOBS}),
+        Layer("Impulse workload", from_workload, impulse),
+        Layer(
+            "Impulse execution",
+            {**_overrides(execution), "secrets": spec.get("secrets"), "service_account_name": account},
+            impulse,
+        ),
     ]
 
 
@@ -184,6 +211,17 @@ def _step_run(overrides: ReadOnlyObject) -> dict[str, Any]:
         "cache": overrides.get("cache"),
         "debug": overrides.get("debug"),
     }
+
+
+def _amounts(resources: ReadOnlyObject) -> dict[str, Any] | None:
+    """``requests`` and ``limits`` of Kubernetes, as the settings name them: ``cpuRequest``."""
+    return _present(
+        {
+            f"{name}{ending}": _block(resources, group).get(name)
+            for group, ending in (("requests", "Request"), ("limits", "Limit"))
+            for name in ("cpu", "memory", "ephemeralStorage")
+        }
+    )
 
 
 def _security(block: ReadOnlyObject) -> dict[str, Any]:

@@ -1,20 +1,23 @@
-"""The copy of the operator's storage credentials that one step's containers read.
+"""The copy of the operator's storage credentials that the containers of one step, or of one listener, read.
 
-The step's StepRun owns it, so the garbage collector removes it with the StepRun, and the operator needs no permission
-to delete or change Secrets. It is never changed: when the source has changed, the next attempt gets a new one. It has
-only the keys that containers get, and nothing else from the operator's Secret.
+The StepRun or Impulse owns it, so the garbage collector removes it with its owner, and the operator needs no permission
+to delete or change Secrets. It is never changed: when the source has changed, the next attempt of the step, or the next
+rollout of the listener, gets a new one. It has only the keys that containers get, and nothing else from the operator's
+Secret.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object
-from core.api.resource import SECRET, STEP_RUN
+from core.api.resource import IMPULSE, SECRET, STEP_RUN, Resource
+from core.workloads.impulse_workload import ListenerWorkload, workload_labels
 from core.workloads.step_workload import StepWorkload
 
 ANNOTATION_COPY: Final = "bubustack.io/managed-storage-secret"
@@ -24,32 +27,54 @@ CREDENTIAL_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SES
 _DIGEST_LENGTH: Final = 10
 
 
-def storage_copy(workload: StepWorkload, source: Mapping[str, Any]) -> Object:
-    """The Secret to create; its name is derived from the StepRun and the version of ``source``, not from its data."""
+@dataclass(frozen=True, slots=True)
+class CopyOwner:
+    """The object that a copy is made for."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    """The labels of the copy."""
+
+
+def step_copy_owner(workload: StepWorkload) -> CopyOwner:
+    labels = {
+        keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
+        keys.LABEL_STORY_RUN: label_value(workload.story_run_name),
+    }
+    return CopyOwner(STEP_RUN, workload.namespace, workload.step_run_name, workload.step_run_uid, labels)
+
+
+def impulse_copy_owner(workload: ListenerWorkload) -> CopyOwner:
+    labels = workload_labels(workload.impulse_name)
+    return CopyOwner(IMPULSE, workload.namespace, workload.impulse_name, workload.impulse_uid, labels)
+
+
+def storage_copy(owner: CopyOwner, source: Mapping[str, Any]) -> Object:
+    """The Secret to create; its name is derived from its owner and the version of ``source``, not from its data."""
     metadata = source["metadata"]
-    version = f"{workload.step_run_uid}/{metadata['uid']}/{metadata['resourceVersion']}"
+    version = f"{owner.uid}/{metadata['uid']}/{metadata['resourceVersion']}"
     digest = hashlib.sha256(version.encode()).hexdigest()[:_DIGEST_LENGTH]
     data = source.get("data") or {}
     return {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
         "metadata": {
-            "name": compose_with_suffix(workload.step_run_name, f"storage-{digest}"),
-            "namespace": workload.namespace,
-            "labels": {
-                keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
-                keys.LABEL_STORY_RUN: label_value(workload.story_run_name),
-            },
+            "name": compose_with_suffix(owner.name, f"storage-{digest}"),
+            "namespace": owner.namespace,
+            "labels": dict(owner.labels),
             "annotations": {
                 ANNOTATION_COPY: "true",
                 ANNOTATION_COPY_SOURCE: f"{metadata['namespace']}/{metadata['name']}",
             },
             "ownerReferences": [
                 {
-                    "apiVersion": STEP_RUN.api_version,
-                    "kind": STEP_RUN.kind,
-                    "name": workload.step_run_name,
-                    "uid": workload.step_run_uid,
+                    "apiVersion": owner.resource.api_version,
+                    "kind": owner.resource.kind,
+                    "name": owner.name,
+                    "uid": owner.uid,
                 }
             ],
         },

@@ -19,6 +19,7 @@ from deployment.permissions.table import (
     CERTIFICATES,
     CONFIGURATION,
     LEADER_ELECTION,
+    LISTENER,
     MANAGER,
     METRICS_AUTH,
     RUNNER,
@@ -31,6 +32,7 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "service_account.yaml", [service_account(here)]
     yield "manager.yaml", [*table_objects(here, MANAGER)]
     yield "runner.yaml", [*table_objects(here, RUNNER), *grants_objects(here)]
+    yield "listener.yaml", [*table_objects(here, LISTENER)]
     yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
     yield "admission.yaml", [*table_objects(here, ADMISSION)]
     yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]

@@ -41,12 +41,12 @@ becomes part of the operator's `{_HERE.prefix}{GRANTS_ROLE}`:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: runs-may-read-services
+  name: runs-may-read-limits
   labels:
     {LABEL_RUNNER_GRANTS}: "true"
 rules:
   - apiGroups: [""]
-    resources: [services]
+    resources: [limitranges]
     verbs: [get, list]
 ```
 

@@ -28,6 +28,7 @@ from core.api.resource import (
     TRANSPORT,
     Resource,
 )
+from core.workloads.impulse_access import IMPULSE_PERMISSIONS
 from core.workloads.runner import RUNNER_PERMISSIONS
 from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
 from reconcilers.controllers import CONTROLLERS, permissions, watched_kinds
@@ -41,6 +42,7 @@ __all__ = [
     "CONFIG_NAME",
     "LEADER_ELECTION",
     "LEASE_NAME",
+    "LISTENER",
     "MANAGER",
     "METRICS_AUTH",
     "OPERATOR_NAMESPACE",
@@ -58,6 +60,7 @@ class Reach(StrEnum):
     CLUSTER = "every namespace"
     OPERATOR_NAMESPACE = "the operator's namespace"
     RUN_NAMESPACES = "every namespace, for the containers of runs"
+    IMPULSE_NAMESPACES = "every namespace, for the containers of Impulses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ class RoleTable:
     permissions: tuple[Permission, ...]
 
 
-_BY_NAME: Final = "An Engram may request to read some by name (spec.overrides.rbac.rules)."
+_BY_NAME: Final = (
+    "An Engram or Impulse may request to read some by name (spec.overrides.rbac.rules, spec.execution.rbac.rules)."
+)
 
 _ASKED_FOR_BY_ENGRAMS: Final = (Permission(CONFIG_MAP, ("get",), _BY_NAME), Permission(SECRET, ("get",), _BY_NAME))
 
@@ -85,6 +90,14 @@ RUNNER: Final = RoleTable(
     Reach.RUN_NAMESPACES,
     "Permissions of the containers of runs. The operator needs them itself, because it can only grant what it has.",
     (*RUNNER_PERMISSIONS, *_ASKED_FOR_BY_ENGRAMS),
+)
+LISTENER: Final = RoleTable(
+    "listener-role",
+    "listener-rolebinding",
+    Reach.IMPULSE_NAMESPACES,
+    "Permissions of the containers of Impulses. The operator needs them itself, because it can only grant what it has; "
+    "it grants those on Impulses for one Impulse by name.",
+    IMPULSE_PERMISSIONS,
 )
 METRICS_AUTH: Final = RoleTable(
     "metrics-auth-role",
@@ -185,7 +198,7 @@ CA_BUNDLES: Final = RoleTable(
 
 def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[RoleTable, ...]:
     """All roles of an operator with these controllers."""
-    others = (RUNNER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, ADMISSION, CERTIFICATES, CA_BUNDLES)
+    others = (RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, ADMISSION, CERTIFICATES, CA_BUNDLES)
     return (replace(MANAGER, permissions=permissions(controllers)), *others)
 
 

@@ -26,11 +26,10 @@ def _template(draft: Draft) -> Object:
     return draft.find(f"{draft.new['kind']}Template", draft.spec["templateRef"]["name"])
 
 
-def _payload(chance: Chance, draft: Draft) -> tuple[Object, str]:
-    key = chance.pick(("with", "mapping") if draft.new["kind"] == "Impulse" else ("with",))
-    if key not in draft.spec:
+def _payload(draft: Draft) -> tuple[Object, str]:
+    if "with" not in draft.spec:
         section(_template(draft), "spec").pop("configSchema", None)
-    return section(draft.spec, key), f"spec.{key}"
+    return section(draft.spec, "with"), "spec.with"
 
 
 # --- compared with the template --------------------------------------------------------------------------------------
@@ -65,17 +64,16 @@ def _unsupported_mode(chance: Chance, draft: Draft) -> str:
     return "spec.workload.mode" if draft.new["kind"] == "Impulse" else "spec.mode"
 
 
-@breaks("definition/mode-assumed", *_DEFINITIONS)
+@breaks("definition/mode-assumed", "Engram")
 def _mode_that_is_not_said(chance: Chance, draft: Draft) -> str:
     draft.spec.pop("mode", None)
-    draft.spec.pop("workload", None)
     _template(draft)["spec"]["supportedModes"] = ["statefulset"]
-    return "spec.workload.mode" if draft.new["kind"] == "Impulse" else "spec.mode"
+    return "spec.mode"
 
 
 @breaks("definition/with-size", *_DEFINITIONS)
 def _large(chance: Chance, draft: Draft) -> str:
-    value, path = _payload(chance, draft)
+    value, path = _payload(draft)
     enlarge(value, 4096)
     return path
 
@@ -101,13 +99,13 @@ def _not_configured(chance: Chance, draft: Draft) -> str:
 
 @breaks("definition/reference-form", *_DEFINITIONS)
 def _malformed_reference(chance: Chance, draft: Draft) -> str:
-    (value, path), (wrong, below) = _payload(chance, draft), malformed(chance)
+    (value, path), (wrong, below) = _payload(draft), malformed(chance)
     return f"{somewhere(chance, value, path, wrong)}.{below}"
 
 
 @breaks("definition/reference-namespace", *_DEFINITIONS, policies=NOT_ALLOWED)
 def _reference_out_of_reach(chance: Chance, draft: Draft) -> str:
-    (value, path), (wrong, below) = _payload(chance, draft), out_of_reach(chance)
+    (value, path), (wrong, below) = _payload(draft), out_of_reach(chance)
     return f"{somewhere(chance, value, path, wrong)}.{below}"
 
 
@@ -238,11 +236,23 @@ def _listens_as_a_job(chance: Chance, draft: Draft) -> str:
     return "spec.workload.mode"
 
 
+@breaks("impulse/mode-assumed", "Impulse")
+def _mode_that_nobody_chose(chance: Chance, draft: Draft) -> str:
+    stateful = chance.yes()
+    draft.spec["workload"] = {"statefulSet": {"serviceName": "s"}} if stateful else {}
+    _template(draft)["spec"]["supportedModes"] = ["deployment" if stateful else "statefulset"]
+    return "spec.workload.mode"
+
+
+@breaks("impulse/mapping-unused", "Impulse")
+def _mapping(chance: Chance, draft: Draft) -> str:
+    draft.spec["mapping"] = chance.pick(({}, {"id": "{{ .event.id }}"}, {"n": {"m": [1]}}))
+    return "spec.mapping"
+
+
 @breaks("impulse/expression", "Impulse")
 def _no_template(chance: Chance, draft: Draft) -> str:
     wrong = chance.pick(("{{ .event.id", "{{ nope }}", "{{ 1 + }}"))
-    if chance.yes():
-        return somewhere(chance, section(draft.spec, "mapping"), "spec.mapping", wrong)
     section(draft.spec, "deliveryPolicy")["dedupe"] = {"mode": "key", "keyTemplate": wrong}
     return "spec.deliveryPolicy.dedupe.keyTemplate"
 

@@ -24,7 +24,7 @@ _SCHEMAS: Final = {
 _FREE_OBJECTS: Final = {
     "Story": ("output", "inputsSchema"),
     "Engram": ("with",),
-    "Impulse": ("with", "mapping"),
+    "Impulse": ("with",),
     "EngramTemplate": ("inputSchema",),
     "ImpulseTemplate": ("contextSchema",),
     "StoryRun": ("inputs",),

@@ -50,8 +50,6 @@ def impulse(chance: Chance, around: Surroundings) -> Object:
     if "deployment" not in modes or chance.yes():
         given["workload"] = fill(chance, ImpulseWorkload, {"mode": chance.pick(modes)})
     if chance.yes():
-        given["mapping"] = values.payload(chance, ["{{ .event.id }}", "{{ get .event.body `x` }}", "n-{{ .n }}"])
-    if chance.yes():
         given["deliveryPolicy"] = delivery_policy(chance)
     if chance.yes(3):
         given["throttle"] = {key: chance.number(0, 9) for key in ("burst", "maxInFlight", "ratePerSecond")}
@@ -66,7 +64,7 @@ def delivery_policy(chance: Chance) -> Object:
         given["dedupe"] = {"mode": mode} | ({"keyTemplate": "{{ .inputs.id }}"} if mode == "key" else {})
     if chance.yes():
         retry = fill(chance, DeliveryRetry, leave=("baseDelay", "maxDelay"))
-        delays = chance.pick(({}, {"baseDelay": "1s"}, {"baseDelay": " 1s", "maxDelay": "5m"}, {"maxDelay": "0s"}))
+        delays = chance.pick(({}, {"baseDelay": "1s"}, {"baseDelay": " 1s", "maxDelay": "5m"}, {"maxDelay": "1ms"}))
         given["retry"] = {**retry, **delays}
     return fill(chance, DeliveryPolicy, given, leave=("dedupe", "retry"))
 

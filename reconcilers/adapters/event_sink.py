@@ -21,6 +21,7 @@ _CONTROLLERS: Final = {
     "Story": keys.STORY_CONTROLLER,
     "Engram": keys.ENGRAM_CONTROLLER,
     "StoryTrigger": keys.STORY_TRIGGER_CONTROLLER,
+    "Impulse": keys.IMPULSE_CONTROLLER,
 }
 _LABELLED: Final = frozenset(
     {"JobStatusPatched", "JobCompleted", "JobStatusFallback", "JobRetryScheduled", "OutputKeyMismatch"}

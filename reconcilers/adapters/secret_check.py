@@ -1,9 +1,10 @@
-"""Checks, before the Job is created, that the Secrets of a container exist and that it may use them.
+"""Checks, before a workload is created, that the Secrets of a container exist and that it may use them.
 
-A missing Secret or key would leave the Pod in a configuration error until its deadline; this check reports it as a
-reason of the step. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3; unlike
-there, the copy of the operator's storage Secret belongs to one step, and only goes to namespaces that the platform
-allows (``core.policy.credentials``).
+A missing Secret or key would leave the Pod of a step in a configuration error until its deadline; this check reports it
+as a reason of the step. The Pod of a listener has no deadline: it starts when the Secret appears, so that is not
+checked. Messages name Secrets and keys, never values. Source: StepRun contract 14, 15.1 and 15.3, Trigger contract 6.2;
+unlike there, the copy of the operator's storage Secret belongs to one step or listener, and only goes to namespaces
+that the platform allows (``core.policy.credentials``).
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from core.api.objects import Object
+from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import SECRET
 from core.engine.errors import DeniedError, MissingReferenceError, RejectedError, UnavailableError
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
 from core.policy.credentials import NAMESPACES_KEY, foreign_fields, may_have_credentials, operators_secret
 from core.policy.settings import OperatorSettings, StorageSettings
-from core.workloads.secrets import MountedSecret, mounted_secrets
+from core.workloads.impulse_workload import ListenerWorkload
+from core.workloads.secrets import MountedSecret, SecretUser, mounted_secrets
 from core.workloads.step_workload import StepWorkload
 from core.workloads.storage import storage_secret, with_storage_secret
-from core.workloads.storage_copy import is_copy, is_same_copy, storage_copy
+from core.workloads.storage_copy import (
+    CopyOwner,
+    impulse_copy_owner,
+    is_copy,
+    is_same_copy,
+    step_copy_owner,
+    storage_copy,
+)
 from core.workloads.variables import reserved_among
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import is_object_name
@@ -34,8 +43,8 @@ class SecretCheck:
     """Reads Secrets without a cache, so that none stays in the operator's memory."""
 
     def __init__(self, client: KubeClient, operator_namespace: str, settings: Callable[[], OperatorSettings]) -> None:
-        """``settings`` returns the current settings: a step that waits for its namespace to be allowed must see the
-        change.
+        """``settings`` returns the current settings: a workload that waits for its namespace to be allowed must see
+        the change.
         """
         self._client = client
         self._operator_namespace = operator_namespace
@@ -61,9 +70,26 @@ class SecretCheck:
             raise MissingReferenceError(f"in namespace {workload.namespace}: {'; '.join(missing + reserved)}")
         if reserved:
             raise RejectedError(f"in namespace {workload.namespace}: {'; '.join(reserved)}")
-        return await self._with_storage_secret(workload, storage)
+        policy = workload.policy
+        own = await self._with_storage_secret(step_copy_owner(workload), policy.storage, storage)
+        return workload if own is policy.storage else replace(workload, policy=replace(policy, storage=own))
 
-    async def _mapped_secret_problems(self, workload: StepWorkload) -> tuple[list[str], list[str]]:
+    async def check_listener(
+        self, workload: ListenerWorkload, storage: StorageSettings
+    ) -> tuple[ListenerWorkload, list[str]]:
+        """Like ``check``, for a listener: a mapped Secret or key may be missing, because the kubelet waits for it. So
+        the missing ones are returned, too.
+
+        Raises: the same errors; ``MissingReferenceError`` only about the Secret of the store.
+        """
+        missing, reserved = await self._mapped_secret_problems(workload)
+        if reserved:
+            raise RejectedError(f"in namespace {workload.namespace}: {'; '.join(reserved)}")
+        policy = workload.policy
+        own = await self._with_storage_secret(impulse_copy_owner(workload), policy.storage, storage)
+        return replace(workload, policy=replace(policy, storage=own)), missing
+
+    async def _mapped_secret_problems(self, workload: SecretUser) -> tuple[list[str], list[str]]:
         """The missing objects, and the variables that a Secret may not set."""
         missing: list[str] = []
         reserved: list[str] = []
@@ -81,33 +107,34 @@ class SecretCheck:
                 reserved += _reserved_by(secret, data)
         return missing, reserved
 
-    async def _with_storage_secret(self, workload: StepWorkload, operators: StorageSettings) -> StepWorkload:
-        storage = workload.policy.storage
-        name = storage_secret(storage)
+    async def _with_storage_secret(
+        self, user: CopyOwner, storage: ReadOnlyObject | None, operators: StorageSettings
+    ) -> ReadOnlyObject | None:
+        """The storage policy with the Secret that the containers of ``user`` may read."""
+        name, namespace = storage_secret(storage), user.namespace
         if storage is None or not name:
-            return workload
-        is_default, is_beside = name == operators_secret(operators), workload.namespace == self._operator_namespace
-        own = await self._read(workload.namespace, name)
+            return storage
+        is_default, is_beside = name == operators_secret(operators), namespace == self._operator_namespace
+        own = await self._read(namespace, name)
         if own is not None and not is_copy(own) and not (is_default and is_beside):
-            return workload  # the namespace may use its own Secret with any store
+            return storage  # the namespace may use its own Secret with any store
         foreign = foreign_fields(storage["s3"], operators)
         if own is not None and (foreign or not is_default):
-            raise RejectedError(_why_no_credentials(workload, name, foreign))
+            raise RejectedError(_why_no_credentials(namespace, name, foreign))
         if own is None and (foreign or not is_default or is_beside):
-            raise MissingReferenceError(f"storage Secret {workload.namespace}/{name} does not exist; create it")
+            raise MissingReferenceError(f"storage Secret {namespace}/{name} does not exist; create it")
         if is_beside:
-            return workload
-        if not may_have_credentials(workload.namespace, self._settings().storage):
+            return storage
+        if not may_have_credentials(namespace, self._settings().storage):
             raise DeniedError(
-                f"namespace {workload.namespace} may not use the credentials of the operator's object store; add it "
-                f"to {NAMESPACES_KEY} in the operator's ConfigMap, or create Secret {workload.namespace}/{name} with "
+                f"namespace {namespace} may not use the credentials of the operator's object store; add it "
+                f"to {NAMESPACES_KEY} in the operator's ConfigMap, or create Secret {namespace}/{name} with "
                 "credentials of its own"
             )
         source = await self._read(self._operator_namespace, name)
         if source is None:
             raise MissingReferenceError(f"storage Secret {self._operator_namespace}/{name} does not exist; create it")
-        copy = await self._copied(storage_copy(workload, source))
-        return replace(workload, policy=replace(workload.policy, storage=with_storage_secret(storage, copy)))
+        return with_storage_secret(storage, await self._copied(storage_copy(user, source)))
 
     async def _copied(self, wanted: Object) -> str:
         """Name of the copy, which exists after the return."""
@@ -148,9 +175,9 @@ def _reserved_by(secret: MountedSecret, data: Object) -> list[str]:
     ]
 
 
-def _why_no_credentials(workload: StepWorkload, name: str, foreign: list[str]) -> str:
+def _why_no_credentials(namespace: str, name: str, foreign: list[str]) -> str:
     where = f"; this one differs in storage.s3.{', storage.s3.'.join(foreign)}" if foreign else ""
     return (
-        f"Secret {workload.namespace}/{name} has the credentials of the operator's object store, which only go to that "
+        f"Secret {namespace}/{name} has the credentials of the operator's object store, which only go to that "
         f"store{where}. Name a Secret of this namespace with credentials of its own"
     )

@@ -199,11 +199,22 @@ async def test_nobody_names_a_secret_that_he_may_not_read(server: httpx.AsyncCli
             story({"ref": {"name": "w"}}, policy={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
             "you need the permission to patch ServiceAccounts",
         ),
+        (
+            impulse(execution={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
+            "you need the permission to patch ServiceAccounts",
+        ),
         (impulse(execution={"serviceAccountName": "admin"}), "you need the permission to create Pods"),
         (
             thing(
                 "EngramTemplate",
                 {"version": "1", "image": "i", "supportedModes": ["job"], "execution": rules("secrets", "a")},
+            ),
+            "names Secrets in every namespace",
+        ),
+        (
+            thing(
+                "ImpulseTemplate",
+                {"version": "1", "image": "i", "supportedModes": ["deployment"], "execution": rules("secrets", "a")},
             ),
             "names Secrets in every namespace",
         ),

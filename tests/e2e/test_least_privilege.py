@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -16,13 +16,19 @@ import httpx
 import pytest
 import trio
 
-from core.api.keys import FINALIZER_STEP_RUN, FINALIZER_STORY, LABEL_RUNNER_GRANTS, LABEL_STORY_RUN
+from core.api.keys import (
+    FINALIZER_STEP_RUN,
+    FINALIZER_STORY,
+    LABEL_RUNNER_GRANTS,
+    LABEL_STORY_RUN,
+)
 from core.api.objects import Object
 from core.api.resource import (
     CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
     ENGRAM,
+    IMPULSE,
     LEASE,
     ROLE,
     ROLE_BINDING,
@@ -39,11 +45,24 @@ from core.kube.errors import ForbiddenError
 from core.workloads.submission import story_run_name, trigger_name
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION, METRICS_READER
-from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, MANAGER, OPERATOR_NAMESPACE, ROLE_TABLES, RUNNER
+from deployment.permissions.table import (
+    CONFIG_NAME,
+    LEASE_NAME,
+    LISTENER,
+    MANAGER,
+    OPERATOR_NAMESPACE,
+    ROLE_TABLES,
+    RUNNER,
+)
 from deployment.policy import BINDING, POLICY, documents
 from tests.e2e import yaml_documents
 from tests.e2e.admission_rig import ask_admission, ask_nobody
 from tests.e2e.control_plane.processes import ServerProcess
+from tests.e2e.listener_chapters import (
+    change_a_listener,
+    move_a_listener_into_a_stateful_set,
+    start_runs_from_a_schedule,
+)
 from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
 from tests.e2e.permission_usage import Usage, report, usage
 
@@ -76,6 +95,9 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             run_the_weather,
             retry_a_step,
             copy_the_storage_secret,
+            change_a_listener,
+            move_a_listener_into_a_stateful_set,
+            start_runs_from_a_schedule,
             hand_on_what_an_engram_asks_for,
             cancel_a_run,
             delete_a_run_of_the_reference,
@@ -99,9 +121,14 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
 
 def the_day_of(rig: OperatorRig) -> Usage:
     """The usage by the operator, and by the containers to which it granted its rights."""
-    events, runs = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-engram-runner")
+    events, account = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-(engram|impulse)-runner")
+
+    def containers_of(kind: str) -> Callable[[str], bool]:
+        return lambda user: (match := account.fullmatch(user)) is not None and match[1] == kind
+
     operator = usage(events, ROLE_TABLES, of=lambda user: user == DEFAULT_INSTALLATION.user)
-    return operator + usage(events, [RUNNER], of=lambda user: runs.fullmatch(user) is not None)
+    steps = usage(events, [RUNNER], of=containers_of("engram"))
+    return operator + steps + usage(events, [LISTENER], of=containers_of("impulse"))
 
 
 # The parts of the day.
@@ -256,6 +283,7 @@ async def answer_a_request_before_its_story(rig: OperatorRig) -> None:
 
 async def refer_to_what_is_missing(rig: OperatorRig) -> None:
     await rig.create(ENGRAM, "hollow", {"spec": {"templateRef": {"name": "nowhere"}}})
+    await rig.create(IMPULSE, "mute", {"spec": {"templateRef": {"name": "nowhere"}, "storyRef": {"name": "broken"}}})
     await rig.story("broken", step("nobody"), step("hollow"))
     await rig.run("broken", "broken")
     missing = {"nobody": "EngramNotFound", "hollow": "TemplateNotFound"}
@@ -394,16 +422,16 @@ async def refuse_what_leads_to_more(client: KubeClient) -> None:
 
 async def wait_for_a_rule_of_a_template(rig: OperatorRig) -> None:
     """The run names the missing rule and the remedy. After the remedy, it continues by itself."""
-    rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]}
+    rule = {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["get", "list"]}
     await rig.engram("curious", execution={"rbac": {"rules": [rule]}})
     await rig.story("curious", step("curious"))
     await rig.run("curious", "curious")
     run = await rig.until(STORY_RUN, "curious", lambda obj: ready_reason(obj) == "PermissionDenied")
     assert status_of(run)["phase"] == "Pending"
-    assert 'Resources:["services"]' in status_of(run)["message"]
+    assert 'Resources:["limitranges"]' in status_of(run)["message"]
     assert f"{LABEL_RUNNER_GRANTS}=true" in status_of(run)["message"]
     labels = {LABEL_RUNNER_GRANTS: "true"}
-    await rig.create(CLUSTER_ROLE, "runs-read-services", {"rules": [rule]}, labels=labels)
+    await rig.create(CLUSTER_ROLE, "runs-read-limits", {"rules": [rule]}, labels=labels)
     await rig.ended("curious", "Succeeded")
 
 

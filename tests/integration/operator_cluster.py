@@ -26,6 +26,8 @@ from core.api.resource import (
     CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
     ENGRAM_TEMPLATE,
+    IMPULSE,
+    IMPULSE_TEMPLATE,
     JOB,
     NAMESPACE,
     SECRET,
@@ -208,6 +210,18 @@ class OperatorCluster:
         template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": ["job"], **spec}
         await self.create(ENGRAM_TEMPLATE, name, template, namespaced=False)
         await self.create(ENGRAM, name, {"version": "1.0.0", "templateRef": {"name": name}, **(engram or {})})
+
+    def image(self, name: str, script: str) -> str:
+        """An image that runs ``script``; returns the name for templates."""
+        self.images[f"test/{name}"] = {"command": ["/bin/sh", "-c", script]}
+        self.image_map.write_bytes(orjson.dumps({"images": self.images}))
+        return f"test/{name}"
+
+    async def impulse(self, name: str, script: str, *, template: Object | None = None, **spec: Any) -> Object:
+        """An Impulse that starts Story ``report``, and its template, whose image is ``script``."""
+        described = {"version": "1", "image": self.image(name, script), "supportedModes": ["deployment", "statefulset"]}
+        await self.create(IMPULSE_TEMPLATE, name, {**described, **(template or {})}, namespaced=False)
+        return await self.create(IMPULSE, name, {"templateRef": {"name": name}, "storyRef": {"name": "report"}, **spec})
 
     async def story(self, name: str, *steps: Object, **spec: Any) -> Object:
         return await self.create(STORY, name, {"pattern": "batch", "steps": list(steps), **spec})

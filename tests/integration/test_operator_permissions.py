@@ -9,7 +9,7 @@ from core.api.resource import CLUSTER_ROLE, EVENT, ROLE, SERVICE_ACCOUNT, STORY_
 from deployment.permissions.install import install_permissions
 from tests.integration.operator_cluster import OPERATOR, OperatorCluster, status_of, step
 
-SERVICES = {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}
+LIMITS = {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["get"]}
 
 
 async def test_a_run_asks_for_nothing_that_the_table_lacks(world: OperatorCluster) -> None:
@@ -29,19 +29,19 @@ async def told(world: OperatorCluster, reason: str) -> list[str]:
 
 
 async def test_a_template_that_asks_for_more_keeps_the_run_until_it_is_granted(world: OperatorCluster) -> None:
-    await world.engram("curious", execution={"rbac": {"rules": [SERVICES]}})
+    await world.engram("curious", execution={"rbac": {"rules": [LIMITS]}})
     await world.story("curious", step("curious"))
     async with world.operator(may_be_refused=True) as traffic:
         await world.run("one", "curious")
         run = await world.until(STORY_RUN, "one", _is_denied)
         assert status_of(run)["phase"] == "Pending"
-        assert 'Resources:["services"]' in status_of(run)["message"]
-        metadata = {"name": "services", "labels": {LABEL_RUNNER_GRANTS: "true"}}
-        await world.client.create(CLUSTER_ROLE, {"metadata": metadata, "rules": [SERVICES]})
+        assert 'Resources:["limitranges"]' in status_of(run)["message"]
+        metadata = {"name": "limitranges", "labels": {LABEL_RUNNER_GRANTS: "true"}}
+        await world.client.create(CLUSTER_ROLE, {"metadata": metadata, "rules": [LIMITS]})
         try:
             run = await world.finished("one", seconds=40)
         finally:
-            await world.client.delete(CLUSTER_ROLE, "services")
+            await world.client.delete(CLUSTER_ROLE, "limitranges")
     assert status_of(run)["phase"] == "Succeeded"
     assert not _is_denied(run)
     assert set(traffic.refused) == {"POST roles"}

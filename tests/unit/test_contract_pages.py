@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from core.api import keys
-from core.api.phases import Phase, Reason
+from core.api.phases import ImpulseReason, Phase, Reason
 from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, CONTROLLER_FIELDS, KEYS
 from core.telemetry.catalogue import CATALOGUE
 
 ROOT: Final = Path(__file__).parent.parent.parent
 CONTRACT: Final = ROOT / "docs" / "contract"
-STORY_RUN, STEP_RUN, OPERATOR = (
-    (CONTRACT / page).read_text(encoding="utf-8") for page in ("storyrun.md", "steprun.md", "operator.md")
+STORY_RUN, STEP_RUN, OPERATOR, TRIGGERS = (
+    (CONTRACT / page).read_text(encoding="utf-8")
+    for page in ("storyrun.md", "steprun.md", "operator.md", "triggers.md")
 )
 VARIABLE: Final = re.compile(r'"((?:BUBU|AWS)_[A-Z0-9_]*[A-Z0-9])"')
 QUEUE_FIELDS: Final = ("max-concurrent-reconciles", "rate-limiter.base-delay", "rate-limiter.max-delay")
@@ -28,7 +29,7 @@ def missing(names: Iterable[str], text: str) -> list[str]:
 
 def test_each_key_of_the_configuration_is_named() -> None:
     of_controllers = {f"{controller}.{field}" for controller in CONTROLLER_FIELDS for field in QUEUE_FIELDS}
-    families = {"impulse", "loop", "steprun", "storyrun.binding", "story.binding"}
+    families = {"loop", "steprun", "storyrun.binding", "story.binding"}
     single = [key for key in ACCEPTED_WITHOUT_EFFECT if not any(key.startswith(f"{family}.") for family in families)]
 
     assert missing(sorted({*KEYS, *single} - of_controllers), OPERATOR) == []
@@ -43,12 +44,13 @@ def test_each_series_is_named() -> None:
 def test_each_label_annotation_and_finalizer_is_named() -> None:
     ours = {value for value in vars(keys).values() if isinstance(value, str) and "bubustack.io/" in value}
 
-    assert missing(sorted(ours - {keys.DOMAIN}), STORY_RUN + STEP_RUN + OPERATOR) == []
+    assert missing(sorted(ours - {keys.DOMAIN}), STORY_RUN + STEP_RUN + OPERATOR + TRIGGERS) == []
 
 
 def test_each_reason_and_phase_is_named() -> None:
     assert missing(Reason, STORY_RUN + STEP_RUN + OPERATOR) == []
     assert [phase for phase in Phase if phase not in STORY_RUN] == []
+    assert missing(ImpulseReason, TRIGGERS) == []
 
 
 def test_each_variable_of_a_container_is_named() -> None:
@@ -59,3 +61,6 @@ def test_each_variable_of_a_container_is_named() -> None:
 
     assert len(named) > 40
     assert missing(sorted(named), STEP_RUN) == []
+    of_listeners = VARIABLE.findall((ROOT / "core/workloads/impulse_environment.py").read_text())
+    assert len(of_listeners) > 15
+    assert missing(sorted(of_listeners), TRIGGERS) == []

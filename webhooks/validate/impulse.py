@@ -9,7 +9,9 @@ from core.api.duration import parse_duration
 from core.api.objects import ReadOnlyObject
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
 from core.expressions import analysis
-from webhooks.cluster_view import ClusterView
+from core.policy.delivery import KEY, merged_policy, mode_of
+from core.workloads.impulse_workload import chosen_mode
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
@@ -18,6 +20,8 @@ STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
 STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 STORY_VERSION: Final = Rule("impulse/story-version", "3.8", severity=Severity.WARNING)
 JOB: Final = Rule("impulse/job", "6", CauseType.FORBIDDEN)
+MODE_ASSUMED: Final = Rule("impulse/mode-assumed", "6")
+MAPPING_UNUSED: Final = Rule("impulse/mapping-unused", "6", severity=Severity.WARNING)
 EXPRESSION: Final = Rule("impulse/expression", "6", severity=Severity.WARNING)
 KEY_REQUIRED: Final = Rule("impulse/key-required", "6", CauseType.REQUIRED)
 KEY_UNUSED: Final = Rule("impulse/key-unused", "6", CauseType.FORBIDDEN)
@@ -25,7 +29,6 @@ DELAY: Final = Rule("impulse/delay", "6")
 DELAYS: Final = Rule("impulse/delays", "6")
 THROTTLE: Final = Rule("impulse/throttle", "6")
 
-_DEFAULT_MODE: Final = "deployment"
 _POLICY: Final = "spec.deliveryPolicy"
 
 
@@ -43,17 +46,14 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from _story(new, world)
     yield from rights.check(new, "execution")
     yield from floor.check(spec.get("execution"), "spec.execution", template, world)
-    mode = (spec.get("workload") or {}).get("mode")
-    if mode == "job":
-        yield JOB.at("spec.workload.mode", "a listener does not end, so it cannot be a job", "use deployment")
-    else:
-        yield from template_use.check_mode(mode, _DEFAULT_MODE, template, "spec.workload.mode")
+    yield from _mode(new, template)
     yield from template_use.check_payload(new, "mapping", IMPULSE, world)
+    if spec.get("mapping") is not None:
+        message = "has no effect: no SDK turns events into inputs by it yet"
+        yield MAPPING_UNUSED.at("spec.mapping", message, "let the listener build the inputs, or remove it")
     for problem in analysis.check_value(spec.get("mapping"), "spec.mapping"):
         yield EXPRESSION.at(problem.path, problem.message, problem.remedy or "correct the template", problem.excerpt)
-    policy = spec.get("deliveryPolicy") or {}
-    yield from _dedupe(policy.get("dedupe") or {})
-    yield from _retry(policy.get("retry") or {})
+    yield from _delivery(new, template)
     for key, value in (spec.get("throttle") or {}).items():
         if isinstance(value, int) and value < 0:
             yield THROTTLE.at(f"spec.throttle.{key}", "must be zero or more", "use 0 for no limit")
@@ -70,28 +70,56 @@ def _story(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
         yield from reference.version_mismatch(STORY_VERSION, given, wanted, found, "spec.storyRef.version")
 
 
-def _dedupe(dedupe: ReadOnlyObject) -> Iterator[Finding]:
-    path, template = f"{_POLICY}.dedupe.keyTemplate", dedupe.get("keyTemplate")
-    is_key = text(dedupe.get("mode")).lower() == "key"
-    if is_key and not text(template):
-        yield KEY_REQUIRED.at(path, "is required with mode key", "add a template for the key")
-    elif not is_key and text(template):
-        yield KEY_UNUSED.at(path, "is used with mode key only", "set mode: key, or remove it")
+def _mode(new: ReadOnlyObject, template: ReadOnlyObject | Unseen) -> Iterator[Finding]:
+    path, (mode, unknown) = "spec.workload.mode", chosen_mode(new)
+    if unknown:
+        yield JOB.at(path, f"a listener does not end, so it cannot be a {unknown}", "use deployment")
+        return
+    given = (new["spec"].get("workload") or {}).get("mode")
+    yield from template_use.check_mode(given, mode, template, path, if_absent=MODE_ASSUMED)
+
+
+def _delivery(new: ReadOnlyObject, template: ReadOnlyObject | Unseen) -> Iterator[Finding]:
+    """Checks the policy that the listener gets: the Impulse's own fields over those of its template.
+
+    As long as the template is unknown, a policy that it may complete is not refused.
+    """
+    is_whole = not isinstance(template, Unseen)
+    own = new["spec"].get("deliveryPolicy") or {}
+    merged = merged_policy(None if isinstance(template, Unseen) else template, new)
+    yield from _dedupe(own.get("dedupe") or {}, merged["dedupe"], is_whole=is_whole)
+    yield from _retry(own.get("retry") or {}, merged["retry"])
+
+
+def _dedupe(own: ReadOnlyObject, merged: ReadOnlyObject, *, is_whole: bool) -> Iterator[Finding]:
+    path, template = f"{_POLICY}.dedupe.keyTemplate", text(merged.get("keyTemplate"))
+    is_key = mode_of(merged) == KEY
+    if is_key and not template:
+        if is_whole:
+            yield KEY_REQUIRED.at(path, "is required with mode key", "add a template for the key")
+    elif not is_key and template:
+        if is_whole or own.get("mode") is not None:
+            yield KEY_UNUSED.at(path, "is used with mode key only", "set mode: key, or remove it")
     elif is_key:
-        for problem in analysis.check_text(text(template), path):
+        for problem in analysis.check_text(template, path):
             yield EXPRESSION.at(path, problem.message, problem.remedy or "correct the template", problem.excerpt)
 
 
-def _retry(retry: ReadOnlyObject) -> Iterator[Finding]:
+def _retry(own: ReadOnlyObject, merged: ReadOnlyObject) -> Iterator[Finding]:
     path = f"{_POLICY}.retry"
     problems: list[Finding] = []
     for key in ("baseDelay", "maxDelay"):
-        if key in retry and not text(retry[key]):
+        if key in own and not text(own[key]):
             problems.append(DELAY.at(f"{path}.{key}", "must not be blank", "write for example 1s, or leave it out"))
-        problems += duration.check(DELAY, retry, key, path, zero=True)
+        problems += duration.check(DELAY, merged, key, path)
     yield from problems
-    if problems or not all(text(retry.get(key)) for key in ("baseDelay", "maxDelay")):
+    if problems or not all(text(merged.get(key)) for key in ("baseDelay", "maxDelay")):
         return
-    base, longest = parse_duration(retry["baseDelay"]), parse_duration(retry["maxDelay"])
-    if base and longest and longest < base:
-        yield DELAYS.at(f"{path}.maxDelay", f"is less than baseDelay, {retry['baseDelay']}", "use that or more")
+    if parse_duration(merged["maxDelay"]) < parse_duration(merged["baseDelay"]):
+        place, other = ("maxDelay", "baseDelay") if text(own.get("maxDelay")) else ("baseDelay", "maxDelay")
+        word = "less" if place == "maxDelay" else "more"
+        yield DELAYS.at(f"{path}.{place}", f"is {word} than {other}, {merged[other]}", f"use that or {_other(word)}")
+
+
+def _other(word: str) -> str:
+    return "more" if word == "less" else "less"

@@ -59,8 +59,13 @@ def check(
     yield from _secrets(new, wanted, described.get("secretSchema") or {}, world)
 
 
-def check_mode(given: str | None, assumed: str, template: ReadOnlyObject | Unseen, path: str) -> Iterator[Finding]:
-    """A finding if the template does not support the mode; ``assumed`` is the default mode."""
+def check_mode(
+    given: str | None, assumed: str, template: ReadOnlyObject | Unseen, path: str, *, if_absent: Rule = MODE_ASSUMED
+) -> Iterator[Finding]:
+    """A finding if the template does not support the mode; ``assumed`` is the default mode.
+
+    ``if_absent`` is the rule that a default mode breaks.
+    """
     if isinstance(template, Unseen):
         return
     supported = (template.get("spec") or {}).get("supportedModes") or ()
@@ -69,7 +74,7 @@ def check_mode(given: str | None, assumed: str, template: ReadOnlyObject | Unsee
         if given:
             yield MODE.at(path, f"the template does not support {given!r}", remedy)
         else:
-            yield MODE_ASSUMED.at(path, f"is {assumed!r} when absent, which the template does not support", remedy)
+            yield if_absent.at(path, f"is {assumed!r} when absent, which the template does not support", remedy)
 
 
 def check_payload(new: ReadOnlyObject, key: str, source: Resource, world: ClusterView) -> Iterator[Finding]:

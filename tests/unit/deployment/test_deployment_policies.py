@@ -53,6 +53,8 @@ def why_not_handed_on(new: Object) -> list[str]:
     """Rules that a definition requests and that are never granted."""
     if new.get("kind") == "Engram":
         return runner_rules.refusals({}, new)
+    if new.get("kind") == "Impulse":
+        return runner_rules.extra_rules_of_impulse({}, new)[1]
     return runner_rules.refusals(new, {})
 
 
@@ -161,6 +163,15 @@ def engram(*rules: Object) -> Object:
     )
 
 
+def impulse(*rules: Object) -> Object:
+    spec = {
+        "templateRef": {"name": "t"},
+        "storyRef": {"name": "s"},
+        "execution": {"rbac": {"rules": list(rules)}},
+    }
+    return thing("bubustack.io", "Impulse", spec)
+
+
 READS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["a"]}
 
 
@@ -182,7 +193,7 @@ READS: Object = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"
     ],
 )
 def test_a_rule_that_is_never_handed_on_cannot_be_asked_for(rule: Object, message: str) -> None:
-    for asking in (template(READS, rule), engram(READS, rule)):
+    for asking in (template(READS, rule), engram(READS, rule), impulse(READS, rule)):
         told = refusals(Request(asking, None), {})["rights"]
 
         assert why_not_handed_on(asking)
@@ -194,7 +205,9 @@ def test_of_a_rule_that_may_be_handed_on_nothing_is_said() -> None:
 
     assert refusals(Request(template(READS, pods), None), {}) == {}
     assert refusals(Request(engram(READS), None), {}) == {}
+    assert refusals(Request(impulse(READS), None), {}) == {}
     assert "an Engram may only" in refusals(Request(engram(pods), None), {})["rights"][0]
+    assert "an Impulse may only" in refusals(Request(impulse(pods), None), {})["rights"][0]
 
 
 def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> None:
@@ -211,7 +224,7 @@ def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> Non
         rule = {**READS, "apiGroups": chance.choice([[""], ["apps"]]), "resources": ["pods"]}
         for key in chance.sample(sorted(words), chance.randint(0, 2)):
             rule[key] = chance.sample(words[key], min(chance.randint(0, 2), len(words[key])))
-        for asking in (template(rule), engram(rule)):
+        for asking in (template(rule), engram(rule), impulse(rule)):
             refused = "rights" in refusals(Request(asking, None), {})
             seen[refused] += 1
 

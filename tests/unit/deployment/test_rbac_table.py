@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from certs.rotation import DEFAULT_SECRET
-from core.api.objects import Object
+from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
-from core.api.resource import SECRET, SERVICE
+from core.api.resource import LEASE, SECRET
 from core.workloads import runner, runner_rules
+from core.workloads.impulse_access import impulse_rules
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
@@ -82,7 +83,7 @@ def test_the_names_are_those_the_manager_uses_by_default() -> None:
 # The rights as the API server reads them.
 
 
-def rights(rules: Iterable[Object]) -> Iterator[tuple[str, str, str, str]]:
+def rights(rules: Iterable[ReadOnlyObject]) -> Iterator[tuple[str, str, str, str]]:
     """Verb, group, resource and name. The empty name means any name."""
     for rule in rules:
         names = rule.get("resourceNames") or [""]
@@ -103,6 +104,10 @@ def is_held(right: tuple[str, str, str, str]) -> bool:
 def test_the_operator_holds_all_that_it_hands_to_a_run() -> None:
     run = {"metadata": {"name": "one", "namespace": "team", "uid": "u"}}
     assert all(map(is_held, rights(runner.role(run, [])["rules"])))
+
+
+def test_the_operator_holds_all_that_it_hands_to_a_listener() -> None:
+    assert all(map(is_held, rights(impulse_rules("hook"))))
 
 
 @pytest.mark.parametrize("kind", ["configmaps", "secrets"])
@@ -130,15 +135,15 @@ def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else() -> No
 
 
 def test_the_rights_of_another_controller_come_with_its_row() -> None:
-    rights = (Permission(SERVICE, ("create",), "A server needs one."),)
-    row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(SERVICE),), permissions=rights)
+    rights = (Permission(LEASE, ("create",), "A server needs one."),)
+    row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(LEASE),), permissions=rights)
     tables = role_tables((*CONTROLLERS, row))
     rules = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects(Installation(), tables)}
     before = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects()}
     added = [rule for rule in rules["bobrapet-manager-role"] if rule not in before["bobrapet-manager-role"]]
     assert added == [
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["create"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
     ]
     others = before.keys() - {"bobrapet-manager-role"}
     assert all(rules[name] == before[name] for name in others)

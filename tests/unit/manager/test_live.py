@@ -13,7 +13,7 @@ from core.engine.slots.slots import Slots
 from core.engine.wakeup import WakeUp
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, limits, never
-from manager.live import LiveGauges, QueueGauges
+from manager.live import ImpulseGauges, LiveGauges, QueueGauges
 
 
 class Alive:
@@ -89,3 +89,30 @@ async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, n
         slots.forget("uid-two")
         metrics.exposition()
         assert running() == 0
+
+
+class KnownImpulses:
+    """Stands for the informer: the throttled triggers of each Impulse, None where the status says nothing."""
+
+    def __init__(self) -> None:
+        self.throttled: dict[str, int | None] = {}
+
+    def each(self, namespace: str | None = None) -> Iterator[dict[str, Any]]:
+        for name, number in self.throttled.items():
+            status = {} if number is None else {"throttledTriggers": number}
+            yield {"metadata": {"namespace": "team", "name": name}, "status": status}
+
+
+def throttled(impulse: str) -> float | None:
+    return metrics.sample("bobrapet_impulse_throttled_triggers_total", namespace="team", impulse=impulse)
+
+
+def test_each_impulse_reports_what_its_sdk_has_throttled() -> None:
+    known = KnownImpulses()
+    known.throttled = {"hook": 7, "cron": None}
+    with metrics.recording(), metrics.collected_by(ImpulseGauges(known).collect):
+        metrics.exposition()
+        assert (throttled("hook"), throttled("cron")) == (7, 0)
+        known.throttled = {"hook": 8}
+        metrics.exposition()
+        assert (throttled("hook"), throttled("cron")) == (8, None)

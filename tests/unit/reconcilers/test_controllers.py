@@ -76,6 +76,8 @@ def test_controllers_have_names_of_their_own() -> None:
         "story",
         "engram",
         "catalog-engramtemplate",
+        "impulse",
+        "catalog-impulsetemplate",
         "storyrevision",
         "runs-storytrigger",
         "runs-effectclaim",
@@ -342,6 +344,34 @@ async def test_a_row_says_how_many_workers_there_are_and_what_is_reconciled_at_t
     assert sorted(most) == ["team-a/a", "team-b/b", "team-c/c", "team-d/d"]
     assert max(most.values()) == 2
     assert beside == ["test"]
+
+
+async def test_other_settings_wake_the_objects_of_the_rows_that_ask_for_it() -> None:
+    seen: list[str] = []
+
+    async def reconcile(key: Key) -> Outcome:
+        seen.append(str(key))
+        return Done()
+
+    rows = (
+        replace(ROW, build=lambda _: reconcile, watches=(), enqueue_when_settings_change=True),
+        replace(ROW, name="deaf", build=_never_called, watches=()),
+    )
+    async with open_world() as (_, world), trio.open_nursery() as nursery:
+        world.stories.remember(stored("Story", "a", spec={}))
+        controllers = ControllerSet(rows, there(world), _unobserved)
+        controllers.settings_changed()  # also before the start: a replica that does not lead yet
+        controllers.start_in(nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["team/a"]
+        nursery.cancel_scope.cancel()
+
+
+def _never_called(_: ControllerDependencies) -> Reconcile:
+    async def reconcile(key: Key) -> Outcome:
+        raise AssertionError(f"nothing is told about {key}")
+
+    return reconcile
 
 
 async def test_who_comes_to_own_a_key_has_every_controller_look_and_who_loses_it_waits_for_all(

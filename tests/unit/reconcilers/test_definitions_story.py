@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
+from core.api.resource import IMPULSE
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from reconcilers.runtime.controller import Key
 from reconcilers.story import StoryReconciler, story_findings
@@ -181,6 +182,23 @@ async def test_runs_that_have_started_are_counted_and_never_forgotten() -> None:
     assert latest["status"]["triggers"] == 1
     latest, _, _ = await reconciled({**story("report"), "status": {"triggers": 9}}, started)
     assert latest["status"]["triggers"] == 9
+
+
+async def test_the_impulses_that_start_a_story_are_counted_wherever_they_are() -> None:
+    known = story("report")
+    server = Answering(known)
+    async with open_world(server) as (client, world):
+        world.stories.remember(known)
+        for name, namespace, reference in (
+            ("a", "team", {"name": "report"}),
+            ("b", "shared", {"name": "report", "namespace": "team"}),
+            ("c", "shared", {"name": "report"}),
+        ):
+            spec = {"storyRef": reference, "templateRef": {"name": "t"}}
+            world.informer(IMPULSE).remember(stored("Impulse", name, namespace=namespace, spec=spec))
+        await StoryReconciler(client, world, RecordedEvents(), clock(), settings).reconcile(Key("team", "report"))
+        [latest] = world.stories.list()
+    assert latest["status"]["usageCount"] == 2
 
 
 async def test_a_finalizer_of_the_reference_is_released_on_deletion() -> None:

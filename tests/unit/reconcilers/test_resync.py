@@ -42,9 +42,20 @@ class Lists(httpx.AsyncBaseTransport):
             return httpx.Response(503, json={"kind": "Status", "code": 503, "reason": "ServiceUnavailable"})
         name = request.url.params.get("fieldSelector", "").removeprefix("metadata.name=")
         plural = request.url.path.rpartition("/")[2]
-        items = [obj for obj in self.objects.get(plural, ()) if name in ("", obj["metadata"]["name"])]
+        selector = request.url.params.get("labelSelector", "")
+        items = [
+            obj
+            for obj in self.objects.get(plural, ())
+            if name in ("", obj["metadata"]["name"]) and _is_selected(obj, selector)
+        ]
         body = {"kind": "List", "metadata": {"resourceVersion": "500000"}, "items": items}
         return httpx.Response(200, content=orjson.dumps(body))
+
+
+def _is_selected(obj: Object, selector: str) -> bool:
+    labels = obj["metadata"].get("labels") or {}
+    terms = [term.partition("=") for term in selector.split(",") if term]
+    return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
 
 
 class InHand(RecordingSupervisor):

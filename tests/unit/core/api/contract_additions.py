@@ -20,5 +20,18 @@ ADDITIONS = {
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),
+    ("Impulse", ".status.counted"): "counters do not fall when old StoryTriggers are removed",
+    ("Impulse", ".status.counted.received"): "such a total",
+    ("Impulse", ".status.counted.launched"): "such a total",
+    ("Impulse", ".status.counted.failed"): "such a total",
+    ("Impulse", ".status.counted.through"): "up to when the totals have everything",
+    ("Impulse", "columns"): "kubectl get impulses also shows why one is down; -o wide what it has started, in words",
     ("Transport", "columns"): "kubectl get transports shows provider, driver, state and use instead of names only",
 }
+
+CHANGES = {
+    ("Impulse", ".spec.workload.mode"): (
+        "no default: `job` is refused for Impulses, so a `workload` without a mode could never be stored"
+    ),
+}
+"""Where our CRDs deliberately say something else than the contract."""

@@ -1,0 +1,141 @@
+"""What an Impulse has started: counted from its StoryTriggers, each of them once, without a write for each. Pure.
+
+``status.counted`` has the totals of everything up to an instant, the base; later triggers are counted anew each time.
+So the numbers are exact at once, and they do not fall when old triggers are removed. Instants are whole seconds of the
+operator's clock, and the base only moves over seconds that passed a while ago: nothing is missed or counted twice.
+
+Runs that an SDK created without a StoryTrigger count as received and launched at their creation. Increments that an SDK
+writes into these fields are overwritten; the throttle fields belong to SDKs. Source: Trigger contract 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from core.api import keys
+from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object, ReadOnlyObject
+from core.api.phases import Phase
+
+SETTLING: Final = timedelta(seconds=10)
+"""How long after a second its decisions and runs may still appear here: with the clocks of other machines."""
+
+_LAUNCHED: Final = frozenset({"Created", "Reused"})
+_REJECTED: Final = "Rejected"
+_FIELDS: Final = {"received": "triggersReceived", "launched": "storiesLaunched", "failed": "failedTriggers"}
+"""Counter → field of the status."""
+
+
+class CountedEvent(NamedTuple):
+    counter: str
+    """A key of ``_FIELDS``."""
+    at: datetime | None
+    """When it counts; None: it is not decided yet, and never becomes a part of the base."""
+
+
+class ImpulseCounts(NamedTuple):
+    status: dict[str, Any]
+    """The fields to store."""
+    more_to_come: bool
+    """Whether something has happened too recently to be a part of the base."""
+
+
+def impulse_counts(
+    stored: ReadOnlyObject, triggers: Iterable[Object], runs: Iterable[Object], now: datetime
+) -> ImpulseCounts:
+    """The counters of an Impulse with the status ``stored``; ``triggers`` and ``runs`` are those of this Impulse."""
+    latest = _Latest(stored)
+    counted = stored.get("counted") or {}
+    through = parse_instant_or_none(counted.get("through"))
+    through_text = format_instant(through) if through is not None else ""
+    until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
+    later = [
+        event
+        for event in (*_of_triggers(triggers, through_text, latest), *_of_runs(runs, latest))
+        if event.at is None or through is None or event.at > through
+    ]
+    base = _base(stored, counted, later)
+    settled = [event for event in later if event.at is not None and event.at <= until]
+    newest = max((event.at for event in settled if event.at is not None), default=through)
+    totals = {name: base[name] + sum(event.counter == name for event in later) for name in _FIELDS}
+    new_base = {name: base[name] + sum(event.counter == name for event in settled) for name in _FIELDS}
+    return ImpulseCounts(
+        {
+            **{field: totals[name] for name, field in _FIELDS.items()},
+            "counted": {**new_base, **({"through": format_instant(newest)} if newest is not None else {})},
+            "lastTrigger": latest.trigger,
+            "lastSuccess": latest.success,
+        },
+        more_to_come=any(event.at is not None and event.at > until for event in later),
+    )
+
+
+class _Latest:
+    """The newest instants, which only move forward: an SDK writes them, too."""
+
+    def __init__(self, stored: ReadOnlyObject) -> None:
+        self.trigger: str | None = stored.get("lastTrigger")
+        self.success: str | None = stored.get("lastSuccess")
+
+    def saw_trigger(self, text: object) -> None:
+        self.trigger = _later(self.trigger, text)
+
+    def saw_success(self, text: object) -> None:
+        self.success = _later(self.success, text)
+
+
+def _of_triggers(triggers: Iterable[Object], through: str, latest: _Latest) -> Iterator[CountedEvent]:
+    for trigger in triggers:  # one at a time: they may be large
+        status = trigger.get("status") or {}
+        latest.saw_trigger(trigger["metadata"].get("creationTimestamp"))
+        accepted, completed, decision = status.get("acceptedAt"), status.get("completedAt"), status.get("decision")
+        if through and _surely_by(accepted, through) and _surely_by(completed, through):
+            continue
+        yield CountedEvent("received", _instant(accepted) or _instant(completed))
+        if decision in _LAUNCHED:
+            yield CountedEvent("launched", _instant(completed))
+        elif decision == _REJECTED:
+            yield CountedEvent("failed", _instant(completed))
+
+
+def _of_runs(runs: Iterable[Object], latest: _Latest) -> Iterator[CountedEvent]:
+    for run in runs:
+        metadata, status = run["metadata"], run.get("status") or {}
+        if status.get("phase") == Phase.SUCCEEDED:
+            latest.saw_success(status.get("finishedAt"))
+        if keys.ANNOTATION_TRIGGER_REQUEST_NAME in (metadata.get("annotations") or {}):
+            continue  # its StoryTrigger counts
+        latest.saw_trigger(metadata.get("creationTimestamp"))
+        created = _instant(metadata.get("creationTimestamp"))
+        yield CountedEvent("received", created)
+        yield CountedEvent("launched", created)
+
+
+def _base(stored: ReadOnlyObject, counted: ReadOnlyObject, later: Iterable[CountedEvent]) -> dict[str, int]:
+    """The totals up to the base; before the first count, what another operator has counted of removed objects."""
+    events = list(later)
+    if counted:
+        return {name: counted.get(name) or 0 for name in _FIELDS}
+    return {
+        name: max((stored.get(field) or 0) - sum(event.counter == name for event in events), 0)
+        for name, field in _FIELDS.items()
+    }
+
+
+def _surely_by(text: object, instant: str) -> bool:
+    """Compares texts only: nearly all of ten thousand triggers were counted long ago. ``instant`` has whole seconds."""
+    return isinstance(text, str) and len(text) == len(instant) and text.endswith("Z") and text <= instant
+
+
+def _instant(text: object) -> datetime | None:
+    found = parse_instant_or_none(text)
+    return found.replace(microsecond=0) if found is not None else None
+
+
+def _later(known: str | None, text: object) -> str | None:
+    found, before = parse_instant_or_none(text), parse_instant_or_none(known)
+    if found is None or (before is not None and found <= before):
+        return known
+    return format_instant(found)

@@ -1,0 +1,149 @@
+"""Each trigger of an Impulse counts once, whatever is removed, and whoever else writes the numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.api.instant import format_instant
+from core.api.objects import Object
+from reconcilers.impulse_counts import SETTLING, impulse_counts
+from tests.unit.reconcilers.reconciler_samples import NOW
+
+
+def at(seconds_ago: float) -> str:
+    return format_instant(NOW - timedelta(seconds=seconds_ago))
+
+
+def trigger(decision: str = "Created", seconds_ago: float = 60, *, accepted: float | None = None) -> Object:
+    first = seconds_ago if accepted is None else accepted
+    return {
+        "metadata": {"creationTimestamp": at(first)},
+        "status": {"decision": decision, "acceptedAt": at(first), "completedAt": at(seconds_ago)},
+    }
+
+
+UNDECIDED: Object = {"metadata": {"creationTimestamp": at(5)}, "spec": {}}
+PENDING: Object = {"metadata": {"creationTimestamp": at(5)}, "status": {"decision": "Pending"}}
+
+
+def run(phase: str = "Running", seconds_ago: float = 60, *, by_trigger: bool = False, finished: float = 30) -> Object:
+    annotations = {"storyrun.bubustack.io/trigger-request-name": "t"} if by_trigger else {}
+    status = {"phase": phase, **({"finishedAt": at(finished)} if phase == "Succeeded" else {})}
+    return {"metadata": {"creationTimestamp": at(seconds_ago), "annotations": annotations}, "status": status}
+
+
+def totals(status: Object) -> tuple[int, int, int]:
+    return status["triggersReceived"], status["storiesLaunched"], status["failedTriggers"]
+
+
+@pytest.mark.parametrize(
+    ("triggers", "runs", "counted"),
+    [
+        pytest.param([], [], (0, 0, 0), id="nothing"),
+        pytest.param([UNDECIDED, PENDING], [], (2, 0, 0), id="undecided"),
+        pytest.param([trigger(), trigger("Reused"), trigger("Rejected")], [], (3, 2, 1), id="decided"),
+        pytest.param([trigger(seconds_ago=1)], [], (1, 1, 0), id="at-once"),
+        pytest.param([trigger(seconds_ago=-30)], [], (1, 1, 0), id="a-clock-that-is-ahead"),
+        pytest.param([trigger()], [run(by_trigger=True)], (1, 1, 0), id="a-run-of-a-trigger-counts-once"),
+        pytest.param([], [run(), run("Failed")], (2, 2, 0), id="runs-without-triggers"),
+    ],
+)
+def test_received_launched_and_failed_are_those_of_the_triggers(
+    triggers: list[Object], runs: list[Object], counted: tuple[int, int, int]
+) -> None:
+    assert totals(impulse_counts({}, triggers, runs, NOW).status) == counted
+
+
+def test_what_was_counted_stays_when_it_is_removed() -> None:
+    old = [trigger(seconds_ago=100), trigger("Rejected", 90), run(seconds_ago=80)]
+    first = impulse_counts({}, old[:2], old[2:], NOW).status
+    assert first["counted"] == {"received": 3, "launched": 2, "failed": 1, "through": at(80)}
+    later = impulse_counts(first, [trigger(seconds_ago=20)], [], NOW).status
+    assert totals(later) == (4, 3, 1)
+    assert totals(impulse_counts(later, [], [], NOW).status) == (4, 3, 1)
+
+
+def test_what_is_too_recent_is_counted_now_and_becomes_a_part_of_the_base_later() -> None:
+    recent = [trigger(seconds_ago=1)]
+    first = impulse_counts({}, recent, [], NOW)
+    assert (totals(first.status), first.status["counted"]["received"], first.more_to_come) == ((1, 1, 0), 0, True)
+    second = impulse_counts(first.status, recent, [], NOW + SETTLING + timedelta(seconds=2))
+    assert (totals(second.status), second.status["counted"]["received"]) == ((1, 1, 0), 1)
+    assert not second.more_to_come
+    third = impulse_counts(second.status, recent, [], NOW + timedelta(hours=1))
+    assert third.status == second.status
+
+
+def test_an_undecided_trigger_needs_no_second_look_by_the_clock() -> None:
+    assert not impulse_counts({}, [UNDECIDED], [], NOW).more_to_come
+
+
+def test_a_trigger_that_is_decided_again_is_received_once() -> None:
+    rejected = impulse_counts({}, [trigger("Rejected", 90)], [], NOW).status
+    again = impulse_counts(rejected, [trigger("Created", 30, accepted=90)], [], NOW).status
+    assert totals(again) == (1, 1, 1)
+
+
+def test_what_an_sdk_adds_to_the_counters_is_overwritten() -> None:
+    first = impulse_counts({}, [trigger()], [], NOW).status
+    touched = {**first, "triggersReceived": 9, "storiesLaunched": 9, "failedTriggers": 9}
+    assert totals(impulse_counts(touched, [trigger()], [], NOW).status) == (1, 1, 0)
+
+
+def test_what_another_operator_has_counted_is_where_it_begins() -> None:
+    stored = {"triggersReceived": 50, "storiesLaunched": 40, "failedTriggers": 3}
+    assert totals(impulse_counts(stored, [trigger(), UNDECIDED], [], NOW).status) == (50, 40, 3)
+    assert totals(impulse_counts({"triggersReceived": 1}, [trigger(), UNDECIDED], [], NOW).status) == (2, 1, 0)
+
+
+def test_instants_only_move_forward() -> None:
+    found = impulse_counts({}, [trigger(seconds_ago=50)], [run("Succeeded", 60, finished=40)], NOW).status
+    assert (found["lastTrigger"], found["lastSuccess"]) == (at(50), at(40))
+    stored = {"lastTrigger": at(10), "lastSuccess": at(10)}
+    kept = impulse_counts(stored, [trigger(seconds_ago=50)], [run("Succeeded", 60, finished=40)], NOW).status
+    assert (kept["lastTrigger"], kept["lastSuccess"]) == (at(10), at(10))
+    by_trigger = impulse_counts({}, [], [run("Succeeded", 60, by_trigger=True, finished=40)], NOW).status
+    assert (by_trigger["lastTrigger"], by_trigger["lastSuccess"]) == (None, at(40))
+
+
+def test_what_was_counted_long_ago_is_not_looked_into_again() -> None:
+    class Unread(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            assert key in ("acceptedAt", "completedAt", "decision")
+            return super().get(key, default)
+
+    old = [{**each, "status": Unread(each["status"])} for each in (trigger(seconds_ago=60), trigger("Rejected", 50))]
+    first = impulse_counts({}, old, [], NOW).status
+    assert totals(impulse_counts(first, [*old, trigger(seconds_ago=30)], [], NOW).status) == (3, 2, 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["Created", "Reused", "Rejected"])), max_size=30),
+    st.lists(st.integers(0, 15), min_size=1, max_size=12),
+    st.integers(15, 40),
+)
+def test_however_often_and_late_it_is_counted_each_trigger_counts_once(
+    ends: list[tuple[int, str]], pauses: list[int], kept: int
+) -> None:
+    """Triggers are decided at ``ends`` (seconds) and removed ``kept`` seconds later.
+
+    The counter looks at later and later instants; within ``kept`` after each decision at least once.
+    """
+    status: Object = {}
+    at_second, seen = 0.0, (0, 0, 0)
+    looks = [*pauses, *([10] * 12)]
+    for pause in looks:
+        at_second += pause + 0.4
+        now: datetime = NOW + timedelta(seconds=at_second)
+        visible = [trigger(decision, -end) for end, decision in ends if end <= at_second < end + kept + 15]
+        status = {key: value for key, value in impulse_counts(status, visible, [], now).status.items() if value}
+        found = (status.get("triggersReceived", 0), status.get("storiesLaunched", 0), status.get("failedTriggers", 0))
+        assert all(new >= old for new, old in zip(found, seen, strict=True))
+        seen = found
+    launched = sum(decision != "Rejected" for _, decision in ends)
+    assert seen == (len(ends), launched, len(ends) - launched)
