@@ -26,7 +26,7 @@ ExplainedArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN[/STEP]",
-        help=f"A run: {_RUN_HELP}; after a slash one of its steps. Or trigger/NAME: a StoryTrigger.",
+        help=f"A run: {_RUN_HELP}; after a slash one of its steps. Or trigger/NAME, a StoryTrigger, or impulse/NAME.",
         autocompletion=complete_explained,
     ),
 ]

@@ -26,6 +26,11 @@ Found = TypeVar("Found")
 DEADLINE_SECONDS: Final = 1.0
 MAX_NAMES: Final = 200
 _LATEST: Final = "@latest"
+_EXPLAINED: Final = {
+    "trigger": ("runs.bubustack.io", "storytriggers"),
+    "impulse": ("bubustack.io", "impulses"),
+}
+"""Word before the slash → group and plural of what `why` explains besides runs."""
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -71,12 +76,12 @@ def complete_run_and_step(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_explained(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Runs and their steps; after ``trigger/`` StoryTriggers."""
+    """Runs and their steps; after ``trigger/`` StoryTriggers, after ``impulse/`` Impulses."""
     word, slash, part = incomplete.partition("/")
-    if not slash or word != "trigger":
+    place = _EXPLAINED.get(word) if slash else None
+    if place is None:
         return complete_run_and_step(ctx, incomplete)
-    names = _ask(ctx, lambda server: server.names("runs.bubustack.io", "storytriggers"))
-    return [f"{word}/{name}" for name in names if name.startswith(part)]
+    return [f"{word}/{name}" for name in _ask(ctx, lambda server: server.names(*place)) if name.startswith(part)]
 
 
 def complete_run_and_gate(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -19,10 +19,12 @@ def register(app: typer.Typer) -> None:
 def why(options: CommonOptions, run: ExplainedArgument) -> None:
     """Tell what a run, or one of its steps, waits for: since when, until when, who can change it, what to type.
 
-    It follows child runs and needs to where things really stop. Of a run that failed it tells why. trigger/NAME is a
-    StoryTrigger: what it waits for, why it was rejected, or the same about its run. -o json gives the same as data.
+    It follows child runs and needs to where things really stop. Of a run that failed it tells why, and of impulse/NAME
+    why that Impulse is down. trigger/NAME is a StoryTrigger: what it waits for, why it was rejected, or the same about
+    its run. -o json gives the same as data.
     """
     from cli.explanation import explanation_of
+    from cli.impulses import PREFIX
     from cli.interruption import run_async
     from cli.render.output import render
     from cli.render.why import lines_of
@@ -31,6 +33,9 @@ def why(options: CommonOptions, run: ExplainedArgument) -> None:
     from views.why.document import document_of
 
     _check_format("why", options.output, ("table", "wide", "json", "jsonl", "yaml"))
+    if run.startswith(PREFIX):
+        _why_impulse(options, run.removeprefix(PREFIX))
+        return
 
     async def work() -> None:
         async with open_session(options) as session:
@@ -40,6 +45,29 @@ def why(options: CommonOptions, run: ExplainedArgument) -> None:
                 return
             width = shutil.get_terminal_size((100, 40)).columns
             for line, colour in lines_of(explanation, system_now(), width=width, ascii_only=options.ascii_only):
+                session.console.line(line, colour)
+
+    run_async(options, work)
+
+
+def _why_impulse(options: CommonOptions, name: str) -> None:
+    from cli.impulses import find_impulse, listener_facts
+    from cli.interruption import run_async
+    from cli.render.output import render
+    from cli.render.why import lines_of_listener
+    from cli.session import open_session
+    from core.engine.clock import system_now
+    from views.why.document import document_of_listener
+    from views.why.listener import explain_listener
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            explanation = explain_listener(await listener_facts(session, await find_impulse(session, name)))
+            if options.output not in ("table", "wide"):
+                session.console.result(render([document_of_listener(explanation)], options.output, single=True))
+                return
+            width = shutil.get_terminal_size((100, 40)).columns
+            for line, colour in lines_of_listener(explanation, system_now(), width=width):
                 session.console.line(line, colour)
 
     run_async(options, work)

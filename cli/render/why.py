@@ -13,6 +13,7 @@ from core.api.instant import format_instant
 from core.api.phases import Phase
 from views.sign import colour_of
 from views.why.cause import Cause, CauseKind, Explanation
+from views.why.listener import ListenerExplanation
 
 _MARGIN: Final = 10
 """Columns of the left margin, which has one word."""
@@ -20,7 +21,10 @@ _LATER: Final = 10
 _MOST_CAUSES: Final = 20
 """More would not be read on a screen."""
 _CALM: Final = frozenset(
-    {CauseKind.RUNNING, CauseKind.STARTING, CauseKind.SLEEP, CauseKind.ENDED, CauseKind.OPERATOR, CauseKind.NEEDS}
+    {
+        *(CauseKind.RUNNING, CauseKind.STARTING, CauseKind.SLEEP, CauseKind.ENDED, CauseKind.OPERATOR),
+        *(CauseKind.NEEDS, CauseKind.SUSPENDED),
+    }
 )
 
 
@@ -51,6 +55,23 @@ def _name(explanation: Explanation) -> str:
     return explanation.run or f"trigger/{explanation.trigger}"
 
 
+def lines_of_listener(explanation: ListenerExplanation, now: datetime, *, width: int) -> list[Styled]:
+    """The lines about an Impulse, as ``lines_of``."""
+    view = explanation.view
+    word = "Ready" if view.is_ready else str(view.phase or Phase.PENDING)
+    since = f"  since {format_instant(view.since)}" if view.since is not None else ""
+    lines: list[Styled] = [(f"impulse/{view.name}  {word}{since}", "bold")]
+    if explanation.summary:
+        lines.append((f"{view.name} {explanation.summary}", ""))
+    for cause in explanation.causes:
+        lines.append(("", ""))
+        lines += _cause(cause, "", now, width, ascii_only=False)
+    if explanation.unseen:
+        text = f"this answer may be incomplete: you may not read {', '.join(explanation.unseen)}"
+        lines += [("", ""), *((line, "yellow") for line in textwrap.wrap(text, width))]
+    return lines
+
+
 def _header(explanation: Explanation) -> str:
     name = f"{explanation.run}/{explanation.step}" if explanation.step else _name(explanation)
     parts = [name, explanation.phase or Phase.PENDING]
@@ -61,8 +82,10 @@ def _header(explanation: Explanation) -> str:
 
 def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool) -> Iterator[Styled]:
     colour = colour_of(Phase.FAILED) if cause.kind is CauseKind.FAILED else "" if cause.kind in _CALM else "yellow"
-    subject = f"step {cause.step}" if cause.step else f"run {cause.run}" if cause.run else f"trigger {cause.trigger}"
-    for line in textwrap.wrap(f"{subject} {cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
+    subject = f"step {cause.step} " if cause.step else f"run {cause.run} " if cause.run else ""
+    if not subject and cause.trigger:
+        subject = f"trigger {cause.trigger} "
+    for line in textwrap.wrap(f"{subject}{cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
         yield line, colour
     if cause.via:
         yield from _said("through", (" -> " if ascii_only else " → ").join(_way(cause, asked)), width)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from core.workloads.submission import trigger_name
 from tests.integration.commandline import DEADLINE_SECONDS, CommandLine
 
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\(B|\x0f|[^\n]\x08")
@@ -91,12 +92,23 @@ spec:
     type: parallel
     with: {steps: [{name: legal, type: gate}, {name: nap, type: sleep}]}
   - {name: approve, type: gate}
+---
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: ImpulseTemplate
+metadata: {name: hook}
+spec: {version: 1.0.0, supportedModes: [deployment], image: nobody/has-this}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Impulse
+metadata: {name: hook}
+spec: {templateRef: {name: hook}, storyRef: {name: gated}}
 """
 
 
-def test_gates_branches_and_steps_to_begin_with_are_completed(line: CommandLine) -> None:
+def test_gates_branches_steps_to_begin_with_and_what_else_why_explains_are_completed(line: CommandLine) -> None:
     assert line.bobrapet("run", line.file("gated.yaml", GATED), "--timeout=200ms").code == 124
     assert line.bobrapet("submit", "gated", "--name=held").code == 0
+    assert line.quick("trigger", "works", "--submission-id=event-1", "--no-wait").code == 0
 
     offered = completions(
         line,
@@ -104,6 +116,8 @@ def test_gates_branches_and_steps_to_begin_with_are_completed(line: CommandLine)
         "bobrapet approve held ",
         "bobrapet reject held/fan",
         "bobrapet why held/fan/",
+        "bobrapet why impulse/h",
+        "bobrapet why trigger/works-",
         "bobrapet retry held --from f",
         "bobrapet resubmit held -i t",
     )
@@ -113,6 +127,8 @@ def test_gates_branches_and_steps_to_begin_with_are_completed(line: CommandLine)
         "fan/legal approve",
         "held/fan/legal",
         "held/fan/legal held/fan/nap",
+        "impulse/hook",
+        f"trigger/{trigger_name('default', 'works', 'event-1')}",
         "fan fan/legal fan/nap",
         "town=",
     ]

@@ -39,6 +39,11 @@ class CauseKind(StrEnum):
     RUNNING = "running"
     FAILED = "failed"
     ENDED = "ended"
+    # Of Impulses only.
+    TEMPLATE = "template"
+    CONFIGURATION = "configuration"
+    CONFLICT = "conflict"
+    SUSPENDED = "suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ class Cause:
     namespace: str
     run: str
     step: str
-    """Empty: the cause is about the run itself."""
+    """Empty: the cause is about the run itself. Without a run, it is about an Impulse."""
     text: str
-    """A sentence whose subject is the step."""
+    """A sentence whose subject is the step or the run; about an Impulse, a whole sentence."""
     since: datetime | None = None
     until: datetime | None = None
     then: str = ""

@@ -7,6 +7,7 @@ from datetime import datetime
 from core.api.instant import format_instant
 from core.api.objects import Object
 from views.why.cause import Cause, Explanation
+from views.why.listener import ListenerExplanation
 
 
 def document_of(explanation: Explanation) -> Object:
@@ -24,6 +25,25 @@ def document_of(explanation: Explanation) -> Object:
         "summary": explanation.summary,
         "causes": [_cause(cause) for cause in explanation.causes],
         "later": [{"step": step, "needs": list(needs)} for step, needs in explanation.later],
+        "unseen": list(explanation.unseen),
+    }
+
+
+def document_of_listener(explanation: ListenerExplanation) -> Object:
+    """The same about an Impulse."""
+    view = explanation.view
+    return {
+        "namespace": view.namespace,
+        "impulse": view.name,
+        "template": view.template,
+        "story": view.story,
+        "phase": str(view.phase or ""),
+        "ready": view.is_ready,
+        "reason": view.reason,
+        "message": view.message,
+        "since": _instant(view.since),
+        "summary": explanation.summary,
+        "causes": [_cause(cause) for cause in explanation.causes],
         "unseen": list(explanation.unseen),
     }
 
