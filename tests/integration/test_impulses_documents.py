@@ -8,31 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from bubu_impulses.cron import config as cron
 from bubu_impulses.webhook import config as webhook
 from bubu_sdk import decode
 from localcluster.node.images import ImageMap
 from tests.integration.commandline import REPOSITORY, CommandLine
-
-FOLDER = REPOSITORY / "impulses"
-PAGES = {"cron": "start-from-a-schedule.md", "webhook": "start-from-a-webhook.md"}
-
-
-def template(name: str) -> Any:
-    return YAML(typ="safe", pure=True).load(FOLDER / "manifests" / f"{name}.yaml")
-
-
-def documents(name: str) -> list[Any]:
-    """The manifests of a page."""
-    (text,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / PAGES[name]).read_text(), re.DOTALL)
-    return list(YAML(typ="safe", pure=True).load_all(text))
-
-
-def impulse(name: str) -> Any:
-    (found,) = [one for one in documents(name) if one["kind"] == "Impulse"]
-    return found
+from tests.integration.impulse_pages import FOLDER, PAGES, documents, impulse_in, template
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -47,13 +29,15 @@ def test_the_manifests_of_template_and_page_are_admitted(name: str, tmp_path: Pa
 
 
 def test_the_configuration_of_the_page_about_schedules_is_accepted() -> None:
-    decoded: cron.CronConfig = decode.decode(impulse("cron")["spec"]["with"], cron.CronConfig, "config", strict=True)
+    decoded: cron.CronConfig = decode.decode(
+        impulse_in(documents("cron"))["spec"]["with"], cron.CronConfig, "config", strict=True
+    )
 
     assert [schedule.name for schedule in cron.schedules(decoded, "cron")] == ["nightly", "quarter-hourly"]
 
 
 def test_the_configuration_of_the_page_about_webhooks_is_accepted() -> None:
-    given = impulse("webhook")["spec"]["with"]
+    given = impulse_in(documents("webhook"))["spec"]["with"]
     decoded: webhook.WebhookConfig = decode.decode(given, webhook.WebhookConfig, "config", strict=True)
 
     settings = webhook.checked(decoded, {"secret": "s"})
