@@ -77,9 +77,12 @@ class StoryRunScope:
             self._wakeups.clear()  # no step runs: a wake-up for one concerns the run
             self._wakeup.clear()
             run = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
-            if run is None or is_being_deleted(run):
+            uid = None if run is None or is_being_deleted(run) else str(run["metadata"]["uid"])
+            if self.run_uid not in ("", uid):  # deleted when it was to be read again
+                self.forget()
+            if run is None or uid is None:
                 return
-            self.run_uid = str(run["metadata"]["uid"])
+            self.run_uid = uid
             request = pending_redrive(run)
             if request is not None:
                 await Redrive(self._engine, self._key, self._wakeup).answer(run, request)

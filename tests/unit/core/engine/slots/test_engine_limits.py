@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from core.engine.ports import RunKey
 from core.engine.slots.queueing import SlotLimits
 from core.policy.retry import RetryPolicy
-from core.policy.settings import QueueSettings
+from core.policy.settings import OperatorSettings, QueueSettings
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Write
@@ -74,6 +74,25 @@ async def test_a_parent_that_waits_for_its_child_holds_no_slot(autojump_clock: M
 
     assert status["phase"] == "Succeeded"
     assert trio.current_time() == pytest.approx(4.0, abs=0.5)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_run_that_is_deleted_gives_its_slots_back_also_if_it_was_to_run_again(
+    autojump_clock: MockClock, scenario: Any, again: bool
+) -> None:
+    async with open_world({"a": (Script(Act.HANG),)}) as world:
+        world.house = OperatorSettings()  # so that a deleted run is there until its children are gone
+        one = scenario(world, [engram("a")], policy={"concurrency": 1})
+        world.start(one.key)
+        await trio.sleep(0.5)
+        other = world.add_run("other", "story")
+        world.worker.scripts = {}
+        if again:
+            world.redrive(one.key, "t1")
+        world.delete_run(one.key)
+        assert await world.until_ended(other, seconds=60)
+
+        assert world.status(other)["phase"] == "Succeeded"
 
 
 async def test_a_limit_that_is_lifted_counts_at_once(autojump_clock: MockClock, scenario: Any) -> None:
