@@ -12,6 +12,7 @@ Source: SDK contract 13.5, 21.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from bubu_sdk.errors import Object
@@ -22,6 +23,7 @@ CATALOG_API: Final = "/apis/catalog.bubustack.io/v1alpha1"
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 
+_FORBIDDEN: Final = 403
 _RETRYABLE_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -44,11 +46,22 @@ class UntrustedError(KubeError):
 class StatusError(KubeError):
     """The API server refused the request; carries the HTTP code and the message of its ``Status``."""
 
-    def __init__(self, code: int, message: str, *, retry_after_seconds: float = 0.0) -> None:
+    def __init__(self, code: int, message: str, *, retry_after_seconds: float = 0.0, details: object = None) -> None:
         super().__init__(f"{message} (HTTP {code})")
         self.code = code
         self.retry_after_seconds = retry_after_seconds
+        self.details: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
+        """``details`` of the ``Status``."""
         self.retryable = code in _RETRYABLE_CODES
+
+    @property
+    def is_about_rights(self) -> bool:
+        """The API server refused the request without a look at the object, and may accept it later.
+
+        A right is missing, or a quota is used up. A server that has just started answers so, too, until it has read the
+        roles. Such a refusal names the kind; a webhook that denies an object does not, and a policy adds its causes.
+        """
+        return self.code == _FORBIDDEN and bool(self.details.get("kind")) and not self.details.get("causes")
 
 
 class NotFoundError(StatusError):
@@ -78,7 +91,7 @@ class Cluster(Protocol):
         """
 
 
-def status_error(code: int, message: str, *, retry_after_seconds: float = 0.0) -> StatusError:
-    """The error for an HTTP failure code, with the class of that code."""
+def status_error(code: int, message: str, *, retry_after_seconds: float = 0.0, details: object = None) -> StatusError:
+    """The error for an HTTP failure code, with the class of that code; ``details`` as in the answer."""
     kind = {404: NotFoundError, 409: ConflictError}.get(code, StatusError)
-    return kind(code, message, retry_after_seconds=retry_after_seconds)
+    return kind(code, message, retry_after_seconds=retry_after_seconds, details=details)

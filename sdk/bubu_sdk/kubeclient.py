@@ -127,10 +127,11 @@ def _decoded(response: http.client.HTTPResponse, content: bytes) -> Object:
         if not isinstance(document, dict):
             raise StatusError(response.status, "the API server answered with something that is not an object")
         return document
-    message = document.get("message") if isinstance(document, dict) else None
+    status = document if isinstance(document, dict) else {}
     retry_after = response.headers.get("Retry-After", "")
     raise status_error(
         response.status,
-        str(message or content[:200].decode(errors="replace") or response.reason),
+        str(status.get("message") or content[:200].decode(errors="replace") or response.reason),
         retry_after_seconds=float(retry_after) if retry_after.isdigit() else 0.0,
+        details=status.get("details"),
     )

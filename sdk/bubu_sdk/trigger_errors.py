@@ -4,11 +4,11 @@
       ├─ TriggerPolicyError         user: delivery policy, throttle, key or inputs cannot be used; nothing was sent
       ├─ TriggerRejectedError       user: the operator rejected the StoryTrigger
       ├─ TriggerConflictError       user: the same identity was submitted before with other content
-      ├─ TriggerRefusedError        user: the API server refused the request (admission, missing rights)
+      ├─ TriggerRefusedError        user: the API server refused the request, for example in admission
       ├─ TriggerMissingError        user: there is no such StoryTrigger, or it is of another Impulse
       ├─ TriggerThrottledError      retry: the throttle has no room within the time that the caller allows
       ├─ TriggerPendingError        retry: the StoryTrigger is stored, but undecided
-      ├─ TriggerUnavailableError    retry: the API server did not answer, or answered with a failure of its own
+      ├─ TriggerUnavailableError    retry: the API server did not answer, failed, or does not give the right yet
       └─ TriggerCancelledError      retry: the call was cancelled
     SessionError
       ├─ SessionActiveError         user: the session has a run already
@@ -58,7 +58,7 @@ class TriggerConflictError(TriggerError):
 
 
 class TriggerRefusedError(TriggerError):
-    """*user*: the API server refused the request: admission, or a missing right. The message is the API server's."""
+    """*user*: the API server refused the request because of its content. The message is the API server's."""
 
     def __init__(self, message: str, *, http_code: int) -> None:
         super().__init__(message)
@@ -93,8 +93,9 @@ class TriggerPendingError(TriggerError):
 
 
 class TriggerUnavailableError(TriggerError):
-    """*retry*: the API server did not answer, or answered with a failure of its own (429, 5xx).
+    """*retry*: the API server did not answer, answered with a failure of its own (429, 5xx), or did not give the right.
 
+    A right that is missing for good is in here, too: a server that has just started refuses everybody in the same way.
     The StoryTrigger may have been stored. A repeated call with the same key or submission id finds it.
     """
 

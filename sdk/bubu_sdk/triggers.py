@@ -340,6 +340,6 @@ class Triggers:
 
 
 def _failure(error: KubeError) -> EngramError:
-    if error.retryable:
+    if error.retryable or (isinstance(error, StatusError) and error.is_about_rights):
         return TriggerUnavailableError(str(error), retry_after_seconds=getattr(error, "retry_after_seconds", 0.0))
     return TriggerRefusedError(str(error), http_code=error.code if isinstance(error, StatusError) else 0)

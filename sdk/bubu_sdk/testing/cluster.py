@@ -57,14 +57,22 @@ class InMemoryCluster:
             metadata["resourceVersion"] = str(next(self._versions))
             self.objects[path] = stored
 
-    def fail(self, code: int, *, times: int = 1, method: str = "PATCH", retry_after_seconds: float = 0.0) -> None:
-        """Answer the next ``times`` requests of ``method`` with an HTTP failure."""
+    def fail(
+        self,
+        code: int,
+        *,
+        times: int = 1,
+        method: str = "PATCH",
+        retry_after_seconds: float = 0.0,
+        details: Object | None = None,
+    ) -> None:
+        """Answer the next ``times`` requests of ``method`` with an HTTP failure; ``details`` of its ``Status``."""
         remaining = itertools.count(times, -1)
 
         def hook(asked: str, path: str, _: Any) -> None:
             if asked == method and next(remaining) > 0:
                 message = f"set to fail: {asked} {path}"
-                raise status_error(code, message, retry_after_seconds=retry_after_seconds)
+                raise status_error(code, message, retry_after_seconds=retry_after_seconds, details=details)
 
         self.before = hook
 

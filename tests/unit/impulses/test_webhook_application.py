@@ -21,6 +21,7 @@ from bubu_sdk import AsyncImpulseContext, decode
 from bubu_sdk.testing import ImpulseEnvironment, Rejection
 
 SECRETS = {"secret": "s-1", "token": "t-1", "old": "s-0", "blank": " "}
+RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
 LOG = logging.getLogger("test-webhook")
 
 
@@ -259,6 +260,15 @@ async def test_a_failure_of_the_cluster_is_not_an_acceptance_and_tells_strangers
     assert response.status == status
     assert (("Retry-After", "5") in response.headers) == (status == 503)
     assert b"storytriggers" not in response.body
+    assert (await stand.send(event({"n": 1}))).status == 202
+
+
+async def test_an_event_that_only_lacks_rights_is_to_be_sent_again(stand: Stand) -> None:
+    stand.environment.cluster.fail(403, method="POST", details=RIGHT_LACKS)
+
+    response = await stand.send(event({"n": 1}))
+
+    assert (response.status, content(response)["reason"]) == (503, "Unavailable")
     assert (await stand.send(event({"n": 1}))).status == 202
 
 

@@ -71,7 +71,10 @@ class LiveApi:
                     code = 200
                     document = api.cluster.request(self.command, self.path, body, content_type=content_type)
                 except StatusError as error:
-                    code, document = error.code, {"kind": "Status", "message": str(error)}
+                    code, document = (
+                        error.code,
+                        {"kind": "Status", "message": str(error), "details": dict(error.details)},
+                    )
                 content = json.dumps(document).encode()
                 self.send_response(code)
                 self.send_header("Content-Length", str(len(content)))

@@ -36,6 +36,28 @@ def test_failures_have_their_own_classes(client: KubeClient, environment: Engram
     with pytest.raises(StatusError) as caught:
         client.request("GET", environment.step_run_path)
     assert caught.value.retryable
+    environment.cluster.fail(403, method="GET", details=RIGHT_LACKS)
+    with pytest.raises(StatusError) as caught:
+        client.request("GET", environment.step_run_path)
+    assert caught.value.is_about_rights
+
+
+RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "expected"),
+    [
+        (403, RIGHT_LACKS, True),
+        (403, None, False),  # as an admission webhook denies
+        (403, {"uid": "1"}, False),
+        (403, "no object", False),
+        (403, {**RIGHT_LACKS, "causes": [{"message": "the policy says no"}]}, False),
+        (422, RIGHT_LACKS, False),
+    ],
+)
+def test_a_refusal_for_missing_rights_is_told_from_one_of_admission(code: int, details: object, expected: bool) -> None:
+    assert StatusError(code, "is forbidden", details=details).is_about_rights is expected
 
 
 def test_a_connection_is_kept_for_the_next_request(client: KubeClient, environment: EngramEnvironment) -> None:

@@ -36,6 +36,7 @@ from bubu_sdk.testing import ImpulseEnvironment, Rejection
 from bubu_sdk.triggers import Request
 
 TRIGGERS = "/apis/runs.bubustack.io/v1alpha1/namespaces/default/storytriggers"
+RIGHT_LACKS = {"group": "runs.bubustack.io", "kind": "storytriggers"}
 RETRIES = {"BUBU_TRIGGER_RETRY_MAX_ATTEMPTS": "3"}
 
 
@@ -444,6 +445,27 @@ def test_a_refusal_is_final(code: int) -> None:
 
     assert (refused.value.http_code, refused.value.retryable) == (code, False)
     assert methods(environment) == ["POST"]
+
+
+def test_a_server_that_does_not_know_the_rights_yet_is_asked_again() -> None:
+    """For seconds after its start, a kube-apiserver refuses every account whose roles it has not read yet."""
+    environment = ImpulseEnvironment(environ=RETRIES)
+    environment.cluster.fail(403, times=2, method="POST", details=RIGHT_LACKS)
+
+    with environment.context() as ctx:
+        assert ctx.trigger(key="k").outcome is Outcome.CREATED
+
+    assert methods(environment)[:3] == ["POST"] * 3
+
+
+def test_a_right_that_stays_missing_can_be_waited_for_by_the_caller() -> None:
+    environment = ImpulseEnvironment(environ=RETRIES)
+    environment.cluster.fail(403, times=9, method="POST", details=RIGHT_LACKS)
+
+    with environment.context() as ctx, pytest.raises(TriggerUnavailableError) as unavailable:
+        ctx.trigger(key="k")
+
+    assert unavailable.value.retryable
 
 
 def test_the_last_error_is_the_one_that_is_raised() -> None:
