@@ -67,10 +67,10 @@ def is_ended(pod: Object) -> bool:
 
 
 def ready_since(pod: Object) -> datetime | None:
-    """Since when the Pod is ready; None if it is not."""
+    """Since when the Pod is ready; None if it is not. A condition need not say it: then since its creation."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready" and condition["status"] == "True":
-            return datetime.fromisoformat(condition["lastTransitionTime"])
+            return datetime.fromisoformat(condition.get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return None
 
 

@@ -160,6 +160,17 @@ def test_missing_pods_are_created_and_ended_ones_do_not_count() -> None:
     }
 
 
+def test_a_pod_that_is_ready_without_saying_since_when_counts_since_its_creation() -> None:
+    """The field is optional, and whoever writes the status may leave it out."""
+    sick = pod("a", age=50)
+    del sick["status"]["conditions"][0]["lastTransitionTime"]
+
+    decisions = [replica_actions(sized(1, minReadySeconds=seconds), [sick], NOW) for seconds in (0, 50, 51)]
+
+    assert [decision.status["readyReplicas"] for decision in decisions] == [1, 1, 1]
+    assert [decision.status.get("availableReplicas", 0) for decision in decisions] == [1, 1, 0]
+
+
 def test_the_least_useful_pods_go_first() -> None:
     pods = [pod("old", age=100), pod("young", age=1), pod("sick", ready_since=None, age=50)]
 
