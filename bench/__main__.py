@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench import (
     admission,
     command_line,
+    deliveries,
     expressions,
     idle,
     kill,
@@ -37,8 +38,11 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "neighbour": neighbour.measure,
     "control-plane": plane.measure,
 }
-PARTS: dict[str, Callable[[], list[Row]]] = {"reactions": plane.measure_reactions}
-"""Parts of the measurements above that can be run alone."""
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "reactions": plane.measure_reactions,
+    "deliveries": deliveries.measure,
+}
+"""Only run when named: parts of the measurements above, and what takes minutes and has one right result."""
 
 
 def main(names: list[str]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +16,7 @@ import httpx
 import orjson
 import trio
 
-_FIRST, _LAST = (base64.b64encode(key).decode() for key in (b"/registry/", b"/registry0"))
+_REGISTRY: Final = "/registry/"
 _NOISE: Final = ("events", "leases", "masterleases", "minions", "endpointslices")
 """Kinds that many programs write all the time."""
 
@@ -57,18 +57,29 @@ class History:
 async def open_history(etcd_url: str) -> AsyncIterator[History]:
     """Records the writes from now on, during the block."""
     history = History()
+    async with following(etcd_url, history.writes.append):
+        yield history
+
+
+@asynccontextmanager
+async def following(etcd_url: str, note: Callable[[Write], None], *, under: str = "") -> AsyncIterator[None]:
+    """``note`` gets each write from now on, during the block; only those to keys that begin with ``under``."""
     timeout = httpx.Timeout(30, read=None)
     async with (
         httpx.AsyncClient(base_url=etcd_url, trust_env=False, timeout=timeout) as client,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(_follow, client, history)
-        yield history
+        await nursery.start(_follow, client, note, f"{_REGISTRY}{under}")
+        yield
         nursery.cancel_scope.cancel()
 
 
-async def _follow(client: httpx.AsyncClient, history: History, *, task_status: trio.TaskStatus[None]) -> None:
-    wanted = {"create_request": {"key": _FIRST, "range_end": _LAST}}
+async def _follow(
+    client: httpx.AsyncClient, note: Callable[[Write], None], prefix: str, *, task_status: trio.TaskStatus[None]
+) -> None:
+    after_last = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    first, last = (base64.b64encode(key.encode()).decode() for key in (prefix, after_last))
+    wanted = {"create_request": {"key": first, "range_end": last}}
     async with client.stream("POST", "/v3/watch", json=wanted) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
@@ -76,12 +87,14 @@ async def _follow(client: httpx.AsyncClient, history: History, *, task_status: t
             if result.get("created"):
                 task_status.started()
             assert not result.get("canceled"), result
-            history.writes += filter(None, map(_write, result.get("events") or ()))
+            for event in result.get("events") or ():
+                if (write := _write(event)) is not None:
+                    note(write)
 
 
 def _write(event: dict[str, Any]) -> Write | None:
     pair = event["kv"]
-    key = base64.b64decode(pair["key"]).decode().removeprefix("/registry/")
+    key = base64.b64decode(pair["key"]).decode().removeprefix(_REGISTRY)
     if key.partition("/")[0] in _NOISE:
         return None
     if event.get("type") == "DELETE":
