@@ -8,12 +8,14 @@ Times are those of the rig, so scenarios use tenths of seconds.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
+from bubu_sdk.cancellation import Clock
+from bubu_sdk.kube import Cluster as SdkCluster
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.api.resource import STORY_RUN, Resource
@@ -27,6 +29,14 @@ DEADLINE_SECONDS: Final = 20.0
 """For anything that should happen at once. A busy machine is not a defect."""
 ENGRAM_NAME: Final = "work"
 """The only Engram. ``Stand.scripts`` says what its containers do."""
+IMPULSE_TEMPLATE_NAME: Final = "work"
+"""The only ImpulseTemplate, on the servers. Scenarios themselves say whether its Pods are ready."""
+LISTENER: Final[Object] = {
+    "supportedModes": ["deployment", "statefulset"],
+    "secretSchema": {"zed": {"mountType": "file"}, "api": {"expectedKeys": ["token"]}},
+    "deliveryPolicy": {"retry": {"maxAttempts": 3, "baseDelay": "1s", "maxDelay": "5m"}},
+}
+"""Its spec, besides version and image."""
 NARROW, ALSO_NARROW, AGING = "narrow", "also-narrow", "aging"
 QUEUES: Final = {
     NARROW: QueueSettings(concurrency=1, priority_aging_seconds=0),
@@ -44,6 +54,18 @@ class Rig(StrEnum):
     MODEL = "model"
     LOCALCLUSTER = "localcluster"
     REAL = "real"
+
+
+@dataclass(frozen=True, slots=True)
+class SdkSide:
+    """What the SDK needs of a rig. Only its own threads may use it."""
+
+    cluster: SdkCluster
+    clock: Clock
+
+
+ON_SERVERS: Final = (Rig.LOCALCLUSTER, Rig.REAL)
+"""For what a controller does that the model has not."""
 
 
 class Stand(Protocol):
@@ -79,12 +101,23 @@ class Stand(Protocol):
 
     # What users do.
 
-    async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object: ...
+    async def create(self, kind: Resource, name: str, spec: Object, **metadata: Any) -> Object:
+        """The created object.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+        """
 
     async def patch(self, kind: Resource, name: str, patch: Object, subresource: str = "") -> None:
         """Send a merge patch of the object, or through its subresource."""
 
     async def delete(self, kind: Resource, name: str) -> None: ...
+
+    async def sdk(self, work: Callable[[SdkSide], T]) -> T:
+        """The result of ``work``, which calls the SDK and blocks."""
+
+    async def read(self, kind: Resource, name: str) -> Object:
+        """The object as the API server has it now."""
 
     # What can be seen without a request. It may be slightly out of date.
 
@@ -126,14 +159,15 @@ class Scenario:
     play: Play
     disturbs: bool
     """Whether it stops the operator or changes its settings. Such scenarios run after those that need the operator."""
+    rigs: Collection[Rig]
 
 
-def scenario(*, disturbs: bool = False) -> Callable[[Play], Any]:
-    """Make a test of a scenario for each rig."""
+def scenario(*, disturbs: bool = False, rigs: Collection[Rig] = tuple(Rig)) -> Callable[[Play], Any]:
+    """Make a test of a scenario for each rig, or for some."""
 
     def decorate(play: Play) -> Any:
         name = getattr(play, "__name__", "")
-        what = Scenario(name, play, disturbs)
+        what = Scenario(name, play, disturbs, rigs)
 
         def test(outcomes: Outcomes) -> None:
             outcomes.of(what)

@@ -14,12 +14,16 @@ from typing import Any, Final
 
 import trio
 
+from bubu_sdk.cancellation import SystemClock
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import (
+    DEPLOYMENT,
     ENGRAM,
     ENGRAM_TEMPLATE,
     EVENT,
+    IMPULSE,
+    IMPULSE_TEMPLATE,
     JOB,
     NAMESPACE,
     POD,
@@ -29,6 +33,7 @@ from core.api.resource import (
     STEP_RUN,
     STORY,
     STORY_RUN,
+    STORY_TRIGGER,
     Resource,
 )
 from core.kube.client import KubeClient
@@ -42,22 +47,29 @@ from tests.acceptance.acceptance_stand import (
     DEADLINE_SECONDS,
     DONE,
     ENGRAM_NAME,
+    IMPULSE_TEMPLATE_NAME,
+    LISTENER,
     QUEUES,
     Rig,
     Scenario,
     Scripts,
+    SdkSide,
     T,
     status_of,
 )
 from tests.acceptance.scripted_node import Place, ScriptedNode, open_scripted_node
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded
+from tests.integration.blocking_cluster import BlockingCluster
 from tests.integration.clean_slate import MARK, make_clean
 from tests.integration.operator_cluster import OPERATOR_NAMESPACE, OperatorCluster, install_definitions, open_emptied
 
 AT_A_TIME: Final = 16
 """Scenarios that run side by side. With all of them at once, the API server would be late for each."""
-_SEEN: Final = (STORY, STORY_RUN, STEP_RUN, JOB, POD, EVENT, SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+_SEEN: Final = (
+    *(STORY, STORY_RUN, STORY_TRIGGER, STEP_RUN, IMPULSE, JOB, DEPLOYMENT, POD, EVENT),
+    *(SERVICE_ACCOUNT, ROLE, ROLE_BINDING),
+)
 
 
 class ClusterOutcomes:
@@ -231,6 +243,13 @@ class ClusterStand:
     async def delete(self, kind: Resource, name: str) -> None:
         await self.stage.client.delete(kind, name, self.namespace)
 
+    async def sdk(self, work: Callable[[SdkSide], T]) -> T:
+        side = SdkSide(BlockingCluster(self.stage.client), SystemClock())
+        return await trio.to_thread.run_sync(work, side)
+
+    async def read(self, kind: Resource, name: str) -> Object:
+        return await self.stage.client.get(kind, name, self.namespace)
+
     # What can be seen.
 
     def find(self, kind: Resource, name: str) -> Object | None:
@@ -281,9 +300,8 @@ async def open_stage(rig: Rig, real: SessionCluster | None, folder: Path) -> Asy
     settings = replace(settings, runs=replace(settings.runs, queues={**settings.runs.queues, **QUEUES}))
     opened = _open_embedded() if real is None else open_emptied(real)
     async with opened as (access, client), trio.open_nursery() as nursery:
-        template = {"version": "1.0.0", "image": "tests/scripted:1", "supportedModes": ["job"]}
-        kind = {"apiVersion": ENGRAM_TEMPLATE.api_version, "kind": ENGRAM_TEMPLATE.kind}
-        await client.create(ENGRAM_TEMPLATE, {**kind, "metadata": {"name": ENGRAM_NAME}, "spec": template})
+        await _create_template(client, ENGRAM_TEMPLATE, ENGRAM_NAME, {"supportedModes": ["job"]})
+        await _create_template(client, IMPULSE_TEMPLATE, IMPULSE_TEMPLATE_NAME, LISTENER)
         informers = {kind: Informer(client, kind) for kind in _SEEN}
         async with open_scripted_node(client, informers[POD]) as node:
             cluster = OperatorCluster(access, client, folder / "images.yaml")
@@ -297,12 +315,17 @@ async def open_stage(rig: Rig, real: SessionCluster | None, folder: Path) -> Asy
         nursery.cancel_scope.cancel()
 
 
+async def _create_template(client: KubeClient, kind: Resource, name: str, spec: Object) -> None:
+    named = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}}
+    await client.create(kind, {**named, "spec": {"version": "1.0.0", "image": "tests/scripted:1", **spec}})
+
+
 async def _tidy(client: KubeClient) -> None:
     """Delete the namespaces of scenarios. The namespaces of all tests stay, but empty."""
     made = [obj["metadata"]["name"] for obj in (await client.list(NAMESPACE, label_selector=MARK)).items]
     await make_clean(client, ())
     for name in made:
-        if name.startswith("test-26-"):
+        if name.startswith(("test-26-", "test-15-")):
             await client.delete(NAMESPACE, name)
 
 

@@ -21,6 +21,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("outcomes", rigs, indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out scenarios on rigs that are not theirs."""
+    elsewhere = [item for item in items if (found := _scenario_of(item)) and _rig_of(item) not in found.rigs]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+
+
 @pytest.fixture(scope="session")
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """The outcomes of the chosen scenarios on a rig."""
@@ -38,9 +45,14 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def _chosen(session: pytest.Session, rig: Rig) -> list[Scenario]:
     """The scenarios that this session runs on the rig."""
-    chosen: list[Scenario] = []
-    for item in session.items:
-        scenario: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)
-        if scenario is not None and item.callspec.params["outcomes"] is rig:  # type: ignore[attr-defined]  # pytest declares it nowhere
-            chosen.append(scenario)
-    return chosen
+    return [found for item in session.items if (found := _scenario_of(item)) and _rig_of(item) is rig]
+
+
+def _scenario_of(item: pytest.Item) -> Scenario | None:
+    found: Scenario | None = getattr(getattr(item, "function", None), "scenario", None)
+    return found
+
+
+def _rig_of(item: pytest.Item) -> Rig:
+    rig: Rig = item.callspec.params["outcomes"]  # type: ignore[attr-defined]  # pytest declares it nowhere
+    return rig

@@ -10,17 +10,30 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
+from bubu_sdk.testing import VirtualClock
 from core.api.objects import Object, step_path
-from core.api.resource import Resource
+from core.api.resource import STORY_RUN, Resource
 from core.engine.slots.queueing import SlotLimits
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
+from core.kube.errors import error_from_status
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram
-from fuzz.engine.cluster import Write
+from fuzz.engine.cluster import Cluster, Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
-from tests.acceptance.acceptance_stand import DEADLINE_SECONDS, DONE, ENGRAM_NAME, QUEUES, Rig, Scenario, Scripts, T
+from kubewire.wire import StatusReason, status_failure
+from tests.acceptance.acceptance_stand import (
+    DEADLINE_SECONDS,
+    DONE,
+    ENGRAM_NAME,
+    QUEUES,
+    Rig,
+    Scenario,
+    Scripts,
+    SdkSide,
+    T,
+)
 
 HELD_SECONDS = 60.0
 LONGER = 1000.0
@@ -57,6 +70,30 @@ class _AtOnce(dict[str, tuple[Script, ...]]):
 
 
 @dataclass
+class _Runs:
+    """What the SDK asks about runs that exist."""
+
+    cluster: Cluster
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        timeout_seconds: float = 30.0,
+    ) -> Object:
+        """``bubu_sdk.kube.Cluster``."""
+        del content_type, timeout_seconds
+        place = (STORY_RUN.kind, NAMESPACE, path.rpartition("/")[2])
+        if method == "GET":
+            return self.cluster.objects[place]
+        assert method == "PATCH", method
+        return self.cluster.merge("sdk", place, body)
+
+
+@dataclass
 class ModelStand:
     world: World
     scripts: Scripts
@@ -84,7 +121,9 @@ class ModelStand:
             "spec": spec,
         }
         created = self.world.cluster.create(_USER, manifest)
-        assert created is not None, f"{kind.kind} {name} exists"
+        if created is None:
+            text = f"{kind.kind} {name} already exists"
+            raise error_from_status(status_failure(StatusReason.ALREADY_EXISTS, text))
         return created
 
     async def patch(self, kind: Resource, name: str, patch: Object, subresource: str = "") -> None:
@@ -92,6 +131,16 @@ class ModelStand:
 
     async def delete(self, kind: Resource, name: str) -> None:
         self.world.cluster.delete(_USER, (kind.kind, self.namespace, name))
+
+    async def sdk(self, work: Callable[[SdkSide], T]) -> T:
+        """No virtual time passes meanwhile."""
+        await trio.lowlevel.checkpoint()
+        return work(SdkSide(_Runs(self.world.cluster), VirtualClock()))
+
+    async def read(self, kind: Resource, name: str) -> Object:
+        found = self.find(kind, name)
+        assert found is not None, f"there is no {kind.kind} {name}"
+        return found
 
     # What can be seen.
 

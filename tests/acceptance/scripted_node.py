@@ -64,7 +64,7 @@ class ScriptedNode:
             if uid in self._marked:
                 if is_going:
                     self._marked[uid].set()
-            elif not is_going and _phase(pod) == "Pending" and pod["metadata"]["namespace"] in self.places:
+            elif not is_going and _is_of_step(pod) and pod["metadata"]["namespace"] in self.places:
                 self._marked[uid] = trio.Event()
                 send.send_nowait(pod)
 
@@ -150,8 +150,10 @@ async def _first(*waits: Callable[[], Awaitable[object]]) -> None:
             nursery.start_soon(one, wait)
 
 
-def _phase(pod: Object) -> str:
-    return str((pod.get("status") or {}).get("phase") or "Pending")
+def _is_of_step(pod: Object) -> bool:
+    """Whether it is the Pod of a step, and has not started yet. Other Pods belong to their scenarios."""
+    has_job = keys.LABEL_JOB_NAME in (pod["metadata"].get("labels") or {})
+    return has_job and (pod.get("status") or {}).get("phase") in (None, "", "Pending")
 
 
 def _running(pod: Object) -> Object:

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import urllib.parse
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 import trio
 
-from bubu_sdk import AsyncImpulseContext, Outcome, TriggerConflictError, TriggerRejectedError, canonical, submission
+from bubu_sdk import AsyncImpulseContext, Outcome, TriggerConflictError, TriggerRejectedError, submission
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.delivery import load
-from bubu_sdk.errors import Object as Body
 from bubu_sdk.impulse_context import ImpulseServices
-from bubu_sdk.kube import status_error
 from bubu_sdk.secret import Secrets
 from bubu_sdk.sessions import Sessions
 from bubu_sdk.storyruns import StoryRuns
@@ -27,49 +23,11 @@ from bubu_sdk.storytrigger import ANNOTATION_TRIGGER_NAME, ANNOTATION_TRIGGER_TO
 from bubu_sdk.triggers import Triggers, TriggerSettings
 from core.api.objects import Object
 from core.api.resource import IMPULSE, STORY_RUN, STORY_TRIGGER
-from core.kube.client import KubeClient
-from core.kube.errors import ApiError
-from core.kube.transport import ApiCall
 from tests.integration.adapter_world import AdapterWorld
+from tests.integration.blocking_cluster import BlockingCluster
 from tests.integration.operator_cluster import NAMESPACE_NAME
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-class BlockingCluster:
-    """The SDK's view of the server: its threads send through the client of the test."""
-
-    def __init__(self, client: KubeClient) -> None:
-        self._client = client
-        self._token = trio.lowlevel.current_trio_token()
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-        timeout_seconds: float = 30.0,
-    ) -> Body:
-        del timeout_seconds
-        bare, _, query = path.partition("?")
-        call = ApiCall(
-            method.lower(),
-            method,
-            bare,
-            params=tuple(urllib.parse.parse_qsl(query)),
-            body=None if body is None else canonical.encode(body),
-            content_type=content_type,
-        )
-
-        async def send() -> Body:
-            try:
-                return await self._client.answer(call)
-            except ApiError as error:
-                raise status_error(error.code, str(error)) from error
-
-        return trio.from_thread.run(send, trio_token=self._token)
 
 
 async def context(there: AdapterWorld) -> tuple[AsyncImpulseContext, ThrottleCounter]:

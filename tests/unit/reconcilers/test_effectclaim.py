@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM
+from core.api.resource import STEP_RUN as STEP_RUN_KIND
 from core.api.unreadable import Unreadable, marked
 from core.workloads.effect_lease import standing_of
 from reconcilers.effectclaim import EffectClaimReconciler, is_as_shown, owner_reference, status_with
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
+from tests.unit.reconcilers.memory_server import MemoryServer, open_process
 from tests.unit.reconcilers.reconciler_samples import NOW, Answering, clock, open_world, run, step_run, stored
 
 NAME = "one-fetch-effect-1"
@@ -142,6 +145,48 @@ async def test_what_is_gone_or_cannot_be_read_is_left_alone(field: str) -> None:
         if field != "absent":
             world.informer(EFFECT_CLAIM).remember(obj)
         assert await EffectClaimReconciler(client, world, clock()).reconcile(Key("team", NAME)) == Done()
+
+
+# Which claims stay, on an API server in memory.
+
+
+async def kept(reference: Object, *known: Object, later: Sequence[Object] = ()) -> bool:
+    """Whether a claim with that ``stepRunRef`` is still there after one look.
+
+    Args:
+        known: the StepRuns that the process knows.
+        later: StepRuns of which no event has arrived yet.
+    """
+    server = MemoryServer((STEP_RUN_KIND, EFFECT_CLAIM), claim(stepRunRef=reference, **held()), *known)
+    async with open_process(server) as (client, world):
+        for obj in later:
+            server.put(obj)
+        await EffectClaimReconciler(client, world, clock()).reconcile(Key("team", NAME))
+    return bool(server.all(EFFECT_CLAIM))
+
+
+MEANT: Object = {"name": "one-fetch", "uid": STEP_RUN["metadata"]["uid"]}
+
+
+async def test_a_claim_is_deleted_without_its_step_run() -> None:
+    assert not await kept(MEANT)
+    assert await kept(MEANT, STEP_RUN)
+
+
+async def test_a_claim_on_an_earlier_step_run_of_that_name_is_deleted() -> None:
+    assert not await kept({**MEANT, "uid": "of-an-earlier-one"}, STEP_RUN)
+    assert await kept({"name": "one-fetch"}, STEP_RUN)
+
+
+async def test_a_claim_on_a_step_run_of_another_namespace_is_deleted_although_there_is_one() -> None:
+    elsewhere = {**STEP_RUN, "metadata": {**STEP_RUN["metadata"], "namespace": "elsewhere"}}
+    assert not await kept({**MEANT, "namespace": "elsewhere"}, STEP_RUN, elsewhere)
+
+
+async def test_a_claim_on_a_step_run_that_no_event_has_brought_yet_is_kept() -> None:
+    assert await kept(MEANT, later=[STEP_RUN])
+    former = {**STEP_RUN, "metadata": {**STEP_RUN["metadata"], "uid": "of-an-earlier-one"}}
+    assert await kept(MEANT, former, later=[STEP_RUN])
 
 
 async def test_the_facts_about_an_effect_are_not_kept() -> None:

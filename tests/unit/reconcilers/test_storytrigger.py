@@ -12,6 +12,7 @@ import pytest
 
 from core.api.conditions import MAX_MESSAGE_LENGTH
 from core.api.instant import format_instant
+from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH
 from core.api.objects import Object
 from core.api.resource import IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, STORY_TRIGGER
 from core.engine.errors import DeniedError, PortError, StaleError, UnavailableError
@@ -27,6 +28,7 @@ from tests.unit.reconcilers.reconciler_samples import NOW, RecordedEvents, clock
 
 KINDS = (STORY, STORY_RUN, STORY_TRIGGER, IMPULSE, REFERENCE_GRANT)
 SETTINGS = OperatorSettings()
+STORED: Object = {"rows": {"$bubuStorageRef": "inputs/team/rows.json"}}
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 CREATE_RUN: Request = ("POST", "storyruns")
@@ -101,6 +103,15 @@ async def test_the_run_is_created_and_the_answer_says_so(key: str) -> None:
     assert {each["reason"] for each in conditions.values()} == {"StoryRunCreated"}
     assert server.writes == [CREATE_RUN, WRITE_STATUS]
     assert events.emitted == []
+
+
+async def test_the_run_of_a_key_has_the_hash_of_its_inputs_as_submitted() -> None:
+    """Of the references, which are what admission sees, too."""
+    server = server_with(story(), trigger("order-42", STORED))
+    await reconcile(server)
+    [run] = server.all(STORY_RUN)
+    assert run["spec"]["inputs"] == STORED
+    assert run["metadata"]["annotations"][ANNOTATION_TRIGGER_INPUT_HASH] == input_hash(STORED)
 
 
 async def test_an_answer_is_never_touched_again() -> None:
@@ -422,6 +433,8 @@ def situations() -> dict[str, Callable[[], MemoryServer]]:
     return {
         "with a key": lambda: server_with(story(), keyed),
         "without a key": lambda: server_with(story(), trigger(inputs={"a": 1})),
+        "with a key, stored inputs": lambda: server_with(story(), trigger("order-42", STORED)),
+        "without a key, stored inputs": lambda: server_with(story(), trigger(inputs=STORED)),
         "reused": lambda: server_with(story(), keyed, same),
         "conflict": lambda: server_with(story(), keyed, other),
         "schema": lambda: server_with(with_schema(), trigger(inputs={"city": 7})),

@@ -19,6 +19,7 @@ from bubu_sdk import (
 from bubu_sdk.kube import StatusError
 from bubu_sdk.storyruns import ENDED
 from bubu_sdk.testing import ImpulseEnvironment, Rejection
+from core.api.phases import TERMINAL_PHASES
 
 RUNS = "/apis/runs.bubustack.io/v1alpha1/namespaces/default/storyruns"
 
@@ -135,6 +136,10 @@ def test_active_runs_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> N
         f"{RUNS}?limit=2&continue=2",
         f"{RUNS}?limit=2&continue=4",
     ]
+
+
+def test_the_phases_of_runs_that_have_ended_are_those_of_the_operator() -> None:
+    assert {str(phase) for phase in TERMINAL_PHASES} == ENDED
 
 
 @pytest.mark.parametrize("phase", sorted(ENDED))
