@@ -374,6 +374,15 @@ async def test_a_missing_grant_is_waited_for_until_the_whole_path_is_granted() -
     assert shown(server) == ("Created", "StoryRunCreated")
 
 
+async def test_a_story_of_another_namespace_starts_in_that_of_the_request_if_the_policy_allows_it() -> None:
+    settings = OperatorSettings(cross_namespace_policy=CrossNamespacePolicy.ALLOW)
+    foreign = {**story(), "metadata": {**story()["metadata"], "namespace": "shared"}}
+    server = server_with(foreign, trigger(storyRef={"name": "report", "namespace": "shared"}))
+    await reconcile(server, settings=settings)
+    assert shown(server) == ("Created", "StoryRunCreated")
+    assert server.all(STORY_RUN)[0]["metadata"]["namespace"] == "team"
+
+
 async def test_a_missing_impulse_is_waited_for() -> None:
     server = server_with(story(), trigger(impulseRef={"name": "hook"}))
     await reconcile(server)

@@ -190,6 +190,28 @@ def test_an_effect_is_recorded_once_per_key() -> None:
     ]
 
 
+def test_an_effect_with_a_number_that_is_there_already_is_dropped() -> None:
+    before = {"effects": [{"seq": 7, "key": "charge"}]}
+    update = StatusUpdate(
+        effects=(
+            EffectRecord("mail", "succeeded", FINISHED, seq=7),
+            EffectRecord("charge", "succeeded", FINISHED, seq=8),
+        )
+    )
+
+    effects = status.merge(before, update)["effects"]
+
+    assert [(entry["seq"], entry["key"]) for entry in effects] == [(7, "charge"), (8, "charge")]
+
+
+def test_only_the_newest_256_effects_are_kept() -> None:
+    before = {"effects": [{"seq": seq, "key": f"k{seq}"} for seq in range(1, 257)]}
+
+    effects = status.merge(before, StatusUpdate(effects=(EffectRecord("new", "succeeded", FINISHED),)))["effects"]
+
+    assert (len(effects), effects[0]["seq"], effects[-1]["key"]) == (256, 2, "new")
+
+
 def test_a_claim_takes_the_pod_and_leaves_a_running_phase_alone() -> None:
     assert status.claimed("pod", {"phase": "Running", "startedAt": "x"}, STARTED).fields == {"podName": "pod"}
     assert status.claimed("pod", {"phase": "Pending"}, STARTED).fields == {

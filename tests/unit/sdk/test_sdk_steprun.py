@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from bubu_sdk import effects, signals
 from bubu_sdk.contract import Identity
 from bubu_sdk.kube import KubeError, StatusError, UnreachableError
 from bubu_sdk.status import StatusUpdate
@@ -13,6 +15,7 @@ from bubu_sdk.steprun import FencedError, StepRunClient, TransitionError
 from bubu_sdk.testing.cluster import InMemoryCluster, refusing, step_run_path
 
 PATH = step_run_path("ns", "sr")
+NOW = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -111,11 +114,20 @@ def test_the_time_for_one_update_is_bounded(cluster: InMemoryCluster) -> None:
     assert sleeps == []
 
 
-def test_another_pods_step_run_is_not_touched(cluster: InMemoryCluster) -> None:
+@pytest.mark.parametrize(
+    "update",
+    [
+        StatusUpdate({"phase": "Succeeded"}),
+        signals.update("progress", 50, now=NOW),
+        effects.record("charge", "succeeded", None, now=NOW),
+    ],
+    ids=["phase", "signal", "effect"],
+)
+def test_another_pods_step_run_is_not_touched(cluster: InMemoryCluster, update: StatusUpdate) -> None:
     cluster.add(PATH, {"status": {"phase": "Running", "retries": 0, "podName": "pod-2"}})
 
     with pytest.raises(FencedError, match="owned by Pod 'pod-2'"):
-        client(cluster).update(StatusUpdate({"phase": "Succeeded"}))
+        client(cluster).update(update)
 
     assert cluster.status_patches == []
 

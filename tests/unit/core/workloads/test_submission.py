@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.workloads.payload import NotSerializableError
 from core.workloads.submission import claim_name, input_hash, story_run_name, trigger_name
 
 ODD = (
@@ -91,6 +92,12 @@ def test_other_inputs_have_another_hash(inputs: dict[str, Any], data: st.DataObj
 
 def test_half_a_letter_is_hashed_as_the_letter_that_stands_for_it() -> None:
     assert input_hash({"a": "\ud800"}) == input_hash({"a": "\ufffd"})
+
+
+@pytest.mark.parametrize("value", [1e999, float("nan"), 10**400])
+def test_a_number_that_no_double_holds_has_no_hash(value: float) -> None:
+    with pytest.raises(NotSerializableError):
+        input_hash({"a": value})
 
 
 @pytest.mark.parametrize(

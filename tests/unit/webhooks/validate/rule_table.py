@@ -38,6 +38,8 @@ class Case:
     """The user who writes the status. None: the object itself is written."""
     author: Caller | None = None
     """The user who writes the object. None: nothing is asked about the user."""
+    row: str = ""
+    """The row of an acceptance checklist that the case belongs to (``tests/acceptance/trigger_rows.py``)."""
 
     @property
     def world(self) -> InMemoryView:
@@ -72,6 +74,7 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
             policy,
             Caller(**line["caller"]) if "caller" in line else None,
             Caller(**line["author"]) if "author" in line else None,
+            line.get("row", ""),
         )
 
 

@@ -24,7 +24,7 @@ ODDITIES: list[Any] = [
 
 
 def _named(case: Case) -> str:
-    return f"{case.rule} {case.path}"
+    return f"{case.row} {case.rule} {case.path}".strip()
 
 
 def _of_rule(case: Case, findings: list[Finding]) -> list[Finding]:

@@ -1,0 +1,16 @@
+"""What no request can say on the wire, and admission refuses all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.webhooks.validate.rule_table import cases
+from webhooks.validate import admission
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400])
+def test_a_hash_of_inputs_that_have_none_is_refused(number: float) -> None:
+    (case,) = [case for case in cases() if case.rule == "trigger/hash"]
+    trigger = {**case.accepted, "spec": {**case.accepted["spec"], "inputs": {"x": number}}}
+
+    assert [finding.rule.id for finding in admission.validate(trigger, None, case.world)] == ["trigger/hash"]
