@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ IMAGES: Final = Path(__file__).parents[3] / "impulses" / "images.yaml"
 READY_SECONDS: Final = 60.0
 _MANIFEST: Final = IMAGES.parent / "manifests" / "webhook.yaml"
 _TEMPLATE_PORT: Final = "8080"
+_PORTS: Final = range(12_000, 16_000)
 _PATH: Final = "/deliveries"
 _SECRET: Final = "a secret of the deliveries"
 
@@ -83,6 +85,15 @@ async def install_webhook(client: KubeClient, name: str, namespace: str, steps: 
 
 
 def _free_port() -> int:
-    """Not held: the Impulse binds it again whenever it starts, without sharing it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Not held: the Impulse binds it again whenever it starts.
+
+    Below the ports that Linux gives to outgoing connections: while the Impulse is away, such a connection, which may
+    stay for long, would take its port, and a client could even connect to itself.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise LookupError(f"no free port in {_PORTS}")
