@@ -23,7 +23,7 @@ from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
 from bubu_sdk.hosting import host_for
-from bubu_sdk.kube import Cluster, KubeError, NotFoundError
+from bubu_sdk.kube import Cluster, KubeError, NotFoundError, StatusError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
 from bubu_sdk.signature import Signature, StepFunction
@@ -184,7 +184,8 @@ class _Step:
         try:
             return self._steprun.claim(self._claimed)
         except KubeError as error:
-            if isinstance(error, NotFoundError) or not error.retryable:
+            lacks_right = isinstance(error, StatusError) and error.is_about_rights
+            if isinstance(error, NotFoundError) or lacks_right or not error.retryable:
                 raise
             log.warning("the StepRun could not be claimed; the engram runs without a claim: %s", error)
             return {}

@@ -52,16 +52,13 @@ class StatusError(KubeError):
         self.retry_after_seconds = retry_after_seconds
         self.details: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
         """``details`` of the ``Status``."""
-        self.retryable = code in _RETRYABLE_CODES
-
-    @property
-    def is_about_rights(self) -> bool:
+        self.is_about_rights = code == _FORBIDDEN and bool(self.details.get("kind")) and not self.details.get("causes")
         """The API server refused the request without a look at the object, and may accept it later.
 
         A right is missing, or a quota is used up. A server that has just started answers so, too, until it has read the
         roles. Such a refusal names the kind; a webhook that denies an object does not, and a policy adds its causes.
         """
-        return self.code == _FORBIDDEN and bool(self.details.get("kind")) and not self.details.get("causes")
+        self.retryable = code in _RETRYABLE_CODES or self.is_about_rights
 
 
 class NotFoundError(StatusError):

@@ -179,7 +179,7 @@ class Triggers:
         try:
             found = self._request("GET", f"{ENGRAMS_API}/namespaces/{namespace}/impulses/{origin.impulse}")
         except KubeError as error:
-            if error.retryable:
+            if error.retryable and not (isinstance(error, StatusError) and error.is_about_rights):
                 raise _failure(error) from error
             return None
         created = (found.get("metadata") or {}).get("creationTimestamp")
@@ -340,6 +340,6 @@ class Triggers:
 
 
 def _failure(error: KubeError) -> EngramError:
-    if error.retryable or (isinstance(error, StatusError) and error.is_about_rights):
+    if error.retryable:
         return TriggerUnavailableError(str(error), retry_after_seconds=getattr(error, "retry_after_seconds", 0.0))
     return TriggerRefusedError(str(error), http_code=error.code if isinstance(error, StatusError) else 0)

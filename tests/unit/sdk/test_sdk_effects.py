@@ -587,6 +587,21 @@ def test_a_claim_of_another_effect_is_refused_for_good(scene: Scene, other: dict
     assert (caught.value.code, caught.value.exit_class) == ("EffectClaimMismatch", ExitClass.TERMINAL)
 
 
+def test_a_completion_is_repeated_until_a_server_that_has_just_started_knows_the_rights(scene: Scene) -> None:
+    """For seconds after its start, a kube-apiserver refuses every account whose roles it has not read yet."""
+    refusals = iter([status_error(403, "no such right", details={"kind": "effectclaims"}) for _ in range(4)])
+
+    def forbidden(method: str, _: str, __: Any) -> None:
+        if method == "PUT" and (refusal := next(refusals, None)):
+            raise refusal
+
+    scene.cluster.before = forbidden
+
+    assert scene.run("pod-1", Charge()).executed
+    assert scene.claim["completionStatus"] == "completed"
+    assert (scene.run("pod-2", Charge()).executed, scene.claim["details"]) == (False, {"chargeId": "ch_1"})
+
+
 def test_a_completion_that_is_refused_for_good_is_reported(scene: Scene) -> None:
     def forbidden(method: str, _: str, __: Any) -> None:
         if method == "PUT":

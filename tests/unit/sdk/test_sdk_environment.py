@@ -622,6 +622,25 @@ def test_a_step_whose_outcome_cannot_be_reported_has_not_succeeded() -> None:
     assert outcome.phase == "Running"
 
 
+def test_an_outcome_is_reported_although_a_server_that_has_just_started_does_not_know_the_rights() -> None:
+    environment = EngramEnvironment()
+
+    outcome = environment.run(lambda: environment.cluster.fail(403, times=3, details={"kind": "stepruns"}))
+
+    assert (outcome.exit_code, outcome.phase) == (0, "Succeeded")
+
+
+def test_a_pod_without_the_right_to_claim_its_step_does_no_work() -> None:
+    environment = EngramEnvironment()
+    environment.cluster.fail(403, times=99, details={"kind": "stepruns"})
+    called = threading.Event()
+
+    outcome = environment.run(called.set)
+
+    assert outcome.exit_code == 1
+    assert not called.is_set()
+
+
 def test_an_api_server_that_is_away_at_the_start_does_not_stop_the_step() -> None:
     environment = EngramEnvironment(environ={"BUBU_K8S_PATCH_MAX_RETRIES": "0", "BUBU_ENGRAM_NAME": ""})
     environment.cluster.objects[environment.step_run_path]["spec"].pop("engramRef")
