@@ -18,6 +18,7 @@ from bench import (
     neighbour,
     stall,
     throughput,
+    webhook,
     whole_operator,
 )
 from bench.plane import measure as plane
@@ -36,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "live-steps": live_steps.rows,
     "operator-memory": whole_operator.rows,
     "neighbour": neighbour.measure,
+    "webhook": webhook.measure,
     "control-plane": plane.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {

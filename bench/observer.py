@@ -72,7 +72,7 @@ class Observer:
 
 
 @asynccontextmanager
-async def open_observer(client: KubeClient) -> AsyncIterator[Observer]:
+async def open_observer(client: KubeClient, namespace: str = NAMESPACE) -> AsyncIterator[Observer]:
     observer = Observer()
     async with trio.open_nursery() as nursery:
         for resource, note in (
@@ -81,13 +81,13 @@ async def open_observer(client: KubeClient) -> AsyncIterator[Observer]:
             (STEP_RUN, observer.note_step),
             (STORY_RUN, observer.note_run),
         ):
-            await nursery.start(_informer(client, resource, note).run)
+            await nursery.start(_informer(client, resource, namespace, note).run)
         yield observer
         nursery.cancel_scope.cancel()
 
 
-def _informer(client: KubeClient, resource: Resource, note: Any) -> Informer:
-    informer = Informer(client, resource, namespace=NAMESPACE)
+def _informer(client: KubeClient, resource: Resource, namespace: str, note: Any) -> Informer:
+    informer = Informer(client, resource, namespace=namespace)
     informer.add_handler(note)
     return informer
 

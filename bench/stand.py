@@ -83,11 +83,11 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @asynccontextmanager
-async def open_stand() -> AsyncIterator[Stand]:
+async def open_stand(images_text: str = IMAGE_MAP) -> AsyncIterator[Stand]:
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
         data = Path(folder)
         images = data / "images.yaml"
-        images.write_text(IMAGE_MAP)
+        images.write_text(images_text)
         async with open_cluster(data, image_map=images) as cluster:
             config = await load_config(cluster.kubeconfig)
             async with open_client(config) as client:
@@ -97,10 +97,7 @@ async def open_stand() -> AsyncIterator[Stand]:
 async def install_chain(client: KubeClient, *, length: int, image: str = "bench/noop:1") -> str:
     """Creates a Story of chained engram steps; returns its name."""
     name = f"chain-{image.split('/')[1].split(':')[0]}-{length}"
-    await client.create(
-        ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, {"image": image, "version": "1", "supportedModes": ["job"]}, "")
-    )
-    await client.create(ENGRAM, _object(ENGRAM, name, {"templateRef": {"name": name}}), namespace=NAMESPACE)
+    await install_engram(client, name, image, NAMESPACE)
     steps: list[Object] = []
     for index in range(length):
         step: Object = {"name": f"s{index}", "ref": {"name": name}}
@@ -109,6 +106,13 @@ async def install_chain(client: KubeClient, *, length: int, image: str = "bench/
         steps.append(step)
     await client.create(STORY, _object(STORY, name, {"steps": steps}), namespace=NAMESPACE)
     return name
+
+
+async def install_engram(client: KubeClient, name: str, image: str, namespace: str) -> None:
+    """Creates an Engram and its template."""
+    template = {"image": image, "version": "1", "supportedModes": ["job"]}
+    await client.create(ENGRAM_TEMPLATE, _object(ENGRAM_TEMPLATE, name, template, ""))
+    await client.create(ENGRAM, _object(ENGRAM, name, {"templateRef": {"name": name}}, namespace), namespace=namespace)
 
 
 async def start_run(client: KubeClient, story: str, name: str) -> Object:
