@@ -38,6 +38,7 @@ MANY: Final = '{"output":{"x":[' + ",".join(['{"a":{}}'] * 25_000) + "]}}"
 WRITES: Final = {"legit": LEGIT, "deep": DEEP, "many": MANY}
 EXPECTED: Final = {"legit": 200, "deep": 422, "many": 422}
 POLICY: Final = "manifests/policies/status-size.yaml"
+BY_POLICY: Final = "ValidatingAdmissionPolicy 'bobrapet-status-size'"
 
 
 @pytest.fixture
@@ -67,11 +68,13 @@ async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alon
         with_gate = {name: await _write(container, "attacker-a", text) for name, text in WRITES.items()}
         await ask_nobody(rig)
         await rig.apply(POLICY)
-        await eventually(lambda: _is(422, container), lambda: "the policy is not in force")
+        await eventually(lambda: _the_policy_refuses(container), lambda: "the policy is not in force")
         with_policy = {name: await _write(container, "attacker-a", text) for name, text in WRITES.items()}
         await _remove_policy(rig)
         before = _memory_mib(operator)
-        await eventually(lambda: _is(200, container), lambda: "the policy is still in force")
+        await eventually(lambda: _nobody_refuses(container), lambda: "the policy is still in force")
+        stored = await _write(container, "attacker-a", DEEP)
+        assert stored.status_code == 200, stored.text[:300]
     failed = await rig.ended("attacker", "Failed")
     await _succeeds(rig, "after-the-deep-one")
     mended = await rig.client.get(STEP_RUN, "attacker-a", FLOWS)
@@ -87,7 +90,7 @@ async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alon
         told = {name: answer.text[:300] for name, answer in answers.items()}
         assert {name: answer.status_code for name, answer in answers.items()} == EXPECTED, told
     assert "denied the request" in with_gate["deep"].text
-    assert "ValidatingAdmissionPolicy 'bobrapet-status-size'" in with_policy["deep"].text
+    assert BY_POLICY in with_policy["deep"].text
     assert "cannot be read" in status_of(failed)["stepStates"]["a"]["message"]
     assert status_of(mended)["phase"] == "Failed"
     assert "output" not in status_of(mended)
@@ -127,15 +130,24 @@ async def _container_of(rig: OperatorRig, run: str) -> AsyncIterator[httpx.Async
         yield client
 
 
-async def _write(client: httpx.AsyncClient, name: str, status: str) -> httpx.Response:
+async def _write(client: httpx.AsyncClient, name: str, status: str, *, dry_run: bool = False) -> httpx.Response:
     """The API server's answer to a write of the status. The body is sent as it is."""
     path = STEP_RUN.path(FLOWS, name, "status")
-    return await client.patch(path, content=f'{{"status":{status}}}'.encode(), headers=MERGE)
+    asked = {"dryRun": "All"} if dry_run else {}
+    return await client.patch(path, content=f'{{"status":{status}}}'.encode(), headers=MERGE, params=asked)
 
 
-async def _is(code: int, client: httpx.AsyncClient) -> bool:
-    """Whether a write of a status that is too deep gets this code."""
-    return (await _write(client, "attacker-a", DEEP)).status_code == code
+async def _the_policy_refuses(client: httpx.AsyncClient) -> bool:
+    """Whether the policy would refuse a status that is too deep.
+
+    Nothing is stored: the step would fail, its run end, and the container lose its rights to write at all.
+    """
+    answer = await _write(client, "attacker-a", DEEP, dry_run=True)
+    return answer.status_code == 422 and BY_POLICY in answer.text
+
+
+async def _nobody_refuses(client: httpx.AsyncClient) -> bool:
+    return (await _write(client, "attacker-a", DEEP, dry_run=True)).status_code == 200
 
 
 async def _succeeds(rig: OperatorRig, name: str) -> None:
