@@ -1,8 +1,8 @@
 """Measures the way from a webhook delivery to its run, without kills: how soon its first step starts, and how many a
 second the runs keep up with; on the embedded cluster and on a real control plane.
 
-The first step starts when its Job is seen created, as in the other measurements. One without a container has started when
-its run is seen ended, if not before. Client, Impulse, API server, operator, node and containers share the machine.
+The first step starts when its Job is seen created, as in the other measurements. One without a container has started
+when its run is seen ended, if not before. Client, Impulse, API server, operator, node and containers share the machine.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ is looked at again when that changes; nothing polls. Source: Trigger contract 6 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from math import isfinite
 from typing import Any, Final
 
 from core.api.conditions import find_condition, with_condition
@@ -94,7 +96,7 @@ class ImpulseReconciler:
         self._objects = ImpulseObjects(self._client, world, events)
         self._access = ImpulseAccess(self._client, secrets, events, clock)
         self._announced: dict[Key, tuple[Any, ...]] = {}
-        """What each Impulse was told by Events that belong to its configuration."""
+        """The Events that were last emitted about the configuration of each Impulse."""
 
     async def reconcile(self, key: Key) -> Outcome:
         impulse = self._impulses.get(key.namespace, key.name)
@@ -152,15 +154,15 @@ class ImpulseReconciler:
             wait_for(await self._objects.ensure_listener(impulse, wanted, suspended=workload.suspended))
 
     def _announce(self, impulse: Object, resolved: ResolvedImpulse) -> None:
-        """Each notice is told once: again only when it is another, or the Impulse has changed."""
+        """Emits each notice once: again only when it is another, or the Impulse has changed."""
         key, metadata = Key.of(impulse), impulse["metadata"]
         generation = metadata.get("generation", 0)
-        told = (metadata["uid"], generation, resolved.notices)
+        current = (metadata["uid"], generation, resolved.notices)
         is_known = (impulse.get("status") or {}).get("observedGeneration") == generation
-        if self._announced.get(key) == told or (key not in self._announced and is_known):
-            self._announced[key] = told
+        is_announced = self._announced.get(key) == current or (key not in self._announced and is_known)
+        self._announced[key] = current
+        if is_announced:
             return
-        self._announced[key] = told
         for notice in resolved.notices:
             type_ = EventType.WARNING if notice.is_warning else EventType.NORMAL
             self._events.emit(impulse, type_, notice.reason, notice.text)
@@ -194,9 +196,9 @@ class ImpulseReconciler:
             ),
             **counts.status,
         }
-        was_told = _without_time(conditions) == _without_time(status["conditions"])
+        is_unchanged = _without_time(conditions) == _without_time(status["conditions"])
         await write_status(self._client, self._impulses, IMPULSE, impulse, status)
-        if held_up is not None and held_up.event and not was_told:
+        if held_up is not None and held_up.event and not is_unchanged:
             self._events.emit(impulse, EventType.WARNING, held_up.event, held_up.finding.message)
 
     def _trouble(self, impulse: Object, workload: Object) -> str:
@@ -219,7 +221,9 @@ class ImpulseReconciler:
             return (obj for obj in found if obj["metadata"]["namespace"] in places)
 
         known = impulse.get("status") or {}
-        return impulse_counts(known, of_this(STORY_TRIGGER), of_this(STORY_RUN), self._clock.now())
+        lag = max(self._world.informer(kind).seconds_since_contact for kind in (STORY_TRIGGER, STORY_RUN))
+        current_at = self._clock.now() - timedelta(seconds=lag) if isfinite(lag) else None
+        return impulse_counts(known, of_this(STORY_TRIGGER), of_this(STORY_RUN), current_at)
 
 
 def _phase(impulse: Object) -> str:

@@ -2,7 +2,8 @@
 
 ``status.counted`` has the totals of everything up to an instant, the base; later triggers are counted anew each time.
 So the numbers are exact at once, and they do not fall when old triggers are removed. Instants are whole seconds of the
-operator's clock, and the base only moves over seconds that passed a while ago: nothing is missed or counted twice.
+operator's clock, and the base only moves over seconds of which everything has been seen: nothing is missed or counted
+twice.
 
 Runs that an SDK created without a StoryTrigger count as received and launched at their creation. Increments that an SDK
 writes into these fields are overwritten; the throttle fields belong to SDKs. Source: Trigger contract 7.
@@ -19,8 +20,8 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import Phase
 
-SETTLING: Final = timedelta(seconds=10)
-"""How long after a second its decisions and runs may still appear here: with the clocks of other machines."""
+SETTLING: Final = timedelta(seconds=40)
+"""How long after a second its decisions may still be stored: the deadline of a write, and clocks that differ."""
 
 _LAUNCHED: Final = frozenset({"Created", "Reused"})
 _REJECTED: Final = "Rejected"
@@ -43,21 +44,27 @@ class ImpulseCounts(NamedTuple):
 
 
 def impulse_counts(
-    stored: ReadOnlyObject, triggers: Iterable[Object], runs: Iterable[Object], now: datetime
+    stored: ReadOnlyObject, triggers: Iterable[Object], runs: Iterable[Object], current_at: datetime | None
 ) -> ImpulseCounts:
-    """The counters of an Impulse with the status ``stored``; ``triggers`` and ``runs`` are those of this Impulse."""
+    """The counters of an Impulse with the status ``stored``.
+
+    Args:
+        triggers: those of this Impulse; so are ``runs``.
+        current_at: everything that was stored before this instant is among them; None: nothing is sure.
+    """
     latest = _Latest(stored)
     counted = stored.get("counted") or {}
     through = parse_instant_or_none(counted.get("through"))
     through_text = format_instant(through) if through is not None else ""
-    until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
+    until = (current_at - SETTLING).replace(microsecond=0) - timedelta(seconds=1) if current_at is not None else None
     later = [
         event
         for event in (*_of_triggers(triggers, through_text, latest), *_of_runs(runs, latest))
         if event.at is None or through is None or event.at > through
     ]
     base = _base(stored, counted, later)
-    settled = [event for event in later if event.at is not None and event.at <= until]
+    recent = [event for event in later if event.at is not None and (until is None or event.at > until)]
+    settled = [event for event in later if event.at is not None and until is not None and event.at <= until]
     newest = max((event.at for event in settled if event.at is not None), default=through)
     totals = {name: base[name] + sum(event.counter == name for event in later) for name in _FIELDS}
     new_base = {name: base[name] + sum(event.counter == name for event in settled) for name in _FIELDS}
@@ -68,7 +75,7 @@ def impulse_counts(
             "lastTrigger": latest.trigger,
             "lastSuccess": latest.success,
         },
-        more_to_come=any(event.at is not None and event.at > until for event in later),
+        more_to_come=bool(recent),
     )
 
 
@@ -135,6 +142,8 @@ def _instant(text: object) -> datetime | None:
 
 
 def _later(known: str | None, text: object) -> str | None:
+    if known is not None and _surely_by(text, known):
+        return known
     found, before = parse_instant_or_none(text), parse_instant_or_none(known)
     if found is None or (before is not None and found <= before):
         return known
