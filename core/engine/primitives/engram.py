@@ -101,7 +101,9 @@ class EngramStep:
                 conflict_until = conflict_until or trio.current_time() + NAME_CONFLICT_GRACE_SECONDS
                 if trio.current_time() >= conflict_until:
                     problem = StepError(error.reason, str(error))
-                await self._pause(pace)
+                else:
+                    with trio.move_on_at(conflict_until):
+                        await self._pause(pace)
             except (StaleError, GoneError, UnavailableError) as error:
                 await self._pause(pace, error)
             except RejectedError as error:

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from core.api.conditions import find_condition
+from core.engine.primitives.engram import NAME_CONFLICT_GRACE_SECONDS
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
@@ -624,6 +625,7 @@ async def test_somebody_elses_step_run_is_neither_adopted_nor_touched(autojump_c
         status = await one.to_the_end()
 
     assert status["stepStates"]["a"]["message"].startswith("NameConflict: ")
+    assert trio.current_time() == pytest.approx(NAME_CONFLICT_GRACE_SECONDS, abs=0.2), "no pause lasts longer"
     assert "status" not in (world.step_run(one.key, "a") or {})
 
 
