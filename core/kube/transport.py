@@ -217,9 +217,8 @@ class ApiTransport:
     def _load_certificate(self, certificate: ClientCertificate) -> None:
         """Use ``certificate`` on connections that are made from now on; older ones end when the server closes them."""
         if self._ssl_context is not None:
-            _load_pair(
-                ssl.create_default_context(), certificate
-            )  # a pair that does not match would leave a broken context
+            # First elsewhere: a pair that does not match would leave a broken context.
+            _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate)
             _load_pair(self._ssl_context, certificate)
         self._loaded_certificate = certificate
 

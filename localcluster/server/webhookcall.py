@@ -131,6 +131,8 @@ async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
 
 def why_unusable_bundle(bundle: str) -> str | None:
     """Why a ``caBundle`` cannot be used; None when it can (empty: the system's authorities)."""
+    if not bundle:
+        return None  # to load the authorities of the system takes a tenth of a second
     try:
         _trust(bundle)
     except WebhookCallError as error:

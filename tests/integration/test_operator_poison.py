@@ -14,7 +14,7 @@ from core.telemetry import metrics
 from tests.integration.operator_cluster import OperatorCluster, status_of, step, step_phases
 
 SETTINGS = OperatorSettings(
-    templating=TemplatingSettings(worker_timeout=timedelta(seconds=4), worker_memory_bytes=256 << 20)
+    templating=TemplatingSettings(worker_timeout=timedelta(seconds=2), worker_memory_bytes=256 << 20)
 )
 
 
@@ -83,9 +83,9 @@ async def test_poison_costs_its_own_step_and_nothing_else(world: OperatorCluster
     states = status_of(bad)["stepStates"]
     assert "needs more memory than allowed" in states["hungry"]["message"]
     assert "templating.worker-memory-bytes" in states["hungry"]["message"]
-    assert "if: the expression takes longer than 4 s (line 1, column 1)" in states["endless"]["message"]
+    assert "if: the expression takes longer than 2 s (line 1, column 1)" in states["endless"]["message"]
     assert "x: the expression needs more than 100000 steps (line 1, column" in states["silent"]["message"]
-    assert "takes longer than 4 s; simplify the schema" in status_of(worse)["message"]
+    assert "takes longer than 2 s; simplify the schema" in status_of(worse)["message"]
     assert ended == {"time": 2.0, "memory": 1.0}
 
 
