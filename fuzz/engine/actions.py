@@ -12,7 +12,17 @@ import trio
 
 from core.api.objects import Object
 from core.engine.ports import RunKey
-from fuzz.engine.definitions import apply_engram, apply_template, delete_engram, delete_template
+from fuzz.engine.definitions import (
+    apply_engram,
+    apply_impulse,
+    apply_template,
+    delete_engram,
+    delete_impulse,
+    delete_template,
+    delete_trigger,
+    hold_run,
+    make_claim,
+)
 from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.texts import text_of
 from fuzz.engine.world import NAMESPACE, World, of_step
@@ -44,6 +54,18 @@ class Verb(StrEnum):
     APPLY_TEMPLATE = "apply EngramTemplate"
     DELETE_TEMPLATE = "delete EngramTemplate"
     DELETE_RUN = "delete StoryRun"
+    HOLD_RUN = "hold StoryRun"
+    """Adds a finalizer, so that the run is only being deleted after its deletion, until it is let go."""
+    LET_RUN_GO = "let StoryRun go"
+    DELETE_TRIGGER = "delete StoryTrigger"
+    """The StoryTrigger of the run."""
+    APPLY_STORY = "apply Story"
+    """Creates it again after its deletion; ``value``: its spec."""
+    APPLY_IMPULSE = "apply Impulse"
+    """``value``: its name."""
+    DELETE_IMPULSE = "delete Impulse"
+    MAKE_CLAIM = "make EffectClaim"
+    """A completed claim for the effect ``value`` of an earlier StepRun of this name, which nobody owns any more."""
     # The machines.
     KILL = "kill"
     """Kills the process; another one starts ``value`` seconds later."""
@@ -107,6 +129,16 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.bring_server_up(forgetful=action.verb is Verb.SERVER_FORGETS)
         case Verb.RELIST:
             world.relist()
+        case Verb.APPLY_STORY if ("Story", NAMESPACE, "story") not in world.cluster.objects:
+            world.add_story("story", action.value)
+        case Verb.DELETE_TRIGGER:
+            delete_trigger(world.cluster, key.name)
+        case Verb.APPLY_IMPULSE:
+            apply_impulse(world.cluster, str(action.value))
+        case Verb.DELETE_IMPULSE:
+            delete_impulse(world.cluster, str(action.value))
+        case Verb.MAKE_CLAIM:
+            make_claim(world.cluster, of_step(key, action.step)[1], str(action.value))
         case Verb.BIND:
             world.bind(str(action.value))
         case Verb.APPLY_ENGRAM:
@@ -132,6 +164,8 @@ _OF_RUN = frozenset(
         Verb.DELETE_JOB,
         Verb.DELETE_POD,
         Verb.DELETE_RUN,
+        Verb.HOLD_RUN,
+        Verb.LET_RUN_GO,
     }
 )
 
@@ -156,6 +190,8 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             _delete_pods(world, key, action.step)
         case Verb.DELETE_RUN:
             world.delete_run(key)
+        case Verb.HOLD_RUN | Verb.LET_RUN_GO:
+            hold_run(world.cluster, key.name, held=action.verb is Verb.HOLD_RUN)
 
 
 def _delete_pods(world: World, key: RunKey, step: str) -> None:

@@ -14,6 +14,7 @@ from core.engine.settings import EngineSettings
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
 from fuzz.engine.adapters import UNBOUND_SECONDS, Engram
+from fuzz.engine.answers import LONG_SECONDS
 from fuzz.engine.case import Case
 from fuzz.engine.kept import due_by
 from fuzz.engine.worker import Act, Script, script_of
@@ -21,6 +22,8 @@ from fuzz.engine.worker import Act, Script, script_of
 SLACK_SECONDS: Final = 120.0
 """The longest pause between two tries of a call, the wait for an answer, and a drain; all of it twice."""
 STEP_SECONDS: Final = 2.0
+UNREACHABLE_SECONDS: Final = 60.0
+"""How long a container tries to reach the server, or is frozen."""
 REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
 """Actions that can make steps run once more."""
 GOING: Final = frozenset({Verb.DELETE_ENGRAM, Verb.DELETE_TEMPLATE})
@@ -34,7 +37,12 @@ def bound_seconds(case: Case) -> float:
     times = 1 + sum(action.verb in REPEATING for action in case.actions)
     clock = sum(abs(float(action.value)) for action in case.actions if action.verb is Verb.STEP_CLOCK)
     kept = max((seconds for spec in specs for seconds in due_by(spec) if seconds < inf), default=0.0)
-    return once * times * len(case.names) + kept + clock + SLACK_SECONDS
+    return once * times * len(case.names) + kept + _trigger_seconds(case) + clock + SLACK_SECONDS
+
+
+def _trigger_seconds(case: Case) -> float:
+    """How long StoryTriggers wait and are kept, if no longer than an execution."""
+    return sum(seconds for seconds in case.times if seconds < LONG_SECONDS)
 
 
 def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:
@@ -87,10 +95,20 @@ def _engram_seconds(case: Case, step: Mapping[str, Any], path: str) -> float:
     seconds = UNBOUND_SECONDS * (engram.retry.max_retries + 2) if waits else 0.0
     for attempt in range(engram.retry.max_retries + 1):
         script: Script = script_of(case.scripts, path, attempt)
-        takes = script.after_seconds + script.exit_lag_seconds
+        takes = script.after_seconds + script.exit_lag_seconds + _effect_seconds(script)
         seconds += engram.timeout_seconds if script.act is Act.HANG else min(takes, engram.timeout_seconds)
         seconds += script.grace_seconds + retry_delay(engram.retry, attempt + 1, 1.0).total_seconds()
     return seconds
+
+
+def _effect_seconds(script: Script) -> float:
+    """The longest time that a container needs for its effect, and that the next attempt waits for its lease."""
+    effect = script.effect
+    if effect is None:
+        return 0.0
+    return (
+        effect.before_seconds + effect.after_seconds + effect.wait_seconds + effect.lease_seconds + UNREACHABLE_SECONDS
+    )
 
 
 def _duration(text: object) -> float:

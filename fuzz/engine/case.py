@@ -9,6 +9,9 @@ from typing import Any
 from core.api.objects import Object
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
+from fuzz.engine.answers import USUAL_TIMES, TriggerTimes
+from fuzz.engine.clients.effects import Stray
+from fuzz.engine.clients.submissions import Submission
 from fuzz.engine.worker import Script
 
 FIRST = "run"
@@ -41,11 +44,23 @@ class Case:
     """Specs of the Stories that this one calls, by name."""
     actions: Sequence[Action] = ()
     rivals: Sequence[Rival] = ()
+    submissions: Sequence[Submission] = ()
+    """The runs that clients ask for. If there are any, nobody creates the first run."""
+    strays: Sequence[Stray] = ()
+    times: TriggerTimes = USUAL_TIMES
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its runs; the first run comes first."""
+        if self.submissions:
+            return tuple(dict.fromkeys(submission.run for submission in self.submissions))
         return (FIRST, *(f"{FIRST}-{number}" for number, _ in enumerate(self.rivals, 2)))
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether clients with the SDK take part."""
+        performing = any(script.effect is not None for attempts in self.scripts.values() for script in attempts)
+        return bool(self.submissions or self.strays or performing)
 
     @property
     def has_company(self) -> bool:
@@ -55,8 +70,15 @@ class Case:
     @property
     def last_action_at(self) -> float:
         longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL, Verb.HAND_OVER_LATE)
+        clients = [*(submission.at for submission in self.submissions), *(stray.at for stray in self.strays)]
         ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
         last = max(
-            [*ends, *(rival.at for rival in self.rivals), self.cancel_after_seconds or 0.0, self.story_after_seconds]
+            [
+                *ends,
+                *clients,
+                *(rival.at for rival in self.rivals),
+                self.cancel_after_seconds or 0.0,
+                self.story_after_seconds,
+            ]
         )
         return last + _A_MOMENT if last else 0.0

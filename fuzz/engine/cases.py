@@ -7,8 +7,10 @@ are masked: two executions of one case must be equal, however often the process 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from math import inf
 from typing import Any
 
@@ -20,18 +22,22 @@ from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
-from core.policy.settings import OperatorSettings
+from core.policy.settings import OperatorSettings, TriggerSettings
 from fuzz.engine.actions import Action, act
+from fuzz.engine.answers import answers_of, anybody_waits, are_settled
 from fuzz.engine.bounds import bound_seconds
-from fuzz.engine.case import FIRST, Case, Rival
+from fuzz.engine.case import Case, Rival
+from fuzz.engine.clients.fate import Fates
+from fuzz.engine.clients.population import Clients, seeded_system
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.kept import due_by, is_cleaned, is_going
+from fuzz.engine.kill_at import MOST_TASK_STEPS, KillAt
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import story_of
 from fuzz.engine.shards import Change
 from fuzz.engine.watches import Delivery
-from fuzz.engine.world import LONGEST_SECONDS, MOST_TASK_STEPS, NAMESPACE, KillAt, World, open_world
+from fuzz.engine.world import LONGEST_SECONDS, NAMESPACE, World, open_world
 
 SETTLE_SECONDS = 3.0
 """The time after the end of a run: longer than the grace and lag of any Pod."""
@@ -56,6 +62,12 @@ class Trouble:
     """The same for a process that works beside another: of two leaders, one often has older data."""
     heals: bool = False
     """All faults end with the last action of the case or after the last death; lost events are then delivered."""
+    client_kills: Collection[int] = ()
+    """Stops of clients, numbered over all clients, at which the client dies."""
+    client_freezes: Mapping[int, float] = field(default_factory=dict)
+    """Stops of clients at which the client is frozen, with the seconds."""
+    client_faults: Mapping[int, Fault] = field(default_factory=dict)
+    """By number of the request, over all clients."""
     twins: bool = False
     """Two processes at once, each of which believes to be the only one; only the first has kills and faults."""
 
@@ -67,7 +79,9 @@ class Trouble:
     @property
     def delays(self) -> bool:
         """Whether anything happens later than without the trouble."""
-        return bool(any(self.faults) or self.hears_late or self.downtime_seconds or self.latency_seconds)
+        of_clients = self.client_kills or self.client_freezes or self.client_faults
+        own = any(self.faults) or self.hears_late or self.downtime_seconds or self.latency_seconds
+        return bool(own or of_clients)
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class Played:
     crashes: Sequence[BaseException]
     events: Sequence[tuple[str, str, str]]
     task_steps: int
+    moments: Sequence[Sequence[int]]
+    """For each process, the steps of its tasks at which a death can make a difference: see ``KillAt``."""
     calls: int
     ended_at_seconds: float
     seen_until_seconds: float
@@ -109,6 +125,8 @@ class Played:
     """The shard of each actor that is a process of the operator."""
     seen: Mapping[str, int] = field(default_factory=dict)
     """How often each fault and each unusual delivery occurred."""
+    clients: Clients | None = None
+    """What the clients have learned and done."""
 
     @property
     def phase(self) -> str:
@@ -123,7 +141,7 @@ class Played:
     @property
     def step_runs(self) -> dict[str, Object]:
         """The StepRuns of the first run, by step."""
-        return self.step_runs_of(FIRST)
+        return self.step_runs_of(self.case.names[0])
 
     def step_runs_of(self, run: str) -> dict[str, Object]:
         """The StepRuns that exist at the end, by step."""
@@ -143,8 +161,9 @@ class Played:
             "creates": Counter(_logical(write) for write in self.history if _counts(write)),
             "ran": Counter(self.ran),
             "further runs": {
-                name: _masked(run.get("status") or {}) for name, run in self.runs.items() if name != FIRST
+                name: _masked(run.get("status") or {}) for name, run in self.runs.items() if name != self.case.names[0]
             },
+            "answers": answers_of(self.objects),
         }
 
     def _kept_story(self, status: Object) -> Any:
@@ -164,7 +183,9 @@ class Played:
         very start, because a process that starts after it finds that nothing has begun. It is also true of actions of
         users, and of runs that they start, if the engine receives them late.
         """
-        if (self.case.actions or self.case.rivals) and (self.trouble.delays or other.trouble.delays):
+        if (self.case.actions or self.case.rivals or self.case.has_clients) and (
+            self.trouble.delays or other.trouble.delays
+        ):
             return False
         ended_at_once = self.case.cancel_after_seconds == 0.0 or any(rival.at == 0.0 for rival in self.case.rivals)
         return not (self._ends_others or other._ends_others or ended_at_once)
@@ -197,14 +218,15 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
     trouble = trouble or Trouble()
     killer = KillAt()
     trio._core._run._r.seed(seed)  # seeds Trio's scheduler: with one seed, all executions are equal
-    played: Played | None = trio.run(
-        _play,
-        case,
-        trouble,
-        killer,
-        clock=trio.testing.MockClock(autojump_threshold=0),
-        instruments=[killer],
-    )
+    with seeded_system(seed) if case.has_clients else nullcontext():
+        played: Played | None = trio.run(
+            _play,
+            case,
+            trouble,
+            killer,
+            clock=trio.testing.MockClock(autojump_threshold=0),
+            instruments=[killer],
+        )
     if played is None:
         raise AssertionError(f"a loop without end: more than {MOST_TASK_STEPS} steps of tasks")
     return played
@@ -217,7 +239,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
     ) as world:
         world.second_lags = trouble.second_lags
         world.latency = trouble.latency_seconds
-        world.house = OperatorSettings()
+        world.house = _settings_of(case)
         killer.world = world
         for name, spec in case.stories.items():
             world.add_story(name, spec)
@@ -225,22 +247,27 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             world.add_story("story", case.spec)
         else:
             world.nursery.start_soon(_add_story_later, world, case)
-        key = world.add_run(FIRST, "story", inputs=dict(case.inputs))
-        for name, rival in zip(case.names[1:], case.rivals, strict=True):
+        key = RunKey(NAMESPACE, case.names[0])
+        if case.has_clients:
+            _begin_clients(world, case, trouble)
+        if not case.submissions:
+            world.add_run(key.name, "story", inputs=dict(case.inputs))
+        for name, rival in zip(case.names[1:], case.rivals, strict=True) if case.rivals else ():
             world.nursery.start_soon(_add_rival_later, world, case, name, rival)
         if case.cancel_after_seconds is not None:
             world.nursery.start_soon(_cancel_later, world, case, key)
         for action in case.actions:
-            world.nursery.start_soon(_act_later, world, action)
+            world.nursery.start_soon(_act_later, world, action, case.names[0])
         if trouble.twins:
             world.start_twin(key)
         life = await _lives(world, key, killer, case, trouble)
+        killer.number = 0
         ended_at = trio.current_time()
         left = tuple(name for name in case.names if not _is_over(world, RunKey(NAMESPACE, name)))
         ending = tuple(name for name in _alive(world) if _is_told_to_end(world, name))
         await trio.sleep(SETTLE_SECONDS + max(trouble.second_lags.values(), default=0.0))
         await trio.testing.wait_all_tasks_blocked()
-        waited = 0 if life.ended else await _writes_in_ten_minutes(world)
+        waited = 0 if life.ended and not anybody_waits(world.cluster.objects) else await _writes_in_ten_minutes(world)
         return Played(
             case=case,
             trouble=trouble,
@@ -256,6 +283,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             crashes=tuple(world.crashes),
             events=tuple(world.events.told),
             task_steps=life.task_steps,
+            moments=tuple(life.moments),
             calls=life.calls,
             ended_at_seconds=ended_at,
             seen_until_seconds=trio.current_time(),
@@ -266,7 +294,22 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             owners=tuple(world.shards.changes),
             shards={one.process.actor: one.shard for one in (*world.twins, *world.incarnations)},
             seen=_seen(world),
+            clients=world.clients,
         )
+
+
+def _settings_of(case: Case) -> OperatorSettings:
+    if not case.has_clients:
+        return OperatorSettings()
+    limit = timedelta(seconds=case.times.pending_timeout_seconds)
+    return OperatorSettings(triggers=TriggerSettings(case.times.retention_seconds, limit))
+
+
+def _begin_clients(world: World, case: Case, trouble: Trouble) -> None:
+    fates = Fates(
+        trouble.client_kills, trouble.client_freezes, trouble.client_faults, latency_seconds=trouble.latency_seconds
+    )
+    world.add_clients(fates).begin(case.submissions, case.strays, case.names[0])
 
 
 @dataclass
@@ -274,6 +317,7 @@ class _Life:
     ended: bool = False
     task_steps: int = 0
     calls: int = 0
+    moments: list[Sequence[int]] = field(default_factory=list)
 
 
 async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble: Trouble) -> _Life:
@@ -283,8 +327,7 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
     healing = trouble.heals
     while True:
         faults = trouble.faults[number] if number < len(trouble.faults) else {}
-        killer.number = trouble.kills[number] if number < len(trouble.kills) else 0
-        killer.steps = 0
+        killer.begin(trouble.kills[number] if number < len(trouble.kills) else 0)
         number += 1
         process = killer.process = world.start(
             key, faults=faults, latency=trouble.latency_seconds, everything=case.has_company
@@ -297,6 +340,7 @@ async def _lives(world: World, key: RunKey, killer: KillAt, case: Case, trouble:
             world.heal()
         life.ended = await _until_ended_or_dead(world, incarnation, case, trouble)
         life.task_steps += killer.steps
+        life.moments.append(tuple(killer.moments))
         life.calls += process.calls
         if not process.dead:
             return life
@@ -344,10 +388,16 @@ async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Cas
         nursery.start_soon(wait_for_death)
         if trio.current_time() < case.last_action_at:
             await trio.sleep(case.last_action_at - trio.current_time())
+        if world.clients is not None:
+            await world.clients.settled.wait()
         limit = bound_seconds(case) if trouble.heals else LONGEST_SECONDS
-        ended = await world.until(lambda: all(_is_over(world, key) for key in keys), limit)
+        ended = await world.until(lambda: _is_all_over(world, case, keys), limit)
         nursery.cancel_scope.cancel()
     return ended and not incarnation.process.dead
+
+
+def _is_all_over(world: World, case: Case, keys: Sequence[RunKey]) -> bool:
+    return all(_is_over(world, key) for key in keys) and are_settled(world.cluster.objects, case.times)
 
 
 def _is_over(world: World, key: RunKey) -> bool:
@@ -362,9 +412,9 @@ def _is_over(world: World, key: RunKey) -> bool:
     return kept.run == inf and (kept.children == inf or "childrenCleanedAt" in status)
 
 
-async def _act_later(world: World, action: Action) -> None:
+async def _act_later(world: World, action: Action, first: str) -> None:
     await trio.sleep(action.at)
-    await act(world, RunKey(NAMESPACE, action.run or FIRST), action)
+    await act(world, RunKey(NAMESPACE, action.run or first), action)
 
 
 async def _add_rival_later(world: World, case: Case, name: str, rival: Rival) -> None:
@@ -417,6 +467,8 @@ _TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt", 
 def _masked(status: Object) -> Object:
     kept = {key: value for key, value in status.items() if key not in _TIMES}
     kept["conditions"] = [(c["type"], c["status"], c["reason"]) for c in status.get("conditions", ())]
+    if "effects" in status:
+        kept["effects"] = [(effect["key"], effect["status"]) for effect in status["effects"]]
     if "stepStates" in status:
         kept["stepStates"] = {
             # if two needs failed at the same instant, each of them may be named as the cause of a skip

@@ -2,8 +2,9 @@
 
 A file, JSON or YAML, has ``why``, ``spec`` and, if they matter, ``stories``, ``scripts``, ``cancelAfterSeconds``,
 ``storyAfterSeconds``, ``rivals`` (further runs), ``schedule`` (the actions and their instants), ``kills``, ``faults``,
-``deliveries``, ``lags``, ``secondLags``, ``latencySeconds``, ``heals`` and ``seed``. Engrams and inputs are those of
-the strategies.
+``deliveries``, ``lags``, ``secondLags``, ``latencySeconds``, ``heals`` and ``seed``; if clients take part,
+``submissions``, ``strays``, ``times``, ``clientKills``, ``clientFreezes`` and ``clientFaults``. Engrams and inputs are
+those of the strategies.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from fuzz.engine.actions import action_from_wire, action_to_wire
+from fuzz.engine.answers import USUAL_TIMES, TriggerTimes
 from fuzz.engine.case import Case, Rival
 from fuzz.engine.cases import Trouble
+from fuzz.engine.clients.effects import Effect, Stray
+from fuzz.engine.clients.submissions import Submission
 from fuzz.engine.process import Fault
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import INPUTS
@@ -54,7 +58,7 @@ def read_case(path: Path) -> Pinned:
     text = path.read_text()
     entry = json.loads(text) if path.suffix == ".json" else YAML(typ="safe").load(text)
     scripts = {
-        step: tuple(Script(**(attempt | {"act": Act(attempt["act"])})) for attempt in attempts)
+        step: tuple(_script_from(attempt) for attempt in attempts)
         for step, attempts in entry.get("scripts", {}).items()
     }
     case = Case(
@@ -67,6 +71,9 @@ def read_case(path: Path) -> Pinned:
         stories=entry.get("stories", {}),
         actions=tuple(action_from_wire(action) for action in entry.get("schedule", ())),
         rivals=tuple(Rival(float(one["at"]), one.get("participant")) for one in entry.get("rivals", ())),
+        submissions=tuple(Submission(**one) for one in entry.get("submissions", ())),
+        strays=tuple(Stray(**(one | {"effect": Effect(**one.get("effect", {}))})) for one in entry.get("strays", ())),
+        times=TriggerTimes(**entry.get("times", {})),
     )
     trouble = Trouble(
         kills=tuple(entry.get("kills", ())),
@@ -76,6 +83,9 @@ def read_case(path: Path) -> Pinned:
         second_lags=entry.get("secondLags", {}),
         latency_seconds=entry.get("latencySeconds", 0.0),
         heals=entry.get("heals", False),
+        client_kills=tuple(entry.get("clientKills", ())),
+        client_freezes={int(stop): float(seconds) for stop, seconds in entry.get("clientFreezes", {}).items()},
+        client_faults={int(k): Fault(v) for k, v in entry.get("clientFaults", {}).items()},
     )
     return Pinned(path.stem, entry["why"], case, trouble, entry.get("seed", 0))
 
@@ -98,6 +108,12 @@ def case_to_wire(case: Case, trouble: Trouble, seed: int, why: str) -> dict[str,
         "secondLags": dict(trouble.second_lags),
         "latencySeconds": trouble.latency_seconds,
         "heals": trouble.heals,
+        "submissions": [_slim(one) for one in case.submissions],
+        "strays": [_slim(one) for one in case.strays],
+        "times": {} if case.times == USUAL_TIMES else case.times._asdict(),
+        "clientKills": list(trouble.client_kills),
+        "clientFreezes": dict(trouble.client_freezes),
+        "clientFaults": {number: str(fault) for number, fault in trouble.client_faults.items()},
         "seed": seed,
     }
     if not any(entry["faults"]):
@@ -122,11 +138,23 @@ def _rival(rival: Rival) -> dict[str, Any]:
 
 
 def _script(script: Script) -> dict[str, Any]:
-    defaults = Script()
-    fields = {field.name: getattr(script, field.name) for field in dataclasses.fields(script)}
-    return {"act": str(script.act)} | {
-        key: _plain(value) for key, value in fields.items() if key != "act" and value != getattr(defaults, key)
-    }
+    return {"act": str(script.act)} | {key: value for key, value in _slim(script).items() if key != "act"}
+
+
+def _script_from(wire: Mapping[str, Any]) -> Script:
+    effect = Effect(**wire["effect"]) if wire.get("effect") is not None else None
+    return Script(**{**wire, "act": Act(wire["act"]), "effect": effect})
+
+
+def _slim(record: Any) -> dict[str, Any]:
+    """The fields of a frozen record that differ from their defaults."""
+    found = {}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        is_default = value == (field.default_factory() if callable(field.default_factory) else field.default)
+        if not is_default:
+            found[field.name] = _slim(value) if dataclasses.is_dataclass(value) else _plain(value)
+    return found
 
 
 def _plain(value: Any) -> Any:

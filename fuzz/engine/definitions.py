@@ -1,13 +1,16 @@
-"""What users do to Engrams and to their template: apply and delete them."""
+"""What users do to definitions, StoryTriggers and other objects besides the runs: apply and delete them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from bubu_sdk.claims import claim_name
 from fuzz.engine.adapters import TEMPLATE
+from fuzz.engine.answers import run_name_of
 from fuzz.engine.cluster import Cluster
 
 NAMESPACE: Final = "default"
+FINALIZER: Final = "example.com/backup"
 
 
 def apply_engram(cluster: Cluster, name: str) -> None:
@@ -28,3 +31,38 @@ def apply_template(cluster: Cluster) -> None:
 
 def delete_template(cluster: Cluster) -> None:
     cluster.delete("user", ("EngramTemplate", "", TEMPLATE))
+
+
+def apply_impulse(cluster: Cluster, name: str) -> None:
+    """Create the Impulse of the Story, unless it exists."""
+    spec = {"templateRef": {"name": "hook"}, "storyRef": {"name": "story"}}
+    manifest = {"apiVersion": "bubustack.io/v1alpha1", "kind": "Impulse", "spec": spec}
+    cluster.create("user", manifest | {"metadata": {"name": name, "namespace": NAMESPACE}})
+
+
+def delete_impulse(cluster: Cluster, name: str) -> None:
+    cluster.delete("user", ("Impulse", NAMESPACE, name))
+
+
+def hold_run(cluster: Cluster, name: str, *, held: bool) -> None:
+    """Add the finalizer of another program, or remove it."""
+    place = ("StoryRun", NAMESPACE, name)
+    others = [one for one in cluster.objects[place]["metadata"].get("finalizers") or () if one != FINALIZER]
+    cluster.force_patch("user", place, "metadata", {"finalizers": [*others, *([FINALIZER] if held else [])] or None})
+
+
+def delete_trigger(cluster: Cluster, run: str) -> None:
+    """Delete the StoryTrigger that asks for this run."""
+    for place, trigger in list(cluster.objects.items()):
+        if place[0] == "StoryTrigger" and run_name_of(trigger) == run:
+            cluster.delete("user", place)
+
+
+def make_claim(cluster: Cluster, step_run: str, key: str) -> None:
+    """Create the claim of an effect of a StepRun that was deleted, unless a claim of this name exists."""
+    at = "2026-01-02T03:00:00.000000Z"
+    spec = {"stepRunRef": {"name": step_run, "uid": "uid-0"}, "effectKey": key, "holderIdentity": "earlier:1"}
+    spec |= {"acquireTime": at, "renewTime": at, "completionStatus": "completed", "completedAt": at}
+    manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "EffectClaim", "spec": spec}
+    metadata = {"name": claim_name(NAMESPACE, step_run, key), "namespace": NAMESPACE}
+    cluster.create("user", manifest | {"metadata": metadata})

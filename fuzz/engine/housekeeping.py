@@ -1,12 +1,13 @@
-"""The StoryRun controller and the router of production on the model cluster: the work around the engine.
+"""The controllers and the router of production on the model cluster: the work around the engine.
 
 They are ``reconcilers.storyrun`` and ``reconcilers.router`` themselves, with the model's client and informers:
 annotations, hand-over, retention, and the deletion of runs. ``routing`` replaces both in tests of the engine alone.
+If there are clients, the controllers of StoryTriggers and EffectClaims work, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -25,16 +26,17 @@ from core.kube.errors import error_from_status
 from core.kube.informer import Handler
 from core.kube.store import Change
 from core.policy.settings import OperatorSettings
-from fuzz.engine.cluster import Cluster, RefusedError
+from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
 from fuzz.engine.process import Process
-from fuzz.engine.watches import KINDS, Known
+from fuzz.engine.watches import KINDS, OF_CLIENTS, Known
 from kubewire.wire import StatusReason, status_failure
+from reconcilers import effectclaim, storyrun, storytrigger
 from reconcilers.adapters import world as production
+from reconcilers.registration import ControllerDependencies
 from reconcilers.router import connect_engine
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
 from reconcilers.runtime.outcome import Outcome
 from reconcilers.runtime.watch import connect_controller
-from reconcilers.storyrun import WATCHES, StoryRunReconciler
 
 _OPTIONS: Final = ControllerOptions(workers=2, base_delay=timedelta(milliseconds=200), max_delay=timedelta(seconds=30))
 
@@ -47,11 +49,14 @@ _IN_WORLD: Final = {
     "Pod": "pods",
     "Engram": "engrams",
     "EngramTemplate": "engram_templates",
+    "ReferenceGrant": "reference_grants",
 }
 """The names of the informers in ``reconcilers.adapters.world.World``, by kind; others are not needed here."""
 NEVER_CHANGES: Final = "ReferenceGrant"
 """A kind for which production has a route; all objects of the model are in one namespace."""
 _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
+_ROWS: Final = (storyrun.CONTROLLER,)
+_ROWS_WITH_CLIENTS: Final = (*_ROWS, storytrigger.CONTROLLER, effectclaim.CONTROLLER)
 
 
 class Housekeeping:
@@ -65,15 +70,28 @@ class Housekeeping:
         engine: EngineContext,
         settings: Callable[[], OperatorSettings],
         crashed: Callable[[Exception], None],
+        with_clients: bool = False,
     ) -> None:
-        self.known = process.known = Known(self.tell)
-        self._informers = {kind: ModelInformer(self.known, kind) for kind in (*KINDS, NEVER_CHANGES)}
+        kinds = (*KINDS, *OF_CLIENTS) if with_clients else KINDS
+        self.known = process.known = Known(self.tell, kinds)
+        self._informers = {kind: ModelInformer(self.known, kind) for kind in (*kinds, NEVER_CHANGES)}
         client = cast(KubeClient, ModelClient(cluster, process))
-        named = {_IN_WORLD[kind]: self._informers[kind] for kind in KINDS}
-        world = cast(production.World, SimpleNamespace(informer=lambda kind: self._informers[kind.kind], **named))
-        reconciler = StoryRunReconciler(client, world, supervisor, engine.clock, settings)
+        named = {name: self._informers[kind] for kind, name in _IN_WORLD.items()}
+        world = cast(
+            production.World,
+            SimpleNamespace(
+                informer=lambda kind: self._informers[kind.kind],
+                watches=lambda kind: kind.kind in self._informers,
+                **named,
+            ),
+        )
         owned = process.ownership
-        self._controller = Controller("storyrun", _telling(reconciler.reconcile, crashed), _OPTIONS, ownership=owned)
+        there = ControllerDependencies(client, world, supervisor, engine.events, engine.clock, settings, "", owned)
+        self._controllers: dict[str, Controller] = {}
+        """By the kind of their keys."""
+        for row in _ROWS_WITH_CLIENTS if with_clients else _ROWS:
+            reconcile = _telling(row.build(there), crashed)
+            self._controllers[row.kind.kind] = Controller(row.name, reconcile, _OPTIONS, ownership=owned)
         connect_engine(
             world,
             supervisor,
@@ -82,7 +100,9 @@ class Housekeeping:
             definition_changed=engine.awaited.changed,
             ownership=owned,
         )
-        connect_controller(WATCHES, world, self._controller)
+        for row in _ROWS_WITH_CLIENTS if with_clients else _ROWS:
+            watches = [watch for watch in row.watches if watch.kind.kind in self._informers]
+            connect_controller(watches, world, self._controllers[row.kind.kind])
 
     def tell(self, kind: str, change: Change) -> None:
         for handler in self._informers[kind].handlers:
@@ -90,17 +110,20 @@ class Housekeeping:
 
     def adopt(self, key: RunKey) -> None:
         """The process now owns the run."""
-        self._controller.enqueue(Key(*key))
+        for controller in self._controllers.values():
+            controller.enqueue(Key(*key))
 
     async def release(self, key: RunKey) -> None:
-        """Return when the controller no longer works for the run, which the process does not own any more."""
-        await self._controller.release(Key(*key))
+        """Return when no controller works for the key any more, which the process does not own any more."""
+        for controller in self._controllers.values():
+            await controller.release(Key(*key))
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._controller.run)
-            for run in self.known.all("StoryRun"):  # the initial lists came before
-                self._controller.enqueue(Key.of(run))
+            for kind, controller in self._controllers.items():
+                nursery.start_soon(controller.run)
+                for obj in self.known.all(kind):  # the initial lists came before
+                    controller.enqueue(Key.of(obj))
 
 
 @dataclass
@@ -117,7 +140,14 @@ class ModelInformer:
     def get(self, namespace: str, name: str) -> Object | None:
         return self.known.get(self.kind, namespace, name)
 
-    def by_index(self, index: str, value: str) -> list[Object]:
+    def list(self, namespace: str) -> Sequence[Object]:
+        if self.kind == NEVER_CHANGES:
+            return ()
+        return [obj for obj in self.known.all(self.kind) if obj["metadata"]["namespace"] == namespace]
+
+    def by_index(self, index: str, value: str) -> Objects:
+        if self.kind in OF_CLIENTS:
+            return self.known.by_index(self.kind, index, value)
         if index == production.OWNER_UID:
             return self.known.by_owner(self.kind, value)
         keys_of = _OF_STORIES[index]
@@ -145,6 +175,12 @@ class ModelClient:
 
     def in_background(self) -> ModelClient:
         return self
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        return await self.process.call(self.cluster, lambda: _answered(lambda: self._get(resource, name, namespace)))
+
+    async def create(self, resource: Resource, manifest: Object) -> Object:
+        return await self.process.write(self.cluster, lambda: _answered(lambda: self._create(resource, manifest)))
 
     async def patch(
         self,
@@ -181,6 +217,18 @@ class ModelClient:
             versioned=resource_version is not None,
         )
 
+    def _get(self, resource: Resource, name: str, namespace: str | None) -> Object:
+        found = self.cluster.get(resource.kind, namespace or "", name)
+        if found is None:
+            raise RefusedError(404, StatusReason.NOT_FOUND, f"{resource.kind} {namespace}/{name} not found")
+        return found
+
+    def _create(self, resource: Resource, manifest: Object) -> Object:
+        created = self.cluster.create(self.process.actor, manifest)
+        if created is None:
+            raise RefusedError(409, StatusReason.ALREADY_EXISTS, f"{resource.kind} {place_of(manifest)} already exists")
+        return created
+
     def _delete(self, place: tuple[str, str, str], uid: str, version: str | None) -> None:
         stored = self.cluster.objects.get(place)
         if stored is None:
@@ -209,4 +257,6 @@ def _answered(apply: Callable[[], Any]) -> Any:
     try:
         return apply()
     except RefusedError as refused:
-        raise error_from_status(status_failure(refused.reason, str(refused), code=refused.code)) from refused
+        details = {"name": "an object"}  # without a name, 404 means that the server does not know the kind
+        failure = status_failure(refused.reason, str(refused), code=refused.code, details=details)
+        raise error_from_status(failure) from refused

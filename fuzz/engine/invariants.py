@@ -3,7 +3,8 @@
 ``violations`` checks all of them. docs/proof.md describes each. Order (I01, I02 and I30) is in ``invariants_order``,
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
-``invariants_owners``, and waits for Engrams (I45 and I46) in ``invariants_definitions``.
+``invariants_owners``, and waits for Engrams (I45 and I46) in ``invariants_definitions``. If clients take part,
+``invariants_triggers`` (I47 to I52) and ``invariants_effects`` (I53 to I56) are checked, too.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from core.engine.step.record import attempt_of, executor_of, is_final, retries_o
 from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import (
     invariants_definitions,
+    invariants_effects,
     invariants_end,
     invariants_limits,
     invariants_order,
     invariants_owners,
     invariants_retention,
     invariants_time,
+    invariants_triggers,
 )
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
@@ -50,6 +53,8 @@ Check = Callable[[History], Iterator[str]]
 SDK_FIELDS: Final = ("output", "signals", "effects", "logs", "signalEvents")
 BY_OTHERS: Final = ("gates", "conditions", "childrenCleanedAt")
 """Fields of a run's status that may change after its end."""
+HAVE_THEIR_OWN: Final = ("StoryRun", "StoryTrigger", "EffectClaim")
+"""Kinds of which other invariants say what the operator may do."""
 MAX_MESSAGE: Final = 2048
 MAX_REASON: Final = 64
 MAX_OBJECT: Final = 1 << 20
@@ -58,7 +63,8 @@ MAX_OBJECT: Final = 1 << 20
 def violations(played: Played) -> list[str]:
     """All violations; empty if there are none."""
     history = History(played)
-    return [f"{name}: {text}" for name, check in CHECKS.items() for text in check(history)]
+    checks = CHECKS if played.clients is None else {**CHECKS, **invariants_triggers.CHECKS, **invariants_effects.CHECKS}
+    return [f"{name}: {text}" for name, check in checks.items() for text in check(history)]
 
 
 def terminal_is_absorbing(history: History) -> Iterator[str]:
@@ -237,7 +243,7 @@ def only_ours_is_touched(history: History) -> Iterator[str]:
         uid = write.object["metadata"]["uid"]
         if write.verb == "create" and by_operator(write):
             ours.add(uid)
-        elif by_operator(write) and write.place[0] != "StoryRun" and uid not in ours:
+        elif by_operator(write) and write.place[0] not in HAVE_THEIR_OWN and uid not in ours:
             yield f"{write.actor} {write.verb} {write.place}, which is not ours"
 
 

@@ -36,9 +36,9 @@ def the_run_ends(history: History) -> Iterator[str]:
 
 
 def silence(history: History) -> Iterator[str]:
-    """I16: while a run waits for a user, nothing is written."""
+    """I16: while a run or a StoryTrigger waits for a user, nothing is written."""
     played = history.played
-    if not played.ended and played.writes_while_waiting:
+    if played.writes_while_waiting:
         yield f"{played.writes_while_waiting} writes in ten minutes in which nothing was due"
 
 

@@ -1,4 +1,4 @@
-"""I44: the process that owns a run at that moment writes what is written for the run.
+"""I44: the process that owns a run, a StoryTrigger or a claim at that moment writes what is written for it.
 
 Requests of the old owner are answered before there is a new one. If the old owner releases the run late, such a request
 may still arrive afterwards. So may a request that took so long that the engine stopped waiting for it.
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api import keys
 from core.engine.calls import WRITE_DEADLINE_SECONDS
 from core.engine.ports import RunKey
 from core.ownership.ownership import OwnedKey
+from fuzz.engine.answers import origin_of
 from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator
 from fuzz.engine.kept import is_going
@@ -25,7 +27,7 @@ LONGEST_SECONDS: Final = 2 * WRITE_DEADLINE_SECONDS
 
 
 def only_owners_write(history: History) -> Iterator[str]:
-    """I44: only the owner of a run writes for it."""
+    """I44: only the owner of an object writes for it."""
     if not history.is_sharded:
         return
     for write in history.writes():
@@ -39,9 +41,15 @@ def only_owners_write(history: History) -> Iterator[str]:
 
 
 def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
-    """The runs for which the write may have been made: both, if it may have two reasons; none, if it may be any run."""
-    kind, namespace, _ = write.place
-    if kind in ("StepRun", "Job"):
+    """The objects for which the write may have been made: all, if it may have several reasons; none, if it may be any
+    run.
+    """
+    kind, namespace, name = write.place
+    if kind in ("StoryTrigger", "EffectClaim"):
+        yield RunKey(namespace, name)
+    elif write.verb == "create" and kind == "StoryRun" and origin_of(write.object):
+        yield RunKey(namespace, write.object["metadata"]["annotations"][keys.ANNOTATION_TRIGGER_REQUEST_NAME])
+    elif kind in ("StepRun", "Job"):
         run = history.run_of(write.object)
         if run is not None:
             yield key_of_run(run)

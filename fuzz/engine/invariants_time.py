@@ -16,6 +16,7 @@ from core.engine.settings import EngineSettings
 from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb
+from fuzz.engine.answers import until_of
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
     GATHERING,
@@ -33,6 +34,8 @@ from fuzz.engine.history import (
 )
 from fuzz.engine.invariants_definitions import is_waiting, waits_until
 from fuzz.engine.invariants_order import step_of
+from fuzz.engine.kept import is_cleaned, is_going
+from reconcilers.effectclaim import SETTLING
 
 CHILD_GRACE: Final = timedelta(seconds=2)
 """The additional time that a child run may take to end."""
@@ -191,14 +194,18 @@ def _is_let_go(write: Write) -> bool:
 
 
 def writes_have_causes(history: History) -> Iterator[str]:
-    """I16: every write of the operator follows a write of another client, a start, or an instant that has passed."""
+    """I16: every write of the operator follows a write of another client, a start, or an instant that has passed.
+
+    For the removal of what was kept long enough, see I42 and I52.
+    """
     if history.did(Verb.STEP_CLOCK) or not history.prompt:
         return
-    instants = {*starts_of(history)}
+    instants = {at + pause for at in starts_of(history) for pause in (timedelta(), SETTLING)}
     before: list[Write] = []
     for write in history.writes():
         since = write.at - AFTERWARDS
-        alone = by_operator(write) and not _follows(write, before, since) and not _tells_of_a_queue(write)
+        removes = is_going(write) or is_cleaned(write)
+        alone = by_operator(write) and not (removes or _follows(write, before, since) or _tells_of_a_queue(write))
         if alone and not any(since <= instant <= write.at for instant in instants):
             yield f"{write.verb} {write.place} at {write.at}, when nothing had happened"
         before.append(write)
@@ -222,6 +229,12 @@ def _dues(history: History, write: Write) -> set[datetime]:
             retry_at, attempt = parse_instant_or_none(status.get("nextRetryAt")), attempt_of(obj)
             deadline_at = attempt.deadline_at if attempt is not None else None
             return {write.at + TIME_TO_LEAVE, *(at for at in (retry_at, deadline_at) if at is not None)}
+        case "StoryTrigger":
+            accepted_at = parse_instant_or_none(status.get("acceptedAt"))
+            limit = timedelta(seconds=history.played.case.times.pending_timeout_seconds)
+            return {write.at + limit, *((accepted_at + limit,) if accepted_at is not None else ())}
+        case "EffectClaim":
+            return {write.at + SETTLING, until_of(obj)}
         case "StoryRun":
             plan = history.plan(obj)
             drain = _drain_of(plan)
@@ -240,10 +253,19 @@ def _drain_of(plan: StoryPlan | None) -> timedelta:
 
 
 def _tells_of_a_queue(write: Write) -> bool:
-    """Whether only messages of steps that wait for a slot have changed, which are written at most every ten seconds."""
+    """Whether only messages of steps that wait for a slot have changed, or that of a run that waits for its turn.
+
+    These are written at most every ten seconds.
+    """
+    if write.place[0] != "StoryRun":
+        return False
     before, after = states_of(write.old), states_of(write.new)
+    if not before and not after:
+        return status_of(write.old).get("phase") == status_of(write.new).get("phase") == Phase.PENDING
     changed = [after[name] for name in after if after[name] != before.get(name)]
-    return before.keys() == after.keys() and all(each.get("reason") == Reason.QUEUED for each in changed)
+    return (
+        bool(changed) and before.keys() == after.keys() and all(one.get("reason") == Reason.QUEUED for one in changed)
+    )
 
 
 def _answers(write: Write) -> bool:

@@ -14,6 +14,7 @@ invariants.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hypothesis import event
@@ -24,8 +25,9 @@ from core.api.identity import compose
 from core.api.phases import Phase
 from core.engine.step.record import executor_of
 from fuzz.engine.actions import HAND_OVERS, Action, Verb
-from fuzz.engine.case import FIRST, Case, Rival
+from fuzz.engine.case import Case, Rival
 from fuzz.engine.cases import Played, Trouble, play
+from fuzz.engine.clients.population import Clients
 from fuzz.engine.corpus import keep_failure
 from fuzz.engine.history import History, is_terminal, states_of
 from fuzz.engine.invariants import violations
@@ -45,12 +47,17 @@ class EngineMachine(RuleBasedStateMachine):
     """One run of a random Story, or a few runs, and all that happens to them. ``largest`` limits the Story."""
 
     largest: ClassVar[int] = 30
+    most_rivals: ClassVar[int] = 2
     covered: ClassVar[Counter[str]] = Counter()
     """The features of all executions in this process, for ``make fuzz``."""
 
     @initialize(data=st.data(), seed=st.integers(0, 7))
     def begin(self, data: st.DataObject, seed: int) -> None:
-        self.case: Case = data.draw(large_cases(max_steps=self.largest))
+        self.start(data.draw(large_cases(max_steps=self.largest)), seed)
+
+    def start(self, case: Case, seed: int) -> None:
+        """Begin to collect what happens to this case."""
+        self.case = case
         self.seed = seed
         self.now = 0.0
         self.actions: list[Action] = []
@@ -65,7 +72,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     # A user.
 
-    @precondition(lambda self: self.case.spec.get("concurrency") and len(self.rivals) < 2)
+    @precondition(lambda self: self.limits_runs and len(self.rivals) < self.most_rivals)
     @rule(pause=PAUSES, participant=st.sampled_from(PARTICIPANTS))
     def another_run(self, pause: float, participant: str | None) -> None:
         self.now += pause
@@ -74,7 +81,7 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.rivals)
     @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.CANCEL, Verb.REDRIVE, Verb.DELETE_RUN)))
     def act_on_another_run(self, data: st.DataObject, pause: float, verb: Verb) -> None:
-        run = data.draw(st.sampled_from(Case(self.case.spec, rivals=self.rivals).names[1:]))
+        run = data.draw(st.sampled_from(self.runs[1:]))
         self.tokens += 1
         self._do(pause, verb, value=f"t{self.tokens}" if verb is Verb.REDRIVE else None, run=run)
 
@@ -158,7 +165,7 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: sum(action.verb in HAND_OVERS for action in self.actions) < MOST_HAND_OVERS)
     @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from(HAND_OVERS), seconds=st.sampled_from((0.3, 9.0)))
     def hand_over(self, data: st.DataObject, pause: float, verb: Verb, seconds: float) -> None:
-        run = data.draw(st.sampled_from((*Case(self.case.spec, rivals=self.rivals).names, *self.called)))
+        run = data.draw(st.sampled_from(self.owned))
         self._do(pause, verb, value=seconds if verb is Verb.HAND_OVER_LATE else None, run=run)
 
     @rule(pause=PAUSES, seconds=st.sampled_from((0.2, 3.3, 40.0)), forgets=st.booleans())
@@ -196,6 +203,22 @@ class EngineMachine(RuleBasedStateMachine):
         return [*_names(self.case.spec)]
 
     @property
+    def runs(self) -> Sequence[str]:
+        """The names of the runs so far."""
+        return Case(self.case.spec, rivals=self.rivals).names
+
+    @property
+    def limits_runs(self) -> bool:
+        """Whether the runs of the Story depend on each other."""
+        spec = self.case.spec
+        return bool(spec.get("concurrency") or (spec.get("policy") or {}).get("concurrency"))
+
+    @property
+    def owned(self) -> Sequence[str]:
+        """The names of what can be handed over."""
+        return (*self.runs, *self.called)
+
+    @property
     def gates(self) -> list[str]:
         return [name for name, step in _names(self.case.spec).items() if step.get("type") == "gate"]
 
@@ -203,7 +226,7 @@ class EngineMachine(RuleBasedStateMachine):
     def called(self) -> list[str]:
         """The names of the child runs of the first run's steps, without those of loops."""
         steps = _names(self.case.spec).items()
-        return [compose(FIRST, *name.split("/")) for name, step in steps if step.get("type") == "executeStory"]
+        return [compose(self.runs[0], *name.split("/")) for name, step in steps if step.get("type") == "executeStory"]
 
     def _did(self, *verbs: Verb) -> bool:
         return any(action.verb in verbs for action in self.actions)
@@ -215,7 +238,10 @@ class EngineMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "case"):
             return
-        case = Case(
+        judge(self._played_case(), self._trouble(), self.seed, self.covered)
+
+    def _played_case(self) -> Case:
+        return Case(
             self.case.spec,
             self.case.scripts,
             self.case.engrams,
@@ -223,8 +249,11 @@ class EngineMachine(RuleBasedStateMachine):
             stories=self.case.stories,
             actions=tuple(self.actions),
             rivals=tuple(self.rivals),
+            times=self.case.times,
         )
-        trouble = Trouble(
+
+    def _trouble(self) -> Trouble:
+        return Trouble(
             kills=tuple(self.kills),
             faults=tuple(self.faults),
             deliveries=self.deliveries,
@@ -233,7 +262,6 @@ class EngineMachine(RuleBasedStateMachine):
             latency_seconds=self.latency,
             heals=True,
         )
-        judge(case, trouble, self.seed, self.covered)
 
 
 def judge(case: Case, trouble: Trouble, seed: int, covered: Counter[str] | None = None) -> Played:
@@ -272,6 +300,7 @@ def features(played: Played) -> list[str]:
     found |= {f"fault {word}" for word in played.seen if not word.endswith("now")}
     found |= {"fault killed at an await"} if played.trouble.kills else set()
     found |= {f"run {played.phase}" if played.ended else "run waits for a person"}
+    found |= features_of_clients(played.clients) if played.clients is not None else set()
     for write in History(played).writes():
         if write.place[0] == "StepRun" and write.verb == "create":
             found.add(f"executor {executor_of(write.object)}")
@@ -285,6 +314,21 @@ def features(played: Played) -> list[str]:
                 if not is_terminal(state) and Phase(state["phase"]) is Phase.PENDING:
                     found.add("a step waits for a definition" if is_waiting(state) else "a step queued")
     return sorted(found)
+
+
+def features_of_clients(clients: Clients) -> set[str]:
+    """What clients were told, and what became of effects."""
+    fates = clients.fates
+    found = {f"client request {fault}" for fault, times in fates.faulted.items() if times}
+    found |= {f"client {word}" for word, times in (("killed", clients.died_at), ("frozen", clients.frozen)) if times}
+    for told in clients.told:
+        answer = told.decision.outcome if told.decision is not None else type(told.error).__name__
+        found.add("submitted by hand" if told.submission.by_hand else f"submission {answer}")
+    for _, result in clients.results:
+        outcome = result.outcome
+        word = "killed" if result.error is None else result.error.code or "failed"
+        found.add(f"effect {word if outcome is None else 'executed' if outcome.executed else 'had happened'}")
+    return found
 
 
 def _names(spec: Any) -> dict[str, Any]:

@@ -35,7 +35,15 @@ from core.engine.status.state import RunState
 from core.engine.step import outcome, record
 from core.engine.values import stored_data, variables
 from core.graph import readiness
-from fuzz.engine import definition_cases, executor_cases, handover_cases, model_jobs, retention_cases
+from fuzz.engine import (
+    definition_cases,
+    effect_cases,
+    executor_cases,
+    handover_cases,
+    model_jobs,
+    retention_cases,
+    trigger_cases,
+)
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
 from fuzz.engine.case import Case, Rival
@@ -55,7 +63,10 @@ SLEPT_AT_ONCE: Final = Case(
 )
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
-ELSEWHERE: Final = retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | definition_cases.CASES
+OF_CLIENTS: Final = trigger_cases.CASES | effect_cases.CASES
+ELSEWHERE: Final = (
+    retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | definition_cases.CASES | OF_CLIENTS
+)
 HUNTED: Final[dict[str, Case]] = CANONICAL | ELSEWHERE | {
     "clean-up": Case(
         {
@@ -165,7 +176,6 @@ FAULTS: Final = (
     Trouble(faults=(dict.fromkeys(range(1, 30, 4), Fault.STALE),), heals=True),
     Trouble(latency_seconds=0.03, heals=True),
 )
-STRIDE: Final = 5
 LATE_ANSWERS: Final = tuple(
     (Trouble(faults=({call: Fault.LATE_ANSWER},), second_lags={"Job": 0.3}, twins=True), seed)
     for call in range(6, 16)
@@ -186,7 +196,7 @@ TWO_LEADERS: Final = {
     "sleep of two leaders": SLOW_WRITES,
     "cancel that one of two leaders hears late": LATE_CANCELS,
 }
-TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES
+TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES | trigger_cases.TROUBLES | effect_cases.TROUBLES
 
 
 @dataclass(frozen=True)
@@ -204,8 +214,11 @@ def hunt(mutant: Mutant) -> str | None:
     with _in_place(mutant):
         for name in mutant.hunted:
             case = _case(name)
-            steps = sound[name].task_steps
-            alone = [(Trouble((k,), heals=True), 0) for k in range(1, steps, STRIDE)]
+            alone = [
+                (Trouble((*(0,) * before, number), heals=True), 0)
+                for before, moments in enumerate(sound[name].moments)
+                for number in moments
+            ]
             faulty = TROUBLES.get(name) or [(trouble, 0) for trouble in FAULTS]
             for trouble, seed in ((Trouble(heals=True), 0), *faulty, *alone):
                 try:
@@ -476,6 +489,8 @@ MUTANTS: Final = (
             *retention_cases.BUGS,
             *handover_cases.BUGS,
             *definition_cases.BUGS,
+            *trigger_cases.BUGS,
+            *effect_cases.BUGS,
         )
     ),
     *(Mutant(*bug) for bug in executor_cases.BUGS),

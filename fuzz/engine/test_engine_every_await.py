@@ -1,10 +1,12 @@
 """Kill at every await of one Story for each feature, and again during recovery (F01, F02; I17, I19).
 
-Nothing is random: for k = 1..N, the process dies before its k-th task step, and the next one continues from the stored
-state.
+Nothing is random: the process dies before a step of one of its tasks, and the next one continues from the stored state.
+Of steps between which nothing has changed outside of the process, one is tried (``KillAt.moments``); of one case, all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,9 +48,9 @@ FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
 
 SCHEDULES = range(20 if DEEP else 3)
 """Seeds for the order of tasks that are ready at the same time."""
-FIRST_STRIDE = 1 if DEEP else 9
-RECOVERY_STRIDE = 1 if DEEP else 5
-"""The distance in task steps between kills, in the run and in the recovery."""
+FIRST_STRIDE = 1 if DEEP else 4
+RECOVERY_STRIDE = 1 if DEEP else 2
+"""Of so many moments one is tried, in the run and in the recovery."""
 
 
 def check(calm: Played, kills: tuple[int, ...], seed: int) -> None:
@@ -67,27 +69,42 @@ def test_left_alone_a_run_ends_as_it_should(name: str) -> None:
     assert (played.phase, {step: state["phase"] for step, state in states}) == ENDS[name]
 
 
+def deaths(played: Played, first: int = 0) -> Sequence[tuple[int, ...]]:
+    """The kills of one process, from the ``first`` on, that can make a difference."""
+    if DEEP and first == 0:
+        return [(number,) for number in range(1, played.task_steps + 1)]
+    later = enumerate(played.moments[first:], first)
+    return [(*(0,) * before, number) for before, moments in later for number in moments]
+
+
 @pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())
 def test_dying_at_any_await_changes_nothing(case: Case) -> None:
     for seed in SCHEDULES:
         calm = play(case, seed=seed)
         assert violations(calm) == []
-        for number in range(1, calm.task_steps + 1):
-            check(calm, (number,), seed)
+        for kills in deaths(calm):
+            check(calm, kills, seed)
+
+
+def test_deaths_between_two_changes_of_the_world_are_alike() -> None:
+    calm = play(CANONICAL["one step"])
+    for number in range(1, calm.task_steps + 1):
+        check(calm, (number,), 0)
 
 
 @pytest.mark.parametrize("case", FURTHER.values(), ids=FURTHER.keys())
 def test_dying_at_any_await_of_what_is_longer_breaks_no_promise(case: Case) -> None:
     calm = play(case)
-    for number in range(1, calm.task_steps + 1):
-        crashed = play(case, Trouble(kills=(number,)))
-        assert violations(crashed) == [], f"killed at {number}"
-        assert not crashed.comparable_with(calm) or differences(crashed, calm) == [], f"killed at {number}"
+    for kills in deaths(calm):
+        crashed = play(case, Trouble(kills=kills))
+        assert violations(crashed) == [], f"killed at {kills}"
+        assert not crashed.comparable_with(calm) or differences(crashed, calm) == [], f"killed at {kills}"
 
 
 @pytest.mark.parametrize("case", CANONICAL.values(), ids=CANONICAL.keys())
 def test_dying_again_while_recovering_changes_nothing(case: Case) -> None:
     calm = play(case)
-    for first in range(1, calm.task_steps + 1, FIRST_STRIDE):
-        for second in range(1 + first % RECOVERY_STRIDE, 60, RECOVERY_STRIDE):
+    for number, (first,) in enumerate(deaths(calm)[::FIRST_STRIDE]):
+        crashed = play(case, Trouble(kills=(first,)))
+        for _, second in deaths(crashed, 1)[number % RECOVERY_STRIDE :: RECOVERY_STRIDE]:
             check(calm, (first, second), 0)

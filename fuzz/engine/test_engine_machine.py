@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from fuzz.engine.client_machine import ClientMachine
 from fuzz.engine.machine import EngineMachine
 from fuzz.engine.profile import budget
 
@@ -16,7 +17,11 @@ class SmallStories(EngineMachine):
 
 
 def test_small_stories_under_any_schedule() -> None:
-    run_state_machine_as_test(SmallStories, settings=settings(budget(1000, 100_000), stateful_step_count=10))
+    run_state_machine_as_test(SmallStories, settings=settings(budget(800, 100_000), stateful_step_count=10))
+
+
+def test_clients_under_any_schedule() -> None:
+    run_state_machine_as_test(ClientMachine, settings=settings(budget(300, 50_000), stateful_step_count=12))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:

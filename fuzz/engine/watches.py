@@ -7,7 +7,7 @@ lost its history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -17,9 +17,19 @@ import trio
 from core.api.objects import Object
 from core.kube.store import Change, InformerStore, StoreKey
 from fuzz.engine.cluster import Cluster, RefusedError, Write
+from reconcilers import effectclaim, storytrigger
+from reconcilers.adapters.watched_kind import WatchedKind
 
 KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod", "Engram", "EngramTemplate")
 """The kinds that a process watches; it asks the server for all other objects."""
+OF_CLIENTS: Final[Mapping[str, WatchedKind]] = {
+    watched.resource.kind: watched
+    for row in (storytrigger.CONTROLLER, effectclaim.CONTROLLER)
+    for watched in row.informers
+}
+"""The kinds that it watches in addition if there are clients: with the indexes of production, and as much of each
+object as production keeps.
+"""
 
 OWNER_UID: Final = "controller-uid"
 STEP_RUN_NAME: Final = "step-run"
@@ -42,9 +52,12 @@ class Delivery(StrEnum):
 class Known:
     """The caches of one process. ``tell`` gets every change of them, like the handlers of an informer."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, kinds: Sequence[str] = KINDS) -> None:
+        self.kinds = kinds
         self._tell = tell
-        self._stores = {kind: InformerStore(_INDEXERS) for kind in KINDS}
+        self._stores = {
+            kind: InformerStore(OF_CLIENTS[kind].indexes if kind in OF_CLIENTS else _INDEXERS) for kind in kinds
+        }
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._stores[kind].get(StoreKey(namespace, name))
@@ -55,12 +68,16 @@ class Known:
     def pods_of(self, namespace: str, step_run: str) -> list[Object]:
         return [*self._stores["Pod"].by_index(STEP_RUN_NAME, f"{namespace}/{step_run}")]
 
+    def by_index(self, kind: str, index: str, value: str) -> list[Object]:
+        """For the kinds of ``OF_CLIENTS``."""
+        return [*self._stores[kind].by_index(index, value)]
+
     def all(self, kind: str) -> list[Object]:
         return [*self._stores[kind].list(None)]
 
     def remember(self, obj: Object) -> None:
         """Store the answer to a write of this process."""
-        self._publish(obj["kind"], self._stores[obj["kind"]].put(obj, in_order=False))
+        self._publish(obj["kind"], self._stores[obj["kind"]].put(_kept(obj), in_order=False))
 
     def forget(self, obj: Object) -> None:
         """Remove an object: the server accepted this process's delete."""
@@ -73,16 +90,16 @@ class Known:
         """Apply one watch event."""
         kind = write.place[0]
         if write.new is not None:
-            self._publish(kind, self._stores[kind].put(write.new))
+            self._publish(kind, self._stores[kind].put(_kept(write.new)))
             return
         assert write.old is not None
         last = write.old | {"metadata": write.old["metadata"] | {"resourceVersion": str(write.number)}}
-        self._publish(kind, self._stores[kind].remove(last))
+        self._publish(kind, self._stores[kind].remove(_kept(last)))
 
     def list_anew(self, cluster: Cluster, kind: str) -> None:
         store = self._stores[kind]
         number = store.begin_list()
-        listed = [obj for place, obj in cluster.objects.items() if place[0] == kind]
+        listed = [_kept(obj) for place, obj in cluster.objects.items() if place[0] == kind]
         self._publish(kind, store.replace_all(listed, str(cluster.newest), number, trust=False))
 
     def _publish(self, kind: str, changes: Iterable[Change]) -> None:
@@ -108,7 +125,7 @@ class Watches:
     _over: bool = False
 
     def open(self) -> None:
-        for kind in KINDS:
+        for kind in self.known.kinds:
             self.known.list_anew(self.cluster, kind)
         self.cluster.listeners.append(self.see)
 
@@ -118,7 +135,7 @@ class Watches:
             self.cluster.listeners.remove(self.see)
 
     def see(self, write: Write) -> None:
-        if write.place[0] not in KINDS or self._cut_at is not None:
+        if write.place[0] not in self.known.kinds or self._cut_at is not None:
             return
         number, self._number = self._number, self._number + 1
         delivery = self.deliveries.get(number, Delivery.NOW)
@@ -142,7 +159,7 @@ class Watches:
         since, self._cut_at = self._cut_at, None
         if since is None:
             return
-        for kind in KINDS:
+        for kind in self.known.kinds:
             try:
                 missed = self.cluster.writes_since(kind, since)
             except RefusedError:
@@ -154,13 +171,19 @@ class Watches:
     def list_anew(self) -> None:
         """Relist after a gap that the process noticed."""
         if self._cut_at is None and not self._over:
-            for kind in KINDS:
+            for kind in self.known.kinds:
                 self.known.list_anew(self.cluster, kind)
 
     async def _later(self, write: Write, seconds: float) -> None:
         await trio.sleep(seconds)
         if not self._over:
             self.known.take(write)
+
+
+def _kept(obj: Object) -> Object:
+    """The part of an object that a process keeps."""
+    watched = OF_CLIENTS.get(obj["kind"])
+    return obj if watched is None else watched.trim(obj)
 
 
 def controller_owner(obj: Object) -> Object | None:

@@ -7,8 +7,8 @@ with 1 instead. Its writes have no precondition.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -17,6 +17,7 @@ import trio
 
 from core.api.instant import format_precise_instant
 from core.api.objects import Object
+from fuzz.engine.clients.effects import KILLED_CODE, Effect, EffectResult
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
 from kubewire.wire import copy_value
@@ -26,6 +27,8 @@ KUBELET = "model.example.com/kubelet"
 UNSAID: Final = "ok, unsaid"
 """The result of a container that succeeded without a report in its StepRun."""
 Order = tuple[Place, Object]
+Perform = Callable[[str, Object, Effect, trio.Event, float], Awaitable[EffectResult]]
+"""Name of the Pod, StepRun, effect, the event that asks it to end, and its grace in seconds."""
 
 SDK_MAY_SUCCEED_FROM = (None, "Running", "Failed")
 SDK_MAY_FAIL_FROM = (None, "Pending", "Running", "Paused", "Blocked", "Scheduling")
@@ -61,6 +64,10 @@ class Script:
     """The text that the SDK writes about a failure; empty: one of ``TEXTS``."""
     retry_after_seconds: float | None = None
     """How long after a failure the SDK wants the next attempt to start (``error.details.retryAt``)."""
+    retry_at: str = ""
+    """The same as an instant."""
+    effect: Effect | None = None
+    """The effect that the container of a Pod performs first."""
 
 
 def script_of(scripts: Mapping[str, tuple[Script, ...]], step: str, attempt: int) -> Script:
@@ -115,6 +122,8 @@ class Worker:
     """StepRuns, with an attempt that started while another one of the same name was still running."""
     elsewhere: Callable[[Place], bool] = lambda place: False
     """Whether anything but a Pod works for this StepRun."""
+    perform: Perform | None = None
+    """Performs the effects of scripts."""
 
     def script(self, step: str, attempt: int) -> Script:
         return script_of(self.scripts, step, attempt)
@@ -152,6 +161,11 @@ class Worker:
         script = self.script(job["spec"]["step"], job["spec"]["attempt"])
         self._running[pod.place] = pod
         try:
+            if script.effect is not None:
+                script = await self._perform(place, pod, script, script.effect)
+                if pod.marked.is_set():
+                    self._end(place, pod, 143)
+                    return
             if script.act is Act.HANG:
                 await pod.marked.wait()
             else:
@@ -164,6 +178,19 @@ class Worker:
                 await self._act(place, pod, job["spec"]["step"], job["spec"]["attempt"], script)
         finally:
             del self._running[pod.place]
+
+    async def _perform(self, place: Place, pod: Pod, script: Script, effect: Effect) -> Script:
+        """What the container does after it has performed the effect, or has failed to."""
+        step_run = self.cluster.objects.get(("StepRun", *place[1:]))
+        if step_run is None or self.perform is None:
+            return script
+        result = await self.perform(pod.place[2], step_run, effect, pod.marked, script.grace_seconds)
+        if result.outcome is not None:
+            return script
+        if result.error is None:
+            return Script(Act.EXIT, 0.0, exit_code=KILLED_CODE)
+        failed = Script(Act.FAIL, 0.0, exit_code=1, exit_class=str(result.error.exit_class), text=result.error.message)
+        return replace(failed, retry_at=result.retry_at)
 
     def _create_pod(self, place: Place, job: Object) -> Pod:
         metadata = job["metadata"]
@@ -207,9 +234,8 @@ class Worker:
             patch = {"phase": "Failed", "exitCode": code, "lastFailureMsg": script.text or text_of(step, attempt)}
             if script.exit_class:
                 patch["exitClass"] = script.exit_class
-            if script.retry_after_seconds is not None:
-                wanted = self.cluster.now() + timedelta(seconds=script.retry_after_seconds)
-                patch["error"] = {"version": "v1", "details": {"retryAt": format_precise_instant(wanted)}}
+            if retry_at := self._retry_at(script):
+                patch["error"] = {"version": "v1", "details": {"retryAt": retry_at}}
             self._sdk_writes(step_run, stored, patch)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
         self.ran.append((step, attempt, end))
@@ -217,6 +243,11 @@ class Worker:
         self.effects.append((owner, step, UNSAID if unsaid else end))
         await trio.sleep(script.exit_lag_seconds)
         self._end(place, pod, code)
+
+    def _retry_at(self, script: Script) -> str:
+        if script.retry_after_seconds is None:
+            return script.retry_at
+        return format_precise_instant(self.cluster.now() + timedelta(seconds=script.retry_after_seconds))
 
     def _sdk_writes(self, place: Place, stored: Object, patch: Object) -> None:
         if "retries" not in (stored.get("status") or {}):

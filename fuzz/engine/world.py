@@ -30,6 +30,8 @@ from core.engine.slots.queueing import SlotLimits
 from core.engine.slots.slots import Slots
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
+from fuzz.engine.clients.fate import Fates
+from fuzz.engine.clients.population import Clients
 from fuzz.engine.cluster import Cluster, RefusedError, Write
 from fuzz.engine.definitions import apply_engram, apply_template
 from fuzz.engine.evaluator import PathEvaluator
@@ -53,10 +55,9 @@ LONGEST_SECONDS = 4 * 3600.0
 RELIST_SECONDS = 300.0
 ABANDONED_SECONDS = 1.9
 """The time that a request of a cancelled caller takes to the server."""
-MOST_TASK_STEPS = 100_000
-"""The limit for one execution; the longest ones need a tenth of it."""
 
-_process: ContextVar[Process | None] = ContextVar("process of the engine", default=None)
+current_process: ContextVar[Process | None] = ContextVar("process of the engine", default=None)
+"""The process that a task belongs to."""
 
 
 GARBAGE_SECONDS = 0.3
@@ -81,6 +82,8 @@ class World:
     """The settings for the controllers of production around the engine. Without them, only the model's own routing
     works: it hands runs over and wakes them, but neither annotates nor deletes them.
     """
+    clients: Clients | None = None
+    """The clients with the SDK, if there are any."""
     clock_steps: list[tuple[float, timedelta]] = field(default_factory=list)
     """The offsets of the wall clock, each with the time of Trio's clock from which on it applies."""
     events: RecordedEvents = field(default_factory=RecordedEvents)
@@ -223,7 +226,7 @@ class World:
                 )
             ),
             evaluator=self.evaluator,
-            payloads=ModelPayloads(self.cluster, process),
+            payloads=ModelPayloads(self.cluster, process, self.clients.store.objects if self.clients else {}),
             events=self.events,
             clock=clock,
             settings=self.settings,
@@ -238,14 +241,15 @@ class World:
             process.known = router.known = Known(router.tell)
         else:
             settings, crashed = self._house_settings, self.crashes.append
-            house = Housekeeping(self.cluster, process, supervisor, engine, settings, crashed)
+            with_clients = self.clients is not None
+            house = Housekeeping(self.cluster, process, supervisor, engine, settings, crashed, with_clients)
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
         incarnation = Incarnation(process, supervisor, watches, house, trio.current_time(), shard)
         self.incarnations.append(incarnation)
-        token = _process.set(process)
+        token = current_process.set(process)
         self.nursery.start_soon(self._process_body, incarnation)
-        _process.reset(token)
+        current_process.reset(token)
         watches.open()
         if self.cluster.down:
             watches.cut()
@@ -353,6 +357,8 @@ class World:
         if self.cluster.down:
             self.bring_server_up()
         self.deliveries, self.lags, self.second_lags = {}, {}, {}
+        if self.clients is not None:
+            self.clients.fates.healed = True
         for one in self.alive:
             one.process.healed = True
             one.watches.deliveries, one.watches.lags = {}, {}
@@ -392,6 +398,12 @@ class World:
     def _clock_step(self) -> timedelta:
         now = trio.current_time()
         return next((step for since, step in reversed(self.clock_steps) if now >= since), timedelta())
+
+    def add_clients(self, fates: Fates) -> Clients:
+        """From now on, clients with the SDK may work, and processes that are started later serve them."""
+        self.clients = Clients(self.cluster, self.nursery, self.crashes.append, fates)
+        self.worker.perform = self.clients.perform
+        return self.clients
 
     # Waiting.
 
@@ -473,27 +485,3 @@ async def open_world(
 def of_step(key: RunKey, step: str) -> tuple[str, str]:
     """Namespace and name of a step's StepRun and Job, by the full name of the step."""
     return key.namespace, compose(key.name, *step.split("/"))
-
-
-class KillAt(trio.abc.Instrument):
-    """Kills the process of ``world`` before its ``number``-th task step, counted over all its tasks; 0 only counts."""
-
-    def __init__(self, number: int = 0) -> None:
-        self.number = number
-        self.steps = 0
-        self.total = 0
-        self.world: World | None = None
-        self.process: Process | None = None
-        self.fired = trio.Event()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.total += 1
-        if self.total > MOST_TASK_STEPS and self.world is not None:
-            self.world.give_up()
-        process = task.context.get(_process)
-        if process is None or process is not self.process:
-            return
-        self.steps += 1
-        if self.steps == self.number and self.world is not None:
-            self.world.kill_nowait()
-            self.fired.set()

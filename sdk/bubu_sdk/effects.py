@@ -221,11 +221,11 @@ class Effects:
         while True:
             try:
                 if not exists:
-                    return self._in_time(self._held(self._store.create(wanted)))
+                    return _in_time(self._held(self._store.create(wanted)))
                 claim = self._store.read(wanted["metadata"]["name"])
                 if claim is not None:
                     won = self._contend(claim, wanted)
-                    return self._in_time(won) if isinstance(won, HeldClaim) else won
+                    return _in_time(won) if isinstance(won, HeldClaim) else won
                 exists = False
             except ConflictError:  # it exists, or somebody else has just written it
                 exists = True
@@ -244,15 +244,6 @@ class Effects:
                 raise EffectInProgressError(
                     f"the claim of effect {wanted['spec']['effectKey']!r} changes all the time", code="EffectInProgress"
                 )
-
-    @staticmethod
-    def _in_time(held: HeldClaim) -> HeldClaim:
-        """Raises:
-        _LateError: the claim can no longer be relied on.
-        """
-        if held.usable_seconds <= 0:
-            raise _LateError(held)
-        return held
 
     def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
         """Raises:
@@ -379,6 +370,15 @@ class _LateError(Exception):
     def __init__(self, held: HeldClaim) -> None:
         super().__init__()
         self.held = held
+
+
+def _in_time(held: HeldClaim) -> HeldClaim:
+    """Raises:
+    _LateError: the claim can no longer be relied on.
+    """
+    if held.usable_seconds <= 0:
+        raise _LateError(held)
+    return held
 
 
 def _too_slow(wanted: Object) -> EffectInProgressError:

@@ -13,9 +13,10 @@ from core.engine.plan import StoryPlan, parse_story
 from core.engine.redrive.redrive import steps_begun_too_early, steps_to_run_again
 from core.engine.step.state import steps_from
 from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.kill_at import KillAt
 from fuzz.engine.texts import TEXTS
 from fuzz.engine.worker import Act, Script
-from fuzz.engine.world import KillAt, World, open_world
+from fuzz.engine.world import World, open_world
 
 BROKEN_ONCE = (Script(Act.FAIL, 1.0, exit_code=1, exit_class="terminal"),)
 CHAIN = [engram("a"), engram("b", "a"), engram("c", "b"), engram("x")]
