@@ -64,6 +64,8 @@ class SdkSide:
     clock: Clock
 
 
+ON_MODEL: Final = (Rig.MODEL,)
+"""For what a test elsewhere shows on both servers."""
 ON_SERVERS: Final = (Rig.LOCALCLUSTER, Rig.REAL)
 """For what a controller does that the model has not."""
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from trio.testing import MockClock
 
-from bubu_sdk.testing import VirtualClock
 from core.api.objects import Object, step_path
-from core.api.resource import STORY_RUN, Resource
+from core.api.resource import Resource
 from core.engine.slots.queueing import SlotLimits
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
 from core.kube.errors import error_from_status
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram
-from fuzz.engine.cluster import Cluster, Write
+from fuzz.engine.clients.fate import Fates
+from fuzz.engine.clients.strands import Client
+from fuzz.engine.cluster import Write
 from fuzz.engine.worker import Script
 from fuzz.engine.world import NAMESPACE, World, open_world
 from kubewire.wire import StatusReason, status_failure
@@ -70,30 +71,6 @@ class _AtOnce(dict[str, tuple[Script, ...]]):
 
 
 @dataclass
-class _Runs:
-    """What the SDK asks about runs that exist."""
-
-    cluster: Cluster
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        content_type: str = "application/json",
-        timeout_seconds: float = 30.0,
-    ) -> Object:
-        """``bubu_sdk.kube.Cluster``."""
-        del content_type, timeout_seconds
-        place = (STORY_RUN.kind, NAMESPACE, path.rpartition("/")[2])
-        if method == "GET":
-            return self.cluster.objects[place]
-        assert method == "PATCH", method
-        return self.cluster.merge("sdk", place, body)
-
-
-@dataclass
 class ModelStand:
     world: World
     scripts: Scripts
@@ -133,9 +110,21 @@ class ModelStand:
         self.world.cluster.delete(_USER, (kind.kind, self.namespace, name))
 
     async def sdk(self, work: Callable[[SdkSide], T]) -> T:
-        """No virtual time passes meanwhile."""
-        await trio.lowlevel.checkpoint()
-        return work(SdkSide(_Runs(self.world.cluster), VirtualClock()))
+        clients, answers = self.world.clients, list[Callable[[], T]]()
+        assert clients is not None
+        client = Client(clients.connection, clients.fates, "sdk", self.world.crashes.append)
+
+        def call() -> None:
+            try:
+                found = work(SdkSide(client, client))
+            except Exception as error:
+                raised = error
+                answers.append(lambda: _raise(raised))
+            else:
+                answers.append(lambda: found)
+
+        await client.run(call)
+        return answers[0]()
 
     async def read(self, kind: Resource, name: str) -> Object:
         found = self.find(kind, name)
@@ -178,6 +167,21 @@ class ModelStand:
             self.world.settings = replace(self.world.settings, max_inline_inputs_bytes=limit)
         self.world.start(everything=True)
 
+    @asynccontextmanager
+    async def dying(self, kind: Resource) -> AsyncIterator[None]:
+        """The operator dies when it has created an object of that kind; after the block a new one starts."""
+
+        def see(write: Write) -> None:
+            if write.place[0] == kind.kind and write.verb == "create" and write.actor != _USER:
+                self.world.kill_nowait()
+
+        self.world.cluster.listeners.append(see)
+        yield
+        self.world.cluster.listeners.remove(see)
+        assert not self.world.alive, f"it has created no {kind.kind}"
+        await self.world.gone()
+        self.world.start(everything=True)
+
     def see(self, write: Write) -> None:
         """A listener of the model."""
         if write.place[0] != "Pod":
@@ -195,6 +199,10 @@ def _settings() -> OperatorSettings:
     return replace(settings, runs=replace(settings.runs, queues=QUEUES))
 
 
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
 @asynccontextmanager
 async def open_model() -> AsyncIterator[ModelStand]:
     scripts = _AtOnce()
@@ -203,6 +211,7 @@ async def open_model() -> AsyncIterator[ModelStand]:
         world.settings = replace(world.settings, queues=lambda: QUEUES)
         world.limits = SlotLimits(0, QUEUES)
         world.house = _settings()
+        world.add_clients(Fates())
         stand = ModelStand(world, scripts)
         world.cluster.listeners.append(stand.see)
         world.start(everything=True)

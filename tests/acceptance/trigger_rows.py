@@ -1,10 +1,10 @@
 """The acceptance checklist of Trigger contract 15, by number, and the tests that show each row.
 
 A row that needs an API server is shown three times: on an API server in memory, on the embedded cluster and on a real
-one. A scenario with the number of the row in its name runs on the rigs that no other test shows; the one in memory is
-the model. The other tests are named here: in memory, they run the code of production against a small server of their
-own. ``test_acceptance_coverage`` looks whether they exist and where they run, and that no row is shown twice on a real
-server, where time is dear.
+one. A scenario with the number of the row in its name runs on the rigs that no other test shows; in memory that is the
+model, which is the evidence for all rows that it can show. The other tests are named here: in memory, they run the code
+of production against a small server of their own. ``test_acceptance_coverage`` looks whether they exist and where they
+run, and that no row is shown twice in memory or on a real server, where time is dear.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Row:
     alone: tuple[str, ...] = ()
     """Tests of the SDK or of pure functions: the row needs no API server."""
     model: tuple[str, ...] = ()
-    """Tests with an API server in memory: what the model lacks, or in addition to it."""
+    """Tests with an API server in memory, of what the model lacks."""
     servers: tuple[str, ...] = ()
     """Tests that run on the embedded cluster and on a real API server."""
     by_cases: bool = False
@@ -73,8 +73,6 @@ TABLE_ON_SERVERS: Final = _of(
 
 POLICIES: Final = _resolution("the_policy_for_other_namespaces_decides")
 DIES: Final = _resolution("an_operator_that_dies_between_run_and_answer_is_continued")
-AT_EVERY_REQUEST: Final = _memory("whenever_the_process_dies_the_next_one_gives_the_same_answer")
-CONFLICTS_ALONE: Final = _of("unit/core/workloads/test_trigger", "a_run_of_another_request_is_a_conflict")
 CONFLICTS: Final = _resolution("equal_requests_share_a_run_and_others_are_in_conflict")
 LATER_STORY: Final = _resolution("a_story_that_comes_later_is_waited_for_without_further_writes")
 
@@ -131,27 +129,14 @@ TRIGGER_ROWS: Final = {
     "15.2.18": Row("StepRun, effect key and idempotency key stay (8.2, 7)", by_cases=True),
     "15.2.19": Row("the completion stays, with holder and lease (8.2, 8)", by_cases=True),
     # How StoryTriggers are answered.
-    "15.3.1": Row(
-        "the run is created",
-        model=_memory("the_run_is_created_and_the_answer_says_so"),
-        servers=_resolution("a_request_starts_its_run"),
-    ),
-    "15.3.2": Row(
-        "the run of another request is reused",
-        model=_memory("the_run_of_an_equal_request_is_reused"),
-        servers=CONFLICTS,
-    ),
-    "15.3.3": Row("the run of the same request is recovered", model=AT_EVERY_REQUEST, servers=DIES),
-    "15.3.4": Row(
-        "conflict: other inputs",
-        model=_memory("another_request_of_the_same_key_is_rejected_with_one_event"),
-        servers=CONFLICTS,
-    ),
-    "15.3.5": Row("conflict: another version", model=CONFLICTS_ALONE, servers=CONFLICTS),
-    "15.3.6": Row("conflict: another Impulse", model=CONFLICTS_ALONE, servers=CONFLICTS),
+    "15.3.1": Row("the run is created", servers=_resolution("a_request_starts_its_run")),
+    "15.3.2": Row("the run of another request is reused", servers=CONFLICTS),
+    "15.3.3": Row("the run of the same request is recovered", servers=DIES),
+    "15.3.4": Row("conflict: other inputs", servers=CONFLICTS),
+    "15.3.5": Row("conflict: another version", servers=CONFLICTS),
+    "15.3.6": Row("conflict: another Impulse", servers=CONFLICTS),
     "15.3.7": Row(
         "a decision about an older generation is made again",
-        model=_memory("an_answer_about_an_earlier_spec_is_given_again"),
         servers=_resolution("an_answer_about_an_older_generation_is_given_again"),
     ),
     "15.3.8": Row(
@@ -171,30 +156,18 @@ TRIGGER_ROWS: Final = {
     ),
     "15.3.11": Row(
         "no such Story: waited for, in the end rejected",
-        model=_memory(
-            "a_missing_story_is_waited_for_with_one_write",
-            "the_timer_ends_at_the_limit_and_then_the_request_is_rejected",
-        ),
         servers=(*LATER_STORY, *_resolution("a_request_that_has_waited_too_long_is_rejected")),
     ),
-    "15.3.12": Row(
-        "another version of the Story: waited for, in the end rejected",
-        model=_memory("another_obstacle_is_another_write", "at_the_limit_the_story_counts_as_the_api_server_has_it"),
-        servers=LATER_STORY,
-    ),
+    "15.3.12": Row("another version of the Story: waited for, in the end rejected", servers=LATER_STORY),
     "15.3.13": Row(
         "another hash than that of the inputs",
-        model=_memory("what_nothing_can_mend_is_rejected_without_a_story"),
         servers=_resolution("what_admission_would_refuse_is_rejected_where_there_is_none"),
     ),
-    "15.3.14": Row(
-        "inputs above 1024 bytes are moved into the store, and the hash of the references counts",
-        model=_memory("the_run_of_a_key_has_the_hash_of_its_inputs_as_submitted"),
-    ),
-    "15.3.15": Row("death between run and answer: with a key", model=AT_EVERY_REQUEST, servers=DIES),
-    "15.3.16": Row("death between run and answer: without a key", model=AT_EVERY_REQUEST, servers=DIES),
-    "15.3.17": Row("death between run and answer: with a key, inputs in the store", model=AT_EVERY_REQUEST),
-    "15.3.18": Row("death between run and answer: without a key, inputs in the store", model=AT_EVERY_REQUEST),
+    "15.3.14": Row("inputs above 1024 bytes are moved into the store, and the hash of the references counts"),
+    "15.3.15": Row("death between run and answer: with a key", servers=DIES),
+    "15.3.16": Row("death between run and answer: without a key", servers=DIES),
+    "15.3.17": Row("death between run and answer: with a key, inputs in the store"),
+    "15.3.18": Row("death between run and answer: without a key, inputs in the store"),
     "15.4.1": Row(
         "a run that admission refuses ends as Rejected, ValidationFailed, with at most 2048 characters "
         "(the model has no webhooks)",
@@ -203,10 +176,6 @@ TRIGGER_ROWS: Final = {
     ),
     "15.5.1": Row(
         "two creations of one identity at once: one StoryTrigger, one run",
-        model=(
-            *_sdk("triggers", "a_repeated_request_meets_the_same_storytrigger"),
-            *_memory("two_processes_at_once_give_one_answer"),
-        ),
         servers=_resolution("two_clients_with_one_identity_get_one_run"),
     ),
     # The SDK.
@@ -289,25 +258,18 @@ TRIGGER_ROWS: Final = {
     ),
     "15.8.8": Row(
         "a claim without its StepRun is deleted",
-        model=_of("unit/reconcilers/test_effectclaim", "a_claim_is_deleted_without_its_step_run"),
         servers=_claims("a_claim_whose_step_run_is_gone_is_deleted"),
     ),
     "15.8.9": Row(
         "a claim on an earlier StepRun of that name is deleted",
-        model=_of("unit/reconcilers/test_effectclaim", "a_claim_on_an_earlier_step_run_of_that_name_is_deleted"),
         servers=_claims("a_claim_of_a_step_run_that_was_replaced_is_deleted"),
     ),
     "15.8.10": Row(
         "a claim on a StepRun of another namespace is deleted",
-        model=_of(
-            "unit/reconcilers/test_effectclaim",
-            "a_claim_on_a_step_run_of_another_namespace_is_deleted_although_there_is_one",
-        ),
         servers=_claims("a_claim_on_a_step_run_in_another_namespace_is_deleted"),
     ),
     "15.8.11": Row(
         "a claim on a StepRun that the cache lacks is kept",
-        model=_of("unit/reconcilers/test_effectclaim", "a_claim_on_a_step_run_that_no_event_has_brought_yet_is_kept"),
         servers=_claims("a_claim_of_a_step_run_that_the_watch_has_not_brought_is_not_deleted"),
     ),
     # Effects and signals.
