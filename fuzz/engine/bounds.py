@@ -23,7 +23,7 @@ SLACK_SECONDS: Final = 120.0
 """The longest pause between two tries of a call, the wait for an answer, and a drain; all of it twice."""
 STEP_SECONDS: Final = 2.0
 UNREACHABLE_SECONDS: Final = 60.0
-"""How long a container tries to reach the server, or is frozen."""
+"""How long a container tries to reach the server."""
 REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
 """Actions that can make steps run once more."""
 GOING: Final = frozenset({Verb.DELETE_ENGRAM, Verb.DELETE_TEMPLATE})
@@ -31,7 +31,10 @@ GOING: Final = frozenset({Verb.DELETE_ENGRAM, Verb.DELETE_TEMPLATE})
 
 
 def bound_seconds(case: Case) -> float:
-    """Seconds from the last fault or action; the sum over all steps and runs, although many run at once."""
+    """Seconds from the last fault or action; the sum over all steps and runs, although many run at once.
+
+    The time for which containers are frozen comes on top.
+    """
     specs = [case.spec, *(action.value for action in case.actions if action.verb is Verb.EDIT_STORY)]
     once = sum(_story_seconds(case, spec, 0) for spec in specs)
     times = 1 + sum(action.verb in REPEATING for action in case.actions)

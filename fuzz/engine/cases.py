@@ -25,7 +25,7 @@ from core.engine.redrive.request import pending_redrive
 from core.policy.settings import OperatorSettings, TriggerSettings
 from fuzz.engine.actions import Action, act
 from fuzz.engine.answers import answers_of, anybody_waits, are_settled
-from fuzz.engine.bounds import bound_seconds
+from fuzz.engine.bounds import SLACK_SECONDS, bound_seconds
 from fuzz.engine.case import Case, Rival
 from fuzz.engine.clients.fate import Fates
 from fuzz.engine.clients.population import Clients, seeded_system
@@ -267,7 +267,11 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
         ending = tuple(name for name in _alive(world) if _is_told_to_end(world, name))
         await trio.sleep(SETTLE_SECONDS + max(trouble.second_lags.values(), default=0.0))
         await trio.testing.wait_all_tasks_blocked()
-        waited = 0 if life.ended and not anybody_waits(world.cluster.objects) else await _writes_in_ten_minutes(world)
+        waited = 0
+        if anybody_waits(world.cluster.objects):
+            await trio.sleep(SLACK_SECONDS)  # the operator may still learn for what else they wait
+        if anybody_waits(world.cluster.objects) or not life.ended:
+            waited = await _writes_in_ten_minutes(world)
         return Played(
             case=case,
             trouble=trouble,
@@ -390,7 +394,8 @@ async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Cas
             await trio.sleep(case.last_action_at - trio.current_time())
         if world.clients is not None:
             await world.clients.settled.wait()
-        limit = bound_seconds(case) if trouble.heals else LONGEST_SECONDS
+        frozen_seconds = sum(trouble.client_freezes.values())
+        limit = bound_seconds(case) + frozen_seconds if trouble.heals else LONGEST_SECONDS
         ended = await world.until(lambda: _is_all_over(world, case, keys), limit)
         nursery.cancel_scope.cancel()
     return ended and not incarnation.process.dead

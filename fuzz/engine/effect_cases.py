@@ -11,7 +11,7 @@ import trio
 
 from bubu_sdk import claims
 from bubu_sdk import effects as sdk
-from bubu_sdk.claim_store import HeldClaim, Renewal
+from bubu_sdk.claim_store import ClaimStore, HeldClaim, Renewal
 from bubu_sdk.claims import ClaimFound
 from bubu_sdk.contract import Identity
 from bubu_sdk.effects import Effects
@@ -26,6 +26,7 @@ from fuzz.engine.process import Fault
 from fuzz.engine.worker import Act, Script
 from reconcilers import effectclaim
 from reconcilers.effectclaim import EffectClaimReconciler
+from webhooks.validate import admission
 
 _ENGRAMS: Final = {"work": Engram(retry=RetryPolicy(max_retries=3, delay=timedelta(seconds=0.7)))}
 _ONE: Final = {"steps": [engram("a")]}
@@ -144,8 +145,17 @@ def _for_ever(sound: Any) -> Any:
 _AGAIN: Final = ("an effect, and an attempt after it",)
 _WANTED: Final = ("an effect that takes long, and others that want it",)
 
+_UNASKED: Final = (admission, "validate", _always([]))
+"""Admission refuses nothing, so that only the SDK keeps the promises."""
+
+BUGS_WITHOUT_ADMISSION: Final = (
+    ("a lease that lasts is taken over, and nobody refuses", _WANTED, (_UNASKED, (claims, "judge", _greedy))),
+    ("what was completed is done again, and nobody refuses", _AGAIN,
+     (_UNASKED, (claims, "is_completed", _always(False)))),
+)  # fmt: skip
 BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
     ("a lease that lasts is taken over", _WANTED, claims, "judge", _greedy),
+    ("a claim is written over, whatever has happened to it", _WANTED, ClaimStore, "replace", _blind),
     ("a takeover is not counted", _AGAIN, claims, "taken_over", _uncounted),
     ("an effect begins on a lease that has ended", _WANTED, sdk, "_in_time", lambda sound: lambda held: held),
     ("a lease is not renewed", _WANTED, Renewal, "start", _always(None)),

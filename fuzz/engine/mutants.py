@@ -493,5 +493,5 @@ MUTANTS: Final = (
             *effect_cases.BUGS,
         )
     ),
-    *(Mutant(*bug) for bug in executor_cases.BUGS),
+    *(Mutant(*bug) for bug in (*executor_cases.BUGS, *effect_cases.BUGS_WITHOUT_ADMISSION)),
 )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
+from pathlib import Path
+
 import pytest
 
-from fuzz.engine import handover_cases
+from fuzz.engine import handover_cases, invariants, invariants_effects, invariants_triggers
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble, play
 from fuzz.engine.invariants import violations
-from fuzz.engine.mutants import HUNTED, MUTANTS, TWO_LEADERS, Mutant, hunt
+from fuzz.engine.mutants import HUNTED, MUTANTS, OF_CLIENTS, TWO_LEADERS, Mutant, hunt
 
+PROOF = Path(__file__).parents[2] / "docs" / "proof.md"
+OF_CLIENTS_ALONE = {*invariants_triggers.CHECKS, *invariants_effects.CHECKS}
+caught = cache(hunt)
 SOUND = HUNTED | handover_cases.FURTHER
 
 
@@ -20,7 +27,21 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_bug_is_caught(mutant: Mutant) -> None:
-    assert hunt(mutant) is not None
+    assert caught(mutant) is not None
+
+
+def test_each_promise_about_clients_is_broken_by_a_bug() -> None:
+    of_clients = [mutant for mutant in MUTANTS if OF_CLIENTS.keys() >= set(mutant.hunted)]
+    broken = {str(caught(mutant)).split(": ")[1] for mutant in of_clients}
+    assert broken >= OF_CLIENTS_ALONE
+
+
+def test_the_documentation_knows_the_bugs_and_the_promises() -> None:
+    text = PROOF.read_text()
+    assert f"| {len(MUTANTS)} deliberate bugs" in text
+    checked = {number for name in {*invariants.CHECKS, *OF_CLIENTS_ALONE} for number in re.findall(r"I\d\d", name)}
+    described = {number for row in re.findall(r"^\| (I\d.*?) \|", text, re.M) for number in re.findall(r"I\d\d", row)}
+    assert checked - described == set()
 
 
 @pytest.mark.parametrize("case", SOUND.values(), ids=SOUND.keys())
