@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 from core.api.objects import Object
@@ -97,7 +98,7 @@ def effects_happen_once(history: History) -> Iterator[str]:
         if len({one.idempotency_key for one in all_of_it}) != 1:
             yield f"{key} happened with several idempotency keys"
         for earlier, later in pairwise(all_of_it):
-            if not _may_be_repeated(history, earlier):
+            if not _may_be_repeated(history, earlier, later.began_at):
                 yield f"{key} happened in {earlier.client} at {earlier.seen_at}, and again in {later.client}"
     for one in clients.performances:
         if one.failed and not _is_set_free(history, one) and not _may_be_repeated(history, one):
@@ -114,12 +115,25 @@ def _is_set_free(history: History, one: Performance) -> bool:
     return any(write.new is None or (write.actor == one.client and not holder_of(write.new)) for write in later)
 
 
-def _may_be_repeated(history: History, earlier: Performance) -> bool:
-    """Whether its container could not record the effect: it died, was frozen, or did not reach the server."""
+def _may_be_repeated(history: History, earlier: Performance, until: float = inf) -> bool:
+    """Whether its container could not record the effect after its begin and before ``until``: it died, was frozen, or
+    did not reach the server.
+    """
     clients = history.played.clients
     assert clients is not None
-    unreachable = any(clients.fates.faulted.values()) or history.did(Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
-    return earlier.client in clients.died_at or earlier.client in clients.frozen or unreachable
+    since, fates = earlier.began_at, clients.fates
+    happened = (
+        clients.died_at.get(earlier.client),
+        fates.frozen_at.get(earlier.client),
+        *fates.failed_at.get(earlier.client, ()),
+    )
+    away = any(
+        action.verb in (Verb.SERVER_DOWN, Verb.SERVER_FORGETS)
+        and action.at <= until
+        and action.at + float(action.value or 0.0) >= since
+        for action in history.played.case.actions
+    )
+    return away or any(at is not None and since <= at <= until for at in happened)
 
 
 def _claim_at(history: History, one: Performance, number: int) -> Object | None:

@@ -320,7 +320,7 @@ def features_of_clients(clients: Clients) -> set[str]:
     """What clients were told, and what became of effects."""
     fates = clients.fates
     found = {f"client request {fault}" for fault, times in fates.faulted.items() if times}
-    found |= {f"client {word}" for word, times in (("killed", clients.died_at), ("frozen", clients.frozen)) if times}
+    found |= {f"client {word}" for word, times in (("killed", clients.died_at), ("frozen", fates.frozen_at)) if times}
     for told in clients.told:
         answer = told.decision.outcome if told.decision is not None else type(told.error).__name__
         found.add("submitted by hand" if told.submission.by_hand else f"submission {answer}")

@@ -35,7 +35,7 @@ def test_trouble_changes_nothing_about_the_end(case: Case, trouble: Trouble, see
 
 
 @given(case=cases(), trouble=troubles(), seed=st.integers(0, 3))
-@budget(bounded=700, deep=50_000)
+@budget(bounded=400, deep=50_000)
 def test_runs_that_are_interrupted_end_properly_under_trouble(case: Case, trouble: Trouble, seed: int) -> None:
     """Cancel, timeout and stop race with every delay, so only the invariants are compared."""
     assert violations(play(case, trouble, seed=seed)) == []

@@ -61,7 +61,8 @@ class Connection:
         Raises:
             KubeError: the request failed.
         """
-        cluster, fault, latency = self.cluster, self.fates.next_request(), self.fates.latency_seconds
+        cluster, latency = self.cluster, self.fates.latency_seconds
+        fault = self.fates.next_request(actor, trio.current_time())
 
         def apply() -> Object:
             return self._answer(actor, wanted)

@@ -32,27 +32,30 @@ class Fates:
     moments: list[int] = field(default_factory=list)
     """The stops at which a death can make a difference: a client leaves behind what it has stored, and its effects."""
     requests: int = 0
-    deaths: int = 0
-    frozen: int = 0
+    frozen_at: dict[str, float] = field(default_factory=dict)
+    """By the name of a client: when it was frozen last."""
+    failed_at: dict[str, list[float]] = field(default_factory=dict)
+    """By the name of a client: when its requests had faults."""
     faulted: dict[Fault, int] = field(default_factory=lambda: dict.fromkeys(Fault, 0))
     healed: bool = False
     """Requests have no more faults."""
     _left_behind: tuple[object, ...] = ()
 
-    def next_stop(self, left_behind: tuple[object, ...]) -> StopFate:
+    def next_stop(self, client: str, left_behind: tuple[object, ...], now: float) -> StopFate:
         """``left_behind``: equal if nothing has changed outside of the client since its last stop."""
         self.stops += 1
-        if left_behind != self._left_behind:
+        if (client, *left_behind) != self._left_behind:
             self.moments.append(self.stops)
-            self._left_behind = left_behind
+            self._left_behind = (client, *left_behind)
         fate = StopFate(self.stops in self.kills, self.freezes.get(self.stops, 0.0))
-        self.deaths += fate.dies
-        self.frozen += fate.frozen_seconds > 0
+        if fate.frozen_seconds:
+            self.frozen_at[client] = now
         return fate
 
-    def next_request(self) -> Fault | None:
+    def next_request(self, client: str, now: float) -> Fault | None:
         self.requests += 1
         fault = None if self.healed else self.faults.get(self.requests)
         if fault is not None:
             self.faulted[fault] += 1
+            self.failed_at.setdefault(client, []).append(now)
         return fault

@@ -38,8 +38,6 @@ class Clients:
     performances: list[Performance] = field(default_factory=list)
     died_at: dict[str, float] = field(default_factory=dict)
     """When a client died, by name."""
-    frozen: set[str] = field(default_factory=set)
-    """The clients that were frozen."""
     results: list[tuple[str, EffectResult]] = field(default_factory=list)
     """How containers ended, by name."""
     busy: int = 0
@@ -110,8 +108,6 @@ class Clients:
         await client.run(work)
         if client.was_killed:
             self.died_at[client.name] = trio.current_time()
-        if client.was_frozen:
-            self.frozen.add(client.name)
 
     def _client(self, kind: str) -> Client:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1

@@ -98,7 +98,6 @@ class Client:
     progress: int = 0
     """Counts what the client does outside of the cluster."""
     was_killed: bool = False
-    was_frozen: bool = False
     running: _Strand | None = None
     seconds: float = 0.0
     """The time of Trio's clock when a thread was resumed last; the threads cannot read it themselves."""
@@ -214,11 +213,9 @@ class Client:
 
     async def _live(self) -> None:
         """One of the moments at which the process may die or be frozen."""
-        fate = self.fates.next_stop((self.name, self.connection.cluster.newest, self.progress))
+        fate = self.fates.next_stop(self.name, (self.connection.cluster.newest, self.progress), trio.current_time())
         if fate.dies:
             self.kill()
-        if fate.frozen_seconds:
-            self.was_frozen = True
         self.frozen_until = max(self.frozen_until, trio.current_time() + fate.frozen_seconds)
         await trio.sleep_until(self.frozen_until)
 
