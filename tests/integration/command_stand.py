@@ -31,5 +31,5 @@ def open_line(folder: Path, real: SessionCluster | None) -> Iterator[tuple[Comma
     try:
         yield line, "default"
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()

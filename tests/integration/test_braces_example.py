@@ -61,13 +61,13 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     images = line.file("programs.yaml", json.dumps({"images": {"say": {"command": ["$(PYTHON)", "say.py"]}}}))
     assert line.bobrapet("up", f"--image-map={images}").code == 0
     yield line
-    line.bobrapet("down")
+    line.quick("down")
     line.wait_until_nothing_runs()
 
 
 def test_braces_in_data_reach_the_program_as_they_are(line: CommandLine) -> None:
     inputs = line.file("inputs.json", json.dumps({"text": TEXTS[1], "texts": TEXTS}))
-    done = line.bobrapet("run", "story.yaml", "--local", "--story=talk", f"--inputs={inputs}", "-ojson")
+    done = line.quick("run", "story.yaml", "--local", "--story=talk", f"--inputs={inputs}", "-ojson")
 
     assert done.code == 0, done.err
     output = json.loads(done.out)

@@ -183,7 +183,7 @@ def test_missing_engrams_and_templates_are_found_before_anything_is_applied(line
         assert left.code == 1  # the Story was not created
         _check_wrong_identity(line, line.data / "kubeconfig")
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()
 
 

@@ -19,7 +19,7 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     line = CommandLine(tmp_path)
     yield line
     if line.processes():
-        line.bobrapet("down")
+        line.quick("down")
     line.wait_until_nothing_runs()
 
 
@@ -43,7 +43,7 @@ def test_up_serves_until_down_and_its_data_stays(line: CommandLine) -> None:
     again = line.bobrapet("up")
     down = line.bobrapet("down")
     line.wait_until_nothing_runs()
-    nothing = line.bobrapet("down")
+    nothing = line.quick("down")
 
     assert [path for path in open_to_others if not path.is_symlink()] == []
     assert again.code == 1
@@ -154,7 +154,7 @@ def test_a_run_that_is_left_is_taken_up_where_it_was(line: CommandLine) -> None:
     line.wait_until_nothing_runs(processes)
     (line.folder / "go").touch()
     up = line.bobrapet("up", "--quiet", line.images)
-    ended = line.bobrapet("watch", "@latest", "--timeout=20s")
+    ended = line.quick("watch", "@latest", "--timeout=20s")
 
     assert run.returncode == 130
     assert "detached from story-" in err

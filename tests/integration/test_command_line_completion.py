@@ -59,11 +59,11 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     try:
         schema = {"type": "object", "properties": {"city": {"type": "string"}}}
         story = line.story("one", "two", name="works", inputsSchema=schema)
-        assert line.bobrapet("run", story, "--quiet").code == 0
-        assert line.bobrapet("submit", "works", "--name=other").code == 0
+        assert line.quick("run", story, "--quiet").code == 0
+        assert line.quick("submit", "works", "--name=other").code == 0
         yield line
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()
 
 
@@ -106,8 +106,8 @@ spec: {templateRef: {name: hook}, storyRef: {name: gated}}
 
 
 def test_gates_branches_steps_to_begin_with_and_what_else_why_explains_are_completed(line: CommandLine) -> None:
-    assert line.bobrapet("run", line.file("gated.yaml", GATED), "--timeout=200ms").code == 124
-    assert line.bobrapet("submit", "gated", "--name=held").code == 0
+    assert line.quick("run", line.file("gated.yaml", GATED), "--timeout=200ms").code == 124
+    assert line.quick("submit", "gated", "--name=held").code == 0
     assert line.quick("trigger", "works", "--submission-id=event-1", "--no-wait").code == 0
 
     offered = completions(

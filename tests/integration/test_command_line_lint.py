@@ -141,7 +141,7 @@ def test_references_are_followed_into_the_cluster(line: CommandLine) -> None:
         assert denied.code == 7
         assert "story/engram-denied" in denied.out
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()
 
 

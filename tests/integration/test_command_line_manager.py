@@ -60,7 +60,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     try:
         yield line
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()
 
 
@@ -75,15 +75,17 @@ def api(line: CommandLine) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_probes_answer_as_the_kubelet_asks(line: CommandLine) -> None:
-    with manager(line, "-leader-elect=false") as running:
-        health = running.url()
+def test_probes_answer_as_the_kubelet_asks_and_plain_metrics_everybody(line: CommandLine) -> None:
+    plain = ("--metrics-bind-address=127.0.0.1:0", "--metrics-secure=0")
+    with manager(line, "-leader-elect=false", *plain) as running:
+        health, metrics = running.url(), f"{running.url()}/metrics"
         running.until("controllers start")
         answers = {
             path: httpx.get(f"{health}{path}")
             for path in ("/healthz", "/readyz", "/readyz?verbose", "/readyz?verbose&exclude=informers", "/readyz/ping")
         }
         nothing = httpx.get(f"{health}/nothing").status_code
+        measured = httpx.get(metrics)
         code = running.end()
 
     assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(answers, 200)
@@ -96,6 +98,9 @@ def test_probes_answer_as_the_kubelet_asks(line: CommandLine) -> None:
     ]
     assert "[+]informers excluded: ok\n" in answers["/readyz?verbose&exclude=informers"].text
     assert (nothing, code) == (404, 0)
+    assert measured.status_code == 200
+    assert "rest_client_requests_total" in measured.text
+    assert 'bobrapet_informer_objects{resource="stories"}' in measured.text, "what was listed before anybody asked"
 
 
 def test_secure_metrics_let_in_whom_the_cluster_lets_in(line: CommandLine, api: httpx.Client) -> None:
@@ -121,17 +126,6 @@ def test_secure_metrics_let_in_whom_the_cluster_lets_in(line: CommandLine, api: 
 
     assert metrics.startswith("https://")
     assert answers == [401, 401, 403, 200]
-
-
-def test_plain_metrics_are_for_everybody(line: CommandLine) -> None:
-    with manager(line, "--leader-elect=false", "--metrics-bind-address=127.0.0.1:0", "--metrics-secure=0") as running:
-        running.url()
-        answer = httpx.get(f"{running.url()}/metrics")
-        running.end()
-
-    assert answer.status_code == 200
-    assert "rest_client_requests_total" in answer.text
-    assert 'bobrapet_informer_objects{resource="stories"}' in answer.text, "what was listed before anybody asked"
 
 
 def test_a_manager_answers_reviews_with_a_certificate_of_its_own(line: CommandLine, api: httpx.Client) -> None:
@@ -238,6 +232,6 @@ def test_wrong_flags_are_wrong_usage(line: CommandLine) -> None:
         ("--webhook-drain=long", "--webhook-drain: "),
         ("--metrics-bind-address=nonsense", "--metrics-bind-address: 'nonsense' is not an address"),
     ]:
-        done = line.bobrapet("manager", flag)
+        done = line.quick("manager", flag)
 
         assert (done.code, message in done.err) == (2, True), done.err

@@ -160,7 +160,7 @@ def test_a_story_of_the_cluster_is_read_and_nothing_is_run(line: CommandLine) ->
     line.file("story.yaml", MANIFESTS + "---\n" + SOUND.replace("if: ", 'if: "false" #'))
     try:
         assert line.bobrapet("up", "--quiet", line.images).code == 0
-        assert line.bobrapet("run", "story.yaml", "-i", "city=Bern", "--quiet", "--story", "report").code == 0
+        assert line.quick("run", "story.yaml", "-i", "city=Bern", "--quiet", "--story", "report").code == 0
         before = line.quick("list", "-o", "name").out
 
         done = line.quick("render", "report", "-i", "city=Bern", "--field", "with.title", "-o", "jsonl")
@@ -171,5 +171,5 @@ def test_a_story_of_the_cluster_is_read_and_nothing_is_run(line: CommandLine) ->
         assert 'stories.bubustack.io "reprot" not found' in missing.err
         assert line.quick("list", "-o", "name").out == before
     finally:
-        line.bobrapet("down")
+        line.quick("down")
         line.wait_until_nothing_runs()

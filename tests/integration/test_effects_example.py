@@ -18,14 +18,14 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     line = CommandLine(tmp_path)
     assert line.bobrapet("up", f"--image-map={EFFECTS / 'images.yaml'}").code == 0
     yield line
-    line.bobrapet("down")
+    line.quick("down")
     line.wait_until_nothing_runs()
 
 
 def test_a_step_that_is_killed_after_the_charge_takes_its_effect_over_and_charges_nothing(line: CommandLine) -> None:
     service = line.folder / "payments.jsonl"
     given = (f"--input=payments={service}", "--input=order=A-17", "--input=crash=after", "--input=lease=2")
-    done = line.bobrapet("run", f"{EFFECTS / 'manifests.yaml'}", "--local", "-ojson", *given)
+    done = line.quick("run", f"{EFFECTS / 'manifests.yaml'}", "--local", "-ojson", *given)
     assert done.code == 0, done.err
     output = json.loads(done.out)
 

@@ -98,14 +98,14 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     line.file("story.yaml", "".join(DEFINITIONS % {"name": name} for name in images) + STORY)
     assert line.bobrapet("up", f"--image-map={images_file}").code == 0
     yield line
-    line.bobrapet("down")
+    line.quick("down")
     line.wait_until_nothing_runs()
 
 
 def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(line: CommandLine) -> None:
-    configured = line.bobrapet("run", line.file("store.yaml", CONFIGURATION), "--local", "--story=nothing")
+    configured = line.quick("run", line.file("store.yaml", CONFIGURATION), "--local", "--story=nothing")
     assert configured.code == 0, configured.err
-    done = line.bobrapet("run", "story.yaml", "--local", "--story=big", "-ojson")
+    done = line.quick("run", "story.yaml", "--local", "--story=big", "-ojson")
     assert done.code == 0, done.err
     output = json.loads(done.out)
 
@@ -115,23 +115,23 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert output["rows"]["$bubuStorageRef"].startswith("outputs/default/")
     assert "few Pending→Skipped" in done.err
     look = ("outputs", "@latest:big", "--local")
-    assert json.loads(line.bobrapet(*look).out)["rows"] == list(range(1000))
-    assert line.bobrapet(*look, "make", "--path=rows[999]").out == "999\n"
-    assert json.loads(line.bobrapet(*look, "--references").out) == output
+    assert json.loads(line.quick(*look).out)["rows"] == list(range(1000))
+    assert line.quick(*look, "make", "--path=rows[999]").out == "999\n"
+    assert json.loads(line.quick(*look, "--references").out) == output
     by_kubeconfig = f"--kubeconfig={line.data / 'kubeconfig'}"
-    assert line.bobrapet("outputs", "@latest:big", "make", "--path=rows[1]", by_kubeconfig).out == "1\n"
-    assert line.bobrapet(*look, "--save=kept").code == 0
+    assert line.quick("outputs", "@latest:big", "make", "--path=rows[1]", by_kubeconfig).out == "1\n"
+    assert line.quick(*look, "--save=kept").code == 0
     assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
 
 
 def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:
     """The steps have a store, which their Story names. They resolve their inputs themselves."""
     claim = CONFIGURATION.partition("---\n")[2]
-    configured = line.bobrapet("run", line.file("claim.yaml", claim), "--local", "--story=nothing")
+    configured = line.quick("run", line.file("claim.yaml", claim), "--local", "--story=nothing")
     assert configured.code == 0, configured.err
     store = "  policy: {storage: {file: {volumeClaimName: payloads}}, retries: {continueOnStepFailure: true}}\n"
     named = Path(line.folder / "story.yaml").read_text().replace("spec:\n  steps:\n", f"spec:\n{store}  steps:\n")
-    done = line.bobrapet("run", line.file("named.yaml", named), "--local", "--story=big", "-ojson")
+    done = line.quick("run", line.file("named.yaml", named), "--local", "--story=big", "-ojson")
 
     assert done.code != 0
     assert "controller.storage.provider" in done.err
