@@ -41,12 +41,6 @@ def spoil(root: Path) -> None:
     (root / FAIRIES).write_text("of a kind that is gone\n")
 
 
-def test_the_repository_holds_what_the_code_renders() -> None:
-    producers = [producer for producer in generate.PRODUCERS if producer is not generate.command_reference]
-    kept = [functools.partial(rendered, producer) for producer in producers]
-    assert [path for path, _ in generate.differences(REPOSITORY, kept)] == []
-
-
 def test_one_file_a_kind_is_named_by_group_and_plural() -> None:
     names = [path.name for path, _ in rendered(generate.custom_resource_definitions)]
     assert len(names) == len(KINDS)
