@@ -153,7 +153,7 @@ class _Clock:
 
     def pytest_unconfigure(self) -> None:
         speed = REFERENCE_PROBE_SECONDS / statistics.median(self.probes)
-        self.file.write_text(json.dumps(asdict(Times(cpu_seconds(), speed, self.tests))))
+        self.file.write_text(json.dumps(asdict(Times(cpu_seconds() + running_seconds(os.getpid()), speed, self.tests))))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from deployment.permissions.roles import operator_objects
 from localcluster.kubeconfig import write_private
 from tests.e2e.comparison import Outcome, counts_by_object, masked
 from tests.e2e.control_plane.access import Access, load_access
+from tests.e2e.control_plane.forked import open_manager
 from tests.e2e.control_plane.history import History, open_history
-from tests.e2e.control_plane.processes import ServerProcess, open_process
+from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.control_plane.proxy import Proxy, open_proxy
 from tests.e2e.control_plane.session import Ready, SessionCluster
 from tests.e2e.fault_workload import GONE, INEXACT, RUNS, Workload
@@ -93,14 +93,13 @@ class FaultRig:
         kubeconfig = self.access.write_kubeconfig(f"{self.directory.name}-{name}", url or self.proxy.url, token)
         if token_file is not None:
             write_private(kubeconfig, with_token_file(kubeconfig.read_text(), token_file))
-        command = [
-            *(sys.executable, "-m", "cli", "manager"),
+        flags = [
             f"--kubeconfig={kubeconfig}",
             "--health-probe-bind-address=0",
             "--webhook-bind-address=0",
             f"--leader-elect={str(elect).lower()}",
         ]
-        return await self._stack.enter_async_context(open_process(name, command, self.directory))
+        return await self._stack.enter_async_context(open_manager(name, flags, self.directory))
 
     # The oracle.
 

@@ -137,7 +137,7 @@ async def test_F01_F11_fifty_deaths_at_random_instants_lose_and_double_nothing(r
 
     async with beside(load):
         for _ in range(deaths):
-            await trio.sleep(chance.uniform(0.2, 1.8))
+            await trio.sleep(chance.uniform(0.1, 1.0))
             await manager.kill()
             manager.start()
 

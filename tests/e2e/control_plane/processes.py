@@ -10,10 +10,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -27,15 +27,25 @@ class ServerError(Exception):
     """A process ended or did not get ready. The message has its last lines and the path of its log."""
 
 
+class Running(Protocol):
+    """A process that was started, as ``subprocess.Popen`` shows it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+
 class ServerProcess:
     """A command that can be started any number of times, one at a time. Open it with ``open_process``."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, begin: Callable[[], Running], log: Path) -> None:
         self.name = name
         self.log = log
-        self._command = list(command)
-        self._environment = dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._begin = begin
+        self._process: Running | None = None
 
     @property
     def pid(self) -> int:
@@ -60,23 +70,13 @@ class ServerProcess:
     def start(self) -> None:
         """Start the process; returns before it is ready. The log is continued."""
         assert not self.running, f"{self.name} runs already"
-        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *self._command]
-        with self.log.open("ab") as output:
-            # In this thread, not in a thread of Trio: the kernel ends the process with the thread that started it.
-            self._process = subprocess.Popen(
-                guarded if sys.platform == "linux" else self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                start_new_session=True,
-            )
+        self._process = self._begin()
 
     async def stop(self, *, seconds: float = STOP_DEADLINE_SECONDS) -> None:
         """Ask the process to end (SIGTERM), and kill it if it does not end within ``seconds``."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
+            self._process.send_signal(signal.SIGTERM)
             with trio.move_on_after(seconds):
                 await self.wait_ended()
             await self.kill()
@@ -84,7 +84,7 @@ class ServerProcess:
     async def kill(self) -> None:
         """End the process at once (SIGKILL), as a crash would; returns when it is gone."""
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()
+            self._process.send_signal(signal.SIGKILL)
             with trio.CancelScope(shield=True):  # a killed process ends soon; returning earlier would leave a zombie
                 await self.wait_ended()
 
@@ -107,6 +107,20 @@ class ServerProcess:
         return f"{self.log}:\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+def _begin(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command]
+    with log.open("ab") as output:
+        # In this thread, not in a thread of Trio: the kernel ends the process with the thread that started it.
+        return subprocess.Popen(
+            guarded if sys.platform == "linux" else [*command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            start_new_session=True,
+        )
+
+
 @asynccontextmanager
 async def open_process(
     name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
@@ -115,7 +129,8 @@ async def open_process(
 
     At the end the process is killed, because its data is removed with its directory.
     """
-    process = ServerProcess(name, command, directory / f"{name}.log", environment or os.environ)
+    log = directory / f"{name}.log"
+    process = ServerProcess(name, lambda: _begin(command, log, environment or os.environ), log)
     process.start()
     try:
         yield process
