@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ STORY_DEFINITION = ROOT / "manifests/crds/bubustack.io_stories.yaml"
 BOTH_VERSIONS = ROOT / "manifests/conversion"
 APPLY = ("apply", "--server-side", "--force-conflicts")
 """Earlier tests have applied parts of it with another field manager."""
+
+
+BETWEEN = "\n---\n"
+"""Separates the documents that kustomize writes. It writes apiVersion and kind of each in lines of their own."""
+
+
+def the_only(kind: str, documents: Iterable[str]) -> Object:
+    """The one document of this kind. Only this one is parsed, because all of them take seconds."""
+    (text,) = [document for document in documents if f"\nkind: {kind}\n" in document]
+    found: Object = YAML(typ="safe", pure=True).load(text)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +85,7 @@ def test_make_deploy_closes_the_admission_port_to_all_but_the_api_servers(
 
     subprocess.run(["make", "--silent", "deploy", f"KUBECTL={program}", f"API_SERVERS={servers}"], cwd=ROOT, check=True)
 
-    documents = YAML(typ="safe", pure=True).load_all(applied.read_text())
-    (policy,) = [document for document in documents if document["kind"] == "NetworkPolicy"]
+    policy = the_only("NetworkPolicy", applied.read_text().split(BETWEEN))
     admission, metrics = policy["spec"]["ingress"]
     assert admission.get("from") == sources
     assert (admission["ports"][0]["port"], metrics["ports"][0]["port"]) == (9443, 8443)
@@ -96,9 +107,8 @@ def test_the_documented_patches_say_who_reaches_the_admission_port(
     (tmp_path / "kustomization.yaml").write_text(f"resources: [network.yaml]\n{patches}")
     (tmp_path / "network.yaml").write_text((folder / "network.yaml").read_text())
 
-    documents = YAML(typ="safe", pure=True).load_all(kubectl("kustomize", str(tmp_path)).out)
+    policy = the_only("NetworkPolicy", kubectl("kustomize", str(tmp_path)).out.split(BETWEEN))
 
-    (policy,) = [document for document in documents if document["kind"] == "NetworkPolicy"]
     found = {}
     for rule in policy["spec"]["ingress"]:
         (port,), (source,) = rule["ports"], rule["from"]
@@ -106,9 +116,9 @@ def test_the_documented_patches_say_who_reaches_the_admission_port(
     assert found == sources
 
 
-@pytest.fixture
-def rendered(kubectl: Kubectl) -> list[Object]:
-    return list(YAML(typ="safe", pure=True).load_all(kubectl("kustomize", str(OVERLAY)).out))
+@pytest.fixture(scope="module")
+def rendered(kubectl: Kubectl) -> list[str]:
+    return kubectl("kustomize", str(OVERLAY)).out.split(BETWEEN)
 
 
 def test_everything_is_applied_without_a_warning_and_again(installed: Kubectl) -> None:
@@ -124,17 +134,18 @@ def test_applying_it_again_leaves_what_the_operator_has_filled_in(
 ) -> None:
     assert steerable.ready is not None
     bundle = base64.b64encode(steerable.ready.ca_pem.encode()).decode()
+    before = {}
     for target in DEFAULT_TARGETS:
         place = "/spec/conversion/webhook" if target.resource == CUSTOM_RESOURCE_DEFINITION else "/webhooks/0"
         change = json.dumps([{"op": "add", "path": f"{place}/clientConfig/caBundle", "value": bundle}])
         name = f"{target.resource.plural}.{target.resource.group}/{target.name}"
         installed("patch", name, "--type=json", f"--field-manager={FIELD_MANAGER}", f"--patch={change}")
-        before = installed("get", name, "--output=json").out
+        before[name] = installed("get", name, "--output=json").out
 
-        installed("apply", "--server-side", f"--kustomize={DEFAULT}")
+    installed("apply", "--server-side", f"--kustomize={DEFAULT}")
 
-        assert before == installed("get", name, "--output=json").out
-        assert bundle in before
+    assert {name: installed("get", name, "--output=json").out for name in before} == before
+    assert [name for name, found in before.items() if bundle not in found] == []
 
 
 def test_one_command_switches_the_conversion_off_and_another_one_on(installed: Kubectl) -> None:
@@ -162,8 +173,8 @@ def test_the_pods_are_admitted_under_the_restricted_standard(installed: Kubectl)
     assert done.err == ""
 
 
-def test_the_overlay_mounts_the_certificate_beside_what_is_there(rendered: list[Object]) -> None:
-    (deployment,) = (each for each in rendered if each["kind"] == "Deployment")
+def test_the_overlay_mounts_the_certificate_beside_what_is_there(rendered: list[str]) -> None:
+    deployment = the_only("Deployment", rendered)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
 
     assert sorted(mount["name"] for mount in container["volumeMounts"]) == ["serving-cert", "tmp"]
@@ -171,15 +182,15 @@ def test_the_overlay_mounts_the_certificate_beside_what_is_there(rendered: list[
     assert container["image"]
 
 
-def test_the_overlay_is_accepted_but_for_the_kinds_of_cert_manager(installed: Kubectl, rendered: list[Object]) -> None:
-    ours = [each for each in rendered if not each["apiVersion"].startswith("cert-manager.io/")]
-    others = sorted(each["kind"] for each in rendered if each not in ours)
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": ours})
+def test_the_overlay_is_accepted_but_for_the_kinds_of_cert_manager(installed: Kubectl, rendered: list[str]) -> None:
+    ours = [text for text in rendered if not text.startswith("apiVersion: cert-manager.io/")]
+    others = sorted(re.findall(r"^kind: (\w+)$", "\n".join(text for text in rendered if text not in ours), re.M))
 
-    done = installed("apply", "--server-side", "--dry-run=server", "--filename=-", stdin=text)
+    done = installed("apply", "--server-side", "--dry-run=server", "--filename=-", stdin=BETWEEN.join(ours))
 
     assert done.err == ""
     assert others == ["Certificate", "Certificate", "Issuer", "Issuer"]
-    kinds = {(each["kind"], each["metadata"]["name"]) for each in ours}
-    assert ("ClusterRole", "bobrapet-ca-bundle-role") not in kinds
-    assert ("ClusterRole", "bobrapet-manager-role") in kinds
+    applied = {line.partition(" ")[0] for line in done.out.splitlines()}
+    assert len(applied) == len(ours)
+    assert "clusterrole.rbac.authorization.k8s.io/bobrapet-ca-bundle-role" not in applied
+    assert "clusterrole.rbac.authorization.k8s.io/bobrapet-manager-role" in applied
