@@ -88,9 +88,18 @@ def _too_early(history: History, write: Write, name: str, old: Mapping[str, Any]
     with_step_run = {step_of(one) for one in history.step_runs(write.object)}
     if name in with_step_run or not _is_engram_step(history, write, name):
         return  # the time of an attempt is a matter of I08 and I09
-    until = waits_until(old) if is_waiting(old) else None
+    if is_waiting(old):
+        until = waits_until(old)
+    else:
+        until = None if history.prompt else _unrecorded_end(states_of(write.new)[name])
     if until is None or write.at < until:
         yield f"{name} ended at {write.at}, though it could wait until {until}"
+
+
+def _unrecorded_end(state: Mapping[str, Any]) -> datetime | None:
+    """The end of the wait of a step, if no write was possible meanwhile: it counts from the start of the step."""
+    since = parse_instant_or_none(state.get("startedAt"))
+    return since + PATIENCE if since is not None else None
 
 
 def nobody_waits_in_vain(history: History) -> Iterator[str]:
