@@ -59,8 +59,8 @@ def suites() -> Sequence[Suite]:
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
         Suite(("tests/integration",), 0.4, 430),
-        Suite(("fuzz/engine",), 1.0, 380),
-        Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 300),
+        Suite(("fuzz/engine",), 1.0, 360),
+        Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 240),
         Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.6, 290),
         Suite(("tests/unit",), 1.0, 220),
         Suite(("tests/unit/core",), 1.0, 220),
