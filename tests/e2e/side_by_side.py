@@ -58,13 +58,13 @@ def suites() -> Sequence[Suite]:
     """
     command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
-        Suite(("tests/integration",), 0.4, 430),
+        Suite(("tests/integration",), 0.4, 370),
         Suite(("fuzz/engine",), 1.0, 360),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 240),
-        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.6, 290),
-        Suite(("tests/unit",), 1.0, 220),
-        Suite(("tests/unit/core",), 1.0, 220),
-        Suite(("fuzz",), 1.0, 110),
+        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.6, 200),
+        Suite(("tests/unit",), 0.8, 220),
+        Suite(("tests/unit/core",), 0.8, 200),
+        Suite(("fuzz",), 0.8, 90),
         Suite(("tests/acceptance",), 0.4, 27),
         Suite(("tests/conformance",), 0.6, 50),
     )

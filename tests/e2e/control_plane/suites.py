@@ -17,9 +17,9 @@ SUITES: Final[Sequence[Suite]] = (
     Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")), 0.9),
     Suite(("tests/integration",), 0.7),
     Suite(("tests/conformance",), 0.4),
-    Suite(("tests/e2e/test_unreadable_status.py", "tests/e2e/test_least_privilege.py")),
+    Suite(("tests/acceptance",), 0.4),
     Suite(("tests/e2e",)),
-    Suite(("tests/acceptance",), 0.8),
+    Suite(("tests/e2e/test_unreadable_status.py", "tests/e2e/test_least_privilege.py")),
 )
 """A suite's own control plane uses the part of a core that is free while the tests wait."""
 
