@@ -99,6 +99,7 @@ def test_no_mistake_makes_a_policy_refuse_more_than_the_validators() -> None:
     chance = random.Random(1)
     small = [case for case in CASES if len(repr(case.refused)) < 5_000]
     refused = 0
+    asked: set[str] = set()
     for _ in range(FUZZED):
         case = chance.choice(small)
         new = json.loads(json.dumps(chance.choice([case.accepted, case.refused])))
@@ -108,13 +109,21 @@ def test_no_mistake_makes_a_policy_refuse_more_than_the_validators() -> None:
                 parent, key = chance.choice(places)
                 parent[key] = copy.deepcopy(chance.choice(ODDITIES))
         new = as_stored(new)
-        if manifest.errors_of(new):
+        if is_known(asked, [id(case), new]) or manifest.errors_of(new):
             continue
         found = refusals(request_of(case, new), settings_of(case))
         refused += bool(found)
 
         assert not found or errors_among(case.findings(new)) or why_not_handed_on(new), (found, new, case.old)
     assert refused > FUZZED / 100
+
+
+def is_known(asked: set[str], question: Any) -> bool:
+    """Whether this random question was asked before, as many are. Afterwards it is known."""
+    text = json.dumps(question, sort_keys=True)
+    known = text in asked
+    asked.add(text)
+    return known
 
 
 def rule_ids(name: str) -> set[str]:
@@ -220,16 +229,19 @@ def test_random_rules_are_refused_exactly_when_they_are_never_handed_on() -> Non
         "nonResourceURLs": ["/x"],
     }
     seen = {True: 0, False: 0}
+    asked: set[str] = set()
     for _ in range(3_000):
         rule = {**READS, "apiGroups": chance.choice([[""], ["apps"]]), "resources": ["pods"]}
         for key in chance.sample(sorted(words), chance.randint(0, 2)):
             rule[key] = chance.sample(words[key], min(chance.randint(0, 2), len(words[key])))
+        if is_known(asked, rule):
+            continue
         for asking in (template(rule), engram(rule), impulse(rule)):
             refused = "rights" in refusals(Request(asking, None), {})
             seen[refused] += 1
 
             assert refused == bool(why_not_handed_on(asking)), rule
-    assert min(seen.values()) > 300
+    assert min(seen.values()) > 100
 
 
 @pytest.mark.parametrize(
