@@ -53,7 +53,8 @@ class EngramReconciler:
             return Done()
         reason, errors = await self._template_finding(engram)
         step_runs = self._world.step_runs.each_by_index(ENGRAM_KEYS, str(key))
-        count = executions(engram.get("status") or {}, step_runs, self._clock.now())
+        current_at = self._clock.now() - timedelta(seconds=self._world.step_runs.seconds_behind)
+        count = executions(engram.get("status") or {}, step_runs, current_at)
         status = self._validity(engram, reason, errors) | count.status
         status["usageCount"] = sum(1 for _ in self._world.stories.each_by_index(ENGRAM_KEYS, str(key)))
         await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
@@ -96,11 +97,15 @@ class ExecutionCount(NamedTuple):
     more_to_come: bool
 
 
-def executions(stored: Object, step_runs: Iterable[Object], now: datetime) -> ExecutionCount:
-    """The counters including the StepRuns that finished after the stored ``lastExecutionTime``."""
+def executions(stored: Object, step_runs: Iterable[Object], current_at: datetime) -> ExecutionCount:
+    """The counters including the StepRuns that finished after the stored ``lastExecutionTime``.
+
+    Args:
+        current_at: everything that was stored before this instant is among ``step_runs``.
+    """
     since = parse_instant_or_none(stored.get("lastExecutionTime"))
     since_text = format_instant(since) if since is not None else ""
-    until = (now - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
+    until = (current_at - SETTLING).replace(microsecond=0) - timedelta(seconds=1)
     uncounted = 0
     finishes = []
     for run in step_runs:  # one at a time: they may be large

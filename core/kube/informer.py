@@ -1,7 +1,7 @@
 """All objects of a kind, in memory and current: list once, watch, call handlers, include the process's own writes.
 
 Reads never wait and never return a state older than a write that this process passed to ``remember``. The cache as a
-whole may lag behind the server; ``seconds_since_contact`` says how far. The first list is a consistent read, never from
+whole may lag behind the server; ``seconds_behind`` says how far. The first list is a consistent read, never from
 a replica's cache.
 """
 
@@ -77,6 +77,8 @@ class Informer:
         self._handlers: list[Handler] = []
         self._synced = trio.Event()
         self._contact_at: float | None = None
+        self._is_lost = False
+        """Whether the last connection has ended, and there is no other one yet."""
         self._counted = -1
         self._version = ""
         self._moved = trio.lowlevel.ParkingLot()
@@ -135,6 +137,13 @@ class Informer:
     def seconds_since_contact(self) -> float:
         """How long ago the server last answered or sent something; infinite before the first list."""
         return float("inf") if self._contact_at is None else trio.current_time() - self._contact_at
+
+    @property
+    def seconds_behind(self) -> float:
+        """How far the cache may lag behind the server: zero while a watch is open, else the time since the last sign of
+        the server. A connection that is dead without having ended is noticed late.
+        """
+        return self.seconds_since_contact if self._is_lost else 0.0
 
     @property
     def is_stale(self) -> bool:
@@ -293,6 +302,7 @@ class Informer:
             resource_version=self._version,
             timing=self._timing,
             on_contact=self._touch,
+            on_loss=self._lose,
         ) as events:
             async for event in events:
                 if event.type is WatchEventType.ERROR:
@@ -396,3 +406,7 @@ class Informer:
 
     def _touch(self) -> None:
         self._contact_at = trio.current_time()
+        self._is_lost = False
+
+    def _lose(self) -> None:
+        self._is_lost = True

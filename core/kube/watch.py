@@ -87,6 +87,7 @@ async def open_watch(
     resource_version: str,
     timing: WatchTiming = DEFAULT_TIMING,
     on_contact: Callable[[], None] | None = None,
+    on_loss: Callable[[], None] | None = None,
 ) -> AsyncIterator[trio.MemoryReceiveChannel[WatchEvent]]:
     """Events after ``resource_version``, in the server's order, while the block runs.
 
@@ -96,6 +97,7 @@ async def open_watch(
     Args:
         resource_version: of the list that this watch continues; must not be empty.
         on_contact: called whenever the server has answered or sent something.
+        on_loss: called when a connection has ended, or could not be opened.
     Raises:
         ValueError: ``resource_version`` is empty.
     """
@@ -103,7 +105,7 @@ async def open_watch(
         raise ValueError("a watch continues a list; give its resourceVersion")
     send, receive = trio.open_memory_channel[WatchEvent](BUFFERED_EVENTS)
     target = _Target(client, resource, namespace, label_selector, field_selector)
-    watcher = _Watcher(target, resource_version, timing, on_contact or _nothing, send)
+    watcher = _Watcher(target, resource_version, timing, on_contact or _nothing, on_loss or _nothing, send)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.run)
@@ -137,12 +139,14 @@ class _Watcher:
         resource_version: str,
         timing: WatchTiming,
         on_contact: Callable[[], None],
+        on_loss: Callable[[], None],
         send: trio.MemorySendChannel[WatchEvent],
     ) -> None:
         self._target = target
         self._position = resource_version
         self._timing = timing
         self._on_contact = on_contact
+        self._on_loss = on_loss
         self._send = send
         self._backoff = Backoff(*timing.backoff_seconds)
         self._damaged = 0
@@ -160,6 +164,7 @@ class _Watcher:
                     return
                 except KubeError as caught:
                     ending, error = self._judge(caught), caught
+                self._on_loss()
                 self._damaged = self._damaged + 1 if ending is _Ending.DAMAGED and position == self._position else 0
                 if self._damaged >= self._timing.damaged_lines:
                     ending, error = _Ending.RELIST, None

@@ -238,6 +238,27 @@ async def test_staleness_counts_from_the_last_sign_of_the_server(
     assert informer.is_stale
 
 
+async def test_it_is_behind_from_the_last_sign_of_the_server_until_there_is_another_watch(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    up = True
+    server = ScriptedServer(answer=lambda request: listing(version=1))
+    server.refuse_watch = lambda request: None if up else refusal("ServiceUnavailable")
+    informer, _ = await informer_of(server, nursery, stack)
+    watch = await server.next_watch()
+    await trio.sleep(30)
+    assert informer.seconds_behind == 0
+
+    up = False
+    watch.end()
+    await trio.sleep(20)
+    assert informer.seconds_behind == pytest.approx(50)
+    up = True
+    await server.next_watch()
+    await trio.sleep(1)
+    assert informer.seconds_behind == 0
+
+
 async def test_an_idle_kind_without_bookmarks_is_never_stale(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:
