@@ -1,5 +1,8 @@
 """The next actions for a Job: Pods to create or delete, and the status to write. Pure; kube-controller-manager's rules.
 
+A Pod that somebody deletes counts as failed from that moment, not only when it has ended: nothing replaces the Pod of a
+Job without retries.
+
 Differences from kube-controller-manager: Pods carry no ``batch.kubernetes.io/job-tracking`` finalizer. If a user
 deletes a finished Pod before the Job ends, only the counters of the status still include it; they never decrease.
 Indexed completion, pod failure policies and success policies end the Job at once with reason ``UnsupportedJob``.
@@ -61,13 +64,12 @@ def job_actions(
     Args:
         failure_delay_seconds: pause before a failed Pod is replaced; doubles with each further failure.
     """
-    status = job.get("status") or {}
     final = finished_condition(job)
     if final is not None:
         return _after_the_end(job, final, now)
     if job["metadata"].get("deletionTimestamp"):
         return JobDecision()
-    census = _count(pods, status)
+    census = _count(job, pods)
     verdict = _verdict(job, census, now)
     if verdict is not None:
         return _end(job, census, verdict, now)
@@ -81,7 +83,8 @@ def finished_condition(job: Object) -> Object | None:
     return _condition(job.get("status") or {}, *_FINAL)
 
 
-def _count(pods: Sequence[Object], status: Object) -> _Census:
+def _count(job: Object, pods: Sequence[Object]) -> _Census:
+    status = job.get("status") or {}
     active, terminating, ready, succeeded, failed, restarts = [], [], 0, 0, 0, 0
     last_failure_at: datetime | None = None
     for pod in pods:
@@ -99,6 +102,9 @@ def _count(pods: Sequence[Object], status: Object) -> _Census:
             ready += any(c["type"] == "Ready" and c["status"] == "True" for c in pod_status.get("conditions") or ())
             for name in ("initContainerStatuses", "containerStatuses"):
                 restarts += sum(int(entry.get("restartCount") or 0) for entry in pod_status.get(name) or ())
+    if deleted := _deleted_by_others(job, len(active), terminating):
+        failed += len(deleted)
+        last_failure_at = max(filter(None, (last_failure_at, *map(_deleted_at, deleted))), default=None)
     return _Census(
         active,
         terminating,
@@ -108,6 +114,21 @@ def _count(pods: Sequence[Object], status: Object) -> _Census:
         restarts,
         last_failure_at,
     )
+
+
+def _deleted_by_others(job: Object, active: int, terminating: Sequence[Object]) -> Sequence[Object]:
+    """The Pods in deletion that the Job would still need. The others were deleted by this controller."""
+    spec, status = job["spec"], job.get("status") or {}
+    if spec.get("suspend") or _only_replaces_ended(job) or _condition(status, "FailureTarget", "SuccessCriteriaMet"):
+        return ()
+    resumptions = [entry for entry in status.get("conditions") or () if entry["type"] == "Suspended"]
+    resumed_at = max(filter(None, (_instant(entry.get("lastTransitionTime")) for entry in resumptions)), default=None)
+    later = [pod for pod in terminating if resumed_at is None or (_created_at(pod) or resumed_at) > resumed_at]
+    return later[: max(int(spec.get("parallelism", 1)) - active, 0)]
+
+
+def _only_replaces_ended(job: Object) -> bool:
+    return bool(job["spec"].get("podReplacementPolicy") == "Failed")
 
 
 def _verdict(job: Object, census: _Census, now: datetime) -> tuple[str, str, str] | None:
@@ -182,7 +203,8 @@ def _go_on(job: Object, census: _Census, now: datetime, failure_delay_seconds: f
     elif census.succeeded:
         wanted = len(census.active)
     surplus = census.active[max(wanted, 0) :]
-    missing = max(wanted - len(census.active), 0)
+    present = len(census.active) + (len(census.terminating) if _only_replaces_ended(job) else 0)
+    missing = max(wanted - present, 0)
     wake_at = _deadline(job, now)
     if missing and census.last_failure_at is not None:
         pause = timedelta(seconds=failure_delay_seconds * 2 ** max(census.failed - 1, 0))
@@ -250,7 +272,18 @@ def _finished_at(pod: Object) -> datetime | None:
         for entry in (pod.get("status") or {}).get("containerStatuses") or ()
     ]
     known = [end for end in ends if end is not None]
-    return max(known) if known else _instant(pod["metadata"].get("creationTimestamp"))
+    return max(known) if known else _created_at(pod)
+
+
+def _created_at(pod: Object) -> datetime | None:
+    return _instant(pod["metadata"].get("creationTimestamp"))
+
+
+def _deleted_at(pod: Object) -> datetime | None:
+    """When the deletion was requested. ``deletionTimestamp`` is when it ends at the latest."""
+    ends_at = _instant(pod["metadata"].get("deletionTimestamp"))
+    grace = pod["metadata"].get("deletionGracePeriodSeconds") or 0
+    return ends_at - timedelta(seconds=grace) if ends_at is not None else None
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -89,6 +89,41 @@ def test_more_failures_than_the_limit_fail_the_job() -> None:
     assert decision.create == 0
 
 
+def test_a_pod_that_somebody_deletes_has_failed_before_it_has_ended() -> None:
+    """Otherwise its replacement could complete a Job that allows no retries, before it has ended itself."""
+    decision = job_actions(job(STARTED, backoffLimit=0), [pod("Running", leaving=True)], NOW)
+
+    assert ends(decision.status) == {"FailureTarget": "BackoffLimitExceeded"}
+    assert decision.create == 0
+    assert decision.status is not None
+    assert (decision.status["failed"], decision.status["terminating"]) == (1, 1)
+    ended = job_actions(job(decision.status, backoffLimit=0), [pod("Failed", leaving=True)], NOW)
+    assert ended.status is not None
+    assert (ends(ended.status)["Failed"], ended.status["failed"]) == ("BackoffLimitExceeded", 1)
+
+
+def test_a_deleted_pod_is_replaced_after_a_pause_while_it_ends() -> None:
+    leaving = pod("Running", leaving=True)
+    assert job_actions(job(STARTED), [leaving], NOW).create == 0
+    assert job_actions(job(STARTED), [leaving], NOW + timedelta(seconds=10)).create == 1
+    only_ended = job(STARTED, podReplacementPolicy="Failed", backoffLimit=0)
+    decision = job_actions(only_ended, [leaving], NOW + timedelta(seconds=10))
+    assert (decision.create, ends(decision.status)) == (0, {})
+
+
+def test_pods_that_the_controller_itself_deletes_have_not_failed() -> None:
+    fewer = job_actions(job(STARTED, backoffLimit=0), [pod("Running"), pod("Running", leaving=True)], NOW)
+    suspended = job_actions(job(STARTED, backoffLimit=0, suspend=True), [pod("Running", leaving=True)], NOW)
+    condition = {"type": "Suspended", "status": "False", "lastTransitionTime": NOW.isoformat()}
+    resumed = job({**STARTED, "conditions": [condition]}, backoffLimit=0)
+    found = [
+        decision.status or {}
+        for decision in (fewer, suspended, job_actions(resumed, [pod("Running", leaving=True)], NOW))
+    ]
+
+    assert [status.get("failed", 0) for status in found] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("limit", "restarts", "fails"), [(0, 1, True), (0, 0, False), (2, 1, False), (2, 2, True)])
 def test_restarts_in_place_count_against_the_limit(limit: int, restarts: int, fails: bool) -> None:
     running = job(STARTED, restart_policy="OnFailure", backoffLimit=limit)
