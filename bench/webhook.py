@@ -34,7 +34,8 @@ PER_SECOND: Final = 20.0
 """The rate of the target."""
 PART: Final = 0.8
 """Of the highest rate: where latencies are measured, if the rate of the target is beyond that."""
-MINUTE: Final = 60
+SECONDS: Final = 30
+"""How long each rate is kept up."""
 WARM_UP: Final = 60
 """Deliveries before the measurement."""
 TARGET: Final = "p99 500 ms"
@@ -113,14 +114,14 @@ async def _measured(where: str, open_cluster: OpenCluster) -> list[Row]:
 
 async def _latencies(course: Course, per_second: float, what: str, *, contained: bool) -> list[Row]:
     """At a rate that the runs keep up with: beyond it, latencies only say how long the measurement has lasted."""
-    names = await course.send(round(per_second * MINUTE), per_second)
+    names = await course.send(round(per_second * SECONDS), per_second)
     await course.until_all_ended()
     seen, shift = course.observer, time.monotonic() - trio.current_time()
     starts = [seen.job_created[f"{name}-s0"][0] if contained else seen.run_ended[name] for name in names]
     asked = [course.receipts[name].asked_at for name in names]
     answered = [course.receipts[name].seconds for name in names]
     until = "first step's Job created" if contained else "run ended"
-    rate = f"{per_second:.0f} deliveries/s for a minute, Story with {what}"
+    rate = f"{per_second:.0f} deliveries/s for {SECONDS} s, Story with {what}"
     return [
         Row(f"{rate}: request → 202, p50 / p99", _percentiles(answered)),
         Row(
@@ -132,10 +133,10 @@ async def _latencies(course: Course, per_second: float, what: str, *, contained:
 
 
 async def _highest(course: Course) -> RateSearch:
-    """Finds the highest rate at which the number of unfinished runs does not grow for a minute."""
+    """Finds the highest rate at which the number of unfinished runs does not grow for ``SECONDS``."""
     search = RateSearch(await _throughput(course))
     while not search.is_over:
-        search.note(await _minute_at(course, search.per_second))
+        search.note(await _keeps_up_with(course, search.per_second))
         await course.until_all_ended()
     return search
 
@@ -143,7 +144,7 @@ async def _highest(course: Course) -> RateSearch:
 def _highest_row(search: RateSearch, what: str) -> Row:
     tried = ", ".join(f"{rate:.0f}" for rate in search.too_high)
     return Row(
-        f"highest rate at which runs keep up for a minute, Story with {what}",
+        f"highest rate at which runs keep up for {SECONDS} s, Story with {what}",
         f"{search.per_second:.0f}/s{f' (not {tried})' if tried else ''}",
     )
 
@@ -163,20 +164,20 @@ async def _throughput(course: Course) -> float:
     return ended / seconds
 
 
-async def _minute_at(course: Course, per_second: float) -> bool:
+async def _keeps_up_with(course: Course, per_second: float) -> bool:
     """Whether the runs keep up with this rate."""
     first, backlog = course.sent, list[int]()
     ended_before, began_at = course.ended, trio.current_time()
 
     async def watch() -> None:
-        for second in range(MINUTE):
+        for second in range(SECONDS):
             await trio.sleep_until(began_at + second + 1)
             due = min((trio.current_time() - began_at) * per_second, course.sent - first)
             backlog.append(round(due) - (course.ended - ended_before))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
-        await course.send(round(per_second * MINUTE), per_second)
+        await course.send(round(per_second * SECONDS), per_second)
     return keeps_up(backlog, per_second)
 
 
