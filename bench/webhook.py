@@ -1,5 +1,5 @@
 """Measures the way from a webhook delivery to its run, without kills: how soon its first step starts, and how many a
-second the runs keep up with; on the embedded cluster and on a real control plane.
+second the runs keep up with; on a real control plane.
 
 The first step starts when its Job is seen created, as in the other measurements. One without a container has started
 when its run is seen ended, if not before. Client, Impulse, API server, operator, node and containers share the machine.
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import trio
 
 from bench.observer import Observer, open_observer
 from bench.report import Row, milliseconds, percentile
-from bench.stand import IMAGE_MAP, NAMESPACE, install_engram, open_stand
+from bench.stand import IMAGE_MAP, install_engram
 from bench.sustained import RateSearch, keeps_up
 from core.api.objects import Object
 from core.kube.client import KubeClient
@@ -44,8 +44,6 @@ OUTSTANDING: Final = 40
 ESTIMATE_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 300.0
 CONTAINER: Final[Object] = {"name": "s0", "ref": {"name": "noop"}}
-OpenCluster = Callable[[], AbstractAsyncContextManager[tuple[KubeClient, str]]]
-"""Opens a cluster with an operator and a node; gives a client, and the namespace of the measurement."""
 
 
 @dataclass
@@ -92,12 +90,12 @@ class Course:
 
 
 def measure() -> list[Row]:
-    return [*trio.run(_measured, "embedded", _embedded), *trio.run(_measured, "real", _real)]
+    return trio.run(_measured)
 
 
-async def _measured(where: str, open_cluster: OpenCluster) -> list[Row]:
+async def _measured() -> list[Row]:
     rows = []
-    async with open_cluster() as (client, namespace):
+    async with _open_cluster() as (client, namespace):
         await install_engram(client, "noop", "bench/noop:1", namespace)
         for name, what, step in (("contained", "one container", CONTAINER), ("bare", "no container", AT_ONCE)):
             impulse = await install_webhook(client, name, namespace, [step])
@@ -106,9 +104,9 @@ async def _measured(where: str, open_cluster: OpenCluster) -> list[Row]:
                 await course.send(WARM_UP, PER_SECOND)
                 await course.until_all_ended()
                 search = await _highest(course)
-                rows.append(_highest_row(search, f"{what}, {where}"))
+                rows.append(_highest_row(search, what))
                 rate = min(PER_SECOND, math.floor(search.per_second * PART))
-                rows += await _latencies(course, rate, f"{what}, {where}", contained=step is CONTAINER)
+                rows += await _latencies(course, rate, what, contained=step is CONTAINER)
     return rows
 
 
@@ -186,13 +184,7 @@ def _percentiles(seconds: list[float]) -> str:
 
 
 @asynccontextmanager
-async def _embedded() -> AsyncIterator[tuple[KubeClient, str]]:
-    async with open_stand(_images()) as stand:
-        yield stand.client, NAMESPACE
-
-
-@asynccontextmanager
-async def _real() -> AsyncIterator[tuple[KubeClient, str]]:
+async def _open_cluster() -> AsyncIterator[tuple[KubeClient, str]]:
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-", ignore_cleanup_errors=True) as folder:
         images = Path(folder) / "images.yaml"
         images.write_text(_images())
