@@ -1,8 +1,8 @@
 """All objects of a kind, in memory and current: list once, watch, call handlers, include the process's own writes.
 
 Reads never wait and never return a state older than a write that this process passed to ``remember``. The cache as a
-whole may lag behind the server; ``seconds_behind`` says how far. The first list is a consistent read, never from
-a replica's cache.
+whole may lag behind the server; ``seconds_behind`` says how far. The first list is a consistent read, never from a
+replica's cache.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Informer:
         self._synced = trio.Event()
         self._contact_at: float | None = None
         self._is_lost = False
-        """Whether the last connection has ended, and there is no other one yet."""
+        """Whether the last connection has ended, and no new one is open."""
         self._counted = -1
         self._version = ""
         self._moved = trio.lowlevel.ParkingLot()

@@ -164,12 +164,13 @@ class _Watcher:
                     return
                 except KubeError as caught:
                     ending, error = self._judge(caught), caught
-                self._on_loss()
                 self._damaged = self._damaged + 1 if ending is _Ending.DAMAGED and position == self._position else 0
                 if self._damaged >= self._timing.damaged_lines:
                     ending, error = _Ending.RELIST, None
                 self._report(ending, error)
-                if ending is _Ending.RELIST or (ending is _Ending.SILENT and await self._history_went_back()):
+                is_over = ending is _Ending.RELIST or (ending is _Ending.SILENT and await self._history_went_back())
+                self._on_loss()
+                if is_over:
                     await self._send_end(error)
                     return
                 if self._position != position or self._was_healthy(ending):

@@ -54,7 +54,7 @@ SDK_FIELDS: Final = ("output", "signals", "effects", "logs", "signalEvents")
 BY_OTHERS: Final = ("gates", "conditions", "childrenCleanedAt")
 """Fields of a run's status that may change after its end."""
 HAVE_THEIR_OWN: Final = ("StoryRun", "StoryTrigger", "EffectClaim")
-"""Kinds of which other invariants say what the operator may do."""
+"""Other invariants check what the operator does with these kinds."""
 MAX_MESSAGE: Final = 2048
 MAX_REASON: Final = 64
 MAX_OBJECT: Final = 1 << 20

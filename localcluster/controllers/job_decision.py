@@ -102,21 +102,30 @@ def _count(job: Object, pods: Sequence[Object]) -> _Census:
             ready += any(c["type"] == "Ready" and c["status"] == "True" for c in pod_status.get("conditions") or ())
             for name in ("initContainerStatuses", "containerStatuses"):
                 restarts += sum(int(entry.get("restartCount") or 0) for entry in pod_status.get(name) or ())
-    if deleted := _deleted_by_others(job, len(active), terminating):
+    succeeded = max(succeeded, int(status.get("succeeded") or 0))
+    if deleted := _deleted_by_others(job, _wanted(job, succeeded, len(active)) - len(active), terminating):
         failed += len(deleted)
         last_failure_at = max(filter(None, (last_failure_at, *map(_deleted_at, deleted))), default=None)
     return _Census(
         active,
         terminating,
         ready,
-        max(succeeded, int(status.get("succeeded") or 0)),
+        succeeded,
         max(failed, int(status.get("failed") or 0)),
         restarts,
         last_failure_at,
     )
 
 
-def _deleted_by_others(job: Object, active: int, terminating: Sequence[Object]) -> Sequence[Object]:
+def _wanted(job: Object, succeeded: int, active: int) -> int:
+    """How many Pods the Job wants to run at once."""
+    completions, parallelism = job["spec"].get("completions"), int(job["spec"].get("parallelism", 1))
+    if completions is not None:
+        return min(parallelism, int(completions) - succeeded)
+    return active if succeeded else parallelism
+
+
+def _deleted_by_others(job: Object, missing: int, terminating: Sequence[Object]) -> Sequence[Object]:
     """The Pods in deletion that the Job would still need. The others were deleted by this controller."""
     spec, status = job["spec"], job.get("status") or {}
     if spec.get("suspend") or _only_replaces_ended(job) or _condition(status, "FailureTarget", "SuccessCriteriaMet"):
@@ -124,7 +133,7 @@ def _deleted_by_others(job: Object, active: int, terminating: Sequence[Object]) 
     resumptions = [entry for entry in status.get("conditions") or () if entry["type"] == "Suspended"]
     resumed_at = max(filter(None, (_instant(entry.get("lastTransitionTime")) for entry in resumptions)), default=None)
     later = [pod for pod in terminating if resumed_at is None or (_created_at(pod) or resumed_at) > resumed_at]
-    return later[: max(int(spec.get("parallelism", 1)) - active, 0)]
+    return later[: max(missing, 0)]
 
 
 def _only_replaces_ended(job: Object) -> bool:
@@ -195,13 +204,7 @@ def _suspend(job: Object, census: _Census, now: datetime) -> JobDecision:
 
 
 def _go_on(job: Object, census: _Census, now: datetime, failure_delay_seconds: float) -> JobDecision:
-    spec = job["spec"]
-    wanted = spec.get("parallelism", 1)
-    completions = spec.get("completions")
-    if completions is not None:
-        wanted = min(wanted, completions - census.succeeded)
-    elif census.succeeded:
-        wanted = len(census.active)
+    wanted = _wanted(job, census.succeeded, len(census.active))
     surplus = census.active[max(wanted, 0) :]
     present = len(census.active) + (len(census.terminating) if _only_replaces_ended(job) else 0)
     missing = max(wanted - present, 0)

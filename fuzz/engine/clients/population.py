@@ -60,14 +60,16 @@ class Clients:
         if not self.busy:
             self.settled.set()
 
-    async def perform(self, pod: str, step_run: Object, effect: Effect, told: trio.Event, grace: float) -> EffectResult:
-        """The container of a Pod that performs an effect; ``told``: it is to end, and is killed after its grace."""
+    async def perform(
+        self, pod: str, step_run: Object, effect: Effect, ending: trio.Event, grace: float
+    ) -> EffectResult:
+        """A container that performs an effect. After ``ending`` it has its grace, and is then killed."""
         client = self._client(pod)
         performer = Performer(client, step_run, effect, self.performances.append)
         async with trio.open_nursery() as nursery:
 
             async def kill_in_time() -> None:
-                await told.wait()
+                await ending.wait()
                 await trio.sleep(grace)
                 client.kill()
 

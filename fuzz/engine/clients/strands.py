@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -21,6 +21,9 @@ from bubu_sdk.timing import Timing
 from core.api.objects import Object
 from fuzz.engine.clients.api import ClientRequest, Connection
 from fuzz.engine.clients.fate import Fates
+
+_LONGEST_RUN_SECONDS: Final = 60.0
+"""Of a thread between two stops, in real time."""
 
 
 class ClientKilled(BaseException):
@@ -50,9 +53,14 @@ class _Strand:
         threading.Thread(target=self._body, name=name, daemon=True).start()
 
     def run_on(self) -> None:
-        """Run the thread until its next stop or its end; from then on, the caller runs."""
+        """Run the thread until its next stop or its end; from then on, the caller runs.
+
+        Raises:
+            RuntimeError: the thread waits for something that the model does not know.
+        """
         self._may_run.release()
-        self._has_stopped.acquire()
+        if not self._has_stopped.acquire(timeout=_LONGEST_RUN_SECONDS):
+            raise RuntimeError("a thread of the SDK neither stops nor ends: it waits outside of its ports")
 
     def stop(self, wanted: ClientRequest | _Pause) -> Any:
         """Stop here until the answer is there. Called by the thread.

@@ -122,6 +122,8 @@ def test_pods_that_the_controller_itself_deletes_have_not_failed() -> None:
     ]
 
     assert [status.get("failed", 0) for status in found] == [0, 0, 0]
+    last = job({**STARTED, "succeeded": 2}, parallelism=3, completions=3, backoffLimit=0)
+    assert ends(job_actions(last, [pod("Running"), pod("Running", leaving=True)], NOW).status) == {}
 
 
 @pytest.mark.parametrize(("limit", "restarts", "fails"), [(0, 1, True), (0, 0, False), (2, 1, False), (2, 2, True)])
