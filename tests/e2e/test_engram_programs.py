@@ -1,4 +1,7 @@
-"""Unmodified Engrams in Go and Python find environment, volumes and token where every Pod has them."""
+"""Engrams in Go and Python, and an Impulse in Go, find environment, volumes and token where every Pod has them.
+
+The Go programs use no library: they do what the Go SDK does, request by request.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 
-from core.api.resource import SECRET, STORY_RUN
+from core.api.resource import IMPULSE, POD, SECRET, STORY_RUN, STORY_TRIGGER
+from core.workloads.submission import story_run_name
+from reconcilers.definition import COUNT_DELAY
 from tests.e2e.control_plane.binaries import find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.operator_cluster import (
@@ -45,20 +51,22 @@ def can_mount() -> bool:
 
 
 @pytest.fixture(scope="session")
-def go_greeter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the programs ``greeter`` and ``starter``."""
     go = find_go()
     if go is None:
-        pytest.skip("no Go to build the engram with")
-    program = tmp_path_factory.mktemp("greeter") / "greeter"
+        pytest.skip("no Go to build the programs with")
+    folder = tmp_path_factory.mktemp("programs")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-    subprocess.run([go, "build", "-o", program, "."], cwd=ENGRAMS / "greeter", env=environment, check=True, timeout=300)
-    return program
+    build = [str(go), "build", "-o", f"{folder}/", "./greeter", "./starter"]
+    subprocess.run(build, cwd=ENGRAMS, env=environment, check=True, timeout=300)
+    return folder
 
 
 @pytest.fixture(params=["go", "python"])
 def command(request: pytest.FixtureRequest) -> list[str]:
     if request.param == "go":
-        return [str(request.getfixturevalue("go_greeter"))]
+        return [str(request.getfixturevalue("go_programs") / "greeter")]
     return [sys.executable, str(ENGRAMS / "greeter.py")]
 
 
@@ -93,3 +101,39 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
 
 
 PHASES = {"greet": "Succeeded", "again": "Succeeded", "nobody": "Failed"}
+
+
+async def test_an_impulse_in_go_starts_each_event_once_and_its_counters_are_right(
+    world: OperatorCluster, go_programs: Path
+) -> None:
+    """The second event is delivered twice. The program adds to the counters, too, and it adds wrongly."""
+    events = [
+        {"token": "Order 1", "inputs": {"b": 1, "a": {"url": "https://x.test/?a=1&b=<2>"}}},
+        {"token": "Order 2", "inputs": {"n": 1.5}},
+        {"token": "Order 2", "inputs": {"n": 1.5}},
+    ]
+    await world.story("report", {"name": "nothing", "type": "condition"})
+    async with world.operator():
+        await world.impulse(
+            "hook",
+            f"exec {go_programs / 'starter'}",
+            deliveryPolicy={"dedupe": {"mode": "token"}},
+            **{"with": {"events": events}},
+        )
+        await world.until(IMPULSE, "hook", lambda obj: status_of(obj).get("storiesLaunched", 0) >= 2, seconds=60)
+        runs = [await world.finished(name) for name in RUNS_OF_ORDERS]
+        await trio.sleep(2 * COUNT_DELAY.total_seconds())
+        impulse = await world.client.get(IMPULSE, "hook", NAMESPACE_NAME)
+        triggers = (await world.client.list(STORY_TRIGGER, NAMESPACE_NAME)).items
+        [pod] = (await world.client.list(POD, NAMESPACE_NAME)).items
+        found = await world.names(STORY_RUN)
+
+    assert status_of(pod)["containerStatuses"][0]["restartCount"] == 0, "the repeated delivery was no error"
+    assert found == sorted(RUNS_OF_ORDERS)
+    assert {status_of(run)["phase"] for run in runs} == {"Succeeded"}
+    assert [status_of(trigger)["decision"] for trigger in triggers] == ["Created", "Created"]
+    counters = status_of(impulse)
+    assert (counters["triggersReceived"], counters["storiesLaunched"], counters["failedTriggers"]) == (2, 2, 0)
+
+
+RUNS_OF_ORDERS = tuple(story_run_name(NAMESPACE_NAME, "report", key) for key in ("Order 1", "Order 2"))

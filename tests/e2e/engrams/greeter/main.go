@@ -2,22 +2,17 @@
 package main
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-)
 
-const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+	"programs/incluster"
+)
 
 type object = map[string]any
 
@@ -33,7 +28,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	cluster, err := inCluster()
+	cluster, err := incluster.Connect()
 	if err != nil {
 		return err
 	}
@@ -53,7 +48,7 @@ func run() error {
 	} else {
 		status["phase"], status["exitClass"], status["output"] = "Succeeded", "success", output
 	}
-	if err := cluster.report(status); err != nil {
+	if err := report(cluster, status); err != nil {
 		return err
 	}
 	return failure
@@ -76,7 +71,7 @@ func greet() (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespace, err := os.ReadFile(filepath.Join(serviceAccount, "namespace"))
+	namespace, err := os.ReadFile(filepath.Join(incluster.ServiceAccount, "namespace"))
 	if err != nil {
 		return nil, err
 	}
@@ -91,71 +86,18 @@ func greet() (object, error) {
 	}, nil
 }
 
-type apiServer struct {
-	url, token string
-	http       *http.Client
-}
-
-// inCluster is the connection that every Pod with a service account has.
-func inCluster() (*apiServer, error) {
-	token, err := os.ReadFile(filepath.Join(serviceAccount, "token"))
-	if err != nil {
-		return nil, err
-	}
-	pem, err := os.ReadFile(filepath.Join(serviceAccount, "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("ca.crt has no certificate")
-	}
-	address := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	return &apiServer{"https://" + address, string(token), &http.Client{Transport: transport, Timeout: 30 * time.Second}}, nil
-}
-
 // report merges status into that of our StepRun, unless another Pod owns it.
-func (s *apiServer) report(status object) error {
+func report(cluster *incluster.Server, status object) error {
 	path := fmt.Sprintf("/apis/runs.bubustack.io/v1alpha1/namespaces/%s/stepruns/%s",
 		os.Getenv("BUBU_STEPRUN_NAMESPACE"), os.Getenv("BUBU_STEPRUN_NAME"))
 	var current struct {
 		Status struct{ Phase, PodName string }
 	}
-	if err := s.call(http.MethodGet, path, nil, &current); err != nil {
+	if err := cluster.Call(http.MethodGet, path, nil, &current); err != nil {
 		return err
 	}
 	if owner := current.Status.PodName; owner != "" && owner != os.Getenv("BUBU_POD_NAME") {
 		return fmt.Errorf("owned by Pod %s", owner)
 	}
-	return s.call(http.MethodPatch, path+"/status", object{"status": status}, nil)
-}
-
-func (s *apiServer) call(method, path string, body, into any) error {
-	content, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequest(method, s.url+path, bytes.NewReader(content))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+s.token)
-	request.Header.Set("Content-Type", "application/merge-patch+json")
-	answer, err := s.http.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %d %s", method, path, answer.StatusCode, text)
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(text, into)
+	return cluster.Call(http.MethodPatch, path+"/status", object{"status": status}, nil)
 }

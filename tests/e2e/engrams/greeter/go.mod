@@ -1,3 +1,0 @@
-module greeter
-
-go 1.22
