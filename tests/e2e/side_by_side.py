@@ -64,7 +64,7 @@ def suites() -> Sequence[Suite]:
         Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.6, 200),
         Suite(("tests/unit",), 0.8, 220),
         Suite(("tests/unit/core",), 0.8, 200),
-        Suite(("fuzz",), 0.8, 90),
+        Suite(("fuzz",), 0.8, 140),
         Suite(("tests/acceptance",), 0.4, 27),
         Suite(("tests/conformance",), 0.6, 50),
     )
