@@ -12,7 +12,7 @@ from cli.session import Session
 from cli.target import embedded_at
 from core.api.resource import CONFIG_MAP, SECRET
 from core.engine.errors import PortError
-from core.engine.values.stored_data import holds_reference
+from core.expressions.paths import has_reference
 from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import HydrationBounds, hydrate
@@ -38,7 +38,7 @@ async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: s
     Raises:
         CommandError: the store, or some objects, cannot be read; the message names each object.
     """
-    if not any(holds_reference(output) for output in outputs.values()):
+    if not any(has_reference(output) for output in outputs.values()):
         return dict(outputs)
     store = await _open(session, namespace)
     whole, problems = {}, []

@@ -21,12 +21,12 @@ from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
 from cli.watching import exit_after
 from cli.workflow import story_to_submit
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.resource import STORY_RUN, STORY_TRIGGER
 from core.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from core.kube.informer import Informer
 from core.workloads.keyed_request import Decision, Difference, decide
-from core.workloads.payload import NotSerializableError
 from core.workloads.submission import (
     MAX_KEY_CHARACTERS,
     MAX_SUBMISSION_ID_CHARACTERS,

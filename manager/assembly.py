@@ -78,6 +78,7 @@ class Operator:
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
         store = KubeRunStore(client, world)
+        payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
         self._awaited = AwaitedDefinitions()
@@ -88,7 +89,7 @@ class Operator:
                 bindings=binder,
                 executors=Executors([JobExecutor(client, world, step_runs, binder, secrets, events)]),
                 evaluator=self._evaluator,
-                payloads=StoredPayloads(client, settings, operator_namespace, volume_claims),
+                payloads=payloads,
                 events=events,
                 clock=clock,
                 settings=self._engine_settings(),
@@ -102,7 +103,7 @@ class Operator:
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
-                client, world, self.supervisor, events, clock, settings, operator_namespace, ownership
+                client, world, self.supervisor, events, clock, settings, payloads, operator_namespace, ownership
             ),
             _observed,
         )
@@ -176,6 +177,7 @@ class Operator:
             queues=lambda: self._settings().runs.queues,
             max_priorities=lambda: self._settings().runs.max_priorities,
             offloaded_data=lambda: self._settings().templating.offloaded_data_policy,
+            max_inline_bytes=lambda: self._settings().engram.max_inline_size_bytes,
             max_recursion_depth=lambda: self._settings().engram.max_recursion_depth,
             why_story_refused=partial(self._why_refused, STORY_RUN),
             why_call_refused=partial(self._why_refused, STORY),

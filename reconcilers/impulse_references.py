@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import ImpulseReason, Reason
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
@@ -13,7 +14,6 @@ from core.policy.layers import PolicyError
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.workloads.impulse_resolution import ResolvedImpulse, resolve_impulse
-from core.workloads.payload import NotSerializableError
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find
 from reconcilers.definition import referred_key

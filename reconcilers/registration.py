@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.api.permission import Permission
 from core.api.resource import Resource
-from core.engine.ports import Clock, EventSink
+from core.engine.ports import Clock, EventSink, Payloads
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
@@ -35,6 +35,7 @@ class ControllerDependencies:
     clock: Clock
     settings: Callable[[], OperatorSettings]
     """Returns the current settings."""
+    payloads: Payloads
     operator_namespace: str
     ownership: Ownership = WHOLE_CLUSTER
     """Controllers need not ask: their queues hand them only keys that this process owns."""

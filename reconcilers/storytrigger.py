@@ -22,15 +22,16 @@ from core.api.permission import Permission
 from core.api.phases import ConditionType
 from core.api.resource import IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, STORY_TRIGGER
 from core.api.unreadable import why_unreadable
-from core.engine.errors import DeniedError, RejectedError, UnavailableError
-from core.engine.ports import Clock, EventSink, EventType
+from core.engine.errors import DeniedError, RejectedError, StorageUnavailableError, UnavailableError
+from core.engine.ports import Clock, EventSink, EventType, Offload, Payloads, StoredAs
+from core.engine.step.manifest import size_bytes
 from core.evaluation.asker import Asker
 from core.evaluation.schema import apply_schema_defaults
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change
-from core.policy.settings import ControllerSettings, OperatorSettings
+from core.policy.settings import ControllerSettings, OperatorSettings, StorageProvider
 from core.workloads.keyed_request import Decision
 from core.workloads.trigger import (
     TriggerAnswer,
@@ -74,8 +75,12 @@ from reconcilers.runtime.watch import Caches, Watch, own_keys
 _LONGEST_WAIT: Final = timedelta(hours=1)
 """Timers of the queue ignore suspended machines and corrected clocks, and no event reports a changed setting."""
 _STORY_FIELD: Final = "spec.storyRef"
-_IN_WORDS_OF_THE_SERVER: Final = (TriggerReason.PERMISSION_DENIED, TriggerReason.REFERENCE_REFUSED)
-"""Reasons to wait whose messages may differ at each attempt."""
+_IN_WORDS_OF_THE_SERVER: Final = (
+    TriggerReason.PERMISSION_DENIED,
+    TriggerReason.REFERENCE_REFUSED,
+    TriggerReason.STORAGE_UNAVAILABLE,
+)
+"""Reasons to wait whose messages come from a server, and may differ at each attempt."""
 _ABOUT_THE_SCHEMA: Final = frozenset({"schema", "limit"})
 """Keywords of problems that are not errors of the inputs."""
 
@@ -90,6 +95,7 @@ class StoryTriggerReconciler:
         events: EventSink,
         clock: Clock,
         settings: Callable[[], OperatorSettings],
+        payloads: Payloads,
     ) -> None:
         self._client = client.in_background()
         self._world = world
@@ -97,6 +103,7 @@ class StoryTriggerReconciler:
         self._events = events
         self._clock = clock
         self._settings = settings
+        self._payloads = payloads
         self._schemas = SchemaValidator()
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -122,6 +129,9 @@ class StoryTriggerReconciler:
                 answer = await self._answer(trigger, request)
         except DeniedError as error:
             await self._record(trigger, pending(TriggerReason.PERMISSION_DENIED, str(error)))
+            raise
+        except StorageUnavailableError as error:
+            await self._record(trigger, pending(TriggerReason.STORAGE_UNAVAILABLE, str(error)))
             raise
         if until is not None and now >= until and waits_with_a_limit(answer):
             answer = at_the_limit(answer, limit)
@@ -157,7 +167,9 @@ class StoryTriggerReconciler:
         """Why the run cannot start, or not now; None when it can."""
         settings = self._settings()
         policy = settings.cross_namespace_policy
-        refused = final_refusal(trigger, request, policy, settings.runs.max_inline_inputs_size_bytes)
+        has_store = settings.storage.provider is not StorageProvider.NONE
+        limit = None if has_store else settings.runs.max_inline_inputs_size_bytes
+        refused = final_refusal(trigger, request, policy, limit)
         if refused is not None:
             return refused
         with port_errors():
@@ -194,7 +206,7 @@ class StoryTriggerReconciler:
 
     async def _start(self, request: TriggerRequest) -> TriggerAnswer:
         """Create the run, or find the run of its name."""
-        wanted = requested_run(request)
+        wanted = await self._offloaded(requested_run(request))
         try:
             run, is_new = await create_or_read(self._client, STORY_RUN, wanted)
         except RejectedError as error:
@@ -205,6 +217,21 @@ class StoryTriggerReconciler:
             return rejected(TriggerReason.VALIDATION_FAILED, message)
         self._world.story_runs.remember(run)
         return created(run) if is_new else answer_of(request, wanted, run)
+
+    async def _offloaded(self, wanted: Object) -> Object:
+        """``wanted``, with the large parts of its inputs in the object store.
+
+        Raises:
+            StorageUnavailableError: the store does not answer.
+        """
+        settings, inputs = self._settings(), wanted["spec"].get("inputs")
+        limit = settings.runs.max_inline_inputs_size_bytes
+        if inputs is None or size_bytes(inputs) <= limit:
+            return wanted
+        metadata, depth = wanted["metadata"], settings.engram.max_recursion_depth
+        offload = Offload(StoredAs.INPUTS, metadata["namespace"], metadata["name"], limit, limit, depth)
+        stored = await self._payloads.offload(inputs, offload, field="spec.inputs")
+        return {**wanted, "spec": {**wanted["spec"], "inputs": stored}}
 
     async def _own_run(self, request: TriggerRequest) -> Object | None:
         """The run that was created for this StoryTrigger by a process that did not store the answer."""
@@ -322,7 +349,9 @@ def _options(settings: OperatorSettings) -> ControllerSettings:
 
 
 def _build(there: ControllerDependencies) -> Reconcile:
-    return StoryTriggerReconciler(there.client, there.world, there.events, there.clock, there.settings).reconcile
+    return StoryTriggerReconciler(
+        there.client, there.world, there.events, there.clock, there.settings, there.payloads
+    ).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(

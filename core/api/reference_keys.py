@@ -8,10 +8,12 @@ STORAGE_REFERENCE: Final = "$bubuStorageRef"
 """The key of the stored object; with it, an object is a reference."""
 STORAGE_PATH: Final = "$bubuStoragePath"
 """The path of the selected part."""
+STORAGE_CONTENT_TYPE: Final = "$bubuStorageContentType"
+"""``application/json``; ``text/plain`` for a string."""
 STORAGE_KEYS: Final = (
     STORAGE_REFERENCE,
     STORAGE_PATH,
-    "$bubuStorageContentType",
+    STORAGE_CONTENT_TYPE,
     "$bubuStorageSchema",
     "$bubuStorageSchemaVersion",
 )

@@ -124,6 +124,8 @@ class Binding:
     """The adapter's own resolved execution policy; the engine returns it unchanged in ``AttemptOrder``."""
     executor: str
     """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
+    shares_store: bool = False
+    """Whether the step reads from the object store of the operator, which may then put large inputs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +329,31 @@ class AttemptExecutor(Protocol):
         """
 
 
+class StoredAs(StrEnum):
+    """What an object in storage belongs to: the first segment of its key."""
+
+    INPUTS = "inputs"
+    OUTPUTS = "outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """Where the large parts of a value are stored, and what is large. Source: SDK contract 3.1 and 4."""
+
+    stored_as: StoredAs
+    namespace: str
+    owner: str
+    """Name of the run or StepRun that the value belongs to; its objects have it in their keys."""
+    total_bytes: int
+    """Size of the whole value, as JSON, up to which it stays as it is."""
+    inline_bytes: int
+    """Size up to which a part of a larger value stays inline; at most ``total_bytes``."""
+    depth: int
+    """Nesting; deeper parts are stored."""
+
+
 class Payloads(Protocol):
-    """Data that steps have put into object storage."""
+    """Data in object storage: what steps have put there, and large values that the engine puts there."""
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
         """``value`` with each storage reference in it replaced by its data; so are the references inside that data.
@@ -341,6 +366,21 @@ class Payloads(Protocol):
             NoStoreError: the operator has no object store.
             RejectedError: a reference is malformed, or its data may not be read, does not exist or is too large.
             StorageUnavailableError: the store does not answer, or refuses the operator.
+        """
+
+    async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
+        """``value``, smaller than ``wanted.total_bytes``: storage references replace large parts, which are stored.
+
+        The same value gives the same references, and storing it twice changes nothing. An object exists before this
+        returns a reference to it.
+
+        Args:
+            field: JSON path of ``value``, for messages.
+        Raises:
+            NoStoreError: the operator has no object store.
+            RejectedError: the value has no JSON form.
+            StorageUnavailableError: the store does not answer, or refuses the operator; objects may be stored
+                nevertheless.
         """
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from core.policy.settings import OffloadedDataPolicy, QueueSettings
 
@@ -30,10 +31,13 @@ def refuse_foreign_story(calling_namespace: str, story_namespace: str, story_nam
     )
 
 
+FALLBACK_INPUTS_LIMIT_BYTES: Final = 5120
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     max_inline_inputs_bytes: int = 1024
-    """Largest size of ``spec.inputs`` as compact JSON; with zero or less, 5120 applies."""
+    """Largest size of ``spec.inputs`` as compact JSON; see ``inputs_limit_bytes``."""
     graceful_shutdown: timedelta = timedelta(seconds=20)
     """How long canceled steps may take to end, unless the Story sets another time."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
@@ -52,6 +56,10 @@ class EngineSettings:
     """Returns whether expressions may read data that steps have put into object storage."""
     max_recursion_depth: Callable[[], int] = lambda: 32
     """Returns how deep data may be nested, references followed, unless the Story sets another depth."""
+    max_inline_bytes: Callable[[], int] = lambda: 4096
+    """Returns the size up to which a part of a large value stays in a status."""
+    max_inline_output_bytes: int = 64 * 1024
+    """Size up to which the output of a run stays in its status, if there is an object store."""
     status_linger_seconds: float = 0.1
     """How long a status change waits for further ones, so that steps which change together share one write."""
     phase_linger_seconds: float = 0.02
@@ -68,3 +76,8 @@ class EngineSettings:
     """``(run namespace, Story namespace, Story name)`` → why not, or None; reads caches only, never blocks."""
     why_call_refused: Callable[[str, str, str], str | None] = refuse_foreign_story
     """``(calling Story's namespace, Story namespace, Story name)`` → the same for a Story that calls another."""
+
+    @property
+    def inputs_limit_bytes(self) -> int:
+        """Largest size of a run's inputs."""
+        return self.max_inline_inputs_bytes if self.max_inline_inputs_bytes > 0 else FALLBACK_INPUTS_LIMIT_BYTES

@@ -101,6 +101,22 @@ def is_reference(value: Json) -> bool:
     return _is_reference(value)
 
 
+def has_reference(value: object) -> bool:
+    """Whether ``value`` contains a storage reference at any depth; for data of this system, which is bounded."""
+    pending: list[Any] = [value]
+    seen = set[int]()
+    while pending:
+        each = pending.pop()
+        if id(each) in seen:  # output and outputs are the same object; so are a step and its alias
+            continue
+        seen.add(id(each))
+        if is_reference(each):
+            return True
+        children = each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
+        pending += [child for child in children if isinstance(child, Mapping | list)]
+    return False
+
+
 def dotted(segments: tuple[str | int, ...]) -> str:
     """``a.b[0].c``."""
     text = ""

@@ -20,7 +20,7 @@ from core.payloads import key as keys
 from core.payloads import reference, wrapper
 from core.payloads.errors import PayloadError, shown
 from core.payloads.reference import StorageReference
-from core.payloads.store import Store
+from core.payloads.store import ObjectReader
 from core.payloads.subpath import Token
 
 _VALUES_AT_ONCE: Final = 4_000
@@ -52,7 +52,9 @@ class HydrationBounds:
 _BOUNDS: Final = HydrationBounds()
 
 
-async def hydrate(value: Json, store: Store, *, namespace: str, field: str, bounds: HydrationBounds = _BOUNDS) -> Json:
+async def hydrate(
+    value: Json, store: ObjectReader, *, namespace: str, field: str, bounds: HydrationBounds = _BOUNDS
+) -> Json:
     """``value``, with every storage reference replaced by the stored value, recursively.
 
     ConfigMap and Secret references stay. ``value`` is not changed, but the result shares with it the parts without
@@ -73,7 +75,7 @@ async def hydrate(value: Json, store: Store, *, namespace: str, field: str, boun
 class _Hydration:
     """One call: the objects that it has read, and how much of its limits is used."""
 
-    def __init__(self, store: Store, namespace: str, field: str, bounds: HydrationBounds) -> None:
+    def __init__(self, store: ObjectReader, namespace: str, field: str, bounds: HydrationBounds) -> None:
         self._store = store
         self._namespace = namespace
         self._field = field

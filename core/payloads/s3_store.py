@@ -1,4 +1,4 @@
-"""Objects in a bucket, read with ``obstore``, which is imported at the first read.
+"""Objects in a bucket, by ``obstore``, which is imported at the first request.
 
 obstore's errors quote the answer of the server, which may contain anything: only the status and the S3 error code are
 taken from them. Source: SDK contract 6.2, 7.1.
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from obstore.store import S3Store as Bucket
 
 _RETRIES: Final = 2
-"""Retries of one read; the caller retries later anyway."""
+"""Retries of one request; the caller retries later anyway."""
 _PART_BYTES: Final = 1024 * 1024
 
 _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
 _S3_CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
-_NO_CREDENTIALS: Final = "Generic S3 error: Error performing PUT"
-"""The start of an error from the instance metadata service, the last part of the AWS chain."""
+_NO_CREDENTIALS: Final = "/latest/api/token"
+"""In an error from the instance metadata service, the last part of the AWS chain."""
 _CAUSES: Final = (
     ("kind: Timeout", "no answer in time"),
     ("ConnectionRefused", "the connection is refused"),
@@ -102,7 +102,25 @@ class S3Store:
         except ValueError:
             raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
         except (BaseError, OSError) as error:
-            raise self._unavailable(_cause(error)) from None
+            raise self._unavailable(_cause(error, "get objects and list the bucket")) from None
+
+    async def write(self, key: str, content: bytes) -> None:
+        """See ``Store.write``. The server checks the SHA-256 that is sent with the content."""
+        keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._write, key, content)
+
+    def _write(self, key: str, content: bytes) -> None:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            obstore.put(self._bucket, key, content, attributes={"Content-Type": "application/json"})
+        except FileNotFoundError:
+            raise self._unavailable("the bucket does not exist", "written") from None
+        except ValueError:
+            raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(_cause(error, "put objects"), "written") from None
 
     @cached_property
     def _bucket(self) -> Bucket:
@@ -113,6 +131,7 @@ class S3Store:
         config: S3Config = {
             "region": location.region or _region(),
             "virtual_hosted_style_request": not (location.path_style or self._endpoint),
+            "checksum_algorithm": "SHA256",
         }
         if self._endpoint:
             config["endpoint"] = self._endpoint
@@ -125,8 +144,8 @@ class S3Store:
             credential_provider=None if credential is None else lambda: credential,
         )
 
-    def _unavailable(self, cause: str) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{self._name} cannot be read: {cause}")
+    def _unavailable(self, cause: str, what: str = "read") -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._name} cannot be {what}: {cause}")
 
 
 def _region() -> str:
@@ -176,15 +195,16 @@ def _credential(store: str, given: Mapping[str, str]) -> S3Credential | None:
     return {"access_key_id": identity, "secret_access_key": secret, "token": token or None, "expires_at": None}
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, needed: str) -> str:
+    """``needed``: what the credentials must allow."""
     text = str(error)
-    if text.startswith(_NO_CREDENTIALS):
+    if _NO_CREDENTIALS in text:
         return "the operator has no AWS credentials; name a Secret that holds some"
     if status := _STATUS.search(text):
         code = _s3_code(error)
         answered = f"it answered {status[1]}{f' {code}' if code else ''}"
         if status[1] in ("401", "403"):
-            return f"{answered}; check the credentials, and that they allow to get objects and list the bucket"
+            return f"{answered}; check the credentials, and that they allow to {needed}"
         return answered
     return next((cause for sign, cause in _CAUSES if sign in text), "its answer cannot be understood")
 

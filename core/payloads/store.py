@@ -7,13 +7,13 @@ from typing import Final, Protocol
 from core.payloads.file_store import FileStore
 from core.payloads.s3_store import S3Location, S3Store
 
-__all__ = ["TIMEOUT_SECONDS", "S3Location", "Store", "open_file_store", "open_s3_store"]
+__all__ = ["TIMEOUT_SECONDS", "ObjectReader", "S3Location", "Store", "open_file_store", "open_s3_store"]
 
 TIMEOUT_SECONDS: Final = 30.0
-"""Deadline of one read, including waits; much shorter than the SDK's, because a run waits for it."""
+"""Deadline of one read or write, including waits; much shorter than the SDK's, because a run waits for it."""
 
 
-class Store(Protocol):
+class ObjectReader(Protocol):
     """Objects below one root, for reading."""
 
     async def read(self, key: str, limit_bytes: int) -> bytes:
@@ -27,9 +27,25 @@ class Store(Protocol):
         """
 
 
-def open_file_store(root: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
-    """The files below ``root``. Opening reads nothing."""
-    return FileStore(root, timeout_seconds)
+class Store(ObjectReader, Protocol):
+    """Objects below one root."""
+
+    async def write(self, key: str, content: bytes) -> None:
+        """Store the object; readers see it whole or not at all.
+
+        Raises:
+            PayloadError: ``key`` is unsafe.
+            StoreUnavailableError: no answer in time, or the store refuses it; it may be stored nevertheless.
+            Cancellation: at once; the object may be stored nevertheless.
+        """
+
+
+def open_file_store(root: str, *, makes_root: bool = False, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+    """The files below ``root``. Opening reads nothing.
+
+    ``makes_root``: the first write creates ``root``. Otherwise a missing root is a volume that is not mounted.
+    """
+    return FileStore(root, timeout_seconds, makes_root)
 
 
 def open_s3_store(location: S3Location, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:

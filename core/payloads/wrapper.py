@@ -10,6 +10,7 @@ import orjson
 
 from core.expressions.paths import Json
 from core.payloads import threads
+from core.payloads.address import is_intact
 from core.payloads.errors import PayloadError, shown
 
 MAX_CONTAINERS: Final = 250_000
@@ -26,7 +27,8 @@ async def unwrap(content: bytes, key: str) -> Json:
     """The data inside a stored object.
 
     Raises:
-        PayloadError: not the wrapper, nested too deeply for any reader, or with too many objects and lists.
+        PayloadError: not the content whose digest ``key`` has, not the wrapper, nested too deeply for any reader, or
+            with too many objects and lists.
     """
     if len(content) <= _ON_LOOP_BYTES:
         return _unwrapped(content, key)
@@ -35,6 +37,11 @@ async def unwrap(content: bytes, key: str) -> Json:
 
 def _unwrapped(content: bytes, key: str) -> Json:
     subject = f"the stored object {shown(key)}"
+    if not is_intact(key, content):
+        raise PayloadError(
+            f"{subject} does not have the content that was stored: its SHA-256 differs from the one in the key; "
+            "run the step again that wrote it"
+        )
     if _opening_brackets(content) > MAX_CONTAINERS:
         raise PayloadError(
             f"{subject} has more than {MAX_CONTAINERS:,} objects and lists (brackets in strings count, too); "

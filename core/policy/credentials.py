@@ -28,6 +28,20 @@ def may_have_credentials(namespace: str, settings: StorageSettings) -> bool:
     return EVERY_NAMESPACE in allowed or namespace in allowed
 
 
+def is_operators_store(storage: Mapping[str, Any] | None, settings: StorageSettings) -> bool:
+    """Whether a storage policy describes the store that the operator itself reads and writes."""
+    match settings.provider:
+        case StorageProvider.S3:
+            s3 = (storage or {}).get("s3")
+            return isinstance(s3, Mapping) and not foreign_fields(s3, settings)
+        case StorageProvider.FILE:
+            file = (storage or {}).get("file") or {}
+            own = (settings.file_path, settings.file_volume_claim_name)
+            return (file.get("path"), file.get("volumeClaimName")) == own
+        case StorageProvider.NONE:
+            return False
+
+
 def foreign_fields(s3: Mapping[str, Any], settings: StorageSettings) -> list[str]:
     """The fields in which a ``storage.s3`` block differs from the operator's own store; none means that it is that
     store.

@@ -31,7 +31,8 @@ class EnvironmentTooLargeError(Exception):
     def __init__(self, name: str, size_bytes: int) -> None:
         super().__init__(
             f"{name} would be {size_bytes} bytes; a process accepts at most {MAX_VARIABLE_BYTES} bytes of "
-            "NAME=value: pass large data by storage reference"
+            "NAME=value; name an object store with controller.storage.provider, where the operator puts large inputs, "
+            "or pass large data by storage reference"
         )
         self.name = name
         self.size_bytes = size_bytes

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.api.canonical import encode
 from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import ImpulseReason
 from core.policy.delivery import merged_policy
@@ -17,7 +18,6 @@ from core.policy.settings import OperatorSettings
 from core.workloads.impulse_access import impulse_runner_name, is_managed
 from core.workloads.impulse_service import is_service_name, service_ports
 from core.workloads.impulse_workload import ListenerWorkload, chosen_mode, is_suspended, workload_name
-from core.workloads.payload import encode
 from core.workloads.runner_rules import Rule, extra_rules_of_impulse
 
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from core.api import keys
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object, is_being_deleted
 from core.api.unreadable import unreadable
-from core.workloads.payload import NotSerializableError
 from core.workloads.submission import MAX_KEY_CHARACTERS, input_hash, story_run_name
 
 

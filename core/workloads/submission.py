@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.workloads import payload
+from core.api import canonical
 
 MAX_KEY_CHARACTERS: Final = 256
 MAX_SUBMISSION_ID_CHARACTERS: Final = 253
@@ -26,7 +26,7 @@ def input_hash(inputs: Mapping[str, Any] | None) -> str:
     Raises:
         PayloadError: the inputs have no JSON form.
     """
-    return hashlib.sha256(payload.encode(_canonical(inputs or {})).encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(_canonical(inputs or {})).encode()).hexdigest()
 
 
 def story_run_name(story_namespace: str, story: str, identity: str) -> str:
@@ -107,7 +107,7 @@ def _as_double(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise payload.NotSerializableError("a number in the inputs is too large for JSON") from None
+        raise canonical.NotSerializableError("a number in the inputs is too large for JSON") from None
 
 
 def _with_whole_letters(text: str) -> str:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.api.canonical import encode
 from core.api.reference_keys import STORAGE_KEYS, STORAGE_REFERENCE
 from core.workloads.environment import MAX_VARIABLE_BYTES, TEMPLATE_CONTEXT
-from core.workloads.payload import encode
 
 MAX_VALUE_BYTES: Final = 64 * 1024
 _ROOM_BYTES: Final = MAX_VARIABLE_BYTES - len(f"{TEMPLATE_CONTEXT}=")

@@ -13,14 +13,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from core.api import keys
+from core.api import canonical, keys
 from core.api.duration import format_duration
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, STORY_TRIGGER, Resource
 from core.api.unreadable import why_unreadable
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy
-from core.workloads import payload
 from core.workloads.keyed_request import Decision, Difference, decide
 from core.workloads.submission import input_hash, story_run_name, trigger_name
 
@@ -46,6 +45,8 @@ class TriggerReason(StrEnum):
     STORY_RUN_TERMINATING = "StoryRunTerminating"
     PERMISSION_DENIED = "PermissionDenied"
     """The operator lacks a permission."""
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    """The object store, where the operator puts large inputs, does not answer."""
 
 
 _REASON_AT_THE_LIMIT: Final = {
@@ -182,12 +183,12 @@ def is_origin(request: TriggerRequest, run: Object) -> bool:
 
 
 def final_refusal(
-    trigger: Object, request: TriggerRequest, policy: CrossNamespacePolicy, limit_bytes: int
+    trigger: Object, request: TriggerRequest, policy: CrossNamespacePolicy, limit_bytes: int | None
 ) -> TriggerAnswer | None:
     """The rejection of a request that no later change can make acceptable; None for others.
 
     Args:
-        limit_bytes: the maximum size of inputs, as JSON.
+        limit_bytes: the maximum size of inputs, as JSON; None: the operator puts larger inputs into its object store.
     """
     if why := why_unreadable(trigger):
         return rejected(TriggerReason.VALIDATION_FAILED, f"the StoryTrigger cannot be read: {why}; make it smaller")
@@ -198,17 +199,17 @@ def final_refusal(
     if inputs is not None and not isinstance(inputs, Mapping):
         return rejected(TriggerReason.VALIDATION_FAILED, "spec.inputs: must be an object")
     try:
-        actual, size = input_hash(inputs), len(payload.encode(inputs).encode()) if inputs is not None else 0
-    except payload.NotSerializableError as error:
+        actual, size = input_hash(inputs), len(canonical.encode(inputs).encode()) if inputs is not None else 0
+    except canonical.NotSerializableError as error:
         return rejected(TriggerReason.INPUT_HASH_MISMATCH, f"spec.inputs: has no hash: {error}; use finite numbers")
     if request.input_hash and request.input_hash != actual:
         message = f"spec.deliveryIdentity.inputHash: does not match spec.inputs; their hash is {actual}"
         return rejected(TriggerReason.INPUT_HASH_MISMATCH, message)
-    if size > limit_bytes:
+    if limit_bytes is not None and size > limit_bytes:
         return rejected(
             TriggerReason.VALIDATION_FAILED,
             f"spec.inputs: has {size} bytes; storyrun.max-inline-inputs-size allows {limit_bytes}, and the operator "
-            "does not move inputs into object storage yet; store large data there and give a reference to it",
+            "has no object store for larger ones; name one with controller.storage.provider",
         )
     return None
 

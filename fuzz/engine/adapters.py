@@ -50,6 +50,7 @@ class Engram:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     declared_output_keys: frozenset[str] | None = None
+    shares_store: bool = False
 
 
 @dataclass
@@ -255,6 +256,7 @@ class ModelBindings:
             declared_output_keys=engram.declared_output_keys,
             policy=None,
             executor=engram.executor,
+            shares_store=engram.shares_store,
         )
 
     async def _exists(self, definition: Definition) -> bool:

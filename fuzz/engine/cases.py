@@ -22,6 +22,7 @@ from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
+from core.engine.settings import EngineSettings
 from core.policy.settings import OperatorSettings, TriggerSettings
 from fuzz.engine.actions import Action, act
 from fuzz.engine.answers import answers_of, anybody_waits, are_settled
@@ -36,6 +37,7 @@ from fuzz.engine.kill_at import MOST_TASK_STEPS, KillAt
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import story_of
 from fuzz.engine.shards import Change
+from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
 from fuzz.engine.watches import Delivery
 from fuzz.engine.world import LONGEST_SECONDS, NAMESPACE, World, open_world
 
@@ -84,6 +86,14 @@ class Trouble:
         return bool(own or of_clients)
 
 
+_SETTINGS = EngineSettings(
+    jitter=lambda: 0.0,
+    max_inline_inputs_bytes=INLINE_INPUTS_BYTES,
+    max_inline_bytes=lambda: INLINE_BYTES,
+    max_inline_output_bytes=INLINE_BYTES,
+)
+
+
 @dataclass(frozen=True)
 class Played:
     """The result of an execution."""
@@ -127,6 +137,9 @@ class Played:
     """How often each fault and each unusual delivery occurred."""
     clients: Clients | None = None
     """What the clients have learned and done."""
+    stored: Mapping[str, bytes] = field(default_factory=dict)
+    stored_after: Mapping[str, int] = field(default_factory=dict)
+    """See ``Cluster``."""
 
     @property
     def phase(self) -> str:
@@ -235,7 +248,7 @@ def play(case: Case, trouble: Trouble | None = None, seed: int = 0) -> Played:
 async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
     """Returns None if the world had to be given up."""
     async with open_world(
-        case.scripts, engrams=case.engrams, deliveries=trouble.deliveries, lags=trouble.lags
+        case.scripts, engrams=case.engrams, settings=_SETTINGS, deliveries=trouble.deliveries, lags=trouble.lags
     ) as world:
         world.second_lags = trouble.second_lags
         world.latency = trouble.latency_seconds
@@ -299,6 +312,8 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             shards={one.process.actor: one.shard for one in (*world.twins, *world.incarnations)},
             seen=_seen(world),
             clients=world.clients,
+            stored=dict(world.cluster.stored),
+            stored_after=dict(world.cluster.stored_after),
         )
 
 

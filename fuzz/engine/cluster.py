@@ -90,8 +90,18 @@ class Cluster:
     """Objects that were created without an existing owner; the next ``collect_garbage`` removes them."""
     down: bool = False
     """The server answers no request, and every watch is cut."""
+    has_store: bool = True
+    """Whether the operator has an object store for large values."""
+    stored: dict[str, bytes] = field(default_factory=dict)
+    """The object storage, which is another server: objects by key."""
+    stored_after: dict[str, int] = field(default_factory=dict)
+    """Key of an object → the number of the last write to the API server before it was stored."""
     _uids: set[str] = field(default_factory=set)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def store(self, key: str, content: bytes) -> None:
+        self.stored[key] = content
+        self.stored_after.setdefault(key, self.newest)
 
     # Reading.
 

@@ -86,7 +86,9 @@ class Housekeeping:
             ),
         )
         owned = process.ownership
-        there = ControllerDependencies(client, world, supervisor, engine.events, engine.clock, settings, "", owned)
+        there = ControllerDependencies(
+            client, world, supervisor, engine.events, engine.clock, settings, engine.payloads, "", owned
+        )
         self._controllers: dict[str, Controller] = {}
         """By the kind of their keys."""
         for row in _ROWS_WITH_CLIENTS if with_clients else _ROWS:

@@ -3,8 +3,9 @@
 ``violations`` checks all of them. docs/proof.md describes each. Order (I01, I02 and I30) is in ``invariants_order``,
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
-``invariants_owners``, and waits for Engrams (I45 and I46) in ``invariants_definitions``. If clients take part,
-``invariants_triggers`` (I47 to I52) and ``invariants_effects`` (I53 to I56) are checked, too.
+``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 and I58) in
+``invariants_storage``. If clients take part, ``invariants_triggers`` (I47 to I52) and ``invariants_effects`` (I53 to
+I56) are checked, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fuzz.engine import (
     invariants_order,
     invariants_owners,
     invariants_retention,
+    invariants_storage,
     invariants_time,
     invariants_triggers,
 )
@@ -491,4 +493,5 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I44": invariants_owners.only_owners_write,
     "I45": invariants_definitions.nobody_gives_up_early,
     "I46": invariants_definitions.nobody_waits_in_vain,
+    **invariants_storage.CHECKS,
 }

@@ -42,6 +42,7 @@ from fuzz.engine import (
     handover_cases,
     model_jobs,
     retention_cases,
+    storage_cases,
     trigger_cases,
 )
 from fuzz.engine.actions import Action, Verb
@@ -64,9 +65,8 @@ SLEPT_AT_ONCE: Final = Case(
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
 OF_CLIENTS: Final = trigger_cases.CASES | effect_cases.CASES
-ELSEWHERE: Final = (
-    retention_cases.CASES | executor_cases.CASES | handover_cases.CASES | definition_cases.CASES | OF_CLIENTS
-)
+_FILES: Final = (retention_cases, executor_cases, handover_cases, definition_cases, storage_cases)
+ELSEWHERE: Final = {name: case for file in _FILES for name, case in file.CASES.items()} | OF_CLIENTS
 HUNTED: Final[dict[str, Case]] = CANONICAL | ELSEWHERE | {
     "clean-up": Case(
         {
@@ -462,7 +462,7 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("what another leader has ended goes on", ("cancel that one of two leaders hears late",), execution,
     "end_orphans",
      _never_async),
-    ("what lies in storage is not looked into", ("data in storage",), stored_data, "holds_reference", _always(False)),
+    ("what lies in storage is not looked into", ("data in storage",), stored_data, "has_reference", _always(False)),
     ("called runs are not canceled", ("canceled child",), termination, "cancel_child", _never_async),
     ("wake-ups are lost", ("gate",), scope.StoryRunScope, "wake", _always(None)),
     ("sleepers wake at once", ("sleep between steps", "gate in time"), WallClock, "sleep_until", _at_once),
@@ -489,6 +489,7 @@ MUTANTS: Final = (
             *retention_cases.BUGS,
             *handover_cases.BUGS,
             *definition_cases.BUGS,
+            *storage_cases.BUGS,
             *trigger_cases.BUGS,
             *effect_cases.BUGS,
         )

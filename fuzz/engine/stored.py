@@ -1,16 +1,22 @@
-"""The object storage of the model: a few values from steps, which never change, inputs from clients, and the requests
-for them.
+"""The object storage of the model: a few values from steps, which never change, what the engine and clients store, and
+the requests for them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
+import orjson
+
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
-from core.engine.errors import RejectedError, StorageUnavailableError, UnavailableError
+from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError, UnavailableError
+from core.engine.ports import Offload
 from core.expressions.paths import is_reference
+from core.payloads.address import Folder, ObjectPlace
+from core.payloads.dehydrate import OffloadBounds, plan
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 
@@ -23,45 +29,54 @@ STORED: Final[dict[str, Any]] = {
 }
 
 
-NOTHING: Final[Mapping[str, bytes]] = {}
-
-
 def stored(name: str, path: str = "") -> dict[str, str]:
     """A reference to one of the values."""
     return {STORAGE_REFERENCE: f"outputs/default/{name}"} | ({STORAGE_PATH: path} if path else {})
 
 
 class ModelPayloads:
-    """One process's view of the store; its requests have the same faults as those to the API server."""
+    """One process's view of the store; its requests have the same faults as those to the API server.
 
-    def __init__(self, cluster: Cluster, process: Process, inputs: Mapping[str, bytes]) -> None:
-        """
-        Args:
-            inputs: what clients have stored, as JSON, by key.
-        """
+    ``Cluster.stored`` has what the engine and clients have stored, by key.
+    """
+
+    def __init__(self, cluster: Cluster, process: Process) -> None:
         self._cluster = cluster
         self._process = process
-        self._inputs = inputs
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+        kept = self._cluster.stored
         try:
-            return await self._process.call(self._cluster, lambda: value_of(value, namespace, field, self._inputs))
+            return await self._process.call(self._cluster, lambda: value_of(value, namespace, field, kept))
         except UnavailableError as error:
             raise StorageUnavailableError(f"the store does not answer: {error}") from error
 
+    async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
+        if not self._cluster.has_store:
+            raise NoStoreError("the operator has no object store")
+        place = ObjectPlace(Folder(wanted.stored_as.value), wanted.namespace, wanted.owner)
+        planned = plan(value, place, OffloadBounds(wanted.total_bytes, wanted.inline_bytes, wanted.depth))
+        try:
+            for each in planned.objects:
+                await self._process.call(self._cluster, partial(self._cluster.store, each.key, each.content))
+        except UnavailableError as error:
+            raise StorageUnavailableError(f"the store does not answer: {error}") from error
+        return planned.remaining
 
-def value_of(value: Any, namespace: str, field: str, inputs: Mapping[str, bytes] = NOTHING) -> Any:
+
+def value_of(value: Any, namespace: str, field: str, kept: Mapping[str, bytes] = MappingProxyType({})) -> Any:
+    """``kept``: stored objects beside ``STORED``, by key."""
     if isinstance(value, list):
-        return [value_of(item, namespace, field, inputs) for item in value]
+        return [value_of(item, namespace, field, kept) for item in value]
     if not isinstance(value, dict):
         return value
     if not is_reference(value):
-        return {key: value_of(item, namespace, field, inputs) for key, item in value.items()}
+        return {key: value_of(item, namespace, field, kept) for key, item in value.items()}
     key = value[STORAGE_REFERENCE]
-    if key not in {*STORED, *inputs} or key.split("/")[1] != namespace:
+    if key not in {*STORED, *kept} or key.split("/")[1] != namespace:
         raise RejectedError(f"{field}: the store has no object {key!r}")
-    stored_value = STORED[key] if key in STORED else json.loads(inputs[key])
-    found = value_of(stored_value, namespace, field, inputs)
+    stored_value = STORED[key] if key in STORED else orjson.loads(kept[key])["data"]
+    found = value_of(stored_value, namespace, field, kept)
     for part in filter(None, value.get(STORAGE_PATH, "").split(".")):
         if not isinstance(found, dict) or part not in found:
             raise RejectedError(f"{field}: {key!r} has no {part!r}")

@@ -226,7 +226,7 @@ class World:
                 )
             ),
             evaluator=self.evaluator,
-            payloads=ModelPayloads(self.cluster, process, self.clients.store.objects if self.clients else {}),
+            payloads=ModelPayloads(self.cluster, process),
             events=self.events,
             clock=clock,
             settings=self.settings,

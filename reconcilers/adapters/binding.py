@@ -19,6 +19,7 @@ from core.api.unreadable import why_unreadable
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.engine.ports import JOB, Binding
 from core.kube.client import KubeClient
+from core.policy.credentials import is_operators_store
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
@@ -197,5 +198,6 @@ def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, An
         declared_output_keys=None if declared is None else frozenset(declared),
         policy=resolved,
         executor=JOB,
+        shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
         **timing,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from core.api import keys
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
@@ -22,7 +23,6 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
-from core.workloads.payload import NotSerializableError
 from core.workloads.step_workload import StepWorkload
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.lent_rights import refuse_lent_rights

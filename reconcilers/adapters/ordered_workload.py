@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from core.api import keys
+from core.api.canonical import encode
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
 from core.workloads.literals import as_literals
-from core.workloads.payload import encode
 from core.workloads.step_workload import StepWorkload
 from core.workloads.template_context import encode_template_context
 from core.workloads.tls import tls_secret_name

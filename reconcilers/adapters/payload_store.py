@@ -61,5 +61,8 @@ def is_volume(wanted: StorageSettings) -> bool:
 
 
 def open_volume(wanted: StorageSettings, claims: Path, namespace: str) -> Store:
-    """The volume of ``namespace``, on a machine that has all volumes as ``claims``/NAMESPACE/CLAIM."""
-    return open_file_store(str(claims / namespace / wanted.file_volume_claim_name))
+    """The volume of ``namespace``, on a machine that has all volumes as ``claims``/NAMESPACE/CLAIM.
+
+    The node creates the folder of a claim for the first Pod that mounts it. The operator may write before that.
+    """
+    return open_file_store(str(claims / namespace / wanted.file_volume_claim_name), makes_root=True)

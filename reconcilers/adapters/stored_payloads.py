@@ -1,26 +1,37 @@
-"""``core.engine.ports.Payloads`` on the object store of the operator's current configuration."""
+"""``core.engine.ports.Payloads`` on the object store of the operator's current configuration.
+
+Reads and writes have separate turns, so that a namespace with many large values delays no other namespace, and writes
+do not wait for reads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from core.api.canonical import NotSerializableError
 from core.api.resource import SECRET
-from core.engine.errors import RejectedError, StorageUnavailableError
+from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
+from core.engine.ports import Offload
 from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError
+from core.payloads import threads
+from core.payloads.address import Folder, ObjectPlace
+from core.payloads.dehydrate import OffloadBounds, PlannedObject, plan
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import Store
-from core.policy.settings import OperatorSettings, StorageSettings
+from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from reconcilers.adapters import payload_store
 
 MOST_AT_ONCE: Final = 2
-"""Values that are loaded concurrently: each takes up to 16 MiB as text, and several times that as data."""
+"""Values that are loaded concurrently, and values that are stored: each takes up to 16 MiB as text, and several times
+that as data.
+"""
 OBJECT_BYTES: Final = 4 * 1024 * 1024
 """Size of one stored object: decoding more would block all other work for too long."""
 PATIENCE_SECONDS: Final = 25.0
@@ -49,7 +60,8 @@ class StoredPayloads:
         self._client = client
         self._settings = settings
         self._operator_namespace = operator_namespace
-        self._turns = Turns(MOST_AT_ONCE, 1, at_once_alone=MOST_AT_ONCE)
+        self._read_turns = Turns(MOST_AT_ONCE, 1, at_once_alone=MOST_AT_ONCE)
+        self._write_turns = Turns(MOST_AT_ONCE, 1, at_once_alone=MOST_AT_ONCE)
         self._opened: tuple[StorageSettings, Store] | None = None
 
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
@@ -57,7 +69,7 @@ class StoredPayloads:
         bounds = HydrationBounds(depth=depth, object_bytes=OBJECT_BYTES)
         try:
             with trio.move_on_after(PATIENCE_SECONDS):
-                async with self._turns.turn(namespace):
+                async with self._read_turns.turn(namespace):
                     store = await self._store(namespace)
                     return await hydrate(value, store, namespace=namespace, field=field, bounds=bounds)
         except PayloadError as error:
@@ -66,6 +78,43 @@ class StoredPayloads:
             self._opened = None
             raise StorageUnavailableError(str(error)) from error
         raise StorageUnavailableError(f"what {field} refers to could not be read within {PATIENCE_SECONDS:.0f} s")
+
+    async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
+        """See ``core.engine.ports.Payloads``."""
+        if self._settings().storage.provider is StorageProvider.NONE:
+            raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
+        try:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                async with self._write_turns.turn(wanted.namespace):
+                    place = ObjectPlace(Folder(wanted.stored_as.value), wanted.namespace, wanted.owner)
+                    bounds = OffloadBounds(wanted.total_bytes, wanted.inline_bytes, wanted.depth)
+                    planned = await threads.compute(plan, value, place, bounds)
+                    await self._write(planned.objects, await self._store(wanted.namespace))
+                    return planned.remaining
+        except (PayloadError, NotSerializableError) as error:
+            raise RejectedError(f"{field}: {error}") from error
+        except StoreUnavailableError as error:
+            self._opened = None
+            raise StorageUnavailableError(f"{field} is too large to stay inline, and {error}") from error
+        text = f"{field} is too large to stay inline, and could not be stored within {PATIENCE_SECONDS:.0f} s"
+        raise StorageUnavailableError(text)
+
+    async def _write(self, objects: Sequence[PlannedObject], store: Store) -> None:
+        """Several at a time; each in a thread of its own, of which the store has a few."""
+        failures: list[StoreUnavailableError] = []
+
+        async def write(each: PlannedObject) -> None:
+            try:
+                await store.write(each.key, each.content)
+            except StoreUnavailableError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for each in objects:
+                nursery.start_soon(write, each)
+        if failures:
+            raise failures[0]
 
     async def _store(self, namespace: str) -> Store:
         wanted = self._settings().storage

@@ -331,6 +331,7 @@ class _Step:
             step_run=identity.step_run,
             schema=identity.schema_id("output"),
             schema_version=identity.engram_version or identity.story_version,
+            with_digest=True,
         )
         for attempt in range(1, _STORE_ATTEMPTS + 1):
             try:

@@ -18,7 +18,7 @@ MAX_MIXED_BYTES: Final = 262_144
 """The size limit of a node with references inside; a larger node is offloaded as a whole."""
 OUTPUT_PREFIX: Final = "outputs"
 INPUT_PREFIX: Final = "inputs"
-_MAX_SEGMENT_BYTES = 180
+_MAX_SEGMENT_BYTES = 150
 _UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
 
 
@@ -33,9 +33,13 @@ class Placement:
     """The folder: the name of the StepRun; for inputs ``submission.storage_id``."""
     schema: str = ""
     schema_version: str = ""
+    with_digest: bool = False
+    """Whether the SHA-256 of an object is part of its key. Then attempts never overwrite the objects of each other, and
+    readers check what they read. Not for requests: clients of all languages must refer to equal inputs alike.
+    """
 
-    def key(self, path: Sequence[str | int]) -> str:
-        """``outputs/<namespace>/<step run>/items.0.body.json``; ``output.json`` for the root.
+    def key(self, path: Sequence[str | int], body: bytes) -> str:
+        """``outputs/<namespace>/<step run>/items.0.body.sha256-<digest>.json``; ``output.…`` for the root.
 
         Map keys that would change the meaning of the path (``/``, ``.``, ``..``) are percent-encoded.
 
@@ -47,6 +51,8 @@ class Placement:
                 "cannot offload output: BUBU_STEPRUN_NAMESPACE and BUBU_STEPRUN_NAME must be set", retryable=False
             )
         file = _bounded(".".join(_segment(part) for part in path)) or "output"
+        if self.with_digest:
+            file = f"{file}{reference.DIGEST_MARK}{reference.digest_of(body)}"
         return reference.checked_key(f"{self.prefix}/{self.namespace}/{self.step_run}/{file}.json")
 
     def reference(self, key: str, content_type: str) -> Object:
@@ -185,9 +191,10 @@ class _Planner:
         return _Node(result, original, remaining, writes, True)
 
     def _offload(self, node: Any, path: tuple[str | int, ...], content_type: str, original_bytes: int) -> _Node:
-        key = self._place.key(path)
+        body = wrapped(node, content_type)
+        key = self._place.key(path, body)
         link = self._place.reference(key, "text/plain" if content_type == "raw" else "application/json")
-        write = PlannedWrite(key, wrapped(node, content_type))
+        write = PlannedWrite(key, body)
         return _Node(link, original_bytes, len(canonical.encode(link)), (write,), True)
 
 

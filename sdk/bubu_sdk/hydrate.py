@@ -69,6 +69,12 @@ class Hydrator:
         self._remaining_bytes -= len(content)
         if self._remaining_bytes < 0:
             raise StorageError(f"{path}: more than {MAX_TOTAL_BYTES} bytes of stored objects", retryable=False)
+        if not reference.is_intact(key, content):
+            raise StorageError(
+                f"{path}: the stored object {key!r} does not have the content that was stored: its SHA-256 differs "
+                "from the one in its key; run the step again that wrote it",
+                retryable=False,
+            )
         value = self._walk(unwrap(content, key), path, depth + 1)
         sub_path = node.get(reference.STORAGE_PATH, "")
         return self._walk(reference.select(value, sub_path), path, depth + 1) if sub_path.strip() else value

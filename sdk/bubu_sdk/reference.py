@@ -22,6 +22,7 @@ CONFIG_MAP_REF: Final = "$bubuConfigMapRef"
 SECRET_REF: Final = "$bubuSecretRef"  # noqa: S105 - the name of a key, not a secret
 
 _KEYS = frozenset({STORAGE_REF, STORAGE_PATH, CONTENT_TYPE, SCHEMA, SCHEMA_VERSION})
+_DIGEST = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
 _FORMATS = ("auto", "json", "raw")
 
 
@@ -58,6 +59,22 @@ def checked_key(key: str) -> str:
     if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/") or "\0" in key:
         raise PayloadPathError(f"invalid storage path {key!r}: it must be relative, without '..'")
     return key
+
+
+DIGEST_MARK: Final = ".sha256-"
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of a stored object, in hexadecimal, as keys have it behind ``DIGEST_MARK``."""
+    import hashlib  # imported here, because most steps never need it and it costs milliseconds
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_intact(key: str, content: bytes) -> bool:
+    """Whether ``content`` has the digest that ``key`` has; also true for a key without one."""
+    found = _DIGEST.search(key)
+    return found is None or found[1] == digest_of(content)
 
 
 def kube_reference(node: Any, path: str, own_namespace: str) -> KubeReference | None:

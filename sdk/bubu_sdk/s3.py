@@ -1,4 +1,4 @@
-"""The S3 payload store, based on ``obstore`` (extra ``bubu-sdk[s3]``), which is imported only if the provider is
+"""The S3 payload store, based on ``obstore`` (extra ``bubu-sdk[storage]``), which is imported only if the provider is
 ``s3``.
 
 Credentials come from ``BUBU_S3_*``, then from the ``AWS_*`` chain; access is never silently anonymous. Source: SDK
@@ -58,7 +58,9 @@ def open_s3_store(environ: Mapping[str, str]) -> Store:
     try:
         obstore, stores = import_module("obstore"), import_module("obstore.store")
     except ImportError as error:
-        raise ContextError("BUBU_STORAGE_PROVIDER is 's3', which needs the extra: install 'bubu-sdk[s3]'") from error
+        raise ContextError(
+            "BUBU_STORAGE_PROVIDER is 's3', which needs the extra: install 'bubu-sdk[storage]'"
+        ) from error
     bucket = stores.S3Store(config.pop("bucket"), config=config, client_options=client, retry_config=retry)
     return S3Store(obstore, bucket)
 

@@ -1,4 +1,4 @@
-"""Opens the payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[s3]``) or none.
+"""Opens the payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[storage]``) or none.
 
 Source: SDK contract 2, 3.2, 6.
 """
@@ -16,7 +16,7 @@ def open_store(environ: Mapping[str, str]) -> Store | None:
     """The store that ``environ`` configures; ``None`` if storage is disabled.
 
     Raises:
-        ContextError: the provider is unknown, settings are missing or contradictory, or the extra ``bubu-sdk[s3]`` is
+        ContextError: the provider is unknown, settings are missing or contradictory, or the extra ``bubu-sdk[storage]`` is
             missing.
     """
     provider = environ.get("BUBU_STORAGE_PROVIDER", "")

@@ -12,6 +12,7 @@ import pytest
 
 from core.api.resource import SECRET
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
+from core.engine.ports import Offload, StoredAs
 from core.payloads.errors import StoreUnavailableError
 from core.payloads.store import S3Location
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
@@ -37,10 +38,13 @@ def files_at(root: Path) -> StorageSettings:
 
 
 class Bucket:
-    """Records in ``opened`` how it was opened. It does not answer while it is ``down``."""
+    """Records in ``opened`` how it was opened, and in ``written`` what was written. It does not answer while it is
+    ``down``.
+    """
 
     def __init__(self) -> None:
         self.opened: list[S3Location] = []
+        self.written: dict[str, bytes] = {}
         self.down = False
 
     def open(self, location: S3Location) -> Bucket:
@@ -50,7 +54,12 @@ class Bucket:
     async def read(self, key: str, limit_bytes: int) -> bytes:
         if self.down:
             raise StoreUnavailableError("bucket data: access denied")
-        return json.dumps({"contentType": "json", "data": ANSWER}).encode()
+        return self.written.get(key) or json.dumps({"contentType": "json", "data": ANSWER}).encode()
+
+    async def write(self, key: str, content: bytes) -> None:
+        if self.down:
+            raise StoreUnavailableError("bucket data cannot be written: access denied")
+        self.written[key] = content
 
 
 @pytest.fixture
@@ -143,3 +152,62 @@ async def test_without_a_secret_the_operator_has_the_credentials_of_its_environm
 ) -> None:
     assert await fetch(payloads(there, replace(S3, s3_auth_secret_name=""))) == {"x": ANSWER}
     assert bucket.opened[0].credentials == {}
+
+
+LARGE = {"text": "x" * 5000, "rows": [{"n": number} for number in range(2000)], "n": 1}
+OFFLOAD = Offload(StoredAs.INPUTS, "team", "run-step", total_bytes=1000, inline_bytes=1000, depth=8)
+
+
+async def test_large_parts_are_written_where_they_are_read(there: AdapterWorld, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    store = payloads(there, files_at(tmp_path / "root"))
+
+    left = await store.offload(LARGE, OFFLOAD, field="with")
+
+    assert (left["n"], sorted(left["rows"])) == (1, ["$bubuStorageContentType", "$bubuStorageRef"])
+    assert left == await store.offload(LARGE, OFFLOAD, field="with")
+    assert await store.fetch(left, namespace="team", field="with", depth=8) == LARGE
+    with pytest.raises(RejectedError, match="does not belong to namespace 'other'"):
+        await store.fetch(left, namespace="other", field="with", depth=8)
+
+
+async def test_an_object_that_was_changed_is_refused(there: AdapterWorld, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    store = payloads(there, files_at(tmp_path / "root"))
+    left = await store.offload({"text": "x" * 5000}, OFFLOAD, field="with")
+    file = tmp_path / "root" / left["text"]["$bubuStorageRef"]
+    file.write_bytes(file.read_bytes().replace(b"xx", b"xy", 1))
+
+    with pytest.raises(RejectedError, match="its SHA-256 differs from the one in the key"):
+        await store.fetch(left, namespace="team", field="with", depth=8)
+
+
+async def test_the_volume_of_a_claim_is_made_for_the_first_write(there: AdapterWorld, tmp_path: Path) -> None:
+    store = payloads(there, files_at(Path("/nowhere")), tmp_path / "claims")
+
+    left = await store.offload({"text": "x" * 5000}, OFFLOAD, field="with")
+
+    assert (tmp_path / "claims" / "team" / "payloads" / left["text"]["$bubuStorageRef"]).exists()
+
+
+async def test_a_store_that_refuses_a_write_is_opened_again(there: AdapterWorld, bucket: Bucket) -> None:
+    await keep_credentials(there, KEYS)
+    store = payloads(there, S3)
+    bucket.down = True
+    with pytest.raises(StorageUnavailableError, match=r"^with is too large to stay inline, and bucket data cannot"):
+        await store.offload(LARGE, OFFLOAD, field="with")
+    bucket.down = False
+
+    left = await store.offload(LARGE, OFFLOAD, field="with")
+
+    assert {left["text"]["$bubuStorageRef"], left["rows"]["$bubuStorageRef"]} == set(bucket.written)
+    assert len(bucket.opened) == 2
+
+
+async def test_nothing_is_stored_without_a_store_or_for_a_value_without_json_form(
+    there: AdapterWorld, tmp_path: Path
+) -> None:
+    with pytest.raises(NoStoreError, match=r"controller\.storage\.provider"):
+        await payloads(there, StorageSettings()).offload(LARGE, OFFLOAD, field="with")
+    with pytest.raises(RejectedError, match="with: the payload has no JSON form"):
+        await payloads(there, files_at(tmp_path)).offload({"n": float("inf")}, OFFLOAD, field="with")

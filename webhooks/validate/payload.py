@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from core.api import fieldpath
+from core.api import canonical, fieldpath
 from core.api.reference_keys import (
     CONFIG_MAP_REFERENCE,
     SECRET_REFERENCE,
@@ -18,7 +18,6 @@ from core.api.reference_keys import (
     STORAGE_REFERENCE,
 )
 from core.api.resource import CONFIG_MAP, SECRET, Resource
-from core.workloads import payload
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule
 from webhooks.validate import reference
@@ -36,8 +35,8 @@ _Part = tuple[tuple[int | str, ...], Any]
 def size_bytes(value: Any) -> int | None:
     """Size of the compact JSON that the API server delivers; ``None`` if JSON cannot represent the value."""
     try:
-        return len(payload.encode(value).encode())
-    except payload.NotSerializableError:
+        return len(canonical.encode(value).encode())
+    except canonical.NotSerializableError:
         return None
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY, Resource
 from core.workloads import submission
-from core.workloads.payload import NotSerializableError
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import payload, reference, schema

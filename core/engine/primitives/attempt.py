@@ -13,7 +13,8 @@ from typing import Any
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
-from core.engine.ports import AttemptOrder, Binding, StepError
+from core.engine.errors import RejectedError
+from core.engine.ports import AttemptOrder, Binding, StepError, StoredAs
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
@@ -52,6 +53,11 @@ class AttemptPreparation:
             problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs, context.asker())
             if problem is not None:
                 return StepError(Reason.INPUT_SCHEMA_FAILED, f"the resolved input breaks the schema: {problem}")
+        if binding.shares_store and not left_to_container:
+            try:
+                inputs = await self._offloaded(inputs, step_run)
+            except RejectedError as error:
+                return StepError(error.reason, str(error))
         return AttemptOrder(
             run=context.run,
             story=context.story,
@@ -64,6 +70,21 @@ class AttemptPreparation:
             deadline_at=context.now() + binding.timeout,
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
+        )
+
+    async def _offloaded(self, inputs: Any, step_run: Object) -> Any:
+        """``inputs``, with their large parts in the object store, where the container reads them."""
+        limit = max(self.binding.max_inline_size_bytes, 0)
+        if not inputs:
+            return inputs
+        return await self.context.stored.offloaded(
+            inputs,
+            StoredAs.INPUTS,
+            step_run["metadata"]["name"],
+            self.context.pace(),
+            total_bytes=limit,
+            inline_bytes=limit,
+            field="with",
         )
 
 

@@ -21,8 +21,8 @@ from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
-from core.engine.errors import GoneError, NameConflictError, PortError, RejectedError
-from core.engine.ports import EventType, RunKey, StepError
+from core.engine.errors import GoneError, NameConflictError, NoStoreError, PortError, RejectedError
+from core.engine.ports import EventType, RunKey, StepError, StoredAs
 from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
@@ -149,6 +149,7 @@ class _Children:
         inputs = await self._inputs(target, number, previous)
         if isinstance(inputs, StepError):
             return inputs
+        inputs = await self._offloaded(inputs, name)
         settings, scheduling = context.engine.settings, context.run_context.scheduling
         handed_down = child_metadata(
             scheduling, target, settings.queues(), settings.max_priorities(), context.namespace
@@ -213,6 +214,28 @@ class _Children:
             return answer
         value: Any = answer.value
         return value if isinstance(value, Mapping) else {}
+
+    async def _offloaded(self, inputs: Mapping[str, Any] | None, child_name: str) -> Mapping[str, Any] | None:
+        """``inputs``; if they are larger than a run may have, their large parts go to the object store.
+
+        Without a store they stay, and the run of the called Story refuses them.
+        """
+        if not inputs:
+            return inputs
+        limit = self._context.engine.settings.inputs_limit_bytes
+        try:
+            found: Mapping[str, Any] = await self._context.stored.offloaded(
+                inputs,
+                StoredAs.INPUTS,
+                child_name,
+                self._context.pace(),
+                total_bytes=limit,
+                inline_bytes=limit,
+                field="with.with",
+            )
+        except NoStoreError:
+            return inputs
+        return found
 
     async def _after(self, number: int, child: Object, previous: Mapping[str, Any]) -> Verdict | None:
         """What an ended StoryRun means for the step; None: another iteration follows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from core.api.objects import Object
 from core.api.phases import Reason
@@ -15,21 +15,21 @@ from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Evaluator
 from core.evaluation.schema import apply_schema_defaults
 
-FALLBACK_LIMIT_BYTES: Final = 5120
-
 
 def why_inputs_too_large(run: Object, settings: EngineSettings) -> Refusal | None:
     """Only for runs that have not started: a limit that is lowered later never affects a started run."""
     inputs = run["spec"].get("inputs")
     if inputs is None:
         return None
-    limit = settings.max_inline_inputs_bytes if settings.max_inline_inputs_bytes > 0 else FALLBACK_LIMIT_BYTES
+    limit = settings.inputs_limit_bytes
     size = size_bytes(inputs)
     if size <= limit:
         return None
     return Refusal(
         Reason.INPUT_TOO_LARGE,
-        f"spec.inputs is {size} bytes long, more than the {limit} allowed inline; pass large data through storage",
+        f"spec.inputs is {size} bytes long, more than the {limit} that "
+        "storyrun.max-inline-inputs-size allows; submit it with a StoryTrigger or an SDK, which put large inputs into "
+        "the object store, or give references to stored data",
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from core.api.phases import Phase, Reason
 from core.engine.context.run_context import RunContext
+from core.engine.errors import NoStoreError, RejectedError
 from core.engine.plan import GroupPlan, StoryPlan
+from core.engine.ports import StoredAs
 from core.engine.status.state import RunState
 from core.engine.step.endings import Ending
 from core.engine.step.manifest import size_bytes
@@ -22,6 +24,7 @@ from core.evaluation.evaluator import Value
 from core.graph.readiness import failed_steps
 
 MAX_OUTPUT_BYTES: Final = 1_048_576
+"""Size of an output that stays in the status because the operator has no object store."""
 
 
 async def conclude(run_context: RunContext, ending: Ending | None) -> Conclusion:
@@ -83,10 +86,32 @@ async def _succeeded(run_context: RunContext) -> Conclusion:
         problem = await why_invalid(evaluator, plan.outputs_schema, output, status.asker())
         if problem is not None:
             return _failure(Reason.OUTPUT_SCHEMA_FAILED, f"output breaks the Story's outputsSchema: {problem}")
-    size = size_bytes(output)
-    if size > MAX_OUTPUT_BYTES:
-        text = f"output is {size} bytes long, more than the {MAX_OUTPUT_BYTES} a status can hold; it was left out"
-        return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, f"{message}; {text}", degraded=_degraded(text))
+    return await _with_output(run_context, output, message)
+
+
+async def _with_output(run_context: RunContext, output: Mapping[str, Any], message: str) -> Conclusion:
+    """A success with ``output``; if that is large, it goes to the object store."""
+    settings, status = run_context.engine.settings, run_context.status
+    try:
+        output = await run_context.stored.offloaded(
+            output,
+            StoredAs.OUTPUTS,
+            str(run_context.run["metadata"]["name"]),
+            status.pace(),
+            total_bytes=settings.max_inline_output_bytes,
+            inline_bytes=settings.max_inline_bytes(),
+            field="output",
+        )
+    except NoStoreError:
+        size = size_bytes(output)
+        if size > MAX_OUTPUT_BYTES:
+            text = (
+                f"output is {size} bytes long, more than the {MAX_OUTPUT_BYTES} a status can hold; it was left out; "
+                "give the operator an object store (controller.storage.provider), where it puts large outputs"
+            )
+            return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, f"{message}; {text}", degraded=_degraded(text))
+    except RejectedError as error:
+        return _failure(Reason.OUTPUT_RESOLUTION_FAILED, str(error))
     return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, message, output=output)
 
 

@@ -1,4 +1,4 @@
-"""Expressions that read data which steps have put into object storage.
+"""Expressions that read data in object storage, and large values that are put there.
 
 A plain path passes a reference on, and its receiver reads the data. Data that a condition or a larger template needs is
 fetched before the evaluation: by the operator itself, where the reference starts a StepRun for that.
@@ -21,11 +21,12 @@ from core.api.phases import Reason
 from core.engine.calls import Pace
 from core.engine.engine_context import EngineContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import StepError
+from core.engine.ports import Offload, StepError, StoredAs
+from core.engine.step.manifest import size_bytes
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure, NotYet, Value
 from core.expressions import analysis
-from core.expressions.paths import is_reference
+from core.expressions.paths import has_reference, is_reference
 from core.expressions.references import References
 from core.policy.settings import OffloadedDataPolicy
 
@@ -139,14 +140,14 @@ class StoredData:
             answer = await evaluate(_Seen(variables, stored=stored))
             if not (isinstance(answer, Failure) and answer.offloaded):
                 return answer
-        elif not holds_reference(variables):
+        elif not has_reference(variables):
             return await evaluate(_Seen(variables))
         else:
             answer = Failure(Reason.EXPRESSION_FAILED, "it reads data in object storage", offloaded=True)
         read = _read(variables, await reads())
-        if policy is OffloadedDataPolicy.ERROR and holds_reference(read.get("steps")):
+        if policy is OffloadedDataPolicy.ERROR and has_reference(read.get("steps")):
             return replace(answer, offloaded=False, message=f"{answer.message}; {_FORBIDDEN}")
-        if not holds_reference(read):
+        if not has_reference(read):
             return await evaluate(_Seen(variables))
         try:
             fetched = {root: await self._fetched(root, value, pace, until) for root, value in read.items()}
@@ -178,7 +179,7 @@ class StoredData:
         """The inputs of the run, to be checked: with the data that they refer to, if the operator has an object
         store.
         """
-        if not holds_reference(value):
+        if not has_reference(value):
             return value
         try:
             return await self._fetch(value, "spec.inputs", pace, None)
@@ -187,10 +188,35 @@ class StoredData:
         except RejectedError as error:
             return Failure(Reason.VALIDATION_FAILED, str(error))
 
+    async def offloaded(
+        self,
+        value: Any,
+        stored_as: StoredAs,
+        owner: str,
+        pace: Pace,
+        *,
+        total_bytes: int,
+        inline_bytes: int,
+        field: str,
+    ) -> Any:
+        """``value`` of ``owner``, a run or StepRun; large parts are stored if it is larger than ``total_bytes``.
+
+        Waits for a store that does not answer.
+
+        Raises:
+            NoStoreError: the value is too large, and the operator has no object store.
+            RejectedError: it has no JSON form.
+        """
+        if size_bytes(value) <= total_bytes:
+            return value
+        inline_bytes, depth = min(inline_bytes, total_bytes), self._depth_of_data()
+        wanted = Offload(stored_as, self._namespace, owner, total_bytes, inline_bytes, depth)
+        return await self._patiently(lambda: self._payloads.offload(value, wanted, field=field), pace, None)
+
     def _is_stored(self, inputs: Any) -> bool:
         """Whether the inputs of the run, which never change, contain a reference."""
         if self._checked_inputs is not inputs:
-            self._checked_inputs, self._stores_inputs = inputs, holds_reference(inputs)
+            self._checked_inputs, self._stores_inputs = inputs, has_reference(inputs)
         return self._stores_inputs
 
     async def _fetched(self, root: str, value: Any, pace: Pace, until: datetime | None) -> Any:
@@ -210,10 +236,18 @@ class StoredData:
         return fetched
 
     async def _fetch(self, value: Any, field: str, pace: Pace, until: datetime | None) -> Any:
+        return await self._patiently(lambda: self._fetched_once(value, field, until), pace, until)
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]], pace: Pace, until: datetime | None) -> Any:
+        """The result of ``call``, which is repeated while the store does not answer; an outage is reported.
+
+        Raises:
+            StorageUnavailableError: the store did not answer before ``until``.
+        """
         started_at = trio.current_time()
         while True:
             try:
-                fetched = await self._fetched_once(value, field, until)
+                result = await call()
             except StorageUnavailableError as error:
                 if until is not None and self._clock.now() >= until:
                     raise
@@ -222,31 +256,19 @@ class StoredData:
                 await trio.sleep(min(seconds, self._seconds_to(until)))
             else:
                 pace.reset()
-                return fetched
+                return result
 
     async def _fetched_once(self, value: Any, field: str, until: datetime | None) -> Any:
-        depth = min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
+        depth = self._depth_of_data()
         with trio.move_on_after(self._seconds_to(until)):
             return await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
         raise StorageUnavailableError(f"what {field} refers to could not be read in time")
 
+    def _depth_of_data(self) -> int:
+        return min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
+
     def _seconds_to(self, instant: datetime | None) -> float:
         return inf if instant is None else max((instant - self._clock.now()).total_seconds(), 0.0)
-
-
-def holds_reference(value: Any) -> bool:
-    """Whether ``value`` contains a storage reference at any depth."""
-    pending, seen = [value], set[int]()
-    while pending:
-        each = pending.pop()
-        if id(each) in seen:  # output and outputs are the same object; so are a step and its alias
-            continue
-        seen.add(id(each))
-        if is_reference(each):
-            return True
-        children = each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
-        pending += [child for child in children if isinstance(child, Mapping | list)]
-    return False
 
 
 def _read(variables: Mapping[str, Any], references: References) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Clients:
     nursery: trio.Nursery
     crashed: Callable[[BaseException], None]
     fates: Fates = field(default_factory=Fates)
-    store: ModelStore = field(default_factory=ModelStore)
+    store: ModelStore = field(init=False)
     told: list[Told] = field(default_factory=list)
     performances: list[Performance] = field(default_factory=list)
     died_at: dict[str, float] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Clients:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.store = ModelStore(self.cluster)
         self.connection = Connection(self.cluster, self.fates, self._deliver_later)
 
     def begin(self, submissions: Sequence[Submission], strays: Sequence[Stray], run: str) -> None:

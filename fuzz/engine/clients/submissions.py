@@ -17,6 +17,7 @@ from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.workloads.keyed_request import Decision, decide, keyed_run
 from fuzz.engine.clients.strands import Client
+from fuzz.engine.cluster import Cluster
 
 NAMESPACE: Final = "default"
 WAITS_SECONDS: Final = 5.0
@@ -95,14 +96,14 @@ class Told:
 class ModelStore:
     """The object storage in which Impulses put large inputs."""
 
-    objects: dict[str, bytes] = field(default_factory=dict)
+    cluster: Cluster
 
     def read(self, key: str) -> bytes:
-        return self.objects[key]
+        return self.cluster.stored[key]
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
         del content_type
-        self.objects[key] = content
+        self.cluster.store(key, content)
 
 
 def submit(client: Client, store: ModelStore, wanted: Submission, tell: Callable[[Told], None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding
@@ -16,7 +17,6 @@ from core.policy.layers import resolve_policy
 from core.policy.retry import RetryPolicy
 from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
-from core.workloads.payload import NotSerializableError
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.unit.reconcilers.reconciler_samples import run, step_run, stored, story

@@ -27,6 +27,7 @@ from reconcilers.registration import ControllerDependencies, ControllerRegistrat
 from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Watch, connect, own_keys
+from tests.unit.reconcilers.memory_payloads import MemoryPayloads
 from tests.unit.reconcilers.reconciler_samples import (
     RecordedEvents,
     RecordingSupervisor,
@@ -296,7 +297,7 @@ def there(world: World, settings: OperatorSettings | None = None) -> ControllerD
     chosen = settings or OperatorSettings()
     client = cast("KubeClient", None)
     return ControllerDependencies(
-        client, world, RecordingSupervisor(), RecordedEvents(), clock(), lambda: chosen, "operator"
+        client, world, RecordingSupervisor(), RecordedEvents(), clock(), lambda: chosen, MemoryPayloads(), "operator"
     )
 
 

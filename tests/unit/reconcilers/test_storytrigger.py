@@ -15,14 +15,24 @@ from core.api.instant import format_instant
 from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH
 from core.api.objects import Object
 from core.api.resource import IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, STORY_TRIGGER
-from core.engine.errors import DeniedError, PortError, StaleError, UnavailableError
-from core.policy.settings import CrossNamespacePolicy, OperatorSettings, TriggerSettings
+from core.engine.errors import DeniedError, PortError, StaleError, StorageUnavailableError, UnavailableError
+from core.engine.ports import Clock
+from core.kube.client import KubeClient
+from core.policy.settings import (
+    CrossNamespacePolicy,
+    OperatorSettings,
+    StorageProvider,
+    StorageSettings,
+    TriggerSettings,
+)
 from core.workloads.keyed_request import Decision
 from core.workloads.submission import input_hash, trigger_name
 from core.workloads.trigger import request_of, requested_run
+from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater
 from reconcilers.storytrigger import StoryTriggerReconciler
+from tests.unit.reconcilers.memory_payloads import MemoryPayloads
 from tests.unit.reconcilers.memory_server import MemoryServer, Request, open_process, refused
 from tests.unit.reconcilers.reconciler_samples import NOW, RecordedEvents, clock, stored, story
 
@@ -62,16 +72,28 @@ def shown(server: MemoryServer) -> tuple[Any, Any]:
     return status(server).get("decision"), status(server).get("reason")
 
 
+def reconciler_of(
+    client: KubeClient,
+    world: World,
+    events: RecordedEvents,
+    clock: Clock,
+    settings: Callable[[], OperatorSettings],
+    payloads: MemoryPayloads | None = None,
+) -> StoryTriggerReconciler:
+    return StoryTriggerReconciler(client, world, events, clock, settings, payloads or MemoryPayloads())
+
+
 async def reconcile(
     server: MemoryServer,
     *,
     now: datetime = NOW,
     settings: OperatorSettings = SETTINGS,
     events: RecordedEvents | None = None,
+    payloads: MemoryPayloads | None = None,
 ) -> Outcome:
     """One look by a process that has just started."""
     async with open_process(server) as (client, world):
-        reconciler = StoryTriggerReconciler(client, world, events or RecordedEvents(), clock(now), lambda: settings)
+        reconciler = reconciler_of(client, world, events or RecordedEvents(), clock(now), lambda: settings, payloads)
         return await reconciler.reconcile(Key.of(the_trigger(server)))
 
 
@@ -189,7 +211,7 @@ async def test_a_schema_that_has_just_been_edited_counts() -> None:
     server = server_with(with_schema(), trigger(inputs={"city": 7}))
     async with open_process(server) as (client, world):
         server.put(story())
-        reconciler = StoryTriggerReconciler(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
+        reconciler = reconciler_of(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
         await reconciler.reconcile(Key.of(the_trigger(server)))
     assert shown(server) == ("Created", "StoryRunCreated")
 
@@ -328,7 +350,7 @@ async def test_at_the_limit_the_story_counts_as_the_api_server_has_it(now: str, 
         server.remove(old)
         if now:
             server.put(story(version=now))
-        reconciler = StoryTriggerReconciler(client, world, RecordedEvents(), clock(NOW + DAY), lambda: SETTINGS)
+        reconciler = reconciler_of(client, world, RecordedEvents(), clock(NOW + DAY), lambda: SETTINGS)
         assert await reconciler.reconcile(Key.of(the_trigger(server))) == Done()
     reasons = {"2": "StoryRunCreated", "1": "StoryVersionMismatch", "": "StoryNotFound"}
     assert shown(server) == (expected, reasons[now])
@@ -519,7 +541,7 @@ async def test_a_process_that_has_not_heard_of_the_answer_starts_nothing() -> No
         await reconcile(server)
         [run] = server.all(STORY_RUN)
         server.remove(run)
-        reconciler = StoryTriggerReconciler(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
+        reconciler = reconciler_of(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
         assert await reconciler.reconcile(Key.of(the_trigger(server))) == Done()
         assert server.all(STORY_RUN) == []
         known = world.informer(STORY_TRIGGER).get("team", the_trigger(server)["metadata"]["name"])
@@ -559,7 +581,7 @@ async def test_an_answer_about_an_earlier_spec_is_given_again() -> None:
 async def test_a_trigger_that_is_being_deleted_or_gone_is_left_alone() -> None:
     server = server_with(story(), trigger())
     async with open_process(server) as (client, world):
-        reconciler = StoryTriggerReconciler(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
+        reconciler = reconciler_of(client, world, RecordedEvents(), clock(), lambda: SETTINGS)
         key = Key.of(the_trigger(server))
         server.change(the_trigger(server), meta={"deletionTimestamp": "2025-01-02T03:04:05Z"})
         assert await reconciler.reconcile(key) == Done()
@@ -621,3 +643,61 @@ async def test_a_deletion_whose_answer_was_lost_is_done() -> None:
 
     server.before = gone
     assert await reconcile(server, now=NOW + 2 * DAY) == Done()
+
+
+WITH_STORE = OperatorSettings(storage=StorageSettings(StorageProvider.S3, s3_bucket="data"))
+LARGE: Object = {"text": "x" * 5000, "n": 1}
+
+
+async def test_large_inputs_go_to_the_store_and_the_run_gets_references() -> None:
+    payloads, server = MemoryPayloads(), server_with(story(), trigger("k", LARGE))
+
+    await reconcile(server, settings=WITH_STORE, payloads=payloads)
+
+    [run] = server.all(STORY_RUN)
+    [key] = payloads.objects
+    assert run["spec"]["inputs"] == {
+        "text": {"$bubuStorageRef": key, "$bubuStorageContentType": "text/plain"},
+        "n": 1,
+    }
+    assert key.startswith(f"inputs/team/{run['metadata']['name']}/text.sha256-")
+    assert run["metadata"]["annotations"][ANNOTATION_TRIGGER_INPUT_HASH] == input_hash(LARGE)
+    assert shown(server) == ("Created", "StoryRunCreated")
+
+
+async def test_an_equal_request_with_large_inputs_reuses_the_run() -> None:
+    payloads, server = MemoryPayloads(), server_with(story(), trigger("k", LARGE))
+    await reconcile(server, settings=WITH_STORE, payloads=payloads)
+    server.remove(the_trigger(server))
+    server.put(trigger("k", LARGE, uid="t-2"))
+
+    await reconcile(server, settings=WITH_STORE, payloads=payloads)
+
+    assert shown(server) == ("Reused", "StoryRunReused")
+    assert len(server.all(STORY_RUN)) == 1
+
+
+async def test_a_store_that_does_not_answer_keeps_the_request_waiting() -> None:
+    payloads, server = (
+        MemoryPayloads(outage="bucket 'data' cannot be written"),
+        server_with(story(), trigger("", LARGE)),
+    )
+
+    with pytest.raises(StorageUnavailableError):
+        await reconcile(server, settings=WITH_STORE, payloads=payloads)
+
+    assert shown(server) == ("Pending", "StorageUnavailable")
+    assert "bucket 'data' cannot be written" in status(server)["message"]
+    assert server.all(STORY_RUN) == []
+    payloads.outage = ""
+    await reconcile(server, settings=WITH_STORE, payloads=payloads)
+    assert shown(server) == ("Created", "StoryRunCreated")
+
+
+async def test_without_a_store_large_inputs_are_rejected_and_the_setting_is_named() -> None:
+    server = server_with(story(), trigger("", LARGE))
+
+    await reconcile(server)
+
+    assert shown(server) == ("Rejected", "ValidationFailed")
+    assert "controller.storage.provider" in status(server)["message"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from bubu_sdk.storage import FileStore
 from bubu_sdk.testing import InMemoryStore
 
 PLACE = Placement("outputs", "default", "sr-1-step", "bubu://engram/default/http/output", "v1")
+DIGESTED = replace(PLACE, with_digest=True)
 LONG = "x" * 2000
 
 
@@ -42,14 +45,25 @@ def restored(result: Any, objects: dict[str, bytes]) -> Any:
     ],
 )
 def test_keys_follow_the_documented_layout_and_stay_in_their_place(path: tuple[str | int, ...], key: str) -> None:
-    assert PLACE.key(path) == key
+    assert PLACE.key(path, b"{}") == key
 
 
 def test_an_endless_key_is_shortened_without_colliding() -> None:
-    one, two = PLACE.key(("k" * 500, "a")), PLACE.key(("k" * 500, "b"))
+    one, two = (DIGESTED.key(("k" * 500, end), b"{}") for end in "ab")
 
     assert one != two
     assert max(len(Path(key).name) for key in (one, two)) < 255
+
+
+def test_a_key_with_the_digest_of_its_content_is_checked_by_readers() -> None:
+    result, [write] = dehydrate.plan({"body": LONG}, DIGESTED, inline_bytes=1024, max_depth=10)
+    digest = hashlib.sha256(write.body).hexdigest()
+
+    assert write.key == f"outputs/default/sr-1-step/body.sha256-{digest}.json"
+    assert restored(result, {write.key: write.body}) == {"body": LONG}
+    with pytest.raises(StorageError, match=r"output\.body: the stored object .* its SHA-256 differs") as caught:
+        restored(result, {write.key: write.body.replace(b"xx", b"xy", 1)})
+    assert not caught.value.retryable
 
 
 def test_offloading_without_an_identity_is_refused() -> None:

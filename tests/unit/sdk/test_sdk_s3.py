@@ -111,7 +111,7 @@ class Bucket(BaseHTTPRequestHandler):
 
 
 def test_a_bucket_behind_a_custom_endpoint_keeps_what_is_written_to_it() -> None:
-    pytest.importorskip("obstore", reason="needs the extra bubu-sdk[s3]")
+    pytest.importorskip("obstore", reason="needs the extra bubu-sdk[storage]")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -387,6 +387,7 @@ async def test_a_run_canceled_before_its_start_was_recorded_says_when_its_steps_
 
 async def test_26_2_25_an_output_too_large_is_left_out_and_told(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(output={"n": "x" * (1 << 20)}),)}) as world:
+        world.cluster.has_store = False
         status = await scenario(world, [engram("a")], output={"n": "{{ steps.a.output.n }}"}).to_the_end()
 
     assert (status["phase"], "output" in status) == ("Succeeded", False)

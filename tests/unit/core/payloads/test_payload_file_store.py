@@ -129,3 +129,56 @@ async def test_a_volume_that_fails_is_worth_another_try(root: Path, monkeypatch:
 
     with pytest.raises(StoreUnavailableError, match=r"payload folder '.*/root' cannot be read: Stale file handle"):
         await open_file_store(str(root)).read(KEY, LIMIT)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_what_is_written_is_read(root: Path, descriptors: None) -> None:
+    store = open_file_store(str(root))
+
+    await store.write("inputs/ns/run/a.json", b"one")
+    await store.write("inputs/ns/run/a.json", b"two")
+
+    assert await store.read("inputs/ns/run/a.json", LIMIT) == b"two"
+    assert names(root / "inputs/ns/run") == ["a.json"]
+
+
+async def test_a_write_never_leaves_the_root(root: Path, tmp_path: Path, descriptors: None) -> None:
+    store = open_file_store(str(root))
+    for key in ("link/ns/new", "outputs/ns/up/new", "outputs/ns/sr/output.json/new"):
+        with pytest.raises(StoreUnavailableError, match="cannot be written"):
+            await store.write(key, b"stolen")
+    for key in ("../new", "/new", "a//b", ""):
+        with pytest.raises(PayloadError):
+            await store.write(key, b"stolen")
+    await store.write("outputs/ns/sr/link", b"mine")
+
+    assert (tmp_path / "canary").read_bytes() == b"canary"
+    assert (root / "outputs/ns/sr/link").read_bytes() == b"mine"
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "ns").exists()
+
+
+async def test_a_write_that_fails_leaves_the_old_object_and_nothing_else(
+    root: Path, descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreUnavailableError, match="cannot be written: No space left on device"):
+        await open_file_store(str(root)).write(KEY, b"new")
+
+    assert (root / KEY).read_bytes() == b"{}"
+    assert names(root / "outputs/ns/sr") == ["inner", "link", "output.json"]
+
+
+async def test_a_missing_root_is_made_only_where_that_is_wanted(tmp_path: Path) -> None:
+    root = tmp_path / "claims" / "ns" / "payloads"
+    with pytest.raises(StoreUnavailableError, match="mount the volume"):
+        await open_file_store(str(root)).write(KEY, b"{}")
+    await open_file_store(str(root), makes_root=True).write(KEY, b"{}")
+
+    assert (root / KEY).read_bytes() == b"{}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 import subprocess
 import sys
@@ -38,6 +40,7 @@ class Bucket(BaseHTTPRequestHandler):
         "/bucket/fits": b"x" * 1000,
         "/bucket/large": b"x" * 1001,
     }
+    written: ClassVar[dict[str, bytes]] = {}
     requests: ClassVar[list[tuple[str, Mapping[str, str]]]] = []
 
     def do_GET(self) -> None:
@@ -56,6 +59,20 @@ class Bucket(BaseHTTPRequestHandler):
             self._answer(200, self.objects[self.path])
         else:
             self._answer(404, ERROR % b"NoSuchKey")
+
+    def do_PUT(self) -> None:
+        self.requests.append((self.path, dict(self.headers)))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        name = self.path.rsplit("/", 1)[1]
+        if name == "slow":
+            time.sleep(0.6)
+        if name.isdigit():
+            self._answer(int(name), ERROR % b"SomeCode")
+        elif name == "no-bucket":
+            self._answer(404, ERROR % b"NoSuchBucket")
+        else:
+            self.written[self.path] = content
+            self._answer(200, b"")
 
     def _answer(self, code: int, content: bytes, length: int | None = None) -> None:
         self.send_response(code)
@@ -220,3 +237,35 @@ def test_every_key_that_is_let_through_is_one_of_s3_too(key: str) -> None:
     bucket = obstore.store.MemoryStore()
     obstore.put(bucket, key, b"{}")
     assert obstore.head(bucket, key)["path"] == key
+
+
+async def test_an_object_is_written_with_its_checksum(location: S3Location) -> None:
+    await open_s3_store(location).write("inputs/ns/run/a%2Eb.json", b"content")
+
+    path, headers = Bucket.requests[-1]
+    assert Bucket.written[path] == b"content"
+    assert headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(b"content").digest()).decode()
+    assert headers["content-type"] == "application/json"
+    assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=id/")
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"),
+    [
+        ("403", "it answered 403 SomeCode; check the credentials, and that they allow to put objects"),
+        ("507", "it answered 507 SomeCode"),
+        ("no-bucket", "the bucket does not exist"),
+    ],
+)
+async def test_a_write_that_is_refused_says_why(location: S3Location, key: str, cause: str) -> None:
+    with pytest.raises(StoreUnavailableError) as caught:
+        await open_s3_store(location, timeout_seconds=10).write(key, b"content")
+
+    assert f"bucket 'bucket' at {location.endpoint} cannot be written: {cause}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+async def test_a_write_ends_in_time(location: S3Location) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.2 s"):
+        await open_s3_store(location, timeout_seconds=0.2).write("slow", b"content")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import ImpulseReason
 from core.policy.layers import PolicyError
 from core.policy.settings import OperatorSettings, SecuritySettings
 from core.workloads.impulse_resolution import ResolvedImpulse, resolve_impulse
 from core.workloads.impulse_workload import ListenerMode
-from core.workloads.payload import NotSerializableError
 from tests.unit.core.workloads.impulse_samples import impulse, story, template
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.workloads.payload import NotSerializableError
+from core.api.canonical import NotSerializableError
 from core.workloads.submission import claim_name, input_hash, story_run_name, trigger_name
 
 ODD = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.api.canonical import encode
 from core.workloads import template_context
 from core.workloads.environment import batch_environment
-from core.workloads.payload import encode
 from core.workloads.template_context import MAX_VALUE_BYTES, encode_template_context
 from tests.unit.core.workloads.workload_samples import workload
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.workloads.payload import NotSerializableError, encode, go_float
+from core.api.canonical import NotSerializableError, encode, go_float
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def encode(value: Any) -> str:
     """``value`` as one line.
 
     Raises:
-        PayloadError: it has a value that JSON cannot represent.
+        NotSerializableError: it has a value that JSON cannot represent.
     """
     text = _without_floats(value)
     if text is None:

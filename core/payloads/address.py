@@ -1,0 +1,72 @@
+"""Keys of the objects that the operator writes.
+
+The name of an object ends with the SHA-256 of its content, so equal content has one key, a second write changes
+nothing, and a reader can check what it has read. (The reference's keys have no digest, its attempts overwrite each
+other, and nothing is checked.) Any reader may follow such a key: the name has no meaning for it. Pure.
+Source: SDK contract 3.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from core.payloads import key as keys
+
+_MAX_STEM_BYTES: Final = 150
+"""With the digest and the ending, a name has fewer than the 255 bytes that a file system allows."""
+_UNSAFE: Final = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E"}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DIGEST: Final = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
+
+
+class Folder(StrEnum):
+    """The first segment of a key."""
+
+    INPUTS = "inputs"
+    OUTPUTS = "outputs"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPlace:
+    """Where the objects of one value are stored: ``<folder>/<namespace>/<owner>/…``."""
+
+    folder: Folder
+    namespace: str
+    owner: str
+    """Name of the run or StepRun."""
+
+
+def content_key(place: ObjectPlace, path: Sequence[str | int], content: bytes) -> str:
+    """``inputs/<namespace>/<owner>/items.0.body.sha256-<digest>.json``.
+
+    Args:
+        path: from the root of the value; characters that would change the meaning of the path are percent-encoded.
+    Raises:
+        PayloadError: the placement has a name that is not safe.
+    """
+    stem = ".".join(_segment(part) for part in path) or "output"
+    encoded = stem.encode(errors="replace")
+    if len(encoded) > _MAX_STEM_BYTES:
+        stem = encoded[:_MAX_STEM_BYTES].decode(errors="ignore")
+    digest = hashlib.sha256(content).hexdigest()
+    key = f"{place.folder}/{place.namespace}/{place.owner}/{stem}.sha256-{digest}.json"
+    keys.check_namespace(key, place.namespace)
+    return key
+
+
+def is_intact(key: str, content: bytes) -> bool:
+    """Whether ``content`` has the digest in ``key``; also true if the key has none."""
+    found = _DIGEST.search(key)
+    return found is None or found[1] == hashlib.sha256(content).hexdigest()
+
+
+def _segment(part: str | int) -> str:
+    if isinstance(part, int):
+        return str(part)
+    safe = "".join(_UNSAFE.get(letter, letter) for letter in part)
+    return _CONTROL.sub(lambda found: f"%u{ord(found[0]):04X}", safe)

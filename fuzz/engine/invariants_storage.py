@@ -1,0 +1,67 @@
+"""I57 and I58: what the engine puts into object storage is there before anybody is referred to it, and nothing large
+stays in an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.api.reference_keys import STORAGE_REFERENCE
+from core.engine.step.manifest import size_bytes
+from core.expressions.paths import is_reference
+from core.payloads.address import is_intact
+from fuzz.engine.cluster import Write
+from fuzz.engine.history import History, by_operator, status_of
+from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
+from fuzz.engine.stored import STORED
+
+
+def references_lead_to_objects(history: History) -> Iterator[str]:
+    """I57: every object that a write of the operator refers to was stored before that write, with its checksum."""
+    objects, stored_after = history.played.stored, history.played.stored_after
+    for write in history.writes():
+        if not by_operator(write) or write.new is None:
+            continue
+        for key in set(_keys_in(write.new)) - STORED.keys():
+            if key not in objects:
+                yield f"{write.place} refers to {key}, which was never stored"
+            elif stored_after[key] >= write.number:
+                yield f"{write.place} refers to {key} before it was stored"
+            elif not is_intact(key, objects[key]):
+                yield f"{key} has other content than its key says"
+
+
+def large_values_are_stored(history: History) -> Iterator[str]:
+    """I58: with an object store, inputs of attempts and of called Stories, and outputs of runs, have a bounded size."""
+    for write in history.writes():
+        if not by_operator(write) or write.new is None:
+            continue
+        for field, value, limit_bytes in _bounded(history, write):
+            if size_bytes(value) > limit_bytes and not is_reference(value):
+                yield f"{field} of {write.place} has {size_bytes(value)} bytes"
+
+
+def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
+    assert write.new is not None
+    spec = write.new.get("spec") or {}
+    if write.place[0] == "Job":
+        engram = history.played.case.engrams.get("work")
+        if engram is not None and engram.shares_store:
+            yield "inputs", spec["inputs"], INLINE_BYTES
+    elif write.place[0] == "StoryRun":
+        yield "output", status_of(write.new).get("output"), INLINE_BYTES
+        if write.old is None:
+            yield "inputs", spec.get("inputs"), INLINE_INPUTS_BYTES
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if is_reference(each):
+            yield each[STORAGE_REFERENCE]
+        pending += each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
+
+
+CHECKS = {"I57": references_lead_to_objects, "I58": large_values_are_stored}

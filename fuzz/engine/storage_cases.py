@@ -1,0 +1,81 @@
+"""Large values that the engine puts into object storage, and bugs in that; hunted by ``mutants``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from core.engine.primitives import story
+from core.engine.primitives.attempt import AttemptPreparation
+from core.engine.values.stored_data import StoredData
+from core.policy.retry import RetryPolicy
+from fuzz.engine.adapters import Engram
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.case import Case
+from fuzz.engine.stored import ModelPayloads
+from fuzz.engine.worker import Act, Script
+
+INLINE_BYTES: Final = 400
+"""More than the size of a reference, which is about 170 bytes."""
+INLINE_INPUTS_BYTES: Final = 1024
+_LONG: Final = "x" * 1500
+_WITH: Final = {"text": "{{ steps.a.output.text }}"}
+_CHILD: Final = {"steps": [engram("c", with_={"text": "{{ inputs.text }}"})], "output": {"got": "{{ steps.c.output }}"}}
+
+CASES: Final[dict[str, Case]] = {
+    "large values": Case(
+        {
+            "steps": [
+                engram("a"),
+                engram("b", "a", with_=_WITH),
+                primitive("call", "executeStory", "a", with_={"storyRef": {"name": "child"}, "with": _WITH}),
+            ],
+            "output": {"b": "{{ steps.b.output.text }}", "first": "{{ steps.a.output.text }}"},
+        },
+        {
+            "a": (Script(output={"text": _LONG}),),
+            "b": (Script(Act.EXIT, 0.5, exit_code=137), Script(echo=True)),
+            "c": (Script(echo=True),),
+        },
+        {
+            "work": Engram(
+                retry=RetryPolicy(max_retries=1, delay=timedelta(seconds=1)),
+                max_inline_size_bytes=INLINE_BYTES,
+                shares_store=True,
+            )
+        },
+        stories={"child": _CHILD},
+    ),
+}
+
+
+def _inline(sound: Any) -> Any:
+    async def wrong(self: Any, value: Any, *_: Any, **__: Any) -> Any:
+        return value
+
+    return wrong
+
+
+def _promised(sound: Any) -> Any:
+    """References are given out first; then the store is asked."""
+
+    async def wrong(self: Any, value: Any, wanted: Any, *, field: str) -> Any:
+        kept = dict(self._cluster.stored)
+        found = await sound(self, value, wanted, field=field)
+        for key in set(self._cluster.stored) - set(kept):
+            del self._cluster.stored[key]
+            del self._cluster.stored_after[key]
+        return found
+
+    return wrong
+
+
+_LARGE: Final = ("large values",)
+
+BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
+    ("large values stay inline", _LARGE, StoredData, "offloaded", _inline),
+    ("large inputs stay inline", _LARGE, AttemptPreparation, "_offloaded", _inline),
+    ("large inputs of called Stories stay inline", _LARGE, story._Children, "_offloaded", _inline),
+    ("references come before their objects", _LARGE, ModelPayloads, "offload", _promised),
+)

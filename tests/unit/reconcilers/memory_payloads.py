@@ -1,0 +1,30 @@
+"""Object storage in memory, for reconcilers under test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.engine.errors import StorageUnavailableError
+from core.engine.ports import Offload
+from core.payloads.address import Folder, ObjectPlace
+from core.payloads.dehydrate import OffloadBounds, plan
+
+
+@dataclass
+class MemoryPayloads:
+    """Stores values in a dict; ``outage`` is the answer instead, if it is set."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    outage: str = ""
+
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+        raise AssertionError(f"no reconciler reads stored data: {field} of {namespace}, {value}, {depth}")
+
+    async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
+        if self.outage:
+            raise StorageUnavailableError(f"{field}: {self.outage}")
+        place = ObjectPlace(Folder(wanted.stored_as.value), wanted.namespace, wanted.owner)
+        planned = plan(value, place, OffloadBounds(wanted.total_bytes, wanted.inline_bytes, wanted.depth))
+        self.objects |= {each.key: each.content for each in planned.objects}
+        return planned.remaining
