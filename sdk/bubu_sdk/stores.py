@@ -16,8 +16,8 @@ def open_store(environ: Mapping[str, str]) -> Store | None:
     """The store that ``environ`` configures; ``None`` if storage is disabled.
 
     Raises:
-        ContextError: the provider is unknown, settings are missing or contradictory, or the extra ``bubu-sdk[storage]`` is
-            missing.
+        ContextError: the provider is unknown, settings are missing or contradictory, or the extra
+            ``bubu-sdk[storage]`` is missing.
     """
     provider = environ.get("BUBU_STORAGE_PROVIDER", "")
     if provider in ("", "none"):

@@ -209,6 +209,7 @@ async def open_model() -> AsyncIterator[ModelStand]:
     async with open_world(engrams={ENGRAM_NAME: Engram()}, evaluator=_OnTheLoop()) as world:
         world.worker.scripts = scripts
         world.settings = replace(world.settings, queues=lambda: QUEUES)
+        world.cluster.has_store = False
         world.limits = SlotLimits(0, QUEUES)
         world.house = _settings()
         world.add_clients(Fates())
