@@ -27,6 +27,12 @@ _RETRIES: Final = 2
 """Retries of one request; the caller retries later anyway."""
 _PART_BYTES: Final = 1024 * 1024
 
+_MISSING_OBJECT: Final = ("NoSuchKey", "")
+_REFUSED_KEY: Final = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+"""Codes that some servers give with another status than 403."""
+_TO_READ: Final = "get objects and list the bucket"
+_TO_WRITE: Final = "put objects"
+
 _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
 _S3_CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
 _NO_CREDENTIALS: Final = "/latest/api/token"
@@ -96,13 +102,13 @@ class S3Store:
             return bytes(content)
         # No error is chained: their texts quote the server.
         except FileNotFoundError as error:
-            if _s3_code(error) == "NoSuchBucket":
-                raise self._unavailable("the bucket does not exist") from None
-            raise object_missing(key) from None
+            if _s3_code(error) in _MISSING_OBJECT:
+                raise object_missing(key) from None
+            raise self._unavailable(_cause(error, _TO_READ)) from None
         except ValueError:
             raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
         except (BaseError, OSError) as error:
-            raise self._unavailable(_cause(error, "get objects and list the bucket")) from None
+            raise self._unavailable(_cause(error, _TO_READ)) from None
 
     async def write(self, key: str, content: bytes) -> None:
         """See ``Store.write``. The server checks the SHA-256 that is sent with the content."""
@@ -115,12 +121,10 @@ class S3Store:
 
         try:
             obstore.put(self._bucket, key, content, attributes={"Content-Type": "application/json"})
-        except FileNotFoundError:
-            raise self._unavailable("the bucket does not exist", "written") from None
         except ValueError:
             raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
         except (BaseError, OSError) as error:
-            raise self._unavailable(_cause(error, "put objects"), "written") from None
+            raise self._unavailable(_cause(error, _TO_WRITE), "written") from None
 
     @cached_property
     def _bucket(self) -> Bucket:
@@ -202,8 +206,10 @@ def _cause(error: Exception, needed: str) -> str:
         return "the operator has no AWS credentials; name a Secret that holds some"
     if status := _STATUS.search(text):
         code = _s3_code(error)
+        if code == "NoSuchBucket":
+            return "the bucket does not exist"
         answered = f"it answered {status[1]}{f' {code}' if code else ''}"
-        if status[1] in ("401", "403"):
+        if status[1] in ("401", "403") or code in _REFUSED_KEY:
             return f"{answered}; check the credentials, and that they allow to {needed}"
         return answered
     return next((cause for sign, cause in _CAUSES if sign in text), "its answer cannot be understood")

@@ -33,7 +33,10 @@ _KUBERNETES: Final = {
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
 }
-_TOOLS: Final = {"kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}}
+_TOOLS: Final = {
+    "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+    "versitygw": {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+}
 
 
 class MissingBinariesError(Exception):

@@ -1,0 +1,287 @@
+"""The object store of operator and SDK on a real S3 server, over TLS, with faults between."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import orjson
+import pytest
+import trio
+
+from bubu_sdk import s3
+from bubu_sdk.errors import StorageError
+from bubu_sdk.storage import ObjectMissingError
+from bubu_sdk.storage import Store as SdkStore
+from core.api.resource import SECRET, STEP_RUN
+from core.payloads.address import Folder, ObjectPlace
+from core.payloads.dehydrate import OffloadBounds, plan
+from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.hydrate import hydrate
+from core.payloads.store import Store, open_s3_store
+from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.object_store.faulty import FaultyProxy, S3Fault, open_faulty
+from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
+from tests.integration.operator_cluster import (
+    NAMESPACE_NAME,
+    OPERATOR_NAMESPACE,
+    open_on_real,
+    status_of,
+    step,
+)
+
+KEY: Final = "outputs/team/run-step/items.0.a%2Eb é.json"
+LIMIT: Final = 4 * 1024 * 1024
+MIB: Final = 1024 * 1024
+DATA_BYTES: Final = 2 * MIB
+PROGRAM: Final = Path(__file__).parent / "engrams" / "large_data.py"
+JOINED: Final = (
+    "{{ printf \"%.2000s,%.2000s,%.2000s,%.2000s\" steps['make-0'].output.text steps['make-1'].output.text "
+    "steps['make-2'].output.text steps['make-3'].output.text }}"
+)
+"""Read by the operator: 8,003 characters, which it stores for the step that gets them."""
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    async with open_gateway(tmp_path) as opened:
+        monkeypatch.setenv("SSL_CERT_FILE", str(opened.authority.ca_file))
+        yield opened
+
+
+@pytest.fixture
+async def proxy(gateway: Gateway) -> AsyncIterator[FaultyProxy]:
+    async with open_faulty(gateway) as opened:
+        yield opened
+
+
+@pytest.fixture
+def through_faults(gateway: Gateway, proxy: FaultyProxy) -> Store:
+    return open_s3_store(gateway.location(proxy.url), timeout_seconds=10)
+
+
+def sdk_store(gateway: Gateway, **more: str) -> SdkStore:
+    own = {"BUBU_STORAGE_S3_BUCKET": BUCKET, "BUBU_STORAGE_S3_ENDPOINT": gateway.url}
+    return s3.open_s3_store({**own, **gateway.credentials, **more})
+
+
+async def test_the_operator_reads_what_it_has_written(gateway: Gateway) -> None:
+    store, content = open_s3_store(gateway.location()), random.Random(1).randbytes(3 * MIB)
+
+    await store.write(KEY, content)
+
+    assert await store.read(KEY, LIMIT) == content
+    assert gateway.object_keys() == [KEY]
+    assert (gateway.folder / KEY).read_bytes() == content
+    with pytest.raises(PayloadError, match="larger than 1,000 bytes"):
+        await store.read(KEY, 1000)
+    with pytest.raises(PayloadError, match="does not exist"):
+        await store.read("outputs/team/none.json", LIMIT)
+
+
+async def test_operator_and_sdk_read_what_the_other_has_written(gateway: Gateway) -> None:
+    value = {"text": "x" * 100_000, "rows": [{"n": number} for number in range(5000)], "n": 1}
+    planned = plan(value, ObjectPlace(Folder.INPUTS, "team", "run-step"), OffloadBounds(4096, 4096))
+    store, of_sdk = open_s3_store(gateway.location()), sdk_store(gateway)
+    for each in planned.objects:
+        await store.write(each.key, each.content)
+    for each in planned.objects:
+        assert await trio.to_thread.run_sync(of_sdk.read, each.key) == each.content
+
+    body = b'{"contentType":"json","data":[1,2]}'
+    key = f"outputs/team/run-step/output.sha256-{hashlib.sha256(body).hexdigest()}.json"
+    await trio.to_thread.run_sync(of_sdk.write, key, body, "application/json")
+    found = await hydrate(
+        {"mine": planned.remaining, "theirs": {"$bubuStorageRef": key}}, store, namespace="team", field="with"
+    )
+
+    assert found == {"mine": value, "theirs": [1, 2]}
+    with pytest.raises(ObjectMissingError):
+        await trio.to_thread.run_sync(of_sdk.read, "outputs/team/none.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"bucket": "other"}, "the bucket does not exist"),
+        ({"credentials": {"AWS_ACCESS_KEY_ID": "operator", "AWS_SECRET_ACCESS_KEY": "guessed"}}, "it answered 403"),
+        ({"credentials": {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "guessed"}}, "it answered 404"),
+    ],
+)
+async def test_what_the_server_refuses_is_said_without_secrets(
+    gateway: Gateway, change: dict[str, object], cause: str
+) -> None:
+    store = open_s3_store(replace(gateway.location(), **change), timeout_seconds=10)
+
+    for call in (partial(store.write, KEY, b"{}"), partial(store.read, KEY, LIMIT)):
+        with pytest.raises(StoreUnavailableError) as caught:
+            await call()
+        assert cause in str(caught.value)
+        assert "guessed" not in str(caught.value)
+    assert gateway.object_keys() == []
+
+
+async def test_a_server_whose_authority_is_unknown_gets_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+
+    with pytest.raises(StoreUnavailableError, match="the certificate of the server is not trusted"):
+        await open_s3_store(gateway.location(), timeout_seconds=10).write(KEY, b"{}")
+    with pytest.raises(StorageError) as caught:
+        await trio.to_thread.run_sync(sdk_store(gateway).write, KEY, b"{}", "application/json")
+    assert SECRET_KEY not in str(caught.value)
+    assert gateway.object_keys() == []
+
+
+@pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN, S3Fault.LOST])
+async def test_a_passing_fault_is_retried(
+    gateway: Gateway, proxy: FaultyProxy, through_faults: Store, fault: S3Fault
+) -> None:
+    proxy.faults = {"PUT": [fault], "GET": [fault]}
+
+    await through_faults.write(KEY, b"content")
+
+    assert await through_faults.read(KEY, LIMIT) == b"content"
+    assert proxy.seen == ["PUT", "PUT", "GET", "GET"]
+    assert gateway.object_keys() == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [(S3Fault.ERROR, "it answered 500 InternalError"), (S3Fault.SLOW_DOWN, "it answered 503 SlowDown")],
+)
+async def test_a_fault_that_stays_is_reported(
+    proxy: FaultyProxy, through_faults: Store, fault: S3Fault, cause: str
+) -> None:
+    proxy.faults = {"PUT": [fault] * 9, "GET": [fault] * 9}
+
+    with pytest.raises(StoreUnavailableError, match=f"cannot be written: {cause}"):
+        await through_faults.write(KEY, b"content")
+    with pytest.raises(StoreUnavailableError, match=f"cannot be read: {cause}"):
+        await through_faults.read(KEY, LIMIT)
+    assert proxy.seen == ["PUT"] * 3 + ["GET"] * 3
+
+
+async def test_a_server_that_hangs_costs_no_more_than_the_deadline(gateway: Gateway, proxy: FaultyProxy) -> None:
+    store = open_s3_store(gateway.location(proxy.url), timeout_seconds=0.5)
+    proxy.faults = {"PUT": [S3Fault.HANG] * 9, "GET": [S3Fault.HANG] * 9}
+
+    began_at = trio.current_time()
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.5 s"):
+        await store.write(KEY, b"content")
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.5 s"):
+        await store.read(KEY, LIMIT)
+    assert trio.current_time() - began_at < 5
+
+
+async def test_an_upload_that_was_altered_on_its_way_is_not_stored(
+    gateway: Gateway, proxy: FaultyProxy, through_faults: Store
+) -> None:
+    proxy.faults = {"PUT": [S3Fault.ALTERED] * 9}
+
+    with pytest.raises(StoreUnavailableError, match="it answered 400"):
+        await through_faults.write(KEY, b"the content")
+
+    assert gateway.object_keys() == []
+
+
+async def test_an_answer_that_is_cut_or_altered_is_not_taken_for_the_object(
+    gateway: Gateway, proxy: FaultyProxy, through_faults: Store
+) -> None:
+    planned = plan({"text": "x" * 5000}, ObjectPlace(Folder.INPUTS, "team", "run"), OffloadBounds(1000, 1000))
+    [stored] = planned.objects
+    await through_faults.write(stored.key, stored.content)
+    proxy.faults = {"GET": [S3Fault.CUT] * 9}
+    with pytest.raises(StoreUnavailableError):
+        await through_faults.read(stored.key, LIMIT)
+    proxy.faults = {"GET": [S3Fault.ALTERED]}
+
+    with pytest.raises(PayloadError, match="its SHA-256 differs from the one in the key"):
+        await hydrate(planned.remaining, through_faults, namespace="team", field="with")
+
+
+async def test_large_data_of_a_run_survives_the_death_of_the_server(
+    gateway: Gateway, tmp_path: Path, furnished: SessionCluster
+) -> None:
+    """Containers, operator and a reader use one server, which is killed again and again."""
+    storage = StorageSettings(
+        StorageProvider.S3,
+        BUCKET,
+        REGION,
+        gateway.url,
+        s3_use_path_style=True,
+        s3_auth_secret_name="store-access",
+        s3_credential_namespaces=(NAMESPACE_NAME,),
+    )
+    async with open_on_real(tmp_path / "world", furnished, isolate=False) as world:
+        secret = {"metadata": {"name": "store-access", "namespace": OPERATOR_NAMESPACE}, "stringData": {}}
+        await world.client.create(SECRET, {**secret, "stringData": gateway.credentials})
+        trusts = f"SSL_CERT_FILE={gateway.authority.ca_file}"
+        for name in ("make", "measure"):
+            await world.engram(name, command=["/usr/bin/env", trusts, sys.executable, str(PROGRAM), name])
+        makers = [step(f"make-{n}", "make", **{"with": {"size": DATA_BYTES, "letter": "abcdef"[n]}}) for n in range(4)]
+        measures = [
+            step(f"measure-{n}", "measure", **{"with": {"text": f"{{{{ steps['make-{n}'].output.text }}}}"}})
+            for n in range(4)
+        ]
+        joined = step("join", "measure", **{"with": {"text": JOINED}})
+        output = {"text": "{{ steps['make-0'].output.text }}", "rows": "{{ steps['make-1'].output.rows }}"}
+        await world.story("large", *makers, *measures, joined, output=output)
+        async with world.operator(OperatorSettings(storage=storage)), trio.open_nursery() as nursery:
+            await world.run("one", "large")
+
+            async def restart() -> None:
+                for _ in range(4):
+                    await trio.sleep(1.0)
+                    await gateway.restart()
+
+            nursery.start_soon(restart)
+            run = await world.finished("one", seconds=60)
+        step_runs = (await world.client.list(STEP_RUN, NAMESPACE_NAME)).items
+
+    found = {obj["spec"]["stepId"]: status_of(obj)["output"] for obj in step_runs}
+    assert status_of(run)["phase"] == "Succeeded", status_of(run)
+    assert [found[f"measure-{n}"] for n in range(4)] == [{"length": DATA_BYTES, "letter": "abcd"[n]} for n in range(4)]
+    assert found["join"] == {"length": 4 * 2000 + 3, "letter": "a"}
+    assert max(len(orjson.dumps(status_of(obj))) for obj in (run, *step_runs)) < 16 * 1024
+    store = open_s3_store(gateway.location())
+    whole = await hydrate(status_of(run)["output"], store, namespace=NAMESPACE_NAME, field="output")
+    assert whole == {"text": "a" * DATA_BYTES, "rows": [{"n": number} for number in range(500)]}
+    assert {key.split("/")[1] for key in gateway.object_keys()} == {NAMESPACE_NAME}
+
+
+async def test_a_server_that_dies_during_uploads_keeps_whole_objects_only(gateway: Gateway) -> None:
+    store, dice = open_s3_store(gateway.location(), timeout_seconds=20), random.Random(7)
+    contents = {f"outputs/team/run/{number}.json": dice.randbytes(2 * MIB) for number in range(12)}
+    acknowledged: list[str] = []
+
+    async def upload(key: str) -> None:
+        while True:
+            try:
+                await store.write(key, contents[key])
+            except StoreUnavailableError:
+                await trio.sleep(0.1)
+            else:
+                acknowledged.append(key)
+                return
+
+    async with trio.open_nursery() as nursery:
+        for key in contents:
+            nursery.start_soon(upload, key)
+        for _ in range(3):
+            await trio.sleep(dice.uniform(0.02, 0.15))
+            await gateway.restart()
+
+    assert sorted(acknowledged) == sorted(contents)
+    for key, content in contents.items():
+        assert await store.read(key, LIMIT) == content
+    assert os.environ["SSL_CERT_FILE"]
