@@ -43,6 +43,8 @@ SHIPPED: Final = {
     "security.run-as-user": "1000",
     "security.lowered-by": "templates",
     "security.tolerations": "keyed",
+    "security.priority-classes": "",
+    "security.runtime-classes": "",
     "job.backoff-limit": "0",
     "job.ttl-seconds-after-finished": "3600",
     "job.restart-policy": "Never",

@@ -1,7 +1,8 @@
 """A user who names a Secret must be allowed to read it: policy ``reads``.
 
-A container reads the objects that its Story, Engram or Impulse names: Secrets, ConfigMaps (by rules of an Engram),
-volumes of claims, and everything that its ServiceAccount may read. So the author must have the same permission. Only
+A container reads the objects that its Story, Engram or Impulse names: Secrets, also those that its image is pulled
+with, ConfigMaps (by rules of an Engram, or as volumes), claims, and everything that its ServiceAccount may read. So the
+author must have the same permission. Only
 the API server knows the permissions of the user (``authorizer``), so the admission server has no such rule.
 
 One check of a permission costs a third of the cost limit of one expression, and the expressions of a policy together
@@ -30,6 +31,8 @@ _OTHERS: Final = 4
 _TLS: Final = (ANNOTATION_ENGRAM_TLS_SECRET, ANNOTATION_TLS_SECRET)
 _SECRET_REFERENCE: Final = ("storage", "s3", "authentication", "secretRef", "name")
 _CLAIM: Final = ("storage", "file", "volumeClaimName")
+_CLAIM_VOLUME: Final = ("persistentVolumeClaim", "claimName")
+_MAP_VOLUME: Final = ("configMap", "name")
 _SPEC: Final = "variables.now"
 
 
@@ -60,26 +63,47 @@ def _variables() -> Iterator[tuple[str, str]]:
             _of_all_steps(_secrets_of_step),
             _text("policy", *_SECRET_REFERENCE),
             _in_execution(_SECRET_REFERENCE),
+            _pulled("policy", "execution"),
         ],
         ENGRAM: [
             _values("secrets"),
             _text("overrides", *_SECRET_REFERENCE),
+            _pulled("overrides"),
+            _pulled("executionPolicy"),
             _of_rules("overrides", "secrets"),
             *(f"string({annotation('object', key)})" for key in _TLS),
         ],
         IMPULSE: [
             _values("secrets"),
             _text("execution", *_SECRET_REFERENCE),
+            _pulled("execution"),
             _of_rules("execution", "secrets"),
             *(f"string({annotation('object', key)})" for key in _TLS),
         ],
     }
     claims = {
-        STORY: [_of_all_steps(_claims_of_step), _text("policy", *_CLAIM), _in_execution(_CLAIM)],
-        ENGRAM: [_text("overrides", *_CLAIM)],
-        IMPULSE: [_text("execution", *_CLAIM)],
+        STORY: [
+            _of_all_steps(_claims_of_step),
+            _text("policy", *_CLAIM),
+            _in_execution(_CLAIM),
+            _mounted(_CLAIM_VOLUME, "policy", "execution"),
+        ],
+        ENGRAM: [
+            _text("overrides", *_CLAIM),
+            _mounted(_CLAIM_VOLUME, "overrides"),
+            _mounted(_CLAIM_VOLUME, "executionPolicy"),
+        ],
+        IMPULSE: [_text("execution", *_CLAIM), _mounted(_CLAIM_VOLUME, "execution")],
     }
-    maps = {ENGRAM: [_of_rules("overrides", "configmaps")], IMPULSE: [_of_rules("execution", "configmaps")]}
+    maps = {
+        STORY: [_of_all_steps(_maps_of_step), _mounted(_MAP_VOLUME, "policy", "execution")],
+        ENGRAM: [
+            _of_rules("overrides", "configmaps"),
+            _mounted(_MAP_VOLUME, "overrides"),
+            _mounted(_MAP_VOLUME, "executionPolicy"),
+        ],
+        IMPULSE: [_of_rules("execution", "configmaps"), _mounted(_MAP_VOLUME, "execution")],
+    }
     for kind, plural, texts, most in (
         ("secret", "secrets", secrets, NAMES),
         ("claim", "persistentvolumeclaims", claims, _OTHERS),
@@ -139,11 +163,34 @@ def _at(root: str, *path: str) -> str:
     return f"string({root}.?{'.?'.join(path)}.orValue(''))"
 
 
+def _pulled_at(root: str, *path: str) -> str:
+    """The image pull secrets of the block at ``path`` below ``root``."""
+    return f"{root}.?{'.?'.join(path)}.?imagePullSecrets.orValue([]).map(KEY, string(KEY)).join(',')"
+
+
+def _mounted_at(root: str, source: tuple[str, str], *path: str) -> str:
+    """The objects that the volumes of the block at ``path`` below ``root`` name; ``source``: kind of volume, field."""
+    kind, name = source
+    volumes = f"{root}.?{'.?'.join(path)}.?volumes.orValue([])"
+    return f"{volumes}.filter(KEY, has(KEY.{kind})).map(KEY, string(KEY.{kind}.?{name}.orValue(''))).join(',')"
+
+
+def _pulled(*path: str) -> str:
+    return _pulled_at(_SPEC, *path).replace("KEY", "k")
+
+
+def _mounted(source: tuple[str, str], *path: str) -> str:
+    return _mounted_at(_SPEC, source, *path).replace("KEY", "k")
+
+
 _secrets_of_step: Final = (
     f"((has(STEP.secrets) ? STEP.secrets.map(KEY, string(STEP.secrets[KEY])).join(',') : '') + ','"
-    f" + {_at('STEP', 'execution', *_SECRET_REFERENCE)})"
+    f" + {_at('STEP', 'execution', *_SECRET_REFERENCE)} + ',' + {_pulled_at('STEP', 'execution')})"
 )
-_claims_of_step: Final = _at("STEP", "execution", *_CLAIM)
+_claims_of_step: Final = (
+    f"({_at('STEP', 'execution', *_CLAIM)} + ',' + {_mounted_at('STEP', _CLAIM_VOLUME, 'execution')})"
+)
+_maps_of_step: Final = _mounted_at("STEP", _MAP_VOLUME, "execution")
 
 
 def _has(path: tuple[str, ...]) -> str:
@@ -181,7 +228,7 @@ def _may(plural: str, verb: str, name: str = "") -> str:
 def _checks() -> Iterator[Check]:
     yield from _named((STORY, ENGRAM, IMPULSE), "secret", "secrets", "Secret", NAMES)
     yield from _named((STORY, ENGRAM, IMPULSE), "claim", "persistentvolumeclaims", "PersistentVolumeClaim", _OTHERS)
-    yield from _named((ENGRAM, IMPULSE), "map", "configmaps", "ConfigMap", _OTHERS)
+    yield from _named((STORY, ENGRAM, IMPULSE), "map", "configmaps", "ConfigMap", _OTHERS)
     for target, part, variable in ((STORY, "policy", "roles"), (IMPULSE, "execution", "listenerRoles")):
         yield Check(
             target,

@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from core.api.kind import Kind, KindVersion
 from core.api.meta import ObjectMeta
-from core.api.schema import Keywords, ListedAsRequired, Rendered, WireModel, peeled
+from core.api.schema import DescribedElsewhere, Keywords, ListedAsRequired, Rendered, WireModel, peeled
 
 Schema = dict[str, Any]
 
@@ -142,9 +142,22 @@ def _type_schema(annotation: Any, outer: list[Any]) -> Schema:
         if isinstance(marker, Rendered):
             return dict(marker.schema)
     schema = _bare_schema(bare)
+    if any(isinstance(marker, DescribedElsewhere) for marker in markers):
+        schema = _without_descriptions(schema)
     for marker in markers:
         _apply(marker, schema)
     return schema
+
+
+def _without_descriptions(schema: Schema) -> Schema:
+    """``schema`` without the descriptions of its fields; a field may be called ``description``."""
+    found = {key: value for key, value in schema.items() if key != "description"}
+    if "properties" in found:
+        found["properties"] = {name: _without_descriptions(field) for name, field in found["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in found:
+            found[key] = _without_descriptions(found[key])
+    return found
 
 
 def _bare_schema(bare: Any) -> Schema:

@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from core.api.probes import ProbeSwitches
 from core.api.scheduling import Placement
-from core.api.schema import AtomicList, Int32, Int64, Integer, ObjectName, WireModel
+from core.api.schema import AtomicList, Int32, Int64, Integer, ObjectName, Quantity, WireModel
 from core.api.storage import StoragePolicy
+from core.api.volumes import PodNeeds
 
 CacheMode = Literal["read", "write", "readWrite"]
 Backoff = Literal["exponential", "linear", "constant"]
 WorkloadMode = Literal["job", "deployment", "statefulset"]
+EXTENDED: Final = (
+    "Extended resources such as `nvidia.com/gpu: 1`, and `hugepages-2Mi`; request and limit are equal. Merged key by "
+    "key with inherited ones; 0 removes one."
+)
 
 
 class CachePolicy(WireModel):
@@ -67,6 +72,24 @@ class RetrySpec(WireModel):
     max_retries: Int32 = Field(3, ge=0, le=10, description="Retries after the first attempt, 0 to 10; default 3.")
 
 
+class Resources(WireModel):
+    """CPU, memory and extended resources of a container, as Kubernetes quantities."""
+
+    cpu_limit: str | None = Field(None, description="CPU the container may use at most, for example `500m`.")
+    cpu_request: str | None = Field(None, description="CPU reserved for the container, for example `100m`.")
+    ephemeral_storage_limit: str | None = Field(
+        None, description="Local disk beyond which the Pod is evicted, for example `10Gi`."
+    )
+    ephemeral_storage_request: str | None = Field(
+        None, description="Local disk reserved for the container, for example `1Gi`."
+    )
+    extended: dict[str, Quantity] | None = Field(None, description=EXTENDED)
+    memory_limit: str | None = Field(
+        None, description="Memory beyond which the container is killed, for example `512Mi`."
+    )
+    memory_request: str | None = Field(None, description="Memory reserved for the container, for example `128Mi`.")
+
+
 class StepSecurity(WireModel):
     """Security settings of a workload's Pod."""
 
@@ -88,7 +111,7 @@ class StepSecurity(WireModel):
     )
 
 
-class ExecutionOverrides(WireModel):
+class ExecutionOverrides(PodNeeds):
     """How one workload is run; each field outranks the layers below it (Story, Engram, template, operator)."""
 
     automount_service_account_token: bool | None = Field(
@@ -108,6 +131,7 @@ class ExecutionOverrides(WireModel):
     placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     probes: ProbeSwitches | None = Field(None, description="Health checks to turn off.")
     rbac: RbacPolicy | None = Field(None, description="Further permissions of the run's ServiceAccount.")
+    resources: Resources | None = Field(None, description="CPU, memory and extended resources of the container.")
     retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: StepSecurity | None = Field(None, description="Security settings of the Pod.")
     service_account_name: ObjectName | None = Field(
@@ -154,17 +178,6 @@ class RealtimePolicy(WireModel):
     )
 
 
-class Resources(WireModel):
-    """CPU and memory of a container, as Kubernetes quantities."""
-
-    cpu_limit: str | None = Field(None, description="CPU the container may use at most, for example `500m`.")
-    cpu_request: str | None = Field(None, description="CPU reserved for the container, for example `100m`.")
-    memory_limit: str | None = Field(
-        None, description="Memory beyond which the container is killed, for example `512Mi`."
-    )
-    memory_request: str | None = Field(None, description="Memory reserved for the container, for example `128Mi`.")
-
-
 class SecurityPolicy(WireModel):
     """Security settings of all Pods of a definition."""
 
@@ -185,7 +198,7 @@ class SecurityPolicy(WireModel):
     )
 
 
-class ExecutionSpec(WireModel):
+class ExecutionSpec(PodNeeds):
     """Defaults for every workload of a definition; single steps may override them."""
 
     cache: CachePolicy | None = Field(None, description="Reuse of an earlier result for equal input.")

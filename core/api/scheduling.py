@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from core.api.schema import ATOMIC_MAP, AtomicList, Int32, Int64, WireModel
+from core.api.schema import ATOMIC_MAP, AtomicList, DescribedElsewhere, Int32, Int64, WireModel
 
 
 class Requirement(WireModel):
@@ -117,9 +119,10 @@ class Toleration(WireModel):
 class Placement(WireModel):
     """Where the Pods of a workload may run."""
 
-    affinity: Affinity | None = Field(
+    affinity: Annotated[Affinity, DescribedElsewhere()] | None = Field(
         None,
-        description="Rules that attract Pods to, or keep them from, nodes and other Pods; replaces an inherited value.",
+        description="Rules that attract Pods to, or keep them from, nodes and other Pods; replaces an inherited value. "
+        "See `kubectl explain pod.spec.affinity`.",
     )
     node_selector: dict[str, str] | None = Field(
         None, description="Labels a node must carry; merged key by key with inherited ones."

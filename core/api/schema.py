@@ -44,6 +44,13 @@ class ListedAsRequired:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribedElsewhere:
+    """The schema of a type of Kubernetes, without descriptions of its own: a definition must fit into an annotation of
+    ``kubectl apply``, and Kubernetes describes the type.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class CelRule:
     """A CEL rule of an object (``x-kubernetes-validations``), evaluated by the API server only."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.api.execution import CachePolicy, RetrySpec
+from core.api.execution import EXTENDED, CachePolicy, RetrySpec
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, RunReference, SchemaReference, TraceContext
 from core.api.resource import STEP_RUN
@@ -20,9 +20,11 @@ from core.api.schema import (
     LabelName,
     ListedAsRequired,
     PhaseWord,
+    Quantity,
     WireModel,
 )
 from core.api.streaming import RolloutStrategy
+from core.api.volumes import PodNeeds
 
 
 class GrpcTarget(WireModel):
@@ -46,7 +48,7 @@ class DownstreamTarget(WireModel):
     terminate: TerminateTarget | None = Field(None, description="The end of the stream.")
 
 
-class StepRunOverrides(WireModel):
+class StepRunOverrides(PodNeeds):
     """How the workload of one StepRun is run; outranks all other layers."""
 
     backoff_limit: Int32 | None = Field(None, description="Restarts by the Job controller before it gives up.")
@@ -54,6 +56,9 @@ class StepRunOverrides(WireModel):
     cpu_limit: str | None = Field(None, description="CPU the container may use at most, for example `500m`.")
     cpu_request: str | None = Field(None, description="CPU reserved for the container, for example `100m`.")
     debug: bool | None = Field(None, description="Set BUBU_DEBUG in the container and log more.")
+    ephemeral_storage_limit: str | None = Field(None, description="Local disk beyond which the Pod is evicted.")
+    ephemeral_storage_request: str | None = Field(None, description="Local disk reserved for the container.")
+    extended_resources: dict[str, Quantity] | None = Field(None, description=EXTENDED)
     memory_limit: str | None = Field(
         None, description="Memory beyond which the container is killed, for example `512Mi`."
     )

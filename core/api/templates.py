@@ -10,13 +10,15 @@ from typing import Literal
 from pydantic import Field
 
 from core.api.delivery import DeliveryPolicy
-from core.api.execution import RbacPolicy, WorkloadMode
+from core.api.execution import EXTENDED, RbacPolicy, WorkloadMode
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, ValidationStatus
 from core.api.probes import TemplateProbes
 from core.api.resource import ENGRAM_TEMPLATE, IMPULSE_TEMPLATE
-from core.api.schema import Int32, Int64, Integer, JsonObject, WireModel
+from core.api.scheduling import Placement
+from core.api.schema import Int32, Int64, Integer, JsonObject, Quantity, WireModel
 from core.api.storage import StoragePolicy
+from core.api.volumes import PodNeeds
 
 
 class TemplateImages(WireModel):
@@ -38,12 +40,19 @@ class TemplateJob(WireModel):
 
 
 class TemplateResources(WireModel):
-    """Recommended CPU and memory, as Kubernetes quantities."""
+    """Recommended CPU, memory and extended resources, as Kubernetes quantities."""
 
+    extended: dict[str, Quantity] | None = Field(None, description=EXTENDED)
     min_cpu_request: str | None = Field(None, description="Least CPU the container works with.")
     min_memory_request: str | None = Field(None, description="Least memory the container works with.")
     recommended_cpu_limit: str | None = Field(None, description="CPU the container may use at most.")
     recommended_cpu_request: str | None = Field(None, description="CPU reserved for the container.")
+    recommended_ephemeral_storage_limit: str | None = Field(
+        None, description="Local disk beyond which the Pod is evicted."
+    )
+    recommended_ephemeral_storage_request: str | None = Field(
+        None, description="Local disk reserved for the container."
+    )
     recommended_memory_limit: str | None = Field(None, description="Memory beyond which the container is killed.")
     recommended_memory_request: str | None = Field(None, description="Memory reserved for the container.")
 
@@ -83,11 +92,12 @@ class TemplateService(WireModel):
     ports: list[ServicePort] | None = Field(None, description="Ports of the Service in front of the container.")
 
 
-class TemplateExecution(WireModel):
+class TemplateExecution(PodNeeds):
     """Recommended ways to run a worker or listener; Engrams, Stories and steps may override them."""
 
     images: TemplateImages | None = Field(None, description="Pulling of the image.")
     job: TemplateJob | None = Field(None, description="Recommended settings of Jobs.")
+    placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     probes: TemplateProbes | None = Field(None, description="Health checks.")
     rbac: RbacPolicy | None = Field(None, description="Permissions the container needs.")
     resources: TemplateResources | None = Field(None, description="Recommended CPU and memory.")

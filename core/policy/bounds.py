@@ -1,4 +1,4 @@
-"""Applies the rules of ``core.policy.floor`` and ``core.policy.borrowed`` to the values of a layer."""
+"""Applies the rules of ``core.policy.floor``, ``classes`` and ``borrowed`` to the values of a layer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.api.objects import ReadOnlyObject
-from core.policy import borrowed, floor
+from core.policy import borrowed, classes, floor
 from core.policy.settings import OperatorSettings
 from core.policy.sources import OPERATOR, TEMPLATES, Layer
+from core.policy.volumes import MountedPath, borrowed_objects
 
 
 class PolicyBounds:
@@ -32,6 +33,8 @@ class PolicyBounds:
             return self._at_least_the_floor(layer, key, value)
         if key == "tolerations":
             return self._tolerated(layer, value)
+        if key in classes.CLASSES:
+            return self._named(layer, key, value)
         if layer.definition is not None and borrowed.is_foreign(layer.definition, self._namespace):
             return self._from_another_namespace(layer, key, value)
         return value
@@ -39,6 +42,24 @@ class PolicyBounds:
     def problems(self, secrets: Mapping[str, str]) -> list[str]:
         """Problems of ignored values that the step needs; ``secrets`` are those that are used."""
         return [*self._problems, *borrowed.lacking(secrets, self._ignored, self._template)]
+
+    def secret_mounts(self, secrets: Mapping[str, str]) -> tuple[MountedPath, ...]:
+        """The paths at which the template mounts ``secrets`` as files, if it names a path."""
+        schema = (self._template.get("spec") or {}).get("secretSchema") or {}
+        return tuple(
+            MountedPath(definition["mountPath"], f"secretSchema.{name} of the template")
+            for name, definition in sorted(schema.items())
+            if name in secrets and definition.get("mountPath") and definition.get("mountType") in ("file", "both")
+        )
+
+    def _named(self, layer: Layer, key: str, value: Any) -> Any:
+        if layer.label in TEMPLATES or not classes.is_class_name(value):
+            return value  # a name that is invalid is a problem of its own
+        if refused := classes.why_not_named(key, value, self._settings):
+            field = classes.CLASSES[key].field
+            self.notes.append(f"{layer.label}: {field}: is ignored: it {refused} ({classes.class_remedy(key)})")
+            return None
+        return value
 
     def _at_least_the_floor(self, layer: Layer, key: str, value: Any) -> Any:
         settings, strict = self._settings, floor.STRICT[key]
@@ -71,6 +92,14 @@ class PolicyBounds:
                 self._ignored[name] = where
                 self.notes.append(f"{where}: secrets.{name} is ignored: {borrowed.WHY}")
             return None
+        if key == "image_pull_secrets":
+            self.notes.append(f"{where}: imagePullSecrets is ignored: {borrowed.WHY}")
+            return None
+        if key == "volumes":
+            self._problems += [
+                f"{where}: {field}: names {named}, but {borrowed.WHY}; use emptyDir, or name it in a Story here"
+                for field, named in borrowed_objects(value)
+            ]
         if key == "storage":
             found = borrowed.storage_problems(value, self._settings.storage)
             self._problems += [f"{where}: {problem}" for problem in found]

@@ -78,6 +78,8 @@ KEYS: Final[dict[str, ConfigKey]] = {
         # About security, and not in the reference.
         ("security.lowered-by", "security.lowered_by", read.one_of(LoweredBy)),
         ("security.tolerations", "security.tolerations", read.tolerations),
+        ("security.priority-classes", "security.priority_classes", read.class_patterns),
+        ("security.runtime-classes", "security.runtime_classes", read.class_patterns),
         # Jobs and retention.
         ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
         ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),

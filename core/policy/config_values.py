@@ -27,6 +27,7 @@ _TRUE: Final = frozenset({"true", "yes", "y", "on", "1", "t"})
 _FALSE: Final = frozenset({"false", "no", "n", "off", "0", "f"})
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TAINT_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_CLASS_PATTERN: Final = re.compile(r"[-a-z0-9.*]{1,253}")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -135,3 +136,12 @@ def tolerations(value: str) -> tuple[str, ...]:
         elif not _TAINT_KEY.fullmatch(key):
             raise ValueError(f"{key!r} is not the key of a taint; use keys separated by commas, keyed, or *")
     return keys
+
+
+def class_patterns(value: str) -> tuple[str, ...]:
+    """Names of classes, separated by commas; ``*`` stands for any characters, and an empty value allows none."""
+    patterns = tuple(name for item in value.split(",") if (name := item.strip()))
+    for pattern in patterns:
+        if not _CLASS_PATTERN.fullmatch(pattern):
+            raise ValueError(f"{pattern!r} is not the name of a class; use names separated by commas; * means any text")
+    return patterns

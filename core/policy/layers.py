@@ -1,23 +1,26 @@
 """The execution policy of one step's workload: layers from the operator's settings to the StepRun, in one record.
 
-Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector`` and
-secrets are merged key by key, resources and probes field by field; everything else is replaced as a whole. Every value
-records the layer that it comes from. All problems of all layers are reported together. Pure. Source: StepRun contract
-10, operator contract 4; general settings never win over more specific ones (in the reference, a storage policy of the
-Story wins over the step's own).
+Later layers win: operator, EngramTemplate, Engram policy, Engram overrides, Story, step, StepRun. ``nodeSelector``,
+secrets and extended resources are merged key by key, resources and probes field by field, volumes by name; image pull
+secrets are added up; everything else is replaced as a whole. Every value records the layer that it comes from. All
+problems of all layers are reported together. Pure. Source: StepRun contract 10, operator contract 4; general settings
+never win over more specific ones (in the reference, a storage policy of the Story wins over the step's own).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy.bounds import PolicyBounds
+from core.policy.classes import CLASSES, is_class_name
+from core.policy.extended import extended_problems
 from core.policy.settings import OperatorSettings, PullPolicy, RestartPolicy
 from core.policy.sources import LISTENER_TEMPLATE, TEMPLATE, Layer, Sources, layers_of, layers_of_impulse
+from core.policy.volumes import SHARED_MEMORY_PATH, MountedPath, overlaps, size_problem, volume_problems
 
 
 class PolicyError(Exception):
@@ -67,6 +70,15 @@ class ExecutionPolicy:
     """
     notes: tuple[str, ...] = ()
     """Values of layers that are not applied: layer, field, the value that is used, remedy."""
+    extended_resources: Mapping[str, str] = field(default_factory=dict)
+    """Name → amount, which is request and limit; without those that a layer has set to zero."""
+    volumes: tuple[ReadOnlyObject, ...] = ()
+    """Each with ``name``, ``mountPath`` and one of the sources of ``core.policy.volumes``."""
+    shared_memory: str = ""
+    """Size of ``/dev/shm``; empty: what the runtime gives."""
+    priority_class_name: str = ""
+    runtime_class_name: str = ""
+    image_pull_secrets: tuple[str, ...] = ()
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
@@ -105,18 +117,37 @@ def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> E
             value = None if asked is None else bounds.allowed(layer, key, asked)
             if value is None:
                 continue
-            problems += [f"{layer.label}: {problem}" for problem in _problems(key, value)]
-            folded[key] = _folded(key, folded.get(key), value)
-            provenance |= dict.fromkeys(_settings_named(key, value), layer.label)
+            if found := _problems(key, value):
+                problems += [f"{layer.label}: {problem}" for problem in found]
+                continue
+            keyed = _keyed(key, value)
+            folded[key] = _folded(key, folded.get(key), keyed)
+            provenance |= dict.fromkeys(_settings_named(key, keyed), layer.label)
     if not folded.get("image"):
         problems.append(no_image)
     problems += bounds.problems(folded.get("secrets") or {})
+    problems += _overlapping(folded, provenance, bounds.secret_mounts(folded.get("secrets") or {}))
     if problems:
         raise PolicyError(problems)
     return replace(_policy(folded, provenance), notes=tuple(bounds.notes))
 
 
-_MERGED: Final = frozenset({"resources", "node_selector", "secrets", "probes"})
+_MERGED: Final = frozenset(
+    {"resources", "node_selector", "secrets", "probes", "extended_resources", "volumes", "image_pull_secrets"}
+)
+
+
+def _keyed(key: str, value: Any) -> Any:
+    """A valid value in the form in which layers are merged: lists by name."""
+    match key:
+        case "volumes":
+            return {volume["name"]: volume for volume in value}
+        case "image_pull_secrets":
+            return dict.fromkeys(value, True)
+        case "extended_resources":
+            return {name: str(amount) for name, amount in value.items()}
+        case _:
+            return value
 
 
 def _settings_named(key: str, value: Any) -> list[str]:
@@ -149,8 +180,22 @@ def _problems(key: str, value: Any) -> list[str]:
             return [
                 f"resources.{name}: {text!r} is not a quantity" for name, text in value.items() if not _quantity(text)
             ]
+        case "extended_resources":
+            return [str(problem) for problem in extended_problems(value, "resources.extended")]
+        case "volumes":
+            return [str(problem) for problem in volume_problems(value, "volumes")]
+        case "shared_memory":
+            return [str(problem) for problem in size_problem(value, "sharedMemory", zero=True)]
+        case "priority_class_name" | "runtime_class_name" if not is_class_name(value):
+            return [f"{CLASSES[key].field}: {value!r} is not the name of a class; use the name of an existing one"]
+        case "image_pull_secrets" if not _are_names(value):
+            return ["imagePullSecrets: must be a list of names; write the names of Secrets, each after a dash"]
         case _:
             return []
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
 
 
 def _quantity(text: Any) -> bool:
@@ -168,6 +213,28 @@ def _storage_problems(storage: ReadOnlyObject) -> list[str]:
     if storage.get("s3") and not storage["s3"].get("bucket"):
         problems.append("storage.s3.bucket: is empty; name the bucket")
     return problems
+
+
+def _overlapping(
+    folded: Mapping[str, Any], provenance: Mapping[str, str], secrets: tuple[MountedPath, ...]
+) -> list[str]:
+    """Problems of mounts of different layers, and of the operator's own mounts."""
+    own = list(secrets)
+    file = (folded.get("storage") or {}).get("file") or {}
+    if file.get("path"):
+        own.append(MountedPath(file["path"], "storage.file.path"))
+    wanted = [
+        MountedPath(volume["mountPath"], f"{provenance[f'volumes.{name}']}: volumes[{name}].mountPath")
+        for name, volume in (folded.get("volumes") or {}).items()
+    ]
+    if _size(folded.get("shared_memory")):
+        wanted.append(MountedPath(SHARED_MEMORY_PATH, f"{provenance['shared_memory']}: sharedMemory"))
+    return [str(problem) for problem in overlaps(wanted, tuple(own))]
+
+
+def _size(shared_memory: Any) -> str:
+    """The size as text; empty when it is zero or not set."""
+    return str(shared_memory) if shared_memory is not None and parse_quantity(str(shared_memory)).amount else ""
 
 
 def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> ExecutionPolicy:
@@ -195,4 +262,14 @@ def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> Executi
         secrets=folded.get("secrets", {}),
         service_account_name=folded.get("service_account_name", ""),
         provenance=provenance,
+        extended_resources={
+            name: amount
+            for name, amount in folded.get("extended_resources", {}).items()
+            if parse_quantity(amount).amount
+        },
+        volumes=tuple(folded.get("volumes", {}).values()),
+        shared_memory=_size(folded.get("shared_memory")),
+        priority_class_name=folded.get("priority_class_name", ""),
+        runtime_class_name=folded.get("runtime_class_name", ""),
+        image_pull_secrets=tuple(folded.get("image_pull_secrets", {})),
     )

@@ -86,6 +86,10 @@ class SecuritySettings:
     lowered_by: LoweredBy = LoweredBy.TEMPLATES
     tolerations: tuple[str, ...] = (KEYED_TOLERATIONS,)
     """Keys of the taints that tenants' workloads may tolerate, or one of the words above."""
+    priority_classes: tuple[str, ...] = ()
+    """Names of the PriorityClasses that tenants may choose; ``*`` in a name stands for any characters."""
+    runtime_classes: tuple[str, ...] = ()
+    """The same for RuntimeClasses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ LISTENER_TEMPLATE: Final = "ImpulseTemplate"
 TEMPLATES: Final = (TEMPLATE, LISTENER_TEMPLATE)
 """The layers of templates, whose authors may lower security settings more than other authors."""
 
-_RESOURCE_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
+_SHIPPED_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
+_RESOURCE_KEYS: Final = (*_SHIPPED_KEYS, "ephemeralStorageRequest", "ephemeralStorageLimit")
 _PROBE_KEYS: Final = ("liveness", "readiness", "startup")
 _OF_JOBS: Final = ("backoff_limit", "ttl_seconds_after_finished", "restart_policy")
 """Settings without a meaning for a listener, which does not end."""
@@ -96,7 +97,7 @@ def _operator(settings: OperatorSettings) -> dict[str, Any]:
         own.memory_request or default.memory_request,
         own.memory_limit or default.memory_limit,
     )
-    resources = {key: quantity for key, quantity in zip(_RESOURCE_KEYS, quantities, strict=True) if quantity}
+    resources = {key: quantity for key, quantity in zip(_SHIPPED_KEYS, quantities, strict=True) if quantity}
     security = settings.security
     return {
         "image_pull_policy": settings.pull_policy.value,
@@ -142,13 +143,11 @@ def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, 
         "image": (template.get("image") or "").strip() or None,
         "image_pull_policy": _block(execution, "images").get("pullPolicy"),
         "resources": _present(
-            {
-                "cpuRequest": recommended.get("recommendedCpuRequest"),
-                "cpuLimit": recommended.get("recommendedCpuLimit"),
-                "memoryRequest": recommended.get("recommendedMemoryRequest"),
-                "memoryLimit": recommended.get("recommendedMemoryLimit"),
-            }
+            {key: recommended.get(f"recommended{key[0].upper()}{key[1:]}") for key in _RESOURCE_KEYS}
         ),
+        "extended_resources": recommended.get("extended"),
+        **_placement(_block(execution, "placement")),
+        **_pod(execution),
         "run_as_non_root": security.get("requiresNonRoot"),
         "read_only_root_filesystem": security.get("requiresReadOnlyRoot"),
         "allow_privilege_escalation": None if no_escalation is None else not no_escalation,
@@ -162,9 +161,10 @@ def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, 
 
 
 def _engram_policy(policy: ReadOnlyObject) -> dict[str, Any]:
-    """Only resources, placement and cache are read from an Engram's ``executionPolicy``, as in the reference."""
+    """As in the reference, security, storage and settings of Jobs in an Engram's ``executionPolicy`` are not read."""
     return {
-        "resources": _present({key: _block(policy, "resources").get(key) for key in _RESOURCE_KEYS}),
+        **_resources(_block(policy, "resources")),
+        **_pod(policy),
         **_placement(_block(policy, "placement")),
         "cache": policy.get("cache"),
     }
@@ -174,7 +174,8 @@ def _story(policy: ReadOnlyObject) -> dict[str, Any]:
     execution = _block(policy, "execution")
     job = _block(execution, "job")
     return {
-        "resources": _present({key: _block(execution, "resources").get(key) for key in _RESOURCE_KEYS}),
+        **_resources(_block(execution, "resources")),
+        **_pod(execution),
         **_security(_block(execution, "security")),
         "backoff_limit": job.get("backoffLimit"),
         "ttl_seconds_after_finished": job.get("ttlSecondsAfterFinished"),
@@ -191,6 +192,8 @@ def _overrides(block: ReadOnlyObject) -> dict[str, Any]:
     disabled: dict[str, Any] = {key: {} for key in _PROBE_KEYS if probes.get(f"disable{key.capitalize()}")}
     return {
         "image_pull_policy": block.get("imagePullPolicy"),
+        **_resources(_block(block, "resources")),
+        **_pod(block),
         **_security(_block(block, "security")),
         **_placement(_block(block, "placement")),
         "cache": block.get("cache"),
@@ -204,6 +207,8 @@ def _overrides(block: ReadOnlyObject) -> dict[str, Any]:
 def _step_run(overrides: ReadOnlyObject) -> dict[str, Any]:
     return {
         "resources": _present({key: overrides.get(key) for key in _RESOURCE_KEYS}),
+        "extended_resources": overrides.get("extendedResources"),
+        **_pod(overrides),
         "backoff_limit": overrides.get("backoffLimit"),
         "ttl_seconds_after_finished": overrides.get("ttlSecondsAfterFinished"),
         "restart_policy": overrides.get("restartPolicy"),
@@ -222,6 +227,24 @@ def _amounts(resources: ReadOnlyObject) -> dict[str, Any] | None:
             for name in ("cpu", "memory", "ephemeralStorage")
         }
     )
+
+
+def _resources(block: ReadOnlyObject) -> dict[str, Any]:
+    return {
+        "resources": _present({key: block.get(key) for key in _RESOURCE_KEYS}),
+        "extended_resources": block.get("extended"),
+    }
+
+
+def _pod(block: ReadOnlyObject) -> dict[str, Any]:
+    """The fields of ``core.api.volumes.PodNeeds``, which all layers have."""
+    return {
+        "volumes": block.get("volumes"),
+        "shared_memory": block.get("sharedMemory"),
+        "priority_class_name": block.get("priorityClassName") or None,
+        "runtime_class_name": block.get("runtimeClassName") or None,
+        "image_pull_secrets": block.get("imagePullSecrets"),
+    }
 
 
 def _security(block: ReadOnlyObject) -> dict[str, Any]:

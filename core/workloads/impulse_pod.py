@@ -23,6 +23,7 @@ from core.workloads.impulse_workload import (
 from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
 from core.workloads.storage import storage_volume_mounts, storage_volumes
+from core.workloads.volumes import policy_volume_mounts, policy_volumes
 
 _HASH_LENGTH: Final = 16
 _ROLLING: Final = "RollingUpdate"
@@ -38,7 +39,12 @@ def listener_template(workload: ListenerWorkload) -> Object:
     container = {**container_basics(IMPULSE_CONTAINER, policy), "env": impulse_environment(workload)}
     if env_from := secret_env_from(workload):
         container["envFrom"] = env_from
-    if mounts := [*secret_volume_mounts(workload), *storage_volume_mounts(policy.storage)]:
+    mounts = [
+        *secret_volume_mounts(workload),
+        *storage_volume_mounts(policy.storage),
+        *policy_volume_mounts(policy),
+    ]
+    if mounts:
         container["volumeMounts"] = mounts
     spec: Object = {
         "serviceAccountName": workload.account,
@@ -47,7 +53,7 @@ def listener_template(workload: ListenerWorkload) -> Object:
         "containers": [container],
         **placement(policy),
     }
-    if volumes := [*secret_volumes(workload), *storage_volumes(policy.storage)]:
+    if volumes := [*secret_volumes(workload), *storage_volumes(policy.storage), *policy_volumes(policy)]:
         spec["volumes"] = volumes
     return {"metadata": {"labels": workload_labels(workload.impulse_name)}, "spec": spec}
 

@@ -14,6 +14,7 @@ from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
 from core.workloads.storage import storage_volume_mounts, storage_volumes
 from core.workloads.tls import tls_volume_mounts, tls_volumes
+from core.workloads.volumes import policy_volume_mounts, policy_volumes
 
 
 def pod_template(workload: StepWorkload) -> Object:
@@ -33,7 +34,12 @@ def pod_template(workload: StepWorkload) -> Object:
     if (grace := workload.settings.termination_grace_period_seconds) > 0:
         spec["terminationGracePeriodSeconds"] = grace
     spec |= placement(policy)
-    volumes = [*secret_volumes(workload), *tls_volumes(workload), *storage_volumes(policy.storage)]
+    volumes = [
+        *secret_volumes(workload),
+        *tls_volumes(workload),
+        *storage_volumes(policy.storage),
+        *policy_volumes(policy),
+    ]
     if volumes:
         spec["volumes"] = volumes
     return {"metadata": {"labels": pod_labels(workload)}, "spec": spec}
@@ -61,6 +67,7 @@ def _container(workload: StepWorkload) -> Object:
         *secret_volume_mounts(workload),
         *tls_volume_mounts(workload),
         *storage_volume_mounts(workload.policy.storage),
+        *policy_volume_mounts(workload.policy),
     ]
     if mounts:
         container["volumeMounts"] = mounts

@@ -6,7 +6,6 @@ reference: without it, a namespace that enforces the Pod Security level ``restri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from core.api.objects import Object
@@ -25,7 +24,7 @@ def pod_security(policy: ExecutionPolicy) -> Object:
 
 
 def placement(policy: ExecutionPolicy) -> Object:
-    """``nodeSelector``, ``tolerations`` and ``affinity`` of a Pod's spec, as far as they are set."""
+    """Where the Pod runs, with which priority and runtime, and how its image is pulled, as far as these are set."""
     fields: Object = {}
     if policy.node_selector:
         fields["nodeSelector"] = dict(policy.node_selector)
@@ -33,6 +32,12 @@ def placement(policy: ExecutionPolicy) -> Object:
         fields["tolerations"] = [dict(toleration) for toleration in policy.tolerations]
     if policy.affinity:
         fields["affinity"] = dict(policy.affinity)
+    if policy.priority_class_name:
+        fields["priorityClassName"] = policy.priority_class_name
+    if policy.runtime_class_name:
+        fields["runtimeClassName"] = policy.runtime_class_name
+    if policy.image_pull_secrets:
+        fields["imagePullSecrets"] = [{"name": name} for name in policy.image_pull_secrets]
     return fields
 
 
@@ -42,7 +47,7 @@ def container_basics(name: str, policy: ExecutionPolicy) -> Object:
         "name": name,
         "image": policy.image,
         "imagePullPolicy": policy.image_pull_policy,
-        "resources": _resources(policy.resources),
+        "resources": _resources(policy),
         "securityContext": {
             "readOnlyRootFilesystem": policy.read_only_root_filesystem,
             "allowPrivilegeEscalation": policy.allow_privilege_escalation,
@@ -54,10 +59,11 @@ def container_basics(name: str, policy: ExecutionPolicy) -> Object:
     return container
 
 
-def _resources(resources: Mapping[str, str]) -> Object:
+def _resources(policy: ExecutionPolicy) -> Object:
     groups: dict[str, Object] = {"requests": {}, "limits": {}}
     for ending, group in _GROUPS.items():
         for beginning, name in _AMOUNTS.items():
-            if quantity := resources.get(f"{beginning}{ending}"):
+            if quantity := policy.resources.get(f"{beginning}{ending}"):
                 groups[group][name] = quantity
+        groups[group] |= dict(sorted(policy.extended_resources.items()))
     return {group: values for group, values in groups.items() if values}

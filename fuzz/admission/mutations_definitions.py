@@ -151,7 +151,8 @@ def _secret_gone(chance: Chance, draft: Draft) -> str:
 
 def _workload_block(chance: Chance, draft: Draft) -> tuple[Object, str]:
     """A block of execution settings, and its path."""
-    places: dict[str, tuple[str, ...]] = {"Engram": ("overrides",), "Impulse": ("execution",)}
+    of_execution = dict.fromkeys(("Impulse", "EngramTemplate", "ImpulseTemplate"), ("execution",))
+    places: dict[str, tuple[str, ...]] = {"Engram": ("overrides",), **of_execution}
     keys = places.get(draft.new["kind"], ("policy", "execution"))
     return section(draft.spec, *keys), ".".join(("spec", *keys))
 
@@ -176,6 +177,59 @@ def _every_taint(chance: Chance, draft: Draft) -> str:
         chance.pick(({"operator": "Exists"}, {"key": "", "operator": "Exists"}, {"effect": "NoExecute"}))
     )
     return f"{path}.placement.tolerations[{len(tolerations) - 1}]"
+
+
+_PODS = ("Engram", "Impulse", "Story", "EngramTemplate", "ImpulseTemplate")
+_FORBIDDEN_VOLUMES: tuple[tuple[str, Object], ...] = (
+    ("hostPath", {"hostPath": {"path": "/"}}),
+    ("secret", {"secret": {"secretName": "database"}}),
+    ("projected", {"projected": {"sources": []}}),
+    ("mountPath", {"emptyDir": {}, "mountPath": "/var/run"}),
+    ("mountPath", {"emptyDir": {}, "mountPath": "data"}),
+    ("subPath", {"emptyDir": {}, "subPath": "../other"}),
+    ("name", {"emptyDir": {}, "name": "bubu-storage"}),
+)
+"""The broken field, and what breaks it."""
+
+
+@breaks("definition/extended-resource", *_PODS)
+def _half_a_gpu(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    name, amount = chance.pick(
+        (("nvidia.com/gpu", "500m"), ("nvidia.com/gpu", -1), ("gpu", "1"), ("x.kubernetes.io/a", 1), ("a.b/", 1))
+    )
+    section(block, "resources", "extended")[name] = amount
+    return f'{path}.resources.extended["{name}"]'
+
+
+@breaks("definition/extended-resource", "StepRun")
+def _half_a_gpu_for_one_step(chance: Chance, draft: Draft) -> str:
+    section(draft.spec, "executionOverrides", "extendedResources")["nvidia.com/gpu"] = chance.pick(("0.5", "1k"))
+    return 'spec.executionOverrides.extendedResources["nvidia.com/gpu"]'
+
+
+@breaks("definition/volume", *_PODS)
+def _forbidden_volume(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    field, volume = chance.pick(_FORBIDDEN_VOLUMES)
+    block["volumes"] = [{"name": "v", "mountPath": "/mnt/v", **volume}]
+    return f"{path}.volumes[0].{field}"
+
+
+@breaks("definition/quantity", "Engram", "Impulse", "Story")
+def _no_quantity(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    field = chance.pick(("cpuLimit", "memoryRequest", "ephemeralStorageLimit"))
+    section(block, "resources")[field] = chance.pick(("lots", "1 Gi", "2gb"))
+    return f"{path}.resources.{field}"
+
+
+@breaks("definition/class", "Engram", "Impulse", "Story")
+def _class_of_others(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    field = chance.pick(("priorityClassName", "runtimeClassName"))
+    block[field] = chance.pick(("system-cluster-critical", "high"))
+    return f"{path}.{field}"
 
 
 @breaks("template/secret-variable", "EngramTemplate", "ImpulseTemplate")

@@ -25,6 +25,14 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
     "cleanup": values.duration,
     "story": values.duration,
     "samplePolicy": lambda chance: chance.pick(("", "rate", " Random ", "ALWAYS", "never")),
+    **dict.fromkeys(
+        (f"{kind}{end}" for kind in ("cpu", "memory", "ephemeralStorage") for end in ("Request", "Limit")),
+        lambda chance: chance.pick(("500m", "1", "2Gi", "")),
+    ),
+    **dict.fromkeys(
+        (f"recommended{kind}{end}" for kind in ("Cpu", "Memory", "EphemeralStorage") for end in ("Request", "Limit")),
+        lambda chance: chance.pick(("500m", "1", "2Gi", "")),
+    ),
     "maxInlineSize": lambda chance: chance.pick((0, 4096, 9000)),
     "runAsNonRoot": lambda chance: chance.yes() or True,
     "readOnlyRootFilesystem": lambda chance: chance.yes() or True,
@@ -32,6 +40,29 @@ _BY_NAME: Final[dict[str, Callable[[Chance], Any]]] = {
 }
 """Fields whose text is checked by more than the schema."""
 _MOST: Final = 2
+
+
+def _volumes(chance: Chance) -> list[Object]:
+    kinds: tuple[Object, ...] = (
+        {"emptyDir": {}},
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        {"persistentVolumeClaim": {"claimName": "data"}, "readOnly": True},
+        {"configMap": {"name": "settings", "optional": True}, "subPath": "a/b"},
+    )
+    return [
+        {"name": name, "mountPath": f"/mnt/{name}", **chance.pick(kinds)} for name in chance.some(("a", "b-1", "c"), 2)
+    ]
+
+
+_BY_ALIAS: Final[dict[str, Callable[[Chance], Any]]] = {
+    "volumes": _volumes,
+    "sharedMemory": lambda chance: chance.pick((0, "2Gi", 1048576)),
+    "extended": lambda chance: chance.pick(({}, {"nvidia.com/gpu": 1}, {"a.b/C_d": "2", "hugepages-2Mi": "4Mi"})),
+    "extendedResources": lambda chance: {"nvidia.com/gpu": chance.pick((0, "8"))},
+    "priorityClassName": lambda chance: None,
+    "runtimeClassName": lambda chance: None,
+}
+"""Fields whose values the schema describes only in part; None: the field is left out."""
 
 
 def fill(chance: Chance, model: type[WireModel], given: Object | None = None, *, leave: Sequence[str] = ()) -> Object:
@@ -42,7 +73,9 @@ def fill(chance: Chance, model: type[WireModel], given: Object | None = None, *,
             found[alias] = _value(chance, alias, field)
     optional = [alias for alias, field in fields.items() if not field.required and alias not in (*found, *leave)]
     for alias in chance.some(optional, _MOST):
-        found[alias] = _value(chance, alias, fields[alias])
+        value = _value(chance, alias, fields[alias])
+        if value is not None:
+            found[alias] = value
     return found
 
 
@@ -75,6 +108,8 @@ def _inner(annotation: Any) -> _Field:
 
 
 def _value(chance: Chance, alias: str, field: _Field) -> Any:
+    if alias in _BY_ALIAS:
+        return _BY_ALIAS[alias](chance)
     if alias in _BY_NAME and field.type in (str, int, bool):
         return _BY_NAME[alias](chance)
     if "x-kubernetes-int-or-string" in field.keywords:

@@ -23,6 +23,7 @@ from localcluster.log import get_logger
 from localcluster.node import disk
 from localcluster.node.capacity import ContainerSlots
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, UnreachableError, namespaced
+from localcluster.node.devices import DeviceQueue, wanted_devices
 from localcluster.node.environment import machine_variables, service_variables
 from localcluster.node.images import ImageMap
 from localcluster.node.logbook import LogBook, pod_directory
@@ -98,6 +99,7 @@ class _Roster:
         self._finished: set[str] = set()
         """Pods whose end was reported; older events about them may still arrive."""
         self._disk = trio.CapacityLimiter(1)
+        self._devices = DeviceQueue(services, nursery, self._start_binding, self._start_report)
 
     def replace(self, pods: list[Object]) -> None:
         present = {pod["metadata"]["uid"] for pod in pods}
@@ -105,6 +107,7 @@ class _Roster:
         for uid, worker in list(self._workers.items()):
             if uid not in present:
                 worker.forget()
+        self._devices.keep(present)
         # The list is complete before a newer Pod can create a directory.
         stale = [directory for directory in self._directories() if directory.name.rpartition("_")[2] not in present]
         self._nursery.start_soon(self._remove, stale)
@@ -119,12 +122,24 @@ class _Roster:
             worker.update(pod)
         elif node == self._services.settings.name:
             if uid not in self._finished and (pod.get("status") or {}).get("phase") not in FINISHED:
+                self._devices.hold(pod)
                 self._nursery.start_soon(self._run, pod)
             elif leaving:
                 self._nursery.start_soon(self._release, pod)
         elif self._may_bind(pod):
-            self._binding.add(uid)
-            self._nursery.start_soon(self._bind, pod)
+            if wanted_devices(pod):
+                self._devices.offer(pod)
+            else:
+                self._start_binding(pod)
+
+    def _start_binding(self, pod: Object) -> None:
+        self._binding.add(pod["metadata"]["uid"])
+        self._nursery.start_soon(self._bind, pod)
+
+    def _start_report(self, pod: Object, status: Object) -> None:
+        path = namespaced("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], "status")
+        body = {"status": status}
+        self._nursery.start_soon(self._insist, "pod_wait_not_reported", self._services.client.merge_patch, path, body)
 
     def _may_bind(self, pod: Object) -> bool:
         metadata, spec = pod["metadata"], pod["spec"]
@@ -134,6 +149,7 @@ class _Roster:
     def drop(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         self._finished.discard(uid)
+        self._devices.release(uid)
         if uid in self._workers:
             self._workers[uid].forget()
         elif pod["spec"].get("nodeName") == self._services.settings.name:
@@ -153,6 +169,7 @@ class _Roster:
         finally:
             self._workers.pop(uid, None)
             self._finished.add(uid)
+            self._devices.release(uid)
         if last_seen is None:
             self._finished.discard(uid)
             await self._remove(self._directories_of(pod))

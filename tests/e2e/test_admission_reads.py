@@ -150,6 +150,11 @@ def claim(name: str) -> Object:
     return {"storage": {"file": {"path": "/data", "volumeClaimName": name}}}
 
 
+def mounted(*, claim: str = "", settings: str = "") -> Object:
+    source = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"configMap": {"name": settings}}
+    return {"volumes": [{"name": "v", "mountPath": "/v", **source}]}
+
+
 def rules(plural: str, *names: str) -> Object:
     rule = {"apiGroups": [""], "resources": [plural], "verbs": ["get"], "resourceNames": list(names)}
     return {"rbac": {"rules": [rule]}}
@@ -171,6 +176,11 @@ SECRETS_BY_NAME: dict[str, Any] = {
     "Story branch store": lambda name: story(parallel({"ref": {"name": "w"}, "execution": s3(name)})),
     "Story store": lambda name: story({"ref": {"name": "w"}}, policy=s3(name)),
     "Story execution store": lambda name: story({"ref": {"name": "w"}}, policy={"execution": s3(name)}),
+    "Engram pull secret": lambda name: engram(overrides={"imagePullSecrets": [name]}),
+    "Engram policy pull secret": lambda name: engram(executionPolicy={"imagePullSecrets": [name]}),
+    "Story step pull secret": lambda name: story({"ref": {"name": "w"}, "execution": {"imagePullSecrets": [name]}}),
+    "Story pull secret": lambda name: story({"ref": {"name": "w"}}, policy={"execution": {"imagePullSecrets": [name]}}),
+    "Impulse pull secret": lambda name: impulse(execution={"imagePullSecrets": [name]}),
     "Impulse secrets": lambda name: impulse(secrets={"api": name}),
     "Impulse store": lambda name: impulse(execution=s3(name)),
     "Impulse rule": lambda name: impulse(execution=rules("secrets", name)),
@@ -195,6 +205,21 @@ async def test_nobody_names_a_secret_that_he_may_not_read(server: httpx.AsyncCli
         (engram(overrides=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
         (story(use("hers") | {"execution": claim("data")}), "names PersistentVolumeClaim data, which you may not read"),
         (impulse(execution=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
+        (engram(overrides=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
+        (engram(executionPolicy=mounted(settings="ini")), "names ConfigMap ini, which you may not read"),
+        (
+            story({"ref": {"name": "w"}, "execution": mounted(claim="data")}),
+            "names PersistentVolumeClaim data, which you may not read",
+        ),
+        (
+            story(parallel({"ref": {"name": "w"}, "execution": mounted(settings="ini")})),
+            "names ConfigMap ini, which you may not read",
+        ),
+        (
+            story({"ref": {"name": "w"}}, policy={"execution": mounted(settings="ini")}),
+            "names ConfigMap ini, which you may not read",
+        ),
+        (impulse(execution=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
         (
             story({"ref": {"name": "w"}}, policy={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
             "you need the permission to patch ServiceAccounts",

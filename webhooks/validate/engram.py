@@ -9,7 +9,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, duration, floor, rights, template_use
+from webhooks.validate import change, duration, floor, pod, rights, template_use
 
 DELETED: Final = Rule("engram/deleted", "1.5", CauseType.FORBIDDEN)
 DURATION: Final = Rule("engram/duration", "5", severity=Severity.WARNING)
@@ -36,4 +36,5 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     placement = {"placement": (spec.get("executionPolicy") or {}).get("placement")}
     yield from floor.check(placement, "spec.executionPolicy", template, world)
     for key in ("overrides", "executionPolicy"):
+        yield from pod.check(spec.get(key), f"spec.{key}", world)
         yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")

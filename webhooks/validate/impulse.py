@@ -13,7 +13,7 @@ from core.policy.delivery import KEY, merged_policy, mode_of
 from core.workloads.impulse_workload import chosen_mode
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, duration, floor, reference, rights, template_use
+from webhooks.validate import change, duration, floor, pod, reference, rights, template_use
 from webhooks.validate.change import namespace_of, text
 
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
@@ -46,6 +46,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from _story(new, world)
     yield from rights.check(new, "execution")
     yield from floor.check(spec.get("execution"), "spec.execution", template, world)
+    yield from pod.check(spec.get("execution"), "spec.execution", world)
     yield from _mode(new, template)
     yield from template_use.check_payload(new, "mapping", IMPULSE, world)
     if spec.get("mapping") is not None:

@@ -12,7 +12,7 @@ from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
 from core.expressions import analysis
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, payload, reference, steps
+from webhooks.validate import change, payload, pod, reference, steps
 from webhooks.validate.change import namespace_of, text
 
 RUN_DENIED: Final = Rule("step-run/run-denied", "3.7", CauseType.FORBIDDEN)
@@ -59,6 +59,7 @@ def _findings(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterVie
             ENGRAM_VERSION, spec["engramRef"], wanted, found, "spec.engramRef.version"
         )
     yield from _input(new, world)
+    yield from pod.check_step_run(spec.get("executionOverrides"), "spec.executionOverrides")
     for index, target in enumerate(spec.get("downstreamTargets") or ()):
         yield from _target(target, f"spec.downstreamTargets[{index}]")
 

@@ -24,6 +24,7 @@ from webhooks.validate import (
     expression,
     floor,
     payload,
+    pod,
     primitive,
     scheduling,
     schema,
@@ -93,6 +94,7 @@ def _spec_findings(story: ReadOnlyObject, world: ClusterView) -> Iterator[Findin
     yield from scheduling.check(story, world)
     timeouts, execution = policy.get("timeouts") or {}, policy.get("execution") or {}
     yield from floor.check(execution, "spec.policy.execution", Unseen.UNKNOWN, world)
+    yield from pod.check(execution, "spec.policy.execution", world)
     for key in _DURATIONS:
         yield from duration.check(POLICY_DURATION, timeouts, key, "spec.policy.timeouts")
     grace = "gracefulShutdownTimeout"

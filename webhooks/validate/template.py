@@ -8,7 +8,7 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, rights, schema, variable
+from webhooks.validate import change, pod, rights, schema, variable
 from webhooks.validate.change import text
 
 SCHEMA: Final = Rule("template/schema", "7")
@@ -22,14 +22,15 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     """All errors in a template that matches its schema; none if it is being deleted or its spec is unchanged."""
     if change.is_deleted(new) or (old is not None and not change.is_spec_changed(new, old)):
         return []
-    return list(_findings(new))
+    return list(_findings(new, world))
 
 
-def _findings(new: ReadOnlyObject) -> Iterator[Finding]:
+def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
     for key in _SCHEMAS:
         yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")
     yield from rights.check(new, "execution")
+    yield from pod.check(spec.get("execution"), "spec.execution", world, is_template=True)
     yield from variable.check(spec)
     for key in ("image", "version"):
         if not text(spec.get(key)):

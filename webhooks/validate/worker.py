@@ -9,7 +9,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import floor, payload, reference, schema
+from webhooks.validate import floor, payload, pod, reference, schema
 from webhooks.validate.change import namespace_of, text
 from webhooks.validate.steps import PlacedStep
 
@@ -40,6 +40,7 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         yield from floor.check(
             placed.step.get("execution"), f"{placed.path}.execution", _template(engram, world), world
         )
+        yield from pod.check(placed.step.get("execution"), f"{placed.path}.execution", world)
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
     if story["spec"].get("pattern") != "realtime":

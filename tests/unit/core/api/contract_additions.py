@@ -5,6 +5,9 @@ A key is ``(kind, what)``: ``what`` is a schema path such as ``.spec.x``, ``colu
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 ADDITIONS = {
     ("Story", ".spec.policy.timeouts.cleanup"): "what undoes and tidies up must end, too",
     ("StoryRun", ".status.stepStates{}.reason"): "why a step is in its phase; a message may be anybody's text",
@@ -28,6 +31,70 @@ ADDITIONS = {
     ("Impulse", "columns"): "kubectl get impulses also shows why one is down; -o wide what it has started, in words",
     ("Transport", "columns"): "kubectl get transports shows provider, driver, state and use instead of names only",
 }
+
+_NEEDS = {
+    ".imagePullSecrets": "private images need a Secret, and the account of a run has none",
+    ".imagePullSecrets[]": "its name",
+    ".priorityClassName": "long training must not evict short work, nor wait behind it",
+    ".runtimeClassName": "GPUs often need a runtime of their own",
+    ".sharedMemory": "data loaders of several processes need more than the 64 MiB of most runtimes",
+    ".volumes": "models and data sets do not fit into an image or an input",
+    ".volumes[]": "one of them",
+    ".volumes[].configMap": "its source: a ConfigMap",
+    ".volumes[].configMap.name": "its name",
+    ".volumes[].configMap.optional": "whether it may be missing",
+    ".volumes[].emptyDir": "its source: scratch space",
+    ".volumes[].emptyDir.medium": "disk or memory",
+    ".volumes[].emptyDir.sizeLimit": "its largest size",
+    ".volumes[].mountPath": "where the container sees it",
+    ".volumes[].name": "its name, by which layers are merged",
+    ".volumes[].persistentVolumeClaim": "its source: a claim",
+    ".volumes[].persistentVolumeClaim.claimName": "its name",
+    ".volumes[].persistentVolumeClaim.readOnly": "attached read-only",
+    ".volumes[].readOnly": "mounted read-only",
+    ".volumes[].subPath": "a part of it",
+}
+_EXTENDED = {"": "GPUs and other devices", "{}": "how many"}
+_LOCAL_DISK = {
+    ".ephemeralStorageLimit": "scratch space has a limit, too",
+    ".ephemeralStorageRequest": "and is reserved",
+}
+_RESOURCES = {f".extended{path}": why for path, why in _EXTENDED.items()} | _LOCAL_DISK
+_WHOLE_RESOURCES = _RESOURCES | {
+    "": "a step may need more than its Engram",
+    **{f".{kind}{end}": "an amount" for kind in ("cpu", "memory") for end in ("Limit", "Request")},
+}
+_OVERRIDES = (
+    ("Engram", ".spec.overrides"),
+    ("Impulse", ".spec.execution"),
+    *(("Story", f".spec.{steps}[].execution") for steps in ("steps", "compensations", "finally")),
+)
+_POLICIES = (("Engram", ".spec.executionPolicy"), ("Story", ".spec.policy.execution"))
+_TEMPLATES = (("EngramTemplate", ".spec.execution"), ("ImpulseTemplate", ".spec.execution"))
+_STEP_RUN = ("StepRun", ".spec.executionOverrides")
+
+for _kind, _place in (*_OVERRIDES, *_POLICIES, *_TEMPLATES, _STEP_RUN):
+    ADDITIONS |= {(_kind, f"{_place}{path}"): why for path, why in _NEEDS.items()}
+for _kind, _place in _OVERRIDES:
+    ADDITIONS |= {(_kind, f"{_place}.resources{path}"): why for path, why in _WHOLE_RESOURCES.items()}
+for _kind, _place in _POLICIES:
+    ADDITIONS |= {(_kind, f"{_place}.resources{path}"): why for path, why in _RESOURCES.items()}
+for _kind, _place in _TEMPLATES:
+    _found = {f".extended{path}": why for path, why in _EXTENDED.items()} | {
+        ".recommendedEphemeralStorageLimit": "scratch space has a limit, too",
+        ".recommendedEphemeralStorageRequest": "and is reserved",
+    }
+    ADDITIONS |= {(_kind, f"{_place}.resources{path}"): why for path, why in _found.items()}
+ADDITIONS |= {(*_STEP_RUN[:1], f"{_STEP_RUN[1]}.extendedResources{path}"): why for path, why in _EXTENDED.items()}
+ADDITIONS |= {(*_STEP_RUN[:1], f"{_STEP_RUN[1]}{path}"): why for path, why in _LOCAL_DISK.items()}
+_PLACED_IN_POLICY = ".spec.policy.execution.placement"
+_CONTRACT = json.loads(Path(__file__).with_name("contract_inventory.json").read_text(encoding="utf-8"))
+for _path in _CONTRACT["Story"]["paths"]:
+    if _path.startswith(_PLACED_IN_POLICY):
+        _same = f".spec.execution.placement{_path.removeprefix(_PLACED_IN_POLICY)}"
+        ADDITIONS |= {
+            (_kind, _same): "the image decides which nodes it needs, as in a Story" for _kind, _ in _TEMPLATES
+        }
 
 CHANGES = {
     ("Impulse", ".spec.workload.mode"): (

@@ -18,6 +18,8 @@ _QUANTITIES = st.sampled_from([1, "1Gi", "500m", "1e3", ".5", "+2"])
 
 def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Documents of a structural schema. An optional property is sometimes present and sometimes absent."""
+    if schema.get("x-kubernetes-preserve-unknown-fields") and "properties" in schema:
+        return st.builds(lambda known, others: others | known, _objects(schema), st.just({"hostPath": {"path": "/"}}))
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         if "type" not in schema:
             return _ANY_JSON.filter(lambda value: value is not None)

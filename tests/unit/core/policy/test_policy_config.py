@@ -102,6 +102,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.storage.s3.auth-secret-name": ("s3", "s3"),
     "security.lowered-by": ("nobody", LoweredBy.NOBODY),
     "security.tolerations": ("gpu, example.com/team", ("gpu", "example.com/team")),
+    "security.priority-classes": ("low, batch-*", ("low", "batch-*")),
+    "security.runtime-classes": ("", ()),
     "controller.storage.s3.credential-namespaces": ("team-a, team-b", ("team-a", "team-b")),
     "controller.storage.file.path": ("/data", "/data"),
     "controller.storage.file.volume-claim-name": ("claim", "claim"),
@@ -156,6 +158,8 @@ _BAD_BOOLEANS = ["", "maybe", "tru", "2"]
 BAD: dict[str, list[str]] = {
     "security.lowered-by": ["", "stories", "Nobody"],
     "security.tolerations": ["keyed, gpu", "*,gpu", "a b", "-gpu"],
+    "security.priority-classes": ["High", "a b", "a/b"],
+    "security.runtime-classes": ["nvidia; kata"],
     "controller.storage.s3.credential-namespaces": ["Team", "*, team", "a/b", "team-*"],
     **_INTEGERS,
     "controller.reconcile-timeout": ["4s", "31m", "-5s", "30", "1d", ""],

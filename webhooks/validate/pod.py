@@ -1,0 +1,79 @@
+"""What a workload asks its Pod for: extended resources, volumes, shared memory, classes.
+
+``core.policy`` applies the same rules when a step runs; then all layers are known, so only there mounts of different
+layers are compared. Where the operator's settings are unknown, the built-in ones are assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from core.api.errors import FieldError
+from core.api.objects import ReadOnlyObject
+from core.api.quantity import parse_quantity
+from core.policy import classes
+from core.policy.extended import extended_problems
+from core.policy.volumes import size_problem, volume_problems
+from webhooks.cluster_view import ClusterView
+from webhooks.finding import CauseType, Finding, Rule, Severity
+from webhooks.validate.change import fields_of
+
+EXTENDED: Final = Rule("definition/extended-resource", "4.4")
+VOLUME: Final = Rule("definition/volume", "4.4")
+QUANTITY: Final = Rule("definition/quantity", "4.4", severity=Severity.WARNING)
+CLASS: Final = Rule("definition/class", "4.4", CauseType.FORBIDDEN, Severity.WARNING)
+
+_NOT_AMOUNTS: Final = ("extended", "minCpuRequest", "minMemoryRequest")
+"""Fields of ``resources`` that are not amounts of the container."""
+
+
+def check(block: object, path: str, world: ClusterView, *, is_template: bool = False) -> Iterator[Finding]:
+    """The fields of ``core.api.volumes.PodNeeds`` and ``resources`` in ``block``, whose path is ``path``."""
+    fields = fields_of(block)
+    resources = fields_of(fields.get("resources"))
+    for name, value in resources.items():
+        if name not in _NOT_AMOUNTS and value:
+            yield from _quantity(value, f"{path}.resources.{name}")
+    yield from _extended(resources.get("extended"), f"{path}.resources.extended")
+    yield from _volumes(fields, path)
+    if not is_template:
+        yield from _classes(fields, path, world)
+
+
+def check_step_run(overrides: object, path: str) -> Iterator[Finding]:
+    """The same fields of a StepRun's ``executionOverrides``, which has no block ``resources``."""
+    fields = fields_of(overrides)
+    yield from _extended(fields.get("extendedResources"), f"{path}.extendedResources")
+    yield from _volumes(fields, path)
+
+
+def _extended(extended: Any, path: str) -> Iterator[Finding]:
+    if extended is not None:
+        yield from _all(EXTENDED, extended_problems(extended, path))
+
+
+def _volumes(fields: ReadOnlyObject, path: str) -> Iterator[Finding]:
+    if fields.get("volumes") is not None:
+        yield from _all(VOLUME, volume_problems(fields["volumes"], f"{path}.volumes"))
+    if fields.get("sharedMemory") is not None:
+        yield from _all(VOLUME, size_problem(fields["sharedMemory"], f"{path}.sharedMemory", zero=True))
+
+
+def _quantity(value: Any, path: str) -> Iterator[Finding]:
+    try:
+        parse_quantity(str(value))
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield QUANTITY.at(path, message, remedy or "write for example 500m or 2Gi")
+
+
+def _classes(fields: ReadOnlyObject, path: str, world: ClusterView) -> Iterator[Finding]:
+    for setting, (field, _) in classes.CLASSES.items():
+        name = fields.get(field)
+        if name and (refused := classes.why_not_named(setting, name, world.settings)):
+            yield CLASS.at(f"{path}.{field}", f"is ignored: it {refused}", classes.class_remedy(setting))
+
+
+def _all(rule: Rule, problems: Iterable[FieldError]) -> Iterator[Finding]:
+    return (rule.at(problem.path, problem.message, problem.remedy) for problem in problems)
