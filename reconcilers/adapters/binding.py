@@ -73,14 +73,10 @@ class Binder:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
         engram, template = await self.definitions(story, step)
-        sources = Sources(settings, template, engram, story, step, namespace=namespace)
         try:
-            resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources)
-            spec = retry_spec(sources)
-            retry, timeout = retry_policy(spec, settings.max_retries), step_timeout(sources)
+            return bound(Sources(settings, template, engram, story, step, namespace=namespace), engram, template)
         except PolicyError as error:
             raise RejectedError(f"step {step['name']!r}: {error}") from error
-        return _binding(resolved, step, spec, retry=retry, timeout=timeout)
 
     async def definitions(self, story: Object, step: Mapping[str, Any]) -> Definitions:
         """The Engram and template of a step.
@@ -180,8 +176,15 @@ def _refuse_unreadable(definition: Object) -> None:
         raise RejectedError(text, reason=Reason.UNREADABLE)
 
 
-def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, Any] | None, **timing: Any) -> Binding:
-    engram, template = resolved.engram, resolved.template
+def bound(sources: Sources, engram: Object, template: Object) -> Binding:
+    """What a step is bound to; ``engram`` and ``template`` are those of ``sources``. Pure.
+
+    Raises:
+        PolicyError: the layers have invalid values.
+    """
+    settings = sources.settings
+    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources)
+    spec = retry_spec(sources)
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
     return Binding(
@@ -192,6 +195,8 @@ def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, An
         template_generation=template["metadata"].get("generation", 0),
         default_with=engram["spec"].get("with"),
         retry_spec=spec,
+        retry=retry_policy(spec, settings.max_retries),
+        timeout=step_timeout(sources),
         max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
         input_schema=template["spec"].get("inputSchema"),
         output_schema=template["spec"].get("outputSchema"),
@@ -199,5 +204,4 @@ def _binding(resolved: ResolvedStep, step: Mapping[str, Any], spec: dict[str, An
         policy=resolved,
         executor=JOB,
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
-        **timing,
     )
