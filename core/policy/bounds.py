@@ -57,7 +57,7 @@ class PolicyBounds:
             return value  # a name that is invalid is a problem of its own
         if refused := classes.why_not_named(key, value, self._settings):
             field = classes.CLASSES[key].field
-            self.notes.append(f"{layer.label}: {field}: is ignored: it {refused} ({classes.class_remedy(key)})")
+            self.notes.append(f"{layer.label}: {field} is ignored: it {refused} ({classes.class_remedy(key)})")
             return None
         return value
 

@@ -8,6 +8,7 @@ from typing import Final
 from kubewire.wire import PatchType, copy_value
 from localcluster.clock import Now
 from localcluster.controllers.feed import Feed, Feeds
+from localcluster.node.devices import wanted_devices
 from localcluster.server.errors import StatusError
 from localcluster.server.identity import AUTHENTICATED, MASTERS, Identity
 from localcluster.server.options import DeleteOptions, Preconditions, Propagation, WriteOptions
@@ -88,7 +89,9 @@ def owner_reference(owner: Object) -> Object:
 
 
 def pod_from_template(template: Object, owner: Object, node_name: str | None) -> Object:
-    """A Pod named after ``owner`` and owned by it; assigned to ``node_name`` if given."""
+    """A Pod named after ``owner`` and owned by it; assigned to ``node_name`` if given. If it asks for devices, the node
+    takes it itself, because only the node counts them.
+    """
     metadata, spec = template.get("metadata") or {}, template["spec"]
     made: Object = {
         "generateName": owner["metadata"]["name"] + "-",
@@ -98,7 +101,8 @@ def pod_from_template(template: Object, owner: Object, node_name: str | None) ->
     for name in ("labels", "annotations", "finalizers"):
         if metadata.get(name):
             made[name] = metadata[name]
-    if node_name and not spec.get("nodeName") and not spec.get("schedulingGates"):
+    is_free = not (spec.get("nodeName") or spec.get("schedulingGates") or wanted_devices(spec))
+    if node_name and is_free:
         spec = {**spec, "nodeName": node_name}
     # A copy: the registry keeps the object that it gets, and the template still belongs to the owner.
     pod: Object = copy_value({"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": spec})

@@ -23,7 +23,8 @@ from localcluster.log import get_logger
 from localcluster.node import disk
 from localcluster.node.capacity import ContainerSlots
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, UnreachableError, namespaced
-from localcluster.node.devices import DeviceQueue, wanted_devices
+from localcluster.node.devicequeue import DeviceQueue
+from localcluster.node.devices import wanted_devices
 from localcluster.node.environment import machine_variables, service_variables
 from localcluster.node.images import ImageMap
 from localcluster.node.logbook import LogBook, pod_directory
@@ -127,7 +128,7 @@ class _Roster:
             elif leaving:
                 self._nursery.start_soon(self._release, pod)
         elif self._may_bind(pod):
-            if wanted_devices(pod):
+            if wanted_devices(pod["spec"]):
                 self._devices.offer(pod)
             else:
                 self._start_binding(pod)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from core.api.objects import Object
+from localcluster.node.client import Change, Synced
 from tests.integration.nodecluster import (
+    JOBS,
     PODS,
     LocalCluster,
     container_state,
+    has_condition,
     in_phase,
+    job,
     open_local_cluster,
     pod,
 )
@@ -34,7 +38,7 @@ def with_gpu(name: str, script: str, amount: int = 1) -> Object:
     return pod(name, script, resources={"limits": {GPU: str(amount)}})
 
 
-def is_told(message: str) -> Any:
+def is_told(message: str) -> Callable[[Object], bool]:
     def holds(found: Object) -> bool:
         conditions = (found.get("status") or {}).get("conditions") or []
         return any(each.get("message") == message and each["reason"] == "Unschedulable" for each in conditions)
@@ -61,6 +65,31 @@ async def test_a_pod_waits_for_a_gpu_in_the_words_of_a_scheduler_and_runs_when_t
     await local.wait_for(PODS, "p", in_phase("Succeeded"))
 
     assert await local.log("p") == "trained\n"
+
+
+async def test_the_pod_of_a_job_waits_for_a_gpu_as_well(local: LocalCluster) -> None:
+    wanted = job("j", "echo trained")
+    wanted["spec"]["template"] = {"spec": with_gpu("", "echo trained")["spec"]}
+    await local.client.create(JOBS, wanted)
+    waiting = await _pod_that(local, is_told("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."))
+    assert "nodeName" not in waiting["spec"]
+
+    await advertise(local, 1)
+    await local.wait_for(JOBS, "j", has_condition("Complete"))
+
+
+async def _pod_that(local: LocalCluster, holds: Callable[[Object], bool]) -> Object:
+    """The first Pod that ``holds`` accepts, whatever its name."""
+    send, receive = trio.open_memory_channel[Change](math.inf)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(local.client.follow, PODS, {}, send.send_nowait)
+            async for change in receive:
+                for found in change.objects if isinstance(change, Synced) else [change.object]:
+                    if holds(found):
+                        nursery.cancel_scope.cancel()
+                        return found
+    raise AssertionError("unreachable: the feed has no end")
 
 
 async def test_a_gpu_is_given_to_one_pod_after_the_other(local: LocalCluster) -> None:

@@ -114,7 +114,7 @@ def test_a_class_that_the_platform_does_not_list_is_ignored_with_a_note(layer: s
 
     assert (policy.priority_class_name, policy.runtime_class_name) == ("", "")
     [note] = policy.notes
-    assert note.startswith(f"{layer}: {field}: is ignored: it names 'high', which security.")
+    assert note.startswith(f"{layer}: {field} is ignored: it names 'high', which security.")
     assert "let the template name it" in note
 
 

@@ -16,7 +16,7 @@ def pod(*limits: dict[str, str], init: tuple[dict[str, str], ...] = ()) -> dict[
     def container(amounts: dict[str, str]) -> dict[str, Any]:
         return {"name": "c", "resources": {"limits": amounts, "requests": {"cpu": "9"}}}
 
-    return {"spec": {"containers": [*map(container, limits)], "initContainers": [*map(container, init)]}}
+    return {"containers": [*map(container, limits)], "initContainers": [*map(container, init)]}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def pod(*limits: dict[str, str], init: tuple[dict[str, str], ...] = ()) -> dict[
         (pod({GPU: "0"}), {}),
         (pod({GPU: "1"}, {GPU: "2", "hugepages-2Mi": "4Mi"}), {GPU: 3, "hugepages-2Mi": 4 << 20}),
         (pod({GPU: "1"}, init=({GPU: "4"}, {GPU: "2"})), {GPU: 4}),
-        ({"spec": {"containers": [{"name": "c"}]}}, {}),
+        ({"containers": [{"name": "c"}]}, {}),
     ],
 )
 def test_containers_ask_together_and_init_containers_one_after_the_other(
