@@ -71,7 +71,12 @@ def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
 
 
 def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """Paths at which a template has a command of its own: in probes."""
+    """Paths at which a template has a command of its own: in probes, and for an image without an SDK.
+
+    Arguments alone are a command, too, where the image map names no program for the image.
+    """
+    container = _block(_block(document, "spec"), "container")
+    yield from (f"spec.container.{key}" for key in ("command", "args") if container.get(key))
     probes = _block(_block(_block(document, "spec"), "execution"), "probes")
     for name, probe in probes.items():
         if _block(probe, "exec"):

@@ -17,6 +17,7 @@ from core.engine.ports import Clock
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
 from core.kube.informer import Change
+from core.workloads.container_problems import container_problems
 from reconcilers.adapters.world import TEMPLATE_NAME, World
 from reconcilers.definition import STATUS_WHY, validated, write_status
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
@@ -43,6 +44,8 @@ class EngramTemplateReconciler:
         if template is None or is_being_deleted(template):
             return Done()
         errors = await template_errors(template, self._schemas)
+        if not why_unreadable(template):
+            errors += [str(problem) for problem in container_problems(template["spec"])]
         status = validated(
             template,
             errors,

@@ -93,6 +93,12 @@ ANNOTATION_ATTEMPT: Final = "runs.bubustack.io/attempt"
 """The attempt of a Job: 0 for the first, then the StepRun's ``status.retries``."""
 ANNOTATION_DEADLINE_AT: Final = "runs.bubustack.io/deadline-at"
 """RFC 3339 instant at which the attempt times out; stored before the operator waits for it."""
+ANNOTATION_RESULT: Final = "runs.bubustack.io/container-result"
+"""How the result of a container without an SDK is read."""
+
+# Annotations of Pods (extensions).
+ANNOTATION_INPUTS: Final = "runs.bubustack.io/inputs"
+"""The inputs of a container without an SDK; mounted as a file."""
 
 # Annotations of Stories and Engrams.
 ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"

@@ -108,6 +108,8 @@ class Reason(StrEnum):
     REDRIVE_INVALID = "RedriveInvalid"
     SUB_STORY_RUN_SPOOFED = "SubStoryRunSpoofed"
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
+    OUTPUT_TOO_LARGE = "OutputTooLarge"
+    """The output of a container without an SDK does not fit into the status."""
     UNREADABLE = "Unreadable"
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.api.container import PlainContainer
 from core.api.delivery import DeliveryPolicy
 from core.api.execution import EXTENDED, RbacPolicy, WorkloadMode
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
@@ -140,6 +141,11 @@ class EngramTemplateSpec(WireModel):
     )
     version: str = Field(description="Version of the template, which references may pin.")
     config_schema: JsonObject | None = Field(None, description="JSON Schema of an Engram's `with`.")
+    container: PlainContainer | None = Field(
+        None,
+        description="For an image without an SDK: arguments, variables and where the output comes from. Only for mode "
+        "`job`.",
+    )
     declared_output_keys: list[str] | None = Field(
         None, description="Top-level keys of the output, for tools and checks of templates."
     )

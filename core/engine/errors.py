@@ -7,6 +7,7 @@
     │       ├── DeniedError        a permission is missing
     │       └── StorageUnavailableError  the object store does not answer, or refuses the operator
     ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
+    ├── ResultLostError    -       an attempt has succeeded, but what it has left behind cannot be read any more
     ├── AwaitedError       wait    a definition that a step refers to is not there yet; carries reason and time limit
     └── RejectedError      user    the API server refused it and will refuse it again; carries reason and message
         ├── NameConflictError      an object of that name exists and belongs to another owner
@@ -79,6 +80,10 @@ class StorageUnavailableError(ObstacleError):
 
 class GoneError(PortError):
     """The object no longer exists, or another object (with another UID) has its name."""
+
+
+class ResultLostError(PortError):
+    """The result of an attempt without an SDK is gone, for example with its Pod."""
 
 
 class AwaitedError(PortError):

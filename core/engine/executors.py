@@ -7,7 +7,8 @@ the Engram was changed, must find and end what was started.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import trio
 
@@ -78,6 +79,10 @@ class UnknownExecutor:
     async def observe(self, step_run: Object) -> Observation:
         await trio.lowlevel.checkpoint()
         return Observation(step_run)
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        await trio.lowlevel.checkpoint()
+        raise RejectedError(self._problem.message, reason=self._problem.reason)
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         return False

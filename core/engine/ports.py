@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from core.api.objects import Object
-from core.api.phases import Reason
+from core.api.phases import ExitClass, Reason
 from core.policy.retry import RetryPolicy
 
 JOB: Final = "job"
@@ -126,6 +126,8 @@ class Binding:
     """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
     shares_store: bool = False
     """Whether the step reads from the object store of the operator, which may then put large inputs there."""
+    container: Mapping[str, Any] | None = None
+    """``spec.container`` of the template: the image has no SDK. None: it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class AttemptOrder:
     """Whether ``inputs`` are data, which nothing may evaluate again."""
     outlives_cancel: bool = False
     """Whether the attempt must run although the run was asked to end: it is a clean-up step."""
+    container: Mapping[str, Any] | None = None
+    """For a container without an SDK: ``core.workloads.plain_container.templates_of``, its templates resolved."""
 
 
 class AttemptState(StrEnum):
@@ -198,6 +202,10 @@ class Observation:
     """
     worker: str = ""
     """The worker, by the name that the executor gives it, e.g. the name of a Pod; empty if it is not known."""
+    exit_class: ExitClass | None = None
+    """The meaning of ``exit_code``, if the attempt has a meaning of its own for it; None: that of every step."""
+    has_result: bool = False
+    """Whether its worker reports nothing, and ``AttemptExecutor.read_result`` gives the output of a success."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -305,6 +313,16 @@ class AttemptExecutor(Protocol):
 
     async def observe(self, step_run: Object) -> Observation:
         """One look at a StepRun of this executor; never waits."""
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        """The output of an attempt that has succeeded and whose observation ``has_result``. Changes nothing.
+
+        Raises:
+            RejectedError: what its worker has left behind is not what the template declares.
+            ResultLostError: it is gone, and with it the output.
+            StaleError: the attempt is not there any more.
+            UnavailableError: also when it could not be read in time.
+        """
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         """Whether something may still run for a StepRun of that name, be it the existing one or one that is gone."""

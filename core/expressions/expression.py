@@ -24,7 +24,7 @@ from core.expressions.errors import (
 )
 from core.expressions.paths import Json, Path
 from core.expressions.references import References
-from core.expressions.roots import INPUTS, ITEM, PREVIOUS, ROOTS, STEPS
+from core.expressions.roots import INPUTS, ITEM, PREVIOUS, STEPS, TEMPLATE_ROOTS
 from core.expressions.template import builtins, jsontext, nodes, parser
 from core.expressions.template.compiler import TemplateProgram
 from core.expressions.template.functions import Context, Function, FunctionTable
@@ -37,7 +37,9 @@ _MAY_HOLD_REFERENCES: Final = (ITEM, PREVIOUS)
 """Roots besides ``steps`` whose value may be in object storage."""
 _WORD: Final = re.compile(r"\w+")
 _BUILT_IN_NAMES: Final = builtins.FUNCTIONS.keys() | {"len", "slice"}
-_DOTTED_PATH: Final = re.compile(rf"(?:\.|(?=(?:{'|'.join(ROOTS)})(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z")
+_DOTTED_PATH: Final = re.compile(
+    rf"(?:\.|(?=(?:{'|'.join(TEMPLATE_ROOTS)})(?:\.|\Z)))([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\Z"
+)
 
 
 def _all_functions() -> FunctionTable:

@@ -1,4 +1,4 @@
-"""The first names of paths. Source: templating contract 3.1; those of loops are extensions."""
+"""The first names of paths. Source: templating contract 3.1; those of loops and containers are extensions."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ OF_ITERATIONS: Final = frozenset({PREVIOUS, ITERATION})
 """In the inputs and the condition of an ``executeStory`` step with ``until``."""
 
 ROOTS: Final = (INPUTS, STEPS, PACKET, ITEM, ITEM_INDEX, PREVIOUS, ITERATION)
+
+STEP: Final = "step"
+RUN: Final = "run"
+OF_CONTAINERS: Final = frozenset({STEP, RUN})
+"""In the arguments and variables of a container without an SDK."""
+
+TEMPLATE_ROOTS: Final = (*ROOTS, STEP, RUN)
+"""The first names of paths in templates; conditions in CEL have those of ``ROOTS``."""

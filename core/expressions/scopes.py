@@ -14,13 +14,14 @@ from core.api.suggestion import closest
 from core.expressions import sprig
 from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
-from core.expressions.roots import INPUTS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
+from core.expressions.roots import INPUTS, OF_CONTAINERS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
 from core.expressions.template import nodes
 
 _NOT_OF_LOOPS: Final = frozenset({INPUTS, STEPS, PACKET})
 _ELSEWHERE: Final = {
     **dict.fromkeys(OF_ITEMS, "is there only inside a parallel step with forEach"),
     **dict.fromkeys(OF_ITERATIONS, "is there only in with and until of an executeStory step that has until"),
+    **dict.fromkeys(OF_CONTAINERS, "is there only in the container of an EngramTemplate"),
 }
 
 
@@ -41,6 +42,7 @@ BATCH_RUNTIME: Final = ExpressionScope("batch-runtime", frozenset({INPUTS, STEPS
 REALTIME_STATIC: Final = ExpressionScope("realtime-static", frozenset({INPUTS}), chance=False)
 REALTIME_RUNTIME: Final = ExpressionScope("realtime-runtime", _NOT_OF_LOOPS)
 STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({INPUTS, STEPS}))
+CONTAINER: Final = ExpressionScope("container", frozenset({INPUTS}) | OF_CONTAINERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,15 @@ def subresource_call(resource: Resource, name: str, subresource: str, body: Obje
     return ApiCall("create", "POST", path, _label(resource, subresource), body=orjson.dumps(body))
 
 
+def log_call(
+    resource: Resource, name: str, namespace: str, container: str, *, tail_lines: int, limit_bytes: int
+) -> ApiCall:
+    """The end of a container's log. The server stops after ``limit_bytes``, so the newest lines may be missing then."""
+    params = _params(("container", container), ("tailLines", str(tail_lines)), ("limitBytes", str(limit_bytes)))
+    path = _object_path(resource, namespace, name, "log")
+    return ApiCall("get", "GET", path, _label(resource, "log"), params, accept="*/*")
+
+
 def replace_call(
     resource: Resource, body: Object, subresource: str | None, *, dry_run: bool, field_manager: str
 ) -> ApiCall:

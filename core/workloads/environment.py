@@ -15,13 +15,10 @@ from core.workloads.secrets import secret_environment
 from core.workloads.step_workload import StepWorkload
 from core.workloads.storage import storage_environment
 from core.workloads.tls import tls_environment
+from core.workloads.variables import MAX_VARIABLE_BYTES
 
 EnvVar = dict[str, Any]
 
-MAX_VARIABLE_BYTES: Final = 128 * 1024 - 1
-"""Size of ``NAME=value``: with its final NUL, it is the longest string that Linux passes to a process
-(``MAX_ARG_STRLEN``).
-"""
 TEMPLATE_CONTEXT: Final = "BUBU_TEMPLATE_CONTEXT"
 
 
@@ -46,7 +43,7 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
         EnvironmentTooLargeError: a payload exceeds ``MAX_VARIABLE_BYTES``.
     """
     env = [
-        *_identity(workload),  # 1-6
+        *identity_environment(workload),  # 1-6
         escaped("BUBU_TRIGGER_DATA", workload.trigger_data),  # 7
         *_runtime(workload),  # 8-15
         *_downward(),  # 16-18
@@ -69,7 +66,8 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     return env
 
 
-def _identity(workload: StepWorkload) -> list[EnvVar]:
+def identity_environment(workload: StepWorkload) -> list[EnvVar]:
+    """The names of Story, run and step."""
     return [
         _literal("BUBU_STORY_NAME", workload.story_name),
         _literal("BUBU_STORY_VERSION", workload.story_version.strip()),

@@ -1,7 +1,8 @@
 """The Job of one attempt of an engram step. Source: StepRun contract 12.
 
 The Job has the attempt and its deadline as annotations: they are stored in the same write that starts the work, so a
-restarted operator knows which attempt runs and until when.
+restarted operator knows which attempt runs and until when. So is the way in which the result of a container without an
+SDK is read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.instant import format_precise_instant
 from core.api.resource import STEP_RUN
+from core.workloads.plain_pod import plain_pod_template
 from core.workloads.pod import pod_template
 from core.workloads.step_workload import StepWorkload
 
@@ -26,10 +28,12 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
     Raises:
         EnvironmentTooLargeError: a payload does not fit into one environment variable.
     """
+    call = workload.call
+    reading = {} if call is None else {keys.ANNOTATION_RESULT: call.reading.encoded()}
     spec: dict[str, Any] = {
         "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
         "backoffLimit": workload.policy.backoff_limit,
-        "template": pod_template(workload),
+        "template": plain_pod_template(workload, call) if call is not None else pod_template(workload),
     }
     if workload.policy.ttl_seconds_after_finished is not None:
         spec["ttlSecondsAfterFinished"] = workload.policy.ttl_seconds_after_finished
@@ -48,6 +52,7 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
             "annotations": {
                 keys.ANNOTATION_ATTEMPT: str(workload.attempt),
                 keys.ANNOTATION_DEADLINE_AT: format_precise_instant(workload.deadline_at),
+                **reading,
             },
             "ownerReferences": [
                 {

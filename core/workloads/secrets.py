@@ -15,6 +15,8 @@ from core.api.identity import MAX_NAME_LENGTH, label_value
 from core.policy.layers import ExecutionPolicy
 
 SECRET_MOUNT_ROOT: Final = "/etc/bubu/secrets"  # noqa: S105 - a path
+DESCRIPTOR: Final = "BUBU_SECRET_"
+"""Variables with this prefix describe to an SDK where a secret is."""
 _DIGEST_LENGTH: Final = 10
 
 
@@ -107,7 +109,7 @@ def _resolve(logical: str, secret_name: str, definition: Mapping[str, Any]) -> M
 
 
 def _variables(secret: MountedSecret) -> Iterator[dict[str, Any]]:
-    descriptor = f"BUBU_SECRET_{secret.logical_name}"
+    descriptor = f"{DESCRIPTOR}{secret.logical_name}"
     if not secret.as_env:
         yield {"name": descriptor, "value": f"file:{secret.mount_path}"}
         return

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from core.policy.layers import ExecutionPolicy
 from core.policy.settings import EngramSettings
+from core.workloads.plain_container import ContainerCall
 
 ENGRAM_CONTAINER: Final = "engram"
 
@@ -42,3 +43,5 @@ class StepWorkload:
     tls_secret: str = ""
     skip_input_templating: bool = False
     correlation_id: str = ""
+    call: ContainerCall | None = None
+    """Set for a container without an SDK, which gets this instead of the payloads above."""

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from core.api.canonical import encode
 from core.api.reference_keys import STORAGE_KEYS, STORAGE_REFERENCE
-from core.workloads.environment import MAX_VARIABLE_BYTES, TEMPLATE_CONTEXT
+from core.workloads.environment import TEMPLATE_CONTEXT
+from core.workloads.variables import MAX_VARIABLE_BYTES
 
 MAX_VALUE_BYTES: Final = 64 * 1024
 _ROOM_BYTES: Final = MAX_VARIABLE_BYTES - len(f"{TEMPLATE_CONTEXT}=")

@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+MAX_VARIABLE_BYTES: Final = 128 * 1024 - 1
+"""Size of ``NAME=value``: with its final NUL, it is the longest string that Linux passes to a process
+(``MAX_ARG_STRLEN``).
+"""
+
 _PREFIXES: Final = (
     "LD_",
     "DYLD_",

@@ -365,6 +365,48 @@ def _blank(chance: Chance, draft: Draft) -> str:
     return f"spec.{key}"
 
 
+@breaks("template/container", "EngramTemplate")
+def _container_that_cannot_run(chance: Chance, draft: Draft) -> str:
+    draft.spec["supportedModes"] = ["job"]
+    wrong, path = chance.pick(
+        (
+            ({"args": ["x", "{{ steps.a.output }}"]}, "args[1]"),
+            ({"args": ["{{ inputs.a"]}, "args[0]"),
+            ({"env": [{"name": "LD_PRELOAD", "value": "/x.so"}]}, "env[0].name"),
+            ({"env": [{"name": "A", "value": ""}, {"name": "A", "value": ""}]}, "env[1].name"),
+            ({"inputsFile": "inputs.json"}, "inputsFile"),
+            ({"result": {"from": "file", "path": "/a/../b"}}, "result.path"),
+            ({"result": {"from": "stdout", "path": "/a"}}, "result.path"),
+            ({"exitCodes": {"retry": [0]}}, "exitCodes.retry[0]"),
+            ({"exitCodes": {"retry": [7], "terminal": [7]}}, "exitCodes.terminal[0]"),
+        )
+    )
+    draft.spec["container"] = wrong
+    return f"spec.container.{path}"
+
+
+@breaks("template/container", "EngramTemplate")
+def _container_that_runs_on(chance: Chance, draft: Draft) -> str:
+    draft.spec["supportedModes"] = ["job", chance.pick(("deployment", "statefulset"))]
+    draft.spec["container"] = chance.pick(({}, {"result": {"from": "stdout"}}))
+    return "spec.supportedModes[1]"
+
+
+@breaks("template/container-doubtful", "EngramTemplate")
+def _shell_program_of_inputs(chance: Chance, draft: Draft) -> str:
+    draft.spec["supportedModes"] = ["job"]
+    text = "echo {{ inputs.city }}"
+    wrong, path = chance.pick(
+        (
+            ({"command": ["sh", "-c"], "args": [text]}, "args[0]"),
+            ({"args": ["/bin/bash", "-ec", text]}, "args[2]"),
+            ({"command": ["curl", "{{ inputs.url }}"]}, "command[1]"),
+        )
+    )
+    draft.spec["container"] = wrong
+    return f"spec.container.{path}"
+
+
 @breaks("template/job", "ImpulseTemplate")
 def _listeners_as_jobs(chance: Chance, draft: Draft) -> str:
     return f"spec.supportedModes[{insert(chance, draft.spec, 'supportedModes', 'job')}]"

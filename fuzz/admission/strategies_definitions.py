@@ -101,8 +101,31 @@ def _of_template(
 
 def engram_template(chance: Chance, around: Surroundings) -> Object:
     given = _described(chance, ("inputSchema", "outputSchema", "configSchema"), ("job", "deployment", "statefulset"))
-    spec = fill(chance, EngramTemplateSpec, given, leave=("inputSchema", "outputSchema", "configSchema"))
-    return new_object(chance, around, ENGRAM_TEMPLATE, spec)
+    if given["supportedModes"] == ["job"] and chance.yes():
+        given["container"] = _container(chance)
+    leave = ("inputSchema", "outputSchema", "configSchema", "container")
+    return new_object(chance, around, ENGRAM_TEMPLATE, fill(chance, EngramTemplateSpec, given, leave=leave))
+
+
+def _container(chance: Chance) -> Object:
+    """The call of an image without an SDK; every part may be missing."""
+    texts = ("-s", "{{ inputs.a }}", "{{ step.name }}-{{ run.name }}", "$(x)", "")
+    names = chance.some(("CITY", "a.b", "X_1"), 2)
+    results = (
+        {"from": "stdout"},
+        {"from": "terminationMessage", "format": "json"},
+        {"from": "file", "path": "/dev/shm/result"},
+        {"from": "exitCode"},
+    )
+    parts: Object = {
+        "command": ["run"],
+        "args": [chance.pick(texts) for _ in range(chance.number(0, 2))],
+        "env": [{"name": name, "value": chance.pick(texts)} for name in names],
+        "inputsFile": chance.pick(("/var/run/bubu/inputs.json", "/in")),
+        "result": chance.pick(results),
+        "exitCodes": chance.pick(({"retry": [75, 1]}, {"terminal": [137], "rateLimited": [29]}, {})),
+    }
+    return {key: parts[key] for key in chance.some(tuple(parts), 6)}
 
 
 def impulse_template(chance: Chance, around: Surroundings) -> Object:

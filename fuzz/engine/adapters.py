@@ -51,6 +51,8 @@ class Engram:
     output_schema: Mapping[str, Any] | None = None
     declared_output_keys: frozenset[str] | None = None
     shares_store: bool = False
+    container: Mapping[str, Any] | None = None
+    """Set if its image has no SDK."""
 
 
 @dataclass
@@ -257,6 +259,7 @@ class ModelBindings:
             policy=None,
             executor=engram.executor,
             shares_store=engram.shares_store,
+            container=engram.container,
         )
 
     async def _exists(self, definition: Definition) -> bool:

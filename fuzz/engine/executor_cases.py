@@ -1,4 +1,6 @@
-"""Cases and bugs about executors: Engrams bound to another executor, workers that vanish or come late."""
+"""Cases and bugs about executors: Engrams bound to another executor, workers that vanish or come late; and containers
+without an SDK.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any, Final
 from core.engine.executors import Executors
 from core.engine.ports import Binding
 from core.policy.retry import RetryPolicy
+from fuzz.engine import container_cases
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram, ModelBindings
 from fuzz.engine.canonical import engram
@@ -41,7 +44,7 @@ CASES: Final[dict[str, Case]] = {
         IN_TWO_SECONDS,
         actions=(Action(4.5, Verb.DELETE_POD, "b"),),
     ),
-}
+} | container_cases.CASES
 
 _BOUND: dict[str, str] = {}
 """The executor to which each Engram was bound last; filled only by the bug that uses it."""

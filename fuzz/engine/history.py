@@ -56,6 +56,13 @@ class History:
                 self.objects.pop(write.place, None)
                 self.uids.pop(write.object["metadata"]["uid"], None)
 
+    def is_read_result(self, write: Write) -> bool:
+        """Whether the operator records the output of a container without an SDK, together with the end of its step."""
+        old, new = (write.old or {}).get("status") or {}, (write.new or {}).get("status") or {}
+        engram = self.played.case.engrams.get(write.object["spec"]["engramRef"]["name"])
+        has_no_sdk = engram is not None and engram.container is not None
+        return has_no_sdk and not old.get("output") and new.get("phase") == Phase.SUCCEEDED
+
     @property
     def overlapping(self) -> bool:
         """Whether two processes each believed to be the only one."""

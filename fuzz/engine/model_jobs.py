@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.api.objects import Object, step_path
-from core.engine.errors import NameConflictError, StaleError
+from core.engine.errors import NameConflictError, ResultLostError, StaleError
 from core.engine.ports import JOB, AttemptOrder, AttemptState, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import is_asked_to_end, retries_of
@@ -16,6 +16,8 @@ from fuzz.engine.adapters import ModelStepRuns, confirm, delete
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 from fuzz.engine.watches import controlled_by
+from fuzz.engine.worker import ARGUMENTS, LEFT
+from kubewire.wire import copy_value
 
 T = TypeVar("T")
 
@@ -63,6 +65,18 @@ class ModelJobExecutor:
             uid = job["metadata"]["uid"]
             pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
         return _observation(step_run, job, pods)
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        job = await self._job_of(step_run)
+        if job is None or job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
+            raise StaleError("the Job is gone, or is of another attempt")
+        uid = job["metadata"]["uid"]
+        pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
+        left = [pod["status"][LEFT] for pod in pods if LEFT in (pod.get("status") or {})]
+        if not left:
+            raise ResultLostError("its Pod is gone")
+        output: Mapping[str, Any] = copy_value(left[-1])
+        return output
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         self.process.check()
@@ -129,6 +143,7 @@ class ModelJobExecutor:
                 "deadlineAt": order.deadline_at.isoformat(),
                 "inputs": dict(order.inputs),
                 "resolved": order.is_resolved,
+                **({ARGUMENTS: copy_value(order.container["args"])} if order.container is not None else {}),
             },
         }
         created = self.cluster.create(self.process.actor, manifest)
@@ -163,6 +178,7 @@ def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Ob
         attempt=job["spec"]["attempt"],
         exit_code=status.get("exitCode"),
         deadline_at=datetime.fromisoformat(job["spec"]["deadlineAt"]),
+        has_result=ARGUMENTS in job["spec"],
     )
 
 

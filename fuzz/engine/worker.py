@@ -26,6 +26,10 @@ KUBELET = "model.example.com/kubelet"
 """A finalizer that represents the grace of a living Pod."""
 UNSAID: Final = "ok, unsaid"
 """The result of a container that succeeded without a report in its StepRun."""
+ARGUMENTS: Final = "args"
+"""Only in the spec of a Job whose container has no SDK: what it is called with."""
+LEFT: Final = "left"
+"""In the status of a Pod: what such a container leaves behind when it succeeds."""
 Order = tuple[Place, Object]
 Perform = Callable[[str, Object, Effect, trio.Event, float], Awaitable[EffectResult]]
 """Name of the Pod, StepRun, effect, the event that asks it to end, and its grace in seconds."""
@@ -213,13 +217,15 @@ class Worker:
         return pod
 
     async def _act(self, place: Place, pod: Pod, step: str, attempt: int, script: Script) -> None:
-        code = script.exit_code
+        code, left = script.exit_code, None
         step_run = ("StepRun", place[1], place[2])
         stored = self.cluster.objects.get(step_run)
         phase = (stored.get("status") or {}).get("phase") if stored else None
         owner = pod.job["metadata"]["ownerReferences"][0]["uid"]
         if stored is None or stored["metadata"]["uid"] != owner:
             stored, code = None, code or 1
+        elif ARGUMENTS in pod.job["spec"]:
+            left = pod.job["spec"]["inputs"] if script.echo else script.output or {}
         elif script.act is Act.SUCCEED:
             if phase in SDK_MAY_SUCCEED_FROM:
                 output = pod.job["spec"]["inputs"] if script.echo else script.output or {}
@@ -239,10 +245,10 @@ class Worker:
             self._sdk_writes(step_run, stored, patch)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
         self.ran.append((step, attempt, end))
-        unsaid = end == "ok" and script.act is Act.EXIT
+        unsaid = end == "ok" and (script.act is Act.EXIT or left is not None)
         self.effects.append((owner, step, UNSAID if unsaid else end))
         await trio.sleep(script.exit_lag_seconds)
-        self._end(place, pod, code)
+        self._end(place, pod, code, left if end == "ok" else None)
 
     def _retry_at(self, script: Script) -> str:
         if script.retry_after_seconds is None:
@@ -254,7 +260,7 @@ class Worker:
             patch["retries"] = 0
         self.cluster.force_patch("sdk", place, "status", patch)
 
-    def _end(self, place: Place, pod: Pod, code: int) -> None:
+    def _end(self, place: Place, pod: Pod, code: int, left: Mapping[str, Any] | None = None) -> None:
         pod.state = "succeeded" if code == 0 else "failed"
         stored = self.cluster.objects.get(pod.place)
         if stored is None:
@@ -262,6 +268,8 @@ class Worker:
         ended = copy_value(stored)
         del ended["metadata"]["finalizers"]
         ended["status"] = {"phase": pod.state.capitalize(), "exitCode": code}
+        if left is not None:
+            ended["status"][LEFT] = dict(left)
         self.cluster.replace("kubelet", pod.place, ended, "patch status")
         job = self.cluster.objects.get(place)
         if job is None or job["metadata"]["uid"] != pod.job_uid:

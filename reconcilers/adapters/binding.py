@@ -25,6 +25,7 @@ from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
+from core.workloads.container_problems import container_problems
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find, is_object_name
 
@@ -73,6 +74,9 @@ class Binder:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
         engram, template = await self.definitions(story, step)
+        if problems := container_problems(template["spec"]):
+            text = "; ".join(f"{each.path}: {each.message} ({each.remedy})" for each in problems)
+            raise RejectedError(f"EngramTemplate {template['metadata']['name']} cannot be used: {text}")
         try:
             return bound(Sources(settings, template, engram, story, step, namespace=namespace), engram, template)
         except PolicyError as error:
@@ -204,4 +208,5 @@ def bound(sources: Sources, engram: Object, template: Object) -> Binding:
         policy=resolved,
         executor=JOB,
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
+        container=template["spec"].get("container"),
     )

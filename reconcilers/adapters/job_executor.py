@@ -7,7 +7,8 @@ attempt and its deadline. Source: StepRun contract 7 and 12, reliability of writ
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from core.api import keys
 from core.api.canonical import NotSerializableError
@@ -23,7 +24,9 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
+from core.workloads.plain_container import NotPassableError
 from core.workloads.step_workload import StepWorkload
+from reconcilers.adapters.attempt_result import read_attempt, succeeded_container
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive, is_under_way, is_unexplained, observe
@@ -70,6 +73,8 @@ class JobExecutor:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except NotSerializableError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
+        except NotPassableError as error:
+            raise RejectedError(str(error), reason=error.reason) from error
         resolved: ResolvedStep = order.binding.policy
         await refuse_lent_rights(order, self._binder)
         checked = await self._secrets.check(workload, resolved.settings.storage)
@@ -128,6 +133,15 @@ class JobExecutor:
         if job is not None and is_unexplained(seen):
             return observe(step_run, job, await self._pods_of(job))
         return seen
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        job = await self._job_of(step_run)
+        if job is None or is_being_deleted(job) or _attempt_of(job) != retries_of(step_run.get("status") or {}):
+            raise StaleError(f"the Job of {step_run['metadata']['name']} is gone, or is of another attempt")
+        known = self._known_pods(job["metadata"]["namespace"], job["metadata"]["name"])
+        own = [pod for pod in known if is_controlled_by(pod, job["metadata"]["uid"])]
+        found = succeeded_container(own) or succeeded_container(await self._pods_of(job))
+        return await read_attempt(self._client, job, found)
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         return any_alive(self._known_pods(namespace, step_run_name))

@@ -18,6 +18,7 @@ from core.api.objects import Object, is_being_deleted, is_controlled_by
 from core.api.phases import StepReason
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.workloads.step_workload import ENGRAM_CONTAINER
+from reconcilers.adapters.attempt_result import reading_of
 
 _ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 _WHY_NO_POD: Final = "a quota or a policy may refuse it, or the Job controller does not run"
@@ -99,8 +100,18 @@ class _Look:
             attempt=int(attempt) if attempt.isdecimal() else None,
             deadline_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT)),
             worker=self.pod["metadata"]["name"] if self.pod else "",
+            has_result=keys.ANNOTATION_RESULT in annotations,
+            **self._own_class(more.get("exit_code")),
             **more,
         )
+
+    def _own_class(self, code: int | None) -> dict[str, Any]:
+        """The meaning that the template of a container without an SDK gives to an exit code."""
+        try:
+            reading = reading_of(self.job)
+        except ValueError:  # reading the result reports it
+            return {}
+        return {} if reading is None or code is None else {"exit_class": reading.exit_codes.get(code)}
 
 
 def _succeeded(look: _Look) -> Observation | None:

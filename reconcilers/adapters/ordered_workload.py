@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from core.api import keys
 from core.api.canonical import encode
 from core.api.instant import parse_instant_or_none
@@ -10,6 +13,7 @@ from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
 from core.workloads.literals import as_literals
+from core.workloads.plain_container import ContainerCall, call_of
 from core.workloads.step_workload import StepWorkload
 from core.workloads.template_context import encode_template_context
 from core.workloads.tls import tls_secret_name
@@ -23,6 +27,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
 
     Raises:
         PayloadError: the inputs have no JSON form.
+        NotPassableError: a value cannot reach a container without an SDK.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
     resolved: ResolvedStep = order.binding.policy
@@ -32,7 +37,8 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
     started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert started is not None, "the API server stamps every object"
     inputs = encode(order.inputs)
-    return StepWorkload(
+    policy, call = resolved.policy_for(order.step_run), _call(order)
+    workload = StepWorkload(
         namespace=metadata["namespace"],
         step_run_name=metadata["name"],
         step_run_uid=metadata["uid"],
@@ -43,7 +49,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         engram_name=order.binding.engram_name,
         engram_version=(resolved.engram["spec"].get("version") or "").strip(),
         attempt=order.attempt,
-        policy=resolved.policy_for(order.step_run),
+        policy=policy,
         settings=resolved.settings.engram,
         timeout=order.binding.timeout,
         deadline_at=order.deadline_at,
@@ -57,6 +63,18 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         skip_input_templating=order.is_resolved,
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
     )
+    if call is None:
+        return workload
+    # Without an SDK it has no use for payloads, streams and the object store, whose credentials it must not get.
+    nothing: dict[str, Any] = {"trigger_data": "", "step_config": "", "template_context": None, "tls_secret": ""}
+    return replace(workload, call=call, policy=replace(policy, storage=None), **nothing)
+
+
+def _call(order: AttemptOrder) -> ContainerCall | None:
+    """The call of a container without an SDK."""
+    if order.binding.container is None or order.container is None:
+        return None
+    return call_of(order.binding.container, order.container, order.inputs)
 
 
 def _tls_secret(engram: Object, namespace: str) -> str:

@@ -16,6 +16,7 @@ from core.api.resource import (
     ENGRAM_TEMPLATE,
     EVENT,
     JOB,
+    POD,
     ROLE,
     ROLE_BINDING,
     SECRET,
@@ -104,6 +105,13 @@ _WORKLOADS: Final = (
     Permission(JOB, ("get",), "Examines a Job that has the name of a new one.", seldom=RACE),
     Permission(JOB, ("create",), "Every attempt of a step has one."),
     Permission(JOB, ("delete",), "Ends attempts that are canceled, timed out or repeated."),
+    Permission(
+        POD,
+        ("get",),
+        "Reads the output of a container without an SDK whose template says that it is in the log.",
+        subresource="log",
+        seldom="Only where an EngramTemplate has container.result.from: stdout.",
+    ),
     Permission(
         SECRET,
         ("get",),

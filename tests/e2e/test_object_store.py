@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -117,7 +117,7 @@ async def test_operator_and_sdk_read_what_the_other_has_written(gateway: Gateway
     ],
 )
 async def test_what_the_server_refuses_is_said_without_secrets(
-    gateway: Gateway, change: dict[str, object], cause: str
+    gateway: Gateway, change: dict[str, Any], cause: str
 ) -> None:
     store = open_s3_store(replace(gateway.location(), **change), timeout_seconds=10)
 
@@ -256,7 +256,7 @@ async def test_large_data_of_a_run_survives_the_death_of_the_server(
     store = open_s3_store(gateway.location())
     whole = await hydrate(status_of(run)["output"], store, namespace=NAMESPACE_NAME, field="output")
     assert whole == {"text": "a" * DATA_BYTES, "rows": [{"n": number} for number in range(500)]}
-    assert {key.split("/")[1] for key in gateway.object_keys()} == {NAMESPACE_NAME}
+    assert all(NAMESPACE_NAME in key.split("/")[:2] for key in gateway.object_keys())
 
 
 async def test_a_server_that_dies_during_uploads_keeps_whole_objects_only(gateway: Gateway) -> None:

@@ -8,6 +8,7 @@ writes into the image map.
 from __future__ import annotations
 
 import functools
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -53,6 +54,8 @@ from deployment.permissions.table import role_tables
 from localcluster import certificates
 from localcluster.clock import utc_now
 from localcluster.controllers.running import run_controllers
+from localcluster.keypair import KeyPair
+from localcluster.kubeconfig import Connection
 from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
@@ -341,7 +344,9 @@ async def open_operator_cluster(directory: Path, real: SessionCluster | None) ->
 
 @asynccontextmanager
 async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
-    async with open_api_server() as server, trio.open_nursery() as nursery:
+    authority = certificates.load_or_create_authority(directory, "tests", utc_now())
+    to_nodes = _towards_nodes(authority, directory)
+    async with open_api_server(node_tls=to_nodes) as server, trio.open_nursery() as nursery:
         access = embedded(server, nursery)
         async with access.connected() as client:
             await install_definitions(client)
@@ -349,7 +354,7 @@ async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
             await nursery.start(start_controllers, server)
             image_map = directory / "images.yaml"
-            await nursery.start(_node, server, directory, image_map, access.open_wire())
+            await nursery.start(_node, server, authority, directory, image_map, access.open_wire())
             yield OperatorCluster(access, client, image_map)
         nursery.cancel_scope.cancel()
 
@@ -413,15 +418,27 @@ async def start_controllers(server: ApiServer, *, task_status: trio.TaskStatus[N
     )
 
 
+def _towards_nodes(authority: KeyPair, scratch: Path) -> ssl.SSLContext:
+    """How the API server asks nodes for logs."""
+    client = certificates.issue_client(authority, "api-server", "", utc_now())
+    connection = Connection(
+        url="",
+        ca_pem=authority.certificate_pem,
+        client_certificate_pem=client.certificate_pem,
+        client_key_pem=client.key_pem,
+    )
+    return connection.tls_context(scratch)
+
+
 async def _node(
     server: ApiServer,
+    authority: KeyPair,
     directory: Path,
     image_map: Path,
     transport: httpx.AsyncBaseTransport,
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    authority = certificates.load_or_create_authority(directory, "tests", utc_now())
     access = NodeAccess(
         token=server.admin_token,
         serving=certificates.issue_server(authority, NODE_NAME, ("127.0.0.1", "localhost"), utc_now()),

@@ -8,7 +8,7 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, pod, rights, schema, variable
+from webhooks.validate import change, plain_container, pod, rights, schema, variable
 from webhooks.validate.change import text
 
 SCHEMA: Final = Rule("template/schema", "7")
@@ -32,6 +32,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from rights.check(new, "execution")
     yield from pod.check(spec.get("execution"), "spec.execution", world, is_template=True)
     yield from variable.check(spec)
+    yield from plain_container.check(spec)
     for key in ("image", "version"):
         if not text(spec.get(key)):
             yield BLANK.at(f"spec.{key}", "is needed before the template can be used", f"add {key}")

@@ -15,6 +15,7 @@ from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding, StepError, StoredAs
+from core.engine.primitives.arguments import resolved_container, whole_inputs
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
@@ -36,24 +37,19 @@ class AttemptPreparation:
         absent = _first_absent(context.step.requires, context.seen())
         if absent is not None:
             return StepError(Reason.DEPENDENCY_FAILED, f"requires: {absent} has no value")
-        inputs: Any = {}
-        left_to_container = False
-        declared = step_run["spec"].get("input")
-        if context.step.is_branch:  # resolved when its StepRun was created: data is not evaluated again
-            inputs = declared or {}
-            left_to_container = is_left_to_container(step_run)
-        elif declared:
-            answer = await settle_value(context, declared, "with", waits=self.waits)
-            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
-            if isinstance(answer, StepError) and not left_to_container:
-                return answer
-            inputs = answer.value if isinstance(answer, Settled) else declared
+        found = await self._inputs(step_run)
+        if isinstance(found, StepError):
+            return found
+        inputs, left_to_container = found
         if binding.input_schema is not None and not left_to_container:
             inputs = apply_schema_defaults(binding.input_schema, inputs)
             problem = await why_invalid(context.engine.evaluator, binding.input_schema, inputs, context.asker())
             if problem is not None:
                 return StepError(Reason.INPUT_SCHEMA_FAILED, f"the resolved input breaks the schema: {problem}")
-        if binding.shares_store and not left_to_container:
+        container = await resolved_container(context, binding.container, inputs, step_run)
+        if isinstance(container, StepError):
+            return container
+        if binding.shares_store and binding.container is None and not left_to_container:
             try:
                 inputs = await self._offloaded(inputs, step_run)
             except RejectedError as error:
@@ -70,7 +66,31 @@ class AttemptPreparation:
             deadline_at=context.now() + binding.timeout,
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
+            container=container,
         )
+
+    async def _inputs(self, step_run: Object) -> tuple[Any, bool] | StepError:
+        """The inputs, and whether the container has to resolve them; that needs an SDK."""
+        context, has_sdk = self.context, self.binding.container is None
+        inputs: Any = {}
+        left_to_container = False
+        declared = step_run["spec"].get("input")
+        if context.step.is_branch:  # resolved when its StepRun was created: data is not evaluated again
+            inputs = declared or {}
+            left_to_container = is_left_to_container(step_run)
+        elif declared:
+            answer = await settle_value(context, declared, "with", waits=self.waits)
+            left_to_container = has_sdk and isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            if isinstance(answer, StepError) and not left_to_container:
+                return answer
+            inputs = answer.value if isinstance(answer, Settled) else declared
+        if has_sdk:
+            return inputs, left_to_container
+        if left_to_container:
+            text = "with reads data in object storage, which only a container with an SDK can read from there"
+            return StepError(Reason.EXPRESSION_FAILED, f"{text}; set controller.storage.provider for the operator")
+        whole = await whole_inputs(context, inputs)
+        return whole if isinstance(whole, StepError) else (whole.value, False)
 
     async def _offloaded(self, inputs: Any, step_run: Object) -> Any:
         """``inputs``, with their large parts in the object store, where the container reads them."""

@@ -7,10 +7,11 @@ Source: StoryRun contract 11.2; StepRun contract 7, 17, 18 and 19.4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -21,7 +22,14 @@ from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_slots import has_slot, wait_for_slot
 from core.engine.context.step_context import StepContext
-from core.engine.errors import GoneError, NameConflictError, RejectedError, StaleError, UnavailableError
+from core.engine.errors import (
+    GoneError,
+    NameConflictError,
+    RejectedError,
+    ResultLostError,
+    StaleError,
+    UnavailableError,
+)
 from core.engine.ports import (
     AttemptExecutor,
     AttemptRecord,
@@ -32,17 +40,16 @@ from core.engine.ports import (
     StepError,
 )
 from core.engine.primitives.attempt import AttemptPreparation
+from core.engine.primitives.collect import ResultReader
+from core.engine.primitives.creation import step_run_to_create
 from core.engine.primitives.definitions import StepDefinitions
-from core.engine.primitives.settle import Settled, settle_value
+from core.engine.primitives.settle import settle_value
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
-    idempotency_key,
     is_edited,
     is_touched,
-    merged_input,
     size_bytes,
-    step_run_manifest,
     step_run_name,
     why_not_the_work,
 )
@@ -82,6 +89,7 @@ class EngramStep:
         """UID of the StepRun that this process has created, or has found to be what it would have created."""
         self._strange_since: float | None = None
         self._definitions = StepDefinitions(context, self)
+        self._results = ResultReader(context)
 
     async def run(self) -> Verdict:
         context = self._context
@@ -159,7 +167,7 @@ class EngramStep:
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
-            if not _claims_success(step_run):  # else after the check
+            if not record.claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation
 
@@ -170,8 +178,9 @@ class EngramStep:
             case outcome.Fail(message=message) as fail if step_run is not None:
                 text = f"{message}; no retry follows: {missing}" if missing else message
                 return await self._fail(replace(fail, message=text), step_run)
-            case outcome.Succeed() if step_run is not None and missing:
-                verdict = await self._succeed(step_run, None)
+            case outcome.Succeed() | outcome.Collect() as success if step_run is not None and missing:
+                collects = isinstance(success, outcome.Collect)
+                verdict = await (self._collect(step_run, None, policy) if collects else self._succeed(step_run, None))
                 text = f"the output of {self.name} was not checked: {missing}"
                 self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
                 return verdict
@@ -232,8 +241,10 @@ class EngramStep:
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
                 return await self._succeed(step_run, binding)
+            case outcome.Collect():
+                return await self._collect(step_run, binding, binding.retry)
             case outcome.Retry():
-                await self._retry(decision, step_run, binding)
+                await self._retry(decision, step_run, binding.retry)
             case outcome.Fail():
                 return await self._fail(decision, step_run)
         return None
@@ -243,7 +254,7 @@ class EngramStep:
         if await self._run_is_over():
             await context.wakeup.wait()
             return None
-        manifest = context.engine.executors.why_unknown(binding.executor) or await self._manifest(binding)
+        manifest = context.engine.executors.why_unknown(binding.executor) or await step_run_to_create(context, binding)
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)
         input_ = manifest["spec"].get("input")
@@ -266,38 +277,6 @@ class EngramStep:
         start = outcome.Start(announce_first=False, announced=False)
         return await self._start(start, step_run, binding, waits=False)
 
-    async def _manifest(self, binding: Binding) -> Object | StepError:
-        """The StepRun as it would be created now."""
-        context, step = self._context, self._context.step
-        overlay = step.declared.get("with")
-        input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
-        size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
-        if 0 < limit < size:
-            return StepError(
-                Reason.INPUT_TOO_LARGE,
-                f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
-                "execution.maxInlineSize allows; pass large data through storage",
-            )
-        left_to_container = False
-        if step.is_branch and input_:
-            answer = await settle_value(context, input_, "with")
-            left_to_container = isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
-            if isinstance(answer, StepError) and not left_to_container:
-                return answer
-            input_ = answer.value if isinstance(answer, Settled) else input_
-        key = idempotency_key(context.namespace, context.run_name, step.name, await self._rendered_key())
-        return step_run_manifest(
-            context.run,
-            context.story,
-            step,
-            binding,
-            input_,
-            key,
-            context.run_context.scheduling,
-            context.state.revision,
-            left_to_container=left_to_container,
-        )
-
     async def _is_ours(self, step_run: Object, binding: Binding) -> bool:
         """Whether the StepRun is one that this operator would create; if not, look again.
 
@@ -309,7 +288,7 @@ class EngramStep:
         uid = step_run["metadata"]["uid"]
         if is_touched(step_run) or (uid == self._known and not is_edited(step_run)):
             return True
-        wanted = await self._manifest(binding)
+        wanted = await step_run_to_create(self._context, binding)
         if isinstance(wanted, StepError):
             return True  # its start fails for the same reason, which is then recorded
         why = "spec" if is_edited(step_run) else why_not_the_work(wanted, step_run)
@@ -333,11 +312,11 @@ class EngramStep:
         The conditions that mark a result as recorded are in the status, where a container can write, too, and this
         process has not written them.
         """
-        if _claims_success(step_run):
+        if record.claims_success(step_run):
             problem = await why_not_successful(self._context, binding, step_run)
             if problem is not None:
                 message = f"{problem.reason}: {problem.message}"
-                return await self._fail(_final_failure(problem.reason, message, still_alive=False), step_run)
+                return await self._fail(outcome.final_failure(problem.reason, message, still_alive=False), step_run)
             self._context.variables.remember(step_run)
         return record.verdict_of(step_run)
 
@@ -376,13 +355,6 @@ class EngramStep:
         await committed(self.executor_of(step_run).end_leftover, step_run)
         return True
 
-    async def _rendered_key(self) -> object:
-        template = self._context.step.declared.get("idempotencyKeyTemplate")
-        if not isinstance(template, str) or not template.strip():
-            return None
-        answer = await settle_value(self._context, template, "idempotencyKeyTemplate")
-        return answer.value if isinstance(answer, Settled) else None
-
     async def _start(
         self, start: outcome.Start, step_run: Object, binding: Binding, *, waits: bool = True
     ) -> Verdict | None:
@@ -418,18 +390,35 @@ class EngramStep:
         patch = record.running_patch(step_run, self._context.now(), attempt)
         await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
-    async def _succeed(self, step_run: Object, binding: Binding | None) -> Verdict | None:
+    async def _collect(self, step_run: Object, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:
+        """Read the output of a container without an SDK, and record it together with the end of the step."""
+        try:
+            output = await self._results.read(self.executor_of(step_run), step_run, binding)
+        except ResultLostError as error:
+            decision = outcome.lost_result(step_run, str(error), policy)
+            if isinstance(decision, outcome.Fail):
+                return await self._fail(decision, step_run)
+            await self._retry(decision, step_run, policy)
+            return None
+        if isinstance(output, StepError):
+            return await self._fail_for_good(step_run, output, still_alive=False)
+        return await self._succeed(record.with_output(step_run, output), binding, output)
+
+    async def _succeed(
+        self, step_run: Object, binding: Binding | None, output: Mapping[str, Any] | None = None
+    ) -> Verdict | None:
+        """Check and record a success. ``output``: that of ``step_run``, if it is not stored yet."""
         context = self._context
         problem = await why_not_successful(context, binding, step_run)
         if problem is not None:  # the container ends by itself
             return await self._fail_for_good(step_run, problem, still_alive=False)
-        patch = record.success_patch(step_run, context.now())
+        patch = record.success_patch(step_run, context.now()) | ({} if output is None else {"output": dict(output)})
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
         context.variables.remember(stored)
         return record.verdict_of(stored)
 
-    async def _retry(self, retry: outcome.Retry, step_run: Object, binding: Binding) -> None:
-        context, policy = self._context, binding.retry
+    async def _retry(self, retry: outcome.Retry, step_run: Object, policy: RetryPolicy) -> None:
+        context = self._context
         number = record.retries_of(step_run.get("status") or {}) + 1
         now = context.now()
         delay = with_wish(retry_delay(policy, number, context.engine.settings.jitter()), retry.not_before, now)
@@ -470,7 +459,7 @@ class EngramStep:
         if record.is_final(step_run.get("status") or {}):
             return record.verdict_of(step_run)
         message = f"{problem.reason}: {problem.message}"
-        return await self._fail(_final_failure(problem.reason, message, still_alive=still_alive), step_run)
+        return await self._fail(outcome.final_failure(problem.reason, message, still_alive=still_alive), step_run)
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
         """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing."""
@@ -480,11 +469,6 @@ class EngramStep:
             await self._context.wakeup.wait()
 
 
-def _final_failure(reason: Reason, message: str, *, still_alive: bool) -> outcome.Fail:
-    """A failure that no retry can fix. No container decided it, so it has no exit code; its class tells clients."""
-    return outcome.Fail(Phase.FAILED, reason, message, None, ExitClass.TERMINAL, still_alive)
-
-
 def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
     return (None, found) if isinstance(found, StepError) else (found, None)
 
@@ -492,8 +476,3 @@ def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | No
 def _is_edited_under_way(step_run: Object) -> bool:
     status = step_run.get("status") or {}
     return is_edited(step_run) and is_touched(step_run) and not record.is_final(status)
-
-
-def _claims_success(step_run: Object) -> bool:
-    status = step_run.get("status") or {}
-    return record.phase_of(status) is Phase.SUCCEEDED and record.is_final(status)

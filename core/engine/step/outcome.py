@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from core.api.instant import parse_instant_or_none
-from core.api.objects import is_being_deleted
+from core.api.objects import Object, is_being_deleted
 from core.api.phases import REPORTED_PHASES, ExitClass, Phase, Reason, member_or_none
 from core.api.unreadable import why_unreadable
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
@@ -40,6 +40,11 @@ class Recorded:
 @dataclass(frozen=True, slots=True)
 class Succeed:
     """The attempt reports success: check its output and record the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """The attempt has succeeded, and its worker reports nothing: read its output, check it and record the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Wait:
     until: datetime | None = None
 
 
-NextAction: TypeAlias = Create | Recorded | Succeed | Fail | Retry | EndAttempt | Start | Announce | Wait
+NextAction: TypeAlias = Create | Recorded | Succeed | Collect | Fail | Retry | EndAttempt | Start | Announce | Wait
 
 
 def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> NextAction:
@@ -129,9 +134,21 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
         case AttemptState.STARTING | AttemptState.RUNNING:
             return _under_way(observation, status, phase, policy, now)
         case AttemptState.SUCCEEDED:
-            return Succeed()
+            return Collect() if observation.has_result else Succeed()
         case AttemptState.FAILED:
             return _container_failure(observation, status, policy)
+
+
+def lost_result(step_run: Object, why: str, policy: RetryPolicy) -> Retry | Fail:
+    """What to do about an attempt that has succeeded, and whose output cannot be read any more."""
+    status, code = step_run.get("status") or {}, UNDETERMINED_EXIT_CODE
+    message = f"the container succeeded, but its result is lost: {why}"
+    return _failure(Phase.FAILED, Reason.EXECUTION_FAILED, message, code, exit_class(code), status, policy, alive=False)
+
+
+def final_failure(reason: Reason, message: str, *, still_alive: bool) -> Fail:
+    """A failure that no retry can fix. No container decided it, so it has no exit code; its class tells clients."""
+    return Fail(Phase.FAILED, reason, message, None, ExitClass.TERMINAL, still_alive)
 
 
 def exit_class(code: int) -> ExitClass:
@@ -223,8 +240,9 @@ def _container_failure(observation: Observation, status: Mapping[str, Any], poli
         reason = Reason.TIMED_OUT if timed_out else Reason.EXECUTION_FAILED
     words = [f"exit code {code}" if code != UNDETERMINED_EXIT_CODE else "no exit code"]
     words += [text for text in (observation.reason, observation.message) if text]
-    message = f"the container ended without reporting a result: {', '.join(words)}"
-    return _failure(phase, reason, message, code, exit_class(code), status, policy, alive=False)
+    what = "the container failed" if observation.has_result else "the container ended without reporting a result"
+    class_ = observation.exit_class or exit_class(code)
+    return _failure(phase, reason, f"{what}: {', '.join(words)}", code, class_, status, policy, alive=False)
 
 
 def _failure(
@@ -237,7 +255,7 @@ def _failure(
     policy: RetryPolicy,
     *,
     alive: bool,
-) -> NextAction:
+) -> Retry | Fail:
     if class_.retryable and policy.allows(record.retries_of(status)):
         return Retry(code or 0, message, _retry_at(status))
     return Fail(phase, reason, message, code, class_, still_alive=alive)

@@ -32,6 +32,7 @@ _ERROR_TYPES = {
     Reason.TIMED_OUT: "timeout",
     Reason.INPUT_SCHEMA_FAILED: "validation_error",
     Reason.OUTPUT_SCHEMA_FAILED: "validation_error",
+    Reason.OUTPUT_TOO_LARGE: "validation_error",
     Reason.EXPRESSION_FAILED: "validation_error",
     Reason.DEPENDENCY_FAILED: "validation_error",
     Reason.INVALID_CONFIGURATION: "initialization_error",
@@ -183,6 +184,17 @@ def retry_patch(
     }
     patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
     return patch | _common(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
+
+
+def claims_success(step_run: Object) -> bool:
+    """Whether a success is recorded."""
+    status = step_run.get("status") or {}
+    return phase_of(status) is Phase.SUCCEEDED and is_final(status)
+
+
+def with_output(step_run: Object, output: Mapping[str, Any]) -> Object:
+    """The StepRun as it would be if its container had reported ``output``."""
+    return {**step_run, "status": {**(step_run.get("status") or {}), "output": dict(output)}}
 
 
 def success_patch(step_run: Object, now: datetime) -> Object:

@@ -175,6 +175,18 @@ class StoredData:
         except RejectedError as error:
             return Failure(Reason.EXPRESSION_FAILED, f"{field} is in object storage: {error}")
 
+    async def all_of(self, value: Any, field: str, pace: Pace) -> Any | Failure:
+        """``value`` with all data that it refers to, for a container that cannot read references."""
+        if not has_reference(value):
+            return value
+        if self.policy is OffloadedDataPolicy.ERROR:
+            return Failure(Reason.EXPRESSION_FAILED, f"{field} refers to data in object storage; {_FORBIDDEN}")
+        try:
+            return await self._fetch(value, field, pace, None)
+        except RejectedError as error:
+            text = f"{field} refers to data in object storage, which a container without an SDK cannot read: {error}"
+            return Failure(Reason.EXPRESSION_FAILED, text)
+
     async def inputs(self, value: Any, pace: Pace) -> Any | Failure:
         """The inputs of the run, to be checked: with the data that they refer to, if the operator has an object
         store.

@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, NoReturn, TypeVar
 
 from core.expressions.errors import ForbiddenFunctionError, TemplateSyntaxError, UnknownFunctionError
-from core.expressions.roots import ROOTS
+from core.expressions.roots import TEMPLATE_ROOTS
 from core.expressions.template import lexer, literals, nodes
 from core.expressions.template.lexer import Lexeme, Token
 
 _T = TypeVar("_T")
 
-_ROOTS: Final = frozenset(ROOTS)
-_PLAIN_PATH: Final = re.compile(rf"\{{\{{ *((?:{'|'.join(ROOTS)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*) *\}}\}}")
+_ROOTS: Final = frozenset(TEMPLATE_ROOTS)
+_PLAIN_PATH: Final = re.compile(rf"\{{\{{ *((?:{'|'.join(TEMPLATE_ROOTS)})(?:\.[A-Za-z_][A-Za-z0-9_]*)*) *\}}\}}")
 """A text that is only ``{{ inputs.city }}`` or similar, as most templates are."""
 FORBIDDEN_FUNCTIONS: Final = frozenset({"env", "expandenv", "getHostByName"})
 MAX_DEPTH: Final = 100  # of parentheses and blocks; each level takes a few Python frames here and at run time

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import h11
 import httpx
@@ -134,8 +134,7 @@ async def _next_event(
 ) -> h11.Event | type[h11.PAUSED]:
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
-    assert event is not h11.NEED_DATA
-    return event
+    return cast("h11.Event | type[h11.PAUSED]", event)
 
 
 def _altered(content: bytes) -> bytes:
@@ -157,7 +156,8 @@ async def open_faulty(gateway: Gateway) -> AsyncIterator[FaultyProxy]:
         trio.open_nursery() as nursery,
     ):
         listeners = await trio.open_ssl_over_tcp_listeners(0, authority.server_context(), host="127.0.0.1")
-        proxy.port = listeners[0].transport_listener.socket.getsockname()[1]
+        [address] = [cast(trio.SocketListener, each.transport_listener).socket for each in listeners]
+        proxy.port = address.getsockname()[1]
         nursery.start_soon(trio.serve_listeners, partial(proxy.serve, client), listeners)
         yield proxy
         nursery.cancel_scope.cancel()

@@ -60,6 +60,16 @@ def test_a_command_in_the_probes_of_a_template_is_named() -> None:
     ]
 
 
-@pytest.mark.parametrize("odd", [{"execution": "x"}, {"execution": {"probes": ["x"]}}, {"execution": None}])
+def test_the_command_and_the_arguments_of_an_image_without_an_sdk_are_named() -> None:
+    container = {"command": ["sh", "-c", "evil"], "args": ["x"], "result": {"from": "stdout"}}
+    template = document("catalog.bubustack.io/v1alpha1", "EngramTemplate", {"container": container})
+    assert list(foreign([template])) == [
+        f"theirs.yaml:1: EngramTemplate 'x' runs a command (spec.container.{key})" for key in ("command", "args")
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"container": "x"}, {"execution": "x"}, {"execution": {"probes": ["x"]}}, {"execution": None}]
+)
 def test_what_is_odd_is_left_to_the_checks_of_manifests(odd: Object) -> None:
     assert list(foreign([document("catalog.bubustack.io/v1alpha1", "EngramTemplate", odd)])) == []

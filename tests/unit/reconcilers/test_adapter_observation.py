@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from core.api import keys
 from core.api.objects import Object
+from core.api.phases import ExitClass
 from core.engine.ports import AttemptState as State
 from core.engine.ports import Observation
+from core.workloads.container_result import ResultReading, ResultSource
 from reconcilers.adapters.observation import is_unexplained, observe
 from tests.unit.reconcilers.reconciler_samples import job, pod, run, step_run, stored
 
@@ -301,3 +304,25 @@ def test_a_job_tells_since_when_it_has_had_no_pod() -> None:
     assert (podless.waiting_since, podless.reason) == (datetime(2025, 1, 2, 3, tzinfo=UTC), "NoPod")
     assert "a quota or a policy may refuse it" in podless.message
     assert (waiting.waiting_since, waiting.reason, waiting.message) == (None, "", "")
+
+
+def plain_look(state: Object, annotation: str) -> Observation:
+    """The observation of a container without an SDK."""
+    attempt = {**JOB, "metadata": {**JOB["metadata"], "annotations": {keys.ANNOTATION_RESULT: annotation}}}
+    return observe(STEP, attempt, [pod(JOB, status=pod_status("Failed", state))])
+
+
+def test_a_container_without_an_sdk_has_a_result_and_its_own_exit_codes() -> None:
+    reading = ResultReading(ResultSource.STDOUT, exit_codes={75: ExitClass.RETRY}).encoded()
+
+    assert plain_look(ended(0), reading).has_result
+    assert plain_look(ended(0), reading).exit_class is None
+    assert plain_look(ended(75), reading).exit_class is ExitClass.RETRY
+    assert plain_look(ended(74), reading).exit_class is None
+    assert not look([pod_status("Succeeded", ended(0))]).has_result
+
+
+def test_a_damaged_annotation_does_not_stop_the_operator() -> None:
+    seen = plain_look(ended(0), "{")
+
+    assert (seen.state, seen.has_result, seen.exit_class) == (State.SUCCEEDED, True, None)

@@ -45,6 +45,18 @@ async def test_image_version_and_schemas_must_be_usable(spec: Object, places: li
     assert [error.partition(": ")[0] for error in errors] == places
 
 
+async def test_the_status_names_all_problems_of_a_container_without_an_sdk() -> None:
+    container = {"args": ["{{ steps.a }}"], "result": {"from": "file"}}
+    known = template(supportedModes=["job"], container=container)
+    async with open_world(Answering(known)) as (client, world):
+        world.engram_templates.remember(known)
+        await EngramTemplateReconciler(client, world, clock()).reconcile(Key("", "http"))
+        [latest] = world.engram_templates.list()
+    errors = latest["status"]["validationErrors"]
+    assert [error.partition(": ")[0] for error in errors] == ["spec.container.args[0]", "spec.container.result.path"]
+    assert latest["status"]["validationStatus"] == "invalid"
+
+
 async def test_the_status_counts_engrams_and_is_written_once() -> None:
     known = template()
     server = Answering(known)

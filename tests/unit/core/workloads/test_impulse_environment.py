@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.workloads.environment import MAX_VARIABLE_BYTES, EnvironmentTooLargeError
+from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.impulse_environment import impulse_environment
 from core.workloads.impulse_workload import ListenerWorkload
+from core.workloads.variables import MAX_VARIABLE_BYTES
 from tests.unit.core.workloads.impulse_samples import listening
 
 POD = ["BUBU_POD_NAME", "BUBU_POD_NAMESPACE"]

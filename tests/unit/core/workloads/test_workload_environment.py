@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.policy.settings import EngramSettings
-from core.workloads.environment import MAX_VARIABLE_BYTES, EnvironmentTooLargeError, batch_environment
+from core.workloads.environment import EnvironmentTooLargeError, batch_environment
 from core.workloads.step_workload import StepWorkload
+from core.workloads.variables import MAX_VARIABLE_BYTES
 from tests.unit.core.workloads.workload_samples import WORKLOAD, workload
 
 

@@ -13,6 +13,7 @@ from core.engine.ports import AttemptRecord, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.outcome import (
     Announce,
+    Collect,
     Create,
     EndAttempt,
     Fail,
@@ -24,6 +25,8 @@ from core.engine.step.outcome import (
     Wait,
     decide,
     exit_class,
+    final_failure,
+    lost_result,
 )
 from core.engine.step.pending_reason import PATIENCE
 from core.policy.retry import RetryPolicy
@@ -312,3 +315,49 @@ def test_a_container_may_say_when_another_attempt_makes_sense(error: Any, not_be
     status |= {} if error is None else {"error": error}
 
     assert look(status, policy=RetryPolicy(max_retries=1), attempt=0) == Retry(1, "held", not_before)
+
+
+# Containers without an SDK.
+
+
+def test_the_result_of_a_container_without_an_sdk_is_read_once_it_has_succeeded() -> None:
+    more: dict[str, Any] = {"attempt": 0, "exit_code": 0, "has_result": True}
+    reported = RUNNING | {"phase": "Succeeded"}
+
+    assert look(RUNNING, AttemptState.SUCCEEDED, **more) == Collect()
+    assert look(reported, AttemptState.SUCCEEDED, **more) == Succeed()
+    assert look(RUNNING, AttemptState.SUCCEEDED, **more | {"has_result": False}) == Succeed()
+
+
+@pytest.mark.parametrize(
+    ("own", "retried", "recorded"),
+    [
+        (None, False, ExitClass.TERMINAL),
+        (ExitClass.RETRY, True, ExitClass.RETRY),
+        (ExitClass.RATE_LIMITED, True, ExitClass.RATE_LIMITED),
+        (ExitClass.TERMINAL, False, ExitClass.TERMINAL),
+    ],
+)
+def test_an_attempt_may_have_a_meaning_of_its_own_for_an_exit_code(
+    own: ExitClass | None, retried: bool, recorded: ExitClass
+) -> None:
+    more: dict[str, Any] = {"attempt": 0, "exit_code": 75, "exit_class": own, "has_result": True}
+
+    assert isinstance(look(RUNNING, AttemptState.FAILED, TWICE, **more), Retry) is retried
+    last = look(RUNNING, AttemptState.FAILED, NO_RETRY, **more)
+    assert isinstance(last, Fail)
+    assert (last.exit_code, last.exit_class, last.message) == (75, recorded, "the container failed: exit code 75")
+
+
+def test_a_lost_result_is_a_failure_whose_reason_nobody_knows() -> None:
+    again, last = (lost_result(step_run(RUNNING), "its Pod is gone", policy) for policy in (TWICE, NO_RETRY))
+
+    assert again == Retry(-1, "the container succeeded, but its result is lost: its Pod is gone")
+    assert isinstance(last, Fail)
+    assert (last.exit_code, last.exit_class, last.still_alive) == (-1, ExitClass.UNKNOWN, False)
+
+
+def test_a_final_failure_has_no_exit_code() -> None:
+    fail = final_failure(Reason.OUTPUT_TOO_LARGE, "too large", still_alive=False)
+
+    assert (fail.phase, fail.exit_code, fail.exit_class) == (Phase.FAILED, None, ExitClass.TERMINAL)

@@ -1,0 +1,52 @@
+"""The StepRun of a step, as it would be created now. Source: StoryRun contract 11.2."""
+
+from __future__ import annotations
+
+from core.api.objects import Object
+from core.api.phases import Reason
+from core.engine.context.step_context import StepContext
+from core.engine.ports import Binding, StepError
+from core.engine.primitives.settle import Settled, settle_value
+from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
+
+
+async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
+    """The manifest; an error if the input is too large, or if that of a branch cannot be resolved."""
+    step = context.step
+    overlay = step.declared.get("with")
+    input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
+    size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
+    if 0 < limit < size:
+        return StepError(
+            Reason.INPUT_TOO_LARGE,
+            f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
+            "execution.maxInlineSize allows; pass large data through storage",
+        )
+    left_to_container = False
+    if step.is_branch and input_:
+        answer = await settle_value(context, input_, "with")
+        has_sdk = binding.container is None
+        left_to_container = has_sdk and isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+        if isinstance(answer, StepError) and not left_to_container:
+            return answer
+        input_ = answer.value if isinstance(answer, Settled) else input_
+    key = idempotency_key(context.namespace, context.run_name, step.name, await _rendered_key(context))
+    return step_run_manifest(
+        context.run,
+        context.story,
+        step,
+        binding,
+        input_,
+        key,
+        context.run_context.scheduling,
+        context.state.revision,
+        left_to_container=left_to_container,
+    )
+
+
+async def _rendered_key(context: StepContext) -> object:
+    template = context.step.declared.get("idempotencyKeyTemplate")
+    if not isinstance(template, str) or not template.strip():
+        return None
+    answer = await settle_value(context, template, "idempotencyKeyTemplate")
+    return answer.value if isinstance(answer, Settled) else None
