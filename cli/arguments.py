@@ -102,6 +102,9 @@ ExitOnGate = Annotated[
     bool,
     typer.Option("--exit-on-gate", help="Stop waiting when the run waits at a gate (exit code 6); the run continues."),
 ]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Execute every step, whatever the output cache has; outputs are cached.")
+]
 CancelOnInterrupt = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
 ]

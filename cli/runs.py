@@ -138,6 +138,13 @@ def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: st
     return {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind, "metadata": metadata, "spec": spec}
 
 
+def without_cached_outputs(manifest: Object) -> Object:
+    """The StoryRun with the annotation that makes its steps execute whatever the output cache has."""
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), keys.ANNOTATION_CACHE_LOOKUP: "false"}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
 async def start_run(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
     """Create the run.
 

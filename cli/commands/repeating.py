@@ -12,6 +12,7 @@ from cli.arguments import (
     FromOption,
     InputPairs,
     InputsFile,
+    NoCache,
     RunArgument,
     TimeoutOption,
 )
@@ -97,19 +98,21 @@ def resubmit(
     timeout: TimeoutOption = "",
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name."""
     from cli import workflow
     from cli.durations import seconds_of
     from cli.inputs import parse_inputs
     from cli.resubmitting import like
-    from cli.runs import find_run
+    from cli.runs import find_run, without_cached_outputs
     from cli.session import Session
 
     changes = parse_inputs(inputs or (), inputs_file)
 
     async def manifest(session: Session) -> dict[str, Any]:
-        return like(await find_run(session, run), changes, name=name)
+        found = like(await find_run(session, run), changes, name=name)
+        return without_cached_outputs(found) if no_cache else found
 
     workflow.submit(
         options,

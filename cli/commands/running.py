@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, StoryArgument, TimeoutOption
+from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, NoCache, StoryArgument, TimeoutOption
 from cli.durations import seconds_of
 from cli.images import ImageMapOption, checked_image_map
 from cli.options import CommonOptions, DryRun, with_common_options
@@ -82,6 +82,7 @@ def submit(
     timeout: TimeoutOption = "",
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
 
@@ -89,7 +90,7 @@ def submit(
     """
     from cli import workflow
     from cli.inputs import parse_inputs
-    from cli.runs import run_manifest
+    from cli.runs import run_manifest, without_cached_outputs
 
     if key is not None and name:
         raise UsageError("--key names the run", remedy="leave out --name")
@@ -102,6 +103,7 @@ def submit(
             manifest["spec"] = {**manifest["spec"], "inputs": {**manifest["spec"].get("inputs", {}), **given}}
     else:
         manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
+    manifest = without_cached_outputs(manifest) if no_cache else manifest
     if options.dry_run is DryRun.CLIENT:
         if key is not None:
             from cli.keyed import with_key

@@ -33,6 +33,11 @@ class CachePolicy(WireModel):
         description="Template for the cache key over `inputs`, `step` and `engram`; default: a hash of the whole "
         "input.",
     )
+    in_flight: Literal["wait", "run"] | None = Field(
+        None,
+        description="What a step does while an equal one is under way: `wait` for its output (default), or `run` "
+        "beside it.",
+    )
     mode: CacheMode | None = Field(
         None, description="`read` looks up, `write` stores, `readWrite` (default) does both."
     )

@@ -159,6 +159,15 @@ class Attempt(WireModel):
     )
 
 
+class CachedFrom(WireModel):
+    """An earlier, equal execution."""
+
+    key: str = Field(description="What equal executions have in common, as hexadecimal SHA-256.")
+    step_run: str | None = Field(None, description="Name of the StepRun; it may be gone.")
+    stored_at: Instant | None = Field(None, description="When its output was stored.")
+    story_run: str | None = Field(None, description="Name of its StoryRun.")
+
+
 class StepRunStatus(WireModel):
     """How an execution stands."""
 
@@ -168,6 +177,8 @@ class StepRunStatus(WireModel):
     attempt: Attempt | None = Field(
         None, description="The attempt started last; absent until it is noted that one has started."
     )
+    cached: bool | None = Field(None, description="Whether the output comes from the output cache, without an attempt.")
+    cached_from: CachedFrom | None = Field(None, description="The execution whose output it is.")
     conditions: Conditions | None = Field(None, description="`Ready`, `Progressing` and `Degraded` of the step.")
     duration: str | None = Field(None, description="Time from start to end as a Go duration.")
     effects: list[EffectRecord] | None = Field(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
+from core.engine.equal_work import EqualWork
 from core.engine.executors import Executors
 from core.engine.plan_cache import PlanCache
 from core.engine.ports import Bindings, Clock, EventSink, Payloads, RunStore, StepRuns
@@ -33,5 +34,7 @@ class EngineContext:
     ownership: Ownership = WHOLE_CLUSTER
     """Which runs this process works for."""
     plans: PlanCache = field(default_factory=PlanCache)
+    equal_work: EqualWork = field(default_factory=EqualWork)
+    """Steps with an output cache that execute the same."""
     awaited: AwaitedDefinitions = field(default_factory=AwaitedDefinitions)
     """Steps that wait for their Engram or template."""

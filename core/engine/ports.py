@@ -126,6 +126,10 @@ class Binding:
     """Name of the executor for a StepRun that is created now. An existing StepRun keeps the executor that it names."""
     shares_store: bool = False
     """Whether the step reads from the object store of the operator, which may then put large inputs there."""
+    cache: Mapping[str, Any] | None = None
+    """The resolved ``cache`` policy."""
+    image: str = ""
+    """The image that does the work, for the key of the cache."""
     container: Mapping[str, Any] | None = None
     """``spec.container`` of the template: the image has no SDK. None: it has one."""
 
@@ -151,6 +155,8 @@ class AttemptOrder:
     """Aware UTC; the executor stores it with the attempt, so that a restarted engine waits for the same instant."""
     is_resolved: bool = True
     """Whether ``inputs`` are data, which nothing may evaluate again."""
+    whole_inputs: Mapping[str, Any] | None = None
+    """``inputs`` before their large parts were stored; None: nothing was."""
     outlives_cancel: bool = False
     """Whether the attempt must run although the run was asked to end: it is a clean-up step."""
     container: Mapping[str, Any] | None = None
@@ -352,6 +358,7 @@ class StoredAs(StrEnum):
 
     INPUTS = "inputs"
     OUTPUTS = "outputs"
+    CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +392,17 @@ class Payloads(Protocol):
             RejectedError: a reference is malformed, or its data may not be read, does not exist or is too large.
             StorageUnavailableError: the store does not answer, or refuses the operator.
         """
+
+    async def read_object(self, key: str, *, namespace: str) -> bytes | None:
+        """The content of a small object of the operator's own; None if it does not exist.
+
+        Raises:
+            NoStoreError, StorageUnavailableError: as ``fetch``.
+            RejectedError: the key is not one of ``namespace``, or the object is too large.
+        """
+
+    async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
+        """Replace the object; readers see it whole or not at all. Same errors as ``read_object``."""
 
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         """``value``, smaller than ``wanted.total_bytes``: storage references replace large parts, which are stored.

@@ -19,6 +19,7 @@ from core.expressions.resolve import TEMPLATE_KEY
 from core.expressions.roots import OF_ITEMS, OF_ITERATIONS
 from core.expressions.scopes import (
     BATCH_RUNTIME,
+    CACHE_KEY,
     REALTIME_RUNTIME,
     REALTIME_STATIC,
     STORY_OUTPUT,
@@ -166,6 +167,10 @@ def _of_step_alone(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int)
         yield from _of_primitive(step, path, name, scopes, depth)
     yield from _value(step, "runtime", path, name, REALTIME_RUNTIME)
     yield from _value(step, "idempotencyKeyTemplate", path, name, scopes.work)
+    execution = step.get("execution")
+    cache = execution.get("cache") if isinstance(execution, Mapping) else None
+    if isinstance(cache, Mapping):
+        yield from _value(cache, "key", f"{path}.execution.cache", name, CACHE_KEY)
     check = step.get("postExecution")
     if isinstance(check, Mapping):
         for field in _condition(check, "condition", f"{path}.postExecution", name, BATCH_RUNTIME):

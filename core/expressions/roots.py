@@ -25,5 +25,9 @@ RUN: Final = "run"
 OF_CONTAINERS: Final = frozenset({STEP, RUN})
 """In the arguments and variables of a container without an SDK."""
 
-TEMPLATE_ROOTS: Final = (*ROOTS, STEP, RUN)
+ENGRAM: Final = "engram"
+OF_CACHE_KEYS: Final = frozenset({STEP, ENGRAM})
+"""In the key of an output cache."""
+
+TEMPLATE_ROOTS: Final = (*ROOTS, STEP, RUN, ENGRAM)
 """The first names of paths in templates; conditions in CEL have those of ``ROOTS``."""

@@ -14,7 +14,7 @@ from core.api.suggestion import closest
 from core.expressions import sprig
 from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
-from core.expressions.roots import INPUTS, OF_CONTAINERS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
+from core.expressions.roots import ENGRAM, INPUTS, OF_CACHE_KEYS, OF_CONTAINERS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
 from core.expressions.template import nodes
 
 _NOT_OF_LOOPS: Final = frozenset({INPUTS, STEPS, PACKET})
@@ -22,6 +22,7 @@ _ELSEWHERE: Final = {
     **dict.fromkeys(OF_ITEMS, "is there only inside a parallel step with forEach"),
     **dict.fromkeys(OF_ITERATIONS, "is there only in with and until of an executeStory step that has until"),
     **dict.fromkeys(OF_CONTAINERS, "is there only in the container of an EngramTemplate"),
+    ENGRAM: "is there only in the key of an output cache",
 }
 
 
@@ -42,6 +43,7 @@ BATCH_RUNTIME: Final = ExpressionScope("batch-runtime", frozenset({INPUTS, STEPS
 REALTIME_STATIC: Final = ExpressionScope("realtime-static", frozenset({INPUTS}), chance=False)
 REALTIME_RUNTIME: Final = ExpressionScope("realtime-runtime", _NOT_OF_LOOPS)
 STORY_OUTPUT: Final = ExpressionScope("story-output", frozenset({INPUTS, STEPS}))
+CACHE_KEY: Final = ExpressionScope("cache-key", frozenset({INPUTS}) | OF_CACHE_KEYS)
 CONTAINER: Final = ExpressionScope("container", frozenset({INPUTS}) | OF_CONTAINERS)
 
 

@@ -29,6 +29,7 @@ class Folder(StrEnum):
 
     INPUTS = "inputs"
     OUTPUTS = "outputs"
+    CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ObjectPlace:
     folder: Folder
     namespace: str
     owner: str
-    """Name of the run or StepRun."""
+    """Name of the run, StepRun or Engram."""
 
 
 def content_key(place: ObjectPlace, path: Sequence[str | int], content: bytes) -> str:

@@ -15,12 +15,17 @@ class PayloadError(Exception):
     """The reference or the object behind it is not valid; names the field, the key and the remedy."""
 
 
+class ObjectMissingError(PayloadError):
+    """There is no such object."""
+
+
 class StoreUnavailableError(Exception):
     """The store did not answer, or refused access; names the store and the cause."""
 
 
-def object_missing(key: str) -> PayloadError:
-    return PayloadError(f"the stored object {shown(key)} does not exist; run the step again that wrote the reference")
+def object_missing(key: str) -> ObjectMissingError:
+    text = f"the stored object {shown(key)} does not exist; run the step again that wrote the reference"
+    return ObjectMissingError(text)
 
 
 def object_too_large(key: str, limit_bytes: int) -> PayloadError:

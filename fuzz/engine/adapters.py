@@ -51,6 +51,7 @@ class Engram:
     output_schema: Mapping[str, Any] | None = None
     declared_output_keys: frozenset[str] | None = None
     shares_store: bool = False
+    cache: Mapping[str, Any] | None = None
     container: Mapping[str, Any] | None = None
     """Set if its image has no SDK."""
 
@@ -259,6 +260,7 @@ class ModelBindings:
             policy=None,
             executor=engram.executor,
             shares_store=engram.shares_store,
+            cache=engram.cache,
             container=engram.container,
         )
 

@@ -194,8 +194,10 @@ class Played:
         A failure (fail-fast) or a ``stop`` ends other steps at the instant at which it happens. Which of them had
         already started depends on chance, and a crash or a delay can change it. The same is true of a cancel at the
         very start, because a process that starts after it finds that nothing has begun. It is also true of actions of
-        users, and of runs that they start, if the engine receives them late.
+        users, and of runs that they start, if the engine receives them late; and of equal steps with a cache.
         """
+        if any(engram.cache is not None for engram in self.case.engrams.values()):
+            return False
         if (self.case.actions or self.case.rivals or self.case.has_clients) and (
             self.trouble.delays or other.trouble.delays
         ):

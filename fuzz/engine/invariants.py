@@ -3,7 +3,7 @@
 ``violations`` checks all of them. docs/proof.md describes each. Order (I01, I02 and I30) is in ``invariants_order``,
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
-``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 and I58) in
+``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 to I59) in
 ``invariants_storage``. If clients take part, ``invariants_triggers`` (I47 to I52) and ``invariants_effects`` (I53 to
 I56) are checked, too.
 """
@@ -292,7 +292,7 @@ def writes_are_bound(history: History) -> Iterator[str]:
             for field in SDK_FIELDS:
                 if old.get(field) == new.get(field) or retried:
                     continue
-                if not (field == "output" and history.is_read_result(write)):
+                if not (field == "output" and (history.is_read_result(write) or new.get("cached"))):
                     yield f"the operator changed {field} of {write.place[2]}"
         elif write.place[0] == "StoryRun":
             if old.get("gates") != new.get("gates") and not is_reset(write):

@@ -1,5 +1,5 @@
-"""I57 and I58: what the engine puts into object storage is there before anybody is referred to it, and nothing large
-stays in an object.
+"""I57 to I59: what the engine puts into object storage is there before anybody is referred to it, and nothing large
+stays in an object; an output from the cache is that of an equal execution.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core.api.objects import step_path
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
@@ -42,6 +43,26 @@ def large_values_are_stored(history: History) -> Iterator[str]:
                 yield f"{field} of {write.place} has {size_bytes(value)} bytes"
 
 
+def cached_outputs_were_produced(history: History) -> Iterator[str]:
+    """I59: a cached output is what a container has reported for the same step, and no container has reported another
+    one.
+    """
+    reported: dict[str, list[Any]] = {}
+    for write in history.writes():
+        if write.place[0] != "StepRun" or write.new is None:
+            continue
+        name, status, step = write.place[2], status_of(write.new), step_path(write.new)
+        if not status.get("cached"):
+            if status.get("output") is not None and not by_operator(write):
+                reported.setdefault(name, []).append((step, status["output"]))
+            continue
+        source = status["cachedFrom"]["stepRun"]
+        if (step, status["output"]) not in reported.get(source, []):
+            yield f"{name} has an output that {source} has not reported"
+        if name in reported:
+            yield f"{name} has an output from the cache, and one from its container"
+
+
 def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
     assert write.new is not None
     spec = write.new.get("spec") or {}
@@ -64,4 +85,8 @@ def _keys_in(value: Any) -> Iterator[str]:
         pending += each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
 
 
-CHECKS = {"I57": references_lead_to_objects, "I58": large_values_are_stored}
+CHECKS = {
+    "I57": references_lead_to_objects,
+    "I58": large_values_are_stored,
+    "I59": cached_outputs_were_produced,
+}

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final
 
+from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import Phase, Reason, StepReason, member_or_none
@@ -167,12 +168,13 @@ def _open_of_step_run(
     history: History, step_run: Object, moved_at: Mapping[str, datetime], lingering: bool
 ) -> Iterator[tuple[str, datetime]]:
     """A retry starts only after the Job and the Pods of the earlier attempt are gone (``lingering``: not yet), and
-    while the step does not wait for its Engram or its slot.
+    while the step does not wait for its Engram, its slot, or the output of an equal step.
     """
     metadata, status = step_run["metadata"], status_of(step_run)
     retry_at = parse_instant_or_none(status.get("nextRetryAt"))
     state = states_of(history.run_of(step_run)).get(step_of(step_run))
-    if retry_at is not None and not lingering and phase_of(state) is not Phase.PENDING:
+    is_cached = keys.ANNOTATION_CACHE_KEY in (metadata.get("annotations") or {})
+    if retry_at is not None and not lingering and phase_of(state) is not Phase.PENDING and not is_cached:
         yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
     if job is not None and job["spec"]["attempt"] == retries_of(status):

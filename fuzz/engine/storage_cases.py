@@ -1,4 +1,6 @@
-"""Large values that the engine puts into object storage, and bugs in that; hunted by ``mutants``."""
+"""Large values that the engine puts into object storage, outputs that it takes from the cache, and bugs in both; hunted
+by ``mutants``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from core.engine.primitives import story
+from core.engine.primitives import output_cache, story
 from core.engine.primitives.attempt import AttemptPreparation
+from core.engine.primitives.output_cache import OutputCache
 from core.engine.values.stored_data import StoredData
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
-from fuzz.engine.case import Case
+from fuzz.engine.case import Case, Rival
 from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.worker import Act, Script
 
@@ -47,6 +50,15 @@ CASES: Final[dict[str, Case]] = {
         },
         stories={"child": _CHILD},
     ),
+    "equal steps of three runs": Case(
+        {"steps": [engram("a"), engram("b", "a", with_={"n": "{{ steps.a.output.n }}"})]},
+        {
+            "a": (Script(Act.EXIT, 0.7, exit_code=137), Script(output={"n": 1})),
+            "b": (Script(after_seconds=2.5, output={"m": 2}),),
+        },
+        {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1)), cache={}, shares_store=True)},
+        rivals=(Rival(0.4), Rival(9.0)),
+    ),
 }
 
 
@@ -71,11 +83,21 @@ def _promised(sound: Any) -> Any:
     return wrong
 
 
+def _all_alike(sound: Any) -> Any:
+    def wrong(subject: Any, *_: Any) -> str:
+        return "0" * 64
+
+    return wrong
+
+
 _LARGE: Final = ("large values",)
+_EQUAL: Final = ("equal steps of three runs",)
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
     ("large values stay inline", _LARGE, StoredData, "offloaded", _inline),
     ("large inputs stay inline", _LARGE, AttemptPreparation, "_offloaded", _inline),
     ("large inputs of called Stories stay inline", _LARGE, story._Children, "_offloaded", _inline),
+    ("all executions are equal", _EQUAL, output_cache, "digest_of_inputs", _all_alike),
+    ("equal steps wait for ever", _EQUAL, OutputCache, "end", lambda sound: lambda self: None),
     ("references come before their objects", _LARGE, ModelPayloads, "offload", _promised),
 )

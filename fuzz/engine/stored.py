@@ -4,10 +4,10 @@ the requests for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -19,6 +19,8 @@ from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
+
+_Answer = TypeVar("_Answer")
 
 STORED: Final[dict[str, Any]] = {
     "outputs/default/yes": True,
@@ -48,6 +50,21 @@ class ModelPayloads:
         kept = self._cluster.stored
         try:
             return await self._process.call(self._cluster, lambda: value_of(value, namespace, field, kept))
+        except UnavailableError as error:
+            raise StorageUnavailableError(f"the store does not answer: {error}") from error
+
+    async def read_object(self, key: str, *, namespace: str) -> bytes | None:
+        kept = self._cluster.stored
+        return await self._request(lambda: kept.get(key))
+
+    async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
+        await self._request(partial(self._cluster.store, key, content))
+
+    async def _request(self, apply: Callable[[], _Answer]) -> _Answer:
+        if not self._cluster.has_store:
+            raise NoStoreError("the operator has no object store")
+        try:
+            return await self._process.call(self._cluster, apply)
         except UnavailableError as error:
             raise StorageUnavailableError(f"the store does not answer: {error}") from error
 

@@ -208,5 +208,7 @@ def bound(sources: Sources, engram: Object, template: Object) -> Binding:
         policy=resolved,
         executor=JOB,
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
+        cache=resolved.policy.cache,
+        image=resolved.policy.image,
         container=template["spec"].get("container"),
     )

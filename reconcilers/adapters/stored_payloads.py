@@ -19,10 +19,11 @@ from core.engine.ports import Offload
 from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError
+from core.payloads import key as keys
 from core.payloads import threads
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, PlannedObject, plan
-from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError, object_too_large
 from core.payloads.hydrate import HydrationBounds, hydrate
 from core.payloads.store import Store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
@@ -78,6 +79,32 @@ class StoredPayloads:
             self._opened = None
             raise StorageUnavailableError(str(error)) from error
         raise StorageUnavailableError(f"what {field} refers to could not be read within {PATIENCE_SECONDS:.0f} s")
+
+    async def read_object(self, key: str, *, namespace: str) -> bytes | None:
+        """See ``core.engine.ports.Payloads``."""
+        try:
+            keys.check_namespace(key, namespace)
+            return await (await self._store(namespace)).read(key, OBJECT_BYTES)
+        except ObjectMissingError:
+            return None
+        except PayloadError as error:
+            raise RejectedError(str(error)) from error
+        except StoreUnavailableError as error:
+            self._opened = None
+            raise StorageUnavailableError(str(error)) from error
+
+    async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
+        """See ``core.engine.ports.Payloads``."""
+        try:
+            keys.check_namespace(key, namespace)
+            if len(content) > OBJECT_BYTES:
+                raise object_too_large(key, OBJECT_BYTES)
+            await (await self._store(namespace)).write(key, content)
+        except PayloadError as error:
+            raise RejectedError(str(error)) from error
+        except StoreUnavailableError as error:
+            self._opened = None
+            raise StorageUnavailableError(str(error)) from error
 
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         """See ``core.engine.ports.Payloads``."""

@@ -49,6 +49,7 @@ class AttemptPreparation:
         container = await resolved_container(context, binding.container, inputs, step_run)
         if isinstance(container, StepError):
             return container
+        whole = inputs
         if binding.shares_store and binding.container is None and not left_to_container:
             try:
                 inputs = await self._offloaded(inputs, step_run)
@@ -67,6 +68,7 @@ class AttemptPreparation:
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
             container=container,
+            whole_inputs=None if whole is inputs else whole,
         )
 
     async def _inputs(self, step_run: Object) -> tuple[Any, bool] | StepError:

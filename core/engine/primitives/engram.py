@@ -43,6 +43,7 @@ from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.creation import step_run_to_create
 from core.engine.primitives.definitions import StepDefinitions
+from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.settle import settle_value
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
@@ -72,7 +73,11 @@ NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 
 
 async def run(context: StepContext) -> Verdict:
-    return await EngramStep(context).run()
+    step = EngramStep(context)
+    try:
+        return await step.run()
+    finally:
+        step.cache.end()
 
 
 class EngramStep:
@@ -90,6 +95,7 @@ class EngramStep:
         self._strange_since: float | None = None
         self._definitions = StepDefinitions(context, self)
         self._results = ResultReader(context)
+        self.cache = OutputCache(context)
 
     async def run(self) -> Verdict:
         context = self._context
@@ -363,6 +369,13 @@ class EngramStep:
         order = unknown or await AttemptPreparation(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
+        found = await self.cache.look_up(order, binding)
+        if found is None:
+            return None
+        if isinstance(found, CachedOutput):
+            seen = record.with_output(found.step_run, found.output)
+            return await self._succeed(seen, binding, record.cached_patch(found.output, found.source))
+        order, step_run = found, found.step_run
         if start.announced:
             context.emit(
                 EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
@@ -402,23 +415,27 @@ class EngramStep:
             return None
         if isinstance(output, StepError):
             return await self._fail_for_good(step_run, output, still_alive=False)
-        return await self._succeed(record.with_output(step_run, output), binding, output)
+        return await self._succeed(record.with_output(step_run, output), binding, {"output": dict(output)})
 
     async def _succeed(
-        self, step_run: Object, binding: Binding | None, output: Mapping[str, Any] | None = None
+        self, step_run: Object, binding: Binding | None, more: Mapping[str, Any] | None = None
     ) -> Verdict | None:
-        """Check and record a success. ``output``: that of ``step_run``, if it is not stored yet."""
+        """Check and record a success. ``more``: fields of the status of ``step_run`` that are not stored yet."""
         context = self._context
         problem = await why_not_successful(context, binding, step_run)
         if problem is not None:  # the container ends by itself
             return await self._fail_for_good(step_run, problem, still_alive=False)
-        patch = record.success_patch(step_run, context.now()) | ({} if output is None else {"output": dict(output)})
+        if not (more or {}).get("cached"):
+            step_run = await self.cache.keep(step_run, binding)
+        patch = record.success_patch(step_run, context.now()) | dict(more or {})
         stored = await committed(self._step_runs.patch_step_run_status, step_run, patch)
+        self.cache.end()
         context.variables.remember(stored)
         return record.verdict_of(stored)
 
     async def _retry(self, retry: outcome.Retry, step_run: Object, policy: RetryPolicy) -> None:
         context = self._context
+        self.cache.end()
         number = record.retries_of(step_run.get("status") or {}) + 1
         now = context.now()
         delay = with_wish(retry_delay(policy, number, context.engine.settings.jitter()), retry.not_before, now)
@@ -432,6 +449,7 @@ class EngramStep:
         await committed(self.executor_of(stored).end_earlier_attempt, stored)
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:
+        self.cache.end()
         patch = record.failure_patch(
             step_run,
             fail.phase,

@@ -207,6 +207,11 @@ def success_patch(step_run: Object, now: datetime) -> Object:
     return patch
 
 
+def cached_patch(output: Any, source: Mapping[str, Any]) -> Object:
+    """What a success whose output comes from the cache records beside ``success_patch``."""
+    return {"output": output, "cached": True, "cachedFrom": dict(source)}
+
+
 def failure_patch(
     step_run: Object,
     phase: Phase,

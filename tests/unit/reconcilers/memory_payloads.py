@@ -21,6 +21,12 @@ class MemoryPayloads:
     async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
         raise AssertionError(f"no reconciler reads stored data: {field} of {namespace}, {value}, {depth}")
 
+    async def read_object(self, key: str, *, namespace: str) -> bytes | None:
+        raise AssertionError(f"no reconciler reads {key} of {namespace}")
+
+    async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
+        raise AssertionError(f"no reconciler writes {key} of {namespace}: {content!r}")
+
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         if self.outage:
             raise StorageUnavailableError(f"{field}: {self.outage}")

@@ -94,6 +94,17 @@ _POLICIES = (("Engram", ".spec.executionPolicy"), ("Story", ".spec.policy.execut
 _TEMPLATES = (("EngramTemplate", ".spec.execution"), ("ImpulseTemplate", ".spec.execution"))
 _STEP_RUN = ("StepRun", ".spec.executionOverrides")
 
+_CACHED = ".status.cachedFrom"
+ADDITIONS |= {
+    ("StepRun", ".status.cached"): "whether the output comes from the cache; the contract has an annotation only",
+    ("StepRun", _CACHED): "and from which execution",
+    ("StepRun", f"{_CACHED}.key"): "what it has in common with it",
+    ("StepRun", f"{_CACHED}.stepRun"): "its StepRun",
+    ("StepRun", f"{_CACHED}.storyRun"): "its StoryRun",
+    ("StepRun", f"{_CACHED}.storedAt"): "when that was",
+}
+for _kind, _place in (*_OVERRIDES, ("Engram", ".spec.executionPolicy"), ("Story", ".spec.policy.execution"), _STEP_RUN):
+    ADDITIONS |= {(_kind, f"{_place}.cache.inFlight"): "equal steps at the same time need not all execute"}
 for _kind, _place in (*_OVERRIDES, *_POLICIES, *_TEMPLATES, _STEP_RUN):
     ADDITIONS |= {(_kind, f"{_place}{path}"): why for path, why in _NEEDS.items()}
 for _kind, _place in _OVERRIDES:
