@@ -14,6 +14,7 @@ from cli.complete import (
     complete_phase,
     complete_run,
     complete_run_and_gate,
+    complete_run_and_step,
     complete_step,
     complete_story,
     complete_story_or_run,
@@ -28,6 +29,14 @@ ExplainedArgument = Annotated[
         metavar="RUN[/STEP]",
         help=f"A run: {_RUN_HELP}; after a slash one of its steps. Or trigger/NAME, a StoryTrigger, or impulse/NAME.",
         autocompletion=complete_explained,
+    ),
+]
+RunAndStepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN/STEP",
+        help=f"A run: {_RUN_HELP}; after the slash one of its steps, fan/left for a branch.",
+        autocompletion=complete_run_and_step,
     ),
 ]
 RunAndGateArgument = Annotated[

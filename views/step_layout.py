@@ -5,12 +5,14 @@ Pure. A step's name is its path: ``fan/a`` is branch ``a`` of ``fan``, ``fan/0``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from core.api import keys
 from core.api.objects import Object
+from core.api.suggestion import closest
+from views.errors import ViewError
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
 ANY_ITEM: Final = "*"
@@ -66,6 +68,22 @@ def recorded_steps(names: Iterable[str], known: Iterable[str]) -> list[RunStep]:
 def parent_of(name: str) -> str:
     """The ``parallel`` step around a branch; empty for a step of the Story itself."""
     return name.rpartition("/")[0]
+
+
+def known_step(run: str, names: Sequence[str], step: str) -> str:
+    """The name of the step that a user means: its path, or its last part if only one step has that.
+
+    Raises:
+        ViewError: the run has no such step; the message names the steps that it has.
+    """
+    if step in names:
+        return step
+    named = [name for name in names if name.rpartition("/")[2] == step]
+    if len(named) == 1:
+        return named[0]
+    near = closest(step, list(names))
+    remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(names)}"
+    raise ViewError(f"run {run} has no step {step!r}", remedy=remedy)
 
 
 def path_of(step_run: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``why`` and ``timeline``: what a run waits for, and where its time went."""
+"""``why``, ``timeline`` and ``explain step``: what a run waits for, where its time went, what a step's Job gets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 
 import typer
 
-from cli.arguments import ExplainedArgument, RunArgument
+from cli.arguments import ExplainedArgument, RunAndStepArgument, RunArgument
 from cli.options import CommonOptions, with_common_options
 from cli.problem import UsageError
 
@@ -14,6 +14,9 @@ from cli.problem import UsageError
 def register(app: typer.Typer) -> None:
     app.command("why")(with_common_options(why))
     app.command("timeline")(with_common_options(timeline))
+    explain = typer.Typer(help="Explain where values come from.", no_args_is_help=True)
+    explain.command("step")(with_common_options(explain_step))
+    app.add_typer(explain, name="explain")
 
 
 def why(options: CommonOptions, run: ExplainedArgument) -> None:
@@ -106,6 +109,35 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
                 session.console.line(line, colour)
             if run_timeline.unseen:
                 session.console.note(f"not to be seen with your rights: {', '.join(run_timeline.unseen)}")
+
+    run_async(options, work)
+
+
+def explain_step(options: CommonOptions, step: RunAndStepArgument) -> None:
+    """Show each value of a step's Job and the layer that it comes from: operator, template, Engram, Story, step.
+
+    It works before the step has started, while it runs and afterwards. If the Job exists, it is compared: a line says
+    what differs, and what has changed since. Values that were asked for and are not applied are notes. Secrets are
+    shown by name only. -o json gives the same as data.
+    """
+    from cli.explained_step import step_explanation_of
+    from cli.interruption import run_async
+    from cli.render.explained import lines_of
+    from cli.render.output import render
+    from cli.session import open_session
+    from views.explain.document import document_of
+
+    _check_format("explain step", options.output, ("table", "wide", "json", "jsonl", "yaml"))
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            explanation = await step_explanation_of(session, step)
+            if options.output not in ("table", "wide"):
+                session.console.result(render([document_of(explanation)], options.output, single=True))
+                return
+            wide = options.output == "wide"
+            for line, colour in lines_of(explanation, wide=wide, no_headers=options.no_headers):
+                session.console.line(line, colour)
 
     run_async(options, work)
 

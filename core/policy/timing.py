@@ -7,18 +7,29 @@ Pure. Source: StepRun contract 11; the documented order StepRun, step, Story, En
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from core.api.duration import parse_positive_duration
 from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
 from core.policy.retry import MAX_RETRIES_LIMIT, BackoffStrategy, RetryPolicy, default_max_delay
 from core.policy.settings import FALLBACK_STEP_TIMEOUT
-from core.policy.sources import Sources
+from core.policy.sources import OPERATOR, TEMPLATE, Sources
 
 DEFAULT_DELAY: Final = timedelta(seconds=1)
 STORED_RETRIES_LIMIT: Final = 10
 """The largest ``maxRetries`` that the CRD of StepRun accepts."""
+
+
+BUILT_IN: Final = "built-in"
+"""Instead of a layer: a value that no layer sets."""
+
+
+class TimeoutChoice(NamedTuple):
+    """The timeout of a step, and the layer that sets it."""
+
+    timeout: timedelta
+    layer: str
 
 
 def step_timeout(sources: Sources) -> timedelta:
@@ -27,19 +38,29 @@ def step_timeout(sources: Sources) -> timedelta:
     Raises:
         PolicyError: the most specific timeout is not a positive duration.
     """
+    return timeout_choice(sources).timeout
+
+
+def timeout_choice(sources: Sources) -> TimeoutChoice:
+    """``step_timeout`` with its layer; raises the same error."""
     story = _at(sources.story, "spec", "policy")
     engram = _at(sources.engram, "spec")
-    for label, text in (
-        ("step execution.timeout", _at(sources.step, "execution").get("timeout")),
-        ("Story spec.policy.timeouts.step", _at(story, "timeouts").get("step")),
-        ("Story spec.policy.execution.timeout", _at(story, "execution").get("timeout")),
-        ("Engram spec.overrides.timeout", _at(engram, "overrides").get("timeout")),
-        ("Engram spec.executionPolicy.timeout", _at(engram, "executionPolicy").get("timeout")),
-        ("EngramTemplate spec.execution.timeout", _at(sources.template, "spec", "execution").get("timeout")),
+    for layer, label, text in (
+        ("Story step", "step execution.timeout", _at(sources.step, "execution").get("timeout")),
+        ("Story policy", "Story spec.policy.timeouts.step", _at(story, "timeouts").get("step")),
+        ("Story policy", "Story spec.policy.execution.timeout", _at(story, "execution").get("timeout")),
+        ("Engram overrides", "Engram spec.overrides.timeout", _at(engram, "overrides").get("timeout")),
+        (
+            "Engram executionPolicy",
+            "Engram spec.executionPolicy.timeout",
+            _at(engram, "executionPolicy").get("timeout"),
+        ),
+        (TEMPLATE, "EngramTemplate spec.execution.timeout", _at(sources.template, "spec", "execution").get("timeout")),
     ):
         if text and text.strip():
-            return _duration(label, text)
-    return sources.settings.timeouts.default_step or FALLBACK_STEP_TIMEOUT
+            return TimeoutChoice(_duration(label, text), layer)
+    by_operator = sources.settings.timeouts.default_step
+    return TimeoutChoice(by_operator, OPERATOR) if by_operator else TimeoutChoice(FALLBACK_STEP_TIMEOUT, BUILT_IN)
 
 
 def retry_spec(sources: Sources) -> dict[str, Any] | None:
@@ -49,11 +70,21 @@ def retry_spec(sources: Sources) -> dict[str, Any] | None:
     A step with ``sideEffects: true`` and no policy of its own is not retried. ``maxRetries`` is always written, because
     the default of the CRD differs from the operator's. None: the StepRun gets no ``retry``.
     """
-    own = _at(sources.step, "execution").get("retry")
+    return {field: value for field, (value, _) in _retry_fields(sources).items()} or None
+
+
+def retry_layers(sources: Sources) -> dict[str, str]:
+    """The layer of each field of ``retry_spec``."""
+    return {field: layer for field, (_, layer) in _retry_fields(sources).items()}
+
+
+def _retry_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
+    """Each field of ``retry_spec`` with its value and layer."""
+    own, layer = _at(sources.step, "execution").get("retry"), "Story step"
     if own is None and sources.step.get("sideEffects"):
-        own = {"maxRetries": 0}
+        own, layer = {"maxRetries": 0}, "Story step sideEffects"
     if own is None:
-        own = _at(sources.story, "spec", "policy", "retries").get("stepRetryPolicy")
+        own, layer = _at(sources.story, "spec", "policy", "retries").get("stepRetryPolicy"), "Story policy"
     recommended = _at(sources.template, "spec", "execution", "retry")
     gaps = {
         "delay": recommended.get("recommendedBaseDelay"),
@@ -62,13 +93,13 @@ def retry_spec(sources: Sources) -> dict[str, Any] | None:
     }
     if own is None:
         gaps["maxRetries"] = recommended.get("recommendedMaxRetries")
-    filled = {key: value for key, value in gaps.items() if value is not None} | {
-        key: value for key, value in (own or {}).items() if value not in (None, "")
+    filled = {key: (value, TEMPLATE) for key, value in gaps.items() if value is not None} | {
+        key: (value, layer) for key, value in (own or {}).items() if value not in (None, "")
     }
     if not filled:
-        return None
-    retries = int(filled.get("maxRetries", sources.settings.max_retries))
-    return filled | {"maxRetries": min(retries, STORED_RETRIES_LIMIT)}
+        return {}
+    retries, by = filled.get("maxRetries", (sources.settings.max_retries, OPERATOR))
+    return filled | {"maxRetries": (min(int(retries), STORED_RETRIES_LIMIT), by)}
 
 
 def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> RetryPolicy:

@@ -231,6 +231,33 @@ def test_why_names_what_a_step_that_has_not_begun_needs(stand: Stand) -> None:
     assert (unknown.code, unknown.err.splitlines()[-1]) == (1, "hint: did you mean 'publish'?")
 
 
+def test_each_value_of_a_step_is_explained_before_and_after_it_has_run(stand: Stand) -> None:
+    run = stand.start("release")
+    stand.waiting(f"{run}/approve")
+
+    ended = json.loads(stand.bobrapet("explain", "step", f"{run}/build", "--output=json").out)
+    later = stand.bobrapet("explain", "step", f"{run}/publish")
+    branch = json.loads(stand.bobrapet("explain", "step", f"{run}/docs", "--output=json").out)
+    refused = [
+        stand.bobrapet("explain", "step", *arguments)
+        for arguments in ((f"{run}/approve",), (run,), (f"{run}/publsh",), (f"{run}/build", "--output=name"))
+    ]
+    stand.bobrapet("cancel", run)
+
+    assert (ended["job"], ended["engramTemplate"]) == (f"{run}-build", "shell")
+    values = {value["setting"]: value for value in ended["values"]}
+    assert (values["image"]["value"], values["image"]["from"]) == ("shell", "EngramTemplate shell")
+    assert [setting for setting, value in values.items() if value.get("differs")] == []
+    assert {"inJob"} <= values["resources.cpuLimit"].keys()
+    assert branch["step"] == "fan/docs"
+    assert later.code == 0, later.err
+    assert later.out.startswith(f"{run}/publish  has not started; this is what its Job would get now\n")
+    assert ["serviceAccountName", f"{run}-engram-runner"] in [line.split()[:2] for line in later.out.splitlines()]
+    assert [each.code for each in refused] == [1, 2, 1, 2]
+    assert "is of type gate, which has no Job" in refused[0].err
+    assert "hint: did you mean 'publish'?" in refused[2].err
+
+
 def test_a_failed_run_is_run_again_from_the_step_that_failed(stand: Stand) -> None:
     run = stand.start("breaks", "--wait")
     before = json.loads(stand.bobrapet("get", run, "--output=json").out)["status"]

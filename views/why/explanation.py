@@ -9,12 +9,11 @@ from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
 from core.api.phases import Phase, Reason
-from core.api.suggestion import closest
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive.request import pending_redrive
-from views.errors import ViewError
 from views.rerun import refusal_of
 from views.run_view import RunView, view_run
+from views.step_layout import known_step
 from views.text import one_line
 from views.why.cause import Cause, CauseKind, CommandIn, Explanation, Facts
 from views.why.causes import Search
@@ -28,7 +27,9 @@ def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
     """
     view = _view(facts, command)
     search = _search(facts, view, command)
-    causes = _causes(search) if not step else search.causes(_known(view, step))
+    causes = (
+        _causes(search) if not step else search.causes(known_step(view.name, [each.name for each in view.steps], step))
+    )
     waits = not view.terminal and not step
     return Explanation(
         namespace=facts.namespace,
@@ -69,21 +70,6 @@ def _search(facts: Facts, view: RunView, command: CommandIn) -> Search:
         return _causes(_search(child, _view(child, command), command))
 
     return Search(facts, view, _unmet(facts, view), command, into)
-
-
-def _known(view: RunView, step: str) -> str:
-    """Raises:
-    ViewError: the run has no such step; the message names the steps that it has.
-    """
-    names = [each.name for each in view.steps]
-    if step in names:
-        return step
-    named = [name for name in names if name.rpartition("/")[2] == step]
-    if len(named) == 1:
-        return named[0]
-    near = closest(step, names)
-    remedy = f"did you mean {near!r}?" if near else f"it has: {', '.join(names)}"
-    raise ViewError(f"run {view.name} has no step {step!r}", remedy=remedy)
 
 
 def _causes(search: Search) -> list[Cause]:

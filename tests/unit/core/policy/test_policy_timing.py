@@ -12,7 +12,7 @@ from core.api.objects import Object
 from core.policy.layers import PolicyError
 from core.policy.retry import DEFAULT_MAX_DELAY, BackoffStrategy, RetryPolicy
 from core.policy.settings import OperatorSettings, TimeoutSettings
-from core.policy.timing import retry_policy, retry_spec, step_timeout
+from core.policy.timing import retry_layers, retry_policy, retry_spec, step_timeout, timeout_choice
 from tests.unit.core.policy.policy_samples import sources
 
 SECOND = timedelta(seconds=1)
@@ -27,6 +27,21 @@ TIMEOUTS: list[tuple[Object, float]] = [
     ({"story_policy": {"execution": {"timeout": "3s"}, "timeouts": {"step": "2s"}}}, 2),
     ({"step": {"execution": {"timeout": "1s"}}}, 1),
 ]
+
+
+LAYERS = (
+    *("built-in", "operator", "EngramTemplate", "Engram executionPolicy", "Engram overrides"),
+    *("Story policy", "Story policy", "Story step"),
+)
+"""The layer of each timeout above."""
+
+
+@pytest.mark.parametrize("height", range(len(TIMEOUTS)))
+def test_the_layer_of_the_timeout_is_known(height: int) -> None:
+    layers: Object = {}
+    for layer, _ in TIMEOUTS[: height + 1]:
+        layers |= layer
+    assert timeout_choice(sources(**layers)).layer == LAYERS[height]
 
 
 @pytest.mark.parametrize("height", range(len(TIMEOUTS)))
@@ -120,6 +135,28 @@ RECOMMENDED = {
 )
 def test_the_stored_policy_is_the_steps_with_gaps_filled(layers: Object, spec: Object | None) -> None:
     assert retry_spec(sources(**layers)) == spec
+
+
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        ({}, {}),
+        ({"step": {"execution": {"retry": {"delay": "1s"}}}}, {"delay": "Story step", "maxRetries": "operator"}),
+        ({"step": {"sideEffects": True}}, {"maxRetries": "Story step sideEffects"}),
+        (
+            {
+                "story_policy": {"retries": {"stepRetryPolicy": {"maxRetries": 2}}},
+                "template": {"execution": {"retry": RECOMMENDED}},
+            },
+            {
+                **dict.fromkeys(("delay", "maxDelay", "backoff"), "EngramTemplate"),
+                "maxRetries": "Story policy",
+            },
+        ),
+    ],
+)
+def test_the_layer_of_each_part_of_the_retries_is_known(layers: Object, found: Object) -> None:
+    assert retry_layers(sources(**layers)) == found
 
 
 def test_the_operators_default_is_what_is_spelled_out() -> None:
