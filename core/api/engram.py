@@ -33,7 +33,8 @@ class EngramSpec(WireModel):
 
     template_ref: TemplateReference = Field(description="The EngramTemplate that brings image and schemas.")
     execution_policy: ExecutionSpec | None = Field(
-        None, description="Resources, placement and cache of the workload; its other fields are reserved."
+        None,
+        description="Resources, placement, volumes, classes and cache of the workload; its other fields are reserved.",
     )
     mode: WorkloadMode | None = Field(
         None,

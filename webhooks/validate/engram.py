@@ -35,6 +35,9 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from floor.check(spec.get("overrides"), "spec.overrides", template, world)
     placement = {"placement": (spec.get("executionPolicy") or {}).get("placement")}
     yield from floor.check(placement, "spec.executionPolicy", template, world)
+    of_template = pod.EarlierLayer("the EngramTemplate", pod.block_of(template, "execution"))
+    of_policy = pod.EarlierLayer("spec.executionPolicy", spec.get("executionPolicy"))
+    yield from pod.check(spec.get("executionPolicy"), "spec.executionPolicy", world, below=[of_template])
+    yield from pod.check(spec.get("overrides"), "spec.overrides", world, below=[of_template, of_policy])
     for key in ("overrides", "executionPolicy"):
-        yield from pod.check(spec.get(key), f"spec.{key}", world)
         yield from duration.check(DURATION, spec.get(key) or {}, "timeout", f"spec.{key}")

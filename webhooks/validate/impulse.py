@@ -46,7 +46,8 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from _story(new, world)
     yield from rights.check(new, "execution")
     yield from floor.check(spec.get("execution"), "spec.execution", template, world)
-    yield from pod.check(spec.get("execution"), "spec.execution", world)
+    of_template = pod.EarlierLayer("the ImpulseTemplate", pod.block_of(template, "execution"))
+    yield from pod.check(spec.get("execution"), "spec.execution", world, below=[of_template])
     yield from _mode(new, template)
     yield from template_use.check_payload(new, "mapping", IMPULSE, world)
     if spec.get("mapping") is not None:

@@ -1,21 +1,21 @@
 """What a workload asks its Pod for: extended resources, volumes, shared memory, classes.
 
-``core.policy`` applies the same rules when a step runs; then all layers are known, so only there mounts of different
-layers are compared. Where the operator's settings are unknown, the built-in ones are assumed.
+``core.policy`` applies the same rules when a step runs. Mounts are compared with those of earlier layers, as far as
+they are known. Where the operator's settings are unknown, the built-in ones are assumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy import classes
 from core.policy.extended import extended_problems
-from core.policy.volumes import size_problem, volume_problems
-from webhooks.cluster_view import ClusterView
+from core.policy.volumes import MountedPath, overlaps, size_problem, volume_problems
+from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate.change import fields_of
 
@@ -28,7 +28,16 @@ _NOT_AMOUNTS: Final = ("extended", "minCpuRequest", "minMemoryRequest")
 """Fields of ``resources`` that are not amounts of the container."""
 
 
-def check(block: object, path: str, world: ClusterView, *, is_template: bool = False) -> Iterator[Finding]:
+class EarlierLayer(NamedTuple):
+    """A block with the same fields, which the checked block outranks."""
+
+    title: str
+    block: object
+
+
+def check(
+    block: object, path: str, world: ClusterView, *, is_template: bool = False, below: Sequence[EarlierLayer] = ()
+) -> Iterator[Finding]:
     """The fields of ``core.api.volumes.PodNeeds`` and ``resources`` in ``block``, whose path is ``path``."""
     fields = fields_of(block)
     resources = fields_of(fields.get("resources"))
@@ -36,9 +45,15 @@ def check(block: object, path: str, world: ClusterView, *, is_template: bool = F
         if name not in _NOT_AMOUNTS and value:
             yield from _quantity(value, f"{path}.resources.{name}")
     yield from _extended(resources.get("extended"), f"{path}.resources.extended")
-    yield from _volumes(fields, path)
+    problems = [*_volumes(fields, path)]
+    yield from problems or _mounts_of_layers(fields, path, below)
     if not is_template:
         yield from _classes(fields, path, world)
+
+
+def block_of(definition: ReadOnlyObject | Unseen, key: str) -> object:
+    """``spec[key]`` of a definition; None if it is unknown."""
+    return None if isinstance(definition, Unseen) else fields_of(definition.get("spec")).get(key)
 
 
 def check_step_run(overrides: object, path: str) -> Iterator[Finding]:
@@ -58,6 +73,28 @@ def _volumes(fields: ReadOnlyObject, path: str) -> Iterator[Finding]:
         yield from _all(VOLUME, volume_problems(fields["volumes"], f"{path}.volumes"))
     if fields.get("sharedMemory") is not None:
         yield from _all(VOLUME, size_problem(fields["sharedMemory"], f"{path}.sharedMemory", zero=True))
+
+
+def _mounts_of_layers(fields: ReadOnlyObject, path: str, below: Sequence[EarlierLayer]) -> Iterator[Finding]:
+    """Mounts over those of ``below``; a volume replaces an earlier one of its name."""
+    own = fields.get("volumes") or ()
+    others: dict[str, MountedPath] = {}
+    for layer in below:
+        for volume in _readable(fields_of(layer.block).get("volumes")):
+            others[volume["name"]] = MountedPath(volume["mountPath"], f"volumes[{volume['name']}] of {layer.title}")
+    for volume in own:
+        others.pop(volume["name"], None)
+    mounts = [
+        MountedPath(volume["mountPath"], f"{path}.volumes[{index}].mountPath") for index, volume in enumerate(own)
+    ]
+    yield from _all(VOLUME, overlaps(mounts, tuple(others.values())))
+
+
+def _readable(volumes: Any) -> Iterator[ReadOnlyObject]:
+    """The volumes that have a name and a path; other objects have findings of their own."""
+    for volume in volumes if isinstance(volumes, list) else ():
+        if isinstance(volume, Mapping) and all(isinstance(volume.get(key), str) for key in ("name", "mountPath")):
+            yield volume
 
 
 def _quantity(value: Any, path: str) -> Iterator[Finding]:

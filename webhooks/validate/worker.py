@@ -37,10 +37,15 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         engram = Unseen.UNKNOWN if denied else reference.find(wanted, world)
         yield from reference.missing(MISSING, wanted, engram, f"{placed.path}.ref")
         yield from reference.version_mismatch(VERSION, placed.step["ref"], wanted, engram, f"{placed.path}.ref.version")
-        yield from floor.check(
-            placed.step.get("execution"), f"{placed.path}.execution", _template(engram, world), world
-        )
-        yield from pod.check(placed.step.get("execution"), f"{placed.path}.execution", world)
+        execution, template = placed.step.get("execution"), _template(engram, world)
+        yield from floor.check(execution, f"{placed.path}.execution", template, world)
+        below = [
+            pod.EarlierLayer("the EngramTemplate", pod.block_of(template, "execution")),
+            pod.EarlierLayer("the Engram's executionPolicy", pod.block_of(engram, "executionPolicy")),
+            pod.EarlierLayer("the Engram's overrides", pod.block_of(engram, "overrides")),
+            pod.EarlierLayer("spec.policy.execution", (story["spec"].get("policy") or {}).get("execution")),
+        ]
+        yield from pod.check(execution, f"{placed.path}.execution", world, below=below)
         if not isinstance(engram, Unseen):
             yield from _fit(placed, engram, world)
     if story["spec"].get("pattern") != "realtime":
