@@ -57,9 +57,7 @@ def job_values(job: ReadOnlyObject, secrets: Mapping[str, str]) -> dict[str, Any
 
 def is_same(setting: str, wanted: Any, found: Any) -> bool:
     """Whether a Job that was created with ``wanted`` would have ``found``."""
-    if setting.startswith(_AMOUNTS):
-        return bool(_amount(wanted) == _amount(found))
-    return _covers(wanted, found)
+    return _covers(wanted, found, is_amount=setting.startswith(_AMOUNTS))
 
 
 def _of_job(spec: ReadOnlyObject) -> Iterator[tuple[str, Any]]:
@@ -173,12 +171,12 @@ def _amount(value: Any) -> Any:
         return value
 
 
-def _covers(wanted: Any, found: Any) -> bool:
+def _covers(wanted: Any, found: Any, *, is_amount: bool = False) -> bool:
     """Whether ``found`` is ``wanted``, perhaps with more fields in objects."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        return all(key in found and _covers(value, found[key]) for key, value in wanted.items())
+        return all(
+            key in found and _covers(value, found[key], is_amount=key == "sizeLimit") for key, value in wanted.items()
+        )
     if isinstance(wanted, list | tuple) and isinstance(found, list | tuple):
         return len(wanted) == len(found) and all(map(_covers, wanted, found))
-    return bool(wanted == found) or (
-        isinstance(wanted, str) and isinstance(found, str) and _amount(wanted) == _amount(found)
-    )
+    return bool(_amount(wanted) == _amount(found)) if is_amount else bool(wanted == found)

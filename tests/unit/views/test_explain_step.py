@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -10,39 +9,16 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
-from core.workloads.job import step_job
-from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.unit.core.workloads import golden_jobs
+from tests.unit.views.explain_samples import facts
 from views.explain.document import document_of
 from views.explain.explanation import explain_step
-from views.explain.facts import ExplainedValue, StepExplanation, StepFacts
+from views.explain.facts import ExplainedValue, StepExplanation
 from views.explain.job import is_same, job_values
 from views.explain.settings import field_of
 
 LATER = "2026-01-02T03:10:00Z"
 EARLIER = "2026-01-02T03:00:00Z"
-
-
-def facts(case: str = "gpu-training", *, with_job: bool = False, **more: Any) -> StepFacts:
-    """The objects of a golden Job. The step has not started, unless ``with_job``."""
-    order, given = golden_jobs.order(case), golden_jobs.documents(case)
-    found = StepFacts(
-        run=order.run,
-        story=order.story,
-        step_name="work",
-        step=order.step,
-        engram=given["Engram"],
-        template=given["EngramTemplate"],
-        config=given["ConfigMap"]["data"],
-        config_map=given["ConfigMap"],
-    )
-    if with_job:
-        job = copy.deepcopy(step_job(ordered_workload(order)))
-        if order.binding.retry_spec:
-            order.step_run["spec"]["retry"] = dict(order.binding.retry_spec)
-        job["metadata"]["creationTimestamp"] = golden_jobs.CREATED
-        found = replace(found, step_run=order.step_run, job=job)
-    return replace(found, **more)
 
 
 def by_setting(explanation: StepExplanation) -> dict[str, ExplainedValue]:
@@ -262,6 +238,11 @@ def test_without_the_operators_settings_their_values_are_unknown_and_not_wrong()
     assert bounded.source == "Story step, if operator setting security.priority-classes allows it"
 
 
+def test_a_template_may_name_any_class_whatever_the_settings_are() -> None:
+    value = by_setting(explain_step(facts(config=None)))["runtimeClassName"]
+    assert (value.value, value.source, value.is_known) == ("nvidia", "EngramTemplate worker", True)
+
+
 def test_a_job_shows_what_the_operators_settings_are() -> None:
     given = replace(facts("retries-and-timeouts", with_job=True), config=None)
     explanation = explain_step(given)
@@ -333,6 +314,8 @@ def test_a_job_of_another_form_is_read_as_far_as_it_goes(odd: Object) -> None:
         ("tolerations", [{"key": "a"}], [{"key": "a"}, {"key": "b"}], False),
         ("debug", True, None, False),
         ("image", "a:1", "a:2", False),
+        ("node_selector.gpus", "1", "1.0", False),
+        ("volumes.a", {"emptyDir": {"sizeLimit": "1Gi"}}, {"emptyDir": {"sizeLimit": "1024Mi"}}, True),
     ],
 )
 def test_an_api_servers_spelling_is_no_difference(setting: str, wanted: Any, found: Any, same: bool) -> None:
