@@ -39,10 +39,7 @@ def why_not_named(setting: str, name: Any, settings: OperatorSettings) -> str:
 
 
 def class_remedy(setting: str) -> str:
-    return (
-        f"let the template name it, or add it to {CLASSES[setting].key} in the operator's ConfigMap, "
-        "which lists the classes that others may name"
-    )
+    return f"let the template name it, or add it to {CLASSES[setting].key} in the operator's ConfigMap"
 
 
 def is_class_name(name: Any) -> bool:

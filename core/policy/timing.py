@@ -78,8 +78,25 @@ def retry_layers(sources: Sources) -> dict[str, str]:
     return {field: layer for field, (_, layer) in _retry_fields(sources).items()}
 
 
+def retry_notes(sources: Sources) -> list[str]:
+    """The values of ``retry_spec`` that are not applied as they were asked for."""
+    retries, layer = _asked_fields(sources).get("maxRetries", (0, ""))
+    if int(retries) <= STORED_RETRIES_LIMIT:
+        return []
+    return [f"{layer}: {retries} retries are more than a StepRun can have; {STORED_RETRIES_LIMIT} are used"]
+
+
 def _retry_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
     """Each field of ``retry_spec`` with its value and layer."""
+    asked = _asked_fields(sources)
+    if not asked:
+        return {}
+    retries, layer = asked["maxRetries"]
+    return asked | {"maxRetries": (min(int(retries), STORED_RETRIES_LIMIT), layer)}
+
+
+def _asked_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
+    """The same, before ``maxRetries`` is bounded."""
     own, layer = _at(sources.step, "execution").get("retry"), "Story step"
     if own is None and sources.step.get("sideEffects"):
         own, layer = {"maxRetries": 0}, "Story step sideEffects"
@@ -98,8 +115,7 @@ def _retry_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
     }
     if not filled:
         return {}
-    retries, by = filled.get("maxRetries", (sources.settings.max_retries, OPERATOR))
-    return filled | {"maxRetries": (min(int(retries), STORED_RETRIES_LIMIT), by)}
+    return {"maxRetries": (sources.settings.max_retries, OPERATOR)} | filled
 
 
 def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> RetryPolicy:

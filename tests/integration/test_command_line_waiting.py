@@ -42,6 +42,17 @@ STORIES: dict[str, list[Object]] = {
         {**engram("echo", "only-if"), "with": {"said": "{{ steps.approve.output.ticket }}"}},
     ],
     "calls": [{"name": "sub", "type": "executeStory", "with": {"storyRef": {"name": "deploy"}}}],
+    "mounts": [
+        {
+            **engram("train"),
+            "execution": {
+                "sharedMemory": "64Mi",
+                "volumes": [
+                    {"name": "d", "mountPath": "/bubu-test-data", "persistentVolumeClaim": {"claimName": "data"}}
+                ],
+            },
+        }
+    ],
     "breaks": [engram("one"), engram("fail-here", "one"), engram("after", "fail-here")],
 }
 
@@ -76,12 +87,20 @@ def stand(tmp_path_factory: pytest.TempPathFactory, real: SessionCluster | None)
         yield stand
 
 
-def apply(stand: Stand, file: Path) -> None:
-    """Apply all Stories by running the one that ends at once."""
+CLAIM = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
+
+def apply(stand: Stand, file: Path, manifests: str = MANIFESTS, stories: dict[str, list[Object]] = STORIES) -> None:
+    """Apply manifests and Stories by running a Story that ends at once."""
     with file.open("w") as stream:
-        stream.write(MANIFESTS)
+        stream.write(manifests)
         at_once = {"at-once": [{"name": "nothing", "type": "condition"}]}
-        for name, steps in {**STORIES, **at_once}.items():
+        for name, steps in {**stories, **at_once}.items():
             stream.write("---\n")
             story = {"kind": "Story", "metadata": {"name": name}, "spec": {"steps": steps}}
             YAML().dump({"apiVersion": "bubustack.io/v1alpha1", **story}, stream)
@@ -256,6 +275,20 @@ def test_each_value_of_a_step_is_explained_before_and_after_it_has_run(stand: St
     assert [each.code for each in refused] == [1, 2, 1, 2]
     assert "is of type gate, which has no Job" in refused[0].err
     assert "hint: did you mean 'publish'?" in refused[2].err
+
+
+def test_a_step_waits_for_a_claim_says_so_and_goes_on_when_it_is_created(stand: Stand) -> None:
+    run = stand.start("mounts")
+    wait_until(lambda: '"data" not found' in stand.bobrapet("get", run).out)
+    why = stand.bobrapet("why", f"{run}/train").out
+    explained = stand.bobrapet("explain", "step", f"{run}/train").out
+
+    apply(stand, stand.line.folder / "claim.yaml", CLAIM, {})
+    ended = stand.bobrapet("wait", run, "--timeout=60s")
+
+    assert 'persistentvolumeclaims "data" not found' in " ".join(why.split())
+    assert "persistentVolumeClaim data at /bubu-test-data   Story step" in explained
+    assert (ended.code, ended.out) == (0, f"{run} Succeeded\n"), ended.err
 
 
 def test_a_failed_run_is_run_again_from_the_step_that_failed(stand: Stand) -> None:

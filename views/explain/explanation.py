@@ -21,7 +21,15 @@ from core.policy.config import parse_config
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.settings import ANY_TOLERATION, LoweredBy, OperatorSettings, SecuritySettings
 from core.policy.sources import OPERATOR, TEMPLATE, Sources
-from core.policy.timing import BUILT_IN, TimeoutChoice, retry_layers, retry_policy, retry_spec, timeout_choice
+from core.policy.timing import (
+    BUILT_IN,
+    TimeoutChoice,
+    retry_layers,
+    retry_notes,
+    retry_policy,
+    retry_spec,
+    timeout_choice,
+)
 from core.workloads.job import DEADLINE_MARGIN, step_job
 from core.workloads.step_workload import StepWorkload
 from core.workloads.storage import storage_secret
@@ -76,7 +84,7 @@ def explain_step(facts: StepFacts) -> StepExplanation:
         state=_state(facts),
         job=facts.job["metadata"]["name"] if facts.job else "",
         values=tuple(sorted(values, key=lambda value: position_of(value.setting))),
-        notes=(*_notes_about_settings(facts, settings), *(resolved.policy.notes if resolved else ())),
+        notes=(*_notes_about_settings(facts, settings), *_notes_of_layers(resolved)),
         problems=tuple(problems),
         unseen=facts.unseen,
     )
@@ -291,6 +299,10 @@ def _state(facts: StepFacts) -> str:
     if has_ended(facts.step_run):
         return "has ended, and its Job is gone; this is what a new Job would get now"
     return "has no Job at the moment; this is what its next Job would get now"
+
+
+def _notes_of_layers(resolved: _Resolved | None) -> tuple[str, ...]:
+    return (*resolved.policy.notes, *retry_notes(resolved.sources)) if resolved else ()
 
 
 def _notes_about_settings(facts: StepFacts, settings: OperatorSettings | None) -> Iterator[str]:

@@ -12,7 +12,7 @@ from core.api.objects import Object
 from core.policy.layers import PolicyError
 from core.policy.retry import DEFAULT_MAX_DELAY, BackoffStrategy, RetryPolicy
 from core.policy.settings import OperatorSettings, TimeoutSettings
-from core.policy.timing import retry_layers, retry_policy, retry_spec, step_timeout, timeout_choice
+from core.policy.timing import retry_layers, retry_notes, retry_policy, retry_spec, step_timeout, timeout_choice
 from tests.unit.core.policy.policy_samples import sources
 
 SECOND = timedelta(seconds=1)
@@ -157,6 +157,14 @@ def test_the_stored_policy_is_the_steps_with_gaps_filled(layers: Object, spec: O
 )
 def test_the_layer_of_each_part_of_the_retries_is_known(layers: Object, found: Object) -> None:
     assert retry_layers(sources(**layers)) == found
+
+
+def test_retries_beyond_what_can_be_stored_are_noted() -> None:
+    many = {"execution": {"retry": {"recommendedMaxRetries": 40}}}
+    assert retry_notes(sources(template=many)) == [
+        "EngramTemplate: 40 retries are more than a StepRun can have; 10 are used"
+    ]
+    assert retry_notes(sources()) == retry_notes(sources(step={"execution": {"retry": {"maxRetries": 10}}})) == []
 
 
 def test_the_operators_default_is_what_is_spelled_out() -> None:
