@@ -15,9 +15,10 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
-from core.api.resource import EFFECT_CLAIM, EVENT, JOB, STORY_RUN
+from core.api.resource import EFFECT_CLAIM, EVENT, JOB, POD, STORY_RUN
 from core.kube.errors import ApiError, ForbiddenError
 from views.effects import step_run_name
+from views.pod_wait import is_silent
 from views.run_view import view_run
 from views.step_layout import path_of
 from views.text import one_line
@@ -113,19 +114,24 @@ def _by_step_run(claims: Sequence[Object]) -> dict[str, tuple[Object, ...]]:
 
 
 async def _warnings(session: Session, facts: Facts) -> dict[str, str]:
-    """Warnings about Jobs that have no Pod: only these say why there is none."""
+    """Warnings about Jobs that have no Pod, and about Pods whose container does not start without a word in their
+    status, for example because a ConfigMap is missing: only these say why.
+    """
     if "Pods" in facts.unseen or has_ended(facts.run):
         return {}
     found: dict[str, str] = {}
     for name, job in facts.jobs.items():
-        if name not in facts.pods and not (job.get("status") or {}).get("conditions"):
-            warning = await _last_warning(session, facts.namespace, name)
-            found |= {name: warning} if warning else {}
+        pod, warning = facts.pods.get(name), ""
+        if pod is None and not (job.get("status") or {}).get("conditions"):
+            warning = await _last_warning(session, facts.namespace, JOB.kind, name)
+        elif pod is not None and is_silent(pod):
+            warning = await _last_warning(session, facts.namespace, POD.kind, pod["metadata"]["name"])
+        found |= {name: warning} if warning else {}
     return found
 
 
-async def _last_warning(session: Session, namespace: str, job: str) -> str:
-    selector = f"regarding.kind=Job,regarding.name={job},type=Warning"
+async def _last_warning(session: Session, namespace: str, kind: str, name: str) -> str:
+    selector = f"regarding.kind={kind},regarding.name={name},type=Warning"
     try:
         events = (await session.client.list(EVENT, namespace, field_selector=selector)).items
     except ApiError:

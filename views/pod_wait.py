@@ -26,13 +26,13 @@ class PodObstacle(StrEnum):
 class PodWait:
     obstacle: PodObstacle
     reason: str
-    """The reason in the words of Kubernetes: ``ImagePullBackOff``, ``Unschedulable``."""
+    """The reason in the words of Kubernetes: ``ImagePullBackOff``, ``Unschedulable``; empty if only an Event tells."""
     message: str
     since: datetime | None
 
     @property
     def text(self) -> str:
-        return f"{self.reason}: {self.message}"
+        return f"{self.reason}: {self.message}" if self.reason else self.message
 
 
 def pod_wait(pod: Object) -> PodWait | None:
@@ -52,6 +52,12 @@ def pod_wait(pod: Object) -> PodWait | None:
         reason = str(condition.get("reason") or "Unschedulable")
         return PodWait(PodObstacle.NODE, reason, one_line(condition.get("message") or ""), since)
     return None
+
+
+def is_silent(pod: Object) -> bool:
+    """Whether a node has taken the Pod, and its container waits without a message. Its Events may say why."""
+    is_pending = (pod.get("status") or {}).get("phase") == "Pending"
+    return is_pending and taken_at(pod) is not None and pod_wait(pod) is None
 
 
 def taken_at(pod: Object) -> datetime | None:

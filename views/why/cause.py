@@ -113,7 +113,7 @@ class Facts:
     claims: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     """EffectClaims, by name of their StepRun; only of steps that have been tried again."""
     warnings: Mapping[str, str] = field(default_factory=dict)
-    """The last warning about a Job that has no Pod, by name of the StepRun."""
+    """The last warning about a Job that has no Pod, or a Pod whose container does not start, by name of the StepRun."""
     children: Mapping[str, Facts] = field(default_factory=dict)
     """The last StoryRun that each step started, by step."""
     last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -128,6 +128,9 @@ def _of_pod(
         ended_at = parse_instant_or_none(ended.get("finishedAt"))
         text = f"has ended with exit code {ended.get('exitCode')}; the operator is about to record it"
         return Cause(CauseKind.OPERATOR, *place, text, ended_at, who="the operator")
+    if warning := facts.warnings.get(step_run["metadata"]["name"]):
+        silent = PodWait(PodObstacle.CONTAINER, "", warning, scheduled_at(pod))
+        return _obstacle(silent, place, name, deadline)
     text = f"waits for the container of Pod {name} to start"
     return Cause(
         CauseKind.STARTING,

@@ -161,3 +161,32 @@ async def test_a_job_that_gets_no_pod_is_explained_by_its_last_warning(session: 
 
     (cause,) = explain(facts, "", session.command_in).causes
     assert (cause.kind, cause.text) == (CauseKind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
+
+
+async def test_a_pod_that_is_silent_is_explained_by_its_last_warning(session: Session) -> None:
+    run = await a_run(session, phase="Running", stepStates={"a": {"phase": "Running"}})
+    await a_step_at_work(session, run, "a")
+    taken = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-02T12:00:00Z"}
+    status = {"status": {"conditions": [taken]}}
+    await session.client.patch(POD, "release-1-a-x", status, namespace="default", subresource="status")
+    event = {
+        "metadata": {"name": "e"},
+        "eventTime": "2026-01-02T12:00:00.000000Z",
+        "reportingController": "kubelet",
+        "reportingInstance": "here",
+        "action": "Mount",
+        "reason": "FailedMount",
+        "type": "Warning",
+        "regarding": {"kind": "Pod", "name": "release-1-a-x", "namespace": "default"},
+        "note": 'configmap "settings" not found',
+    }
+    await make(session, EVENT, event)
+
+    facts = await read_facts(session, run)
+
+    assert facts.warnings == {"release-1-a": 'configmap "settings" not found'}
+    (cause,) = explain(facts, "", session.command_in).causes
+    assert (cause.kind, cause.text) == (
+        CauseKind.CONTAINER,
+        'cannot make its container: configmap "settings" not found',
+    )

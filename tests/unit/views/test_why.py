@@ -230,6 +230,20 @@ def test_a_job_that_gets_no_pod_tells_the_last_warning() -> None:
     assert (cause.kind, cause.text) == (CauseKind.JOB, "has a Job but no Pod: pods is forbidden: exceeded quota")
 
 
+def test_a_container_that_does_not_start_tells_the_last_warning_about_its_pod() -> None:
+    missing = 'MountVolume.SetUp failed for volume "settings" : configmap "settings" not found'
+    taken = {"type": "PodScheduled", "status": "True", "lastTransitionTime": BEGAN}
+    waiting = [{"name": "engram", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    pod = a_pod("fetch", phase="Pending", conditions=[taken], containerStatuses=waiting)
+
+    told = only(of_engram(a_step_run("fetch"), a_job("fetch"), pod, warnings={"release-1-fetch": missing}))
+    silent = only(of_engram(a_step_run("fetch"), a_job("fetch"), pod))
+
+    assert (told.kind, told.text) == (CauseKind.CONTAINER, f"cannot make its container: {missing}")
+    assert told.commands == ("kubectl describe pod pod-x --namespace team",)
+    assert silent.kind is CauseKind.STARTING
+
+
 def test_without_a_right_to_see_pods_it_tells_what_the_step_run_says_and_what_is_missing() -> None:
     progressing = {"type": "Progressing", "status": "True", "message": "The Job is created"}
     step_run = a_step_run("fetch", phase="Running", conditions=[progressing])
