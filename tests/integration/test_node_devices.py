@@ -92,6 +92,15 @@ async def _pod_that(local: LocalCluster, holds: Callable[[Object], bool]) -> Obj
     raise AssertionError("unreachable: the feed has no end")
 
 
+async def test_a_pod_that_waits_for_a_gpu_can_be_deleted(local: LocalCluster) -> None:
+    await local.client.create(PODS, with_gpu("p", "echo trained"))
+    await local.wait_for(PODS, "p", is_told("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."))
+
+    await local.client.delete(f"{PODS}/p", {})
+
+    await local.wait_gone(PODS, seconds=10)
+
+
 async def test_a_gpu_is_given_to_one_pod_after_the_other(local: LocalCluster) -> None:
     await advertise(local, 1)
     await local.client.create(PODS, with_gpu("first", "while true; do sleep 0.05; done"))

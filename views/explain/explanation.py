@@ -7,10 +7,10 @@ unknown, and values that they bound are shown as they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from core.api.duration import format_duration
 from core.api.instant import parse_instant_or_none
@@ -37,6 +37,8 @@ from core.workloads.tls import tls_secret_name
 from views.explain.facts import ExplainedValue, StepExplanation, StepFacts
 from views.explain.job import is_same, job_values
 from views.explain.settings import bound_of, field_of, key_of, position_of, source_of
+
+Found = TypeVar("Found")
 
 _ANY: Final = ("*",)
 _NO_BOUNDS: Final = OperatorSettings(
@@ -84,7 +86,7 @@ def explain_step(facts: StepFacts) -> StepExplanation:
         state=_state(facts),
         job=facts.job["metadata"]["name"] if facts.job else "",
         values=tuple(sorted(values, key=lambda value: position_of(value.setting))),
-        notes=(*_notes_about_settings(facts, settings), *_notes_of_layers(resolved)),
+        notes=(*_notes_about_objects(facts, settings), *_notes_of_layers(resolved)),
         problems=tuple(problems),
         unseen=facts.unseen,
     )
@@ -102,18 +104,21 @@ def _resolution(facts: StepFacts, settings: OperatorSettings | None) -> tuple[_R
         settings or _NO_BOUNDS, facts.template, facts.engram, facts.story, facts.step, overrides, facts.namespace
     )
     problems: list[str] = []
-    try:
-        policy = resolve_policy(sources)
-    except PolicyError as error:
-        problems += error.problems
-    try:
-        timeout = timeout_choice(sources)
-        retry_policy(retry_spec(sources), sources.settings.max_retries)
-    except PolicyError as error:
-        problems += error.problems
-    if problems:
+    policy = _unless_invalid(problems, lambda: resolve_policy(sources))
+    timeout = _unless_invalid(problems, lambda: timeout_choice(sources))
+    _unless_invalid(problems, lambda: retry_policy(retry_spec(sources), sources.settings.max_retries))
+    if policy is None or timeout is None or problems:
         return None, problems
     return _resolved(facts, sources, policy, timeout, is_known=settings is not None), []
+
+
+def _unless_invalid(problems: list[str], resolve: Callable[[], Found]) -> Found | None:
+    """The result of ``resolve``; None after adding the problems that it reports."""
+    try:
+        return resolve()
+    except PolicyError as error:
+        problems += error.problems
+        return None
 
 
 def _resolved(
@@ -305,7 +310,11 @@ def _notes_of_layers(resolved: _Resolved | None) -> tuple[str, ...]:
     return (*resolved.policy.notes, *retry_notes(resolved.sources)) if resolved else ()
 
 
-def _notes_about_settings(facts: StepFacts, settings: OperatorSettings | None) -> Iterator[str]:
+def _notes_about_objects(facts: StepFacts, settings: OperatorSettings | None) -> Iterator[str]:
+    pin = str((facts.step.get("ref") or {}).get("version") or "").strip()
+    version = str(((facts.engram or {}).get("spec") or {}).get("version") or "").strip()
+    if facts.engram is not None and pin and pin != version:
+        yield f"the step asks for version {pin!r} of the Engram, which has {version!r}: it waits until they are equal"
     if facts.config is None:
         yield "you may not read the operator's ConfigMap: values of the operator are unknown"
     elif settings is None:

@@ -6,6 +6,7 @@ rewrites quantities; ``is_same`` allows for that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ _STORE: Final = {
     "BUBU_S3_FORCE_PATH_STYLE": "usePathStyle",
     "BUBU_STORAGE_PATH": "path",
 }
+_USER: Final = re.compile(r"//[^/]*@")
+"""User and password in an address."""
 _NUMBERS: Final = {"BUBU_MAX_INLINE_SIZE": "max_inline_size_bytes", "BUBU_MAX_RECURSION_DEPTH": "max_recursion_depth"}
 
 
@@ -130,6 +133,8 @@ def _of_environment(container: ReadOnlyObject) -> Iterator[tuple[str, Any]]:
             store["timeout"] = [each["value"] for each in container["env"] if each["name"] == "BUBU_STORAGE_TIMEOUT"][
                 -1
             ]
+        if "endpoint" in store:
+            store["endpoint"] = _USER.sub("//***@", store["endpoint"])
         yield "storage", store
 
 

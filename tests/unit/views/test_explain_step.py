@@ -282,12 +282,24 @@ def test_all_problems_of_the_layers_are_told_at_once() -> None:
     given = facts()
     step = {
         **given.step,
-        "execution": {"timeout": "soon", "volumes": [{"name": "a", "mountPath": "/", "hostPath": {}}]},
+        "execution": {
+            "timeout": "soon",
+            "retry": {"delay": "later"},
+            "volumes": [{"name": "a", "mountPath": "/", "hostPath": {}}],
+        },
     }
     assert [problem.partition(": ")[0] for problem in explain_step(replace(given, step=step)).problems] == [
         *("Story step", "Story step"),
-        "step execution.timeout",
+        *("step execution.timeout", "retry.delay"),
     ]
+
+
+def test_an_engram_of_another_version_is_noted() -> None:
+    given = facts()
+    step = {**given.step, "ref": {"name": "worker", "version": "v2"}}
+    assert explain_step(replace(given, step=step)).notes == (
+        "the step asks for version 'v2' of the Engram, which has '': it waits until they are equal",
+    )
 
 
 def test_no_value_of_a_secret_is_read_from_a_job() -> None:
@@ -296,6 +308,14 @@ def test_no_value_of_a_secret_is_read_from_a_job() -> None:
     env = given.job["spec"]["template"]["spec"]["containers"][0]["env"]
     env += [{"name": "TOKEN", "value": "hush"}, {"name": "BUBU_TRIGGER_DATA", "value": "hush"}]
     assert "hush" not in json.dumps(document_of(explain_step(given)))
+
+
+def test_a_password_in_the_address_of_a_store_is_hidden() -> None:
+    given = facts("s3-store")
+    s3 = {"bucket": "b", "endpoint": "https://ann:hush@s3.example.com", "authentication": {}}
+    step = {**given.step, "execution": {"storage": {"s3": s3}}}
+    value = by_setting(explain_step(replace(given, step=step)))["storage"].value
+    assert value["endpoint"] == "https://***@s3.example.com"
 
 
 @pytest.mark.parametrize("odd", [{}, {"containers": []}, {"containers": [{"name": "other"}]}])
