@@ -17,38 +17,10 @@ from core.api.resource import (
     ROLE_BINDING,
     STEP_RUN,
     STORY,
-    STORY_RUN,
-    Resource,
 )
+from tests.unit.cli.stored_objects import a_run, make, owned
 from views.why.cause import CauseKind
 from views.why.explanation import explain
-
-
-async def make(session: Session, resource: Resource, obj: Object, **status: Any) -> Object:
-    typed = {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
-    made = await session.client.create(resource, typed, namespace="default")
-    if status:
-        made = await session.client.patch(
-            resource, made["metadata"]["name"], {"status": status}, namespace="default", subresource="status"
-        )
-    return made
-
-
-def owned(run: Object, kind: str = "StoryRun") -> list[Object]:
-    return [
-        {
-            "apiVersion": run["apiVersion"],
-            "kind": kind,
-            "name": run["metadata"]["name"],
-            "uid": run["metadata"]["uid"],
-            "controller": True,
-        }
-    ]
-
-
-async def a_run(session: Session, name: str = "release-1", story: str = "release", **status: Any) -> Object:
-    await start_run(session, run_manifest(story, "default", {}, name=name))
-    return await session.client.patch(STORY_RUN, name, {"status": status}, namespace="default", subresource="status")
 
 
 async def a_step_at_work(session: Session, run: Object, step: str) -> None:
