@@ -1,7 +1,8 @@
 """The parts of a Pod that follow from the execution policy alone, for steps and listeners alike. Pure.
 
 Source: StepRun contract 12, Trigger contract 6.3. The ``RuntimeDefault`` seccomp profile is an addition to the
-reference: without it, a namespace that enforces the Pod Security level ``restricted`` refuses the Pod.
+reference: without it, a namespace that enforces the Pod Security level ``restricted`` refuses the Pod. The
+group of volumes is an addition, too, for claims that layers ask for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final
 
 from core.api.objects import Object
 from core.policy.layers import ExecutionPolicy
+from core.workloads.volumes import writes_to_claims
 
 _AMOUNTS: Final = {"cpu": "cpu", "memory": "memory", "ephemeralStorage": "ephemeral-storage"}
 """Beginning of a setting → the name of the resource in Kubernetes."""
@@ -20,6 +22,8 @@ def pod_security(policy: ExecutionPolicy) -> Object:
     context: Object = {"runAsNonRoot": policy.run_as_non_root, "seccompProfile": {"type": "RuntimeDefault"}}
     if policy.run_as_user:
         context["runAsUser"] = policy.run_as_user
+        if writes_to_claims(policy):  # the root of most new volumes belongs to root
+            context |= {"fsGroup": policy.run_as_user, "fsGroupChangePolicy": "OnRootMismatch"}
     return context
 
 

@@ -25,6 +25,14 @@ def policy_volumes(policy: ExecutionPolicy) -> list[Object]:
     return volumes
 
 
+def writes_to_claims(policy: ExecutionPolicy) -> bool:
+    """Whether the container may write to a claim that a layer asks for."""
+    return any(
+        (claim := volume.get("persistentVolumeClaim")) and not (volume.get("readOnly") or claim.get("readOnly"))
+        for volume in policy.volumes
+    )
+
+
 def policy_volume_mounts(policy: ExecutionPolicy) -> list[Object]:
     mounts: list[Object] = []
     for volume in sorted(policy.volumes, key=lambda each: str(each["name"])):

@@ -138,6 +138,7 @@ def _resolved(
         "max_recursion_depth": "Story policy" if depth else OPERATOR,
         "termination_grace_period_seconds": OPERATOR,
         "tls_secret": "Engram annotation",
+        "fs_group": policy.provenance.get("run_as_user", ""),
         "storage_volume": by_storage,
         "storage_secret": by_storage,
     }

@@ -86,6 +86,7 @@ def _of_pod(pod: ReadOnlyObject) -> Iterator[tuple[str, Any]]:
         (security, "runAsNonRoot", "run_as_non_root"),
         (security, "runAsUser", "run_as_user"),
         (security, "seccompProfile", "seccomp_profile"),
+        (security, "fsGroup", "fs_group"),
     ):
         if block.get(field) is not None:
             yield setting, block[field]

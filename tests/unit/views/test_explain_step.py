@@ -167,14 +167,14 @@ def test_what_differs_from_the_job_says_what_has_changed_since() -> None:
     assert {value.setting: (value.value, value.in_job, value.why) for value in explanation.differing} == {
         "sharedMemory": ("8Gi", "16Gi", "the Engram has changed since"),
         "placement.nodeSelector.disk": ("ssd", None, "the Engram has changed since"),
-        "volumes.models": (None, explanation_of_models(explanation), "the Engram has changed since"),
-        "volumes.settings": (None, by_setting(explanation)["volumes.settings"].in_job, "the Engram has changed since"),
+        "security.fsGroup": (None, 1000, "the Engram has changed since"),
+        **{
+            name: (None, by_setting(explanation)[name].in_job, "the Engram has changed since")
+            for name in ("volumes.checkpoints", "volumes.models", "volumes.settings")
+        },
     }
+    assert by_setting(explanation)["volumes.models"].in_job["readOnly"] is True
     assert by_setting(explanation)["volumes.models"].source == "no layer sets it"
-
-
-def explanation_of_models(explanation: StepExplanation) -> Any:
-    return by_setting(explanation)["volumes.models"].in_job
 
 
 def test_a_status_that_was_written_is_no_change_and_an_earlier_change_is_none_either() -> None:

@@ -69,3 +69,19 @@ def test_volumes_of_the_policy_stand_beside_those_of_the_operator() -> None:
     assert [volume["name"] for volume in spec["volumes"]] == [
         *("engram-tls", "bubu-storage", "a", "b", "c", "bubu-shared-memory"),
     ]
+
+
+def group_of(*volumes: Object, **policy: Any) -> Any:
+    security = pod_template(workload(policy={"volumes": volumes, **policy}))["spec"]["securityContext"]
+    return security.get("fsGroup")
+
+
+def test_the_container_can_write_to_claims_unless_they_are_read_only() -> None:
+    claim: Object = {"name": "d", "mountPath": "/d", "persistentVolumeClaim": {"claimName": "d"}}
+    read_only = {**claim, "persistentVolumeClaim": {"claimName": "d", "readOnly": True}}
+
+    assert group_of(claim) == 1000
+    assert group_of({**claim, "readOnly": True}) is None
+    assert group_of(read_only) is None
+    assert group_of({"name": "e", "mountPath": "/e", "emptyDir": {}}) is None
+    assert group_of(claim, run_as_user=None) is None
