@@ -298,6 +298,8 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     status = step_run.get("status") or {}
     phase = _phase_of_step(state, status)
     parts = []
+    if status.get("cached"):
+        parts.append(_cached(status))
     if status.get("retries"):
         parts.append(f"attempt {_attempt(step_run)}")
     if status.get("exitCode") and phase is not Phase.SUCCEEDED:
@@ -312,6 +314,12 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     if phase is None and step.get("needs"):
         parts.append(f"needs {', '.join(step['needs'])}")
     return ", ".join(parts)
+
+
+def _cached(status: Object) -> str:
+    """Where the output comes from, if it comes from the cache."""
+    source = status.get("cachedFrom") or {}
+    return f"cached, from {source['storyRun']}" if source.get("storyRun") else "cached"
 
 
 def _attempt(step_run: Object) -> str:

@@ -230,6 +230,7 @@ STEP_RUN_KIND = Kind(
                 Column("Step", ".spec.stepId"),
                 Column("Phase", ".status.phase"),
                 Column("Retries", ".status.retries", "integer"),
+                Column("Cached", ".status.cached", "boolean", wide=True),
                 AGE,
             ),
             selectable_fields=(

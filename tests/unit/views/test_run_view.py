@@ -69,6 +69,14 @@ def test_a_retried_step_tells_how_many_attempts_it_has() -> None:
     assert view.steps[0].detail == "attempt 2/4"
 
 
+def test_a_cached_step_says_which_run_has_executed_it() -> None:
+    status = {"phase": "Succeeded", "cached": True, "cachedFrom": {"key": "0", "storyRun": "first"}}
+    step_run = {"spec": {"stepId": "fetch"}, "status": status}
+    view = view_run(a_run(phase="Running", stepStates={"fetch": {"phase": "Succeeded"}}), a_story(FETCH), [step_run])
+
+    assert view.steps[0].detail == "cached, from first"
+
+
 def test_what_a_program_wrote_cannot_move_the_cursor() -> None:
     states = {"fetch": {"phase": "Failed", "message": "bad\x1b[2Jthing\r\n\ttwice"}}
     view = view_run(a_run(phase="Failed", stepStates=states, message="a\x1bb"), a_story(FETCH))

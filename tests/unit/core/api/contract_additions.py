@@ -49,6 +49,7 @@ ADDITIONS = {
     ("Impulse", ".status.counted.launched"): "such a total",
     ("Impulse", ".status.counted.failed"): "such a total",
     ("Impulse", ".status.counted.through"): "up to when the totals have everything",
+    ("StepRun", "columns"): "kubectl get stepruns -o wide shows which outputs come from the cache",
     ("Impulse", "columns"): "kubectl get impulses also shows why one is down; -o wide what it has started, in words",
     ("Transport", "columns"): "kubectl get transports shows provider, driver, state and use instead of names only",
 }

@@ -1,0 +1,64 @@
+"""The weather example with an output cache, on the embedded cluster: a second run executes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commandline import CommandLine
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+FAILS_ON_PURPOSE = "    - name: earlier-year\n"
+NEXT = "    - name: report\n"
+STEPS = {"read-seattle", "read-san-francisco", "join", "months", "chart", "hot-hours", "report"}
+POLICY = "  policy:\n    execution: {cache: {}}\n"
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path)
+    assert line.bobrapet("up", f"--image-map={EXAMPLES / 'weather' / 'images.yaml'}").code == 0
+    yield line
+    line.quick("down")
+    line.wait_until_nothing_runs()
+
+
+def cached_story() -> str:
+    """The example's definitions, with a cache for all steps, and without the step that always fails: a failure is not
+    cached.
+    """
+    text = (EXAMPLES / "weather" / "manifests.yaml").read_text()
+    head, _, rest = text.partition(FAILS_ON_PURPOSE)
+    text = f"{head}{NEXT}{rest.partition(NEXT)[2]}".replace("[chart, hot-hours, earlier-year]", "[chart, hot-hours]")
+    assert text.count("  policy:\n") == 1
+    return text.replace("  policy:\n", POLICY)
+
+
+def output_of(line: CommandLine, run: str) -> object:
+    return json.loads(line.quick("outputs", run, "--local", "-ojson").out)
+
+
+def cached_steps(text: str, run: str) -> set[str]:
+    """The steps that were reported to be from the cache, without an attempt."""
+    return set(re.findall(rf" {run} (\S+) \w+→Succeeded  cached, from two-cities-\w+$", text, re.M))
+
+
+def test_a_second_run_of_the_weather_example_executes_nothing(line: CommandLine) -> None:
+    files = [str(EXAMPLES / "store.yaml"), line.file("weather.yaml", cached_story())]
+    inputs = [f"--input=data={EXAMPLES / 'weather' / 'data'}", f"--input=report={line.folder / 'report'}"]
+    first = line.quick("run", *files, "--local", "--story=two-cities", "-ojson", *inputs)
+    assert first.code == 0, first.err
+    again = line.quick("submit", "two-cities", "--local", "--name=again", "--watch", *inputs)
+    assert again.code == 0, again.err
+
+    assert output_of(line, "again") == json.loads(first.out)
+    assert cached_steps(again.out + again.err, "again") == STEPS
+    anew = line.quick("resubmit", "again", "--local", "--name=anew", "--no-cache", "--watch")
+    assert anew.code == 0, anew.err
+    assert output_of(line, "anew") == json.loads(first.out)
+    assert cached_steps(anew.out + anew.err, "anew") == set()
