@@ -21,12 +21,14 @@ _KINDS: Final = {
     TriggerReason.IMPULSE_NOT_FOUND: CauseKind.REFERENCE,
     TriggerReason.IMPULSE_MISMATCH: CauseKind.REFERENCE,
     TriggerReason.PERMISSION_DENIED: CauseKind.PERMISSION,
+    TriggerReason.STORAGE_UNAVAILABLE: CauseKind.STORAGE,
     TriggerReason.STORY_RUN_TERMINATING: CauseKind.DELETION,
 }
 _WHO: Final = {
     CauseKind.STORY: "the owner of the Story's manifest",
     CauseKind.REFERENCE: "the owner of the object that it names; the operator continues by itself",
     CauseKind.PERMISSION: "a cluster administrator; the operator continues by itself once it has the permission",
+    CauseKind.STORAGE: "an administrator of the object store; the operator continues by itself once it answers",
     CauseKind.DELETION: "the operator, when the run is gone",
 }
 
