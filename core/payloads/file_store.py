@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,18 @@ from typing import Final
 from core.payloads import key as keys
 from core.payloads import threads
 from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+from core.payloads.file_listing import files_below
+from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """O_NONBLOCK: without it, opening a named pipe would wait for its writer."""
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
+_WRITE_ATTEMPTS: Final = 3
+"""A deletion may remove an empty folder between its creation and that of the file in it."""
+_KEPT_FOLDERS: Final = 2
+"""``outputs/<namespace>``: many writers share these folders, so they stay when they are empty."""
 _NO_FILE: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL})
 
 
@@ -56,14 +63,82 @@ class FileStore:
         await threads.answer_in_time(self._name, self._timeout_seconds, self._write, key, content)
 
     def _write(self, key: str, content: bytes) -> None:
+        for _ in range(_WRITE_ATTEMPTS - 1):
+            with suppress(FileNotFoundError):
+                self._write_once(key, content)
+                return
+        try:
+            self._write_once(key, content)
+        except FileNotFoundError as error:
+            raise StoreUnavailableError(f"{self._name} cannot be written: {error.strerror}") from error
+
+    def _write_once(self, key: str, content: bytes) -> None:
+        """
+        Raises:
+            FileNotFoundError: the folder was removed meanwhile.
+        """
         try:
             folder, name = self._made_folders(key)
             try:
                 _replace(folder, name, content)
             finally:
                 os.close(folder)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise StoreUnavailableError(f"{self._name} cannot be written: {error.strerror}") from error
+
+    async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:
+        """See ``Store.page``."""
+        keys.segments(folder)
+        return await threads.answer_in_time(self._name, self._timeout_seconds, self._page, folder, after, limit)
+
+    def _page(self, folder: str, after: str, limit: int) -> list[StoredObject]:
+        if self._makes_root and not Path(self._root).exists():
+            return []
+        descriptors: list[int] = []
+        try:
+            if not self._open_folders(keys.segments(folder), descriptors):
+                return []
+            return files_below(descriptors[-1], folder, after, limit)
+        except OSError as error:
+            raise StoreUnavailableError(f"{self._name} cannot be listed: {error.strerror}") from error
+        finally:
+            _close(descriptors)
+
+    async def delete(self, wanted: Sequence[str]) -> None:
+        """See ``Store.delete``."""
+        for key in wanted:
+            keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._delete, tuple(wanted))
+
+    def _delete(self, wanted: Sequence[str]) -> None:
+        if self._makes_root and not Path(self._root).exists():
+            return
+        for key in wanted:
+            descriptors: list[int] = []
+            try:
+                *folders, name = keys.segments(key)
+                if self._open_folders(folders, descriptors):
+                    _remove(name, descriptors[-1], key)
+                    _remove_empty(folders, descriptors)
+            except OSError as error:
+                text = f"{self._name} does not let {shown(key)} be deleted: {error.strerror}"
+                raise StoreUnavailableError(text) from error
+            finally:
+                _close(descriptors)
+
+    def _open_folders(self, folders: Sequence[str], descriptors: list[int]) -> bool:
+        """Open the root and each folder inside the one before, into ``descriptors``; False: there is no such folder."""
+        descriptors.append(self._opened_root())
+        for folder in folders:
+            try:
+                descriptors.append(os.open(folder, _FLAGS | os.O_DIRECTORY, dir_fd=descriptors[-1]))
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or error.errno in _NO_FILE:
+                    return False
+                raise
+        return True
 
     def _made_folders(self, key: str) -> tuple[int, str]:
         """The descriptor of the folder that ``key`` names, which is created if it is missing, and the file's name."""
@@ -146,6 +221,42 @@ def _content(descriptor: int, key: str, limit_bytes: int) -> bytes:
     if len(content) > limit_bytes:
         raise object_too_large(key, limit_bytes)
     return content
+
+
+def _remove(name: str, folder: int, key: str) -> None:
+    """Remove the file; a symbolic link is removed itself.
+
+    Raises:
+        PayloadError: it is a folder.
+    """
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.EPERM) and _is_folder(name, folder):
+            raise _no_regular_file(key) from error
+        raise
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return False
+
+
+def _remove_empty(folders: Sequence[str], descriptors: Sequence[int]) -> None:
+    """Remove the last of ``folders``, and those that are empty then; each has its parent in ``descriptors``."""
+    for position in range(len(folders) - 1, _KEPT_FOLDERS - 1, -1):
+        try:
+            os.rmdir(folders[position], dir_fd=descriptors[position])
+        except OSError:  # it is not empty, or not ours to remove: it does no harm
+            return
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _no_regular_file(key: str) -> PayloadError:

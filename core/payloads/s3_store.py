@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from core.payloads import key as keys
 from core.payloads import threads
 from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
+from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential
@@ -32,6 +33,10 @@ _REFUSED_KEY: Final = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredTo
 """Codes that some servers give with another status than 403."""
 _TO_READ: Final = "get objects and list the bucket"
 _TO_WRITE: Final = "put objects"
+_TO_LIST: Final = "list the bucket"
+_TO_DELETE: Final = "delete objects"
+_DELETED_AT_ONCE: Final = 100
+"""Objects of one deletion within the deadline."""
 
 _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
 _S3_CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
@@ -43,6 +48,7 @@ _CAUSES: Final = (
     ("dns error", "the name of the host is not known"),
     ("InvalidCertificate", "the certificate of the server is not trusted"),
     ("kind: Connect", "no connection can be made"),
+    ("empty path segment", "it has an object whose key has an empty segment ('//'); delete that object"),
 )
 """A part of obstore's text → the cause."""
 
@@ -126,6 +132,57 @@ class S3Store:
         except (BaseError, OSError) as error:
             raise self._unavailable(_cause(error, _TO_WRITE), "written") from None
 
+    async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:
+        """See ``Store.page``. The order is that of the server: by the bytes of the key, for S3."""
+        keys.segments(folder)
+        return await threads.answer_in_time(self._name, self._timeout_seconds, self._page, folder, after, limit)
+
+    def _page(self, folder: str, after: str, limit: int) -> list[StoredObject]:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        found: list[StoredObject] = []
+        try:
+            for part in obstore.list(self._bucket, folder, offset=after or None, chunk_size=limit):
+                # Consoles mark a folder with an empty object; obstore shows one for ``folder`` itself.
+                inside = [each for each in part if each["path"].startswith(f"{folder}/")]
+                found += [StoredObject(each["path"], each["size"], each["last_modified"]) for each in inside]
+                if len(found) >= limit:
+                    break
+        except (BaseError, OSError, ValueError) as error:
+            raise self._unavailable(_cause(error, _TO_LIST), "listed") from None
+        return found[:limit]
+
+    async def delete(self, wanted: Sequence[str]) -> None:
+        """See ``Store.delete``.
+
+        Each object has a request of its own. Servers such as Google Cloud Storage know no DeleteObjects, and obstore
+        0.12 panics if an answer to it names another key.
+        """
+        for key in wanted:
+            keys.segments(key)
+        for start in range(0, len(wanted), _DELETED_AT_ONCE):
+            part = wanted[start : start + _DELETED_AT_ONCE]
+            await threads.answer_in_time(self._name, self._timeout_seconds, self._delete, part)
+
+    def _delete(self, wanted: Sequence[str]) -> None:
+        """Several concurrently; after an answer that an object is missing, which S3 never gives, one by one."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            obstore.delete(self._bucket, wanted)
+        except FileNotFoundError as error:
+            if _s3_code(error) not in _MISSING_OBJECT:
+                raise self._unavailable(_cause(error, _TO_DELETE), "changed") from None
+            if len(wanted) > 1:
+                for key in wanted:
+                    self._delete((key,))
+        except ValueError:
+            raise PayloadError("invalid storage reference: S3 has no keys such as some of those to delete") from None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(_cause(error, _TO_DELETE), "changed") from None
+
     @cached_property
     def _bucket(self) -> Bucket:
         from obstore.store import S3Store as Bucket
@@ -136,6 +193,7 @@ class S3Store:
             "region": location.region or _region(),
             "virtual_hosted_style_request": not (location.path_style or self._endpoint),
             "checksum_algorithm": "SHA256",
+            "disable_bulk_delete": True,
         }
         if self._endpoint:
             config["endpoint"] = self._endpoint

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from core.payloads.file_store import FileStore
 from core.payloads.s3_store import S3Location, S3Store
+from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
 
-__all__ = ["TIMEOUT_SECONDS", "ObjectReader", "S3Location", "Store", "open_file_store", "open_s3_store"]
+__all__ = [
+    "PAGE_OBJECTS",
+    "TIMEOUT_SECONDS",
+    "ObjectReader",
+    "S3Location",
+    "Store",
+    "StoredObject",
+    "open_file_store",
+    "open_s3_store",
+]
 
 TIMEOUT_SECONDS: Final = 30.0
 """Deadline of one read or write, including waits; much shorter than the SDK's, because a run waits for it."""
@@ -37,6 +48,31 @@ class Store(ObjectReader, Protocol):
             PayloadError: ``key`` is unsafe.
             StoreUnavailableError: no answer in time, or the store refuses it; it may be stored nevertheless.
             Cancellation: at once; the object may be stored nevertheless.
+        """
+
+    async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:
+        """Up to ``limit`` objects below ``folder``, at any depth, whose key is greater than ``after``; by key.
+
+        The last key of a page is ``after`` of the next one. An empty page is the last one.
+        Objects that are written or deleted meanwhile may be missing or present.
+
+        Args:
+            folder: whole segments, without a slash at the end: ``outputs/team`` has no objects of ``outputs/team-b``.
+        Raises:
+            PayloadError: ``folder`` is unsafe.
+            StoreUnavailableError: no answer in time, or the store refuses it.
+            Cancellation: at once; the result of the request is dropped.
+        """
+
+    async def delete(self, wanted: Sequence[str]) -> None:
+        """Delete the objects with these keys; one that does not exist is deleted already.
+
+        Args:
+            wanted: up to ``PAGE_OBJECTS`` keys.
+        Raises:
+            PayloadError: a key is unsafe, then nothing is deleted; or is that of a folder.
+            StoreUnavailableError: no answer in time, or the store refuses it; some objects may be deleted.
+            Cancellation: at once; some objects may be deleted.
         """
 
 

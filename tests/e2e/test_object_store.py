@@ -21,6 +21,7 @@ from bubu_sdk.errors import StorageError
 from bubu_sdk.storage import ObjectMissingError
 from bubu_sdk.storage import Store as SdkStore
 from core.api.resource import SECRET, STEP_RUN
+from core.engine.clock import system_now
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
 from core.payloads.errors import PayloadError, StoreUnavailableError
@@ -108,6 +109,30 @@ async def test_operator_and_sdk_read_what_the_other_has_written(gateway: Gateway
         await trio.to_thread.run_sync(of_sdk.read, "outputs/team/none.json")
 
 
+async def test_objects_are_listed_and_deleted(gateway: Gateway, proxy: FaultyProxy, through_faults: Store) -> None:
+    wanted = [f"outputs/team/run/{number}.json" for number in range(7)]
+    other = "outputs/team-b/run/0.json"
+    for key in (*wanted, KEY, other):
+        await through_faults.write(key, b"content")
+
+    first = await through_faults.page("outputs/team", limit=5)
+    proxy.faults = {"GET": [S3Fault.SLOW_DOWN, S3Fault.LOST], "DELETE": [S3Fault.ERROR, S3Fault.SLOW_DOWN]}
+    second = await through_faults.page("outputs/team", after=first[-1].key, limit=5)
+    assert [each.key for each in (*first, *second)] == sorted([*wanted, KEY])
+    assert {each.size_bytes for each in first} == {7}
+    assert all(abs((each.modified_at - system_now()).total_seconds()) < 60 for each in first)
+
+    await through_faults.delete([*wanted, "outputs/team/run/none.json"])
+
+    assert gateway.object_keys() == sorted([KEY, other])
+    assert [each.key for each in await through_faults.page("outputs/team")] == [KEY]
+    proxy.faults = {"DELETE": [S3Fault.LOST]}
+    with pytest.raises(StoreUnavailableError):  # the server has deleted it, which nobody knows
+        await through_faults.delete([KEY])
+    await through_faults.delete([KEY])
+    assert gateway.object_keys() == [other]
+
+
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
@@ -121,7 +146,13 @@ async def test_what_the_server_refuses_is_said_without_secrets(
 ) -> None:
     store = open_s3_store(replace(gateway.location(), **change), timeout_seconds=10)
 
-    for call in (partial(store.write, KEY, b"{}"), partial(store.read, KEY, LIMIT)):
+    calls = (
+        partial(store.write, KEY, b"{}"),
+        partial(store.read, KEY, LIMIT),
+        partial(store.page, "outputs"),
+        partial(store.delete, [KEY]),
+    )
+    for call in calls:
         with pytest.raises(StoreUnavailableError) as caught:
             await call()
         assert cause in str(caught.value)

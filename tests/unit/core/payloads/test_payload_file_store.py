@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,112 @@ async def test_a_missing_root_is_made_only_where_that_is_wanted(tmp_path: Path) 
     await open_file_store(str(root), makes_root=True).write(KEY, b"{}")
 
     assert (root / KEY).read_bytes() == b"{}"
+
+
+async def listed(root: Path, folder: str, limit: int) -> list[str]:
+    """All keys below ``folder``, in pages of ``limit``."""
+    store, found = open_file_store(str(root)), list[str]()
+    while page := await store.page(folder, after=found[-1] if found else "", limit=limit):
+        assert len(page) <= limit
+        found += [each.key for each in page]
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_files_are_listed_in_pages_by_their_keys(root: Path, descriptors: None, limit: int) -> None:
+    wanted = ["a!.json", "a.json", "a/b.json", "a/c/d.json", "a0.json", "a/c.json", "b/x.json", "é.json"]
+    for name in wanted:
+        await open_file_store(str(root)).write(f"inputs/ns/run/{name}", b"12345")
+    await open_file_store(str(root)).write("inputs/ns-b/run/other.json", b"{}")
+
+    assert await listed(root, "inputs/ns", limit) == sorted(f"inputs/ns/run/{name}" for name in wanted)
+
+
+async def test_a_listed_file_has_its_size_and_its_age(root: Path) -> None:
+    (root / KEY).write_bytes(b"12345")
+    os.utime(root / KEY, (1000, 1_700_000_000))
+
+    [found] = await open_file_store(str(root)).page("outputs/ns/sr")
+
+    assert (found.key, found.size_bytes) == (KEY, 5)
+    assert found.modified_at == datetime.fromtimestamp(1_700_000_000, UTC)
+
+
+async def test_a_listing_follows_no_links_and_shows_regular_files_only(root: Path, descriptors: None) -> None:
+    os.mkfifo(root / "outputs/ns/pipe")
+    (root / "outputs/ns/line\nbreak").write_bytes(b"")
+
+    assert await listed(root, "outputs", 10) == [KEY]
+    for folder in ("link", "outputs/ns/up", "outputs/ns/sr/link", KEY, "outputs/none"):
+        assert await listed(root, folder, 10) == []
+    with pytest.raises(PayloadError):
+        await listed(root, "../root", 10)
+
+
+async def test_a_volume_that_is_not_mounted_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    store = open_file_store(str(tmp_path / "none"))
+    with pytest.raises(StoreUnavailableError, match="mount the volume"):
+        await store.page("outputs")
+    with pytest.raises(StoreUnavailableError, match="mount the volume"):
+        await store.delete([KEY])
+
+    made_later = open_file_store(str(tmp_path / "none"), makes_root=True)
+    await made_later.delete([KEY])
+    assert await made_later.page("outputs") == []
+
+
+async def test_deleted_files_are_gone_with_their_empty_folders(root: Path, descriptors: None) -> None:
+    store = open_file_store(str(root))
+    for key in ("inputs/ns/a/x/y.json", "inputs/ns/a/z.json", "inputs/ns/b/z.json"):
+        await store.write(key, b"{}")
+
+    await store.delete(["inputs/ns/a/x/y.json", "inputs/ns/none/x.json", "inputs/ns/b/none"])
+    assert names(root / "inputs/ns/a") == ["z.json"]
+    await store.delete(["inputs/ns/a/z.json", "inputs/ns/b/z.json", "inputs/ns/b/z.json"])
+
+    assert names(root / "inputs/ns") == []
+    assert names(root / "inputs") == ["ns"]
+
+
+async def test_a_deletion_never_leaves_the_root(root: Path, tmp_path: Path, descriptors: None) -> None:
+    store = open_file_store(str(root))
+    await store.delete(["link/canary", "outputs/ns/up/canary", "outputs/ns/sr/link", f"{KEY}/x"])
+    for key in ("../canary", "/canary", ""):
+        with pytest.raises(PayloadError):
+            await store.delete([KEY, key])
+    with pytest.raises(PayloadError, match="must be a regular file"):
+        await store.delete(["outputs/ns/sr"])
+
+    assert (tmp_path / "canary").read_bytes() == b"canary"
+    assert (root / KEY).read_bytes() == b"{}"
+    assert names(root / "outputs/ns/sr") == ["inner", "output.json"]
+
+
+async def test_a_volume_that_refuses_a_deletion_is_worth_another_try(
+    root: Path, descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, *, dir_fd: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "unlink", refuse)
+
+    with pytest.raises(StoreUnavailableError, match=r"output\.json' be deleted: Read-only file system"):
+        await open_file_store(str(root)).delete([KEY])
+
+
+async def test_a_write_survives_the_removal_of_its_empty_folder(
+    root: Path, descriptors: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, removals = os.mkdir, ["new"]
+
+    def removed_at_once(name: str, mode: int, *, dir_fd: int) -> None:
+        really(name, mode, dir_fd=dir_fd)
+        if name in removals:
+            removals.remove(name)
+            os.rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", removed_at_once)
+
+    await open_file_store(str(root)).write("outputs/ns/new/a.json", b"{}")
+
+    assert (root / "outputs/ns/new/a.json").read_bytes() == b"{}"

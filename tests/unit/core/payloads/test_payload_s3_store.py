@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,11 +42,17 @@ class Bucket(BaseHTTPRequestHandler):
         "/bucket/fits": b"x" * 1000,
         "/bucket/large": b"x" * 1001,
     }
+    listed: ClassVar[list[str]] = []
+    """The keys in the bucket, as listings show them."""
+    deleted: ClassVar[list[str]] = []
     written: ClassVar[dict[str, bytes]] = {}
     requests: ClassVar[list[tuple[str, Mapping[str, str]]]] = []
 
     def do_GET(self) -> None:
         self.requests.append((self.path, dict(self.headers)))
+        if "list-type=2" in self.path:
+            self._list(urllib.parse.parse_qs(self.path.partition("?")[2]))
+            return
         name = self.path.rsplit("/", 1)[1]
         if name == "endless":
             self._answer(200, b"", length=10 * 1024**3)
@@ -73,6 +81,38 @@ class Bucket(BaseHTTPRequestHandler):
         else:
             self.written[self.path] = content
             self._answer(200, b"")
+
+    def do_DELETE(self) -> None:
+        self.requests.append((self.path, dict(self.headers)))
+        name = self.path.rsplit("/", 1)[1]
+        if name == "slow":
+            time.sleep(0.6)
+        if name.isdigit():
+            self._answer(int(name), ERROR % b"SomeCode")
+        elif name == "no-bucket":
+            self._answer(404, ERROR % b"NoSuchBucket")
+        elif name == "none":  # S3 says 204, some servers do not
+            self._answer(404, ERROR % b"NoSuchKey")
+        else:
+            self.deleted.append(urllib.parse.unquote(self.path))
+            self._answer(204, b"")
+
+    def _list(self, query: Mapping[str, list[str]]) -> None:
+        """As S3 does: sorted keys after ``start-after``, two in one answer."""
+        prefix = query["prefix"][0]
+        if prefix.strip("/").isdigit():
+            self._answer(int(prefix.strip("/")), ERROR % b"SomeCode")
+            return
+        if prefix == "slow/":
+            time.sleep(0.6)
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
+        found = [key for key in sorted(self.listed) if key.startswith(prefix) and key > after]
+        entries = "".join(
+            f"<Contents><Key>{key}</Key><Size>7</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
+            for key in found[:2]
+        )
+        more = f"<NextContinuationToken>{found[1]}</NextContinuationToken>" if len(found) > 2 else ""
+        self._answer(200, f"<ListBucketResult>{entries}{more}</ListBucketResult>".encode())
 
     def _answer(self, code: int, content: bytes, length: int | None = None) -> None:
         self.send_response(code)
@@ -269,3 +309,91 @@ async def test_a_write_that_is_refused_says_why(location: S3Location, key: str, 
 async def test_a_write_ends_in_time(location: S3Location) -> None:
     with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.2 s"):
         await open_s3_store(location, timeout_seconds=0.2).write("slow", b"content")
+
+
+async def test_objects_are_listed_in_pages_by_their_keys(location: S3Location) -> None:
+    keys_of_team = [f"outputs/team/run/{number}.json" for number in range(5)]
+    Bucket.listed[:] = [*keys_of_team, "outputs/team-b/run/0.json", "outputs/team/"]
+    store = open_s3_store(location)
+
+    first = await store.page("outputs/team", limit=3)
+    second = await store.page("outputs/team", after=first[-1].key, limit=3)
+
+    assert [each.key for each in (*first, *second)] == keys_of_team
+    assert len(first) == 3
+    assert first[0].size_bytes == 7
+    assert first[0].modified_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert await store.page("outputs/none", limit=3) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "cause"), [("403", "it answered 403 SomeCode; check the credentials, and that they allow to list the")]
+)
+async def test_a_listing_that_is_refused_says_why(location: S3Location, folder: str, cause: str) -> None:
+    with pytest.raises(StoreUnavailableError) as caught:
+        await open_s3_store(location, timeout_seconds=10).page(folder)
+
+    assert f"bucket 'bucket' at {location.endpoint} cannot be listed: {cause}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+async def test_a_key_that_cannot_be_listed_is_described(location: S3Location) -> None:
+    Bucket.listed[:] = ["inputs/team/a.json", "inputs/team//b.json"]
+
+    with pytest.raises(StoreUnavailableError, match="it has an object whose key has an empty segment"):
+        await open_s3_store(location).page("inputs/team")
+
+
+async def test_listing_and_deletion_end_in_time(location: S3Location) -> None:
+    store = open_s3_store(location, timeout_seconds=0.2)
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.2 s"):
+        await store.page("slow")
+    with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.2 s"):
+        await store.delete(["slow"])
+
+
+async def test_unsafe_keys_are_neither_listed_nor_deleted(location: S3Location) -> None:
+    before, store = len(Bucket.requests), open_s3_store(location)
+    with pytest.raises(PayloadError):
+        await store.page("outputs/../x")
+    with pytest.raises(PayloadError):
+        await store.delete(["fine", "outputs/../x"])
+    await store.delete([])
+
+    assert len(Bucket.requests) == before
+
+
+async def test_many_objects_are_deleted_under_their_very_keys(location: S3Location) -> None:
+    Bucket.deleted.clear()
+    wanted = ["outputs/ns/sr/a%2Eb é.json", *(f"outputs/ns/sr/n-{number}" for number in range(250))]
+
+    await open_s3_store(location).delete(wanted)
+
+    assert sorted(Bucket.deleted) == sorted(f"/bucket/{key}" for key in wanted)
+
+
+async def test_an_object_that_is_gone_does_not_keep_the_others(location: S3Location) -> None:
+    Bucket.deleted.clear()
+
+    await open_s3_store(location).delete(["none"])
+    await open_s3_store(location).delete(["a", "none", "b"])
+
+    assert set(Bucket.deleted) == {"/bucket/a", "/bucket/b"}
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"),
+    [
+        ("403", "it answered 403 SomeCode; check the credentials, and that they allow to delete objects"),
+        ("507", "it answered 507 SomeCode"),
+        ("no-bucket", "the bucket does not exist"),
+    ],
+)
+async def test_a_deletion_that_is_refused_says_why(location: S3Location, key: str, cause: str) -> None:
+    with pytest.raises(StoreUnavailableError) as caught:
+        await open_s3_store(location, timeout_seconds=10).delete(["fine", key])
+
+    assert f"bucket 'bucket' at {location.endpoint} cannot be changed: {cause}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
