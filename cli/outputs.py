@@ -11,6 +11,7 @@ from cli.problem import CommandError
 from cli.render.output import part_of, yaml_text
 from cli.runs import step_runs_of
 from cli.session import Session
+from core.api.artifact import artifacts_in
 from core.api.gatedata import given_data
 from core.api.objects import Object
 from core.api.reference_keys import STORAGE_REFERENCE
@@ -60,6 +61,11 @@ async def outputs_of(session: Session, run: Object, step: str) -> dict[str, Any]
 def may_refer(outputs: Mapping[str, Any]) -> bool:
     """Whether a part of them may be in object storage; only then is the module that reads it loaded."""
     return STORAGE_REFERENCE in json.dumps(outputs)
+
+
+def has_files(outputs: Mapping[str, Any]) -> bool:
+    """Whether steps have saved files; only then is the module that fetches them loaded."""
+    return any(True for output in outputs.values() for _ in artifacts_in(output))
 
 
 def save_outputs(outputs: Mapping[str, Any], folder: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from core.expressions.paths import has_reference
 from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import HydrationBounds, hydrate
-from core.payloads.store import Store
+from core.payloads.store import TIMEOUT_SECONDS, Store
 from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
 from deployment.permissions.names import CONFIG_NAME
@@ -40,7 +40,7 @@ async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: s
     """
     if not any(has_reference(output) for output in outputs.values()):
         return dict(outputs)
-    store = await _open(session, namespace)
+    store = await open_stored(session, namespace)
     whole, problems = {}, []
     for name, output in outputs.items():
         try:
@@ -55,7 +55,12 @@ async def read_stored(session: Session, outputs: Mapping[str, Any], namespace: s
     return whole
 
 
-async def _open(session: Session, namespace: str) -> Store:
+async def open_stored(session: Session, namespace: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+    """The operator's object store, for objects of ``namespace``.
+
+    Raises:
+        CommandError: it is not known, or cannot be read from here.
+    """
     wanted = await _settings(session)
     if payload_store.is_volume(wanted):
         cluster = session.embedded or embedded_at(session.config.server, Path(session.config.source))
@@ -64,9 +69,10 @@ async def _open(session: Session, namespace: str) -> Store:
                 f"outputs are on the volume of claim {wanted.file_volume_claim_name!r}, which only Pods can read",
                 remedy=_REMEDY,
             )
-        return payload_store.open_volume(wanted, claims_folder(cluster.data), namespace)
+        return payload_store.open_volume(wanted, claims_folder(cluster.data), namespace, timeout_seconds)
     try:
-        return payload_store.open_store(wanted, await _credentials(session, payload_store.secret_of(wanted)))
+        credentials = await _credentials(session, payload_store.secret_of(wanted))
+        return payload_store.open_store(wanted, credentials, timeout_seconds)
     except (PortError, StoreUnavailableError) as error:
         raise CommandError(str(error), remedy=_REMEDY) from error
 

@@ -20,6 +20,7 @@ from cli.runs import find_run, open_following, visible_story_of
 from cli.session import Session
 from cli.step_logs import LogWish, failure_report, print_logs
 from core.api import keys
+from core.api.artifact import for_people
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from views.gates import open_gates_of
@@ -121,8 +122,10 @@ async def report(session: Session, view: RunView) -> None:
         )
     if view.output is not None:
         output = session.options.output
-        text = yaml_text(view.output) if output in ("table", "yaml") else json.dumps(view.output, ensure_ascii=False)
-        console.result(text)
+        if output == "table":
+            console.result(yaml_text(for_people(view.output)))
+        else:
+            console.result(yaml_text(view.output) if output == "yaml" else json.dumps(view.output, ensure_ascii=False))
 
 
 async def request_cancel(session: Session, run: Object, reason: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ from cli.arguments import (
 )
 from cli.options import CommonOptions, TimeStyle, with_common_options
 from cli.problem import UsageError
+from core.api.artifact import for_people
 from core.api.objects import Object, owners_of
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def get(options: CommonOptions, run: RunArgument) -> None:
             if view.error is not None:
                 console.result(f"\nerror:\n{yaml_text(view.error)}")
             if view.output is not None:
-                console.result(f"\noutput:\n{yaml_text(view.output)}")
+                console.result(f"\noutput:\n{yaml_text(for_people(view.output))}")
 
     run_async(options, work)
 
@@ -198,8 +200,8 @@ def outputs(
         Path | None,
         typer.Option(
             "--save",
-            help="Write output.json, and STEP.json for each step, to this folder; "
-            "run.output.json where a step is called output.",
+            help="Write output.json, and STEP.json for each step, to this folder, and files that steps have saved to "
+            "STEP/; run.output.json where a step is called output.",
         ),
     ] = None,
     references: Annotated[
@@ -211,7 +213,7 @@ def outputs(
     What lies in object storage is read there.
     """
     from cli.interruption import run_async
-    from cli.outputs import RUN, may_refer, output_of, outputs_of, printed, save_outputs
+    from cli.outputs import RUN, has_files, may_refer, output_of, outputs_of, printed, save_outputs
     from cli.runs import find_run
     from cli.session import open_session
 
@@ -234,6 +236,12 @@ def outputs(
                 return
             for file in save_outputs(wanted, save):
                 session.console.result(str(file))
+            if not references and has_files(wanted):
+                from cli.artifacts import fetch_artifacts
+
+                async with aclosing(fetch_artifacts(session, wanted, found["metadata"]["namespace"], save)) as files:
+                    async for file in files:
+                        session.console.result(str(file))
 
     run_async(options, work)
 

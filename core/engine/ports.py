@@ -404,6 +404,9 @@ class Payloads(Protocol):
     async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
         """Replace the object; readers see it whole or not at all. Same errors as ``read_object``."""
 
+    async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
+        """Copy an object of any size. Errors as of ``read_object``; ``RejectedError`` also if ``source`` is gone."""
+
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         """``value``, smaller than ``wanted.total_bytes``: storage references replace large parts, which are stored.
 

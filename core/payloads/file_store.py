@@ -10,7 +10,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """O_NONBLOCK: without it, opening a named pipe would wait for its writer."""
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART_BYTES: Final = 1024 * 1024
+_ANY_SIZE: Final = sys.maxsize
 _FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
 _WRITE_ATTEMPTS: Final = 3
@@ -80,13 +83,54 @@ class FileStore:
         try:
             folder, name = self._made_folders(key)
             try:
-                _replace(folder, name, content)
+                _replace(folder, name, [content])
             finally:
                 os.close(folder)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise StoreUnavailableError(f"{self._name} cannot be written: {error.strerror}") from error
+
+    async def download(self, key: str, target: Path, limit_bytes: int) -> None:
+        """See ``Store.download``."""
+        keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._download, key, target, limit_bytes)
+
+    def _download(self, key: str, target: Path, limit_bytes: int) -> None:
+        with target.open("wb") as file:
+            for part in self._parts(key, limit_bytes):
+                file.write(part)
+
+    async def copy(self, source: str, target: str) -> None:
+        """See ``Store.copy``."""
+        for key in (source, target):
+            keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._copy, source, target)
+
+    def _copy(self, source: str, target: str) -> None:
+        folder, name = self._made_folders(target)
+        try:
+            _replace(folder, name, self._parts(source, _ANY_SIZE))
+        except OSError as error:
+            raise StoreUnavailableError(f"{self._name} cannot be written: {error.strerror}") from error
+        finally:
+            os.close(folder)
+
+    def _parts(self, key: str, limit_bytes: int) -> Iterator[bytes]:
+        """The content of the object, in parts; errors as of ``read``."""
+        try:
+            descriptor = self._opened(key)
+        except OSError as error:
+            raise StoreUnavailableError(f"{self._name} cannot be read: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _no_regular_file(key)
+            size = 0
+            while part := file.read(_PART_BYTES):
+                size += len(part)
+                if size > limit_bytes:
+                    raise object_too_large(key, limit_bytes)
+                yield part
 
     async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:
         """See ``Store.page``."""
@@ -193,13 +237,13 @@ def _opened_inside(folder: int, name: str, flags: int) -> int:
         os.close(folder)
 
 
-def _replace(folder: int, name: str, content: bytes) -> None:
+def _replace(folder: int, name: str, parts: Iterable[bytes]) -> None:
     """Write the file ``name`` inside ``folder``; it appears whole, and only once it is on the disk."""
     temporary = f".bubu-{secrets.token_hex(8)}"
     descriptor = os.open(temporary, _CREATE_FLAGS, _FILE_MODE, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

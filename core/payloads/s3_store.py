@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -93,6 +94,10 @@ class S3Store:
         return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
 
     def _read(self, key: str, limit_bytes: int) -> bytes:
+        return b"".join(self._parts(key, limit_bytes))
+
+    def _parts(self, key: str, limit_bytes: int) -> Iterator[bytes]:
+        """The content of the object, in parts; errors as of ``read``."""
         import obstore
         from obstore.exceptions import BaseError
 
@@ -100,12 +105,12 @@ class S3Store:
             answer = obstore.get(self._bucket, key)
             if answer.meta["size"] > limit_bytes:
                 raise object_too_large(key, limit_bytes)
-            content = bytearray()
+            received = 0
             for part in answer.stream(min_chunk_size=_PART_BYTES):
-                content += part
-                if len(content) > limit_bytes:
+                received += len(part)
+                if received > limit_bytes:
                     raise object_too_large(key, limit_bytes)
-            return bytes(content)
+                yield bytes(part)
         # No error is chained: their texts quote the server.
         except FileNotFoundError as error:
             if _s3_code(error) in _MISSING_OBJECT:
@@ -129,6 +134,37 @@ class S3Store:
             obstore.put(self._bucket, key, content, attributes={"Content-Type": "application/json"})
         except ValueError:
             raise PayloadError(f"invalid storage reference {shown(key)}: S3 has no such keys") from None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(_cause(error, _TO_WRITE), "written") from None
+
+    async def download(self, key: str, target: Path, limit_bytes: int) -> None:
+        """See ``Store.download``."""
+        keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._download, key, target, limit_bytes)
+
+    def _download(self, key: str, target: Path, limit_bytes: int) -> None:
+        with target.open("wb") as file:
+            for part in self._parts(key, limit_bytes):
+                file.write(part)
+
+    async def copy(self, source: str, target: str) -> None:
+        """See ``Store.copy``: the server copies."""
+        for key in (source, target):
+            keys.segments(key)
+        await threads.answer_in_time(self._name, self._timeout_seconds, self._copy, source, target)
+
+    def _copy(self, source: str, target: str) -> None:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            obstore.copy(self._bucket, source, target)
+        except FileNotFoundError as error:
+            if _s3_code(error) in _MISSING_OBJECT:
+                raise object_missing(source) from None
+            raise self._unavailable(_cause(error, _TO_WRITE), "written") from None
+        except ValueError:
+            raise PayloadError(f"invalid storage reference {shown(source)}: S3 has no such keys") from None
         except (BaseError, OSError) as error:
             raise self._unavailable(_cause(error, _TO_WRITE), "written") from None
 

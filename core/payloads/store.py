@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from core.payloads.file_store import FileStore
@@ -48,6 +49,22 @@ class Store(ObjectReader, Protocol):
             PayloadError: ``key`` is unsafe.
             StoreUnavailableError: no answer in time, or the store refuses it; it may be stored nevertheless.
             Cancellation: at once; the object may be stored nevertheless.
+        """
+
+    async def download(self, key: str, target: Path, limit_bytes: int) -> None:
+        """Write the content into the file ``target``, in parts, so that memory does not depend on the size.
+
+        Raises:
+            PayloadError, StoreUnavailableError: as ``read``; ``target`` may have a part of the content.
+            OSError: ``target`` cannot be written.
+        """
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy an object inside the store, whatever its size; readers see the copy whole or not at all.
+
+        Raises:
+            PayloadError: ``source`` does not exist, or a key is unsafe.
+            StoreUnavailableError: no answer in time, or the store refuses it.
         """
 
     async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:

@@ -60,6 +60,12 @@ class ModelPayloads:
     async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
         await self._request(partial(self._cluster.store, key, content))
 
+    async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
+        content = await self.read_object(source, namespace=namespace)
+        if content is None:
+            raise RejectedError(f"the store has no object {source!r}")
+        await self.write_object(target, content, namespace=namespace)
+
     async def _request(self, apply: Callable[[], _Answer]) -> _Answer:
         if not self._cluster.has_store:
             raise NoStoreError("the operator has no object store")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.engine.errors import NoStoreError, StorageUnavailableError
-from core.payloads.store import S3Location, Store, open_file_store, open_s3_store
+from core.payloads.store import TIMEOUT_SECONDS, S3Location, Store, open_file_store, open_s3_store
 from core.policy.settings import StorageProvider, StorageSettings
 
 _CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -33,7 +33,9 @@ def credentials_in(secret: Mapping[str, Any], place: str) -> dict[str, str]:
         raise StorageUnavailableError(f"storage Secret {place} has a value that is not UTF-8 text") from None
 
 
-def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store:
+def open_store(
+    wanted: StorageSettings, credentials: Mapping[str, str], timeout_seconds: float = TIMEOUT_SECONDS
+) -> Store:
     """
     Args:
         credentials: empty for those of the process's environment.
@@ -44,7 +46,7 @@ def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store
     if wanted.provider is StorageProvider.NONE:
         raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
     if wanted.provider is StorageProvider.FILE:
-        return open_file_store(wanted.file_path)
+        return open_file_store(wanted.file_path, timeout_seconds=timeout_seconds)
     location = S3Location(
         bucket=wanted.s3_bucket,
         region=wanted.s3_region,
@@ -52,7 +54,7 @@ def open_store(wanted: StorageSettings, credentials: Mapping[str, str]) -> Store
         path_style=wanted.s3_use_path_style,
         credentials=credentials,
     )
-    return open_s3_store(location)
+    return open_s3_store(location, timeout_seconds=timeout_seconds)
 
 
 def is_volume(wanted: StorageSettings) -> bool:
@@ -60,9 +62,12 @@ def is_volume(wanted: StorageSettings) -> bool:
     return wanted.provider is StorageProvider.FILE
 
 
-def open_volume(wanted: StorageSettings, claims: Path, namespace: str) -> Store:
+def open_volume(
+    wanted: StorageSettings, claims: Path, namespace: str, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Store:
     """The volume of ``namespace``, on a machine that has all volumes as ``claims``/NAMESPACE/CLAIM.
 
     The node creates the folder of a claim for the first Pod that mounts it. The operator may write before that.
     """
-    return open_file_store(str(claims / namespace / wanted.file_volume_claim_name), makes_root=True)
+    root = str(claims / namespace / wanted.file_volume_claim_name)
+    return open_file_store(root, makes_root=True, timeout_seconds=timeout_seconds)

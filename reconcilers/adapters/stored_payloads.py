@@ -106,6 +106,18 @@ class StoredPayloads:
             self._opened = None
             raise StorageUnavailableError(str(error)) from error
 
+    async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
+        """See ``core.engine.ports.Payloads``."""
+        try:
+            for key in (source, target):
+                keys.check_namespace(key, namespace)
+            await (await self._store(namespace)).copy(source, target)
+        except PayloadError as error:
+            raise RejectedError(str(error)) from error
+        except StoreUnavailableError as error:
+            self._opened = None
+            raise StorageUnavailableError(str(error)) from error
+
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         """See ``core.engine.ports.Payloads``."""
         if self._settings().storage.provider is StorageProvider.NONE:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bubu_sdk.artifact import Artifact
 from bubu_sdk.context import AsyncContext, Context
 from bubu_sdk.effects import EffectLease, EffectOutcome
 from bubu_sdk.engram import Engram, engram, run
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Artifact",
     "AsyncContext",
     "AsyncImpulseContext",
     "Context",

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bubu_sdk import contract, dehydrate, encode, errors, instant, logs, preparation, reference, status
 from bubu_sdk.context import AsyncContext, Context, Services
@@ -32,6 +32,9 @@ from bubu_sdk.status import StatusUpdate
 from bubu_sdk.steprun import StepRunClient, StepRunError, TransitionError
 from bubu_sdk.storage import Store
 from bubu_sdk.timing import Timing
+
+if TYPE_CHECKING:
+    from bubu_sdk.artifacts import Artifacts
 
 TIMEOUT_EXIT_CODE: Final = 124
 _STORE_ATTEMPTS: Final = 3
@@ -151,7 +154,7 @@ class _Step:
             signature = self._engram.signature()
         except (EngramError, OSError, TypeError, NameError) as error:
             return self._report(_failure(errors.as_engram_error(error, ErrorType.INITIALIZATION)))
-        sources = Sources(self._environment, self._world.environ, self._cluster, self._store)
+        sources = Sources(self._environment, self._world.environ, self._cluster, self._store, artifacts=self._artifacts)
         preparing = Stage("config", lambda: preparation.prepare_config(sources, signature), self._desk)
         try:
             step_run = self._claim()
@@ -372,8 +375,15 @@ class _Step:
             transports=environment.transports,
             logger=logging.getLogger(logs.USER_LOGGER),
             cancelled=self._cancelled,
-            _services=Services(self._steprun, effects, max_signal_bytes, world.now),
+            _services=Services(self._steprun, effects, self._artifacts, max_signal_bytes, world.now),
         )
+
+    def _artifacts(self) -> Artifacts:
+        from bubu_sdk.artifacts import ArtifactPlace, Artifacts
+
+        identity = self._environment.identity
+        prefix = self._world.environ.get("BUBU_STORAGE_OUTPUT_PREFIX") or dehydrate.OUTPUT_PREFIX
+        return Artifacts(self._store, ArtifactPlace(prefix, identity.namespace, identity.step_run))
 
     def _timeout(self, output: Any = None, *, hung: bool = False) -> _Result:
         seconds = timedelta(seconds=self._environment.step_timeout_seconds)

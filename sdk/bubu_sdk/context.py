@@ -18,12 +18,14 @@ from bubu_sdk import hosting, instant, signals
 from bubu_sdk.claims import DEFAULT_LEASE_SECONDS
 from bubu_sdk.contract import Identity
 from bubu_sdk.effects import EffectLease, EffectOutcome, Effects
-from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableError
+from bubu_sdk.errors import EffectsUnavailableError, Object, SignalsUnavailableError, StorageError
 from bubu_sdk.secret import Secrets
 from bubu_sdk.steprun import StepRunClient
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
+
+    from bubu_sdk.artifacts import Artifacts, AsyncArtifacts
 
     ConfigT = TypeVar("ConfigT", default=Any)
 else:
@@ -38,6 +40,8 @@ class Services:
 
     steprun: StepRunClient | None
     effects: Effects | None
+    artifacts: Callable[[], Artifacts] | None = None
+    """Imports what few steps need."""
     max_signal_bytes: int = signals.DEFAULT_MAX_PAYLOAD_BYTES
     now: Callable[[], datetime] = instant.utc_now
 
@@ -122,6 +126,11 @@ class Knowledge(Generic[ConfigT]):
         events = (steprun.read().get("status") or {}).get("signalEvents") or []
         return sorted((event for event in events if event["seq"] > after), key=lambda event: int(event["seq"]))
 
+    def _artifacts(self) -> Artifacts:
+        if self._services.artifacts is None:
+            raise StorageError("artifacts unavailable: this process has no StepRun", retryable=False)
+        return self._services.artifacts()
+
     def _effects(self) -> Effects:
         if self._services.effects is None:
             raise EffectsUnavailableError("effects unavailable: this process has no StepRun")
@@ -135,6 +144,15 @@ class Knowledge(Generic[ConfigT]):
 
 class Context(Knowledge[ConfigT]):
     """The context of a plain function. Its methods block, and several threads may call them."""
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """Files and directories in the object store.
+
+        Raises:
+            StorageError: this process has no StepRun.
+        """
+        return self._artifacts()
 
     def emit_signal(self, key: str, value: Any) -> None:
         """Publish a value in the status while the step runs; ``None`` deletes the key.
@@ -204,6 +222,13 @@ class Context(Knowledge[ConfigT]):
 
 class AsyncContext(Knowledge[ConfigT]):
     """The context of an ``async def`` function; it has the methods of ``Context``, to be awaited."""
+
+    @property
+    def artifacts(self) -> AsyncArtifacts:
+        """See ``Context.artifacts``."""
+        from bubu_sdk.artifacts import AsyncArtifacts
+
+        return AsyncArtifacts(self._artifacts())
 
     async def emit_signal(self, key: str, value: Any) -> None:
         """See ``Context.emit_signal``."""

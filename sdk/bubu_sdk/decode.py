@@ -15,26 +15,31 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path, PurePath
 from typing import Any
 
-from bubu_sdk import instant
-from bubu_sdk.errors import InputError, Object
+from bubu_sdk import artifact, instant
+from bubu_sdk.artifact import Artifact
+from bubu_sdk.errors import EngramError, InputError, Object
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 _FAILED: Any = object()
 
 
-def decode(data: Object, target: Any, name: str, *, strict: bool = False) -> Any:
+def decode(
+    data: Object, target: Any, name: str, *, strict: bool = False, fetch: Callable[[Any, str], Path] | None = None
+) -> Any:
     """``data`` as an instance of ``target``; ``name`` is the root of the paths in error messages.
 
     Args:
         target: a dataclass, TypedDict, pydantic model, ``dict[...]``, or ``Any`` for the data itself.
         strict: refuse unknown keys (``BUBU_RUNTIME_STRICT_UNMARSHAL``).
+        fetch: gives the file or directory of an artifact, for values of type ``Path``; it gets their place, too.
     Raises:
         InputError: the data does not fit; names each path.
     """
-    decoder = _Decoder(strict)
+    decoder = _Decoder(strict, fetch)
     value = decoder.value(data, target, name)
     if decoder.problems:
         raise InputError("; ".join(decoder.problems))
@@ -42,8 +47,9 @@ def decode(data: Object, target: Any, name: str, *, strict: bool = False) -> Any
 
 
 class _Decoder:
-    def __init__(self, strict: bool) -> None:
+    def __init__(self, strict: bool, fetch: Callable[[Any, str], Path] | None) -> None:
         self._strict = strict
+        self._fetch = fetch
         self.problems: list[str] = []
 
     def value(self, data: Any, target: Any, path: str) -> Any:
@@ -69,6 +75,10 @@ class _Decoder:
         convert = _SCALARS.get(target)
         if convert is not None:
             return self._scalar(data, convert, target, path)
+        if issubclass(target, PurePath):
+            return self._path(data, target, path)
+        if target is Artifact:
+            return self._artifact(data, path)
         if issubclass(target, enum.Enum):
             return self._enum(data, target, path)
         if dataclasses.is_dataclass(target):
@@ -85,6 +95,21 @@ class _Decoder:
         except (ValueError, TypeError, OverflowError) as error:
             reason = str(error) if target in (timedelta, datetime) else f"expected {_NAMES[target]}, got {_shown(data)}"
             return self._refuse(path, reason)
+
+    def _path(self, data: Any, target: type[PurePath], path: str) -> Any:
+        """A path that is written as a string, or the file of an artifact."""
+        if isinstance(data, str):
+            return target(data)
+        if self._fetch is None or not artifact.is_artifact(data):
+            return self._refuse(path, f"expected an artifact or the path of a file, got {_shown(data)}")
+        return target(self._fetch(data, path))
+
+    def _artifact(self, data: Any, path: str) -> Any:
+        try:
+            return artifact.parse(data, path, "")
+        except EngramError as error:
+            self.problems.append(error.message)
+            return _FAILED
 
     def _enum(self, data: Any, target: type[enum.Enum], path: str) -> Any:
         for member in target:
@@ -184,7 +209,7 @@ class _Decoder:
         exact = [choice for choice in choices if type(data) is choice]
         attempts: list[_Decoder] = []
         for choice in (*exact, *choices):
-            attempt = _Decoder(self._strict)
+            attempt = _Decoder(self._strict, self._fetch)
             value = attempt.value(data, choice, path)
             if not attempt.problems:
                 return value

@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from bubu_sdk import instant
+from bubu_sdk.artifact import Artifact
 from bubu_sdk.errors import Object, OutputError
 
 
@@ -52,6 +53,8 @@ def to_json(value: Any, path: str) -> Any:
         return [to_json(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (set, frozenset)):
         return sorted((to_json(item, path) for item in value), key=repr)
+    if isinstance(value, Artifact):
+        return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             str(field.metadata.get("key", field.name)): to_json(getattr(value, field.name), f"{path}.{field.name}")

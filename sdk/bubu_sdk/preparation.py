@@ -10,9 +10,10 @@ import functools
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bubu_sdk import decode, hydrate, reference, schema, secret, template
+from bubu_sdk import artifact, decode, hydrate, reference, schema, secret, template
 from bubu_sdk.contract import Environment
 from bubu_sdk.errors import EngramError, InputError, Object
 from bubu_sdk.hydrate import Hydrator
@@ -21,6 +22,9 @@ from bubu_sdk.schema import Schemas
 from bubu_sdk.secret import Secrets
 from bubu_sdk.signature import Signature
 from bubu_sdk.storage import Store
+
+if TYPE_CHECKING:
+    from bubu_sdk.artifacts import Artifacts
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,17 @@ class Sources:
     store: Store | None
     resolves_templates: bool = True
     """False for an Impulse: the operator passes its ``with`` on as it is, so braces in it are data."""
+    artifacts: Callable[[], Artifacts] | None = None
+
+    def fetch(self, node: Any, path: str) -> Path:
+        """The file or directory of an artifact in the inputs.
+
+        Raises:
+            InputError, StorageError: as ``Artifacts.fetch``; names ``path``.
+        """
+        assert self.artifacts is not None, "inputs with files are those of a step"
+        found = artifact.parse(node, path, self.environment.identity.namespace)
+        return self.artifacts().fetch(found)
 
     def hydrator(self) -> Hydrator:
         """A new hydrator, with a full budget for objects from the store."""
@@ -116,7 +131,8 @@ def prepare_inputs(sources: Sources, signature: Signature, step_run: Object | No
     schemas = _schemas(sources, step_run or {})
     schemas.check_inputs(plain)
     target = signature.inputs_type if signature.inputs else Any
-    return decode.decode(plain, target, "inputs", strict=environment.strict_unmarshal), schemas
+    fetch = sources.fetch if sources.artifacts is not None else None
+    return decode.decode(plain, target, "inputs", strict=environment.strict_unmarshal, fetch=fetch), schemas
 
 
 def _schemas(sources: Sources, step_run: Object) -> Schemas:

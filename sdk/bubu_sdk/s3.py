@@ -7,16 +7,18 @@ contract 6.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 from bubu_sdk import instant, reference
 from bubu_sdk.contract import TRUE_WORDS
 from bubu_sdk.errors import ContextError, Object, StorageError
-from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store
+from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store, copy_parts
 
+_PART_BYTES = 8 * 1024 * 1024
+_PARTS_AT_ONCE = 3
 _FALSE_WORDS = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
@@ -46,6 +48,42 @@ class S3Store:
             self._obstore.put(self._bucket, key, content, attributes={"Content-Type": content_type})
         except Exception as error:
             raise StorageError(f"stored object {key!r} cannot be written: {error}") from error
+
+    def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
+        reference.checked_key(key)
+        try:
+            self._obstore.put(
+                self._bucket,
+                key,
+                source,
+                attributes={"Content-Type": content_type},
+                chunk_size=_PART_BYTES,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+        except Exception as error:
+            raise StorageError(f"stored object {key!r} cannot be written: {error}") from error
+
+    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+        reference.checked_key(key)
+        try:
+            result = self._obstore.get(self._bucket, key)
+            copy_parts(_Parts(iter(result.stream(min_chunk_size=_PART_BYTES))), target, key, size_bytes)
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"stored object {key!r} not found") from error
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageError(f"stored object {key!r} cannot be read: {error}") from error
+
+
+class _Parts:
+    """The parts of an answer, one for each read."""
+
+    def __init__(self, parts: Iterator[Any]) -> None:
+        self._parts = parts
+
+    def read(self, _: int, /) -> bytes:
+        return bytes(next(self._parts, b""))
 
 
 def open_s3_store(environ: Mapping[str, str]) -> Store:

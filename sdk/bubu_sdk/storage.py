@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from typing import Final, Protocol
+from typing import IO, Final, Protocol
 
 from bubu_sdk import reference
 from bubu_sdk.errors import StorageError
 
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 """The limit for one hydrated object. The reference has no limit, so that one reference could exhaust the memory."""
+
+
+_PART_BYTES: Final = 1024 * 1024
 
 
 class ObjectMissingError(StorageError):
@@ -36,6 +40,37 @@ class Store(Protocol):
     def write(self, key: str, content: bytes, content_type: str) -> None:
         """Replace the object at ``key``; readers see the old or the new object, never a mixture."""
 
+    def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
+        """Like ``write``, for a file of any size; in parts, so memory is bounded."""
+
+    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+        """Write the object into ``target``, in parts.
+
+        Raises:
+            ObjectMissingError: the object does not exist.
+            StorageError: it is larger than ``size_bytes``, or the store failed.
+        """
+
+
+class Readable(Protocol):
+    """What can be read in parts."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def copy_parts(source: Readable, target: IO[bytes], key: str, size_bytes: int) -> None:
+    """Copy ``source`` to ``target``.
+
+    Raises:
+        StorageError: there are more than ``size_bytes``.
+    """
+    copied = 0
+    while part := source.read(_PART_BYTES):
+        copied += len(part)
+        if copied > size_bytes:
+            raise StorageError(f"stored object {key!r} is larger than {size_bytes} bytes", retryable=False)
+        target.write(part)
+
 
 class FileStore:
     """Stores objects as files in a mounted directory (``BUBU_STORAGE_PROVIDER=file``)."""
@@ -55,6 +90,18 @@ class FileStore:
             raise StorageError(f"stored object {key!r} cannot be read: {error.strerror}") from error
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
+        self.upload(key, io.BytesIO(content), len(content), content_type)
+
+    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+        try:
+            with self._file(key).open("rb") as file:
+                copy_parts(file, target, key, size_bytes)
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"stored object {key!r} not found") from error
+        except OSError as error:
+            raise StorageError(f"stored object {key!r} cannot be read: {error.strerror}") from error
+
+    def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
         del content_type  # a file cannot store it, and readers of this provider do not need it
         file = self._file(key)
         import tempfile  # imported here, because reading does not need it
@@ -64,7 +111,7 @@ class FileStore:
             descriptor, temporary = tempfile.mkstemp(prefix=".bubu-", dir=file.parent)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(content)
+                    copy_parts(source, stream, key, size_bytes)
                     stream.flush()
                     os.fchmod(stream.fileno(), 0o640)
                     os.fsync(stream.fileno())

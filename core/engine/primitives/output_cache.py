@@ -14,6 +14,7 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
+from core.api.artifact import ARTIFACT, with_artifacts
 from core.api.canonical import NotSerializableError
 from core.api.instant import format_instant
 from core.api.objects import Object
@@ -234,6 +235,7 @@ class OutputCache:
             problem = await why_invalid(context.engine.evaluator, binding.output_schema, output, context.asker())
             if problem is not None:
                 raise CacheEntryError(f"its output breaks the schema: {problem}")
+        output = await self._copied(output, f"{StoredAs.OUTPUTS}/{place.namespace}/{step_run['metadata']['name']}")
         limit = binding.max_inline_size_bytes if binding.max_inline_size_bytes > 0 else _LEAST_INLINE_BYTES
         output = await self._offloaded(output, StoredAs.OUTPUTS, step_run["metadata"]["name"], limit, limit)
         return CachedOutput(output, _source(place, entry), step_run)
@@ -244,6 +246,7 @@ class OutputCache:
             if has_reference(output):
                 whole = await payloads.fetch(output, namespace=place.namespace, field="output", depth=_DEPTH)
                 output = await self._offloaded(whole, StoredAs.CACHE, place.engram, _ENTRY_BYTES, _PART_BYTES)
+            output = await self._copied(output, f"{StoredAs.CACHE}/{place.namespace}/{place.engram}")
             entry = CacheEntry(
                 output, context.now(), place.rules.ttl_seconds, context.run_name, step_run["metadata"]["name"]
             )
@@ -252,6 +255,20 @@ class OutputCache:
             self._report(f"is not cached: {error}", step_run)
             return False
         return True
+
+    async def _copied(self, output: Any, folder: str) -> Any:
+        """``output`` with a copy, below ``folder``, of each file that a step has saved."""
+        copies: dict[str, str] = {}
+
+        def moved(artifact: Mapping[str, Any]) -> Object:
+            key = str(artifact[ARTIFACT])
+            copies[key] = f"{folder}/files/{key.rpartition('/')[2]}"
+            return {**artifact, ARTIFACT: copies[key]}
+
+        found = with_artifacts(output, moved)
+        for source, target in copies.items():
+            await self._context.engine.payloads.copy_object(source, target, namespace=self._context.namespace)
+        return found
 
     async def _offloaded(self, value: Any, stored_as: StoredAs, owner: str, total_bytes: int, inline_bytes: int) -> Any:
         if size_bytes(value) <= total_bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from bubu_sdk import delivery, submission
 from bubu_sdk.counters import ThrottleCounter
@@ -104,6 +104,12 @@ class ModelStore:
     def write(self, key: str, content: bytes, content_type: str) -> None:
         del content_type
         self.cluster.store(key, content)
+
+    def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
+        raise AssertionError("clients of the model have no files")
+
+    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+        raise AssertionError("clients of the model have no files")
 
 
 def submit(client: Client, store: ModelStore, wanted: Submission, tell: Callable[[Told], None]) -> None:

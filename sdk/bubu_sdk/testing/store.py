@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from typing import IO
 
 from bubu_sdk import reference
-from bubu_sdk.storage import ObjectMissingError
+from bubu_sdk.storage import ObjectMissingError, copy_parts
 
 
 class InMemoryStore:
@@ -22,6 +24,14 @@ class InMemoryStore:
                 return self.objects[reference.checked_key(key)]
             except KeyError:
                 raise ObjectMissingError(f"stored object {key!r} not found") from None
+
+    def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
+        content = io.BytesIO()
+        copy_parts(source, content, key, size_bytes)
+        self.write(key, content.getvalue(), content_type)
+
+    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+        copy_parts(io.BytesIO(self.read(key)), target, key, size_bytes)
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
         with self._lock:

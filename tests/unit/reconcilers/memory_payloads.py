@@ -27,6 +27,9 @@ class MemoryPayloads:
     async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
         raise AssertionError(f"no reconciler writes {key} of {namespace}: {content!r}")
 
+    async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
+        raise AssertionError(f"no reconciler copies {source} to {target} in {namespace}")
+
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         if self.outage:
             raise StorageUnavailableError(f"{field}: {self.outage}")

@@ -292,3 +292,31 @@ async def test_a_write_survives_the_removal_of_its_empty_folder(
     await open_file_store(str(root)).write("outputs/ns/new/a.json", b"{}")
 
     assert (root / "outputs/ns/new/a.json").read_bytes() == b"{}"
+
+
+async def test_an_object_is_downloaded_and_copied_in_parts(root: Path, tmp_path: Path, descriptors: None) -> None:
+    store, content = open_file_store(str(root)), os.urandom((1 << 20) * 2 + 5)
+    await store.write("outputs/ns/run/a", content)
+
+    await store.download("outputs/ns/run/a", tmp_path / "file", len(content))
+    await store.copy("outputs/ns/run/a", "cache/ns/engram/b")
+
+    assert (tmp_path / "file").read_bytes() == content
+    assert (root / "cache/ns/engram/b").read_bytes() == content
+    assert names(root / "cache/ns/engram") == ["b"]
+
+
+async def test_what_is_too_large_or_no_object_is_neither_downloaded_nor_copied(
+    root: Path, tmp_path: Path, descriptors: None
+) -> None:
+    store = open_file_store(str(root))
+    with pytest.raises(PayloadError, match="larger than 1 bytes"):
+        await store.download(KEY, tmp_path / "file", 1)
+    for key in ("link/canary", "outputs/ns/sr/link", "outputs/ns/none"):
+        with pytest.raises(PayloadError):
+            await store.download(key, tmp_path / "file", LIMIT)
+        with pytest.raises(PayloadError):
+            await store.copy(key, "cache/ns/b")
+
+    assert not (root / "cache/ns/b").exists()
+    assert not any(name.startswith(".bubu") for name in names(root / "cache/ns"))

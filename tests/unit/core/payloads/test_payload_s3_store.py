@@ -397,3 +397,22 @@ async def test_a_deletion_that_is_refused_says_why(location: S3Location, key: st
     assert f"bucket 'bucket' at {location.endpoint} cannot be changed: {cause}" in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+async def test_an_object_is_downloaded_up_to_its_limit(location: S3Location, tmp_path: Path) -> None:
+    store = open_s3_store(location, timeout_seconds=10)
+
+    await store.download("fits", tmp_path / "file", LIMIT)
+    assert (tmp_path / "file").read_bytes() == b"x" * 1000
+    with pytest.raises(PayloadError, match="larger than 1,000 bytes"):
+        await store.download("large", tmp_path / "file", LIMIT)
+    with pytest.raises(PayloadError, match="does not exist"):
+        await store.download("none", tmp_path / "file", LIMIT)
+
+
+async def test_the_server_copies(location: S3Location) -> None:
+    with pytest.raises(StoreUnavailableError, match="cannot be written"):
+        await open_s3_store(location, timeout_seconds=10).copy("fits", "403")
+
+    path, headers = Bucket.requests[-1]
+    assert (path, headers["x-amz-copy-source"]) == ("/bucket/403", "bucket/fits")

@@ -191,6 +191,31 @@ async def test_data_in_object_storage_is_copied_into_the_cache_and_out_of_it(aut
         assert value_of(outputs[1], "default", "it", world.cluster.stored) == {"text": text, "n": 1}
 
 
+async def test_files_are_copied_into_the_cache_and_out_of_it(autojump_clock: MockClock) -> None:
+    file = {"$bubuArtifact": "outputs/default/one-a/files/m.sha256-0.pt", "name": "m.pt", "sizeBytes": 1, "sha256": "0"}
+    async with open_world({"a": (Script(output={"model": file}),)}, engrams={"work": CACHED}) as world:
+        world.cluster.store(file["$bubuArtifact"], b"w")  # type: ignore[arg-type]  # a key
+        world.add_story("story", {"steps": [engram("a")]})
+        _, again, third = await play(world, "one", "again", "third")
+
+        for key, name in ((again, "again-a"), (third, "third-a")):
+            found = step_of(world, key)["status"]["output"]["model"]
+            assert found == {**file, "$bubuArtifact": f"outputs/default/{name}/files/m.sha256-0.pt"}
+            assert world.cluster.stored[found["$bubuArtifact"]] == b"w"
+        assert executed(world) == ["one-a"]
+        assert world.cluster.stored["cache/default/work/files/m.sha256-0.pt"] == b"w"
+
+
+async def test_an_output_whose_file_is_gone_is_not_cached(autojump_clock: MockClock) -> None:
+    file = {"$bubuArtifact": "outputs/default/one-a/files/gone", "name": "m.pt", "sizeBytes": 1, "sha256": "0"}
+    async with open_world({"a": (Script(output={"model": file}),)}, engrams={"work": CACHED}) as world:
+        world.add_story("story", {"steps": [engram("a")]})
+        await play(world, "one")
+
+        assert entries(world) == {}
+        assert "has no object 'outputs/default/one-a/files/gone'" in told(world)[0]
+
+
 async def test_of_equal_steps_at_once_one_executes_and_the_others_take_its_output(autojump_clock: MockClock) -> None:
     scripts = {"a": (Script(after_seconds=5.0, output={"n": 1}),)}
     async with open_world(scripts, engrams={"work": CACHED}) as world:
