@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import sys
@@ -43,6 +44,8 @@ KEY: Final = "outputs/team/run-step/items.0.a%2Eb é.json"
 LIMIT: Final = 4 * 1024 * 1024
 MIB: Final = 1024 * 1024
 DATA_BYTES: Final = 2 * MIB
+LARGE_FILE_BYTES: Final = 256 * MIB
+MOST_GROWTH_BYTES: Final = 64 * MIB
 PROGRAM: Final = Path(__file__).parent / "engrams" / "large_data.py"
 JOINED: Final = (
     "{{ printf \"%.2000s,%.2000s,%.2000s,%.2000s\" steps['make-0'].output.text steps['make-1'].output.text "
@@ -316,3 +319,23 @@ async def test_a_server_that_dies_during_uploads_keeps_whole_objects_only(gatewa
     for key, content in contents.items():
         assert await store.read(key, LIMIT) == content
     assert os.environ["SSL_CERT_FILE"]
+
+
+async def test_files_of_any_size_go_through_with_bounded_memory(gateway: Gateway, tmp_path: Path) -> None:
+    """A file that the SDK saves and fetches again, in a process of its own, whose memory is measured."""
+    file = tmp_path / "large.bin"
+    part = random.Random(3).randbytes(MIB)
+    await trio.to_thread.run_sync(lambda: file.write_bytes(part * (LARGE_FILE_BYTES // MIB)))
+    environment = {
+        **os.environ,
+        **gateway.credentials,
+        "BUBU_STORAGE_S3_BUCKET": BUCKET,
+        "BUBU_STORAGE_S3_ENDPOINT": gateway.url,
+    }
+    command = [sys.executable, str(PROGRAM.with_name("large_file.py")), str(file)]
+    done = await trio.run_process(command, env=environment, capture_stdout=True)
+
+    grown_bytes = json.loads(done.stdout)["grownBytes"]
+    assert grown_bytes < MOST_GROWTH_BYTES, f"{grown_bytes / MIB:.0f} MiB"
+    [key] = [key for key in gateway.object_keys() if "/large." in key]
+    assert (gateway.folder / key).stat().st_size == LARGE_FILE_BYTES
