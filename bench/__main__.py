@@ -16,6 +16,7 @@ from bench import (
     live_steps,
     main_job,
     neighbour,
+    object_store,
     stall,
     throughput,
     webhook,
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "operator-memory": whole_operator.rows,
     "neighbour": neighbour.measure,
     "webhook": webhook.measure,
+    "object-store": object_store.measure,
     "control-plane": plane.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {

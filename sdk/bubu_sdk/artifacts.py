@@ -192,13 +192,27 @@ def _tried(call: Callable[[], None]) -> None:
             return
 
 
+class _MeasuredWrites:
+    """A file that counts and hashes what is written, which saves reading it again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size_bytes = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, part: bytes, /) -> int:
+        self.size_bytes += len(part)
+        self.digest.update(part)
+        return self._file.write(part)
+
+
 def _fetched(store: Store, wanted: Artifact, file: IO[bytes]) -> None:
     def once() -> None:
         file.seek(0)
         file.truncate()
-        store.download(wanted.key, file, wanted.size_bytes)
-        size, digest = _measured(_rewound(file))
-        if (size, digest) != (wanted.size_bytes, wanted.sha256):
+        measured = _MeasuredWrites(file)
+        store.download(wanted.key, measured, wanted.size_bytes)
+        if (measured.size_bytes, measured.digest.hexdigest()) != (wanted.size_bytes, wanted.sha256):
             raise StorageError(
                 f"the artifact {wanted.key!r} does not have the content that was stored; run the step again that saved "
                 "it",

@@ -15,7 +15,7 @@ from typing import IO, Any
 from bubu_sdk import instant, reference
 from bubu_sdk.contract import TRUE_WORDS
 from bubu_sdk.errors import ContextError, Object, StorageError
-from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store, copy_parts
+from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store, Writable, copy_parts
 
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 3
@@ -63,7 +63,7 @@ class S3Store:
         except Exception as error:
             raise StorageError(f"stored object {key!r} cannot be written: {error}") from error
 
-    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+    def download(self, key: str, target: Writable, size_bytes: int) -> None:
         reference.checked_key(key)
         try:
             result = self._obstore.get(self._bucket, key)

@@ -26,6 +26,18 @@ class ObjectMissingError(StorageError):
     default_retryable = False
 
 
+class Readable(Protocol):
+    """What can be read in parts."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """What can be written in parts."""
+
+    def write(self, part: bytes, /) -> int: ...
+
+
 class Store(Protocol):
     """Objects under one root. Blocking; thread-safe."""
 
@@ -43,7 +55,7 @@ class Store(Protocol):
     def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
         """Like ``write``, for a file of any size; in parts, so memory is bounded."""
 
-    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+    def download(self, key: str, target: Writable, size_bytes: int) -> None:
         """Write the object into ``target``, in parts.
 
         Raises:
@@ -52,13 +64,7 @@ class Store(Protocol):
         """
 
 
-class Readable(Protocol):
-    """What can be read in parts."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-def copy_parts(source: Readable, target: IO[bytes], key: str, size_bytes: int) -> None:
+def copy_parts(source: Readable, target: Writable, key: str, size_bytes: int) -> None:
     """Copy ``source`` to ``target``.
 
     Raises:
@@ -92,7 +98,7 @@ class FileStore:
     def write(self, key: str, content: bytes, content_type: str) -> None:
         self.upload(key, io.BytesIO(content), len(content), content_type)
 
-    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+    def download(self, key: str, target: Writable, size_bytes: int) -> None:
         try:
             with self._file(key).open("rb") as file:
                 copy_parts(file, target, key, size_bytes)

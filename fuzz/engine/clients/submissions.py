@@ -10,6 +10,7 @@ from bubu_sdk import delivery, submission
 from bubu_sdk.counters import ThrottleCounter
 from bubu_sdk.delivery import DeliveryPolicy
 from bubu_sdk.kube import RUNS_API, ConflictError, KubeError
+from bubu_sdk.storage import Writable
 from bubu_sdk.storytrigger import Origin, TriggerDecision
 from bubu_sdk.trigger_errors import TriggerError
 from bubu_sdk.triggers import Request, Triggers, TriggerSettings
@@ -108,7 +109,7 @@ class ModelStore:
     def upload(self, key: str, source: IO[bytes], size_bytes: int, content_type: str) -> None:
         raise AssertionError("clients of the model have no files")
 
-    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+    def download(self, key: str, target: Writable, size_bytes: int) -> None:
         raise AssertionError("clients of the model have no files")
 
 

@@ -7,7 +7,7 @@ import threading
 from typing import IO
 
 from bubu_sdk import reference
-from bubu_sdk.storage import ObjectMissingError, copy_parts
+from bubu_sdk.storage import ObjectMissingError, Writable, copy_parts
 
 
 class InMemoryStore:
@@ -30,7 +30,7 @@ class InMemoryStore:
         copy_parts(source, content, key, size_bytes)
         self.write(key, content.getvalue(), content_type)
 
-    def download(self, key: str, target: IO[bytes], size_bytes: int) -> None:
+    def download(self, key: str, target: Writable, size_bytes: int) -> None:
         copy_parts(io.BytesIO(self.read(key)), target, key, size_bytes)
 
     def write(self, key: str, content: bytes, content_type: str) -> None:
