@@ -33,7 +33,7 @@ def run(
         bool,
         typer.Option(
             "--allow-workloads",
-            help="Apply Jobs, Pods, other foreign kinds and commands in probes without asking.",
+            help="Apply Jobs, Pods, other foreign kinds and commands of templates without asking.",
         ),
     ] = False,
 ) -> None:

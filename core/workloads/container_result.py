@@ -17,7 +17,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.phases import ExitClass
 
 MESSAGE_BYTES: Final = 4096
-"""The kubelet keeps so much of a termination message and says nothing about the rest."""
+"""The kubelet keeps so much of the end of a termination message and says nothing about the rest."""
 LOG_BYTES: Final = 1 << 20
 LOG_LINES: Final = 1000
 """At most so much of a log is read, from its end."""
@@ -105,7 +105,8 @@ def output_of_message(reading: ResultReading, message: str) -> dict[str, Any]:
     """
     is_cut = len(message.encode(errors="replace")) >= MESSAGE_BYTES
     value = _document(message) if reading.format is not ResultFormat.TEXT else None
-    if value is not None:
+    # The end of a longer text may be a number, too; objects, lists and strings have a beginning.
+    if value is not None and not (is_cut and not isinstance(value.value, dict | list | str)):
         return _object(value.value)
     if is_cut:
         raise UnusableResultError(

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,11 @@ class Container:
         return path
 
     def _termination_message(self, scope: PodScope, outcome: Exit) -> str:
+        """The end of the file, as a kubelet reads it: of a longer text the beginning is missing."""
         message = ""
         # Without namespaces a program can delete this file.
         with suppress(OSError), self._termination_log(scope).open("rb") as file:
+            file.seek(-min(_MESSAGE_BYTES, file.seek(0, SEEK_END)), SEEK_END)
             message = file.read(_MESSAGE_BYTES).decode(errors="replace")
         fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         if message or outcome.code == 0 or not fallback:

@@ -155,7 +155,8 @@ async def _delete(client: ApiClient, path: str) -> None:
 def pod(name: str, script: str, *, image: str = "shell", **spec: Any) -> Object:
     """A Pod that runs a shell script once."""
     container: Object = {"name": "main", "image": image, **({"args": [script]} if script else {})}
-    for field in ("env", "envFrom", "volumeMounts", "resources", "readinessProbe", "terminationMessagePolicy"):
+    messages = ("terminationMessagePath", "terminationMessagePolicy")
+    for field in ("env", "envFrom", "volumeMounts", "resources", "readinessProbe", *messages):
         if field in spec:
             container[field] = spec.pop(field)
     return {

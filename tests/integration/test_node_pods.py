@@ -217,6 +217,24 @@ async def test_a_container_that_keeps_crashing_is_held_back(isolated: LocalClust
     assert "back-off 10s restarting failed container=main pod=p_default" in container_state(held, "waiting")["message"]
 
 
+async def test_of_a_long_message_the_end_is_kept_and_one_file_of_a_volume_is_mounted_alone(
+    isolated: LocalCluster,
+) -> None:
+    """As a kubelet does; a file of the downward API at a path of its own, and a message at another path."""
+    notes = {"name": "notes", "downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}
+    script = """
+    R=$BUBU_VOLUME_ROOT; exec > $R/dev/bubu-test-message
+    printf '%05000d' 7; cat $R/etc/bubu-test/name; exit 3
+    """
+    mounts = [{"name": "notes", "mountPath": "/etc/bubu-test/name", "subPath": "n", "readOnly": True}]
+    path = "/dev/bubu-test-message"
+    wanted = pod("p", script, volumes=[notes], volumeMounts=mounts, terminationMessagePath=path)
+
+    state = container_state(await isolated.run_pod(wanted, until="Failed"))
+
+    assert (state["exitCode"], state["message"]) == (3, "7p".rjust(4096, "0"))
+
+
 async def test_the_end_of_the_log_explains_an_error_when_the_pod_asks_for_it(isolated: LocalCluster) -> None:
     wanted = pod("p", "echo cause of death >&2; exit 1", terminationMessagePolicy="FallbackToLogsOnError")
 
