@@ -1,8 +1,9 @@
 """Documents in files that may run commands of their author; the user is asked before they are applied.
 
 On the embedded cluster a container is a process of the user who typed the command. Of our kinds, only programs run that
-are in the user's image map, with one exception: a command in a template's probes. Other documents may run any command:
-Jobs, Pods, Deployments, and on other clusters all kinds whose controllers are unknown here.
+are in the user's image map, with three exceptions: a command in a template's probes, command or arguments of an image
+without an SDK, and the scripts of a Story. Other documents may run any command: Jobs, Pods, Deployments, and on other
+clusters all kinds whose controllers are unknown here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _PLAIN: Final = frozenset(
 )
 """Kinds that have data or set limits, and run nothing."""
 _MOST_SHOWN: Final = 10
+_MOST_DEPTH: Final = 32
 
 
 async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, allowed: bool) -> None:
@@ -71,16 +73,32 @@ def foreign(manifests: Iterable[Manifest]) -> Iterator[str]:
 
 
 def commands_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """Paths at which a template has a command of its own: in probes, and for an image without an SDK.
+    """Paths at which a document has a command of its own: scripts of a Story, in either version; of a template, in
+    probes, and for an image without an SDK.
 
     Arguments alone are a command, too, where the image map names no program for the image.
     """
+    if document.get("kind") == "Story":
+        for list_name in ("steps", "compensations", "finally"):
+            yield from _scripts((document.get("spec") or {}).get(list_name), f"spec.{list_name}", 0)
+        return
     container = _block(_block(document, "spec"), "container")
     yield from (f"spec.container.{key}" for key in ("command", "args") if container.get(key))
     probes = _block(_block(_block(document, "spec"), "execution"), "probes")
     for name, probe in probes.items():
         if _block(probe, "exec"):
             yield f"spec.execution.probes.{name}.exec"
+
+
+def _scripts(steps: Any, path: str, depth: int) -> Iterator[str]:
+    """The scripts of a list of steps and of their branches; admission allows far less depth."""
+    for index, step in enumerate(steps if isinstance(steps, list) and depth < _MOST_DEPTH else ()):
+        if not isinstance(step, Mapping):
+            continue
+        if step.get("run"):
+            yield f"{path}[{index}].run"
+        for key in ("with", "parallel"):
+            yield from _scripts(_block(step, key).get("steps"), f"{path}[{index}].{key}.steps", depth + 1)
 
 
 def _block(value: Any, key: str) -> Mapping[str, Any]:

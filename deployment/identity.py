@@ -73,7 +73,7 @@ def _steps() -> tuple[Check, ...]:
             f"spec.{field}: may not be changed (create another StepRun)",
             steprun.IDENTITY_FROZEN.id,
         )
-        for field in ("storyRunRef", "stepId", "engramRef")
+        for field in ("storyRunRef", "stepId", "engramRef", "script")
     )
 
 

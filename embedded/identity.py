@@ -10,16 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from core.api.resource import NAMESPACE
+from core.api.resource import CONFIG_MAP, NAMESPACE
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
+from core.policy.settings import ANY_IMAGE
+from core.workloads.script import DEFAULT_IMAGE_KEY, IMAGES_KEY
 from deployment.permissions.install import install_objects, request_token
-from deployment.permissions.names import DEFAULT_INSTALLATION
+from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION
 from deployment.permissions.rendered import rendered_objects
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
 
 KUBECONFIG_FILE: Final = "operator.kubeconfig"
+SETTINGS: Final = {IMAGES_KEY: ANY_IMAGE, DEFAULT_IMAGE_KEY: "busybox"}
+"""Script steps may use every image here: only those in the user's image map have a program."""
 
 
 async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Path) -> Path:
@@ -34,8 +38,16 @@ async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Pat
     with contextlib.suppress(AlreadyExistsError):
         await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
     await install_objects(client, rendered_objects())
+    await _allow_scripts(client)
     token = await request_token(client)
     own = replace(read_kubeconfig(administrator), token=token, client_certificate_pem="", client_key_pem="")
     path = data / KUBECONFIG_FILE
     write_private(path, render_kubeconfig(own, namespace=DEFAULT_INSTALLATION.namespace))
     return path
+
+
+async def _allow_scripts(client: KubeClient) -> None:
+    """The operator's ConfigMap, unless the user has made one."""
+    metadata = {"name": CONFIG_NAME, "namespace": DEFAULT_INSTALLATION.namespace}
+    with contextlib.suppress(AlreadyExistsError):
+        await client.create(CONFIG_MAP, {"metadata": metadata, "data": SETTINGS})

@@ -21,6 +21,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
+from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
 from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
 from reconcilers.adapters.writes import patch_metadata
@@ -148,8 +149,10 @@ def _step_findings(
         elif story["spec"].get("pattern") == "realtime" and engram["spec"].get("mode") not in _STREAMING_MODES:
             mode = f"{where}.ref: a realtime Story needs an Engram of mode deployment or statefulset"
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, mode)
+    elif is_script(step):
+        return
     elif not (step.get("type") or "").strip():
-        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}: has neither ref nor type; set one of them")
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}: has none of ref, type and run; set one of them")
     elif step["type"] == "executeStory":
         yield from _sub_story_findings(story, step, where, world, settings)
 

@@ -120,7 +120,7 @@ class ExecutionOverrides(PodNeeds):
     """How one workload is run; each field outranks the layers below it (Story, Engram, template, operator)."""
 
     automount_service_account_token: bool | None = Field(
-        None, description="Ignored on Engrams and steps, where it would widen privileges; honoured on Impulses."
+        None, description="Ignored, except on Impulses: it would widen privileges."
     )
     cache: CachePolicy | None = Field(None, description="Reuse of an earlier result for equal input.")
     debug: bool | None = Field(None, description="Set BUBU_DEBUG in the container and log more.")
@@ -140,7 +140,7 @@ class ExecutionOverrides(PodNeeds):
     retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: StepSecurity | None = Field(None, description="Security settings of the Pod.")
     service_account_name: ObjectName | None = Field(
-        None, description="Ignored on Engrams and steps, where it would widen privileges; honoured on Impulses."
+        None, description="Ignored, except on Impulses: it would widen privileges."
     )
     storage: StoragePolicy | None = Field(
         None, description="Where large payloads are kept; replaces an inherited value as a whole."

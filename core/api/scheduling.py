@@ -13,10 +13,8 @@ class Requirement(WireModel):
     """One requirement on a key: label or field, operator, values."""
 
     key: str = Field(description="Label or field name.")
-    operator: str = Field(description="`In`, `NotIn`, `Exists` or `DoesNotExist`; on nodes also `Gt` and `Lt`.")
-    values: AtomicList[str] | None = Field(
-        None, description="Values for the operator; empty for `Exists` and `DoesNotExist`."
-    )
+    operator: str = Field(description="`In`, `NotIn`, `Exists`, `DoesNotExist`; for nodes `Gt`, `Lt`.")
+    values: AtomicList[str] | None = Field(None, description="Values; none for `Exists`, `DoesNotExist`.")
 
 
 class NodeSelectorTerm(WireModel):
@@ -66,16 +64,14 @@ class LabelSelector(WireModel):
 class PodAffinityTerm(WireModel):
     """A set of Pods, and the topology in which to be near or apart."""
 
-    topology_key: str = Field(description="Node label that defines `near`, for example `kubernetes.io/hostname`.")
+    topology_key: str = Field(description="Node label that defines `near`: `kubernetes.io/hostname`.")
     label_selector: LabelSelector | None = Field(None, description="Which Pods.")
     match_label_keys: AtomicList[str] | None = Field(None, description="Labels of this Pod that the others must share.")
     mismatch_label_keys: AtomicList[str] | None = Field(
         None, description="Labels of this Pod that the others must not share."
     )
     namespace_selector: LabelSelector | None = Field(None, description="Namespaces to look in, by label.")
-    namespaces: AtomicList[str] | None = Field(
-        None, description="Namespaces to look in, by name; default: the Pod's own."
-    )
+    namespaces: AtomicList[str] | None = Field(None, description="By name; default: that of the Pod.")
 
 
 class WeightedPodAffinityTerm(WireModel):

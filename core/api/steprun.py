@@ -12,6 +12,7 @@ from core.api.meta import CONDITION_SIZE_RULES, Conditions, ObjectReference, Run
 from core.api.resource import STEP_RUN
 from core.api.scheduling import Placement
 from core.api.schema import (
+    CelRule,
     ExitClassWord,
     Instant,
     Int32,
@@ -68,8 +69,18 @@ class StepRunOverrides(PodNeeds):
     ttl_seconds_after_finished: Int32 | None = Field(None, description="Seconds the finished Job is kept.")
 
 
+class StepScript(WireModel):
+    """The script of a script step, as its Story declares it."""
+
+    run: str = Field(min_length=1, max_length=65536, description="Its text, which is not a template.")
+    image: str | None = Field(None, max_length=512, description="The image that runs it.")
+    shell: list[str] | None = Field(None, min_length=1, max_length=16, description="The words before its text.")
+
+
 class StepRunSpec(WireModel):
     """What to execute."""
+
+    validations = (CelRule("!has(self.engramRef) || !has(self.script)", "a StepRun has either engramRef or script"),)
 
     step_id: LabelName = Field(description="Name of the step in the Story.")
     story_run_ref: RunReference = Field(description="The StoryRun this belongs to.")
@@ -90,6 +101,7 @@ class StepRunSpec(WireModel):
         None, description="Input; templates in it are evaluated before the container starts."
     )
     retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
+    script: StepScript | None = Field(None, description="The script that does the work, instead of an Engram.")
     template_generation: Int64 | None = Field(
         None, description="Generation of the EngramTemplate when this was created."
     )

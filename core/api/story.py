@@ -18,12 +18,14 @@ PrimitiveType = Literal["condition", "parallel", "sleep", "stop", "wait", "execu
 
 
 class Step(StepFields):
-    """One node of the graph: an Engram (`ref`) or a built-in primitive (`type`)."""
+    """One node of the graph: an Engram (`ref`), a built-in primitive (`type`) or a script (`run`)."""
 
     execution: ExecutionOverrides | None = Field(None, description="How this step's workload is run.")
-    ref: ObjectReference | None = Field(None, description="The Engram that does the work; give either `ref` or `type`.")
+    ref: ObjectReference | None = Field(
+        None, description="The Engram that does the work; give one of `ref`, `type` and `run`."
+    )
     type: PrimitiveType | None = Field(
-        None, description="Built-in primitive; its settings are in `with`. Give either `ref` or `type`."
+        None, description="Built-in primitive; its settings are in `with`. Give one of `ref`, `type` and `run`."
     )
     with_: JsonObject | None = Field(
         None,
@@ -40,7 +42,8 @@ class StorySpec(StorySpecFields):
 
     validations = (
         CelRule(
-            "self.steps.all(step, has(step.ref) != has(step.type))", "each step must set exactly one of ref or type"
+            "self.steps.all(step, (has(step.ref) ? 1 : 0) + (has(step.type) ? 1 : 0) + (has(step.run) ? 1 : 0) == 1)",
+            "each step must set exactly one of ref, type or run",
         ),
         CelRule(
             "self.steps.all(step, self.steps.exists_one(other, other.name == step.name))", "step names must be unique"

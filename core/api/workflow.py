@@ -46,6 +46,9 @@ class StepFields(WireModel):
     allow_failure: bool | None = Field(
         None, description="Let the run go on and succeed although this step failed; default false."
     )
+    image: str | None = Field(
+        None, max_length=512, description="Image for `run`; default: operator key `scripts.default-image`."
+    )
     id: str | None = Field(
         None, max_length=63, pattern=DNS_LABEL, description="Short id of the step, for tools; not used to refer to it."
     )
@@ -72,12 +75,20 @@ class StepFields(WireModel):
         description="Dotted paths, for example `steps.fetch.output.url`, that must hold a value, or the step fails "
         "before it starts.",
     )
+    run: str | None = Field(
+        None,
+        max_length=65536,
+        description="Script instead of an Engram, not a template; it reads `$BUBU_INPUTS`.",
+    )
     runtime: JsonObject | None = Field(
         None, description="Input evaluated per packet over `inputs`, `steps` and `packet`; realtime steps only."
     )
     secrets: dict[str, str] | None = Field(
         None,
         description="Logical secret name of the template to the name of a Secret; outranks the Engram's own mapping.",
+    )
+    shell: list[str] | None = Field(
+        None, description="Words before `run`; default `[python3, -c]` for images `python`, else `[sh, -ec]`."
     )
     side_effects: bool | None = Field(
         None,

@@ -307,7 +307,7 @@ def _step(name: str, item: Mapping[str, Any], depth: int = 0) -> StepPlan:
 
 
 def _kind(item: Mapping[str, Any]) -> StepKind:
-    if item.get("ref"):
+    if item.get("ref") or item.get("run"):
         return StepKind.ENGRAM
     kind = member_or_none(StepKind, item.get("type"))
     return StepKind.UNKNOWN if kind in (None, StepKind.ENGRAM) else kind

@@ -56,9 +56,10 @@ def references_of(step: ReadOnlyObject) -> References:
 def _references(step: ReadOnlyObject) -> Iterator[References]:
     yield _of_condition(step.get("if"))
     parameters = step.get("with")
-    if step.get("ref") or step.get("type") == "executeStory":
+    has_input = step.get("ref") or step.get("run")
+    if has_input or step.get("type") == "executeStory":
         yield analysis.references_of(parameters)
-    if not step.get("ref") and isinstance(parameters, Mapping):
+    if not has_input and isinstance(parameters, Mapping):
         if step.get("type") == "executeStory":
             yield _of_condition(parameters.get("until"))
         elif step.get("type") == "parallel":

@@ -159,7 +159,7 @@ def _of_step(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> It
 def _of_step_alone(step: ReadOnlyObject, path: str, scopes: _Scopes, depth: int) -> Iterator[ExpressionField]:
     name = str(step.get("name") or "")
     yield from _condition(step, "if", path, name, scopes.condition)
-    if step.get("ref"):
+    if step.get("ref") or step.get("run"):
         yield from _value(step, "with", path, name, scopes.parameters)
     elif step.get("type") == "executeStory":
         yield from _of_call(step, path, name, scopes)

@@ -80,6 +80,9 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("security.tolerations", "security.tolerations", read.tolerations),
         ("security.priority-classes", "security.priority_classes", read.class_patterns),
         ("security.runtime-classes", "security.runtime_classes", read.class_patterns),
+        # Script steps; not in the reference.
+        ("scripts.images", "scripts.images", read.image_patterns),
+        ("scripts.default-image", "scripts.default_image", read.text),
         # Jobs and retention.
         ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
         ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),

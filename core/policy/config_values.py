@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from core.api.duration import format_duration, parse_duration
 from core.api.quantity import parse_quantity
 from core.policy.retry import MAX_RETRIES_LIMIT
-from core.policy.settings import ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
+from core.policy.settings import ANY_IMAGE, ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
 
 Reader = Callable[[str], Any]
 """Called with text without leading and trailing blanks."""
@@ -124,6 +124,17 @@ def namespaces(value: str) -> tuple[str, ...]:
         if not _NAMESPACE.fullmatch(name):
             raise ValueError(f"{name!r} is not a namespace; use names separated by commas, or * alone for all")
     return names
+
+
+def image_patterns(value: str) -> tuple[str, ...]:
+    """A comma-separated list of images, which may have ``*``, ``?`` and ``**``; an empty one allows none."""
+    patterns = tuple(pattern for item in value.split(",") if (pattern := item.strip()))
+    for pattern in patterns:
+        if any(letter.isspace() for letter in pattern):
+            raise ValueError(f"{pattern!r} is not an image; use names such as python:3.* separated by commas")
+        if pattern == ANY_IMAGE and len(patterns) > 1:
+            raise ValueError(f"{pattern!r} excludes other entries; remove it or the other {len(patterns) - 1}")
+    return patterns
 
 
 def tolerations(value: str) -> tuple[str, ...]:

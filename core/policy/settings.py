@@ -92,6 +92,20 @@ class SecuritySettings:
     """The same for RuntimeClasses."""
 
 
+ANY_IMAGE: Final = "*"
+"""In ``ScriptSettings.images``: every image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSettings:
+    """Script steps, whose image the author of the Story chooses."""
+
+    images: tuple[str, ...] = ()
+    """Patterns of the images that they may use. Empty: there are no script steps."""
+    default_image: str = ""
+    """The image of script steps that name none; empty: they must name one."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     backoff_limit: int = 0
@@ -237,6 +251,7 @@ class OperatorSettings:
     timeouts: TimeoutSettings = TimeoutSettings()
     security: SecuritySettings = SecuritySettings()
     job: JobSettings = JobSettings()
+    scripts: ScriptSettings = ScriptSettings()
     templating: TemplatingSettings = TemplatingSettings()
     cross_namespace_policy: CrossNamespacePolicy = CrossNamespacePolicy.DENY
     engram: EngramSettings = EngramSettings()

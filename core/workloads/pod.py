@@ -52,8 +52,9 @@ def pod_labels(workload: StepWorkload) -> dict[str, str]:
         keys.LABEL_STORY_RUN: label_value(workload.story_run_name),
         keys.LABEL_STORY_NAME: label_value(workload.story_name),
         keys.LABEL_STEP: label_value(workload.step_id),
-        keys.LABEL_ENGRAM: label_value(workload.engram_name),
     }
+    if workload.engram_name:  # a script step has none
+        labels[keys.LABEL_ENGRAM] = label_value(workload.engram_name)
     if workload.correlation_id:
         labels[keys.LABEL_CORRELATION_ID] = label_value(workload.correlation_id)
     return labels

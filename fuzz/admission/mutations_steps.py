@@ -180,6 +180,21 @@ def _neither(chance: Chance, draft: Draft) -> str:
     return found.path
 
 
+@breaks("story/script-image", "Story")
+def _script_of_an_image_that_nobody_allows(chance: Chance, draft: Draft) -> str:
+    script: Object = {
+        "run": "echo {{ 1",
+        "image": chance.pick(("busybox", "python:3.12", "registry.example/x@sha256:0")),
+    }
+    return plant(chance, draft, script, lists=("compensations", "finally")).path + ".image"
+
+
+@breaks("story/script-field", "Story")
+def _image_without_a_script(chance: Chance, draft: Draft) -> str:
+    key, value = chance.pick((("image", "busybox"), ("shell", ["sh"])))
+    return plant(chance, draft, {"type": "stop", key: value}).path + f".{key}"
+
+
 @breaks("story/type-not-for-streams", "Story", realtime=True)
 def _waits_in_a_stream(chance: Chance, draft: Draft) -> str:
     waiting: Object = chance.pick(({"type": "gate"}, {"type": "wait", "with": {"until": "inputs.x"}}))

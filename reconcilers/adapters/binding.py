@@ -26,6 +26,7 @@ from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from core.workloads.container_problems import container_problems
+from core.workloads.script import engram_of, image_of, is_script, template_of, why_image_not_allowed
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find, is_object_name
 
@@ -76,7 +77,8 @@ class Binder:
         engram, template = await self.definitions(story, step)
         if problems := container_problems(template["spec"]):
             text = "; ".join(f"{each.path}: {each.message} ({each.remedy})" for each in problems)
-            raise RejectedError(f"EngramTemplate {template['metadata']['name']} cannot be used: {text}")
+            what = "script" if is_script(step) else f"EngramTemplate {template['metadata']['name']}"
+            raise RejectedError(f"step {step['name']!r}: its {what} cannot be used: {text}")
         try:
             return bound(Sources(settings, template, engram, story, step, namespace=namespace), engram, template)
         except PolicyError as error:
@@ -90,6 +92,8 @@ class Binder:
             MissingReferenceError: the reference can never be met.
             UnavailableError: they could not be read.
         """
+        if is_script(step):
+            return self._script(story, step)
         reference = step.get("ref") or {}
         namespace, name = reference.get("namespace") or story["metadata"]["namespace"], reference.get("name", "")
         wait = _Wait(self._settings(), story, step, Definition(ENGRAM.kind, namespace, name))
@@ -118,6 +122,14 @@ class Binder:
             )
             raise wait.error(StepReason.ENGRAM_VERSION_MISMATCH, text)
         return Definitions(engram, await self._template(engram, wait))
+
+    def _script(self, story: Object, step: Mapping[str, Any]) -> Definitions:
+        """What a script step stands for."""
+        settings = self._settings().scripts
+        if refused := why_image_not_allowed(step, settings):
+            raise RejectedError(f"step {step['name']!r}: {refused[0]}; {refused[1]}")
+        template = template_of(step, image_of(step, settings))
+        return Definitions(engram_of(story["metadata"]["namespace"]), template)
 
     def _why_denied(self, story: Object, namespace: str, name: str) -> str | None:
         reference = ForeignReference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -115,3 +116,28 @@ def test_whoever_wants_it_says_so_and_a_dry_run_needs_no_answer(line: CommandLin
     assert done.code != 7
     done = line.quick("run", file, line.images, "--dry-run=server", "--kubeconfig=/nowhere")
     assert "may run commands" not in done.err
+
+
+def test_the_script_of_a_story_runs_on_the_embedded_cluster_once_that_is_allowed(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path)
+    trace = line.folder / "was-here"
+    text = f"touch {trace}; echo $(cat $BUBU_VOLUME_ROOT$BUBU_INPUTS)"
+    story = {
+        "apiVersion": "bubustack.io/v1beta1",
+        "kind": "Story",
+        "metadata": {"name": "scripted"},
+        "spec": {
+            "steps": [{"name": "a", "run": text, "with": {"n": "{{ inputs.n }}"}}],
+            "output": {"got": "{{ steps.a.output.n }}"},
+        },
+    }
+    (line.folder / "scripted.yaml").write_text(json.dumps(story))
+    refused = line.quick("run", "scripted.yaml", "-i", "n=7")
+    assert refused.code == 7, refused.err
+    assert "Story 'scripted' runs a command (spec.steps[0].run)" in refused.err
+    assert not trace.exists()
+
+    done = line.bobrapet("run", "scripted.yaml", "-i", "n=7", "--allow-workloads", "-o", "json")
+    assert done.code == 0, done.err
+    assert '"got": 7' in done.out
+    assert trace.exists()

@@ -13,6 +13,7 @@ from webhooks.conversion.step import primitive_of
 from webhooks.finding import Finding
 from webhooks.validate.steps import MAX_BRANCH_DEPTH, REF_OR_TYPE
 
+_WITH_INPUT: Final = ("ref", "run")
 _STEP: Final = re.compile(rf"spec\.({'|'.join(STEP_LISTS)})\[(\d+)\]")
 _PATH: Final = re.compile(rf"spec\.(?:{'|'.join(STEP_LISTS)})\[\d+\][^\s,;:()]*")
 _BRANCH: Final = re.compile(r"\.with\.steps\[(\d+)\]")
@@ -45,12 +46,12 @@ def _choices(steps: Any, path: str, depth: int) -> Iterator[Finding]:
         if not isinstance(step, Mapping):
             continue
         here = f"{path}[{index}]"
-        given = [key for key in ("ref", *SETTINGS) if step.get(key) is not None]
+        given = [key for key in (*_WITH_INPUT, *SETTINGS) if step.get(key) is not None]
         if len(given) != 1:
-            which = f"has {' and '.join(given)}" if given else f"has neither ref nor one of {', '.join(SETTINGS)}"
+            which = f"has {' and '.join(given)}" if given else f"has none of {', '.join((*_WITH_INPUT, *SETTINGS))}"
             yield REF_OR_TYPE.at(here, which, "give exactly one of them")
-        elif step.get("with") is not None and given != ["ref"]:
-            yield REF_OR_TYPE.at(f"{here}.with", "is the input of an Engram", f"move it into {given[0]}")
+        elif step.get("with") is not None and given[0] not in _WITH_INPUT:
+            yield REF_OR_TYPE.at(f"{here}.with", "is the input of an Engram or a script", f"move it into {given[0]}")
         parallel = step.get("parallel")
         if isinstance(parallel, Mapping) and depth < MAX_BRANCH_DEPTH:
             yield from _choices(parallel.get("steps"), f"{here}.parallel.steps", depth + 1)

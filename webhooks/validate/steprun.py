@@ -31,7 +31,7 @@ IDENTITY_FROZEN: Final = Rule("step-run/identity-frozen", "9.3", CauseType.FORBI
 
 MAX_STEP_RUN_BYTES: Final = 1 << 20
 
-_IDENTITY: Final = ("storyRunRef", "stepId", "engramRef")
+_IDENTITY: Final = ("storyRunRef", "stepId", "engramRef", "script")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:

@@ -37,6 +37,7 @@ BRANCH_DEPTH: Final = Rule("story/branch-depth", "4.9")
 MAX_BRANCH_DEPTH: Final = 8
 """Nesting of ``parallel`` steps."""
 
+_WORK: Final = ("ref", "type", "run")
 _RETRY_DELAYS: Final = ("delay", "maxDelay")
 
 
@@ -90,9 +91,10 @@ def is_for_each(placed: PlacedStep) -> bool:
 def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     """Findings about one step, without its relations to other steps."""
     step, path = placed.step, placed.path
-    if bool(step.get("ref")) == bool(step.get("type")):
-        which = "both ref and type" if step.get("ref") else "neither ref nor type"
-        yield REF_OR_TYPE.at(path, f"has {which}", "give ref for an Engram, or type for a primitive")
+    given = [key for key in _WORK if step.get(key)]
+    if len(given) != 1:
+        which = " and ".join(given) if given else f"none of {', '.join(_WORK)}"
+        yield REF_OR_TYPE.at(path, f"has {which}", "give ref for an Engram, type for a primitive, or run for a script")
     if placed.realtime and step.get("type") in ("wait", "gate"):
         message = f"{step['type']} is not possible in a realtime Story"
         yield STREAMING_TYPE.at(f"{path}.type", message, "use pattern: batch, or move it to finally")

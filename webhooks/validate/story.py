@@ -28,6 +28,7 @@ from webhooks.validate import (
     primitive,
     scheduling,
     schema,
+    script,
     worker,
 )
 from webhooks.validate import steps as stepping
@@ -68,6 +69,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
             findings += stepping.check(each, new, world)
             findings += primitive.check(each)
             findings += worker.check(each, new, world)
+            findings += script.check(each, world)
             findings += call.check(each, new, world)
             findings += carrier.check_step(each, spec)
         findings += reader.check_step(placed, graph)

@@ -20,11 +20,12 @@ from core.api.workflow import StepFields, StorySpecFields, StoryStatus
 PRIMITIVES: Final = ("condition", "executeStory", "gate", "parallel", "sleep", "stop", "wait")
 MAX_BRANCHES: Final = 1000
 
-_COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", *PRIMITIVES))
+_COUNTED: Final = " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in ("ref", "run", *PRIMITIVES))
 _STEP_RULES: Final = (
-    CelRule(f"{_COUNTED} == 1", f"a step must set exactly one of ref, {', '.join(PRIMITIVES)}"),
+    CelRule(f"{_COUNTED} == 1", f"a step must set exactly one of ref, run, {', '.join(PRIMITIVES)}"),
     CelRule(
-        "!has(self.with) || has(self.ref)", "with is the input of an Engram and needs ref; a primitive has its own"
+        "!has(self.with) || has(self.ref) || has(self.run)",
+        "with is the input of an Engram or a script and needs ref or run; a primitive has its own",
     ),
 )
 
@@ -125,7 +126,7 @@ class _Doing(StepFields):
     execute_story: ExecuteStoryParameters | None = Field(None, description="Runs another Story.")
     gate: GateParameters | None = Field(None, description="Waits until somebody approves or rejects.")
     ref: ObjectReference | None = Field(
-        None, description="The Engram that does the work; its input is in `with`. Give either this or one primitive."
+        None, description="The Engram that does the work; its input is in `with`. Give this, `run` or one primitive."
     )
     sleep: SleepParameters | None = Field(None, description="Lets time pass.")
     stop: StopParameters | None = Field(None, description="Ends the run.")
@@ -172,7 +173,7 @@ class Parallel(WireModel):
 
 
 class Step(_Doing):
-    """One node of the graph: an Engram (`ref`), or a built-in primitive in the field of its name."""
+    """One node of the graph: an Engram (`ref`), a script (`run`), or a built-in primitive in the field of its name."""
 
     execution: ExecutionOverrides | None = Field(None, description="How this step's workload is run.")
     parallel: Parallel | None = Field(None, description="Runs steps at the same time and waits for all of them.")
@@ -191,7 +192,7 @@ class StorySpec(StorySpecFields):
         min_length=1,
         max_length=100,
         description="The steps, 1 to 100; order follows from `needs` and from outputs used in templates, not from "
-        "the position here. Each has a `name`, and `ref` or one of "
+        "the position here. Each has a `name`, and `ref`, `run` or one of "
         + ", ".join(f"`{name}`" for name in PRIMITIVES)
         + ".",
     )

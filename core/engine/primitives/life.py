@@ -60,5 +60,5 @@ async def _verdict(context: StepContext, branches: BranchRunner) -> Verdict:
 
 
 def _unknown(word: object) -> Verdict:
-    text = f"type {word!r} is unknown" if word else "neither ref nor type is set"
-    return failed(Reason.INVALID_CONFIGURATION, f"{text}; write ref for an Engram or one of the step types")
+    text = f"type {word!r} is unknown" if word else "none of ref, type and run is set"
+    return failed(Reason.INVALID_CONFIGURATION, f"{text}; write ref for an Engram, run for a script, or a step type")

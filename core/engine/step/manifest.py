@@ -14,6 +14,7 @@ from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
 from core.engine.step.record import executor_of
+from core.workloads.script import is_script, script_of
 from kubewire.wire import copy_value, values_equal
 
 _DECIDE_NOTHING: Final = frozenset({"templateGeneration", "retry"})
@@ -65,11 +66,14 @@ def step_run_manifest(
             "storyRunRef": {"name": run_name},
             "stepId": step.step_id,
             "idempotencyKey": idempotency_key,
-            "engramRef": copy_value(dict(step.declared["ref"])),
-            "templateGeneration": binding.template_generation,
             "executor": binding.executor,
         },
     }
+    if is_script(step.declared):
+        manifest["spec"]["script"] = copy_value(dict(script_of(step.declared)))
+    else:
+        manifest["spec"]["engramRef"] = copy_value(dict(step.declared["ref"]))
+        manifest["spec"]["templateGeneration"] = binding.template_generation
     correlation = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CORRELATION_ID) or "")
     if correlation.strip():
         labels[keys.LABEL_CORRELATION_ID] = identity.label_value(correlation)

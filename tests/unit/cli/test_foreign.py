@@ -68,6 +68,26 @@ def test_the_command_and_the_arguments_of_an_image_without_an_sdk_are_named() ->
     ]
 
 
+def test_the_scripts_of_a_story_are_named_in_both_versions() -> None:
+    script = {"name": "a", "run": "evil", "image": "busybox"}
+    plain = {"name": "b", "ref": {"name": "x"}, "with": {"run": "data"}}
+    old = {"steps": [plain, {"name": "p", "type": "parallel", "with": {"steps": [script]}}], "finally": [script]}
+    new = {"steps": [{"name": "p", "parallel": {"steps": [plain, script]}}], "compensations": [script]}
+    found = [
+        *foreign([document("bubustack.io/v1alpha1", "Story", old)]),
+        *foreign([document("bubustack.io/v1beta1", "Story", new)]),
+    ]
+    places = ("steps[1].with.steps[0]", "finally[0]", "steps[0].parallel.steps[1]", "compensations[0]")
+    assert found == [
+        f"theirs.yaml:1: Story 'x' runs a command (spec.{place}.run)" for place in sorted(places, key=places.index)
+    ]
+
+
+@pytest.mark.parametrize("odd", [{"steps": "x"}, {"steps": ["x"]}, {"steps": [{"with": {"steps": [1]}}]}])
+def test_an_odd_story_is_left_to_the_checks_of_manifests(odd: Object) -> None:
+    assert list(foreign([document("bubustack.io/v1alpha1", "Story", odd)])) == []
+
+
 @pytest.mark.parametrize(
     "odd", [{"container": "x"}, {"execution": "x"}, {"execution": {"probes": ["x"]}}, {"execution": None}]
 )

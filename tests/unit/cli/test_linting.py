@@ -76,7 +76,7 @@ def test_a_typed_story_is_told_of_in_its_own_words() -> None:
     ("step", "path", "message"),
     [
         ("{name: a, gate: {}, sleep: {}}", "spec.steps[0]", "has sleep and gate"),
-        ("{name: a}", "spec.steps[0]", "has neither ref nor one of condition, parallel, sleep"),
+        ("{name: a}", "spec.steps[0]", "has none of ref, run, condition, parallel, sleep"),
         ("{name: a, gate: {}, with: {b: 1}}", "spec.steps[0].with", "is the input of an Engram"),
         ("{name: a, gate: {with: 1}}", "spec.steps[0].gate.with", "unknown field"),
         ("{name: a, type: gate}", "spec.steps[0].type", "unknown field"),

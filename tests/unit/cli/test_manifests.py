@@ -163,4 +163,4 @@ def test_problems_of_a_v1beta1_story_are_told_in_its_own_words(tmp_path: Path) -
     duration, misspelt, nothing = lines
     assert duration.startswith("a.yaml:11: spec.steps[0].parallel.steps[0].sleep.duration: 'five' is not a duration")
     assert misspelt.startswith("b.yaml:11: spec.steps[0].parallel.steps[0].slip: unknown field")
-    assert nothing.startswith("c.yaml:10: spec.steps[0].parallel.steps[0]: has neither ref nor one of condition")
+    assert nothing.startswith("c.yaml:10: spec.steps[0].parallel.steps[0]: has none of ref, run, condition")

@@ -70,10 +70,10 @@ async def test_a_story_whose_references_resolve_has_no_findings(steps: list[Obje
                 "Engram lib/shared: references.cross-namespace-policy is deny"
             ),
         ),
-        ({"name": "a"}, "StoryReferenceInvalid: spec.steps[0] (a): has neither ref nor type; set one of them"),
+        ({"name": "a"}, "StoryReferenceInvalid: spec.steps[0] (a): has none of ref, type and run; set one of them"),
         (
             {"name": "a", "type": " "},
-            "StoryReferenceInvalid: spec.steps[0] (a): has neither ref nor type; set one of them",
+            "StoryReferenceInvalid: spec.steps[0] (a): has none of ref, type and run; set one of them",
         ),
         (sub_story(), "StoryReferenceInvalid: spec.steps[0] (sub).with.storyRef.name: is required"),
         (

@@ -15,6 +15,16 @@ ADDITIONS = {
     ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
     ("StoryRun", ".status.gates{}.data"): "whoever approves may give texts along, which later steps read",
     ("StoryRun", ".status.gates{}.data{}"): "such a text",
+    **{
+        ("Story", f".spec.{steps}[].{field}"): "a script can be a step"
+        for steps in ("steps", "compensations", "finally")
+        for field in ("run", "image", "shell", "shell[]")
+    },
+    ("StepRun", ".spec.script"): "the script of a script step, which has no Engram",
+    ("StepRun", ".spec.script.run"): "its text",
+    ("StepRun", ".spec.script.image"): "its image",
+    ("StepRun", ".spec.script.shell"): "what runs it",
+    ("StepRun", ".spec.script.shell[]"): "one word of it",
     ("StepRun", ".spec.executor"): "who carries out the attempts; whoever goes on with a step must find that out",
     ("StepRun", ".status.attempt"): "which attempt has been started, where any executor can read it",
     ("StepRun", ".status.attempt.number"): "its number",
@@ -130,6 +140,8 @@ for _path in _CONTRACT["Story"]["paths"]:
         }
 
 CHANGES = {
+    ("Story", ".spec"): "a step may also be a script: exactly one of ref, type and run",
+    ("StepRun", ".spec"): "a StepRun has either an Engram or a script",
     ("Impulse", ".spec.workload.mode"): (
         "no default: `job` is refused for Impulses, so a `workload` without a mode could never be stored"
     ),

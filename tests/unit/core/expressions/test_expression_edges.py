@@ -100,3 +100,9 @@ def test_what_a_step_reads_of_itself_stays_a_circle() -> None:
 
 def test_a_damaged_story_has_no_branches() -> None:
     assert branch_owners({"steps": [3, {"name": 3}, {"name": "a", "type": "parallel"}], "finally": "x"}) == {}
+
+
+def test_a_script_waits_for_the_steps_that_its_inputs_read_and_for_no_others() -> None:
+    step = {"name": "a", "run": "echo {{ steps.other.output }}", "with": {"n": "{{ steps.first.output.n }}"}}
+
+    assert steps_read(step, {}) == {"first"}

@@ -172,3 +172,11 @@ def test_the_place_of_every_step_is_known() -> None:
         ("d", "spec.steps[0].with.y", 1, 9),
         ("e", "spec.steps[0].with.y", 1, 51),
     ]
+
+
+def test_the_text_of_a_script_is_no_expression_but_its_inputs_are() -> None:
+    step = {"name": "a", "run": "echo {{ steps.x.output }}", "image": "{{ x }}", "with": {"n": "{{ inputs.n }}"}}
+
+    found = list(fields.of_step(step, "spec.steps[0]"))
+
+    assert [(field.path, field.value) for field in found] == [("spec.steps[0].with", {"n": "{{ inputs.n }}"})]

@@ -16,7 +16,7 @@ from core.expressions import (
     resolve_value,
 )
 from core.expressions.roots import OF_ITEMS, OF_ITERATIONS
-from core.expressions.scopes import BATCH_RUNTIME
+from core.expressions.scopes import BATCH_RUNTIME, CONTAINER
 
 DATA: dict[str, Any] = {
     "inputs": {"tags": ["a", "b"], "objects": [{"x": 1}, {"x": 2}], "item": {"y": 3}, "previous": 4},
@@ -150,3 +150,16 @@ def test_a_name_with_a_dash_is_told_as_for_other_roots() -> None:
     (problem,) = check_condition("item.a-b == 1", "if")
 
     assert problem.remedy == 'did you mean item["a-b"]?'
+
+
+def test_step_and_run_are_roots_of_containers_alone_and_data_of_these_names_keeps_its_meaning() -> None:
+    values = {"inputs": {"step": 1, "run": 2}, "steps": {}, "step": {"name": "a"}, "run": {"name": "b"}}
+
+    assert resolve_value(["{{ step.name }}-{{ .run.name }}", "{{ step }}"], values) == ["a-b", {"name": "a"}]
+    assert resolve_value("{{ inputs.step }}", values) == 1
+    assert resolve_value("{{ with inputs }}{{ .step }}{{ .run }}{{ end }}", values) == "12"
+    assert check_value("{{ step.name }}{{ run.name }}", "f", CONTAINER) == []
+    for scope in (CONTAINER, BATCH_RUNTIME):
+        assert check_value("{{ inputs.run }}", "f", scope) == []
+    [problem] = check_value("{{ run.name }}", "f", BATCH_RUNTIME)
+    assert "only in the container of an EngramTemplate" in problem.message

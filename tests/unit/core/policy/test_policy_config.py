@@ -101,6 +101,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.storage.s3.use-path-style": ("true", True),
     "controller.storage.s3.auth-secret-name": ("s3", "s3"),
     "security.lowered-by": ("nobody", LoweredBy.NOBODY),
+    "scripts.images": ("python:*, ghcr.io/acme/**", ("python:*", "ghcr.io/acme/**")),
+    "scripts.default-image": ("busybox:1", "busybox:1"),
     "security.tolerations": ("gpu, example.com/team", ("gpu", "example.com/team")),
     "security.priority-classes": ("low, batch-*", ("low", "batch-*")),
     "security.runtime-classes": ("", ()),
@@ -157,6 +159,7 @@ _BAD_BOOLEANS = ["", "maybe", "tru", "2"]
 
 BAD: dict[str, list[str]] = {
     "security.lowered-by": ["", "stories", "Nobody"],
+    "scripts.images": ["*,busybox", "a b"],
     "security.tolerations": ["keyed, gpu", "*,gpu", "a b", "-gpu"],
     "security.priority-classes": ["High", "a b", "a/b"],
     "security.runtime-classes": ["nvidia; kata"],

@@ -13,6 +13,10 @@ from webhooks.conversion.settings import MAX_BRANCHES
 from webhooks.conversion.story import MAX_DEPTH, V1ALPHA1, V1BETA1, ConversionError, converted
 
 PAIRS = [
+    (
+        {"run": "echo {{", "image": "busybox", "shell": ["sh", "-c"], "with": {"a": 1}},
+        {"run": "echo {{", "image": "busybox", "shell": ["sh", "-c"], "with": {"a": 1}},
+    ),
     ({"type": "sleep", "with": {"duration": "5m"}}, {"sleep": {"duration": "5m"}}),
     ({"type": "gate"}, {"gate": {}}),
     ({"type": "condition", "if": "x"}, {"condition": {}, "if": "x"}),

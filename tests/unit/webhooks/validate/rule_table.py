@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from core.policy.settings import CrossNamespacePolicy, OperatorSettings
+from core.policy.settings import CrossNamespacePolicy, OperatorSettings, ScriptSettings
 from kubewire.wire import apply_merge_patch
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
@@ -38,12 +38,16 @@ class Case:
     """The user who writes the status. None: the object itself is written."""
     author: Caller | None = None
     """The user who writes the object. None: nothing is asked about the user."""
+    images: tuple[str, ...] = ()
+    """The images of script steps."""
     row: str = ""
     """The row of an acceptance checklist that the case belongs to (``tests/acceptance/trigger_rows.py``)."""
 
     @property
     def world(self) -> InMemoryView:
-        return InMemoryView(self.objects, settings=OperatorSettings(cross_namespace_policy=self.policy))
+        scripts = ScriptSettings(self.images)
+        settings = OperatorSettings(cross_namespace_policy=self.policy, scripts=scripts)
+        return InMemoryView(self.objects, settings=settings)
 
     def findings(self, new: dict[str, Any], world: InMemoryView | None = None) -> list[Finding]:
         """Findings about the object; with a ``caller``, about its status."""
@@ -74,6 +78,7 @@ def _cases(table: dict[str, Any]) -> Iterator[Case]:
             policy,
             Caller(**line["caller"]) if "caller" in line else None,
             Caller(**line["author"]) if "author" in line else None,
+            tuple(line.get("images", ())),
             line.get("row", ""),
         )
 

@@ -101,8 +101,8 @@ def test_ref_and_type_exclude_each_other() -> None:
     both, neither = {"name": "a", "ref": ENGRAM, "type": "stop"}, {"name": "b"}
 
     assert [error.partition(" (")[0] for error in errors(both, neither)] == [
-        "spec.steps[0]: has both ref and type",
-        "spec.steps[1]: has neither ref nor type",
+        "spec.steps[0]: has ref and type",
+        "spec.steps[1]: has none of ref, type, run",
     ]
 
 

@@ -152,3 +152,14 @@ def test_a_rendered_key_is_trimmed_and_cut_between_characters(rendered: object, 
 
 def test_sizes_are_of_compact_json() -> None:
     assert size_bytes({"a": [1, "ä"]}) == len('{"a":[1,"ä"]}'.encode())
+
+
+def test_a_script_takes_the_place_of_the_engram_and_is_part_of_the_work() -> None:
+    step = {"name": "count", "run": "echo {{", "image": "busybox", "shell": ["sh"], "with": {"n": 1}}
+    wanted = step_run_manifest(RUN, STORY, planned(step), BINDING, {"n": 1}, "key", QUEUE, "")
+    other = {**wanted, "spec": {**wanted["spec"], "script": {"run": "evil", "image": "busybox", "shell": ["sh"]}}}
+
+    assert wanted["spec"]["script"] == {"run": "echo {{", "image": "busybox", "shell": ["sh"]}
+    assert wanted["spec"].keys().isdisjoint({"engramRef", "templateGeneration"})
+    assert why_not_the_work(wanted, wanted) is None
+    assert why_not_the_work(wanted, other) == "spec.script"

@@ -1,0 +1,40 @@
+"""Script steps of a Story: their image, and fields that only they have. Source: admission contract 4.4.
+
+Authors of Stories choose images by them, so the operator's setting ``scripts.images`` must allow each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.workloads.script import is_script, why_image_not_allowed
+from webhooks.cluster_view import ClusterView, Unseen
+from webhooks.finding import CauseType, Finding, Rule
+from webhooks.validate.steps import PlacedStep
+
+IMAGE: Final = Rule("story/script-image", "4.4", CauseType.FORBIDDEN)
+FIELD: Final = Rule("story/script-field", "4.4")
+
+_OF_SCRIPTS: Final = ("image", "shell")
+
+
+def check(placed: PlacedStep, world: ClusterView) -> Iterator[Finding]:
+    """Findings about a script step, or about fields of one in another step."""
+    step, path = placed.step, placed.path
+    if not is_script(step):
+        for key in _OF_SCRIPTS:
+            if step.get(key) is not None:
+                yield FIELD.at(f"{path}.{key}", "has a meaning only beside run", "remove it, or add run")
+        return
+    if not step["run"].strip():
+        yield FIELD.at(f"{path}.run", "must not be blank", "write the script")
+    if "\0" in step["run"]:
+        yield FIELD.at(f"{path}.run", "has a NUL character, which no program can receive", "remove it")
+    if step.get("secrets"):
+        message = "a script has no Secrets, because no template declares them"
+        yield FIELD.at(f"{path}.secrets", message, "use an Engram whose template has a secretSchema")
+    if placed.realtime:
+        yield FIELD.at(f"{path}.run", "a script cannot serve a stream", "use pattern: batch, or move it to finally")
+    if world.policy is not Unseen.UNKNOWN and (refused := why_image_not_allowed(step, world.settings.scripts)):
+        yield IMAGE.at(f"{path}.image" if step.get("image") else f"{path}.run", *refused)
