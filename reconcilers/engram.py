@@ -160,7 +160,8 @@ def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
     """The Engram that the StepRun executes."""
     del caches
     for step_run in versions(change):
-        yield referred_key(step_run["spec"].get("engramRef") or {}, step_run["metadata"]["namespace"])
+        if reference := step_run["spec"].get("engramRef"):  # a script step has none
+            yield referred_key(reference, step_run["metadata"]["namespace"])
 
 
 def _build(dependencies: ControllerDependencies) -> Reconcile:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from core.policy.retry import RetryPolicy
+from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
@@ -27,5 +28,11 @@ CASES: Final[dict[str, Case]] = {
             "b": (Script(echo=True),),
         },
         PLAIN,
+    ),
+    "a cancel while containers without an SDK end": Case(
+        {"steps": [engram("a"), engram("b"), engram("c")], "finally": [engram("z")]},
+        {"a": (Script(after_seconds=1.0, output={"n": 1}),), "b": (Script(after_seconds=1.3, grace_seconds=0.5),)},
+        PLAIN,
+        actions=(Action(0.9, Verb.KILL, value=0.4), Action(1.1, Verb.CANCEL)),
     ),
 }

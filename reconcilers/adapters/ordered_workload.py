@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from core.api import keys
 from core.api.canonical import encode
@@ -36,9 +37,8 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
     status = order.step_run.get("status") or {}
     started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert started is not None, "the API server stamps every object"
-    inputs = encode(order.inputs)
     policy, call = resolved.policy_for(order.step_run), _call(order)
-    workload = StepWorkload(
+    return StepWorkload(
         namespace=metadata["namespace"],
         step_run_name=metadata["name"],
         step_run_uid=metadata["uid"],
@@ -49,25 +49,33 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         engram_name=order.binding.engram_name,
         engram_version=(resolved.engram["spec"].get("version") or "").strip(),
         attempt=order.attempt,
-        policy=policy,
+        policy=policy if call is None else replace(policy, storage=None),
         settings=resolved.settings.engram,
         timeout=order.binding.timeout,
         deadline_at=order.deadline_at,
         started_at=started,
         max_recursion_depth=execution.get("maxRecursionDepth") or resolved.settings.engram.max_recursion_depth,
-        trigger_data=inputs,
-        step_config=encode(as_literals(order.inputs)) if order.is_resolved and "{{" in inputs else inputs,
-        template_context=encode_template_context(order.template_context),
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
-        tls_secret=_tls_secret(resolved.engram, metadata["namespace"]),
-        skip_input_templating=order.is_resolved,
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
+        call=call,
+        **(_for_sdk(order, resolved) if call is None else _NOTHING),
     )
-    if call is None:
-        return workload
-    # Without an SDK it has no use for payloads, streams and the object store, whose credentials it must not get.
-    nothing: dict[str, Any] = {"trigger_data": "", "step_config": "", "template_context": None, "tls_secret": ""}
-    return replace(workload, call=call, policy=replace(policy, storage=None), **nothing)
+
+
+def _for_sdk(order: AttemptOrder, resolved: ResolvedStep) -> dict[str, Any]:
+    """What only an SDK reads."""
+    inputs = encode(order.inputs)
+    return {
+        "trigger_data": inputs,
+        "step_config": encode(as_literals(order.inputs)) if order.is_resolved and "{{" in inputs else inputs,
+        "template_context": encode_template_context(order.template_context),
+        "tls_secret": _tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
+        "skip_input_templating": order.is_resolved,
+    }
+
+
+_NOTHING: Final[Mapping[str, Any]] = {"trigger_data": "", "step_config": "", "template_context": None}
+"""A container without an SDK has no use for payloads, streams and the object store."""
 
 
 def _call(order: AttemptOrder) -> ContainerCall | None:

@@ -7,7 +7,9 @@ Source: StoryRun contract 17 in the improved form; StepRun contract 23.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Final
 
 import trio
 
@@ -18,12 +20,16 @@ from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
-from core.engine.errors import PortError, RejectedError
-from core.engine.ports import AttemptState, Observation
+from core.engine.errors import PortError, RejectedError, ResultLostError, StaleError
+from core.engine.ports import AttemptState, Observation, StepError
+from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.engram import EngramStep
 from core.engine.step import record
 from core.engine.step.endings import Ending
 from core.engine.step.verdict import Verdict
+
+LEAST_READ_SECONDS: Final = 5.0
+"""For the output of a container without an SDK that has ended in time, even if the drain is over."""
 
 
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
@@ -45,12 +51,13 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             if reported is not None and reported.terminal:
                 if alive and reported is not Phase.SUCCEEDED:
                     await committed(engram.executor_of(step_run).end_leftover, step_run)
-                return await _record(context, step_run, observation, ending)
+                return await _record(context, step_run, observation, ending, None)
             if (alive or unheard) and not signalled:  # even after drain_at: else it would outlive its run
                 await _signal(context, step_run)
                 signalled = True
             elif not alive or context.now() >= drain_at:
-                return await _record(context, step_run, observation, ending)
+                output = await _output_left(context, step_run, observation, drain_at)
+                return await _record(context, step_run, observation, ending, output)
             else:
                 await wait_for_wakeup(context.wakeup, context.engine.clock, drain_at)
         except RejectedError:
@@ -73,8 +80,38 @@ async def _marked(context: StepContext, step_run: Object) -> Object:
     return await committed(context.engine.step_runs.patch_step_run_metadata, step_run, patch)
 
 
-async def _record(context: StepContext, step_run: Object, observation: Observation, ending: Ending) -> Verdict:
-    """Record the end of the step: what is recorded, else what the SDK reported, else the phase of the ending."""
+async def _output_left(
+    context: StepContext, step_run: Object, observation: Observation, drain_at: datetime
+) -> Mapping[str, Any] | None:
+    """The output of a container without an SDK that has succeeded; None if it cannot be read in time."""
+    if observation.state is not AttemptState.SUCCEEDED or not observation.has_result:
+        return None
+    executor, results = context.engine.executors.of(step_run), ResultReader()
+    with trio.move_on_after(max((drain_at - context.now()).total_seconds(), LEAST_READ_SECONDS)):
+        try:
+            found = await patiently(results.read, executor, step_run, None, pace=context.pace())
+        except (ResultLostError, StaleError):
+            return None
+        return None if isinstance(found, StepError) else found
+    return None
+
+
+def _succeeded_silently(observation: Observation) -> bool:
+    """Whether the container of an SDK has succeeded without a report."""
+    return observation.state is AttemptState.SUCCEEDED and not observation.has_result
+
+
+async def _record(
+    context: StepContext,
+    step_run: Object,
+    observation: Observation,
+    ending: Ending,
+    output: Mapping[str, Any] | None,
+) -> Verdict:
+    """Record the end of the step: what is recorded, else what the SDK reported, else the phase of the ending.
+
+    ``output``: that of a container without an SDK, which has succeeded only if there is one.
+    """
     status = step_run.get("status") or {}
     if not record.is_final(status):
         reported = record.phase_of(status)
@@ -83,7 +120,9 @@ async def _record(context: StepContext, step_run: Object, observation: Observati
             text = f"{record.UNREADABLE}: {why}"
             class_ = ExitClass.TERMINAL
             patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now, exit_class=class_)
-        elif reported is Phase.SUCCEEDED or observation.state is AttemptState.SUCCEEDED:
+        elif output is not None:
+            patch = record.success_patch(record.with_output(step_run, output), now) | {"output": dict(output)}
+        elif reported is Phase.SUCCEEDED or _succeeded_silently(observation):
             patch = record.success_patch(step_run, now)
         else:
             phase = reported if reported is not None and reported.terminal else ending.running_becomes

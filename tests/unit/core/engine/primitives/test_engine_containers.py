@@ -234,3 +234,37 @@ async def test_a_policy_may_forbid_the_operator_to_read_it(autojump_clock: MockC
         await one.to_the_end()
 
         assert "templating.offloaded-data-policy" in one.status["stepStates"]["b"]["message"]
+
+
+async def canceled_when_it_had_ended(world: World, scenario: Any) -> Any:
+    """A run that was canceled after its container had succeeded, and before a process could read the output."""
+    one = scenario(world, [engram("a", with_={"n": 1})], **{"finally": [engram("b", ref="sdk")]})
+    world.start(one.key)
+    await trio.sleep(0.5)
+    await world.kill()
+    await trio.sleep(1.0)
+    world.cluster.force_patch("user", ("StoryRun", one.key.namespace, one.key.name), "spec", {"cancelRequested": True})
+    world.start(one.key)
+    assert await world.until_ended(one.key)
+    assert world.crashes == []
+    return one
+
+
+async def test_an_output_that_was_there_before_the_cancel_is_kept(autojump_clock: MockClock, scenario: Any) -> None:
+    engrams, scripts = {"sdk": Engram(), "work": PLAIN}, {"a": (Script(output={"n": 1}),)}
+    async with open_world(engrams=engrams, scripts=scripts) as world:
+        one = await canceled_when_it_had_ended(world, scenario)
+
+        assert one.phases["a"] == "Succeeded"
+        assert status(world, one)["output"] == {"n": 1}
+
+
+async def test_an_output_that_cannot_be_read_does_not_hold_up_a_cancel(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = answer_with(monkeypatch, UnavailableError("no answer"))
+    async with open_world(engrams={"sdk": Engram(), "work": PLAIN}) as world:
+        one = await canceled_when_it_had_ended(world, scenario)
+
+        assert one.phases["a"] == "Canceled", "it has no output that another step could rely on"
+    assert times[-1] - times[0] < RESULT_PATIENCE_SECONDS
