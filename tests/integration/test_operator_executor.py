@@ -14,6 +14,7 @@ from core.api.objects import Object
 from core.api.phases import Reason
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.engine.errors import (
+    DeniedError,
     GoneError,
     MissingReferenceError,
     NameConflictError,
@@ -24,6 +25,7 @@ from core.engine.errors import (
 from core.engine.ports import AttemptState, Observation
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.kube.errors import NotFoundError
+from core.policy.settings import StorageProvider, StorageSettings
 from reconcilers.adapters import step_runs as stored_step_runs
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
@@ -574,3 +576,24 @@ async def test_step_run_and_run_are_read_last_before_a_job_is_created_again(ther
 
     assert there.wire.reads[-2:] == ["GET one-fetch", f"GET {run['metadata']['name']}"]
     assert (await stored_job(there))["metadata"]["name"] == "one-fetch"
+
+
+# Containers without an SDK.
+
+
+async def test_a_container_without_an_sdk_gets_no_credentials_of_the_store(there: AdapterWorld) -> None:
+    """It does not need them, so it also runs in a namespace that may not use them."""
+    storage = StorageSettings(StorageProvider.S3, s3_bucket="data", s3_auth_secret_name="store-access")
+    there.settings = replace(there.settings, storage=storage)
+    run, story = await there.definitions(container={"args": ["{{ inputs.x }}"], "result": {"from": "stdout"}})
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
+    order = await there.order(run, story, step_run, x="a")
+    with pytest.raises(DeniedError, match="credentials"):
+        await there.executor.start_attempt(replace(order, container=None))
+
+    await there.executor.start_attempt(replace(order, container={"args": ["a"], "env": []}))
+
+    job = await stored_job(there)
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["a"]
+    assert keys.ANNOTATION_RESULT in job["metadata"]["annotations"]
+    assert "POST secrets" not in there.wire.writes

@@ -98,6 +98,15 @@ async def test_of_a_log_of_long_lines_the_last_one_is_read_alone() -> None:
         await read(ResultReading(ResultSource.STDOUT), ended(), log("x" * LOG_BYTES))
 
 
+async def test_a_text_must_be_the_whole_log() -> None:
+    reading = ResultReading(ResultSource.STDOUT, ResultFormat.TEXT)
+
+    output, _ = await read(reading, ended(), log("x\n" * 999))
+    assert output == {"text": "\n".join("x" * 999)}
+    with pytest.raises(RejectedError, match="larger than 1000 lines"):
+        await read(reading, ended(), log("x\n" * 1000))
+
+
 async def test_a_result_of_another_form_is_refused() -> None:
     with pytest.raises(RejectedError, match="no line that is JSON") as refused:
         await read(ResultReading(ResultSource.STDOUT, ResultFormat.JSON), ended(), log("sunny\n"))

@@ -77,7 +77,7 @@ def test_a_message_that_must_be_json_says_what_is_wrong(message: str, words: str
 
 @pytest.mark.parametrize("reading", [AUTO, JSON, TEXT])
 def test_a_message_that_the_node_has_cut_names_the_limit(reading: ResultReading) -> None:
-    for message in ("x" * (MESSAGE_BYTES - 2) + '"}', "ü" * (MESSAGE_BYTES // 2), "7" * MESSAGE_BYTES):
+    for message in ("x" * (MESSAGE_BYTES - 2) + '"}', "ü" * (MESSAGE_BYTES // 2), "7".rjust(MESSAGE_BYTES)):
         with pytest.raises(UnusableResultError, match=f"only {MESSAGE_BYTES}.*from: stdout"):
             output_of_message(reading, message)
 

@@ -206,24 +206,29 @@ async def test_data_in_object_storage_is_read_for_the_container(
 
 
 @pytest.mark.parametrize("is_branch", [False, True])
+@pytest.mark.parametrize("template", ["{{ steps.a.output.n }}", '{{ printf "%v" steps.a.output.n.flag }}'])
 async def test_without_a_store_the_message_names_the_setting(
-    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch, is_branch: bool
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch, is_branch: bool, template: str
 ) -> None:
+    """A plain path passes the reference on; the other template needs the data, which an SDK could read instead."""
+
     async def nowhere(self: ModelPayloads, value: Any, **more: Any) -> Any:
         await trio.lowlevel.checkpoint()
         raise NoStoreError("the operator has no object store; name one with controller.storage.provider")
 
     monkeypatch.setattr(ModelPayloads, "fetch", nowhere)
-    scripts = {"a": (Script(output={"n": stored("record")}),)}
-    async with open_world(engrams={"sdk": Engram(), "work": PLAIN}, scripts=scripts) as world:
-        last = engram("b", with_={"n": "{{ steps.a.output.n }}"})
+    scripts, engrams = {"a": (Script(output={"n": stored("record")}),)}, {"sdk": Engram(), "work": PLAIN}
+    async with open_world(engrams=engrams, scripts=scripts, evaluator=Evaluator()) as world:
+        last = engram("b", with_={"n": template})
         fan = primitive("fan", "parallel", "a", with_={"steps": [last]})
         one = scenario(world, [engram("a", ref="sdk"), fan if is_branch else last])
         await one.to_the_end()
 
         name = "fan/b" if is_branch else "b"
         assert one.phases[name] == "Failed"
-        assert "controller.storage.provider" in one.status["stepStates"][name]["message"]
+        assert "no object store; name one with controller.storage.provider" in one.status["stepStates"][name]["message"]
+        of_a_branch_that_cannot_be_resolved = is_branch and "printf" in template
+        assert (world.step_run(one.key, name) is None) == of_a_branch_that_cannot_be_resolved
 
 
 async def test_a_policy_may_forbid_the_operator_to_read_it(autojump_clock: MockClock, scenario: Any) -> None:

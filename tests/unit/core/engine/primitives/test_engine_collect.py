@@ -1,0 +1,66 @@
+"""How long a result that cannot be read is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from core.api.objects import Object
+from core.engine.errors import DeniedError, ResultLostError, UnavailableError
+from core.engine.ports import StepError
+from core.engine.primitives.collect import RESULT_PATIENCE_SECONDS, ResultReader
+from fuzz.engine.model_jobs import ModelJobExecutor
+
+STEP_RUN: Object = {"metadata": {"name": "run-a"}}
+
+
+class Unsteady(ModelJobExecutor):
+    """Raises what it is told to; without an error it has an output."""
+
+    error: Exception | None = None
+
+    def __init__(self) -> None:
+        """It has no cluster."""
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        return {"n": 1}
+
+
+async def read(reader: ResultReader, executor: Unsteady, error: Exception | None) -> Mapping[str, Any] | StepError:
+    executor.error = error
+    return await reader.read(executor, STEP_RUN, None)
+
+
+async def test_the_patience_begins_anew_after_an_answer_and_for_the_next_attempt(autojump_clock: MockClock) -> None:
+    reader, executor, away = ResultReader(), Unsteady(), UnavailableError("away")
+    for ends_with in (None, away):
+        with pytest.raises(UnavailableError):
+            await read(reader, executor, away)
+        await trio.sleep(RESULT_PATIENCE_SECONDS - 1)
+        with pytest.raises(UnavailableError):
+            await read(reader, executor, away)
+        if ends_with is None:
+            assert await read(reader, executor, None) == {"n": 1}
+        else:
+            await trio.sleep(1)
+            with pytest.raises(ResultLostError, match="120 s, at last because: away"):
+                await read(reader, executor, away)
+    with pytest.raises(UnavailableError):
+        await read(reader, executor, away)
+
+
+async def test_what_a_person_can_fix_is_waited_for_without_a_limit(autojump_clock: MockClock) -> None:
+    reader, executor = ResultReader(), Unsteady()
+    for _ in range(3):
+        with pytest.raises(DeniedError):
+            await read(reader, executor, DeniedError("may not get pods/log"))
+        await trio.sleep(RESULT_PATIENCE_SECONDS)
+    with pytest.raises(UnavailableError):
+        await read(reader, executor, UnavailableError("away"))
