@@ -11,6 +11,7 @@ from typing import Final
 from core.workloads.script import is_script, why_image_not_allowed
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
+from webhooks.validate import floor, payload, worker
 from webhooks.validate.steps import PlacedStep
 
 IMAGE: Final = Rule("story/script-image", "4.4", CauseType.FORBIDDEN)
@@ -36,5 +37,9 @@ def check(placed: PlacedStep, world: ClusterView) -> Iterator[Finding]:
         yield FIELD.at(f"{path}.secrets", message, "use an Engram whose template has a secretSchema")
     if placed.realtime:
         yield FIELD.at(f"{path}.run", "a script cannot serve a stream", "use pattern: batch, or move it to finally")
+    execution = step.get("execution") or {}
+    yield from floor.check(execution, f"{path}.execution", Unseen.UNKNOWN, world)
+    limit = execution.get("maxInlineSize") or world.settings.engram.max_inline_size_bytes
+    yield from payload.check_size(worker.INLINE, step.get("with"), f"{path}.with", limit)
     if world.policy is not Unseen.UNKNOWN and (refused := why_image_not_allowed(step, world.settings.scripts)):
         yield IMAGE.at(f"{path}.image" if step.get("image") else f"{path}.run", *refused)
