@@ -1,4 +1,5 @@
-"""Engrams in Go and Python, and an Impulse in Go, find environment, volumes and token where every Pod has them.
+"""Engrams in Go and Python, an Impulse in Go, and a program without an SDK find environment, volumes and token where
+every Pod has them, or has none.
 
 The Go programs use no library: they do what the Go SDK does, request by request.
 """
@@ -101,6 +102,31 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
 
 
 PHASES = {"greet": "Succeeded", "again": "Succeeded", "nobody": "Failed"}
+
+
+async def test_a_program_without_an_sdk_finds_its_inputs_and_its_secret_and_no_token(world: OperatorCluster) -> None:
+    """The file of the inputs is alone at its path: what the image has in the folder stays."""
+    script = """
+    ls /etc/hostname >/dev/null; test -w /etc/inputs.json && exit 3
+    test -e /var/run/secrets/kubernetes.io/serviceaccount/token && exit 4
+    test "$(cat /etc/bubu/secrets/api/token)" = s3cr3t || exit 5
+    test "$BUBU_INPUTS" = /etc/inputs.json && cat "$BUBU_INPUTS" > /dev/shm/bubu-result.json
+    """
+    container = {
+        "command": ["/bin/sh", "-ec", script],
+        "inputsFile": "/etc/inputs.json",
+        "result": {"from": "file", "path": "/dev/shm/bubu-result.json", "format": "json"},
+    }
+    schema = {"api": {"mountType": "file", "expectedKeys": ["token"]}}
+    await world.engram("tool", container=container, secretSchema=schema, engram={"secrets": {"api": "keys"}})
+    await world.create(SECRET, "keys", {"token": "s3cr3t"})
+    await world.story("report", step("work", "tool", **{"with": {"name": "{{ inputs.who }}"}}))
+    async with world.operator():
+        await world.create(STORY_RUN, "one", {"storyRef": {"name": "report"}, "inputs": {"who": "$(id)"}})
+        await world.finished("one")
+        done = status_of(await world.step("one-work", "Succeeded"))
+
+    assert done["output"] == {"name": "$(id)"}
 
 
 async def test_an_impulse_in_go_starts_each_event_once_and_its_counters_are_right(
