@@ -22,7 +22,6 @@ from core.api import manifest
 from core.api.objects import Object
 from core.api.resource import ENGRAM, SECRET
 from core.kube.errors import InvalidError
-from core.policy.settings import OperatorSettings
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.admission_stand import AS_BUILDER, AdmissionStand, open_admission, resource_of
 from tests.integration.kubectl_binary import KUBECTL, needs_kubectl
@@ -81,7 +80,7 @@ async def test_every_rule_admits_what_keeps_to_it_and_names_the_place_in_what_br
 
     for group in _alike(chosen):
         first = group[0]
-        gate.settings = OperatorSettings(cross_namespace_policy=first.policy)
+        gate.settings = first.world.settings
         built = [_without_status(obj) for obj in first.objects if not manifest.errors_of(_without_status(obj))]
         await gate.build(built)
         uids = await _uids(gate, built)
@@ -132,7 +131,7 @@ def by_requests_only(case: Case) -> bool:
 
 
 def _alike(found: list[Case]) -> Iterator[list[Case]]:
-    """Cases with the same other objects, without cases in which a write of a status would change a spec."""
+    """Cases with equal other objects and settings, without those in which a write of a status would change a spec."""
     told = [
         case
         for case in found
@@ -140,7 +139,7 @@ def _alike(found: list[Case]) -> Iterator[list[Case]]:
     ]
 
     def key(case: Case) -> str:
-        return f"{case.policy} {json.dumps(case.objects, default=str)}"
+        return f"{case.policy} {case.images} {json.dumps(case.objects, default=str)}"
 
     for _, group in groupby(sorted(told, key=key), key):
         yield list(group)
