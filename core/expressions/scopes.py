@@ -136,7 +136,8 @@ class _Checker:
         remedy = f"use {', '.join(sorted(self._scope.roots))}"
         if name in _NOT_OF_LOOPS or name in _ELSEWHERE:
             message = f"{name} {_ELSEWHERE.get(name) or f'is not available in {self._scope.name} expressions'}"
-            yield ScopeProblem("forbidden-root", name, offset, message, remedy)
+            fault = "unknown-root" if name in OF_CONTAINERS else "forbidden-root"  # no Story has those of containers
+            yield ScopeProblem(fault, name, offset, message, remedy)
         else:
             guess = closest(name, sorted(self._scope.roots))
             remedy = f"did you mean {guess}?" if guess else remedy

@@ -144,12 +144,12 @@ async def test_an_edit_in_the_typed_version_keeps_what_it_does_not_show(both: Tw
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"name": "a"}, "a step must set exactly one of ref, condition"),
-        ({"name": "a", "gate": {}, "sleep": {}}, "a step must set exactly one of ref, condition"),
+        ({"name": "a"}, "a step must set exactly one of ref, run, condition"),
+        ({"name": "a", "gate": {}, "sleep": {}}, "a step must set exactly one of ref, run, condition"),
         ({"name": "a", "gate": {}, "with": {}}, "with is the input of an Engram"),
         ({"name": "a", "wait": {}}, "spec.steps[0].wait.until"),
         ({"name": "a", "gate": {"onTimeout": "stop"}}, "spec.steps[0].gate.onTimeout"),
-        ({"name": "a", "parallel": {"steps": [{"name": "b"}]}}, "a step must set exactly one of ref, condition"),
+        ({"name": "a", "parallel": {"steps": [{"name": "b"}]}}, "a step must set exactly one of ref, run, condition"),
         ({"name": "a", "parallel": {"steps": [{"name": "b", "sleep": 3}]}}, "parallel.steps[0].sleep"),
     ],
 )
