@@ -27,7 +27,7 @@ OF_CONTAINERS: Final = frozenset({STEP, RUN})
 
 ENGRAM: Final = "engram"
 OF_CACHE_KEYS: Final = frozenset({STEP, ENGRAM})
-"""In the key of an output cache."""
+"""In the key of an output cache, which has no ``run``."""
 
 TEMPLATE_ROOTS: Final = (*ROOTS, STEP, RUN, ENGRAM)
 """The first names of paths in templates; conditions in CEL have those of ``ROOTS``."""

@@ -14,15 +14,15 @@ from core.api.suggestion import closest
 from core.expressions import sprig
 from core.expressions.cel.reading import Use
 from core.expressions.errors import Fault
-from core.expressions.roots import ENGRAM, INPUTS, OF_CACHE_KEYS, OF_CONTAINERS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
+from core.expressions.roots import INPUTS, OF_CACHE_KEYS, OF_CONTAINERS, OF_ITEMS, OF_ITERATIONS, PACKET, STEPS
 from core.expressions.template import nodes
 
 _NOT_OF_LOOPS: Final = frozenset({INPUTS, STEPS, PACKET})
 _ELSEWHERE: Final = {
     **dict.fromkeys(OF_ITEMS, "is there only inside a parallel step with forEach"),
     **dict.fromkeys(OF_ITERATIONS, "is there only in with and until of an executeStory step that has until"),
-    **dict.fromkeys(OF_CONTAINERS, "is there only in the container of an EngramTemplate"),
-    ENGRAM: "is there only in the key of an output cache",
+    **dict.fromkeys(OF_CACHE_KEYS, "is there only in the key of an output cache"),
+    **dict.fromkeys(OF_CONTAINERS, "is there only in the container of an EngramTemplate, and in the key of a cache"),
 }
 
 

@@ -22,6 +22,8 @@ from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.expressions.paths import is_reference
 
 LATEST: Final = "latest"
+_SCRIPT: Final = "_script"
+"""No Engram has such a name."""
 _DIGEST: Final = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
 _IMAGE_DIGEST: Final = re.compile(r"@(sha256:[0-9a-f]{64})$")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]|^\.+$")
@@ -77,11 +79,22 @@ class CacheSubject:
     """Empty: ``latest``."""
     step_id: str
     image: str = ""
+    container: str = ""
+    """Digest of what a container without an SDK is called with; a script is in it, too. Empty: it has an SDK."""
 
     def object_key(self, digest: str) -> str:
         """``cache/<namespace>/<engram>/<version>/<digest>.json``."""
         version = _UNSAFE.sub(lambda found: f"%{ord(found[0][0]):02X}", self.version) or LATEST
-        return f"cache/{self.namespace}/{self.engram}/{version}/{digest}.json"
+        return f"{self.folder}/{version}/{digest}.json"
+
+    @property
+    def folder(self) -> str:
+        """Of all entries of the Engram, and of the objects beside them. A script step has no Engram."""
+        return f"cache/{self.namespace}/{self.owner}"
+
+    @property
+    def owner(self) -> str:
+        return self.engram or _SCRIPT
 
 
 def digest_of_inputs(subject: CacheSubject, rules: CacheRules, inputs: Any) -> str:
@@ -106,8 +119,19 @@ def digest_of_key(subject: CacheSubject, rules: CacheRules, value: Any) -> str:
     return _digest(subject, rules, f"key:{text}")
 
 
+def digest_of_container(template: Mapping[str, Any], call: Mapping[str, Any] | None) -> str:
+    """The digest of a template's ``container``, and of what its templates give; None: only of the template.
+
+    Raises:
+        NotSerializableError: it has no JSON form.
+    """
+    return hashlib.sha256(encode({"call": call, "template": template}).encode()).hexdigest()
+
+
 def _digest(subject: CacheSubject, rules: CacheRules, what: str) -> str:
     material = f"engram:{subject.engram}|version:{subject.version or LATEST}|{what}"
+    if subject.container:
+        material += f"|container:{subject.container}"
     if found := _IMAGE_DIGEST.search(subject.image):
         material += f"|image:{found[1]}"
     if rules.salt:

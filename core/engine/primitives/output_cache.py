@@ -32,6 +32,7 @@ from core.workloads.output_cache import (
     CacheEntryError,
     CacheRules,
     CacheSubject,
+    digest_of_container,
     digest_of_inputs,
     digest_of_key,
     read_entry,
@@ -65,9 +66,11 @@ class _Place:
 
     rules: CacheRules
     digest: str
-    object_key: str
-    namespace: str
-    engram: str
+    subject: CacheSubject
+
+    @property
+    def object_key(self) -> str:
+        return self.subject.object_key(self.digest)
 
     @property
     def annotations(self) -> dict[str, str | None]:
@@ -98,8 +101,8 @@ class OutputCache:
         if place.rules.reads and not _ignores_entries(self._context.run):
             found = await self._found(place, order.step_run, binding)
             result = "miss" if found is None else "hit"
-            counter, namespace = catalogue.STEP_RUN_CACHE_LOOKUPS, place.namespace
-            metrics.count(counter, namespace=namespace, engram=place.engram, result=result)
+            counter, namespace = catalogue.STEP_RUN_CACHE_LOOKUPS, place.subject.namespace
+            metrics.count(counter, namespace=namespace, engram=place.subject.engram, result=result)
             if found is not None:
                 self.end()
                 shown = {**place.annotations, keys.ANNOTATION_CACHE_STATUS: "hit"}
@@ -157,8 +160,11 @@ class OutputCache:
         rules = CacheRules.of(overrides if isinstance(overrides, Mapping) else binding.cache)
         if rules is None:
             return None
-        subject = self._subject(step_run, binding)
         try:
+            subject = self._subject(step_run, binding)
+            if binding.container is not None:
+                call = None if rules.key.strip() else order.container
+                subject = replace(subject, container=digest_of_container(binding.container, call))
             if rules.key.strip():
                 digest = digest_of_key(subject, rules, await self._rendered(rules.key, step_run, inputs, subject))
             else:
@@ -166,7 +172,7 @@ class OutputCache:
         except (CacheEntryError, NotSerializableError) as error:
             self._report(f"is not cached: {error}", step_run)
             return None
-        return _Place(rules, digest, subject.object_key(digest), subject.namespace, subject.engram)
+        return _Place(rules, digest, subject)
 
     def _subject(self, step_run: Object, binding: Binding) -> CacheSubject:
         return CacheSubject(
@@ -207,7 +213,7 @@ class OutputCache:
         rules = CacheRules.of(policy)
         assert rules is not None, "it is not disabled"
         subject = self._subject(step_run, binding)
-        return _Place(rules, digest, subject.object_key(digest), subject.namespace, subject.engram)
+        return _Place(rules, digest, subject)
 
     async def _found(self, place: _Place, step_run: Object, binding: Binding) -> CachedOutput | None:
         try:
@@ -222,7 +228,7 @@ class OutputCache:
 
     async def _read(self, place: _Place, step_run: Object, binding: Binding) -> CachedOutput | None:
         context, payloads = self._context, self._context.engine.payloads
-        content = await payloads.read_object(place.object_key, namespace=place.namespace)
+        content = await payloads.read_object(place.object_key, namespace=place.subject.namespace)
         if content is None:
             return None
         entry = read_entry(content)
@@ -230,27 +236,30 @@ class OutputCache:
             return None
         output = entry.output
         if has_reference(output):
-            output = await payloads.fetch(output, namespace=place.namespace, field="output", depth=_DEPTH)
+            output = await payloads.fetch(output, namespace=place.subject.namespace, field="output", depth=_DEPTH)
         if binding.output_schema is not None:
             problem = await why_invalid(context.engine.evaluator, binding.output_schema, output, context.asker())
             if problem is not None:
                 raise CacheEntryError(f"its output breaks the schema: {problem}")
-        output = await self._copied(output, f"{StoredAs.OUTPUTS}/{place.namespace}/{step_run['metadata']['name']}")
+        name = step_run["metadata"]["name"]
+        output = await self._copied(output, f"{StoredAs.OUTPUTS}/{place.subject.namespace}/{name}")
         limit = binding.max_inline_size_bytes if binding.max_inline_size_bytes > 0 else _LEAST_INLINE_BYTES
-        output = await self._offloaded(output, StoredAs.OUTPUTS, step_run["metadata"]["name"], limit, limit)
+        output = await self._offloaded(output, StoredAs.OUTPUTS, name, limit, limit)
         return CachedOutput(output, _source(place, entry), step_run)
 
     async def _keep(self, place: _Place, step_run: Object, output: Any) -> bool:
         context, payloads = self._context, self._context.engine.payloads
         try:
             if has_reference(output):
-                whole = await payloads.fetch(output, namespace=place.namespace, field="output", depth=_DEPTH)
-                output = await self._offloaded(whole, StoredAs.CACHE, place.engram, _ENTRY_BYTES, _PART_BYTES)
-            output = await self._copied(output, f"{StoredAs.CACHE}/{place.namespace}/{place.engram}")
+                whole = await payloads.fetch(output, namespace=place.subject.namespace, field="output", depth=_DEPTH)
+                output = await self._offloaded(
+                    whole, StoredAs.CACHE, place.subject.folder.rpartition("/")[2], _ENTRY_BYTES, _PART_BYTES
+                )
+            output = await self._copied(output, place.subject.folder)
             entry = CacheEntry(
                 output, context.now(), place.rules.ttl_seconds, context.run_name, step_run["metadata"]["name"]
             )
-            await payloads.write_object(place.object_key, entry.encoded(), namespace=place.namespace)
+            await payloads.write_object(place.object_key, entry.encoded(), namespace=place.subject.namespace)
         except (RejectedError, StorageUnavailableError, NotSerializableError) as error:
             self._report(f"is not cached: {error}", step_run)
             return False

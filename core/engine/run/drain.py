@@ -86,7 +86,7 @@ async def _output_left(
     """The output of a container without an SDK that has succeeded; None if it cannot be read in time."""
     if observation.state is not AttemptState.SUCCEEDED or not observation.has_result:
         return None
-    executor, results = context.engine.executors.of(step_run), ResultReader()
+    executor, results = context.engine.executors.of(step_run), ResultReader(context)
     with trio.move_on_after(max((drain_at - context.now()).total_seconds(), LEAST_READ_SECONDS)):
         try:
             found = await patiently(results.read, executor, step_run, None, pace=context.pace())

@@ -40,8 +40,6 @@ _BETTER: dict[str, tuple[str, Any]] = {
     "C46": ("blocked", "nil-field"),
     # A path into a nested reference selects below it; it does not wait for ever (3.4).
     "O11": ("object", {"$bubuStorageRef": "k2", "$bubuStoragePath": "p.q.x"}),
-    # `step` is a root of containers and cache keys, so a message can say where it is there.
-    "V33": ("error", "forbidden-root step"),
     # A condition without braces is CEL (5).
     "C10": ("error", "parse"),
     "C11": ("error", "missing inputs.ready"),

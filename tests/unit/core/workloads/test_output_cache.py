@@ -14,6 +14,7 @@ from core.workloads.output_cache import (
     CacheEntryError,
     CacheRules,
     CacheSubject,
+    digest_of_container,
     digest_of_inputs,
     digest_of_key,
     read_entry,
@@ -85,6 +86,23 @@ def test_what_makes_another_execution_makes_another_key() -> None:
 
     assert len(set(keys)) == len(keys)
     assert digest_of_inputs(replace(HTTP, image="ghcr.io/acme/http:latest"), RULES, URL) == keys[0]
+
+
+def test_a_container_without_an_sdk_counts_by_its_call() -> None:
+    template = {"command": ["sh", "-ec", "echo 1"], "args": ["{{ inputs.x }}"]}
+    keys = {
+        digest_of_inputs(replace(HTTP, engram="", container=digest), RULES, {})
+        for digest in (
+            "",
+            digest_of_container(template, {"args": ["1"]}),
+            digest_of_container(template, {"args": ["2"]}),
+            digest_of_container({**template, "command": ["sh", "-ec", "echo 2"]}, {"args": ["1"]}),
+            digest_of_container(template, None),
+        )
+    }
+
+    assert len(keys) == 5
+    assert replace(HTTP, engram="").object_key(DIGEST) == f"cache/team/_script/1.2.0/{DIGEST}.json"
 
 
 def test_stored_data_counts_by_its_content_not_by_its_run() -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from core.api.objects import Object
+from core.engine.context.step_context import StepContext
 from core.engine.errors import DeniedError, ResultLostError, UnavailableError
 from core.engine.ports import StepError
 from core.engine.primitives.collect import RESULT_PATIENCE_SECONDS, ResultReader
 from fuzz.engine.model_jobs import ModelJobExecutor
 
 STEP_RUN: Object = {"metadata": {"name": "run-a"}}
+NO_CONTEXT = cast("StepContext", None)
+"""Needed only for an output that goes to the object store."""
 
 
 class Unsteady(ModelJobExecutor):
@@ -39,7 +42,7 @@ async def read(reader: ResultReader, executor: Unsteady, error: Exception | None
 
 
 async def test_the_patience_begins_anew_after_an_answer_and_for_the_next_attempt(autojump_clock: MockClock) -> None:
-    reader, executor, away = ResultReader(), Unsteady(), UnavailableError("away")
+    reader, executor, away = ResultReader(NO_CONTEXT), Unsteady(), UnavailableError("away")
     for ends_with in (None, away):
         with pytest.raises(UnavailableError):
             await read(reader, executor, away)
@@ -57,7 +60,7 @@ async def test_the_patience_begins_anew_after_an_answer_and_for_the_next_attempt
 
 
 async def test_what_a_person_can_fix_is_waited_for_without_a_limit(autojump_clock: MockClock) -> None:
-    reader, executor = ResultReader(), Unsteady()
+    reader, executor = ResultReader(NO_CONTEXT), Unsteady()
     for _ in range(3):
         with pytest.raises(DeniedError):
             await read(reader, executor, DeniedError("may not get pods/log"))

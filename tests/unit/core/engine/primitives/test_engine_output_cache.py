@@ -191,6 +191,19 @@ async def test_data_in_object_storage_is_copied_into_the_cache_and_out_of_it(aut
         assert value_of(outputs[1], "default", "it", world.cluster.stored) == {"text": text, "n": 1}
 
 
+async def test_another_script_and_another_call_are_executed(autojump_clock: MockClock) -> None:
+    work = replace(CACHED, container={"command": ["sh", "-ec", "echo 1"], "args": ["{{ inputs.x }}"]})
+    async with open_world(TAKES_A_SECOND, engrams={"work": work}, evaluator=Evaluator()) as world:
+        world.add_story("story", {"steps": [engram("a", with_={"x": "{{ inputs.x }}"})]})
+        await play(world, "one", "again", inputs={"x": "1"})
+        assert executed(world) == ["one-a"]
+        await play(world, "other", inputs={"x": "2"})
+        world.engrams["work"] = replace(work, container={**(work.container or {}), "command": ["sh", "-ec", "echo 2"]})
+        await play(world, "changed", inputs={"x": "1"})
+
+        assert executed(world) == ["changed-a", "one-a", "other-a"]
+
+
 async def test_files_are_copied_into_the_cache_and_out_of_it(autojump_clock: MockClock) -> None:
     file = {"$bubuArtifact": "outputs/default/one-a/files/m.sha256-0.pt", "name": "m.pt", "sizeBytes": 1, "sha256": "0"}
     async with open_world({"a": (Script(output={"model": file}),)}, engrams={"work": CACHED}) as world:
