@@ -20,6 +20,7 @@ from cli.commands import (
     running,
     seeing,
     shell,
+    storing,
     triggering,
 )
 
@@ -43,6 +44,7 @@ for group in (
     acting,
     deciding,
     repeating,
+    storing,
     linting,
     drawing,
     rendering,

@@ -160,7 +160,7 @@ async def test_a_store_that_does_not_answer_is_named(session: Session, bucket: B
     ("data", "told"),
     [
         ({}, "the operator has no object store; name one with controller.storage.provider"),
-        (FILE, "outputs are on the volume of claim 'payloads', which only Pods can read"),
+        (FILE, "stored data is on the volume of claim 'payloads', which only Pods can read"),
         (S3, f"storage Secret {OPERATOR_NAMESPACE}/store-access cannot be read"),
         ({"controller.storage.provider": "tape"}, f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME} is invalid"),
     ],

@@ -1,0 +1,101 @@
+"""Which objects a value refers to, also by way of other stored objects.
+
+It finds too many rather than too few, because what nothing refers to may be deleted. Source: SDK contract 1, 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+import trio
+
+from core.api.reference_keys import STORAGE_REFERENCE
+from core.payloads import key as keys
+from core.payloads import threads
+from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
+from core.payloads.store import ObjectReader
+
+_AT_ONCE: Final = 4
+_IN_TEXT: Final = re.compile(re.escape(STORAGE_REFERENCE) + r'\\*"\s*:\s*\\*"([^"\\]+)')
+
+
+def keys_referred_to(value: Any) -> frozenset[str]:
+    """The key of each storage reference in ``value``; also of malformed ones, and of those in JSON inside strings."""
+    found = set[str]()
+    pending: list[Any] = [value]
+    while pending:
+        match pending.pop():
+            case Mapping() as fields:
+                if isinstance(target := fields.get(STORAGE_REFERENCE), str):
+                    found.add(target)
+                pending += fields.values()
+            case list() | tuple() as items:
+                pending += items
+            case str() as text if STORAGE_REFERENCE in text:
+                found.update(_IN_TEXT.findall(text))
+    return frozenset(found)
+
+
+async def reachable_from(
+    roots: Iterable[str], reader: ObjectReader, *, namespace: str, object_bytes: int
+) -> frozenset[str]:
+    """``roots``, and each object that one of them refers to, at any depth; only objects of ``namespace`` are read.
+
+    Raises:
+        PayloadError: an object is larger than ``object_bytes``, or cannot be read, so it may refer to anything.
+        StoreUnavailableError: see ``ObjectReader.read``.
+        Cancellation: nothing is lost.
+    """
+    found = set(roots)
+    pending = sorted(found)
+    while pending:
+        deeper = set[str]()
+        for start in range(0, len(pending), _AT_ONCE):
+            deeper.update(*await _referred(pending[start : start + _AT_ONCE], reader, namespace, object_bytes))
+        pending = sorted(deeper - found)
+        found |= deeper
+    return frozenset(found)
+
+
+async def _referred(
+    objects: Sequence[str], reader: ObjectReader, namespace: str, object_bytes: int
+) -> list[frozenset[str]]:
+    """What each of ``objects`` refers to; they are read concurrently."""
+    answers: list[frozenset[str]] = []
+    failures: list[PayloadError | StoreUnavailableError] = []
+
+    async def read(key: str) -> None:
+        try:
+            answers.append(await _referred_by(key, reader, namespace, object_bytes))
+        except (PayloadError, StoreUnavailableError) as error:
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for key in objects:
+            nursery.start_soon(read, key)
+    if failures:
+        raise failures[0]
+    return answers
+
+
+async def _referred_by(key: str, reader: ObjectReader, namespace: str, object_bytes: int) -> frozenset[str]:
+    try:
+        keys.check_namespace(key, namespace)
+    except PayloadError:
+        return frozenset()  # no reader follows it either
+    try:
+        content = await reader.read(key, object_bytes)
+    except ObjectMissingError:
+        return frozenset()
+    return await threads.compute(_in_content, content) if STORAGE_REFERENCE.encode() in content else frozenset()
+
+
+def _in_content(content: bytes) -> frozenset[str]:
+    try:
+        return keys_referred_to(orjson.loads(content))
+    except orjson.JSONDecodeError:
+        return keys_referred_to(content.decode(errors="replace"))
