@@ -6,6 +6,7 @@ import typer
 
 from cli.commands import (
     acting,
+    caching,
     certificates,
     cluster,
     converting,
@@ -45,6 +46,7 @@ for group in (
     deciding,
     repeating,
     storing,
+    caching,
     linting,
     drawing,
     rendering,

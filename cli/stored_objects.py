@@ -17,7 +17,7 @@ from core.payloads.place import StoredKind, StoredPlace, folders_of, place_of
 from core.payloads.referred import keys_referred_to, reachable_from
 from core.payloads.store import PAGE_OBJECTS, Store, StoredObject
 
-_OBJECT_BYTES: Final = 64 << 20
+OBJECT_BYTES: Final = 64 << 20
 """A larger object is not read to see what it refers to. The operator reads objects of up to 4 MiB."""
 
 Page: TypeAlias = Sequence[tuple[StoredPlace, StoredObject]]
@@ -70,7 +70,7 @@ async def owners_in(session: Session, namespace: str, store: Store) -> Owners:
                 names.add(name)
             referred |= keys_referred_to(obj)
     try:
-        reached = await reachable_from(referred, store, namespace=namespace, object_bytes=_OBJECT_BYTES)
+        reached = await reachable_from(referred, store, namespace=namespace, object_bytes=OBJECT_BYTES)
     except PayloadError as error:
         raise CommandError(f"it is unknown what a stored object refers to: {error}") from error
     return Owners(frozenset(names), reached)

@@ -84,8 +84,7 @@ class CacheSubject:
 
     def object_key(self, digest: str) -> str:
         """``cache/<namespace>/<engram>/<version>/<digest>.json``."""
-        version = _UNSAFE.sub(lambda found: f"%{ord(found[0][0]):02X}", self.version) or LATEST
-        return f"{self.folder}/{version}/{digest}.json"
+        return f"{self.folder}/{segment_of_version(self.version)}/{digest}.json"
 
     @property
     def folder(self) -> str:
@@ -95,6 +94,11 @@ class CacheSubject:
     @property
     def owner(self) -> str:
         return self.engram or _SCRIPT
+
+
+def segment_of_version(version: str) -> str:
+    """The segment of a key for a version of an Engram; empty: ``latest``."""
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0][0]):02X}", version) or LATEST
 
 
 def digest_of_inputs(subject: CacheSubject, rules: CacheRules, inputs: Any) -> str:
