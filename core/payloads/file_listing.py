@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from core.payloads import key as keys
-from core.payloads.errors import PayloadError
 from core.payloads.stored_object import StoredObject
 
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
@@ -37,7 +36,7 @@ def _collect(found: list[StoredObject], descriptor: int, prefix: str, after: str
         if len(found) >= limit:
             return
         key = prefix + name
-        if not _is_safe(key):
+        if not keys.is_safe(key):  # other programs may have written it
             continue
         if not is_folder:
             if key > after and (listed := _listed(descriptor, name, key)) is not None:
@@ -69,12 +68,3 @@ def _listed(descriptor: int, name: str, key: str) -> StoredObject | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
-
-
-def _is_safe(key: str) -> bool:
-    """Whether the key could be read; other programs may have written files with other names."""
-    try:
-        keys.segments(key)
-    except PayloadError:
-        return False
-    return True

@@ -31,6 +31,11 @@ def segments(key: str) -> tuple[str, ...]:
     return tuple(key.split("/"))
 
 
+def is_safe(key: str) -> bool:
+    """Whether ``segments`` accepts the key."""
+    return not _problem(key)
+
+
 def check_namespace(key: str, namespace: str) -> None:
     """Refuse a key that belongs to another namespace.
 

@@ -31,6 +31,8 @@ class Owners:
     referred: frozenset[str] = frozenset()
 
     def keep(self, orphan: Orphan) -> bool:
+        if orphan.place.kind is StoredKind.LOGS and orphan.found.key.split("/")[-2] in self.names:
+            return True  # the StepRun, also if the container did not know its StoryRun
         return orphan.place.owner in self.names or orphan.found.key in self.referred
 
 

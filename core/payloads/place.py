@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Final
 
 _LOG: Final = re.compile(r"[0-9]+\.log")
-_LOG_SEGMENTS: Final = 6
 
 
 class StoredKind(StrEnum):
@@ -60,5 +59,5 @@ def place_of(key: str, kind: StoredKind, namespace: str) -> StoredPlace | None:
 
 
 def _is_log(parts: list[str]) -> bool:
-    """``<namespace>/logs/<run>/<step>/<StepRun>/<nanoseconds>.log``."""
-    return len(parts) == _LOG_SEGMENTS and parts[1] == "logs" and _LOG.fullmatch(parts[-1]) is not None
+    """``<namespace>/logs/<run>/<step>/<StepRun>/<nanoseconds>.log``; step may have slashes, run and step be missing."""
+    return parts[1] == "logs" and _LOG.fullmatch(parts[-1]) is not None

@@ -180,8 +180,9 @@ class S3Store:
         found: list[StoredObject] = []
         try:
             for part in obstore.list(self._bucket, folder, offset=after or None, chunk_size=limit):
-                # Consoles mark a folder with an empty object; obstore shows one for ``folder`` itself.
-                inside = [each for each in part if each["path"].startswith(f"{folder}/")]
+                # Consoles mark a folder with an empty object; obstore shows one for ``folder`` itself. And other
+                # programs may have written keys that nobody here reads.
+                inside = [each for each in part if each["path"].startswith(f"{folder}/") and keys.is_safe(each["path"])]
                 found += [StoredObject(each["path"], each["size"], each["last_modified"]) for each in inside]
                 if len(found) >= limit:
                     break

@@ -71,7 +71,7 @@ class Store(ObjectReader, Protocol):
         """Up to ``limit`` objects below ``folder``, at any depth, whose key is greater than ``after``; by key.
 
         The last key of a page is ``after`` of the next one. An empty page is the last one.
-        Objects that are written or deleted meanwhile may be missing or present.
+        Objects that are written or deleted meanwhile may be missing or present. Those with unsafe keys are left out.
 
         Args:
             folder: whole segments, without a slash at the end: ``outputs/team`` has no objects of ``outputs/team-b``.

@@ -9,6 +9,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,13 @@ from bubu_sdk import s3
 from bubu_sdk.errors import StorageError
 from bubu_sdk.storage import ObjectMissingError
 from bubu_sdk.storage import Store as SdkStore
-from core.api.resource import SECRET, STEP_RUN
+from cli.console import Console
+from cli.options import CommonOptions
+from cli.output_cache import clear_cache
+from cli.session import Session
+from cli.storage_sweep import sweep
+from cli.storage_usage import show_usage
+from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
@@ -29,6 +36,8 @@ from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.hydrate import hydrate
 from core.payloads.store import Store, open_s3_store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from core.workloads.cache_entry import CacheSelection
+from deployment.permissions.names import CONFIG_NAME
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.object_store.faulty import FaultyProxy, S3Fault, open_faulty
@@ -36,6 +45,7 @@ from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, 
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OPERATOR_NAMESPACE,
+    OperatorCluster,
     open_on_real,
     status_of,
     step,
@@ -248,10 +258,7 @@ async def test_an_answer_that_is_cut_or_altered_is_not_taken_for_the_object(
         await hydrate(planned.remaining, through_faults, namespace="team", field="with")
 
 
-async def test_large_data_of_a_run_survives_the_death_of_the_server(
-    gateway: Gateway, tmp_path: Path, furnished: SessionCluster
-) -> None:
-    """Containers, operator and a reader use one server, which is killed again and again."""
+def settings_for(gateway: Gateway) -> OperatorSettings:
     storage = StorageSettings(
         StorageProvider.S3,
         BUCKET,
@@ -261,12 +268,73 @@ async def test_large_data_of_a_run_survives_the_death_of_the_server(
         s3_auth_secret_name="store-access",
         s3_credential_namespaces=(NAMESPACE_NAME,),
     )
+    return OperatorSettings(storage=storage)
+
+
+async def furnish(world: OperatorCluster, gateway: Gateway) -> None:
+    """The Secret of the store, and the two Engrams."""
+    secret = {"metadata": {"name": "store-access", "namespace": OPERATOR_NAMESPACE}, "stringData": {}}
+    await world.client.create(SECRET, {**secret, "stringData": gateway.credentials})
+    trusts = f"SSL_CERT_FILE={gateway.authority.ca_file}"
+    for name in ("make", "measure"):
+        await world.engram(name, command=["/usr/bin/env", trusts, sys.executable, str(PROGRAM), name])
+
+
+async def test_what_a_deleted_run_has_stored_is_swept_and_the_cache_is_cleared(
+    gateway: Gateway, tmp_path: Path, furnished: SessionCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_once, options = timedelta(milliseconds=1), CommonOptions(namespace=NAMESPACE_NAME, yes=True, output="json")
     async with open_on_real(tmp_path / "world", furnished, isolate=False) as world:
-        secret = {"metadata": {"name": "store-access", "namespace": OPERATOR_NAMESPACE}, "stringData": {}}
-        await world.client.create(SECRET, {**secret, "stringData": gateway.credentials})
-        trusts = f"SSL_CERT_FILE={gateway.authority.ca_file}"
-        for name in ("make", "measure"):
-            await world.engram(name, command=["/usr/bin/env", trusts, sys.executable, str(PROGRAM), name])
+        await furnish(world, gateway)
+        config = {
+            "controller.storage.provider": "s3",
+            "controller.storage.s3.bucket": BUCKET,
+            "controller.storage.s3.region": REGION,
+            "controller.storage.s3.endpoint": gateway.url,
+            "controller.storage.s3.use-path-style": "true",
+            "controller.storage.s3.auth-secret-name": "store-access",
+        }
+        metadata = {"name": CONFIG_NAME, "namespace": OPERATOR_NAMESPACE}
+        await world.client.create(CONFIG_MAP, {"metadata": metadata, "data": config})
+        session = Session(world.client, world.client.config, options, Console(options))
+        made = step("make", "make", execution={"cache": {}}, **{"with": {"size": DATA_BYTES, "letter": "a"}})
+        await world.story("cached", made, output={"text": "{{ steps.make.output.text }}"})
+        async with world.operator(settings_for(gateway)):
+            await world.run("one", "cached")
+            assert status_of(await world.finished("one", seconds=60))["phase"] == "Succeeded"
+            await world.run("two", "cached")
+            two = status_of(await world.finished("two", seconds=60))
+            stored = gateway.object_keys()
+            await sweep(session, delete=True, older_than=at_once)
+            assert gateway.object_keys() == stored
+
+            await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+            await world.gone(STORY_RUN, "one")
+            await sweep(session, delete=True, older_than=at_once)
+
+        left = gateway.object_keys()
+        whole = await hydrate(
+            two["output"], open_s3_store(gateway.location()), namespace=NAMESPACE_NAME, field="output"
+        )
+        assert whole == {"text": "a" * DATA_BYTES}
+        assert {key.split("/")[2] for key in set(stored) - set(left)} == {"one", "one-make"}
+        assert not [key for key in left if key.split("/")[2] in ("one", "one-make")]
+        await clear_cache(session, CacheSelection("make"))
+        assert [key for key in left if key.startswith("cache/")]
+        assert gateway.object_keys() == [key for key in left if not key.startswith("cache/")]
+        capsys.readouterr()
+        await show_usage(session)
+    [of_two] = [each for each in orjson.loads(capsys.readouterr().out)["runs"] if each["run"] == "two"]
+    assert of_two["exists"]
+    assert of_two["bytes"] > DATA_BYTES
+
+
+async def test_large_data_of_a_run_survives_the_death_of_the_server(
+    gateway: Gateway, tmp_path: Path, furnished: SessionCluster
+) -> None:
+    """Containers, operator and a reader use one server, which is killed again and again."""
+    async with open_on_real(tmp_path / "world", furnished, isolate=False) as world:
+        await furnish(world, gateway)
         makers = [step(f"make-{n}", "make", **{"with": {"size": DATA_BYTES, "letter": "abcdef"[n]}}) for n in range(4)]
         measures = [
             step(f"measure-{n}", "measure", **{"with": {"text": f"{{{{ steps['make-{n}'].output.text }}}}"}})
@@ -275,7 +343,7 @@ async def test_large_data_of_a_run_survives_the_death_of_the_server(
         joined = step("join", "measure", **{"with": {"text": JOINED}})
         output = {"text": "{{ steps['make-0'].output.text }}", "rows": "{{ steps['make-1'].output.rows }}"}
         await world.story("large", *makers, *measures, joined, output=output)
-        async with world.operator(OperatorSettings(storage=storage)), trio.open_nursery() as nursery:
+        async with world.operator(settings_for(gateway)), trio.open_nursery() as nursery:
             await world.run("one", "large")
 
             async def restart() -> None:

@@ -34,6 +34,14 @@ def test_owner_reference_youth_and_cache_protect(place: StoredPlace, found: Stor
     assert orphan_of(place, found, owners, NOW) is None
 
 
+@pytest.mark.parametrize(("exists", "is_kept"), [("run-step", True), ("run", False)])
+def test_a_log_without_its_run_stays_as_long_as_its_step_run(exists: str, is_kept: bool) -> None:
+    log = StoredObject("team/logs/step/run-step/17.log", 5, OLD.modified_at)
+    orphan = orphan_of(StoredPlace(StoredKind.LOGS, "team", "step"), log, Owners(frozenset({exists})), NOW)
+
+    assert (orphan is None) is is_kept
+
+
 def test_what_has_got_an_owner_or_a_reference_meanwhile_is_kept() -> None:
     orphan = Orphan(PLACE, OLD)
 

@@ -16,6 +16,8 @@ LOG = "team/logs/run/step/run-step/1767323045000000000.log"
         ("outputs/team/run-step/deep/er.json", StoredKind.OUTPUTS, "run-step"),
         ("inputs/team/3b1e/input.json", StoredKind.INPUTS, "3b1e"),
         (LOG, StoredKind.LOGS, "run"),
+        (LOG.replace("/step/", "/fan/left/"), StoredKind.LOGS, "run"),
+        (LOG.replace("/run/step/", "/"), StoredKind.LOGS, "run-step"),
         ("cache/team/embed/v1/00.json", StoredKind.CACHE, "embed"),
         ("cache/team/embed/rows.sha256-00.json", StoredKind.CACHE, "embed"),
     ],

@@ -338,6 +338,14 @@ async def test_a_listing_that_is_refused_says_why(location: S3Location, folder: 
     assert caught.value.__cause__ is None
 
 
+async def test_keys_that_nobody_reads_are_left_out(location: S3Location) -> None:
+    Bucket.listed[:] = [*(f"outputs/team/a\u2028{number}" for number in range(5)), "outputs/team/run/0.json"]
+
+    [found] = await open_s3_store(location).page("outputs/team", limit=2)
+
+    assert found.key == "outputs/team/run/0.json"
+
+
 async def test_a_key_that_cannot_be_listed_is_described(location: S3Location) -> None:
     Bucket.listed[:] = ["inputs/team/a.json", "inputs/team//b.json"]
 
