@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded.folder import claims_folder
 from tests.integration.commandline import CommandLine
 
 CONFIGURATION = """\
@@ -122,6 +123,17 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert line.quick("outputs", "@latest:big", "make", "--path=rows[1]", by_kubeconfig).out == "1\n"
     assert line.quick(*look, "--save=kept").code == 0
     assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
+
+    usage = json.loads(line.quick("storage", "usage", "--local", "-ojson").out)
+    files = [path for path in (claims_folder(line.data) / "default" / "payloads").rglob("*") if path.is_file()]
+    assert [each["kind"] for each in usage["kinds"] if each["bytes"]] == ["outputs", "logs"]
+    assert sum(each["objects"] for each in usage["kinds"]) == len(files)
+    assert all(each["exists"] for each in usage["runs"])
+    swept = line.quick("storage", "sweep", "--local", "--delete", "--older-than=1ms", "--yes")
+    assert (swept.code, swept.out, swept.err) == (0, "", "no stored object is without a run\n")
+    assert json.loads(line.quick("storage", "usage", "--local", "-ojson").out) == usage
+    assert line.quick("cache", "list", "--local").err == "no such entry is in the output cache\n"
+    assert line.quick("cache", "clear", "--local").code == 2
 
 
 def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:

@@ -16,6 +16,7 @@ from cli.session import Session
 from cli.storage_sweep import GRACE, sweep
 from cli.storage_usage import show_usage
 from core.api.resource import STEP_RUN, STORY_RUN, STORY_TRIGGER
+from core.payloads.store import PAGE_OBJECTS
 from tests.unit.cli.conftest import Server
 from tests.unit.cli.stored_cluster import StoredCluster, stored_cluster
 from tests.unit.cli.stored_objects import a_run, make, owned
@@ -105,6 +106,17 @@ async def test_the_grace_can_be_chosen(there: StoredCluster) -> None:
     await sweep(there.with_options(yes=True), delete=True, older_than=timedelta(hours=31))
     assert there.keys() == ["outputs/default/gone/output.json"]
     await sweep(there.with_options(yes=True), delete=True, older_than=timedelta(hours=29))
+    assert there.keys() == []
+
+
+async def test_more_objects_than_a_page_has(there: StoredCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(PAGE_OBJECTS + 50):
+        there.put(f"outputs/default/gone-{number % 7}/{number}.json", hours=2)
+
+    await show_usage(there.with_options(output="jsonpath={.kinds[0].objects}"))
+    assert capsys.readouterr().out == f"{PAGE_OBJECTS + 50}\n"
+    await sweep(there.with_options(yes=True), delete=True, older_than=GRACE)
+
     assert there.keys() == []
 
 
