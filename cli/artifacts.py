@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import trio
 
+from cli.object_store import find_stores
 from cli.problem import CommandError
 from cli.session import Session
-from cli.stored import open_stored
 from core.api.artifact import ArtifactError, ArtifactReference, artifacts_in
 from core.payloads import key as keys
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.store import Store
 
-TIMEOUT_SECONDS: Final = 3600.0
+FILE_TIMEOUT_SECONDS: Final = 3600.0
 """For one file. A person waits for it, and may interrupt."""
 _PART_BYTES: Final = 1024 * 1024
 _MAX_ENTRIES: Final = 100_000
@@ -38,7 +38,7 @@ async def fetch_artifacts(
     found = {name: list(artifacts_in(output)) for name, output in outputs.items()}
     if not any(found.values()):
         return
-    store = await open_stored(session, namespace, timeout_seconds=TIMEOUT_SECONDS)
+    store = (await find_stores(session, timeout_seconds=FILE_TIMEOUT_SECONDS)).of(namespace)
     for output, nodes in found.items():
         fetched: dict[str, str] = {}
         for node in nodes:

@@ -13,7 +13,7 @@ from core.api.resource import CONFIG_MAP, SECRET
 from core.engine.errors import PortError
 from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import StoreUnavailableError
-from core.payloads.store import Store
+from core.payloads.store import TIMEOUT_SECONDS, Store
 from core.policy.config import parse_config
 from core.policy.settings import StorageSettings
 from deployment.permissions.names import CONFIG_NAME
@@ -29,10 +29,11 @@ class Stores:
     of: Callable[[str], Store]
 
 
-async def find_stores(session: Session, *, remedy: str = "") -> Stores:
+async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: float = TIMEOUT_SECONDS) -> Stores:
     """
     Args:
         remedy: the remedy in errors.
+        timeout_seconds: for one request to the store.
     Raises:
         CommandError: the operator has no store, or this user or machine cannot open it.
     """
@@ -45,10 +46,10 @@ async def find_stores(session: Session, *, remedy: str = "") -> Stores:
                 remedy=remedy,
             )
         claims = claims_folder(cluster.data)
-        return Stores(lambda namespace: payload_store.open_volume(wanted, claims, namespace))
+        return Stores(lambda namespace: payload_store.open_volume(wanted, claims, namespace, timeout_seconds))
     try:
         credentials = await _credentials(session, payload_store.secret_of(wanted), remedy)
-        store = payload_store.open_store(wanted, credentials)
+        store = payload_store.open_store(wanted, credentials, timeout_seconds)
     except (PortError, StoreUnavailableError) as error:
         raise CommandError(str(error), remedy=remedy) from error
     return Stores(lambda _: store)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from core.api.artifact import ARTIFACT
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.payloads import key as keys
 from core.payloads import threads
@@ -19,22 +20,25 @@ from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavaila
 from core.payloads.store import ObjectReader
 
 _AT_ONCE: Final = 4
-_IN_TEXT: Final = re.compile(re.escape(STORAGE_REFERENCE) + r'\\*"\s*:\s*\\*"([^"\\]+)')
+_MARKS: Final = (STORAGE_REFERENCE, ARTIFACT)
+_IN_TEXT: Final = re.compile(rf"(?:{'|'.join(map(re.escape, _MARKS))})" + r'\\*"\s*:\s*\\*"([^"\\]+)')
+_FILES: Final = "files"
 
 
 def keys_referred_to(value: Any) -> frozenset[str]:
-    """The key of each storage reference in ``value``; also of malformed ones, and of those in JSON inside strings."""
+    """The key of each storage reference and artifact in ``value``; also of malformed ones, and of those in JSON inside
+    strings.
+    """
     found = set[str]()
     pending: list[Any] = [value]
     while pending:
         match pending.pop():
             case Mapping() as fields:
-                if isinstance(target := fields.get(STORAGE_REFERENCE), str):
-                    found.add(target)
+                found.update(target for mark in _MARKS if isinstance(target := fields.get(mark), str))
                 pending += fields.values()
             case list() | tuple() as items:
                 pending += items
-            case str() as text if STORAGE_REFERENCE in text:
+            case str() as text if any(mark in text for mark in _MARKS):
                 found.update(_IN_TEXT.findall(text))
     return frozenset(found)
 
@@ -87,11 +91,15 @@ async def _referred_by(key: str, reader: ObjectReader, namespace: str, object_by
         keys.check_namespace(key, namespace)
     except PayloadError:
         return frozenset()  # no reader follows it either
+    if key.split("/")[3:4] == [_FILES]:
+        return frozenset()  # a file that a step has saved is no JSON, and may be of any size
     try:
         content = await reader.read(key, object_bytes)
     except ObjectMissingError:
         return frozenset()
-    return await threads.compute(_in_content, content) if STORAGE_REFERENCE.encode() in content else frozenset()
+    if not any(mark.encode() in content for mark in _MARKS):
+        return frozenset()
+    return await threads.compute(_in_content, content)
 
 
 def _in_content(content: bytes) -> frozenset[str]:

@@ -12,7 +12,7 @@ from core.payloads.stored_object import StoredObject
 from core.workloads.output_cache import CacheEntryError, read_entry, segment_of_version
 
 _ENTRY: Final = re.compile(r"cache/([^/]+)/([^/]+)/([^/]+)/([0-9a-f]{64})\.json")
-_PART: Final = re.compile(r"cache/([^/]+)/([^/]+)/[^/]+\.sha256-[0-9a-f]{64}\.[a-z]{1,8}")
+_PART: Final = re.compile(r"cache/([^/]+)/([^/]+)/(?:files/)?[^/]+\.sha256-[0-9a-f]{64}\.[a-z]{1,8}")
 
 
 @dataclass(frozen=True, slots=True)

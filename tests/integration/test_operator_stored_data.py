@@ -47,7 +47,7 @@ class Bucket:
         self.written: dict[str, bytes] = {}
         self.down = False
 
-    def open(self, location: S3Location) -> Bucket:
+    def open(self, location: S3Location, *, timeout_seconds: float) -> Bucket:
         self.opened.append(location)
         return self
 

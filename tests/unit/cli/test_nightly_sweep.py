@@ -60,7 +60,7 @@ class NightlyBucket:
         self.objects: dict[str, bytes] = {}
         self.opened: list[S3Location] = []
 
-    def open(self, location: S3Location) -> NightlyBucket:
+    def open(self, location: S3Location, *, timeout_seconds: float) -> NightlyBucket:
         self.opened.append(location)
         return self
 

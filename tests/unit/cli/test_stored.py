@@ -47,7 +47,7 @@ class Bucket:
         self.objects = {KEY: STORED}
         self.problem = ""
 
-    def open(self, location: S3Location) -> Bucket:
+    def open(self, location: S3Location, *, timeout_seconds: float) -> Bucket:
         self.opened.append(location)
         return self
 

@@ -47,9 +47,19 @@ def test_references_are_found_wherever_they_are() -> None:
         "annotation": json.dumps({"a": to("four")}),
         "twice": json.dumps({"a": json.dumps(to("five"))}),
         "number": to(5),  # type: ignore[arg-type]  # not a reference
+        "file": {"$bubuArtifact": "six", "name": "m.pt"},
+        "text of a file": json.dumps({"a": {"$bubuArtifact": "seven"}}),
     }
 
-    assert keys_referred_to(value) == {"one", "two", "three", "four", "five"}
+    assert keys_referred_to(value) == {"one", "two", "three", "four", "five", "six", "seven"}
+
+
+async def test_files_are_found_and_not_read() -> None:
+    file = "outputs/ns/a/files/m.sha256-0.pt"
+    objects = Objects({"outputs/ns/a/x": {"$bubuArtifact": file}, file: "x" * 10 * LIMIT})
+
+    assert await reached(objects, "outputs/ns/a/x") == {"outputs/ns/a/x", file}
+    assert objects.read_keys == ["outputs/ns/a/x"]
 
 
 def test_a_value_that_is_nested_deeply_is_searched_too() -> None:

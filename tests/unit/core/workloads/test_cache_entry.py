@@ -90,5 +90,7 @@ def test_entries_and_what_they_refer_to_are_told_apart_by_their_keys() -> None:
     part = replace(FOUND, key=f"cache/team/embed/rows.sha256-{DIGEST}.json")
     other = replace(FOUND, key="cache/team/embed/v1/readme.json")
 
-    assert [is_entry(each) for each in (FOUND, part, other)] == [True, False, False]
-    assert [is_part(each) for each in (FOUND, part, other)] == [False, True, False]
+    file = replace(FOUND, key=f"cache/team/embed/files/model.sha256-{DIGEST}.pt")
+
+    assert [is_entry(each) for each in (FOUND, part, file, other)] == [True, False, False, False]
+    assert [is_part(each) for each in (FOUND, part, file, other)] == [False, True, True, False]
