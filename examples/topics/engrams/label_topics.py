@@ -42,10 +42,10 @@ def labels(texts: list[dict[str, str]], groups: list[int], nearness: list[float]
     counts = {topic: Counter[str]() for topic in sorted(set(groups))}
     for text, topic in zip(texts, groups, strict=True):
         counts[topic].update(set(_WORD.findall(text["text"].lower())) - _PLAIN)
-    spread = Counter(word for words in counts.values() for word in words)
+    spread = Counter(word for words in counts.values() for word, count in words.items() if count > 1)
     found = []
     for topic, words in counts.items():
-        weight = {word: count * math.log(1 + len(counts) / spread[word]) for word, count in words.items()}
+        weight = {word: count * math.log(len(counts) / max(spread[word], 1)) ** 2 for word, count in words.items()}
         best = sorted(weight, key=lambda word: (-weight[word], word))[:_LABEL_WORDS]
         typical = max(
             (index for index, group in enumerate(groups) if group == topic), key=lambda index: nearness[index]

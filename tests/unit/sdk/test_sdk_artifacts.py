@@ -71,6 +71,8 @@ def test_a_file_is_saved_under_its_digest_and_fetched_with_its_name(
         ("report.html", "text/html"),
         ("chart.png", "image/png"),
         ("table.csv", "text/csv"),
+        ("topics.md", "text/markdown"),
+        ("rows.parquet", "application/vnd.apache.parquet"),
         ("odd.xyzw", "application/octet-stream"),
     ],
 )

@@ -116,6 +116,22 @@ def test_stored_data_counts_by_its_content_not_by_its_run() -> None:
     assert len(keys) == 4
 
 
+def test_a_file_counts_by_its_content_not_by_its_run() -> None:
+    def saved(run: str, **more: object) -> dict[str, object]:
+        fields = {"$bubuArtifact": f"outputs/team/{run}/files/m.bin", "name": "m.bin", "sizeBytes": 7, "sha256": DIGEST}
+        return {"x": [{**fields, **more}]}
+
+    equal = {digest_of_inputs(HTTP, RULES, saved(run)) for run in ("one", "other")}
+    others = [
+        saved("one", sha256="b" * 64),
+        saved("one", name="n.bin"),
+        saved("one", sha256=""),
+        saved("two", sha256=""),
+    ]
+    assert len(equal) == 1
+    assert len(equal | {digest_of_inputs(HTTP, RULES, each) for each in others}) == 5
+
+
 @pytest.mark.parametrize(
     ("version", "segment"), [("1.2.0", "1.2.0"), ("", "latest"), ("a/b", "a%2Fb"), ("..", "%2E"), ("v 1", "v%201")]
 )
