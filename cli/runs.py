@@ -201,7 +201,11 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
     )
     pods = Informer(
-        session.client, POD, namespace=namespace, label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}"
+        session.client,
+        POD,
+        namespace=namespace,
+        label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
+        trim=_progress_of_pod,
     )
     following = Following(
         run,
@@ -226,6 +230,12 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         nursery.start_soon(pods.run)  # they only explain: not waited for, and some users may not see them
         yield following
         nursery.cancel_scope.cancel()
+
+
+def _progress_of_pod(pod: Object) -> Object:
+    """What a view needs. A whole Pod is so large that it would be parsed again for each view."""
+    metadata = {name: value for name, value in pod["metadata"].items() if name not in ("annotations", "managedFields")}
+    return {"metadata": metadata, "status": pod.get("status") or {}}
 
 
 def _by_age(pods: list[Object]) -> list[Object]:

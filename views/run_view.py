@@ -14,7 +14,7 @@ from core.api.duration import parse_duration
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
-from core.api.phases import Phase
+from core.api.phases import Phase, member_or_none
 from core.engine.step.state import reason_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
@@ -164,7 +164,7 @@ def view_run(
 ) -> RunView:
     """The view of a run. It has the recorded steps if the Story is missing, or has changed since the run ended."""
     status = run.get("status") or {}
-    phase = _phase(status.get("phase"))
+    phase = member_or_none(Phase, status.get("phase"))
     look = _Look(
         run,
         status.get("stepStates") or {},
@@ -287,7 +287,7 @@ def _duration(text: Any) -> timedelta | None:
 
 def _phase_of_step(state: Object, status: Object) -> Phase | None:
     """The recorded phase. The end of a StepRun is visible a moment before its run has recorded it."""
-    recorded, seen = _phase(state.get("phase")), _phase(status.get("phase"))
+    recorded, seen = member_or_none(Phase, state.get("phase")), member_or_none(Phase, status.get("phase"))
     if recorded is None or (seen is not None and seen.terminal and not recorded.terminal):
         return seen
     return recorded
@@ -339,7 +339,3 @@ def _error(status: Object) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, one_line(value if isinstance(value, str) else json.dumps(value))) for name, value in shown.items()
     )
-
-
-def _phase(word: Any) -> Phase | None:
-    return Phase(word) if word in set(Phase) else None
