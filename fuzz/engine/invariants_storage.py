@@ -15,16 +15,18 @@ from core.payloads.address import is_intact
 from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
-from fuzz.engine.stored import STORED
+from fuzz.engine.stored import ABSENT, STORED
 
 
 def references_lead_to_objects(history: History) -> Iterator[str]:
-    """I57: every object that a write of the operator refers to was stored before that write, with its checksum."""
+    """I57: every object that a write of the operator refers to was stored before that write, with its checksum.
+    Containers refer to one that is absent.
+    """
     objects, stored_after = history.played.stored, history.played.stored_after
     for write in history.writes():
         if not by_operator(write) or write.new is None:
             continue
-        for key in set(_keys_in(write.new)) - STORED.keys():
+        for key in set(_keys_in(write.new)) - STORED.keys() - {ABSENT}:
             if key not in objects:
                 yield f"{write.place} refers to {key}, which was never stored"
             elif stored_after[key] >= write.number:

@@ -30,6 +30,9 @@ STORED: Final[dict[str, Any]] = {
     "outputs/default/list": [1, {STORAGE_REFERENCE: "outputs/default/two"}],
 }
 
+ABSENT: Final = "outputs/default/gone"
+"""The key of an object to which containers refer, although nobody has stored it."""
+
 
 def stored(name: str, path: str = "") -> dict[str, str]:
     """A reference to one of the values."""
