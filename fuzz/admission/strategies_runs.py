@@ -85,6 +85,8 @@ def step_run(chance: Chance, around: Surroundings) -> Object:
     given: Object = {"storyRunRef": around.reference(STEP_RUN, STORY_RUN, run, versioned=False), "stepId": "fetch"}
     if chance.yes():
         given["engramRef"] = around.reference(STEP_RUN, ENGRAM, around.engram(streaming=False))
+    elif chance.yes():
+        given["script"] = {"run": chance.pick(("true", "cat '{{'", "print(1)\n")), "image": "busybox:1"}
     if chance.yes():
         given["input"] = values.payload(chance, values.templates())
         if chance.yes(3):
@@ -94,7 +96,7 @@ def step_run(chance: Chance, around: Surroundings) -> Object:
             {"grpc": {"endpoint": chance.pick(_ENDPOINTS)}} if chance.yes() else {"terminate": {"stopMode": "success"}}
             for _ in range(chance.number(0, 2))
         ]
-    spec = fill(chance, StepRunSpec, given, leave=("engramRef", "input", "downstreamTargets"))
+    spec = fill(chance, StepRunSpec, given, leave=("engramRef", "script", "input", "downstreamTargets"))
     new = new_object(chance, around, STEP_RUN, spec)
     if chance.yes(4):
         new["metadata"].setdefault("labels", {})[LABEL_MATERIALIZE] = chance.pick(("true", " True "))
