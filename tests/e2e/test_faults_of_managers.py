@@ -270,8 +270,7 @@ async def test_F05_a_manager_that_is_cut_off_stops_before_another_takes_over(rig
     await rig.ends_like(faultless)
     tries = [seen.at for seen in rig.proxy.seen if is_decision(seen.request) and "leases" not in seen.request.name]
     assert max(tries) - cut_at <= 10.5
-    assert max(tries) - cut_at < led_after <= 25
-    assert ended_after <= led_after + 5  # unexplained: it used to end 2 s after its last write
+    assert ended_after < led_after <= 25
     print(
         f"tried to write for {max(tries) - cut_at:.1f} s, ended after {ended_after:.1f} s, other led {led_after:.1f} s"
     )

@@ -51,7 +51,7 @@ class StatusWriter:
         self._changed = 1
         self._stored = 0
         self._progress = trio.Event()
-        self._closing = False
+        self._open = trio.CancelScope()
         self._awaited = False
         self._stale_in_a_row = 0
         self.writes = 0
@@ -121,8 +121,7 @@ class StatusWriter:
         return (self.state.timers or {})[name]
 
     def close(self) -> None:
-        self._closing = True
-        self._dirty.wake()
+        self._open.cancel()
 
     async def run(self) -> None:
         """Store changes until the writer is closed.
@@ -134,16 +133,17 @@ class StatusWriter:
         """
         pace = Pace(self._engine.settings.jitter, self._warn)
         self._dirty.wake()
-        while not self._closing:
-            await self._dirty.wait()
-            await self._linger()
-            while not self._closing and not await self._store_once(pace):
-                pass
+        with self._open:  # a write in flight has its own shield; every other wait ends when the writer is closed
+            while True:
+                await self._dirty.wait()
+                await self._linger()
+                while not await self._store_once(pace):
+                    pass
 
     async def _linger(self) -> None:
         """Let further changes come, unless a task waits for the write or the run has ended."""
         began_at = trio.current_time()
-        while not (self._closing or self._awaited or self._state.ended):
+        while not (self._awaited or self._state.ended):
             with trio.move_on_at(began_at + self._patience_seconds()) as scope:
                 await self._dirty.wait()
             if scope.cancelled_caught:

@@ -74,3 +74,23 @@ async def test_a_leader_that_comes_late_goes_on_under_the_revision_that_another_
 
     assert one.phases == {"b": "Succeeded"}
     assert revisions == {None, status["storyRevision"]}
+
+
+async def test_a_process_that_stops_does_not_wait_for_the_next_try_of_a_refused_write(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        process = world.start()
+        context = world.supervisor._engine
+        store = RefusingRunStore(world.cluster, process)
+        store.error, store.able_at = UnavailableError("no answer"), 1000.0
+        object.__setattr__(context, "runs", store)
+        world.supervisor.adopt(one.key)
+        await trio.sleep(60)
+        tries, asked_at = store.refusals, trio.current_time()
+        await world.stop()
+
+    assert tries > 8  # by now, the next one is many seconds away
+    assert store.refusals == tries
+    assert trio.current_time() - asked_at < 1
