@@ -15,7 +15,7 @@ import trio
 
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
-from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
+from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually, status_of, step
 
 RUNS: Final = ("greetings", "diamond", "flaky", "failing", "slow", "sleepy", "canceled", "deleted", "mayfly")
 """Each run belongs to a Story with the same name."""
@@ -93,10 +93,25 @@ class Workload:
             nursery.start_soon(self._cancel, "canceled")
             nursery.start_soon(self._delete, "deleted")
 
+    async def play_rare(self, number: int) -> None:
+        """One more run that is canceled and one more that is removed when its time is over; returns when both are."""
+        canceled, mayfly = f"canceled-{number}", f"mayfly-{number}"
+        await self.start(canceled, storyRef={"name": "canceled"})
+        await self.start(mayfly, storyRef={"name": "mayfly"})
+        await self._cancel(canceled)
+
+        async def over() -> bool:
+            runs = {run["metadata"]["name"]: run for run in (await self.cluster.client.list(STORY_RUN)).items}
+            return mayfly not in runs and bool(status_of(runs[canceled]).get("finishedAt"))
+
+        await eventually(over, seconds=_PERSON_SECONDS)
+        executions = self.executions()
+        assert executions[f"{canceled}/endless"] == executions[f"{mayfly}/a"] == 1
+
     async def start(self, name: str, **spec: Any) -> None:
         async def create() -> None:
             try:
-                await self.cluster.create(STORY_RUN, name, {"storyRef": {"name": name}, **spec})
+                await self.cluster.create(STORY_RUN, name, {"storyRef": {"name": name}} | spec)
             except AlreadyExistsError:
                 return  # the first try succeeded, and its answer was lost
 
