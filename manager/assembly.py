@@ -103,7 +103,16 @@ class Operator:
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
-                client, world, self.supervisor, events, clock, settings, payloads, operator_namespace, ownership
+                client,
+                world,
+                self.supervisor,
+                events,
+                clock,
+                settings,
+                payloads=payloads,
+                stores=payloads,
+                operator_namespace=operator_namespace,
+                ownership=ownership,
             ),
             _observed,
         )

@@ -12,6 +12,7 @@ from reconcilers import (
     engramtemplate,
     impulse,
     impulsetemplate,
+    stored_data,
     story,
     story_revisions,
     storyrun,
@@ -23,6 +24,7 @@ from reconcilers.registration import ControllerRegistration
 
 CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     storyrun.CONTROLLER,
+    stored_data.CONTROLLER,
     story.CONTROLLER,
     engram.CONTROLLER,
     engramtemplate.CONTROLLER,

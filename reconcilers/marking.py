@@ -13,6 +13,7 @@ from core.api.identity import label_value
 from core.api.objects import Object
 from core.engine.slots.scheduling import scheduling_of
 from core.policy.settings import OperatorSettings
+from reconcilers.retention import keeps_stored_data
 
 
 def marking_patch(run: Object, story: Object | None, settings: OperatorSettings) -> dict[str, Any]:
@@ -36,4 +37,6 @@ def marking_patch(run: Object, story: Object | None, settings: OperatorSettings)
     changed = {name: value for name, value in wanted.items() if have.get(name) != value}
     if changed:
         patch["labels"] = changed
+    if story is not None and keeps_stored_data(story) and not keeps_stored_data(run):
+        patch["annotations"] = {keys.ANNOTATION_KEEP_STORED_DATA: "true"}  # the Story may go before the run
     return patch

@@ -16,6 +16,7 @@ from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import ControllerSettings, OperatorSettings
+from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Controller, Key, Reconcile
@@ -36,6 +37,7 @@ class ControllerDependencies:
     settings: Callable[[], OperatorSettings]
     """Returns the current settings."""
     payloads: Payloads
+    stores: ObjectStores
     operator_namespace: str
     ownership: Ownership = WHOLE_CLUSTER
     """Controllers need not ask: their queues hand them only keys that this process owns."""

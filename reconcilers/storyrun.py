@@ -4,8 +4,9 @@
 missing) and passes its key on; so it does with a finished run that has a redrive request. For any other finished run,
 it removes the children after their TTL, whatever retention child runs have of their own, and the run itself after its
 retention; but not while the run that started it is live, because that run may still read its output, and not before
-the StoryTrigger that it was created for has an answer. A deleted run is released when its children are gone. Children
-are those with the run's UID as their controller owner; a label alone does not count.
+the StoryTrigger that it was created for has an answer. A deleted run is released when its children are gone
+and, by ``reconcilers.stored_data``, what it has stored. Children are those with the run's UID as their controller
+owner; a label alone does not count.
 Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 """
 
@@ -30,12 +31,12 @@ from core.policy.settings import OperatorSettings
 from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
 from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
-from reconcilers.adapters.world import OWNER_UID, STORY_KEY, World
-from reconcilers.adapters.writes import delete, patch_metadata, patch_status
+from reconcilers.adapters.world import OWNER_UID, STORY_KEY, World, story_of
+from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, said_of
+from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, said_of, stored_data_goes
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -151,7 +152,8 @@ class StoryRunReconciler:
             return Done()
         if await self._delete_children(run):
             return After(_CHILDREN_GONE_CHECK)
-        await self._drop_finalizer(STORY_RUN, self._world.story_runs, run, keys.FINALIZER_STORY_RUN)
+        if not stored_data_goes(run, self._story_of(run), self._settings()):  # else reconcilers.stored_data releases it
+            await drop_finalizer(self._client, self._world.story_runs, STORY_RUN, run, keys.FINALIZER_STORY_RUN)
         return Done()
 
     async def _delete_children(self, run: Object) -> bool:
@@ -165,13 +167,7 @@ class StoryRunReconciler:
         """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
         for step_run in self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
             if is_being_deleted(step_run):
-                await self._drop_finalizer(STEP_RUN, self._world.step_runs, step_run, keys.FINALIZER_STEP_RUN)
-
-    async def _drop_finalizer(self, resource: Resource, informer: Informer, obj: Object, finalizer: str) -> None:
-        finalizers = obj["metadata"].get("finalizers") or []
-        if finalizer in finalizers:
-            kept = [name for name in finalizers if name != finalizer]
-            await patch_metadata(self._client, informer, resource, obj, {"finalizers": kept or None})
+                await drop_finalizer(self._client, self._world.step_runs, STEP_RUN, step_run, keys.FINALIZER_STEP_RUN)
 
     def _children(self, run: Object) -> Iterator[tuple[Resource, Informer, Object]]:
         for resource, informer in ((STEP_RUN, self._world.step_runs), (STORY_RUN, self._world.story_runs)):
@@ -179,9 +175,7 @@ class StoryRunReconciler:
                 yield resource, informer, child
 
     def _story_of(self, run: Object) -> Object | None:
-        reference = run["spec"].get("storyRef") or {}
-        namespace = reference.get("namespace") or run["metadata"]["namespace"]
-        return self._world.stories.get(namespace, reference.get("name", ""))
+        return story_of(run, self._world)
 
 
 def _of_run(change: Change, caches: Caches) -> Iterator[Key]:

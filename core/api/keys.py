@@ -126,6 +126,10 @@ ANNOTATION_TEMPLATE_HASH: Final = "bubustack.io/template-hash"
 ANNOTATION_MANAGED_KEYS: Final = "bubustack.io/managed-keys"
 """On Services: the labels and annotations that the operator has written; it leaves the others alone."""
 
+# Annotations of Stories and StoryRuns (extensions).
+ANNOTATION_KEEP_STORED_DATA: Final = "bubustack.io/keep-stored-data"
+"""``true``: the stored data of a run stays when the run is deleted."""
+
 # Finalizers.
 FINALIZER_STORY_RUN: Final = "storyrun.bubustack.io/finalizer"
 FINALIZER_STEP_RUN: Final = "steprun.bubustack.io/finalizer"

@@ -77,6 +77,15 @@ class KubeClient:
         """
         return self._like_this(fence=fence)
 
+    def check_fence(self) -> None:
+        """Ask the fence, as a write does: for changes that this process is about to make on another server.
+
+        Raises:
+            KubeError: this process may not make them any more.
+        """
+        if self._fence is not None:
+            self._fence(current_key())
+
     def for_itself(self) -> KubeClient:
         """The same client for calls that the program itself depends on (lease, configuration): they wait for no other
         call.

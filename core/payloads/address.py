@@ -15,13 +15,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from core.api.artifact import ARTIFACT
+from core.api.reference_keys import STORAGE_REFERENCE
 from core.payloads import key as keys
 
+_FILES: Final = "files"
+"""The folder of files that a step has saved: they are no JSON, and may be of any size."""
 _MAX_STEM_BYTES: Final = 150
 """With the digest and the ending, a name has fewer than the 255 bytes that a file system allows."""
 _UNSAFE: Final = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _DIGEST: Final = re.compile(r"\.sha256-([0-9a-f]{64})\.[a-z]{1,8}$")
+_REFERS: Final = ".refs"
+"""In the name of an object with references inside. Without it, the content need not be read to know what it refers to:
+a name that ends so by chance costs one read.
+"""
+_MARKS: Final = (STORAGE_REFERENCE.encode(), ARTIFACT.encode())
 
 
 class Folder(StrEnum):
@@ -43,7 +52,7 @@ class ObjectPlace:
 
 
 def content_key(place: ObjectPlace, path: Sequence[str | int], content: bytes) -> str:
-    """``inputs/<namespace>/<owner>/items.0.body.sha256-<digest>.json``.
+    """``inputs/<namespace>/<owner>/items.0.body.sha256-<digest>.json``; ``….refs.sha256-…`` with references inside.
 
     Args:
         path: from the root of the value; characters that would change the meaning of the path are percent-encoded.
@@ -54,8 +63,9 @@ def content_key(place: ObjectPlace, path: Sequence[str | int], content: bytes) -
     encoded = stem.encode(errors="replace")
     if len(encoded) > _MAX_STEM_BYTES:
         stem = encoded[:_MAX_STEM_BYTES].decode(errors="ignore")
+    refers = _REFERS if any(mark in content for mark in _MARKS) else ""
     digest = hashlib.sha256(content).hexdigest()
-    key = f"{place.folder}/{place.namespace}/{place.owner}/{stem}.sha256-{digest}.json"
+    key = f"{place.folder}/{place.namespace}/{place.owner}/{stem}{refers}.sha256-{digest}.json"
     keys.check_namespace(key, place.namespace)
     return key
 
@@ -64,6 +74,17 @@ def is_intact(key: str, content: bytes) -> bool:
     """Whether ``content`` has the digest in ``key``; also true if the key has none."""
     found = _DIGEST.search(key)
     return found is None or found[1] == hashlib.sha256(content).hexdigest()
+
+
+def may_refer(key: str) -> bool:
+    """Whether an object with this key may have references inside.
+
+    False: a file that a step has saved, or a value without references. Without a digest in its key, it was written by
+    another SDK, and may have some.
+    """
+    if key.split("/")[3:4] == [_FILES]:
+        return False
+    return _DIGEST.search(key) is None or f"{_REFERS}.sha256-" in key
 
 
 def _segment(part: str | int) -> str:

@@ -19,7 +19,7 @@ class StoredKind(StrEnum):
     CACHE = "cache"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class StoredPlace:
     """What an object is, and whose.
 

@@ -16,13 +16,13 @@ from core.api.artifact import ARTIFACT
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.payloads import key as keys
 from core.payloads import threads
+from core.payloads.address import may_refer
 from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
 from core.payloads.store import ObjectReader
 
 _AT_ONCE: Final = 4
 _MARKS: Final = (STORAGE_REFERENCE, ARTIFACT)
 _IN_TEXT: Final = re.compile(rf"(?:{'|'.join(map(re.escape, _MARKS))})" + r'\\*"\s*:\s*\\*"([^"\\]+)')
-_FILES: Final = "files"
 
 
 def keys_referred_to(value: Any) -> frozenset[str]:
@@ -46,7 +46,9 @@ def keys_referred_to(value: Any) -> frozenset[str]:
 async def reachable_from(
     roots: Iterable[str], reader: ObjectReader, *, namespace: str, object_bytes: int
 ) -> frozenset[str]:
-    """``roots``, and each object that one of them refers to, at any depth; only objects of ``namespace`` are read.
+    """``roots``, and each object that one of them refers to, at any depth.
+
+    Only objects of ``namespace`` are read, and only those that may have references inside.
 
     Raises:
         PayloadError: an object is larger than ``object_bytes``, or cannot be read, so it may refer to anything.
@@ -91,8 +93,8 @@ async def _referred_by(key: str, reader: ObjectReader, namespace: str, object_by
         keys.check_namespace(key, namespace)
     except PayloadError:
         return frozenset()  # no reader follows it either
-    if key.split("/")[3:4] == [_FILES]:
-        return frozenset()  # a file that a step has saved is no JSON, and may be of any size
+    if not may_refer(key):
+        return frozenset()
     try:
         content = await reader.read(key, object_bytes)
     except ObjectMissingError:

@@ -143,6 +143,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("engram.default-message-timeout-seconds", "engram.message_timeout_seconds", _positive),
         # Storage.
         ("controller.storage.provider", "storage.provider", read.one_of(StorageProvider)),
+        ("controller.storage.delete-with-run", "storage.delete_with_run", read.boolean),
         ("controller.storage.s3.bucket", "storage.s3_bucket", read.text),
         ("controller.storage.s3.region", "storage.s3_region", read.text),
         ("controller.storage.s3.endpoint", "storage.s3_endpoint", read.text),

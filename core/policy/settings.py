@@ -184,6 +184,8 @@ class StorageSettings:
     """Namespaces whose steps get the credentials in that Secret; ``*`` means all. The operator's own needs no
     entry.
     """
+    delete_with_run: bool = True
+    """Whether the stored data of a run is deleted with it."""
     file_path: str = ""
     file_volume_claim_name: str = ""
 

@@ -23,14 +23,14 @@ from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.settings import EngineSettings
-from core.policy.settings import OperatorSettings, TriggerSettings
+from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings, TriggerSettings
 from fuzz.engine.actions import Action, act
 from fuzz.engine.answers import answers_of, anybody_waits, are_settled
 from fuzz.engine.bounds import SLACK_SECONDS, bound_seconds
 from fuzz.engine.case import Case, Rival
 from fuzz.engine.clients.fate import Fates
 from fuzz.engine.clients.population import Clients, seeded_system
-from fuzz.engine.cluster import Place, Write
+from fuzz.engine.cluster import Discarded, Place, Write
 from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.kill_at import MOST_TASK_STEPS, KillAt
@@ -139,6 +139,8 @@ class Played:
     """What the clients have learned and done."""
     stored: Mapping[str, bytes] = field(default_factory=dict)
     stored_after: Mapping[str, int] = field(default_factory=dict)
+    stored_last: Mapping[str, int] = field(default_factory=dict)
+    discarded: tuple[Discarded, ...] = ()
     """See ``Cluster``."""
 
     @property
@@ -316,12 +318,15 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             clients=world.clients,
             stored=dict(world.cluster.stored),
             stored_after=dict(world.cluster.stored_after),
+            stored_last=dict(world.cluster.stored_last),
+            discarded=tuple(world.cluster.discarded),
         )
 
 
 def _settings_of(case: Case) -> OperatorSettings:
+    """Clients have no store, so the large inputs of a StoryTrigger are refused."""
     if not case.has_clients:
-        return OperatorSettings()
+        return OperatorSettings(storage=StorageSettings(StorageProvider.FILE, file_path="/volume"))
     limit = timedelta(seconds=case.times.pending_timeout_seconds)
     return OperatorSettings(triggers=TriggerSettings(case.times.retention_seconds, limit))
 

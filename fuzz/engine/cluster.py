@@ -9,7 +9,7 @@ namespaces as objects, apply, JSON and strategic patches, foreground deletion.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -76,6 +76,14 @@ class Write:
 Writes: TypeAlias = list[Write]
 
 
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """An object that was deleted from the object storage, and the number of the last write to the API server before."""
+
+    key: str
+    after: int
+
+
 @dataclass
 class Cluster:
     now: Callable[[], datetime]
@@ -96,12 +104,22 @@ class Cluster:
     """The object storage, which is another server: objects by key."""
     stored_after: dict[str, int] = field(default_factory=dict)
     """Key of an object → the number of the last write to the API server before it was stored."""
+    stored_last: dict[str, int] = field(default_factory=dict)
+    """The same, before it was stored last."""
+    discarded: list[Discarded] = field(default_factory=list)
+    """What the operator has deleted from the object storage."""
     _uids: set[str] = field(default_factory=set)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def store(self, key: str, content: bytes) -> None:
         self.stored[key] = content
         self.stored_after.setdefault(key, self.newest)
+        self.stored_last[key] = self.newest
+
+    def discard(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if self.stored.pop(key, None) is not None:
+                self.discarded.append(Discarded(key, self.newest))
 
     # Reading.
 

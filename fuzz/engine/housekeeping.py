@@ -28,10 +28,12 @@ from core.kube.store import Change
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
 from fuzz.engine.process import Process
+from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.watches import KINDS, OF_CLIENTS, Known
 from kubewire.wire import StatusReason, status_failure
-from reconcilers import effectclaim, storyrun, storytrigger
+from reconcilers import effectclaim, stored_data, storyrun, storytrigger
 from reconcilers.adapters import world as production
+from reconcilers.adapters.stored_references import REFERRED_OWNER, referred_owners
 from reconcilers.registration import ControllerDependencies
 from reconcilers.router import connect_engine
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
@@ -55,7 +57,7 @@ _IN_WORLD: Final = {
 NEVER_CHANGES: Final = "ReferenceGrant"
 """A kind for which production has a route; all objects of the model are in one namespace."""
 _OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
-_ROWS: Final = (storyrun.CONTROLLER,)
+_ROWS: Final = (storyrun.CONTROLLER, stored_data.CONTROLLER)
 _ROWS_WITH_CLIENTS: Final = (*_ROWS, storytrigger.CONTROLLER, effectclaim.CONTROLLER)
 
 
@@ -85,15 +87,14 @@ class Housekeeping:
                 **named,
             ),
         )
-        owned = process.ownership
+        owned, payloads = process.ownership, ModelPayloads(cluster, process)
         there = ControllerDependencies(
-            client, world, supervisor, engine.events, engine.clock, settings, engine.payloads, "", owned
+            client, world, supervisor, engine.events, engine.clock, settings, payloads, payloads, "", owned
         )
-        self._controllers: dict[str, Controller] = {}
-        """By the kind of their keys."""
-        for row in _ROWS_WITH_CLIENTS if with_clients else _ROWS:
-            reconcile = _telling(row.build(there), crashed)
-            self._controllers[row.kind.kind] = Controller(row.name, reconcile, _OPTIONS, ownership=owned)
+        rows = _ROWS_WITH_CLIENTS if with_clients else _ROWS
+        self._controllers = [
+            (row, Controller(row.name, _telling(row.build(there), crashed), _OPTIONS, ownership=owned)) for row in rows
+        ]
         connect_engine(
             world,
             supervisor,
@@ -102,9 +103,9 @@ class Housekeeping:
             definition_changed=engine.awaited.changed,
             ownership=owned,
         )
-        for row in _ROWS_WITH_CLIENTS if with_clients else _ROWS:
+        for row, controller in self._controllers:
             watches = [watch for watch in row.watches if watch.kind.kind in self._informers]
-            connect_controller(watches, world, self._controllers[row.kind.kind])
+            connect_controller(watches, world, controller)
 
     def tell(self, kind: str, change: Change) -> None:
         for handler in self._informers[kind].handlers:
@@ -112,19 +113,19 @@ class Housekeeping:
 
     def adopt(self, key: RunKey) -> None:
         """The process now owns the run."""
-        for controller in self._controllers.values():
+        for _, controller in self._controllers:
             controller.enqueue(Key(*key))
 
     async def release(self, key: RunKey) -> None:
         """Return when no controller works for the key any more, which the process does not own any more."""
-        for controller in self._controllers.values():
+        for _, controller in self._controllers:
             await controller.release(Key(*key))
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for kind, controller in self._controllers.items():
+            for row, controller in self._controllers:
                 nursery.start_soon(controller.run)
-                for obj in self.known.all(kind):  # the initial lists came before
+                for obj in self.known.all(row.kind.kind):  # the initial lists came before
                     controller.enqueue(Key.of(obj))
 
 
@@ -148,6 +149,10 @@ class ModelInformer:
         return [obj for obj in self.known.all(self.kind) if obj["metadata"]["namespace"] == namespace]
 
     def by_index(self, index: str, value: str) -> Objects:
+        if index == REFERRED_OWNER:
+            return [obj for obj in self.known.all(self.kind) if value in referred_owners(obj)]
+        if index == production.STEP_RUN_NAME:
+            return self.known.pods_of(*value.split("/"))
         if self.kind in OF_CLIENTS:
             return self.known.by_index(self.kind, index, value)
         if index == production.OWNER_UID:
@@ -177,6 +182,10 @@ class ModelClient:
 
     def in_background(self) -> ModelClient:
         return self
+
+    def check_fence(self) -> None:
+        """A process that is dead, or does not own the run, changes nothing."""
+        self.process.check()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         return await self.process.call(self.cluster, lambda: _answered(lambda: self._get(resource, name, namespace)))

@@ -1,21 +1,28 @@
-"""I57 to I59: what the engine puts into object storage is there before anybody is referred to it, and nothing large
-stays in an object; an output from the cache is that of an equal execution.
+"""I57 to I60: what the engine puts into object storage is there before anybody is referred to it, and nothing large
+stays in an object; an output from the cache is that of an equal execution; stored data goes with its run, and never
+before.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from core.api.objects import step_path
+from core.api.objects import Object, step_path
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
 from core.payloads.address import is_intact
-from fuzz.engine.cluster import Write
+from core.workloads.trigger import is_answered
+from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import History, by_operator, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
 from fuzz.engine.stored import ABSENT, STORED
+from fuzz.engine.watches import controller_owner
+from reconcilers.stored_data import GIVE_UP_AFTER
+
+_REFERRING: Final = ("StoryRun", "StepRun", "StoryTrigger")
 
 
 def references_lead_to_objects(history: History) -> Iterator[str]:
@@ -27,11 +34,11 @@ def references_lead_to_objects(history: History) -> Iterator[str]:
         if not by_operator(write) or write.new is None:
             continue
         for key in set(_keys_in(write.new)) - STORED.keys() - {ABSENT}:
-            if key not in objects:
+            if key not in stored_after:
                 yield f"{write.place} refers to {key}, which was never stored"
             elif stored_after[key] >= write.number:
                 yield f"{write.place} refers to {key} before it was stored"
-            elif not is_intact(key, objects[key]):
+            elif key in objects and not is_intact(key, objects[key]):
                 yield f"{key} has other content than its key says"
 
 
@@ -65,6 +72,47 @@ def cached_outputs_were_produced(history: History) -> Iterator[str]:
             yield f"{name} has an output from the cache, and one from its container"
 
 
+def referred_data_stays(history: History) -> Iterator[str]:
+    """I60: nothing is deleted from the store to which an object refers that is not being deleted itself."""
+    referred: dict[Place, set[str]] = {}
+    pending = deque(history.played.discarded)
+    for write in history.played.history:
+        if write.place[0] in _REFERRING:
+            refers = write.new is not None and not _is_let_go(write.new)
+            referred[write.place] = set(_keys_in(write.new)) if refers else set()
+        while pending and pending[0].after == write.number:
+            key = pending.popleft().key
+            for place in [place for place, keys in referred.items() if key in keys]:
+                yield f"{key} was deleted, to which {place} refers"
+
+
+def stored_data_goes(history: History) -> Iterator[str]:
+    """I60: of a run that was deleted, nothing is left in the store that was there before its deletion was requested."""
+    owners, going, gone = dict[str, set[str]](), dict[str, Write](), dict[str, Write]()
+    for write in history.played.history:
+        obj = write.object
+        if write.place[0] == "StepRun" and (owner := controller_owner(obj)) is not None:
+            owners.setdefault(owner["uid"], set()).add(write.place[2])
+        elif write.place[0] == "StoryRun":
+            if write.new is None:
+                gone[obj["metadata"]["uid"]] = write
+            elif write.new["metadata"].get("deletionTimestamp"):
+                going.setdefault(obj["metadata"]["uid"], write)
+    referred = {key for obj in history.played.objects.values() if obj["kind"] in _REFERRING for key in _keys_in(obj)}
+    names = {place[2] for place in history.played.objects}
+    for uid, end in gone.items():
+        if uid not in going or end.at - going[uid].at >= GIVE_UP_AFTER:
+            continue
+        left = ({end.place[2]} | owners.get(uid, set())) - names
+        for key in history.played.stored.keys() - referred:
+            if key.split("/")[2] in left and history.played.stored_last[key] < going[uid].number:
+                yield f"{key} is left of {end.place[2]}, which is gone"
+
+
+def _is_let_go(obj: Object) -> bool:
+    return bool(obj["metadata"].get("deletionTimestamp")) or (obj["kind"] == "StoryTrigger" and is_answered(obj))
+
+
 def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
     assert write.new is not None
     spec = write.new.get("spec") or {}
@@ -91,4 +139,6 @@ CHECKS = {
     "I57": references_lead_to_objects,
     "I58": large_values_are_stored,
     "I59": cached_outputs_were_produced,
+    "I60 stays": referred_data_stays,
+    "I60 goes": stored_data_goes,
 }

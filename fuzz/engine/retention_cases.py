@@ -11,7 +11,7 @@ from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.case import Case
 from fuzz.engine.worker import Act, Script
 from kubewire.wire import Object
-from reconcilers import retention, storyrun
+from reconcilers import retention, stored_data, storyrun
 from reconcilers.retention import CleanUp, KeepUntil, Remove
 from reconcilers.storyrun import StoryRunReconciler
 
@@ -101,6 +101,6 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
      "_delete_children", _children_forgotten),
     ("called runs go before who called them", ("kept for a while",), StoryRunReconciler, "_is_needed",
      lambda sound: lambda self, run: False),
-    ("a deleted run is not let go", ("deleted at work",), StoryRunReconciler, "_drop_finalizer",
+    ("a deleted run is not let go", ("deleted at work",), stored_data, "drop_finalizer",
      _never_async),
 )  # fmt: skip

@@ -16,8 +16,10 @@ from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.case import Case, Rival
+from fuzz.engine.retention_cases import kept
 from fuzz.engine.stored import ModelPayloads
 from fuzz.engine.worker import Act, Script
+from reconcilers.stored_data import StoredDataReconciler
 
 INLINE_BYTES: Final = 400
 """More than the size of a reference, which is about 170 bytes."""
@@ -49,6 +51,19 @@ CASES: Final[dict[str, Case]] = {
             )
         },
         stories={"child": _CHILD},
+    ),
+    "stored data of runs that go": Case(
+        {
+            "steps": [
+                engram("a"),
+                primitive("call", "executeStory", "a", with_={"storyRef": {"name": "child"}, "with": _WITH}),
+            ],
+            "output": {"got": "{{ steps.call.output.got }}", "first": "{{ steps.a.output.text }}"},
+            "policy": kept(4, 8),
+        },
+        {"a": (Script(output={"text": _LONG}),), "c": (Script(echo=True),)},
+        {"work": Engram(max_inline_size_bytes=INLINE_BYTES, shares_store=True)},
+        stories={"child": {**_CHILD, "policy": kept(0, 1)}},
     ),
     "equal steps of three runs": Case(
         {"steps": [engram("a"), engram("b", "a", with_={"n": "{{ steps.a.output.n }}"})]},
@@ -90,6 +105,21 @@ def _all_alike(sound: Any) -> Any:
     return wrong
 
 
+def _never(sound: Any) -> Any:
+    async def nothing(*_: Any) -> None:
+        return None
+
+    return nothing
+
+
+def _none_kept(sound: Any) -> Any:
+    async def nothing(*_: Any) -> frozenset[str]:
+        return frozenset()
+
+    return nothing
+
+
+_GOING: Final = ("stored data of runs that go",)
 _LARGE: Final = ("large values",)
 _EQUAL: Final = ("equal steps of three runs",)
 
@@ -99,5 +129,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("large inputs of called Stories stay inline", _LARGE, story._Children, "_offloaded", _inline),
     ("all executions are equal", _EQUAL, output_cache, "digest_of_inputs", _all_alike),
     ("equal steps wait for ever", _EQUAL, OutputCache, "end", lambda sound: lambda self: None),
+    ("stored data stays when its run goes", _GOING, StoredDataReconciler, "_delete", _never),
+    ("stored data goes that others refer to", _GOING, StoredDataReconciler, "_kept", _none_kept),
     ("references come before their objects", _LARGE, ModelPayloads, "offload", _promised),
 )

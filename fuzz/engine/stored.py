@@ -4,10 +4,12 @@ the requests for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 
@@ -17,6 +19,9 @@ from core.engine.ports import Offload
 from core.expressions.paths import is_reference
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
+from core.payloads.errors import PayloadError, object_missing
+from core.payloads.store import Store
+from core.payloads.stored_object import StoredObject
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
 
@@ -77,6 +82,16 @@ class ModelPayloads:
         except UnavailableError as error:
             raise StorageUnavailableError(f"the store does not answer: {error}") from error
 
+    async def use(self, namespace: str, action: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
+        if not self._cluster.has_store:
+            raise NoStoreError("the operator has no object store")
+        try:
+            return await action(cast(Store, ModelStore(self._cluster, self._process)))
+        except PayloadError as error:
+            raise RejectedError(str(error)) from error
+        except UnavailableError as error:
+            raise StorageUnavailableError(f"the store does not answer: {error}") from error
+
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         if not self._cluster.has_store:
             raise NoStoreError("the operator has no object store")
@@ -88,6 +103,32 @@ class ModelPayloads:
         except UnavailableError as error:
             raise StorageUnavailableError(f"the store does not answer: {error}") from error
         return planned.remaining
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """The requests of one process that list, read and delete objects."""
+
+    cluster: Cluster
+    process: Process
+
+    async def page(self, folder: str, *, after: str = "", limit: int = 2) -> list[StoredObject]:
+        """Pages are small, so that there are several."""
+        stored = self.cluster.stored
+        keys = await self._call(lambda: sorted(key for key in stored if key.startswith(f"{folder}/") and key > after))
+        return [StoredObject(key, 1, datetime.min.replace(tzinfo=UTC)) for key in keys[:limit]]
+
+    async def read(self, key: str, limit_bytes: int) -> bytes:
+        content = await self._call(lambda: self.cluster.stored.get(key))
+        if content is None:
+            raise object_missing(key)
+        return content
+
+    async def delete(self, wanted: Sequence[str]) -> None:
+        await self._call(partial(self.cluster.discard, wanted))
+
+    async def _call(self, apply: Callable[[], _Answer]) -> _Answer:
+        return await self.process.call(self.cluster, apply)
 
 
 def value_of(value: Any, namespace: str, field: str, kept: Mapping[str, bytes] = MappingProxyType({})) -> Any:

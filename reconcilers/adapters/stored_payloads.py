@@ -6,9 +6,9 @@ do not wait for reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
@@ -29,6 +29,8 @@ from core.payloads.store import Store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from reconcilers.adapters import payload_store
 
+_Answer = TypeVar("_Answer")
+
 MOST_AT_ONCE: Final = 2
 """Values that are loaded concurrently, and values that are stored: each takes up to 16 MiB as text, and several times
 that as data.
@@ -39,6 +41,19 @@ PATIENCE_SECONDS: Final = 25.0
 """For all data that one value refers to, including the wait for its turn; soon after, the waiting step reports the
 reason.
 """
+
+
+class ObjectStores(Protocol):
+    """The object store of the operator's current configuration, for whole objects."""
+
+    async def use(self, namespace: str, action: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
+        """The answer of ``action``, with the store that has the objects of ``namespace``.
+
+        Raises:
+            NoStoreError: the operator has no object store.
+            RejectedError: ``action`` raised a PayloadError.
+            StorageUnavailableError: the store does not answer, or refuses the operator; another call may succeed.
+        """
 
 
 class StoredPayloads:
@@ -82,36 +97,41 @@ class StoredPayloads:
 
     async def read_object(self, key: str, *, namespace: str) -> bytes | None:
         """See ``core.engine.ports.Payloads``."""
-        try:
+
+        async def read(store: Store) -> bytes | None:
             keys.check_namespace(key, namespace)
-            return await (await self._store(namespace)).read(key, OBJECT_BYTES)
-        except ObjectMissingError:
-            return None
-        except PayloadError as error:
-            raise RejectedError(str(error)) from error
-        except StoreUnavailableError as error:
-            self._opened = None
-            raise StorageUnavailableError(str(error)) from error
+            try:
+                return await store.read(key, OBJECT_BYTES)
+            except ObjectMissingError:
+                return None
+
+        return await self.use(namespace, read)
 
     async def write_object(self, key: str, content: bytes, *, namespace: str) -> None:
         """See ``core.engine.ports.Payloads``."""
-        try:
+
+        async def write(store: Store) -> None:
             keys.check_namespace(key, namespace)
             if len(content) > OBJECT_BYTES:
                 raise object_too_large(key, OBJECT_BYTES)
-            await (await self._store(namespace)).write(key, content)
-        except PayloadError as error:
-            raise RejectedError(str(error)) from error
-        except StoreUnavailableError as error:
-            self._opened = None
-            raise StorageUnavailableError(str(error)) from error
+            await store.write(key, content)
+
+        await self.use(namespace, write)
 
     async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
         """See ``core.engine.ports.Payloads``."""
-        try:
+
+        async def copy(store: Store) -> None:
             for key in (source, target):
                 keys.check_namespace(key, namespace)
-            await (await self._store(namespace)).copy(source, target)
+            await store.copy(source, target)
+
+        await self.use(namespace, copy)
+
+    async def use(self, namespace: str, action: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
+        """See ``ObjectStores``."""
+        try:
+            return await action(await self._store(namespace))
         except PayloadError as error:
             raise RejectedError(str(error)) from error
         except StoreUnavailableError as error:

@@ -176,6 +176,13 @@ def _referring_steps(steps: Iterable[Object]) -> Iterator[Object]:
             yield from _referring_steps(branch for branch in branches if isinstance(branch, dict))
 
 
+def story_of(run: Object, world: World) -> Object | None:
+    """The Story of a run as it is now; None: it does not exist."""
+    reference = run["spec"].get("storyRef") or {}
+    namespace = reference.get("namespace") or run["metadata"]["namespace"]
+    return world.stories.get(namespace, reference.get("name", ""))
+
+
 def owner_uid(obj: Object) -> list[str]:
     """For the index ``OWNER_UID``."""
     owner = controller_of(obj)

@@ -17,6 +17,16 @@ from core.kube.patch import bound_to
 from reconcilers.adapters.translation import port_errors
 
 
+async def drop_finalizer(
+    client: KubeClient, informer: Informer, resource: Resource, obj: Object, finalizer: str
+) -> None:
+    """Remove ``finalizer``, if the object has it. Raises as ``patch_metadata``."""
+    finalizers = obj["metadata"].get("finalizers") or []
+    if finalizer in finalizers:
+        kept = [name for name in finalizers if name != finalizer]
+        await patch_metadata(client, informer, resource, obj, {"finalizers": kept or None})
+
+
 async def create_or_read(client: KubeClient, resource: Resource, manifest: Object) -> tuple[Object, bool]:
     """The object with the name of ``manifest``: created here (True), or the existing one, whatever its owner is.
 

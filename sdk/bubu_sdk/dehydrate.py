@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bubu_sdk import canonical, reference
+from bubu_sdk.artifact import ARTIFACT
 from bubu_sdk.errors import Object, StorageError
 from bubu_sdk.storage import Store
 
@@ -19,6 +20,7 @@ MAX_MIXED_BYTES: Final = 262_144
 OUTPUT_PREFIX: Final = "outputs"
 INPUT_PREFIX: Final = "inputs"
 _MAX_SEGMENT_BYTES = 150
+_REFERENCE_MARKS = (reference.STORAGE_REF.encode(), ARTIFACT.encode())
 _UNSAFE = {"%": "%25", "/": "%2F", "\\": "%5C", ".": "%2E", "\0": "%00"}
 
 
@@ -41,6 +43,8 @@ class Placement:
     def key(self, path: Sequence[str | int], body: bytes) -> str:
         """``outputs/<namespace>/<step run>/items.0.body.sha256-<digest>.json``; ``output.…`` for the root.
 
+        With references inside, it is ``….refs.sha256-…``: others need not be read to know what they refer to.
+
         Map keys that would change the meaning of the path (``/``, ``.``, ``..``) are percent-encoded.
 
         Raises:
@@ -52,7 +56,8 @@ class Placement:
             )
         file = _bounded(".".join(_segment(part) for part in path)) or "output"
         if self.with_digest:
-            file = f"{file}{reference.DIGEST_MARK}{reference.digest_of(body)}"
+            refers = ".refs" if any(mark in body for mark in _REFERENCE_MARKS) else ""
+            file = f"{file}{refers}{reference.DIGEST_MARK}{reference.digest_of(body)}"
         return reference.checked_key(f"{self.prefix}/{self.namespace}/{self.step_run}/{file}.json")
 
     def reference(self, key: str, content_type: str) -> Object:

@@ -7,7 +7,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from cli.output_cache import clear_cache
 from cli.session import Session
 from cli.storage_sweep import sweep
 from cli.storage_usage import show_usage
+from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, SECRET, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.payloads.address import Folder, ObjectPlace
@@ -258,7 +259,7 @@ async def test_an_answer_that_is_cut_or_altered_is_not_taken_for_the_object(
         await hydrate(planned.remaining, through_faults, namespace="team", field="with")
 
 
-def settings_for(gateway: Gateway) -> OperatorSettings:
+def settings_for(gateway: Gateway, *, delete_with_run: bool = True) -> OperatorSettings:
     storage = StorageSettings(
         StorageProvider.S3,
         BUCKET,
@@ -267,6 +268,7 @@ def settings_for(gateway: Gateway) -> OperatorSettings:
         s3_use_path_style=True,
         s3_auth_secret_name="store-access",
         s3_credential_namespaces=(NAMESPACE_NAME,),
+        delete_with_run=delete_with_run,
     )
     return OperatorSettings(storage=storage)
 
@@ -299,7 +301,7 @@ async def test_what_a_deleted_run_has_stored_is_swept_and_the_cache_is_cleared(
         session = Session(world.client, world.client.config, options, Console(options))
         made = step("make", "make", execution={"cache": {}}, **{"with": {"size": DATA_BYTES, "letter": "a"}})
         await world.story("cached", made, output={"text": "{{ steps.make.output.text }}"})
-        async with world.operator(settings_for(gateway)):
+        async with world.operator(settings_for(gateway, delete_with_run=False)):
             await world.run("one", "cached")
             assert status_of(await world.finished("one", seconds=60))["phase"] == "Succeeded"
             await world.run("two", "cached")
@@ -329,7 +331,7 @@ async def test_what_a_deleted_run_has_stored_is_swept_and_the_cache_is_cleared(
     assert of_two["bytes"] > DATA_BYTES
 
 
-async def test_large_data_of_a_run_survives_the_death_of_the_server(
+async def test_large_data_of_a_run_survives_the_death_of_the_server_and_goes_with_the_run(
     gateway: Gateway, tmp_path: Path, furnished: SessionCluster
 ) -> None:
     """Containers, operator and a reader use one server, which is killed again and again."""
@@ -353,8 +355,17 @@ async def test_large_data_of_a_run_survives_the_death_of_the_server(
 
             nursery.start_soon(restart)
             run = await world.finished("one", seconds=60)
-        step_runs = (await world.client.list(STEP_RUN, NAMESPACE_NAME)).items
+            step_runs = (await world.client.list(STEP_RUN, NAMESPACE_NAME)).items
+            await expect_whole(gateway, run, step_runs)
 
+            nursery.start_soon(restart)
+            await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+            await world.gone(STORY_RUN, "one", seconds=60)
+    assert gateway.object_keys() == []
+
+
+async def expect_whole(gateway: Gateway, run: Object, step_runs: Sequence[Object]) -> None:
+    """Everything that the run has stored is there, and nothing large is in its objects."""
     found = {obj["spec"]["stepId"]: status_of(obj)["output"] for obj in step_runs}
     assert status_of(run)["phase"] == "Succeeded", status_of(run)
     assert [found[f"measure-{n}"] for n in range(4)] == [{"length": DATA_BYTES, "letter": "abcd"[n]} for n in range(4)]

@@ -270,11 +270,11 @@ class OperatorCluster:
         """Wait until the StepRun is in ``phase``; returns it."""
         return await self.until(STEP_RUN, name, lambda obj: status_of(obj).get("phase") == phase, seconds=seconds)
 
-    async def gone(self, resource: Resource, name: str) -> None:
+    async def gone(self, resource: Resource, name: str, *, seconds: float = DEADLINE_SECONDS) -> None:
         async def absent() -> bool:
             return not await self._stored(resource, name)
 
-        await self.eventually(absent)
+        await self.eventually(absent, seconds=seconds)
 
     async def none_left(self, resource: Resource) -> None:
         async def empty() -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from core.engine.errors import StorageUnavailableError
 from core.engine.ports import Offload
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
+from core.payloads.store import Store
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass
@@ -29,6 +33,9 @@ class MemoryPayloads:
 
     async def copy_object(self, source: str, target: str, *, namespace: str) -> None:
         raise AssertionError(f"no reconciler copies {source} to {target} in {namespace}")
+
+    async def use(self, namespace: str, action: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
+        raise AssertionError(f"no reconciler under test uses the store of {namespace}: {action}")
 
     async def offload(self, value: Any, wanted: Offload, *, field: str) -> Any:
         if self.outage:

@@ -74,6 +74,7 @@ def _noting(heard: Heard, name: str) -> Any:
 def test_controllers_have_names_of_their_own() -> None:
     assert [row.name for row in CONTROLLERS] == [
         "storyrun",
+        "storeddata",
         "story",
         "engram",
         "catalog-engramtemplate",
@@ -295,9 +296,17 @@ ROW = ControllerRegistration(
 
 def there(world: World, settings: OperatorSettings | None = None) -> ControllerDependencies:
     chosen = settings or OperatorSettings()
-    client = cast("KubeClient", None)
+    client, payloads = cast("KubeClient", None), MemoryPayloads()
     return ControllerDependencies(
-        client, world, RecordingSupervisor(), RecordedEvents(), clock(), lambda: chosen, MemoryPayloads(), "operator"
+        client,
+        world,
+        RecordingSupervisor(),
+        RecordedEvents(),
+        clock(),
+        lambda: chosen,
+        payloads=payloads,
+        stores=payloads,
+        operator_namespace="operator",
     )
 
 

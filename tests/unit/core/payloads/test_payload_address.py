@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.payloads import key as keys
-from core.payloads.address import Folder, ObjectPlace, content_key, is_intact
+from core.payloads.address import Folder, ObjectPlace, content_key, is_intact, may_refer
+from core.payloads.dehydrate import wrapped
 from core.payloads.errors import PayloadError
 
 PLACE = ObjectPlace(Folder.INPUTS, "team", "run-step")
@@ -51,3 +52,27 @@ def test_every_path_gives_a_safe_key_of_the_namespace(path: list[Any], content: 
 @pytest.mark.parametrize("key", ["outputs/team/run/output.json", "outputs/team/run/a.sha256-00.json", "x"])
 def test_keys_of_others_have_no_digest_to_compare(key: str) -> None:
     assert is_intact(key, b"anything")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"rows": [1, 2]}, False),
+        ({"rows": {"$bubuStorageRef": "outputs/team/a/rows.json"}}, True),
+        ({"model": {"$bubuArtifact": "outputs/team/a/files/m.pt"}}, True),
+    ],
+)
+def test_the_key_says_whether_the_content_may_refer_to_other_objects(value: object, expected: bool) -> None:
+    assert may_refer(content_key(PLACE, (), wrapped(value, "json"))) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("outputs/team/run-a/output.json", True),
+        (f"outputs/team/run-a/refs.sha256-{DIGEST}.json", False),
+        ("outputs/team/run-a/files/model.pt", False),
+    ],
+)
+def test_only_objects_of_other_sdks_may_refer_without_saying_so(key: str, expected: bool) -> None:
+    assert may_refer(key) is expected

@@ -1,0 +1,50 @@
+"""Which objects refer to stored data, found by the owner of that data. Source: SDK contract 1, 9."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from core.api.objects import Object
+from core.api.resource import STEP_RUN, STORY_RUN, Resource
+from core.payloads.address import may_refer
+from core.payloads.referred import keys_referred_to
+from core.workloads.trigger import is_answered
+from reconcilers.adapters.triggers import TRIGGERS
+from reconcilers.adapters.watched_kind import WatchedKind
+
+REFERRED_OWNER: Final = "referred-owner"
+"""Index of StoryRuns, StepRuns and StoryTriggers: ``namespace/owner`` of each stored object that they refer to; and
+``namespace/`` if one of these objects may have further references inside. Inputs of answered StoryTriggers do not
+count: their run has them.
+"""
+
+
+def keys_in(obj: Object) -> frozenset[str]:
+    """The keys of the stored objects that an object refers to."""
+    return keys_referred_to((obj.get("spec"), obj.get("status")))
+
+
+def referred_owners(obj: Object) -> list[str]:
+    """For the index ``REFERRED_OWNER``."""
+    namespace = obj["metadata"]["namespace"]
+    found = set[str]()
+    for key in keys_in(obj):
+        parts = key.split("/")
+        if len(parts) > 3 and parts[1] == namespace:
+            found.add(f"{namespace}/{parts[2]}")
+            if may_refer(key):
+                found.add(f"{namespace}/")
+    return sorted(found)
+
+
+def _of_trigger(trigger: Object) -> list[str]:
+    return [] if is_answered(trigger) else referred_owners(trigger)
+
+
+REFERRING: Final = (
+    WatchedKind(STORY_RUN, {REFERRED_OWNER: referred_owners}),
+    WatchedKind(STEP_RUN, {REFERRED_OWNER: referred_owners}),
+    replace(TRIGGERS, indexes={REFERRED_OWNER: _of_trigger}),
+)
+REFERRING_KINDS: Final[tuple[Resource, ...]] = tuple(kind.resource for kind in REFERRING)
