@@ -8,7 +8,7 @@ redirects, cookies or upgrades: an API server needs none.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +19,7 @@ import trio
 WHOLE: Final = "bobrapet.whole"
 """Request extension: the caller wants the whole body at once, so the answer includes it and need not be closed."""
 FENCE: Final = "bobrapet.fence"
-"""Request extension: called when there is a connection, just before anything is sent; may raise an error."""
+"""Request extension: called when there is a connection, just before the first byte is sent; may raise an error."""
 READ_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 100 * 1024
 """The largest head of an answer; a server that sends more is damaged."""
@@ -62,8 +62,6 @@ class Http1Lane(httpx.AsyncBaseTransport):
         """
         connection = await self._connected()
         try:
-            if (fence := request.extensions.get(FENCE)) is not None:
-                fence()
             await connection.send(request)
             head = await connection.receive_head()
             headers = list(head.headers)
@@ -121,15 +119,15 @@ class _Body(httpx.AsyncByteStream):
 class _Connection:
     """A stream and the HTTP state of both sides."""
 
-    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+    def __init__(self, stream: _FencedStream | trio.SSLStream[_FencedStream]) -> None:
         self.stream = stream
-        self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._rests_since = trio.current_time()
 
     def is_stale(self, idle_seconds: float) -> bool:
         """Whether it was idle for too long, or the server has closed it: an idle server sends nothing else."""
-        return trio.current_time() - self._rests_since > idle_seconds or self._socket.is_readable()
+        return trio.current_time() - self._rests_since > idle_seconds or self._transport.is_readable()
 
     async def send(self, request: httpx.Request) -> None:
         try:
@@ -140,10 +138,13 @@ class _Connection:
             data += self._protocol.send(h11.EndOfMessage()) or b""
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
+        self._transport.fence = request.extensions.get(FENCE)
         try:
             await self.stream.send_all(data)
         except trio.BrokenResourceError:
             return  # a server may refuse before it has read everything; if it has left, the next read fails
+        finally:
+            self._transport.fence = None
 
     async def receive_head(self) -> h11.Response:
         while True:
@@ -191,10 +192,41 @@ class _Connection:
             self._protocol.receive_data(bytes(data))
 
 
-async def _connect(peer: Peer) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+class _FencedStream(trio.abc.HalfCloseableStream):
+    """A socket that calls ``fence`` when bytes are about to leave.
+
+    TLS takes turns before it sends: other tasks run meanwhile, and the process may be suspended.
+    """
+
+    def __init__(self, inner: trio.SocketStream) -> None:
+        self._inner = inner
+        self.fence: Callable[[], None] | None = None
+
+    def is_readable(self) -> bool:
+        return self._inner.socket.is_readable()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.fence is not None:
+            self.fence()
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def _connect(peer: Peer) -> _FencedStream | trio.SSLStream[_FencedStream]:
     try:
         with trio.fail_after(peer.connect_seconds):
-            plain = await trio.open_tcp_stream(peer.host, peer.port)
+            plain = _FencedStream(await trio.open_tcp_stream(peer.host, peer.port))
             return plain if peer.context is None else await _secured(plain, peer, peer.context)
     except trio.TooSlowError as error:
         raise httpx.ConnectTimeout(f"no connection within {peer.connect_seconds:g} s") from error
@@ -202,7 +234,7 @@ async def _connect(peer: Peer) -> trio.SocketStream | trio.SSLStream[trio.Socket
         raise httpx.ConnectError(str(error) or str(error.__cause__)) from error
 
 
-async def _secured(plain: trio.SocketStream, peer: Peer, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+async def _secured(plain: _FencedStream, peer: Peer, context: ssl.SSLContext) -> trio.SSLStream[_FencedStream]:
     stream = trio.SSLStream(plain, context, server_hostname=peer.name, https_compatible=True)
     try:
         await stream.do_handshake()

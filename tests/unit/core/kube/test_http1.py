@@ -17,7 +17,7 @@ from core.api.resource import LEASE
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.errors import TLSError, UnreachableError
-from core.kube.http1 import WHOLE, Http1Lane, Peer
+from core.kube.http1 import FENCE, WHOLE, Http1Lane, Peer
 from core.kube.lease import LeaseLostError
 from core.kube.retry import ONCE
 from core.ownership.ownership import OwnedKey
@@ -243,3 +243,36 @@ async def test_a_write_is_fenced_once_more_when_there_is_a_connection() -> None:
         await client.fenced(fence).get(LEASE, "a", "b")  # reads are not fenced
         await client.fenced(fence).create(LEASE, {"metadata": {"name": "a", "namespace": "b"}})
         assert (asked, [head.split()[0] for head in server.requests]) == (4, [b"GET", b"POST"])
+
+
+async def test_a_write_is_fenced_when_its_bytes_leave_after_its_turn_in_the_tls_layer() -> None:
+    """The other task may run before or after that turn, so one of many requests meets it."""
+    ca, lost = trustme.CA(), False
+
+    async def lose() -> None:
+        nonlocal lost
+        lost = True
+
+    def fence() -> None:
+        if lost:
+            raise LeaseLostError("lost in between")
+
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    async with serving_tls(saying(EMPTY), name="127.0.0.1", ca=ca) as (server, config):
+        port = httpx.URL(config.server).port or 0
+        async with Http1Lane(Peer("127.0.0.1", port, context, "127.0.0.1", 5.0, 60.0)) as lane:
+            for _ in range(30):
+                lost = False
+                await lane.handle_async_request(asking())
+                sent = len(server.requests)
+                request = asking()
+                request.extensions = {**request.extensions, FENCE: fence}
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(lose)
+                    try:
+                        await lane.handle_async_request(request)
+                    except LeaseLostError:
+                        assert len(server.requests) == sent
+                        return
+    pytest.fail("no request was refused")
