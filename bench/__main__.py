@@ -18,6 +18,7 @@ from bench import (
     neighbour,
     object_store,
     stall,
+    stored_data,
     throughput,
     webhook,
     whole_operator,
@@ -45,6 +46,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,
     "deliveries": deliveries.measure,
+    "stored-data": stored_data.measure,
 }
 """Only run when named: parts of the measurements above, and what takes minutes and has one right result."""
 

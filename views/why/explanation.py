@@ -8,6 +8,7 @@ from datetime import datetime
 from core.api import keys
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
+from core.api.objects import is_being_deleted
 from core.api.phases import Phase, Reason
 from core.engine.plan import Refusal, parse_story
 from core.engine.redrive.request import pending_redrive
@@ -74,6 +75,8 @@ def _search(facts: Facts, view: RunView, command: CommandIn) -> Search:
 
 def _causes(search: Search) -> list[Cause]:
     facts, view = search.facts, search.view
+    if is_being_deleted(facts.run):
+        return [_deletion(facts)]
     if pending_redrive(facts.run) is not None:
         text = "was asked to run again; the operator has not started it yet"
         return [_of_run(facts, CauseKind.OPERATOR, text, who="the operator, if it runs")]
@@ -124,6 +127,28 @@ def _canceling(facts: Facts) -> Cause:
     reason = one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or "")
     text = "is being canceled" + (f" ({reason})" if reason else "") + ": its steps are asked to end, then stopped"
     return _of_run(facts, CauseKind.CANCEL, text, since=since, who="the running steps")
+
+
+def _deletion(facts: Facts) -> Cause:
+    """What a run waits for that has been deleted and is still there."""
+    metadata = facts.run["metadata"]
+    others = [name for name in metadata.get("finalizers") or [] if name != keys.FINALIZER_STORY_RUN]
+    children = len(facts.step_runs) + len(facts.children)
+    commands: tuple[str, ...] = ()
+    if children:
+        text, who = (
+            f"is being deleted, and waits for the end of its {children} steps and child runs",
+            "the running steps",
+        )
+    elif len(others) == len(metadata.get("finalizers") or []):
+        text = f"is being deleted, and waits for other programs: finalizer {', '.join(others) or 'none'}"
+        who = "the programs that have set these finalizers"
+    else:
+        text = "is being deleted, and waits until its containers have ended and what it has stored is deleted"
+        who = "the operator; its Events say what the object store answers; after ten minutes it goes nevertheless"
+        commands = (f"kubectl events --namespace {facts.namespace} --for storyrun/{facts.name}",)
+    since = parse_instant_or_none(metadata["deletionTimestamp"])
+    return _of_run(facts, CauseKind.DELETION, text, since=since, who=who, commands=commands)
 
 
 def _between_steps(search: Search) -> list[Cause]:

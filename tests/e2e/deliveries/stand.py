@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import trio
@@ -84,8 +85,13 @@ class DeliveryStand:
 
 
 @asynccontextmanager
-async def open_operated_plane(directory: Path, image_map: Path) -> AsyncIterator[OperatedPlane]:
-    """Everything on this machine, for the block, and nothing in the cluster yet."""
+async def open_operated_plane(
+    directory: Path, image_map: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[OperatedPlane]:
+    """Everything on this machine, for the block, and nothing in the cluster yet.
+
+    ``environment``: further variables of the operator.
+    """
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(open_control_plane(ensure_binaries(), directory / "plane"))
         await install_on(SessionCluster(plane.kubeconfig, plane.binaries.kubectl, ready_of(plane)))
@@ -103,7 +109,9 @@ async def open_operated_plane(directory: Path, image_map: Path) -> AsyncIterator
             "--webhook-bind-address=0",
             "--leader-elect=false",
         ]
-        operator = await stack.enter_async_context(open_process("operator", command, directory))
+        operator = await stack.enter_async_context(
+            open_process("operator", command, directory, {**os.environ, **environment})
+        )
         yield OperatedPlane(plane, client, operator)
 
 

@@ -551,3 +551,34 @@ def test_an_effect_that_does_not_hold_the_attempt_up_is_not_named(claim: Object)
     running = a_pod("fetch", containerStatuses=[{"name": "engram", "state": {"running": {"startedAt": BEGAN}}}])
 
     assert only(with_claims(a_step_run("fetch", retries=1), claim, pod=running)).kind is CauseKind.RUNNING
+
+
+FINALIZER = "storyrun.bubustack.io/finalizer"
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "step_runs", "expected"),
+    [
+        (
+            [FINALIZER, "x/y"],
+            {"fetch": a_step_run("fetch")},
+            "is being deleted, and waits for the end of its 1 steps and child runs",
+        ),
+        (
+            [FINALIZER, "x/y"],
+            {},
+            "is being deleted, and waits until its containers have ended and what it has stored is deleted",
+        ),
+        (["x/y", "z/a"], {}, "is being deleted, and waits for other programs: finalizer x/y, z/a"),
+    ],
+)
+def test_a_run_that_is_being_deleted_says_what_it_waits_for(
+    finalizers: list[str], step_runs: dict[str, Object], expected: str
+) -> None:
+    run = a_run(phase="Succeeded", finishedAt=BEGAN)
+    run["metadata"] |= {"deletionTimestamp": BEGAN, "finalizers": finalizers}
+
+    cause = only(Facts(run, a_story(engram("fetch")), step_runs=step_runs))
+
+    assert (cause.kind, cause.text, cause.since) == (CauseKind.DELETION, expected, BEGAN_AT)
+    assert cause.who

@@ -1,0 +1,1 @@
+"""Runs with large outputs, and their deletion, while programs are killed."""
