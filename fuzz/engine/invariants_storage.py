@@ -17,6 +17,9 @@ from fuzz.engine.history import History, by_operator, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
 from fuzz.engine.stored import ABSENT, STORED
 
+_REPEATED = "participant"
+"""The input that the steps of some cases repeat."""
+
 
 def references_lead_to_objects(history: History) -> Iterator[str]:
     """I57: every object that a write of the operator refers to was stored before that write, with its checksum.
@@ -47,10 +50,15 @@ def large_values_are_stored(history: History) -> Iterator[str]:
 
 def cached_outputs_were_produced(history: History) -> Iterator[str]:
     """I59: a cached output is what a container has reported for the same step, and no container has reported another
-    one.
+    one. No effect is left out: neither a step with side effects nor a clean-up step takes the output of another run. An
+    output that repeats an input of its run repeats that of the run that has it.
     """
     reported: dict[str, list[Any]] = {}
+    inputs: dict[str, Any] = {}
+    executes = _always_execute(history)
     for write in history.writes():
+        if write.place[0] == "StoryRun" and write.new is not None:
+            inputs[write.place[2]] = write.new["spec"].get("inputs") or {}
         if write.place[0] != "StepRun" or write.new is None:
             continue
         name, status, step = write.place[2], status_of(write.new), step_path(write.new)
@@ -63,6 +71,22 @@ def cached_outputs_were_produced(history: History) -> Iterator[str]:
             yield f"{name} has an output that {source} has not reported"
         if name in reported:
             yield f"{name} has an output from the cache, and one from its container"
+        if step in executes:
+            yield f"{name} has an output of another run, although its step has to execute"
+        told, own = status["output"].get(_REPEATED), inputs[write.new["spec"]["storyRunRef"]["name"]]
+        if told is not None and told != own.get(_REPEATED):
+            yield f"{name} has an output of other inputs"
+
+
+def _always_execute(history: History) -> set[str]:
+    spec = history.played.case.spec
+    effects = (step for step in spec.get("steps") or () if step.get("sideEffects"))
+    cleaning = (step for group in ("compensations", "finally") for step in spec.get(group) or ())
+    return set() if _has_cache(history) else {step["name"] for step in (*effects, *cleaning)}
+
+
+def _has_cache(history: History) -> bool:
+    return any(engram.cache is not None for engram in history.played.case.engrams.values())
 
 
 def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
