@@ -9,13 +9,15 @@ from typing import Any
 
 from core.api.objects import step_path
 from core.api.reference_keys import STORAGE_REFERENCE
+from core.engine.errors import RejectedError
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
 from core.payloads.address import is_intact
 from fuzz.engine.cluster import Write
+from fuzz.engine.definitions import NAMESPACE
 from fuzz.engine.history import History, by_operator, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
-from fuzz.engine.stored import ABSENT, STORED
+from fuzz.engine.stored import ABSENT, STORED, value_of
 
 _REPEATED = "participant"
 """The input that the steps of some cases repeat."""
@@ -64,10 +66,10 @@ def cached_outputs_were_produced(history: History) -> Iterator[str]:
         name, status, step = write.place[2], status_of(write.new), step_path(write.new)
         if not status.get("cached"):
             if status.get("output") is not None and not by_operator(write):
-                reported.setdefault(name, []).append((step, status["output"]))
+                reported.setdefault(name, []).append((step, _whole(history, status["output"])))
             continue
         source = status["cachedFrom"]["stepRun"]
-        if (step, status["output"]) not in reported.get(source, []):
+        if (step, _whole(history, status["output"])) not in reported.get(source, []):
             yield f"{name} has an output that {source} has not reported"
         if name in reported:
             yield f"{name} has an output from the cache, and one from its container"
@@ -76,6 +78,14 @@ def cached_outputs_were_produced(history: History) -> Iterator[str]:
         told, own = status["output"].get(_REPEATED), inputs[write.new["spec"]["storyRunRef"]["name"]]
         if told is not None and told != own.get(_REPEATED):
             yield f"{name} has an output of other inputs"
+
+
+def _whole(history: History, output: Any) -> Any:
+    """``output`` with its stored data, which is copied for another owner; as it is if some of that is absent."""
+    try:
+        return value_of(output, NAMESPACE, "output", history.played.stored)
+    except RejectedError:
+        return output
 
 
 def _always_execute(history: History) -> set[str]:
