@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from core.api.canonical import encode
+import orjson
+
+from core.api.artifact import ARTIFACT
+from core.api.canonical import NotSerializableError
 from core.api.objects import ReadOnlyObject
+from core.api.reference_keys import STORAGE_REFERENCE
 from core.workloads.output_cache import by_content
+
+_MARKS: Final = (STORAGE_REFERENCE.encode(), ARTIFACT.encode())
+"""Keys without which there is no stored data in a value."""
 
 
 def definition_digest(engram: ReadOnlyObject, template: ReadOnlyObject) -> str:
@@ -24,7 +31,7 @@ def definition_digest(engram: ReadOnlyObject, template: ReadOnlyObject) -> str:
     parts = [
         [of["metadata"].get("namespace", ""), of["metadata"].get("name", ""), of["spec"]] for of in (engram, template)
     ]
-    return _sha256(parts)
+    return hashlib.sha256(_encoded(parts)).hexdigest()
 
 
 def execution_key(definition: str, image: str, call: Mapping[str, Any] | None, salt: str, inputs: Any) -> str:
@@ -39,8 +46,16 @@ def execution_key(definition: str, image: str, call: Mapping[str, Any] | None, s
     Raises:
         NotSerializableError: a value has no JSON form.
     """
-    return _sha256({"call": call, "definition": definition, "image": image, "inputs": by_content(inputs), "salt": salt})
+    text = _encoded(inputs)
+    if any(mark in text for mark in _MARKS):  # the search is much cheaper than the walk
+        text = _encoded(by_content(inputs))
+    rest = _encoded({"call": call, "definition": definition, "image": image, "salt": salt})
+    return hashlib.sha256(rest + text).hexdigest()
 
 
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(encode(value).encode()).hexdigest()
+def _encoded(value: Any) -> bytes:
+    """JSON with sorted keys. Unlike payloads, a key need not have the form in which Go writes numbers."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise NotSerializableError(f"the value has no JSON form: {error}") from None

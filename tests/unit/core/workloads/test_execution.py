@@ -54,7 +54,14 @@ def test_the_order_of_fields_and_the_run_that_stored_data_do_not_count() -> None
     assert execution_key(**(KEY | stored("one", "a"))) == execution_key(**(KEY | stored("two", "a")))
     assert execution_key(**(KEY | stored("one", "a"))) != execution_key(**(KEY | stored("one", "b")))
 
+    def saved(run: str, digit: str) -> dict[str, Any]:
+        artifact = {"$bubuArtifact": f"outputs/team/{run}/files/m", "name": "m", "sizeBytes": 1, "sha256": digit * 64}
+        return {"inputs": {"model": artifact}}
+
+    assert execution_key(**(KEY | saved("one", "a"))) == execution_key(**(KEY | saved("two", "a")))
+    assert execution_key(**(KEY | saved("one", "a"))) != execution_key(**(KEY | saved("one", "b")))
+
 
 def test_inputs_without_a_json_form_have_no_key() -> None:
     with pytest.raises(NotSerializableError):
-        execution_key(**(KEY | {"inputs": {"n": float("inf")}}))
+        execution_key(**(KEY | {"inputs": {"n": 2**70}}))
