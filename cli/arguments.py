@@ -114,6 +114,13 @@ ExitOnGate = Annotated[
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Execute every step, whatever the output cache has; outputs are cached.")
 ]
+ReuseCache = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-cache",
+        help="Take the outputs of steps that succeeded in RUN, if Engram and inputs are equal; no cache is needed.",
+    ),
+]
 CancelOnInterrupt = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="Ctrl-C cancels the run instead of detaching.")
 ]

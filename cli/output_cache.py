@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import trio
-
 from cli.object_store import find_stores
 from cli.options import DryRun, TimeStyle
 from cli.problem import CommandError
@@ -26,6 +24,7 @@ from core.engine.clock import system_now
 from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
 from core.payloads.place import StoredKind
 from core.payloads.referred import reachable_from
+from core.payloads.several import for_several
 from core.payloads.store import PAGE_OBJECTS, Store, StoredObject
 from core.workloads.cache_entry import CachedEntry, CacheSelection, entry_of, is_entry, is_part
 
@@ -131,28 +130,16 @@ async def _read(store: Store, namespace: str) -> _Cache:
 
 
 async def _entries(store: Store, objects: Sequence[StoredObject]) -> list[CachedEntry]:
-    """Read several at a time."""
-    found, failures = list[CachedEntry](), list[StoreUnavailableError]()
-    limit = trio.CapacityLimiter(_AT_ONCE)
-
-    async def read(each: StoredObject) -> None:
+    async def read(each: StoredObject) -> CachedEntry | None:
         try:
-            async with limit:
-                found.append(entry_of(each, await store.read(each.key, _ENTRY_BYTES)))
+            return entry_of(each, await store.read(each.key, _ENTRY_BYTES))
         except ObjectMissingError:
-            return  # it has gone since
+            return None  # it has gone since
         except PayloadError:
-            found.append(entry_of(each, None))
-        except StoreUnavailableError as error:
-            failures.append(error)
-            nursery.cancel_scope.cancel()
+            return entry_of(each, None)
 
-    async with trio.open_nursery() as nursery:
-        for each in objects:
-            nursery.start_soon(read, each)
-    if failures:
-        raise failures[0]
-    return found
+    found = await for_several(objects, read, at_once=_AT_ONCE, failures=(StoreUnavailableError,))
+    return [entry for entry in found if entry is not None]
 
 
 def _shown(session: Session, entries: Sequence[CachedEntry], now: datetime) -> str:

@@ -140,8 +140,13 @@ def run_manifest(story: str, namespace: str, inputs: dict[str, Any], *, name: st
 
 def without_cached_outputs(manifest: Object) -> Object:
     """The StoryRun with the annotation that makes its steps execute whatever the output cache has."""
+    return with_annotation(manifest, keys.ANNOTATION_CACHE_LOOKUP, "false")
+
+
+def with_annotation(manifest: Object, key: str, value: str) -> Object:
+    """The object with this annotation beside its own."""
     metadata = manifest["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), keys.ANNOTATION_CACHE_LOOKUP: "false"}
+    annotations = {**(metadata.get("annotations") or {}), key: value}
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 

@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, RUN_ANNOTATIONS_OF_OPERATOR
+from core.api.keys import (
+    ANNOTATION_ATTEMPT,
+    ANNOTATION_DEADLINE_AT,
+    ANNOTATION_EXECUTION_KEY,
+    RUN_ANNOTATIONS_OF_OPERATOR,
+)
 from core.api.resource import EFFECT_CLAIM, JOB, STEP_RUN, STORY_RUN
 from deployment.condition import (
     NOT_DELETED,
@@ -93,7 +98,7 @@ def _job_checks() -> Iterator[Check]:
     """The admission server never sees Jobs, so it has no rule that matches these."""
     message = f"metadata.ownerReferences: only the operator creates the Jobs of steps ({_REMEDY})"
     yield Check(JOB, no_new_controller(STEP_RUN.kind), message, ())
-    for key in (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT):
+    for key in (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY):
         stays = f"{annotation('object', key)} == {annotation('oldObject', key)}"
         message = f'metadata.annotations["{key}"]: only the operator may write this (leave it unchanged)'
         yield Check(JOB, stays, message, (), (UPDATE,))

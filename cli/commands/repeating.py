@@ -13,6 +13,7 @@ from cli.arguments import (
     InputPairs,
     InputsFile,
     NoCache,
+    ReuseCache,
     RunArgument,
     TimeoutOption,
 )
@@ -99,20 +100,29 @@ def resubmit(
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
     no_cache: NoCache = False,
+    reuse_cache: ReuseCache = False,
 ) -> None:
-    """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name."""
+    """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name.
+
+    With --reuse-cache, steps with side effects, compensations and finally steps execute nevertheless.
+    """
     from cli import workflow
     from cli.durations import seconds_of
     from cli.inputs import parse_inputs
-    from cli.resubmitting import like
+    from cli.resubmitting import like, reusing, why_nothing_is_reused
     from cli.runs import find_run, without_cached_outputs
     from cli.session import Session
 
+    if no_cache and reuse_cache:
+        raise UsageError("--no-cache and --reuse-cache exclude each other", remedy="leave out one of them")
     changes = parse_inputs(inputs or (), inputs_file)
 
     async def manifest(session: Session) -> dict[str, Any]:
-        found = like(await find_run(session, run), changes, name=name)
-        return without_cached_outputs(found) if no_cache else found
+        earlier = await find_run(session, run)
+        found = like(earlier, changes, name=name)
+        if reuse_cache and (why := why_nothing_is_reused(earlier)):
+            session.console.note(why)
+        return without_cached_outputs(found) if no_cache else reusing(found, earlier) if reuse_cache else found
 
     workflow.submit(
         options,

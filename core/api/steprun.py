@@ -169,6 +169,9 @@ class Attempt(WireModel):
     worker: str | None = Field(
         None, max_length=253, description="Which worker of the executor it is assigned to; Jobs have none."
     )
+    key: str | None = Field(
+        None, max_length=64, description="What equal executions have in common, as hexadecimal SHA-256."
+    )
 
 
 class CachedFrom(WireModel):
@@ -189,7 +192,9 @@ class StepRunStatus(WireModel):
     attempt: Attempt | None = Field(
         None, description="The attempt started last; absent until it is noted that one has started."
     )
-    cached: bool | None = Field(None, description="Whether the output comes from the output cache, without an attempt.")
+    cached: bool | None = Field(
+        None, description="Whether the output is that of an earlier, equal execution, without an attempt."
+    )
     cached_from: CachedFrom | None = Field(None, description="The execution whose output it is.")
     conditions: Conditions | None = Field(None, description="`Ready`, `Progressing` and `Degraded` of the step.")
     duration: str | None = Field(None, description="Time from start to end as a Go duration.")

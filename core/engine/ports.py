@@ -132,6 +132,8 @@ class Binding:
     """The image that does the work, for the key of the cache."""
     container: Mapping[str, Any] | None = None
     """``spec.container`` of the template: the image has no SDK. None: it has one."""
+    definition: str = ""
+    """``core.workloads.execution.definition_digest``; empty: it has none, and no execution is equal to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class AttemptOrder:
     """Whether the attempt must run although the run was asked to end: it is a clean-up step."""
     container: Mapping[str, Any] | None = None
     """For a container without an SDK: ``core.workloads.plain_container.templates_of``, its templates resolved."""
+    execution_key: str = ""
+    """What equal executions have in common; the executor stores it with the attempt. Empty: it has no equal."""
 
 
 class AttemptState(StrEnum):
@@ -214,6 +218,8 @@ class Observation:
     """Whether its worker reports nothing, and ``AttemptExecutor.read_result`` gives the output of a success."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    execution_key: str = ""
+    """As ``start_attempt`` has stored it; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +232,8 @@ class AttemptRecord:
     deadline_at: datetime | None = None
     worker: str = ""
     """The worker that the attempt is assigned to, if the executor assigns attempts to workers."""
+    execution_key: str = ""
+    """What equal executions have in common; empty: not known."""
 
 
 class Bindings(Protocol):

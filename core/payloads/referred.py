@@ -6,11 +6,10 @@ It finds too many rather than too few, because what nothing refers to may be del
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
-import trio
 
 from core.api.artifact import ARTIFACT
 from core.api.reference_keys import STORAGE_REFERENCE
@@ -18,6 +17,7 @@ from core.payloads import key as keys
 from core.payloads import threads
 from core.payloads.address import may_refer
 from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
+from core.payloads.several import for_several
 from core.payloads.store import ObjectReader
 
 _AT_ONCE: Final = 4
@@ -57,35 +57,16 @@ async def reachable_from(
     """
     found = set(roots)
     pending = sorted(found)
+
+    async def read(key: str) -> frozenset[str]:
+        return await _referred_by(key, reader, namespace, object_bytes)
+
     while pending:
-        deeper = set[str]()
-        for start in range(0, len(pending), _AT_ONCE):
-            deeper.update(*await _referred(pending[start : start + _AT_ONCE], reader, namespace, object_bytes))
+        answers = await for_several(pending, read, at_once=_AT_ONCE, failures=(PayloadError, StoreUnavailableError))
+        deeper = set[str]().union(*answers)
         pending = sorted(deeper - found)
         found |= deeper
     return frozenset(found)
-
-
-async def _referred(
-    objects: Sequence[str], reader: ObjectReader, namespace: str, object_bytes: int
-) -> list[frozenset[str]]:
-    """What each of ``objects`` refers to; they are read concurrently."""
-    answers: list[frozenset[str]] = []
-    failures: list[PayloadError | StoreUnavailableError] = []
-
-    async def read(key: str) -> None:
-        try:
-            answers.append(await _referred_by(key, reader, namespace, object_bytes))
-        except (PayloadError, StoreUnavailableError) as error:
-            failures.append(error)
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        for key in objects:
-            nursery.start_soon(read, key)
-    if failures:
-        raise failures[0]
-    return answers
 
 
 async def _referred_by(key: str, reader: ObjectReader, namespace: str, object_bytes: int) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """The Job of one attempt of an engram step. Source: StepRun contract 12.
 
 The Job has the attempt and its deadline as annotations: they are stored in the same write that starts the work, so a
-restarted operator knows which attempt runs and until when. So is the way in which the result of a container without an
-SDK is read.
+restarted operator knows which attempt runs and until when. So is what equal executions have in common, and the way in
+which the result of a container without an SDK is read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
         EnvironmentTooLargeError: a payload does not fit into one environment variable.
     """
     call = workload.call
-    reading = {} if call is None else {keys.ANNOTATION_RESULT: call.reading.encoded()}
+    more = {keys.ANNOTATION_EXECUTION_KEY: workload.execution_key} if workload.execution_key else {}
+    if call is not None:
+        more[keys.ANNOTATION_RESULT] = call.reading.encoded()
     spec: dict[str, Any] = {
         "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
         "backoffLimit": workload.policy.backoff_limit,
@@ -52,7 +54,7 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
             "annotations": {
                 keys.ANNOTATION_ATTEMPT: str(workload.attempt),
                 keys.ANNOTATION_DEADLINE_AT: format_precise_instant(workload.deadline_at),
-                **reading,
+                **more,
             },
             "ownerReferences": [
                 {

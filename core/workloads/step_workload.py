@@ -43,5 +43,7 @@ class StepWorkload:
     tls_secret: str = ""
     skip_input_templating: bool = False
     correlation_id: str = ""
+    execution_key: str = ""
+    """What equal executions have in common; empty: it has no equal."""
     call: ContainerCall | None = None
     """Set for a container without an SDK, which gets this instead of the payloads above."""

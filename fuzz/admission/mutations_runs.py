@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN, LABEL_MATERIALIZE
+from core.api.keys import (
+    ANNOTATION_CACHE_REUSE,
+    ANNOTATION_TRIGGER_INPUT_HASH,
+    ANNOTATION_TRIGGER_TOKEN,
+    LABEL_MATERIALIZE,
+)
 from core.api.objects import Object
 from core.api.resource import ENGRAM
 from core.workloads.submission import claim_name, input_hash
@@ -171,6 +176,13 @@ def _hash_of_what_is_stored(chance: Chance, draft: Draft) -> str:
     identify_run(draft.new, "Daily Digest", draft.namespace)
     draft.new["metadata"]["annotations"][ANNOTATION_TRIGGER_INPUT_HASH] = "0" * 64
     return _HASH
+
+
+@breaks("run/reuse", "StoryRun")
+def _reuses_no_run(chance: Chance, draft: Draft) -> str:
+    annotations = section(draft.new, "metadata", "annotations")
+    annotations[ANNOTATION_CACHE_REUSE] = chance.pick(("", "a.b", "Nightly", "team/nightly", "-"))
+    return f'metadata.annotations["{ANNOTATION_CACHE_REUSE}"]'
 
 
 @breaks("run/token-frozen", "StoryRun", update=True)

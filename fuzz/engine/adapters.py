@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -262,6 +262,7 @@ class ModelBindings:
             shares_store=engram.shares_store,
             cache=engram.cache,
             container=engram.container,
+            definition=repr((asked, replace(engram, cache=None))),
         )
 
     async def _exists(self, definition: Definition) -> bool:

@@ -28,6 +28,8 @@ class Rival:
     """Seconds after the first run was created."""
     participant: str | None = None
     """Its ``inputs.participant``; None: the same as the first run's."""
+    reuses: bool = False
+    """Whether it may take outputs of the first run."""
 
 
 @dataclass(frozen=True)

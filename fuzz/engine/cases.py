@@ -27,7 +27,7 @@ from core.policy.settings import OperatorSettings, StorageProvider, StorageSetti
 from fuzz.engine.actions import Action, act
 from fuzz.engine.answers import answers_of, anybody_waits, are_settled
 from fuzz.engine.bounds import SLACK_SECONDS, bound_seconds
-from fuzz.engine.case import Case, Rival
+from fuzz.engine.case import FIRST, Case, Rival
 from fuzz.engine.clients.fate import Fates
 from fuzz.engine.clients.population import Clients, seeded_system
 from fuzz.engine.cluster import Discarded, Place, Write
@@ -447,7 +447,7 @@ async def _act_later(world: World, action: Action, first: str) -> None:
 async def _add_rival_later(world: World, case: Case, name: str, rival: Rival) -> None:
     await trio.sleep(rival.at)
     own = {} if rival.participant is None else {"participant": rival.participant}
-    world.add_run(name, "story", inputs={**case.inputs, **own})
+    world.add_run(name, "story", FIRST if rival.reuses else "", inputs={**case.inputs, **own})
 
 
 async def _add_story_later(world: World, case: Case) -> None:

@@ -82,6 +82,7 @@ class Discarded:
 
     key: str
     after: int
+    content: bytes
 
 
 @dataclass
@@ -118,8 +119,9 @@ class Cluster:
 
     def discard(self, keys: Iterable[str]) -> None:
         for key in keys:
-            if self.stored.pop(key, None) is not None:
-                self.discarded.append(Discarded(key, self.newest))
+            content = self.stored.pop(key, None)
+            if content is not None:
+                self.discarded.append(Discarded(key, self.newest, content))
 
     # Reading.
 

@@ -70,7 +70,7 @@ def read_case(path: Path) -> Pinned:
         story_after_seconds=entry.get("storyAfterSeconds", 0.0),
         stories=entry.get("stories", {}),
         actions=tuple(action_from_wire(action) for action in entry.get("schedule", ())),
-        rivals=tuple(Rival(float(one["at"]), one.get("participant")) for one in entry.get("rivals", ())),
+        rivals=tuple(_rival_from(one) for one in entry.get("rivals", ())),
         submissions=tuple(Submission(**one) for one in entry.get("submissions", ())),
         strays=tuple(Stray(**(one | {"effect": Effect(**one.get("effect", {}))})) for one in entry.get("strays", ())),
         times=TriggerTimes(**entry.get("times", {})),
@@ -134,7 +134,12 @@ def keep_failure(case: Case, trouble: Trouble, seed: int, broken: list[str]) -> 
 
 
 def _rival(rival: Rival) -> dict[str, Any]:
-    return {"at": rival.at} | ({} if rival.participant is None else {"participant": rival.participant})
+    participant = {} if rival.participant is None else {"participant": rival.participant}
+    return {"at": rival.at, **participant, **({"reuses": True} if rival.reuses else {})}
+
+
+def _rival_from(one: Mapping[str, Any]) -> Rival:
+    return Rival(float(one["at"]), one.get("participant"), one.get("reuses", False))
 
 
 def _script(script: Script) -> dict[str, Any]:

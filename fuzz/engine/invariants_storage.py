@@ -11,18 +11,22 @@ from typing import Any, Final
 
 from core.api.objects import Object, step_path
 from core.api.reference_keys import STORAGE_REFERENCE
+from core.engine.errors import RejectedError
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
 from core.payloads.address import is_intact
 from core.workloads.trigger import is_answered
 from fuzz.engine.cluster import Place, Write
+from fuzz.engine.definitions import NAMESPACE
 from fuzz.engine.history import History, by_operator, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
-from fuzz.engine.stored import ABSENT, STORED
+from fuzz.engine.stored import ABSENT, STORED, value_of
 from fuzz.engine.watches import controller_owner
 from reconcilers.stored_data import GIVE_UP_AFTER
 
 _REFERRING: Final = ("StoryRun", "StepRun", "StoryTrigger")
+_REPEATED: Final = "participant"
+"""The input that the steps of some cases repeat."""
 
 
 def references_lead_to_objects(history: History) -> Iterator[str]:
@@ -54,22 +58,52 @@ def large_values_are_stored(history: History) -> Iterator[str]:
 
 def cached_outputs_were_produced(history: History) -> Iterator[str]:
     """I59: a cached output is what a container has reported for the same step, and no container has reported another
-    one.
+    one. No effect is left out: neither a step with side effects nor a clean-up step takes the output of another run. An
+    output that repeats an input of its run repeats that of the run that has it.
     """
     reported: dict[str, list[Any]] = {}
+    inputs: dict[str, Any] = {}
+    executes = _always_execute(history)
     for write in history.writes():
+        if write.place[0] == "StoryRun" and write.new is not None:
+            inputs[write.place[2]] = write.new["spec"].get("inputs") or {}
         if write.place[0] != "StepRun" or write.new is None:
             continue
         name, status, step = write.place[2], status_of(write.new), step_path(write.new)
         if not status.get("cached"):
             if status.get("output") is not None and not by_operator(write):
-                reported.setdefault(name, []).append((step, status["output"]))
+                reported.setdefault(name, []).append((step, _whole(history, status["output"])))
             continue
         source = status["cachedFrom"]["stepRun"]
-        if (step, status["output"]) not in reported.get(source, []):
+        if (step, _whole(history, status["output"])) not in reported.get(source, []):
             yield f"{name} has an output that {source} has not reported"
         if name in reported:
             yield f"{name} has an output from the cache, and one from its container"
+        if step in executes:
+            yield f"{name} has an output of another run, although its step has to execute"
+        told, own = status["output"].get(_REPEATED), inputs[write.new["spec"]["storyRunRef"]["name"]]
+        if told is not None and told != own.get(_REPEATED):
+            yield f"{name} has an output of other inputs"
+
+
+def _whole(history: History, output: Any) -> Any:
+    """``output`` with its stored data, which is copied for another owner; as it is if some of that was never there."""
+    deleted = {each.key: each.content for each in history.played.discarded}
+    try:
+        return value_of(output, NAMESPACE, "output", {**deleted, **history.played.stored})
+    except RejectedError:
+        return output
+
+
+def _always_execute(history: History) -> set[str]:
+    spec = history.played.case.spec
+    effects = (step for step in spec.get("steps") or () if step.get("sideEffects"))
+    cleaning = (step for group in ("compensations", "finally") for step in spec.get(group) or ())
+    return set() if _has_cache(history) else {step["name"] for step in (*effects, *cleaning)}
+
+
+def _has_cache(history: History) -> bool:
+    return any(engram.cache is not None for engram in history.played.case.engrams.values())
 
 
 def referred_data_stays(history: History) -> Iterator[str]:

@@ -73,10 +73,10 @@ class EngineMachine(RuleBasedStateMachine):
     # A user.
 
     @precondition(lambda self: self.limits_runs and len(self.rivals) < self.most_rivals)
-    @rule(pause=PAUSES, participant=st.sampled_from(PARTICIPANTS))
-    def another_run(self, pause: float, participant: str | None) -> None:
+    @rule(pause=PAUSES, participant=st.sampled_from(PARTICIPANTS), reuses=st.booleans())
+    def another_run(self, pause: float, participant: str | None, reuses: bool) -> None:
         self.now += pause
-        self.rivals.append(Rival(round(self.now, 3), participant))
+        self.rivals.append(Rival(round(self.now, 3), participant, reuses))
 
     @precondition(lambda self: self.rivals)
     @rule(data=st.data(), pause=PAUSES, verb=st.sampled_from((Verb.CANCEL, Verb.REDRIVE, Verb.DELETE_RUN)))
@@ -297,6 +297,7 @@ def features(played: Played) -> list[str]:
     if played.case.rivals:
         turns = played.case.spec.get("concurrency") or {}
         found.add(f"{len(played.case.names)} runs, {turns.get('mode')}, by {turns.get('scope', 'story')}")
+        found |= {"reuses an earlier run"} if any(rival.reuses for rival in played.case.rivals) else set()
     found |= {f"fault {word}" for word in played.seen if not word.endswith("now")}
     found |= {"fault killed at an await"} if played.trouble.kills else set()
     found |= {f"run {played.phase}" if played.ended else "run waits for a person"}

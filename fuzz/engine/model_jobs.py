@@ -141,6 +141,7 @@ class ModelJobExecutor:
                 "step": step_path(order.step_run),
                 "attempt": order.attempt,
                 "deadlineAt": order.deadline_at.isoformat(),
+                "executionKey": order.execution_key,
                 "inputs": dict(order.inputs),
                 "resolved": order.is_resolved,
                 **({ARGUMENTS: copy_value(order.container["args"])} if order.container is not None else {}),
@@ -179,6 +180,7 @@ def _observation(step_run: Object, job: Object | None, pods: list[Object]) -> Ob
         exit_code=status.get("exitCode"),
         deadline_at=datetime.fromisoformat(job["spec"]["deadlineAt"]),
         has_result=ARGUMENTS in job["spec"],
+        execution_key=job["spec"]["executionKey"],
     )
 
 

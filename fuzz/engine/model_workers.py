@@ -7,16 +7,16 @@ so, and has ended when the worker has released it. So it needs no request to end
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
 
 from core.api.objects import Object
 from core.engine.errors import StaleError
-from core.engine.ports import AttemptOrder, AttemptRecord, AttemptState, Clock, Observation
+from core.engine.ports import AttemptOrder, AttemptState, Clock, Observation
 from core.engine.redrive.request import pending_redrive
-from core.engine.step.record import attempt_of, is_asked_to_end, retries_of, running_patch
+from core.engine.step.record import attempt_of, attempt_ordered, is_asked_to_end, retries_of, running_patch
 from fuzz.engine.adapters import ModelStepRuns, confirm
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.process import Process
@@ -51,7 +51,7 @@ class ModelWorkerExecutor:
         metadata = order.step_run["metadata"]
         self.workers.inputs[metadata["uid"], order.attempt] = dict(order.inputs)
         worker = worker_for(metadata["name"], order.attempt)
-        attempt = AttemptRecord(order.attempt, self.name, order.deadline_at, worker)
+        attempt = replace(attempt_ordered(order), worker=worker)
         patch = running_patch(order.step_run, self.clock.now(), attempt)
         patch["attempt"]["exitCode"] = None
         await self.step_runs.patch_step_run_status(order.step_run, patch)
@@ -64,6 +64,7 @@ class ModelWorkerExecutor:
         if attempt.worker and is_over(step_run, attempt.number):
             return Observation(step_run, AttemptState.LINGERING)
         seen: dict[str, Any] = {"attempt": attempt.number, "deadline_at": attempt.deadline_at, "worker": attempt.worker}
+        seen["execution_key"] = attempt.execution_key
         if attempt.worker:
             return Observation(step_run, AttemptState.RUNNING, **seen)
         if attempt.number != retries_of(status):

@@ -1,5 +1,5 @@
-"""Large values that the engine puts into object storage, outputs that it takes from the cache, and bugs in both; hunted
-by ``mutants``.
+"""Large values that the engine puts into object storage, outputs that it takes from the cache or from an earlier run,
+and bugs in all of it; hunted by ``mutants``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from core.engine.primitives import output_cache, story
+from core.engine.primitives import attempt, earlier_output, output_cache, story
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.output_cache import OutputCache
 from core.engine.values.stored_data import StoredData
@@ -26,6 +26,7 @@ INLINE_BYTES: Final = 400
 INLINE_INPUTS_BYTES: Final = 1024
 _LONG: Final = "x" * 1500
 _WITH: Final = {"text": "{{ steps.a.output.text }}"}
+_WHO: Final = {"participant": "{{ inputs.participant }}"}
 _CHILD: Final = {"steps": [engram("c", with_={"text": "{{ inputs.text }}"})], "output": {"got": "{{ steps.c.output }}"}}
 
 CASES: Final[dict[str, Case]] = {
@@ -74,6 +75,25 @@ CASES: Final[dict[str, Case]] = {
         {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1)), cache={}, shares_store=True)},
         rivals=(Rival(0.4), Rival(9.0)),
     ),
+    "runs that reuse another": Case(
+        {
+            "steps": [
+                engram("a", with_=_WHO),
+                engram("b", "a", with_={"who": "{{ steps.a.output.participant }}"}),
+                {**engram("mail", with_=_WHO), "sideEffects": True},
+            ],
+            "finally": [engram("tell")],
+        },
+        {
+            "a": (Script(Act.EXIT, 0.7, exit_code=137), Script(echo=True)),
+            "b": (Script(after_seconds=2.5, output={"m": 2}),),
+            "mail": (Script(output={"sent": 1}),),
+            "tell": (Script(output={"told": 1}),),
+        },
+        {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1)))},
+        {"participant": "ann"},
+        rivals=(Rival(3.0, reuses=True), Rival(12.0, reuses=True), Rival(12.5, "bob", reuses=True)),
+    ),
 }
 
 
@@ -99,7 +119,7 @@ def _promised(sound: Any) -> Any:
 
 
 def _all_alike(sound: Any) -> Any:
-    def wrong(subject: Any, *_: Any) -> str:
+    def wrong(*_: Any) -> str:
         return "0" * 64
 
     return wrong
@@ -122,12 +142,15 @@ def _none_kept(sound: Any) -> Any:
 _GOING: Final = ("stored data of runs that go",)
 _LARGE: Final = ("large values",)
 _EQUAL: Final = ("equal steps of three runs",)
+_REUSED: Final = ("runs that reuse another",)
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
     ("large values stay inline", _LARGE, StoredData, "offloaded", _inline),
     ("large inputs stay inline", _LARGE, AttemptPreparation, "_offloaded", _inline),
     ("large inputs of called Stories stay inline", _LARGE, story._Children, "_offloaded", _inline),
     ("all executions are equal", _EQUAL, output_cache, "digest_of_inputs", _all_alike),
+    ("all executions are equal to those of an earlier run", _REUSED, attempt, "execution_key", _all_alike),
+    ("effects are reused", _REUSED, earlier_output, "may_be_reused", lambda sound: lambda *_: True),
     ("equal steps wait for ever", _EQUAL, OutputCache, "end", lambda sound: lambda self: None),
     ("stored data stays when its run goes", _GOING, StoredDataReconciler, "_delete", _never),
     ("stored data goes that others refer to", _GOING, StoredDataReconciler, "_kept", _none_kept),

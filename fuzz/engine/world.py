@@ -120,10 +120,13 @@ class World:
         manifest = {"apiVersion": "bubustack.io/v1alpha1", "kind": "Story", "spec": spec}
         self.cluster.create("user", manifest | {"metadata": {"name": name, "namespace": NAMESPACE}})
 
-    def add_run(self, name: str, story: str, **spec: Any) -> RunKey:
+    def add_run(self, name: str, story: str, reuse_from: str = "", **spec: Any) -> RunKey:
+        """``reuse_from``: name of the run whose outputs it may take."""
         manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun"}
-        body = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"storyRef": {"name": story}, **spec}}
-        self.cluster.create("user", manifest | body)
+        metadata: Object = {"name": name, "namespace": NAMESPACE}
+        if reuse_from:
+            metadata["annotations"] = {keys.ANNOTATION_CACHE_REUSE: reuse_from}
+        self.cluster.create("user", manifest | {"metadata": metadata, "spec": {"storyRef": {"name": story}, **spec}})
         return RunKey(NAMESPACE, name)
 
     def cancel_run(self, key: RunKey) -> None:

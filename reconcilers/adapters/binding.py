@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import Reason, StepReason
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY
@@ -26,6 +27,7 @@ from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import Sources
 from core.policy.timing import retry_policy, retry_spec, step_timeout
 from core.workloads.container_problems import container_problems
+from core.workloads.execution import definition_digest
 from core.workloads.script import engram_of, image_of, is_script, template_of, why_image_not_allowed
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find, is_object_name
@@ -223,4 +225,12 @@ def bound(sources: Sources, engram: Object, template: Object) -> Binding:
         cache=resolved.policy.cache,
         image=resolved.policy.image,
         container=template["spec"].get("container"),
+        definition=_definition(engram, template),
     )
+
+
+def _definition(engram: Object, template: Object) -> str:
+    try:
+        return definition_digest(engram, template)
+    except NotSerializableError:
+        return ""

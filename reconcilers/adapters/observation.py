@@ -101,6 +101,7 @@ class _Look:
             deadline_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT)),
             worker=self.pod["metadata"]["name"] if self.pod else "",
             has_result=keys.ANNOTATION_RESULT in annotations,
+            execution_key=annotations.get(keys.ANNOTATION_EXECUTION_KEY, ""),
             **self._own_class(more.get("exit_code")),
             **more,
         )

@@ -57,6 +57,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         max_recursion_depth=execution.get("maxRecursionDepth") or resolved.settings.engram.max_recursion_depth,
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
+        execution_key=order.execution_key,
         call=call,
         **(_for_sdk(order, resolved) if call is None else _NOTHING),
     )

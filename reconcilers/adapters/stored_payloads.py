@@ -25,6 +25,7 @@ from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, PlannedObject, plan
 from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError, object_too_large
 from core.payloads.hydrate import HydrationBounds, hydrate
+from core.payloads.several import for_several
 from core.payloads.store import Store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from reconcilers.adapters import payload_store
@@ -159,21 +160,10 @@ class StoredPayloads:
         raise StorageUnavailableError(text)
 
     async def _write(self, objects: Sequence[PlannedObject], store: Store) -> None:
-        """Several at a time; each in a thread of its own, of which the store has a few."""
-        failures: list[StoreUnavailableError] = []
-
         async def write(each: PlannedObject) -> None:
-            try:
-                await store.write(each.key, each.content)
-            except StoreUnavailableError as error:
-                failures.append(error)
-                nursery.cancel_scope.cancel()
+            await store.write(each.key, each.content)
 
-        async with trio.open_nursery() as nursery:
-            for each in objects:
-                nursery.start_soon(write, each)
-        if failures:
-            raise failures[0]
+        await for_several(objects, write, at_once=threads.PER_STORE, failures=(StoreUnavailableError,))
 
     async def _store(self, namespace: str) -> Store:
         wanted = self._settings().storage

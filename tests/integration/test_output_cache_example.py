@@ -1,4 +1,6 @@
-"""The weather example with an output cache, on the embedded cluster: a second run executes nothing."""
+"""The weather example on the embedded cluster: with an output cache a second run executes nothing, and without one
+another run reuses what has succeeded.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +64,20 @@ def test_a_second_run_of_the_weather_example_executes_nothing(line: CommandLine)
     assert anew.code == 0, anew.err
     assert output_of(line, "anew") == json.loads(first.out)
     assert cached_steps(anew.out + anew.err, "anew") == set()
+
+
+def test_without_a_cache_another_run_reuses_what_has_succeeded(line: CommandLine) -> None:
+    """The example as it is; the step that fails on purpose executes again."""
+    files = [str(EXAMPLES / "store.yaml"), str(EXAMPLES / "weather" / "manifests.yaml")]
+    inputs = [f"--input=data={EXAMPLES / 'weather' / 'data'}", f"--input=report={line.folder / 'report'}"]
+    first = line.quick("run", *files, "--local", "--story=two-cities", "-ojson", *inputs)
+    assert first.code == 0, first.err
+    run = line.quick("list", "two-cities", "--local", "-oname").out.split("/")[-1].strip()
+    again = line.quick("resubmit", run, "--local", "--name=again", "--reuse-cache", "--watch")
+    assert again.code == 0, again.err
+
+    assert output_of(line, "again") == json.loads(first.out)
+    assert cached_steps(again.out + again.err, "again") == STEPS
+    contradiction = line.quick("resubmit", "again", "--local", "--reuse-cache", "--no-cache")
+    assert contradiction.code == 2
+    assert "--no-cache and --reuse-cache exclude each other" in contradiction.err

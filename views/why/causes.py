@@ -169,6 +169,9 @@ class Search:
 
     def _ended(self, step: StepView) -> Cause:
         text = f"has ended {step.phase}: {step.detail}" if step.detail else f"has ended {step.phase}"
+        status = (self.facts.step_runs.get(step.name) or {}).get("status") or {}
+        if status.get("cached") and (made_at := (status.get("cachedFrom") or {}).get("storedAt")):
+            text = f"{text}, made at {made_at}"
         return self._cause(CauseKind.ENDED, step, text, since=step.finished_at)
 
     def failures(self, step: StepView) -> list[Cause]:

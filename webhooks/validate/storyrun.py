@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.keys import ANNOTATION_TRIGGER_INPUT_HASH, ANNOTATION_TRIGGER_TOKEN
+from core.api.keys import (
+    ANNOTATION_CACHE_LOOKUP,
+    ANNOTATION_CACHE_REUSE,
+    ANNOTATION_TRIGGER_INPUT_HASH,
+    ANNOTATION_TRIGGER_TOKEN,
+)
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN
+from core.api.schema import DNS_LABEL
 from core.workloads.submission import story_run_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
@@ -22,10 +29,13 @@ HASH: Final = Rule("run/hash", "8.1")
 HASH_UNCHECKED: Final = Rule("run/hash-unchecked", "8.3", severity=Severity.WARNING)
 TOKEN_FROZEN: Final = Rule("run/token-frozen", "8.2", CauseType.FORBIDDEN)
 HASH_FROZEN: Final = Rule("run/hash-frozen", "8.2", CauseType.FORBIDDEN)
+REUSE: Final = Rule("run/reuse", "8.1")
 SPEC_FROZEN: Final = Rule("run/spec-frozen", "8.3", CauseType.FORBIDDEN)
 
 _TOKEN_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_TOKEN}"]'
 _HASH_PATH: Final = f'metadata.annotations["{ANNOTATION_TRIGGER_INPUT_HASH}"]'
+_REUSE_PATH: Final = f'metadata.annotations["{ANNOTATION_CACHE_REUSE}"]'
+_LABEL: Final = re.compile(DNS_LABEL)
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
@@ -47,6 +57,23 @@ def _created(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     token = _annotation(new, ANNOTATION_TRIGGER_TOKEN)
     if token:
         yield from _identity(new, wanted, token)
+    yield from _reuse(new)
+
+
+def _reuse(new: ReadOnlyObject) -> Iterator[Finding]:
+    """A finding if the run asks for the outputs of a run that cannot exist, or of itself, or for none as well."""
+    annotations = change.fields_of(change.metadata_of(new).get("annotations"))
+    if ANNOTATION_CACHE_REUSE not in annotations:
+        return
+    earlier = _annotation(new, ANNOTATION_CACHE_REUSE)
+    if _LABEL.fullmatch(earlier) is None:
+        message = f"{earlier!r} is not the name of a StoryRun"
+        yield REUSE.at(_REUSE_PATH, message, "name an earlier run of this namespace, or remove the annotation")
+    elif earlier == change.metadata_of(new).get("name"):
+        yield REUSE.at(_REUSE_PATH, "names the run itself", "name an earlier run")
+    elif _annotation(new, ANNOTATION_CACHE_LOOKUP).lower() == "false":
+        message = f"contradicts {ANNOTATION_CACHE_LOOKUP}: false, with which every step executes"
+        yield REUSE.at(_REUSE_PATH, message, "remove one of the two annotations")
 
 
 def _identity(new: ReadOnlyObject, wanted: Link, token: str) -> Iterator[Finding]:
@@ -70,6 +97,8 @@ def _updated(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
         yield TOKEN_FROZEN.at(_TOKEN_PATH, "may not be added, changed or removed", "start another run")
     elif token and _annotation(new, ANNOTATION_TRIGGER_INPUT_HASH) != _annotation(old, ANNOTATION_TRIGGER_INPUT_HASH):
         yield HASH_FROZEN.at(_HASH_PATH, "may not be changed or removed", "start another run")
+    if any(_annotation(new, key) != _annotation(old, key) for key in (ANNOTATION_CACHE_REUSE, ANNOTATION_CACHE_LOOKUP)):
+        yield from _reuse(new)
     fields = sorted({*new["spec"], *(old.get("spec") or {})})
     for field in change.changed_fields(new["spec"], old.get("spec") or {}, fields):
         is_canceled = field == "cancelRequested" and new["spec"].get(field) is True

@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder, Binding, StepError, StoredAs
 from core.engine.primitives.arguments import resolved_container, whole_inputs
+from core.engine.primitives.earlier_output import cache_policy
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.paths import is_reference
+from core.workloads.execution import execution_key
+from core.workloads.output_cache import CacheRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,14 @@ class AttemptPreparation:
         container = await resolved_container(context, binding.container, inputs, step_run)
         if isinstance(container, StepError):
             return container
-        whole = inputs
+        whole, key = inputs, ""
         if binding.shares_store and binding.container is None and not left_to_container:
             try:
                 inputs = await self._offloaded(inputs, step_run)
             except RejectedError as error:
                 return StepError(error.reason, str(error))
+        if binding.definition and not left_to_container:
+            key = _execution_key(step_run, binding, inputs, container)
         return AttemptOrder(
             run=context.run,
             story=context.story,
@@ -69,6 +75,7 @@ class AttemptPreparation:
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
             container=container,
             whole_inputs=None if whole is inputs else whole,
+            execution_key=key,
         )
 
     async def _inputs(self, step_run: Object) -> tuple[Any, bool] | StepError:
@@ -108,6 +115,14 @@ class AttemptPreparation:
             inline_bytes=limit,
             field="with",
         )
+
+
+def _execution_key(step_run: Object, binding: Binding, inputs: Any, container: Mapping[str, Any] | None) -> str:
+    rules = CacheRules.of(cache_policy(step_run, binding))
+    try:
+        return execution_key(binding.definition, binding.image, container, rules.salt if rules else "", inputs)
+    except NotSerializableError:
+        return ""  # the executor reports it
 
 
 def _first_absent(paths: tuple[str, ...], variables: Mapping[str, Any]) -> str | None:

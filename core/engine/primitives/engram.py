@@ -186,7 +186,8 @@ class EngramStep:
                 return await self._fail(replace(fail, message=text), step_run)
             case outcome.Succeed() | outcome.Collect() as success if step_run is not None and missing:
                 collects = isinstance(success, outcome.Collect)
-                verdict = await (self._collect(step_run, None, policy) if collects else self._succeed(step_run, None))
+                end = self._collect(observation, None, policy) if collects else self._succeed(step_run, None)
+                verdict = await end
                 text = f"the output of {self.name} was not checked: {missing}"
                 self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
                 return verdict
@@ -246,9 +247,9 @@ class EngramStep:
                 await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
-                return await self._succeed(step_run, binding)
+                return await self._succeed(step_run, binding, record.key_patch(observation))
             case outcome.Collect():
-                return await self._collect(step_run, binding, binding.retry)
+                return await self._collect(observation, binding, binding.retry)
             case outcome.Retry():
                 await self._retry(decision, step_run, binding.retry)
             case outcome.Fail():
@@ -381,7 +382,7 @@ class EngramStep:
                 EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
             )
         if start.announce_first and not executor.starts_by_record:
-            await self._announce(step_run, AttemptRecord(order.attempt, executor.name, order.deadline_at))
+            await self._announce(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)
         context.set_message("")
@@ -396,15 +397,16 @@ class EngramStep:
         with trio.move_on_at(self._announce_at):
             await self._context.wakeup.wait()
             return
-        number = seen.attempt if seen.attempt is not None else record.retries_of(step_run.get("status") or {})
-        await self._announce(step_run, AttemptRecord(number, self.executor_of(step_run).name, seen.deadline_at))
+        await self._announce(step_run, record.attempt_seen(seen))
 
     async def _announce(self, step_run: Object, attempt: AttemptRecord) -> None:
         patch = record.running_patch(step_run, self._context.now(), attempt)
         await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
-    async def _collect(self, step_run: Object, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:
+    async def _collect(self, seen: Observation, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:
         """Read the output of a container without an SDK, and record it together with the end of the step."""
+        step_run = seen.step_run
+        assert step_run is not None
         try:
             output = await self._results.read(self.executor_of(step_run), step_run, binding)
         except ResultLostError as error:
@@ -415,7 +417,8 @@ class EngramStep:
             return None
         if isinstance(output, StepError):
             return await self._fail_for_good(step_run, output, still_alive=False)
-        return await self._succeed(record.with_output(step_run, output), binding, {"output": dict(output)})
+        more = {"output": dict(output), **record.key_patch(seen)}
+        return await self._succeed(record.with_output(step_run, output), binding, more)
 
     async def _succeed(
         self, step_run: Object, binding: Binding | None, more: Mapping[str, Any] | None = None

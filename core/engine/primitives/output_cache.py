@@ -14,15 +14,15 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.artifact import ARTIFACT, with_artifacts
 from core.api.canonical import NotSerializableError
 from core.api.instant import format_instant
 from core.api.objects import Object
 from core.engine.calls import committed
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import AttemptOrder, Binding, EventType, Offload, StoredAs
-from core.engine.step.manifest import size_bytes
+from core.engine.ports import AttemptOrder, Binding, EventType, StoredAs
+from core.engine.primitives.earlier_output import EarlierOutputs, cache_policy, ignores_entries
+from core.engine.primitives.output_copies import OutputCopies
 from core.engine.values.schema import why_invalid
 from core.evaluation.evaluator import Value
 from core.expressions.paths import has_reference
@@ -40,13 +40,10 @@ from core.workloads.output_cache import (
 
 PATIENCE_SECONDS: Final = 5.0
 """For one look into the store, or one write."""
-_DEPTH: Final = 128
 _ENTRY_BYTES: Final = 3 * 1024 * 1024
 """Size of an entry with data from other objects in it. The operator reads objects of up to 4 MiB."""
 _PART_BYTES: Final = 64 * 1024
 """What is larger leaves an entry that would be too large."""
-_LEAST_INLINE_BYTES: Final = 1024
-"""For a step that stores everything: a reference of each small value would be larger than the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,8 @@ class OutputCache:
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
+        self._earlier = EarlierOutputs(context)
+        self._copies = OutputCopies(context)
         self._work = context.engine.equal_work
         self._who = f"{context.namespace}/{context.run_name}/{context.step.name}"
         self._taken = ""
@@ -95,10 +94,14 @@ class OutputCache:
         """The cached output; else the order with which to start, whose StepRun has what ``keep`` needs. None: an equal
         step has ended meanwhile, look again.
         """
+        reused = await self._earlier.look_up(order, binding)
+        if reused is not None:
+            marked = await self._annotated(order.step_run, {keys.ANNOTATION_CACHE_STATUS: "hit"})
+            return CachedOutput(reused.output, reused.source, marked)
         place = await self._place(order, binding) if order.is_resolved else None
         if place is None:
             return order
-        if place.rules.reads and not _ignores_entries(self._context.run):
+        if place.rules.reads and not ignores_entries(self._context.run):
             found = await self._found(place, order.step_run, binding)
             result = "miss" if found is None else "hit"
             counter, namespace = catalogue.STEP_RUN_CACHE_LOOKUPS, place.subject.namespace
@@ -156,8 +159,7 @@ class OutputCache:
     async def _place(self, order: AttemptOrder, binding: Binding) -> _Place | None:
         step_run = order.step_run
         inputs = order.inputs if order.whole_inputs is None else order.whole_inputs
-        overrides = (step_run["spec"].get("executionOverrides") or {}).get("cache")
-        rules = CacheRules.of(overrides if isinstance(overrides, Mapping) else binding.cache)
+        rules = CacheRules.of(cache_policy(step_run, binding))
         if rules is None:
             return None
         try:
@@ -234,28 +236,23 @@ class OutputCache:
         entry = read_entry(content)
         if not entry.is_fresh(context.now()):
             return None
-        output = entry.output
-        if has_reference(output):
-            output = await payloads.fetch(output, namespace=place.subject.namespace, field="output", depth=_DEPTH)
+        output = await self._copies.whole(entry.output)
         if binding.output_schema is not None:
             problem = await why_invalid(context.engine.evaluator, binding.output_schema, output, context.asker())
             if problem is not None:
                 raise CacheEntryError(f"its output breaks the schema: {problem}")
-        name = step_run["metadata"]["name"]
-        output = await self._copied(output, f"{StoredAs.OUTPUTS}/{place.subject.namespace}/{name}")
-        limit = binding.max_inline_size_bytes if binding.max_inline_size_bytes > 0 else _LEAST_INLINE_BYTES
-        output = await self._offloaded(output, StoredAs.OUTPUTS, name, limit, limit)
+        output = await self._copies.for_step_run(output, step_run["metadata"]["name"], binding)
         return CachedOutput(output, _source(place, entry), step_run)
 
     async def _keep(self, place: _Place, step_run: Object, output: Any) -> bool:
         context, payloads = self._context, self._context.engine.payloads
         try:
             if has_reference(output):
-                whole = await payloads.fetch(output, namespace=place.subject.namespace, field="output", depth=_DEPTH)
-                output = await self._offloaded(
-                    whole, StoredAs.CACHE, place.subject.folder.rpartition("/")[2], _ENTRY_BYTES, _PART_BYTES
+                whole = await self._copies.whole(output)
+                output = await self._copies.offloaded(
+                    whole, StoredAs.CACHE, place.subject.owner, _ENTRY_BYTES, _PART_BYTES
                 )
-            output = await self._copied(output, place.subject.folder)
+            output = await self._copies.with_files(output, place.subject.folder)
             entry = CacheEntry(
                 output, context.now(), place.rules.ttl_seconds, context.run_name, step_run["metadata"]["name"]
             )
@@ -264,26 +261,6 @@ class OutputCache:
             self._report(f"is not cached: {error}", step_run)
             return False
         return True
-
-    async def _copied(self, output: Any, folder: str) -> Any:
-        """``output`` with a copy, below ``folder``, of each file that a step has saved."""
-        copies: dict[str, str] = {}
-
-        def moved(artifact: Mapping[str, Any]) -> Object:
-            key = str(artifact[ARTIFACT])
-            copies[key] = f"{folder}/files/{key.rpartition('/')[2]}"
-            return {**artifact, ARTIFACT: copies[key]}
-
-        found = with_artifacts(output, moved)
-        for source, target in copies.items():
-            await self._context.engine.payloads.copy_object(source, target, namespace=self._context.namespace)
-        return found
-
-    async def _offloaded(self, value: Any, stored_as: StoredAs, owner: str, total_bytes: int, inline_bytes: int) -> Any:
-        if size_bytes(value) <= total_bytes:
-            return value
-        wanted = Offload(stored_as, self._context.namespace, owner, total_bytes, inline_bytes, _DEPTH)
-        return await self._context.engine.payloads.offload(value, wanted, field="output")
 
     def _report(self, text: str, step_run: Object | None = None) -> None:
         text = f"the output of step {self._context.step.name!r} {text}"
@@ -297,9 +274,3 @@ def _source(place: _Place, entry: CacheEntry) -> dict[str, Any]:
     if entry.step_run:
         source |= {"storyRun": entry.story_run, "stepRun": entry.step_run}
     return source
-
-
-def _ignores_entries(run: Object) -> bool:
-    """Whether the run was submitted to execute everything; its outputs are still cached."""
-    annotations = run["metadata"].get("annotations") or {}
-    return str(annotations.get(keys.ANNOTATION_CACHE_LOOKUP) or "").strip().lower() == "false"

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from core.api import keys
 from core.api.objects import Object
 from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
+from core.engine.step.record import has_run_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,6 @@ def answered(run: Object) -> dict[str, str]:
         (keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED),
     )
     return {observed: value for asked, observed in pairs if (value := _unanswered(run, asked, observed))}
-
-
-def has_run_again(run: Object) -> bool:
-    """Whether a request to run again has been answered."""
-    annotations = (run.get("metadata") or {}).get("annotations") or {}
-    return not annotations.keys().isdisjoint(
-        {keys.ANNOTATION_REDRIVE_OBSERVED, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED}
-    )
 
 
 def may_have_a_past(run: Object, find: Callable[[str, str], Object | None]) -> bool:

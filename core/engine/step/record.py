@@ -21,7 +21,7 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import JOB, AttemptRecord
+from core.engine.ports import JOB, AttemptOrder, AttemptRecord, Observation
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
@@ -88,6 +88,14 @@ def is_asked_to_end(seen: Object, stored: Object) -> bool:
     return asked and not knew and announced_end(seen.get("status") or {}) is None
 
 
+def has_run_again(run: Object) -> bool:
+    """Whether a request to run a StoryRun again has been answered."""
+    annotations = (run.get("metadata") or {}).get("annotations") or {}
+    return not annotations.keys().isdisjoint(
+        {keys.ANNOTATION_REDRIVE_OBSERVED, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED}
+    )
+
+
 def announced_end(status: Mapping[str, Any]) -> Reason | None:
     """Why a StoryRun that is still running is being ended, once that is stored."""
     if phase_of(status) is not Phase.RUNNING:
@@ -142,12 +150,13 @@ def attempt_of(step_run: Object) -> AttemptRecord | None:
     number = attempt.get("number") if isinstance(attempt, Mapping) else None
     if not isinstance(attempt, Mapping) or not isinstance(number, int):
         return None
-    worker = attempt.get("worker")
+    worker, key = attempt.get("worker"), attempt.get("key")
     return AttemptRecord(
         number,
         executor_of(step_run),
         parse_instant_or_none(attempt.get("deadlineAt")),
         worker if isinstance(worker, str) else "",
+        key if isinstance(key, str) else "",
     )
 
 
@@ -158,15 +167,57 @@ def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Ob
     what = "Job" if attempt.executor == JOB else "attempt"
     message = f"The {what} is created" if not retries else f"The {what} of retry {retries} is created"
     patch: Object = {"phase": str(Phase.RUNNING), "retries": retries, "nextRetryAt": None}
-    patch["attempt"] = {
-        "number": attempt.number,
-        "deadlineAt": format_deadline(attempt.deadline_at) if attempt.deadline_at is not None else None,
-        "worker": attempt.worker or None,
-    }
+    patch["attempt"] = _attempt(attempt)
     patch |= _common(step_run, Phase.RUNNING, Reason.SCHEDULED, message, now)
     if not status.get("startedAt"):
         patch["startedAt"] = format_instant(now)
     return patch
+
+
+def _attempt(attempt: AttemptRecord) -> Object:
+    return {
+        "number": attempt.number,
+        "deadlineAt": format_deadline(attempt.deadline_at) if attempt.deadline_at is not None else None,
+        "worker": attempt.worker or None,
+        "key": attempt.execution_key or None,
+    }
+
+
+def attempt_ordered(order: AttemptOrder) -> AttemptRecord:
+    """The record of an attempt that is started next."""
+    executor = executor_of(order.step_run)
+    return AttemptRecord(order.attempt, executor, order.deadline_at, execution_key=order.execution_key)
+
+
+def attempt_seen(seen: Observation) -> AttemptRecord:
+    """The record of an observed attempt."""
+    assert seen.step_run is not None, "an attempt has a StepRun"
+    number = retries_of(seen.step_run.get("status") or {}) if seen.attempt is None else seen.attempt
+    return AttemptRecord(number, executor_of(seen.step_run), seen.deadline_at, execution_key=seen.execution_key)
+
+
+def key_patch(seen: Observation) -> Object:
+    """The record of an attempt that ends before its start was recorded, so that later runs find its key; else empty."""
+    if seen.step_run is None or seen.attempt is None or not seen.execution_key:
+        return {}
+    known = attempt_of(seen.step_run)
+    if known is not None and (known.number, known.execution_key) == (seen.attempt, seen.execution_key):
+        return {}
+    return {"attempt": _attempt(attempt_seen(seen))}
+
+
+def execution_key_of(step_run: Object) -> str:
+    """What the success of a StepRun has in common with equal ones; empty: not known.
+
+    An output that was taken from an equal execution has the key of that one, unless attempts of its own have failed
+    before: then it is not clear which key is meant.
+    """
+    status, attempt = step_run.get("status") or {}, attempt_of(step_run)
+    if not status.get("cached"):
+        return "" if attempt is None else attempt.execution_key
+    source = status.get("cachedFrom")
+    key = source.get("key") if attempt is None and isinstance(source, Mapping) else ""
+    return key if isinstance(key, str) else ""
 
 
 def retry_patch(

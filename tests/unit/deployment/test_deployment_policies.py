@@ -12,7 +12,7 @@ import pytest
 
 from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
-from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY
 from core.api.objects import Object
 from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
@@ -405,6 +405,7 @@ def test_only_the_operator_makes_the_job_of_a_step() -> None:
     assert refused(job(), None)
     assert refused(job(), plain)
     assert refused(later, marked)
+    assert refused(job(annotations={**marked["metadata"]["annotations"], ANNOTATION_EXECUTION_KEY: "0"}), marked)
     assert refused(job(annotations={ANNOTATION_ATTEMPT: "0"}), marked)
     assert not refused(job(), None, DEFAULT_INSTALLATION.user)
     assert not refused(job(), None, ANN, (ADMINISTRATORS,))

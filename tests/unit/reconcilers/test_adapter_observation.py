@@ -243,12 +243,13 @@ def test_an_observation_tells_attempt_deadline_and_pod() -> None:
     annotations = {
         "runs.bubustack.io/attempt": "2",
         "runs.bubustack.io/deadline-at": "2025-01-02T03:34:05.250000Z",
+        "runs.bubustack.io/execution-key": "0123",
     }
     attempt = {**JOB, "metadata": {**JOB["metadata"], "annotations": annotations}}
     times = {"startedAt": "2025-01-02T03:00:01Z", "finishedAt": "2025-01-02T03:00:09Z"}
     seen = observe(STEP, attempt, [pod(JOB, status=pod_status("Succeeded", ended(0, **times)))])
     assert seen.step_run is STEP
-    assert (seen.attempt, seen.worker) == (2, "pod-1")
+    assert (seen.attempt, seen.worker, seen.execution_key) == (2, "pod-1", "0123")
     assert seen.deadline_at == datetime(2025, 1, 2, 3, 34, 5, 250_000, tzinfo=UTC)
     assert seen.started_at == datetime(2025, 1, 2, 3, 0, 1, tzinfo=UTC)
     assert seen.finished_at == datetime(2025, 1, 2, 3, 0, 9, tzinfo=UTC)

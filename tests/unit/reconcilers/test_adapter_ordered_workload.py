@@ -68,6 +68,10 @@ def test_everything_the_builder_needs_is_told() -> None:
     assert (workload.tls_secret, workload.secret_schema, workload.correlation_id) == ("tls", {"api": {}}, "Order 42")
 
 
+def test_the_key_of_the_execution_is_handed_on() -> None:
+    assert ordered_workload(replace(order(), execution_key="0123")).execution_key == "0123"
+
+
 def test_resolved_inputs_are_not_evaluated_again() -> None:
     """SDKs obey that for the inputs, but always evaluate the config."""
     data = {"text": "Hello {{name}}"}

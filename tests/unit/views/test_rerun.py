@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.resubmitting import like
+from cli.resubmitting import like, reusing, why_nothing_is_reused
+from core.api import keys
 from core.api.objects import Object
 from views.errors import NoFailedStepError, SeveralFailedStepsError, ViewError
 from views.rerun import check_step, failed_step, plan_of, rerun_of
@@ -176,3 +177,18 @@ def test_another_run_like_it_has_its_inputs_and_the_changes() -> None:
         "storyRef": {"name": "report", "namespace": "shared", "version": "2"},
         "inputs": {"city": "Bern", "mail": {"to": "c", "cc": "b"}, "rows": [3]},
     }
+
+
+def test_a_run_that_reuses_outputs_names_the_earlier_one() -> None:
+    manifest = reusing(like(a_run(), {}), a_run())
+
+    assert manifest["metadata"]["annotations"] == {keys.ANNOTATION_CACHE_REUSE: "report-1"}
+
+
+def test_that_nothing_is_left_to_reuse_is_said() -> None:
+    run = a_run()
+    assert why_nothing_is_reused(run) == ""
+    run["status"]["childrenCleanedAt"] = "2026-01-02T03:04:05Z"
+    assert why_nothing_is_reused(run) == (
+        "nothing can be reused: the StepRuns of report-1 were deleted at 2026-01-02T03:04:05Z"
+    )

@@ -419,6 +419,15 @@ def test_between_two_steps_the_next_one_is_about_to_begin() -> None:
     assert (cause.step, cause.text) == ("b", "is about to start: all steps that it needs have ended")
 
 
+def test_of_an_output_that_was_not_made_here_run_and_time_are_told() -> None:
+    step_run = a_step_run("a", cached=True, cachedFrom={"key": "0", "storyRun": "release-0", "storedAt": BEGAN})
+    facts = Facts(a_run(stepStates={"a": at_work("Succeeded")}), a_story(engram("a")), step_runs={"a": step_run})
+
+    cause = only(facts, "a")
+
+    assert cause.text == f"has ended Succeeded: cached, from release-0, made at {BEGAN}"
+
+
 def test_the_story_s_timeout_is_the_run_s_own() -> None:
     story = a_story(engram("a"), policy={"timeouts": {"story": "61m"}})
 

@@ -30,6 +30,7 @@ ADDITIONS = {
     ("StepRun", ".status.attempt.number"): "its number",
     ("StepRun", ".status.attempt.deadlineAt"): "when it is ended; before, only the annotation of its Job said so",
     ("StepRun", ".status.attempt.worker"): "which worker it is assigned to",
+    ("StepRun", ".status.attempt.key"): "by which a later run recognizes an equal execution",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),

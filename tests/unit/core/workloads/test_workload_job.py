@@ -107,6 +107,11 @@ def test_attempt_and_deadline_stand_on_the_job() -> None:
     assert annotations["runs.bubustack.io/attempt"] == "3"
 
 
+def test_what_equal_executions_have_in_common_stands_on_the_job() -> None:
+    job = step_job(workload(execution_key="0123"))
+    assert job["metadata"]["annotations"]["runs.bubustack.io/execution-key"] == "0123"
+
+
 def test_a_job_to_be_kept_has_no_time_to_live() -> None:
     assert "ttlSecondsAfterFinished" not in step_job(workload(policy={"ttl_seconds_after_finished": None}))["spec"]
     at_once = step_job(workload(policy={"ttl_seconds_after_finished": 0}))["spec"]

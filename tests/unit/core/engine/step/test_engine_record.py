@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.api.phases import ExitClass, Phase, Reason
-from core.engine.ports import AttemptRecord
+from core.engine.ports import AttemptRecord, Observation
 from core.engine.step import record
 from kubewire.wire import apply_merge_patch
 
@@ -60,8 +60,20 @@ def test_a_step_run_may_say_nothing_of_an_attempt(status: dict[str, Any] | None)
     assert record.attempt_of(step_run(status)) is None
 
 
+def test_an_attempt_that_ends_before_its_start_is_recorded_leaves_its_key() -> None:
+    seen = Observation(step_run({}), attempt=1, deadline_at=NOW, execution_key="k")
+    patch = record.key_patch(seen)
+    known = step_run(patched(None, patch))
+    same = Observation(known, attempt=1, execution_key="k")
+
+    assert record.attempt_of(known) == AttemptRecord(1, "job", NOW, execution_key="k")
+    assert record.key_patch(same) == {}
+    assert record.key_patch(Observation(known, attempt=1, execution_key="other"))["attempt"]["key"] == "other"
+    assert record.key_patch(Observation(step_run({}), attempt=1)) == record.key_patch(Observation(None)) == {}
+
+
 def test_what_cannot_be_read_of_an_attempt_is_left_out() -> None:
-    status = {"attempt": {"number": 2, "deadlineAt": "soon", "worker": 7}}
+    status = {"attempt": {"number": 2, "deadlineAt": "soon", "worker": 7, "key": 1}}
 
     assert record.attempt_of(step_run(status)) == AttemptRecord(2, "job")
 
