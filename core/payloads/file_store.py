@@ -208,6 +208,8 @@ class FileStore:
             OSError: the file system or its permissions prevent it.
         """
         *folders, name = keys.segments(key)
+        if self._makes_root and not Path(self._root).exists():
+            raise object_missing(key)
         descriptor = self._opened_root()
         try:
             for folder in folders:

@@ -459,6 +459,8 @@ async def test_of_a_status_containers_write_what_sdks_write(server: httpx.AsyncC
             {"observedGeneration": 1},
             {"trace": {"traceId": "t"}},
             {"handoff": {"phase": "ready"}},
+            {"cached": True},
+            {"cachedFrom": {"key": "k", "storedAt": AT}},
             {"inputSchemaRef": {"ref": "x"}},
             {"outputSchemaRef": {"ref": "x"}},
             {"phase": "Skipped"},

@@ -52,6 +52,8 @@ OPERATOR_FIELDS: Final = (
     "outputSchemaRef",
     "lastOutputAt",
     "handoff",
+    "cached",
+    "cachedFrom",
 )
 """Fields in the status of a StepRun; ``retries`` is another, but 0 equals absent. SDKs write the remaining fields."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from core.payloads.errors import PayloadError, StoreUnavailableError
+from core.payloads.errors import ObjectMissingError, PayloadError, StoreUnavailableError
 from core.payloads.store import open_file_store
 
 KEY = "outputs/ns/sr/output.json"
@@ -233,6 +233,8 @@ async def test_a_volume_that_is_not_mounted_is_not_taken_for_an_empty_one(tmp_pa
         await store.delete([KEY])
 
     made_later = open_file_store(str(tmp_path / "none"), makes_root=True)
+    with pytest.raises(ObjectMissingError):
+        await made_later.read(KEY, 1000)
     await made_later.delete([KEY])
     assert await made_later.page("outputs") == []
 
