@@ -32,14 +32,15 @@ def keys_referred_to(value: Any) -> frozenset[str]:
     found = set[str]()
     pending: list[Any] = [value]
     while pending:
-        match pending.pop():
-            case Mapping() as fields:
-                found.update(target for mark in _MARKS if isinstance(target := fields.get(mark), str))
-                pending += fields.values()
-            case list() | tuple() as items:
-                pending += items
-            case str() as text if any(mark in text for mark in _MARKS):
-                found.update(_IN_TEXT.findall(text))
+        each = pending.pop()
+        if isinstance(each, str):  # most values
+            if any(mark in each for mark in _MARKS):
+                found.update(_IN_TEXT.findall(each))
+        elif isinstance(each, dict | Mapping):  # without dict, this takes ten times as long
+            found.update(target for mark in _MARKS if isinstance(target := each.get(mark), str))
+            pending += each.values()
+        elif isinstance(each, list | tuple):
+            pending += each
     return frozenset(found)
 
 

@@ -16,6 +16,7 @@ from bubu_sdk.errors import StorageError
 from bubu_sdk.hydrate import Hydrator
 from bubu_sdk.storage import FileStore
 from bubu_sdk.testing import InMemoryStore
+from core.payloads.address import may_refer
 
 PLACE = Placement("outputs", "default", "sr-1-step", "bubu://engram/default/http/output", "v1")
 DIGESTED = replace(PLACE, with_digest=True)
@@ -64,6 +65,16 @@ def test_a_key_with_the_digest_of_its_content_is_checked_by_readers() -> None:
     with pytest.raises(StorageError, match=r"output\.body: the stored object .* its SHA-256 differs") as caught:
         restored(result, {write.key: write.body.replace(b"xx", b"xy", 1)})
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("mark", ["$bubuStorageRef", "$bubuArtifact"])
+def test_the_key_of_an_object_with_references_inside_says_so(mark: str) -> None:
+    body = dehydrate.wrapped({"body": {mark: "outputs/default/sr-1-step/x.json"}}, "json")
+    digest = hashlib.sha256(body).hexdigest()
+
+    assert DIGESTED.key(("a",), body) == f"outputs/default/sr-1-step/a.refs.sha256-{digest}.json"
+    assert may_refer(DIGESTED.key(("a",), body))
+    assert not may_refer(DIGESTED.key(("a",), b"{}"))
 
 
 def test_offloading_without_an_identity_is_refused() -> None:

@@ -95,7 +95,7 @@ def test_a_remainder_that_is_still_too_large_becomes_one_reference() -> None:
     planned = plan(value, PLACE, SMALL)
 
     assert is_reference(planned.remaining)
-    assert stems(planned)[-1] == "input"
+    assert stems(planned)[-1] == "input.refs"
     assert restored(planned) == value
 
 
@@ -103,7 +103,7 @@ def test_the_whole_of_an_output_is_not_called_input() -> None:
     place = ObjectPlace(Folder.OUTPUTS, "team", "run")
     planned = plan({f"key-{number}": "x" * 200 for number in range(10)}, place, SMALL)
 
-    assert planned.objects[-1].key.startswith("outputs/team/run/output.sha256-")
+    assert planned.objects[-1].key.startswith("outputs/team/run/output.refs.sha256-")
 
 
 def test_a_container_that_stays_large_is_stored_whole_and_its_parts_are_not() -> None:
