@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.integration.commandline import CommandLine
+from core.api.resource import STORY_RUN
+from core.kube.client import open_client
+from core.kube.config import load_config
+from tests.integration.commandline import CommandLine, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOPICS = EXAMPLES / "topics"
@@ -71,3 +75,20 @@ def test_documents_are_grouped_by_meaning_and_their_vectors_are_cached(line: Com
     again = line.quick("submit", "topics", "--local", "--name=again", "--watch", *inputs)
     assert again.code == 0, again.err
     assert " again embed Pending→Succeeded  cached, from topics" in again.out + again.err
+
+    before = stored_owners(line)
+    assert {name for name in before if name.startswith("again")}
+    trio.run(delete_run, line, "again")
+    wait_until(lambda: not any(name.startswith("again") for name in stored_owners(line)) or None)
+    assert stored_owners(line) == {name for name in before if not name.startswith("again")}
+    assert line.quick("outputs", "@latest:topics", "--local", "--save=once-more").code == 0
+
+
+def stored_owners(line: CommandLine) -> set[str]:
+    """The runs and steps that have outputs or inputs on the volume of the store."""
+    return {folder.name for kind in ("outputs", "inputs") for folder in line.data.glob(f"**/{kind}/default/*")}
+
+
+async def delete_run(line: CommandLine, name: str) -> None:
+    async with open_client(await load_config(line.data / "kubeconfig")) as client:
+        await client.delete(STORY_RUN, name, "default")
