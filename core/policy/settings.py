@@ -34,6 +34,8 @@ class OffloadedDataPolicy(StrEnum):
 class StorageProvider(StrEnum):
     NONE = ""
     S3 = "s3"
+    GCS = "gcs"
+    AZURE = "azure"
     FILE = "file"
 
 
@@ -184,6 +186,15 @@ class StorageSettings:
     """Namespaces whose steps get the credentials in that Secret; ``*`` means all. The operator's own needs no
     entry.
     """
+    gcs_bucket: str = ""
+    gcs_endpoint: str = ""
+    gcs_auth_secret_name: str = ""
+    gcs_credential_namespaces: tuple[str, ...] = ()
+    azure_account: str = ""
+    azure_container: str = ""
+    azure_endpoint: str = ""
+    azure_auth_secret_name: str = ""
+    azure_credential_namespaces: tuple[str, ...] = ()
     file_path: str = ""
     file_volume_claim_name: str = ""
 
