@@ -48,7 +48,7 @@ async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: fl
         claims = claims_folder(cluster.data)
         return Stores(lambda namespace: payload_store.open_volume(wanted, claims, namespace, timeout_seconds))
     try:
-        credentials = await _credentials(session, payload_store.secret_of(wanted), remedy)
+        credentials = await _credentials(session, wanted, remedy)
         store = payload_store.open_store(wanted, credentials, timeout_seconds)
     except (PortError, StoreUnavailableError) as error:
         raise CommandError(str(error), remedy=remedy) from error
@@ -69,16 +69,20 @@ async def _settings(session: Session, remedy: str) -> StorageSettings:
     return settings.storage
 
 
-async def _credentials(session: Session, name: str, remedy: str) -> dict[str, str]:
+async def _credentials(session: Session, wanted: StorageSettings, remedy: str) -> dict[str, str]:
     """Credentials from the operator's Secret; if the user may not read it, those of the command's environment."""
+    name = payload_store.secret_of(wanted)
     if not name:
         return {}
     place = f"{OPERATOR_NAMESPACE}/{name}"
     try:
         secret = await session.client.get(SECRET, name, OPERATOR_NAMESPACE)
     except ForbiddenError:
-        session.console.note(f"you may not read Secret {place}; your own AWS credentials are used for the object store")
+        session.console.note(
+            f"you may not read Secret {place}; your own {payload_store.vendor_of(wanted)} credentials are used for the "
+            "object store"
+        )
         return {}
     except KubeError as error:
         raise CommandError(f"storage Secret {place} cannot be read: {error}", remedy=remedy) from error
-    return payload_store.credentials_in(secret, place)
+    return payload_store.credentials_in(secret, wanted, place)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from core.payloads import key as keys
-from core.payloads import threads
 from core.payloads.errors import PayloadError, StoreUnavailableError, object_missing, object_too_large, shown
 from core.payloads.file_listing import files_below
-from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
+from core.payloads.stored_object import StoredObject
+from core.payloads.threaded_store import ThreadedStore
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """O_NONBLOCK: without it, opening a named pipe would wait for its writer."""
@@ -36,19 +36,13 @@ _KEPT_FOLDERS: Final = 2
 _NO_FILE: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL})
 
 
-class FileStore:
+class FileStore(ThreadedStore):
     """The files below one folder."""
 
     def __init__(self, root: str, timeout_seconds: float, makes_root: bool) -> None:
+        super().__init__(f"the payload folder {root!r}", timeout_seconds)
         self._root = root
         self._makes_root = makes_root
-        self._timeout_seconds = timeout_seconds
-        self._name = f"the payload folder {root!r}"
-
-    async def read(self, key: str, limit_bytes: int) -> bytes:
-        """See ``Store.read``."""
-        keys.segments(key)
-        return await threads.answer_in_time(self._name, self._timeout_seconds, self._read, key, limit_bytes)
 
     def _read(self, key: str, limit_bytes: int) -> bytes:
         try:
@@ -59,11 +53,6 @@ class FileStore:
                 os.close(descriptor)
         except OSError as error:
             raise StoreUnavailableError(f"{self._name} cannot be read: {error.strerror}") from error
-
-    async def write(self, key: str, content: bytes) -> None:
-        """See ``Store.write``."""
-        keys.segments(key)
-        await threads.answer_in_time(self._name, self._timeout_seconds, self._write, key, content)
 
     def _write(self, key: str, content: bytes) -> None:
         for _ in range(_WRITE_ATTEMPTS - 1):
@@ -91,22 +80,6 @@ class FileStore:
         except OSError as error:
             raise StoreUnavailableError(f"{self._name} cannot be written: {error.strerror}") from error
 
-    async def download(self, key: str, target: Path, limit_bytes: int) -> None:
-        """See ``Store.download``."""
-        keys.segments(key)
-        await threads.answer_in_time(self._name, self._timeout_seconds, self._download, key, target, limit_bytes)
-
-    def _download(self, key: str, target: Path, limit_bytes: int) -> None:
-        with target.open("wb") as file:
-            for part in self._parts(key, limit_bytes):
-                file.write(part)
-
-    async def copy(self, source: str, target: str) -> None:
-        """See ``Store.copy``."""
-        for key in (source, target):
-            keys.segments(key)
-        await threads.answer_in_time(self._name, self._timeout_seconds, self._copy, source, target)
-
     def _copy(self, source: str, target: str) -> None:
         folder, name = self._made_folders(target)
         try:
@@ -117,7 +90,6 @@ class FileStore:
             os.close(folder)
 
     def _parts(self, key: str, limit_bytes: int) -> Iterator[bytes]:
-        """The content of the object, in parts; errors as of ``read``."""
         try:
             descriptor = self._opened(key)
         except OSError as error:
@@ -132,11 +104,6 @@ class FileStore:
                     raise object_too_large(key, limit_bytes)
                 yield part
 
-    async def page(self, folder: str, *, after: str = "", limit: int = PAGE_OBJECTS) -> Sequence[StoredObject]:
-        """See ``Store.page``."""
-        keys.segments(folder)
-        return await threads.answer_in_time(self._name, self._timeout_seconds, self._page, folder, after, limit)
-
     def _page(self, folder: str, after: str, limit: int) -> list[StoredObject]:
         if self._makes_root and not Path(self._root).exists():
             return []
@@ -149,12 +116,6 @@ class FileStore:
             raise StoreUnavailableError(f"{self._name} cannot be listed: {error.strerror}") from error
         finally:
             _close(descriptors)
-
-    async def delete(self, wanted: Sequence[str]) -> None:
-        """See ``Store.delete``."""
-        for key in wanted:
-            keys.segments(key)
-        await threads.answer_in_time(self._name, self._timeout_seconds, self._delete, tuple(wanted))
 
     def _delete(self, wanted: Sequence[str]) -> None:
         if self._makes_root and not Path(self._root).exists():

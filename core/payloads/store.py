@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from core.payloads.azure_store import AzureLocation, azure_store
 from core.payloads.file_store import FileStore
-from core.payloads.s3_store import S3Location, S3Store
+from core.payloads.gcs_store import GcsLocation, gcs_store
+from core.payloads.s3_store import S3Location, s3_store
 from core.payloads.stored_object import PAGE_OBJECTS, StoredObject
 
 __all__ = [
     "PAGE_OBJECTS",
     "TIMEOUT_SECONDS",
+    "AzureLocation",
+    "GcsLocation",
     "ObjectReader",
     "S3Location",
     "Store",
     "StoredObject",
+    "open_azure_store",
     "open_file_store",
+    "open_gcs_store",
     "open_s3_store",
 ]
 
@@ -109,4 +115,24 @@ def open_s3_store(location: S3Location, *, timeout_seconds: float = TIMEOUT_SECO
     Raises:
         StoreUnavailableError: the location lacks a bucket or half of its credentials, or its endpoint is not a URL.
     """
-    return S3Store(location, timeout_seconds)
+    return s3_store(location, timeout_seconds)
+
+
+def open_gcs_store(location: GcsLocation, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+    """The objects of a bucket of Google Cloud Storage; as ``open_s3_store``.
+
+    Raises:
+        StoreUnavailableError: the location lacks a bucket, its endpoint cannot be used, or its Secret has no key of a
+            service account.
+    """
+    return gcs_store(location, timeout_seconds)
+
+
+def open_azure_store(location: AzureLocation, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+    """The blobs of a container of Azure Blob Storage; as ``open_s3_store``.
+
+    Raises:
+        StoreUnavailableError: the location lacks account or container, its endpoint cannot be used, or its Secret has
+            no complete credentials.
+    """
+    return azure_store(location, timeout_seconds)

@@ -48,7 +48,7 @@ def storage_problems(storage: ReadOnlyObject, operators: StorageSettings) -> Ite
     """Why a store that a definition of another namespace describes cannot be used here."""
     s3, file = storage.get("s3") or {}, storage.get("file") or {}
     name = ((s3.get("authentication") or {}).get("secretRef") or {}).get("name")
-    if name and (name != operators_secret(operators) or foreign_fields(s3, operators)):
+    if name and (name != operators_secret(operators) or foreign_fields(storage, operators)):
         yield f"storage.s3.authentication.secretRef: names Secret {name!r}, but {WHY}; {_REMEDY}"
     if claim := file.get("volumeClaimName"):
         yield f"storage.file.volumeClaimName: names claim {claim!r}, but {WHY}; {_REMEDY}"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import starmap
 from typing import Any, Final
 
 from core.api.duration import format_duration
@@ -22,8 +23,8 @@ from core.policy.settings import (
     ControllerSettings,
     OperatorSettings,
     QueueSettings,
-    StorageProvider,
 )
+from core.policy.storage_checks import storage_problems
 
 _QUEUE_PREFIX: Final = "storyrun.queue."
 _QUEUE_FIELDS: Final = {
@@ -122,14 +123,7 @@ def _unknown(key: str) -> str:
 
 def _contradictions(settings: OperatorSettings) -> Iterator[ConfigProblem]:
     """Problems that involve more than one key."""
-    storage = settings.storage
-    if storage.provider is StorageProvider.S3 and not storage.s3_bucket:
-        yield ConfigProblem("controller.storage.s3.bucket", "is required when the provider is s3")
-    if storage.provider is StorageProvider.FILE:
-        if not storage.file_path:
-            yield ConfigProblem("controller.storage.file.path", "is required when the provider is file")
-        if not storage.file_volume_claim_name:
-            yield ConfigProblem("controller.storage.file.volume-claim-name", "is required when the provider is file")
+    yield from starmap(ConfigProblem, storage_problems(settings.storage))
     yield from _delay_problem("controller.requeue-base-delay", settings.controllers)
     for prefix, field in CONTROLLER_FIELDS.items():
         yield from _delay_problem(f"{prefix}.rate-limiter.base-delay", getattr(settings, field))

@@ -150,6 +150,16 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("controller.storage.s3.use-path-style", "storage.s3_use_path_style", read.boolean),
         ("controller.storage.s3.auth-secret-name", "storage.s3_auth_secret_name", read.text),
         ("controller.storage.s3.credential-namespaces", "storage.s3_credential_namespaces", read.namespaces),
+        # Not in the reference.
+        ("controller.storage.gcs.bucket", "storage.gcs_bucket", read.text),
+        ("controller.storage.gcs.endpoint", "storage.gcs_endpoint", read.text),
+        ("controller.storage.gcs.auth-secret-name", "storage.gcs_auth_secret_name", read.text),
+        ("controller.storage.gcs.credential-namespaces", "storage.gcs_credential_namespaces", read.namespaces),
+        ("controller.storage.azure.account", "storage.azure_account", read.text),
+        ("controller.storage.azure.container", "storage.azure_container", read.text),
+        ("controller.storage.azure.endpoint", "storage.azure_endpoint", read.text),
+        ("controller.storage.azure.auth-secret-name", "storage.azure_auth_secret_name", read.text),
+        ("controller.storage.azure.credential-namespaces", "storage.azure_credential_namespaces", read.namespaces),
         ("controller.storage.file.path", "storage.file_path", read.text),
         ("controller.storage.file.volume-claim-name", "storage.file_volume_claim_name", read.text),
         # Work queues: one group per controller.

@@ -17,9 +17,10 @@ from core.api.objects import ReadOnlyObject
 from core.api.quantity import parse_quantity
 from core.policy.bounds import PolicyBounds
 from core.policy.classes import CLASSES, is_class_name
+from core.policy.credentials import OPERATORS_BLOCKS
 from core.policy.extended import extended_problems
 from core.policy.settings import OperatorSettings, PullPolicy, RestartPolicy
-from core.policy.sources import LISTENER_TEMPLATE, TEMPLATE, Layer, Sources, layers_of, layers_of_impulse
+from core.policy.sources import LISTENER_TEMPLATE, OPERATOR, TEMPLATE, Layer, Sources, layers_of, layers_of_impulse
 from core.policy.volumes import SHARED_MEMORY_PATH, MountedPath, overlaps, size_problem, volume_problems
 
 
@@ -59,7 +60,9 @@ class ExecutionPolicy:
     max_inline_size_bytes: int
     debug: bool
     storage: ReadOnlyObject | None
-    """A storage policy block: ``s3`` or ``file`` and ``timeoutSeconds``."""
+    """A storage policy block: ``s3``, ``file`` or, from the operator's settings, ``gcs`` or ``azure``; and
+    ``timeoutSeconds``.
+    """
     probes: Mapping[str, ReadOnlyObject]
     secrets: Mapping[str, str]
     """Logical name → Secret name."""
@@ -117,7 +120,7 @@ def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> E
             value = None if asked is None else bounds.allowed(layer, key, asked)
             if value is None:
                 continue
-            if found := _problems(key, value):
+            if found := _problems(key, value) or _reserved(layer, key, value):
                 problems += [f"{layer.label}: {problem}" for problem in found]
                 continue
             keyed = _keyed(key, value)
@@ -158,7 +161,7 @@ def _folded(key: str, below: Any, value: Any) -> Any:
     """``value``, combined with the value of the layers below."""
     if key in _MERGED:
         return {**(below or {}), **value}
-    if key == "storage" and not value.get("s3") and not value.get("file"):
+    if key == "storage" and not any(value.get(block) for block in ("s3", "file", *OPERATORS_BLOCKS)):
         # A block with only timeoutSeconds changes the timeout of the store from the layers below, and keeps that store.
         return {**below, **value} if below else None
     return value
@@ -192,6 +195,17 @@ def _problems(key: str, value: Any) -> list[str]:
             return ["imagePullSecrets: must be a list of names; write the names of Secrets, each after a dash"]
         case _:
             return []
+
+
+def _reserved(layer: Layer, key: str, value: Any) -> list[str]:
+    """Problems of blocks that only the operator's settings may have; no schema checks the branches of a step."""
+    if key != "storage" or layer.label == OPERATOR:
+        return []
+    return [
+        f"storage.{block}: only the operator's own store can be of this kind; remove it, or describe another with s3"
+        for block in OPERATORS_BLOCKS
+        if block in value
+    ]
 
 
 def _are_names(value: Any) -> bool:

@@ -34,6 +34,8 @@ class OffloadedDataPolicy(StrEnum):
 class StorageProvider(StrEnum):
     NONE = ""
     S3 = "s3"
+    GCS = "gcs"
+    AZURE = "azure"
     FILE = "file"
 
 
@@ -186,6 +188,15 @@ class StorageSettings:
     """
     delete_with_run: bool = True
     """Whether the stored data of a run is deleted with it."""
+    gcs_bucket: str = ""
+    gcs_endpoint: str = ""
+    gcs_auth_secret_name: str = ""
+    gcs_credential_namespaces: tuple[str, ...] = ()
+    azure_account: str = ""
+    azure_container: str = ""
+    azure_endpoint: str = ""
+    azure_auth_secret_name: str = ""
+    azure_credential_namespaces: tuple[str, ...] = ()
     file_path: str = ""
     file_volume_claim_name: str = ""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from core.api.objects import ReadOnlyObject
+from core.policy.credentials import operators_secret
 from core.policy.settings import OperatorSettings, StorageProvider
 
 OPERATOR: Final = "operator"
@@ -112,11 +113,12 @@ def _operator(settings: OperatorSettings) -> dict[str, Any]:
         "restart_policy": settings.job.restart_policy.value,
         "max_inline_size_bytes": settings.engram.max_inline_size_bytes,
         "service_account_name": security.service_account_name or None,
-        "storage": _operator_storage(settings),
+        "storage": operator_storage(settings),
     }
 
 
-def _operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
+def operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
+    """The operator's own store as a storage policy; None if it has none."""
     storage = settings.storage
     match storage.provider:
         case StorageProvider.S3:
@@ -126,11 +128,26 @@ def _operator_storage(settings: OperatorSettings) -> dict[str, Any] | None:
             if storage.s3_auth_secret_name:
                 s3["authentication"] = {"secretRef": {"name": storage.s3_auth_secret_name}}
             return {"s3": s3, "timeoutSeconds": settings.engram.storage_timeout_seconds}
+        case StorageProvider.GCS:
+            gcs: dict[str, Any] = {"bucket": storage.gcs_bucket}
+            return _in_cloud(settings, "gcs", gcs, storage.gcs_endpoint)
+        case StorageProvider.AZURE:
+            azure: dict[str, Any] = {"account": storage.azure_account, "container": storage.azure_container}
+            return _in_cloud(settings, "azure", azure, storage.azure_endpoint)
         case StorageProvider.FILE:
             file = {"path": storage.file_path, "volumeClaimName": storage.file_volume_claim_name}
             return {"file": file, "timeoutSeconds": settings.engram.storage_timeout_seconds}
         case StorageProvider.NONE:
             return None
+
+
+def _in_cloud(settings: OperatorSettings, provider: str, store: dict[str, Any], endpoint: str) -> dict[str, Any]:
+    """A block that only the operator writes (``core.policy.credentials.OPERATORS_BLOCKS``)."""
+    if endpoint:
+        store["endpoint"] = endpoint
+    if secret := operators_secret(settings.storage):
+        store["authentication"] = {"secretRef": {"name": secret}}
+    return {provider: store, "timeoutSeconds": settings.engram.storage_timeout_seconds}
 
 
 def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from core.workloads.impulse_workload import (
 )
 from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
-from core.workloads.storage import storage_volume_mounts, storage_volumes
+from core.workloads.storage import identity_labels, storage_volume_mounts, storage_volumes
 from core.workloads.volumes import policy_volume_mounts, policy_volumes
 
 _HASH_LENGTH: Final = 16
@@ -55,7 +55,8 @@ def listener_template(workload: ListenerWorkload) -> Object:
     }
     if volumes := [*secret_volumes(workload), *storage_volumes(policy.storage), *policy_volumes(policy)]:
         spec["volumes"] = volumes
-    return {"metadata": {"labels": workload_labels(workload.impulse_name)}, "spec": spec}
+    labels = {**workload_labels(workload.impulse_name), **identity_labels(policy.storage)}
+    return {"metadata": {"labels": labels}, "spec": spec}
 
 
 def listener(workload: ListenerWorkload) -> Object:

@@ -12,7 +12,7 @@ from core.workloads.environment import batch_environment
 from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
-from core.workloads.storage import storage_volume_mounts, storage_volumes
+from core.workloads.storage import identity_labels, storage_volume_mounts, storage_volumes
 from core.workloads.tls import tls_volume_mounts, tls_volumes
 from core.workloads.volumes import policy_volume_mounts, policy_volumes
 
@@ -42,7 +42,7 @@ def pod_template(workload: StepWorkload) -> Object:
     ]
     if volumes:
         spec["volumes"] = volumes
-    return {"metadata": {"labels": pod_labels(workload)}, "spec": spec}
+    return {"metadata": {"labels": {**pod_labels(workload), **identity_labels(policy.storage)}}, "spec": spec}
 
 
 def pod_labels(workload: StepWorkload) -> dict[str, str]:

@@ -5,16 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.api.store_credentials import keys_of
+
 STORAGE_VOLUME: Final = "bubu-storage"
 DEFAULT_STORAGE_PATH: Final = "/var/run/bubu/storage"
 
 Storage = Mapping[str, Any] | None
 
+_CLOUDS: Final = ("s3", "gcs", "azure")
+_VARIABLES: Final = {
+    "s3": {
+        "BUBU_STORAGE_S3_BUCKET": "bucket",
+        "BUBU_STORAGE_S3_REGION": "region",
+        "BUBU_STORAGE_S3_ENDPOINT": "endpoint",
+    },
+    "gcs": {"BUBU_STORAGE_GCS_BUCKET": "bucket", "BUBU_STORAGE_GCS_ENDPOINT": "endpoint"},
+    "azure": {
+        "BUBU_STORAGE_AZURE_ACCOUNT": "account",
+        "BUBU_STORAGE_AZURE_CONTAINER": "container",
+        "BUBU_STORAGE_AZURE_ENDPOINT": "endpoint",
+    },
+}
+_REQUIRED_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_SERVICE_ACCOUNT_KEY")
+"""Keys without which the container does not start; the other providers' keys are alternatives to each other."""
+_AZURE_IDENTITY_LABEL: Final = {"azure.workload.identity/use": "true"}
+
+
+def cloud_provider(storage: Storage) -> str:
+    """``s3``, ``gcs`` or ``azure``; empty for a volume, and without a store."""
+    return next((name for name in _CLOUDS if storage and storage.get(name)), "")
+
 
 def storage_environment(storage: Storage) -> list[dict[str, Any]]:
     if not storage:
         return []
-    env = _s3(storage["s3"]) if storage.get("s3") else _file(storage.get("file") or {})
+    provider = cloud_provider(storage)
+    env = _cloud(provider, storage[provider]) if provider else _file(storage.get("file") or {})
     if (seconds := storage.get("timeoutSeconds") or 0) > 0:
         env.append({"name": "BUBU_STORAGE_TIMEOUT", "value": f"{seconds}s"})
     return env
@@ -36,37 +62,35 @@ def storage_volume_mounts(storage: Storage) -> list[dict[str, Any]]:
 
 
 def storage_secret(storage: Storage) -> str:
-    """Name of the Secret with the S3 credentials; empty when there is none."""
-    if not storage or not storage.get("s3"):
+    """Name of the Secret with the credentials; empty when there is none."""
+    provider = cloud_provider(storage)
+    if not storage or not provider:
         return ""
-    reference = (storage["s3"].get("authentication") or {}).get("secretRef") or {}
+    reference = (storage[provider].get("authentication") or {}).get("secretRef") or {}
     name: str = reference.get("name") or ""
     return name
 
 
 def with_storage_secret(storage: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An S3 policy with the Secret ``name`` instead of its own."""
-    s3 = storage["s3"]
-    authentication = {**(s3.get("authentication") or {}), "secretRef": {"name": name}}
-    return {**storage, "s3": {**s3, "authentication": authentication}}
+    """The policy of a cloud store, with the Secret ``name`` instead of its own."""
+    provider = cloud_provider(storage)
+    block = storage[provider]
+    authentication = {**(block.get("authentication") or {}), "secretRef": {"name": name}}
+    return {**storage, provider: {**block, "authentication": authentication}}
 
 
-def _s3(s3: Mapping[str, Any]) -> list[dict[str, Any]]:
-    env: list[dict[str, Any]] = [{"name": "BUBU_STORAGE_PROVIDER", "value": "s3"}]
-    for name, key in (
-        ("BUBU_STORAGE_S3_BUCKET", "bucket"),
-        ("BUBU_STORAGE_S3_REGION", "region"),
-        ("BUBU_STORAGE_S3_ENDPOINT", "endpoint"),
-    ):
-        if s3.get(key):
-            env.append({"name": name, "value": s3[key]})
-    if secret := storage_secret({"s3": s3}):
-        env += [
-            _from_secret("AWS_ACCESS_KEY_ID", secret),
-            _from_secret("AWS_SECRET_ACCESS_KEY", secret),
-            _from_secret("AWS_SESSION_TOKEN", secret, optional=True),
-        ]
-    if s3.get("usePathStyle"):
+def identity_labels(storage: Storage) -> dict[str, str]:
+    """Labels with which a Pod gets the token of its workload identity: Azure's admission webhook needs one."""
+    without_secret = cloud_provider(storage) == "azure" and not storage_secret(storage)
+    return dict(_AZURE_IDENTITY_LABEL) if without_secret else {}
+
+
+def _cloud(provider: str, block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [{"name": "BUBU_STORAGE_PROVIDER", "value": provider}]
+    env += [{"name": name, "value": block[key]} for name, key in _VARIABLES[provider].items() if block.get(key)]
+    if secret := storage_secret({provider: block}):
+        env += [_from_secret(key, secret, optional=key not in _REQUIRED_KEYS) for key in keys_of(provider)]
+    if provider == "s3" and block.get("usePathStyle"):
         env.append({"name": "BUBU_S3_FORCE_PATH_STYLE", "value": "true"})
     return env
 

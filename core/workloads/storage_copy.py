@@ -17,12 +17,12 @@ from core.api import keys
 from core.api.identity import compose_with_suffix, label_value
 from core.api.objects import Object
 from core.api.resource import IMPULSE, SECRET, STEP_RUN, Resource
+from core.api.store_credentials import keys_of
 from core.workloads.impulse_workload import ListenerWorkload, workload_labels
 from core.workloads.step_workload import StepWorkload
 
 ANNOTATION_COPY: Final = "bubustack.io/managed-storage-secret"
 ANNOTATION_COPY_SOURCE: Final = "bubustack.io/managed-storage-secret-source"
-CREDENTIAL_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 _DIGEST_LENGTH: Final = 10
 
@@ -52,8 +52,11 @@ def impulse_copy_owner(workload: ListenerWorkload) -> CopyOwner:
     return CopyOwner(IMPULSE, workload.namespace, workload.impulse_name, workload.impulse_uid, labels)
 
 
-def storage_copy(owner: CopyOwner, source: Mapping[str, Any]) -> Object:
-    """The Secret to create; its name is derived from its owner and the version of ``source``, not from its data."""
+def storage_copy(owner: CopyOwner, source: Mapping[str, Any], provider: str) -> Object:
+    """The Secret to create; its name is derived from its owner and the version of ``source``, not from its data.
+
+    ``provider``: of the store, ``s3``, ``gcs`` or ``azure``.
+    """
     metadata = source["metadata"]
     version = f"{owner.uid}/{metadata['uid']}/{metadata['resourceVersion']}"
     digest = hashlib.sha256(version.encode()).hexdigest()[:_DIGEST_LENGTH]
@@ -80,7 +83,7 @@ def storage_copy(owner: CopyOwner, source: Mapping[str, Any]) -> Object:
         },
         "type": "Opaque",
         "immutable": True,
-        "data": {key: data[key] for key in CREDENTIAL_KEYS if key in data},
+        "data": {key: data[key] for key in keys_of(provider) if key in data},
     }
 
 

@@ -125,7 +125,7 @@ _WORKLOADS: Final = (
         ("create",),
         (
             "Gives a step a copy of the credentials of the operator's store, where "
-            "controller.storage.s3.credential-namespaces allows it. A copy belongs to its StepRun and "
+            "controller.storage.<provider>.credential-namespaces allows it. A copy belongs to its StepRun and "
             "is deleted with it; the operator neither changes nor deletes Secrets."
         ),
     ),

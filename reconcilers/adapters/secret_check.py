@@ -13,17 +13,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from core.api import store_credentials
 from core.api.objects import Object, ReadOnlyObject
 from core.api.resource import SECRET
 from core.engine.errors import DeniedError, MissingReferenceError, RejectedError, UnavailableError
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError, NotFoundError
-from core.policy.credentials import NAMESPACES_KEY, foreign_fields, may_have_credentials, operators_secret
+from core.policy.credentials import foreign_fields, may_have_credentials, namespaces_key, operators_secret
 from core.policy.settings import OperatorSettings, StorageSettings
 from core.workloads.impulse_workload import ListenerWorkload
 from core.workloads.secrets import MountedSecret, SecretUser, mounted_secrets
 from core.workloads.step_workload import StepWorkload
-from core.workloads.storage import storage_secret, with_storage_secret
+from core.workloads.storage import cloud_provider, storage_secret, with_storage_secret
 from core.workloads.storage_copy import (
     CopyOwner,
     impulse_copy_owner,
@@ -117,24 +118,25 @@ class SecretCheck:
         is_default, is_beside = name == operators_secret(operators), namespace == self._operator_namespace
         own = await self._read(namespace, name)
         if own is not None and not is_copy(own) and not (is_default and is_beside):
-            return storage  # the namespace may use its own Secret with any store
-        foreign = foreign_fields(storage["s3"], operators)
+            return _checked(storage, own)  # the namespace may use its own Secret with any store
+        foreign = foreign_fields(storage, operators)
         if own is not None and (foreign or not is_default):
             raise RejectedError(_why_no_credentials(namespace, name, foreign))
         if own is None and (foreign or not is_default or is_beside):
             raise MissingReferenceError(f"storage Secret {namespace}/{name} does not exist; create it")
-        if is_beside:
-            return storage
+        if is_beside and own is not None:
+            return _checked(storage, own)
         if not may_have_credentials(namespace, self._settings().storage):
             raise DeniedError(
                 f"namespace {namespace} may not use the credentials of the operator's object store; add it "
-                f"to {NAMESPACES_KEY} in the operator's ConfigMap, or create Secret {namespace}/{name} with "
+                f"to {namespaces_key(operators)} in the operator's ConfigMap, or create Secret {namespace}/{name} with "
                 "credentials of its own"
             )
         source = await self._read(self._operator_namespace, name)
         if source is None:
             raise MissingReferenceError(f"storage Secret {self._operator_namespace}/{name} does not exist; create it")
-        return with_storage_secret(storage, await self._copied(storage_copy(user, source)))
+        copy = storage_copy(user, source, cloud_provider(_checked(storage, source)))
+        return with_storage_secret(storage, await self._copied(copy))
 
     async def _copied(self, wanted: Object) -> str:
         """Name of the copy, which exists after the return."""
@@ -175,8 +177,20 @@ def _reserved_by(secret: MountedSecret, data: Object) -> list[str]:
     ]
 
 
+def _checked(storage: ReadOnlyObject, secret: Object) -> ReadOnlyObject:
+    """``storage``.
+
+    Raises:
+        MissingReferenceError: the Secret of the store lacks the keys to sign in with.
+    """
+    if lacking := store_credentials.lacking(cloud_provider(storage), secret.get("data") or {}):
+        metadata = secret["metadata"]
+        raise MissingReferenceError(f"storage Secret {metadata['namespace']}/{metadata['name']} needs {lacking}")
+    return storage
+
+
 def _why_no_credentials(namespace: str, name: str, foreign: list[str]) -> str:
-    where = f"; this one differs in storage.s3.{', storage.s3.'.join(foreign)}" if foreign else ""
+    where = f"; this one differs in {', '.join(foreign)}" if foreign else ""
     return (
         f"Secret {namespace}/{name} has the credentials of the operator's object store, which only go to that "
         f"store{where}. Name a Secret of this namespace with credentials of its own"

@@ -170,13 +170,13 @@ class StoredPayloads:
         if payload_store.is_volume(wanted) and self._volume_claims is not None:
             return payload_store.open_volume(wanted, self._volume_claims, namespace)
         if self._opened is None or self._opened[0] != wanted:
-            name = payload_store.secret_of(wanted)
-            credentials = await self._credentials(name) if name else {}
+            credentials = await self._credentials(wanted) if payload_store.secret_of(wanted) else {}
             self._opened = (wanted, payload_store.open_store(wanted, credentials))
         return self._opened[1]
 
-    async def _credentials(self, name: str) -> dict[str, str]:
-        """The credentials in the Secret ``name`` in the operator's namespace."""
+    async def _credentials(self, wanted: StorageSettings) -> dict[str, str]:
+        """The credentials in the Secret of the store, in the operator's namespace."""
+        name = payload_store.secret_of(wanted)
         place = f"{self._operator_namespace}/{name}"
         try:
             secret = await self._client.get(SECRET, name, self._operator_namespace)
@@ -184,4 +184,4 @@ class StoredPayloads:
             raise StorageUnavailableError(f"storage Secret {place} does not exist; create it") from error
         except KubeError as error:
             raise StorageUnavailableError(f"storage Secret {place} cannot be read: {error}") from error
-        return payload_store.credentials_in(secret, place)
+        return payload_store.credentials_in(secret, wanted, place)

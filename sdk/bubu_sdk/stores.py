@@ -1,4 +1,5 @@
-"""Opens the payload store that the environment configures: ``file``, ``s3`` (extra ``bubu-sdk[storage]``) or none.
+"""Opens the payload store that the environment configures: ``file``, none, or with the extra ``bubu-sdk[storage]``
+``s3``, ``gcs`` or ``azure``.
 
 Source: SDK contract 2, 3.2, 6.
 """
@@ -31,4 +32,12 @@ def open_store(environ: Mapping[str, str]) -> Store | None:
         from bubu_sdk import s3
 
         return s3.open_s3_store(environ)
-    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} must be one of 's3', 'file', 'none'")
+    if provider == "gcs":
+        from bubu_sdk import gcs
+
+        return gcs.open_gcs_store(environ)
+    if provider == "azure":
+        from bubu_sdk import azure
+
+        return azure.open_azure_store(environ)
+    raise ContextError(f"BUBU_STORAGE_PROVIDER {provider!r} must be one of 's3', 'gcs', 'azure', 'file', 'none'")

@@ -41,7 +41,7 @@ from core.workloads.cache_entry import CacheSelection
 from deployment.permissions.names import CONFIG_NAME
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
-from tests.e2e.object_store.faulty import FaultyProxy, S3Fault, open_faulty
+from tests.e2e.object_store.faulty import FaultyProxy, StoreFault, open_faulty
 from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -135,7 +135,7 @@ async def test_objects_are_listed_and_deleted(gateway: Gateway, proxy: FaultyPro
         await through_faults.write(key, b"content")
 
     first = await through_faults.page("outputs/team", limit=5)
-    proxy.faults = {"GET": [S3Fault.SLOW_DOWN, S3Fault.LOST], "DELETE": [S3Fault.ERROR, S3Fault.SLOW_DOWN]}
+    proxy.faults = {"GET": [StoreFault.SLOW_DOWN, StoreFault.LOST], "DELETE": [StoreFault.ERROR, StoreFault.SLOW_DOWN]}
     second = await through_faults.page("outputs/team", after=first[-1].key, limit=5)
     assert [each.key for each in (*first, *second)] == sorted([*wanted, KEY])
     assert {each.size_bytes for each in first} == {7}
@@ -145,7 +145,7 @@ async def test_objects_are_listed_and_deleted(gateway: Gateway, proxy: FaultyPro
 
     assert gateway.object_keys() == sorted([KEY, other])
     assert [each.key for each in await through_faults.page("outputs/team")] == [KEY]
-    proxy.faults = {"DELETE": [S3Fault.LOST]}
+    proxy.faults = {"DELETE": [StoreFault.LOST]}
     with pytest.raises(StoreUnavailableError):  # the server has deleted it, which nobody knows
         await through_faults.delete([KEY])
     await through_faults.delete([KEY])
@@ -192,9 +192,9 @@ async def test_a_server_whose_authority_is_unknown_gets_nothing(
     assert gateway.object_keys() == []
 
 
-@pytest.mark.parametrize("fault", [S3Fault.ERROR, S3Fault.SLOW_DOWN, S3Fault.LOST])
+@pytest.mark.parametrize("fault", [StoreFault.ERROR, StoreFault.SLOW_DOWN, StoreFault.LOST])
 async def test_a_passing_fault_is_retried(
-    gateway: Gateway, proxy: FaultyProxy, through_faults: Store, fault: S3Fault
+    gateway: Gateway, proxy: FaultyProxy, through_faults: Store, fault: StoreFault
 ) -> None:
     proxy.faults = {"PUT": [fault], "GET": [fault]}
 
@@ -207,10 +207,10 @@ async def test_a_passing_fault_is_retried(
 
 @pytest.mark.parametrize(
     ("fault", "cause"),
-    [(S3Fault.ERROR, "it answered 500 InternalError"), (S3Fault.SLOW_DOWN, "it answered 503 SlowDown")],
+    [(StoreFault.ERROR, "it answered 500 InternalError"), (StoreFault.SLOW_DOWN, "it answered 503 SlowDown")],
 )
 async def test_a_fault_that_stays_is_reported(
-    proxy: FaultyProxy, through_faults: Store, fault: S3Fault, cause: str
+    proxy: FaultyProxy, through_faults: Store, fault: StoreFault, cause: str
 ) -> None:
     proxy.faults = {"PUT": [fault] * 9, "GET": [fault] * 9}
 
@@ -223,7 +223,7 @@ async def test_a_fault_that_stays_is_reported(
 
 async def test_a_server_that_hangs_costs_no_more_than_the_deadline(gateway: Gateway, proxy: FaultyProxy) -> None:
     store = open_s3_store(gateway.location(proxy.url), timeout_seconds=0.5)
-    proxy.faults = {"PUT": [S3Fault.HANG] * 9, "GET": [S3Fault.HANG] * 9}
+    proxy.faults = {"PUT": [StoreFault.HANG] * 9, "GET": [StoreFault.HANG] * 9}
 
     began_at = trio.current_time()
     with pytest.raises(StoreUnavailableError, match=r"did not answer within 0\.5 s"):
@@ -236,7 +236,7 @@ async def test_a_server_that_hangs_costs_no_more_than_the_deadline(gateway: Gate
 async def test_an_upload_that_was_altered_on_its_way_is_not_stored(
     gateway: Gateway, proxy: FaultyProxy, through_faults: Store
 ) -> None:
-    proxy.faults = {"PUT": [S3Fault.ALTERED] * 9}
+    proxy.faults = {"PUT": [StoreFault.ALTERED] * 9}
 
     with pytest.raises(StoreUnavailableError, match="it answered 400"):
         await through_faults.write(KEY, b"the content")
@@ -250,10 +250,10 @@ async def test_an_answer_that_is_cut_or_altered_is_not_taken_for_the_object(
     planned = plan({"text": "x" * 5000}, ObjectPlace(Folder.INPUTS, "team", "run"), OffloadBounds(1000, 1000))
     [stored] = planned.objects
     await through_faults.write(stored.key, stored.content)
-    proxy.faults = {"GET": [S3Fault.CUT] * 9}
+    proxy.faults = {"GET": [StoreFault.CUT] * 9}
     with pytest.raises(StoreUnavailableError):
         await through_faults.read(stored.key, LIMIT)
-    proxy.faults = {"GET": [S3Fault.ALTERED]}
+    proxy.faults = {"GET": [StoreFault.ALTERED]}
 
     with pytest.raises(PayloadError, match="its SHA-256 differs from the one in the key"):
         await hydrate(planned.remaining, through_faults, namespace="team", field="with")

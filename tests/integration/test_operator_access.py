@@ -13,6 +13,7 @@ from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUN
 from core.engine.errors import MissingReferenceError, NameConflictError, PortError, UnavailableError
 from core.kube.errors import NotFoundError
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from core.policy.sources import operator_storage
 from core.workloads.runner import BASE_RULES
 from core.workloads.storage_copy import ANNOTATION_COPY
 from reconcilers.adapters.secret_check import SecretCheck
@@ -23,6 +24,19 @@ from tests.unit.core.workloads.workload_samples import workload
 NAME = "one-engram-runner"
 KINDS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 STORE = StorageSettings(StorageProvider.S3, s3_bucket="b", s3_credential_namespaces=("*",))
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+GCS = StorageSettings(
+    StorageProvider.GCS, gcs_bucket="b", gcs_auth_secret_name="keys", gcs_credential_namespaces=(NAMESPACE_NAME,)
+)
+AZURE = StorageSettings(
+    StorageProvider.AZURE,
+    azure_account="acc",
+    azure_container="con",
+    azure_auth_secret_name="keys",
+    azure_credential_namespaces=(NAMESPACE_NAME,),
+)
 
 
 def begun(run: Object) -> Object:
@@ -190,7 +204,7 @@ async def test_files_may_lack_keys(there: AdapterWorld) -> None:
 async def test_a_changed_storage_secret_is_copied_anew_and_what_was_copied_stays(there: AdapterWorld) -> None:
     wanted = await of_a_step(there, needing(secret="", storage="s3-keys"))
     assert f"storage Secret {OPERATOR_NAMESPACE}/s3-keys does not exist" in await checked(there, wanted)
-    await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_ACCESS_KEY_ID="a", other="x")
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, **AWS, other="x")
     for _ in range(2):  # as after a crash
         assert await checked(there, wanted) == ""
     [copy] = await copies(there)
@@ -198,7 +212,7 @@ async def test_a_changed_storage_secret_is_copied_anew_and_what_was_copied_stays
         "bubustack.io/managed-storage-secret": "true",
         "bubustack.io/managed-storage-secret-source": f"{OPERATOR_NAMESPACE}/s3-keys",
     }
-    assert copy["data"] == {"AWS_ACCESS_KEY_ID": "YQ=="}
+    assert copy["data"] == {"AWS_ACCESS_KEY_ID": "YQ==", "AWS_SECRET_ACCESS_KEY": "cw=="}
     change = {"data": {"AWS_ACCESS_KEY_ID": "Yg=="}}
     await there.client.patch(SECRET, "s3-keys", change, namespace=OPERATOR_NAMESPACE)
     assert await checked(there, wanted) == ""
@@ -206,9 +220,53 @@ async def test_a_changed_storage_secret_is_copied_anew_and_what_was_copied_stays
     assert set(there.wire.writes) == {"POST secrets"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "data", "needed"),
+    [
+        (GCS, {"GOOGLE_SERVICE_ACCOUNT_KEY": "{}"}, "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        (
+            AZURE,
+            {"AZURE_STORAGE_SAS_TOKEN": "sig"},
+            (
+                "AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and "
+                "AZURE_TENANT_ID"
+            ),
+        ),
+    ],
+    ids=["gcs", "azure"],
+)
+async def test_credentials_of_other_providers_are_copied_without_the_rest_of_their_secret(
+    there: AdapterWorld, settings: StorageSettings, data: dict[str, str], needed: str
+) -> None:
+    operators = OperatorSettings(storage=settings)
+    block = operator_storage(operators)
+    wanted = await of_a_step(there, workload(namespace=NAMESPACE_NAME, policy={"secrets": {}, "storage": block}))
+
+    async def problem(own: OperatorSettings) -> str:
+        try:
+            await SecretCheck(there.wired, OPERATOR_NAMESPACE, lambda: own).check(wanted, settings)
+        except PortError as error:
+            return str(error)
+        return ""
+
+    await secret(there, "keys", OPERATOR_NAMESPACE, other="x")
+    assert await problem(operators) == f"storage Secret {OPERATOR_NAMESPACE}/keys needs {needed}"
+    assert await copies(there) == []
+    encoded = {key: b64encode(value.encode()).decode() for key, value in data.items()}
+    await there.client.patch(SECRET, "keys", {"data": encoded}, namespace=OPERATOR_NAMESPACE)
+    nobody = replace(operators, storage=replace(settings, gcs_credential_namespaces=(), azure_credential_namespaces=()))
+    assert f"add it to controller.storage.{settings.provider}.credential-namespaces" in await problem(nobody)
+    assert await copies(there) == []
+
+    assert await problem(operators) == ""
+
+    [copy] = await copies(there)
+    assert copy["data"] == encoded
+
+
 async def test_what_somebody_put_in_the_place_of_a_copy_is_not_used(there: AdapterWorld) -> None:
     wanted = await of_a_step(there, needing(secret="", storage="s3-keys"))
-    await secret(there, "s3-keys", OPERATOR_NAMESPACE, AWS_ACCESS_KEY_ID="a")
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, **AWS)
     assert await checked(there, wanted) == ""
     [copy] = await copies(there)
     await there.client.delete(SECRET, copy["metadata"]["name"], NAMESPACE_NAME)
@@ -232,13 +290,13 @@ async def test_only_the_operators_own_secret_is_ever_copied(there: AdapterWorld)
     await secret(there, "private", OPERATOR_NAMESPACE, a="1")
     problem = await checked(there, needing(secret="", storage="private"))
     assert problem.startswith(f"{MissingReferenceError.__name__}: storage Secret team/private does not exist")
-    await secret(there, "private", a="2")
+    await secret(there, "private", **AWS)
     assert await checked(there, needing(secret="", storage="private")) == ""
     assert there.wire.writes == []
 
 
 async def test_beside_the_operator_nothing_is_copied(there: AdapterWorld) -> None:
-    await secret(there, "s3-keys", OPERATOR_NAMESPACE, a="1")
+    await secret(there, "s3-keys", OPERATOR_NAMESPACE, **AWS)
     attempt = needing(secret="", storage="s3-keys", namespace=OPERATOR_NAMESPACE)
     assert await checked(there, attempt) == ""
     with pytest.raises(NotFoundError):

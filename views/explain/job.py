@@ -30,6 +30,11 @@ _STORE: Final = {
     "BUBU_STORAGE_S3_REGION": "region",
     "BUBU_STORAGE_S3_ENDPOINT": "endpoint",
     "BUBU_S3_FORCE_PATH_STYLE": "usePathStyle",
+    "BUBU_STORAGE_GCS_BUCKET": "bucket",
+    "BUBU_STORAGE_GCS_ENDPOINT": "endpoint",
+    "BUBU_STORAGE_AZURE_ACCOUNT": "account",
+    "BUBU_STORAGE_AZURE_CONTAINER": "container",
+    "BUBU_STORAGE_AZURE_ENDPOINT": "endpoint",
     "BUBU_STORAGE_PATH": "path",
 }
 _USER: Final = re.compile(r"//[^/]*@")

@@ -61,7 +61,6 @@ _KEYS: Final = {
     "service_account_name": "security.service-account-name",
     "storage": "controller.storage.*",
     "storage_volume": "controller.storage.file.volume-claim-name",
-    "storage_secret": "controller.storage.s3.auth-secret-name",
     "max_inline_size_bytes": "engram.default-max-inline-size",
     "max_recursion_depth": "engram.default-max-recursion-depth",
     "timeout": "timeout.default-step",
@@ -112,6 +111,9 @@ def key_of(setting: str, config: Mapping[str, str] | None) -> str:
         if config is None:
             return f"{own} or {common}"
         return own if config.get(own) else common
+    if setting == "storage_secret":
+        provider = (config or {}).get("controller.storage.provider") or "s3"
+        return f"controller.storage.{provider}.auth-secret-name"
     return _KEYS.get(setting, "")
 
 

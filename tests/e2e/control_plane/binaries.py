@@ -90,6 +90,24 @@ def ensure_tool(name: str, *, environ: Mapping[str, str] = os.environ) -> Path:
     return _built(Module(_TOOLCHAIN / name, _TOOLS[name]), environ)[name]
 
 
+def ensure_node_program(name: str, *, environ: Mapping[str, str] = os.environ) -> tuple[Path, Path]:
+    """Node, and the folder of a pinned npm package such as ``azurite`` that is installed into the cache.
+
+    Raises:
+        MissingBinariesError: there is no Node or no npm.
+        BuildError: npm failed; the message ends with the last lines of the log.
+    """
+    node, npm = (shutil.which(program, path=environ.get("PATH")) for program in ("node", "npm"))
+    if node is None or npm is None:
+        raise MissingBinariesError(f"{name} needs node and npm; install Node.js, and put both on PATH")
+    pinned = _TOOLCHAIN / name
+    content = b"".join((pinned / file).read_bytes() for file in ("package.json", "package-lock.json"))
+    target = cache_directory(environ) / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
+    if not target.exists():
+        building.install(pinned, target, Path(npm))
+    return Path(node), target / "node_modules" / name
+
+
 def pinned_versions() -> list[str]:
     """The versions of Kubernetes that can be built, newest first."""
     versions = [path.name.removeprefix("kubernetes-") for path in _TOOLCHAIN.glob("kubernetes-*")]

@@ -1,4 +1,5 @@
-"""Building programs from one pinned Go module: checksums are verified, one builder at a time, the log is kept.
+"""Building programs from pinned sources, Go modules or npm packages: checksums are verified, one builder at a time, the
+log is kept.
 
 This blocks, because nothing can be tested before it has ended. An interrupt ends the compiler, too.
 """
@@ -7,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ _LOG_LINES: Final = 20
 
 
 class BuildError(Exception):
-    """Go could not build a program. The message has the end of its log and the path of the log."""
+    """A program could not be built. The message has the end of its log and the path of the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,39 @@ def build(module: Module, target: Path, go: Path) -> None:
 
 
 def _build_program(module: Module, name: str, target: Path, go: Path) -> None:
-    partial, log = target / f".{name}.partial", target / f"{name}.log"
+    partial = target / f".{name}.partial"
     command = [str(go), "build", "-mod=readonly", "-trimpath", *module.flags, "-o", str(partial), module.programs[name]]
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
+    _run(name, command, module.directory, environment, target / f"{name}.log")
+    partial.replace(target / name)
+
+
+def install(package: Path, target: Path, npm: Path) -> None:
+    """Install the npm packages that ``package`` pins, with its ``package-lock.json``, into ``target``.
+
+    The scripts of packages are not run.
+
+    Raises:
+        BuildError: npm failed, or another builder holds the lock for longer than a build may take.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_builder(target.parent):
+        if target.exists():
+            return
+        partial, log = target.with_name(f".{target.name}.partial"), target.with_name(f"{target.name}.log")
+        _say(f"installing {package.name}; log: {log}")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(package, partial)
+        command = [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+        _run(package.name, command, partial, os.environ, log)
+        partial.rename(target)
+
+
+def _run(name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path) -> None:
     started = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=module.directory, env=environment, stdout=output, stderr=output, start_new_session=True
+            command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True
         )
         try:
             code = process.wait(DEADLINE_SECONDS)
@@ -70,8 +98,7 @@ def _build_program(module: Module, name: str, target: Path, go: Path) -> None:
                 process.wait()
     if code != 0:
         tail = "\n".join(log.read_text().splitlines()[-_LOG_LINES:])
-        raise BuildError(f"{name}: go build failed; log: {log}\n{tail}")
-    partial.replace(target / name)
+        raise BuildError(f"{name}: {Path(command[0]).name} {command[1]} failed; log: {log}\n{tail}")
     _say(f"built {name} in {time.monotonic() - started:.0f} s")
 
 

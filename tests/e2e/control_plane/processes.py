@@ -121,6 +121,16 @@ def _begin(command: Sequence[str], log: Path, environment: Mapping[str, str]) ->
         )
 
 
+def started_process(
+    name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
+) -> ServerProcess:
+    """A started process, which the caller kills. Its output is in ``directory/<name>.log``."""
+    log = directory / f"{name}.log"
+    process = ServerProcess(name, lambda: _begin(command, log, environment or os.environ), log)
+    process.start()
+    return process
+
+
 @asynccontextmanager
 async def open_process(
     name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
@@ -129,9 +139,7 @@ async def open_process(
 
     At the end the process is killed, because its data is removed with its directory.
     """
-    log = directory / f"{name}.log"
-    process = ServerProcess(name, lambda: _begin(command, log, environment or os.environ), log)
-    process.start()
+    process = started_process(name, command, directory, environment)
     try:
         yield process
     finally:

@@ -1,1 +1,3 @@
-"""A real S3 server for tests (Versity S3 Gateway), and a proxy in front of it that applies faults."""
+"""Object stores for tests: a real S3 server (Versity S3 Gateway), an emulator of Azure (Azurite), a double of Google
+Cloud Storage; and a proxy that applies faults.
+"""

@@ -1,4 +1,4 @@
-"""A proxy in front of the S3 server that applies faults: an error, a slow or missing answer, a cut or altered body.
+"""A proxy in front of an object store that applies faults: an error, a slow or missing answer, a cut or altered body.
 
 It speaks HTTP/1.1 over TLS. Requests arrive at the server as they were signed, so the server checks the signature of
 the client.
@@ -10,20 +10,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
-from typing import Final, cast
+from typing import Final, Protocol
 
-import h11
 import httpx
 import trio
 
-from tests.e2e.object_store.gateway import Gateway
+from tests.e2e.object_store.authority import Authority
+from tests.e2e.object_store.https import WholeAnswer, WholeRequest, serve_https
 
-_READ_BYTES: Final = 64 * 1024
 _OF_CONNECTIONS: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 
 
-class S3Fault(StrEnum):
+class StoreServer(Protocol):
+    """The server behind the proxy."""
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+
+    @property
+    def authority(self) -> Authority: ...
+
+
+class StoreFault(StrEnum):
     """What happens to a request."""
 
     ERROR = "500"
@@ -44,9 +53,9 @@ class S3Fault(StrEnum):
 class FaultyProxy:
     """``faults``: for each method, the faults of its next requests, in order; None passes a request on."""
 
-    gateway: Gateway
+    server: StoreServer
     port: int = 0
-    faults: dict[str, list[S3Fault | None]] = field(default_factory=dict)
+    faults: dict[str, list[StoreFault | None]] = field(default_factory=dict)
     latency_seconds: float = 0.0
     seen: list[str] = field(default_factory=list)
     """The method of each request."""
@@ -55,86 +64,30 @@ class FaultyProxy:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
-    async def serve(self, client: httpx.AsyncClient, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        connection = h11.Connection(h11.SERVER)
-        try:
-            while True:
-                request = await _next_event(connection, stream)
-                if not isinstance(request, h11.Request):
-                    return
-                body = bytearray()
-                while isinstance(event := await _next_event(connection, stream), h11.Data):
-                    body += event.data
-                if not await self._answer(client, connection, stream, request, bytes(body)):
-                    return
-                connection.start_next_cycle()
-        except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    async def _answer(
-        self,
-        client: httpx.AsyncClient,
-        connection: h11.Connection,
-        stream: trio.SSLStream[trio.SocketStream],
-        request: h11.Request,
-        body: bytes,
-    ) -> bool:
-        """Whether the connection goes on."""
-        method = request.method.decode()
-        self.seen.append(method)
-        waiting = self.faults.get(method)
+    async def answer(self, client: httpx.AsyncClient, request: WholeRequest) -> WholeAnswer | None:
+        self.seen.append(request.method)
+        waiting = self.faults.get(request.method)
         fault = waiting.pop(0) if waiting else None
         await trio.sleep(self.latency_seconds)
         match fault:
-            case S3Fault.HANG:
+            case StoreFault.HANG:
                 await trio.sleep_forever()
-            case S3Fault.ERROR:
-                return await _send(connection, stream, 500, [], _error("InternalError"))
-            case S3Fault.SLOW_DOWN:
-                return await _send(connection, stream, 503, [], _error("SlowDown"))
-        if fault is S3Fault.ALTERED and body:
+            case StoreFault.ERROR:
+                return _error(500, "InternalError")
+            case StoreFault.SLOW_DOWN:
+                return _error(503, "SlowDown")
+        body = request.body
+        if fault is StoreFault.ALTERED and body:
             body, fault = _altered(body), None
         headers = [(name, value) for name, value in request.headers if name not in _OF_CONNECTIONS]
         answer = await client.request(
-            method, f"{self.gateway.url}{request.target.decode()}", headers=headers, content=body
+            request.method, f"{self.server.url}{request.target}", headers=headers, content=body
         )
-        content = answer.content
-        if fault is S3Fault.LOST:
-            return False
-        if fault is S3Fault.ALTERED:
-            content = _altered(content)
+        if fault is StoreFault.LOST:
+            return None
+        content = _altered(answer.content) if fault is StoreFault.ALTERED else answer.content
         passed = [(name, value) for name, value in answer.headers.raw if name.lower() not in _OF_CONNECTIONS]
-        return await _send(connection, stream, answer.status_code, passed, content, cut=fault is S3Fault.CUT)
-
-
-async def _send(
-    connection: h11.Connection,
-    stream: trio.SSLStream[trio.SocketStream],
-    code: int,
-    headers: list[tuple[bytes, bytes]],
-    content: bytes,
-    *,
-    cut: bool = False,
-) -> bool:
-    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-    length = (b"content-length", str(len(content)).encode())
-    head = connection.send(h11.Response(status_code=code, headers=[*kept, length])) or b""
-    if cut:
-        await stream.send_all(head + content[: len(content) // 2])
-        return False
-    data = connection.send(h11.Data(data=content)) or b""
-    await stream.send_all(head + data + (connection.send(h11.EndOfMessage()) or b""))
-    return True
-
-
-async def _next_event(
-    connection: h11.Connection, stream: trio.SSLStream[trio.SocketStream]
-) -> h11.Event | type[h11.PAUSED]:
-    while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
-    return cast("h11.Event | type[h11.PAUSED]", event)
+        return WholeAnswer(answer.status_code, content, passed, cut=fault is StoreFault.CUT)
 
 
 def _altered(content: bytes) -> bytes:
@@ -142,22 +95,20 @@ def _altered(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-def _error(code: str) -> bytes:
-    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
+def _error(status: int, code: str) -> WholeAnswer:
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>"
+    return WholeAnswer(status, text.encode())
 
 
 @asynccontextmanager
-async def open_faulty(gateway: Gateway) -> AsyncIterator[FaultyProxy]:
+async def open_faulty(server: StoreServer) -> AsyncIterator[FaultyProxy]:
     """A proxy during the block, with a certificate of the server's authority."""
-    proxy = FaultyProxy(gateway)
-    authority = gateway.authority
+    proxy = FaultyProxy(server)
     async with (
-        httpx.AsyncClient(verify=authority.client_context(), timeout=30) as client,
-        trio.open_nursery() as nursery,
+        httpx.AsyncClient(
+            verify=server.authority.client_context(), timeout=30, headers={"accept-encoding": "identity"}
+        ) as client,
+        serve_https(server.authority, lambda request: proxy.answer(client, request)) as port,
     ):
-        listeners = await trio.open_ssl_over_tcp_listeners(0, authority.server_context(), host="127.0.0.1")
-        [address] = [cast(trio.SocketListener, each.transport_listener).socket for each in listeners]
-        proxy.port = address.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, partial(proxy.serve, client), listeners)
+        proxy.port = port
         yield proxy
-        nursery.cancel_scope.cancel()

@@ -6,7 +6,6 @@ An object is a file of the folder, so a test can look at what is stored, whateve
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,45 +14,18 @@ from typing import Final
 
 import httpx
 import trio
-import trustme
 
 from core.payloads.store import S3Location
 from tests.e2e.control_plane.binaries import ensure_tool
 from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerError, ServerProcess, open_process
+from tests.e2e.object_store.authority import Authority, make_authority
 
 BUCKET: Final = "payloads"
 ACCESS_KEY: Final = "operator"
 SECRET_KEY: Final = "a secret that no text may show"
 REGION: Final = "us-east-1"
 _READY_SECONDS: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """The authority of the server's certificate, and a certificate for 127.0.0.1 from it."""
-
-    ca_file: Path
-    certificate_file: Path
-    key_file: Path
-
-    def server_context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate_file, self.key_file)
-        return context
-
-    def client_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.ca_file))
-
-
-def make_authority(folder: Path) -> Authority:
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    found = Authority(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    authority.cert_pem.write_to_path(str(found.ca_file))
-    found.certificate_file.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    issued.private_key_pem.write_to_path(str(found.key_file))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,41 @@ async def test_who_may_not_see_the_secret_reads_with_credentials_of_their_own(
     assert f"you may not read Secret {OPERATOR_NAMESPACE}/store-access" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("provider", "place", "opened", "vendor"),
+    [
+        ("gcs", {"bucket": "data"}, "open_gcs_store", "Google"),
+        ("azure", {"account": "payloads", "container": "data"}, "open_azure_store", "Azure"),
+    ],
+)
+async def test_a_bucket_of_another_cloud_is_read_in_the_same_way(
+    provider: str,
+    place: dict[str, str],
+    opened: str,
+    vendor: str,
+    session: Session,
+    server: Any,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(payload_store, opened, bucket.open)
+    keys = {"AZURE_STORAGE_ACCOUNT_KEY": "aWQ=", "GOOGLE_SERVICE_ACCOUNT_KEY": "aWQ="}
+    own = {
+        f"controller.storage.{provider}.{key}": value
+        for key, value in {**place, "auth-secret-name": "store-access"}.items()
+    }
+    await configure(session, {"controller.storage.provider": provider, **own}, keys)
+    await allow(session, "jane", "configmaps")
+
+    assert await read(session) == WHOLE
+    async with server.session_as("jane") as jane:
+        assert await read(jane) == WHOLE
+
+    assert [set(location.credentials.values()) for location in bucket.opened] == [{"id"}, set()]
+    assert f"your own {vendor} credentials are used" in capsys.readouterr().err
+
+
 async def test_who_may_not_see_the_configuration_is_told_which_right_is_lacking(session: Session, server: Any) -> None:
     await configure(session, S3, KEYS)
 

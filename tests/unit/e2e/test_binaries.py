@@ -1,4 +1,4 @@
-"""Where the programs of a control plane come from. A fake Go builds them."""
+"""Where the programs of a control plane come from. A fake Go builds them, a fake npm installs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.control_plane import binaries, building
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_binaries, pinned_versions
+from tests.e2e.control_plane.binaries import (
+    MissingBinariesError,
+    ensure_binaries,
+    ensure_node_program,
+    pinned_versions,
+)
 from tests.e2e.control_plane.building import BuildError, Module
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
@@ -97,3 +102,36 @@ def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
     for builder in builders:
         builder.join()
     assert len(calls(tmp_path)) == 2
+
+
+def fake_npm(folder: Path, body: str) -> dict[str, str]:
+    """The environment with a fake Node and a fake npm that runs ``body``."""
+    for name, text in (("node", ""), ("npm", f'echo "$@" >> {folder}/calls\n{body}')):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return {"PATH": str(folder), "BOBRAPET_E2E_CACHE": str(folder / "cache")}
+
+
+def test_an_npm_package_is_installed_once_as_its_lock_says_without_its_scripts(tmp_path: Path) -> None:
+    environ = fake_npm(tmp_path, "/bin/mkdir -p node_modules/azurite; /bin/cp package-lock.json node_modules/azurite")
+
+    first, second = (ensure_node_program("azurite", environ=environ) for _ in range(2))
+
+    assert first == second
+    node, package = first
+    assert node == tmp_path / "node"
+    assert '"node_modules/azurite"' in (package / "package-lock.json").read_text()
+    assert calls(tmp_path) == ["ci --ignore-scripts --no-audit --no-fund --prefer-offline"]
+
+
+def test_a_failed_installation_leaves_nothing_and_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    environ = fake_npm(tmp_path, "echo no such package >&2; exit 1")
+    for _ in range(2):
+        with pytest.raises(BuildError, match=r"(?s)azurite: npm ci failed.*no such package"):
+            ensure_node_program("azurite", environ=environ)
+    assert [path.name for path in (tmp_path / "cache").glob("azurite-*") if path.is_dir()] == []
+
+
+def test_without_node_the_message_says_what_to_install() -> None:
+    with pytest.raises(MissingBinariesError, match=r"azurite needs node and npm; install Node\.js"):
+        ensure_node_program("azurite", environ={"PATH": ""})

@@ -116,7 +116,9 @@ def test_the_file_store_names_the_key_it_could_not_write(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"BUBU_STORAGE_PROVIDER": "gcs"}, "must be one of 's3', 'file', 'none'"),
+        ({"BUBU_STORAGE_PROVIDER": "gs"}, "must be one of 's3', 'gcs', 'azure', 'file', 'none'"),
+        ({"BUBU_STORAGE_PROVIDER": "gcs"}, "BUBU_STORAGE_GCS_BUCKET is required when BUBU_STORAGE_PROVIDER is 'gcs'"),
+        ({"BUBU_STORAGE_PROVIDER": "azure"}, "BUBU_STORAGE_AZURE_ACCOUNT is required when"),
         ({"BUBU_STORAGE_PROVIDER": "file"}, "BUBU_STORAGE_PATH is required"),
         ({"BUBU_STORAGE_PROVIDER": "s3"}, "BUBU_STORAGE_S3_BUCKET is required"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,12 +73,6 @@ def test_encryption_is_asked_for_by_name() -> None:
 def test_a_wrong_setting_names_its_variable(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ContextError, match=message):
         s3.s3_options(BUCKET | environ)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("obstore") is not None, reason="the extra is installed")
-def test_without_the_extra_the_error_says_what_to_install() -> None:
-    with pytest.raises(ContextError, match=r"install 'bubu-sdk\[s3\]'"):
-        s3.open_s3_store(BUCKET)
 
 
 class Bucket(BaseHTTPRequestHandler):

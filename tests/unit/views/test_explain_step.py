@@ -105,6 +105,13 @@ def test_secrets_and_stores_are_shown_by_name() -> None:
     store = sources(explain_step(facts("s3-store")), "storage", "storage.secret")
     assert store["storage.secret"] == ("team-a-s3", "Story policy")
     assert store["storage"][0]["bucket"] == "team-a"
+    of_google = sources(explain_step(facts("gcs-store")), "storage", "storage.secret")
+    assert of_google["storage.secret"] == ("payload-store", "operator setting controller.storage.gcs.auth-secret-name")
+    endpoint = "https://storage-payloads.p.googleapis.com"
+    described = {"provider": "gcs", "bucket": "payloads", "endpoint": endpoint, "timeout": "300s"}
+    assert of_google["storage"] == (described, "operator setting controller.storage.*")
+    of_azure = by_setting(explain_step(facts("azure-store")))["storage"].value
+    assert (of_azure["account"], of_azure["container"]) == ("payloads", "runs")
     assert sources(explain_step(facts("tls")), "tlsSecret") == {"tlsSecret": ("worker-tls", "Engram worker annotation")}
     claim = {"persistentVolumeClaim": {"claimName": "payloads"}}
     assert by_setting(explain_step(facts("file-store")))["storage.volume"].value == claim

@@ -261,6 +261,34 @@ def test_the_operators_object_store_is_the_widest() -> None:
     }
 
 
+def test_the_operators_cloud_store_is_a_block_with_its_secret() -> None:
+    gcs = StorageSettings(StorageProvider.GCS, gcs_bucket="b", gcs_endpoint="https://e", gcs_auth_secret_name="keys")
+    azure = StorageSettings(StorageProvider.AZURE, azure_account="acc", azure_container="con")
+    found = [
+        resolve_policy(sources(settings=replace(OperatorSettings(), storage=storage))).storage
+        for storage in (gcs, azure)
+    ]
+    assert found == [
+        {
+            "gcs": {"bucket": "b", "endpoint": "https://e", "authentication": {"secretRef": {"name": "keys"}}},
+            "timeoutSeconds": 300,
+        },
+        {"azure": {"account": "acc", "container": "con"}, "timeoutSeconds": 300},
+    ]
+
+
+def test_only_the_timeout_of_the_operators_cloud_store_can_be_changed() -> None:
+    settings = replace(
+        OperatorSettings(), storage=StorageSettings(StorageProvider.GCS, gcs_bucket="b", gcs_auth_secret_name="keys")
+    )
+    changed = resolve_policy(sources(settings=settings, step={"execution": {"storage": {"timeoutSeconds": 5}}})).storage
+    assert changed == {"gcs": {"bucket": "b", "authentication": {"secretRef": {"name": "keys"}}}, "timeoutSeconds": 5}
+    for block in ("gcs", "azure"):
+        foreign = {"execution": {"storage": {block: {"bucket": "b", "endpoint": "https://evil.example"}}}}
+        with pytest.raises(PolicyError, match=f"Story step: storage.{block}: only the operator's own store can be"):
+            resolve_policy(sources(settings=settings, step=foreign))
+
+
 def test_the_operators_volume_is_handed_on() -> None:
     storage = StorageSettings(provider=StorageProvider.FILE, file_path="/d", file_volume_claim_name="claim")
     policy = resolve_policy(sources(settings=replace(OperatorSettings(), storage=storage)))

@@ -11,7 +11,7 @@ from webhooks.cluster_view import InMemoryView
 from webhooks.finding import errors_among
 from webhooks.validate import admission
 
-COUNT = 10
+COUNT = 12
 
 
 @pytest.mark.parametrize("case", cases())
@@ -30,7 +30,7 @@ def test_admission_accepts_its_manifests(case: str) -> None:
         assert [str(found) for found in errors_among(admission.validate(each, None, world))] == []
 
 
-def test_there_are_ten_cases_and_no_job_of_another() -> None:
+def test_there_are_twelve_cases_and_no_job_of_another() -> None:
     assert len(cases()) == COUNT
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted(
         name for case in cases() for name in (f"{case}.yaml", f"{case}.job.yaml")

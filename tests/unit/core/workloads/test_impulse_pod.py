@@ -157,6 +157,14 @@ def test_a_new_template_replaces_the_old_one_as_a_whole_and_nothing_else() -> No
     assert listener_correction(result, wanted, suspended=False) == []
 
 
+def test_a_listener_with_its_identity_at_azure_asks_for_it_and_is_selected_as_before() -> None:
+    wanted = listener(listening(policy={"storage": {"azure": {"account": "acc", "container": "con"}}}))
+    label = {"azure.workload.identity/use": "true"}
+    assert wanted["spec"]["template"]["metadata"]["labels"] == {**LABELS, **label}
+    assert wanted["spec"]["selector"] == {"matchLabels": LABELS}
+    assert corrected(stored(listener(listening())), wanted)["spec"]["template"] == wanted["spec"]["template"]
+
+
 def test_each_setting_of_the_pod_changes_the_hash() -> None:
     changes: list[dict[str, Any]] = [
         {"policy": {"node_selector": {"a": "1"}}},
