@@ -15,7 +15,7 @@ from core.kube.errors import ForbiddenError, KubeError, NotFoundError
 from core.payloads.errors import StoreUnavailableError
 from core.payloads.store import TIMEOUT_SECONDS, Store
 from core.policy.config import parse_config
-from core.policy.settings import StorageSettings
+from core.policy.settings import OperatorSettings, StorageSettings
 from deployment.permissions.names import CONFIG_NAME
 from embedded.folder import claims_folder
 from embedded.operator_process import OPERATOR_NAMESPACE
@@ -37,7 +37,7 @@ async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: fl
     Raises:
         CommandError: the operator has no store, or this user or machine cannot open it.
     """
-    wanted = await _settings(session, remedy)
+    wanted = (await operator_settings(session, remedy)).storage
     if payload_store.is_volume(wanted):
         cluster = session.embedded or embedded_at(session.config.server, Path(session.config.source))
         if cluster is None:
@@ -55,18 +55,23 @@ async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: fl
     return Stores(lambda _: store)
 
 
-async def _settings(session: Session, remedy: str) -> StorageSettings:
+async def operator_settings(session: Session, remedy: str) -> OperatorSettings:
+    """The settings in the operator's ConfigMap; the built-in ones if there is none.
+
+    Raises:
+        CommandError: it cannot be read, or is invalid.
+    """
     place = f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME}"
     try:
         config = await session.client.get(CONFIG_MAP, CONFIG_NAME, OPERATOR_NAMESPACE)
     except NotFoundError:
-        return StorageSettings()
+        return OperatorSettings()
     except KubeError as error:
         raise CommandError(f"{place}, which names the object store, cannot be read: {error}", remedy=remedy) from error
     settings = parse_config(config.get("data") or {}).settings
     if settings is None:
         raise CommandError(f"{place} is invalid, so the object store is unknown", remedy=remedy)
-    return settings.storage
+    return settings
 
 
 async def _credentials(session: Session, wanted: StorageSettings, remedy: str) -> dict[str, str]:

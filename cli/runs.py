@@ -11,6 +11,7 @@ from typing import Any, Final
 import trio
 
 from cli.exit_code import ExitCode
+from cli.large_inputs import with_stored_inputs
 from cli.problem import CommandError, UsageError
 from cli.session import Session
 from core.api import keys
@@ -151,11 +152,12 @@ def with_annotation(manifest: Object, key: str, value: str) -> Object:
 
 
 async def start_run(session: Session, manifest: Object, *, dry_run: bool = False) -> Object:
-    """Create the run.
+    """Create the run. Large inputs are stored first.
 
     Raises:
-        CommandError: a run of that name exists.
+        CommandError: a run of that name exists, or its inputs cannot be stored.
     """
+    manifest = await with_stored_inputs(session, manifest, dry_run=dry_run)
     try:
         return await session.client.create(STORY_RUN, manifest, namespace=session.namespace, dry_run=dry_run)
     except AlreadyExistsError:
