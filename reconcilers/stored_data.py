@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+import trio
+
 from core.api import keys
 from core.api.conditions import is_true
 from core.api.instant import parse_instant_or_none
@@ -52,6 +54,10 @@ YOUNG: Final = timedelta(hours=1)
 """Objects of an owner that is no run or step: a client may have stored it for a run that it has not created yet."""
 REFERRING_BYTES: Final = 16 * 1024 * 1024
 """Size of an object that is read to see what it refers to."""
+PATIENCE_SECONDS: Final = 20.0
+"""For one look at a run: less than the time that a reconcile may take."""
+TURN_SECONDS: Final = 5.0
+"""For deletions of one run, before it is another run's turn."""
 _DELETED_AT_ONCE: Final = 100
 _AT_WORK_CHECK: Final = timedelta(seconds=5)
 """A safety net: the end of each Job and Pod is an event that wakes the key earlier, if its run has a short name."""
@@ -92,7 +98,8 @@ class StoredDataReconciler:
             if not is_late and self._is_at_work(run):
                 return After(_AT_WORK_CHECK)
             try:
-                await self._stores.use(key.namespace, partial(self._delete, run))
+                if not await self._deleted(run):
+                    return After(timedelta())
             except (StorageUnavailableError, RejectedError) as error:
                 self._report(run, error, is_late=is_late)
                 if not is_late:
@@ -116,6 +123,19 @@ class StoredDataReconciler:
                 return True
         return False
 
+    async def _deleted(self, run: Object) -> bool:
+        """Whether everything is deleted; False after a while, so that others get their turn.
+
+        Raises:
+            StorageUnavailableError: also if the store says nothing for so long.
+            RejectedError: see ``_delete``.
+        """
+        timeout_seconds = self._settings().reconcile_timeout.total_seconds() or PATIENCE_SECONDS
+        patience_seconds = min(PATIENCE_SECONDS, timeout_seconds * 2 / 3)  # a reconcile that is ended tells nobody why
+        with trio.move_on_after(patience_seconds):
+            return await self._stores.use(run["metadata"]["namespace"], partial(self._delete, run))
+        raise StorageUnavailableError(f"the object store did not answer within {patience_seconds:.0f} s")
+
     def _report(self, run: Object, error: Exception, *, is_late: bool) -> None:
         if is_late:
             text = f"the stored data of the run was left: {error}; bobrapet storage sweep deletes it later"
@@ -124,8 +144,8 @@ class StoredDataReconciler:
             text = f"the run is kept until its stored data can be deleted: {error}"
             self._events.emit(run, EventType.WARNING, "StorageUnavailable", text)
 
-    async def _delete(self, run: Object, store: Store) -> None:
-        """Delete what the run has stored, and what it was the last to refer to.
+    async def _delete(self, run: Object, store: Store) -> bool:
+        """Delete what the run has stored, and what it was the last to refer to; False if some of it is left.
 
         Raises:
             PayloadError: an object that others refer to cannot be examined, so it may refer to anything.
@@ -136,13 +156,17 @@ class StoredDataReconciler:
         wanted = {each.key for each in own if not self._is_of_another(run, each.key)}
         wanted |= await self._inherited(run, store)
         if not wanted:
-            return
+            return True
         gone = sorted(wanted - await self._kept(run, wanted, store))
+        began_at = trio.current_time()
         for start in range(0, len(gone), _DELETED_AT_ONCE):
+            if trio.current_time() - began_at > TURN_SECONDS:
+                return False
             with port_errors():
                 self._client.check_fence()  # a new run of this name may have stored equal objects under another leader
             await store.delete(gone[start : start + _DELETED_AT_ONCE])
         _log.info("stored data deleted", run=f"{namespace}/{name}", objects=len(gone), kept=len(wanted) - len(gone))
+        return True
 
     def _is_of_another(self, run: Object, key: str) -> bool:
         """Whether the owner of the object exists. A name can belong to a step of one run, or to another run."""

@@ -125,9 +125,9 @@ def _all_alike(sound: Any) -> Any:
     return wrong
 
 
-def _never(sound: Any) -> Any:
-    async def nothing(*_: Any) -> None:
-        return None
+def _said_to_be_done(sound: Any) -> Any:
+    async def nothing(*_: Any) -> bool:
+        return True
 
     return nothing
 
@@ -152,7 +152,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("all executions are equal to those of an earlier run", _REUSED, attempt, "execution_key", _all_alike),
     ("effects are reused", _REUSED, earlier_output, "may_be_reused", lambda sound: lambda *_: True),
     ("equal steps wait for ever", _EQUAL, OutputCache, "end", lambda sound: lambda self: None),
-    ("stored data stays when its run goes", _GOING, StoredDataReconciler, "_delete", _never),
+    ("stored data stays when its run goes", _GOING, StoredDataReconciler, "_delete", _said_to_be_done),
     ("stored data goes that others refer to", _GOING, StoredDataReconciler, "_kept", _none_kept),
     ("references come before their objects", _LARGE, ModelPayloads, "offload", _promised),
 )

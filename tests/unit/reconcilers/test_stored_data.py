@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 import httpx
 import orjson
 import pytest
+import trio
+from trio.testing import MockClock
 
 from core.api.keys import ANNOTATION_KEEP_STORED_DATA, FINALIZER_STORY_RUN
 from core.api.objects import Object
@@ -354,3 +356,29 @@ async def test_many_objects_are_deleted_in_parts() -> None:
     assert await reconcile(server, store) == Done()
 
     assert [len(part) for part in store.deletions] == [100, 100, 50]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_store_that_hangs_is_given_up_like_one_that_is_down(autojump_clock: MockClock, late: bool) -> None:
+    at = NOW - GIVE_UP_AFTER if late else NOW
+    server, store, events = MemoryServer(KINDS, going(at=at)), MemoryStore(OWN), RecordedEvents()
+    store.seconds = 1000.0
+
+    with trio.fail_after(WITH_STORE.reconcile_timeout.total_seconds()):
+        outcome = await reconcile(server, store, events=events)
+
+    assert isinstance(outcome, Done if late else RetryLater)
+    assert is_released(server) is late
+    assert events.emitted == [("one", "Warning", "StoredDataLeft" if late else "StorageUnavailable")]
+
+
+async def test_a_run_with_very_many_objects_lets_others_have_their_turn(autojump_clock: MockClock) -> None:
+    keys = [f"outputs/team/one/part-{number:04}.json" for number in range(1000)]
+    server, store = MemoryServer(KINDS, going()), MemoryStore(keys, page_objects=1000)
+    store.seconds = 1.0
+
+    outcomes = [await reconcile(server, store), await reconcile(server, store)]
+
+    assert outcomes == [After(timedelta()), Done()]
+    assert store.objects == {}
+    assert is_released(server)
