@@ -4,7 +4,7 @@ stays in an object; an output from the cache is that of an equal execution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from core.api.objects import step_path
@@ -23,10 +23,11 @@ def references_lead_to_objects(history: History) -> Iterator[str]:
     Containers refer to one that is absent.
     """
     objects, stored_after = history.played.stored, history.played.stored_after
+    seen = set[int]()
     for write in history.writes():
         if not by_operator(write) or write.new is None:
             continue
-        for key in set(_keys_in(write.new)) - STORED.keys() - {ABSENT}:
+        for key in set(_keys_in(write.new, seen)) - STORED.keys() - {ABSENT}:
             if key not in objects:
                 yield f"{write.place} refers to {key}, which was never stored"
             elif stored_after[key] >= write.number:
@@ -78,13 +79,18 @@ def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
             yield "inputs", spec.get("inputs"), INLINE_INPUTS_BYTES
 
 
-def _keys_in(value: Any) -> Iterator[str]:
+def _keys_in(value: Any, seen: set[int]) -> Iterator[str]:
+    """The keys that are not in a part which has been seen: versions of an object share what has not changed."""
     pending = [value]
     while pending:
         each = pending.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
         if is_reference(each):
             yield each[STORAGE_REFERENCE]
-        pending += each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
+        inner = each.values() if isinstance(each, dict) else each
+        pending += [part for part in inner if isinstance(part, dict | list)]
 
 
 CHECKS = {
