@@ -18,6 +18,9 @@ from core.payloads import key as keys
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.store import Store
 
+if not hasattr(tarfile, "data_filter"):  # Python before 3.11.4
+    from backports import tarfile  # type: ignore[no-redef]
+
 FILE_TIMEOUT_SECONDS: Final = 3600.0
 """For one file. A person waits for it, and may interrupt."""
 _PART_BYTES: Final = 1024 * 1024

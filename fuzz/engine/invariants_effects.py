@@ -18,6 +18,8 @@ from fuzz.engine.world import EPOCH
 from reconcilers.effectclaim import COLLECTION, SETTLING
 
 A_MOMENT: Final = timedelta(seconds=0.1)
+_LEGS_TO_A_RENEWAL: Final = 6
+"""From one stored renewal to the next: an answer; a request that is refused; a read; the request again."""
 _LEASE: Final = (
     "holderIdentity",
     "acquireTime",
@@ -116,8 +118,8 @@ def _is_set_free(history: History, one: Performance) -> bool:
 
 
 def _may_be_repeated(history: History, earlier: Performance, until: float = inf) -> bool:
-    """Whether its container could not record the effect after its begin and before ``until``: it died, was frozen, or
-    did not reach the server.
+    """Whether its container could not record the effect after its begin and before ``until``: it died, was frozen, did
+    not reach the server, or not in the time of its lease.
     """
     clients = history.played.clients
     assert clients is not None
@@ -133,7 +135,17 @@ def _may_be_repeated(history: History, earlier: Performance, until: float = inf)
         and action.at + float(action.value or 0.0) >= since
         for action in history.played.case.actions
     )
-    return away or any(at is not None and since <= at <= until for at in happened)
+    return away or _is_too_short(history, earlier) or any(at is not None and since <= at <= until for at in happened)
+
+
+def _is_too_short(history: History, one: Performance) -> bool:
+    """Whether a renewal that meets a write of the operator, and reads the claim anew, may arrive after the lease.
+
+    It begins a third of the lease after the answer to the last renewal.
+    """
+    claim = _claim_at(history, one, one.newest)
+    lease = 0 if claim is None else int(claim["spec"]["leaseDurationSeconds"])
+    return lease / 3 + _LEGS_TO_A_RENEWAL * history.played.trouble.latency_seconds > lease
 
 
 def _claim_at(history: History, one: Performance, number: int) -> Object | None:

@@ -6,7 +6,7 @@ before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from core.api.objects import Object, step_path
@@ -34,10 +34,11 @@ def references_lead_to_objects(history: History) -> Iterator[str]:
     Containers refer to one that is absent.
     """
     objects, stored_after = history.played.stored, history.played.stored_after
+    seen = set[int]()
     for write in history.writes():
         if not by_operator(write) or write.new is None:
             continue
-        for key in set(_keys_in(write.new)) - STORED.keys() - {ABSENT}:
+        for key in set(_keys_in(write.new, seen)) - STORED.keys() - {ABSENT}:
             if key not in stored_after:
                 yield f"{write.place} refers to {key}, which was never stored"
             elif stored_after[key] >= write.number:
@@ -113,7 +114,7 @@ def referred_data_stays(history: History) -> Iterator[str]:
     for write in history.played.history:
         if write.place[0] in _REFERRING:
             refers = write.new is not None and not _is_let_go(write.new)
-            referred[write.place] = set(_keys_in(write.new)) if refers else set()
+            referred[write.place] = set(_keys_in(write.new, set())) if refers else set()
         while pending and pending[0].after == write.number:
             key = pending.popleft().key
             for place in [place for place, keys in referred.items() if key in keys]:
@@ -132,7 +133,7 @@ def stored_data_goes(history: History) -> Iterator[str]:
                 gone[obj["metadata"]["uid"]] = write
             elif write.new["metadata"].get("deletionTimestamp"):
                 going.setdefault(obj["metadata"]["uid"], write)
-    referred = {key for obj in history.played.objects.values() if obj["kind"] in _REFERRING for key in _keys_in(obj)}
+    referred = {key for obj in history.played.objects.values() if obj["kind"] in _REFERRING for key in _keys_in(obj, set())}
     names = {place[2] for place in history.played.objects}
     for uid, end in gone.items():
         if uid not in going or end.at - going[uid].at >= GIVE_UP_AFTER:
@@ -160,13 +161,18 @@ def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
             yield "inputs", spec.get("inputs"), INLINE_INPUTS_BYTES
 
 
-def _keys_in(value: Any) -> Iterator[str]:
+def _keys_in(value: Any, seen: set[int]) -> Iterator[str]:
+    """The keys in parts that are not in ``seen`` yet: versions of an object share what has not changed."""
     pending = [value]
     while pending:
         each = pending.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
         if is_reference(each):
             yield each[STORAGE_REFERENCE]
-        pending += each.values() if isinstance(each, Mapping) else each if isinstance(each, list) else ()
+        inner = each.values() if isinstance(each, dict) else each
+        pending += [part for part in inner if isinstance(part, dict | list)]
 
 
 CHECKS = {

@@ -11,6 +11,7 @@ from core.policy.retry import BackoffStrategy, RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
+from fuzz.engine.draws import below, one_in, pick, shuffled
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
 from fuzz.engine.warm_workers import WORKER
@@ -46,25 +47,24 @@ OUTPUTS = (
 )
 
 
-@st.composite
 def scripts(draw: st.DrawFn, position: int) -> tuple[Script, ...]:
     """The scripts of up to three attempts. Every duration of a case is different, so that no two ends coincide."""
     found = []
-    for attempt in range(draw(st.integers(1, 3))):
-        act = draw(st.sampled_from((Act.SUCCEED, Act.SUCCEED, Act.SUCCEED, Act.FAIL, Act.EXIT, Act.HANG)))
-        after = 0.97 * draw(st.integers(0, 4)) + 0.0131 * position + 0.0017 * attempt
-        lag = draw(st.sampled_from((0.0, 0.011)))
+    for attempt in range(1 + draw(below(3))):
+        act = pick(draw, (Act.SUCCEED, Act.SUCCEED, Act.SUCCEED, Act.FAIL, Act.EXIT, Act.HANG))
+        after = 0.97 * draw(below(5)) + 0.0131 * position + 0.0017 * attempt
+        lag = pick(draw, (0.0, 0.011))
         match act:
             case Act.SUCCEED:
-                output = draw(st.sampled_from(OUTPUTS))
+                output = pick(draw, OUTPUTS)
                 found.append(Script(act, after, output, exit_lag_seconds=lag))
             case Act.FAIL:
-                class_ = draw(st.sampled_from((None, "retry", "terminal", "rateLimited", "unknown")))
+                class_ = pick(draw, (None, "retry", "terminal", "rateLimited", "unknown"))
                 found.append(Script(act, after, exit_code=1, exit_class=class_, exit_lag_seconds=lag))
             case Act.EXIT:
-                found.append(Script(act, after, exit_code=draw(st.sampled_from((0, 1, 124, 125, 137, 143, 255)))))
+                found.append(Script(act, after, exit_code=pick(draw, (0, 1, 124, 125, 137, 143, 255))))
             case Act.HANG:
-                found.append(Script(act, grace_seconds=draw(st.sampled_from((0.0, 0.3, 2.2)))))
+                found.append(Script(act, grace_seconds=pick(draw, (0.0, 0.3, 2.2))))
     return tuple(found)
 
 
@@ -74,27 +74,27 @@ def cases(draw: st.DrawFn, *, max_steps: int = 6, interrupted: bool = True) -> C
 
     Every delay can change what runs out of time, so only executions without delays can then be compared.
     """
-    names = NAMES[: draw(st.integers(1, max_steps))]
+    names = NAMES[: 1 + draw(below(max_steps))]
     steps, played = [], {}
     for position, name in enumerate(names):
-        step = draw(_steps(name, names[:position], interrupted))
+        step = _steps(draw, name, names[:position], interrupted)
         steps.append(step)
         if "ref" in step:
-            played[name] = draw(scripts(position))
-    spec: dict[str, Any] = {"steps": draw(st.permutations(steps))}
+            played[name] = scripts(draw, position)
+    spec: dict[str, Any] = {"steps": shuffled(draw, steps)}
     policy: dict[str, Any] = {}
-    if draw(st.booleans()):
+    if one_in(draw, 2):
         policy["retries"] = {"continueOnStepFailure": True}
     cancel_after = None
-    if interrupted and draw(st.integers(0, 5)) == 0:
-        policy["timeouts"] = {"story": draw(st.sampled_from(("2s", "5s", "1m")))}
-    elif interrupted and draw(st.integers(0, 5)) == 0:
-        cancel_after = draw(st.sampled_from((0.0, 0.777, 2.777)))
+    if interrupted and one_in(draw, 6):
+        policy["timeouts"] = {"story": pick(draw, ("2s", "5s", "1m"))}
+    elif interrupted and one_in(draw, 6):
+        cancel_after = pick(draw, (0.0, 0.777, 2.777))
     if policy:
         spec["policy"] = policy
     engram_names = [name for name in names if name in played]
-    if engram_names and draw(st.integers(0, 2)) == 0:
-        source = draw(st.sampled_from(engram_names))
+    if engram_names and one_in(draw, 3):
+        source = pick(draw, engram_names)
         spec["output"] = {"n": f"{{{{ steps.{source}.output.n }}}}", "m": "{{ inputs.n }}"}
     return Case(
         spec,
@@ -102,54 +102,53 @@ def cases(draw: st.DrawFn, *, max_steps: int = 6, interrupted: bool = True) -> C
         ENGRAMS,
         INPUTS,
         cancel_after_seconds=cancel_after,
-        story_after_seconds=draw(st.sampled_from((0.0, 0.0, 0.0, 1.5))),
+        story_after_seconds=pick(draw, (0.0, 0.0, 0.0, 1.5)),
     )
 
 
-@st.composite
 def _steps(draw: st.DrawFn, name: str, earlier: tuple[str, ...], interrupted: bool) -> dict[str, Any]:
     step: dict[str, Any] = {"name": name}
     kinds = ["engram"] * 6 + ["condition", "sleep"] + (["stop", "gate"] if interrupted else [])
-    kind = draw(st.sampled_from(kinds))
-    needs = [need for need in earlier if draw(st.integers(0, 2)) == 0]
+    kind = pick(draw, kinds)
+    needs = [need for need in earlier if one_in(draw, 3)]
     if needs:
         step["needs"] = needs
     if kind == "engram":
         names = ("work", "work", "stubborn", "stubborn", "strict", "missing", "warm", "warm")
-        step["ref"] = {"name": draw(st.sampled_from((*names, "hasty", "warm-hasty") if interrupted else names))}
-        if earlier and draw(st.integers(0, 2)) == 0:
-            source = draw(st.sampled_from(earlier))
+        step["ref"] = {"name": pick(draw, (*names, "hasty", "warm-hasty") if interrupted else names)}
+        if earlier and one_in(draw, 3):
+            source = pick(draw, earlier)
             step["with"] = {"n": f"{{{{ steps.{source}.output.n }}}}"}
-        elif draw(st.integers(0, 9)) == 0:
+        elif one_in(draw, 10):
             step["with"] = {"n": "{{ (index .steps inputs.which).output.n }}"}
     else:
         step["type"] = kind
     if kind == "sleep":
-        step["with"] = {"duration": draw(st.sampled_from(("10ms", "800ms", "3s", "1m0.5s", "")))}
+        step["with"] = {"duration": pick(draw, ("10ms", "800ms", "3s", "1m0.5s", ""))}
     if kind == "stop":
-        step["with"] = {"phase": draw(st.sampled_from(("Succeeded", "Failed", "cancel", "Running")))}
-    condition = draw(st.integers(0, 7))
+        step["with"] = {"phase": pick(draw, ("Succeeded", "Failed", "cancel", "Running"))}
+    condition = draw(below(8))
     if condition == 0:
-        step["if"] = draw(st.sampled_from(("{{ inputs.no }}", "{{ inputs.yes }}", "{{ inputs.ghost }}", "maybe")))
+        step["if"] = pick(draw, ("{{ inputs.no }}", "{{ inputs.yes }}", "{{ inputs.ghost }}", "maybe"))
     elif condition == 1 and earlier:
-        step["if"] = f"{{{{ steps.{draw(st.sampled_from(earlier))}.output.flag }}}}"
-    if draw(st.integers(0, 3)) == 0:
+        step["if"] = f"{{{{ steps.{pick(draw, earlier)}.output.flag }}}}"
+    if one_in(draw, 4):
         step["allowFailure"] = True
     return step
 
 
 delivery_plans = st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Delivery)), max_size=12)
+fault_plans = st.lists(st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Fault)), max_size=8), max_size=2)
+_kills = st.lists(st.integers(1, 300), max_size=2)
 
 
 @st.composite
 def troubles(draw: st.DrawFn) -> Trouble:
     """Kills, faulty calls and unusual deliveries together."""
     return Trouble(
-        kills=draw(st.lists(st.integers(1, 300), max_size=2)),
-        faults=draw(
-            st.lists(st.dictionaries(st.integers(0, 60), st.sampled_from(tuple(Fault)), max_size=8), max_size=2)
-        ),
+        kills=draw(_kills),
+        faults=draw(fault_plans),
         deliveries=draw(delivery_plans),
-        latency_seconds=draw(st.sampled_from((0.0, 0.0, 0.21))),
-        downtime_seconds=draw(st.sampled_from((0.0, 0.0, 1.9, 47.0))),
+        latency_seconds=pick(draw, (0.0, 0.0, 0.21)),
+        downtime_seconds=pick(draw, (0.0, 0.0, 1.9, 47.0)),
     )

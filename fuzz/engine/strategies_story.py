@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from core.api.objects import Object
 from core.engine.plan import StepKind
 from fuzz.engine.case import Case
+from fuzz.engine.draws import below, one_in, pick, shuffled
 from fuzz.engine.strategies import ENGRAMS, scripts
 from fuzz.engine.worker import Script
 
@@ -58,23 +60,23 @@ class _Draft:
     stories: tuple[str, ...] = ()
 
     def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
+        return pick(self.draw, choices)
 
     def one_in(self, times: int) -> bool:
-        return bool(self.draw(st.integers(0, times - 1)) == 0)
+        return one_in(self.draw, times)
 
 
 @st.composite
 def stories(draw: st.DrawFn, *, max_steps: int = 30, calls: tuple[str, ...] = (), prefix: str = "") -> Any:
     """A spec, and the scripts of its engram steps by full name."""
     draft = _Draft(draw, stories=calls)
-    size = min(draw(st.sampled_from((1, 2, 2, 3, 3, 4, 5, 6, 8, 12, 30))), max_steps)
+    size = min(pick(draw, (1, 2, 2, 3, 3, 4, 5, 6, 8, 12, 30)), max_steps)
     names = [prefix + name for name in NAMES[:size]]
-    cleanup = draw(st.sampled_from((0, 0, 0, 1, 2))) if size > 1 else 0
+    cleanup = pick(draw, (0, 0, 0, 1, 2)) if size > 1 else 0
     main, rest = names[: size - cleanup], names[size - cleanup :]
     spec: Object = {"steps": _group(draft, main, ())}
     if rest:
-        split = draw(st.integers(0, len(rest)))
+        split = draw(below(len(rest) + 1))
         for group, members in (("compensations", rest[:split]), ("finally", rest[split:])):
             if members:
                 spec[group] = _group(draft, members, tuple(main))
@@ -95,12 +97,12 @@ def large_cases(draw: st.DrawFn, *, max_steps: int = 30) -> Case:
     """A Story with the Stories that it calls."""
     called: dict[str, Object] = {}
     played: dict[str, tuple[Script, ...]] = {}
-    if StepKind.EXECUTE_STORY in SUPPORTED and draw(st.booleans()):
+    if StepKind.EXECUTE_STORY in SUPPORTED and one_in(draw, 2):
         inner, inner_played = draw(stories(max_steps=2, prefix="k-"))
         inner.setdefault("output", {"n": "{{ inputs.n }}"})
         called["child"] = inner
         played |= inner_played
-        if draw(st.integers(0, 3)) == 0:
+        if one_in(draw, 4):
             outer, outer_played = draw(stories(max_steps=2, prefix="p-", calls=("child",)))
             called["parent"] = outer
             played |= outer_played
@@ -112,7 +114,7 @@ def _group(draft: _Draft, names: list[str], before: tuple[str, ...]) -> list[Obj
     steps = []
     for position, name in enumerate(names):
         steps.append(_step(draft, name, tuple(names[:position]), before, depth=0, path=name))
-    return draft.draw(st.permutations(steps)) if len(steps) < 9 else steps
+    return shuffled(draft.draw, steps) if len(steps) < 9 else steps
 
 
 def _policy(draft: _Draft) -> Object:
@@ -133,7 +135,7 @@ def _step(
 ) -> Object:
     draft.position += 1
     step: Object = {"name": name}
-    kind = draft.pick(*(kind for kind in StepKind for _ in range(_weight(draft, kind, depth))))
+    kind = draft.pick(*_kinds(depth, may_call=bool(draft.stories)))
     if depth == 0:
         needs = [need for need in earlier[-6:] if draft.one_in(3)]
         if needs:
@@ -144,7 +146,7 @@ def _step(
     if settings:
         step["with"] = settings
     readable = (*before, *earlier) if depth == 0 else ()
-    match draft.draw(st.integers(0, 9)):
+    match draft.draw(below(10)):
         case 0:
             step["if"] = draft.pick("{{ inputs.no }}", "{{ inputs.yes }}", "{{ inputs.ghost }}", "maybe")
         case 1 if readable:
@@ -154,10 +156,16 @@ def _step(
     return step
 
 
-def _weight(draft: _Draft, kind: StepKind, depth: int) -> int:
+@cache
+def _kinds(depth: int, *, may_call: bool) -> tuple[StepKind, ...]:
+    """The kinds that a step may have at this depth, each as often as its weight says."""
+    return tuple(kind for kind in StepKind for _ in range(_weight(kind, depth, may_call=may_call)))
+
+
+def _weight(kind: StepKind, depth: int, *, may_call: bool) -> int:
     if kind not in SUPPORTED:
         return 0
-    if (kind is StepKind.PARALLEL and depth >= MAX_DEPTH) or (kind is StepKind.EXECUTE_STORY and not draft.stories):
+    if (kind is StepKind.PARALLEL and depth >= MAX_DEPTH) or (kind is StepKind.EXECUTE_STORY and not may_call):
         return 0
     if kind is StepKind.STOP and depth:
         return 0
@@ -166,7 +174,7 @@ def _weight(draft: _Draft, kind: StepKind, depth: int) -> int:
 
 def _engram(draft: _Draft, step: Object, readable: tuple[str, ...], depth: int, path: str) -> Object:
     step["ref"] = {"name": draft.pick(*ENGRAMS, "work", "stubborn", "warm", "missing")}
-    draft.played[path] = draft.draw(scripts(draft.position))
+    draft.played[path] = scripts(draft.draw, draft.position)
     if depth == 0 and readable and draft.one_in(3):
         return {"n": f"{{{{ steps.{draft.pick(*readable)}.output.n }}}}"}
     if depth == 0 and draft.one_in(12):
@@ -192,7 +200,7 @@ def _parallel(draft: _Draft, step: Object, readable: tuple[str, ...], depth: int
         if "ref" in branch and draft.one_in(2):
             branch["with"] = {"n": "{{ item }}", "at": "{{ itemIndex }}"}
         return settings | {"steps": [branch]}
-    names = ("x", "y", "z")[: draft.draw(st.integers(1, 3))]
+    names = ("x", "y", "z")[: 1 + draft.draw(below(3))]
     branches = [_step(draft, name, (), (), depth=depth + 1, path=f"{path}/{name}") for name in names]
     return settings | {"steps": branches}
 
@@ -201,7 +209,7 @@ def _execute_story(draft: _Draft, step: Object, readable: tuple[str, ...], depth
     settings: Object = {"storyRef": {"name": draft.pick(*draft.stories, *draft.stories, "nowhere")}}
     if draft.one_in(2):
         settings["with"] = {"n": draft.pick(1, 2, "{{ inputs.n }}")}
-    match draft.draw(st.integers(0, 4)):
+    match draft.draw(below(5)):
         case 0:
             settings["waitForCompletion"] = False
         case 1 | 2:

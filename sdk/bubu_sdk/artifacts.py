@@ -23,6 +23,9 @@ from bubu_sdk.artifact import DIRECTORY, FILE, Artifact
 from bubu_sdk.errors import InputError, OutputError, StorageError
 from bubu_sdk.storage import Store
 
+if not hasattr(tarfile, "data_filter"):  # Python before 3.11.4
+    from backports import tarfile  # type: ignore[no-redef]
+
 MAX_ENTRIES: Final = 100_000
 """Files and folders in a directory."""
 _PART_BYTES: Final = 1024 * 1024

@@ -56,18 +56,24 @@ def suites() -> Sequence[Suite]:
     The third number is the budget: the time on the reference machine, plus 60 %, because a suite may take 30 % more on
     a busy day.
     """
-    command_line = sorted(ROOT.glob("tests/integration/test_command_line_*.py"))
     return (
-        Suite(("tests/integration",), 0.4, 370),
+        Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
+        Suite(("tests/integration",), 0.4, 255),
         Suite(("fuzz/engine",), 1.0, 360),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 240),
-        Suite(tuple(str(path.relative_to(ROOT)) for path in command_line), 0.6, 200),
+        Suite(_integration("command_line_*"), 0.6, 200),
         Suite(("tests/unit",), 0.8, 220),
         Suite(("tests/unit/core",), 0.8, 200),
         Suite(("fuzz",), 0.8, 140),
         Suite(("tests/acceptance",), 0.4, 27),
         Suite(("tests/conformance",), 0.6, 50),
     )
+
+
+def _integration(*names: str) -> Paths:
+    """The integration tests whose file names match these, without ``test_`` and ``.py``."""
+    found = {path for name in names for path in ROOT.glob(f"tests/integration/test_{name}.py")}
+    return tuple(str(path.relative_to(ROOT)) for path in sorted(found))
 
 
 CORES: Final = 2.4
