@@ -133,7 +133,8 @@ def stored_data_goes(history: History) -> Iterator[str]:
                 gone[obj["metadata"]["uid"]] = write
             elif write.new["metadata"].get("deletionTimestamp"):
                 going.setdefault(obj["metadata"]["uid"], write)
-    referred = {key for obj in history.played.objects.values() if obj["kind"] in _REFERRING for key in _keys_in(obj, set())}
+    objects = [obj for obj in history.played.objects.values() if obj["kind"] in _REFERRING]
+    referred = {key for obj in objects for key in _keys_in(obj, set())}
     names = {place[2] for place in history.played.objects}
     for uid, end in gone.items():
         if uid not in going or end.at - going[uid].at >= GIVE_UP_AFTER:
