@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from bubu_sdk import instant, reference
@@ -18,7 +18,11 @@ from bubu_sdk.contract import TRUE_WORDS
 from bubu_sdk.errors import ContextError, Object, StorageError
 from bubu_sdk.storage import MAX_OBJECT_BYTES, ObjectMissingError, Store, Writable, copy_parts
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 _PART_BYTES = 8 * 1024 * 1024
+_FETCHED_PART_BYTES = 4 * 1024 * 1024
 _PARTS_AT_ONCE = 3
 _FALSE_WORDS = frozenset({"0", "false", "f", "no", "n", "off"})
 
@@ -55,9 +59,12 @@ class CloudStore:
             )
 
     def download(self, key: str, target: Writable, size_bytes: int) -> None:
-        with self._asked(key, "read"):
+        from concurrent.futures import ThreadPoolExecutor  # imported here, because most steps fetch no files
+
+        with self._asked(key, "read"), ThreadPoolExecutor(1, "bubu-download") as ahead:
             result = self._obstore.get(self._bucket, key)
-            copy_parts(_Parts(iter(result.stream(min_chunk_size=_PART_BYTES))), target, key, size_bytes)
+            parts = _PartsAhead(iter(result.stream(min_chunk_size=_FETCHED_PART_BYTES)), ahead)
+            copy_parts(parts, target, key, size_bytes)
 
     @contextmanager
     def _asked(self, key: str, what: str) -> Iterator[None]:
@@ -78,14 +85,19 @@ class CloudStore:
             raise StorageError(f"stored object {key!r} cannot be {what}: {text}") from None
 
 
-class _Parts:
-    """The parts of an answer, one for each read."""
+class _PartsAhead:
+    """The parts of an answer, one for each read; the next one arrives while the caller hashes and writes the last."""
 
-    def __init__(self, parts: Iterator[Any]) -> None:
+    def __init__(self, parts: Iterator[Any], ahead: Executor) -> None:
         self._parts = parts
+        self._ahead = ahead
+        self._next = ahead.submit(next, parts, b"")
 
     def read(self, _: int, /) -> bytes:
-        return bytes(next(self._parts, b""))
+        part = bytes(self._next.result())
+        if part:
+            self._next = self._ahead.submit(next, self._parts, b"")
+        return part
 
 
 def open_cloud_store(
