@@ -13,10 +13,11 @@ from typing import Final
 
 from bubu_wire.codec import check, encode, parse
 from bubu_wire.messages import MAX_PAIRS, DataResponse, StreamEnvelope
-from bubu_wire.protobuf import LENGTH, key, read_key, skip
+from bubu_wire.protobuf import LENGTH, key, read_key, skip, with_length
 
 _METADATA: Final = 4
 _ENVELOPE: Final = 8
+_FIRST_OF_CHUNK: Final = 4
 _PACKET_OF_DATA: Final[Mapping[int, int]] = {4: 1, 5: 2, 6: 3, 7: 4, 1: 5, 2: 6, 3: 7, 8: 8}
 _DATA_OF_PACKET: Final[Mapping[int, int]] = {new: old for old, new in _PACKET_OF_DATA.items()}
 
@@ -27,7 +28,8 @@ def envelope_of(packet: bytes) -> StreamEnvelope | None:
     Raises:
         MessageError: ``packet`` or its envelope is no valid encoding.
     """
-    return _split(packet)[1]
+    found = _split(packet)[1]
+    return None if found is None else parse(StreamEnvelope, found)
 
 
 def stamp(
@@ -41,11 +43,12 @@ def stamp(
         MessageError: ``packet`` is no valid encoding, or what is added makes it larger than its bounds.
     """
     rest, old = _split(packet)
-    if old is not None and old.is_chunk:
-        new = replace(old, stream_id=stream_id, sequence=sequence, partition=partition)
-    else:
-        new = StreamEnvelope(stream_id, sequence, partition)
-    added = encode(DataResponse(metadata=metadata or {}, envelope=new))
+    new = StreamEnvelope(stream_id, sequence, partition)
+    if old is not None and _has_chunk_fields(old):  # or fields that we do not know: they are kept
+        new = replace(parse(StreamEnvelope, old), stream_id=stream_id, sequence=sequence, partition=partition)
+    added = with_length(_ENVELOPE, encode(new))
+    if metadata:
+        added = encode(DataResponse(metadata=metadata)) + added
     if metadata and _pairs(rest) + len(metadata) > MAX_PAIRS:
         check(replace(parse(DataResponse, rest + added), payload=None, inputs=None))
     return rest + added
@@ -71,8 +74,18 @@ def _pairs(packet: bytes) -> int:
     return found
 
 
-def _split(packet: bytes) -> tuple[bytes, StreamEnvelope | None]:
-    """The packet without its envelope, and the envelope."""
+def _has_chunk_fields(envelope: bytes) -> bool:
+    position, end = 0, len(envelope)
+    while position < end:
+        number, kind, position = read_key(envelope, position, end)
+        if number >= _FIRST_OF_CHUNK:
+            return True
+        position = skip(envelope, position, end, number, kind)
+    return False
+
+
+def _split(packet: bytes) -> tuple[bytes, bytes | None]:
+    """The packet without its envelope, and the envelope, both encoded."""
     kept: list[bytes] = []
     envelope = b""
     found, position, copied, end = False, 0, 0, len(packet)
@@ -88,7 +101,7 @@ def _split(packet: bytes) -> tuple[bytes, StreamEnvelope | None]:
     if not found:
         return packet, None
     kept.append(packet[copied:])
-    return b"".join(kept), parse(StreamEnvelope, envelope)
+    return b"".join(kept), envelope
 
 
 def _content(packet: bytes, at: int, end: int) -> bytes:
