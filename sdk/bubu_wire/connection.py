@@ -282,9 +282,9 @@ class Connection:
         events.append(PingAnswered(event.ping_data or b""))
 
     def _credit(self, call: Call, size: int) -> None:
-        """Let the peer send ``size`` bytes more, a quarter of the window at a time."""
+        """Let the peer send ``size`` bytes more. h2 is told in small parts, and tells the peer by half windows."""
         call.to_credit += size
-        if call.to_credit >= self.limits.window_bytes // 4:
+        if call.to_credit >= self.limits.window_bytes // 16:
             size, call.to_credit = call.to_credit, 0
             self._h2.acknowledge_received_data(size, call.number)
 

@@ -13,11 +13,13 @@ from typing import Final
 
 from bubu_wire.codec import check, encode, parse
 from bubu_wire.messages import MAX_PAIRS, DataResponse, StreamEnvelope
-from bubu_wire.protobuf import LENGTH, key, read_key, skip, with_length
+from bubu_wire.protobuf import LENGTH, key, read_key, read_length, skip, varint, with_length
 
 _METADATA: Final = 4
 _ENVELOPE: Final = 8
 _FIRST_OF_CHUNK: Final = 4
+_NAME_BYTES: Final = 128
+_SEQUENCES: Final = 2**64
 _PACKET_OF_DATA: Final[Mapping[int, int]] = {4: 1, 5: 2, 6: 3, 7: 4, 1: 5, 2: 6, 3: 7, 8: 8}
 _DATA_OF_PACKET: Final[Mapping[int, int]] = {new: old for old, new in _PACKET_OF_DATA.items()}
 
@@ -43,10 +45,12 @@ def stamp(
         MessageError: ``packet`` is no valid encoding, or what is added makes it larger than its bounds.
     """
     rest, old = _split(packet)
-    new = StreamEnvelope(stream_id, sequence, partition)
     if old is not None and _has_chunk_fields(old):  # or fields that we do not know: they are kept
-        new = replace(parse(StreamEnvelope, old), stream_id=stream_id, sequence=sequence, partition=partition)
-    added = with_length(_ENVELOPE, encode(new))
+        chunk = parse(StreamEnvelope, old)
+        place = encode(replace(chunk, stream_id=stream_id, sequence=sequence, partition=partition))
+    else:
+        place = _place(stream_id, sequence, partition)
+    added = with_length(_ENVELOPE, place)
     if metadata:
         added = encode(DataResponse(metadata=metadata)) + added
     if metadata and _pairs(rest) + len(metadata) > MAX_PAIRS:
@@ -74,6 +78,20 @@ def _pairs(packet: bytes) -> int:
     return found
 
 
+def _place(stream_id: str, sequence: int, partition: str) -> bytes:
+    """What ``encode`` makes of it, in a tenth of the time: this is done for each packet."""
+    stream, part = stream_id.encode(), partition.encode()
+    if len(stream) > _NAME_BYTES or len(part) > _NAME_BYTES or not 0 <= sequence < _SEQUENCES:
+        return encode(StreamEnvelope(stream_id, sequence, partition))  # which says what is wrong
+    return b"".join(
+        (
+            with_length(1, stream) if stream else b"",
+            b"\x10" + varint(sequence) if sequence else b"",
+            with_length(3, part) if part else b"",
+        )
+    )
+
+
 def _has_chunk_fields(envelope: bytes) -> bool:
     position, end = 0, len(envelope)
     while position < end:
@@ -92,22 +110,18 @@ def _split(packet: bytes) -> tuple[bytes, bytes | None]:
     while position < end:
         begin = position
         number, kind, position = read_key(packet, position, end)
-        at, position = position, skip(packet, position, end, number, kind)
-        if number == _ENVELOPE and kind == LENGTH:
+        if kind != LENGTH:
+            position = skip(packet, position, end, number, kind)
+            continue
+        at, position = read_length(packet, position, end)
+        if number == _ENVELOPE:
             kept.append(packet[copied:begin])
             copied, found = position, True
-            # Encoded messages one behind the other are the merged message.
-            envelope += _content(packet, at, position)
+            envelope += packet[at:position]  # encoded messages one behind the other are the merged message
     if not found:
         return packet, None
     kept.append(packet[copied:])
     return b"".join(kept), envelope
-
-
-def _content(packet: bytes, at: int, end: int) -> bytes:
-    while packet[at] >= 0x80:
-        at += 1
-    return packet[at + 1 : end]
 
 
 def _retag(packet: bytes, numbers: Mapping[int, int]) -> bytes:

@@ -35,6 +35,8 @@ def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
 
 def read_key(data: bytes, position: int, end: int) -> tuple[int, int, int]:
     """Field number, wire type, and the position behind the key."""
+    if position < end and 8 <= (byte := data[position]) < 0x80:
+        return byte >> 3, byte & 7, position + 1
     key, after = read_varint(data, position, end)
     if key > _LARGEST_KEY or key < 8 or after - position > 5:
         raise MessageError(f"byte {position}: no field has the key {key}")

@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bubu_wire import messages as transport
 from bubu_wire.codec import MAX_MESSAGE_BYTES, decode, encode, parse
@@ -190,6 +192,13 @@ def test_a_packet_is_stamped_without_decoding() -> None:
     assert envelope_of(encode(DataRequest(metadata={"a": "b"}))) is None
 
 
+@given(st.text(max_size=12), st.integers(0, 2**64 - 1), st.text(max_size=12))
+def test_the_quick_encoding_of_a_place_is_that_of_the_codec(stream_id: str, sequence: int, partition: str) -> None:
+    envelope = StreamEnvelope(stream_id, sequence, partition)
+
+    assert stamp(b"", stream_id, sequence, partition=partition) == encode(DataRequest(envelope=envelope))
+
+
 def test_a_packet_without_envelope_is_only_appended_to() -> None:
     packet = encode(dataclasses.replace(EVERYTHING, envelope=None))
 
@@ -218,6 +227,8 @@ def test_a_stamp_does_not_make_a_packet_too_large_for_its_receiver() -> None:
         stamp(full, "s", 1, metadata={"new": "x"})
     with pytest.raises(MessageError, match="stream_id"):
         stamp(full, "s" * 129, 1)
+    with pytest.raises(MessageError, match="sequence"):
+        stamp(full, "s", 2**64)
     with pytest.raises(MessageError):
         stamp(b"\x1a\x05x", "s", 1)
 
