@@ -28,6 +28,10 @@ words = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 127, 128, 2*
 junk = st.binary(max_size=12)
 
 
+TWO_OBJECTS: Final = b"".join(with_length(5, with_length(1, with_length(1, name))) for name in (b"a", b"b"))
+TWO_LISTS: Final = with_length(6, with_length(1, b"")) * 2
+
+
 def fields(values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     """Any fields with any wire type, their values made of ``values``."""
     numbers = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 100, 2**29 - 1]))
@@ -141,6 +145,8 @@ def compare(name: str, data: bytes) -> None:
 @given(st.sampled_from(NAMES), encoded)
 @settings(max_examples=800)
 @example("DataRequest", b"\x2a\x0b\x0a\x09\x12\x07\x32\x05\x0a\x03\x2a\x01\x00")
+@example("DataRequest", with_length(5, with_length(1, with_length(2, TWO_OBJECTS))))
+@example("DataRequest", with_length(5, with_length(1, with_length(2, TWO_LISTS))))
 @example("ControlError", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 @example("ControlError", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")
 @example("ControlError", b"\x88\x80\x80\x80\x80\x00\x01")
