@@ -45,7 +45,7 @@ class ClientConnection(Connection):
         """Begin a call of ``path``; returns its number. ``timeout`` is told to the server; keep it here, too.
 
         Raises:
-            CallsExhaustedError: the server accepts no further call now, or none on this connection.
+            CallsExhaustedError: ``Limits.max_calls`` or the server's own limit is reached, or the server is leaving.
             UsageError: ``metadata`` or ``timeout`` cannot be sent.
             UnknownCallError: the connection has ended.
         """
@@ -64,6 +64,8 @@ class ClientConnection(Connection):
         headers += encode_metadata(metadata)
         if self._leaving:
             raise CallsExhaustedError("the server is leaving; open a new connection")
+        if len(self._calls) >= self.limits.max_calls:
+            raise CallsExhaustedError(f"{len(self._calls)} calls are open, which is Limits.max_calls; end one first")
         if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
             raise CallsExhaustedError("the server's limit of calls on one connection is reached; end one first")
         try:

@@ -205,7 +205,8 @@ class Connection:
             if held:
                 yield _join(held, size)
                 held = []
-            if plain and isinstance(item, Frame) and item.stream in self._calls:
+            call = self._calls.get(item.stream) if plain and isinstance(item, Frame) else None
+            if call is not None and not call.peer_finished and isinstance(item, Frame):
                 held, size = [item], length
                 room = min(FRAME_BYTES, self._h2.remote_flow_control_window(item.stream))
             else:

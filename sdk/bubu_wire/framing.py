@@ -10,11 +10,6 @@ from bubu_wire.status import Status, StatusCode
 PREFIX_BYTES: Final = 5
 
 
-def frame_message(message: bytes) -> bytes:
-    """``message`` with its prefix, uncompressed."""
-    return len(message).to_bytes(PREFIX_BYTES, "big") + message
-
-
 @dataclass(slots=True)
 class Deframer:
     """Finds the messages in the data of one call. It holds at most one incomplete message."""

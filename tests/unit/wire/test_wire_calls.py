@@ -225,6 +225,16 @@ def test_calls_beyond_the_limit_are_refused_and_the_others_go_on() -> None:
         pair.client.open_call(METHOD)
 
 
+def test_a_client_keeps_its_own_limit_of_calls() -> None:
+    pair = Pair(client_limits=Limits(max_calls=2))
+    first = pair.open_call()
+    pair.open_call()
+    with pytest.raises(CallsExhaustedError, match=r"Limits\.max_calls"):
+        pair.client.open_call(METHOD)
+    pair.client.cancel(first)
+    assert pair.open_call()
+
+
 def test_a_leaving_server_lets_accepted_calls_end_and_refuses_others() -> None:
     pair = Pair()
     call = pair.open_call()
