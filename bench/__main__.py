@@ -22,6 +22,7 @@ from bench import (
     throughput,
     webhook,
     whole_operator,
+    wire,
 )
 from bench.plane import measure as plane
 from bench.report import Row, print_table
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "webhook": webhook.measure,
     "object-store": object_store.measure,
     "control-plane": plane.measure,
+    "wire": wire.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,

@@ -18,6 +18,7 @@ PACKAGES = (
     "manager",
     "localcluster",
     "sdk/bubu_sdk",
+    "sdk/bubu_wire",
     "impulses/bubu_impulses",
 )
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -34,6 +34,8 @@ _KUBERNETES: Final = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
 }
 _TOOLS: Final = {
+    "grpc-interop": {"grpc-interop": "google.golang.org/grpc/interop/client"},
+    "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
     "versitygw": {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
 }

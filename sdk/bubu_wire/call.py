@@ -1,0 +1,77 @@
+"""What a connection remembers of one call, and when received bytes may be replaced by new ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from bubu_wire.framing import PREFIX_BYTES, Deframer
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Inflow:
+    """Counts received bytes until the application has consumed their messages.
+
+    The bytes of an incomplete message are given back while nothing else waits, for a message may be larger than the
+    window. So there is at most one window beside one message.
+    """
+
+    waiting: deque[int] = field(default_factory=deque)
+    """For each delivered message the bytes that the peer may not yet replace."""
+    begun: int = 0
+    """Bytes of the incomplete message that the peer may not yet replace."""
+    advanced: int = 0
+    """Bytes of the incomplete message that the peer may replace already."""
+
+    def received(self, size: int, messages: list[bytes]) -> int:
+        """``size`` bytes have completed ``messages`` and begun another; returns the bytes to give back now."""
+        total = self.begun + size
+        for message in messages:
+            charge = PREFIX_BYTES + len(message) - self.advanced
+            self.advanced = 0
+            self.waiting.append(charge)
+            total -= charge
+        self.begun = total
+        return self._advance()
+
+    def consumed(self, count: int) -> int:
+        """The first ``count`` waiting messages are done with; returns the bytes to give back now."""
+        given = sum(self.waiting.popleft() for _ in range(min(count, len(self.waiting))))
+        return given + self._advance()
+
+    def withheld(self) -> int:
+        return sum(self.waiting) + self.begun
+
+    def _advance(self) -> int:
+        if self.waiting:
+            return 0
+        given, self.begun = self.begun, 0
+        self.advanced += given
+        return given
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP/2 stream. A muted call has no events: the application knows nothing of it, or is done with it."""
+
+    number: int
+    deframer: Deframer
+    inflow: Inflow = field(default_factory=Inflow)
+    queue: bytearray = field(default_factory=bytearray)
+    """Framed messages that wait for the peer's window."""
+    to_credit: int = 0
+    """Consumed bytes that the peer has not yet been told of: a window update for each message would cost too much."""
+    muted: bool = False
+    dropped: int = 0
+    """Bytes that a muted call has received; given back when it is forgotten."""
+    headers: Headers | None = None
+    """Server: the headers of the answer, until they are sent."""
+    trailers: Headers | None = None
+    """Server: what ends the answer, when the queue is empty."""
+    finishing: bool = False
+    """We send nothing after the queue."""
+    finished: bool = False
+    """We have ended our side."""
+    peer_finished: bool = False
