@@ -72,9 +72,9 @@ async def test_entries_are_listed_with_what_the_operator_makes_of_them(
 
 
 async def test_data_beside_entries_goes_with_the_last_entry_that_refers_to_it(there: StoredCluster) -> None:
-    first = put_entry(there, A, {"rows": to(part("rows")), "own": to(part("own"))})
-    second = put_entry(there, B, {"rows": to(part("rows"))}, version="v2")
-    there.put(part("rows"), {"deeper": to(part("deeper"))})
+    first = put_entry(there, A, {"rows": to(part("rows.refs")), "own": to(part("own"))})
+    second = put_entry(there, B, {"rows": to(part("rows.refs"))}, version="v2")
+    there.put(part("rows.refs"), {"deeper": to(part("deeper"))})
     for name in ("own", "deeper", "nobody"):
         there.put(part(name))
     there.put(part("being-written"), hours=0.1)
@@ -82,7 +82,7 @@ async def test_data_beside_entries_goes_with_the_last_entry_that_refers_to_it(th
     others = [part("being-written"), "outputs/default/nightly-embed/output.json"]
 
     await clear_cache(there.with_options(yes=True), CacheSelection(version="v1"))
-    assert there.keys() == sorted([second, part("rows"), part("deeper"), *others])
+    assert there.keys() == sorted([second, part("rows.refs"), part("deeper"), *others])
     assert first not in there.keys()  # noqa: SIM118 - a list of keys
     await clear_cache(there.with_options(yes=True), ALL)
 
