@@ -95,6 +95,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "engram.default-hang-timeout-seconds": ("0", 0),
     "engram.default-message-timeout-seconds": ("3", 3),
     "controller.storage.provider": ("", StorageProvider.NONE),
+    "controller.storage.delete-with-run": ("false", False),
     "controller.storage.s3.bucket": ("data", "data"),
     "controller.storage.s3.region": ("eu", "eu"),
     "controller.storage.s3.endpoint": ("http://s3:8333", "http://s3:8333"),
