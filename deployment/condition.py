@@ -12,6 +12,8 @@ from typing import Final
 
 from core.api.identity import MAX_NAME_LENGTH, POD_SUFFIX_LENGTH
 from core.api.keys import (
+    ANNOTATION_CACHE_LOOKUP,
+    ANNOTATION_CACHE_REUSE,
     ANNOTATION_TRIGGER_INPUT_HASH,
     ANNOTATION_TRIGGER_TOKEN,
     DOMAIN,
@@ -25,6 +27,8 @@ from webhooks.caller import ADMINISTRATORS, POD_NAME
 
 IDENTITY_ANNOTATIONS: Final = (ANNOTATION_TRIGGER_TOKEN, ANNOTATION_TRIGGER_INPUT_HASH)
 """Annotations of a StoryRun that may not change, even if the spec does not change."""
+CHECKED_ANNOTATIONS: Final = (*IDENTITY_ANNOTATIONS, ANNOTATION_CACHE_REUSE, ANNOTATION_CACHE_LOOKUP)
+"""Annotations of a StoryRun that are checked when they change."""
 _RUN_MARKS: Final = RUN_ANNOTATIONS_OF_OPERATOR
 
 
@@ -146,7 +150,7 @@ def _changed(*stays: str) -> MatchCondition:
 
 _CHANGED: Final = {
     STORY_RUN: _changed(
-        *(f"{annotation('object', key)} == {annotation('oldObject', key)}" for key in IDENTITY_ANNOTATIONS),
+        *(f"{annotation('object', key)} == {annotation('oldObject', key)}" for key in CHECKED_ANNOTATIONS),
         run_marks_stay(),
         no_new_controller(STORY_RUN.kind, STEP_RUN.kind),
     ),

@@ -95,7 +95,7 @@ def test_admission_is_asked_about_new_specs_alone(resource: Resource) -> None:
     assert asked(resource, {"metadata": OLD["metadata"]}, OLD)  # so that the schema reports what is missing
 
 
-@pytest.mark.parametrize("key", condition.IDENTITY_ANNOTATIONS)
+@pytest.mark.parametrize("key", condition.CHECKED_ANNOTATIONS)
 def test_admission_is_asked_about_the_identity_of_a_run(key: str) -> None:
     marked = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "a"}}}
     moved = {**OLD, "metadata": {**OLD["metadata"], "annotations": {key: "b"}}}
