@@ -141,6 +141,7 @@ async def configure(rig: OperatorRig) -> None:
         "controller.storage.s3.auth-secret-name": "store-keys",
         "controller.storage.s3.credential-namespaces": FLOWS,
         "engram.default-max-inline-size": "65536",  # there is no store behind this
+        "controller.storage.delete-with-run": "false",
     }
     await rig.create(CONFIG_MAP, CONFIG_NAME, {"data": settings}, OPERATOR_NAMESPACE)
     await rig.create(SECRET, "store-keys", {"data": keys("one")}, OPERATOR_NAMESPACE)
