@@ -9,7 +9,11 @@ import pytest
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.stored_data.campaign import StoredDataPlan, StoreVictim, play
 
-PLAN = StoredDataPlan(runs=6, output_bytes=2 << 20, kills=dict.fromkeys(StoreVictim, 1), seconds=120.0, seed=3)
+PLAN = StoredDataPlan(
+    runs=6, output_bytes=2 << 20, kills=dict.fromkeys(StoreVictim, 1), seconds=120.0, seed=12, at_once=2
+)
+
+"""With this seed a container and the store are killed in the first third, and the operator before the half."""
 
 
 async def test_nothing_is_lost_and_nothing_is_left_while_operator_containers_and_store_are_killed(

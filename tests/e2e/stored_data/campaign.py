@@ -44,11 +44,11 @@ from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPAC
 _PROGRAM: Final = Path(__file__).parent.parent / "engrams" / "large_data.py"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _CONTAINER_SECONDS: Final = 60.0
-_UNTIL: Final = 0.95
-"""The share of the work up to which programs are killed: the last run may have no container any more."""
+_UNTIL: Final = 0.75
+"""The share of the work up to which programs are killed: the last runs may have no container any more."""
 _WITHIN_SECONDS: Final = 0.5
-_AT_ONCE: Final = 8
-"""Steps that work concurrently, and users who create and delete runs."""
+_USERS: Final = 8
+"""Who create and delete runs concurrently."""
 _RETRY: Final = {"retry": {"maxRetries": 10, "delay": "200ms"}}
 
 
@@ -69,6 +69,8 @@ class StoredDataPlan:
     seconds: float
     """The limit for all runs, and for all deletions."""
     seed: int = 1
+    at_once: int = 8
+    """Steps that work concurrently."""
 
 
 @dataclass
@@ -159,7 +161,7 @@ async def _furnish(stand: _Stand, plan: StoredDataPlan) -> None:
         "controller.storage.s3.use-path-style": "true",
         "controller.storage.s3.auth-secret-name": "store-access",
         "controller.storage.s3.credential-namespaces": NAMESPACE_NAME,
-        "storyrun.global-concurrency": str(_AT_ONCE),
+        "storyrun.global-concurrency": str(plan.at_once),
     }
     metadata = {"name": CONFIG_NAME, "namespace": OPERATOR_NAMESPACE}
     await stand.client.create(CONFIG_MAP, {"metadata": metadata, "data": config})
@@ -295,7 +297,7 @@ def _named(plan: StoredDataPlan) -> Iterator[tuple[str, str]]:
 
 
 async def _together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    limiter = trio.CapacityLimiter(_AT_ONCE)
+    limiter = trio.CapacityLimiter(_USERS)
 
     async def limited(call: Callable[[], Awaitable[None]]) -> None:
         async with limiter:
