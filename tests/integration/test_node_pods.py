@@ -133,7 +133,8 @@ async def test_a_deleted_pod_gets_its_grace_and_is_then_gone(local: LocalCluster
 
 
 async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(local: LocalCluster) -> None:
-    await local.run_pod(pod("p", "trap '' TERM; while true; do sleep 0.05; done"), until="Running")
+    await local.run_pod(pod("p", "trap '' TERM; echo deaf; while true; do sleep 0.05; done"), until="Running")
+    await local.log("p", follow="true", limitBytes="4")  # returns once the trap is set and "deaf" is written
     began = trio.current_time()
 
     await local.client.delete(f"{PODS}/p", {"gracePeriodSeconds": 1})
