@@ -60,7 +60,7 @@ def suites() -> Sequence[Suite]:
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
         Suite(("tests/integration",), 0.4, 255),
         Suite(("fuzz/engine",), 1.0, 360),
-        Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 290),
+        Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 340),
         Suite(_integration("command_line_*"), 0.6, 200),
         Suite(("tests/unit",), 0.8, 220),
         Suite(("tests/unit/core",), 0.8, 200),
