@@ -19,7 +19,7 @@ async def objects_of_run(store: Store, namespace: str, run: str, step_runs: Iter
     """Outputs, inputs and logs of the StoryRun ``run`` and of its StepRuns, which need not exist any more.
 
     Raises:
-        PayloadError: a name is no safe segment of a key.
+        PayloadError: a name cannot be a segment of a key.
         StoreUnavailableError: see ``Store.page``.
     """
     folders = folders_of(namespace)
@@ -65,7 +65,7 @@ async def _below(store: Store, folder: str, owners: Iterable[str]) -> list[Store
     for owner in owners:
         prefix = f"{folder}/{owner}"
         found += listing.with_prefix(prefix)
-        before = f"{prefix[:-1]}."  # a dot is the character before the slash, and a prefix with a slash is no key
+        before = f"{prefix[:-1]}."  # the dot sorts just before the slash; obstore drops a slash at the end
         while not listing.passed(prefix) and await listing.next_page(after=before):
             found += listing.with_prefix(prefix)
     return found

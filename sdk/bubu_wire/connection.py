@@ -6,6 +6,7 @@ empty. Times are seconds of a clock that never goes back.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -43,7 +44,7 @@ class _Engine(H2Connection):
         return 0
 
 
-class Connection:
+class Connection(ABC):
     """Base of ``ServerConnection`` and ``ClientConnection``."""
 
     def __init__(self, limits: Limits, *, client: bool) -> None:
@@ -166,24 +167,26 @@ class Connection:
             SettingCodes.MAX_CONCURRENT_STREAMS: self.limits.max_calls,
         }
 
-    def _before_messages(self, call: Call) -> None:
+    def _before_messages(self, call: Call) -> None:  # noqa: B027 - only one role has something to do
         """Send what has to go before the first message."""
 
+    @abstractmethod
     def _end_of_queue(self, call: Call) -> None:
         """Everything of a finishing call has left: end this side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _break(self, call: Call, status: Status, events: list[Event]) -> None:
         """The peer has broken the rules of this call, and of no other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _peer_finished(self, call: Call, events: list[Event]) -> None:
-        raise NotImplementedError
+        """The peer sends no further messages of this call."""
 
+    @abstractmethod
     def _reset_status(self, error_code: int) -> Status:
-        raise NotImplementedError
+        """The status of a call that the peer has reset with this error code."""
 
-    def _peer_leaving(self, last_call: int, events: list[Event]) -> None:
+    def _peer_leaving(self, last_call: int, events: list[Event]) -> None:  # noqa: B027 - as above
         """The peer will not answer calls after ``last_call``."""
 
     # Receiving.
