@@ -114,6 +114,8 @@ def referred_data_stays(history: History) -> Iterator[str]:
     """I60: nothing is deleted from the store to which an object refers that is not being deleted itself."""
     referred: dict[Place, set[str]] = {}
     pending = deque(history.played.discarded)
+    if not pending:
+        return
     for write in history.played.history:
         if write.place[0] in _REFERRING:
             refers = write.new is not None and not _is_let_go(write.new)
@@ -126,6 +128,8 @@ def referred_data_stays(history: History) -> Iterator[str]:
 
 def stored_data_goes(history: History) -> Iterator[str]:
     """I60: of a run that was deleted, nothing is left in the store that was there before its deletion was requested."""
+    if not history.played.stored:
+        return
     owners, going, gone = dict[str, set[str]](), dict[str, Write](), dict[str, Write]()
     for write in history.played.history:
         obj = write.object

@@ -94,7 +94,7 @@ CASES: Final[dict[str, Case]] = {
         },
         {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1)))},
         {"participant": "ann"},
-        rivals=(Rival(3.0, reuses=True), Rival(12.0, reuses=True), Rival(12.5, "bob", reuses=True)),
+        rivals=(Rival(3.0, reuses=True), Rival(6.0, "bob", reuses=True)),
     ),
 }
 
