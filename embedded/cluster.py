@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
-from embedded.folder import EmbeddedCluster, EmbeddedError, claims_folder, publish
+from embedded.folder import STAYS_FILE, EmbeddedCluster, EmbeddedError, claims_folder, must_stay, publish
 from embedded.operator_process import operator_process
 from embedded.process import serving
 from embedded.usage import wait_until_unused
@@ -69,6 +69,7 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
         PortTakenError, StorageError, ImageMapError: it cannot start; the text has the remedy.
     """
     with serving(data), contextlib.ExitStack() as held:
+        (data / STAYS_FILE).unlink(missing_ok=True)
         async with trio.open_nursery() as servers:
             server = _ApiServer(servers)
             try:
@@ -76,8 +77,11 @@ async def serve(data: Path, *, port: int = 0, image_map: Path | None = None, on_
                     await nursery.start(_operate, server, data, port, image_map, on_demand)
                     if on_demand:
                         held.enter_context(await wait_until_unused(data))
-                        _log.info("no command uses the embedded cluster any longer")
-                        nursery.cancel_scope.cancel()
+                        if must_stay(data):
+                            held.close()
+                        else:
+                            _log.info("no command uses the embedded cluster any longer")
+                            nursery.cancel_scope.cancel()
             finally:
                 server.stop()
 

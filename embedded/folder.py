@@ -20,6 +20,8 @@ STATE_FILE: Final = "cluster.json"
 SERVING_LOCK: Final = "embedded.lock"
 """The process that serves the folder holds it exclusively; it contains the process id."""
 LOG_FILE: Final = "cluster.log"
+STAYS_FILE: Final = "stays-up"
+"""Exists if a cluster that was started on demand is to stay up without users."""
 MIN_FREE_BYTES: Final = 8 << 20
 """Free space on its disk that a start needs: the database of an empty cluster takes two MiB."""
 
@@ -112,9 +114,26 @@ def running(data: Path) -> EmbeddedCluster | None:
     try:
         state = json.loads((data / STATE_FILE).read_text(encoding="utf-8"))
         paths = {name: Path(state[name]) for name in ("data", "kubeconfig")}
-        return EmbeddedCluster(**{**state, **paths})
+        on_demand = state["on_demand"] and not must_stay(data)
+        return EmbeddedCluster(**{**state, **paths, "on_demand": on_demand})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def let_stay(data: Path) -> None:
+    """Let the cluster that serves ``data`` stay up without users. The caller is a user of it.
+
+    Raises:
+        EmbeddedError: the folder cannot be written.
+    """
+    try:
+        write_private(data / STAYS_FILE, "")
+    except OSError as error:
+        raise cannot_write(data, error) from None
+
+
+def must_stay(data: Path) -> bool:
+    return (data / STAYS_FILE).exists()
 
 
 def publish(cluster: EmbeddedCluster) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import trio
 
@@ -51,6 +53,33 @@ async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = No
                 await _leave(lock, data, started)
 
 
+async def join(data: Path, *, port: int = 0, image_map: Path | None = None) -> EmbeddedCluster | None:
+    """The cluster that serves ``data``, which now stays up without users; None if none does.
+
+    Waits for one that is starting. ``image_map`` is merged into its maps.
+
+    Raises:
+        EmbeddedError: it serves another port than ``port``, is not ready in time, or the folder cannot be written.
+    """
+    folder.make_folder(data)
+    with _usage_lock(data) as lock:  # while a user is there, no cluster ends
+        await _take_shared(lock, data)
+        with trio.move_on_after(process.START_DEADLINE_SECONDS):
+            while folder.is_served(data):
+                cluster = folder.running(data)
+                if cluster is None:
+                    await trio.sleep(_POLL_SECONDS)
+                    continue
+                if port and urlsplit(cluster.url).port != port:
+                    raise folder.taken(data)
+                if image_map is not None:
+                    _bring(data, image_map)
+                folder.let_stay(data)
+                return replace(cluster, on_demand=False)
+            return None
+    raise _never_ready(data)
+
+
 def in_use(data: Path) -> bool:
     """Whether any command uses the cluster now."""
     with _usage_lock(data) as lock:
@@ -90,7 +119,11 @@ async def _running_or_started(data: Path, port: int, started: list[Starting]) ->
             except EmbeddedError:
                 if starting.process.poll() is None or not folder.is_served(data):
                     raise
-    raise EmbeddedError(f"the process that serves {data} does not become ready; see {folder.LOG_FILE} there")
+    raise _never_ready(data)
+
+
+def _never_ready(data: Path) -> EmbeddedError:
+    return EmbeddedError(f"the process that serves {data} does not become ready; see {folder.LOG_FILE} there")
 
 
 def _bring(data: Path, image_map: Path) -> None:

@@ -35,24 +35,28 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
     image_map: ImageMapOption = None,
 ) -> None:
-    """Start the embedded cluster; print its kubeconfig."""
+    """Start the embedded cluster, unless it is up already; print its kubeconfig."""
     import trio
 
     from cli.console import Console
     from cli.interruption import run_async
     from embedded.folder import data_folder, refuse_if_served
     from embedded.process import start, wait_until_ready
+    from embedded.usage import join
 
     console = Console(options)
     images = checked_image_map(image_map)
 
-    def announce(cluster: EmbeddedCluster) -> None:
-        console.note(f"serving {cluster.url} from {cluster.data} (process {cluster.pid})")
+    def announce(cluster: EmbeddedCluster, doing: str = "serving") -> None:
+        console.note(f"{doing} {cluster.url} from {cluster.data} (process {cluster.pid})")
         console.note(f"use it with: export KUBECONFIG={cluster.kubeconfig}")
         console.result(str(cluster.kubeconfig))
 
     async def detached() -> None:
         data = data_folder(options.data)
+        if up_already := await join(data, port=port, image_map=images):
+            announce(up_already, "already serving")
+            return
         starting = await start(data, port=port, image_map=images)
         ready = False
         try:

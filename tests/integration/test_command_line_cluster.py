@@ -41,14 +41,17 @@ def test_up_serves_until_down_and_its_data_stays(line: CommandLine) -> None:
     assert (up.code, up.out) == (0, f"{line.data}/kubeconfig\n"), up.err
     assert f"export KUBECONFIG={line.data}/kubeconfig" in up.err
     again = line.bobrapet("up")
+    other_port = line.bobrapet("up", "--port=1")
     down = line.bobrapet("down")
     line.wait_until_nothing_runs()
     nothing = line.quick("down")
 
     assert [path for path in open_to_others if not path.is_symlink()] == []
-    assert again.code == 1
-    assert again.err.startswith(f"error: an embedded cluster serves {line.data} already (process ")
-    assert f"bobrapet down --data {line.data}" in again.err
+    assert (again.code, again.out) == (0, up.out), again.err
+    assert again.err.startswith("already serving https://127.0.0.1:")
+    assert other_port.code == 1
+    assert other_port.err.startswith(f"error: an embedded cluster serves {line.data} already (process ")
+    assert f"bobrapet down --data {line.data}" in other_port.err
     assert (down.code, down.err) == (0, f"stopped; the data stays in {line.data}\n")
     assert (nothing.code, nothing.err) == (0, f"no embedded cluster serves {line.data}\n")
     assert (line.data / "cluster.db").exists()
@@ -235,6 +238,25 @@ def test_two_runs_share_a_cluster_that_ends_with_the_last(line: CommandLine) -> 
 
     assert (first.returncode, second.returncode) == (0, 0), said + err
     line.wait_until_nothing_runs(processes)
+
+
+def test_up_keeps_the_cluster_of_a_run_and_merges_its_image_map(line: CommandLine) -> None:
+    with line.started("run", line.story("slow-one", name="first"), line.images) as run:
+        wait_until((line.folder / "began").exists)
+        (line.folder / "more.yaml").write_text('{"images": {"more:1": {"command": ["true"]}}}')
+        up = line.bobrapet("up", f"--image-map={line.folder / 'more.yaml'}")
+        (line.folder / "go").touch()
+        _, err = run.communicate(timeout=DEADLINE_SECONDS)
+    again = line.bobrapet("up")
+    listed = line.bobrapet("list", "-o", "name")
+    down = line.bobrapet("down")
+    line.wait_until_nothing_runs()
+
+    assert (run.returncode, up.code) == (0, 0), err + up.err
+    assert (again.code, again.out) == (0, up.out), again.err
+    assert listed.out.strip().startswith("storyrun/first-"), listed.err
+    assert '"more:1"' in (line.data / "images.yaml").read_text()
+    assert down.code == 0
 
 
 def test_an_ephemeral_cluster_stays_in_the_foreground_and_leaves_no_folder(line: CommandLine) -> None:
