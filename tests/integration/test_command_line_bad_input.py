@@ -234,3 +234,14 @@ def test_an_unreachable_server_and_a_bad_kubeconfig_are_named(line: CommandLine)
         assert message in done.err
         assert done.err.startswith("error: ")
         assert "Traceback" not in done.err
+
+
+def test_the_name_alone_prints_the_help_and_the_version_has_an_option(line: CommandLine) -> None:
+    alone, helped, version = line.quick(), line.quick("--help"), line.quick("--version")
+
+    assert (alone.code, alone.err) == (0, "")
+    assert alone.out == helped.out
+    assert alone.out.startswith("Usage: bobrapet [OPTIONS] COMMAND")
+    assert (version.code, version.err) == (0, "")
+    assert version.out.startswith("bobrapet 0.")
+    assert line.quick("--version", "list").out == version.out
