@@ -111,11 +111,10 @@ class TransportReconciler:
         }
         if not why:
             status |= available(transport, bindings)
-        before = _message_of_bindings(transport)
-        await write_status(self._client, self._transports, TRANSPORT, transport, status)
+        has_changed = await write_status(self._client, self._transports, TRANSPORT, transport, status)
         if errors and stored_errors(transport) != errors:
             self._events.emit(transport, EventType.WARNING, Reason.VALIDATION_FAILED, errors[0])
-        if summary.failed and before != summary.message:
+        if summary.failed and has_changed:
             self._events.emit(transport, EventType.WARNING, "TransportFailed", summary.message)
         return Done()
 
@@ -175,11 +174,6 @@ def _why_incompatible(transport: Object, binding: Object) -> str:
     if wanted != offered:
         return f"its driver is {wanted!r}, that of the Transport {offered!r}"
     return "; ".join(str(each) for each in unsupported(binding["spec"], transport["spec"], "the Transport"))
-
-
-def _message_of_bindings(transport: Object) -> str:
-    condition = find_condition((transport.get("status") or {}).get("conditions") or (), _BINDINGS_READY) or {}
-    return str(condition.get("message") or "")
 
 
 def transports_of_story(story: Object) -> tuple[str, ...]:
