@@ -9,7 +9,8 @@ def main(ctx: Context, inputs: dict) -> dict:
 if __name__ == "__main__":
     main.run()
 
-What belongs to Impulses is imported when it is first used, so the container of a step starts as fast as without it.
+What belongs to Impulses and to streams is imported when it is first used, so the container of a step starts as fast as
+without it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from bubu_sdk.sessions import Session
     from bubu_sdk.storyruns import StartedRun
     from bubu_sdk.storytrigger import Outcome, TriggerDecision
+    from bubu_sdk.streaming.context import AsyncStreamContext, StreamContext
+    from bubu_sdk.streaming.messages import AsyncMessages, Message, Messages
+    from bubu_sdk.streaming.packets import Audio, Binary, Packet, Video
+    from bubu_sdk.streams import StreamFunction, stream
     from bubu_sdk.trigger_errors import (
         SessionActiveError,
         SessionError,
@@ -58,6 +63,10 @@ __all__ = [
     "Artifact",
     "AsyncContext",
     "AsyncImpulseContext",
+    "AsyncMessages",
+    "AsyncStreamContext",
+    "Audio",
+    "Binary",
     "Context",
     "EffectInProgressError",
     "EffectLease",
@@ -70,7 +79,10 @@ __all__ = [
     "Impulse",
     "ImpulseContext",
     "InputError",
+    "Message",
+    "Messages",
     "Outcome",
+    "Packet",
     "Secrets",
     "Session",
     "SessionActiveError",
@@ -78,6 +90,8 @@ __all__ = [
     "SessionMissingError",
     "StartedRun",
     "StorageError",
+    "StreamContext",
+    "StreamFunction",
     "TriggerCancelledError",
     "TriggerConflictError",
     "TriggerDecision",
@@ -89,9 +103,11 @@ __all__ = [
     "TriggerRejectedError",
     "TriggerThrottledError",
     "TriggerUnavailableError",
+    "Video",
     "engram",
     "impulse",
     "run",
+    "stream",
     "text_signal",
 ]
 
@@ -99,6 +115,10 @@ _LATER = {
     **dict.fromkeys(("Impulse", "impulse"), "impulses"),
     **dict.fromkeys(("AsyncImpulseContext", "ImpulseContext"), "impulse_context"),
     **dict.fromkeys(("Outcome", "TriggerDecision"), "storytrigger"),
+    **dict.fromkeys(("AsyncStreamContext", "StreamContext"), "streaming.context"),
+    **dict.fromkeys(("StreamFunction", "stream"), "streams"),
+    **dict.fromkeys(("AsyncMessages", "Message", "Messages"), "streaming.messages"),
+    **dict.fromkeys(("Audio", "Binary", "Packet", "Video"), "streaming.packets"),
     "Session": "sessions",
     "StartedRun": "storyruns",
 }

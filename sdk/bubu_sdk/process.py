@@ -38,6 +38,16 @@ def run_impulse(impulse: HostedFunction) -> NoReturn:
     _exit(ending)
 
 
+def run_stream(work: HostedFunction) -> NoReturn:
+    """Run ``work`` as this process and exit with its code."""
+    from bubu_sdk.streaming.run import StreamRun, StreamWorld
+    from bubu_sdk.streaming.sockets import SocketNetwork
+
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True):
+        ending = _executed(StreamRun(work, StreamWorld(os.environ, connect, stores.open_store, SocketNetwork)))
+    _exit(ending)
+
+
 class _Run(Protocol):
     def terminate(self, signal_number: int) -> None: ...
     def execute(self) -> Ending: ...

@@ -41,6 +41,8 @@ class Family:
     awaited: type
     """The context of an ``async def``."""
     takes_inputs: bool
+    inputs: str = "inputs (gather inputs in one dataclass)"
+    """For messages: the parameter beside the context."""
 
 
 class HostedFunction:
@@ -51,7 +53,7 @@ class HostedFunction:
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
         self.backend = backend
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = hosting.is_async(function)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -110,7 +112,7 @@ def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | Non
 
 def _wanted(family: Family) -> str:
     if family.takes_inputs:
-        return "a context and inputs (gather inputs in one dataclass)"
+        return f"a context and {family.inputs}"
     return f"one parameter, {family.plain.__name__} or {family.awaited.__name__}"
 
 

@@ -1,8 +1,12 @@
 """Test engrams and impulses without a cluster.
 
 ``EngramEnvironment`` runs an engram, ``check_batch`` checks that it keeps the contract; ``ImpulseEnvironment`` runs an
-impulse and decides its requests.
+impulse and decides its requests; ``StreamHarness`` runs a streaming engram, with a hub in memory.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from bubu_sdk.testing.cluster import InMemoryCluster
 from bubu_sdk.testing.conformance import ConformanceError, check_batch
@@ -10,6 +14,10 @@ from bubu_sdk.testing.environment import EngramEnvironment, EngramOutcome
 from bubu_sdk.testing.impulse_environment import ImpulseEnvironment, ImpulseOutcome, VirtualClock
 from bubu_sdk.testing.impulse_operator import InMemoryOperator, Rejection
 from bubu_sdk.testing.store import InMemoryStore
+
+if TYPE_CHECKING:
+    from bubu_sdk.testing.stream_harness import StreamHarness, StreamOutcome
+    from bubu_sdk.testing.stream_hub import StreamHub, StreamOutput
 
 __all__ = [
     "ConformanceError",
@@ -21,6 +29,25 @@ __all__ = [
     "InMemoryOperator",
     "InMemoryStore",
     "Rejection",
+    "StreamHarness",
+    "StreamHub",
+    "StreamOutcome",
+    "StreamOutput",
     "VirtualClock",
     "check_batch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs ``h2`` is imported when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module = "stream_harness" if name in ("StreamHarness", "StreamOutcome") else "stream_hub"
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("h2", "hpack", "hyperframe"):
+            raise
+        raise ImportError(f"{name} needs the extra: install 'bubu-sdk[streaming]'") from error
