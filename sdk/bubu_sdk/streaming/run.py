@@ -100,7 +100,7 @@ class StreamRun:
         try:
             from bubu_sdk.streaming.carrier import Carrier
         except ModuleNotFoundError as error:
-            if error.name not in ("h2", "hpack", "hyperframe"):
+            if (error.name or "").partition(".")[0] not in ("h2", "hpack", "hyperframe"):
                 raise
             log.error("streaming engrams need the extra: install 'bubu-sdk[streaming]'")  # noqa: TRY400 - the trace says nothing more
             return Ending(1)

@@ -48,6 +48,6 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("h2", "hpack", "hyperframe"):
+        if (error.name or "").partition(".")[0] not in ("h2", "hpack", "hyperframe"):
             raise
         raise ImportError(f"{name} needs the extra: install 'bubu-sdk[streaming]'") from error
