@@ -22,13 +22,16 @@ TTL_SECONDS: Final = 120.0
 _STREAM_ID_BYTES: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
-    """What is remembered of one chunk beside its bytes: how to acknowledge it."""
+    """What is remembered of a received packet: what makes it the same, and how to acknowledge it."""
 
     key: str
     size_bytes: int
-    place: StreamEnvelope
+    stream_id: str = ""
+    sequence: int = 0
+    """0 without one; then it is not acknowledged."""
+    partition: str = ""
 
 
 @dataclass(slots=True)
@@ -64,7 +67,8 @@ class Assembler:
 
     def add(self, packet: DataResponse, part: Part, now: float) -> Whole | Broken | None:
         """Add a chunk; None while others are missing. ``packet.envelope`` is that of a chunk."""
-        place = part.place
+        place = packet.envelope
+        assert place is not None
         key = (place.stream_id, place.partition, place.chunk_id)
         assembly = self._assemblies.get(key)
         if assembly is not None and place.chunk_index in assembly.parts and _same(assembly, packet, place):

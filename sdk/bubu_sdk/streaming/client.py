@@ -55,8 +55,10 @@ class StreamClient:
         self._retries = 0
         self._ready_since: float | None = None
         self._draining = self._closing = False
-        self._held_bytes = self._withheld = 0
-        """Of messages in chunks that are not taken, and packets that are not consumed because of them."""
+        self._consumed = 0
+        """Packets of this connection that are done with, and that it does not know of."""
+        self._held_bytes = 0
+        """Of messages in chunks that are not taken. With too many of them, the hub is to send nothing."""
         self.dial_at: float | None = now
         """When to dial; None while there is a connection, a dial, or no need."""
         self.failure: str | None = None
@@ -87,7 +89,7 @@ class StreamClient:
         self.dial_at = None
         self._connections += 1
         self._outbox.restart()
-        self._withheld = 0
+        self._consumed = 0
         self._session = Session(
             endpoint.authority,
             self._settings.binding,
@@ -154,13 +156,10 @@ class StreamClient:
 
     def taken(self, delivery: Delivery) -> None:
         """The function has ``delivery`` now: the hub may send another."""
-        self._held_bytes -= delivery.held_bytes
-        if self._session is None:
-            return
-        count = 1 if delivery.connection == self._connections and not delivery.held_bytes else 0
-        if self._held_bytes <= MAX_TOTAL_BYTES:
-            count, self._withheld = count + self._withheld, 0
-        self._session.consumed(count)
+        if delivery.held_bytes:
+            self._held_bytes -= delivery.held_bytes
+        elif delivery.connection == self._connections:
+            self._consumed += 1
 
     def finish(self, delivery: Delivery) -> None:
         """The function sends nothing more for ``delivery``."""
@@ -217,10 +216,7 @@ class StreamClient:
         self._receipts.add(intake.receipts)
         for broken in intake.refusals:
             self._refuse(broken)
-        if self._held_bytes > MAX_TOTAL_BYTES:
-            self._withheld += intake.consumed
-        else:
-            self._session.consumed(intake.consumed)
+        self._consumed += intake.consumed
 
     def _accept(self, total: int, now: float) -> None:
         if self._session is None or not self._session.accepts:
@@ -243,7 +239,7 @@ class StreamClient:
         self._receipts.add(self._inbox.complete(delivery))
 
     def _refuse(self, broken: Broken) -> None:
-        places = [part.place for part in broken.parts if part.place.sequence]
+        places = [part for part in broken.parts if part.sequence]
         name = f"packet {places[0].sequence} of {places[0].stream_id}" if places else "a packet"
         self.news.remarks.append(f"{name} is refused: {broken.reason}")
         if self._session is not None and self._session.ready:
@@ -252,7 +248,12 @@ class StreamClient:
     def _move(self, now: float) -> None:
         """Give the connection what it can carry, and end it when nothing is left."""
         session = self._session
-        if session is None or not session.ready:
+        if session is None:
+            return
+        if self._consumed and self._held_bytes <= MAX_TOTAL_BYTES:
+            session.consumed(self._consumed)
+            self._consumed = 0
+        if not session.ready:
             return
         if self._receipts:
             session.send_receipts(self._receipts.take())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
 from bubu_sdk.streaming.chunks import Part
 from bubu_wire.codec import encode
 from bubu_wire.messages import ControlAction, ControlRequest, ControlResponse
-from bubu_wire.protobuf import varint
 
 DELIVERED: Final = "downstream.delivered"
-_CUSTOM_ACTION: Final = b"\x22" + varint(len(DELIVERED)) + DELIVERED.encode()
 _ERROR_BYTES: Final = 900
 
 NAMES: Final[Mapping[int, str]] = {
@@ -56,38 +55,37 @@ def answer_to(directive: ControlResponse) -> bytes | None:
 
 
 def encoded_receipt(part: Part) -> bytes:
-    """The receipt of a sequenced packet: ``encode`` of the same ControlRequest, written at once."""
-    place = part.place
-    pairs = [("sequence", b"%d" % place.sequence), ("size_bytes", b"%d" % part.size_bytes)]
-    if place.partition:
-        pairs.insert(0, ("partition", place.partition.encode()))
-    pairs.append(("stream_id", place.stream_id.encode()))
-    return b"".join(map(_pair, pairs)) + _CUSTOM_ACTION
+    """The receipt of a sequenced packet: what ``encode`` makes of the same ControlRequest, written at once."""
+    sequence, size = b"%d" % part.sequence, b"%d" % part.size_bytes
+    return b"".join(
+        (
+            *(b"\x12", _SIZES[len(sequence) + 12], b"\x0a\x08sequence\x12", _SIZES[len(sequence)], sequence),
+            *(b"\x12", _SIZES[len(size) + 14], b"\x0a\x0asize_bytes\x12", _SIZES[len(size)], size),
+            _rest_of_receipt(part.stream_id, part.partition),
+        )
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _rest_of_receipt(stream_id: str, partition: str) -> bytes:
+    metadata = {"stream_id": stream_id} | ({"partition": partition} if partition else {})
+    return encode(ControlRequest(metadata=metadata, custom_action=DELIVERED))
+
+
+_SIZES: Final = tuple(bytes((size,)) for size in range(0x80))
 
 
 def refusal(reason: str, part: Part) -> bytes:
     """Tells the hub that a packet cannot be used."""
-    place = part.place
     metadata = {"message": _cut(reason), "reason": "undecodable"}
-    if place.sequence:
-        metadata |= {"stream_id": place.stream_id, "sequence": str(place.sequence), "partition": place.partition}
+    if part.sequence:
+        metadata |= {"stream_id": part.stream_id, "sequence": str(part.sequence), "partition": part.partition}
     return encode(ControlRequest(ControlAction.ERROR, metadata))
 
 
 def _acknowledged(name: str, *, handled: bool, reason: str) -> bytes:
     metadata = {"handled": "true" if handled else "false", "reason": reason, "type": name}
     return encode(ControlRequest(ControlAction.ACK, metadata))
-
-
-def _pair(pair: tuple[str, bytes]) -> bytes:
-    name, value = pair
-    entry = _NAMED[name] + b"\x12" + varint(len(value)) + value
-    return b"\x12" + varint(len(entry)) + entry
-
-
-_NAMED: Final = {
-    name: b"\x0a" + varint(len(name)) + name.encode() for name in ("sequence", "size_bytes", "partition", "stream_id")
-}
 
 
 def _cut(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
+from enum import StrEnum
 from typing import Any, Final
 
 from bubu_sdk.errors import EngramError
@@ -25,13 +25,13 @@ MAX_OPEN: Final = 4096
 Callback = Callable[[], None]
 
 
-class Ask(Enum):
+class Ask(StrEnum):
     """What the function asks the owner to do. Each comes with the arguments of the method of ``StreamClient``."""
 
-    TAKEN = auto()
-    FINISH = auto()
-    REFUSE = auto()
-    PUT = auto()
+    TAKEN = "taken"
+    FINISH = "finish"
+    REFUSE = "refuse"
+    PUT = "put"
 
 
 Asked = tuple[Ask, tuple[Any, ...]]

@@ -15,13 +15,11 @@ from typing import Final
 
 from bubu_sdk.streaming import packet_bytes
 from bubu_sdk.streaming.chunks import Assembler, Broken, Part, Whole
-from bubu_sdk.streaming.packet_bytes import Read
 from bubu_sdk.streaming.translation import Content, RefusedError, content_of
 from bubu_wire.errors import MessageError
-from bubu_wire.messages import DataResponse, StreamEnvelope
+from bubu_wire.messages import DataResponse
 
 REMEMBERED: Final = 4096
-_NOWHERE: Final = StreamEnvelope()
 
 
 @dataclass(eq=False, slots=True)
@@ -44,8 +42,9 @@ class Delivery:
     done: bool = False
 
     @property
-    def place(self) -> StreamEnvelope:
-        return self.parts[0].place
+    def place(self) -> Part:
+        """The packet that it came in, or the first of them."""
+        return self.parts[0]
 
 
 @dataclass(slots=True)
@@ -65,7 +64,9 @@ class Inbox:
 
     def __init__(self) -> None:
         self._pending: set[str] = set()
-        self._completed: dict[str, None] = {}
+        self._completed: set[str] = set()
+        self._order: deque[str] = deque()
+        """The keys in ``_completed``, the oldest first. A dict would look for its oldest key among deleted ones."""
         self._assembler = Assembler()
         self._numbers = itertools.count(1)
         self.unfinished = 0
@@ -96,10 +97,11 @@ class Inbox:
         for part in delivery.parts:
             if part.key:
                 self._pending.discard(part.key)
-                self._completed[part.key] = None
-        while len(self._completed) > REMEMBERED:
-            del self._completed[next(iter(self._completed))]
-        return [part for part in delivery.parts if part.place.sequence]
+                self._completed.add(part.key)
+                self._order.append(part.key)
+        while len(self._order) > REMEMBERED:
+            self._completed.discard(self._order.popleft())
+        return [part for part in delivery.parts if part.sequence]
 
     def refuse(self, delivery: Delivery) -> None:
         """The function cannot use ``delivery``. It has no receipt, and is delivered again if the hub sends it again."""
@@ -119,23 +121,25 @@ class Inbox:
             intake.consumed += 1
             intake.refusals.append(Broken(str(error), ()))
             return
+        part = Part("", len(data), read.stream_id, read.sequence, read.partition)
         packet = read.packet
-        place = packet.envelope or _NOWHERE
-        if place.is_chunk:
-            self._receive_chunk(packet, Part(_key(place, ""), len(data), place), connection, now, intake)
+        if packet is not None and packet.envelope is not None and packet.envelope.is_chunk:
+            part.key = _key(part, "")
+            self._receive_chunk(packet, part, connection, now, intake)
             return
         try:
             content = content_of(read, data)
         except RefusedError as error:
             intake.consumed += 1
-            intake.refusals.append(Broken(str(error), (Part("", len(data), place),)))
+            intake.refusals.append(Broken(str(error), (part,)))
             return
-        part = Part(_key(place, content.message_id if content is not None else ""), len(data), place)
         if content is None:
             intake.consumed += 1
-            if place.sequence:
+            if part.sequence:
                 intake.receipts.append(part)
-        elif self._is_new(part, intake):
+            return
+        part.key = _key(part, content.message_id)
+        if self._is_new(part, intake):
             intake.deliveries.append(self._delivery(content, (part,), connection))
         else:
             intake.consumed += 1
@@ -147,7 +151,7 @@ class Inbox:
         outcome = self._assembler.add(packet, part, now)
         if isinstance(outcome, Whole):
             try:
-                content = content_of(Read(outcome.packet), b"")
+                content = content_of(packet_bytes.whole(outcome.packet), b"")
             except RefusedError as error:
                 outcome = Broken(str(error), outcome.parts)
             else:
@@ -159,11 +163,11 @@ class Inbox:
     def _deliver_whole(self, whole: Whole, content: Content | None, connection: int, intake: Intake) -> None:
         if content is None:
             self.release(whole.parts)
-            intake.receipts += [part for part in whole.parts if part.place.sequence]
+            intake.receipts += [part for part in whole.parts if part.sequence]
             return
         parts = whole.parts
         if not parts[0].key and content.message_id:  # no chunk has a number of its own
-            name = Part(_key(_NOWHERE, content.message_id), 0, _NOWHERE)
+            name = Part(f"#{content.message_id}", 0)
             if not self._is_new(name, intake):
                 return
             parts = (*parts, name)
@@ -180,7 +184,7 @@ class Inbox:
         if not key:
             return True
         if key in self._completed:
-            if part.place.sequence:
+            if part.sequence:
                 intake.receipts.append(part)
             return False
         if key in self._pending:
@@ -189,10 +193,10 @@ class Inbox:
         return True
 
 
-def _key(place: StreamEnvelope, message_id: str) -> str:
+def _key(part: Part, message_id: str) -> str:
     """What makes a packet the same; empty if nothing does."""
-    if place.stream_id and place.sequence:
-        return f"{place.stream_id}|{place.partition}|{place.sequence}"
+    if part.sequence and part.stream_id:
+        return f"{part.stream_id}|{part.partition}|{part.sequence}"
     return message_id and f"#{message_id}"
 
 

@@ -7,6 +7,7 @@ same bounds as there; a packet with anything else in it is left to the codec. So
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Mapping
@@ -16,17 +17,18 @@ from typing import Any, Final
 from bubu_sdk.errors import OutputError
 from bubu_wire.codec import decode
 from bubu_wire.errors import MessageError
-from bubu_wire.messages import MAX_FRAME_BYTES, MAX_PAIRS, BinaryFrame, DataResponse, StreamEnvelope
-from bubu_wire.structs import MAX_NESTING, encode_struct, merge_struct
+from bubu_wire.messages import MAX_FRAME_BYTES, MAX_PAIRS, BinaryFrame, DataResponse
+from bubu_wire.structs import MAX_NESTING, JsonObject, encode_struct, merge_struct
 
 NAME_BYTES: Final = 128
 VALUE_BYTES: Final = 1024
 MIME_BYTES: Final = 255
 JSON_PACKET: Final = "application/vnd.bubu.packet+json"
-_JSON_PACKET_BYTES: Final = JSON_PACKET.encode()
 _EXACT: Final = 2**53
 _LARGE: Final = 100_000
 _FRAME, _METADATA, _PAYLOAD, _INPUTS, _PLACE = 0x1A, 0x22, 0x2A, 0x32, 0x42
+_USUAL: Final = {_FRAME: 1, _PAYLOAD: 2, _INPUTS: 4, _PLACE: 8}
+"""Keys of the fields that may come once, each with its bit."""
 
 
 class Unusual(Exception):  # noqa: N818 - no error: the other way is taken
@@ -38,11 +40,20 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Read:
-    """A packet, and where the payload and the inputs are that were not decoded, because its frame may have them."""
+    """A packet. A usual one is here in parts, any other one is whole in ``packet``."""
 
-    packet: DataResponse
+    metadata: Mapping[str, str]
+    stream_id: str = ""
+    sequence: int = 0
+    partition: str = ""
+    mime_type: str = ""
+    """Of the binary frame, as ``body`` and ``timestamp_ms``."""
+    body: bytes = b""
+    timestamp_ms: int = 0
     payload_at: Span | None = None
+    """Where payload and inputs are. They are not decoded, because a JSON packet has them, too."""
     inputs_at: Span | None = None
+    packet: DataResponse | None = None
 
 
 def read(data: bytes) -> Read:
@@ -54,105 +65,86 @@ def read(data: bytes) -> Read:
     try:
         return _read_usual(data)
     except (Unusual, IndexError, UnicodeDecodeError):
-        return Read(decode(DataResponse, data))
+        return whole(decode(DataResponse, data))
 
 
-def object_at(data: bytes, span: Span) -> dict[str, Any]:
-    """The payload or the inputs of ``data``.
+def whole(packet: DataResponse) -> Read:
+    """A packet that is decoded already."""
+    place, frame = packet.envelope, packet.frame
+    found = Read(packet.metadata, packet=packet)
+    if place is not None:
+        found.stream_id, found.sequence, found.partition = place.stream_id, place.sequence, place.partition
+    if isinstance(frame, BinaryFrame):
+        found.mime_type, found.body, found.timestamp_ms = frame.mime_type, frame.payload, frame.timestamp_ms
+    return found
+
+
+def payload_of(found: Read, data: bytes) -> JsonObject | None:
+    """The payload in the Struct of ``data``, which ``found`` was read from.
 
     Raises:
-        MessageError: they are malformed.
+        MessageError: it is malformed.
     """
+    if found.payload_at is None:
+        return None if found.packet is None else found.packet.payload
+    return _object_at(data, found.payload_at)
+
+
+def inputs_of(found: Read, data: bytes) -> JsonObject | None:
+    """The inputs in the Struct of ``data``. Raises as ``payload_of`` does."""
+    if found.inputs_at is None:
+        return None if found.packet is None else found.packet.inputs
+    return _object_at(data, found.inputs_at)
+
+
+def _object_at(data: bytes, span: Span) -> dict[str, Any]:
     found: dict[str, Any] = {}
     merge_struct(found, data, *span)
     return found
 
 
 def _read_usual(data: bytes) -> Read:
-    frame: BinaryFrame | None = None
-    place: StreamEnvelope | None = None
     metadata: dict[str, str] = {}
-    structs: dict[int, Span] = {}
-    pairs = position = 0
+    found = Read(metadata)
+    pairs = position = seen = 0
     end = len(data)
     while position < end:
-        tag = data[position]
-        size, at = _length(data, position + 1)
+        tag, size, at = data[position], data[position + 1], position + 2
+        if size >= 0x80:
+            size, at = _length(data, position + 1)
         position = at + size
         if position > end:
             raise Unusual
         if tag == _METADATA:
             pairs += 1
             _read_pair(data, at, position, metadata)
-        elif tag == _FRAME and frame is None:
-            frame = _read_frame(data, at, position)
-        elif tag == _PLACE and place is None:
-            place = _read_place(data, at, position)
-        elif tag in (_PAYLOAD, _INPUTS) and tag not in structs:
-            structs[tag] = (at, position)
-        else:
+            continue
+        if tag not in _USUAL or seen & (bit := _USUAL[tag]):
             raise Unusual
-    if pairs > MAX_PAIRS or frame is None:
+        seen |= bit
+        if tag == _FRAME:
+            _read_frame(data, at, position, found)
+        elif tag == _PLACE:
+            _read_place(data, at, position, found)
+        elif tag == _PAYLOAD:
+            found.payload_at = (at, position)
+        else:
+            found.inputs_at = (at, position)
+    if pairs > MAX_PAIRS or not seen & _USUAL[_FRAME]:
         raise Unusual
-    return Read(DataResponse(frame, metadata, None, None, (), place), structs.get(_PAYLOAD), structs.get(_INPUTS))
+    return found
 
 
 def _length(data: bytes, position: int) -> tuple[int, int]:
-    """A number and the position behind it."""
-    byte = data[position]
-    if byte < 0x80:
-        return byte, position + 1
-    value, shift = byte & 0x7F, 7
-    for at in range(position + 1, position + 5):
+    """A number of up to 35 bits, and the position behind it."""
+    value = shift = 0
+    for at in range(position, position + 5):
         byte = data[at]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at + 1
         shift += 7
     raise Unusual
-
-
-def _read_pair(data: bytes, at: int, end: int, into: dict[str, str]) -> None:
-    if data[at] != 0x0A:
-        raise Unusual
-    size, begin = _length(data, at + 1)
-    middle = begin + size
-    if not 0 < size <= NAME_BYTES or data[middle] != 0x12:
-        raise Unusual
-    length, value = _length(data, middle + 1)
-    if value + length != end or length > VALUE_BYTES:
-        raise Unusual
-    into[str(data[begin:middle], "utf-8")] = str(data[value:end], "utf-8")
-
-
-def _read_frame(data: bytes, position: int, end: int) -> BinaryFrame:
-    payload, mime, timestamp, last = b"", "", 0, 0
-    while position < end:
-        tag = data[position]
-        if tag <= last:
-            raise Unusual
-        last = tag
-        value, position = _length(data, position + 1) if tag in (0x0A, 0x12) else _timestamp(data, position + 1, tag)
-        if tag == 0x18:
-            timestamp = value
-            continue
-        begin, position = position, position + value
-        if tag == 0x0A:
-            payload = data[begin:position]
-        else:
-            raw = data[begin:position]
-            if len(raw) > MIME_BYTES:
-                raise Unusual
-            mime = JSON_PACKET if raw == _JSON_PACKET_BYTES else str(raw, "utf-8")
-    if position != end or len(payload) > MAX_FRAME_BYTES:
-        raise Unusual
-    return BinaryFrame(payload, mime, timestamp)
-
-
-def _timestamp(data: bytes, position: int, tag: int) -> tuple[int, int]:
-    if tag != 0x18:
-        raise Unusual
-    return _number(data, position)
 
 
 def _number(data: bytes, position: int) -> tuple[int, int]:
@@ -167,27 +159,65 @@ def _number(data: bytes, position: int) -> tuple[int, int]:
     raise Unusual
 
 
-def _read_place(data: bytes, position: int, end: int) -> StreamEnvelope:
-    stream, sequence, partition, last = "", 0, "", 0
+def _read_pair(data: bytes, at: int, end: int, into: dict[str, str]) -> None:
+    size, begin = data[at + 1], at + 2
+    middle = begin + size
+    if data[at] != 0x0A or not 0 < size < 0x80 or data[middle] != 0x12:
+        raise Unusual
+    size, value = data[middle + 1], middle + 2
+    if size >= 0x80:
+        size, value = _length(data, middle + 1)
+    if value + size != end or size > VALUE_BYTES:
+        raise Unusual
+    into[data[begin:middle].decode()] = data[value:end].decode()
+
+
+def _read_frame(data: bytes, position: int, end: int, into: Read) -> None:
+    last = 0
     while position < end:
         tag = data[position]
-        if tag <= last or tag not in (0x0A, 0x10, 0x1A):
-            raise Unusual  # a chunk, or fields that we do not know
-        last = tag
-        if tag == 0x10:
-            sequence, position = _number(data, position + 1)
-            continue
-        size, begin = _length(data, position + 1)
-        position = begin + size
-        if size > NAME_BYTES:
+        if tag <= last:
             raise Unusual
-        if tag == 0x0A:
-            stream = str(data[begin:position], "utf-8")
+        last = tag
+        if tag == 0x18:
+            into.timestamp_ms, position = _number(data, position + 1)
+            continue
+        size, begin = data[position + 1], position + 2
+        if size >= 0x80:
+            size, begin = _length(data, position + 1)
+        position = begin + size
+        if tag == 0x0A and size <= MAX_FRAME_BYTES:
+            into.body = data[begin:position]
+        elif tag == 0x12 and size <= MIME_BYTES:
+            into.mime_type = data[begin:position].decode()
         else:
-            partition = str(data[begin:position], "utf-8")
+            raise Unusual
     if position != end:
         raise Unusual
-    return StreamEnvelope(stream, sequence, partition)
+
+
+def _read_place(data: bytes, position: int, end: int, into: Read) -> None:
+    last = 0
+    while position < end:
+        tag = data[position]
+        if tag <= last:
+            raise Unusual
+        last = tag
+        if tag == 0x10:
+            into.sequence, position = _number(data, position + 1)
+            continue
+        size, begin = data[position + 1], position + 2
+        position = begin + size
+        if size >= 0x80:
+            raise Unusual
+        if tag == 0x0A:
+            into.stream_id = data[begin:position].decode()
+        elif tag == 0x1A:
+            into.partition = data[begin:position].decode()
+        else:
+            raise Unusual  # a chunk, or fields that we do not know
+    if position != end:
+        raise Unusual
 
 
 # Writing.
@@ -201,9 +231,7 @@ def write_json(
     Raises:
         OutputError: metadata, payload or inputs are outside the contract's bounds; names the place.
     """
-    frame = (
-        b"\x0a" + _varint(len(envelope)) + envelope + b"\x12" + _varint(len(_JSON_PACKET_BYTES)) + _JSON_PACKET_BYTES
-    )
+    frame = b"\x0a" + _varint(len(envelope)) + envelope + _JSON_MIME
     if timestamp_ms:
         frame += b"\x18" + _varint(timestamp_ms)
     parts = [b"\x1a" + _varint(len(frame)) + frame, *write_pairs(metadata)]
@@ -222,8 +250,8 @@ def _checked_struct(value: Mapping[str, Any]) -> bytes:
         raise OutputError(str(error)) from error
 
 
-def write_pairs(metadata: Mapping[str, str], tag: bytes = b"\x22") -> list[bytes]:
-    """The pairs of a map, field by field.
+def write_pairs(metadata: Mapping[str, str]) -> list[bytes]:
+    """The pairs of the metadata, field by field.
 
     Raises:
         OutputError: a pair is outside the contract's bounds; names it.
@@ -232,18 +260,32 @@ def write_pairs(metadata: Mapping[str, str], tag: bytes = b"\x22") -> list[bytes
         raise OutputError(f"metadata has {len(metadata)} pairs; at most {MAX_PAIRS} are allowed")
     found = []
     for name, value in metadata.items():
+        key = _name(name)
         try:
-            key, text = name.encode(), value.encode()
+            text = value.encode()
         except (UnicodeEncodeError, AttributeError):
-            raise OutputError(f"metadata {str(name)[:40]!r}: names and values must be strings of UTF-8") from None
-        if not 0 < len(key) <= NAME_BYTES or name != name.strip():
-            problem = f"a name must have 1 to {NAME_BYTES} bytes, and no blanks around it"
-            raise OutputError(f"metadata {name[:40]!r}: {problem}")
+            raise OutputError(f"metadata {name[:40]!r}: the value must be a string of UTF-8") from None
         if len(text) > VALUE_BYTES:
             raise OutputError(f"metadata {name[:40]!r}: a value must have at most {VALUE_BYTES} bytes")
-        pair = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(text)) + text
-        found.append(tag + _varint(len(pair)) + pair)
+        if (total := len(key) + len(text) + 1) < 0x80:
+            found.append(b"\x22" + _SMALL[total] + key + _SMALL[len(text)] + text)
+        else:
+            size = _varint(len(text))
+            found.append(b"\x22" + _varint(len(key) + len(size) + len(text)) + key + size + text)
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    """The beginning of a pair, up to the size of its value."""
+    try:
+        key = name.encode()
+    except (UnicodeEncodeError, AttributeError):
+        raise OutputError(f"metadata {str(name)[:40]!r}: names must be strings of UTF-8") from None
+    if not 0 < len(key) <= NAME_BYTES or name != name.strip():
+        problem = f"a name must have 1 to {NAME_BYTES} bytes, and no blanks around it"
+        raise OutputError(f"metadata {name[:40]!r}: {problem}")
+    return b"\x0a" + _varint(len(key)) + key + b"\x12"
 
 
 def _varint(value: int) -> bytes:
@@ -258,14 +300,20 @@ def _varint(value: int) -> bytes:
 
 
 _SMALL: Final = tuple(bytes((value,)) for value in range(0x80))
+_JSON_MIME: Final = b"\x12" + _varint(len(JSON_PACKET)) + JSON_PACKET.encode()
 
 
 def _struct(value: Mapping[str, Any], depth: int) -> bytes:
     parts = []
     for name, member in value.items():
         key, content = _text(name), _value(member, depth)
-        entry = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(content)) + content
-        parts.append(b"\x0a" + _varint(len(entry)) + entry)
+        if (total := len(key) + len(content) + 4) < 0x80:  # then the sizes have one byte each
+            parts.append(
+                b"\x0a" + _SMALL[total] + b"\x0a" + _SMALL[len(key)] + key + b"\x12" + _SMALL[len(content)] + content
+            )
+        else:
+            entry = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(len(content)) + content
+            parts.append(b"\x0a" + _varint(len(entry)) + entry)
     return b"".join(parts)
 
 

@@ -66,7 +66,7 @@ class Binary:
 Frame = Audio | Video | Binary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Packet:
     """An output with more than its payload. To yield a dict, a dataclass, a model or a frame alone needs no Packet.
 

@@ -24,7 +24,6 @@ from bubu_wire.messages import (
     AudioFrame,
     BinaryFrame,
     DataRequest,
-    DataResponse,
     VideoFrame,
 )
 
@@ -65,6 +64,7 @@ def _no_constant(text: str) -> None:
 
 
 _JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def content_of(read: Read, data: bytes) -> Content | None:
@@ -73,46 +73,39 @@ def content_of(read: Read, data: bytes) -> Content | None:
     Raises:
         RefusedError: it cannot be decoded.
     """
-    packet = read.packet
-    metadata = packet.metadata
+    metadata = read.metadata
     if metadata.get(HEARTBEAT) == "true" or metadata.get(KIND) in SILENT_KINDS:
         return None
     try:
-        if isinstance(packet.frame, BinaryFrame) and packet.frame.mime_type == JSON_PACKET:
-            found = _of_json(packet, packet.frame)
-            if found is None:
-                return None
-        else:
-            found = _of_frame(packet)
+        found = _of_json(read) if read.mime_type == JSON_PACKET else _of_frame(read)
+        if found is None:
+            return None
         if found.payload is None:
-            found.payload = packet_bytes.object_at(data, read.payload_at) if read.payload_at else packet.payload
-        if found.inputs is None:
-            inputs = packet_bytes.object_at(data, read.inputs_at) if read.inputs_at else packet.inputs
-            found.inputs = None if inputs is None else dict(inputs)
+            found.payload = packet_bytes.payload_of(read, data)
+        if found.inputs is None and (inputs := packet_bytes.inputs_of(read, data)) is not None:
+            found.inputs = dict(inputs)
     except (MessageError, ValueError, RecursionError) as error:
         raise RefusedError(str(error) or type(error).__name__) from error
-    if found.payload is None and found.inputs is None and found.frame is None and not packet.transports:
-        return None
+    if found.payload is None and found.inputs is None and found.frame is None:
+        return None if read.packet is None or not read.packet.transports else found
     return found
 
 
-def _of_json(packet: DataResponse, frame: BinaryFrame) -> Content | None:
-    envelope = _JSON.decode(str(frame.payload, "utf-8"))
+def _of_json(read: Read) -> Content | None:
+    envelope = _decoded(read.body.decode())
     if not isinstance(envelope, dict):
         raise RefusedError("a JSON packet must be an object")
-    if (version := envelope.get("version") or "v1") != "v1":
+    get = envelope.get
+    if (version := get("version") or "v1") != "v1":
         raise RefusedError(f"the JSON packet has the version {str(version)[:40]!r}; only v1 is known")
-    metadata = envelope.get("metadata")
-    if metadata:
-        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    metadata = read.metadata
+    if own := get("metadata"):
+        if not isinstance(own, dict) or not all(isinstance(value, str) for value in own.values()):
             raise RefusedError("metadata of a JSON packet must be an object of strings")
-        metadata = {**metadata, **packet.metadata}
-    else:
-        metadata = packet.metadata
-    kind = envelope.get("kind") or metadata.get(KIND) or "data"
-    message_id = envelope.get("messageId") or metadata.get(MESSAGE_ID) or ""
-    timestamp = envelope.get("timestampMs") or 0
-    inputs = envelope.get("inputs")
+        metadata = {**own, **metadata}
+    kind = get("kind") or metadata.get(KIND) or "data"
+    message_id = get("messageId") or metadata.get(MESSAGE_ID) or ""
+    timestamp, inputs = get("timestampMs") or 0, get("inputs")
     if not isinstance(kind, str) or not isinstance(message_id, str):
         raise RefusedError("kind and messageId of a JSON packet must be strings")
     if not isinstance(timestamp, int) or timestamp < 0:
@@ -121,26 +114,34 @@ def _of_json(packet: DataResponse, frame: BinaryFrame) -> Content | None:
         raise RefusedError("inputs of a JSON packet must be an object")
     if kind in SILENT_KINDS:
         return None
-    timestamp = timestamp or _timestamp(metadata, frame.timestamp_ms)
-    return Content(metadata, kind, message_id, timestamp, envelope.get("payload"), inputs, None)
+    timestamp = timestamp or _timestamp(metadata, read.timestamp_ms)
+    return Content(metadata, kind, message_id, timestamp, get("payload"), inputs, None)
 
 
-def _of_frame(packet: DataResponse) -> Content:
-    metadata = packet.metadata
+def _decoded(text: str) -> Any:
+    """As ``decode``, without its search for blanks around."""
+    if text.startswith("{"):
+        value, end = _JSON.raw_decode(text)
+        if end == len(text):
+            return value
+    return _JSON.decode(text)
+
+
+def _of_frame(read: Read) -> Content:
+    metadata = read.metadata
     payload: Any = None
     frame: Frame | None = None
-    match packet.frame:
+    match None if read.packet is None else read.packet.frame:
         case AudioFrame() as sound:
             frame = Audio(sound.pcm, sound.sample_rate_hz, sound.channels, sound.codec, sound.timestamp_ms)
         case VideoFrame() as film:
             frame = Video(film.payload, film.codec, film.width, film.height, film.timestamp_ms, film.raw)
-        case BinaryFrame() as binary if binary.payload:
-            frame = Binary(binary.payload, binary.mime_type or OCTETS, binary.timestamp_ms)
-            payload = binary.payload
+        case _ if read.body:
+            frame = Binary(read.body, read.mime_type or OCTETS, read.timestamp_ms)
+            payload = read.body
     timestamp = _timestamp(metadata, frame.timestamp_ms if frame is not None else 0)
-    return Content(
-        metadata, metadata.get(KIND) or "data", metadata.get(MESSAGE_ID) or "", timestamp, payload, None, frame
-    )
+    kind, name = metadata.get(KIND) or "data", metadata.get(MESSAGE_ID) or ""
+    return Content(metadata, kind, name, timestamp, payload, None, frame)
 
 
 def _timestamp(metadata: Mapping[str, str], otherwise: int) -> int:
@@ -176,7 +177,7 @@ def request_of(packet: Packet, metadata: Mapping[str, str], timestamp_ms: int) -
     """
     payload, inputs = _object(packet.payload, "payload"), _object(packet.inputs, "inputs")
     kind = packet.kind or "data"
-    if not _KIND.fullmatch(kind) or kind in SILENT_KINDS:
+    if kind != "data" and (not _KIND.fullmatch(kind) or kind in SILENT_KINDS):
         raise OutputError(f"kind {kind[:40]!r}: use letters, digits, '.', '_' and '-'; heartbeat and noop are reserved")
     pairs = {**metadata, **packet.metadata, KIND: kind, TIMESTAMP: str(timestamp_ms)}
     if packet.message_id:
@@ -203,7 +204,7 @@ def _envelope(kind: str, message_id: str, timestamp_ms: int, payload: Object | N
     if inputs is not None:
         envelope["inputs"] = inputs
     try:
-        return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return _ENCODER.encode(envelope).encode()
     except (ValueError, RecursionError) as error:  # half surrogates, too
         raise OutputError(f"the payload has no JSON form: {error}") from error
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 from bubu_sdk.errors import Object
 from bubu_sdk.streaming import packet_bytes
 from bubu_sdk.streaming.chunks import Assembler, Part, Whole
-from bubu_sdk.streaming.packet_bytes import Read
 from bubu_sdk.streaming.packets import Frame
 from bubu_sdk.streaming.translation import content_of
 from bubu_wire.codec import decode, encode
@@ -28,7 +27,6 @@ from bubu_wire.messages import (
     ControlAction,
     ControlRequest,
     ControlResponse,
-    StreamEnvelope,
 )
 from bubu_wire.server import ServerConnection
 from bubu_wire.status import OK, Status, StatusCode
@@ -122,17 +120,15 @@ class HubConnection:
 
     def _take_packet(self, data: bytes) -> None:
         read = packet_bytes.read(data)
-        packet = read.packet
-        if packet.metadata.get("bubu-heartbeat") == "true":
+        if read.metadata.get("bubu-heartbeat") == "true":
             self.hub.data_heartbeats += 1
             return
         self.packets += 1
-        place = packet.envelope or StreamEnvelope()
-        if place.is_chunk:
-            whole = self.assembler.add(packet, Part("", len(data), place), 0.0)
+        if read.packet is not None and read.packet.envelope is not None and read.packet.envelope.is_chunk:
+            whole = self.assembler.add(read.packet, Part("", len(data)), 0.0)
             if not isinstance(whole, Whole):
                 return
-            read = Read(whole.packet)
+            read = packet_bytes.whole(whole.packet)
         content = content_of(read, data)
         assert content is not None, "an output that says nothing"
         self.hub.outputs.append(

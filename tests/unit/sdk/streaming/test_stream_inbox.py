@@ -57,7 +57,7 @@ def test_receipts_say_what_was_delivered() -> None:
 
     (part,) = line.deliveries[0].parts
 
-    assert (part.place.stream_id, part.place.sequence) == ("default/story-run/step", 1)
+    assert (part.stream_id, part.sequence) == ("default/story-run/step", 1)
     assert part.size_bytes > 50
 
 
@@ -84,7 +84,7 @@ def test_messages_are_remembered_until_4096_others_are_done() -> None:
     again = inbox.receive([packets[0], packets[1]], 1, 0)
 
     assert [delivery.place.sequence for delivery in again.deliveries] == [1]
-    assert [part.place.sequence for part in again.receipts] == [2]
+    assert [part.sequence for part in again.receipts] == [2]
 
 
 def test_packets_that_say_nothing_are_consumed_and_acknowledged() -> None:
@@ -97,7 +97,7 @@ def test_packets_that_say_nothing_are_consumed_and_acknowledged() -> None:
     intake = Inbox().receive(silent, 1, 0)
 
     assert (intake.deliveries, intake.consumed) == ([], 3)
-    assert [part.place.sequence for part in intake.receipts] == [1, 2]
+    assert [part.sequence for part in intake.receipts] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_chunks_become_one_message_and_each_has_a_receipt() -> None:
     (delivery,) = intake.deliveries
     assert delivery.content.frame == Binary(b"onetwo", "image/png")
     assert delivery.content.payload == b"onetwo"
-    assert {part.place.sequence for part in inbox.complete(delivery)} == {10, 11}
+    assert {part.sequence for part in inbox.complete(delivery)} == {10, 11}
     assert intake.consumed == 3
 
 
