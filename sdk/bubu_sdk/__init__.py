@@ -9,17 +9,13 @@ def main(ctx: Context, inputs: dict) -> dict:
 if __name__ == "__main__":
     main.run()
 
-What belongs to Impulses and to streams is imported when it is first used, so the container of a step starts as fast as
-without it.
+What belongs to one kind of container is imported when it is first used, so the others start as fast as without it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bubu_sdk.artifact import Artifact
-from bubu_sdk.context import AsyncContext, Context
-from bubu_sdk.effects import EffectLease, EffectOutcome
 from bubu_sdk.engram import Engram, engram, run
 from bubu_sdk.errors import (
     EffectInProgressError,
@@ -30,13 +26,16 @@ from bubu_sdk.errors import (
     InputError,
     StorageError,
 )
-from bubu_sdk.secret import Secrets
-from bubu_sdk.signals import text_envelope as text_signal
 
 if TYPE_CHECKING:
+    from bubu_sdk.artifact import Artifact
+    from bubu_sdk.context import AsyncContext, Context
+    from bubu_sdk.effects import EffectLease, EffectOutcome
     from bubu_sdk.impulse_context import AsyncImpulseContext, ImpulseContext
     from bubu_sdk.impulses import Impulse, impulse
+    from bubu_sdk.secret import Secrets
     from bubu_sdk.sessions import Session
+    from bubu_sdk.signals import text_envelope as text_signal
     from bubu_sdk.storyruns import StartedRun
     from bubu_sdk.storytrigger import Outcome, TriggerDecision
     from bubu_sdk.streaming.context import AsyncStreamContext, StreamContext
@@ -112,6 +111,11 @@ __all__ = [
 ]
 
 _LATER = {
+    "Artifact": "artifact",
+    **dict.fromkeys(("AsyncContext", "Context"), "context"),
+    **dict.fromkeys(("EffectLease", "EffectOutcome"), "effects"),
+    "Secrets": "secret",
+    "text_signal": "signals",
     **dict.fromkeys(("Impulse", "impulse"), "impulses"),
     **dict.fromkeys(("AsyncImpulseContext", "ImpulseContext"), "impulse_context"),
     **dict.fromkeys(("Outcome", "TriggerDecision"), "storytrigger"),
@@ -123,10 +127,14 @@ _LATER = {
     "StartedRun": "storyruns",
 }
 
+_NAMES = {"text_signal": "text_envelope"}
+"""Names that differ in their modules."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_LATER.get(name, 'trigger_errors')}"), name)
+    module = importlib.import_module(f"{__name__}.{_LATER.get(name, 'trigger_errors')}")
+    return getattr(module, _NAMES.get(name, name))

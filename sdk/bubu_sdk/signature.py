@@ -6,10 +6,9 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from bubu_sdk import hosting
-from bubu_sdk.context import AsyncContext, Context, Knowledge
 from bubu_sdk.hosting import Backend
 
 _CONTEXT_NAMES: Final = ("ctx", "context")
@@ -48,7 +47,10 @@ class Family:
 class HostedFunction:
     """A function that the SDK calls with a context, and the backend that runs it."""
 
-    family: ClassVar[Family]
+    @classmethod
+    def family(cls) -> Family:
+        """The contexts of this kind. They are imported here, because one kind of container needs no other's."""
+        raise NotImplementedError
 
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
@@ -58,7 +60,7 @@ class HostedFunction:
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         hosting.host_for(function, backend)  # so that a wrong backend fails where it is written
-        _parameters(function, self.family)
+        _parameters(function, self.family())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)
@@ -74,11 +76,11 @@ class HostedFunction:
             NameError: an annotation contains a name that does not exist.
         """
         hints = typing.get_type_hints(self.function, include_extras=True)
-        context, inputs = _parameters(self.function, self.family)
+        context, inputs = _parameters(self.function, self.family())
         annotation = hints.get(context, Any) if context else Any
         kind = typing.get_origin(annotation) or annotation
-        wanted = self.family.awaited if self.is_async else self.family.plain
-        if isinstance(kind, type) and issubclass(kind, self.family.base) and kind is not wanted:
+        wanted = self.family().awaited if self.is_async else self.family().plain
+        if isinstance(kind, type) and issubclass(kind, self.family().base) and kind is not wanted:
             raise TypeError(
                 f"{self.__name__}: annotate {context!r} with {wanted.__name__}; "
                 f"{kind.__name__} is for {'plain' if self.is_async else 'async'} functions"
@@ -90,7 +92,11 @@ class HostedFunction:
 class StepFunction(HostedFunction):
     """A function that does the work of one step."""
 
-    family = Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
+    @classmethod
+    def family(cls) -> Family:
+        from bubu_sdk.context import AsyncContext, Context, Knowledge
+
+        return Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
 
 
 def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | None, str | None]:

@@ -30,9 +30,13 @@ _MESSAGES: Final = "messages (annotate them with Messages[...], or AsyncMessages
 class StreamFunction(HostedFunction):
     """A function that is a step of realtime Stories. A call of the object calls the function, as unit tests need."""
 
-    family = Family(
-        "a streaming engram", StreamKnowledge, StreamContext, AsyncStreamContext, takes_inputs=True, inputs=_MESSAGES
-    )
+    @classmethod
+    def family(cls) -> Family:
+        return Family(
+            *("a streaming engram", StreamKnowledge, StreamContext, AsyncStreamContext),
+            takes_inputs=True,
+            inputs=_MESSAGES,
+        )
 
     def run(self) -> NoReturn:
         """Run as the container: connect to the hub, drive the function, and end the process.

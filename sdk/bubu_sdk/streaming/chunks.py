@@ -6,7 +6,6 @@ nothing else is. Source: Streaming contract 11.6.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -147,6 +146,8 @@ def stream_id_of(namespace: str, story_run: str, step: str) -> str:
     name = f"{namespace}/{story_run}/{step}"
     if len(name.encode()) <= _STREAM_ID_BYTES:
         return name
+    import hashlib  # rarely needed
+
     return hashlib.sha256(name.encode()).hexdigest()
 
 

@@ -34,7 +34,7 @@ from bubu_sdk.streaming import settings as stream_settings
 from bubu_sdk.streaming.messages import AsyncMessages, Feed, Messages
 from bubu_sdk.streaming.outputs import Outputs
 from bubu_sdk.streaming.sockets import Network
-from bubu_sdk.streaming.surroundings import Absent, Surroundings
+from bubu_sdk.streaming.surroundings import LateCluster, Surroundings
 
 if TYPE_CHECKING:
     from bubu_sdk.streaming.carrier import Carrier
@@ -114,7 +114,8 @@ class StreamRun:
         except (EngramError, OSError, TypeError, NameError) as error:
             log.error("not started: %s", error)  # noqa: TRY400 - a setting is wrong; the trace says nothing more
             return Ending(1)
-        surroundings = Surroundings(environment, world.environ, self._cluster(), store, world.now)
+        cluster = LateCluster(lambda: world.connect(world.environ))
+        surroundings = Surroundings(environment, world.environ, cluster, store, world.now)
         preparing = Stage("config", lambda: preparation.prepare_config(surroundings.sources, signature), self._desk)
         if not self._desk.wait_for(preparing, math.inf):
             return self._terminated()
@@ -136,14 +137,6 @@ class StreamRun:
         drive = driving.driver(self._work, arguments, feed, lambda: source and feed.ended)
         log.info("connecting to the hub", extra={"endpoint": str(settings.endpoint)})
         return _Running(self, environment.grace_seconds, carrier, drive, source=source).serve()
-
-    def _cluster(self) -> Cluster:
-        """The API server; one that is missing is an error for those who need it, not for the stream."""
-        try:
-            return self._world.connect(self._world.environ)
-        except (EngramError, OSError) as error:
-            log.debug("no Kubernetes client: %s", error)
-            return Absent(str(error))
 
     def _terminated(self) -> Ending:
         terminated = self._desk.terminated

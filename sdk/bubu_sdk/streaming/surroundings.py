@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bubu_sdk import logs
 from bubu_sdk.contract import Environment
-from bubu_sdk.errors import Object, StorageError
+from bubu_sdk.errors import EngramError, Object, StorageError
 from bubu_sdk.kube import Cluster, KubeError
 from bubu_sdk.preparation import Sources
 from bubu_sdk.secret import Secrets
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _SIGNAL_BYTES: Final = 8192
 
 
-class Absent(Cluster):
-    """Stands for the API server where there is none."""
+class LateCluster(Cluster):
+    """Connects to the API server when it is first needed: most streams never need it, and then it may be missing."""
 
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
+    def __init__(self, connect: Callable[[], Cluster]) -> None:
+        self._connect = functools.cache(connect)
 
     def request(
         self,
@@ -42,7 +42,11 @@ class Absent(Cluster):
         content_type: str = "application/json",
         timeout_seconds: float = 30.0,
     ) -> Object:
-        raise KubeError(f"no Kubernetes client: {self._reason}")
+        try:
+            cluster = self._connect()
+        except (EngramError, OSError) as error:
+            raise KubeError(f"no Kubernetes client: {error}") from error
+        return cluster.request(method, path, body, content_type=content_type, timeout_seconds=timeout_seconds)
 
 
 @dataclass(frozen=True)
