@@ -260,7 +260,7 @@ class StreamClient:
         while self._outbox.waiting and (room := HAND_BYTES - session.backlog()) > 0 and not session.ended:
             session.send(self._outbox.hand(room), now)
         if self._closing and not self._outbox and session.told():
-            session.finish()
+            session.finish(now)
 
     def _session_ended(self, ended: SessionEnded, now: float) -> None:
         self._session = None

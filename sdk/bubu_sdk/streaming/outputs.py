@@ -18,6 +18,8 @@ from bubu_sdk.streaming.inbox import Delivery
 from bubu_sdk.streaming.translation import INHERITED, JOIN_KEY, MESSAGE_ID, packet_of, request_of
 
 _NAME_BYTES: Final = 200
+_VALUE_CHARACTERS: Final = 256
+"""At most 1,024 bytes."""
 
 
 class Outputs:
@@ -58,20 +60,24 @@ class Outputs:
             origin = f"{place.stream_id}/{place.partition}/{place.sequence}"
         if not origin:
             origin = f"{self._process}-m{delivery.number}"
-        name = f"{origin}:{self._step}.{number}"
-        return name if len(name) <= _NAME_BYTES else _short(name)
+        return fitting(f"{origin}:{self._step}.{number}", _NAME_BYTES)
 
 
 def _inherited(delivery: Delivery) -> dict[str, str]:
+    """Values come from outside, in JSON packets without a bound: one that does not fit is left out."""
     found = delivery.content.metadata
-    metadata = {name: found[name] for name in INHERITED if name in found}
+    metadata = {name: found[name] for name in INHERITED if name in found and len(found[name]) <= _VALUE_CHARACTERS}
     join_key = found.get(JOIN_KEY) or delivery.content.message_id
     if join_key:
-        metadata[JOIN_KEY] = join_key
+        metadata[JOIN_KEY] = fitting(join_key, _NAME_BYTES)
     return metadata
 
 
-def _short(name: str) -> str:
+def fitting(name: str, most: int) -> str:
+    """``name``, or its hash if it is longer than ``most`` bytes of UTF-8. Equal names stay equal."""
+    raw = name.encode("utf-8", "surrogatepass")
+    if len(raw) <= most:
+        return name
     import hashlib  # rarely needed
 
-    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(raw).hexdigest()

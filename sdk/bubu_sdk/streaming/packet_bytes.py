@@ -8,7 +8,6 @@ same bounds as there; a packet with anything else in it is left to the codec. So
 from __future__ import annotations
 
 import functools
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from typing import Any, Final
 
 from bubu_sdk.errors import OutputError
 from bubu_wire.codec import decode
-from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_FRAME_BYTES, MAX_PAIRS, BinaryFrame, DataResponse
-from bubu_wire.structs import MAX_NESTING, JsonObject, encode_struct, merge_struct
+from bubu_wire.structs import MAX_NESTING, MAX_VALUES, JsonObject, merge_struct
 
 NAME_BYTES: Final = 128
 VALUE_BYTES: Final = 1024
 MIME_BYTES: Final = 255
 JSON_PACKET: Final = "application/vnd.bubu.packet+json"
-_EXACT: Final = 2**53
 _LARGE: Final = 100_000
 _FRAME, _METADATA, _PAYLOAD, _INPUTS, _PLACE = 0x1A, 0x22, 0x2A, 0x32, 0x42
 _USUAL: Final = {_FRAME: 1, _PAYLOAD: 2, _INPUTS: 4, _PLACE: 8}
@@ -237,17 +234,20 @@ def write_json(
     parts = [b"\x1a" + _varint(len(frame)) + frame, *write_pairs(metadata)]
     for tag, value in ((b"\x2a", payload), (b"\x32", inputs)):
         if value is not None:
-            content = _checked_struct(value) if len(envelope) > _LARGE else _struct(value, 1)
+            if len(envelope) > _LARGE and _count(value) > MAX_VALUES:
+                raise OutputError(f"a packet holds at most {MAX_VALUES} values; send large data as a Binary frame")
+            content = _struct(value, 1)
             parts.append(tag + _varint(len(content)) + content)
     return b"".join(parts)
 
 
-def _checked_struct(value: Mapping[str, Any]) -> bytes:
-    """Counts the values, too, which small packets cannot have too many of."""
-    try:
-        return encode_struct(value)
-    except MessageError as error:
-        raise OutputError(str(error)) from error
+def _count(value: Any) -> int:
+    """How many values there are in ``value``: readers bound them."""
+    if isinstance(value, Mapping):
+        return sum(1 + _count(member) for member in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(1 + _count(item) for item in value)
+    return 0
 
 
 def write_pairs(metadata: Mapping[str, str]) -> list[bytes]:
@@ -326,9 +326,10 @@ def _value(value: Any, depth: int) -> bytes:
     if isinstance(value, bool):
         return b"\x20\x01" if value else b"\x20\x00"
     if isinstance(value, (int, float)):
-        if not math.isfinite(value) or (isinstance(value, int) and abs(value) > _EXACT):
-            raise OutputError(f"a packet cannot hold the number {value}; send it as a string")
-        return b"\x11" + struct.pack("<d", value)
+        try:
+            return b"\x11" + struct.pack("<d", value)  # a large integer is exact in the JSON packet only
+        except OverflowError:
+            raise OutputError("a packet cannot hold an integer of more than 308 digits; send it as a string") from None
     if depth >= MAX_NESTING:
         raise OutputError(f"a packet has more than {MAX_NESTING} objects and lists in each other")
     if isinstance(value, Mapping):

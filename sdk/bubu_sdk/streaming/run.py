@@ -66,9 +66,12 @@ class WakingDesk(NewsDesk):
     def __init__(self, wake: Callable[[], None]) -> None:
         super().__init__()
         self._wake = wake
+        self.keeps = True
+        """Whether news are kept for ``wait_for``. A run that looks at its stages itself would collect them for ever."""
 
     def post(self, news: News) -> None:
-        super().post(news)
+        if self.keeps:
+            super().post(news)
         if isinstance(news, Terminated):
             self.terminated = self.terminated or news
         self._wake()
@@ -122,6 +125,7 @@ class StreamRun:
         if preparing.error is not None:
             log.error("not started: %s", preparing.error)
             return Ending(1)
+        self._desk.keeps = False
         carrier = Carrier(settings, self._network, self._desk, now=world.monotonic, wall=world.now, chance=world.chance)
         outputs = Outputs(environment.identity, lambda: int(world.now().timestamp() * 1000))
         feed = Feed(carrier.exchange, outputs, signature.inputs_type, strict=environment.strict_unmarshal)

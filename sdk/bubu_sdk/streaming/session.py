@@ -36,6 +36,8 @@ from bubu_wire.status import Status, StatusCode
 CAPABILITIES: Final = "startup.capabilities"
 ACCEPTS: Final = "upstream.accepts"
 ACCEPTED: Final = "upstream.accepted"
+FINISH_SECONDS: Final = 5.0
+"""The longest wait for the hub to end its side, after everything was sent and accepted."""
 FINAL_CODES: Final = frozenset(
     {
         StatusCode.INVALID_ARGUMENT,
@@ -105,6 +107,7 @@ class Session:
         self._control = self._wire.open_call(CONTROL_METHOD, (protocol, (BINDING_HEADER, binding)))
         self.ready = self.accepts = self.ended = False
         self._greeted = self._needs_capabilities = self._finished = False
+        self._finish_by = float("inf")
         self._opened: set[int] = {self._data, self._control}
         self._began = self._heard = self._data_sent = self._control_sent = now
         self._queued = self._handed = 0
@@ -148,6 +151,9 @@ class Session:
             text = f"the hub has been silent for {pace.hang_seconds:g} s (BUBU_GRPC_HANG_TIMEOUT)"
             self._end(SessionEnded(text), events)
             return events
+        if now >= self._finish_by:
+            self._end(SessionEnded("the hub has not ended its side", finished=True), events)
+            return events
         if self.ready and not self._finished:
             if now >= self._data_sent + pace.data_heartbeat_seconds:
                 self._beat(now)
@@ -160,7 +166,7 @@ class Session:
 
     def next_tick(self) -> float:
         """When ``tick`` has something to do, at the latest."""
-        pace, times = self._pace, []
+        pace, times = self._pace, [self._finish_by]
         if not self.ready:
             times.append(self._began + pace.message_seconds)
         elif not self._finished:
@@ -170,7 +176,7 @@ class Session:
             )
         if pace.hang_seconds:
             times.append(self._heard + pace.hang_seconds)
-        return min(times, default=float("inf"))
+        return min(times)
 
     # What is sent.
 
@@ -203,11 +209,11 @@ class Session:
         if count and not self.ended:
             self._wire.consumed(self._data, count)
 
-    def finish(self) -> None:
+    def finish(self, now: float) -> None:
         """There is nothing more to send: end both calls. ``SessionEnded`` follows when the hub has ended them, too."""
         if self._finished or self.ended:
             return
-        self._finished = True
+        self._finished, self._finish_by = True, now + FINISH_SECONDS
         for call in (self._data, self._control):
             if call in self._opened:
                 try:

@@ -92,7 +92,10 @@ def content_of(read: Read, data: bytes) -> Content | None:
 
 
 def _of_json(read: Read) -> Content | None:
-    envelope = _decoded(read.body.decode())
+    text = read.body.decode()
+    envelope = _decoded(text)
+    if "\\ud" in text or "\\uD" in text:
+        _check_surrogates(envelope)
     if not isinstance(envelope, dict):
         raise RefusedError("a JSON packet must be an object")
     get = envelope.get
@@ -116,6 +119,14 @@ def _of_json(read: Read) -> Content | None:
         return None
     timestamp = timestamp or _timestamp(metadata, read.timestamp_ms)
     return Content(metadata, kind, message_id, timestamp, get("payload"), inputs, None)
+
+
+def _check_surrogates(value: Any) -> None:
+    """JSON may write half a surrogate pair, which nothing could send on."""
+    try:
+        _ENCODER.encode(value).encode()
+    except UnicodeEncodeError:
+        raise RefusedError("a text has half a surrogate pair, which UTF-8 cannot have") from None
 
 
 def _decoded(text: str) -> Any:

@@ -233,3 +233,20 @@ def test_without_a_connection_and_anything_to_send_the_end_is_here() -> None:
 
     assert line.closed()
     assert line.client.dial_at is None
+
+
+def test_a_hub_that_does_not_end_its_side_is_not_waited_for_long() -> None:
+    line = connected()
+    assert line.far is not None
+    far, line.far = line.far, None  # the hub gets nothing any more
+    line.client.close(line.now)
+    assert line.session is not None
+    line.session.data_to_send()
+    line.client.tick(line.now + 4.9)
+    assert not line.closed()
+    assert line.client.next_tick() <= 5
+
+    line.client.tick(line.now + 5)
+
+    assert line.closed()
+    assert far.wire.calls == 2

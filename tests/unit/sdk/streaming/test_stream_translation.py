@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 
 from bubu_sdk import EngramError
+from bubu_sdk.contract import Identity
 from bubu_sdk.errors import OutputError
 from bubu_sdk.streaming import packet_bytes
 from bubu_sdk.streaming.chunks import Part
 from bubu_sdk.streaming.directives import encoded_receipt
+from bubu_sdk.streaming.inbox import Inbox
+from bubu_sdk.streaming.outputs import Outputs
 from bubu_sdk.streaming.packet_bytes import Read
 from bubu_sdk.streaming.packets import Audio, Binary, Packet, Video
 from bubu_sdk.streaming.translation import content_of, packet_of, request_of
@@ -167,7 +170,7 @@ def test_an_error_is_a_message_of_kind_error() -> None:
     ("value", "reason"),
     [
         ("text", "no JSON object"),
-        ({"n": 2**60}, "send it as a string"),
+        ({"n": 10**400}, "send it as a string"),
         ({"n": object()}, "payload.n"),
         ({"t": "\ud800"}, "surrogates not allowed"),
         (Packet({}, kind="a b"), "kind"),
@@ -189,6 +192,38 @@ def test_what_cannot_be_sent_says_why(value: Any, reason: str) -> None:
 
     with pytest.raises(OutputError, match=reason):
         request_of(packet, {}, 5)
+
+
+def test_large_integers_stay_exact() -> None:
+    packet = packet_of({"n": 2**60 + 1})
+    assert packet is not None
+    request = request_of(packet, {}, 5)
+    assert isinstance(request, bytes)
+
+    content = content_of(packet_bytes.read(request), request)
+
+    assert content is not None
+    assert content.payload == {"n": 2**60 + 1}
+    assert decode(DataResponse, request).payload == {"n": float(2**60)}
+
+
+def test_an_output_of_too_many_values_says_so() -> None:
+    with pytest.raises(OutputError, match="at most 100000 values"):
+        request_of(Packet({"n": [0] * 100_001}), {}, 5)
+
+
+def test_what_a_message_brings_cannot_break_its_answer() -> None:
+    metadata = {"participant": "p" * 5000, "baggage": "b", "bubu.join.key": "j" * 5000}
+    body = json.dumps({"payload": {}, "messageId": "m" * 5000, "metadata": metadata}).encode()
+    packet = serialize(DataRequest(BinaryFrame(body, JSON_PACKET)))
+    (delivery,) = Inbox().receive([packet], 1, 0).deliveries
+
+    (answer,) = Outputs(Identity(step="s"), lambda: 5).packets_of({"n": 1}, delivery, 1)
+
+    found = decode(DataResponse, answer).metadata
+    assert "participant" not in found
+    assert found["baggage"] == "b"
+    assert len(found["bubu.join.key"]) == len(found["bubu.envelope.message_id"]) == 64
 
 
 def test_inputs_in_the_struct_fill_what_the_json_packet_lacks() -> None:
