@@ -58,6 +58,8 @@ class HubConnection:
     packets: int = 0
     """Data packets of this connection, without heartbeats."""
     accepted: int = 0
+    unaccepted: list[StreamOutput] = field(default_factory=list)
+    """Outputs that the engram may send again."""
     under_way: set[int] = field(default_factory=set)
     """Sequences that were sent here and have no receipt."""
     assembler: Assembler = field(default_factory=Assembler)
@@ -131,11 +133,11 @@ class HubConnection:
             read = packet_bytes.whole(whole.packet)
         content = content_of(read, data)
         assert content is not None, "an output that says nothing"
-        self.hub.outputs.append(
-            StreamOutput(
-                content.payload, content.metadata, content.kind, content.message_id, content.inputs, content.frame
-            )
+        output = StreamOutput(
+            content.payload, content.metadata, content.kind, content.message_id, content.inputs, content.frame
         )
+        self.hub.outputs.append(output)
+        (self.unaccepted if self.hub.accepts else self.hub.accepted).append(output)
 
 
 class StreamHub:
@@ -150,6 +152,8 @@ class StreamHub:
         """With ``accepts``: whether outputs are accepted as they come; else by ``accept``."""
         self.outputs: list[StreamOutput] = []
         """In order, also those that came again."""
+        self.accepted: list[StreamOutput] = []
+        """Those that were accepted, or that came while ``accepts`` is off."""
         self.receipts: list[int] = []
         """Sequences, in order, also those that came again."""
         self.refusals: list[Mapping[str, str]] = []
@@ -239,6 +243,8 @@ class StreamHub:
     def _accept(self, connection: HubConnection) -> None:
         if connection.accepted < connection.packets:
             connection.accepted = connection.packets
+            self.accepted += connection.unaccepted
+            connection.unaccepted.clear()
             connection.tell(custom="upstream.accepted", metadata={"packets": str(connection.packets)})
 
     def _send_waiting(self, connection: HubConnection) -> None:

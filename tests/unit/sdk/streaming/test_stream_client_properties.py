@@ -35,7 +35,7 @@ class BrokenLines(RuleBasedStateMachine):
 
     @property
     def arrived(self) -> list[int]:
-        return [output.payload["n"] for output in self.hub.outputs]
+        return [output.payload["n"] for output in self.hub.accepted]
 
     @initialize()
     def connect_first(self) -> None:
@@ -45,6 +45,7 @@ class BrokenLines(RuleBasedStateMachine):
     @rule()
     def hub_sends(self) -> None:
         self.sent.append(self.hub.send(encoded({"n": len(self.sent)})))
+        self.line.down()
 
     @rule()
     def hub_sends_again(self) -> None:
@@ -73,10 +74,18 @@ class BrokenLines(RuleBasedStateMachine):
         self.taken.append(delivery.place.sequence)
         self.working.append(delivery)
 
+    @precondition(lambda self: self.line.deliveries)
+    @rule(count=st.integers(1, 3))
+    def function_answers(self, count: int) -> None:
+        self.function_takes()
+        self.finish(self.working.pop(), count)
+
     @precondition(lambda self: self.working)
     @rule(data=st.data(), count=st.integers(0, 2))
     def function_finishes(self, data: Any, count: int) -> None:
-        delivery = self.working.pop(data.draw(st.integers(0, len(self.working) - 1)))
+        self.finish(self.working.pop(data.draw(st.integers(0, len(self.working) - 1))), count)
+
+    def finish(self, delivery: Delivery, count: int) -> None:
         outputs = [next(self.numbers) for _ in range(count)]
         for number in outputs:
             self.line.client.put([encoded({"n": number})], delivery)
@@ -109,6 +118,7 @@ class BrokenLines(RuleBasedStateMachine):
         """When the line holds, everything arrives."""
         self.hub.accepts_outputs = True
         for _ in range(len(self.sent) + 2):
+            self.hub.accept()
             self.line.settle()
             while self.line.deliveries:
                 self.function_takes()
@@ -147,7 +157,7 @@ class BrokenLinesOfAnotherHub(BrokenLines):
         self.line.drop()
 
 
-STEPS = settings(max_examples=60, stateful_step_count=40, deadline=None)
+STEPS = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestBrokenLines = BrokenLines.TestCase
 TestBrokenLines.settings = STEPS
 TestBrokenLinesOfAnotherHub = BrokenLinesOfAnotherHub.TestCase
