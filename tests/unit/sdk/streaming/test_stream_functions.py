@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 import anyio
 import anyio.lowlevel
+import pydantic
 import pytest
 import trio
 
@@ -554,6 +556,38 @@ def test_the_context_has_configuration_secrets_and_signals() -> None:
 
     assert outcome.payloads == [{"lang": "en", "token": "t", "step": "step"}]
     assert "ready" in harness.environment.status["signals"]
+
+
+def test_async_contexts_have_signals_and_artifacts(tmp_path: Path) -> None:
+    (tmp_path / "report.txt").write_text("done")
+
+    @stream(backend="asyncio")
+    async def reports(ctx: AsyncStreamContext, messages: AsyncMessages) -> AsyncIterator[Any]:
+        async for message in messages:
+            await ctx.emit_signal("seen", message.data["n"])
+            yield {"report": await ctx.artifacts.save(tmp_path / "report.txt")}
+
+    harness = StreamHarness(reports)
+    outcome = harness.run([{"n": 1}])
+
+    assert outcome.payloads[0]["report"]["name"] == "report.txt"
+    assert "seen" in harness.environment.status["signals"]
+
+
+def test_models_are_built_and_sent() -> None:
+    class Order(pydantic.BaseModel):
+        item: str
+        count: int = pydantic.Field(ge=1)
+
+    def fill(messages: Messages[Any]) -> Iterator[Any]:
+        for message in messages:
+            yield message.data.model_copy(update={"item": message.data.item.title()})
+
+    fill.__annotations__["messages"] = Messages[Order]
+    outcome = StreamHarness(fill).run([{"item": "tea", "count": "2"}, {"item": "tea", "count": 0}])
+
+    assert outcome.payloads == [{"item": "Tea", "count": 2}]
+    assert "payload.count" in outcome.refusals[0]["message"]
 
 
 async def test_coroutine_tests_may_run_it() -> None:
