@@ -26,6 +26,9 @@ from bubu_sdk.streaming.settings import StreamSettings
 
 HAND_BYTES: Final = 256 * 1024
 """Packets that a connection holds for the hub's window; the others wait in the outbox."""
+MAX_UNFINISHED: Final = 32_768
+"""Messages that are not done. One window holds up to 13,107, but each new connection has a new one."""
+_REASON_CHARACTERS: Final = 2_000
 _JITTER: Final = 0.2
 
 
@@ -49,7 +52,6 @@ class StreamClient:
         self._inbox = Inbox()
         self._outbox = Outbox()
         self._receipts = Receipts()
-        self._refusals: list[Broken] = []
         self._session: Session | None = None
         self._connections = 0
         self._retries = 0
@@ -73,11 +75,6 @@ class StreamClient:
     def session(self) -> Session | None:
         """The connection, until its end is reported."""
         return self._session
-
-    @property
-    def handshakes(self) -> int:
-        """Connections that were opened so far."""
-        return self._connections
 
     def dialing(self) -> None:
         """The owner has begun to dial."""
@@ -192,6 +189,8 @@ class StreamClient:
 
     def _handle(self, events: Iterable[SessionEvent], now: float) -> None:
         for event in events:
+            if self._session is None:
+                break  # one of these events has ended it
             match event:
                 case PacketsReceived():
                     self._take_in(event.packets, now)
@@ -209,6 +208,9 @@ class StreamClient:
     def _take_in(self, packets: tuple[bytes, ...], now: float) -> None:
         assert self._session is not None
         if self._draining:
+            return
+        if self._inbox.unfinished > MAX_UNFINISHED:
+            self._handle(self._session.lost(f"more than {MAX_UNFINISHED} messages wait for the function"), now)
             return
         intake = self._inbox.receive(packets, self._connections, now)
         self.news.deliveries += intake.deliveries
@@ -241,7 +243,7 @@ class StreamClient:
     def _refuse(self, broken: Broken) -> None:
         places = [part for part in broken.parts if part.sequence]
         name = f"packet {places[0].sequence} of {places[0].stream_id}" if places else "a packet"
-        self.news.remarks.append(f"{name} is refused: {broken.reason}")
+        self.news.remarks.append(f"{name} is refused: {broken.reason[:_REASON_CHARACTERS]}")
         if self._session is not None and self._session.ready:
             self._session.send_refusal(broken.reason, broken.parts[:1])
 

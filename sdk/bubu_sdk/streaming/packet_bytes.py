@@ -328,7 +328,7 @@ def _value(value: Any, depth: int) -> bytes:
     if isinstance(value, (int, float)):
         try:
             return b"\x11" + struct.pack("<d", value)  # a large integer is exact in the JSON packet only
-        except OverflowError:
+        except (OverflowError, struct.error):
             raise OutputError("a packet cannot hold an integer of more than 308 digits; send it as a string") from None
     if depth >= MAX_NESTING:
         raise OutputError(f"a packet has more than {MAX_NESTING} objects and lists in each other")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bubu_sdk.streaming import client
 from bubu_sdk.streaming.settings import Pace, Reconnect
 from bubu_sdk.testing.stream_hub import StreamHub
 from bubu_wire.messages import ControlAction
@@ -191,6 +192,7 @@ def test_a_hub_that_accepts_more_than_it_got_is_left() -> None:
     line = connected()
 
     line.hub.tell(custom="upstream.accepted", metadata={"packets": "7"})
+    line.hub.send(encoded({"n": 1}))  # in the same bytes
     line.move()
 
     assert line.client.dial_at is not None
@@ -250,3 +252,15 @@ def test_a_hub_that_does_not_end_its_side_is_not_waited_for_long() -> None:
 
     assert line.closed()
     assert far.wire.calls == 2
+
+
+def test_a_hub_that_sends_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MAX_UNFINISHED", 3)
+    line = connected()
+
+    for number in range(5):
+        line.hub.send(encoded({"n": number}))
+        line.move()
+
+    assert len(line.deliveries) == 4
+    assert line.client.dial_at is not None
