@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from cli.exit_code import ExitCode
+from process.lean_imports import do_without_extras
 
 COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 """Set by the completion scripts when the shell requests completions."""
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _silently_interruptible():
-        _do_without_extras()
+        do_without_extras()
         if COMPLETE_VARIABLE in os.environ:
             _speak_to_shells()
         from cli.app import app
@@ -76,16 +77,6 @@ def _speak_to_shells() -> None:
     from typer._completion_classes import completion_init
 
     completion_init()
-
-
-def _do_without_extras() -> None:
-    """Hides rich and click from libraries that use them if they are installed, because loading both takes long.
-
-    None of these libraries needs them for our purposes: httpx has its own command line, typer renders markup in help
-    texts, structlog draws tracebacks.
-    """
-    for name in ("rich", "click"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # how Python is told that there is no such module
 
 
 def _report(error: Exception, arguments: list[str]) -> ExitCode | int:

@@ -23,7 +23,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from deployment import files
+from deployment import crds, files
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.permissions import page, rendered
@@ -41,6 +41,7 @@ RBAC_DIRECTORY: Final = PurePosixPath("manifests/rbac")
 MANIFESTS_DIRECTORY: Final = PurePosixPath("manifests")
 PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
 RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FILE_NAME
+DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 OWNED_DIRECTORIES: Final = (
     CRD_DIRECTORY,
@@ -79,6 +80,11 @@ def custom_resource_definitions() -> Iterator[GeneratedFile]:
     """One file per kind, ``<group>_<plural>.yaml``: only the stored version, which needs no webhook."""
     for kind in KINDS:
         yield CRD_DIRECTORY / _file_name(kind), _YAML_HEADER + yaml_text(custom_resource_definition(kind))
+
+
+def definitions_to_install() -> Iterator[GeneratedFile]:
+    """The same definitions in one file, which the embedded cluster reads."""
+    yield DEFINITIONS, crds.text_of(map(custom_resource_definition, KINDS))
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
@@ -123,6 +129,7 @@ def command_reference() -> Iterator[GeneratedFile]:
 
 PRODUCERS: Final[tuple[Producer, ...]] = (
     custom_resource_definitions,
+    definitions_to_install,
     converted_definitions,
     role_based_access,
     installation,

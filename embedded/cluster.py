@@ -1,6 +1,6 @@
 """The process of ``bobrapet up``: API server and controllers in this process, node and operator in child processes.
 
-    python -m embedded.cluster --data DIR [--port N] [--image-map FILE] [--on-demand]
+    python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand]
 
 Several processes use several cores. The operator or the node can crash or be killed without stopping the cluster: this
 process starts it again. With ``--on-demand`` the cluster ends when no command uses it any more.
@@ -36,7 +36,7 @@ _log = get_logger("cluster")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m embedded.cluster")
+    parser = argparse.ArgumentParser(prog="python -m embedded")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--image-map", type=Path)

@@ -60,7 +60,7 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
     folder.make_folder(data)
     folder.refuse_if_served(data)
     folder.refuse_full_disk(data)
-    command = [sys.executable, "-P", "-m", "embedded.cluster", "--data", str(data), "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "embedded", "--data", str(data), "--port", str(port)]
     if image_map is not None:
         command += ["--image-map", str(image_map)]
     if on_demand:

@@ -17,6 +17,7 @@ from reconcilers import (
     story_revisions,
     storyrun,
     storytrigger,
+    transport,
 )
 from reconcilers.adapters.watched_kind import WatchedKind, merged
 from reconcilers.adapters.world import WATCHED
@@ -33,6 +34,7 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     story_revisions.CONTROLLER,
     storytrigger.CONTROLLER,
     effectclaim.CONTROLLER,
+    transport.CONTROLLER,
 )
 
 

@@ -388,13 +388,14 @@ class Offload:
 class Payloads(Protocol):
     """Data in object storage: what steps have put there, and large values that the engine puts there."""
 
-    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
         """``value`` with each storage reference in it replaced by its data; so are the references inside that data.
 
         Args:
             namespace: the run's; data of other namespaces is not read.
             field: JSON path of ``value``, for messages.
             depth: how deep values may be nested, references followed.
+            below: a prefix of keys; references to other objects stay as they are.
         Raises:
             NoStoreError: the operator has no object store.
             RejectedError: a reference is malformed, or its data may not be read, does not exist or is too large.

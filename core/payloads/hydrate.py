@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import trio
 
 from core.api import fieldpath
+from core.api.reference_keys import STORAGE_REFERENCE
 from core.expressions.limits import MAX_DEPTH
 from core.expressions.paths import Json
 from core.payloads import key as keys
@@ -53,7 +54,13 @@ _BOUNDS: Final = HydrationBounds()
 
 
 async def hydrate(
-    value: Json, store: ObjectReader, *, namespace: str, field: str, bounds: HydrationBounds = _BOUNDS
+    value: Json,
+    store: ObjectReader,
+    *,
+    namespace: str,
+    field: str,
+    bounds: HydrationBounds = _BOUNDS,
+    below: str = "",
 ) -> Json:
     """``value``, with every storage reference replaced by the stored value, recursively.
 
@@ -64,19 +71,21 @@ async def hydrate(
     Args:
         namespace: of the run; only objects of this namespace are read.
         field: the root of paths in errors, such as ``spec.inputs``.
+        below: a prefix of keys; references to other objects stay, too, and are not checked.
     Raises:
         PayloadError: a reference or its object is not valid, or a limit is exceeded.
         StoreUnavailableError: the store failed; nothing is wrong with the value.
     """
     await trio.lowlevel.checkpoint()
-    return await _Hydration(store, namespace, field, bounds).value(value, None, 0, stored=False)
+    return await _Hydration(store, namespace, field, bounds, below).value(value, None, 0, stored=False)
 
 
 class _Hydration:
     """One call: the objects that it has read, and how much of its limits is used."""
 
-    def __init__(self, store: ObjectReader, namespace: str, field: str, bounds: HydrationBounds) -> None:
+    def __init__(self, store: ObjectReader, namespace: str, field: str, bounds: HydrationBounds, below: str) -> None:
         self._store = store
+        self._below = below
         self._namespace = namespace
         self._field = field
         self._bounds = bounds
@@ -191,6 +200,8 @@ class _Hydration:
         return selected
 
     def _reference(self, node: Json, place: _Place) -> StorageReference | None:
+        if not isinstance(node, dict) or not str(node.get(STORAGE_REFERENCE, "")).startswith(self._below):
+            return None
         try:
             return reference.read(node)
         except PayloadError as error:

@@ -6,10 +6,10 @@ from typing import Any
 
 from core.api.objects import Object
 from core.api.resource import TRANSPORT
+from core.policy.stream_problems import SECURITY_MODE
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import BAD_DURATIONS, NOWHERE, Draft, bad_schema, breaks, insert, section
 from fuzz.admission.strategies_world import written
-from webhooks.validate.streaming import SECURITY_MODE
 
 _KINDS = ("Story", "Transport")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from core.api.objects import Object
+from core.policy.stream_problems import SECURITY_MODE
 from fuzz.admission.chance import Chance
-from webhooks.validate.streaming import SECURITY_MODE
 
 NAMES: Final = (
     *("a", "b", "c", "d", "e", "fetch", "join", "send", "x1", "0", "9z", "fetch-feed", "a-b", "a--b", "in", "true"),

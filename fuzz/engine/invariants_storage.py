@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
+from core.api import keys
 from core.api.objects import Object, step_path
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.engine.errors import RejectedError
@@ -48,7 +49,9 @@ def references_lead_to_objects(history: History) -> Iterator[str]:
 
 
 def large_values_are_stored(history: History) -> Iterator[str]:
-    """I58: with an object store, inputs of attempts and of called Stories, and outputs of runs, have a bounded size."""
+    """I58: with an object store, inputs of attempts, branches and called Stories, and outputs of runs, have a bounded
+    size.
+    """
     for write in history.writes():
         if not by_operator(write) or write.new is None:
             continue
@@ -111,18 +114,22 @@ def referred_data_stays(history: History) -> Iterator[str]:
     """I60: nothing is deleted from the store to which an object refers that is not being deleted itself."""
     referred: dict[Place, set[str]] = {}
     pending = deque(history.played.discarded)
+    if not pending:
+        return
     for write in history.played.history:
         if write.place[0] in _REFERRING:
             refers = write.new is not None and not _is_let_go(write.new)
             referred[write.place] = set(_keys_in(write.new, set())) if refers else set()
         while pending and pending[0].after == write.number:
             key = pending.popleft().key
-            for place in [place for place, keys in referred.items() if key in keys]:
+            for place in [place for place, found in referred.items() if key in found]:
                 yield f"{key} was deleted, to which {place} refers"
 
 
 def stored_data_goes(history: History) -> Iterator[str]:
     """I60: of a run that was deleted, nothing is left in the store that was there before its deletion was requested."""
+    if not history.played.stored:
+        return
     owners, going, gone = dict[str, set[str]](), dict[str, Write](), dict[str, Write]()
     for write in history.played.history:
         obj = write.object
@@ -156,6 +163,9 @@ def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
         engram = history.played.case.engrams.get("work")
         if engram is not None and engram.shares_store:
             yield "inputs", spec["inputs"], INLINE_BYTES
+    elif write.place[0] == "StepRun":
+        if write.old is None and keys.ANNOTATION_STEP_PATH in write.new["metadata"].get("annotations", {}):
+            yield "input", spec.get("input"), INLINE_BYTES
     elif write.place[0] == "StoryRun":
         yield "output", status_of(write.new).get("output"), INLINE_BYTES
         if write.old is None:

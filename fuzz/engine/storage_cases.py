@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from core.engine.primitives import attempt, earlier_output, output_cache, story
+from core.engine.primitives import attempt, creation, earlier_output, output_cache, story
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.output_cache import OutputCache
 from core.engine.values.stored_data import StoredData
@@ -36,6 +36,7 @@ CASES: Final[dict[str, Case]] = {
                 engram("a"),
                 engram("b", "a", with_=_WITH),
                 primitive("call", "executeStory", "a", with_={"storyRef": {"name": "child"}, "with": _WITH}),
+                primitive("fan", "parallel", "a", with_={"steps": [engram("d", with_=_WITH)]}),
             ],
             "output": {"b": "{{ steps.b.output.text }}", "first": "{{ steps.a.output.text }}"},
         },
@@ -43,6 +44,7 @@ CASES: Final[dict[str, Case]] = {
             "a": (Script(output={"text": _LONG}),),
             "b": (Script(Act.EXIT, 0.5, exit_code=137), Script(echo=True)),
             "c": (Script(echo=True),),
+            "d": (Script(echo=True),),
         },
         {
             "work": Engram(
@@ -92,7 +94,7 @@ CASES: Final[dict[str, Case]] = {
         },
         {"work": Engram(retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=1)))},
         {"participant": "ann"},
-        rivals=(Rival(3.0, reuses=True), Rival(12.0, reuses=True), Rival(12.5, "bob", reuses=True)),
+        rivals=(Rival(3.0, reuses=True), Rival(6.0, "bob", reuses=True)),
     ),
 }
 
@@ -148,6 +150,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("large values stay inline", _LARGE, StoredData, "offloaded", _inline),
     ("large inputs stay inline", _LARGE, AttemptPreparation, "_offloaded", _inline),
     ("large inputs of called Stories stay inline", _LARGE, story._Children, "_offloaded", _inline),
+    ("large inputs of branches stay inline", _LARGE, creation, "_stored", _inline),
     ("all executions are equal", _EQUAL, output_cache, "digest_of_inputs", _all_alike),
     ("all executions are equal to those of an earlier run", _REUSED, attempt, "execution_key", _all_alike),
     ("effects are reused", _REUSED, earlier_output, "may_be_reused", lambda sound: lambda *_: True),

@@ -54,10 +54,10 @@ class ModelPayloads:
         self._cluster = cluster
         self._process = process
 
-    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
         kept = self._cluster.stored
         try:
-            return await self._process.call(self._cluster, lambda: value_of(value, namespace, field, kept))
+            return await self._process.call(self._cluster, lambda: value_of(value, namespace, field, kept, below))
         except UnavailableError as error:
             raise StorageUnavailableError(f"the store does not answer: {error}") from error
 
@@ -131,19 +131,23 @@ class ModelStore:
         return await self.process.call(self.cluster, apply)
 
 
-def value_of(value: Any, namespace: str, field: str, kept: Mapping[str, bytes] = MappingProxyType({})) -> Any:
+def value_of(
+    value: Any, namespace: str, field: str, kept: Mapping[str, bytes] = MappingProxyType({}), below: str = ""
+) -> Any:
     """``kept``: stored objects beside ``STORED``, by key."""
     if isinstance(value, list):
-        return [value_of(item, namespace, field, kept) for item in value]
+        return [value_of(item, namespace, field, kept, below) for item in value]
     if not isinstance(value, dict):
         return value
     if not is_reference(value):
-        return {key: value_of(item, namespace, field, kept) for key, item in value.items()}
+        return {key: value_of(item, namespace, field, kept, below) for key, item in value.items()}
     key = value[STORAGE_REFERENCE]
+    if not key.startswith(below):
+        return value
     if key not in {*STORED, *kept} or key.split("/")[1] != namespace:
         raise RejectedError(f"{field}: the store has no object {key!r}")
     stored_value = STORED[key] if key in STORED else orjson.loads(kept[key])["data"]
-    found = value_of(stored_value, namespace, field, kept)
+    found = value_of(stored_value, namespace, field, kept, below)
     for part in filter(None, value.get(STORAGE_PATH, "").split(".")):
         if not isinstance(found, dict) or part not in found:
             raise RejectedError(f"{field}: {key!r} has no {part!r}")

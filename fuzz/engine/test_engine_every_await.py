@@ -46,9 +46,9 @@ ENDS = {
 FURTHER = {name: case for name, case in HUNTED.items() if name not in CANONICAL}
 """Clean-up, branches, loops, called Stories, requests to run again, retention: too slow for every order of tasks."""
 
-SCHEDULES = range(20 if DEEP else 3)
+SCHEDULES = range(20 if DEEP else 2)
 """Seeds for the order of tasks that are ready at the same time."""
-FIRST_STRIDE = 1 if DEEP else 4
+FIRST_STRIDE = 1 if DEEP else 6
 RECOVERY_STRIDE = 1 if DEEP else 2
 """Of so many moments one is tried, in the run and in the recovery."""
 

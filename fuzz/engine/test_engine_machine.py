@@ -17,12 +17,12 @@ class SmallStories(EngineMachine):
 
 
 def test_small_stories_under_any_schedule() -> None:
-    run_state_machine_as_test(SmallStories, settings=settings(budget(800, 100_000), stateful_step_count=10))
+    run_state_machine_as_test(SmallStories, settings=settings(budget(450, 100_000), stateful_step_count=10))
 
 
 def test_clients_under_any_schedule() -> None:
-    run_state_machine_as_test(ClientMachine, settings=settings(budget(300, 50_000), stateful_step_count=12))
+    run_state_machine_as_test(ClientMachine, settings=settings(budget(170, 50_000), stateful_step_count=12))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:
-    run_state_machine_as_test(EngineMachine, settings=settings(budget(260, 50_000), stateful_step_count=25))
+    run_state_machine_as_test(EngineMachine, settings=settings(budget(150, 50_000), stateful_step_count=25))

@@ -81,14 +81,14 @@ class StoredPayloads:
         self._write_turns = Turns(MOST_AT_ONCE, 1, at_once_alone=MOST_AT_ONCE)
         self._opened: tuple[StorageSettings, Store] | None = None
 
-    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
         """See ``core.engine.ports.Payloads``."""
         bounds = HydrationBounds(depth=depth, object_bytes=OBJECT_BYTES)
         try:
             with trio.move_on_after(PATIENCE_SECONDS):
                 async with self._read_turns.turn(namespace):
                     store = await self._store(namespace)
-                    return await hydrate(value, store, namespace=namespace, field=field, bounds=bounds)
+                    return await hydrate(value, store, namespace=namespace, field=field, bounds=bounds, below=below)
         except PayloadError as error:
             raise RejectedError(str(error)) from error
         except StoreUnavailableError as error:

@@ -66,7 +66,8 @@ async def gate(tmp_path: Path, real: SessionCluster | None) -> AsyncIterator[Adm
 async def test_every_rule_admits_what_keeps_to_it_and_names_the_place_in_what_breaks_it(
     gate: AdmissionStand, real: SessionCluster | None
 ) -> None:
-    chosen = cases()
+    """All cases on a real API server; on the embedded one a few of each rule: the rules themselves have unit tests."""
+    chosen = cases() if real is not None else _few_of_each_rule(cases())
     by_kubectl = samples(chosen) if real is not None else []
     asked: list[str] = []
     wrong: list[str] = []
@@ -123,6 +124,13 @@ def samples(found: list[Case]) -> list[Case]:
             seen |= marks
             chosen.append(case)
     return chosen
+
+
+def _few_of_each_rule(found: list[Case]) -> list[Case]:
+    few: dict[object, Case] = {}
+    for case in found:
+        few.setdefault((case.rule, case.refused["kind"], case.old is None), case)
+    return list(few.values())
 
 
 def by_requests_only(case: Case) -> bool:

@@ -7,10 +7,11 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
+from core.api.text import text
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import reference, steps
-from webhooks.validate.change import name_of, namespace_of, text
+from webhooks.validate.change import name_of, namespace_of
 from webhooks.validate.reference import Link
 from webhooks.validate.steps import PlacedStep
 

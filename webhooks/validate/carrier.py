@@ -7,10 +7,10 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
+from core.api.text import text
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
-from webhooks.validate.change import text
 from webhooks.validate.steps import PlacedStep
 
 DECLARED_TWICE: Final = Rule("story/transport-taken", "4.7", CauseType.DUPLICATE)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.api.objects import ReadOnlyObject
+from core.api.text import text
 
 
 def is_deleted(new: ReadOnlyObject) -> bool:
@@ -30,14 +31,6 @@ def differs(one: Any, other: Any) -> bool:
 def changed_fields(new: ReadOnlyObject, old: ReadOnlyObject, fields: Sequence[str]) -> Iterator[str]:
     """The names in ``fields``, keys of both objects, whose values differ; ``null`` counts as absent."""
     return (field for field in fields if differs(new.get(field), old.get(field)))
-
-
-def text(value: Any) -> str:
-    """The string without surrounding blanks and lone surrogates; empty for a value that is not a string."""
-    if not isinstance(value, str):
-        return ""
-    stripped = value.strip()
-    return stripped if stripped.isascii() else stripped.encode("utf-8", "replace").decode()
 
 
 def fields_of(value: Any) -> ReadOnlyObject:

@@ -14,13 +14,14 @@ from typing import Final
 from core.api.instant import format_precise_instant, parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
+from core.api.text import text
 from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
 from core.workloads.submission import claim_name
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, submission
-from webhooks.validate.change import fields_of, namespace_of, text
+from webhooks.validate.change import fields_of, namespace_of
 from webhooks.validate.container import works_for
 
 BLANK: Final = Rule("claim/effect-key", "11", CauseType.REQUIRED)

@@ -18,10 +18,10 @@ from core.api.resource import (
     Resource,
 )
 from core.api.suggestion import closest
+from core.api.text import text
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import Finding, Rule, Severity
 from webhooks.validate import change
-from webhooks.validate.change import text
 
 UNKNOWN: Final = Rule("grant/unknown-kind", "7", severity=Severity.WARNING)
 UNUSED: Final = Rule("grant/never-asked", "7", severity=Severity.WARNING)

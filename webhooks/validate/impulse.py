@@ -8,13 +8,14 @@ from typing import Final
 from core.api.duration import parse_duration
 from core.api.objects import ReadOnlyObject
 from core.api.resource import IMPULSE, IMPULSE_TEMPLATE, STORY
+from core.api.text import text
 from core.expressions import analysis
 from core.policy.delivery import KEY, merged_policy, mode_of
 from core.workloads.impulse_workload import chosen_mode
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, pod, reference, rights, template_use
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import namespace_of
 
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
 STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from core.api.loops import MAX_ITEM_STEP_NAME, MAX_ITEMS, MAX_ITERATIONS
 from core.api.objects import ReadOnlyObject
+from core.api.text import text
 from core.expressions.resolve import TEMPLATE_KEY
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate.change import fields_of, text
+from webhooks.validate.change import fields_of
 
 UNTIL: Final = Rule("story/loop-until", "4.9")
 ITERATIONS: Final = Rule("story/loop-iterations", "4.9", CauseType.REQUIRED)

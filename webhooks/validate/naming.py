@@ -13,8 +13,9 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.schema import DNS_LABEL
+from core.api.text import text
 from webhooks.finding import Finding, Rule
-from webhooks.validate.change import metadata_of, text
+from webhooks.validate.change import metadata_of
 
 NAME: Final = Rule("any/name", "3.10")
 

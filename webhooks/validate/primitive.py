@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.phases import Phase
+from core.api.text import text
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import duration, loop
-from webhooks.validate.change import text
 from webhooks.validate.steps import PlacedStep
 
 UNTIL: Final = Rule("story/wait-until", "4.9", CauseType.REQUIRED)

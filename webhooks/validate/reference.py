@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import Resource
+from core.api.text import text
 from core.policy.references import ForeignReference, why_denied
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import Finding, Rule
-from webhooks.validate.change import text
 
 
 @dataclass(frozen=True, slots=True)

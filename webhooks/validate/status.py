@@ -20,6 +20,7 @@ from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
+from core.api.text import text
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
@@ -120,7 +121,7 @@ def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bo
     )
     if not run.name or caller.username != service_account(run.namespace, runner_name(run.name)):
         return False
-    uid = change.text(metadata_of(new).get("uid"))
+    uid = text(metadata_of(new).get("uid"))
     return works_for(caller, namespace_of(new), change.name_of(new), uid, world)
 
 

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from core.api.keys import LABEL_MATERIALIZE
 from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, STEP_RUN, STORY, STORY_RUN
+from core.api.text import text
 from core.expressions import analysis
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, pod, reference, steps
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import namespace_of
 
 RUN_DENIED: Final = Rule("step-run/run-denied", "3.7", CauseType.FORBIDDEN)
 RUN_MISSING: Final = Rule("step-run/run-missing", "9.3", CauseType.NOT_FOUND, Severity.WARNING)

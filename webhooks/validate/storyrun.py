@@ -15,11 +15,11 @@ from core.api.keys import (
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN
 from core.api.schema import DNS_LABEL
+from core.api.text import text
 from core.workloads.submission import story_run_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, payload, submission
-from webhooks.validate.change import text
 from webhooks.validate.reference import Link
 
 INPUTS_SIZE: Final = Rule("run/inputs-size", "2")

@@ -7,11 +7,11 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_TRIGGER
+from core.api.text import text
 from core.workloads.submission import trigger_name
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, submission
-from webhooks.validate.change import text
 
 SUBMISSION: Final = Rule("trigger/submission-id", "10", CauseType.REQUIRED)
 KEY_REQUIRED: Final = Rule("trigger/key-required", "10", CauseType.REQUIRED)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.objects import ReadOnlyObject
+from core.api.text import text
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, plain_container, pod, rights, schema, variable
-from webhooks.validate.change import text
 
 SCHEMA: Final = Rule("template/schema", "7")
 BLANK: Final = Rule("template/blank", "7", CauseType.REQUIRED, Severity.WARNING)

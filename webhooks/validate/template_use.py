@@ -10,10 +10,11 @@ from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import SECRET, Resource
+from core.api.text import text
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import payload, reference, schema
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import namespace_of
 from webhooks.validate.reference import Link
 
 NAME: Final = Rule("definition/template-name", "5", CauseType.REQUIRED)

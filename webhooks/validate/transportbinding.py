@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY_RUN, TRANSPORT, TRANSPORT_BINDING
+from core.api.text import text
+from core.policy.transport_problems import unsupported
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, streaming
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import namespace_of
 
 FROZEN: Final = Rule("binding/frozen", "13", CauseType.FORBIDDEN)
 LANE: Final = Rule("binding/lane", "13")
@@ -21,11 +23,7 @@ UNSUPPORTED: Final = Rule("binding/unsupported", "13")
 RUN_NAMESPACE: Final = Rule("binding/run-namespace", "13", CauseType.FORBIDDEN)
 
 _FROZEN: Final = ("transportRef", "driver")
-_LANES: Final = (
-    ("audio", "codecs", "supportedAudio"),
-    ("video", "codecs", "supportedVideo"),
-    ("binary", "mimeTypes", "supportedBinary"),
-)
+_LANES: Final = ("audio", "video", "binary")
 
 
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
@@ -42,7 +40,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
 
 def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     spec = new["spec"]
-    if all(spec.get(lane) is None for lane, _, _ in _LANES):
+    if all(spec.get(lane) is None for lane in _LANES):
         yield LANE.at("spec", "has no lane", "give at least one of audio, video and binary")
     for key in _FROZEN:
         if not text(spec.get(key)):
@@ -60,13 +58,8 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     if text(spec.get("driver")) and text(spec["driver"]) != text(offered.get("driver")):
         message = f"{text(spec['driver'])!r} is not the driver of {wanted}"
         yield DRIVER.at("spec.driver", message, f"use {text(offered.get('driver'))}")
-    for lane, key, kind in _LANES:
-        asked = (spec.get(lane) or {}).get(key) or ()
-        for index, wish in enumerate(asked):
-            if not any(_matches(wish, offer) for offer in offered.get(kind) or ()):
-                message = f"{_name(wish)} is not supported by {wanted}"
-                known = ", ".join(_name(offer) for offer in offered.get(kind) or ()) or "none"
-                yield UNSUPPORTED.at(f"spec.{lane}.{key}[{index}]", message, f"it supports: {known}")
+    for error in unsupported(spec, offered, wanted):
+        yield UNSUPPORTED.at(error.path, error.message, error.remedy)
 
 
 def _run(new: ReadOnlyObject) -> Iterator[Finding]:
@@ -75,23 +68,3 @@ def _run(new: ReadOnlyObject) -> Iterator[Finding]:
     if namespace_of(new) and wanted.namespace != namespace_of(new):
         message = f"a binding in namespace {namespace_of(new)} cannot belong to a run in {wanted.namespace}"
         yield RUN_NAMESPACE.at("spec.storyRunRef.namespace", message, "create it in the run's namespace")
-
-
-def _matches(wish: Any, offer: Any) -> bool:
-    if isinstance(wish, str) or isinstance(offer, str):
-        return text(wish).lower() == text(offer).lower()
-    if text(wish.get("name")).lower() != text(offer.get("name")).lower():
-        return False
-    numbers = all(not wish.get(key) or wish[key] == offer.get(key) for key in ("sampleRateHz", "channels"))
-    profile = text(wish.get("profile")).lower()
-    return numbers and (not profile or profile == text(offer.get("profile")).lower())
-
-
-def _name(item: Any) -> str:
-    if isinstance(item, str):
-        return item.strip()
-    details = [
-        f"{item[key]} {unit}" for key, unit in (("sampleRateHz", "Hz"), ("channels", "channels")) if item.get(key)
-    ]
-    details += [text(item["profile"])] if text(item.get("profile")) else []
-    return text(item.get("name")) + (f" ({', '.join(details)})" if details else "")

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY
+from core.api.text import text
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import floor, payload, pod, reference, schema
-from webhooks.validate.change import namespace_of, text
+from webhooks.validate.change import namespace_of
 from webhooks.validate.steps import PlacedStep
 
 DENIED: Final = Rule("story/engram-denied", "3.7", CauseType.FORBIDDEN)

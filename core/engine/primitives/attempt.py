@@ -22,6 +22,7 @@ from core.engine.primitives.settle import Settled, settle_value
 from core.engine.step import record
 from core.engine.step.manifest import is_left_to_container
 from core.engine.values.schema import why_invalid
+from core.evaluation.evaluator import Failure
 from core.evaluation.schema import apply_schema_defaults
 from core.expressions.paths import is_reference
 from core.workloads.execution import execution_key
@@ -85,7 +86,10 @@ class AttemptPreparation:
         left_to_container = False
         declared = step_run["spec"].get("input")
         if context.step.is_branch:  # resolved when its StepRun was created: data is not evaluated again
-            inputs = declared or {}
+            found = await context.stored.own_inputs(declared or {}, step_run["metadata"]["name"], context.pace())
+            if isinstance(found, Failure):
+                return StepError(Reason.EXPRESSION_FAILED, found.message)
+            inputs = found
             left_to_container = is_left_to_container(step_run)
         elif declared:
             answer = await settle_value(context, declared, "with", waits=self.waits)

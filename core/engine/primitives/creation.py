@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
-from core.engine.ports import Binding, StepError
+from core.engine.errors import NoStoreError, RejectedError
+from core.engine.ports import Binding, StepError, StoredAs
 from core.engine.primitives.settle import Settled, settle_value
-from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest
+from core.engine.step.manifest import (
+    idempotency_key,
+    merged_input,
+    size_bytes,
+    step_run_manifest,
+    step_run_name,
+)
 
 
 async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
@@ -29,7 +38,11 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
         left_to_container = has_sdk and isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
         if isinstance(answer, StepError) and not left_to_container:
             return answer
-        input_ = answer.value if isinstance(answer, Settled) else input_
+        if isinstance(answer, Settled):
+            try:
+                input_ = await _stored(context, answer.value, limit)
+            except RejectedError as error:
+                return StepError(error.reason, str(error))
     key = idempotency_key(context.namespace, context.run_name, step.name, await _rendered_key(context))
     return step_run_manifest(
         context.run,
@@ -42,6 +55,25 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
         context.state.revision,
         left_to_container=left_to_container,
     )
+
+
+async def _stored(context: StepContext, input_: Any, limit: int) -> Any:
+    """The input of a branch with its large parts in the object store; without a store they stay inline.
+
+    Each attempt reads it whole: see ``StoredData.own_inputs``.
+
+    Raises:
+        RejectedError: it has no JSON form.
+    """
+    if limit <= 0:
+        return input_
+    owner = step_run_name(context.run_name, context.step.name)
+    try:
+        return await context.stored.offloaded(
+            input_, StoredAs.INPUTS, owner, context.pace(), total_bytes=limit, inline_bytes=limit, field="with"
+        )
+    except NoStoreError:
+        return input_
 
 
 async def _rendered_key(context: StepContext) -> object:

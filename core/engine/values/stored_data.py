@@ -225,6 +225,22 @@ class StoredData:
         wanted = Offload(stored_as, self._namespace, owner, total_bytes, inline_bytes, depth)
         return await self._patiently(lambda: self._payloads.offload(value, wanted, field=field), pace, None)
 
+    async def own_inputs(self, value: Any, owner: str, pace: Pace) -> Any | Failure:
+        """``value`` as it was before ``offloaded`` stored parts of it for ``owner``; other references stay."""
+        if not has_reference(value):
+            return value
+        below = f"{StoredAs.INPUTS}/{self._namespace}/{owner}/"
+        try:
+            return await self._patiently(
+                lambda: self._payloads.fetch(
+                    value, namespace=self._namespace, field="spec.input", depth=MAX_DEPTH, below=below
+                ),
+                pace,
+                None,
+            )
+        except RejectedError as error:
+            return Failure(Reason.EXPRESSION_FAILED, f"spec.input of StepRun {owner} cannot be read: {error}")
+
     def _is_stored(self, inputs: Any) -> bool:
         """Whether the inputs of the run, which never change, contain a reference."""
         if self._checked_inputs is not inputs:

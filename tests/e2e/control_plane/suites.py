@@ -12,14 +12,21 @@ from typing import Final
 from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.side_by_side import Suite, run_side_by_side
 
-CORES: Final = 2.0
+CORES: Final = 2.3
+
+
+def _e2e(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/e2e/test_{name}.py" for name in names)
+
+
 SUITES: Final[Sequence[Suite]] = (
-    Suite(tuple(f"tests/e2e/test_faults_{of}.py" for of in ("between", "of_managers", "of_servers")), 1.2),
+    Suite(_e2e("faults_between", "faults_of_managers", "faults_of_servers"), 1.2),
     Suite(("tests/integration",), 0.7),
     Suite(("tests/conformance",), 0.4),
+    Suite(("tests/e2e",), 0.8),
+    Suite(_e2e("deliveries", "stored_data", "cloud_stores", "object_store", "topics_example", "wire"), 0.7),
     Suite(("tests/acceptance",), 0.4),
-    Suite(("tests/e2e",)),
-    Suite(("tests/e2e/test_unreadable_status.py", "tests/e2e/test_least_privilege.py")),
+    Suite(_e2e("unreadable_status", "least_privilege"), 0.8),
 )
 """A suite's own control plane uses the part of a core that is free while the tests wait. The fault tests get more than
 they use, because they measure when a lease ends.

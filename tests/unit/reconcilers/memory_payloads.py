@@ -22,8 +22,8 @@ class MemoryPayloads:
     objects: dict[str, bytes] = field(default_factory=dict)
     outage: str = ""
 
-    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int) -> Any:
-        raise AssertionError(f"no reconciler reads stored data: {field} of {namespace}, {value}, {depth}")
+    async def fetch(self, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
+        raise AssertionError(f"no reconciler reads stored data: {field} of {namespace}, {value}, {depth}, {below}")
 
     async def read_object(self, key: str, *, namespace: str) -> bytes | None:
         raise AssertionError(f"no reconciler reads {key} of {namespace}")

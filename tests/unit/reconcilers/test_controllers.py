@@ -13,7 +13,7 @@ import trio.testing
 
 from core.api.keys import ANNOTATION_TRIGGER_REQUEST_NAME, ANNOTATION_TRIGGER_REQUEST_UID
 from core.api.objects import Object
-from core.api.resource import EFFECT_CLAIM, IMPULSE, STORY, STORY_TRIGGER
+from core.api.resource import EFFECT_CLAIM, IMPULSE, STORY, STORY_TRIGGER, TRANSPORT, TRANSPORT_BINDING
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.workloads.submission import story_run_name
@@ -83,6 +83,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "storyrevision",
         "runs-storytrigger",
         "runs-effectclaim",
+        "transport",
     ]
 
 
@@ -108,6 +109,20 @@ async def test_an_engram_concerns_itself_its_template_and_the_stories_that_refer
         "catalog-engramtemplate": {("http-1", SOON)},
         "story": {("team/report", SOON)},
     }
+
+
+async def test_a_transport_concerns_itself_and_is_concerned_by_its_stories_and_bindings(heard: Heard) -> None:
+    heard.world.informer(TRANSPORT).remember(stored("Transport", "voice", namespace="", spec={}))
+    assert heard.look() == {"transport": {("voice", SOON)}}
+    declared = [{"name": "a", "transportRef": "voice"}, {"name": "b", "transportRef": "other"}]
+    heard.world.stories.remember(story("report", transports=declared))
+    assert heard.look()["transport"] == {("voice", SOON), ("other", SOON)}
+    bound = stored("TransportBinding", "one", spec={"transportRef": "voice"})
+    heard.world.informer(TRANSPORT_BINDING).remember(bound)
+    assert heard.look() == {"transport": {("voice", COUNT_DELAY)}}
+    ready = {**bound, "metadata": {**bound["metadata"], "resourceVersion": "900001"}, "status": {"conditions": []}}
+    heard.world.informer(TRANSPORT_BINDING).remember(ready)
+    assert heard.look() == {"transport": {("voice", COUNT_DELAY)}}
 
 
 async def test_a_template_concerns_itself_and_its_engrams(heard: Heard) -> None:

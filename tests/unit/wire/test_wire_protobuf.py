@@ -143,7 +143,7 @@ def compare(name: str, data: bytes) -> None:
 
 
 @given(st.sampled_from(NAMES), encoded)
-@settings(max_examples=800)
+@settings(max_examples=400)
 @example("DataRequest", b"\x2a\x0b\x0a\x09\x12\x07\x32\x05\x0a\x03\x2a\x01\x00")
 @example("DataRequest", with_length(5, with_length(1, with_length(2, TWO_OBJECTS))))
 @example("DataRequest", with_length(5, with_length(1, with_length(2, TWO_LISTS))))

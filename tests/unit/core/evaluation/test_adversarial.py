@@ -15,7 +15,7 @@ from tests.unit.core.evaluation import adversarial_corpus as corpus
 from tests.unit.core.evaluation.adversarial_corpus import CONDITIONS, SCHEMAS, TEMPLATES, Poison, PoisonSchema
 
 MAX_STALL_SECONDS = 0.020
-_TRIES = 3
+_TRIES = 5
 
 _T = TypeVar("_T")
 

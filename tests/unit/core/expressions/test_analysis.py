@@ -247,7 +247,7 @@ class _Watched(dict[str, Any]):
         return super().__iter__()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_TEMPLATES)
 def test_parsing_the_rendered_tree_gives_the_same_tree(text: str) -> None:
     tree = parser.parse(text, FUNCTIONS)
@@ -256,7 +256,7 @@ def test_parsing_the_rendered_tree_gives_the_same_tree(text: str) -> None:
     assert nodes.render(parser.parse(rendered, FUNCTIONS)) == rendered
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_TEMPLATES)
 def test_evaluation_touches_only_the_steps_that_are_named(text: str) -> None:
     steps = _Watched({name: {"output": {"x": [1, "y"]}} for name in ("a", "b", "my-step", "d")})
@@ -269,7 +269,7 @@ def test_evaluation_touches_only_the_steps_that_are_named(text: str) -> None:
     assert found.unknown_steps or steps.touched <= found.steps
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="{}.$ |()[]\"'`a1steps-=:,\n/*", max_size=40))
 def test_any_text_either_has_problems_or_can_be_evaluated_within_its_budget(noise: str) -> None:
     text = "{{" + noise + "}}"

@@ -56,7 +56,7 @@ def _check(error: ExpressionError | None) -> None:
         assert str(error).encode()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(_TEXTS, _SOUP))
 def test_any_text_is_a_template_or_our_own_error(text: str) -> None:
     for written in (text, "{{" + text + "}}"):
@@ -65,7 +65,7 @@ def test_any_text_is_a_template_or_our_own_error(text: str) -> None:
         assert error is not None or not check_value(written, "f")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(_TEXTS, _SOUP))
 def test_any_text_is_a_condition_or_our_own_error(text: str) -> None:
     error = _error_of_condition(text)

@@ -413,7 +413,7 @@ def _outcome(text: str, variables: dict[str, Any]) -> Any:
         return type(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_EXPRESSIONS)
 def test_steps_that_are_not_named_make_no_difference(text: str) -> None:
     inputs = {"n": 1, "l": [1, 2], "which": "c"}
@@ -425,7 +425,7 @@ def test_steps_that_are_not_named_make_no_difference(text: str) -> None:
     assert _outcome(text, {"inputs": inputs, "steps": everything}) == _outcome(text, {"inputs": inputs, "steps": named})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="inputs.x steps['\"a]() &&||!=<>+-*/?:{}[,1\n\\äß", max_size=60))
 def test_any_text_is_a_condition_or_a_problem_with_a_place(text: str) -> None:
     problems = check_condition(text, "if")

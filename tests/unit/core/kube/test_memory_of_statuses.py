@@ -8,8 +8,10 @@ from __future__ import annotations
 from bench.live_steps import measure
 
 STEPS = 150
-MIB_OF_A_STEP = 0.45
-"""Two strings of 128 KiB, one for the informer and one for templates, and a little more. Parsed, it would be 1.6."""
+MIB_OF_A_STEP = 0.7
+"""Two strings of 128 KiB, one for the informer and one for templates, and what the allocator keeps. Parsed, it would be
+1.6.
+"""
 MIB_ON_THE_WAY = 60
 """A parsed page of a list, and the data that a run's templates see."""
 

@@ -158,7 +158,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(JSON, st.integers(0, 60), st.integers(0, 120), st.integers(1, 6))
 def test_hydration_gives_the_value_back(value: Any, inline: int, more: int, depth: int) -> None:
     bounds = OffloadBounds(total_bytes=inline + more, inline_bytes=inline, depth=depth)

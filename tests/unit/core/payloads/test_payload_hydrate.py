@@ -70,6 +70,19 @@ async def test_a_reference_is_followed_through_further_references() -> None:
     }
 
 
+async def test_references_that_are_not_below_a_prefix_stay_as_they_are() -> None:
+    store = KeptStore(**{"mine/a": {"text": ref("b"), "n": 1}, "b": "text"})
+    broken = {"$bubuStorageRef": "other", "and": "a key"}
+    value = {"a": ref("mine/a"), "b": ref("b"), "c": broken}
+
+    assert await hydrate(value, store, namespace="ns", field="spec.input", below=f"{PLACE}mine/") == {
+        "a": {"text": ref("b"), "n": 1},
+        "b": ref("b"),
+        "c": broken,
+    }
+    assert store.read_keys == [f"{PLACE}mine/a"]
+
+
 async def test_files_of_the_store_are_read(tmp_path: Path) -> None:
     (tmp_path / PLACE).mkdir(parents=True)
     (tmp_path / PLACE / "o").write_bytes(wrapped({"a": ["x" * 100_000]}))

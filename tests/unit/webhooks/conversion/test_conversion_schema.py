@@ -41,7 +41,7 @@ def headed(document: dict[str, Any], api_version: str) -> dict[str, Any]:
     return {**document, "apiVersion": api_version, "kind": "Story", "metadata": {"name": "x"}}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents(ALPHA_SCHEMA), st.data())
 def test_a_story_that_fits_v1alpha1_fits_v1beta1(document: dict[str, Any], data: st.DataObject) -> None:
     for list_name in ("steps", "compensations", "finally"):
@@ -59,7 +59,7 @@ def test_a_story_that_fits_v1alpha1_fits_v1beta1(document: dict[str, Any], data:
     ] == []
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents(BETA_SCHEMA))
 def test_a_story_that_fits_v1beta1_fits_v1alpha1(document: dict[str, Any]) -> None:
     story = headed(document, V1BETA1)

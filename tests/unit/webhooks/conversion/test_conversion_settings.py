@@ -38,7 +38,7 @@ def test_the_primitives_and_their_settings_are_those_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize("primitive", sorted(SETTINGS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_setting_is_shown_exactly_when_the_schema_takes_it(primitive: str, data: st.DataObject) -> None:
     fields = SETTINGS[primitive]

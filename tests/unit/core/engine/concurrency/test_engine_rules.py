@@ -258,7 +258,7 @@ def everybody_asks(crowd: list[Object], mode: str) -> tuple[list[str], dict[str,
 
 
 @given(crowds(nested=True))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_never_do_two_runs_begin_together(case: tuple[list[Object], str]) -> None:
     crowd, mode = case
     new, _ = everybody_asks(crowd, mode)
@@ -267,7 +267,7 @@ def test_never_do_two_runs_begin_together(case: tuple[list[Object], str]) -> Non
 
 
 @given(crowds(nested=False))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_runs_that_wait_in_turn_never_wait_in_a_circle(case: tuple[list[Object], str]) -> None:
     crowd, _ = case
     _, waits = everybody_asks(crowd, "serial")
@@ -293,7 +293,7 @@ def compare(line: WaitLine, crowd: list[Object], like: Object, begun: set[str]) 
 
 
 @given(crowds(nested=False), st.sampled_from(("storyrun", "participant")), st.data())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_kept_line_tells_what_a_look_at_all_runs_tells(
     case: tuple[list[Object], str], scope: str, data: st.DataObject
 ) -> None:
@@ -320,7 +320,7 @@ def test_everybody_but_the_first_in_line_is_placed() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(("end", "begin", "come")), st.integers(0, 99)), max_size=30))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_line_follows_who_comes_begins_and_ends(steps: list[tuple[str, int]]) -> None:
     like, begun, count = story(), {"uid-r0"}, 5
     crowd = [run(f"r{number}", number) for number in range(count)]

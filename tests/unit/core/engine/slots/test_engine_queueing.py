@@ -192,7 +192,7 @@ def situations(draw: st.DrawFn) -> tuple[list[Occupant], list[Demand], SlotLimit
 
 
 @given(situations())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_decisions_are_those_of_the_plain_rule(
     situation: tuple[list[Occupant], list[Demand], SlotLimits, float],
 ) -> None:
@@ -211,7 +211,7 @@ def test_decisions_are_those_of_the_plain_rule(
 
 
 @given(situations(), st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_what_was_decided_before_leaves_no_trace(
     situation: tuple[list[Occupant], list[Demand], SlotLimits, float], data: st.DataObject
 ) -> None:

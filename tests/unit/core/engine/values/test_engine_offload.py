@@ -139,6 +139,77 @@ async def test_large_inputs_of_a_called_story_are_stored_for_its_run(autojump_cl
     assert whole(world, child["spec"]["inputs"]) == {"text": LONG, "n": 1}
 
 
+@pytest.mark.parametrize("shares_store", [True, False])
+async def test_the_large_input_of_a_branch_is_stored_before_its_step_run_is_created(
+    autojump_clock: MockClock, scenario: Any, shares_store: bool
+) -> None:
+    """Its attempts read it whole, so schema, cache and container see what they see of any other step."""
+    work = replace(
+        SHARING["work"], shares_store=shares_store, input_schema={"properties": {"text": {"type": "string"}}}
+    )
+    fan = primitive("fan", "parallel", "a", with_={"steps": [engram("b", with_=WITH)]})
+    async with open_world(SCRIPTS | {"fan/b": (Script(echo=True),)}, engrams={"work": work}) as world:
+        one = scenario(world, [engram("a"), fan])
+        status = await one.to_the_end()
+        step_run = world.step_run(one.key, "fan/b")
+
+    assert status["phase"] == "Succeeded", status["stepStates"]
+    assert step_run is not None
+    input_ = step_run["spec"]["input"]
+    assert input_["text"]["$bubuStorageRef"].startswith(f"inputs/default/{one.key.name}-fan-b/text.sha256-")
+    assert whole(world, input_) == {"text": LONG, "n": 1}
+    assert has_reference(step_run["status"]["output"]) == shares_store
+    assert whole(world, step_run["status"]["output"]) == {"text": LONG, "n": 1}
+
+
+async def test_what_is_stored_of_a_branch_is_checked_against_the_schema(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    work = replace(SHARING["work"], input_schema={"properties": {"text": {"type": "integer"}}})
+    fan = primitive("fan", "parallel", "a", with_={"steps": [engram("b", with_=WITH)]})
+    async with open_world(SCRIPTS, engrams={"work": work}) as world:
+        one = scenario(world, [engram("a"), fan])
+        await one.to_the_end()
+        step_run = world.step_run(one.key, "fan/b")
+
+    assert step_run is not None
+    assert "text" in ready(step_run["status"])[1]
+    assert ready(step_run["status"])[0] == "InputSchemaFailed"
+
+
+async def test_the_input_of_a_branch_stays_inline_without_a_store(autojump_clock: MockClock, scenario: Any) -> None:
+    work = replace(SHARING["work"], shares_store=False)
+    fan = primitive("fan", "parallel", "a", with_={"steps": [engram("b", with_=WITH)]})
+    async with open_world(SCRIPTS, engrams={"work": work}) as world:
+        world.cluster.has_store = False
+        one = scenario(world, [engram("a"), fan])
+        status = await one.to_the_end()
+        step_run = world.step_run(one.key, "fan/b")
+
+    assert status["phase"] == "Succeeded"
+    assert step_run is not None
+    assert step_run["spec"]["input"] == {"text": LONG, "n": 1}
+
+
+async def test_a_missing_object_of_the_input_of_a_branch_names_it(
+    autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(SCRIPTS, engrams=SHARING) as world:
+
+        def lose(key: str, content: bytes) -> None:
+            if "-fan-b/" not in key:
+                world.cluster.stored[key] = content
+
+        monkeypatch.setattr(world.cluster, "store", lose)
+        fan = primitive("fan", "parallel", "a", with_={"steps": [engram("b", with_=WITH)]})
+        one = scenario(world, [engram("a"), fan])
+        await one.to_the_end()
+        step_run = world.step_run(one.key, "fan/b")
+
+    assert step_run is not None
+    assert f"spec.input of StepRun {one.key.name}-fan-b cannot be read" in ready(step_run["status"])[1]
+
+
 async def test_a_store_that_does_not_answer_is_waited_for_and_reported(
     autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,12 +243,14 @@ async def test_a_retry_and_a_restart_store_the_same_objects(
                 world.processes[-1].dead = True
 
         offload_with(monkeypatch, die)
-        one = scenario(world, [engram("a"), engram("b", with_=WITH), engram("c", with_=WITH)])
+        branch = primitive("fan", "parallel", "a", with_={"steps": [engram("d", with_=WITH)]})
+        one = scenario(world, [engram("a"), engram("b", with_=WITH), engram("c", with_=WITH), branch])
         world.start(one.key)
         await trio.sleep(20)
         await world.kill()
         await one.to_the_end()
 
     assert len(kills) >= 3
+    assert one.phases == dict.fromkeys(["a", "b", "c", "fan", "fan/d"], "Succeeded")
     keys = sorted(world.cluster.stored)
-    assert [key.split("/")[2] for key in keys] == [f"{one.key.name}-b", f"{one.key.name}-c"]
+    assert [key.split("/")[2] for key in keys] == [f"{one.key.name}-b", f"{one.key.name}-c", f"{one.key.name}-fan-d"]

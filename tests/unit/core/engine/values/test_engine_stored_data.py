@@ -49,16 +49,18 @@ def count_fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     fields: list[str] = []
     sound = ModelPayloads.fetch
 
-    async def counted(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def counted(
+        self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int, below: str = ""
+    ) -> Any:
         fields.append(field)
-        return await sound(self, value, namespace=namespace, field=field, depth=depth)
+        return await sound(self, value, namespace=namespace, field=field, depth=depth, below=below)
 
     monkeypatch.setattr(ModelPayloads, "fetch", counted)
     return fields
 
 
 def fetch_with(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any, str, str], Any]) -> None:
-    async def fetch(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def fetch(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
         await trio.lowlevel.checkpoint()
         return answer(value, namespace, field)
 
@@ -374,7 +376,7 @@ async def test_without_a_store_inputs_beside_the_stored_ones_are_read(
 async def test_a_store_that_hangs_makes_no_wait_longer_than_it_may_be(
     autojump_clock: MockClock, scenario: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int) -> Any:
+    async def hang(self: ModelPayloads, value: Any, *, namespace: str, field: str, depth: int, below: str = "") -> Any:
         await trio.sleep(1000)
 
     monkeypatch.setattr(ModelPayloads, "fetch", hang)

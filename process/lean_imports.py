@@ -1,0 +1,18 @@
+"""Keep libraries from loading what they use only if it is installed: both take a tenth of a second or more."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+_UNNEEDED: Final = ("rich", "click")
+
+
+def do_without_extras() -> None:
+    """Hide rich and click from the libraries that are imported afterwards.
+
+    None of these needs them for our purposes: httpx has its own command line, typer renders markup in help texts,
+    structlog draws tracebacks.
+    """
+    for name in _UNNEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # how Python is told that there is no such module

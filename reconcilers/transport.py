@@ -1,0 +1,231 @@
+"""Transports: check that the spec is usable, count the Stories that use them, and sum up their bindings.
+
+``Ready`` says only whether the spec is usable: a broken run must not make a Transport of the whole cluster unusable.
+What is wrong with bindings is the condition ``BindingsReady``. Source: streaming contract 2 and 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from core.api.conditions import find_condition, with_condition
+from core.api.objects import Object, is_being_deleted
+from core.api.permission import Permission
+from core.api.phases import ConditionType, Reason
+from core.api.resource import STORY, TRANSPORT, TRANSPORT_BINDING
+from core.api.text import text
+from core.api.unreadable import why_unreadable
+from core.engine.ports import Clock, EventSink, EventType
+from core.kube.client import KubeClient
+from core.kube.informer import Change
+from core.policy.settings import ControllerSettings
+from core.policy.transport_problems import OFFERS, unsupported, why_unusable
+from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.adapters.world import World
+from reconcilers.definition import COUNT_DELAY, STATUS_WHY, stored_errors, validated, write_status
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import always, spec_changed, versions
+from reconcilers.runtime.controller import Key, Reconcile
+from reconcilers.runtime.outcome import Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
+
+TRANSPORT_NAMES: Final = "transports"
+"""Index of Stories and TransportBindings: the names of the Transports that they refer to."""
+MOST_NAMED: Final = 5
+"""So many bindings with a problem are named in a message."""
+_AVAILABLE: Final = {
+    "supportedAudio": ("availableAudio", "negotiatedAudio"),
+    "supportedVideo": ("availableVideo", "negotiatedVideo"),
+    "supportedBinary": ("availableBinary", "negotiatedBinary"),
+}
+"""Field of the spec → field of the status, field of a binding's status."""
+_BINDINGS_READY: Final = "BindingsReady"
+"""An addition to the reference's conditions."""
+_FAILED: Final = frozenset({"TransportFailed", "ValidationFailed", "InvalidConfiguration"})
+"""Reasons of ``Ready`` = False that do not go away by waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class BindingSummary:
+    """The bindings of one Transport."""
+
+    ready: int
+    pending: int
+    failed: tuple[str, ...]
+    """For each binding that cannot work: its name and why."""
+
+    @classmethod
+    def of(cls, transport: Object, bindings: Sequence[Object]) -> BindingSummary:
+        ready, pending, failed = 0, 0, list[str]()
+        for binding in bindings:
+            condition = find_condition((binding.get("status") or {}).get("conditions") or (), ConditionType.READY) or {}
+            why = _why_incompatible(transport, binding)
+            if not why and condition.get("status") == "False" and condition.get("reason") in _FAILED:
+                why = text(condition.get("message")) or str(condition["reason"])
+            if why:
+                failed.append(f"{binding['metadata']['namespace']}/{binding['metadata']['name']}: {why}")
+            elif condition.get("status") == "True":
+                ready += 1
+            else:
+                pending += 1
+        return cls(ready, pending, tuple(sorted(failed)))
+
+    @property
+    def message(self) -> str:
+        if not self.failed:
+            return f"{self.ready} ready, {self.pending} pending"
+        more = len(self.failed) - MOST_NAMED
+        return "; ".join(self.failed[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+class TransportReconciler:
+    """Reconciles one Transport at a time, by key."""
+
+    def __init__(self, client: KubeClient, world: World, events: EventSink, clock: Clock) -> None:
+        self._client = client.in_background()
+        self._transports = world.informer(TRANSPORT)
+        self._bindings = world.informer(TRANSPORT_BINDING)
+        self._stories = world.stories
+        self._events = events
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> Outcome:
+        transport = self._transports.get("", key.name)
+        if transport is None or is_being_deleted(transport):
+            return Done()
+        why = why_unreadable(transport)
+        errors = [f"the Transport cannot be read: {why}; make it smaller"] if why else _errors(transport)
+        bindings = self._bindings.by_index(TRANSPORT_NAMES, key.name)
+        summary = BindingSummary.of(transport, bindings)
+        status = self._validity(transport, errors, summary)
+        status |= {
+            "usageCount": sum(1 for _ in self._stories.each_by_index(TRANSPORT_NAMES, key.name)),
+            "pendingBindings": summary.pending,
+        }
+        if not why:
+            status |= available(transport, bindings)
+        before = _message_of_bindings(transport)
+        await write_status(self._client, self._transports, TRANSPORT, transport, status)
+        if errors and stored_errors(transport) != errors:
+            self._events.emit(transport, EventType.WARNING, Reason.VALIDATION_FAILED, errors[0])
+        if summary.failed and before != summary.message:
+            self._events.emit(transport, EventType.WARNING, "TransportFailed", summary.message)
+        return Done()
+
+    def _validity(self, transport: Object, errors: list[str], summary: BindingSummary) -> dict[str, Any]:
+        now = self._clock.now()
+        status = validated(
+            transport,
+            errors,
+            condition=ConditionType.READY,
+            reason="ValidationFailed" if errors else "ValidationPassed",
+            if_valid=_usable(transport),
+            now=now,
+        )
+        if summary.failed:
+            is_ready, reason = False, "TransportFailed"
+        else:
+            is_ready, reason = not summary.pending, "Reconciling" if summary.pending else "BindingsReady"
+        status["conditions"] = with_condition(
+            status["conditions"],
+            _BINDINGS_READY,
+            is_ready,
+            reason=reason,
+            message=summary.message,
+            generation=transport["metadata"].get("generation", 0),
+            now=now,
+        )
+        return status
+
+
+def available(transport: Object, bindings: Sequence[Object]) -> dict[str, Any]:
+    """What bindings have agreed on, for each kind of data; where they have agreed on nothing, what is supported."""
+    found: dict[str, Any] = {}
+    for offer in OFFERS:
+        field, agreed = _AVAILABLE[offer]
+        values = [value for each in bindings if (value := (each.get("status") or {}).get(agreed))]
+        unique = sorted({repr(value): value for value in values}.items())
+        found[field] = [value for _, value in unique] or transport["spec"].get(offer) or None
+    return found
+
+
+def _errors(transport: Object) -> list[str]:
+    return [str(error) for error in why_unusable(transport["spec"])]
+
+
+def _usable(transport: Object) -> str:
+    mode = ((transport["spec"].get("streaming") or {}).get("routing") or {}).get("mode")
+    passes = "; messages pass through the hub although spec.streaming.routing.mode is p2p" if mode == "p2p" else ""
+    return f"driver and capabilities are usable{passes}"
+
+
+def _why_incompatible(transport: Object, binding: Object) -> str:
+    if why := why_unreadable(binding):
+        return f"it cannot be read: {why}"
+    if why_unreadable(transport):
+        return ""
+    wanted, offered = text(binding["spec"].get("driver")), text(transport["spec"].get("driver"))
+    if wanted != offered:
+        return f"its driver is {wanted!r}, that of the Transport {offered!r}"
+    return "; ".join(str(each) for each in unsupported(binding["spec"], transport["spec"], "the Transport"))
+
+
+def _message_of_bindings(transport: Object) -> str:
+    condition = find_condition((transport.get("status") or {}).get("conditions") or (), _BINDINGS_READY) or {}
+    return str(condition.get("message") or "")
+
+
+def transports_of_story(story: Object) -> tuple[str, ...]:
+    """The names of the Transports that a Story declares, each once."""
+    declared = (story.get("spec") or {}).get("transports") or ()
+    return tuple(dict.fromkeys(name for each in declared if (name := text(each.get("transportRef")))))
+
+
+def _transport_of_binding(binding: Object) -> tuple[str, ...]:
+    name = text((binding.get("spec") or {}).get("transportRef"))
+    return (name,) if name else ()
+
+
+def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Transports that the Story declares or has declared."""
+    del caches
+    for story in versions(change):
+        yield from (Key("", name) for name in transports_of_story(story))
+
+
+def _of_binding(change: Change, caches: Caches) -> Iterator[Key]:
+    """The Transport of the binding."""
+    del caches
+    for binding in versions(change):
+        yield from (Key("", name) for name in _transport_of_binding(binding))
+
+
+def _build(dependencies: ControllerDependencies) -> Reconcile:
+    return TransportReconciler(
+        dependencies.client, dependencies.world, dependencies.events, dependencies.clock
+    ).reconcile
+
+
+_OPTIONS: Final = ControllerSettings(2, timedelta(milliseconds=200), timedelta(minutes=1))
+"""Fixed: Transports have no keys of their own. Source: operator contract 3.7."""
+
+CONTROLLER: Final = ControllerRegistration(
+    "transport",
+    TRANSPORT,
+    _build,
+    options=lambda settings: _OPTIONS,
+    watches=(
+        Watch(TRANSPORT, own_keys, when=spec_changed),
+        Watch(STORY, _of_story, when=spec_changed),
+        Watch(TRANSPORT_BINDING, _of_binding, when=always, delay=COUNT_DELAY),
+    ),
+    informers=(
+        WatchedKind(TRANSPORT),
+        WatchedKind(TRANSPORT_BINDING, {TRANSPORT_NAMES: _transport_of_binding}),
+        WatchedKind(STORY, {TRANSPORT_NAMES: transports_of_story}),
+    ),
+    permissions=(Permission(TRANSPORT, ("patch",), STATUS_WHY, subresource="status"),),
+)

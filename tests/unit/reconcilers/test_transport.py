@@ -1,0 +1,178 @@
+"""The status of a Transport: its spec, the Stories that use it, and its bindings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.api.conditions import find_condition
+from core.api.objects import Object
+from core.api.resource import TRANSPORT, TRANSPORT_BINDING
+from reconcilers.runtime.controller import Key
+from reconcilers.transport import MOST_NAMED, TransportReconciler, available
+from tests.unit.reconcilers.reconciler_samples import Answering, RecordedEvents, clock, open_world, stored, story
+
+GOOD = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
+CARRIED = {"binary": {"direction": "bidirectional", "mimeTypes": ["application/json"]}}
+
+
+def transport(**spec: Any) -> Object:
+    return stored("Transport", "voice", namespace="", spec={**GOOD, **spec})
+
+
+def binding(name: str, reason: str | None = None, message: str = "", *, ready: bool = False, **fields: Any) -> Object:
+    """``reason``: of its condition ``Ready``; None: there is no condition."""
+    condition = {"type": "Ready", "status": str(ready), "reason": reason, "message": message}
+    status = {"conditions": [] if reason is None else [condition], **fields.pop("status", {})}
+    spec = {"transportRef": "voice", "driver": "hub", "engramName": name, "stepName": "s", **CARRIED, **fields}
+    return stored("TransportBinding", name, spec=spec, status=status)
+
+
+class TransportTrial:
+    """Transports, Stories and bindings in caches, and what their controller writes and reports."""
+
+    def __init__(self, known: Object, *others: Object, times: int = 1) -> None:
+        self._known, self._others, self._times = known, others, times
+        self.server = Answering(known)
+        self.events = RecordedEvents()
+
+    async def status(self) -> Object:
+        async with open_world(self.server) as (client, world):
+            world.informer(TRANSPORT).remember(self._known)
+            for each in self._others:
+                (world.stories if each["kind"] == "Story" else world.informer(TRANSPORT_BINDING)).remember(each)
+            for _ in range(self._times):
+                await TransportReconciler(client, world, self.events, clock()).reconcile(Key("", "voice"))
+            [latest] = world.informer(TRANSPORT).list()
+        found: Object = latest["status"]
+        return found
+
+
+def condition(status: Object, type_: str) -> tuple[str, str, str]:
+    found = find_condition(status["conditions"], type_) or {}
+    return found["status"], found["reason"], found["message"]
+
+
+async def test_a_usable_transport_is_ready_and_is_written_once() -> None:
+    trial = TransportTrial(transport(), times=2)
+    status = await trial.status()
+
+    assert (status["validationStatus"], status["observedGeneration"]) == ("valid", 1)
+    assert condition(status, "Ready") == ("True", "ValidationPassed", "driver and capabilities are usable")
+    assert condition(status, "BindingsReady") == ("True", "BindingsReady", "0 ready, 0 pending")
+    assert (status["usageCount"], status["pendingBindings"]) == (0, 0)
+    assert len(trial.server.patches) == 1
+    assert trial.events.emitted == []
+
+
+async def test_all_errors_of_the_spec_are_reported_at_once() -> None:
+    spec = {
+        "driver": " ",
+        "supportedBinary": ["text"],
+        "supportedAudio": [{"name": "opus"}, {"name": "Opus"}, {"name": "raw", "channels": -1}],
+        "streaming": {"fanIn": {"mode": "quorum"}},
+        "defaultSettings": {"env": {"BUBU_TRANSPORT_SECURITY_MODE": "none"}},
+    }
+    trial = TransportTrial(transport(**spec))
+    status = await trial.status()
+
+    assert status["validationStatus"] == "invalid"
+    assert [error.partition(": ")[0] for error in status["validationErrors"]] == [
+        "spec.driver",
+        "spec.supportedAudio[2].channels",
+        "spec.supportedBinary[0]",
+        "spec.supportedAudio[1].name",
+        "spec.streaming.fanIn.quorum",
+        "spec.defaultSettings.env.BUBU_TRANSPORT_SECURITY_MODE",
+    ]
+    assert condition(status, "Ready")[:2] == ("False", "ValidationFailed")
+    assert trial.events.emitted == [("voice", "Warning", "ValidationFailed")]
+
+
+async def test_a_transport_without_capabilities_is_not_ready() -> None:
+    status = await TransportTrial(transport(supportedBinary=[])).status()
+    assert status["validationErrors"] == [
+        "spec: supports no kind of data (give at least one of supportedAudio, supportedVideo, supportedBinary)"
+    ]
+
+
+async def test_stories_that_declare_it_are_counted_once_each() -> None:
+    uses = {"transports": [{"name": "a", "transportRef": "voice"}, {"name": "b", "transportRef": "voice"}]}
+    others = {"transports": [{"name": "a", "transportRef": "another"}]}
+    status = await TransportTrial(
+        transport(), story("one", **uses), story("two", **uses), story("x", **others)
+    ).status()
+    assert status["usageCount"] == 2
+
+
+async def test_bindings_are_counted_by_what_their_condition_says() -> None:
+    trial = TransportTrial(
+        transport(),
+        binding("a", "Connected", ready=True),
+        binding("b", "Reconciling"),
+        binding("c"),
+        binding("d", "TransportFailed", "the hub is gone"),
+    )
+    status = await trial.status()
+
+    assert status["pendingBindings"] == 2
+    assert condition(status, "Ready")[0] == "True"
+    assert condition(status, "BindingsReady") == ("False", "TransportFailed", "team/d: the hub is gone")
+    assert trial.events.emitted == [("voice", "Warning", "TransportFailed")]
+
+
+async def test_a_failure_is_reported_once() -> None:
+    trial = TransportTrial(transport(driver=" "), binding("d", "TransportFailed", "the hub is gone"), times=3)
+    await trial.status()
+    assert len(trial.events.emitted) == 2
+
+
+async def test_bindings_that_wait_are_no_failure() -> None:
+    status = await TransportTrial(transport(), binding("a"), binding("b", "Connected", ready=True)).status()
+    assert condition(status, "BindingsReady") == ("False", "Reconciling", "1 ready, 1 pending")
+
+
+async def test_a_few_of_many_failures_are_named() -> None:
+    failed = [binding(f"b{number}", "TransportFailed", "gone") for number in range(MOST_NAMED + 2)]
+    message = condition(await TransportTrial(transport(), *failed).status(), "BindingsReady")[2]
+    assert message.startswith("team/b0: gone; team/b1: gone")
+    assert message.endswith("; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"driver": "other"}, "its driver is 'other', that of the Transport 'hub'"),
+        (
+            {"binary": {"direction": "publish", "mimeTypes": ["image/png"]}},
+            "spec.binary.mimeTypes[0]: image/png is not supported by the Transport (it supports: application/json)",
+        ),
+        (
+            {"audio": {"direction": "publish", "codecs": [{"name": "opus", "channels": 2}]}},
+            "spec.audio.codecs[0]: opus (2 channels) is not supported by the Transport (it supports: none)",
+        ),
+    ],
+)
+async def test_a_binding_that_the_transport_no_longer_fits_has_failed_even_if_it_is_ready(
+    fields: Object, why: str
+) -> None:
+    status = await TransportTrial(transport(), binding("a", "Connected", ready=True, **fields)).status()
+    assert condition(status, "BindingsReady") == ("False", "TransportFailed", f"team/a: {why}")
+
+
+def test_what_bindings_have_agreed_on_is_available_else_what_is_supported() -> None:
+    opus, pcm = {"name": "opus", "channels": 2}, {"name": "pcm16"}
+    offered = transport(supportedAudio=[opus, pcm])
+    agreed = [binding(name, status={"negotiatedAudio": codec}) for name, codec in (("a", pcm), ("b", opus), ("c", pcm))]
+
+    assert available(offered, agreed) == {
+        "availableAudio": [opus, pcm],
+        "availableVideo": None,
+        "availableBinary": ["application/json"],
+    }
+
+
+async def test_direct_routing_is_accepted_and_the_status_says_that_the_hub_carries_it() -> None:
+    status = await TransportTrial(transport(streaming={"routing": {"mode": "p2p"}})).status()
+    assert "through the hub" in condition(status, "Ready")[2]
