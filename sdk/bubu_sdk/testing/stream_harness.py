@@ -31,7 +31,7 @@ from bubu_sdk.streams import StreamFunction
 from bubu_sdk.testing.environment import NAMESPACE, EngramEnvironment
 from bubu_sdk.testing.stream_hub import HubConnection, StreamHub, StreamOutput
 
-WAIT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = 30.0
 
 
 class NotInTimeError(AssertionError):
