@@ -179,7 +179,9 @@ class Feed:
 
     async def next_async(self) -> Message[Any] | None:
         """The next message; None after the last one."""
-        await self._breathe()
+        self._burst += 1
+        if self._burst % _BURST == 0:
+            await waiting.checkpoint()
         while (message := self.poll()) is None:
             if self._exchange.ended:
                 return self.poll()
@@ -195,7 +197,9 @@ class Feed:
     async def send_async(self, value: Any, message: Message[Any] | None) -> None:
         """Send an output; waits while too many wait for the hub."""
         packets, delivery = self._prepared(value, message)
-        await self._breathe()
+        self._burst += 1
+        if self._burst % _BURST == 0:
+            await waiting.checkpoint()
         while packets and not self._exchange.put(packets, delivery):
             await waiting.wait_async(self._exchange.watch_room, self._exchange.forget)
 
@@ -224,11 +228,6 @@ class Feed:
         if isinstance(data, bytes):
             raise InputError(f"{name}: expected an object, got {len(data)} bytes")
         return decode.decode(data, target, name, strict=self._strict)
-
-    async def _breathe(self) -> None:
-        self._burst += 1
-        if self._burst % _BURST == 0:
-            await waiting.checkpoint()
 
 
 class Messages(Generic[T]):

@@ -66,6 +66,8 @@ class WakingDesk(NewsDesk):
     def __init__(self, wake: Callable[[], None]) -> None:
         super().__init__()
         self._wake = wake
+        self.terminated_at = math.inf
+        """By ``time.monotonic``, as ``Stage.ended_at``."""
         self.keeps = True
         """Whether news are kept for ``wait_for``. A run that looks at its stages itself would collect them for ever."""
 
@@ -73,6 +75,7 @@ class WakingDesk(NewsDesk):
         if self.keeps:
             super().post(news)
         if isinstance(news, Terminated):
+            self.terminated_at = min(self.terminated_at, time.monotonic())
             self.terminated = self.terminated or news
         self._wake()
 
@@ -165,6 +168,8 @@ class _Running:
         self._deadline = math.inf
         """When the function is cancelled, or what is left is given up."""
         self._cancelled_late = False
+        self._ended_by_itself = False
+        """The function had ended before the process was asked to."""
 
     def serve(self) -> Ending:
         """Until the end."""
@@ -200,13 +205,16 @@ class _Running:
         carrier, stage = self._carrier, self._stage
         now = self._now()
         if stage is None:
+            if self._desk.terminated is not None:
+                return self._run._terminated()
             if carrier.failure is not None:
                 log.error("the stream has failed: %s", carrier.failure)
                 return Ending(1)
-            return self._run._terminated() if self._desk.terminated is not None else None
+            return None
         if stage.ended:
             if not carrier.closing:
-                if stage.error is not None and self._desk.terminated is None:
+                self._ended_by_itself = stage.ended_at <= self._desk.terminated_at
+                if stage.error is not None and self._ended_by_itself:
                     self._deadline = min(self._deadline, now + _FAILED_SECONDS)
                 carrier.end()
             if carrier.closed:
@@ -250,7 +258,9 @@ class _Running:
             return Ending(code & 0xFF)
         if error is None or (terminated and (over or isinstance(error, FunctionCancelledError))):
             log.info("ended")
-            return self._run._terminated() if terminated else Ending(1 if self._carrier.failure else 0)
+            if terminated and not self._ended_by_itself:
+                return self._run._terminated()
+            return Ending(1 if self._carrier.failure else 0)
         if not over:
             log.error("the function failed: %s", error, exc_info=error)
         return Ending(1)

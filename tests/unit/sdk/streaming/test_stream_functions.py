@@ -217,6 +217,20 @@ def test_a_source_waits_for_a_hub_that_accepts_nothing_and_ends_at_sigterm(work:
     assert outcome.exit_code == 143
 
 
+def test_a_function_that_had_returned_before_sigterm_has_finished() -> None:
+    with StreamHarness(counting, config={"count": 5}) as harness:
+        harness.hold_acceptance()
+        harness.wait_until(lambda: len(harness.hub.outputs) == 5, "not five outputs")
+        for thread in threading.enumerate():
+            if thread.name == "bubu-stream":  # that of the function
+                thread.join(30)
+        harness.terminate()
+        harness.accept()
+        outcome = harness.wait()
+
+    assert outcome.exit_code == 0
+
+
 @stream(backend="asyncio")
 async def waiting_in_asyncio() -> AsyncIterator[dict[str, int]]:
     yield {"n": 1}
