@@ -18,6 +18,7 @@ import pytest
 import trio
 import trustme
 
+from bubu_sdk import Binary
 from bubu_sdk.streaming.settings import Endpoint
 from bubu_sdk.streaming.sockets import SocketNetwork
 from bubu_sdk.testing import StreamHub
@@ -133,28 +134,61 @@ async def test_an_engram_answers_reconnects_and_drains(style: str, tmp_path: Pat
         await talk(served, process)
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-async def test_an_engram_trusts_a_private_authority(variable: str, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    folder = tmp_path / "ca"
-    folder.mkdir()
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    (folder / "notes.txt").write_text("no certificate")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("hub.test").configure_cert(context)
-    context.set_alpn_protocols(["h2"])
-    trusted = {variable: str(folder / "ca.crt" if variable == "SSL_CERT_FILE" else folder)}
-    source = f"""
+NAMED_HERE = """
         import socket
         real = socket.getaddrinfo
         socket.getaddrinfo = lambda host, *rest, **more: real("127.0.0.1", *rest, **more)
-        {PROGRAMS["plain"]}
-    """
+"""
+"""Any name of a host is this machine."""
+
+
+def authority_in(folder: Path) -> ssl.SSLContext:
+    """The context of a hub called hub.test, whose authority is in ``ca/ca.crt``, beside a file that is none."""
+    authority = trustme.CA()
+    (folder / "ca").mkdir()
+    authority.cert_pem.write_to_path(folder / "ca" / "ca.crt")
+    (folder / "ca" / "notes.txt").write_text("no certificate")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("hub.test").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.mark.parametrize(("variable", "place"), [("SSL_CERT_FILE", "ca/ca.crt"), ("SSL_CERT_DIR", "ca")])
+async def test_an_engram_trusts_a_private_authority(variable: str, place: str, tmp_path: Path) -> None:
+    context = authority_in(tmp_path)
+    trusted = {variable: str(tmp_path / place)}
     async with (
         open_hub(StreamHub(), context=context) as served,
-        engram(source, tmp_path, f"hub.test:{served.port}", **trusted) as process,
+        engram(NAMED_HERE + PROGRAMS["plain"], tmp_path, f"hub.test:{served.port}", **trusted) as process,
     ):
         await talk(served, process)
+
+
+async def test_large_packets_pass_both_ways_under_tls(tmp_path: Path) -> None:
+    context = authority_in(tmp_path)
+    source = """
+        from bubu_sdk import Binary, Messages, stream
+
+        @stream
+        def main(messages: Messages[bytes]):
+            for message in messages:
+                yield Binary(message.data * 5, "image/png")
+
+        main.run()
+    """
+    image = os.urandom(3 * 1024 * 1024)
+    async with (
+        open_hub(StreamHub(), context=context) as served,
+        engram(
+            NAMED_HERE + source, tmp_path, f"hub.test:{served.port}", SSL_CERT_FILE=str(tmp_path / "ca/ca.crt")
+        ) as process,
+    ):
+        served.send(encoded(Binary(image, "image/png")), encoded(Binary(image[::-1], "image/png")))
+        await served.until(lambda: set(served.hub.receipts) == {1, 2})
+        assert [output.payload for output in served.hub.outputs] == [image * 5, image[::-1] * 5]
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 143
 
 
 async def test_an_engram_does_not_talk_to_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
