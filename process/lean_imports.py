@@ -15,4 +15,4 @@ def do_without_extras() -> None:
     structlog draws tracebacks.
     """
     for name in _UNNEEDED:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # how Python is told that there is no such module
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # this value makes an import fail

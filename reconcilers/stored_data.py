@@ -51,7 +51,7 @@ from reconcilers.runtime.watch import Caches, Watch
 GIVE_UP_AFTER: Final = timedelta(minutes=10)
 """After the request to delete the run: a run must not stay because its store is gone for good."""
 YOUNG: Final = timedelta(hours=1)
-"""Objects of an owner that is no run or step: a client may have stored it for a run that it has not created yet."""
+"""Objects whose owner is neither a run nor a step: a client may have stored them for a run that does not exist yet."""
 REFERRING_BYTES: Final = 16 * 1024 * 1024
 """Size of an object that is read to see what it refers to."""
 PATIENCE_SECONDS: Final = 20.0

@@ -56,12 +56,15 @@ class BindingSummary:
     pending: int
     failed: tuple[str, ...]
     """For each binding that cannot work: its name and why."""
+    changed_at: str = ""
+    """When a binding last became ready, or ceased to be."""
 
     @classmethod
     def of(cls, transport: Object, bindings: Sequence[Object]) -> BindingSummary:
-        ready, pending, failed = 0, 0, list[str]()
+        ready, pending, failed, changes = 0, 0, list[str](), list[str]()
         for binding in bindings:
             condition = find_condition((binding.get("status") or {}).get("conditions") or (), ConditionType.READY) or {}
+            changes.append(text(condition.get("lastTransitionTime")))
             why = _why_incompatible(transport, binding)
             if not why and condition.get("status") == "False" and condition.get("reason") in _FAILED:
                 why = text(condition.get("message")) or str(condition["reason"])
@@ -71,7 +74,7 @@ class BindingSummary:
                 ready += 1
             else:
                 pending += 1
-        return cls(ready, pending, tuple(sorted(failed)))
+        return cls(ready, pending, tuple(sorted(failed)), max(changes, default=""))
 
     @property
     def message(self) -> str:
@@ -104,6 +107,7 @@ class TransportReconciler:
         status |= {
             "usageCount": sum(1 for _ in self._stories.each_by_index(TRANSPORT_NAMES, key.name)),
             "pendingBindings": summary.pending,
+            "lastHeartbeatTime": summary.changed_at or None,
         }
         if not why:
             status |= available(transport, bindings)

@@ -1,7 +1,7 @@
 """Addresses of stores in the cloud: what may stand in a setting, and whose host it is. Pure.
 
-Google and Azure identify a client by a token. Whoever gets a token may use it, unlike a signature, until it expires.
-So a token is only sent over TLS, and one of the environment only to hosts of the provider that issued it.
+Google and Azure identify a client by a token. Unlike a signature, a token can be used by anyone who gets it, until it
+expires. So a token is only sent over TLS, and one of the environment only to hosts of the provider that issued it.
 """
 
 from __future__ import annotations

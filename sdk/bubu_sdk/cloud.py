@@ -162,8 +162,8 @@ def endpoint_of(
 ) -> str:
     """The endpoint in the variable ``name``; empty if there is none.
 
-    Whoever gets a token may use it until it expires. So one of the container's own identity only goes to hosts of the
-    provider.
+    Anyone who gets a token can use it until it expires. So one of the container's own identity only goes to hosts of
+    the provider.
 
     Raises:
         ContextError: it is no URL of one of the ``schemes``, or not of the provider although there are no credentials

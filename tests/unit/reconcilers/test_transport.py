@@ -24,6 +24,8 @@ def transport(**spec: Any) -> Object:
 def binding(name: str, reason: str | None = None, message: str = "", *, ready: bool = False, **fields: Any) -> Object:
     """``reason``: of its condition ``Ready``; None: there is no condition."""
     condition = {"type": "Ready", "status": str(ready), "reason": reason, "message": message}
+    if changed_at := fields.pop("changed_at", ""):
+        condition["lastTransitionTime"] = changed_at
     status = {"conditions": [] if reason is None else [condition], **fields.pop("status", {})}
     spec = {"transportRef": "voice", "driver": "hub", "engramName": name, "stepName": "s", **CARRIED, **fields}
     return stored("TransportBinding", name, spec=spec, status=status)
@@ -126,6 +128,13 @@ async def test_a_failure_is_reported_once() -> None:
     trial = TransportTrial(transport(driver=" "), binding("d", "TransportFailed", "the hub is gone"), times=3)
     await trial.status()
     assert len(trial.events.emitted) == 2
+
+
+async def test_the_newest_change_of_a_binding_is_shown() -> None:
+    times = ("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-02T00:00:00Z")
+    bindings = [binding(f"b{at}", "Connected", ready=True, changed_at=at) for at in times]
+    assert (await TransportTrial(transport(), *bindings, binding("c")).status())["lastHeartbeatTime"] == times[1]
+    assert "lastHeartbeatTime" not in await TransportTrial(transport(), binding("c")).status()
 
 
 async def test_bindings_that_wait_are_no_failure() -> None:
