@@ -1,7 +1,8 @@
 """Test engrams and impulses without a cluster.
 
 ``EngramEnvironment`` runs an engram, ``check_batch`` checks that it keeps the contract; ``ImpulseEnvironment`` runs an
-impulse and decides its requests; ``StreamHarness`` runs a streaming engram, with a hub in memory.
+impulse and decides its requests; ``StreamHarness`` runs a streaming engram, with a hub in memory, and ``check_stream``
+checks one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bubu_sdk.testing.impulse_operator import InMemoryOperator, Rejection
 from bubu_sdk.testing.store import InMemoryStore
 
 if TYPE_CHECKING:
+    from bubu_sdk.testing.stream_conformance import check_stream
     from bubu_sdk.testing.stream_harness import StreamHarness, StreamOutcome
     from bubu_sdk.testing.stream_hub import StreamHub, StreamOutput
 
@@ -35,7 +37,14 @@ __all__ = [
     "StreamOutput",
     "VirtualClock",
     "check_batch",
+    "check_stream",
 ]
+
+_LATER = {
+    "StreamHarness": "stream_harness",
+    "StreamOutcome": "stream_harness",
+    "check_stream": "stream_conformance",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -44,7 +53,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    module = "stream_harness" if name in ("StreamHarness", "StreamOutcome") else "stream_hub"
+    module = _LATER.get(name, "stream_hub")
     try:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:

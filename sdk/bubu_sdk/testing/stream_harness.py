@@ -208,11 +208,7 @@ class StreamHarness:
             numbers = [self.send(each) for each in messages]
             if not numbers:
                 return self.wait(timeout)
-            self.wait_until(
-                lambda: self._outcome is not None or all(map(self._is_settled, numbers)),
-                "not every message is done",
-                timeout,
-            )
+            self.wait_settled(*numbers, timeout=timeout)
         return self.outcome
 
     async def run_async(self, messages: Iterable[Any] = (), timeout: float = WAIT_SECONDS) -> StreamOutcome:
@@ -260,6 +256,14 @@ class StreamHarness:
     def wait_done(self, *numbers: int, timeout: float = WAIT_SECONDS) -> None:
         """Wait for the receipts of these messages."""
         self.wait_until(lambda: set(numbers) <= set(self.hub.receipts), f"messages {numbers} are not all done", timeout)
+
+    def wait_settled(self, *numbers: int, timeout: float = WAIT_SECONDS) -> None:
+        """Wait until each of these messages is done or refused, or the process has ended."""
+        self.wait_until(
+            lambda: self._outcome is not None or all(map(self._is_settled, numbers)),
+            "not every message is done",
+            timeout,
+        )
 
     def drop_connection(self, *, reachable: bool = True) -> None:
         """Break the connection. The process connects again at once, or with ``reachable=False`` after ``reach``."""
