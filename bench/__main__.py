@@ -19,6 +19,7 @@ from bench import (
     object_store,
     stall,
     stored_data,
+    stream_sdk,
     throughput,
     webhook,
     whole_operator,
@@ -44,6 +45,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "object-store": object_store.measure,
     "control-plane": plane.measure,
     "wire": wire.measure,
+    "stream-sdk": stream_sdk.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,

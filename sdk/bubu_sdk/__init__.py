@@ -9,16 +9,13 @@ def main(ctx: Context, inputs: dict) -> dict:
 if __name__ == "__main__":
     main.run()
 
-What belongs to Impulses is imported when it is first used, so the container of a step starts as fast as without it.
+What belongs to one kind of container is imported when it is first used, so the others start as fast as without it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bubu_sdk.artifact import Artifact
-from bubu_sdk.context import AsyncContext, Context
-from bubu_sdk.effects import EffectLease, EffectOutcome
 from bubu_sdk.engram import Engram, engram, run
 from bubu_sdk.errors import (
     EffectInProgressError,
@@ -29,15 +26,22 @@ from bubu_sdk.errors import (
     InputError,
     StorageError,
 )
-from bubu_sdk.secret import Secrets
-from bubu_sdk.signals import text_envelope as text_signal
 
 if TYPE_CHECKING:
+    from bubu_sdk.artifact import Artifact
+    from bubu_sdk.context import AsyncContext, Context
+    from bubu_sdk.effects import EffectLease, EffectOutcome
     from bubu_sdk.impulse_context import AsyncImpulseContext, ImpulseContext
     from bubu_sdk.impulses import Impulse, impulse
+    from bubu_sdk.secret import Secrets
     from bubu_sdk.sessions import Session
+    from bubu_sdk.signals import text_envelope as text_signal
     from bubu_sdk.storyruns import StartedRun
     from bubu_sdk.storytrigger import Outcome, TriggerDecision
+    from bubu_sdk.streaming.context import AsyncStreamContext, StreamContext
+    from bubu_sdk.streaming.messages import AsyncMessages, Message, Messages
+    from bubu_sdk.streaming.packets import Audio, Binary, Packet, Video
+    from bubu_sdk.streams import StreamFunction, stream
     from bubu_sdk.trigger_errors import (
         SessionActiveError,
         SessionError,
@@ -58,6 +62,10 @@ __all__ = [
     "Artifact",
     "AsyncContext",
     "AsyncImpulseContext",
+    "AsyncMessages",
+    "AsyncStreamContext",
+    "Audio",
+    "Binary",
     "Context",
     "EffectInProgressError",
     "EffectLease",
@@ -70,7 +78,10 @@ __all__ = [
     "Impulse",
     "ImpulseContext",
     "InputError",
+    "Message",
+    "Messages",
     "Outcome",
+    "Packet",
     "Secrets",
     "Session",
     "SessionActiveError",
@@ -78,6 +89,8 @@ __all__ = [
     "SessionMissingError",
     "StartedRun",
     "StorageError",
+    "StreamContext",
+    "StreamFunction",
     "TriggerCancelledError",
     "TriggerConflictError",
     "TriggerDecision",
@@ -89,19 +102,33 @@ __all__ = [
     "TriggerRejectedError",
     "TriggerThrottledError",
     "TriggerUnavailableError",
+    "Video",
     "engram",
     "impulse",
     "run",
+    "stream",
     "text_signal",
 ]
 
 _LATER = {
+    "Artifact": "artifact",
+    **dict.fromkeys(("AsyncContext", "Context"), "context"),
+    **dict.fromkeys(("EffectLease", "EffectOutcome"), "effects"),
+    "Secrets": "secret",
+    "text_signal": "signals",
     **dict.fromkeys(("Impulse", "impulse"), "impulses"),
     **dict.fromkeys(("AsyncImpulseContext", "ImpulseContext"), "impulse_context"),
     **dict.fromkeys(("Outcome", "TriggerDecision"), "storytrigger"),
+    **dict.fromkeys(("AsyncStreamContext", "StreamContext"), "streaming.context"),
+    **dict.fromkeys(("StreamFunction", "stream"), "streams"),
+    **dict.fromkeys(("AsyncMessages", "Message", "Messages"), "streaming.messages"),
+    **dict.fromkeys(("Audio", "Binary", "Packet", "Video"), "streaming.packets"),
     "Session": "sessions",
     "StartedRun": "storyruns",
 }
+
+_NAMES = {"text_signal": "text_envelope"}
+"""Names that differ in their modules."""
 
 
 def __getattr__(name: str) -> Any:
@@ -109,4 +136,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_LATER.get(name, 'trigger_errors')}"), name)
+    module = importlib.import_module(f"{__name__}.{_LATER.get(name, 'trigger_errors')}")
+    return getattr(module, _NAMES.get(name, name))

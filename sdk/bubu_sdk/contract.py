@@ -181,14 +181,14 @@ class _Reader:
             raise ContextError(f"{name} is not valid JSON: {error}") from error
 
 
-def load(environ: Mapping[str, str], *, now: datetime) -> Environment:
-    """The checked environment of a batch container.
+def load(environ: Mapping[str, str], *, now: datetime, streams: bool = False) -> Environment:
+    """The checked environment of a batch container, or of one whose program streams.
 
     Raises:
-        ContextError: a JSON variable is malformed, the execution mode is not batch, or the inline limit is invalid.
+        ContextError: a JSON variable is malformed, the execution mode is another, or the inline limit is invalid.
     """
     read = _Reader(environ)
-    _check_mode(read.text("BUBU_EXECUTION_MODE").lower())
+    _check_mode(read.text("BUBU_EXECUTION_MODE").lower(), streams=streams)
     trigger_data, config = read.object("BUBU_TRIGGER_DATA"), read.object("BUBU_STEP_CONFIG")
     template_context, transports = read.object("BUBU_TEMPLATE_CONTEXT"), read.transports()
     config |= {name.removeprefix(_CONFIG): value for name, value in environ.items() if name.startswith(_CONFIG)}
@@ -218,7 +218,14 @@ def load(environ: Mapping[str, str], *, now: datetime) -> Environment:
     )
 
 
-def _check_mode(mode: str) -> None:
+def _check_mode(mode: str, *, streams: bool) -> None:
+    if streams:
+        if mode in ("batch", "job"):
+            raise ContextError(
+                f"BUBU_EXECUTION_MODE is {mode!r}, but this program is a streaming engram; "
+                "set the Engram's mode to 'deployment', or use an image whose program is a batch engram"
+            )
+        return
     if mode not in ("", "batch", "job", "hybrid"):
         raise ContextError(
             f"BUBU_EXECUTION_MODE is {mode!r}, but this program is a batch engram; "

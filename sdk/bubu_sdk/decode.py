@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
@@ -120,13 +121,7 @@ class _Decoder:
     def _dataclass(self, data: Any, target: Any, path: str) -> Any:
         if not self._is_mapping(data, target, path):
             return _FAILED
-        hints = typing.get_type_hints(target, include_extras=True)
-        fields = {item.name: str(item.metadata.get("key", "")) for item in dataclasses.fields(target) if item.init}
-        optional = {
-            item.name
-            for item in dataclasses.fields(target)
-            if item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-        }
+        hints, fields, optional = _shape(target)
         arguments = self._fields(data, hints, fields, optional, path)
         if any(value is _FAILED for value in arguments.values()) or fields.keys() - optional - arguments.keys():
             return _FAILED
@@ -138,7 +133,7 @@ class _Decoder:
     def _typed_dict(self, data: Any, target: Any, path: str) -> Any:
         if not self._is_mapping(data, target, path):
             return _FAILED
-        hints = typing.get_type_hints(target, include_extras=True)
+        hints = _hints(target)
         # with postponed annotations __optional_keys__ does not include NotRequired keys, but the resolved hints do
         optional = {key for key in hints if typing.get_origin(hints[key]) is typing.NotRequired}
         optional |= {key for key in target.__optional_keys__ if typing.get_origin(hints[key]) is not typing.Required}
@@ -149,7 +144,7 @@ class _Decoder:
         data: Mapping[str, Any],
         hints: Mapping[str, Any],
         fields: Mapping[str, str],
-        optional: set[str],
+        optional: Set[str],
         path: str,
     ) -> Object:
         """Arguments by field name. Null for an optional field selects its default, unless the type permits null."""
@@ -238,6 +233,24 @@ class _Decoder:
         return _FAILED
 
 
+@functools.lru_cache(maxsize=256)
+def _hints(target: Any) -> Mapping[str, Any]:
+    """Remembered, because a stream decodes the same class for each of its messages."""
+    return typing.get_type_hints(target, include_extras=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _shape(target: Any) -> tuple[Mapping[str, Any], Mapping[str, str], frozenset[str]]:
+    """The hints of a dataclass, the keys that its fields name, and the fields that may be missing."""
+    fields = {item.name: str(item.metadata.get("key", "")) for item in dataclasses.fields(target) if item.init}
+    optional = frozenset(
+        item.name
+        for item in dataclasses.fields(target)
+        if item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+    )
+    return _hints(target), fields, optional
+
+
 def _to_text(data: Any) -> str:
     if isinstance(data, str):
         return data
@@ -319,7 +332,7 @@ _CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {
 
 def _matched(data: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
     """Field name → the key of ``data`` that has its value."""
-    folded = {key.lower(): key for key in reversed(list(data))}
+    folded: dict[str, str] | None = None
     found: dict[str, str] = {}
     for field, key in fields.items():
         for candidate in (key, field, _camel(field)):
@@ -327,6 +340,8 @@ def _matched(data: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, st
                 found[field] = candidate
                 break
         else:
+            if folded is None:
+                folded = {key.lower(): key for key in reversed(list(data))}
             match = folded.get((key or field).lower()) or folded.get(_camel(field).lower())
             if match is not None:
                 found[field] = match

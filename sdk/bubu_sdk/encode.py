@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -39,6 +40,9 @@ def to_json(value: Any, path: str) -> Any:
     Raises:
         OutputError: a part of it has no JSON form; names the path.
     """
+    kind: Any = type(value)
+    if kind is str or kind is int:  # most values; a stream converts thousands in a second
+        return value
     if isinstance(value, enum.Enum):
         return to_json(value.value, path)
     if value is None or isinstance(value, (str, bool, int)):
@@ -56,13 +60,16 @@ def to_json(value: Any, path: str) -> Any:
     if isinstance(value, Artifact):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            str(field.metadata.get("key", field.name)): to_json(getattr(value, field.name), f"{path}.{field.name}")
-            for field in dataclasses.fields(value)
-        }
+        return {key: to_json(getattr(value, name), f"{path}.{name}") for name, key in _keys(kind)}
     if hasattr(value, "model_dump"):
         return to_json(value.model_dump(mode="json", by_alias=True), path)
     return _text_form(value, path)
+
+
+@functools.lru_cache(maxsize=256)
+def _keys(kind: Any) -> tuple[tuple[str, str], ...]:
+    """The fields of a dataclass, each with its key."""
+    return tuple((field.name, str(field.metadata.get("key", field.name))) for field in dataclasses.fields(kind))
 
 
 def _text_form(value: Any, path: str) -> str:

@@ -40,16 +40,21 @@ class Host(Protocol):
 
 
 def host_for(function: Callable[..., Any], backend: Backend | None) -> Host:
-    """The host that ``function`` needs. Without ``backend``, a coroutine function gets Trio if its module imports trio.
+    """The host that ``function`` needs. Without ``backend``, an ``async def`` gets Trio if its module imports trio.
 
     Raises:
-        TypeError: ``backend`` is given, but the function is not a coroutine function.
+        TypeError: ``backend`` is given, but the function is not an ``async def``.
     """
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         if backend is not None:
             raise TypeError(f"backend={backend!r} needs an 'async def' function")
         return PlainHost()
     return TrioHost() if (backend or _detected(function)) == "trio" else AsyncioHost()
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether ``function`` is an ``async def``, with ``yield`` or without."""
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 class PlainHost:
@@ -140,7 +145,7 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 
     Cancellation: waits until the function returns; the function has its own timeout.
     """
-    if _running_trio():
+    if running_trio():
         import trio
 
         return await trio.to_thread.run_sync(function)
@@ -156,7 +161,7 @@ async def interruptible(call: Callable[[Cancellation], Any]) -> Any:
     asyncio cancels only once, so there the value is dropped.
     """
     cancellation = Cancellation()
-    if _running_trio():
+    if running_trio():
         return await _trio_interruptible(lambda: call(cancellation), cancellation.cancel)
     import asyncio
 
@@ -193,7 +198,7 @@ async def in_thread_with_callback(call: BlockingCall, callback: Callable[..., Aw
 
     A cancellation of the caller, and the stop function given to ``call``, end ``callback`` first.
     """
-    if _running_trio():
+    if running_trio():
         return await _trio_callback(call, callback)
     return await _asyncio_callback(call, callback)
 
@@ -255,7 +260,8 @@ async def _uninterrupted(work: Any, stop: Callable[[], None]) -> Any:
         raise
 
 
-def _running_trio() -> bool:
+def running_trio() -> bool:
+    """Whether the caller runs under Trio."""
     trio = sys.modules.get("trio")
     return trio is not None and bool(trio.lowlevel.in_trio_run())
 

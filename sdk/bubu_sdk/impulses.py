@@ -24,7 +24,9 @@ from bubu_sdk.signature import Family, HostedFunction
 class Impulse(HostedFunction):
     """A function that receives events and starts Stories. A call of the object calls the function."""
 
-    family = Family("an impulse", ImpulseKnowledge, ImpulseContext, AsyncImpulseContext, takes_inputs=False)
+    @classmethod
+    def family(cls) -> Family:
+        return Family("an impulse", ImpulseKnowledge, ImpulseContext, AsyncImpulseContext, takes_inputs=False)
 
     def run(self) -> NoReturn:
         """Run as the container: read the environment, call the function until it returns, and end the process."""

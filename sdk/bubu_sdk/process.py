@@ -9,10 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import Final, NoReturn, Protocol
 
-from bubu_sdk import contract, instant, kubeconfig, logs, stores
-from bubu_sdk.batch import BatchRun, World
+from bubu_sdk import contract, instant, logs
 from bubu_sdk.kube import Cluster
-from bubu_sdk.kubeclient import KubeClient
 from bubu_sdk.signature import HostedFunction, StepFunction
 from bubu_sdk.stage import Ending
 
@@ -23,6 +21,9 @@ _FAREWELL_SECONDS: Final = 10.0
 
 def run(engram: StepFunction) -> NoReturn:
     """Run ``engram`` as this process and exit with its code."""
+    from bubu_sdk import stores
+    from bubu_sdk.batch import BatchRun, World  # no other kind of container needs it
+
     with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True) as captured:
         batch = BatchRun(engram, World(os.environ, connect, stores.open_store), captured)
         ending = _executed(batch)
@@ -31,10 +32,22 @@ def run(engram: StepFunction) -> NoReturn:
 
 def run_impulse(impulse: HostedFunction) -> NoReturn:
     """Run ``impulse`` as this process and exit with its code."""
+    from bubu_sdk import stores
     from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields
 
     with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=_debug(), root=True):
         ending = _executed(ImpulseRun(impulse, ImpulseWorld(os.environ, connect, stores.open_store)))
+    _exit(ending)
+
+
+def run_stream(work: HostedFunction) -> NoReturn:
+    """Run ``work`` as this process and exit with its code."""
+    from bubu_sdk import stores
+    from bubu_sdk.streaming.run import StreamRun, StreamWorld
+    from bubu_sdk.streaming.sockets import SocketNetwork
+
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True):
+        ending = _executed(StreamRun(work, StreamWorld(os.environ, connect, stores.open_store, SocketNetwork)))
     _exit(ending)
 
 
@@ -71,6 +84,9 @@ def connect(environ: Mapping[str, str]) -> Cluster:
     Raises:
         ContextError: no API server is configured.
     """
+    from bubu_sdk import kubeconfig
+    from bubu_sdk.kubeclient import KubeClient  # a stream may do without
+
     try:
         timeout_seconds = instant.parse_duration(environ.get("BUBU_K8S_TIMEOUT", "30s")).total_seconds()
     except ValueError:

@@ -6,10 +6,9 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from bubu_sdk import hosting
-from bubu_sdk.context import AsyncContext, Context, Knowledge
 from bubu_sdk.hosting import Backend
 
 _CONTEXT_NAMES: Final = ("ctx", "context")
@@ -41,22 +40,27 @@ class Family:
     awaited: type
     """The context of an ``async def``."""
     takes_inputs: bool
+    inputs: str = "inputs (gather inputs in one dataclass)"
+    """For messages: the parameter beside the context."""
 
 
 class HostedFunction:
     """A function that the SDK calls with a context, and the backend that runs it."""
 
-    family: ClassVar[Family]
+    @classmethod
+    def family(cls) -> Family:
+        """The contexts of this kind. They are imported here, because one kind of container needs no other's."""
+        raise NotImplementedError
 
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
         self.backend = backend
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = hosting.is_async(function)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         hosting.host_for(function, backend)  # so that a wrong backend fails where it is written
-        _parameters(function, self.family)
+        _parameters(function, self.family())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)
@@ -72,11 +76,11 @@ class HostedFunction:
             NameError: an annotation contains a name that does not exist.
         """
         hints = typing.get_type_hints(self.function, include_extras=True)
-        context, inputs = _parameters(self.function, self.family)
+        context, inputs = _parameters(self.function, self.family())
         annotation = hints.get(context, Any) if context else Any
         kind = typing.get_origin(annotation) or annotation
-        wanted = self.family.awaited if self.is_async else self.family.plain
-        if isinstance(kind, type) and issubclass(kind, self.family.base) and kind is not wanted:
+        wanted = self.family().awaited if self.is_async else self.family().plain
+        if isinstance(kind, type) and issubclass(kind, self.family().base) and kind is not wanted:
             raise TypeError(
                 f"{self.__name__}: annotate {context!r} with {wanted.__name__}; "
                 f"{kind.__name__} is for {'plain' if self.is_async else 'async'} functions"
@@ -88,7 +92,11 @@ class HostedFunction:
 class StepFunction(HostedFunction):
     """A function that does the work of one step."""
 
-    family = Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
+    @classmethod
+    def family(cls) -> Family:
+        from bubu_sdk.context import AsyncContext, Context, Knowledge
+
+        return Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
 
 
 def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | None, str | None]:
@@ -110,7 +118,7 @@ def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | Non
 
 def _wanted(family: Family) -> str:
     if family.takes_inputs:
-        return "a context and inputs (gather inputs in one dataclass)"
+        return f"a context and {family.inputs}"
     return f"one parameter, {family.plain.__name__} or {family.awaited.__name__}"
 
 

@@ -17,6 +17,7 @@ from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
 CHARGE = ROOT / "docs" / "charge-a-card-once.md"
+STREAMS = ROOT / "docs" / "streaming-engrams.md"
 README = ROOT / "sdk" / "README.md"
 _BLOCK = re.compile(r"(?:`(?P<file>[\w.]+)`[^`\n]*:\n\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 
@@ -64,9 +65,18 @@ def test_the_card_is_charged_as_the_page_says(tmp_path: Path) -> None:
     run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio", "test_charge.py")
 
 
+def test_every_python_block_about_streams_runs(tmp_path: Path) -> None:
+    for name, (said, code) in zip(("shout.py", "test_shout.py", "answer.py"), blocks(STREAMS, "python"), strict=True):
+        assert said == name
+        (tmp_path / name).write_text(code)
+
+    run(tmp_path, "-W", "error", "answer.py")
+    run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio", "test_shout.py")
+
+
 def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     parts = [code for _, code in blocks(README, "python")]
-    assert len(parts) == 4
+    assert len(parts) == 5
     (tmp_path / "program.py").write_text("".join(parts).replace('__name__ == "__main__"', "False"))
 
     run(tmp_path, "-W", "error", "program.py")
