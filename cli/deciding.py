@@ -48,12 +48,11 @@ async def decide(
 
     Raises:
         CommandError: there is no such gate, another decision exists, or the run is past it.
-        UsageError: no gate is named.
+        UsageError: no gate is named, and the run has several.
     """
     run = await find_run(session, reference)
     story = await _story(session, run, wanted)
-    if not wanted:
-        raise _no_gate_named(session, run, gates_of(run, story), state)
+    wanted = wanted or _the_only_gate(session, run, gates_of(run, story), state)
     name = find_gate(gates_of(run, story), wanted, run["metadata"]["name"])
     author = await _who_we_are(session) if dry_run is not DryRun.CLIENT else ""
     for _ in range(_ATTEMPTS):
@@ -215,12 +214,19 @@ async def _who_we_are(session: Session) -> str:
     return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
 
-def _no_gate_named(session: Session, run: Object, gates: list[GateView], state: str) -> UsageError:
+def _the_only_gate(session: Session, run: Object, gates: list[GateView], state: str) -> str:
+    """The gate at which the run waits; if it waits at none, the only one that it has.
+
+    Raises:
+        UsageError: there are several, or none.
+    """
     name, verb = run["metadata"]["name"], "approve" if state == APPROVED else "reject"
     waiting = [gate.name for gate in gates if gate.is_open] or [gate.name for gate in gates]
+    if len(waiting) == 1:
+        return waiting[0]
     if not waiting:
-        return UsageError(f"run {name} has no gates", remedy=f"look at it with: {session.command('get', name)}")
-    return UsageError(
+        raise UsageError(f"run {name} has no gates", remedy=f"look at it with: {session.command('get', name)}")
+    raise UsageError(
         f"name the gate of {name} to {verb}: {', '.join(waiting)}",
         remedy=f"for example: {session.command(verb, name, waiting[0])}",
     )

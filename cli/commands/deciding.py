@@ -55,6 +55,7 @@ def approve(
     """Let a run go on past a gate. A decision stays; it may be made before the run comes to the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
+    It may be left out if the run waits at one gate only.
 
     The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
     """
@@ -71,6 +72,7 @@ def reject(
     """Fail a gate of a run. A decision stays; it may be made before the run comes to the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
+    It may be left out if the run waits at one gate only.
 
     The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
     """

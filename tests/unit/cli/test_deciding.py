@@ -272,11 +272,20 @@ async def test_a_dry_run_decides_nothing(session: Session, capsys: pytest.Captur
     assert await gates(session) == {}
 
 
-async def test_without_a_gate_those_that_wait_are_named(session: Session) -> None:
+async def test_without_a_gate_the_one_that_waits_is_meant(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     await a_story(session)
     await a_run(session, phase="Running", stepStates=STATES)
 
-    with pytest.raises(UsageError, match="name the gate of release-1 to approve: approve") as refusal:
+    await approve(session, "")
+
+    assert capsys.readouterr().out == "gate approve of release-1 Approved\n"
+
+
+async def test_without_a_gate_several_are_named(session: Session) -> None:
+    await a_story(session)
+    await a_run(session, phase="Running")
+
+    with pytest.raises(UsageError, match="name the gate of release-1 to approve: approve, fan/legal") as refusal:
         await approve(session, "")
 
     assert refusal.value.remedy == "for example: bobrapet approve release-1 approve"
