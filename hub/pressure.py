@@ -57,3 +57,27 @@ class Pressure:
     def holders(self, producer: str) -> tuple[str, ...]:
         """Which consumers ``producer`` waits for, by name."""
         return tuple(sorted(self._holds.get(producer, ())))
+
+
+@dataclass(slots=True)
+class ReadingClock:
+    """How long the packets of a step have been read in its session: time does not count while the step is held."""
+
+    started: float | None = None
+    """When the part that counts began; None while the clock stands."""
+    counted: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self.started is not None
+
+    def read(self, now: float) -> float:
+        """Seconds of reading until ``now``."""
+        return self.counted + (now - self.started if self.started is not None else 0.0)
+
+    def run(self, now: float, *, running: bool) -> None:
+        """The step is read from now on, or it is held."""
+        if running and self.started is None:
+            self.started = now
+        elif not running and self.started is not None:
+            self.counted, self.started = self.read(now), None

@@ -43,12 +43,17 @@ class Inspected(NamedTuple):
     chunk: StreamEnvelope | None
     """The envelope of a chunk, or one with fields that we do not know."""
     is_heartbeat: bool
+    has_frame: bool
     has_content: bool
     """Whether there is a frame, a payload, inputs or transports."""
     document: bytes | None
     """The JSON of a packet in a frame of type ``PACKET_MIME``; not checked here."""
     pairs: int
     """Metadata pairs; at most, if names come twice."""
+
+
+class _UnusualError(Exception):
+    """The short way does not know."""
 
 
 class Inspector:
@@ -65,7 +70,7 @@ class Inspector:
         """
         try:
             found = self._usual(packet)
-        except (IndexError, MessageError):
+        except (IndexError, MessageError, _UnusualError):
             found = None
         return found if found is not None else _any(packet)
 
@@ -77,7 +82,11 @@ class Inspector:
         while position < end:
             tag, size, begin = packet[position], packet[position + 1], position + 2
             if size >= 0x80:
-                size, begin = read_varint(packet, position + 1, end)
+                high = packet[begin]
+                if high < 0x80:
+                    size, begin = size & 0x7F | high << 7, begin + 1
+                else:
+                    size, begin = read_varint(packet, position + 1, end)
             after = begin + size
             if after > end:
                 return None
@@ -89,16 +98,11 @@ class Inspector:
             elif tag == _BINARY and not seen & 7:
                 seen |= 4
                 content = True
-                is_valid, document = _binary(packet, begin, after)
-                if not is_valid:
-                    return None
+                document = _binary(packet, begin, after)
             elif tag == _ENVELOPE and not seen & 8:
                 seen |= 8
                 begin_of_envelope, end_of_envelope = position, after
-                place = _partition(packet, begin, after)
-                if place is None:
-                    return None
-                partition = place
+                partition = _partition(packet, begin, after)
             elif tag in (_PAYLOAD, _INPUTS) and not seen & (16 if tag == _PAYLOAD else 32):
                 seen |= 16 if tag == _PAYLOAD else 32
                 content = True
@@ -113,7 +117,7 @@ class Inspector:
         if pairs > MAX_PAIRS:
             return None
         body = packet[:begin_of_envelope] + packet[end_of_envelope:] if end_of_envelope else packet
-        return Inspected(body, partition, None, False, content, document, pairs)
+        return Inspected(body, partition, None, False, bool(seen & 7), content, document, pairs)
 
     def _is_pair(self, pair: bytes) -> bool:
         """Whether an entry of the metadata is valid, and none that decides what the packet is."""
@@ -148,6 +152,7 @@ def _any(packet: bytes) -> Inspected:
         partition=envelope.partition if envelope is not None else "",
         chunk=chunk,
         is_heartbeat=message.metadata.get(HEARTBEAT_KEY) == "true",
+        has_frame=frame is not None,
         has_content=frame is not None
         or message.payload is not None
         or message.inputs is not None
@@ -157,8 +162,8 @@ def _any(packet: bytes) -> Inspected:
     )
 
 
-def _binary(packet: bytes, position: int, end: int) -> tuple[bool, bytes | None]:
-    """Whether a BinaryFrame is surely valid, and its payload if it is a JSON packet."""
+def _binary(packet: bytes, position: int, end: int) -> bytes | None:
+    """The payload of a BinaryFrame if it is a JSON packet; ``_UnusualError`` if the frame is not surely valid."""
     payload = (0, 0)
     is_document = False
     seen = 0
@@ -166,45 +171,61 @@ def _binary(packet: bytes, position: int, end: int) -> tuple[bool, bytes | None]
         tag = packet[position]
         if tag == 0x18 and not seen & 4:
             seen |= 4
-            position = read_varint(packet, position + 1, end)[1]
+            position = _behind_number(packet, position + 1)
             continue
-        if tag not in (0x0A, 0x12):
-            return False, None
-        begin, after = read_length(packet, position + 1, end)
-        if tag == 0x0A and not seen & 1:
+        size, begin = packet[position + 1], position + 2
+        if size >= 0x80:
+            high = packet[begin]
+            if high < 0x80:
+                size, begin = size & 0x7F | high << 7, begin + 1
+            else:
+                size, begin = read_varint(packet, position + 1, end)
+        position = begin + size
+        if tag == 0x0A and not seen & 1 and size <= MAX_FRAME_BYTES:
             seen |= 1
-            payload = (begin, after)
-            if after - begin > MAX_FRAME_BYTES:
-                return False, None
+            payload = (begin, position)
         elif tag == 0x12 and not seen & 2:
             seen |= 2
-            mime = packet[begin:after]
-            if len(mime) > 255 or not mime.isascii():
-                return False, None
+            mime = packet[begin:position]
+            if size > 255 or not mime.isascii():
+                raise _UnusualError
             is_document = mime == _PACKET_MIME
         else:
-            return False, None
-        position = after
-    return True, packet[slice(*payload)] if is_document else None
+            raise _UnusualError
+    if position != end:
+        raise _UnusualError
+    return packet[slice(*payload)] if is_document else None
 
 
-def _partition(packet: bytes, position: int, end: int) -> str | None:
-    """The partition in an envelope without chunk fields; None if it is not surely one."""
+def _partition(packet: bytes, position: int, end: int) -> str:
+    """The partition in an envelope without chunk fields; ``_UnusualError`` if it is not surely one."""
     partition = ""
     while position < end:
-        tag = packet[position]
+        tag, size = packet[position], packet[position + 1]
         if tag == 0x10:
-            position = read_varint(packet, position + 1, end)[1]
+            position = _behind_number(packet, position + 1)
             continue
-        if tag not in (0x0A, 0x1A):
-            return None
-        begin, position = read_length(packet, position + 1, end)
+        if tag not in (0x0A, 0x1A) or size >= 0x80:
+            raise _UnusualError
+        begin, position = position + 2, position + 2 + size
         text = packet[begin:position]
-        if len(text) > 128 or not text.isascii():
-            return None
+        if not text.isascii():
+            raise _UnusualError
         if tag == 0x1A:
             partition = text.decode("ascii")
+    if position != end:
+        raise _UnusualError
     return partition
+
+
+def _behind_number(packet: bytes, position: int) -> int:
+    """The position behind a number of less than 64 bits; ``_UnusualError`` if it is larger."""
+    begin = position
+    while packet[position] >= 0x80:
+        position += 1
+    if position - begin > 8:
+        raise _UnusualError
+    return position + 1
 
 
 def _is_text(value: bytes) -> bool:

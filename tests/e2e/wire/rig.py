@@ -231,4 +231,5 @@ async def open_client(
             yield RigClient(wire)
         finally:
             nursery.cancel_scope.cancel()
-            await trio.aclose_forcefully(stream)
+            with trio.CancelScope(shield=True):  # else the cancellation would hide what the block has raised
+                await trio.aclose_forcefully(stream)
