@@ -22,6 +22,7 @@ from cli.commands import (
     seeing,
     shell,
     storing,
+    streaming,
     triggering,
 )
 
@@ -52,6 +53,7 @@ for group in (
     rendering,
     converting,
     operator,
+    streaming,
     certificates,
     shell,
 ):

@@ -99,6 +99,10 @@ class LiveRun:
             for step in self.steps.values():
                 step.delivery.abandon()
 
+    def is_held(self, name: str) -> bool:
+        """Whether the packets of a step wait for a full receiver."""
+        return self._pressure.is_held(name)
+
     # What sessions do.
 
     def can_attach(self, name: str) -> bool:

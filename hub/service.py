@@ -40,8 +40,15 @@ _FULL: Final = Status(StatusCode.UNAVAILABLE, "too many packets of former sessio
 class Hub:
     """Serves the runs of a topology. It is the ``Desk`` of all sessions."""
 
-    def __init__(self, keys: Sequence[bytes], rules: DoorRules | None = None) -> None:
-        """``keys``: those that sign tokens; the first is the one in use."""
+    def __init__(
+        self, keys: Sequence[bytes], rules: DoorRules | None = None, *, on_end: Callable[[LiveRun], None] | None = None
+    ) -> None:
+        """
+        Args:
+            keys: those that sign tokens, the one in use first.
+            on_end: called with each live run that has ended, when its counts are final.
+        """
+        self._on_end = on_end
         self._keys = tuple(keys)
         self._rules = rules or DoorRules()
         self._topology = Topology()
@@ -135,6 +142,8 @@ class Hub:
                 except Exception as broken:  # noqa: BLE001 - the edge of a run: the others go on
                     _log.error("a run failed and starts again", run=str(run), error=broken)
                 finally:
+                    if self._on_end is not None:
+                        self._on_end(live)
                     if self._runs.get(run) is live:
                         del self._runs[run]
                         self._end_sessions(run)
