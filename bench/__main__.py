@@ -10,6 +10,7 @@ from bench import (
     command_line,
     deliveries,
     expressions,
+    hub,
     idle,
     kill,
     large,
@@ -44,6 +45,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "object-store": object_store.measure,
     "control-plane": plane.measure,
     "wire": wire.measure,
+    "hub": hub.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,
