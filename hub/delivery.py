@@ -99,7 +99,14 @@ class StepDelivery:
         self.gate = FillGate(settings.pause_percent, settings.resume_percent)
         """Closed while producers must wait."""
         self.is_connected = False
+        self.stream_id = stream_id
+        self.added_pairs = len(metadata)
+        """Metadata pairs that each packet gets."""
         self._address = Address(stream_id, metadata)
+        self._is_sequenced = settings.is_sequenced
+        self._by_partition = settings.ordering is Ordering.PER_PARTITION
+        self._has_suspects = False
+        """Whether there may be packets that must be sent alone."""
         self._waiting: deque[Parcel] = deque()
         self._waiting_bytes = 0
         self._in_flight: dict[tuple[str, int], Parcel] = {}
@@ -118,15 +125,6 @@ class StepDelivery:
         """The first number of a partition that is new, or was forgotten."""
 
     # What the owner can see.
-
-    @property
-    def stream_id(self) -> str:
-        return self._address.stream_id
-
-    @property
-    def added_pairs(self) -> int:
-        """Metadata pairs that each packet gets."""
-        return self._address.pairs
 
     @property
     def waiting(self) -> int:
@@ -192,9 +190,9 @@ class StepDelivery:
             self._waiting_bytes -= oldest.size
             if not oldest.is_delivered:
                 self._lose(Loss.DROP_OLDEST)
-        partition = packet.partition if settings.ordering is Ordering.PER_PARTITION else ""
+        partition = packet.partition if self._by_partition else ""
         self._order += 1
-        sequence = self._number(partition) if settings.is_sequenced else 0
+        sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self._order)
         self._waiting.append(Parcel(packet, size, self._order, sequence, key, now))
         self._waiting_bytes += size
@@ -221,6 +219,7 @@ class StepDelivery:
             return
         for parcel in flying:
             parcel.ends += 1
+            self._has_suspects |= parcel.ends >= _SUSPECT_ENDS
             if not self._is_exhausted(parcel):
                 again.append(parcel)
         again.sort(key=lambda parcel: parcel.order)
@@ -236,8 +235,7 @@ class StepDelivery:
                 len(self._in_flight) >= settings.window_messages
                 or self._in_flight_bytes + parcel.size > settings.window_bytes
                 or parcel.size > room
-                or parcel.ends >= _SUSPECT_ENDS
-                or self._is_alone()
+                or (self._has_suspects and (parcel.ends >= _SUSPECT_ENDS or self._is_alone()))
             ):
                 break
             if self._lingering_bytes >= LINGER_BYTES:
@@ -250,7 +248,7 @@ class StepDelivery:
 
     def flushed(self) -> None:
         """Everything that was taken is written. Packets without numbers are delivered by that."""
-        if not self.settings.is_sequenced:
+        if not self._is_sequenced:
             self.counts.delivered += len(self._in_flight)
             self._in_flight.clear()
             self._in_flight_bytes = 0
@@ -261,7 +259,7 @@ class StepDelivery:
         Args:
             reading: how many seconds the step's own packets have been read in this session.
         """
-        key = (partition if self.settings.ordering is Ordering.PER_PARTITION else "", sequence)
+        key = (partition if self._by_partition else "", sequence)
         parcel = self._in_flight.pop(key, None) if stream_id == self.stream_id else None
         if parcel is None:
             self.counts.unknown_receipts += 1
@@ -285,7 +283,7 @@ class StepDelivery:
         found = math.inf
         if self._waiting and self.settings.max_age_seconds is not None:
             found = self._waiting[0].accepted_at + self.settings.max_age_seconds
-        if self._in_flight and self.settings.is_sequenced:
+        if self._in_flight and self._is_sequenced:
             found = min(found, self._retry_at)
         if self._lingering and is_reading:
             found = min(found, now + max(_LINGER_TICK, self._lingering[0][0] - reading))

@@ -13,6 +13,7 @@ RECEIPT_ACTION: Final = "downstream.delivered"
 
 _ACTION: Final = b"\x22" + bytes((len(RECEIPT_ACTION),)) + RECEIPT_ACTION.encode()
 _MAX_DIGITS: Final = 20
+_MOST_KNOWN: Final = 64
 
 
 class Receipt(NamedTuple):
@@ -31,32 +32,45 @@ def receipt_of(metadata: Mapping[str, str]) -> Receipt | None:
     return Receipt(metadata.get("stream_id", ""), metadata.get("partition", ""), int(sequence))
 
 
-def read_receipt(message: bytes) -> Receipt | None:
-    """The receipt in an encoded ControlRequest of the usual form; None for everything else, which must be decoded."""
-    if not message.endswith(_ACTION):
-        return None
-    try:
-        return _read(message, len(message) - len(_ACTION))
-    except (IndexError, UnicodeDecodeError):
-        return None
+class ReceiptReader:
+    """Reads the receipts of one client. It remembers the pairs that each of them repeats."""
 
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[str, str]] = {}
 
-def _read(message: bytes, end: int) -> Receipt | None:
-    stream_id = partition = sequence = b""
-    position = 0
-    while position < end:
-        size, name_size = message[position + 1], message[position + 3]
-        after, begin = position + 2 + size, position + 6 + name_size
-        is_pair = message[position] == 0x12 and message[position + 2] == 0x0A and message[begin - 2] == 0x12
-        if not is_pair or size >= 0x80 or message[begin - 1] != after - begin:
+    def read(self, message: bytes) -> Receipt | None:
+        """The receipt in an encoded ControlRequest of the usual form; None for everything else: decode that."""
+        if not message.endswith(_ACTION):
             return None
-        if name_size == 8 and message.startswith(b"sequence", position + 4):
-            sequence = message[begin:after]
-        elif name_size == 9 and message.startswith(b"stream_id", position + 4):
-            stream_id = message[begin:after]
-        elif name_size == 9 and message.startswith(b"partition", position + 4):
-            partition = message[begin:after]
-        position = after
-    if position != end or not sequence.isdigit() or len(sequence) > _MAX_DIGITS:
-        return None
-    return Receipt(stream_id.decode(), partition.decode(), int(sequence))
+        stream_id = partition = sequence = ""
+        position, end = 0, len(message) - len(_ACTION)
+        while position < end:
+            begin = position + 2
+            position = begin + message[begin - 1]
+            pair = message[begin:position]
+            name, value = self._known.get(pair) or _pair(pair)
+            if not name or message[begin - 2] != 0x12 or message[begin - 1] >= 0x80:
+                return None
+            if name == "sequence":
+                sequence = value
+                continue
+            if name == "stream_id":
+                stream_id = value
+            elif name == "partition":
+                partition = value
+            if len(self._known) < _MOST_KNOWN:
+                self._known[pair] = name, value
+        if position != end or not (sequence.isascii() and sequence.isdigit() and len(sequence) <= _MAX_DIGITS):
+            return None
+        return Receipt(stream_id, partition, int(sequence))
+
+
+def _pair(pair: bytes) -> tuple[str, str]:
+    """Name and value of an entry of the metadata; an empty name if it is not of the usual form."""
+    behind = 2 + pair[1] if len(pair) > 1 else 0
+    if len(pair) < behind + 2 or pair[0] != 0x0A or pair[behind] != 0x12 or pair[behind + 1] != len(pair) - behind - 2:
+        return "", ""
+    try:
+        return pair[2:behind].decode(), pair[behind + 2 :].decode()
+    except UnicodeDecodeError:
+        return "", ""

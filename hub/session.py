@@ -30,7 +30,7 @@ from bubu_wire.metadata import Metadata
 from bubu_wire.server import ServerConnection
 from bubu_wire.status import OK, Status, StatusCode
 from hub.admission import Admitted, refusal_of_protocol
-from hub.receipts import RECEIPT_ACTION, Receipt, read_receipt, receipt_of
+from hub.receipts import RECEIPT_ACTION, Receipt, ReceiptReader, receipt_of
 
 METHODS: Final = (DATA_METHOD, CONTROL_METHOD)
 SEND_BYTES: Final = 1024 * 1024
@@ -127,6 +127,7 @@ class ClientSession:
         self._accepted = self._told = 0
         self._told_at = -math.inf
         self._will_tell = False
+        self._receipts = ReceiptReader()
         self._begun = self._heard = self._directed = self._beaten = now
         self._asked_at = math.inf
         self._now = now
@@ -321,9 +322,9 @@ class ClientSession:
 
     def _on_control(self, messages: Sequence[bytes]) -> None:
         self._directed = self._now
-        receipts = []
+        receipts, read = [], self._receipts.read
         for message in messages:
-            receipt = read_receipt(message)
+            receipt = read(message)
             if receipt is not None:
                 receipts.append(receipt)
                 continue
