@@ -244,6 +244,7 @@ class StepDelivery:
             self._waiting_bytes -= parcel.size
             room -= parcel.size
             taken.append(self._send(parcel, now))
+        self.counts.sent += len(taken)
         return taken
 
     def flushed(self) -> None:
@@ -313,14 +314,16 @@ class StepDelivery:
     # Details.
 
     def _send(self, parcel: Parcel, now: float) -> bytes:
-        parcel.attempts += 1
-        self.counts.sent += 1
         self._in_flight[parcel.key] = parcel
         self._in_flight_bytes += parcel.size
         if parcel.sequence:
-            wait = self.settings.redeliver_seconds * (1 << min(parcel.attempts - 1, 10))
-            parcel.retry_at = now + min(wait, MAX_WAIT_SECONDS)
-            self._retry_at = min(self._retry_at, parcel.retry_at)
+            wait = self.settings.redeliver_seconds
+            if parcel.attempts:
+                wait = min(wait * (1 << min(parcel.attempts, 10)), MAX_WAIT_SECONDS)
+            parcel.retry_at = retry_at = now + wait
+            if retry_at < self._retry_at:
+                self._retry_at = retry_at
+        parcel.attempts += 1
         packet = parcel.packet
         return self._address.stamp(packet.body, parcel.sequence, packet.partition, packet.chunk)
 

@@ -155,7 +155,8 @@ class _Driver:
                     session.receive_eof()
                     break
                 more = session.receive(data, trio.current_time())
-                self._dirty.set()
+                if self._connection.has_output():
+                    self._dirty.set()
                 while more:
                     await trio.lowlevel.checkpoint()
                     more = session.go_on()

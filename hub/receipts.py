@@ -13,7 +13,9 @@ RECEIPT_ACTION: Final = "downstream.delivered"
 
 _ACTION: Final = b"\x22" + bytes((len(RECEIPT_ACTION),)) + RECEIPT_ACTION.encode()
 _MAX_DIGITS: Final = 20
-_MOST_KNOWN: Final = 64
+_MOST_KNOWN: Final = 128
+_LARGEST_KNOWN: Final = 512
+_SEQUENCE: Final = b"\x08sequence\x12"
 
 
 class Receipt(NamedTuple):
@@ -33,36 +35,63 @@ def receipt_of(metadata: Mapping[str, str]) -> Receipt | None:
 
 
 class ReceiptReader:
-    """Reads the receipts of one client. It remembers the pairs that each of them repeats."""
+    """Reads the receipts of one client.
+
+    Those of one client are the same but for the digits of the number (and the order of their pairs, which Go mixes). So
+    the text around the digits is remembered, once it is proven that nothing in it depends on them.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[str, str]] = {}
+        self._known: dict[tuple[bytes, bytes], tuple[str, str]] = {}
+        """Stream and partition, by what stands before and behind the digits."""
 
     def read(self, message: bytes) -> Receipt | None:
         """The receipt in an encoded ControlRequest of the usual form; None for everything else: decode that."""
-        if not message.endswith(_ACTION):
+        begin = message.find(_SEQUENCE) + len(_SEQUENCE) + 1
+        if begin <= len(_SEQUENCE) or begin > len(message):
             return None
-        stream_id = partition = sequence = ""
-        position, end = 0, len(message) - len(_ACTION)
-        while position < end:
-            begin = position + 2
-            position = begin + message[begin - 1]
-            pair = message[begin:position]
-            name, value = self._known.get(pair) or _pair(pair)
-            if not name or message[begin - 2] != 0x12 or message[begin - 1] >= 0x80:
+        end = begin + message[begin - 1]
+        digits = message[begin:end]
+        if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+            return None
+        around = message[:begin], message[end:]
+        found = self._known.get(around)
+        if found is None:
+            found = _proven(*around, digits)
+            if found is None:
                 return None
-            if name == "sequence":
-                sequence = value
-                continue
-            if name == "stream_id":
-                stream_id = value
-            elif name == "partition":
-                partition = value
-            if len(self._known) < _MOST_KNOWN:
-                self._known[pair] = name, value
-        if position != end or not (sequence.isascii() and sequence.isdigit() and len(sequence) <= _MAX_DIGITS):
+            if len(self._known) < _MOST_KNOWN and len(message) <= _LARGEST_KNOWN:
+                self._known[around] = found
+        return Receipt(*found, int(digits))
+
+
+def _proven(before: bytes, behind: bytes, digits: bytes) -> tuple[str, str] | None:
+    """Stream and partition of the receipt with these digits, if they are the same with any others of that length."""
+    found = _read(before + digits + behind)
+    other = b"7" * len(digits) if digits != b"7" * len(digits) else b"8" * len(digits)
+    expected = _read(before + other + behind)
+    if found is None or expected is None or found[:2] != expected[:2]:
+        return None
+    is_number = (found.sequence, expected.sequence) == (int(digits), int(other))
+    return found[:2] if is_number else None
+
+
+def _read(message: bytes) -> Receipt | None:
+    """The receipt in a message that has nothing but metadata and the action; None for others."""
+    if not message.endswith(_ACTION):
+        return None
+    metadata: dict[str, str] = {}
+    position, end = 0, len(message) - len(_ACTION)
+    while position < end:
+        begin = position + 2
+        if message[position] != 0x12 or message[begin - 1] >= 0x80:
             return None
-        return Receipt(stream_id, partition, int(sequence))
+        position = begin + message[begin - 1]
+        name, value = _pair(message[begin:position])
+        if not name:
+            return None
+        metadata[name] = value
+    return receipt_of(metadata) if position == end else None
 
 
 def _pair(pair: bytes) -> tuple[str, str]:

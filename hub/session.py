@@ -225,7 +225,8 @@ class ClientSession:
             self._will_tell = True
             self._hurry()
         self._finish_if_done()
-        self._poke()
+        if self.connection.has_output():
+            self._poke()
 
     # Events.
 

@@ -132,6 +132,12 @@ class Connection(ABC):
         state = self._calls.get(call)
         return len(state.queue) if state is not None else 0
 
+    def has_output(self) -> bool:
+        """Whether ``data_to_send`` may have something: False saves the owner a wake-up of its writer."""
+        if not self.ended:
+            self._drain()
+        return bool(self._replies or self._ready)
+
     def consumed(self, call: int, count: int = 1) -> None:
         """The application is done with the first ``count`` messages that it has not yet told of."""
         state = self._calls.get(call)
