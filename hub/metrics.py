@@ -66,7 +66,10 @@ class HubMetrics:
     def _show(self, child: Child, value: float) -> None:
         series, labels = child[0], _labels(child)
         if series.kind is SeriesKind.COUNTER:
-            metrics.count(series, value - self._shown.get(child, 0), **labels)
+            before = self._shown.get(child, 0)
+            if value < before:
+                return  # a run is ending: it is not live any more, and has not reported its end yet
+            metrics.count(series, value - before, **labels)
         else:
             metrics.set_gauge(series, value, **labels)
         self._shown[child] = value

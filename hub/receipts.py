@@ -45,22 +45,22 @@ class ReceiptReader:
         self._known: dict[tuple[bytes, bytes], tuple[str, str]] = {}
         """Stream and partition, by what stands before and behind the digits."""
 
-    def read(self, message: bytes) -> Receipt | None:
+    def read(self, encoded: bytes) -> Receipt | None:
         """The receipt in an encoded ControlRequest of the usual form; None for everything else: decode that."""
-        begin = message.find(_SEQUENCE) + len(_SEQUENCE) + 1
-        if begin <= len(_SEQUENCE) or begin > len(message):
+        begin = encoded.find(_SEQUENCE) + len(_SEQUENCE) + 1
+        if begin <= len(_SEQUENCE) or begin > len(encoded):
             return None
-        end = begin + message[begin - 1]
-        digits = message[begin:end]
+        end = begin + encoded[begin - 1]
+        digits = encoded[begin:end]
         if not digits.isdigit() or len(digits) > _MAX_DIGITS:
             return None
-        around = message[:begin], message[end:]
+        around = encoded[:begin], encoded[end:]
         found = self._known.get(around)
         if found is None:
             found = _proven(*around, digits)
             if found is None:
                 return None
-            if len(self._known) < _MOST_KNOWN and len(message) <= _LARGEST_KNOWN:
+            if len(self._known) < _MOST_KNOWN and len(encoded) <= _LARGEST_KNOWN:
                 self._known[around] = found
         return Receipt(*found, int(digits))
 
@@ -76,18 +76,18 @@ def _proven(before: bytes, behind: bytes, digits: bytes) -> tuple[str, str] | No
     return found[:2] if is_number else None
 
 
-def _read(message: bytes) -> Receipt | None:
-    """The receipt in a message that has nothing but metadata and the action; None for others."""
-    if not message.endswith(_ACTION):
+def _read(encoded: bytes) -> Receipt | None:
+    """The receipt in an encoded message that has nothing but metadata and the action; None for others."""
+    if not encoded.endswith(_ACTION):
         return None
     metadata: dict[str, str] = {}
-    position, end = 0, len(message) - len(_ACTION)
+    position, end = 0, len(encoded) - len(_ACTION)
     while position < end:
         begin = position + 2
-        if message[position] != 0x12 or message[begin - 1] >= 0x80:
+        if encoded[position] != 0x12 or encoded[begin - 1] >= 0x80:
             return None
-        position = begin + message[begin - 1]
-        name, value = _pair(message[begin:position])
+        position = begin + encoded[begin - 1]
+        name, value = _pair(encoded[begin:position])
         if not name:
             return None
         metadata[name] = value

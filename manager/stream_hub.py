@@ -10,7 +10,7 @@ import ipaddress
 import os
 import signal
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,25 +80,23 @@ async def run_hub(options: HubOptions, *, task_status: trio.TaskStatus[int] = tr
     context = tls_context(options)
     metrics = _metrics_of(options)
     hub = Hub(read_keys(options.keys), options.rules, on_end=metrics.ended if metrics else None)
-    async with AsyncExitStack() as stack:
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        nursery.start_soon(_follow_signals, topology, nursery.cancel_scope)
-        if metrics is not None and options.metrics is not None:
-            from core.telemetry.metrics import collected_by
-            from manager.probes import MetricsPage
-            from manager.serving import serve_on
+    with _shown(metrics, hub):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_follow_signals, topology, nursery.cancel_scope)
+            if options.metrics is not None:
+                from manager.probes import MetricsPage
+                from manager.serving import serve_on
 
-            stack.enter_context(collected_by(lambda: metrics.collect(hub.runs.values())))
-            await nursery.start(partial(serve_on, MetricsPage(None), options.metrics))
-        tls = (lambda: context) if context is not None else None
-        serve = partial(hub.serve, topology, options.address.host, options.address.port, context=tls)
-        try:
-            port = await nursery.start(serve)
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise HubStartError(f"cannot listen on {options.address}: {why}; free it or choose another") from None
-        _log.info("serving", address=options.address.host, port=port, tls=context is not None)
-        task_status.started(port)
+                await nursery.start(partial(serve_on, MetricsPage(None), options.metrics))
+            tls = (lambda: context) if context is not None else None
+            serve = partial(hub.serve, topology, options.address.host, options.address.port, context=tls)
+            try:
+                port = await nursery.start(serve)
+            except OSError as error:
+                why = os.strerror(error.errno) if error.errno else str(error)
+                raise HubStartError(f"cannot listen on {options.address}: {why}; free it or choose another") from None
+            _log.info("serving", address=options.address.host, port=port, tls=context is not None)
+            task_status.started(port)
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
@@ -168,6 +166,15 @@ def _metrics_of(options: HubOptions) -> HubMetrics | None:
 
     start_recording(HUB_CATALOGUE)
     return HubMetrics()
+
+
+def _shown(metrics: HubMetrics | None, hub: Hub) -> AbstractContextManager[None]:
+    """While the block runs, each exposition shows the live runs."""
+    if metrics is None:
+        return nullcontext()
+    from core.telemetry.metrics import collected_by
+
+    return collected_by(lambda: metrics.collect(hub.runs.values()))
 
 
 async def _follow_signals(topology: TopologyFile, scope: trio.CancelScope) -> None:

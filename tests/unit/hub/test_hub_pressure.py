@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.pressure import FillGate, Pressure
+from hub.pressure import FillGate, Pressure, ReadingClock
 
 
 def test_a_gate_closes_at_one_level_and_opens_at_another() -> None:
@@ -54,3 +54,15 @@ def test_a_producer_is_held_if_and_only_if_a_consumer_of_it_is_full(changes: lis
             assert set(freed) == before - {name for name in ("p0", "p1", "p2") if pressure.is_held(name)}
         for name in ("p0", "p1", "p2"):
             assert set(pressure.holders(name)) == {each for each in full if name in producers[each]}
+
+
+def test_time_does_not_count_while_a_step_is_held() -> None:
+    clock = ReadingClock(10.0)
+
+    assert clock.read(12.0) == 2.0
+    clock.run(12.0, running=False)
+    clock.run(13.0, running=False)
+    assert (clock.read(20.0), clock.is_running) == (2.0, False)
+    clock.run(20.0, running=True)
+    clock.run(21.0, running=True)
+    assert clock.read(21.5) == 3.5
