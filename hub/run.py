@@ -19,7 +19,7 @@ import trio
 from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS
 from core.telemetry.logs import get_logger
-from hub.delivery import StepDelivery
+from hub.delivery import Loss, StepDelivery
 from hub.packets import PacketChecker
 from hub.pressure import Pressure, ReadingClock
 from hub.receipts import Receipt
@@ -98,6 +98,8 @@ class LiveRun:
         finally:
             for step in self.steps.values():
                 step.delivery.abandon()
+                step.refused[Loss.RUN_ENDED] += len(step.inbox)
+                step.inbox.clear()
 
     def is_held(self, name: str) -> bool:
         """Whether the packets of a step wait for a full receiver."""

@@ -108,5 +108,8 @@ async def test_held_steps_are_shown() -> None:
             await trio.testing.wait_all_tasks_blocked()
             shows.collect([run])
             nursery.cancel_scope.cancel()
+        shows.ended(run)
+        shows.collect([])
+        assert shown("bobravoz_hub_messages_dropped_total", "sink", reason="context_done") == 100
+        assert shown("bobravoz_hub_messages_dropped_total", "emit", reason="context_done") == 52
         assert shown("bobravoz_grpc_messages_sent_total", "sink") == client.sent == 16
-        assert shown("bobravoz_hub_replay_unacked_current", "sink") == 16
