@@ -63,6 +63,8 @@ class LiveStep:
     clock: ReadingClock = field(default_factory=ReadingClock)
     news: trio.Event = field(default_factory=trio.Event)
     """Something for the sender to do."""
+    sleeps_until: float = -math.inf
+    """When the sender wakes up by itself; minus infinity while it is awake."""
     turn: int = 0
     """Which producer is first when there is room again."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -141,7 +143,7 @@ class LiveRun:
         reading = step.clock.read(trio.current_time())
         for stream_id, partition, sequence in receipts:
             step.delivery.receipt(stream_id, partition, sequence, reading)
-        step.news.set()
+        self._push(step)
 
     def written(self, name: str, link: StepLink, *, everything: bool) -> None:
         """The session has written to its client, perhaps everything."""
@@ -151,7 +153,7 @@ class LiveRun:
         if everything:
             step.delivery.flushed()
         if step.delivery.waiting:
-            step.news.set()
+            self._push(step)
 
     # Routing.
 
@@ -183,8 +185,8 @@ class LiveRun:
         step.clock.run(now, running=not is_held)
         if offered:
             for target in step.targets:
+                self._push(target)
                 self._update(target)
-                target.news.set()
         return bool(inbox) and not is_held
 
     def _pass_on(self, step: LiveStep, message: bytes, now: float) -> bool | None:
@@ -246,20 +248,31 @@ class LiveRun:
 
     # Sending.
 
-    async def _send(self, step: LiveStep) -> None:
+    def _push(self, step: LiveStep) -> None:
+        """Send what may be sent now. What has to wait for the time, or for others, is left to the sender."""
+        now = trio.current_time()
         delivery = step.delivery
+        if step.link is not None and (messages := delivery.take(now, step.link.room())):
+            step.link.send(messages)
+        if delivery.gate.is_closed or self._due(step, now) < step.sleeps_until:
+            step.news.set()
+
+    def _due(self, step: LiveStep, now: float) -> float:
+        return step.delivery.due(now, step.clock.read(now), is_reading=step.clock.is_running)
+
+    async def _send(self, step: LiveStep) -> None:
+        """The sender of a step: repetitions, expiry, and letting producers go on."""
         while True:
             now = trio.current_time()
-            reading = step.clock.read(now)
-            delivery.expire(now, reading)
-            if step.link is not None and (messages := delivery.take(now, step.link.room())):
-                step.link.send(messages)
+            step.delivery.expire(now, step.clock.read(now))
             self._report_dead(step)
-            await self._relieve(step)
-            due = delivery.due(now, reading, is_reading=step.clock.is_running)
-            with trio.move_on_at(due) if due < math.inf else trio.CancelScope():
-                await step.news.wait()
+            self._push(step)
             step.news = trio.Event()
+            await self._relieve(step)
+            step.sleeps_until = self._due(step, trio.current_time())
+            with trio.CancelScope(deadline=step.sleeps_until):
+                await step.news.wait()
+            step.sleeps_until = -math.inf
 
     def _leave(self, step: LiveStep) -> None:
         step.link = None
