@@ -92,5 +92,6 @@ def _samples(run: LiveRun) -> Iterator[tuple[Child, float]]:
         yield (SENT, labels), counts.sent
         yield (DELIVERED, labels), counts.delivered
         yield (HEARTBEATS, labels), step.heartbeats
-        for reason, count in (*counts.lost.items(), *step.refused.items()):
+        chunks = (("chunk", step.chunks.lost),) if step.chunks.lost else ()
+        for reason, count in (*counts.lost.items(), *step.refused.items(), *chunks):
             yield (DROPPED, (*labels, str(reason))), count

@@ -17,8 +17,9 @@ from typing import Final, Protocol
 import trio
 
 from bubu_wire.errors import MessageError
-from bubu_wire.messages import MAX_PAIRS
+from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
+from hub.chunks import ChunkAssembler
 from hub.delivery import Loss, StepDelivery
 from hub.packets import PacketChecker
 from hub.pressure import Pressure, ReadingClock
@@ -67,6 +68,7 @@ class LiveStep:
     """When the sender wakes up by itself; minus infinity while it is awake."""
     turn: int = 0
     """Which producer is first when there is room again."""
+    chunks: ChunkAssembler = field(default_factory=ChunkAssembler)
     refused: Counter[str] = field(default_factory=Counter)
     """Packets *of* this step that went nowhere, by reason."""
     received: int = 0
@@ -100,7 +102,7 @@ class LiveRun:
         finally:
             for step in self.steps.values():
                 step.delivery.abandon()
-                step.refused[Loss.RUN_ENDED] += len(step.inbox)
+                step.refused[Loss.RUN_ENDED] += len(step.inbox) + step.chunks.held
                 step.inbox.clear()
 
     def is_held(self, name: str) -> bool:
@@ -191,23 +193,27 @@ class LiveRun:
 
     def _pass_on(self, step: LiveStep, message: bytes, now: float) -> bool | None:
         """Whether ``message`` was a packet, and not a heartbeat; None if a receiver has no room for it."""
+        place: StreamEnvelope | None = None
         try:
             packet = self._checker.check(message)
+            if packet.chunk is not None and packet.chunk.is_chunk:
+                place = packet.chunk
+                whole = step.chunks.add(message, now)
+                if whole is None:
+                    return True
+                packet = self._checker.check(whole)
         except MessageError as error:
-            return self._refuse(step, "invalid", str(error))
+            return self._refuse(step, "invalid", str(error), place)
         if packet.is_heartbeat:
             step.heartbeats += 1
             return False
         if not packet.has_content:
-            return self._refuse(step, "empty", "")
-        if packet.chunk is not None and packet.chunk.is_chunk:
-            return self._refuse(step, "chunk", "packets in chunks are not supported; send at most 10 MiB in one")
+            return self._refuse(step, "empty", "", place)
         size = len(packet.body)
         for target in step.targets:
             if packet.pairs + target.delivery.added_pairs > MAX_PAIRS:
-                return self._refuse(
-                    step, "invalid", f"more than {MAX_PAIRS} pairs of metadata, those of the hub included"
-                )
+                why = f"more than {MAX_PAIRS} pairs of metadata, those of the hub included"
+                return self._refuse(step, "invalid", why, place)
             if target.delivery.must_wait(size):
                 target.delivery.gate.is_closed = True
                 self._pressure.hold(target.spec.name)
@@ -215,10 +221,14 @@ class LiveRun:
         step.received += 1
         for target in step.targets:
             target.delivery.offer(packet, size, now)
+        if place is not None:
+            step.chunks.done(place)
         return True
 
-    def _refuse(self, step: LiveStep, reason: str, why: str) -> bool:
-        """A packet goes nowhere; its stream goes on."""
+    def _refuse(self, step: LiveStep, reason: str, why: str, place: StreamEnvelope | None) -> bool:
+        """A packet, perhaps one in chunks, goes nowhere; its stream goes on."""
+        if place is not None:
+            step.chunks.done(place)
         step.received += 1
         step.refused[reason] += 1
         count = step.refused[reason]

@@ -199,7 +199,7 @@ async def test_garbage_from_one_producer_is_counted_and_no_stream_ends() -> None
         encode(DataRequest(BinaryFrame(b'{"timestampMs":-1}', document))),
         encode(DataRequest(BinaryFrame(b'{"metadata":{"a":1}}', document))),
         encode(DataRequest(BinaryFrame(b"x", "a/b"), {f"k{number}": "" for number in range(98)})),
-        encode(DataRequest(BinaryFrame(b"x", "a/b"), envelope=StreamEnvelope("s", 1, "", "c", 0, 2))),
+        encode(DataRequest(BinaryFrame(b"x", "a/b"), envelope=StreamEnvelope("s", 1, "", "c", 0, 2, 9))),
     ]
     async with open_hub(steps) as stand, trio.open_nursery() as nursery, open_client(stand.port) as client:
         sink = ModelledEngram(stand.port, identity("sink"), collecting(received))
@@ -211,10 +211,34 @@ async def test_garbage_from_one_producer_is_counted_and_no_stream_ends() -> None
         await until(lambda: len(received) == 2)
         step = stand.step("emit")
 
-        assert step.refused == {"invalid": 9, "chunk": 1, "empty": 1}
+        assert step.refused == {"invalid": 10, "empty": 1}
         assert (step.received, stand.counts("sink").offered) == (13, 2)
         assert (data.ended, sink.ends) == (None, [])
         nursery.cancel_scope.cancel()
+
+
+async def test_a_packet_in_chunks_arrives_as_a_whole_also_at_a_full_receiver() -> None:
+    received: list[str] = []
+    small = replace(ALO, max_messages=2, window_messages=1)
+    async with (
+        open_hub((EMIT, replace(SINK, delivery=small))) as stand,
+        trio.open_nursery() as nursery,
+        open_client(stand.port) as client,
+    ):
+        data = client.open_call(DATA_METHOD, (VERSION,))
+        client.open_call(CONTROL_METHOD, (VERSION, (BINDING_HEADER, identity("emit"))))
+        for number in range(5):
+            for index, text in enumerate((f"a{number}", "-", "b")):
+                place = StreamEnvelope("s", 1, "", f"c{number}", index, 3)
+                await data.send(encode(DataRequest(BinaryFrame(text.encode(), "text/plain"), envelope=place)))
+        await until(lambda: len(stand.step("emit").inbox) == 7)
+        assert stand.step("emit").chunks.held == 3
+        nursery.start_soon(ModelledEngram(stand.port, identity("sink"), collecting(received)).run)
+        await until(lambda: len(received) == 5)
+        assert (stand.step("emit").received, stand.step("emit").chunks.held) == (5, 0)
+        nursery.cancel_scope.cancel()
+
+    assert received == [f"a{number}-b" for number in range(5)]
 
 
 async def test_a_packet_without_a_frame_gets_the_one_that_sdks_read() -> None:
