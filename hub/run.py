@@ -233,8 +233,8 @@ class LiveRun:
         step.refused[reason] += 1
         count = step.refused[reason]
         if why and count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a producer of garbage must not fill the log
-            place = f"{self.routes.run}/{step.spec.name}"
-            _log.warning("a packet was refused", step=place, reason=reason, cause=why, count=count)
+            name = f"{self.routes.run}/{step.spec.name}"
+            _log.warning("a packet was refused", step=name, reason=reason, cause=why, count=count)
         return True
 
     def _update(self, step: LiveStep) -> None:
