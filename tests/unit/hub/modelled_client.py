@@ -10,7 +10,6 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,12 +74,27 @@ class EngramIO:
 
     source: trio.MemoryReceiveChannel[Incoming]
     out: trio.MemorySendChannel[DataRequest]
+    emitted: int = 0
+    left: int = 0
+    """How many packets have left the process."""
+    news: trio.Event = field(default_factory=trio.Event)
 
     def incoming(self) -> trio.MemoryReceiveChannel[Incoming]:
         return self.source
 
     async def emit(self, text: str, **metadata: str) -> None:
         await self.out.send(text_packet(text, **metadata))
+        self.emitted += 1
+
+    async def until_left(self) -> None:
+        """Wait until everything that was emitted has left the process. The Go SDK has no such thing."""
+        while self.left < self.emitted:
+            await self.news.wait()
+
+    def note_left(self) -> None:
+        self.left += 1
+        self.news.set()
+        self.news = trio.Event()
 
 
 Program = Callable[[EngramIO], Awaitable[None]]
@@ -174,11 +188,12 @@ class _Session:
         self.receipts, waiting_receipts = trio.open_memory_channel[Key](engram.buffer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, into)
-            nursery.start_soon(self._send, outgoing)
+            io = EngramIO(source, out)
+            nursery.start_soon(self._send, outgoing, io)
             nursery.start_soon(self._listen)
             nursery.start_soon(self._send_receipts, waiting_receipts)
             nursery.start_soon(self._beat)
-            await engram.program(EngramIO(source, out))
+            await engram.program(io)
             nursery.cancel_scope.cancel()  # what is still in ``out`` is discarded
 
     async def _wait_until_ready(self) -> None:
@@ -245,10 +260,10 @@ class _Session:
             metadata = {"stream_id": stream, "sequence": str(sequence), "partition": partition, "size_bytes": "9"}
             await self.control.send(encode(ControlRequest(metadata=metadata, custom_action="downstream.delivered")))
 
-    async def _send(self, outgoing: trio.MemoryReceiveChannel[DataRequest]) -> None:
+    async def _send(self, outgoing: trio.MemoryReceiveChannel[DataRequest], io: EngramIO) -> None:
         while True:
             packet = DataRequest(metadata={"bubu-heartbeat": "true"})
-            with trio.move_on_after(self.engram.heartbeat):
+            with trio.move_on_after(self.engram.heartbeat) as idle:
                 packet = await outgoing.receive()
             await self.data.send(encode(packet))
             with trio.move_on_after(self.engram.message_seconds) as waiting:
@@ -256,6 +271,8 @@ class _Session:
                     await self.data.wire.news()
             if waiting.cancelled_caught:
                 raise SessionEndError("the hub has not read for too long")
+            if not idle.cancelled_caught:
+                io.note_left()
 
     async def _listen(self) -> None:
         while True:
@@ -325,6 +342,13 @@ def emitting(texts: list[str], *, then_wait: bool = True) -> Program:
 async def echo(io: EngramIO) -> None:
     """A program that passes everything on and acknowledges it after that."""
     async for message in io.incoming():
-        with suppress(trio.BrokenResourceError):
-            await io.emit(message.text)
-            message.done()
+        await io.emit(message.text)
+        message.done()
+
+
+async def careful_echo(io: EngramIO) -> None:
+    """Acknowledges only what has caused outputs that have left: then nothing depends on the time."""
+    async for message in io.incoming():
+        await io.emit(message.text)
+        await io.until_left()
+        message.done()

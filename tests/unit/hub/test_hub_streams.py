@@ -21,7 +21,15 @@ from hub.delivery import Loss
 from hub.routes import StreamRun, StreamStep, compile_routes
 from hub.settings import DeliverySettings, Ordering
 from tests.e2e.wire.rig import open_client
-from tests.unit.hub.modelled_client import EngramIO, Incoming, ModelledEngram, Program, collecting, echo, emitting
+from tests.unit.hub.modelled_client import (
+    EngramIO,
+    Incoming,
+    ModelledEngram,
+    Program,
+    careful_echo,
+    collecting,
+    emitting,
+)
 from tests.unit.hub.stand import RUN, HubStand, identity, open_hub, until
 
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM)
@@ -46,7 +54,7 @@ async def test_a_consumer_that_is_killed_again_and_again_loses_nothing() -> None
         nursery.start_soon(ModelledEngram(stand.port, identity("sink"), collecting(received)).run)
         kills = 0
         while len(set(received)) < len(sent):
-            victim = ModelledEngram(stand.port, identity("echo"), echo)
+            victim = ModelledEngram(stand.port, identity("echo"), careful_echo)
             nursery.start_soon(victim.run)
             await victim.ready.wait()
             enough = len(set(received)) + 60
