@@ -226,7 +226,7 @@ class StepDelivery:
         self._put_back(again)
 
     def take(self, now: float, room: int) -> list[bytes]:
-        """The messages to send now, in order. At most ``room`` bytes, or one message if ``room`` is positive."""
+        """The messages to send now, in order: while there is ``room``, in bytes, so the last one may exceed it."""
         taken: list[bytes] = []
         settings = self.settings
         while self._waiting and room > 0 and self.is_connected:
@@ -234,7 +234,6 @@ class StepDelivery:
             if self._in_flight and (
                 len(self._in_flight) >= settings.window_messages
                 or self._in_flight_bytes + parcel.size > settings.window_bytes
-                or parcel.size > room
                 or (self._has_suspects and (parcel.ends >= _SUSPECT_ENDS or self._is_alone()))
             ):
                 break

@@ -184,6 +184,8 @@ class LiveRun:
             offered += 1
         if link is not None:
             link.consumed(consumed, packets)
+        if not is_held and not step.clock.is_running:
+            step.news.set()  # copies may grow old again, and make room
         step.clock.run(now, running=not is_held)
         if offered:
             for target in step.targets:
