@@ -40,11 +40,11 @@ class ChangingTopology:
         return self._now
 
 
-def topology_of(*runs: RunRoutes, generation: int = 1) -> Topology:
+def topology_of(*runs: RunRoutes, generation: int = 1, uid: str = "uid") -> Topology:
     """These runs, with a binding for each step."""
     bindings = {
         BindingName(routes.run.namespace, binding_of(routes.run, step)): BoundStep(
-            Place(routes.run, step), f"uid-{step}", generation
+            Place(routes.run, step), f"{uid}-{step}", generation
         )
         for routes in runs
         for step in routes.steps

@@ -126,6 +126,30 @@ def test_a_copy_outlives_its_receipt_only_while_the_outputs_are_read() -> None:
         assert (delivery.counts.delivered, balance(delivery)) == (1, 0)
 
 
+def test_a_new_session_gets_everything_in_the_order_in_which_it_was_accepted() -> None:
+    delivery = delivery_of()
+    for number in range(6):
+        offer(delivery, number)
+    take(delivery)
+    delivery.receipt(STREAM, "", 2, 0.0)  # its copy stays
+    delivery.receipt(STREAM, "", 4, 0.0)
+    delivery.disconnected()
+    delivery.connected()
+
+    assert take(delivery) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_a_copy_that_grows_too_old_is_no_loss() -> None:
+    delivery = delivery_of(replace(ALO, max_age_seconds=5))
+    offer(delivery, 0)
+    take(delivery)
+    delivery.receipt(STREAM, "", 1, 0.0)
+    delivery.disconnected()
+    delivery.expire(5.0, 0.0)
+
+    assert (delivery.waiting, delivery.counts.lost, balance(delivery)) == (0, {}, 0)
+
+
 def test_while_nothing_is_read_no_copy_wakes_the_owner() -> None:
     delivery = delivery_of(replace(ALO, linger_seconds=5))
     offer(delivery, 0)

@@ -105,6 +105,7 @@ async def test_unacknowledged_packets_are_sent_again_by_the_clock(autojump_clock
     run, a, b, _ = chain(replace(ALO, redeliver_seconds=10, max_attempts=2))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run.serve)
+        await trio.testing.wait_all_tasks_blocked()
         run.arrived("a", a, [PACKET])
         await trio.sleep(9.9)
         assert len(b.sent) == 1

@@ -160,6 +160,21 @@ async def test_a_binding_that_moves_on_ends_the_sessions_of_its_former_generatio
         await until(lambda: codes == [1])
 
 
+async def test_a_binding_that_was_made_anew_ends_the_sessions_of_the_former_one() -> None:
+    async with open_hub(CHAIN) as stand:
+        engram = ModelledEngram(stand.port, identity("echo"), forever)
+        codes: list[int] = []
+
+        async def run() -> None:
+            codes.append(await engram.run())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await engram.ready.wait()
+            stand.topology.set(topology_of(stand.hub.runs[RUN].routes, uid="another"))
+            await until(lambda: codes == [1])  # the token belongs to the former UID
+
+
 async def test_the_end_of_a_run_ends_its_sessions() -> None:
     async with open_hub(CHAIN) as stand, trio.open_nursery() as nursery:
         engram = ModelledEngram(stand.port, identity("echo"), forever)
