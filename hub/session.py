@@ -260,6 +260,7 @@ class ClientSession:
             return False
         if is_data:
             self._data = event.call
+            self.connection.pause(event.call)  # a stranger may fill one window, beside what came with the call
         else:
             self._control = event.call
             self._directed = self._now
@@ -284,6 +285,7 @@ class ClientSession:
             self.refuse(refusal)
             return False
         self.is_attached = True
+        self.connection.resume(self._data)
         self._beaten = self._now
         early, self._early = self._early, []
         more = bool(early) and self._desk.arrived(self.who, self, early)

@@ -68,6 +68,8 @@ class Call:
     """Framed messages that wait for the peer's window."""
     to_credit: int = 0
     """Consumed bytes that the peer has not yet been told of: a window update for each message would cost too much."""
+    is_paused: bool = False
+    """The window is not renewed, not even for the rest of a message."""
     muted: bool = False
     dropped: int = 0
     """Bytes that a muted call has received; given back when it is forgotten."""

@@ -223,6 +223,20 @@ async def test_what_came_on_data_before_control_is_routed_after_it() -> None:
         await until(lambda: stand.counts("echo").offered == 5)
 
 
+async def test_a_stranger_fills_two_windows_at_most() -> None:
+    """One, and what came in the same read as the call."""
+    async with open_hub(CHAIN[:2]) as stand, open_client(stand.port) as client:
+        data = client.open_call(DATA_METHOD, (VERSION,))
+        large = encode(text_packet("x" * 2_000_000))
+        client.connection.send_messages(data.number, [large])
+        client.wire.poke()
+        await until(lambda: client.connection.backlog(data.number) < len(large))
+        await trio.sleep(0.2)
+        assert len(large) - client.connection.backlog(data.number) <= 2 * 65_535
+        client.open_call(CONTROL_METHOD, (VERSION, (BINDING_HEADER, identity("emit"))))
+        await until(lambda: stand.counts("echo").offered == 1)
+
+
 @pytest.mark.parametrize("method", [DATA_METHOD, CONTROL_METHOD])
 @pytest.mark.parametrize("version", [(), ((PROTOCOL_HEADER, "2.0.0"),)])
 async def test_another_protocol_is_refused(method: str, version: tuple[tuple[str, str], ...]) -> None:
