@@ -16,6 +16,8 @@ COPY certs certs
 COPY localcluster localcluster
 COPY manager manager
 COPY views views
+COPY hub hub
+COPY sdk/bubu_wire sdk/bubu_wire
 COPY deployment deployment
 COPY embedded embedded
 COPY kubewire kubewire

@@ -10,6 +10,7 @@ from bench import (
     command_line,
     deliveries,
     expressions,
+    hub,
     idle,
     kill,
     large,
@@ -46,6 +47,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "control-plane": plane.measure,
     "wire": wire.measure,
     "stream-sdk": stream_sdk.measure,
+    "hub": hub.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,

@@ -24,6 +24,7 @@ from cli.commands import (
     seeing,
     shell,
     storing,
+    streaming,
     triggering,
 )
 
@@ -68,6 +69,7 @@ for group in (
     rendering,
     converting,
     operator,
+    streaming,
     certificates,
     shell,
 ):

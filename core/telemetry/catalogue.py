@@ -1,6 +1,6 @@
 """All metrics of the operator, with the names, labels and buckets that dashboards use. Data only.
 
-The streaming series (operator contract 8.4 and 8.5) belong to a process that is not part of this operator.
+The streaming series (operator contract 8.4 and 8.5) belong to the hub (``hub_catalogue``).
 Source: operator contract 8.
 """
 

@@ -7,7 +7,7 @@ Source: operator contract 7 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,14 +32,14 @@ class Recorder:
     something changes.
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
+    def __init__(self, *, enabled: bool = True, catalogue: Sequence[Series] = CATALOGUE) -> None:
         import prometheus_client
 
         self.registry: CollectorRegistry = prometheus_client.CollectorRegistry()
         self.enabled = enabled
         self._series: dict[str, Any] = {}
         self._kept: dict[tuple[Series, tuple[str, ...]], float] = {}
-        for series in CATALOGUE:
+        for series in catalogue:
             match series.kind:
                 case SeriesKind.COUNTER:
                     made: Any = prometheus_client.Counter(
@@ -109,10 +109,10 @@ class _Process:
     collectors: Final[list[Callable[[], None]]] = []
 
 
-def start_recording() -> Recorder:
-    """Create the process's series, or return the existing ones."""
+def start_recording(catalogue: Sequence[Series] = CATALOGUE) -> Recorder:
+    """Create the process's series, or return the existing ones. ``catalogue``: all series that the process changes."""
     if _Process.recorder is None:
-        _Process.recorder = Recorder(enabled=_Process.enabled)
+        _Process.recorder = Recorder(enabled=_Process.enabled, catalogue=catalogue)
     return _Process.recorder
 
 
@@ -128,9 +128,9 @@ def set_enabled(enabled: bool) -> None:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
+def recording(catalogue: Sequence[Series] = CATALOGUE) -> Iterator[Recorder]:
     """A new, enabled recorder while the block runs; afterwards the previous one is used again."""
-    before, _Process.recorder = (_Process.recorder, _Process.enabled), Recorder()
+    before, _Process.recorder = (_Process.recorder, _Process.enabled), Recorder(catalogue=catalogue)
     _Process.enabled = True
     try:
         yield _Process.recorder

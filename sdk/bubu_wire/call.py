@@ -28,17 +28,22 @@ class Inflow:
     def received(self, size: int, messages: list[bytes]) -> int:
         """``size`` bytes have completed ``messages`` and begun another; returns the bytes to give back now."""
         total = self.begun + size
-        for message in messages:
-            charge = PREFIX_BYTES + len(message) - self.advanced
+        if messages:
+            charges = [PREFIX_BYTES + len(message) for message in messages]
+            charges[0] -= self.advanced
             self.advanced = 0
-            self.waiting.append(charge)
-            total -= charge
+            self.waiting.extend(charges)
+            total -= sum(charges)
         self.begun = total
         return self._advance()
 
     def consumed(self, count: int) -> int:
         """The first ``count`` waiting messages are done with; returns the bytes to give back now."""
-        given = sum(self.waiting.popleft() for _ in range(min(count, len(self.waiting))))
+        if count >= len(self.waiting):
+            given = sum(self.waiting)
+            self.waiting.clear()
+        else:
+            given = sum(self.waiting.popleft() for _ in range(count))
         return given + self._advance()
 
     def withheld(self) -> int:
@@ -63,6 +68,8 @@ class Call:
     """Framed messages that wait for the peer's window."""
     to_credit: int = 0
     """Consumed bytes that the peer has not yet been told of: a window update for each message would cost too much."""
+    is_paused: bool = False
+    """The window is not renewed, not even for the rest of a message."""
     muted: bool = False
     dropped: int = 0
     """Bytes that a muted call has received; given back when it is forgotten."""

@@ -132,11 +132,34 @@ class Connection(ABC):
         state = self._calls.get(call)
         return len(state.queue) if state is not None else 0
 
+    def has_output(self) -> bool:
+        """Whether ``data_to_send`` may have something: False saves the owner a wake-up of its writer."""
+        if not self.ended:
+            self._drain()
+        return bool(self._replies or self._ready)
+
     def consumed(self, call: int, count: int = 1) -> None:
         """The application is done with the first ``count`` messages that it has not yet told of."""
         state = self._calls.get(call)
         if state is not None and not self.ended:
             self._credit(state, state.inflow.consumed(count))
+
+    def pause(self, call: int) -> None:
+        """Let the peer send no more of this call than its window has left, not even the rest of a large message.
+
+        For a peer that is not known yet: it takes one window of memory, and not a message.
+        """
+        state = self._calls.get(call)
+        if state is not None:
+            state.is_paused = True
+
+    def resume(self, call: int) -> None:
+        """End ``pause``."""
+        state = self._calls.get(call)
+        if state is not None and state.is_paused:
+            state.is_paused = False
+            if not self.ended:
+                self._credit(state, 0)
 
     def ping(self, data: bytes) -> None:
         """Ask for a sign of life; ``PingAnswered`` has the same eight bytes.
@@ -288,7 +311,7 @@ class Connection(ABC):
     def _credit(self, call: Call, size: int) -> None:
         """Let the peer send ``size`` bytes more. h2 is told in small parts, and tells the peer by half windows."""
         call.to_credit += size
-        if call.to_credit >= self.limits.window_bytes // 16:
+        if call.to_credit >= self.limits.window_bytes // 16 and not call.is_paused:
             size, call.to_credit = call.to_credit, 0
             self._h2.acknowledge_received_data(size, call.number)
 

@@ -58,6 +58,49 @@ def stamp(
     return rest + added
 
 
+def without_envelope(packet: bytes) -> bytes:
+    """An encoded DataRequest or DataResponse without its place in a stream.
+
+    Raises:
+        MessageError: ``packet`` is no valid encoding.
+    """
+    return _split(packet)[0]
+
+
+class Address:
+    """Puts packets without an envelope into one stream, with ``metadata`` over their own.
+
+    It does what ``stamp`` does for packets that ``inspection`` has taken apart, in a third of the time: for each packet
+    of a stream only the number changes.
+    """
+
+    def __init__(self, stream_id: str, metadata: Mapping[str, str] | None = None) -> None:
+        """Raises ``MessageError``: ``stream_id`` or ``metadata`` is outside the contract's bounds."""
+        encode(StreamEnvelope(stream_id))
+        self.stream_id = stream_id
+        self.pairs = len(metadata or ())
+        self._metadata = encode(DataResponse(metadata=metadata)) if metadata else b""
+        self._stream = with_length(1, stream_id.encode())
+
+    def stamp(self, body: bytes, sequence: int, partition: str = "", chunk: StreamEnvelope | None = None) -> bytes:
+        """``body`` with the number ``sequence``; 0 for a packet without number, which has no stream either.
+
+        Args:
+            body: valid, without envelope, and with at most ``MAX_PAIRS`` less ``pairs`` pairs of metadata.
+            chunk: the envelope of a chunk, or one with unknown fields: they are kept. A chunk always has a stream.
+        """
+        if chunk is not None:
+            stream = self.stream_id if sequence or chunk.is_chunk else ""
+            place = encode(replace(chunk, stream_id=stream, sequence=sequence, partition=partition))
+        else:
+            place = self._stream + b"\x10" + varint(sequence) if sequence else b""
+            if partition:
+                place += with_length(3, partition.encode())
+            if not place:
+                return body + self._metadata
+        return b"".join((body, self._metadata, b"\x42", varint(len(place)), place))
+
+
 def packet_of_data(data: bytes) -> bytes:
     """The DataPacket of an encoded DataRequest or DataResponse. Raises as ``stamp`` does."""
     return _retag(data, _PACKET_OF_DATA)

@@ -32,12 +32,14 @@ class Deframer:
         messages: list[bytes] = []
         position, end = 0, len(data)
         while end - position >= PREFIX_BYTES:
-            if (error := self._error(data, position)) is not None:
+            begin = position + PREFIX_BYTES
+            length = int.from_bytes(data[position + 1 : begin], "big")
+            if (data[position] or length > self.max_message_bytes) and (error := self._error(data, position)):
                 return messages, error
-            after = position + PREFIX_BYTES + int.from_bytes(data[position + 1 : position + PREFIX_BYTES], "big")
+            after = begin + length
             if after > end:
                 break
-            messages.append(data[position + PREFIX_BYTES : after])
+            messages.append(data[begin:after])
             position = after
         if position < end:
             self.held += data[position:]

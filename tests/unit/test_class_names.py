@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-ROOMS: Final = ("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli")
+ROOMS: Final = ("core", "webhooks", "reconcilers", "certs", "views", "hub", "manager", "deployment", "embedded", "cli")
 ONE_KIND_IN_TWO_VERSIONS: Final = frozenset({"Story", "StorySpec", "Step"})
 STATE_AS_STORED_AND_AS_USED: Final = frozenset({"StepState"})
 """The wire model of an entry of ``status.stepStates``, and the engine's record of the same data."""

@@ -34,6 +34,7 @@ PACKAGES: Final = (
     "deployment",
     "embedded",
     "views",
+    "hub",
     "cli",
     "localcluster",
     "kubewire",

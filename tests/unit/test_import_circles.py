@@ -8,7 +8,7 @@ from typing import Final
 import grimp
 
 PACKAGES: Final = (
-    *("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli"),
+    *("core", "webhooks", "reconcilers", "certs", "views", "hub", "manager", "deployment", "embedded", "cli"),
     *("localcluster", "kubewire", "process", "bubu_sdk", "bubu_wire", "bubu_impulses", "fuzz"),
 )
 

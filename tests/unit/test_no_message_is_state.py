@@ -9,7 +9,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
-    *("core", "webhooks", "reconcilers", "certs", "views", "manager", "deployment", "embedded", "cli"),
+    *("core", "webhooks", "reconcilers", "certs", "views", "hub", "manager", "deployment", "embedded", "cli"),
     *("kubewire", "process", "sdk", "impulses"),
 )
 EXEMPT: Final = {

@@ -15,6 +15,7 @@ PACKAGES = (
     "webhooks",
     "reconcilers",
     "certs",
+    "hub",
     "manager",
     "localcluster",
     "sdk/bubu_sdk",

@@ -107,7 +107,7 @@ class WireDriver:
         while not self.connection.ended:
             try:
                 data = bytes(await self.stream.receive_some(READ_BYTES))
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             events = self.connection.receive(data, trio.current_time()) if data else self.connection.receive_eof()
             for event in events:
@@ -231,4 +231,5 @@ async def open_client(
             yield RigClient(wire)
         finally:
             nursery.cancel_scope.cancel()
-            await trio.aclose_forcefully(stream)
+            with trio.CancelScope(shield=True):  # else the cancellation would hide what the block has raised
+                await trio.aclose_forcefully(stream)

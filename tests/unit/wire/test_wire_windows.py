@@ -113,3 +113,34 @@ def test_many_small_messages_need_few_window_updates() -> None:
 
     assert pair.client.backlog(call) == 0
     assert 0 < updates < 60, "for 10,000 messages and a million bytes"
+
+
+def test_a_paused_call_takes_one_window_and_no_message() -> None:
+    pair = Pair()
+    call = pair.open_call()
+    pair.server.pause(call)
+    pair.client.send_messages(call, [bytes(1_000_000), b"next"])
+    pair.move()
+    assert messages(pair.at_server) == []
+    assert pair.client.backlog(call) == 1_000_000 + 5 + 4 + 5 - pair.limits.window_bytes
+
+    pair.server.resume(call)
+    pair.move()
+    assert messages(pair.at_server) == [bytes(1_000_000), b"next"]
+
+
+def test_a_paused_call_that_ends_leaves_room_for_others() -> None:
+    pair = Pair()
+    for _ in range(100):
+        call = pair.open_call()
+        pair.server.pause(call)
+        pair.client.send_messages(call, [bytes(100_000)])
+        pair.move()
+        pair.client.cancel(call)
+        pair.move()
+        pair.server.resume(call)
+    call = pair.open_call()
+    pair.client.send_messages(call, [b"a"])
+    pair.move()
+
+    assert messages(pair.at_server) == [b"a"]

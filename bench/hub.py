@@ -1,0 +1,108 @@
+"""Measures the hub: a relay of 400-byte packets with a receipt for each, in a process of its own.
+
+Clients and hub share the machine. The rate per core is what the CPU time of the hub alone allows, so it does not depend
+on how fast the clients are. The delay is from sending to receiving, through one hop, with both ends in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes
+from bench.report import Row, percentile
+from bench.wire import packet
+from hub.token import issue_token
+
+PAIRS: Final = 4
+PACKETS: Final = 25_000
+"""For each pair."""
+ROUNDS: Final = 3
+WINDOW: Final = 64
+PER_SECOND: Final = 2_000
+LATENCY_SECONDS: Final = 6
+_START_SECONDS: Final = 20
+_RUN_SECONDS: Final = 240
+_REST: Final = 0.5
+"""Longer than the hub keeps acknowledged packets for a client that connects again."""
+
+
+def measure() -> list[Row]:
+    before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="bobrapet-hub-") as folder, _running(Path(folder)) as (pid, port, tokens):
+        at_rest = resident_bytes(pid)
+        _load("rate", port, str(PACKETS // 5), *tokens)  # warm
+        rates, cores = [], []
+        for _ in range(ROUNDS):
+            time.sleep(_REST)
+            begun = cpu_seconds([pid])
+            seconds = float(_load("rate", port, str(PACKETS), *tokens))
+            cores.append(PAIRS * PACKETS / (cpu_seconds([pid]) - begun))
+            rates.append(PAIRS * PACKETS / seconds)
+        time.sleep(_REST)
+        begun = cpu_seconds([pid])
+        waits = [
+            float(each) for each in _load("latency", port, str(PER_SECOND), str(LATENCY_SECONDS), *tokens[:2]).split()
+        ]
+        used = (cpu_seconds([pid]) - begun) / LATENCY_SECONDS
+        peak = peak_resident_bytes(pid)
+    rate, core = statistics.median(rates), statistics.median(cores)
+    p50, p99 = percentile(waits, 50), percentile(waits, 99)
+    return [
+        Row(
+            f"relay of {len(packet())}-byte packets, {PAIRS} pairs, a receipt for each",
+            f"{core:,.0f} packets/s per core ({rate:,.0f}/s on this machine, clients in Python)",
+            "35,000",
+        ),
+        Row("… in each round", ", ".join(f"{each:,.0f}" for each in cores)),
+        Row(f"delay of one hop at {PER_SECOND:,}/s, p50 / p99", f"{p50:.1f} ms / {p99:.1f} ms", "p99 3 ms"),
+        Row(f"CPU at {PER_SECOND:,}/s", f"{used:.0%} of a core"),
+        Row("resident at rest; peak", f"{at_rest >> 20} MiB; {peak >> 20} MiB", "60 MiB"),
+        Row("load average of the machine", f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"),
+    ]
+
+
+def _load(*arguments: str) -> str:
+    command = [sys.executable, "-m", "bench.hub_load", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=_RUN_SECONDS).stdout
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """A hub: its process, its port, and the tokens of its pairs."""
+    key = secrets.token_hex(32)
+    steps, tokens = [], []
+    for pair in range(PAIRS):
+        for name, needs in ((f"source-{pair}", []), (f"sink-{pair}", [f"source-{pair}"])):
+            step = {"name": name, "needs": needs, "binding": {"name": name, "uid": name}, "channelBuffer": WINDOW}
+            steps.append({**step, "streaming": {"delivery": {"semantics": "at_least_once"}}})
+            tokens.append(f"bench/{issue_token(key.encode(), 'bench', name, name, 1)}")
+    topology = {"runs": [{"namespace": "bench", "name": "run", "story": "relay", "steps": steps}]}
+    (folder / "topology.json").write_bytes(orjson.dumps(topology))
+    (folder / "keys").write_text(key)
+    files = ["--topology", str(folder / "topology.json"), "--key-file", str(folder / "keys")]
+    command = [sys.executable, "-m", "cli", "hub", *files, "--bind-address", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            started = re.search(r'"port":(\d+)', process.stderr.readline())
+            assert started is not None, "the hub has not started"
+            yield process.pid, started[1], tokens
+        finally:
+            process.terminate()
+            try:
+                process.wait(_START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,173 @@
+"""The clients of the measurement of the hub: pairs of a source and a sink, in one process.
+
+``python -m bench.hub_load rate PORT COUNT SOURCE SINK …`` sends COUNT packets through each pair, prints the seconds;
+``latency PORT PER_SECOND SECONDS SOURCE SINK`` prints the milliseconds from sending to receiving, one in a line. SOURCE
+and SINK are tokens with their namespace. Sinks acknowledge each packet by itself, as the Go SDK does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+import trio
+
+from bench.wire import packet
+from bubu_wire.codec import encode
+from bubu_wire.forwarding import envelope_of
+from bubu_wire.messages import (
+    BINDING_HEADER,
+    CONTROL_METHOD,
+    DATA_METHOD,
+    PROTOCOL_HEADER,
+    PROTOCOL_VERSION,
+    ControlRequest,
+)
+from bubu_wire.protobuf import with_length
+from tests.e2e.wire.rig import RigCall, RigClient, open_client
+
+SMALLEST: Final = 200
+"""Bytes of a message that is no heartbeat."""
+_PAYLOAD: Final = slice(6, 14)
+"""Where a packet has the time of its sending: the first bytes of the payload of ``packet``."""
+_ROUND: Final = time.time_ns().to_bytes(8, "big")
+"""Marks the packets of this process: those of a former one may still be on their way."""
+_FAREWELL: Final = 0.4
+"""So long the hub keeps acknowledged packets for a client that connects again."""
+_BATCH: Final = 64
+_BACKLOG: Final = 128 * 1024
+
+
+async def main(arguments: list[str]) -> None:
+    mode, port, *rest = arguments
+    with trio.fail_after(300):
+        if mode == "rate":
+            await _rate(int(port), int(rest[0]), rest[1:])
+        else:
+            await _latency(int(port), int(rest[0]), int(rest[1]), rest[2:])
+
+
+async def _rate(port: int, count: int, tokens: list[str]) -> None:
+    begun = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for source, sink in zip(tokens[::2], tokens[1::2], strict=True):
+            nursery.start_soon(_relay, port, count, source, sink)
+    sys.stdout.write(f"{time.perf_counter() - begun}\n")
+
+
+async def _relay(port: int, count: int, source: str, sink: str) -> None:
+    async with open_client(port) as receiver, open_client(port) as sender:
+        sinking, receipts = await _open(receiver, sink)
+        sending, _ = await _open(sender, source)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_acknowledge, receiver, sinking, receipts, count)
+            await _send(sender, sending, count)
+
+
+async def _open(client: RigClient, token: str) -> tuple[RigCall, RigCall]:
+    version = (PROTOCOL_HEADER, PROTOCOL_VERSION)
+    data = client.open_call(DATA_METHOD, (version,))
+    control = client.open_call(CONTROL_METHOD, (version, (BINDING_HEADER, token)))
+    assert await control.receive(), "ready"
+    return data, control
+
+
+async def _send(client: RigClient, call: RigCall, count: int) -> None:
+    connection, batch = client.connection, [_marked(_ROUND)] * _BATCH
+    left = count
+    while left:
+        connection.send_messages(call.number, batch[:left] if left < _BATCH else batch)
+        left -= min(left, _BATCH)
+        client.wire.poke()
+        while connection.backlog(call.number) > _BACKLOG:
+            await client.wire.news()
+    while connection.backlog(call.number):
+        await client.wire.news()
+
+
+async def _acknowledge(client: RigClient, data: RigCall, control: RigCall, count: int) -> None:
+    """Until ``count`` packets of this round have come, and their receipts have left."""
+    receipts, left = _Receipts(), count
+    while left:
+        while not data.messages:
+            await client.wire.news()
+        batch, data.messages = data.messages, []
+        client.connection.consumed(data.number, len(batch))
+        control.messages.clear()
+        client.connection.send_messages(control.number, receipts.of(batch))
+        client.wire.poke()
+        left -= sum(message[_PAYLOAD] == _ROUND for message in batch)
+    while client.connection.backlog(control.number):
+        await client.wire.news()
+    await trio.sleep(_FAREWELL)
+
+
+async def _latency(port: int, per_second: int, seconds: int, tokens: list[str]) -> None:
+    source, sink = tokens
+    count = per_second * seconds
+    waits: list[float] = []
+    first = time.perf_counter_ns()
+    async with open_client(port) as receiver, open_client(port) as sender:
+        data, control = await _open(receiver, sink)
+        sending, _ = await _open(sender, source)
+
+        async def note() -> None:
+            receipts = _Receipts()
+            while len(waits) < count:
+                while not data.messages:
+                    await receiver.wire.news()
+                now = time.perf_counter_ns()
+                batch, data.messages = data.messages, []
+                receiver.connection.consumed(data.number, len(batch))
+                control.messages.clear()
+                receiver.connection.send_messages(control.number, receipts.of(batch))
+                receiver.wire.poke()
+                sent = [int.from_bytes(message[_PAYLOAD], "big") for message in batch if len(message) > SMALLEST]
+                waits.extend((now - each) / 1e6 for each in sent if each > first)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note)
+            begun = trio.current_time()
+            for number in range(count):
+                await trio.sleep_until(begun + number / per_second)
+                now = time.perf_counter_ns().to_bytes(8, "big")
+                sender.connection.send_messages(sending.number, [_marked(now)])
+                sender.wire.poke()
+    sys.stdout.writelines(f"{wait}\n" for wait in waits[per_second // 2 :])  # the first half second is warming up
+
+
+def _marked(mark: bytes) -> bytes:
+    """A packet whose payload begins with these eight bytes."""
+    encoded = packet()
+    return encoded[: _PAYLOAD.start] + mark + encoded[_PAYLOAD.stop :]
+
+
+class _Receipts:
+    """Makes receipts. The packets of a stream have the numbers one after the other, so only the first is decoded."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._next = 0
+        self._rest = b""
+
+    def of(self, batch: list[bytes]) -> list[bytes]:
+        made = []
+        for message in batch:
+            if len(message) < SMALLEST:  # a heartbeat
+                continue
+            if not self.count:
+                place = envelope_of(message)
+                assert place is not None
+                self._next = place.sequence
+                metadata = {"stream_id": place.stream_id, "partition": "", "size_bytes": "400"}
+                self._rest = encode(ControlRequest(metadata=metadata, custom_action="downstream.delivered"))
+            digits = str(self._next).encode()
+            made.append(with_length(2, with_length(1, b"sequence") + with_length(2, digits)) + self._rest)
+            self.count += 1
+            self._next += 1
+        return made
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1:])

@@ -1,0 +1,54 @@
+"""All metrics of the hub. Data only.
+
+Names are those of the contract where it has one. Labels are Story and step instead of run and step, so that their
+number does not grow with every run. Source: streaming contract 17.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.telemetry.catalogue import Series, SeriesKind
+
+_LABELS: Final = ("namespace", "story", "step")
+
+ACTIVE_STREAMS: Final = Series("bobravoz_hub_active_streams", SeriesKind.GAUGE, "Clients that serve a step.", _LABELS)
+BUFFER_SIZE: Final = Series(
+    "bobravoz_hub_buffer_current_size", SeriesKind.GAUGE, "Packets that wait for a step.", _LABELS
+)
+BUFFER_BYTES: Final = Series(
+    "bobravoz_hub_buffer_current_bytes",
+    SeriesKind.GAUGE,
+    "Bytes kept for a step: waiting, in flight, and just acknowledged.",
+    _LABELS,
+)
+UNACKNOWLEDGED: Final = Series(
+    "bobravoz_hub_replay_unacked_current", SeriesKind.GAUGE, "Packets in flight to a step.", _LABELS
+)
+HELD: Final = Series("bobrapet_hub_held_steps", SeriesKind.GAUGE, "Producers that wait for a full receiver.", _LABELS)
+RECEIVED: Final = Series(
+    "bobravoz_grpc_messages_received_total", SeriesKind.COUNTER, "Packets from a step, without heartbeats.", _LABELS
+)
+SENT: Final = Series(
+    "bobravoz_grpc_messages_sent_total", SeriesKind.COUNTER, "Packets sent to a step, repetitions included.", _LABELS
+)
+DELIVERED: Final = Series(
+    "bobrapet_hub_messages_delivered_total",
+    SeriesKind.COUNTER,
+    "Packets that a step has acknowledged; without numbering: that were written to it.",
+    _LABELS,
+)
+DROPPED: Final = Series(
+    "bobravoz_hub_messages_dropped_total",
+    SeriesKind.COUNTER,
+    "Packets given up on their way to a step, or of a step that could not be understood, by reason.",
+    (*_LABELS, "reason"),
+)
+HEARTBEATS: Final = Series(
+    "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS
+)
+
+HUB_CATALOGUE: Final[tuple[Series, ...]] = (
+    *(ACTIVE_STREAMS, BUFFER_SIZE, BUFFER_BYTES, UNACKNOWLEDGED, HELD),
+    *(RECEIVED, SENT, DELIVERED, DROPPED, HEARTBEATS),
+)

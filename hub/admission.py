@@ -1,0 +1,63 @@
+"""Whether a client may connect, and as what. Pure. Source: streaming contract 9, 12 and 13."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
+from bubu_wire.metadata import Metadata
+from bubu_wire.status import Status, StatusCode
+from hub.token import TokenError, is_genuine, read_identity
+from hub.topology import BindingName, Place, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A client with a genuine token."""
+
+    place: Place
+    uid: str
+    """Of its binding."""
+    generation: int
+
+
+def refusal_of_protocol(metadata: Metadata) -> Status | None:
+    """Why a call does not speak our version of the protocol; None if it does."""
+    if dict(metadata).get(PROTOCOL_HEADER) == PROTOCOL_VERSION:
+        return None
+    text = f"the header {PROTOCOL_HEADER} must be {PROTOCOL_VERSION}"
+    return Status(StatusCode.FAILED_PRECONDITION, text)
+
+
+def admit(
+    metadata: Metadata, topology: Topology, keys: Sequence[bytes], generation_of: Callable[[Place], int]
+) -> Admitted | Status:
+    """The step that a client with this metadata of its Control call serves, or why it is refused.
+
+    A token that is wrong or too old is refused for good (``FAILED_PRECONDITION``: an SDK ends its process). A binding
+    that is not known is perhaps not known yet (``UNAVAILABLE``: an SDK tries again).
+
+    Args:
+        generation_of: the highest generation that has served a step; 0 if none has.
+    """
+    text = dict(metadata).get(BINDING_HEADER)
+    if not isinstance(text, str):
+        return _refused(f"the header {BINDING_HEADER} is missing")
+    try:
+        identity = read_identity(text)
+    except TokenError as error:
+        return _refused(str(error))
+    bound = topology.bindings.get(BindingName(identity.namespace, identity.binding))
+    if bound is None:
+        return Status(StatusCode.UNAVAILABLE, f"the binding {identity.namespace}/{identity.binding} is not known here")
+    if not is_genuine(identity, bound.uid, keys):
+        return _refused(f"the token of the binding {identity.namespace}/{identity.binding} is not genuine")
+    current = max(bound.generation, generation_of(bound.place))
+    if identity.generation < current:
+        return _refused(f"generation {identity.generation} was replaced by generation {current}")
+    return Admitted(bound.place, bound.uid, identity.generation)
+
+
+def _refused(text: str) -> Status:
+    return Status(StatusCode.FAILED_PRECONDITION, text)

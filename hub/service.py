@@ -1,0 +1,203 @@
+"""The hub: live runs, their sessions, and the door, in one nursery.
+
+It follows a topology: a run that appears is served, one that disappears ends with its sessions. A run that fails starts
+again after a pause, with a new epoch and without what it had; no other run is affected.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from bubu_wire.metadata import Metadata
+from bubu_wire.status import Status, StatusCode
+from core.telemetry.logs import get_logger
+from hub.admission import Admitted, admit
+from hub.door import Door, DoorRules
+from hub.packets import PacketChecker
+from hub.receipts import Receipt
+from hub.registry import Registry, StaleGenerationError
+from hub.routes import RunRoutes, StreamRun
+from hub.run import LiveRun
+from hub.session import ClientSession
+from hub.topology import Topology, TopologyPort
+
+BACKLOG: Final = 256
+_PAUSES: Final = (1.0, 5.0, 30.0, 60.0)
+_EPOCH_BYTES: Final = 4
+
+_log = get_logger("hub")
+_ENDED: Final = Status(StatusCode.UNAVAILABLE, "the run has ended, or is being restarted")
+_REPLACED: Final = Status(StatusCode.FAILED_PRECONDITION, "another client serves the step now")
+_FULL: Final = Status(StatusCode.UNAVAILABLE, "too many packets of former sessions wait; try again")
+
+
+class Hub:
+    """Serves the runs of a topology. It is the ``Desk`` of all sessions."""
+
+    def __init__(
+        self, keys: Sequence[bytes], rules: DoorRules | None = None, *, on_end: Callable[[LiveRun], None] | None = None
+    ) -> None:
+        """
+        Args:
+            keys: those that sign tokens, the one in use first.
+            on_end: called with each live run that has ended, when its counts are final.
+        """
+        self._on_end = on_end
+        self._keys = tuple(keys)
+        self._rules = rules or DoorRules()
+        self._topology = Topology()
+        self._runs: dict[StreamRun, LiveRun] = {}
+        self._scopes: dict[StreamRun, trio.CancelScope] = {}
+        self._sessions: Registry[ClientSession] = Registry()
+        self._checker = PacketChecker()
+
+    @property
+    def runs(self) -> Mapping[StreamRun, LiveRun]:
+        """The live runs."""
+        return self._runs
+
+    @property
+    def sessions(self) -> int:
+        """Clients that serve a step."""
+        return len(self._sessions)
+
+    async def serve(
+        self,
+        topology: TopologyPort,
+        host: str,
+        port: int,
+        *,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled; started with the port, once the topology is known.
+
+        Args:
+            context: the TLS context for the next connection; None: plaintext, for the loopback interface.
+
+        Raises:
+            OSError: the address is in use, or is not an address of this machine.
+        """
+        door = Door(self, self._rules, context)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._follow, topology)
+            async with trio.open_nursery() as connections:
+                serve = partial(trio.serve_listeners, door.serve, listeners, handler_nursery=connections)
+                await connections.start(serve)
+                task_status.started(listeners[0].socket.getsockname()[1])
+                await trio.sleep_forever()
+
+    # The topology.
+
+    async def _follow(self, port: TopologyPort, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            seen = await port.changed(None)
+            self._apply(seen, nursery)
+            task_status.started()
+            while True:
+                seen = await port.changed(seen)
+                self._apply(seen, nursery)
+
+    def _apply(self, topology: Topology, nursery: trio.Nursery) -> None:
+        before, self._topology = self._topology, topology
+        for run, routes in before.runs.items():
+            if topology.runs.get(run) != routes and run in self._scopes:
+                self._scopes.pop(run).cancel()
+                self._end_sessions(run)
+                self._runs.pop(run, None)
+        for run, routes in topology.runs.items():
+            if run not in self._scopes:
+                self._scopes[run] = scope = trio.CancelScope()
+                self._runs[run] = self._new_run(routes)
+                nursery.start_soon(self._serve_run, routes, scope, name=f"run {run}")
+        self._end_stale()
+
+    def _end_stale(self) -> None:
+        """End the sessions whose binding is gone, or now belongs to a newer generation."""
+        bound = {each.place: each for each in self._topology.bindings.values()}
+        for session in self._sessions.holders():
+            who = session.who
+            if who is None:
+                continue
+            now = bound.get(who.place)
+            if now is None or now.uid != who.uid:
+                session.refuse(_ENDED)
+            elif now.generation > who.generation:
+                session.refuse(_REPLACED)
+
+    async def _serve_run(self, routes: RunRoutes, scope: trio.CancelScope) -> None:
+        run, failures = routes.run, 0
+        with scope:
+            live = self._runs[run]
+            while True:
+                try:
+                    await live.serve()
+                except Exception as broken:  # noqa: BLE001 - the edge of a run: the others go on
+                    _log.error("a run failed and starts again", run=str(run), error=broken)
+                finally:
+                    if self._on_end is not None:
+                        self._on_end(live)
+                    if self._runs.get(run) is live:
+                        del self._runs[run]
+                        self._end_sessions(run)
+                await trio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                failures += 1
+                live = self._runs[run] = self._new_run(routes)
+
+    def _new_run(self, routes: RunRoutes) -> LiveRun:
+        return LiveRun(routes, secrets.token_hex(_EPOCH_BYTES), self._checker)
+
+    def _end_sessions(self, run: StreamRun) -> None:
+        for session in self._sessions.of_run(run):
+            session.refuse(_ENDED)
+        if run not in self._topology.runs:
+            self._sessions.forget(run)
+
+    # The desk.
+
+    def admit(self, metadata: Metadata) -> Admitted | Status:
+        return admit(metadata, self._topology, self._keys, self._sessions.generation)
+
+    def attach(self, who: Admitted, session: ClientSession) -> Status | None:
+        live = self._runs.get(who.place.run)
+        if live is None:
+            return _ENDED
+        if not live.can_attach(who.place.step):
+            return _FULL
+        try:
+            replaced = self._sessions.take(who.place, who.generation, session)
+        except StaleGenerationError as error:
+            return Status(StatusCode.FAILED_PRECONDITION, str(error))
+        if replaced is not None:
+            _log.info("a client was replaced", step=str(who.place), generation=who.generation)
+            replaced.refuse(_REPLACED)
+        live.attach(who.place.step, session)
+        return None
+
+    def detach(self, who: Admitted, session: ClientSession) -> None:
+        self._sessions.leave(who.place, session)
+        if (live := self._runs.get(who.place.run)) is not None:
+            live.detach(who.place.step, session)
+
+    def arrived(self, who: Admitted, session: ClientSession, messages: Sequence[bytes]) -> bool:
+        live = self._runs.get(who.place.run)
+        return live is not None and live.arrived(who.place.step, session, messages)
+
+    def go_on(self, who: Admitted) -> bool:
+        live = self._runs.get(who.place.run)
+        return live is not None and live.route(live.steps[who.place.step])
+
+    def receipts(self, who: Admitted, receipts: Sequence[Receipt]) -> None:
+        if (live := self._runs.get(who.place.run)) is not None:
+            live.receipts(who.place.step, receipts)
+
+    def written(self, who: Admitted, session: ClientSession, *, everything: bool) -> None:
+        if (live := self._runs.get(who.place.run)) is not None:
+            live.written(who.place.step, session, everything=everything)

@@ -1,0 +1,95 @@
+"""Routes follow needs, and what cannot be connected is refused. (hub/routes.py, hub/topology.py, hub/settings.py)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.api.streaming import Streaming
+from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
+from hub.settings import DeliverySettings, DropPolicy, Ordering, settings_of
+from hub.topology import BindingName, BoundStep, Place, build_topology
+
+RUN = StreamRun("team", "run")
+
+
+def test_packets_follow_needs_whatever_the_order() -> None:
+    steps = [StreamStep("join", ("left", "right")), StreamStep("left", ("start",)), StreamStep("start")]
+    routes = compile_routes(RUN, "story", [*steps, StreamStep("right", ("start",))])
+
+    assert routes.targets == {"start": ("left", "right"), "left": ("join",), "right": ("join",), "join": ()}
+    assert routes.sources == {"start": (), "left": ("start",), "right": ("start",), "join": ("left", "right")}
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ([StreamStep("a"), StreamStep("a")], "same name"),
+        ([StreamStep("a", ("b",))], "needs names b"),
+        ([StreamStep("a", ("b",)), StreamStep("b", ("a",))], "a → b → a"),
+        ([StreamStep("a", ("a",))], "a → a"),
+        ([StreamStep("a"), *(StreamStep(f"b{number}", ("a",)) for number in range(65))], "at most 64"),
+    ],
+)
+def test_what_cannot_be_connected_is_refused(steps: list[StreamStep], problem: str) -> None:
+    with pytest.raises(RouteError, match=problem):
+        compile_routes(RUN, "story", steps)
+
+
+def test_a_binding_must_name_a_step_of_a_run() -> None:
+    routes = compile_routes(RUN, "story", [StreamStep("a")])
+    bound = {BindingName("team", "run-a"): BoundStep(Place(RUN, "a"), "uid")}
+
+    assert build_topology([routes], bound).bindings == bound
+    for place in (Place(RUN, "b"), Place(StreamRun("team", "other"), "a")):
+        with pytest.raises(RouteError, match="there is no step"):
+            build_topology([routes], {BindingName("team", "run-a"): BoundStep(place, "uid")})
+    with pytest.raises(RouteError, match="twice"):
+        build_topology([routes, routes], {})
+
+
+def _settings(**streaming: Any) -> DeliverySettings:
+    return settings_of(Streaming.model_validate(streaming), channel_buffer=64)
+
+
+def test_absent_settings_have_the_defaults_of_the_contract() -> None:
+    found = settings_of(None)
+
+    assert (found.max_messages, found.max_bytes, found.drop_policy) == (100, 10 * 1024 * 1024, DropPolicy.NEWEST)
+    assert (found.pause_percent, found.resume_percent, found.blocks) == (90, 50, True)
+    assert not found.is_sequenced
+    assert found.window_messages == 16
+
+
+def test_what_one_setting_implies_for_another() -> None:
+    assert _settings(delivery={"replay": {"mode": "memory"}}).at_least_once
+    assert _settings(delivery={"semantics": "at_least_once"}).ordering is Ordering.PER_STREAM
+    kept = _settings(delivery={"semantics": "at_least_once", "ordering": "per_partition"})
+    assert kept.ordering is Ordering.PER_PARTITION
+    swapped = _settings(flowControl={"pauseThreshold": {"bufferPct": 40}, "resumeThreshold": {"bufferPct": 60}})
+    assert (swapped.pause_percent, swapped.resume_percent) == (40, 20)
+    assert not _settings(flowControl={"mode": "none"}).blocks
+
+
+def test_the_window_is_the_smallest_of_its_bounds() -> None:
+    assert _settings().window_messages == 64
+    assert _settings(flowControl={"initialCredits": {"messages": 7}}).window_messages == 7
+    assert _settings(lifecycle={"maxInFlight": 5}).window_messages == 5
+    assert _settings(backpressure={"buffer": {"maxMessages": 3}}).window_messages == 3
+    assert _settings(flowControl={"initialCredits": {"bytes": 99}}).window_bytes == 99
+
+
+@pytest.mark.parametrize(
+    ("streaming", "field"),
+    [
+        ({"delivery": {"replay": {"mode": "durable"}}}, "delivery.replay.mode"),
+        ({"partitioning": {"mode": "hash"}}, "partitioning.mode"),
+        ({"routing": {"rules": [{"action": "deny"}]}}, "routing.rules"),
+        ({"fanIn": {"mode": "any"}}, "fanIn"),
+        ({"lanes": [{"name": "a", "kind": "audio"}]}, "lanes"),
+    ],
+)
+def test_settings_without_effect_are_refused_by_name(streaming: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}:"):
+        _settings(**streaming)
