@@ -62,7 +62,7 @@ def suites() -> Sequence[Suite]:
         Suite(("fuzz/engine",), 1.0, 360),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 340),
         Suite(_integration("command_line_*"), 0.6, 200),
-        Suite(("tests/unit",), 0.8, 220),
+        Suite(("tests/unit",), 0.8, 280),
         Suite(("tests/unit/core",), 0.8, 200),
         Suite(("fuzz",), 0.8, 140),
         Suite(("tests/acceptance",), 0.4, 27),
