@@ -59,13 +59,13 @@ def suites() -> Sequence[Suite]:
     return (
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
         Suite(("tests/integration",), 0.4, 255),
-        Suite(("fuzz/engine",), 1.0, 360),
+        Suite(("fuzz/engine",), 1.0, 280),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 340),
         Suite(_integration("command_line_*"), 0.6, 200),
         Suite(("tests/unit",), 0.8, 280),
         Suite(("tests/unit/core",), 0.8, 200),
         Suite(("fuzz",), 0.8, 140),
-        Suite(("tests/acceptance",), 0.4, 27),
+        Suite(("tests/acceptance",), 0.4, 37),
         Suite(("tests/conformance",), 0.6, 50),
     )
 
