@@ -38,6 +38,7 @@ from core.api.resource import (
     STORY,
     STORY_RUN,
     STORY_TRIGGER,
+    TRANSPORT,
     Resource,
 )
 from core.kube.client import KubeClient
@@ -102,6 +103,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             cancel_a_run,
             delete_a_run_of_the_reference,
             outlive_a_run,
+            declare_a_transport,
         ):
             nursery.start_soon(chapter, rig)
     await ask_nobody(rig)  # the first operator is about to die, and here no Service leads to another one
@@ -280,6 +282,12 @@ async def answer_a_request_before_its_story(rig: OperatorRig) -> None:
     await rig.story("asked", step("asked"))
     await rig.until(STORY_TRIGGER, name, lambda trigger: status_of(trigger).get("decision") == "Created")
     await rig.ended(story_run_name(FLOWS, "asked", "event-1"), "Succeeded")
+
+
+async def declare_a_transport(rig: OperatorRig) -> None:
+    spec = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
+    await rig.create(TRANSPORT, "voice", {"spec": spec})
+    await rig.until(TRANSPORT, "voice", lambda each: status_of(each).get("validationStatus") == "valid")
 
 
 async def refer_to_what_is_missing(rig: OperatorRig) -> None:

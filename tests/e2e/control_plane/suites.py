@@ -12,7 +12,7 @@ from typing import Final
 from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.side_by_side import Suite, run_side_by_side
 
-CORES: Final = 2.3
+CORES: Final = 2.0
 
 
 def _e2e(*names: str) -> tuple[str, ...]:
