@@ -125,12 +125,18 @@ class CommonOptions:
     ] = DryRun.NONE
 
 
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """Of the common flags. Evaluated once: for each of the commands it would take a fifth of the start."""
+    return get_type_hints(CommonOptions, include_extras=True)
+
+
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     """``command(options, …)`` as a typer command that has the common flags after its own.
 
     A flag of the command replaces the common flag of that name.
     """
-    hints = get_type_hints(CommonOptions, include_extras=True)
+    hints = _hints()
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     taken = {parameter.name for parameter in own}
     common = [field for field in fields(CommonOptions) if field.name not in taken]
