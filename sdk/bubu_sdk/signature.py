@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,13 +45,13 @@ class Family:
     """For messages: the parameter beside the context."""
 
 
-class HostedFunction:
+class HostedFunction(ABC):
     """A function that the SDK calls with a context, and the backend that runs it."""
 
     @classmethod
+    @abstractmethod
     def family(cls) -> Family:
         """The contexts of this kind. They are imported here, because one kind of container needs no other's."""
-        raise NotImplementedError
 
     def __init__(self, function: Callable[..., Any], backend: Backend | None = None) -> None:
         self.function = function
