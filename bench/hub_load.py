@@ -28,7 +28,7 @@ from bubu_wire.protobuf import with_length
 from tests.e2e.wire.rig import RigCall, RigClient, open_client
 
 SMALLEST: Final = 200
-"""Bytes of a message that is no heartbeat."""
+"""Bytes of a message, heartbeats excluded."""
 _PAYLOAD: Final = slice(6, 14)
 """Where a packet has the time of its sending: the first bytes of the payload of ``packet``."""
 _ROUND: Final = time.time_ns().to_bytes(8, "big")

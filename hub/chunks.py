@@ -83,7 +83,7 @@ class ChunkAssembler:
         return assembly.whole
 
     def done(self, place: StreamEnvelope) -> None:
-        """The packet of which ``place`` is a part was sent on, or refused."""
+        """The whole packet that ``place`` belongs to was sent on or refused."""
         assembly = self._open.pop(_key(place), None)
         if assembly is not None:
             self.size -= assembly.size
