@@ -34,7 +34,7 @@ TEMPLATE = "template"
 """The template of all Engrams."""
 UNBOUND_SECONDS = 20.0
 """The timeout of a step whose Engram or template does not exist, unless the step has one itself."""
-NEW_SECONDS = 1.0
+NEW_SECONDS = 0.25
 """Later, another leader may have started and ended the first attempt of a StepRun that this process created."""
 
 
@@ -186,16 +186,20 @@ class ModelStepRuns:
         anew = again or step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
         if anew:
             await confirm(self.cluster, self.process, run)
+        sent_at = trio.current_time()
         stored, made = await self.process.write(self.cluster, lambda: self._create_step_run(run, manifest))
         known = partial(self.process.known.get, "StoryRun")
         if made and not anew and not may_have_a_past(run, known):
-            self.new[stored["metadata"]["uid"]] = trio.current_time()
+            self.new[stored["metadata"]["uid"]] = sent_at
         self.process.known.remember(stored)
         return stored
 
     def take_new(self, step_run: Object) -> bool:
         """Whether this process created the StepRun a moment ago, for the first time. Later calls return False."""
-        return trio.current_time() - self.new.pop(step_run["metadata"]["uid"], -inf) <= NEW_SECONDS
+        sent_at = self.new.pop(step_run["metadata"]["uid"], -inf)
+        known = self.process.known.get("StepRun", step_run["metadata"]["namespace"], step_run["metadata"]["name"])
+        overtaken = known is None or is_overtaken(step_run, known)
+        return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         return await merge(self.cluster, self.process, step_run, "status", patch)

@@ -18,14 +18,17 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, StaleError
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.manifest import is_edited, why_not_the_work
+from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import slim
 from reconcilers.adapters.world import OWNER_UID, World
 from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_metadata, patch_status
 
-NEW_SECONDS: Final = 1.0
-"""After this time another leader may have started, and ended, the first attempt of a StepRun that was created here."""
+NEW_SECONDS: Final = 0.25
+"""So long after the request for a StepRun was sent, no other leader can have started, seen failing and ended its first
+attempt: between the two are a watch, a Job, a Pod with a process, and two writes.
+"""
 _REMEMBERED: Final = 8192
 """Number of StepRuns; a forgotten one costs two more requests."""
 
@@ -37,8 +40,8 @@ class KubeStepRuns:
         self._client = client
         self._world = world
         self._new: dict[str, float] = {}
-        """By UID, oldest first: when this process created a StepRun for the first time, while no attempt of it was
-        started.
+        """By UID, oldest first: when this process sent the request that created a StepRun for the first time, while no
+        attempt of it was started.
         """
 
     async def read_step_run(self, run: Object, name: str) -> Object | None:
@@ -56,6 +59,7 @@ class KubeStepRuns:
         anew = again or step in ((run.get("status") or {}).get("stepStates") or {})
         if anew:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
+        sent_at = trio.current_time()
         stored, made = await create_or_read(self._client, STEP_RUN, manifest)
         if not is_controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
@@ -68,18 +72,20 @@ class KubeStepRuns:
             self._world.step_runs.remember(stored)
             raise StaleError(f"StepRun {namespace}/{name} exists, and differs from the one that was to be created")
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
-            self._new[stored["metadata"]["uid"]] = trio.current_time()
+            self._new[stored["metadata"]["uid"]] = sent_at
             if len(self._new) > _REMEMBERED:
                 del self._new[next(iter(self._new))]
         return self._world.step_runs.remember(stored)
 
     def take_new(self, step_run: Object) -> bool:
-        """Whether this process created it a moment ago, for the first time: then no attempt can have been started.
+        """Whether this process created it a moment ago, for the first time: then no attempt can have been ended.
 
         True only once: after the start that asks for it, with any result, the next start is not the first.
         """
-        made_at = self._new.pop(step_run["metadata"]["uid"], -inf)
-        return trio.current_time() - made_at <= NEW_SECONDS
+        sent_at = self._new.pop(step_run["metadata"]["uid"], -inf)
+        known = self._world.step_runs.get(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
+        overtaken = known is None or is_overtaken(step_run, known)  # by another leader, as far as the watch has told
+        return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         return await patch_status(self._client, self._world.step_runs, STEP_RUN, step_run, patch)

@@ -28,7 +28,7 @@ from core.kube.errors import NotFoundError
 from core.policy.settings import StorageProvider, StorageSettings
 from reconcilers.adapters import step_runs as stored_step_runs
 from tests.integration.adapter_world import AdapterWorld
-from tests.integration.operator_cluster import NAMESPACE_NAME
+from tests.integration.operator_cluster import NAMESPACE_NAME, eventually
 
 HOLD = "tests.example/hold"
 
@@ -369,6 +369,28 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
     await there.client.patch(STEP_RUN, "one-fetch", ended, namespace=NAMESPACE_NAME, subresource="status")
     await trio.sleep(0.1)
 
+    with pytest.raises(StaleError):
+        await executor.start_attempt(await there.order(run, story, step_run))
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+
+async def test_a_first_attempt_that_another_leader_is_known_to_have_ended_is_not_started_again(
+    there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw the StepRun, started the attempt, saw it fail and removed its Job, while this process did other work."""
+    monkeypatch.setattr(stored_step_runs, "NEW_SECONDS", 60.0)
+    run, story = await there.definitions()
+    step_runs, executor = there.process()
+    step_run = await step_runs.create_step_run(run, await there.manifest(run, story))
+    retried = {"status": {"phase": "Pending", "retries": 1}}
+    await there.client.patch(STEP_RUN, "one-fetch", retried, namespace=NAMESPACE_NAME, subresource="status")
+
+    async def is_known() -> bool:
+        known = there.world.step_runs.get(NAMESPACE_NAME, "one-fetch")
+        return known is not None and bool(known.get("status"))
+
+    await eventually(is_known)
     with pytest.raises(StaleError):
         await executor.start_attempt(await there.order(run, story, step_run))
     with pytest.raises(NotFoundError):
