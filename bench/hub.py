@@ -24,7 +24,7 @@ import orjson
 from bench.process import cpu_seconds, peak_resident_bytes, resident_bytes
 from bench.report import Row, percentile
 from bench.wire import packet
-from hub.token import issue_token
+from core.workloads.binding_token import issue_token
 
 PAIRS: Final = 4
 PACKETS: Final = 25_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
-from hub.token import TokenError, is_genuine, read_identity
+from core.workloads.binding_token import TokenError, is_genuine, read_identity
 from hub.topology import BindingName, Place, Topology
 
 

@@ -19,10 +19,10 @@ from typing import Final
 import trio
 
 from core.telemetry.logs import get_logger
+from core.workloads.binding_token import MIN_KEY_BYTES, issue_token
 from hub.door import DoorRules, serving_context
 from hub.metrics import HubMetrics
 from hub.service import Hub
-from hub.token import MIN_KEY_BYTES, issue_token
 from hub.topology_file import TopologyFile, TopologyFileError
 from manager.bind import Address
 from manager.memory import give_back_large_blocks

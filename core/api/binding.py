@@ -7,7 +7,7 @@ from pydantic import Field
 from core.api.kind import AGE, Column, Kind, KindModel, KindVersion
 from core.api.meta import Conditions, RunReference
 from core.api.resource import TRANSPORT_BINDING
-from core.api.schema import Int64, JsonObject, WireModel
+from core.api.schema import Instant, Int64, JsonObject, WireModel
 from core.api.streaming import Direction
 from core.api.transport import AudioCodec, VideoCodec
 
@@ -49,6 +49,26 @@ class TransportBindingSpec(WireModel):
     video: VideoBinding | None = Field(None, description="Video lane.")
 
 
+class StreamTraffic(WireModel):
+    """What the hub says of the step's stream: on every edge, else every ten seconds while something changes."""
+
+    connected: bool | None = Field(None, description="Whether a client serves the step now.")
+    generation: Int64 | None = Field(None, description="Generation of the client that served the step last.")
+    received: Int64 | None = Field(None, description="Messages of the step that the hub has taken.")
+    delivered: Int64 | None = Field(None, description="Messages to the step that it is done with.")
+    waiting: Int64 | None = Field(None, description="Messages to the step that the hub still has.")
+    waiting_pct: Int64 | None = Field(None, description="How full the buffer of the step is, in percent.")
+    lost: Int64 | None = Field(None, description="Messages of and to the step that went nowhere.")
+    paused_by: list[str] | None = Field(None, description="Steps whose full buffers hold up the messages of the step.")
+    drained: bool | None = Field(
+        None, description="Whether the steps that the step needs have finished, and it is done with all they have sent."
+    )
+    connected_at: Instant | None = Field(None, description="When a client came last.")
+    disconnected_at: Instant | None = Field(None, description="When the last client left; absent while one is there.")
+    trouble: str | None = Field(None, description="Why the last message or client was refused.")
+    observed_at: Instant | None = Field(None, description="When this was counted.")
+
+
 class TransportBindingStatus(WireModel):
     """What was agreed on."""
 
@@ -59,6 +79,7 @@ class TransportBindingStatus(WireModel):
     negotiated_binary: str | None = Field(None, description="MIME type in use.")
     negotiated_video: VideoCodec | None = Field(None, description="Video codec in use.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
+    stream: StreamTraffic | None = Field(None, description="Connection and traffic of the step.")
     upstream_host: str | None = Field(None, description="Address of the peer this step sends to directly.")
 
 

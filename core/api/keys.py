@@ -31,6 +31,15 @@ LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
 """An extension, on ClusterRoles: the operator gets their rules, to grant them to runs whose templates request them."""
 
+# Annotations of TransportBindings, and of the Pods of realtime steps.
+ANNOTATION_ROUTING_MODE: Final = "transport.bubustack.io/routing-mode"
+ANNOTATION_DOWNSTREAM_STEPS: Final = "transport.bubustack.io/downstream-steps"
+ANNOTATION_TRANSPORT_BINDING: Final = "transport.bubustack.io/binding"
+ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
+"""On a binding, an extension: the lowest generation that the hub admits."""
+ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
+"""An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
+
 # Annotations of StoryRuns.
 ANNOTATION_REDRIVE_TOKEN: Final = "storyrun.bubustack.io/redrive-token"
 ANNOTATION_REDRIVE_OBSERVED: Final = "storyrun.bubustack.io/redrive-observed"

@@ -87,6 +87,9 @@ class UnknownExecutor:
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         return False
 
+    async def drain_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def end_attempt(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
 

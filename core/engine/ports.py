@@ -21,11 +21,17 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from core.api.objects import Object
-from core.api.phases import ExitClass, Reason
+from core.api.phases import ExitClass, Phase, Reason
 from core.policy.retry import RetryPolicy
 
 JOB: Final = "job"
 """The executor that creates a Kubernetes Job for each attempt. A StepRun that names no executor belongs to this one."""
+STREAM: Final = "stream"
+"""The executor that keeps a workload alive for each step of a realtime Story; an attempt is the life of one workload.
+
+Its attempts have no deadline unless the step declares one, and end only when their worker has finished, has failed too
+often, or is asked to end.
+"""
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 """``Observation.reason`` of an attempt that the executor's platform has ended because its deadline had passed."""
 
@@ -114,7 +120,8 @@ class Binding:
     retry_spec: Mapping[str, Any] | None
     """``StepRun.spec.retry`` as it will be written: the step's, else the Story's default; the template fills gaps."""
     retry: RetryPolicy
-    timeout: timedelta
+    timeout: timedelta | None
+    """How long an attempt may take; None: as long as it likes, which only the executor ``STREAM`` accepts."""
     max_inline_size_bytes: int
     """Largest size of the merged, unresolved input; zero or less means unlimited."""
     input_schema: Mapping[str, Any] | None
@@ -135,6 +142,10 @@ class Binding:
     definition: str = ""
     """``core.workloads.execution.definition_digest``; empty: it has none, and no execution is equal to another."""
 
+    def deadline_from(self, start: datetime) -> datetime | None:
+        """When an attempt that starts then must have ended; None: it has no deadline."""
+        return None if self.timeout is None else start + self.timeout
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptOrder:
@@ -153,8 +164,10 @@ class AttemptOrder:
     storage and the operator has no object store: then the container resolves them."""
     template_context: Mapping[str, Any]
     """``BUBU_TEMPLATE_CONTEXT``: ``{"inputs": …, "steps": …}``."""
-    deadline_at: datetime
-    """Aware UTC; the executor stores it with the attempt, so that a restarted engine waits for the same instant."""
+    deadline_at: datetime | None
+    """Aware UTC; the executor stores it with the attempt, so that a restarted engine waits for the same instant. None:
+    the attempt has no deadline.
+    """
     is_resolved: bool = True
     """Whether ``inputs`` are data, which nothing may evaluate again."""
     whole_inputs: Mapping[str, Any] | None = None
@@ -180,6 +193,20 @@ class AttemptState(StrEnum):
     SUCCEEDED = "succeeded"
     """Its worker ended with exit code 0."""
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStream:
+    """What a realtime step shows while its attempt is alive (StepRun contract 4.2 and 22)."""
+
+    phase: Phase
+    """``Running``, ``Paused`` (it waits for its connection) or ``Blocked`` (it cannot be connected)."""
+    reason: Reason
+    message: str
+    is_connected: bool
+    """Whether its worker is connected to the hub, for the condition ``TransportReady``."""
+    disconnected_since: datetime | None = None
+    """Since when its worker is away, after it was connected; None: it is there, or was never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +247,8 @@ class Observation:
     finished_at: datetime | None = None
     execution_key: str = ""
     """As ``start_attempt`` has stored it; empty: not known."""
+    live: LiveStream | None = None
+    """What the StepRun shows while a realtime step is alive; None for the other executors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +369,14 @@ class AttemptExecutor(Protocol):
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         """Whether something may still run for a StepRun of that name, be it the existing one or one that is gone."""
+
+    async def drain_attempt(self, step_run: Object) -> None:
+        """Let the attempt of this StepRun finish what it has begun, and end. The engine calls it after each change,
+        until the attempt has ended or its time is over; then it calls ``end_attempt``. Also a success if nothing runs.
+
+        An executor whose attempts get their time to stop from ``end_attempt`` does the same here. The marks on the
+        StepRun and the errors are those of ``end_attempt``.
+        """
 
     async def end_attempt(self, step_run: Object) -> None:
         """Ask the attempt of this StepRun to end. Also a success if nothing runs.

@@ -82,6 +82,9 @@ class ModelJobExecutor:
         self.process.check()
         return _any_alive(self.process.known.pods_of(namespace, step_run_name))
 
+    async def drain_attempt(self, step_run: Object) -> None:
+        await self.end_attempt(step_run)
+
     async def end_attempt(self, step_run: Object) -> None:
         job = await self._job_of(step_run)
         if job is not None:
@@ -126,6 +129,7 @@ class ModelJobExecutor:
         return controlled_by(job, metadata["uid"]) and bool(job["spec"]["attempt"] == order.attempt)
 
     def _start(self, order: AttemptOrder) -> Object:
+        assert order.deadline_at is not None, "every Job has a deadline"
         metadata = order.step_run["metadata"]
         manifest: Object = {
             "kind": "Job",

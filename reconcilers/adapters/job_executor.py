@@ -146,6 +146,11 @@ class JobExecutor:
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         return any_alive(self._known_pods(namespace, step_run_name))
 
+    async def drain_attempt(self, step_run: Object) -> None:
+        job = await self._job_of(step_run)
+        if job is not None and not is_being_deleted(job):
+            await self._end(step_run, job)
+
     async def end_attempt(self, step_run: Object) -> None:
         job = await self._job_of(step_run)
         if job is not None:

@@ -37,6 +37,8 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
     status = order.step_run.get("status") or {}
     started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert started is not None, "the API server stamps every object"
+    assert order.deadline_at is not None, "a Job has a deadline"
+    assert order.binding.timeout is not None, "a Job has a deadline"
     policy, call = resolved.policy_for(order.step_run), _call(order)
     return StepWorkload(
         namespace=metadata["namespace"],

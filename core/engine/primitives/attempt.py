@@ -71,7 +71,7 @@ class AttemptPreparation:
             attempt=record.retries_of(step_run.get("status") or {}),
             inputs=inputs,
             template_context=context.variables.snapshot(),
-            deadline_at=context.now() + binding.timeout,
+            deadline_at=binding.deadline_from(context.now()),
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
             container=container,

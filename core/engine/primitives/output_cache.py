@@ -113,7 +113,7 @@ class OutputCache:
             if place.rules.writes and place.rules.waits and not await self._is_first(place):
                 return None
         marked = await self._annotated(order.step_run, place.annotations)
-        return replace(order, step_run=marked, deadline_at=self._context.now() + binding.timeout)
+        return replace(order, step_run=marked, deadline_at=binding.deadline_from(self._context.now()))
 
     async def keep(self, step_run: Object, binding: Binding | None) -> Object:
         """Store the output of a success, if its attempt has left the annotations for that. Returns the StepRun, which

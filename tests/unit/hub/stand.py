@@ -10,12 +10,12 @@ from typing import Final
 
 import trio
 
+from core.workloads.binding_token import issue_token
 from hub.delivery import DeliveryCounts
 from hub.door import DoorRules
 from hub.routes import RunRoutes, StreamRun, StreamStep, compile_routes
 from hub.run import LiveStep
 from hub.service import Hub
-from hub.token import issue_token
 from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
 
 KEY: Final = bytes(range(32))

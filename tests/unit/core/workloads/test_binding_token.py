@@ -1,4 +1,4 @@
-"""Tokens: what is signed is accepted, and nothing else. (hub/token.py)"""
+"""Tokens: what is signed is accepted, and nothing else. (core/workloads/binding_token.py)"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.token import BindingIdentity, TokenError, is_genuine, issue_token, read_identity
+from core.workloads.binding_token import BindingIdentity, TokenError, is_genuine, issue_token, read_identity
 
 KEY = bytes(range(32))
 OTHER = bytes(32)
