@@ -37,6 +37,7 @@ _TOOLS: Final = {
     "grpc-interop": {"grpc-interop": "google.golang.org/grpc/interop/client"},
     "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+    "modelled-engram": {"modelled-engram": "."},
     "versitygw": {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
 }
 
@@ -148,7 +149,8 @@ def _built(module: Module, environ: Mapping[str, str]) -> dict[str, Path]:
 
 def _key_of(module: Module) -> str:
     """Different sources, flags or platforms never share a directory."""
-    pinned = b"".join((module.directory / name).read_bytes() for name in ("go.mod", "go.sum"))
+    sources = ("go.mod", "go.sum", *sorted(path.name for path in module.directory.glob("*.go")))
+    pinned = b"".join((module.directory / name).read_bytes() for name in sources)
     content = pinned + repr((sorted(module.programs.items()), module.flags)).encode()
     where = f"{platform.system()}-{platform.machine()}".lower()
     return f"{module.directory.name}-{where}-{hashlib.sha256(content).hexdigest()[:12]}"
