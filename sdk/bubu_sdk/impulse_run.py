@@ -165,6 +165,8 @@ class ImpulseRun:
             return Ending(0)
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+            if isinstance(error.code, str):
+                log.error("the impulse ended itself: %s", error.code)
             return Ending(code & 0xFF)
         log.error("the impulse failed: %s", error, exc_info=error)
         return Ending(1)

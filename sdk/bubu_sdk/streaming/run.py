@@ -255,6 +255,8 @@ class _Running:
         over = self._carrier.failure is not None or self._cancelled_late
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+            if isinstance(error.code, str):
+                log.error("the function ended itself: %s", error.code)
             return Ending(code & 0xFF)
         if error is None or (terminated and (over or isinstance(error, FunctionCancelledError))):
             log.info("ended")

@@ -154,6 +154,14 @@ def test_an_exit_code_of_the_function_is_kept() -> None:
     assert ImpulseEnvironment().run(main).exit_code == 7
 
 
+def test_the_reason_of_an_impulse_that_ends_itself_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def main() -> None:
+        raise SystemExit("no credentials")
+
+    assert ImpulseEnvironment().run(main).exit_code == 1
+    assert "no credentials" in caplog.text
+
+
 def test_an_impulse_has_one_parameter_of_its_kind() -> None:
     def two(ctx: ImpulseContext, inputs: dict[str, Any]) -> None: ...
     async def wrong(ctx: ImpulseContext) -> None: ...

@@ -663,3 +663,13 @@ def test_a_value_that_is_returned_is_an_error() -> None:
 
 def test_a_call_of_the_function_calls_it() -> None:
     assert list(stream(lambda: iter([1, 2]))()) == [1, 2]
+
+
+def test_the_reason_of_a_source_that_ends_itself_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    @stream
+    def main() -> Iterator[dict[str, int]]:
+        raise SystemExit("the data is missing")
+        yield {}
+
+    assert StreamHarness(main).run().exit_code == 1
+    assert "the data is missing" in caplog.text
