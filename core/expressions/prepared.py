@@ -1,0 +1,145 @@
+"""A value whose templates are evaluated again and again: they are compiled, and found, once.
+
+The result is that of ``resolve``, without data in object storage. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
+from core.expressions.expression import Template, compile_template
+from core.expressions.limits import MAX_DEPTH
+from core.expressions.paths import Json
+from core.expressions.resolve import TEMPLATE_KEY, VARIABLES_KEY, refuse_chance
+from core.expressions.template.functions import Context
+
+_Evaluate = Callable[[Mapping[str, Json], Context], Json]
+
+
+class PreparedValue:
+    """A value of a manifest, ready to be evaluated."""
+
+    def __init__(self, value: Json) -> None:
+        """
+        Raises:
+            ExpressionError: a template does not compile, or the value is nested too deeply.
+        """
+        self.templates: list[Template] = []
+        """Every template, in the order of the value."""
+        self._constant = value
+        self._evaluate = self._prepared(value, 0)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether there is no template in it."""
+        return self._evaluate is None
+
+    def value(self, variables: Mapping[str, Json], context: Context) -> Json:
+        """The value over ``variables``. It shares parts with them and with the manifest: do not change it.
+
+        Raises:
+            ExpressionError: ``field`` is the JSON path of the string, ``position`` the place in it.
+        """
+        return self._constant if self._evaluate is None else self._evaluate(variables, context)
+
+    def reads_only_below(self, root: str, except_for: str) -> bool:
+        """Whether all that is read of ``root`` are paths to other keys than ``except_for``."""
+        return all(_is_elsewhere(template, root, except_for) for template in self.templates)
+
+    def _prepared(self, value: Json, depth: int) -> _Evaluate | None:
+        if isinstance(value, str):
+            return self._template(value) if "{{" in value else None
+        if not isinstance(value, dict | list):
+            return None
+        if depth >= MAX_DEPTH:
+            raise LimitExceededError("depth", MAX_DEPTH, f"the value is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, list):
+            return self._list(value, depth)
+        if TEMPLATE_KEY in value:
+            return self._wrapper(value, depth)
+        return self._object(value, depth)
+
+    def _template(self, text: str) -> _Evaluate:
+        template = compile_template(text)
+        self.templates.append(template)
+        evaluate, functions = template.evaluate, template.references.functions
+
+        def checked(variables: Mapping[str, Json], context: Context) -> Json:
+            if context.deterministic:
+                refuse_chance(functions, text)
+            return evaluate(variables, context)
+
+        return checked if functions else evaluate
+
+    def _object(self, value: dict[str, Json], depth: int) -> _Evaluate | None:
+        members = [(name, item, self._inside(name, item, depth)) for name, item in value.items()]
+        if all(evaluate is None for _, _, evaluate in members):
+            return None
+        size = len(members)
+
+        def run(variables: Mapping[str, Json], context: Context) -> Json:
+            context.meter.spend(size)
+            result = {}
+            name = ""
+            try:
+                for name, item, evaluate in members:
+                    result[name] = item if evaluate is None else evaluate(variables, context)
+            except ExpressionError as error:
+                error.inside(name)
+                raise
+            return result
+
+        return run
+
+    def _list(self, value: list[Json], depth: int) -> _Evaluate | None:
+        items = [(item, self._inside(f"[{index}]", item, depth)) for index, item in enumerate(value)]
+        if all(evaluate is None for _, evaluate in items):
+            return None
+
+        def run(variables: Mapping[str, Json], context: Context) -> Json:
+            context.meter.spend(len(items))
+            result: list[Json] = []
+            try:
+                for item, evaluate in items:
+                    result.append(item if evaluate is None else evaluate(variables, context))
+            except ExpressionError as error:
+                error.inside(f"[{len(result)}]")
+                raise
+            return result
+
+        return run
+
+    def _wrapper(self, wrapper: dict[str, Json], depth: int) -> _Evaluate:
+        text, extra = wrapper[TEMPLATE_KEY], wrapper.get(VARIABLES_KEY)
+        if not isinstance(text, str):
+            raise EvaluationError("must be a string", fault=Fault.WRAPPER_SHAPE, field=TEMPLATE_KEY)
+        more = self._inside(VARIABLES_KEY, extra, depth)
+        template = self._inside(TEMPLATE_KEY, text, depth)
+
+        def run(variables: Mapping[str, Json], context: Context) -> Json:
+            place = VARIABLES_KEY
+            try:
+                resolved = extra if more is None else more(variables, context)
+                if not isinstance(resolved, dict | None):
+                    raise EvaluationError("must be an object", fault=Fault.WRAPPER_SHAPE)
+                place = TEMPLATE_KEY
+                return text if template is None else template({**variables, **(resolved or {})}, context)
+            except ExpressionError as error:
+                error.inside(place)
+                raise
+
+        return run
+
+    def _inside(self, name: str, value: Json, depth: int) -> _Evaluate | None:
+        try:
+            return self._prepared(value, depth + 1)
+        except ExpressionError as error:
+            error.inside(name)
+            raise
+
+
+def _is_elsewhere(template: Template, root: str, key: str) -> bool:
+    """Certain for paths only: other templates may read everything through ``.``."""
+    segments = template.path.segments if template.path is not None else ()
+    return bool(segments) and (segments[0] != root or (len(segments) > 1 and segments[1] != key))
