@@ -7,9 +7,8 @@ Nothing else of a packet changes, and what nobody asks for is not decoded. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -34,14 +33,20 @@ _Field = tuple[int, int, int, int]
 class PacketReading:
     """A valid packet. Its parts are read once, when they are asked for."""
 
+    __slots__ = ("_content", "_found", "_inputs", "_metadata", "_payload", "forwards", "is_rejected", "packet")
+
     def __init__(self, packet: Inspected, content: Mapping[str, Json] | None = None) -> None:
         """``content`` is the JSON of the packet's frame, if somebody has read it already."""
         self.packet = packet
-        self._content = content
         self.forwards = 0
         """How many Engrams have received it."""
         self.is_rejected: bool | None = None
         """Whether it breaks the output schema of its step; None while nobody knows."""
+        self._content = content
+        self._found: list[_Field] | None = None
+        self._metadata: dict[str, str] | None = None
+        self._payload: dict[str, Json] | None = None
+        self._inputs: dict[str, Json] | None = None
 
     @property
     def content(self) -> Mapping[str, Json]:
@@ -61,22 +66,29 @@ class PacketReading:
             self._content = found
         return self._content
 
-    @cached_property
+    @property
     def metadata(self) -> dict[str, str]:
-        body = self.packet.body
-        return dict(_pair(body, begin, end) for number, _, begin, end in self._fields if number == _METADATA)
+        if self._metadata is None:
+            body = self.packet.body
+            pairs = (_pair(body, begin, end) for number, _, begin, end in self._fields() if number == _METADATA)
+            self._metadata = dict(pairs)
+        return self._metadata
 
-    @cached_property
+    @property
     def payload(self) -> dict[str, Json]:
         """What it carries, if that is an object; else empty."""
-        return self._object("payload", _PAYLOAD)
+        if self._payload is None:
+            self._payload = self._object("payload", _PAYLOAD)
+        return self._payload
 
-    @cached_property
+    @property
     def inputs(self) -> dict[str, Json]:
         """The inputs that its sender has given it."""
-        return self._object("inputs", _INPUTS)
+        if self._inputs is None:
+            self._inputs = self._object("inputs", _INPUTS)
+        return self._inputs
 
-    @cached_property
+    @property
     def outputs(self) -> dict[str, Json]:
         """What its step says with it: ``steps.<name>`` in expressions."""
         return {**self.inputs, **self.payload} if self.inputs else self.payload
@@ -99,7 +111,7 @@ class PacketReading:
         body = self.packet.body
         kept: list[bytes] = []
         document, has_struct, frames = self.packet.document, False, 0
-        for number, begin, at, end in self._fields:
+        for number, begin, at, end in self._fields():
             if number == _INPUTS:
                 has_struct = True
             elif number == _BINARY and document is not None:
@@ -137,9 +149,10 @@ class PacketReading:
         body = packet.body + encode(DataResponse(metadata={name: text}))
         return PacketReading(packet._replace(body=body, pairs=packet.pairs + 1), self._content)
 
-    @cached_property
     def _fields(self) -> list[_Field]:
-        return list(_fields(self.packet.body, 0, len(self.packet.body)))
+        if self._found is None:
+            self._found = _fields(self.packet.body, 0, len(self.packet.body))
+        return self._found
 
     def _object(self, name: str, field: int) -> dict[str, Json]:
         found = self.content.get(name)
@@ -147,7 +160,7 @@ class PacketReading:
             return found
         merged: dict[str, Json] = {}
         if found is None:
-            for number, _, begin, end in self._fields:
+            for number, _, begin, end in self._fields():
                 if number == field:
                     merge_struct(merged, self.packet.body, begin, end)
         return merged
@@ -165,22 +178,24 @@ class PacketReading:
         return PacketReading(packet._replace(body=body, document=document))
 
 
-def _fields(data: bytes, position: int, end: int) -> Iterator[_Field]:
+def _fields(data: bytes, position: int, end: int) -> list[_Field]:
     """The fields with a length; others, which are unknown ones, have the number 0."""
+    found = []
     while position < end:
         begin = position
-        tag, size = data[position], data[position + 1] if position + 1 < end else 0xFF
-        if tag < 0x80 and size < 0x80 and tag & 7 == LENGTH:
-            at, position = begin + 2, begin + 2 + size
-            yield tag >> 3, begin, at, position
+        tag = data[position]
+        if tag < 0x80 and tag & 7 == LENGTH and (size := data[position + 1]) < 0x80:
+            position += 2
+            found.append((tag >> 3, begin, position, position := position + size))
             continue
         number, kind, position = read_key(data, position, end)
         if kind == LENGTH:
             at, position = read_length(data, position, end)
-            yield number, begin, at, position
+            found.append((number, begin, at, position))
         else:
             position = skip(data, position, end, number, kind)
-            yield 0, begin, begin, position
+            found.append((0, begin, begin, position))
+    return found
 
 
 def _pair(data: bytes, position: int, end: int) -> tuple[str, str]:

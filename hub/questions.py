@@ -86,6 +86,11 @@ class ValueQuestion:
         """Whether it may read ``packet.metadata``."""
         return self._prepared is None or not self._prepared.reads_only_below("packet", "metadata")
 
+    @property
+    def reads_steps(self) -> bool:
+        """Whether it may read ``steps``."""
+        return self._prepared is None or self._prepared.may_read("steps")
+
     def quick(self, subject: Variables, now: Callable[[], datetime]) -> dict[str, Json]:
         if self._prepared is None:
             raise NotNowError if self._broken is None else self._broken
@@ -117,8 +122,22 @@ class ConditionQuestion:
                     self._cel = compile_condition(text)
                 else:
                     self._template = compile_template(text)
+                    self._template.program.prepare()
             except ExpressionError as error:
                 self._broken = refusal_of(error, field)
+
+    @property
+    def reads_steps(self) -> bool:
+        """Whether it may read ``steps``."""
+        return self._cel is None or "steps" in self._cel.references.roots
+
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether it may read ``packet.metadata``."""
+        return self._cel is None or any(
+            use.segments[0] == "packet" and (len(use.segments) == 1 or use.segments[1] in (None, "metadata"))
+            for use in self._cel.reading.uses
+        )
 
     @property
     def is_static(self) -> bool:

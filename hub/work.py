@@ -158,7 +158,11 @@ class StepWork:
             where = f"{field}, {'with' if step.runtime is None else 'runtime'}"
             self._schema = SchemaQuestion(step.input_schema, where, Refusal.INPUT_SCHEMA, with_defaults=True)
         self._partitioning = step.delivery.partitioning
-        self._reads_metadata = self._if is not None or self._runtime is None or self._runtime.reads_metadata
+        has_inputs = step.runtime is not None or step.parameters is not None
+        self._is_changed = has_inputs or self._partitioning.mode is not PartitionMode.NONE
+        asked = [question for question in (self._if, self._runtime) if question is not None]
+        self._reads_metadata = any(question.reads_metadata for question in asked)
+        self._reads_steps = any(question.reads_steps for question in asked)
 
     def judge(self, passage: Passage) -> Judgement:
         """The packet as the step receives it; None if it waits for others in a join, or has come too late for that.
@@ -167,10 +171,11 @@ class StepWork:
             PacketSkippedError, PacketRefusedError, PacketRejectedError, MessageError
         """
         origin = passage.origin
-        yield from origin.check(passage.reading)
+        if origin.schema is not None:
+            yield from origin.check(passage.reading)
         if self._is_engram and origin.rules:
             of = passage
-            allowed = yield from origin.allows(self._name, lambda: self._variables(of, with_metadata=True))
+            allowed = yield from origin.allows(self._name, lambda: self._variables(of))
             if not allowed:
                 raise PacketSkippedError(Skip.RULE)
         if self.joins is not None:
@@ -184,7 +189,7 @@ class StepWork:
             if self._if_is_static:
                 yield from self._decide()
             else:
-                variables = self._variables(passage, with_metadata=True)
+                variables = self._variables(passage, self._reads_metadata, self._reads_steps)
                 if not (yield self._if, variables):
                     raise PacketSkippedError(Skip.CONDITION)
         if not self._is_engram:
@@ -192,7 +197,9 @@ class StepWork:
         if origin.most is not None and passage.reading.forwards >= origin.most:
             text = f"step {self._name}: the packet has gone to {origin.most} steps; raise routing.maxDownstreams"
             raise PacketRefusedError(Refusal.MAX_DOWNSTREAMS, text)
-        passage = yield from self._completed(passage, variables)
+        if self._is_changed:
+            return (yield from self._completed(passage, variables))
+        passage.reading.forwards += 1
         return passage
 
     def settings(self) -> Generator[Asked, Json, dict[str, Json]]:
@@ -207,7 +214,7 @@ class StepWork:
         """The inputs of ``runtime`` for a packet; None without ``runtime``."""
         if self._runtime is None:
             return None
-        found: dict[str, Json] = yield self._runtime, self._variables(passage, with_metadata=True)
+        found: dict[str, Json] = yield self._runtime, self._variables(passage)
         return found
 
     def _completed(self, passage: Passage, variables: Mapping[str, Json] | None) -> Generator[Asked, Json, Passage]:
@@ -216,7 +223,7 @@ class StepWork:
         inputs: dict[str, Json] | None = None
         if self._runtime is not None:
             if variables is None:
-                variables = self._variables(passage, with_metadata=self._reads_metadata)
+                variables = self._variables(passage, self._reads_metadata, self._reads_steps)
             size = passage.size + self._input_bytes + passage.weight
             question = self._runtime if self._copies * size <= MAX_INPUT_BYTES else _Slow(self._runtime)
             inputs = yield question, variables
@@ -262,9 +269,9 @@ class StepWork:
         if isinstance(self._fixed, PacketRefusedError):
             raise _again(self._fixed)
 
-    def _variables(self, passage: Passage, *, with_metadata: bool) -> dict[str, Json]:
+    def _variables(self, passage: Passage, with_metadata: bool = True, with_steps: bool = True) -> dict[str, Json]:
         packet = passage.reading.variables(with_metadata=with_metadata)
-        return {"inputs": self._inputs, "steps": passage.steps, "packet": packet}
+        return {"inputs": self._inputs, "steps": passage.steps if with_steps else {}, "packet": packet}
 
 
 class _Slow:

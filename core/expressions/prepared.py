@@ -43,6 +43,10 @@ class PreparedValue:
         """
         return self._constant if self._evaluate is None else self._evaluate(variables, context)
 
+    def may_read(self, root: str) -> bool:
+        """Whether a template may read ``root``. Certain for paths only: others may read everything through ``.``."""
+        return any(template.path is None or template.path.segments[0] == root for template in self.templates)
+
     def reads_only_below(self, root: str, except_for: str) -> bool:
         """Whether all that is read of ``root`` are paths to other keys than ``except_for``."""
         return all(_is_elsewhere(template, root, except_for) for template in self.templates)
@@ -62,6 +66,8 @@ class PreparedValue:
 
     def _template(self, text: str) -> _Evaluate:
         template = compile_template(text)
+        if template.path is None:
+            template.program.prepare()
         self.templates.append(template)
         evaluate, functions = template.evaluate, template.references.functions
 

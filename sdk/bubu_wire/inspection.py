@@ -32,6 +32,8 @@ _HEARTBEAT: Final = HEARTBEAT_KEY.encode()
 _PACKET_MIME: Final = PACKET_MIME.encode()
 _LARGEST_KNOWN: Final = 256
 _MOST_KNOWN: Final = 4_096
+_LARGEST_PLAIN: Final = 4_096
+"""Bytes of a Struct that is checked the short way."""
 
 
 class Inspected(NamedTuple):
@@ -106,7 +108,8 @@ class Inspector:
             elif tag in (_PAYLOAD, _INPUTS) and not seen & (16 if tag == _PAYLOAD else 32):
                 seen |= 16 if tag == _PAYLOAD else 32
                 content = True
-                merge_struct({}, packet, begin, after)
+                if not _is_plain_struct(packet, begin, after):
+                    merge_struct({}, packet, begin, after)
             elif tag in _FRAMES and not seen & 7:
                 seen |= 1
                 content = True
@@ -195,6 +198,35 @@ def _binary(packet: bytes, position: int, end: int) -> bytes | None:
     if position != end:
         raise _UnusualError
     return packet[slice(*payload)] if is_document else None
+
+
+def _is_plain_struct(packet: bytes, position: int, end: int) -> bool:
+    """Whether a value is surely a valid Struct: of few short texts and bools, as most are."""
+    if end - position > _LARGEST_PLAIN:
+        return False
+    while position < end:
+        after = position + 2 + packet[position + 1]
+        text = position + 4 + packet[position + 3]  # behind the name
+        value = text + 2
+        if (
+            after > end
+            or value + 2 > after
+            or packet[position] != 0x0A
+            or packet[position + 1] >= 0x80
+            or packet[position + 2] != 0x0A
+            or packet[text] != 0x12
+            or value + packet[text + 1] != after
+            or not packet[position + 4 : text].isascii()
+        ):
+            return False
+        tag = packet[value]
+        if tag == 0x1A:
+            if value + 2 + packet[value + 1] != after or not packet[value + 2 : after].isascii():
+                return False
+        elif tag != 0x20 or value + 2 != after or packet[value + 1] > 1:
+            return False
+        position = after
+    return True
 
 
 def _partition(packet: bytes, position: int, end: int) -> str:
