@@ -108,6 +108,15 @@ class PacketReading:
         Raises:
             MessageError: it would be too large, or a packet without JSON cannot hold one of the values.
         """
+        packet = self.packet
+        body = packet.body
+        if packet.frame_end and packet.document is not None and not packet.may_have_inputs:
+            document = _document(packet.document, self.content, encoded)
+            if (made := _with_document(body, packet.frame_end, packet.document, document)) is not None:
+                return PacketReading(packet._replace(body=made, document=document, frame_end=0))
+        return self._with_inputs(inputs, encoded)
+
+    def _with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> PacketReading:
         body = self.packet.body
         kept: list[bytes] = []
         document, has_struct, frames = self.packet.document, False, 0
@@ -126,7 +135,7 @@ class PacketReading:
             return self._decoded_with_inputs(inputs, encoded)
         if has_struct or document is None:
             kept.append(_struct(inputs, is_needed=document is None))
-        return PacketReading(self.packet._replace(body=b"".join(kept), document=document))
+        return PacketReading(self.packet._replace(body=b"".join(kept), document=document, frame_end=0))
 
     def with_payload(self, payload: Mapping[str, Json]) -> PacketReading:
         """A packet that carries only ``payload``, with the metadata of this one.
@@ -175,7 +184,7 @@ class PacketReading:
             document = _document(document, self.content, encoded)
             frame, struct = replace(frame, payload=document), None
         body = encode(replace(message, frame=frame, inputs=struct))
-        return PacketReading(packet._replace(body=body, document=document))
+        return PacketReading(packet._replace(body=body, document=document, frame_end=0))
 
 
 def _fields(data: bytes, position: int, end: int) -> list[_Field]:
@@ -218,6 +227,19 @@ def _document(document: bytes, content: Mapping[str, Json], inputs: bytes) -> by
     if len(made) > MAX_FRAME_BYTES:
         raise MessageError(f"with its inputs the packet has {len(made)} bytes; at most {MAX_FRAME_BYTES}")
     return made
+
+
+def _with_document(body: bytes, end: int, old: bytes, new: bytes) -> bytes | None:
+    """``body`` with another payload in its first field, a BinaryFrame; None if the payload is not first in that."""
+    size = varint(len(old))
+    begin = 2
+    while body[begin - 1] >= 0x80:
+        begin += 1
+    rest = begin + 1 + len(size) + len(old)
+    if body[begin] != 0x0A or rest > end:
+        return None
+    frame = b"".join((b"\x0a", varint(len(new)), new, body[rest:end]))
+    return b"".join((b"\x1a", varint(len(frame)), frame, body[end:]))
 
 
 def _without_payload(data: bytes, position: int, end: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 import trio
@@ -19,13 +20,15 @@ from core.api.duration import parse_positive_duration
 from hub.child_runs import ChildOrder, ChildRunError, ChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator
-from hub.intake import Intake
+from hub.intake import Answer, Intake
 from hub.nodes import HeldPassage, LiveNode, LivePrimitive, LiveStep
 from hub.questions import NotNowError, Question
 from hub.refusal import PacketRefusedError, Refusal, Skip
 from hub.routes import RunRoutes, StepKind
 from hub.work import Asked, Passage, StepWork
 
+WORKED_OFF_AT_ONCE: Final = 64
+"""Packets of a queue that are worked off before other tasks have their turn."""
 MAX_CHILDREN: Final = 8
 """StoryRuns of one step that are waited for at a time."""
 
@@ -131,11 +134,17 @@ class PacketFlow:
     # The queue of an intake.
 
     async def _work_off(self, node: LiveNode, intake: Intake) -> None:
+        answer = partial(self._answer_for, node)
         while True:
             await trio.lowlevel.checkpoint()
             intake.expire(trio.current_time())
             if intake.queue:
-                await self._work_off_first(node, intake)
+                for _ in range(WORKED_OFF_AT_ONCE):
+                    await self._work_off_first(node, intake, answer)
+                    if not intake.queue:
+                        break
+                self._settle(node)
+                await self._control.relieve(node)
                 continue
             joins = intake.work.joins
             node.work = trio.Event()
@@ -144,9 +153,11 @@ class PacketFlow:
                 await node.work.wait()
             node.works_at = -float("inf")
 
-    async def _work_off_first(self, node: LiveNode, intake: Intake) -> None:
-        admitted = await intake.first(self._answer)
+    async def _work_off_first(self, node: LiveNode, intake: Intake, answer: Answer) -> None:
+        admitted = await intake.first(answer)
         if admitted is not None:
+            if not _has_room(node, admitted.size):
+                self._settle(node)
             while not _has_room(node, admitted.size):
                 self._control.hold(node)
                 node.work = trio.Event()
@@ -154,8 +165,11 @@ class PacketFlow:
         intake.done()
         if admitted is not None:
             self._admit(node, intake, admitted, trio.current_time())
+
+    async def _answer_for(self, node: LiveNode, question: Question, subject: Any) -> Any:
+        """What has gone on so far does not wait for the answer."""
         self._settle(node)
-        await self._control.relieve(node)
+        return await self._answer(question, subject)
 
     async def _answer(self, question: Question, subject: Any) -> Any:
         return await self._evaluator.answer(question, subject, self._routes.run.namespace)

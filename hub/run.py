@@ -327,8 +327,8 @@ class LiveRun:
         delivery = step.delivery
         if step.link is not None and (messages := delivery.take(now, step.link.room())):
             step.link.send(messages)
-        if step.intake is not None and step.intake.queue:
-            step.work.set()
+            if step.intake is not None and step.intake.queue:
+                step.work.set()  # there is room for what was evaluated
         if delivery.gate.is_closed or self._due(step, now) < step.sleeps_until:
             step.news.set()
 
@@ -339,7 +339,10 @@ class LiveRun:
         """The sender of a step: repetitions, expiry, and letting producers go on."""
         while True:
             now = trio.current_time()
+            waiting = step.delivery.waiting
             step.delivery.expire(now, step.clock.read(now))
+            if step.delivery.waiting < waiting:
+                step.work.set()
             self._report_dead(step)
             self._push(step)
             step.news = trio.Event()

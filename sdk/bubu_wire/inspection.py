@@ -52,6 +52,10 @@ class Inspected(NamedTuple):
     """The JSON of a packet in a frame of type ``PACKET_MIME``; not checked here."""
     pairs: int
     """Metadata pairs; at most, if names come twice."""
+    frame_end: int = 0
+    """Where a BinaryFrame ends that is the first field of ``body``; 0 if it is not known to be that."""
+    may_have_inputs: bool = True
+    """False if there are surely no inputs in a Struct."""
 
 
 class _UnusualError(Exception):
@@ -79,7 +83,7 @@ class Inspector:
     def _usual(self, packet: bytes) -> Inspected | None:
         """The same for a packet of the usual form; None, or an error, if it is not surely valid."""
         position, end, pairs, seen = 0, len(packet), 0, 0
-        begin_of_envelope = end_of_envelope = 0
+        begin_of_envelope = end_of_envelope = frame_end = 0
         partition, document, content = "", None, False
         while position < end:
             tag, size, begin = packet[position], packet[position + 1], position + 2
@@ -101,6 +105,8 @@ class Inspector:
                 seen |= 4
                 content = True
                 document = _binary(packet, begin, after)
+                if not position:
+                    frame_end = after
             elif tag == _ENVELOPE and not seen & 8:
                 seen |= 8
                 begin_of_envelope, end_of_envelope = position, after
@@ -120,7 +126,8 @@ class Inspector:
         if pairs > MAX_PAIRS:
             return None
         body = packet[:begin_of_envelope] + packet[end_of_envelope:] if end_of_envelope else packet
-        return Inspected(body, partition, None, False, bool(seen & 7), content, document, pairs)
+        found = body, partition, None, False, bool(seen & 7), content, document, pairs
+        return Inspected(*found, frame_end, bool(seen & 32))
 
     def _is_pair(self, pair: bytes) -> bool:
         """Whether an entry of the metadata is valid, and none that decides what the packet is."""
