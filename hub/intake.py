@@ -87,10 +87,16 @@ class Intake:
         if self._is_over and not self._blocks:
             self.troubles.note(Refusal.BUFFER_FULL, "")
             return None
-        judgement = self.work.judge(passage)
         if self.queue:
-            self._queue(Queued(passage, judgement))
+            self._queue(Queued(passage, self.work.judge(passage)))
             return None
+        try:
+            if (made := self.work.at_once(passage)) is not None:
+                self.admitted += 1
+                return made
+        except (PacketRefusedError, MessageError):
+            pass  # the long way says why, with its place
+        judgement = self.work.judge(passage)
         asked: Asked | None = None
         try:
             asked = next(judgement)

@@ -91,9 +91,16 @@ class ValueQuestion:
         """Whether it may read ``steps``."""
         return self._prepared is None or self._prepared.may_read("steps")
 
+    def plain(self, subject: Variables) -> dict[str, Json] | None:
+        """The answer, if the value consists of constants and paths that lead to a value."""
+        found = self._prepared.plain_value(subject) if self._prepared is not None else None
+        return found if isinstance(found, dict) else None
+
     def quick(self, subject: Variables, now: Callable[[], datetime]) -> dict[str, Json]:
         if self._prepared is None:
             raise NotNowError if self._broken is None else self._broken
+        if (plain := self.plain(subject)) is not None:
+            return plain
         try:
             found = self._prepared.value(subject, Context(Meter(LIMITS, grant=GRANT), now=now))
             return _object(found)

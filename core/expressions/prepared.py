@@ -6,7 +6,9 @@ The result is that of ``resolve``, without data in object storage. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
+from core.api.reference_keys import STORAGE_REFERENCE
 from core.expressions.errors import EvaluationError, ExpressionError, Fault, LimitExceededError
 from core.expressions.expression import Template, compile_template
 from core.expressions.limits import MAX_DEPTH
@@ -14,7 +16,15 @@ from core.expressions.paths import Json
 from core.expressions.resolve import TEMPLATE_KEY, VARIABLES_KEY, refuse_chance
 from core.expressions.template.functions import Context
 
+NOT_PLAIN: Final = object()
+
+_MAX_PATHS: Final = 100
 _Evaluate = Callable[[Mapping[str, Json], Context], Json]
+_Look = Callable[[Mapping[str, Json]], Json]
+
+
+class _NotPlainError(Exception):
+    """A path does not simply lead to a value."""
 
 
 class PreparedValue:
@@ -29,6 +39,7 @@ class PreparedValue:
         """Every template, in the order of the value."""
         self._constant = value
         self._evaluate = self._prepared(value, 0)
+        self._look = self._plainly(value) if len(self.templates) <= _MAX_PATHS else None
 
     @property
     def is_constant(self) -> bool:
@@ -42,6 +53,18 @@ class PreparedValue:
             ExpressionError: ``field`` is the JSON path of the string, ``position`` the place in it.
         """
         return self._constant if self._evaluate is None else self._evaluate(variables, context)
+
+    def plain_value(self, variables: Mapping[str, Json]) -> Json:
+        """The value if it consists of constants and paths that lead to a value; else ``NOT_PLAIN``.
+
+        Its cost is bounded by the value alone, so nothing is counted.
+        """
+        if self._look is None:
+            return NOT_PLAIN
+        try:
+            return self._look(variables)
+        except _NotPlainError:
+            return NOT_PLAIN
 
     def may_read(self, root: str) -> bool:
         """Whether a template may read ``root``. Certain for paths only: others may read everything through ``.``."""
@@ -137,12 +160,42 @@ class PreparedValue:
 
         return run
 
+    def _plainly(self, value: Json) -> _Look | None:
+        """How to find the value without evaluating; None if there is more in it than constants and paths."""
+        if isinstance(value, str) and "{{" in value:
+            return _path_look(compile_template(value))
+        if isinstance(value, dict) and TEMPLATE_KEY not in value:
+            members = [(name, self._plainly(item)) for name, item in value.items()]
+            looks = [(name, look) for name, look in members if look is not None]
+            return (lambda variables: {name: look(variables) for name, look in looks}) if members == looks else None
+        if isinstance(value, list):
+            items = [self._plainly(item) for item in value]
+            found = [look for look in items if look is not None]
+            return (lambda variables: [look(variables) for look in found]) if items == found else None
+        return None if isinstance(value, dict) else lambda _: value
+
     def _inside(self, name: str, value: Json, depth: int) -> _Evaluate | None:
         try:
             return self._prepared(value, depth + 1)
         except ExpressionError as error:
             error.inside(name)
             raise
+
+
+def _path_look(template: Template) -> _Look | None:
+    if template.path is None or template.references.any_step_counts:
+        return None
+    segments = template.path.segments
+
+    def look(variables: Mapping[str, Json]) -> Json:
+        value: Json = variables
+        for segment in segments:
+            if type(value) is not dict or segment not in value or STORAGE_REFERENCE in value:
+                raise _NotPlainError
+            value = value[segment]
+        return value
+
+    return look
 
 
 def _is_elsewhere(template: Template, root: str, key: str) -> bool:

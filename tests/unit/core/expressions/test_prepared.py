@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.expressions.errors import EvaluationError, ExpressionError, LimitExceededError
 from core.expressions.limits import EvaluationLimits, Meter
-from core.expressions.prepared import PreparedValue
+from core.expressions.prepared import NOT_PLAIN, PreparedValue
 from core.expressions.resolve import resolve_value
 from core.expressions.template.functions import Context
 
@@ -70,6 +70,25 @@ def _compiles_not(value: Any) -> bool:
     except ExpressionError:
         return True
     return False
+
+
+@given(VALUES)
+def test_what_is_found_plainly_is_the_value(value: Any) -> None:
+    try:
+        found = PreparedValue(value).plain_value(VARIABLES)
+    except ExpressionError:
+        return
+    assert found is NOT_PLAIN or found == resolve_value(value, VARIABLES)
+
+
+def test_paths_to_values_are_found_plainly_and_nothing_else_is() -> None:
+    def found(value: Any) -> Any:
+        return PreparedValue(value).plain_value({**VARIABLES, "steps": {"a": {"x": {"$bubuStorageRef": "k"}}}})
+
+    assert found({"a": ["{{ packet.text }}", 1], "b": {}}) == {"a": ["hi", 1], "b": {}}
+    for text in ("{{ packet.no }}", "x {{ packet.text }}", "{{ steps.a.x.y }}", "{{ steps }}"):
+        assert found({"a": text}) is NOT_PLAIN
+    assert found({"a": ["{{ packet.text }}"] * 101}) is NOT_PLAIN
 
 
 def test_what_does_not_compile_is_named_at_once() -> None:
