@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ from bench.wire import packet
 from core.workloads.binding_token import issue_token
 
 PAIRS: Final = 4
+RUNTIME: Final = {"question": "{{ packet.text }}", "user": "{{ inputs.user }}"}
+"""Inputs that are evaluated for each packet in the third measurement."""
 PACKETS: Final = 25_000
 """For each pair."""
 ROUNDS: Final = 3
@@ -39,18 +42,40 @@ _REST: Final = 0.5
 """Longer than the hub keeps acknowledged packets for a client that connects again."""
 
 
+_WAYS: Final = {
+    f"relay of {len(packet())}-byte packets, {PAIRS} pairs, a receipt for each": ("rate", 0),
+    "the same with JSON packets as SDKs send them": ("rate-json", 0),
+    "JSON packets, runtime evaluated for each": ("rate-json", 2 * PAIRS),
+}
+"""What is measured: the mode of the load, and the first token."""
+_TARGETS: Final = dict(zip(_WAYS, ("35,000", "", "20,000"), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    per_core: list[float]
+    per_second: list[float]
+
+    def rows(self, name: str, target: str) -> tuple[Row, Row]:
+        core, rate = statistics.median(self.per_core), statistics.median(self.per_second)
+        text = f"{core:,.0f} packets/s per core ({rate:,.0f}/s on this machine, clients in Python)"
+        return Row(name, text, target), Row("… in each round", ", ".join(f"{each:,.0f}" for each in self.per_core))
+
+
 def measure() -> list[Row]:
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bobrapet-hub-") as folder, _running(Path(folder)) as (pid, port, tokens):
         at_rest = resident_bytes(pid)
-        _load("rate", port, str(PACKETS // 5), *tokens)  # warm
-        rates, cores = [], []
+        for mode, first in _WAYS.values():
+            _load(mode, port, str(PACKETS // 5), *tokens[first : first + 2 * PAIRS])  # warm
+        rounds = {name: _Rounds([], []) for name in _WAYS}
         for _ in range(ROUNDS):
-            time.sleep(_REST)
-            begun = cpu_seconds([pid])
-            seconds = float(_load("rate", port, str(PACKETS), *tokens))
-            cores.append(PAIRS * PACKETS / (cpu_seconds([pid]) - begun))
-            rates.append(PAIRS * PACKETS / seconds)
+            for name, (mode, first) in _WAYS.items():
+                time.sleep(_REST)
+                begun = cpu_seconds([pid])
+                seconds = float(_load(mode, port, str(PACKETS), *tokens[first : first + 2 * PAIRS]))
+                rounds[name].per_core.append(PAIRS * PACKETS / (cpu_seconds([pid]) - begun))
+                rounds[name].per_second.append(PAIRS * PACKETS / seconds)
         time.sleep(_REST)
         begun = cpu_seconds([pid])
         waits = [
@@ -58,15 +83,9 @@ def measure() -> list[Row]:
         ]
         used = (cpu_seconds([pid]) - begun) / LATENCY_SECONDS
         peak = peak_resident_bytes(pid)
-    rate, core = statistics.median(rates), statistics.median(cores)
     p50, p99 = percentile(waits, 50), percentile(waits, 99)
     return [
-        Row(
-            f"relay of {len(packet())}-byte packets, {PAIRS} pairs, a receipt for each",
-            f"{core:,.0f} packets/s per core ({rate:,.0f}/s on this machine, clients in Python)",
-            "35,000",
-        ),
-        Row("… in each round", ", ".join(f"{each:,.0f}" for each in cores)),
+        *(row for name, target in _TARGETS.items() for row in rounds[name].rows(name, target)),
         Row(f"delay of one hop at {PER_SECOND:,}/s, p50 / p99", f"{p50:.1f} ms / {p99:.1f} ms", "p99 3 ms"),
         Row(f"CPU at {PER_SECOND:,}/s", f"{used:.0%} of a core"),
         Row("resident at rest; peak", f"{at_rest >> 20} MiB; {peak >> 20} MiB", "60 MiB"),
@@ -84,12 +103,15 @@ def _running(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
     """A hub: its process, its port, and the tokens of its pairs."""
     key = secrets.token_hex(32)
     steps, tokens = [], []
-    for pair in range(PAIRS):
-        for name, needs in ((f"source-{pair}", []), (f"sink-{pair}", [f"source-{pair}"])):
+    for pair in range(2 * PAIRS):
+        evaluated = {"runtime": RUNTIME} if pair >= PAIRS else {}
+        for name, needs, more in ((f"source-{pair}", [], {}), (f"sink-{pair}", [f"source-{pair}"], evaluated)):
             step = {"name": name, "needs": needs, "binding": {"name": name, "uid": name}, "channelBuffer": WINDOW}
-            steps.append({**step, "streaming": {"delivery": {"semantics": "at_least_once"}}})
+            steps.append({**step, **more, "streaming": {"delivery": {"semantics": "at_least_once"}}})
             tokens.append(f"bench/{issue_token(key.encode(), 'bench', name, name, 1)}")
-    topology = {"runs": [{"namespace": "bench", "name": "run", "story": "relay", "steps": steps}]}
+    topology = {
+        "runs": [{"namespace": "bench", "name": "run", "story": "relay", "inputs": {"user": "u-1"}, "steps": steps}]
+    }
     (folder / "topology.json").write_bytes(orjson.dumps(topology))
     (folder / "keys").write_text(key)
     files = ["--topology", str(folder / "topology.json"), "--key-file", str(folder / "keys")]

@@ -1,6 +1,7 @@
 """The clients of the measurement of the hub: pairs of a source and a sink, in one process.
 
 ``python -m bench.hub_load rate PORT COUNT SOURCE SINK …`` sends COUNT packets through each pair, prints the seconds;
+``rate-json`` does it with JSON packets as SDKs send them, with the payload in the frame and again in the Struct.
 ``latency PORT PER_SECOND SECONDS SOURCE SINK`` prints the milliseconds from sending to receiving, one in a line. SOURCE
 and SINK are tokens with their namespace. Sinks acknowledge each packet by itself, as the Go SDK does.
 """
@@ -11,18 +12,22 @@ import sys
 import time
 from typing import Final
 
+import orjson
 import trio
 
-from bench.wire import packet
+from bench.wire import PACKET_BYTES, packet
 from bubu_wire.codec import encode
 from bubu_wire.forwarding import envelope_of
+from bubu_wire.inspection import PACKET_MIME
 from bubu_wire.messages import (
     BINDING_HEADER,
     CONTROL_METHOD,
     DATA_METHOD,
     PROTOCOL_HEADER,
     PROTOCOL_VERSION,
+    BinaryFrame,
     ControlRequest,
+    DataRequest,
 )
 from bubu_wire.protobuf import with_length
 from tests.e2e.wire.rig import RigCall, RigClient, open_client
@@ -33,6 +38,7 @@ _PAYLOAD: Final = slice(6, 14)
 """Where a packet has the time of its sending: the first bytes of the payload of ``packet``."""
 _ROUND: Final = time.time_ns().to_bytes(8, "big")
 """Marks the packets of this process: those of a former one may still be on their way."""
+_JSON_ROUND: Final = f"round-{time.time_ns():x}".encode()
 _FAREWELL: Final = 0.4
 """So long the hub keeps acknowledged packets for a client that connects again."""
 _BATCH: Final = 64
@@ -42,27 +48,28 @@ _BACKLOG: Final = 128 * 1024
 async def main(arguments: list[str]) -> None:
     mode, port, *rest = arguments
     with trio.fail_after(300):
-        if mode == "rate":
-            await _rate(int(port), int(rest[0]), rest[1:])
+        if mode in ("rate", "rate-json"):
+            packets = _json_packet() if mode == "rate-json" else _marked(_ROUND)
+            await _rate(int(port), int(rest[0]), rest[1:], packets)
         else:
             await _latency(int(port), int(rest[0]), int(rest[1]), rest[2:])
 
 
-async def _rate(port: int, count: int, tokens: list[str]) -> None:
+async def _rate(port: int, count: int, tokens: list[str], packets: bytes) -> None:
     begun = time.perf_counter()
     async with trio.open_nursery() as nursery:
         for source, sink in zip(tokens[::2], tokens[1::2], strict=True):
-            nursery.start_soon(_relay, port, count, source, sink)
+            nursery.start_soon(_relay, port, count, source, sink, packets)
     sys.stdout.write(f"{time.perf_counter() - begun}\n")
 
 
-async def _relay(port: int, count: int, source: str, sink: str) -> None:
+async def _relay(port: int, count: int, source: str, sink: str, packets: bytes) -> None:
     async with open_client(port) as receiver, open_client(port) as sender:
         sinking, receipts = await _open(receiver, sink)
         sending, _ = await _open(sender, source)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_acknowledge, receiver, sinking, receipts, count)
-            await _send(sender, sending, count)
+            await _send(sender, sending, count, packets)
 
 
 async def _open(client: RigClient, token: str) -> tuple[RigCall, RigCall]:
@@ -73,8 +80,8 @@ async def _open(client: RigClient, token: str) -> tuple[RigCall, RigCall]:
     return data, control
 
 
-async def _send(client: RigClient, call: RigCall, count: int) -> None:
-    connection, batch = client.connection, [_marked(_ROUND)] * _BATCH
+async def _send(client: RigClient, call: RigCall, count: int, packets: bytes) -> None:
+    connection, batch = client.connection, [packets] * _BATCH
     left = count
     while left:
         connection.send_messages(call.number, batch[:left] if left < _BATCH else batch)
@@ -97,7 +104,7 @@ async def _acknowledge(client: RigClient, data: RigCall, control: RigCall, count
         control.messages.clear()
         client.connection.send_messages(control.number, receipts.of(batch))
         client.wire.poke()
-        left -= sum(message[_PAYLOAD] == _ROUND for message in batch)
+        left -= sum(message[_PAYLOAD] == _ROUND or _JSON_ROUND in message for message in batch)
     while client.connection.backlog(control.number):
         await client.wire.news()
     await trio.sleep(_FAREWELL)
@@ -141,6 +148,16 @@ def _marked(mark: bytes) -> bytes:
     """A packet whose payload begins with these eight bytes."""
     encoded = packet()
     return encoded[: _PAYLOAD.start] + mark + encoded[_PAYLOAD.stop :]
+
+
+def _json_packet() -> bytes:
+    """A packet of 400 bytes as an SDK sends it."""
+    payload = {"round": _JSON_ROUND.decode(), "text": "What is the weather in Bern, and will it rain there this afternoon?"}
+    content = {"version": "v1", "kind": "data", "messageId": "m-12345678", "payload": payload}
+    metadata = {"type": "chat.message.v1", "bubu.envelope.message_id": "m-12345678"}
+    encoded = encode(DataRequest(BinaryFrame(orjson.dumps(content), PACKET_MIME), metadata, payload))
+    assert abs(len(encoded) - PACKET_BYTES) < PACKET_BYTES / 10, len(encoded)
+    return encoded
 
 
 class _Receipts:

@@ -24,8 +24,9 @@ from typing import Final
 
 from bubu_wire.forwarding import Address
 from bubu_wire.inspection import Inspected
+from hub.lanes import LaneTable, lane_of
 from hub.pressure import FillGate
-from hub.settings import DeliverySettings, DropPolicy, Ordering
+from hub.settings import DeliverySettings, DropPolicy, LaneKind, Ordering
 
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """Acknowledged copies that are still kept. Beyond, nothing new is sent until some are old enough."""
@@ -41,6 +42,9 @@ class Loss(StrEnum):
     """Why a packet was given up. Those of the contract, and ``session_ended``."""
 
     OVERSIZE = "oversize"
+    LANE_OVERSIZE = "lane_oversize"
+    LANE_FULL = "lane_full"
+    DROP_OLDEST_LANE = "drop_oldest_lane"
     BUFFER_FULL = "buffer_full"
     DROP_OLDEST = "drop_oldest"
     EXPIRED = "expired"
@@ -69,6 +73,8 @@ class Parcel:
     """Sessions that have ended while the packet was in flight."""
     is_delivered: bool = False
     """A receipt was counted."""
+    lane: LaneKind = LaneKind.PAYLOAD
+    """Known if the step has lanes."""
 
 
 @dataclass(slots=True)
@@ -117,6 +123,7 @@ class StepDelivery:
         self._lingering: deque[tuple[float, Parcel]] = deque()
         """Acknowledged copies, with the reading time at which each may go."""
         self._lingering_bytes = 0
+        self._lanes = LaneTable(settings.lanes) if settings.lanes else None
         self._dead: list[Parcel] = []
         self._order = 0
         self._next: dict[str, int] = {}
@@ -175,27 +182,42 @@ class StepDelivery:
             or self._waiting_bytes + size > settings.max_bytes
         )
 
+    def has_room(self, size: int) -> bool:
+        """Whether a packet of this size would be accepted without dropping one, or by dropping it for its size."""
+        settings = self.settings
+        if not settings.blocks or size > settings.max_bytes or not self._waiting:
+            return True
+        return len(self._waiting) < settings.max_messages and self._waiting_bytes + size <= settings.max_bytes
+
     def offer(self, packet: Inspected, size: int, now: float) -> Loss | None:
         """Accept a packet, or drop one; returns why ``packet`` itself was dropped. Look at ``gate`` afterwards."""
         settings = self.settings
         self.counts.offered += 1
         if size > settings.max_bytes:
             return self._lose(Loss.OVERSIZE)
+        if self._lanes is not None:
+            lane = lane_of(packet)
+            if (why := self._make_room(lane, size)) is not None:
+                return self._lose(why)
+        else:
+            lane = LaneKind.PAYLOAD
         while self._waiting and (
             len(self._waiting) >= settings.max_messages or self._waiting_bytes + size > settings.max_bytes
         ):
             if settings.drop_policy is DropPolicy.NEWEST:
                 return self._lose(Loss.BUFFER_FULL)
             oldest = self._waiting.popleft()
-            self._waiting_bytes -= oldest.size
+            self._left(oldest)
             if not oldest.is_delivered:
                 self._lose(Loss.DROP_OLDEST)
         partition = packet.partition if self._by_partition else ""
         self._order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self._order)
-        self._waiting.append(Parcel(packet, size, self._order, sequence, key, now))
+        self._waiting.append(Parcel(packet, size, self._order, sequence, key, now, lane=lane))
         self._waiting_bytes += size
+        if self._lanes is not None:
+            self._lanes.change(lane, 1, size)
         return None
 
     # Sending.
@@ -240,7 +262,7 @@ class StepDelivery:
             if self._lingering_bytes >= LINGER_BYTES:
                 break
             self._waiting.popleft()
-            self._waiting_bytes -= parcel.size
+            self._left(parcel)
             room -= parcel.size
             taken.append(self._send(parcel, now))
         self.counts.sent += len(taken)
@@ -296,7 +318,7 @@ class StepDelivery:
         age = self.settings.max_age_seconds
         while age is not None and self._waiting and self._waiting[0].accepted_at + age <= now:
             parcel = self._waiting.popleft()
-            self._waiting_bytes -= parcel.size
+            self._left(parcel)
             if not parcel.is_delivered:
                 self._lose(Loss.EXPIRED)
         if self._retry_at <= now:
@@ -309,8 +331,33 @@ class StepDelivery:
         self._in_flight.clear()
         self._lingering.clear()
         self._waiting_bytes = self._in_flight_bytes = self._lingering_bytes = 0
+        if self._lanes is not None:
+            self._lanes.clear()
 
     # Details.
+
+    def _left(self, parcel: Parcel) -> None:
+        """A parcel waits no longer."""
+        self._waiting_bytes -= parcel.size
+        if self._lanes is not None:
+            self._lanes.change(parcel.lane, -1, -parcel.size)
+
+    def _make_room(self, kind: LaneKind, size: int) -> Loss | None:
+        """Room in the lane of a packet, by its drop policy; returns why there is none."""
+        load = self._lanes.load(kind) if self._lanes is not None else None
+        if load is None:
+            return None
+        if size > load.settings.max_bytes:
+            return Loss.LANE_OVERSIZE
+        if not load.has_room(size) and self.settings.drop_policy is DropPolicy.NEWEST:
+            return Loss.LANE_FULL
+        while not load.has_room(size):
+            oldest = next(parcel for parcel in self._waiting if parcel.lane is kind)
+            self._waiting.remove(oldest)
+            self._left(oldest)
+            if not oldest.is_delivered:
+                self._lose(Loss.DROP_OLDEST_LANE)
+        return None
 
     def _send(self, parcel: Parcel, now: float) -> bytes:
         self._in_flight[parcel.key] = parcel
@@ -344,6 +391,9 @@ class StepDelivery:
     def _put_back(self, again: list[Parcel]) -> None:
         self._waiting.extendleft(reversed(again))
         self._waiting_bytes += sum(parcel.size for parcel in again)
+        if self._lanes is not None:
+            for parcel in again:
+                self._lanes.change(parcel.lane, 1, parcel.size)
 
     def _is_alone(self) -> bool:
         """Whether the packet in flight is one that must be alone."""

@@ -20,6 +20,7 @@ from core.telemetry.hub_catalogue import (
     HELD,
     RECEIVED,
     SENT,
+    SKIPPED,
     UNACKNOWLEDGED,
 )
 from hub.run import LiveRun
@@ -95,3 +96,14 @@ def _samples(run: LiveRun) -> Iterator[tuple[Child, float]]:
         chunks = (("chunk", step.chunks.lost),) if step.chunks.lost else ()
         for reason, count in (*counts.lost.items(), *step.refused.items(), *chunks):
             yield (DROPPED, (*labels, str(reason))), count
+        for reason, count in step.skipped.items():
+            yield (SKIPPED, (*labels, str(reason))), count
+    for name, primitive in run.primitives.items():
+        labels = (run.routes.run.namespace, run.routes.story, name)
+        yield (BUFFER_SIZE, labels), len(primitive.held)
+        yield (BUFFER_BYTES, labels), primitive.held_bytes
+        yield (HELD, labels), run.is_held(name)
+        for reason, count in primitive.refused.items():
+            yield (DROPPED, (*labels, str(reason))), count
+        for reason, count in primitive.skipped.items():
+            yield (SKIPPED, (*labels, str(reason))), count

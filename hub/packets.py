@@ -33,7 +33,11 @@ class PacketChecker:
         self._inspector = Inspector()
 
     def check(self, packet: bytes) -> Inspected:
-        """An encoded DataRequest as it is sent on.
+        """An encoded DataRequest as it is sent on. Raises as ``read`` does."""
+        return self.read(packet)[0]
+
+    def read(self, packet: bytes) -> tuple[Inspected, dict[str, Any] | None]:
+        """An encoded DataRequest as it is sent on, with the JSON of its frame if it has one and was not given it here.
 
         ``is_heartbeat`` and packets without ``has_content`` have no receiver: an SDK drops them.
 
@@ -42,15 +46,17 @@ class PacketChecker:
         """
         found = self._inspector.inspect(packet)
         if found.document is not None and found.chunk is None:
-            if _kind_of(found.document) in _IDLE_KINDS:
-                return found._replace(has_content=False)
-        elif not found.has_frame and found.has_content and not found.is_heartbeat:
-            return self._inspector.inspect(_framed(packet))
-        return found
+            content = _content_of(found.document)
+            if content.get("kind") in _IDLE_KINDS:
+                return found._replace(has_content=False), content
+            return found, content
+        if not found.has_frame and found.has_content and not found.is_heartbeat:
+            return self._inspector.inspect(_framed(packet)), None
+        return found, None
 
 
-def _kind_of(document: bytes) -> str:
-    """The kind of a JSON packet that is valid, so far as an SDK requires it. Source: streaming contract 9."""
+def _content_of(document: bytes) -> dict[str, Any]:
+    """The JSON of a packet that is valid, so far as an SDK requires it. Source: streaming contract 9."""
     try:
         content = orjson.loads(document)
     except orjson.JSONDecodeError as error:
@@ -72,7 +78,7 @@ def _kind_of(document: bytes) -> str:
         isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
     ):
         raise MessageError("the packet's metadata must be an object of strings")
-    return kind
+    return content
 
 
 def _framed(packet: bytes) -> bytes:

@@ -1,20 +1,22 @@
 """Where the packets of one run go: its steps, who follows whom, and how each is served. Compiled once for a run.
 
 Packets follow the edges of ``needs``, whatever the order of the steps. A step without ``needs`` is a source. A step
-with several needs receives the packets of each by themselves. Source: streaming contract 12.
+with several needs receives the packets of each by themselves, unless its settings say that it joins them. Primitives
+are steps without a client: packets go through them. Source: streaming contract 12.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
-from hub.settings import DEFAULT_DELIVERY, DeliverySettings
+from hub.settings import DEFAULT_DELIVERY, MAX_DOWNSTREAMS, DeliverySettings, JoinSettings, PartitionMode
 
-MAX_DOWNSTREAMS: Final = 64
+Json = Any
 
 
 class RouteError(ValueError):
@@ -31,6 +33,21 @@ class StreamRun(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+class StepKind(StrEnum):
+    """What a step is: an Engram with a client, or a primitive of the hub."""
+
+    ENGRAM = "engram"
+    CONDITION = "condition"
+    PARALLEL = "parallel"
+    SLEEP = "sleep"
+    STOP = "stop"
+    EXECUTE_STORY = "executeStory"
+
+
+PASSES_AT_ONCE: frozenset[StepKind] = frozenset({StepKind.CONDITION, StepKind.PARALLEL})
+"""Primitives that keep no packet."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamStep:
     """One streaming step, as the hub sees it."""
@@ -39,6 +56,38 @@ class StreamStep:
     needs: tuple[str, ...] = ()
     delivery: DeliverySettings = DEFAULT_DELIVERY
     """How packets are delivered *to* this step."""
+    kind: StepKind = StepKind.ENGRAM
+    condition: str = ""
+    """``if``; blank: always. A packet for which it is false does not go to the step."""
+    runtime: Mapping[str, Json] | None = None
+    """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
+    parameters: Mapping[str, Json] | None = None
+    """``with``, over ``inputs``: the inputs of an Engram without ``runtime``, or the settings of a primitive."""
+    input_schema: Mapping[str, Json] | None = None
+    """JSON Schema of evaluated inputs, with defaults."""
+    output_schema: Mapping[str, Json] | None = None
+    """JSON Schema of what the packets of the step carry."""
+
+    @property
+    def is_primitive(self) -> bool:
+        return self.kind is not StepKind.ENGRAM
+
+    @property
+    def join(self) -> JoinSettings | None:
+        """How it joins the packets of its needs; None if it receives each by itself."""
+        return self.delivery.join if len(self.needs) > 1 else None
+
+    @property
+    def takes_as_it_is(self) -> bool:
+        """Whether nothing is evaluated or changed on the way of a packet to this step."""
+        return (
+            self.kind is StepKind.ENGRAM
+            and not self.condition.strip()
+            and self.runtime is None
+            and self.parameters is None
+            and self.join is None
+            and self.delivery.partitioning.mode is PartitionMode.NONE
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +101,23 @@ class RunRoutes:
     """For each step the steps that receive its packets, in the order of the Story."""
     sources: Mapping[str, tuple[str, ...]]
     """For each step the steps whose packets it receives."""
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    """Those of the StoryRun, for expressions."""
 
 
 def compile_routes(
-    run: StreamRun, story: str, steps: Iterable[StreamStep], *, max_downstreams: int = MAX_DOWNSTREAMS
+    run: StreamRun,
+    story: str,
+    steps: Iterable[StreamStep],
+    *,
+    inputs: Mapping[str, Json] | None = None,
+    max_downstreams: int = MAX_DOWNSTREAMS,
 ) -> RunRoutes:
     """The routes of a run with these steps.
 
     Raises:
-        RouteError: two steps have one name, a need is not a step, steps need each other in a circle, or a step has more
-            than ``max_downstreams`` followers.
+        RouteError: two steps have one name, a need is not a step, steps need each other in a circle, a step has more
+            than ``max_downstreams`` followers, or a rule or a quorum does not fit the steps.
     """
     ordered = tuple(steps)
     graph = build_graph(Declared(step.name, step.needs) for step in ordered)
@@ -75,4 +131,16 @@ def compile_routes(
     for name, targets in graph.dependents.items():
         if len(targets) > max_downstreams:
             raise RouteError(f"run {run}, step {name}: {len(targets)} steps need it; at most {max_downstreams} may")
-    return RunRoutes(run, story, {step.name: step for step in ordered}, graph.dependents, graph.needs)
+    for each in ordered:
+        _check_settings(run, each, graph.needs[each.name])
+    by_name = {step.name: step for step in ordered}
+    return RunRoutes(run, story, by_name, graph.dependents, graph.needs, dict(inputs or {}))
+
+
+def _check_settings(run: StreamRun, step: StreamStep, needs: tuple[str, ...]) -> None:
+    if step.is_primitive and not needs:
+        raise RouteError(f"run {run}, step {step.name}: it has no needs, so no packet ever comes; name a step in needs")
+    join = step.join
+    if join is not None and join.quorum > len(needs):
+        text = f"fanIn.quorum is {join.quorum}, and the step has {len(needs)} needs"
+        raise RouteError(f"run {run}, step {step.name}: {text}; use at most that")

@@ -2,96 +2,140 @@
 
 What a session receives is routed at once, as far as the receivers have room. What has no room stays in the inbox of its
 step, unconsumed, so that the connection stops its client; the sender of the receiver goes on with it when there is room
-again. The state of a step lives as long as the run, whoever is connected. Source: streaming contract 12 and 13.
+again. Packets to steps for which something is evaluated take the way of ``hub.flow``. The state of a step lives as long
+as the run, whoever is connected. Source: streaming contract 12 and 13.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from bubu_wire.errors import MessageError
 from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
-from hub.chunks import ChunkAssembler
 from hub.delivery import Loss, StepDelivery
-from hub.packets import PacketChecker
-from hub.pressure import Pressure, ReadingClock
+from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink
+from hub.packets import ADDED_PAIRS, PacketChecker
+from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
-from hub.routes import RunRoutes, StreamRun, StreamStep
+from hub.refusal import Refusal
+from hub.routes import PASSES_AT_ONCE, RunRoutes, StreamRun
+from hub.troubles import Troubles
+
+if TYPE_CHECKING:
+    from hub.child_runs import ChildRuns
+    from hub.evaluation import PacketEvaluator
+    from hub.flow import PacketFlow
+
+__all__ = ["LiveRun", "LiveStep", "RunServices", "StepLink", "stream_id_of"]
 
 ROUTED_AT_ONCE: Final = 200
 """Packets that are routed before other tasks have their turn."""
 MAX_INBOX_BYTES: Final = 32 * 1024 * 1024
 """What former sessions of a step may have left, before a new one is admitted."""
 _STREAM_ID_BYTES: Final = 96
+_MAX_OWN_PAIRS: Final = MAX_PAIRS - len(ADDED_PAIRS)
 
 _log = get_logger("hub")
 
 
-class StepLink(Protocol):
-    """The session of a step, as its run sees it. Nothing here waits or raises; a session may have ended."""
-
-    def room(self) -> int:
-        """Bytes that can be sent now."""
-        ...
-
-    def send(self, messages: Sequence[bytes]) -> None:
-        """Send encoded packets to the client."""
-        ...
-
-    def consumed(self, messages: int, packets: int) -> None:
-        """The first ``messages`` that it has passed on are done with; ``packets`` of them were no heartbeats."""
-        ...
-
-
 @dataclass(slots=True)
-class LiveStep:
-    """A step of a live run, as producer (``inbox``) and as consumer (``delivery``)."""
+class RunServices:
+    """What the runs of a hub share."""
 
-    spec: StreamStep
-    delivery: StepDelivery
-    targets: tuple[LiveStep, ...] = ()
-    link: StepLink | None = None
-    inbox: deque[tuple[StepLink, bytes]] = field(default_factory=deque)
-    inbox_bytes: int = 0
-    clock: ReadingClock = field(default_factory=ReadingClock)
-    news: trio.Event = field(default_factory=trio.Event)
-    """Something for the sender to do."""
-    sleeps_until: float = -math.inf
-    """When the sender wakes up by itself; minus infinity while it is awake."""
-    turn: int = 0
-    """Which producer is first when there is room again."""
-    chunks: ChunkAssembler = field(default_factory=ChunkAssembler)
-    refused: Counter[str] = field(default_factory=Counter)
-    """Packets *of* this step that went nowhere, by reason."""
-    received: int = 0
-    """Packets of this step, heartbeats not counted."""
-    heartbeats: int = 0
+    child_runs: ChildRuns | None = None
+    """Starts StoryRuns for ``executeStory``; None if there is no cluster."""
+    _evaluator: PacketEvaluator | None = field(default=None, init=False)
+
+    @property
+    def evaluator(self) -> PacketEvaluator:
+        """Made for the first run that needs it."""
+        if self._evaluator is None:
+            from hub.evaluation import PacketEvaluator
+
+            self._evaluator = PacketEvaluator()
+        return self._evaluator
 
 
 class LiveRun:
     """Routes and delivers the packets of one run."""
 
-    def __init__(self, routes: RunRoutes, epoch: str, checker: PacketChecker) -> None:
-        """``epoch`` tells the numbers of this life of the run apart from those of former ones."""
+    def __init__(
+        self, routes: RunRoutes, epoch: str, checker: PacketChecker, services: RunServices | None = None
+    ) -> None:
+        """
+        Args:
+            epoch: tells the numbers of this life of the run apart from those of former ones.
+            services: what runs share; None: the run has its own.
+        """
         self.routes = routes
         self.steps: dict[str, LiveStep] = {}
+        """Those with a client."""
+        self.primitives: dict[str, LivePrimitive] = {}
         self._checker = checker
-        self._pressure = Pressure(routes.sources)
         run = routes.run
         for name, spec in routes.steps.items():
+            troubles = Troubles(f"{run}/{name}")
+            if spec.is_primitive:
+                gate = FillGate(spec.delivery.pause_percent, spec.delivery.resume_percent)
+                self.primitives[name] = LivePrimitive(spec, troubles, gate)
+                continue
             metadata = {"storyrun-name": run.name, "storyrun-namespace": run.namespace, "current-step-id": name}
             delivery = StepDelivery(spec.delivery, stream_id_of(run, name, epoch), metadata)
-            self.steps[name] = LiveStep(spec, delivery)
-        for name, step in self.steps.items():
-            step.targets = tuple(self.steps[target] for target in routes.targets[name])
+            self.steps[name] = LiveStep(spec, delivery, troubles)
+        for name, node in self._nodes():
+            node.targets = tuple(self.node(target) for target in routes.targets[name])
+        for _, node in self._nodes():
+            node.reach = tuple(_reach(node))
+        self._pressure = Pressure(_producers(dict(self._nodes())))
+        for step in self.steps.values():
+            step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
+        self._flow = self._wired(epoch, services or RunServices()) if _needs_flow(routes) else None
+
+    def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
+        """What evaluates is loaded for the first run that needs it: a hub without such runs is smaller."""
+        from core.engine.clock import system_now
+        from hub.flow import PacketFlow
+        from hub.wiring import wire
+
+        wire(self.routes, self.steps, self.primitives, system_now)
+        return PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
+
+    def _nodes(self) -> Iterator[tuple[str, LiveNode]]:
+        yield from self.steps.items()
+        yield from self.primitives.items()
+
+    def node(self, name: str) -> LiveNode:
+        """The step of that name, whatever it is."""
+        return self.steps.get(name) or self.primitives[name]
+
+    def outstanding(self, name: str) -> int:
+        """How many packets may still come to a step, or are not yet acknowledged by it: 0 once it is drained.
+
+        Those that its needs have not yet sent are not among them.
+        """
+        seen: dict[str, LiveNode] = {}
+        pending = [name]
+        while pending:
+            node = self.node(pending.pop())
+            if node.name not in seen:
+                seen[node.name] = node
+                if node.name == name or isinstance(node, LivePrimitive):
+                    pending += self.routes.sources[node.name]
+        own = seen.pop(name)
+        total = _held_of(own) + (own.delivery.pending if isinstance(own, LiveStep) else 0)
+        for node in seen.values():
+            if isinstance(node, LiveStep):
+                total += len(node.inbox) + node.chunks.held
+            else:
+                total += _held_of(node)
+        return total
 
     async def serve(self) -> None:
         """Deliver until cancelled. Then everything that is pending counts as lost."""
@@ -99,11 +143,18 @@ class LiveRun:
             async with trio.open_nursery() as nursery:
                 for name, step in self.steps.items():
                     nursery.start_soon(self._send, step, name=f"sender of {self.routes.run}/{name}")
+                if self._flow is not None:
+                    nursery.start_soon(self._flow.serve, self.steps, self.primitives)
         finally:
             for step in self.steps.values():
                 step.delivery.abandon()
-                step.refused[Loss.RUN_ENDED] += len(step.inbox) + step.chunks.held
+                lost = len(step.inbox) + step.chunks.held + (step.intake.abandon() if step.intake is not None else 0)
+                step.refused[Loss.RUN_ENDED] += lost
                 step.inbox.clear()
+            for primitive in self.primitives.values():
+                lost = len(primitive.held) + (primitive.intake.abandon() if primitive.intake is not None else 0)
+                primitive.refused[Loss.RUN_ENDED] += lost
+                primitive.held.clear()
 
     def is_held(self, name: str) -> bool:
         """Whether the packets of a step wait for a full receiver."""
@@ -188,73 +239,83 @@ class LiveRun:
             step.news.set()  # copies may grow old again, and make room
         step.clock.run(now, running=not is_held)
         if offered:
-            for target in step.targets:
-                self._push(target)
-                self._update(target)
+            for target in step.reach:
+                self.settle(target)
         return bool(inbox) and not is_held
 
     def _pass_on(self, step: LiveStep, message: bytes, now: float) -> bool | None:
         """Whether ``message`` was a packet, and not a heartbeat; None if a receiver has no room for it."""
         place: StreamEnvelope | None = None
         try:
-            packet = self._checker.check(message)
+            packet, content = self._checker.read(message)
             if packet.chunk is not None and packet.chunk.is_chunk:
                 place = packet.chunk
                 whole = step.chunks.add(message, now)
                 if whole is None:
                     return True
-                packet = self._checker.check(whole)
+                packet, content = self._checker.read(whole)
         except MessageError as error:
-            return self._refuse(step, "invalid", str(error), place)
+            return self._refuse(step, Refusal.INVALID, str(error), place)
         if packet.is_heartbeat:
             step.heartbeats += 1
             return False
         if not packet.has_content:
-            return self._refuse(step, "empty", "", place)
+            return self._refuse(step, Refusal.EMPTY, "", place)
+        if packet.pairs + step.gives_keys > _MAX_OWN_PAIRS and step.targets:
+            why = f"more than {MAX_PAIRS} pairs of metadata, those of the hub included"
+            return self._refuse(step, Refusal.INVALID, why, place)
         size = len(packet.body)
-        for target in step.targets:
-            if packet.pairs + target.delivery.added_pairs > MAX_PAIRS:
-                why = f"more than {MAX_PAIRS} pairs of metadata, those of the hub included"
-                return self._refuse(step, "invalid", why, place)
-            if target.delivery.must_wait(size):
-                target.delivery.gate.is_closed = True
-                self._pressure.hold(target.spec.name)
+        for target in step.reach:
+            if target.must_wait(size):
+                self.hold(target)
                 return None
         step.received += 1
-        for target in step.targets:
-            target.delivery.offer(packet, size, now)
+        if step.emission is None:
+            for receiver in step.receivers:
+                receiver.offer(packet, size, now)
+        else:
+            assert self._flow is not None
+            self._flow.distribute(step, packet, content, now)
         if place is not None:
             step.chunks.done(place)
         return True
 
-    def _refuse(self, step: LiveStep, reason: str, why: str, place: StreamEnvelope | None) -> bool:
+    def _refuse(self, step: LiveStep, reason: Refusal, why: str, place: StreamEnvelope | None) -> bool:
         """A packet, perhaps one in chunks, goes nowhere; its stream goes on."""
         if place is not None:
             step.chunks.done(place)
         step.received += 1
-        step.refused[reason] += 1
-        count = step.refused[reason]
-        if why and count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a producer of garbage must not fill the log
-            name = f"{self.routes.run}/{step.spec.name}"
-            _log.warning("a packet was refused", step=name, reason=reason, cause=why, count=count)
+        step.troubles.note(reason, why)
         return True
 
-    def _update(self, step: LiveStep) -> None:
-        """Hold the producers of a step that is full. (Its sender lets them go.)"""
-        delivery = step.delivery
-        is_open = not delivery.gate.is_closed
-        if is_open and delivery.settings.blocks and delivery.gate.update(delivery.fill()):
-            self._pressure.hold(step.spec.name)
+    def settle(self, node: LiveNode) -> None:
+        """Packets have come to ``node``: send what may be sent now, and hold its producers if it is full."""
+        if isinstance(node, LiveStep):
+            self._push(node)
+            blocks = node.delivery.settings.blocks
+        else:
+            blocks = True
+        gate = node.gate
+        if blocks and not gate.is_closed and gate.update(node.fill()):
+            self._pressure.hold(node.name)
 
-    async def _relieve(self, step: LiveStep) -> None:
+    def hold(self, node: LiveNode) -> None:
+        """``node`` has no room: its producers wait until it has."""
+        node.gate.is_closed = True
+        self._pressure.hold(node.name)
+
+    async def relieve(self, node: LiveNode) -> None:
         """Let the producers go on if there is room again. They take turns in being the first."""
-        gate = step.delivery.gate
-        if not (gate.is_closed and gate.update(step.delivery.fill())):
+        gate = node.gate
+        if not (gate.is_closed and gate.update(node.fill())):
             return
-        names = self._pressure.release(step.spec.name)
-        step.turn += 1
+        names = self._pressure.release(node.name)
+        node.turn += 1
         for number in range(len(names)):
-            producer = self.steps[names[(number + step.turn) % len(names)]]
+            producer = self.node(names[(number + node.turn) % len(names)])
+            if isinstance(producer, LivePrimitive):
+                producer.news.set()
+                continue
             while self.route(producer):
                 await trio.lowlevel.checkpoint()
 
@@ -266,6 +327,8 @@ class LiveRun:
         delivery = step.delivery
         if step.link is not None and (messages := delivery.take(now, step.link.room())):
             step.link.send(messages)
+            if step.intake is not None and step.intake.queue:
+                step.work.set()  # there is room for what was evaluated
         if delivery.gate.is_closed or self._due(step, now) < step.sleeps_until:
             step.news.set()
 
@@ -276,11 +339,14 @@ class LiveRun:
         """The sender of a step: repetitions, expiry, and letting producers go on."""
         while True:
             now = trio.current_time()
+            waiting = step.delivery.waiting
             step.delivery.expire(now, step.clock.read(now))
+            if step.delivery.waiting < waiting:
+                step.work.set()
             self._report_dead(step)
             self._push(step)
             step.news = trio.Event()
-            await self._relieve(step)
+            await self.relieve(step)
             step.sleeps_until = self._due(step, trio.current_time())
             with trio.CancelScope(deadline=step.sleeps_until):
                 await step.news.wait()
@@ -298,6 +364,45 @@ class LiveRun:
             stream, (partition, sequence) = step.delivery.stream_id, parcel.key
             message = "a packet was given up after its last attempt"
             _log.error(message, step=place, stream=stream, partition=partition, sequence=sequence, bytes=parcel.size)
+
+
+def _reach(node: LiveNode) -> Iterator[LiveNode]:
+    """Each step that may have to keep a packet of ``node``, once."""
+    seen: set[str] = set()
+    pending = list(reversed(node.targets))
+    while pending:
+        target = pending.pop()
+        if target.name in seen:
+            continue
+        seen.add(target.name)
+        yield target
+        if target.spec.kind in PASSES_AT_ONCE:
+            pending += reversed(target.targets)
+
+
+def _producers(nodes: Mapping[str, LiveNode]) -> dict[str, tuple[str, ...]]:
+    """For each step those that it holds when it is full."""
+    return {
+        name: tuple(other for other, node in nodes.items() if any(each.name == name for each in node.reach))
+        for name in nodes
+    }
+
+
+def _needs_flow(routes: RunRoutes) -> bool:
+    """Whether anything is evaluated, joined or delayed in a run."""
+    return any(
+        not step.takes_as_it_is
+        or step.output_schema is not None
+        or step.delivery.rules
+        or len(routes.targets[name]) > step.delivery.max_downstreams
+        for name, step in routes.steps.items()
+    )
+
+
+def _held_of(node: LiveNode) -> int:
+    """Packets that have not gone as far as the buffer of a step, or wait in a primitive."""
+    held = node.intake.held if node.intake is not None else 0
+    return held + (len(node.held) if isinstance(node, LivePrimitive) else 0)
 
 
 def stream_id_of(run: StreamRun, step: str, epoch: str) -> str:

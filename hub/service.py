@@ -23,7 +23,7 @@ from hub.packets import PacketChecker
 from hub.receipts import Receipt
 from hub.registry import Registry, StaleGenerationError
 from hub.routes import RunRoutes, StreamRun
-from hub.run import LiveRun
+from hub.run import LiveRun, RunServices
 from hub.session import ClientSession
 from hub.topology import Topology, TopologyPort
 
@@ -41,13 +41,20 @@ class Hub:
     """Serves the runs of a topology. It is the ``Desk`` of all sessions."""
 
     def __init__(
-        self, keys: Sequence[bytes], rules: DoorRules | None = None, *, on_end: Callable[[LiveRun], None] | None = None
+        self,
+        keys: Sequence[bytes],
+        rules: DoorRules | None = None,
+        *,
+        on_end: Callable[[LiveRun], None] | None = None,
+        services: RunServices | None = None,
     ) -> None:
         """
         Args:
             keys: those that sign tokens, the one in use first.
             on_end: called with each live run that has ended, when its counts are final.
+            services: what the runs share.
         """
+        self._services = services or RunServices()
         self._on_end = on_end
         self._keys = tuple(keys)
         self._rules = rules or DoorRules()
@@ -152,7 +159,7 @@ class Hub:
                 live = self._runs[run] = self._new_run(routes)
 
     def _new_run(self, routes: RunRoutes) -> LiveRun:
-        return LiveRun(routes, secrets.token_hex(_EPOCH_BYTES), self._checker)
+        return LiveRun(routes, secrets.token_hex(_EPOCH_BYTES), self._checker, self._services)
 
     def _end_sessions(self, run: StreamRun) -> None:
         for session in self._sessions.of_run(run):

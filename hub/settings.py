@@ -18,6 +18,24 @@ DEFAULT_MESSAGES: Final = 100
 DEFAULT_BYTES: Final = 10 * 1024 * 1024
 DEFAULT_CHANNEL_BUFFER: Final = 16
 """What an SDK uses when ``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` is not set."""
+DEFAULT_DOWNSTREAMS: Final = 32
+MAX_DOWNSTREAMS: Final = 64
+DEFAULT_LANE_MESSAGES: Final = 100
+DEFAULT_LANE_BYTES: Final = 1024 * 1024
+DEFAULT_JOIN_SECONDS: Final = 120.0
+DEFAULT_JOIN_ENTRIES: Final = 1_000
+MAX_JOIN_ENTRIES: Final = 100_000
+PARTITION_KEYS: Final = ("partition_key", "partition-key", "bubu.partition_key", "bubu.partition")
+"""Metadata whose first value is the key of a partition, if the settings name no other."""
+
+_ENVELOPE_FIELDS: Final = {
+    "partition": "",
+    "kind": "bubu.envelope.kind",
+    "messageId": "bubu.envelope.message_id",
+    "message_id": "bubu.envelope.message_id",
+    "timestampMs": "bubu.envelope.timestamp_ms",
+    "timestamp_ms": "bubu.envelope.timestamp_ms",
+}
 
 
 class DropPolicy(StrEnum):
@@ -35,9 +53,95 @@ class Ordering(StrEnum):
     PER_PARTITION = "per_partition"
 
 
+class LaneKind(StrEnum):
+    """What a packet carries."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    BINARY = "binary"
+    PAYLOAD = "payload"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSettings:
+    """How much of one kind may wait for a step. Beyond, packets are dropped, also where producers wait otherwise."""
+
+    kind: LaneKind
+    max_messages: int = DEFAULT_LANE_MESSAGES
+    max_bytes: int = DEFAULT_LANE_BYTES
+
+
+class JoinMode(StrEnum):
+    """How many branches make a joined packet."""
+
+    ALL = "all"
+    ANY = "any"
+    QUORUM = "quorum"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSettings:
+    """How a step with several needs waits for the packets of one origin."""
+
+    mode: JoinMode = JoinMode.ALL
+    quorum: int = 0
+    """With mode ``quorum``: how many branches suffice; 0: all."""
+    seconds: float | None = DEFAULT_JOIN_SECONDS
+    """How long the first branch waits, and a join is remembered; None: as long as there is room."""
+    max_entries: int = DEFAULT_JOIN_ENTRIES
+
+
+class PartitionMode(StrEnum):
+    """What the partition of a packet is."""
+
+    NONE = "none"
+    PRESERVE = "preserve"
+    HASH = "hash"
+
+
+class KeySource(StrEnum):
+    """Where the key of a partition is."""
+
+    METADATA = "metadata"
+    PAYLOAD = "payload"
+    INPUTS = "inputs"
+    PARTITION = "partition"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionKey:
+    """A place in a packet: for metadata names, of which the first that is there counts, else the parts of a path."""
+
+    source: KeySource
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSettings:
+    """How packets to a step are spread over partitions."""
+
+    mode: PartitionMode = PartitionMode.NONE
+    key: PartitionKey = PartitionKey(KeySource.METADATA, PARTITION_KEYS)
+    partitions: int | None = None
+    sticky: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """Allows or denies the steps in ``targets``, or all of them if it is empty, while ``when`` holds."""
+
+    name: str
+    allows: bool
+    targets: frozenset[str] = frozenset()
+    when: str = ""
+    """A condition; blank: always."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """Delivery to one step. The defaults are those of the contract."""
+    """What the streaming settings of a step mean. All but the last two are about packets *to* it. The defaults are
+    those of the contract.
+    """
 
     max_messages: int = DEFAULT_MESSAGES
     """Packets that wait for the step."""
@@ -62,6 +166,14 @@ class DeliverySettings:
     """Attempts after which a packet is a dead letter; None: no bound."""
     linger_seconds: float = 0.25
     """How long a copy is kept after the acknowledgement, which may overtake the outputs that the packet has caused."""
+    lanes: tuple[LaneSettings, ...] = ()
+    join: JoinSettings | None = None
+    """Given if the step joins the packets of its needs; else it receives each by itself."""
+    partitioning: PartitionSettings = PartitionSettings()
+    rules: tuple[RouteRule, ...] = ()
+    """Which steps receive the packets *of* the step."""
+    max_downstreams: int = DEFAULT_DOWNSTREAMS
+    """How many steps receive one packet *of* the step."""
 
     @property
     def is_sequenced(self) -> bool:
@@ -117,6 +229,11 @@ def settings_of(
         redeliver_seconds=redeliver_seconds,
         max_attempts=max_attempts,
         linger_seconds=parse_duration(delay).total_seconds() if delay else 0.25,
+        lanes=_lanes(streaming),
+        join=_join(streaming),
+        partitioning=_partitioning(streaming),
+        rules=_rules(streaming),
+        max_downstreams=_max_downstreams(streaming),
     )
 
 
@@ -126,14 +243,71 @@ def _refuse_unsupported(streaming: Streaming | None) -> None:
         return
     if streaming.delivery and streaming.delivery.replay and streaming.delivery.replay.mode == "durable":
         raise ValueError("delivery.replay.mode: durable is not supported by this hub; use memory")
-    if streaming.partitioning and streaming.partitioning.mode == "hash":
-        raise ValueError("partitioning.mode: hash is not supported by this hub; use preserve")
-    if streaming.routing and streaming.routing.rules:
-        raise ValueError("routing.rules: rules are not supported by this hub; remove them")
-    if streaming.fan_in:
-        raise ValueError("fanIn: joins are not supported by this hub; remove it, and each packet is sent by itself")
-    if streaming.lanes:
-        raise ValueError("lanes: lanes are not supported by this hub; remove them and set backpressure.buffer")
+
+
+def _lanes(streaming: Streaming | None) -> tuple[LaneSettings, ...]:
+    """The lanes of packets to the step. Directives have no lane: they never wait here."""
+    return tuple(
+        LaneSettings(
+            LaneKind(lane.kind), lane.max_messages or DEFAULT_LANE_MESSAGES, lane.max_bytes or DEFAULT_LANE_BYTES
+        )
+        for lane in (streaming.lanes if streaming else None) or ()
+        if lane.kind != "control" and lane.direction != "publish"
+    )
+
+
+def _join(streaming: Streaming | None) -> JoinSettings | None:
+    fan_in = streaming.fan_in if streaming else None
+    if fan_in is None:
+        return None
+    mode = JoinMode(fan_in.mode or "all")
+    if (mode is JoinMode.QUORUM) != (fan_in.quorum is not None):
+        raise ValueError("fanIn.quorum: it is the number of steps that suffice with mode quorum; set both, or neither")
+    seconds = DEFAULT_JOIN_SECONDS if fan_in.timeout_seconds is None else fan_in.timeout_seconds or None
+    entries = min(fan_in.max_entries or DEFAULT_JOIN_ENTRIES, MAX_JOIN_ENTRIES)
+    return JoinSettings(mode, fan_in.quorum or 0, seconds, entries)
+
+
+def _partitioning(streaming: Streaming | None) -> PartitionSettings:
+    found = streaming.partitioning if streaming else None
+    if found is None:
+        return PartitionSettings()
+    key = _partition_key(found.key) if found.key else PartitionKey(KeySource.METADATA, PARTITION_KEYS)
+    return PartitionSettings(PartitionMode(found.mode or "none"), key, found.partitions, bool(found.sticky))
+
+
+def _partition_key(text: str) -> PartitionKey:
+    """Source: streaming contract 13.7. A name of metadata may have dots: the whole rest is the name."""
+    source, dot, rest = text.strip().partition(".")
+    if dot and not rest:
+        raise ValueError(f"partitioning.key: {text!r} ends with a dot; write the name behind it")
+    if dot and source in ("payload", "inputs"):
+        return PartitionKey(KeySource(source), tuple(rest.split(".")))
+    if dot and source == "envelope":
+        if rest not in _ENVELOPE_FIELDS:
+            names = ", ".join(f"envelope.{name}" for name in ("partition", "kind", "messageId", "timestampMs"))
+            raise ValueError(f"partitioning.key: there is no {text}; use one of {names}")
+        name = _ENVELOPE_FIELDS[rest]
+        return PartitionKey(KeySource.METADATA, (name,)) if name else PartitionKey(KeySource.PARTITION, ())
+    return PartitionKey(KeySource.METADATA, (rest if dot and source == "metadata" else text.strip(),))
+
+
+def _rules(streaming: Streaming | None) -> tuple[RouteRule, ...]:
+    routing = streaming.routing if streaming else None
+    return tuple(
+        RouteRule(
+            name=rule.name or f"rules[{index}]",
+            allows=rule.action != "deny",
+            targets=frozenset((rule.target.steps if rule.target else None) or ()),
+            when=(rule.when or "").strip(),
+        )
+        for index, rule in enumerate((routing.rules if routing else None) or ())
+    )
+
+
+def _max_downstreams(streaming: Streaming | None) -> int:
+    routing = streaming.routing if streaming else None
+    return min((routing.max_downstreams if routing else None) or DEFAULT_DOWNSTREAMS, MAX_DOWNSTREAMS)
 
 
 def _thresholds(streaming: Streaming | None) -> tuple[int, int]:

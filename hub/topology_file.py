@@ -5,6 +5,7 @@ The file is YAML or JSON: ``runs``, each with its ``steps``. See docs/hub.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +13,14 @@ import trio
 from pydantic import Field, ValidationError
 
 from core.api.duration import parse_duration
-from core.api.schema import WireModel
+from core.api.schema import JsonObject, WireModel
 from core.api.streaming import Streaming
-from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
+from hub.routes import RouteError, StepKind, StreamRun, StreamStep, compile_routes
 from hub.settings import DEFAULT_CHANNEL_BUFFER, settings_of
 from hub.topology import BindingName, BoundStep, Place, Topology, build_topology
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+_PRIMITIVES: Final = frozenset(StepKind) - {StepKind.ENGRAM, StepKind.EXECUTE_STORY}
 _NAME: Final = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 
@@ -35,11 +37,17 @@ class BindingEntry(WireModel):
 
 
 class StepEntry(WireModel):
-    """A streaming step."""
+    """A streaming step: an Engram with a ``binding``, or a primitive with a ``type``."""
 
     name: str = Field(min_length=1, max_length=253)
-    binding: BindingEntry
+    binding: BindingEntry | None = None
+    type: str | None = None
     needs: list[str] = Field(default_factory=list)
+    if_: str | None = Field(None, alias="if")
+    runtime: JsonObject | None = None
+    with_: JsonObject | None = Field(None, alias="with")
+    input_schema: JsonObject | None = None
+    output_schema: JsonObject | None = None
     streaming: Streaming | None = None
     channel_buffer: int = Field(DEFAULT_CHANNEL_BUFFER, ge=1, le=65_536)
     redeliver_after: str = "30s"
@@ -52,6 +60,7 @@ class RunEntry(WireModel):
     namespace: str = Field(pattern=_NAME, max_length=63)
     name: str = Field(pattern=_NAME, max_length=253)
     story: str = Field(pattern=_NAME, max_length=253)
+    inputs: JsonObject | None = None
     steps: list[StepEntry] = Field(min_length=1)
 
 
@@ -79,13 +88,15 @@ def parse_topology(text: str) -> Topology:
         steps = []
         for place, step in enumerate(run_entry.steps):
             path = f"runs[{number}].steps[{place}]"
+            steps.append(_step(step, path))
+            if step.binding is None:
+                continue
             name = BindingName(run.namespace, step.binding.name)
             if name in bindings:
                 raise TopologyFileError(f"{path}.binding.name: {name.name} is the binding of another step; rename it")
             bindings[name] = BoundStep(Place(run, step.name), step.binding.uid, step.binding.generation)
-            steps.append(_step(step, path))
         try:
-            runs.append(compile_routes(run, run_entry.story, steps))
+            runs.append(compile_routes(run, run_entry.story, steps, inputs=run_entry.inputs))
         except RouteError as error:
             raise TopologyFileError(f"runs[{number}].steps: {error}") from None
     try:
@@ -150,7 +161,64 @@ def _step(entry: StepEntry, path: str) -> StreamStep:
         )
     except ValueError as error:
         raise TopologyFileError(f"{path}.streaming.{error}") from None
-    return StreamStep(entry.name, tuple(entry.needs), delivery)
+    step = StreamStep(
+        entry.name,
+        tuple(entry.needs),
+        delivery,
+        kind=_kind(entry, path),
+        condition=entry.if_ or "",
+        runtime=entry.runtime,
+        parameters=entry.with_,
+        input_schema=entry.input_schema,
+        output_schema=entry.output_schema,
+    )
+    problems = list(_problems(step, path))
+    if problems:
+        raise TopologyFileError("; ".join(problems))
+    return step
+
+
+def _kind(entry: StepEntry, path: str) -> StepKind:
+    """
+    Raises:
+        TopologyFileError: it is neither an Engram nor a primitive that works here.
+    """
+    if entry.type is None:
+        if entry.binding is None:
+            raise TopologyFileError(f"{path}.binding: a step with a client needs a binding; give one, or a type")
+        return StepKind.ENGRAM
+    if entry.binding is not None:
+        raise TopologyFileError(f"{path}.binding: a primitive has no client; remove it, or type")
+    if entry.type == StepKind.EXECUTE_STORY:
+        raise TopologyFileError(f"{path}.type: executeStory needs a cluster, and a file is none; remove the step")
+    if entry.type not in _PRIMITIVES:
+        names = ", ".join(sorted(_PRIMITIVES))
+        raise TopologyFileError(f"{path}.type: {entry.type!r} is not possible in a stream; use one of {names}")
+    return StepKind(entry.type)
+
+
+def _problems(step: StreamStep, path: str) -> Iterator[str]:
+    """What is wrong with its expressions and schemas, as far as that is known without data."""
+    if step.takes_as_it_is and step.output_schema is None and not step.delivery.rules:
+        return
+    from core.evaluation.schema import SchemaError, normalise
+    from core.expressions.analysis import check_condition, check_value
+    from core.expressions.scopes import REALTIME_RUNTIME, REALTIME_STATIC
+
+    if step.condition.strip():
+        yield from map(str, check_condition(step.condition, f"{path}.if", REALTIME_RUNTIME))
+    yield from map(str, check_value(step.runtime, f"{path}.runtime", REALTIME_RUNTIME))
+    yield from map(str, check_value(step.parameters, f"{path}.with", REALTIME_STATIC))
+    for number, rule in enumerate(step.delivery.rules):
+        where = f"{path}.streaming.routing.rules[{number}].when"
+        yield from map(str, check_condition(rule.when, where, REALTIME_RUNTIME) if rule.when else ())
+    for name, schema in (("inputSchema", step.input_schema), ("outputSchema", step.output_schema)):
+        try:
+            normalise(schema or {})
+        except SchemaError as error:
+            yield f"{path}.{name}: {error}"
+    if step.kind is StepKind.SLEEP and not {"duration", "for"} & (step.parameters or {}).keys():
+        yield f"{path}.with.duration: sleep needs a duration; write for example 5s"
 
 
 def _parsed(text: str) -> Any:

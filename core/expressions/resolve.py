@@ -184,7 +184,7 @@ class Resolver:
             return text
         template = compile_template(text)
         if self._context.deterministic:
-            _refuse_chance(template.references.functions, text)
+            refuse_chance(template.references.functions, text)
         if template.path is None:
             if self._whole is None and not self._stored.isdisjoint(template.references.roots):
                 raise _in_storage(text)
@@ -242,7 +242,8 @@ class Resolver:
             raise
 
 
-def _refuse_chance(functions: frozenset[str], text: str) -> None:
+def refuse_chance(functions: frozenset[str], text: str) -> None:
+    """Raises ``ForbiddenFunctionError`` if one of ``functions`` depends on time or chance."""
     for name in sorted(functions):
         if not FUNCTIONS[name].deterministic:
             error = ForbiddenFunctionError(

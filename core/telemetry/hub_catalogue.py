@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.telemetry.catalogue import Series, SeriesKind
+from core.telemetry.catalogue import (
+    EVALUATION_WAIT,
+    EVALUATION_WORKERS_ENDED,
+    EVALUATION_WORKERS_STARTED,
+    Series,
+    SeriesKind,
+)
 
 _LABELS: Final = ("namespace", "story", "step")
 
@@ -44,11 +50,18 @@ DROPPED: Final = Series(
     "Packets given up on their way to a step, or of a step that could not be understood, by reason.",
     (*_LABELS, "reason"),
 )
+SKIPPED: Final = Series(
+    "bobrapet_hub_messages_skipped_total",
+    SeriesKind.COUNTER,
+    "Packets that were not meant for a step, by reason: no loss.",
+    (*_LABELS, "reason"),
+)
 HEARTBEATS: Final = Series(
     "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS
 )
 
 HUB_CATALOGUE: Final[tuple[Series, ...]] = (
     *(ACTIVE_STREAMS, BUFFER_SIZE, BUFFER_BYTES, UNACKNOWLEDGED, HELD),
-    *(RECEIVED, SENT, DELIVERED, DROPPED, HEARTBEATS),
+    *(RECEIVED, SENT, DELIVERED, DROPPED, SKIPPED, HEARTBEATS),
+    *(EVALUATION_WAIT, EVALUATION_WORKERS_STARTED, EVALUATION_WORKERS_ENDED),
 )

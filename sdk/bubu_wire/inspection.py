@@ -32,6 +32,8 @@ _HEARTBEAT: Final = HEARTBEAT_KEY.encode()
 _PACKET_MIME: Final = PACKET_MIME.encode()
 _LARGEST_KNOWN: Final = 256
 _MOST_KNOWN: Final = 4_096
+_LARGEST_PLAIN: Final = 4_096
+"""Bytes of a Struct that is checked the short way."""
 
 
 class Inspected(NamedTuple):
@@ -50,6 +52,10 @@ class Inspected(NamedTuple):
     """The JSON of a packet in a frame of type ``PACKET_MIME``; not checked here."""
     pairs: int
     """Metadata pairs; at most, if names come twice."""
+    frame_end: int = 0
+    """Where a BinaryFrame ends that is the first field of ``body``; 0 if it is not known to be that."""
+    may_have_inputs: bool = True
+    """False if there are surely no inputs in a Struct."""
 
 
 class _UnusualError(Exception):
@@ -77,7 +83,7 @@ class Inspector:
     def _usual(self, packet: bytes) -> Inspected | None:
         """The same for a packet of the usual form; None, or an error, if it is not surely valid."""
         position, end, pairs, seen = 0, len(packet), 0, 0
-        begin_of_envelope = end_of_envelope = 0
+        begin_of_envelope = end_of_envelope = frame_end = 0
         partition, document, content = "", None, False
         while position < end:
             tag, size, begin = packet[position], packet[position + 1], position + 2
@@ -99,6 +105,8 @@ class Inspector:
                 seen |= 4
                 content = True
                 document = _binary(packet, begin, after)
+                if not position:
+                    frame_end = after
             elif tag == _ENVELOPE and not seen & 8:
                 seen |= 8
                 begin_of_envelope, end_of_envelope = position, after
@@ -106,7 +114,8 @@ class Inspector:
             elif tag in (_PAYLOAD, _INPUTS) and not seen & (16 if tag == _PAYLOAD else 32):
                 seen |= 16 if tag == _PAYLOAD else 32
                 content = True
-                merge_struct({}, packet, begin, after)
+                if not _is_plain_struct(packet, begin, after):
+                    merge_struct({}, packet, begin, after)
             elif tag in _FRAMES and not seen & 7:
                 seen |= 1
                 content = True
@@ -117,7 +126,8 @@ class Inspector:
         if pairs > MAX_PAIRS:
             return None
         body = packet[:begin_of_envelope] + packet[end_of_envelope:] if end_of_envelope else packet
-        return Inspected(body, partition, None, False, bool(seen & 7), content, document, pairs)
+        found = body, partition, None, False, bool(seen & 7), content, document, pairs
+        return Inspected(*found, frame_end, bool(seen & 32))
 
     def _is_pair(self, pair: bytes) -> bool:
         """Whether an entry of the metadata is valid, and none that decides what the packet is."""
@@ -195,6 +205,35 @@ def _binary(packet: bytes, position: int, end: int) -> bytes | None:
     if position != end:
         raise _UnusualError
     return packet[slice(*payload)] if is_document else None
+
+
+def _is_plain_struct(packet: bytes, position: int, end: int) -> bool:
+    """Whether a value is surely a valid Struct: of few short texts and bools, as most are."""
+    if end - position > _LARGEST_PLAIN:
+        return False
+    while position < end:
+        after = position + 2 + packet[position + 1]
+        text = position + 4 + packet[position + 3]  # behind the name
+        value = text + 2
+        if (
+            after > end
+            or value + 2 > after
+            or packet[position] != 0x0A
+            or packet[position + 1] >= 0x80
+            or packet[position + 2] != 0x0A
+            or packet[text] != 0x12
+            or value + packet[text + 1] != after
+            or not packet[position + 4 : text].isascii()
+        ):
+            return False
+        tag = packet[value]
+        if tag == 0x1A:
+            if value + 2 + packet[value + 1] != after or not packet[value + 2 : after].isascii():
+                return False
+        elif tag != 0x20 or value + 2 != after or packet[value + 1] > 1:
+            return False
+        position = after
+    return True
 
 
 def _partition(packet: bytes, position: int, end: int) -> str:

@@ -38,6 +38,11 @@ class TemplateProgram:
         self._bodies: dict[str, _Body] = {}
         self._root: _Body | None = None
 
+    def prepare(self) -> None:
+        """Compile now, so that the first rendering takes no longer than the others."""
+        if self._root is None:
+            self._compiled()
+
     def render(self, variables: Value, context: Context) -> str:
         """The text of the template over ``variables``.
 

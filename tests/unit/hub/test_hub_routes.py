@@ -7,11 +7,26 @@ from typing import Any
 import pytest
 
 from core.api.streaming import Streaming
-from hub.routes import RouteError, StreamRun, StreamStep, compile_routes
-from hub.settings import DeliverySettings, DropPolicy, Ordering, settings_of
+from hub.routes import RouteError, StepKind, StreamRun, StreamStep, compile_routes
+from hub.settings import (
+    DeliverySettings,
+    DropPolicy,
+    JoinMode,
+    JoinSettings,
+    KeySource,
+    LaneKind,
+    LaneSettings,
+    Ordering,
+    PartitionKey,
+    PartitionMode,
+    PartitionSettings,
+    RouteRule,
+    settings_of,
+)
 from hub.topology import BindingName, BoundStep, Place, build_topology
 
 RUN = StreamRun("team", "run")
+QUORUM = DeliverySettings(join=JoinSettings(JoinMode.QUORUM, 3))
 
 
 def test_packets_follow_needs_whatever_the_order() -> None:
@@ -29,6 +44,8 @@ def test_packets_follow_needs_whatever_the_order() -> None:
         ([StreamStep("a", ("b",))], "needs names b"),
         ([StreamStep("a", ("b",)), StreamStep("b", ("a",))], "a → b → a"),
         ([StreamStep("a", ("a",))], "a → a"),
+        ([StreamStep("a", kind=StepKind.SLEEP)], "it has no needs"),
+        ([StreamStep("a"), StreamStep("b"), StreamStep("c", ("a", "b"), QUORUM)], "quorum is 3"),
         ([StreamStep("a"), *(StreamStep(f"b{number}", ("a",)) for number in range(65))], "at most 64"),
     ],
 )
@@ -80,14 +97,36 @@ def test_the_window_is_the_smallest_of_its_bounds() -> None:
     assert _settings(flowControl={"initialCredits": {"bytes": 99}}).window_bytes == 99
 
 
+def test_what_the_settings_say_about_joins_partitions_lanes_and_rules() -> None:
+    assert _settings().join is None
+    assert _settings(fanIn={}).join == JoinSettings(JoinMode.ALL, 0, 120.0, 1_000)
+    quorum = _settings(fanIn={"mode": "quorum", "quorum": 2, "timeoutSeconds": 0, "maxEntries": 7}).join
+    assert quorum == JoinSettings(JoinMode.QUORUM, 2, None, 7)
+
+    hashed = _settings(partitioning={"mode": "hash", "key": "payload.user.id", "partitions": 8, "sticky": True})
+    key = PartitionKey(KeySource.PAYLOAD, ("user", "id"))
+    assert hashed.partitioning == PartitionSettings(PartitionMode.HASH, key, 8, True)
+    for text, path in (("metadata.a.b", "a.b"), ("a.b", "a.b"), ("user", "user")):
+        assert _settings(partitioning={"key": text}).partitioning.key == PartitionKey(KeySource.METADATA, (path,))
+    message = PartitionKey(KeySource.METADATA, ("bubu.envelope.message_id",))
+    assert _settings(partitioning={"key": "envelope.messageId"}).partitioning.key == message
+
+    lanes = [{"name": "a", "kind": "audio", "maxMessages": 3}, {"name": "c", "kind": "control"}]
+    assert _settings(lanes=lanes).lanes == (LaneSettings(LaneKind.AUDIO, 3, 1024 * 1024),)
+    rule = {"action": "deny", "target": {"steps": ["b"]}, "when": " packet.x "}
+    found = _settings(routing={"rules": [rule, {"name": "all"}], "maxDownstreams": 100})
+    assert found.rules == (RouteRule("rules[0]", False, frozenset({"b"}), "packet.x"), RouteRule("all", True))
+    assert found.max_downstreams == 64
+
+
 @pytest.mark.parametrize(
     ("streaming", "field"),
     [
         ({"delivery": {"replay": {"mode": "durable"}}}, "delivery.replay.mode"),
-        ({"partitioning": {"mode": "hash"}}, "partitioning.mode"),
-        ({"routing": {"rules": [{"action": "deny"}]}}, "routing.rules"),
-        ({"fanIn": {"mode": "any"}}, "fanIn"),
-        ({"lanes": [{"name": "a", "kind": "audio"}]}, "lanes"),
+        ({"fanIn": {"mode": "quorum"}}, "fanIn.quorum"),
+        ({"fanIn": {"quorum": 1}}, "fanIn.quorum"),
+        ({"partitioning": {"key": "envelope.nothing"}}, "partitioning.key"),
+        ({"partitioning": {"key": "payload."}}, "partitioning.key"),
     ],
 )
 def test_settings_without_effect_are_refused_by_name(streaming: dict[str, Any], field: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from hub.routes import StreamRun
+from hub.routes import StepKind, StreamRun
 from hub.settings import Ordering
 from hub.topology import BindingName, BoundStep, Place
 from hub.topology_file import TopologyFile, TopologyFileError, parse_topology
@@ -44,6 +44,68 @@ def test_a_file_is_runs_steps_and_bindings() -> None:
     assert (delivery.window_messages, delivery.max_messages, delivery.redeliver_seconds) == (7, 7, 5.0)
     assert (delivery.max_attempts, delivery.ordering) == (None, Ordering.PER_STREAM)
     assert routes.steps["emit"].delivery.window_messages == 16
+
+
+EVALUATED = """
+runs:
+  - namespace: team
+    name: run-1
+    story: voice
+    inputs: {name: Ada}
+    steps:
+      - name: emit
+        binding: {name: run-1-emit-transport, uid: u1}
+        outputSchema: {type: object}
+        streaming: {routing: {rules: [{when: packet.n > 1}]}}
+      - name: late
+        type: sleep
+        needs: [emit]
+        if: packet.n > 2
+        with: {duration: 5s}
+      - name: sink
+        needs: [late]
+        binding: {name: run-1-sink-transport, uid: u2}
+        runtime: {text: "{{ packet.text }}"}
+        inputSchema: {properties: {text: {type: string}}}
+"""
+
+
+def test_a_file_says_what_is_evaluated() -> None:
+    topology = parse_topology(EVALUATED)
+
+    routes = topology.runs[RUN]
+    emit, late, sink = routes.steps.values()
+    assert routes.inputs == {"name": "Ada"}
+    assert (emit.output_schema, emit.delivery.rules[0].when) == ({"type": "object"}, "packet.n > 1")
+    assert (late.kind, late.condition, late.parameters) == (StepKind.SLEEP, "packet.n > 2", {"duration": "5s"})
+    assert sink.runtime == {"text": "{{ packet.text }}"}
+    assert sink.input_schema == {"properties": {"text": {"type": "string"}}}
+    assert {name.name for name in topology.bindings} == {"run-1-emit-transport", "run-1-sink-transport"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("type: sleep", "type: wait", r"^runs\[0\]\.steps\[1\]\.type: 'wait' is not possible"),
+        ("type: sleep", "type: gate", r"^runs\[0\]\.steps\[1\]\.type: 'gate' is not possible"),
+        ("type: sleep", "type: engram", r"^runs\[0\]\.steps\[1\]\.type: "),
+        ("type: sleep", "type: executeStory", r"^runs\[0\]\.steps\[1\]\.type: executeStory needs a cluster"),
+        ("type: sleep", "binding: {name: x, uid: u}\n        type: sleep", r"steps\[1\]\.binding: a primitive"),
+        ("type: sleep", "", r"steps\[1\]\.binding: a step with a client"),
+        ("with: {duration: 5s}", "with: {}", r"steps\[1\]\.with\.duration: "),
+        ("if: packet.n > 2", "if: packet.n >", r"^runs\[0\]\.steps\[1\]\.if: "),
+        ("if: packet.n > 2", "if: item.n > 2", r"^runs\[0\]\.steps\[1\]\.if: "),
+        ("{{ packet.text }}", "{{ packet.text", r"^runs\[0\]\.steps\[2\]\.runtime\.text: "),
+        ("duration: 5s", 'duration: "{{ packet.d }}"', r"^runs\[0\]\.steps\[1\]\.with\.duration: "),
+        ("when: packet.n > 1", "when: nothing.n > 1", r"steps\[0\]\.streaming\.routing\.rules\[0\]\.when: "),
+        ("outputSchema: {type: object}", 'outputSchema: {$ref: "http://x"}', r"steps\[0\]\.outputSchema: "),
+        ("needs: [emit]", "needs: []", r"it has no needs"),
+    ],
+)
+def test_what_is_wrong_with_what_is_evaluated_is_named(old: str, new: str, problem: str) -> None:
+    assert old in EVALUATED
+    with pytest.raises(TopologyFileError, match=problem):
+        parse_topology(EVALUATED.replace(old, new))
 
 
 @pytest.mark.parametrize(

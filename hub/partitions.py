@@ -1,0 +1,74 @@
+"""The partition of a packet: what it is numbered by with ``per_partition``. Pure. Source: streaming contract 13.7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from hub.envelope import PacketReading
+from hub.settings import KeySource, PartitionKey, PartitionMode, PartitionSettings
+
+MAX_NAME_BYTES: Final = 128
+
+_OFFSET: Final = 0x811C9DC5
+_PRIME: Final = 0x01000193
+_MASK: Final = 0xFFFF_FFFF
+
+
+def partition_of(settings: PartitionSettings, reading: PacketReading, inputs: Mapping[str, Any] | None) -> str:
+    """The partition of a packet; empty for none.
+
+    Args:
+        inputs: those that were evaluated for the step; None: the packet's own.
+    """
+    present, mode = reading.packet.partition, settings.mode
+    if mode is PartitionMode.NONE or (present and (settings.sticky or mode is PartitionMode.PRESERVE)):
+        return present
+    value = _value(settings.key, reading, inputs)
+    if not value:
+        return ""
+    if mode is PartitionMode.PRESERVE and len(value.encode()) <= MAX_NAME_BYTES:
+        return value
+    number = fnv1a(value)
+    if mode is PartitionMode.HASH and settings.partitions:
+        return f"p{number % settings.partitions}"
+    return f"h{number:08x}"
+
+
+def fnv1a(text: str) -> int:
+    """The hash FNV-1a of the UTF-8 of ``text``, with 32 bits."""
+    value = _OFFSET
+    for byte in text.encode():
+        value = (value ^ byte) * _PRIME & _MASK
+    return value
+
+
+def _value(key: PartitionKey, reading: PacketReading, inputs: Mapping[str, Any] | None) -> str:
+    match key.source:
+        case KeySource.METADATA:
+            return next((text for name in key.path if (text := reading.metadata.get(name))), "")
+        case KeySource.PARTITION:
+            return reading.packet.partition
+        case KeySource.PAYLOAD:
+            return _text(_at(reading.payload, key.path))
+        case KeySource.INPUTS:
+            return _text(_at(reading.inputs if inputs is None else inputs, key.path))
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def _text(value: Any) -> str:
+    """Objects and lists are no keys: two that are equal may be written differently."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, Mapping | list):
+        return ""
+    return orjson.dumps(int(value) if isinstance(value, float) and value.is_integer() else value).decode()
