@@ -42,7 +42,8 @@ NEW_SECONDS = 0.25
 class Engram:
     """The contents of an Engram. The cluster has an object of its name if it exists."""
 
-    timeout_seconds: float = 1800.0
+    timeout_seconds: float | None = 1800.0
+    """None: without limit, which only a stream may have."""
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=0))
     default_with: Mapping[str, Any] | None = None
     max_inline_size_bytes: int = 4096
@@ -256,7 +257,7 @@ class ModelBindings:
             default_with=engram.default_with,
             retry_spec=None,
             retry=engram.retry,
-            timeout=timedelta(seconds=engram.timeout_seconds),
+            timeout=None if engram.timeout_seconds is None else timedelta(seconds=engram.timeout_seconds),
             max_inline_size_bytes=engram.max_inline_size_bytes,
             input_schema=engram.input_schema,
             output_schema=engram.output_schema,

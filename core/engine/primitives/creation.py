@@ -10,6 +10,7 @@ from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError
 from core.engine.ports import Binding, StepError, StoredAs
 from core.engine.primitives.settle import Settled, settle_value
+from core.engine.realtime import why_not_static
 from core.engine.step.manifest import (
     idempotency_key,
     merged_input,
@@ -20,7 +21,9 @@ from core.engine.step.manifest import (
 
 
 async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
-    """The manifest; an error if the input is too large, or if that of a branch cannot be resolved."""
+    """The manifest; an error if the input is too large, if that of a branch cannot be resolved, or if that of a step
+    that serves a stream reads other steps.
+    """
     step = context.step
     overlay = step.declared.get("with")
     input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
@@ -31,6 +34,10 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
             f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
             "execution.maxInlineSize allows; pass large data through storage",
         )
+    if step.serves_stream and input_:  # the Engram's own part comes with the binding
+        why = await context.engine.evaluator.analyse(why_not_static, input_, asker=context.asker())
+        if why is not None:
+            return StepError(Reason.EXPRESSION_FAILED, why)
     left_to_container = False
     if step.is_branch and input_:
         answer = await settle_value(context, input_, "with")

@@ -45,6 +45,7 @@ from core.engine.primitives.creation import step_run_to_create
 from core.engine.primitives.definitions import StepDefinitions
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.settle import settle_value
+from core.engine.primitives.shown_state import show
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
@@ -54,7 +55,7 @@ from core.engine.step.manifest import (
     step_run_name,
     why_not_the_work,
 )
-from core.engine.step.pending_reason import holdup
+from core.engine.step.stream_record import live_patch, serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
 
@@ -108,7 +109,7 @@ class EngramStep:
         while True:
             context.wakeup.clear()  # our own writes wake this task, too
             observation = await patiently(self.observe, pace=context.pace())
-            self._report_holdup(observation)
+            show(context, observation)
             try:
                 verdict = await self._round(observation, binding, problem)
             except NameConflictError as error:
@@ -154,25 +155,14 @@ class EngramStep:
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
-    def _report_holdup(self, observation: Observation) -> None:
-        """Show in the state of the step what keeps it from continuing, as long as that lasts."""
-        state = self._context.state.step(self._context.step.name)
-        if state is not None and state.phase is Phase.PENDING:
-            return  # it waits for its slot
-        was = state.reason if state is not None and state.reason_since is not None else ""
-        found = holdup(observation, self._context.now())
-        if found is None:
-            if was:
-                self._context.set_message("")
-        elif found.reason != was:
-            self._context.set_message(found.message, reason=found.reason, reason_since=found.since)
-
     async def observe(self) -> Observation:
         """One look at the step; also updates the variables of templates."""
         observation = await self._context.engine.executors.observe(self._step_runs, self._context.run, self.name)
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
+            if self._context.step.serves_stream:
+                self._context.run_context.streams.begin(self._context.step.name)
             if not record.claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation
@@ -230,6 +220,8 @@ class EngramStep:
             case outcome.Create():
                 return await self._create(observation, binding)
             case outcome.Wait():
+                if observation.live is not None and step_run is not None:
+                    await committed(self.executor_of(step_run).tend_attempt, step_run)
                 return decision
         assert step_run is not None
         match decision:
@@ -247,7 +239,10 @@ class EngramStep:
                 await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
-                return await self._succeed(step_run, binding, record.key_patch(observation))
+                verdict = await self._succeed(step_run, binding, record.key_patch(observation))
+                if serves_stream(step_run):  # its worker does not end by itself
+                    await committed(self.executor_of(step_run).end_leftover, step_run)
+                return verdict
             case outcome.Collect():
                 return await self._collect(observation, binding, binding.retry)
             case outcome.Retry():
@@ -355,7 +350,7 @@ class EngramStep:
         not been asked to end, if the process died before it could ask.
         """
         now = self._context.now()
-        self._leaves_by = self._leaves_by or now + TIME_TO_LEAVE
+        self._leaves_by = self._leaves_by or (now if serves_stream(step_run) else now + TIME_TO_LEAVE)
         if now < self._leaves_by:
             await wait_for_wakeup(self._context.wakeup, self._context.engine.clock, self._leaves_by)
             return False
@@ -378,9 +373,8 @@ class EngramStep:
             return await self._succeed(seen, binding, record.cached_patch(found.output, found.source))
         order, step_run = found, found.step_run
         if start.announced:
-            context.emit(
-                EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
-            )
+            text = f"the {record.word_for(executor.name)} of {self.name} is missing; it is started again"
+            context.emit(EventType.WARNING, "JobRestarted", text, step_run)
         if start.announce_first and not executor.starts_by_record:
             await self._announce(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
@@ -397,7 +391,11 @@ class EngramStep:
         with trio.move_on_at(self._announce_at):
             await self._context.wakeup.wait()
             return
-        await self._announce(step_run, record.attempt_seen(seen))
+        if seen.live is None:
+            await self._announce(step_run, record.attempt_seen(seen))
+        else:
+            patch = live_patch(seen, seen.live, self._context.now())
+            await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
     async def _announce(self, step_run: Object, attempt: AttemptRecord) -> None:
         patch = record.running_patch(step_run, self._context.now(), attempt)
