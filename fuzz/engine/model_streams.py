@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import trio
@@ -176,6 +177,7 @@ class ModelStreamExecutor:
             "stepRun": order.step_run["metadata"]["name"],
             "step": step_path(order.step_run),
             "attempt": order.attempt,
+            "deadlineAt": order.deadline_at.isoformat() if order.deadline_at is not None else None,
             "inputs": dict(order.inputs),
             "binding": binding["metadata"]["name"],
             "bindingUid": binding["metadata"]["uid"],
@@ -223,8 +225,14 @@ def observation(step_run: Object, workload: Object | None, binding: Object | Non
     if not finished and said.get("restarts", 0) > MOST_RESTARTS and said.get("exitCode") != 0:
         return Observation(step_run, AttemptState.FAILED, attempt=number, exit_code=said["exitCode"])
     state = AttemptState.RUNNING if pods else AttemptState.STARTING
-    live = _finishing(binding) if finished else _live(binding, number)
-    return Observation(step_run, state, attempt=number, live=live)
+    if finished:
+        return Observation(step_run, state, attempt=number, live=_finishing(binding))
+    return Observation(step_run, state, attempt=number, deadline_at=deadline_of(workload), live=_live(binding, number))
+
+
+def deadline_of(workload: Object) -> datetime | None:
+    at = workload["spec"]["deadlineAt"]
+    return None if at is None else datetime.fromisoformat(at)
 
 
 def _live(binding: Object | None, number: int) -> LiveStream:
