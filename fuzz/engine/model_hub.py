@@ -127,7 +127,7 @@ class ModelHub:
                 self.nursery.start_soon(self._drain, place, binding["metadata"]["uid"])
 
     def _may_drain(self, place: Place, binding: Object) -> bool:
-        """Whether no more messages come for the step, and it can receive the last ones."""
+        """Whether no more messages come for the step, and it can receive the last ones, or nobody ever will."""
         if is_drained(binding):
             return False
         if not binding["spec"]["needs"]:
@@ -141,17 +141,18 @@ class ModelHub:
             if need not in seen:
                 seen.add(need)
                 needs += by_step[need]["spec"]["needs"]
-        return not self._backlogs.get(place) or place in self._clients
+        return is_finished(binding) or not self._backlogs.get(place) or place in self._clients
 
     async def _drain(self, place: Place, uid: str) -> None:
-        try:
-            await trio.sleep(LINGER_SECONDS + self._backlogs.get(place, 0.0))
-        finally:
-            self._draining.discard(place)
+        binding = self.cluster.objects.get(place)
+        finished = binding is None or is_finished(binding)
+        await trio.sleep(LINGER_SECONDS + (0.0 if finished else self._backlogs.get(place, 0.0)))
+        self._draining.discard(place)
         binding = self.cluster.objects.get(place)
         same = binding is not None and binding["metadata"]["uid"] == uid
         if binding is not None and same and not self.down and self._may_drain(place, binding):
             self._report(place, {"drained": True})
+        self._wake()
 
     def _report_lost(self, place: Place) -> None:
         at = format_precise_instant(self.cluster.now())

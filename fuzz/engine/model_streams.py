@@ -62,9 +62,7 @@ class ModelStreamExecutor:
         binding = await self._bound(order)
         if is_finished(binding):
             raise StaleError("the stream has finished")
-        if lowest_generation(binding) < order.attempt + 1:
-            fence = {"annotations": {keys.ANNOTATION_CONNECTOR_GENERATION: str(order.attempt + 1)}}
-            binding = await merge(self.cluster, self.process, binding, "metadata", fence)
+        binding = await self._fenced(binding, order.attempt + 1)
         workload = await self.process.write(self.cluster, lambda: self._start(order, binding))
         self.process.known.remember(workload)
         if workload["spec"]["attempt"] != order.attempt or workload["metadata"].get("deletionTimestamp"):
@@ -130,6 +128,13 @@ class ModelStreamExecutor:
             await confirm(self.cluster, self.process, step_run)
         if not workload["metadata"].get("deletionTimestamp"):
             await delete(self.cluster, self.process, workload)
+
+    async def _fenced(self, binding: Object, generation: int) -> Object:
+        """The binding, with which the hub admits no earlier generation."""
+        if lowest_generation(binding) >= generation:
+            return binding
+        fence = {"annotations": {keys.ANNOTATION_CONNECTOR_GENERATION: str(generation)}}
+        return await merge(self.cluster, self.process, binding, "metadata", fence)
 
     async def _read_anew(self, step_run: Object) -> None:
         """Learn from the server whether another leader has seen the end of the stream."""
@@ -225,7 +230,7 @@ def observation(step_run: Object, workload: Object | None, binding: Object | Non
     if not finished and said.get("restarts", 0) > MOST_RESTARTS and said.get("exitCode") != 0:
         return Observation(step_run, AttemptState.FAILED, attempt=number, exit_code=said["exitCode"])
     state = AttemptState.RUNNING if pods else AttemptState.STARTING
-    if finished:
+    if finished or said.get("exitCode") == 0:
         return Observation(step_run, state, attempt=number, live=_finishing(binding))
     return Observation(step_run, state, attempt=number, deadline_at=deadline_of(workload), live=_live(binding, number))
 

@@ -116,6 +116,20 @@ def _only_when_drained(sound: Any) -> Any:
     return wrong
 
 
+def _as_it_is(sound: Any) -> Any:
+    async def wrong(self: Any, binding: Any, generation: int) -> Any:
+        return binding
+
+    return wrong
+
+
+def _without_a_mark(sound: Any) -> Any:
+    async def wrong(self: ModelStreamExecutor, step_run: Any, binding: Any) -> None:
+        await sound(self, step_run, None)
+
+    return wrong
+
+
 def _ended(sound: Any) -> Any:
     return lambda seen: seen.state in (AttemptState.SUCCEEDED, AttemptState.ABSENT)
 
@@ -135,6 +149,8 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("a failed stream ends no other", _FAILED, GroupExecution, "_end_with_failed_stream", _always(None)),
     ("streams are not drained", _CANCELED, ModelStreamExecutor, "drain_attempt",
      lambda sound: ModelStreamExecutor.end_attempt),
+    ("what is not drained counts as drained", _CANCELED, model_streams, "is_drained", _always(True)),
+    ("a workload goes before its stream has finished", _ALONE, ModelStreamExecutor, "_finish", _without_a_mark),
     ("sources go on until they are drained", _CANCELED, ModelStreamExecutor, "drain_attempt", _only_when_drained),
     ("streams drain for a day", _UNDRAINED, RunExecution, "_drain", _for_a_day),
     ("what does not drain is not ended", _UNDRAINED, ModelStreamExecutor, "end_attempt", _never),
@@ -155,7 +171,7 @@ BUGS_IN_SEVERAL_PLACES: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any,
         (
             (model_streams, "_is_alive", _always(False)),
             (model_jobs, "_any_alive", _always(False)),
-            (model_streams, "lowest_generation", _always(99)),
+            (ModelStreamExecutor, "_fenced", _as_it_is),
         ),
     ),
 )
