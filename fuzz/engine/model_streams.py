@@ -27,7 +27,7 @@ from fuzz.engine.adapters import ModelStepRuns, confirm, delete, merge
 from fuzz.engine.cluster import Cluster
 from fuzz.engine.model_hub import BINDING, is_drained, is_finished, lowest_generation, stream_of
 from fuzz.engine.process import Process
-from fuzz.engine.stream_workers import WORKLOAD
+from fuzz.engine.stream_workers import STREAM_POD, WORKLOAD
 from fuzz.engine.watches import controlled_by
 
 T = TypeVar("T")
@@ -93,7 +93,8 @@ class ModelStreamExecutor:
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         self.process.check()
-        return any(map(_is_alive, self.process.known.pods_of(namespace, step_run_name)))
+        pods = self.process.known.pods_of(namespace, step_run_name)
+        return any(STREAM_POD in pod["spec"] and _is_alive(pod) for pod in pods)
 
     async def drain_attempt(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()

@@ -36,6 +36,7 @@ from core.engine.ports import (
     AttemptState,
     Binding,
     EventType,
+    LiveStream,
     Observation,
     StepError,
 )
@@ -69,6 +70,8 @@ created again.
 
 Another leader that has just created it checks it again before it starts an attempt, once this time has passed.
 """
+TELL_AGAIN_SECONDS: Final = 5.0
+"""After this time, a process records again how a stream is, if another leader has recorded something else."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
 
@@ -89,6 +92,8 @@ class EngramStep:
         self._step_runs = context.engine.step_runs
         self.name = step_run_name(context.run_name, context.step.name)
         self._announce_at = -inf
+        self._told: LiveStream | None = None
+        """What this process has recorded last of a stream."""
         self._leaves_by: datetime | None = None
         self._had_step_run = False
         self._known = ""
@@ -388,17 +393,17 @@ class EngramStep:
 
         A wake-up during the pause ends it without a record: a step that ends meanwhile needs only one write.
         """
-        with trio.move_on_at(self._announce_at):
+        again = seen.live is not None and seen.live == self._told  # another leader has seen it otherwise
+        with trio.move_on_at(self._announce_at + (TELL_AGAIN_SECONDS if again else 0.0)):
             await self._context.wakeup.wait()
             return
-        if seen.live is None:
-            await self._announce(step_run, record.attempt_seen(seen))
-        else:
-            patch = live_patch(seen, seen.live, self._context.now())
-            await committed(self._step_runs.patch_step_run_status, step_run, patch)
+        if seen.live is not None:
+            self._told, self._announce_at = seen.live, trio.current_time()
+        await self._announce(step_run, record.attempt_seen(seen), seen)
 
-    async def _announce(self, step_run: Object, attempt: AttemptRecord) -> None:
-        patch = record.running_patch(step_run, self._context.now(), attempt)
+    async def _announce(self, step_run: Object, attempt: AttemptRecord, seen: Observation | None = None) -> None:
+        live, now = seen.live if seen is not None else None, self._context.now()
+        patch = live_patch(seen, live, now) if seen and live else record.running_patch(step_run, now, attempt)
         await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
     async def _collect(self, seen: Observation, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:

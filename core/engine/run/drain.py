@@ -103,7 +103,8 @@ async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, 
                 return await _record(context, step_run, observation, ending, None)
             if asked is _Asked.NOTHING and _has_finished(observation):
                 return await _record(context, step_run, observation, ending, None)
-            if asked is not _Asked.NOTHING and (not alive or now >= stop_at):
+            has_stopped = not alive or (asked is _Asked.TO_END and now >= stop_at)
+            if asked is not _Asked.NOTHING and has_stopped:
                 return await _record(context, step_run, observation, ending, None)
             if asked is not _Asked.TO_END:
                 step_run = await _marked(context, step_run)
