@@ -17,7 +17,7 @@ from core.api.duration import parse_positive_duration
 from core.api.objects import Object, has_ended, step_path, without_data
 from core.api.phases import StepReason
 from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError
-from core.engine.ports import JOB, Binding, RunKey
+from core.engine.ports import JOB, STREAM, Binding, RunKey
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.record import is_overtaken
 from core.policy.retry import RetryPolicy
@@ -248,6 +248,9 @@ class ModelBindings:
             text = f"the template of Engram {name} does not exist"
             raise _awaited(step, StepReason.TEMPLATE_NOT_FOUND, text, asked, template)
         engram = self.engrams.get(name) or Engram()
+        spec = story["spec"]
+        if spec.get("pattern") == "realtime" and step in spec["steps"] and engram.executor != STREAM:
+            engram = replace(engram, executor=STREAM, timeout_seconds=None)
         return Binding(
             engram_namespace=asked.namespace,
             engram_name=name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError
-from core.engine.ports import Binding, StepError, StoredAs
+from core.engine.ports import Binding, EventType, StepError, StoredAs
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.realtime import why_not_static
 from core.engine.step.manifest import (
@@ -18,6 +18,9 @@ from core.engine.step.manifest import (
     step_run_manifest,
     step_run_name,
 )
+
+NEAR_LIMIT: Final = 0.8
+"""Share of the input limit from which an Event warns."""
 
 
 async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
@@ -62,6 +65,14 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
         context.state.revision,
         left_to_container=left_to_container,
     )
+
+
+def warn_near_limit(context: StepContext, input_: Any, limit: int) -> None:
+    """An Event, if the input of the StepRun is about to be too large."""
+    size = size_bytes(input_ or {})
+    if limit > 0 and size >= NEAR_LIMIT * limit:
+        text = f"the input of step {context.step.name!r} uses {size} of {limit} bytes"
+        context.emit(EventType.WARNING, "StepInputNearLimit", text)
 
 
 async def _stored(context: StepContext, input_: Any, limit: int) -> Any:

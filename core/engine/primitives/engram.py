@@ -42,7 +42,7 @@ from core.engine.ports import (
 )
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
-from core.engine.primitives.creation import step_run_to_create
+from core.engine.primitives.creation import step_run_to_create, warn_near_limit
 from core.engine.primitives.definitions import StepDefinitions
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.settle import settle_value
@@ -51,8 +51,8 @@ from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
     is_edited,
+    is_edited_under_way,
     is_touched,
-    size_bytes,
     step_run_name,
     why_not_the_work,
 )
@@ -60,8 +60,6 @@ from core.engine.step.stream_record import live_patch, serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
 
-NEAR_LIMIT: Final = 0.8
-"""Share of the input limit from which an Event warns."""
 TIME_TO_LEAVE: Final = timedelta(seconds=5)
 """How long a container may take to end after its failure is recorded, if a restarted operator finds it running."""
 STRANGE_GRACE_SECONDS: Final = 3.0
@@ -154,7 +152,7 @@ class EngramStep:
             raise NameConflictError(text)
         if problem is not None:
             return await self._fail_for_good(step_run, problem)
-        if step_run is not None and _is_edited_under_way(step_run):
+        if step_run is not None and is_edited_under_way(step_run):
             text = f"the spec of StepRun {self.name} was changed after it had been created; start another run"
             return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, text))
         assert binding is not None, "a step is either bound or has a problem"
@@ -187,6 +185,13 @@ class EngramStep:
                 self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
                 return verdict
         return None
+
+    async def has_let_go(self, observation: Observation) -> bool:
+        """Whether nothing is at work any more for a StepRun whose end is recorded; if not, look again."""
+        step_run = observation.step_run
+        recorded = outcome.decide(observation, RetryPolicy(), self._context.now())
+        alive = isinstance(recorded, outcome.Recorded) and recorded.still_alive
+        return step_run is None or not alive or await self._has_left(step_run)
 
     async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
         """Record that the time of the step is over, for which its Engram was missing."""
@@ -265,10 +270,7 @@ class EngramStep:
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)
         input_ = manifest["spec"].get("input")
-        size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
-        if limit > 0 and size >= NEAR_LIMIT * limit:
-            text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
-            context.emit(EventType.WARNING, "StepInputNearLimit", text)
+        warn_near_limit(context, input_, binding.max_inline_size_bytes)
         # Wait before taking a slot: what the step waits for may need that slot. The input of a branch is data already.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
@@ -495,8 +497,3 @@ class EngramStep:
 
 def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
     return (None, found) if isinstance(found, StepError) else (found, None)
-
-
-def _is_edited_under_way(step_run: Object) -> bool:
-    status = step_run.get("status") or {}
-    return is_edited(step_run) and is_touched(step_run) and not record.is_final(status)
