@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
+from core.engine.realtime import is_realtime
 from core.policy.settings import OperatorSettings, StorageProvider
 
 DEFAULT_RETENTION: Final = timedelta(days=1)
@@ -100,21 +101,25 @@ def keeps_stored_data(obj: Object) -> bool:
 
 def said_of(story: Object | None) -> tuple[Any, Any]:
     """The Story's own values for its runs and their children: when they change, its finished runs are checked again."""
-    policy = _job_policy(story)
-    return policy.get("ttlSecondsAfterFinished"), policy.get("storyRunRetentionSeconds")
+    return _own_ttl(story), _policy(story, "job").get("storyRunRetentionSeconds")
 
 
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
-    """How long children are kept after their run has ended; None: as long as the run itself."""
-    seconds = _job_policy(story).get("ttlSecondsAfterFinished")
+    """How long children are kept after their run has ended; None: as long as the run itself.
+
+    Those of a realtime run stay with it unless somebody sets a time: the reference keeps them, too. Source: streaming
+    contract 3.
+    """
+    seconds = _own_ttl(story)
     if seconds is None:
-        seconds = settings.job.ttl_seconds_after_finished
-    return None if seconds < 0 else timedelta(seconds=seconds)
+        of_job = settings.job.ttl_seconds_after_finished
+        seconds = settings.runs.realtime_ttl_seconds if _is_realtime(story) else of_job
+    return None if seconds is None or seconds < 0 else timedelta(seconds=seconds)
 
 
 def retention(story: Object | None, settings: OperatorSettings) -> timedelta | None:
     """How long a finished run is kept; zero: not at all, None: for ever."""
-    seconds = _job_policy(story).get("storyRunRetentionSeconds")
+    seconds = _policy(story, "job").get("storyRunRetentionSeconds")
     if seconds is None:
         seconds = settings.runs.retention_seconds
     if seconds is None:
@@ -122,10 +127,21 @@ def retention(story: Object | None, settings: OperatorSettings) -> timedelta | N
     return None if seconds == 0 else timedelta(seconds=max(seconds, 0))
 
 
-def _job_policy(story: Object | None) -> dict[str, Any]:
+def _own_ttl(story: Object | None) -> Any:
+    """The Story's time for children; one for realtime runs has precedence there."""
+    of_realtime = _policy(story, "realtime") if _is_realtime(story) else {}
+    own = of_realtime.get("ttlSecondsAfterFinished")
+    return _policy(story, "job").get("ttlSecondsAfterFinished") if own is None else own
+
+
+def _is_realtime(story: Object | None) -> bool:
+    return is_realtime((story or {}).get("spec") or {})
+
+
+def _policy(story: Object | None, kind: str) -> dict[str, Any]:
     policy = ((story or {}).get("spec") or {}).get("policy") or {}
-    job: dict[str, Any] = (policy.get("execution") or {}).get("job") or {}
-    return job
+    found: dict[str, Any] = (policy.get("execution") or {}).get(kind) or {}
+    return found
 
 
 def _finished_at(run: Object) -> datetime:

@@ -13,6 +13,7 @@ from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
+from core.engine.status.state import terminated_at
 from core.kube.informer import Change
 from reconcilers.adapters.world import LIVE_RUNS
 from reconcilers.runtime.watch import Caches
@@ -80,7 +81,7 @@ def _face(run: Object) -> tuple[Any, ...]:
         key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _RECORDED
     }
     shown = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))
-    return own, run.get("spec"), *shown
+    return own, run.get("spec"), *shown, terminated_at(run)
 
 
 def _stage(run: Object) -> tuple[Any, Any]:

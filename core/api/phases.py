@@ -97,8 +97,12 @@ class Reason(StrEnum):
     EXECUTION_FAILED = "ExecutionFailed"
     EXPRESSION_FAILED = "ExpressionFailed"
     RETRY_SCHEDULED = "RetryScheduled"
+    TRANSPORT_READY = "TransportReady"
+    AWAITING_TRANSPORT = "AwaitingTransport"
+    TRANSPORT_FAILED = "TransportFailed"
+    TOPOLOGY_TERMINATED = "TopologyTerminated"
+    """Of ``Degraded``, written by others: the streams of the run are to end."""
     # Extensions, not in the reference.
-    NOT_SUPPORTED_YET = "NotSupportedYet"
     NAME_CONFLICT = "NameConflict"
     ENGINE_ERROR = "EngineError"
     STOPPED = "Stopped"
@@ -110,6 +114,8 @@ class Reason(StrEnum):
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
     OUTPUT_TOO_LARGE = "OutputTooLarge"
     """The output of a container without an SDK does not fit into the status."""
+    TOPOLOGY_DEGRADED = "TopologyDegraded"
+    """Of ``Degraded``: no stream of the run has been connected for a while."""
     UNREADABLE = "Unreadable"
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
 

@@ -80,6 +80,9 @@ class UnknownExecutor:
         await trio.lowlevel.checkpoint()
         return Observation(step_run)
 
+    async def tend_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()
         raise RejectedError(self._problem.message, reason=self._problem.reason)

@@ -7,11 +7,13 @@ Source: StoryRun contract 8, 11, 14 and 15.
 
 The name of a step is its declared name. The name of a step inside a ``parallel`` step contains the names of the steps
 around it, ``fan/a``; the name of an item of a ``forEach`` ends with its number, ``fan/0``.
+
+Of a realtime Story, the plan has the main steps that serve a stream (``core.engine.realtime``), and all clean-up steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -20,8 +22,10 @@ from typing import Any, Final
 from core.api.duration import parse_positive_duration
 from core.api.objects import Object
 from core.api.phases import Reason, member_or_none
-from core.expressions import edges, roots
+from core.engine import realtime
+from core.expressions import analysis, edges, roots
 from core.graph.compensation import undo_order
+from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, Graph, aliases_of, build_graph
 from core.graph.readiness import FailureRules
@@ -74,6 +78,10 @@ class StepPlan:
     """Whether a template chooses at run time which step it reads: then the graph cannot tell what to wait for."""
     branches: tuple[StepPlan, ...] = ()
     """The branches of a ``parallel`` step, in its order; with ``forEach``, the one branch that runs for every item."""
+    serves_stream: bool = False
+    """Whether it is a main step of a realtime Story: its container serves a stream until the stream ends. Its ``if``
+    and ``runtime`` are evaluated elsewhere, for each packet, so ``condition`` is blank.
+    """
     item: Mapping[str, Any] | None = None
     """The variables that an item of a ``forEach``, and each step in it, can read beside ``inputs`` and ``steps``."""
 
@@ -156,6 +164,12 @@ class StoryPlan:
     outputs_schema: Mapping[str, Any] | None = None
     branch_owners: Mapping[str, str] = field(default_factory=dict)
     """The last part of a branch's name → its top-level step. Leaves out a branch if a step has the same name."""
+    is_realtime: bool = False
+    """Whether the main steps serve streams; then the others of the Story's main list are not in the plan."""
+    per_packet: tuple[str, ...] = ()
+    """The primitives of a realtime Story's main list: they are carried out for each packet, and have no state."""
+    drain_timeout: timedelta | None = None
+    """How long the streams of a run may take to drain; None: ``graceful_shutdown`` applies."""
     places: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """Declared step → its position in ``order``."""
 
@@ -228,21 +242,28 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
     spec = story.get("spec")
     if not isinstance(spec, Mapping):
         return Refusal(Reason.INVALID_CONFIGURATION, "the Story has no spec")
-    if spec.get("pattern") == "realtime":
-        text = "this Story uses spec.pattern: realtime, which this version does not support; remove it to run the Story"
-        return Refusal(Reason.NOT_SUPPORTED_YET, text)
     lists: dict[GroupName, dict[str, StepPlan]] = {}
     for group in GroupName:
         found = _steps(group, spec, taken={name for steps in lists.values() for name in steps})
         if isinstance(found, Refusal):
             return found
         lists[group] = found
-    steps = {name: step for named in lists.values() for name, step in named.items()}
     owners = edges.branch_owners(spec)
     continues = _mapping(_mapping(spec, "policy"), "retries").get("continueOnStepFailure") is True
-    groups = _groups(lists, owners, continues)
+    is_realtime = realtime.is_realtime(spec)
+    groups = _groups(lists, owners, continues, is_realtime)
+    problems = realtime.problems_of(_list(spec, GroupName.MAIN)) if is_realtime else []
+    if problems:
+        problems += [groups.message] if isinstance(groups, Refusal) else []
+        return Refusal(Reason.INVALID_CONFIGURATION, "; ".join(problems))
     if isinstance(groups, Refusal):
         return groups
+    steps = {
+        name: step
+        for group, named in lists.items()
+        for name, step in named.items()
+        if name in groups[group].graph.position
+    }
     metadata, policy = _mapping(story, "metadata"), _mapping(spec, "policy")
     timeouts, concurrency = _mapping(policy, "timeouts"), policy.get("concurrency")
     return StoryPlan(
@@ -259,7 +280,10 @@ def parse_story(story: Object) -> StoryPlan | Refusal:
         output=_mapping_or_none(spec, "output"),
         inputs_schema=_mapping_or_none(spec, "inputsSchema"),
         outputs_schema=_mapping_or_none(spec, "outputsSchema"),
-        branch_owners=owners,
+        branch_owners={name: owner for name, owner in owners.items() if owner in steps},
+        is_realtime=is_realtime,
+        per_packet=tuple(name for name in lists[GroupName.MAIN] if name not in steps),
+        drain_timeout=realtime.drain_timeout(spec) if is_realtime else None,
     )
 
 
@@ -276,13 +300,17 @@ def positive_duration(text: object) -> timedelta | None:
 
 def _steps(group: GroupName, spec: Mapping[str, Any], taken: Set[str]) -> dict[str, StepPlan] | Refusal:
     steps: dict[str, StepPlan] = {}
+    streams = group is GroupName.MAIN and realtime.is_realtime(spec)
     for index, item in enumerate(_list(spec, group)):
         name = item.get("name") if isinstance(item, Mapping) else None
         if not isinstance(name, str) or not name or "/" in name:
             return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or no name")
         if name in steps or name in taken:
             return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name {name!r} is already taken")
-        steps[name] = _step(name, item)
+        plan = _step(name, item)
+        if streams and realtime.serves_stream(item):
+            plan = replace(plan, serves_stream=True, condition="", looks_anywhere=False)
+        steps[name] = plan
     return steps
 
 
@@ -327,13 +355,15 @@ def _branch(step: StepPlan, part: str) -> StepPlan | None:
 
 
 def _groups(
-    lists: Mapping[GroupName, Mapping[str, StepPlan]], owners: Mapping[str, str], continues: bool
+    lists: Mapping[GroupName, Mapping[str, StepPlan]], owners: Mapping[str, str], continues: bool, is_realtime: bool
 ) -> dict[GroupName, GroupPlan] | Refusal:
     groups: dict[GroupName, GroupPlan] = {}
     earlier: dict[str, str] = {}
     unknown: list[str] = []
+    circles: list[tuple[str, ...]] = []
     for group, steps in lists.items():
         cleans = group is not GroupName.MAIN
+        streams = is_realtime and not cleans
         spellings = {**earlier, **aliases_of(steps)}
         wanted = {name: _wanted(step, owners, spellings) for name, step in steps.items()}
         further: Mapping[str, list[str]] = {}
@@ -343,34 +373,56 @@ def _groups(
             among = {name: [w for w in names if w in steps] for name, names in wanted.items()}
             further = undo_order(main, about, among)
         met = frozenset(earlier.values())
+        if streams:
+            unknown += _unknown_reads(steps, owners, spellings)
+            wanted = {name: _declared_needs(step) for name, step in steps.items()}
         graph = build_graph(
             Declared(name, (*(w for w in names if w not in met), *further.get(name, ())))
             for name, names in wanted.items()
         )
         unknown += [f"{step}->{need}" for step, need in graph.unknown]
+        circles += [circle for circle in (find_cycle(graph),) if circle is not None]
         rules = FailureRules(
             allowed=frozenset(name for name, step in steps.items() if step.allow_failure),
             continue_on_failure=continues and not cleans,
             any_end_suffices=cleans,
+            started_suffices=streams,
         )
+        if streams:
+            graph = contracted(graph, {name for name, step in steps.items() if step.serves_stream})
         groups[group] = GroupPlan(graph, rules)
         earlier |= aliases_of(steps) | {name: name for name in steps}
     if unknown:
-        text = f"unknown dependencies: {', '.join(unknown)}; every name in needs and in templates must be a step of "
-        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}this Story that is there before")
-    for plan in groups.values():
-        cycle = find_cycle(plan.graph)
-        if cycle is not None:
-            text = f"steps need each other in a circle: {' -> '.join(cycle)}; remove one of these dependencies"
-            return Refusal(Reason.INVALID_CONFIGURATION, text)
+        text = f"unknown dependencies: {', '.join(dict.fromkeys(unknown))}; every name in needs and in templates must "
+        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}be a step of this Story that is there before")
+    if circles:
+        text = f"steps need each other in a circle: {' -> '.join(circles[0])}; remove one of these dependencies"
+        return Refusal(Reason.INVALID_CONFIGURATION, text)
     return groups
 
 
 def _wanted(step: StepPlan, owners: Mapping[str, str], spellings: Mapping[str, str]) -> list[str]:
     """Names of the steps that ``step`` needs, the declared ones first; unknown names stay as written."""
-    names = dict.fromkeys(need for need in _list(step.declared, "needs") if isinstance(need, str))
+    names = dict.fromkeys(_declared_needs(step))
     names.update(dict.fromkeys(sorted(spellings.get(read, read) for read in edges.steps_read(step.declared, owners))))
     return list(names)
+
+
+def _declared_needs(step: StepPlan) -> list[str]:
+    return [need for need in _list(step.declared, "needs") if isinstance(need, str)]
+
+
+def _unknown_reads(
+    steps: Mapping[str, StepPlan], owners: Mapping[str, str], spellings: Mapping[str, str]
+) -> Iterator[str]:
+    """Names that the expressions of realtime steps read for each packet, and that are no steps.
+
+    That a step reads another one for each packet is no reason to start after it: the packet comes after both have.
+    """
+    for name, step in steps.items():
+        read = edges.steps_read(step.declared, owners) | analysis.references_of(step.declared.get("runtime")).steps
+        owned = sorted(owners.get(each, each) for each in read)
+        yield from (f"{name}->{each}" for each in owned if spellings.get(each, each) not in steps)
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -178,6 +178,10 @@ class AttemptOrder:
     """For a container without an SDK: ``core.workloads.plain_container.templates_of``, its templates resolved."""
     execution_key: str = ""
     """What equal executions have in common; the executor stores it with the attempt. Empty: it has no equal."""
+    stream_needs: tuple[str, ...] = ()
+    """For ``STREAM``: the steps with a stream of their own whose packets reach this step, directly or by way of
+    primitives that are carried out for each packet. Empty: the step is a source.
+    """
 
 
 class AttemptState(StrEnum):
@@ -248,7 +252,11 @@ class Observation:
     execution_key: str = ""
     """As ``start_attempt`` has stored it; empty: not known."""
     live: LiveStream | None = None
-    """What the StepRun shows while a realtime step is alive; None for the other executors."""
+    """What the StepRun shows while a realtime step is alive; None for the other executors.
+
+    Of a realtime step, ``FAILED`` means that a worker has failed too often; its workload may still exist, and goes
+    when the engine calls ``end_earlier_attempt``, before a retry, or ``end_attempt``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +364,16 @@ class AttemptExecutor(Protocol):
 
     async def observe(self, step_run: Object) -> Observation:
         """One look at a StepRun of this executor; never waits."""
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        """Do what the attempt needs now to go on, or to end by itself; at most a few writes, never a wait. The engine
+        calls it after each look at an attempt that is ``live``. Also a success if there is nothing to do.
+
+        A stream ends by itself: when its worker has exited with 0, and when its needs have finished and it is drained.
+
+        Raises:
+            StaleError, GoneError: as ``start_attempt``.
+        """
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         """The output of an attempt that has succeeded and whose observation ``has_result``. Changes nothing.

@@ -42,6 +42,8 @@ class EngineSettings:
     """How long canceled steps may take to end, unless the Story sets another time."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
     """How long compensations, and again ``finally`` steps, may take, unless the Story sets another time."""
+    disconnected_grace: timedelta = timedelta(seconds=60)
+    """How long all streams of a realtime run may be without a connection before the run shows it."""
     gate_timeout: timedelta | None = None
     """For gates that set no timeout; None: they wait without limit."""
     wait_timeout: timedelta | None = None

@@ -6,6 +6,9 @@ Not here: ``if`` (needs evaluation) and free slots. Source: StoryRun contract 10
 Terms: a step is *completed* when it is Succeeded, Skipped, or failed with ``allowFailure``; *failed* in any other
 terminal phase. A step that was skipped because of a failure passes the skip on to its dependents; a step that was
 skipped by its own ``if`` does not.
+
+The steps of a realtime Story serve a stream: they run side by side, and none waits for the end of another. There, a
+need is met as long as its step is at work, or has succeeded (``started_suffices``). Source: streaming contract 3.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ class FailureRules:
     continue_on_failure: bool = False
     any_end_suffices: bool = False
     """For compensations and ``finally``: any end of a needed step meets the need, and no failure skips a step."""
+    started_suffices: bool = False
+    """For the main steps of a realtime Story: a need is met once the work of its step exists, and as long as the step
+    has not ended, or has succeeded. Any other end of a needed step skips the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,13 @@ def advance(
     rules: FailureRules,
     skipped_for_failure: Set[str],
     candidates: Iterable[str],
+    begun: Set[str] = frozenset(),
 ) -> Advance:
     """The next decisions about ``candidates``; skips spread to dependents within the same call.
 
     ``candidates`` are the steps whose situation may have changed: all of them at first, later the dependents of the
     step that ended. ``skipped_for_failure`` is the result of ``failure_skips``, or kept up to date from earlier
-    answers.
+    answers. ``begun`` are the steps whose work exists; it counts only where ``started_suffices``.
     """
     if not rules.continue_on_failure and not rules.any_end_suffices:
         failed = failed_steps(graph, phases, rules)
@@ -106,6 +113,8 @@ def advance(
     def spoils(need: str) -> bool:
         if rules.any_end_suffices:
             return False
+        if rules.started_suffices and _ended_without_success(need, phases):
+            return True
         return has_failed(need, phases, rules) or need in skipped_for_failure or need in skips
 
     queue = [(graph.position[step], step) for step in set(candidates)]
@@ -120,11 +129,23 @@ def advance(
             skips[step] = Skip(step, SkipCause.FAILED_NEED, broken)
             for user in graph.dependents[step]:
                 heapq.heappush(queue, (graph.position[user], user))
-        elif all(_completed(need, phases, rules) for need in graph.needs[step]):
+        elif all(_is_met(need, phases, rules, begun) for need in graph.needs[step]):
             seen.add(step)
             start.append(step)
     in_order = sorted(skips.values(), key=lambda skip: graph.position[skip.step])
     return Advance(tuple(sorted(start, key=graph.position.__getitem__)), tuple(in_order))
+
+
+def _is_met(need: str, phases: Mapping[str, Phase], rules: FailureRules, begun: Set[str]) -> bool:
+    if not rules.started_suffices:
+        return _completed(need, phases, rules)
+    phase = phases.get(need)
+    return phase is Phase.SUCCEEDED or (phase is not None and not phase.terminal and need in begun)
+
+
+def _ended_without_success(need: str, phases: Mapping[str, Phase]) -> bool:
+    phase = phases.get(need)
+    return phase is not None and phase.terminal and phase is not Phase.SUCCEEDED
 
 
 def _completed(step: str, phases: Mapping[str, Phase], rules: FailureRules) -> bool:

@@ -87,6 +87,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("job.backoff-limit", "job.backoff_limit", read.integer(0)),
         ("job.ttl-seconds-after-finished", "job.ttl_seconds_after_finished", read.integer(0)),
         ("job.restart-policy", "job.restart_policy", read.one_of(RestartPolicy)),
+        ("realtime.ttl-seconds-after-finished", "runs.realtime_ttl_seconds", read.integer(0)),
         ("storyrun.retention-seconds", "runs.retention_seconds", read.integer(-1)),
         # Runs.
         ("storyrun.max-inline-inputs-size", "runs.max_inline_inputs_size_bytes", _positive),
@@ -196,7 +197,6 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "transport.enabled",
         "transport.security-mode",
         # For features that are not implemented yet: realtime Stories, transports, OpenTelemetry.
-        "realtime.ttl-seconds-after-finished",
         "engram.default-grpc-heartbeat-interval-seconds",
         "controller.transport.grpc.default-tls-secret",
         "controller.transport.heartbeat-interval",

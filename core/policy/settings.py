@@ -221,6 +221,8 @@ class RunSettings:
     global_concurrency: int = 0
     retention_seconds: int | None = None
     """None: one day. Zero keeps finished runs for ever; a negative number deletes them at once."""
+    realtime_ttl_seconds: int | None = None
+    """How long the children of a finished realtime run are kept; None: as long as the run."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
     """For the compensations of a run whose Story sets none, and the same again for its ``finally``."""
     max_story_depth: int = 10

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object
+from core.api.objects import Object, has_ended
 from core.engine.ports import RunKey
 from fuzz.engine.definitions import (
     apply_engram,
@@ -34,6 +34,8 @@ class Verb(StrEnum):
     """``value``: the data of the approval, strings by key."""
     REJECT = "reject"
     CANCEL = "cancel"
+    TERMINATE_TOPOLOGY = "terminate topology"
+    """Another program records that the streams of the run are to end."""
     REDRIVE = "redrive"
     """``value``: the token."""
     REDRIVE_FROM = "redrive from"
@@ -82,6 +84,8 @@ class Verb(StrEnum):
     SERVER_FORGETS = "server down, forgets"
     """The same, but the server has lost its history: 410, and a new list."""
     RELIST = "relist"
+    HUB_DOWN = "hub down"
+    """All streams lose their connection; for ``value`` seconds nobody can connect again."""
     STEP_CLOCK = "step clock"
     """Moves the wall clock by ``value`` seconds."""
 
@@ -127,6 +131,10 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.take_server_down()
             await trio.sleep(float(action.value))
             world.bring_server_up(forgetful=action.verb is Verb.SERVER_FORGETS)
+        case Verb.HUB_DOWN:
+            world.hub.go_down()
+            await trio.sleep(float(action.value))
+            world.hub.come_up()
         case Verb.RELIST:
             world.relist()
         case Verb.APPLY_STORY if ("Story", NAMESPACE, "story") not in world.cluster.objects:
@@ -158,6 +166,7 @@ _OF_RUN = frozenset(
         Verb.APPROVE,
         Verb.REJECT,
         Verb.CANCEL,
+        Verb.TERMINATE_TOPOLOGY,
         Verb.REDRIVE,
         Verb.REDRIVE_FROM,
         Verb.DELETE_STEP_RUN,
@@ -178,6 +187,8 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             world.approve(key, action.step, "Rejected", text_of(action.step, "no"))
         case Verb.CANCEL:
             world.cancel_run(key)
+        case Verb.TERMINATE_TOPOLOGY if not has_ended(world.run(key)):
+            world.terminate_topology(key)
         case Verb.REDRIVE:
             world.redrive(key, str(action.value))
         case Verb.REDRIVE_FROM:

@@ -17,7 +17,7 @@ from core.api.duration import parse_positive_duration
 from core.api.objects import Object, has_ended, step_path, without_data
 from core.api.phases import StepReason
 from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError
-from core.engine.ports import JOB, Binding, RunKey
+from core.engine.ports import JOB, STREAM, Binding, RunKey
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.record import is_overtaken
 from core.policy.retry import RetryPolicy
@@ -42,7 +42,8 @@ NEW_SECONDS = 0.25
 class Engram:
     """The contents of an Engram. The cluster has an object of its name if it exists."""
 
-    timeout_seconds: float = 1800.0
+    timeout_seconds: float | None = 1800.0
+    """None: without limit, which only a stream may have."""
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(max_retries=0))
     default_with: Mapping[str, Any] | None = None
     max_inline_size_bytes: int = 4096
@@ -247,6 +248,9 @@ class ModelBindings:
             text = f"the template of Engram {name} does not exist"
             raise _awaited(step, StepReason.TEMPLATE_NOT_FOUND, text, asked, template)
         engram = self.engrams.get(name) or Engram()
+        spec = story["spec"]
+        if spec.get("pattern") == "realtime" and step in spec["steps"] and engram.executor != STREAM:
+            engram = replace(engram, executor=STREAM, timeout_seconds=None)
         return Binding(
             engram_namespace=asked.namespace,
             engram_name=name,
@@ -256,7 +260,7 @@ class ModelBindings:
             default_with=engram.default_with,
             retry_spec=None,
             retry=engram.retry,
-            timeout=timedelta(seconds=engram.timeout_seconds),
+            timeout=None if engram.timeout_seconds is None else timedelta(seconds=engram.timeout_seconds),
             max_inline_size_bytes=engram.max_inline_size_bytes,
             input_schema=engram.input_schema,
             output_schema=engram.output_schema,

@@ -99,7 +99,8 @@ def _engram_seconds(case: Case, step: Mapping[str, Any], path: str) -> float:
     for attempt in range(engram.retry.max_retries + 1):
         script: Script = script_of(case.scripts, path, attempt)
         takes = script.after_seconds + script.exit_lag_seconds + _effect_seconds(script)
-        seconds += engram.timeout_seconds if script.act is Act.HANG else min(takes, engram.timeout_seconds)
+        limit = LONG_SECONDS if engram.timeout_seconds is None else engram.timeout_seconds
+        seconds += limit if script.act is Act.HANG else min(takes, limit)
         seconds += script.grace_seconds + retry_delay(engram.retry, attempt + 1, 1.0).total_seconds()
     return seconds
 

@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from fuzz.engine.client_machine import ClientMachine
 from fuzz.engine.machine import EngineMachine
 from fuzz.engine.profile import budget
+from fuzz.engine.stream_machine import StreamMachine
 
 ROUND: Final = 250
 """Executions between two checks of the clock."""
@@ -35,7 +36,7 @@ def work(seed: int, until: float, reports: Queue[Report]) -> None:
     logging.disable()  # complaints of the operator about faults are expected
     chance = random.Random(seed)
     failure = ""
-    machines = (SmallStories, ClientMachine, SmallStories, ClientMachine, SmallStories, LargeStories)
+    machines = (SmallStories, ClientMachine, StreamMachine, ClientMachine, SmallStories, LargeStories)
     number = 0
     while time.time() < until and not failure:  # noqa: TID251 - how long a person waits
         machine = machines[number % len(machines)]

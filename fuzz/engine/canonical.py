@@ -9,6 +9,7 @@ from core.policy.retry import RetryPolicy
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.adapters import Engram
 from fuzz.engine.case import Case
+from fuzz.engine.streams import STREAMS, realtime, stream
 from fuzz.engine.worker import Act, Script
 
 
@@ -139,6 +140,11 @@ CANONICAL: dict[str, Case] = {
             "policy": {"concurrency": 1} | CONTINUE,
         },
         inputs={"which": "a"},
+    ),
+    "streams end by themselves": Case(
+        realtime(stream("a"), stream("b", "a")),
+        {"a": (Script(after_seconds=1.7),), "b": (Script(Act.HANG, exit_lag_seconds=0.4, grace_seconds=0.2),)},
+        STREAMS,
     ),
     "Story comes later": Case({"steps": [engram("a")]}, story_after_seconds=2.2),
     "refused at the start": Case({"steps": [engram("a", "ghost")]}),

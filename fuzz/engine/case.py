@@ -65,13 +65,26 @@ class Case:
         return bool(self.submissions or self.strays or performing)
 
     @property
+    def has_streams(self) -> bool:
+        """Whether any of its Stories is realtime."""
+        edited = (action.value for action in self.actions if action.verb is Verb.EDIT_STORY)
+        return any(spec.get("pattern") == "realtime" for spec in (self.spec, *self.stories.values(), *edited))
+
+    @property
     def has_company(self) -> bool:
         """Whether a process has to supervise more than the first run."""
         return bool(self.stories or self.actions or self.rivals)
 
     @property
     def last_action_at(self) -> float:
-        longest = (Verb.SERVER_DOWN, Verb.SERVER_FORGETS, Verb.SECOND_LEADER, Verb.KILL, Verb.HAND_OVER_LATE)
+        longest = (
+            Verb.HUB_DOWN,
+            Verb.SERVER_DOWN,
+            Verb.SERVER_FORGETS,
+            Verb.SECOND_LEADER,
+            Verb.KILL,
+            Verb.HAND_OVER_LATE,
+        )
         clients = [*(submission.at for submission in self.submissions), *(stray.at for stray in self.strays)]
         ends = [action.at + (float(action.value) if action.verb in longest else 0.0) for action in self.actions]
         last = max(

@@ -38,6 +38,7 @@ from fuzz.engine.process import Fault
 from fuzz.engine.routing import story_of
 from fuzz.engine.shards import Change
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
+from fuzz.engine.stream_workers import WORKLOAD
 from fuzz.engine.watches import Delivery
 from fuzz.engine.world import LONGEST_SECONDS, NAMESPACE, World, open_world
 
@@ -108,6 +109,10 @@ class Played:
     history: Sequence[Write]
     ran: Sequence[tuple[str, int, str]]
     overlaps: Sequence[tuple[str, int]]
+    unfenced: Sequence[tuple[str, int]]
+    """See ``StreamWorkers``."""
+    doubled: Sequence[str]
+    """See ``ModelHub``."""
     refused: Sequence[str]
     still_ending: Sequence[str]
     """StepRuns whose attempt was asked to end, but still ran when the last run ended."""
@@ -298,6 +303,8 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             history=tuple(world.cluster.history),
             ran=tuple(world.worker.ran),
             overlaps=tuple(world.worker.overlaps),
+            unfenced=tuple(world.streams.unfenced),
+            doubled=tuple(world.hub.doubled),
             refused=tuple(world.worker.refused),
             still_ending=ending,
             still_alive=_alive(world),
@@ -392,13 +399,13 @@ def _seen(world: World) -> dict[str, int]:
 def _alive(world: World) -> tuple[str, ...]:
     """The names of the StepRuns that have a running Pod or worker."""
     pods = (place[2] for place, pods in world.worker.pods.items() if any(pod.alive for pod in pods))
-    return (*pods, *world.warm.at_work())
+    return (*pods, *world.warm.at_work(), *world.streams.alive())
 
 
 def _is_told_to_end(world: World, name: str) -> bool:
     if world.warm.is_at_work(("StepRun", NAMESPACE, name)):
         return name in world.warm.told()
-    return ("Job", NAMESPACE, name) not in world.cluster.objects
+    return all((kind, NAMESPACE, name) not in world.cluster.objects for kind in ("Job", WORKLOAD))
 
 
 async def _until_ended_or_dead(world: World, incarnation: Incarnation, case: Case, trouble: Trouble) -> bool:

@@ -29,6 +29,7 @@ from fuzz.engine.clients.submissions import Submission
 from fuzz.engine.process import Fault
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import INPUTS
+from fuzz.engine.strategies_streams import ENGRAMS as STREAMING_ENGRAMS
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 
@@ -64,7 +65,7 @@ def read_case(path: Path) -> Pinned:
     case = Case(
         entry["spec"],
         scripts,
-        ENGRAMS,
+        STREAMING_ENGRAMS if entry["spec"].get("pattern") == "realtime" else ENGRAMS,
         INPUTS,
         cancel_after_seconds=entry.get("cancelAfterSeconds"),
         story_after_seconds=entry.get("storyAfterSeconds", 0.0),

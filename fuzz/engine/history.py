@@ -22,12 +22,15 @@ from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.process import LATE_SECONDS, SLOW_SECONDS, TIMEOUT_SECONDS
 from fuzz.engine.routing import story_of
+from fuzz.engine.stream_workers import WORKLOAD
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
 GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
 """The time during which the engine collects changes of a status."""
 TIMERS = "runs.bubustack.io/step-timers"
+OF_ATTEMPTS: Final = ("Job", WORKLOAD)
+"""Kinds of the objects that are created for an attempt."""
 
 
 MOST_LEGS: Final = 8
@@ -194,8 +197,10 @@ class History:
 
 
 def started_by(write: Write) -> tuple[str, int] | None:
-    """UID of the StepRun and number of the attempt that this write starts: by creating a Job, or by naming a worker."""
-    if write.place[0] == "Job" and write.verb == "create":
+    """UID of the StepRun and number of the attempt that this write starts: by creating a Job or the workload of a
+    stream, or by naming a worker.
+    """
+    if write.place[0] in OF_ATTEMPTS and write.verb == "create":
         owner = controller_owner(write.object)
         return None if owner is None else (str(owner["uid"]), int(write.object["spec"]["attempt"]))
     new = attempt_of(write.new) if write.place[0] == "StepRun" and write.new is not None else None

@@ -28,8 +28,10 @@ from core.kube.store import Change
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
 from fuzz.engine.process import Process
+from fuzz.engine.routing import wake_owner
 from fuzz.engine.stored import ModelPayloads
-from fuzz.engine.watches import KINDS, OF_CLIENTS, Known
+from fuzz.engine.stream_workers import STREAM_POD
+from fuzz.engine.watches import KINDS, OF_CLIENTS, OF_STREAMS, Known
 from kubewire.wire import StatusReason, status_failure
 from reconcilers import effectclaim, stored_data, storyrun, storytrigger
 from reconcilers.adapters import world as production
@@ -87,6 +89,7 @@ class Housekeeping:
                 **named,
             ),
         )
+        self._supervisor = supervisor
         owned, payloads = process.ownership, ModelPayloads(cluster, process)
         there = ControllerDependencies(
             client, world, supervisor, engine.events, engine.clock, settings, payloads, payloads, "", owned
@@ -108,6 +111,8 @@ class Housekeeping:
             connect_controller(watches, world, controller)
 
     def tell(self, kind: str, change: Change) -> None:
+        if kind in OF_STREAMS or (kind == "Pod" and STREAM_POD in change.object["spec"]):
+            wake_owner(self._supervisor, self.known, change.object)
         for handler in self._informers[kind].handlers:
             handler(change)
 

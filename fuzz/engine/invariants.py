@@ -4,8 +4,8 @@
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
 ``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 to I60) in
-``invariants_storage``. If clients take part, ``invariants_triggers`` (I47 to I52) and ``invariants_effects`` (I53 to
-I56) are checked, too.
+``invariants_storage``, streams (I61 to I65) in ``invariants_streams``. If clients take part, ``invariants_triggers``
+(I47 to I52) and ``invariants_effects`` (I53 to I56) are checked, too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase
+from core.engine.ports import STREAM
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import (
@@ -30,6 +31,7 @@ from fuzz.engine import (
     invariants_owners,
     invariants_retention,
     invariants_storage,
+    invariants_streams,
     invariants_time,
     invariants_triggers,
 )
@@ -37,6 +39,7 @@ from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
 from fuzz.engine.cluster import Write
 from fuzz.engine.history import (
+    OF_ATTEMPTS,
     History,
     by_operator,
     is_reset,
@@ -98,7 +101,7 @@ def sdk_may_report(history: History) -> Iterator[str]:
     for write in history.writes():
         if write.place[0] == "StepRun" and is_final(status_of(write.new)):
             final.setdefault(write.object["metadata"]["uid"], write)
-        elif write.place[0] == "Job" and (started := started_by(write)) is not None:
+        elif write.place[0] in OF_ATTEMPTS and (started := started_by(write)) is not None:
             end = final.get(started[0])
             if end is not None and (history.was_given_up(end, write) or history.crosses(end, write)):
                 crossed.add(write.object["spec"]["step"])
@@ -126,7 +129,7 @@ def one_attempt_at_a_time(history: History) -> Iterator[str]:
 
 
 def attempts_are_counted(history: History) -> Iterator[str]:
-    """I06: each attempt starts once, plus once for each Job that a user deleted; no step succeeds twice."""
+    """I06: each attempt starts once, plus once for each Job or workload that a user deleted; no step succeeds twice."""
     created: Counter[tuple[str, int]] = Counter()
     destroyed: Counter[str] = Counter()
     retries: dict[str, int] = {}
@@ -143,7 +146,7 @@ def attempts_are_counted(history: History) -> Iterator[str]:
             if end is None or not (history.crosses(end, write) or history.was_given_up(end, write)):
                 created[started] += 1
             continue
-        owner = controller_owner(write.object) if write.place[0] == "Job" else None
+        owner = controller_owner(write.object) if write.place[0] in OF_ATTEMPTS else None
         if owner is None:
             continue
         attempt = write.object["spec"]["attempt"]
@@ -180,7 +183,7 @@ def records_tell_the_attempt(history: History) -> Iterator[str]:
         told = attempt is not None and attempt != attempt_of(write.old) and by_operator(write)
         if attempt is None or not told:
             continue
-        if attempt.deadline_at is None:
+        if attempt.deadline_at is None and attempt.executor != STREAM:
             yield f"attempt {attempt.number} of {write.place[2]} was recorded without a deadline"
         if attempt.number != retries_of(status_of(write.new)):
             yield f"attempt {attempt.number} of {write.place[2]} was recorded, which is at another one"
@@ -262,7 +265,7 @@ def no_resurrection(history: History) -> Iterator[str]:
                 over.pop(uid, None)
             elif status_of(write.new).get("finishedAt"):
                 over.setdefault(uid, write)
-        elif by_operator(write) and write.place[0] in ("StepRun", "Job"):
+        elif by_operator(write) and write.place[0] in ("StepRun", *OF_ATTEMPTS):
             run = history.run_of(write.object)
             end = over.get(run["metadata"]["uid"]) if run is not None else None
             if run is None or end is None or _awaits_redrive(run):
@@ -496,4 +499,5 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I45": invariants_definitions.nobody_gives_up_early,
     "I46": invariants_definitions.nobody_waits_in_vain,
     **invariants_storage.CHECKS,
+    **invariants_streams.CHECKS,
 }

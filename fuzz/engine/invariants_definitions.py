@@ -16,6 +16,7 @@ from fuzz.engine.actions import Verb
 from fuzz.engine.adapters import TEMPLATE, UNBOUND_SECONDS
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
+    OF_ATTEMPTS,
     History,
     by_operator,
     group_of,
@@ -51,7 +52,7 @@ def is_started(objects: Mapping[Place, Object | None], step_run: Object) -> bool
     attempt, metadata = attempt_of(step_run), step_run["metadata"]
     if executor_of(step_run) == WORKER:
         return attempt is not None and attempt.number == retries_of(status_of(step_run))
-    return objects.get(("Job", metadata["namespace"], metadata["name"])) is not None
+    return any(objects.get((kind, metadata["namespace"], metadata["name"])) is not None for kind in OF_ATTEMPTS)
 
 
 def nobody_gives_up_early(history: History) -> Iterator[str]:

@@ -9,14 +9,16 @@ from typing import Any, Final
 
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended, step_path
-from core.engine.plan import StepKind
+from core.engine.plan import StepKind, StoryPlan
+from core.engine.status.state import terminated_at
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
-from fuzz.engine.history import History, is_reset, is_terminal, run_writes, states_of, status_of
+from fuzz.engine.history import OF_ATTEMPTS, History, is_reset, is_terminal, run_writes, states_of, status_of
+from fuzz.engine.model_hub import BINDING
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH, NAMESPACE
 
-OWNED: Final = ("StepRun", "Job", "Pod", "StoryRun")
+OWNED: Final = ("StepRun", *OF_ATTEMPTS, BINDING, "Pod", "StoryRun")
 WAITS_FOR_RUN: Final = re.compile(r"Waiting for StoryRun (\S+) to end; |Superseded by StoryRun (\S+), ")
 """The message of a run that waits for its turn, unless it has canceled the runs before it: those end."""
 
@@ -80,7 +82,7 @@ def _had_ended(history: History, step_run: str) -> bool:
 def _crossed_its_end(history: History, step_run: str) -> bool:
     """Whether one of two leaders was starting the last attempt when the other ended the step."""
     ours = [write for write in history.played.history if write.place[1:] == (NAMESPACE, step_run)]
-    starts = [write for write in ours if write.place[0] == "Job" and write.verb == "create"]
+    starts = [write for write in ours if write.place[0] in OF_ATTEMPTS and write.verb == "create"]
     ends = [write for write in ours if write.place[0] == "StepRun" and is_final(status_of(write.new))]
     return bool(starts and ends) and ends[0].number < starts[-1].number and history.crosses(ends[0], starts[-1])
 
@@ -211,6 +213,8 @@ def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) ->
         said = (text for text in texts if "does not exist" in text or text.startswith("Waiting for"))
         return next(said, None) or _why_called_wait(history, run, behind)
     for step, state in states_of(run).items():
+        if not is_terminal(state) and _serves_on(history, run, plan, step):
+            return f"{step} serves a stream"
         if is_terminal(state) or not state.get("message"):
             continue
         found = plan.find(step)
@@ -222,6 +226,15 @@ def _why_waiting(history: History, run: Object, behind: tuple[str, ...] = ()) ->
         if waits and str(state["message"]).startswith("Waiting for"):
             return str(state["message"])
     return _why_called_wait(history, run, behind)
+
+
+def _serves_on(history: History, run: Object, plan: StoryPlan, step: str) -> bool:
+    """Whether the step has a stream that nobody asks to end, and whose workload is there."""
+    found = plan.find(step)
+    if found is None or not found.serves_stream or run["spec"].get("cancelRequested") or terminated_at(run) is not None:
+        return False
+    made = (one for one in history.step_runs(run) if step_path(one) == step)
+    return any(("Deployment", NAMESPACE, one["metadata"]["name"]) in history.objects for one in made)
 
 
 def _why_called_wait(history: History, run: Object, behind: tuple[str, ...]) -> str | None:

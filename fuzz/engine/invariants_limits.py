@@ -16,6 +16,7 @@ from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import Reason
+from core.engine.step.stream_record import serves_stream
 from fuzz.engine.actions import Verb
 from fuzz.engine.bounds import SLACK_SECONDS
 from fuzz.engine.cluster import Place, Write
@@ -52,7 +53,8 @@ Rule = Mapping[str, Any]
 def limits_hold(history: History) -> Iterator[str]:
     """I24: at no instant more StepRuns run than ``policy.concurrency`` allows, counted per process.
 
-    A step that waits for its Engram, with no attempt started, has no slot until its next attempt starts.
+    A step that waits for its Engram, with no attempt started, has no slot until its next attempt starts; a step that
+    serves a stream needs none.
     """
     if history.is_sharded:
         return
@@ -64,7 +66,7 @@ def limits_hold(history: History) -> Iterator[str]:
         resumed = history.objects.get(history.uids[begun[0]]) if begun is not None and begun[0] in idle else None
         idle -= {begun[0]} if begun is not None else set()
         step_run = write.object if write.verb == "create" and write.place[0] == "StepRun" else resumed
-        if step_run is None or history.two_leaders(write, ever=True):
+        if step_run is None or history.two_leaders(write, ever=True) or serves_stream(step_run):
             continue
         run = history.run_of(step_run)
         plan = history.plan(run, step_run) if run is not None else None
@@ -74,6 +76,7 @@ def limits_hold(history: History) -> Iterator[str]:
         working = 1 + sum(
             not is_terminal(status_of(other))
             and _uid(other) not in (*idle, _uid(step_run))
+            and not serves_stream(other)
             and not _came_unasked(history, other, one, write.at, plan.step_concurrency)
             for place, one in history.objects.items()
             if place[0] == "StoryRun" and one["spec"]["storyRef"]["name"] == story
@@ -138,7 +141,7 @@ def _waiting_in_vain(history: History, write: Write) -> Iterator[tuple[str, str]
             continue
         story = run["spec"]["storyRef"]["name"]
         working = [one for one in step_runs if not is_terminal(status_of(one)) and _story_of(one) == story]
-        working = [one for one in working if not _is_idle(after, one)]
+        working = [one for one in working if not _is_idle(after, one) and not serves_stream(one)]
         if len(working) < plan.step_concurrency:
             yield from ((_name(run), name) for name in waiting if not _has_step_run(step_runs, run, name))
 

@@ -10,7 +10,9 @@ from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
+from fuzz.engine.cluster import Write
 from fuzz.engine.history import History, by_operator, group_of, is_terminal, states_of, status_of, timers_of
+from fuzz.engine.watches import controller_owner
 
 
 def step_of(obj: Object) -> str:
@@ -19,7 +21,9 @@ def step_of(obj: Object) -> str:
 
 
 def needs_are_met(history: History) -> Iterator[str]:
-    """I01 and I02: a StepRun is created only if all needs of its step have ended in the stored state."""
+    """I01 and I02: a StepRun is created only if all needs of its step have ended in the stored state; that of a stream,
+    if all its needs have had their StepRuns.
+    """
     for write in history.writes():
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
@@ -32,9 +36,24 @@ def needs_are_met(history: History) -> Iterator[str]:
         top = step_of(write.object).partition("/")[0]
         if group_of(plan, top) is GroupName.MAIN:
             for need in plan.main.graph.needs[top]:
+                if plan.main.rules.started_suffices:
+                    yield from _not_begun(history, run, top, need, write)
+                    continue
                 why = _why_incomplete(history, run, plan, need, write.at)
                 if why:
                     yield f"{top} was created, but {need}: {why}"
+
+
+def _not_begun(history: History, run: Object, step: str, need: str, write: Write) -> Iterator[str]:
+    """A user may have deleted the StepRun of a need since."""
+    uid = run["metadata"]["uid"]
+    for each in history.played.history:
+        if each.number >= write.number:
+            break
+        owner = controller_owner(each.object) if each.place[0] == "StepRun" else None
+        if owner is not None and owner["uid"] == uid and step_of(each.object) == need:
+            return
+    yield f"{step} was created, but {need}: its stream has not begun"
 
 
 def cleanup_comes_last(history: History) -> Iterator[str]:

@@ -15,8 +15,9 @@ from core.engine.ports import RunKey
 from core.ownership.ownership import OwnedKey
 from fuzz.engine.answers import origin_of
 from fuzz.engine.cluster import Write
-from fuzz.engine.history import History, by_operator
+from fuzz.engine.history import OF_ATTEMPTS, History, by_operator
 from fuzz.engine.kept import is_going
+from fuzz.engine.model_hub import BINDING
 from fuzz.engine.routing import key_of_run
 from fuzz.engine.shards import FIRST_SHARD, Change
 from fuzz.engine.watches import controller_owner
@@ -49,7 +50,7 @@ def _made_for(history: History, write: Write) -> Iterator[OwnedKey]:
         yield RunKey(namespace, name)
     elif write.verb == "create" and kind == "StoryRun" and origin_of(write.object):
         yield RunKey(namespace, write.object["metadata"]["annotations"][keys.ANNOTATION_TRIGGER_REQUEST_NAME])
-    elif kind in ("StepRun", "Job"):
+    elif kind in ("StepRun", BINDING, *OF_ATTEMPTS):
         run = history.run_of(write.object)
         if run is not None:
             yield key_of_run(run)

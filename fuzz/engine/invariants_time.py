@@ -14,6 +14,7 @@ from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.settings import EngineSettings
+from core.engine.status.state import terminated_at
 from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb
@@ -21,6 +22,7 @@ from fuzz.engine.answers import until_of
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
     GATHERING,
+    OF_ATTEMPTS,
     History,
     by_operator,
     is_reset,
@@ -36,6 +38,7 @@ from fuzz.engine.history import (
 from fuzz.engine.invariants_definitions import is_waiting, waits_until
 from fuzz.engine.invariants_order import step_of
 from fuzz.engine.kept import is_cleaned, is_going
+from fuzz.engine.model_hub import BINDING, stream_of
 from reconcilers.effectclaim import SETTLING
 
 CHILD_GRACE: Final = timedelta(seconds=2)
@@ -105,7 +108,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
         moved_at |= dict.fromkeys(_with_slot_since(history, write), write.at)
-        if write.place[0] in ("Job", "Pod"):
+        if write.place[0] in (*OF_ATTEMPTS, "Pod"):
             moved_at[write.object["spec"]["stepRun"]] = write.at
         if write.place[0] == "Pod":
             pods = alive.setdefault(write.object["spec"]["stepRun"], set())
@@ -157,7 +160,7 @@ def _open_of_run(history: History, run: Object) -> Iterator[tuple[str, datetime]
             yield f"{timer.kind} of step {name}", timer.at
         group = plan.groups.get(member_or_none(GroupName, name.removeprefix(GROUP_MARK)) or GroupName.MAIN)
         if name.startswith(GROUP_MARK) and group and not all(is_terminal(states.get(each)) for each in group.order):
-            yield f"{timer.kind} of {name}", timer.at + _drain_of(plan) + CHILD_GRACE
+            yield f"{timer.kind} of {name}", timer.at + _time_to_stop(plan) + CHILD_GRACE
     started_at = parse_instant_or_none(status_of(run).get("startedAt"))
     at_work = any(not is_terminal(states.get(name)) for name in plan.main.order)
     if plan.story_timeout is not None and started_at is not None and at_work:
@@ -225,8 +228,9 @@ def _dues(history: History, write: Write) -> set[datetime]:
     """The instants at which a write may cause another one."""
     obj, status = write.object, status_of(write.object)
     match write.place[0]:
-        case "Job":
-            return {datetime.fromisoformat(obj["spec"]["deadlineAt"])}
+        case kind if kind in OF_ATTEMPTS:
+            at = obj["spec"]["deadlineAt"]
+            return set() if at is None else {datetime.fromisoformat(at)}
         case "StepRun":
             retry_at, attempt = parse_instant_or_none(status.get("nextRetryAt")), attempt_of(obj)
             deadline_at = attempt.deadline_at if attempt is not None else None
@@ -235,23 +239,36 @@ def _dues(history: History, write: Write) -> set[datetime]:
             accepted_at = parse_instant_or_none(status.get("acceptedAt"))
             limit = timedelta(seconds=history.played.case.times.pending_timeout_seconds)
             return {write.at + limit, *((accepted_at + limit,) if accepted_at is not None else ())}
+        case kind if kind == BINDING:
+            lost_at = parse_instant_or_none(stream_of(obj).get("disconnectedAt"))
+            return set() if lost_at is None else {lost_at + EngineSettings().disconnected_grace}
         case "EffectClaim":
             return {write.at + SETTLING, until_of(obj)}
         case "StoryRun":
             plan = history.plan(obj)
-            drain = _drain_of(plan)
-            started_at = parse_instant_or_none(status.get("startedAt"))
+            states = states_of(obj).values()
+            started_at, told_at = (parse_instant_or_none(at) for at in (status.get("startedAt"), terminated_at(obj)))
             dues = {timer.at for timer in timers_of(obj).values()} | {write.at}
-            dues |= {until for state in states_of(obj).values() if is_waiting(state) and (until := waits_until(state))}
+            dues |= {until for state in states if is_waiting(state) and (until := waits_until(state))}
             if plan is not None and plan.story_timeout is not None and started_at is not None:
                 dues.add(started_at + plan.story_timeout)
-            return dues | {due + drain for due in dues} | {due + drain + CHILD_GRACE for due in dues}
+            if plan is not None and plan.is_realtime:
+                ends = (told_at, *(parse_instant_or_none(state.get("finishedAt")) for state in states))
+                dues |= {at for at in ends if at is not None}
+                dues |= {due + _drain_of(plan) for due in dues}
+            stop = _time_to_stop(plan)
+            return dues | {due + stop for due in dues} | {due + stop + CHILD_GRACE for due in dues}
     return set()
 
 
-def _drain_of(plan: StoryPlan | None) -> timedelta:
-    """The time that a run may take to end its steps."""
+def _time_to_stop(plan: StoryPlan | None) -> timedelta:
+    """How long a step may take to end once it is asked to."""
     return (plan.graceful_shutdown if plan is not None else None) or EngineSettings().graceful_shutdown
+
+
+def _drain_of(plan: StoryPlan) -> timedelta:
+    """How long the streams of a run may take to drain."""
+    return plan.drain_timeout or _time_to_stop(plan)
 
 
 def _tells_of_a_queue(write: Write) -> bool:

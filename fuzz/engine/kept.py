@@ -21,9 +21,12 @@ class Kept(NamedTuple):
 
 def kept_by(spec: Mapping[str, Any] | None) -> Kept:
     """The times in a Story for its runs and their children; the operator's defaults if the Story does not exist."""
-    job = _said(spec)
+    job, unset = _said(spec), DEFAULT_TTL_SECONDS
     ttl, retention = job.get("ttlSecondsAfterFinished"), job.get("storyRunRetentionSeconds")
-    children = DEFAULT_TTL_SECONDS if ttl is None else inf if ttl < 0 else float(ttl)
+    if (spec or {}).get("pattern") == "realtime":
+        own = _said(spec, "realtime").get("ttlSecondsAfterFinished")
+        ttl, unset = ttl if own is None else own, inf
+    children = unset if ttl is None else inf if ttl < 0 else float(ttl)
     if retention is not None and retention < 0:
         return Kept(children, 0.0)
     run = inf if retention == 0 else DEFAULT_RETENTION_SECONDS if retention is None else float(retention)
@@ -47,6 +50,6 @@ def is_cleaned(write: Write) -> bool:
     return bool(new.get("childrenCleanedAt")) and old.get("childrenCleanedAt") != new.get("childrenCleanedAt")
 
 
-def _said(spec: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _said(spec: Mapping[str, Any] | None, of: str = "job") -> Mapping[str, Any]:
     policy = (spec or {}).get("policy") or {}
-    return (policy.get("execution") or {}).get("job") or {}
+    return (policy.get("execution") or {}).get(of) or {}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+import trio
+
 from core.api.objects import Object, step_path
 from core.engine.errors import NameConflictError, ResultLostError, StaleError
 from core.engine.ports import JOB, AttemptOrder, AttemptState, Observation
@@ -81,6 +83,9 @@ class ModelJobExecutor:
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         self.process.check()
         return _any_alive(self.process.known.pods_of(namespace, step_run_name))
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def drain_attempt(self, step_run: Object) -> None:
         await self.end_attempt(step_run)

@@ -80,6 +80,9 @@ class ModelWorkerExecutor:
         """A worker stops at once when its StepRun is gone."""
         return False
 
+    async def tend_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def drain_attempt(self, step_run: Object) -> None:
         await self.end_attempt(step_run)
 

@@ -43,6 +43,7 @@ from fuzz.engine import (
     model_jobs,
     retention_cases,
     storage_cases,
+    stream_cases,
     trigger_cases,
 )
 from fuzz.engine.actions import Action, Verb
@@ -65,7 +66,7 @@ SLEPT_AT_ONCE: Final = Case(
 FAN: Final = {"steps": [engram("x"), engram("y"), engram("z")], "maxConcurrency": 1}
 
 OF_CLIENTS: Final = trigger_cases.CASES | effect_cases.CASES
-_FILES: Final = (retention_cases, executor_cases, handover_cases, definition_cases, storage_cases)
+_FILES: Final = (retention_cases, executor_cases, handover_cases, definition_cases, storage_cases, stream_cases)
 ELSEWHERE: Final = {name: case for file in _FILES for name, case in file.CASES.items()} | OF_CLIENTS
 HUNTED: Final[dict[str, Case]] = CANONICAL | ELSEWHERE | {
     "clean-up": Case(
@@ -490,9 +491,13 @@ MUTANTS: Final = (
             *handover_cases.BUGS,
             *definition_cases.BUGS,
             *storage_cases.BUGS,
+            *stream_cases.BUGS,
             *trigger_cases.BUGS,
             *effect_cases.BUGS,
         )
     ),
-    *(Mutant(*bug) for bug in (*executor_cases.BUGS, *effect_cases.BUGS_WITHOUT_ADMISSION)),
+    *(
+        Mutant(*bug)
+        for bug in (*executor_cases.BUGS, *stream_cases.BUGS_IN_SEVERAL_PLACES, *effect_cases.BUGS_WITHOUT_ADMISSION)
+    ),
 )

@@ -18,8 +18,9 @@ from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
+from core.engine.status.state import terminated_at
 from core.kube.store import Change
-from fuzz.engine.watches import Known, controller_owner
+from fuzz.engine.watches import OF_STREAMS, Known, controller_owner
 
 STEP_PATH = "runs.bubustack.io/step-path"
 """Annotation of StepRuns and child runs below the top level: the full name of their step."""
@@ -49,6 +50,8 @@ class Router:
         match kind:
             case "StoryRun":
                 self._story_run(change)
+            case kind if kind in OF_STREAMS:
+                wake_owner(self._supervisor, self.known, change.object)
             case "StepRun":
                 self._wake_step(change.object)
                 self._hand_over(controller_owner(change.object), change.object["metadata"]["namespace"])
@@ -116,6 +119,17 @@ class Router:
             self._supervisor.wake(key, step_path(step_run) or None)
 
 
+def wake_owner(supervisor: Supervisor, known: Known | None, obj: Object) -> None:
+    """For what a StepRun owns, and for its Pods: wakes its step."""
+    owner = controller_owner(obj)
+    name = obj["spec"]["stepRun"] if obj["kind"] == "Pod" else owner["name"] if owner is not None else ""
+    step_run = known.get("StepRun", obj["metadata"]["namespace"], name) if known is not None else None
+    parent = controller_owner(step_run) if step_run is not None else None
+    if step_run is not None and parent is not None:
+        key = RunKey(step_run["metadata"]["namespace"], parent["name"])
+        supervisor.wake(key, step_path(step_run) or None)
+
+
 def key_of_run(run: Object) -> RunKey:
     return RunKey(run["metadata"]["namespace"], run["metadata"]["name"])
 
@@ -155,4 +169,4 @@ def _face(run: Object) -> tuple[Any, ...]:
     metadata, status = run["metadata"], run.get("status") or {}
     own = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "managedFields")}
     told = (status.get(field) for field in ("phase", "message", "gates", "childrenCleanedAt"))
-    return own, run.get("spec"), *told
+    return own, run.get("spec"), *told, terminated_at(run)

@@ -38,6 +38,7 @@ ENDS = {
         "Failed",
         {"b": "Failed", "c": "Failed", "d": "Succeeded"},
     ),
+    "streams end by themselves": ("Succeeded", {"a": "Succeeded", "b": "Succeeded"}),
     "Story comes later": ("Succeeded", {"a": "Succeeded"}),
     "refused at the start": ("Failed", {}),
 }

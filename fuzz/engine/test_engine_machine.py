@@ -8,6 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from fuzz.engine.client_machine import ClientMachine
 from fuzz.engine.machine import EngineMachine
 from fuzz.engine.profile import budget
+from fuzz.engine.stream_machine import StreamMachine
 
 
 class SmallStories(EngineMachine):
@@ -22,6 +23,10 @@ def test_small_stories_under_any_schedule() -> None:
 
 def test_clients_under_any_schedule() -> None:
     run_state_machine_as_test(ClientMachine, settings=settings(budget(170, 50_000), stateful_step_count=12))
+
+
+def test_streams_under_any_schedule() -> None:
+    run_state_machine_as_test(StreamMachine, settings=settings(budget(150, 50_000), stateful_step_count=10))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:

@@ -20,7 +20,8 @@ from fuzz.engine.cluster import Cluster, RefusedError, Write
 from reconcilers import effectclaim, storytrigger
 from reconcilers.adapters.watched_kind import WatchedKind
 
-KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod", "Engram", "EngramTemplate")
+OF_STREAMS: Final = ("Deployment", "TransportBinding")
+KINDS: Final = ("Story", "StoryRun", "StepRun", "Job", "Pod", *OF_STREAMS, "Engram", "EngramTemplate")
 """The kinds that a process watches; it asks the server for all other objects."""
 OF_CLIENTS: Final[Mapping[str, WatchedKind]] = {
     watched.resource.kind: watched

@@ -37,12 +37,15 @@ from fuzz.engine.definitions import apply_engram, apply_template
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.incarnation import Incarnation
+from fuzz.engine.model_hub import ModelHub
 from fuzz.engine.model_jobs import ModelJobExecutor
+from fuzz.engine.model_streams import ModelStreamExecutor
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault, Killed, Process
 from fuzz.engine.routing import Router
 from fuzz.engine.shards import FIRST_SHARD, Shard, Shards
 from fuzz.engine.stored import ModelPayloads
+from fuzz.engine.stream_workers import WORKLOAD, StreamWorkers
 from fuzz.engine.surroundings import RecordedEvents, virtual_clock
 from fuzz.engine.warm_workers import WarmWorkers
 from fuzz.engine.watches import Delivery, Known, Watches
@@ -70,6 +73,8 @@ class World:
     cluster: Cluster
     worker: Worker
     warm: WarmWorkers
+    hub: ModelHub
+    streams: StreamWorkers
     engrams: dict[str, Engram]
     settings: EngineSettings
     deliveries: Mapping[int, Delivery]
@@ -174,7 +179,16 @@ class World:
         self.cluster.delete("user", ("StepRun", *of_step(key, step)))
 
     def delete_job(self, key: RunKey, step: str) -> None:
-        self.cluster.delete("user", ("Job", *of_step(key, step)))
+        """The Job of a step, or the workload of a realtime one."""
+        for kind in ("Job", WORKLOAD):
+            self.cluster.delete("user", (kind, *of_step(key, step)))
+
+    def terminate_topology(self, key: RunKey) -> None:
+        """Record, as another program than the operator, that the streams of a run are to end."""
+        conditions = [one for one in self.status(key).get("conditions") or () if one["type"] != "Degraded"]
+        at = self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        degraded = {"type": "Degraded", "status": "True", "reason": "TopologyTerminated", "lastTransitionTime": at}
+        self.cluster.force_patch("user", ("StoryRun", *key), "status", {"conditions": [*conditions, degraded]})
 
     def run(self, key: RunKey) -> Object:
         stored = self.cluster.get("StoryRun", *key)
@@ -226,6 +240,7 @@ class World:
                 (
                     ModelJobExecutor(self.cluster, process, step_runs),
                     ModelWorkerExecutor(self.cluster, process, step_runs, self.warm, clock),
+                    ModelStreamExecutor(self.cluster, process, step_runs),
                 )
             ),
             evaluator=self.evaluator,
@@ -457,12 +472,16 @@ async def open_world(
     worker = Worker(cluster, scripts or {})
     warm = WarmWorkers(cluster, worker)
     worker.elsewhere = warm.is_at_work
+    hub = ModelHub(cluster)
+    streams = StreamWorkers(cluster, worker, hub)
     async with trio.open_nursery() as nursery:
         world = World(
             nursery,
             cluster,
             worker,
             warm,
+            hub,
+            streams,
             dict({"work": Engram()} if engrams is None else engrams),
             settings or EngineSettings(jitter=lambda: 0.0),
             deliveries or {},
@@ -472,9 +491,11 @@ async def open_world(
         apply_template(cluster)
         for name in world.engrams:
             apply_engram(cluster, name)
-        cluster.listeners += [worker.see, warm.see, world._see_doomed]
+        hub.nursery = nursery
+        cluster.listeners += [worker.see, warm.see, hub.see, streams.see, world._see_doomed]
         nursery.start_soon(worker.run)
         nursery.start_soon(warm.run)
+        nursery.start_soon(streams.run)
         nursery.start_soon(world._collect_garbage)
         if Delivery.LOST in world.deliveries.values():
             nursery.start_soon(world._relist_for_ever)

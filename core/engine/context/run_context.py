@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from core.api.objects import Object
 from core.engine.context.access import RunAccess
 from core.engine.context.progress import Progress
+from core.engine.context.streams import Streams
 from core.engine.context.watchers import Watchers
 from core.engine.engine_context import EngineContext
 from core.engine.plan import StoryPlan
@@ -37,6 +38,7 @@ class RunContext:
     watchers: Watchers
     """Steps that wait for a change of ``variables`` or for the end of a step."""
     progress: Progress = field(default_factory=Progress)
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def run(self) -> Object:

@@ -20,6 +20,7 @@ from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp
 from core.evaluation.asker import Asker
+from core.expressions.roots import INPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,12 @@ class StepContext:
         return self.engine.clock.now()
 
     def seen(self) -> dict[str, Any]:
-        """The variables that this step's expressions can read now."""
+        """The variables that this step's expressions can read now.
+
+        A step that serves a stream reads no other step: what it gets from them comes with each packet.
+        """
+        if self.step.serves_stream:
+            return {INPUTS: self.variables.snapshot()[INPUTS]}
         return {**self.variables.snapshot(), **(self.step.item or {})}
 
     def set_message(

@@ -26,6 +26,7 @@ def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> Non
     state = status.state
     status.apply(state.step_ended(step.name, verdict, engine.clock.now()))
     engine.slots.release(run_context.run_uid, step.name)
+    run_context.streams.ended(step.name)
     if verdict.reason is not None and verdict.phase.failing:
         text = f"step {step.name!r}: {verdict.message}"
         engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)

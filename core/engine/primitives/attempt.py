@@ -60,7 +60,7 @@ class AttemptPreparation:
                 inputs = await self._offloaded(inputs, step_run)
             except RejectedError as error:
                 return StepError(error.reason, str(error))
-        if binding.definition and not left_to_container:
+        if binding.definition and not left_to_container and not context.step.serves_stream:
             key = _execution_key(step_run, binding, inputs, container)
         return AttemptOrder(
             run=context.run,
@@ -70,13 +70,14 @@ class AttemptPreparation:
             binding=binding,
             attempt=record.retries_of(step_run.get("status") or {}),
             inputs=inputs,
-            template_context=context.variables.snapshot(),
+            template_context=context.seen() if context.step.serves_stream else context.variables.snapshot(),
             deadline_at=binding.deadline_from(context.now()),
             is_resolved=not left_to_container,
             outlives_cancel=context.step.parts[0] in context.run_context.plan.finally_.graph.position,
             container=container,
             whole_inputs=None if whole is inputs else whole,
             execution_key=key,
+            stream_needs=self._stream_needs,
         )
 
     async def _inputs(self, step_run: Object) -> tuple[Any, bool] | StepError:
@@ -93,7 +94,9 @@ class AttemptPreparation:
             left_to_container = is_left_to_container(step_run)
         elif declared:
             answer = await settle_value(context, declared, "with", waits=self.waits)
-            left_to_container = has_sdk and isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            left_to_container = (
+                self._may_resolve and isinstance(answer, StepError) and context.stored.leaves_to_container(answer)
+            )
             if isinstance(answer, StepError) and not left_to_container:
                 return answer
             inputs = answer.value if isinstance(answer, Settled) else declared
@@ -104,6 +107,16 @@ class AttemptPreparation:
             return StepError(Reason.EXPRESSION_FAILED, f"{text}; set controller.storage.provider for the operator")
         whole = await whole_inputs(context, inputs)
         return whole if isinstance(whole, StepError) else (whole.value, False)
+
+    @property
+    def _stream_needs(self) -> tuple[str, ...]:
+        step = self.context.step
+        return self.context.run_context.plan.graph.needs[step.name] if step.serves_stream else ()
+
+    @property
+    def _may_resolve(self) -> bool:
+        """Whether the container can resolve templates: with an SDK, which a stream gives no context for that."""
+        return self.binding.container is None and not self.context.step.serves_stream
 
     async def _offloaded(self, inputs: Any, step_run: Object) -> Any:
         """``inputs``, with their large parts in the object store, where the container reads them."""

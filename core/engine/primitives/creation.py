@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError
-from core.engine.ports import Binding, StepError, StoredAs
+from core.engine.ports import Binding, EventType, StepError, StoredAs
 from core.engine.primitives.settle import Settled, settle_value
+from core.engine.realtime import why_not_static
 from core.engine.step.manifest import (
     idempotency_key,
     merged_input,
@@ -18,9 +19,14 @@ from core.engine.step.manifest import (
     step_run_name,
 )
 
+NEAR_LIMIT: Final = 0.8
+"""Share of the input limit from which an Event warns."""
+
 
 async def step_run_to_create(context: StepContext, binding: Binding) -> Object | StepError:
-    """The manifest; an error if the input is too large, or if that of a branch cannot be resolved."""
+    """The manifest; an error if the input is too large, if that of a branch cannot be resolved, or if that of a step
+    that serves a stream reads other steps.
+    """
     step = context.step
     overlay = step.declared.get("with")
     input_ = merged_input(binding.default_with, overlay if isinstance(overlay, dict) else None)
@@ -31,6 +37,10 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
             f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
             "execution.maxInlineSize allows; pass large data through storage",
         )
+    if step.serves_stream and input_:  # the Engram's own part comes with the binding
+        why = await context.engine.evaluator.analyse(why_not_static, input_, asker=context.asker())
+        if why is not None:
+            return StepError(Reason.EXPRESSION_FAILED, why)
     left_to_container = False
     if step.is_branch and input_:
         answer = await settle_value(context, input_, "with")
@@ -55,6 +65,14 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
         context.state.revision,
         left_to_container=left_to_container,
     )
+
+
+def warn_near_limit(context: StepContext, input_: Any, limit: int) -> None:
+    """An Event, if the input of the StepRun is about to be too large."""
+    size = size_bytes(input_ or {})
+    if limit > 0 and size >= NEAR_LIMIT * limit:
+        text = f"the input of step {context.step.name!r} uses {size} of {limit} bytes"
+        context.emit(EventType.WARNING, "StepInputNearLimit", text)
 
 
 async def _stored(context: StepContext, input_: Any, limit: int) -> Any:

@@ -44,6 +44,13 @@ class WaitingStep(Protocol):
         which it is needed.
         """
 
+    async def has_let_go(self, observation: Observation) -> bool:
+        """Whether nothing is at work any more for a StepRun whose end is recorded; if not, look again.
+
+        Raises:
+            StaleError, GoneError, UnavailableError.
+        """
+
     async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
         """Record that the time of the step is over; None: look again."""
 
@@ -108,7 +115,7 @@ class StepDefinitions:
         if step_run is not None and self._step.is_foreign(step_run):
             step_run = None
         if step_run is not None and record.is_final(step_run.get("status") or {}):
-            return record.verdict_of(step_run)
+            return record.verdict_of(step_run) if await self._has_let_go(observation) else None
         started = step_run is not None and observation.state is not AttemptState.ABSENT
         ends_at = _deadline_of_attempt(observation) if started else None
         deadline_at = self._report(missing, ends_at, Phase.RUNNING if started else Phase.PENDING)
@@ -127,6 +134,14 @@ class StepDefinitions:
         if verdict is None and not is_over:
             await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
         return verdict
+
+    async def _has_let_go(self, observation: Observation) -> bool:
+        """Whether nothing is at work for the recorded end; a request that asks it to end may have failed before."""
+        try:
+            return await self._step.has_let_go(observation)
+        except (StaleError, GoneError, UnavailableError) as error:
+            await trio.sleep(self._pace.next_seconds(error))
+            return False
 
     async def _judged(self, observation: Observation, missing: AwaitedError, *, is_over: bool) -> Verdict | None:
         if is_over:

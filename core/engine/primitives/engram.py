@@ -36,30 +36,30 @@ from core.engine.ports import (
     AttemptState,
     Binding,
     EventType,
+    LiveStream,
     Observation,
     StepError,
 )
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
-from core.engine.primitives.creation import step_run_to_create
+from core.engine.primitives.creation import step_run_to_create, warn_near_limit
 from core.engine.primitives.definitions import StepDefinitions
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.settle import settle_value
+from core.engine.primitives.shown_state import show
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
     is_edited,
+    is_edited_under_way,
     is_touched,
-    size_bytes,
     step_run_name,
     why_not_the_work,
 )
-from core.engine.step.pending_reason import holdup
+from core.engine.step.stream_record import live_patch, serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
 
-NEAR_LIMIT: Final = 0.8
-"""Share of the input limit from which an Event warns."""
 TIME_TO_LEAVE: Final = timedelta(seconds=5)
 """How long a container may take to end after its failure is recorded, if a restarted operator finds it running."""
 STRANGE_GRACE_SECONDS: Final = 3.0
@@ -68,6 +68,8 @@ created again.
 
 Another leader that has just created it checks it again before it starts an attempt, once this time has passed.
 """
+TELL_AGAIN_SECONDS: Final = 5.0
+"""After this time, a process records again how a stream is, if another leader has recorded something else."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
 
@@ -88,6 +90,8 @@ class EngramStep:
         self._step_runs = context.engine.step_runs
         self.name = step_run_name(context.run_name, context.step.name)
         self._announce_at = -inf
+        self._told: LiveStream | None = None
+        """What this process has recorded last of a stream."""
         self._leaves_by: datetime | None = None
         self._had_step_run = False
         self._known = ""
@@ -108,7 +112,7 @@ class EngramStep:
         while True:
             context.wakeup.clear()  # our own writes wake this task, too
             observation = await patiently(self.observe, pace=context.pace())
-            self._report_holdup(observation)
+            show(context, observation)
             try:
                 verdict = await self._round(observation, binding, problem)
             except NameConflictError as error:
@@ -148,24 +152,11 @@ class EngramStep:
             raise NameConflictError(text)
         if problem is not None:
             return await self._fail_for_good(step_run, problem)
-        if step_run is not None and _is_edited_under_way(step_run):
+        if step_run is not None and is_edited_under_way(step_run):
             text = f"the spec of StepRun {self.name} was changed after it had been created; start another run"
             return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, text))
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
-
-    def _report_holdup(self, observation: Observation) -> None:
-        """Show in the state of the step what keeps it from continuing, as long as that lasts."""
-        state = self._context.state.step(self._context.step.name)
-        if state is not None and state.phase is Phase.PENDING:
-            return  # it waits for its slot
-        was = state.reason if state is not None and state.reason_since is not None else ""
-        found = holdup(observation, self._context.now())
-        if found is None:
-            if was:
-                self._context.set_message("")
-        elif found.reason != was:
-            self._context.set_message(found.message, reason=found.reason, reason_since=found.since)
 
     async def observe(self) -> Observation:
         """One look at the step; also updates the variables of templates."""
@@ -173,6 +164,8 @@ class EngramStep:
         step_run = observation.step_run
         if step_run is not None and not self.is_foreign(step_run):
             self._had_step_run = True
+            if self._context.step.serves_stream:
+                self._context.run_context.streams.begin(self._context.step.name)
             if not record.claims_success(step_run):  # else after the check
                 self._context.variables.remember(step_run)
         return observation
@@ -192,6 +185,13 @@ class EngramStep:
                 self._context.emit(EventType.WARNING, "OutputUnchecked", text, step_run)
                 return verdict
         return None
+
+    async def has_let_go(self, observation: Observation) -> bool:
+        """Whether nothing is at work any more for a StepRun whose end is recorded; if not, look again."""
+        step_run = observation.step_run
+        recorded = outcome.decide(observation, RetryPolicy(), self._context.now())
+        alive = isinstance(recorded, outcome.Recorded) and recorded.still_alive
+        return step_run is None or not alive or await self._has_left(step_run)
 
     async def run_out_of_time(self, step_run: Object | None, message: str) -> Verdict | None:
         """Record that the time of the step is over, for which its Engram was missing."""
@@ -230,6 +230,8 @@ class EngramStep:
             case outcome.Create():
                 return await self._create(observation, binding)
             case outcome.Wait():
+                if observation.live is not None and step_run is not None:
+                    await committed(self.executor_of(step_run).tend_attempt, step_run)
                 return decision
         assert step_run is not None
         match decision:
@@ -247,7 +249,10 @@ class EngramStep:
                 await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
             case outcome.Succeed():
-                return await self._succeed(step_run, binding, record.key_patch(observation))
+                verdict = await self._succeed(step_run, binding, record.key_patch(observation))
+                if serves_stream(step_run):  # its worker does not end by itself
+                    await committed(self.executor_of(step_run).end_leftover, step_run)
+                return verdict
             case outcome.Collect():
                 return await self._collect(observation, binding, binding.retry)
             case outcome.Retry():
@@ -265,10 +270,7 @@ class EngramStep:
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)
         input_ = manifest["spec"].get("input")
-        size, limit = size_bytes(input_ or {}), binding.max_inline_size_bytes
-        if limit > 0 and size >= NEAR_LIMIT * limit:
-            text = f"the input of step {step.name!r} uses {size} of {limit} bytes"
-            context.emit(EventType.WARNING, "StepInputNearLimit", text)
+        warn_near_limit(context, input_, binding.max_inline_size_bytes)
         # Wait before taking a slot: what the step waits for may need that slot. The input of a branch is data already.
         if step.looks_anywhere and not step.is_branch:
             await settle_value(context, input_ or {}, "with")
@@ -355,7 +357,7 @@ class EngramStep:
         not been asked to end, if the process died before it could ask.
         """
         now = self._context.now()
-        self._leaves_by = self._leaves_by or now + TIME_TO_LEAVE
+        self._leaves_by = self._leaves_by or (now if serves_stream(step_run) else now + TIME_TO_LEAVE)
         if now < self._leaves_by:
             await wait_for_wakeup(self._context.wakeup, self._context.engine.clock, self._leaves_by)
             return False
@@ -378,9 +380,8 @@ class EngramStep:
             return await self._succeed(seen, binding, record.cached_patch(found.output, found.source))
         order, step_run = found, found.step_run
         if start.announced:
-            context.emit(
-                EventType.WARNING, "JobRestarted", f"the Job of {self.name} is missing; it is started again", step_run
-            )
+            text = f"the {record.word_for(executor.name)} of {self.name} is missing; it is started again"
+            context.emit(EventType.WARNING, "JobRestarted", text, step_run)
         if start.announce_first and not executor.starts_by_record:
             await self._announce(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
@@ -394,13 +395,17 @@ class EngramStep:
 
         A wake-up during the pause ends it without a record: a step that ends meanwhile needs only one write.
         """
-        with trio.move_on_at(self._announce_at):
+        again = seen.live is not None and seen.live == self._told  # another leader has seen it otherwise
+        with trio.move_on_at(self._announce_at + (TELL_AGAIN_SECONDS if again else 0.0)):
             await self._context.wakeup.wait()
             return
-        await self._announce(step_run, record.attempt_seen(seen))
+        if seen.live is not None:
+            self._told, self._announce_at = seen.live, trio.current_time()
+        await self._announce(step_run, record.attempt_seen(seen), seen)
 
-    async def _announce(self, step_run: Object, attempt: AttemptRecord) -> None:
-        patch = record.running_patch(step_run, self._context.now(), attempt)
+    async def _announce(self, step_run: Object, attempt: AttemptRecord, seen: Observation | None = None) -> None:
+        live, now = seen.live if seen is not None else None, self._context.now()
+        patch = live_patch(seen, live, now) if seen and live else record.running_patch(step_run, now, attempt)
         await committed(self._step_runs.patch_step_run_status, step_run, patch)
 
     async def _collect(self, seen: Observation, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:
@@ -492,8 +497,3 @@ class EngramStep:
 
 def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
     return (None, found) if isinstance(found, StepError) else (found, None)
-
-
-def _is_edited_under_way(step_run: Object) -> bool:
-    status = step_run.get("status") or {}
-    return is_edited(step_run) and is_touched(step_run) and not record.is_final(status)

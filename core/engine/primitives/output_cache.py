@@ -92,8 +92,11 @@ class OutputCache:
 
     async def look_up(self, order: AttemptOrder, binding: Binding) -> CachedOutput | AttemptOrder | None:
         """The cached output; else the order with which to start, whose StepRun has what ``keep`` needs. None: an equal
-        step has ended meanwhile, look again.
+        step has ended meanwhile, look again. A step that serves a stream has no output, and nothing is looked up.
         """
+        if self._context.step.serves_stream:
+            await trio.lowlevel.checkpoint()
+            return order
         reused = await self._earlier.look_up(order, binding)
         if reused is not None:
             marked = await self._annotated(order.step_run, {keys.ANNOTATION_CACHE_STATUS: "hit"})
@@ -120,7 +123,7 @@ class OutputCache:
         shows that it is stored.
         """
         output = (step_run.get("status") or {}).get("output")
-        place = None if binding is None else self._recorded_place(step_run, binding)
+        place = None if binding is None or self._context.step.serves_stream else self._recorded_place(step_run, binding)
         if place is None or not place.rules.writes or not output:
             return step_run
         is_stored = False

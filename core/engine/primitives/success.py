@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import trio
+
 from core.api import identity
 from core.api.objects import Object
 from core.api.phases import Reason
@@ -20,8 +22,12 @@ from core.evaluation.evaluator import Value
 async def why_not_successful(context: StepContext, binding: Binding | None, step_run: Object) -> StepError | None:
     """Why the result is refused, or None. Missing and unexpected output keys are only reported in an Event.
 
-    Without a binding, the template is gone, and nobody knows what it demanded.
+    Without a binding, the template is gone, and nobody knows what it demanded. A step that serves a stream has no
+    output: what the template demands of outputs is checked for each packet.
     """
+    if context.step.serves_stream:
+        await trio.lowlevel.checkpoint()
+        return None
     output = (step_run.get("status") or {}).get("output")
     if binding is not None and binding.output_schema is not None:
         if output is None:

@@ -169,6 +169,9 @@ class Redrive:
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator, Asker(self._key.namespace))
         if isinstance(plan, Refusal):
             return plan.message
+        if request.step in plan.per_packet:
+            text = f"step {request.step!r} is carried out for each packet, so it never ends and cannot run again"
+            return f"{text}; name a step that serves a stream: {', '.join(plan.main.order)}"
         if plan.find(request.step) is None:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
         states = steps_from((run.get("status") or {}).get("stepStates"))
@@ -340,6 +343,8 @@ def steps_begun_too_early(plan: StoryPlan, states: Mapping[str, StepState], agai
     graph, rules = plan.graph, plan.rules
     phases = {name: state.phase for name, state in states.items() if name not in again}
     missing = {name for name in graph.order if name not in phases or not phases[name].terminal}
+    if rules.started_suffices:  # running streams are what the others need
+        missing = {name for name in graph.order if name not in phases}
     missing |= {*failed_steps(graph, phases, rules), *failure_skips(graph, phases, rules)}
     running = [name for name in graph.order if name in phases and not phases[name].terminal]
     return frozenset(name for name in running if not missing.isdisjoint(graph.needs[name]))

@@ -2,13 +2,17 @@
 
 The engine signals a running step (annotation, and the attempt is asked to end), waits until the drain instant at most,
 then records the end. A step that succeeded in time keeps its success.
-Source: StoryRun contract 17 in the improved form; StepRun contract 23.
+
+A step that serves a stream is drained first: it delivers what it has begun to deliver, and ends by itself. Only when
+the drain time is over it is asked to end as other steps are, and then gets as long as they do.
+Source: StoryRun contract 17 in the improved form; StepRun contract 23; streaming contract 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, Final
 
 import trio
@@ -26,10 +30,21 @@ from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.engram import EngramStep
 from core.engine.step import record
 from core.engine.step.endings import Ending
+from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict
 
+_AT_WORK: Final = (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.FAILED, AttemptState.LINGERING)
+"""States in which something of a stream is still there."""
 LEAST_READ_SECONDS: Final = 5.0
 """For the output of a container without an SDK that has ended in time, even if the drain is over."""
+
+
+class _Asked(Enum):
+    """What a stream has been asked to do."""
+
+    NOTHING = auto()
+    TO_DRAIN = auto()
+    TO_END = auto()
 
 
 async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *, unheard: bool = False) -> Verdict:
@@ -45,6 +60,8 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
         step_run = observation.step_run
         if step_run is None or is_being_deleted(step_run) or engram.is_foreign(step_run):
             return ending.verdict
+        if serves_stream(step_run):
+            return await _end_stream(context, engram, ending, drain_at)
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
         try:
@@ -64,6 +81,55 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             raise
         except PortError as error:
             await trio.sleep(pace.next_seconds(error))
+
+
+async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, drain_at: datetime) -> Verdict:
+    """The same for a step that serves a stream."""
+    executor = context.engine.executors
+    pace, asked, stop_at = context.pace(), _Asked.NOTHING, drain_at + _time_to_stop(context)
+    while True:
+        context.wakeup.clear()
+        observation = await patiently(engram.observe, pace=context.pace())
+        step_run = observation.step_run
+        if step_run is None or is_being_deleted(step_run):
+            return ending.verdict
+        now, alive = context.now(), observation.state in _AT_WORK
+        status = step_run.get("status") or {}
+        wanted = _Asked.TO_DRAIN if ending.drains and now < drain_at else _Asked.TO_END
+        try:
+            if record.is_final(status):
+                if alive:
+                    await committed(executor.of(step_run).end_leftover, step_run)
+                return await _record(context, step_run, observation, ending, None)
+            if asked is _Asked.NOTHING and _has_finished(observation):
+                return await _record(context, step_run, observation, ending, None)
+            has_stopped = not alive or (asked is _Asked.TO_END and now >= stop_at)
+            if asked is not _Asked.NOTHING and has_stopped:
+                return await _record(context, step_run, observation, ending, None)
+            if asked is not _Asked.TO_END:
+                step_run = await _marked(context, step_run)
+                ask = executor.of(step_run).drain_attempt
+                await committed(ask if wanted is _Asked.TO_DRAIN else executor.of(step_run).end_attempt, step_run)
+                if asked is not wanted:
+                    asked = wanted
+                    continue
+            await wait_for_wakeup(context.wakeup, context.engine.clock, drain_at if now < drain_at else stop_at)
+        except RejectedError:
+            raise
+        except PortError as error:
+            await trio.sleep(pace.next_seconds(error))
+
+
+def _has_finished(observation: Observation) -> bool:
+    """Whether a stream had ended by itself before anybody asked it to; a restarted engine comes to the same answer."""
+    step_run = observation.step_run
+    asked = step_run is None or record.end_is_requested(step_run)
+    return observation.state is AttemptState.SUCCEEDED and not asked
+
+
+def _time_to_stop(context: StepContext) -> timedelta:
+    """How long the container of a stream may take to stop once it is asked to end."""
+    return context.run_context.plan.graceful_shutdown or context.engine.settings.graceful_shutdown
 
 
 async def _signal(context: StepContext, step_run: Object) -> None:
@@ -96,9 +162,12 @@ async def _output_left(
     return None
 
 
-def _succeeded_silently(observation: Observation) -> bool:
-    """Whether the container of an SDK has succeeded without a report."""
-    return observation.state is AttemptState.SUCCEEDED and not observation.has_result
+def _has_succeeded(observation: Observation) -> bool:
+    """Whether the container of an SDK has succeeded, with or without a report."""
+    assert observation.step_run is not None, "only what exists is ended"
+    reported = record.phase_of(observation.step_run.get("status") or {})
+    silently = observation.state is AttemptState.SUCCEEDED and not observation.has_result
+    return reported is Phase.SUCCEEDED or silently
 
 
 async def _record(
@@ -122,11 +191,12 @@ async def _record(
             patch = record.failure_patch(step_run, Phase.FAILED, Reason.UNREADABLE, text, now, exit_class=class_)
         elif output is not None:
             patch = record.success_patch(record.with_output(step_run, output), now) | {"output": dict(output)}
-        elif reported is Phase.SUCCEEDED or _succeeded_silently(observation):
+        elif _has_finished(observation) if serves_stream(step_run) else _has_succeeded(observation):
             patch = record.success_patch(step_run, now)
         else:
             phase = reported if reported is not None and reported.terminal else ending.running_becomes
             reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
+            reason = ending.step_reason if phase is ending.running_becomes else reason
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
             step_run = await _marked(context, step_run)
             patch = record.failure_patch(step_run, phase, reason, message or ending.text, now)

@@ -27,6 +27,8 @@ from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.step_runner import StepRunner
 from core.engine.run.termination import cancel_children, end_group, end_orphans
+from core.engine.run.topology_watch import watch_topology
+from core.engine.status.state import terminated_at
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending
@@ -48,6 +50,7 @@ class RunExecution:
         self._run_context: RunContext | None = None
         self._early_end = EarlyEnd(status)
         self._cancel_requested = False
+        self._main_group: GroupExecution | None = None
 
     @property
     def ending(self) -> Ending | None:
@@ -65,6 +68,16 @@ class RunExecution:
     def end(self, ending: Ending) -> None:
         """End the current group, and with it the run, unless only ``finally`` is left; the first reason counts."""
         self._early_end.end(ending)
+
+    def follow(self, run: Object) -> None:
+        """End the main steps of a realtime run if somebody else has recorded that its topology is terminated."""
+        plan = self._run_context.plan if self._run_context is not None else None
+        told_at = terminated_at(run)
+        if plan is None or not plan.is_realtime or self._main_group is None or told_at is None:
+            return
+        if self._early_end.stage is Stage.MAIN and not _all_ended(plan.main.order, self._status.state.phases):
+            at = parse_instant_or_none(told_at) or self._engine.clock.now()
+            self._main_group.end(endings.topology_terminated(at))
 
     async def run(self) -> Conclusion:
         """Bring the run to its end; returns its conclusion, which the caller has to record."""
@@ -106,11 +119,24 @@ class RunExecution:
         await trio.lowlevel.checkpoint_if_cancelled()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_story_timeout, run_context.plan, name=f"timeout of {self._key}")
-            await GroupExecution(run_context, run_context.plan.main, StepRunner(run_context, self._early_end)).run()
+            if run_context.plan.is_realtime:
+                nursery.start_soon(watch_topology, run_context, name=f"topology of {self._key}")
+            await self._main_steps(run_context)
             nursery.cancel_scope.cancel()
+        self._status.apply(self._status.state.topology_restored())
         return None
 
+    async def _main_steps(self, run_context: RunContext) -> None:
+        plan = run_context.plan
+        self._main_group = GroupExecution(run_context, plan.main, StepRunner(run_context, self._early_end))
+        self.follow(self._status.state.stored)
+        ending = await self._main_group.run()
+        if ending is not None:
+            await self._status.wait_until_stored()
+            await end_group(run_context, plan.main, ending, self._drain_at(plan, ending))
+
     async def _end_main(self, run_context: RunContext, ending: Ending) -> None:
+        self._status.apply(self._status.state.topology_restored())
         if ending.conclusion.reason == Reason.CANCELED:  # it is stored already: containers need not wait for our status
             await cancel_children(run_context)
         else:
@@ -130,7 +156,7 @@ class RunExecution:
         ending = self._early_end.ending
         if scope.cancelled_caught and ending is not None:
             await self._status.wait_until_stored()
-            await cleanup.end_compensations(ending, self._drain_at(cleanup.plan, ending))
+            await cleanup.end_compensations(ending, ending.decided_at + self._time_to_stop(cleanup.plan))
 
     def _accept_cancel(self) -> None:
         """Accept the cancel unless it is too late, and record that, so that a restarted engine accepts it, too."""
@@ -188,6 +214,10 @@ class RunExecution:
         return ending.decided_at + self._drain(plan)
 
     def _drain(self, plan: StoryPlan) -> timedelta:
+        """How long the main steps may take to end; those of a realtime Story finish what they have begun."""
+        return plan.drain_timeout or self._time_to_stop(plan)
+
+    def _time_to_stop(self, plan: StoryPlan) -> timedelta:
         return plan.graceful_shutdown or self._engine.settings.graceful_shutdown
 
 

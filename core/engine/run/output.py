@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from core.api.phases import Phase, Reason
+from core.api.phases import Phase, Reason, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.errors import NoStoreError, RejectedError
 from core.engine.plan import GroupPlan, StoryPlan
@@ -64,7 +64,12 @@ def _steps(kind: str, names: tuple[str, ...]) -> str:
 
 
 def _failed(group: GroupPlan, state: RunState) -> tuple[str, ...]:
-    return failed_steps(group.graph, state.phases, group.rules)
+    """The failed steps; without streams that only another one's failure has ended."""
+    failed = failed_steps(group.graph, state.phases, group.rules)
+    if not group.rules.started_suffices:
+        return failed
+    own = tuple(name for name in failed if (step := state.step(name)) and step.reason != StepReason.RUN_ENDED)
+    return own or failed
 
 
 async def _succeeded(run_context: RunContext) -> Conclusion:

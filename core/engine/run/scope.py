@@ -164,6 +164,8 @@ class StoryRunScope:
             execution.end(unreadable(why, self._engine.clock.now()))
         elif run["spec"].get("cancelRequested") is True:
             execution.cancel()
+        else:
+            execution.follow(run)
 
     async def _execute(self, execution: RunExecution, status: StatusWriter) -> None:
         """From the current state of the run to its stored end."""

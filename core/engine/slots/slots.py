@@ -19,7 +19,7 @@ import trio
 
 from core.api import keys
 from core.api.objects import Object, controller_of, step_path
-from core.engine.ports import Clock, RunKey
+from core.engine.ports import STREAM, Clock, RunKey
 from core.engine.slots.queueing import Demand, Held, Ledger, Occupant, Owner, SlotLimits
 from core.engine.slots.scheduling import story_key
 from core.engine.wakeup import WakeUp
@@ -198,12 +198,12 @@ class Slots:
 
 
 def occupant_of(step_run: Object) -> Occupant | None:
-    """The slot of a StepRun; None if no run controls the StepRun, because then nothing would ever release the slot."""
+    """The slot of a StepRun; None if it serves a stream, and if no run controls it: nothing would release the slot."""
     metadata: dict[str, Any] = step_run["metadata"]
     run_uid = (controller_of(step_run) or {}).get("uid")
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     step = step_path(step_run)
-    if not run_uid or not step:
+    if not run_uid or not step or (step_run.get("spec") or {}).get("executor") == STREAM:
         return None
     namespace = annotations.get(keys.ANNOTATION_STORY_NAMESPACE) or metadata.get("namespace") or ""
     story = story_key(namespace, labels.get(keys.LABEL_STORY_NAME) or "")

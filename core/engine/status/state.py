@@ -60,6 +60,8 @@ class RunState:
     degraded: Degradation | None = None
     obstacles: Mapping[str, Obstacle] | None = None
     """What a person must fix before a step can continue, by step; an empty name is the run itself."""
+    topology: str = ""
+    """What is wrong with the streams of a realtime run as a whole; empty: nothing."""
     waiting_since: Mapping[str, datetime] | None = None
     """Since when a step waits for its turn to be evaluated, by step; an empty name is the run itself."""
 
@@ -89,6 +91,7 @@ class RunState:
             revision=_revision_of(run),
             output=status.get("output"),
             error=status.get("error"),
+            topology=_topology_of(status),
         )
 
     # Queries.
@@ -149,6 +152,14 @@ class RunState:
         if name not in (self.obstacles or {}):
             return self
         return replace(self, obstacles={key: each for key, each in (self.obstacles or {}).items() if key != name})
+
+    def topology_degraded(self, message: str) -> RunState:
+        """No stream of the run is connected."""
+        return self if self.ended or self.topology else replace(self, topology=message)
+
+    def topology_restored(self) -> RunState:
+        """A stream of the run is connected, or none is needed any more."""
+        return replace(self, topology="") if self.topology else self
 
     def waiting(self, name: str, since: datetime) -> RunState:
         """An expression of the step ``name`` (empty: of the run) waits for its turn, behind other namespaces."""
@@ -282,6 +293,7 @@ class RunState:
             error=error,
             degraded=conclusion.degraded,
             obstacles=None,
+            topology="",
         )
 
     def rebased(self, run: Object) -> RunState:
@@ -397,7 +409,7 @@ class RunState:
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),
             "phase": str(self.phase),
-            "message": truncated(self._obstruction or waiting or self.message, MAX_MESSAGE_LENGTH),
+            "message": truncated(self._obstruction or waiting or self.topology or self.message, MAX_MESSAGE_LENGTH),
             "conditions": self._conditions(now),
         }
         if self.order:
@@ -434,19 +446,24 @@ class RunState:
         assert self.phase is not None
         reason = self.reason or DEFAULT_REASONS[self.phase]
         generation = self.stored["metadata"].get("generation", 0)
+        stored = list((self.stored.get("status") or {}).get("conditions") or ())
         degraded = self.phase in (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
         words: list[tuple[ConditionType, bool, str, str]] = [
             (ConditionType.READY, self.phase is Phase.SUCCEEDED, reason, self.message),
             (ConditionType.PROGRESSING, not self.phase.terminal, reason, self.message),
             (ConditionType.DEGRADED, degraded, reason, self.message),
         ]
+        if self.topology:
+            words[-1] = (ConditionType.DEGRADED, True, Reason.TOPOLOGY_DEGRADED, self.topology)
         if self.obstacles:
             first = str(min(self.obstacles.values()).reason)  # the same obstacles always give the same reason
             words[0] = (ConditionType.READY, False, first, self._obstruction)
             words[-1] = (ConditionType.DEGRADED, True, first, self._obstruction)
         if self.degraded is not None:
             words[-1] = (ConditionType.DEGRADED, True, self.degraded.reason, self.degraded.message)
-        conditions = list((self.stored.get("status") or {}).get("conditions") or ())
+        if not self.ended and terminated_at(self.stored) is not None:
+            words.pop()  # somebody else's word, which the run follows
+        conditions = stored
         for type_, status, why, text in words:
             conditions = with_condition(
                 conditions, type_, status, reason=why, message=text, generation=generation, now=now
@@ -482,6 +499,20 @@ class RunState:
 
     def _with_step(self, name: str, state: StepState) -> RunState:
         return replace(self, steps={**(self.steps or {}), name: state})
+
+
+def terminated_at(run: Object) -> str | None:
+    """When somebody else has recorded that the realtime topology of the run is terminated; None: nobody has."""
+    degraded = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.DEGRADED) or {}
+    if degraded.get("status") != "True" or degraded.get("reason") != Reason.TOPOLOGY_TERMINATED:
+        return None
+    return str(degraded.get("lastTransitionTime") or "")
+
+
+def _topology_of(status: Mapping[str, Any]) -> str:
+    degraded = find_condition(status.get("conditions") or (), ConditionType.DEGRADED) or {}
+    shown = degraded.get("status") == "True" and degraded.get("reason") == Reason.TOPOLOGY_DEGRADED
+    return str(degraded.get("message") or "") if shown else ""
 
 
 def _revision_of(run: Object) -> str:

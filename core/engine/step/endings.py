@@ -26,11 +26,21 @@ class Ending:
     """When it was decided. A restarted engine finds the same instant, so the steps get the drain time only once."""
     compensates: bool = False
     """Whether the compensations must run, as after a failure."""
+    drains: bool = True
+    """Whether streams may deliver what they have begun to deliver."""
+    told: str = ""
+    """The message of a step that was running, if it has its own words."""
 
     @property
     def text(self) -> str:
         """The message of a step that was running."""
-        return f"Ended: {self.because}"
+        return self.told or f"Ended: {self.because}"
+
+    @property
+    def step_reason(self) -> Reason:
+        """The reason of the StepRun of a step that was running."""
+        reasons = {Phase.TIMEOUT: Reason.TIMED_OUT, Phase.FAILED: self.conclusion.reason}
+        return reasons.get(self.running_becomes, Reason.CANCELED)
 
     @property
     def verdict(self) -> Verdict:
@@ -79,6 +89,23 @@ def uncalled_for(now: datetime) -> Ending:
 def refused(conclusion: Conclusion, now: datetime) -> Ending:
     """The Story of a started run was edited so that it cannot be run; the run has no stored copy of the Story."""
     return Ending(conclusion, Phase.CANCELED, "its Story can no longer run", now)
+
+
+def stream_failed(step: str, failed_at: datetime) -> Ending:
+    """A stream of the run has failed for good, so the others have lost a part of their topology. The run goes on with
+    its clean-up; its conclusion is that of the failed step.
+    """
+    conclusion = Conclusion(Phase.FAILED, Reason.DEPENDENCY_FAILED, f"step {step} failed", has_error=True)
+    return Ending(conclusion, Phase.CANCELED, f"step {step!r} failed", failed_at)
+
+
+def topology_terminated(terminated_at: datetime) -> Ending:
+    """Somebody else has recorded that no stream of the run will go on (streaming contract 3). The run goes on as after
+    ``stream_failed``.
+    """
+    text = "realtime topology terminated"
+    conclusion = Conclusion(Phase.FAILED, Reason.TOPOLOGY_TERMINATED, text, has_error=True)
+    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, told=text)
 
 
 def unreadable(why: str, now: datetime) -> Ending:

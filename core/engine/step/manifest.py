@@ -13,7 +13,7 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
-from core.engine.step.record import executor_of
+from core.engine.step.record import executor_of, is_final
 from core.workloads.script import is_script, script_of
 from kubewire.wire import copy_value, values_equal
 
@@ -107,6 +107,11 @@ def is_edited(step_run: Object) -> bool:
     """
     metadata = step_run["metadata"]
     return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
+
+
+def is_edited_under_way(step_run: Object) -> bool:
+    """The same, while work has been done for it and its end is not recorded."""
+    return is_edited(step_run) and is_touched(step_run) and not is_final(step_run.get("status") or {})
 
 
 def why_not_the_work(wanted: Object, stored: Object) -> str | None:

@@ -19,6 +19,7 @@ from core.api.unreadable import why_unreadable
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.engine.step import record
 from core.engine.step.pending_reason import PATIENCE
+from core.engine.step.stream_record import live_patch, serves_stream
 from core.policy.retry import RetryPolicy
 
 TIMEOUT_EXIT_CODE: Final = 124
@@ -91,7 +92,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """The attempt has started, but its StepRun is not ``Running`` yet or names another deadline: record it."""
+    """The attempt has started, but its StepRun is not ``Running`` yet or names another deadline: record it.
+
+    Of a realtime step, anything that is to be seen of its stream has changed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,10 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
         return Wait()
     status = step_run.get("status") or {}
     alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
+    stream = serves_stream(step_run)
     if record.is_final(status):
+        if stream:  # its worker does not end by itself
+            return Recorded(still_alive=alive or observation.state is AttemptState.FAILED)
         return Recorded(still_alive=alive and status.get("phase") != Phase.SUCCEEDED)
     if why := why_unreadable(step_run):
         message = f"{record.UNREADABLE}: {why}; report less data, with less nesting, or put it into storage"
@@ -123,20 +130,20 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
     if phase is Phase.SUCCEEDED:
         return Succeed()
     if phase is not None and phase.terminal and (current or record.was_started(status)):
-        return _reported_failure(status, phase, policy)
+        return _reported_failure(status, phase, policy, alive=stream)
     if observation.attempt is not None and not current:
         return EndAttempt()
     match observation.state:
         case AttemptState.LINGERING:
             return Wait()
         case AttemptState.ABSENT:
-            return _start(status, phase, now)
+            return _start(status, phase, now, announces=not stream)
         case AttemptState.STARTING | AttemptState.RUNNING:
             return _under_way(observation, status, phase, policy, now)
         case AttemptState.SUCCEEDED:
             return Collect() if observation.has_result else Succeed()
         case AttemptState.FAILED:
-            return _container_failure(observation, status, policy)
+            return _container_failure(observation, status, policy, alive=stream)
 
 
 def lost_result(step_run: Object, why: str, policy: RetryPolicy) -> Retry | Fail:
@@ -166,10 +173,12 @@ def exit_class(code: int) -> ExitClass:
     return ExitClass.TERMINAL
 
 
-def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime) -> NextAction:
+def _start(status: Mapping[str, Any], phase: Phase | None, now: datetime, *, announces: bool) -> NextAction:
     next_at = parse_instant_or_none(status.get("nextRetryAt"))
     if next_at is not None and now < next_at:
         return Wait(next_at)
+    if not announces:  # its stream shows its phase, once it is there
+        return Start(announce_first=False, announced=phase in (Phase.RUNNING, Phase.PAUSED, Phase.BLOCKED))
     return Start(announce_first=phase not in (None, Phase.RUNNING), announced=phase is Phase.RUNNING)
 
 
@@ -182,7 +191,10 @@ def _under_way(
         return _failure(
             Phase.TIMEOUT, Reason.TIMED_OUT, message, TIMEOUT_EXIT_CODE, ExitClass.RETRY, status, policy, alive=True
         )
-    if phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
+    if observation.live is not None:
+        if live_patch(observation, observation.live, now):
+            return Announce()
+    elif phase in (None, Phase.PENDING, Phase.SCHEDULING) or (phase is Phase.RUNNING and _is_misrecorded(observation)):
         return Announce()
     return Wait(min((instant for instant in (deadline_at, _patient_until(observation, now)) if instant), default=None))
 
@@ -207,7 +219,7 @@ def _patient_until(observation: Observation, now: datetime) -> datetime | None:
     return until if now < until else None
 
 
-def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy) -> NextAction:
+def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPolicy, *, alive: bool) -> NextAction:
     """The SDK wrote a terminal phase that is not success; its message is kept.
 
     Its container is about to end by itself, as after a success: its Job stays, and with it the logs of the container.
@@ -216,7 +228,7 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     code = code if isinstance(code, int) else None
     if phase not in REPORTED_PHASES:  # a container may not report that its step is skipped or compensated
         text = f"the container reported {phase}, which is for the operator to decide"
-        return Fail(Phase.FAILED, Reason.EXECUTION_FAILED, text, code, ExitClass.TERMINAL, still_alive=False)
+        return Fail(Phase.FAILED, Reason.EXECUTION_FAILED, text, code, ExitClass.TERMINAL, still_alive=alive)
     class_ = member_or_none(ExitClass, status.get("exitClass"))
     if class_ is None and phase is Phase.TIMEOUT:
         class_ = ExitClass.RETRY
@@ -225,12 +237,14 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     message = str(status.get("lastFailureMsg") or _error_message(status) or "the step reported a failure")
     if phase in (Phase.FAILED, Phase.TIMEOUT):
         reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.EXECUTION_FAILED
-        return _failure(phase, reason, message, code, class_, status, policy, alive=False)
-    return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=False)
+        return _failure(phase, reason, message, code, class_, status, policy, alive=alive)
+    return Fail(phase, Reason.CANCELED, message, code, class_, still_alive=alive)
 
 
-def _container_failure(observation: Observation, status: Mapping[str, Any], policy: RetryPolicy) -> NextAction:
-    """The container or its Pod failed, and the SDK did not report why."""
+def _container_failure(
+    observation: Observation, status: Mapping[str, Any], policy: RetryPolicy, *, alive: bool
+) -> NextAction:
+    """The container or its Pod failed, and the SDK did not report why. ``alive``: it would be started again."""
     if observation.reason == DEADLINE_EXCEEDED:
         code, phase, reason = TIMEOUT_EXIT_CODE, Phase.TIMEOUT, Reason.TIMED_OUT
     else:
@@ -240,9 +254,10 @@ def _container_failure(observation: Observation, status: Mapping[str, Any], poli
         reason = Reason.TIMED_OUT if timed_out else Reason.EXECUTION_FAILED
     words = [f"exit code {code}" if code != UNDETERMINED_EXIT_CODE else "no exit code"]
     words += [text for text in (observation.reason, observation.message) if text]
-    what = "the container failed" if observation.has_result else "the container ended without reporting a result"
+    reports = not (observation.has_result or alive)
+    what = "the container ended without reporting a result" if reports else "the container failed"
     class_ = observation.exit_class or exit_class(code)
-    return _failure(phase, reason, f"{what}: {', '.join(words)}", code, class_, status, policy, alive=False)
+    return _failure(phase, reason, f"{what}: {', '.join(words)}", code, class_, status, policy, alive=alive)
 
 
 def _failure(

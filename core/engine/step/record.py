@@ -21,7 +21,7 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import JOB, AttemptOrder, AttemptRecord, Observation
+from core.engine.ports import JOB, STREAM, AttemptOrder, AttemptRecord, Observation
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
@@ -125,6 +125,7 @@ def verdict_of(step_run: Object) -> Verdict:
     phase = phase_of(status)
     assert phase is not None
     was_ended = phase in (Phase.CANCELED, Phase.TIMEOUT) and end_is_requested(step_run)
+    was_ended = was_ended or (phase is Phase.FAILED and _reason_of(status) == Reason.TOPOLOGY_TERMINATED)
     return Verdict(
         phase,
         str(status.get("lastFailureMsg") or "") if phase is not Phase.SUCCEEDED else "",
@@ -132,6 +133,10 @@ def verdict_of(step_run: Object) -> Verdict:
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
     )
+
+
+def _reason_of(status: Mapping[str, Any]) -> object:
+    return (find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}).get("reason")
 
 
 def executor_of(step_run: Object) -> str:
@@ -164,17 +169,22 @@ def running_patch(step_run: Object, now: datetime, attempt: AttemptRecord) -> Ob
     """The attempt has been started, or will be next; its record replaces the one of the attempt before."""
     status = step_run.get("status") or {}
     retries = retries_of(status)
-    what = "Job" if attempt.executor == JOB else "attempt"
+    what = word_for(attempt.executor)
     message = f"The {what} is created" if not retries else f"The {what} of retry {retries} is created"
     patch: Object = {"phase": str(Phase.RUNNING), "retries": retries, "nextRetryAt": None}
-    patch["attempt"] = _attempt(attempt)
-    patch |= _common(step_run, Phase.RUNNING, Reason.SCHEDULED, message, now)
+    patch["attempt"] = attempt_to_wire(attempt)
+    patch |= conditions_patch(step_run, Phase.RUNNING, Reason.SCHEDULED, message, now)
     if not status.get("startedAt"):
         patch["startedAt"] = format_instant(now)
     return patch
 
 
-def _attempt(attempt: AttemptRecord) -> Object:
+def word_for(executor: str) -> str:
+    """What an executor starts for an attempt, in messages."""
+    return {JOB: "Job", STREAM: "workload"}.get(executor, "attempt")
+
+
+def attempt_to_wire(attempt: AttemptRecord) -> Object:
     return {
         "number": attempt.number,
         "deadlineAt": format_deadline(attempt.deadline_at) if attempt.deadline_at is not None else None,
@@ -203,7 +213,7 @@ def key_patch(seen: Observation) -> Object:
     known = attempt_of(seen.step_run)
     if known is not None and (known.number, known.execution_key) == (seen.attempt, seen.execution_key):
         return {}
-    return {"attempt": _attempt(attempt_seen(seen))}
+    return {"attempt": attempt_to_wire(attempt_seen(seen))}
 
 
 def execution_key_of(step_run: Object) -> str:
@@ -234,7 +244,7 @@ def retry_patch(
         "exitCode": exit_code or None,
     }
     patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
-    return patch | _common(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
+    return patch | conditions_patch(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
 
 
 def claims_success(step_run: Object) -> bool:
@@ -250,7 +260,7 @@ def with_output(step_run: Object, output: Mapping[str, Any]) -> Object:
 
 def success_patch(step_run: Object, now: datetime) -> Object:
     status = step_run.get("status") or {}
-    patch = _common(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
+    patch = conditions_patch(step_run, Phase.SUCCEEDED, Reason.COMPLETED, "The step succeeded", now)
     patch |= _finish(step_run, now) | {"phase": str(Phase.SUCCEEDED)}
     patch |= {key: None for key in ("lastFailureMsg", "exitCode") if status.get(key)}  # they are of an earlier attempt
     if status.get("output") and not status.get("lastOutputAt"):
@@ -280,7 +290,7 @@ def failure_patch(
     """
     status = step_run.get("status") or {}
     patch: Object = dict.fromkeys(missing_in(step_run, "status"))
-    patch |= _common(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
+    patch |= conditions_patch(step_run, phase, reason, message, now) | _finish(step_run, now) | {"phase": str(phase)}
     patch |= {"lastFailureMsg": message, "nextRetryAt": None}
     reported = phase_of(status)
     if exit_code is not None:
@@ -312,15 +322,28 @@ def _finish(step_run: Object, now: datetime) -> Object:
     return patch
 
 
-def _common(step_run: Object, phase: Phase, reason: Reason, message: str, now: datetime) -> Object:
+def conditions_patch(
+    step_run: Object,
+    phase: Phase,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    transport: tuple[bool, Reason] | None = None,
+) -> Object:
+    """The conditions that go with a phase. ``transport``: status and reason of ``TransportReady``; None: no attempt is
+    alive, so no worker is connected.
+    """
     generation = step_run["metadata"].get("generation", 0)
     conditions = list((step_run.get("status") or {}).get("conditions") or ())
-    for type_, status in (
-        (ConditionType.READY, phase is Phase.SUCCEEDED),
-        (ConditionType.PROGRESSING, not phase.terminal),
-        (ConditionType.DEGRADED, phase in _DEGRADED),
-    ):
+    words = [
+        (ConditionType.READY, phase is Phase.SUCCEEDED, reason),
+        (ConditionType.PROGRESSING, not phase.terminal, reason),
+        (ConditionType.DEGRADED, phase in _DEGRADED, reason),
+    ]
+    if transport is not None or find_condition(conditions, ConditionType.TRANSPORT_READY) is not None:
+        words.append((ConditionType.TRANSPORT_READY, *(transport or (False, reason))))
+    for type_, status, why in words:
         conditions = with_condition(
-            conditions, type_, status, reason=reason, message=message, generation=generation, now=now
+            conditions, type_, status, reason=why, message=message, generation=generation, now=now
         )
     return {"observedGeneration": generation, "conditions": conditions}

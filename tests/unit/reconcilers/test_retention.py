@@ -53,6 +53,29 @@ def test_a_child_ttl_that_is_unset_is_not_zero(story_ttl: int | None, operator_t
 
 
 @pytest.mark.parametrize(
+    ("realtime", "job", "operator", "seconds"),
+    [
+        (None, None, None, None),
+        (None, None, 60, 60),
+        (None, 5, 60, 5),
+        (7, 5, 60, 7),
+        (0, 5, 60, 0),
+        (-1, 5, 60, None),
+    ],
+)
+def test_children_of_a_realtime_run_have_a_time_of_their_own_and_stay_without_one(
+    realtime: int | None, job: int | None, operator: int | None, seconds: int | None
+) -> None:
+    story = of_job(ttlSecondsAfterFinished=job)
+    story["spec"]["policy"]["execution"]["realtime"] = {"ttlSecondsAfterFinished": realtime}
+    batch, story["spec"]["pattern"] = child_ttl(story, settings()), "realtime"
+    chosen = replace(settings(), runs=RunSettings(realtime_ttl_seconds=operator))
+
+    assert child_ttl(story, chosen) == (None if seconds is None else seconds * SECOND)
+    assert batch == (3600 if job is None else job) * SECOND
+
+
+@pytest.mark.parametrize(
     ("story_kept", "operator_kept", "kept"),
     [
         (None, None, DAY),

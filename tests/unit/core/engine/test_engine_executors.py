@@ -105,11 +105,11 @@ async def test_a_result_that_comes_after_the_attempt_was_over_is_refused(
 async def test_a_step_of_an_executor_that_is_not_there_fails_and_says_so(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
-    async with open_world(engrams={"work": Engram(executor="stream")}) as world:
+    async with open_world(engrams={"work": Engram(executor="remote")}) as world:
         one = scenario(world, [engram("a")])
         status = await one.to_the_end()
 
-    why = "there is no executor 'stream'; this operator has: job, worker"
+    why = "there is no executor 'remote'; this operator has: job, stream, worker"
     assert (status["phase"], one.phases) == ("Failed", {"a": "Failed"})
     assert status["stepStates"]["a"]["message"] == f"InvalidConfiguration: {why}"
     assert world.step_run(one.key, "a") is None
@@ -203,7 +203,13 @@ async def test_of_an_unknown_executor_nothing_is_known_and_nothing_starts() -> N
     assert executor.name == "stream"
     assert (await executor.observe({})).state is AttemptState.ABSENT
     assert not executor.lingers("default", "run-a")
-    for end in (executor.end_attempt, executor.end_earlier_attempt, executor.end_leftover):
+    for end in (
+        executor.tend_attempt,
+        executor.drain_attempt,
+        executor.end_attempt,
+        executor.end_earlier_attempt,
+        executor.end_leftover,
+    ):
         await end({})
     with pytest.raises(RejectedError, match="no executor 'stream'"):
         await executor.start_attempt(Any)  # type: ignore[arg-type]
@@ -211,6 +217,6 @@ async def test_of_an_unknown_executor_nothing_is_known_and_nothing_starts() -> N
 
 def test_the_second_executor_is_no_more_than_the_port_asks_for() -> None:
     asked = {"name", "starts_by_record", "prepare_run", "start_attempt", "observe", "lingers", "read_result"}
-    asked |= {"end_attempt", "end_earlier_attempt", "end_leftover"}
+    asked |= {"tend_attempt", "drain_attempt", "end_attempt", "end_earlier_attempt", "end_leftover"}
 
     assert {name for name in vars(ModelWorkerExecutor) if not name.startswith("_")} == asked

@@ -104,13 +104,6 @@ def test_odd_values_in_any_field_are_survived(field: str, value: Any) -> None:
         assert isinstance(parse_story(candidate), StoryPlan | Refusal)
 
 
-def test_a_realtime_story_is_refused() -> None:
-    refusal = parse_story(story(step("a"), pattern="realtime"))
-
-    assert isinstance(refusal, Refusal)
-    assert refusal.reason is Reason.NOT_SUPPORTED_YET
-
-
 def test_cleanup_steps_may_need_what_came_before_and_nothing_that_comes_later() -> None:
     plan = plan_of(
         step("a-b"),

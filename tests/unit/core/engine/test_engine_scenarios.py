@@ -510,17 +510,6 @@ async def test_stop_with_a_phase_that_ends_nothing_fails_its_step(autojump_clock
     assert "InvalidConfiguration: with.phase cannot end a run" in status["stepStates"]["halt"]["message"]
 
 
-async def test_a_story_with_features_not_supported_yet_is_refused_before_anything_starts(
-    autojump_clock: MockClock, scenario: Any
-) -> None:
-    async with open_world() as world:
-        one = scenario(world, [engram("a")], pattern="realtime")
-        status = await one.to_the_end()
-
-    assert condition(status, "Ready") == ("False", "NotSupportedYet")
-    assert world.step_run(one.key, "a") is None
-
-
 async def test_a_story_of_another_namespace_is_refused(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world() as world:
         world.add_story("story", {"steps": [engram("a")]})

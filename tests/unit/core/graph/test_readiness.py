@@ -126,3 +126,34 @@ def test_another_edge_never_starts_a_step_earlier(
     )
 
     assert (user in everything(tighter, phases, rules).start) <= (user in everything(graph, phases, rules).start)
+
+
+SIDE_BY_SIDE = FailureRules(started_suffices=True)
+EACH_BY_ITSELF = FailureRules(started_suffices=True, continue_on_failure=True)
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.RUNNING, Phase.PAUSED, Phase.BLOCKED])
+def test_a_stream_step_starts_once_the_work_of_its_needs_exists(phase: Phase) -> None:
+    phases = {"a": phase, "d": AT_WORK}
+
+    assert advance(CHAIN, phases, SIDE_BY_SIDE, frozenset(), "b", frozenset()) == Advance((), ())
+    assert advance(CHAIN, phases, SIDE_BY_SIDE, frozenset(), "b", frozenset("a")) == Advance(("b",), ())
+
+
+def test_a_stream_step_starts_after_a_need_that_has_succeeded() -> None:
+    assert everything(CHAIN, {"a": OK, "d": AT_WORK}, SIDE_BY_SIDE).start == ("b",)
+
+
+@pytest.mark.parametrize("phase", [BAD, SKIPPED, Phase.TIMEOUT, Phase.CANCELED])
+@pytest.mark.parametrize("allowed", ["", "a"])
+def test_any_other_end_of_a_need_skips_a_stream_step_and_those_behind_it(phase: Phase, allowed: str) -> None:
+    rules = FailureRules(frozenset(allowed), continue_on_failure=True, started_suffices=True)
+    found = advance(CHAIN, {"a": phase, "d": AT_WORK}, rules, frozenset(), "b", frozenset("a"))
+
+    assert found == Advance((), (Skip("b", SkipCause.FAILED_NEED, "a"), Skip("c", SkipCause.FAILED_NEED, "b")))
+
+
+def test_a_failure_ends_no_stream_step_that_goes_on_by_itself() -> None:
+    found = advance(CHAIN, {"d": BAD}, EACH_BY_ITSELF, frozenset(), CHAIN.order, frozenset("d"))
+
+    assert found == Advance(("a",), ())

@@ -53,6 +53,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "security.service-account-name": ("runner", "runner"),
     "job.backoff-limit": ("0", 0),
     "job.ttl-seconds-after-finished": ("0", 0),
+    "realtime.ttl-seconds-after-finished": ("0", 0),
     "job.restart-policy": ("OnFailure", RestartPolicy.ON_FAILURE),
     "storyrun.retention-seconds": ("-1", -1),
     "storyrun.max-inline-inputs-size": ("2048", 2048),

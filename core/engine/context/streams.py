@@ -1,0 +1,80 @@
+"""The streams of one realtime run in this process: which have begun, and since when none of them is connected.
+
+A stream has begun once its StepRun exists; from then on the steps that need it may start, too. What is known of its
+connection is what the executor has observed last. Source: streaming contract 3 and 14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.engine.ports import LiveStream
+from core.engine.wakeup import WakeUp
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    is_there: bool
+    lost_at: datetime | None = None
+    """Since when it is away, after it was there."""
+
+
+class Streams:
+    """``changed`` is woken whenever a stream comes, goes or ends."""
+
+    def __init__(self) -> None:
+        self._begun: set[str] = set()
+        self._connections: dict[str, _Connection] = {}
+        self._tell: Callable[[str], None] | None = None
+        self.changed = WakeUp()
+
+    @property
+    def begun(self) -> Set[str]:
+        return self._begun
+
+    @contextmanager
+    def telling(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Inside the block, ``tell`` is called with each step whose stream begins."""
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
+
+    def begin(self, step: str) -> None:
+        """The StepRun of ``step`` exists."""
+        if step in self._begun:
+            return
+        self._begun.add(step)
+        if self._tell is not None:
+            self._tell(step)
+
+    def saw(self, step: str, live: LiveStream | None, now: datetime) -> None:
+        """What the executor has observed; None: no workload serves the step now."""
+        before = self._connections.get(step, _Connection(False))
+        lost_at = (live.disconnected_since if live is not None else None) or before.lost_at
+        if live is not None and live.is_connected:
+            found = _Connection(True)
+        else:
+            found = _Connection(False, lost_at or (now if before.is_there else None))
+        if found != before:
+            self._connections[step] = found
+            self.changed.wake()
+
+    def ended(self, step: str) -> None:
+        if self._connections.pop(step, None) is not None:
+            self.changed.wake()
+
+    @property
+    def any_connected(self) -> bool:
+        return any(one.is_there for one in self._connections.values())
+
+    @property
+    def all_lost_since(self) -> datetime | None:
+        """When the last connection was lost; None while there is one, and if there never was one."""
+        if self.any_connected:
+            return None
+        return max((one.lost_at for one in self._connections.values() if one.lost_at is not None), default=None)

@@ -1,0 +1,30 @@
+"""What the state of an Engram step shows of its attempt: what keeps it from starting, and how its stream is.
+
+Nothing is written while it stays the same.
+"""
+
+from __future__ import annotations
+
+from core.api.phases import Phase
+from core.engine.context.step_context import StepContext
+from core.engine.ports import Observation
+from core.engine.step.pending_reason import holdup
+
+
+def show(context: StepContext, observation: Observation) -> None:
+    """Show what was observed, unless the step waits for its slot or its Engram."""
+    if context.step.serves_stream:
+        context.run_context.streams.saw(context.step.name, observation.live, context.now())
+    state, live = context.state.step(context.step.name), observation.live
+    if state is not None and state.phase is Phase.PENDING:
+        return
+    was = state.reason if state is not None and state.reason_since is not None else ""
+    found = holdup(observation, context.now())
+    phase = live.phase if live is not None else Phase.RUNNING
+    if found is not None:
+        if found.reason != was:
+            context.set_message(found.message, phase, reason=found.reason, reason_since=found.since)
+    elif live is not None and phase is not Phase.RUNNING:
+        context.set_message(live.message or str(live.reason), phase, reason=live.reason)
+    elif was or (live is not None and state is not None and state.phase is not Phase.RUNNING):
+        context.set_message("")

@@ -1,0 +1,80 @@
+"""What only a realtime Story has: steps that serve a stream, primitives for each packet, a time to drain. Pure.
+
+The main steps with ``ref`` run side by side, each in a container of its own, until their stream ends. The primitives
+among the main steps are carried out by the hub, for each packet, so a run has no state of them. Compensations and
+``finally`` are lists of a batch Story. Source: streaming contract 3, 12.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from core.expressions import analysis
+from core.expressions.fields import MAX_BRANCHES
+
+PER_PACKET: Final = ("condition", "sleep", "stop", "parallel", "executeStory")
+"""The types of primitives that the hub can carry out."""
+_IS_REALTIME: Final = "realtime"
+
+
+def is_realtime(spec: Mapping[str, Any]) -> bool:
+    return spec.get("pattern") == _IS_REALTIME
+
+
+def serves_stream(step: Mapping[str, Any]) -> bool:
+    """Whether a main step of a realtime Story has a container of its own."""
+    return bool(step.get("ref"))
+
+
+def problems_of(steps: Sequence[Any]) -> list[str]:
+    """What keeps the main steps of a realtime Story from running; admission refuses the same."""
+    found = [problem for index, step in enumerate(steps) for problem in _problems(step, f"spec.steps[{index}]", 0)]
+    if not any(isinstance(step, Mapping) and serves_stream(step) for step in steps):
+        found.append("spec.steps: no step has a ref, so nothing would serve a stream; add one, or use pattern: batch")
+    return found
+
+
+def why_not_static(value: object) -> str | None:
+    """Why ``value`` cannot be the ``with`` of a step that serves a stream: it is evaluated once, before any packet."""
+    read = analysis.references_of(value)
+    if not (read.steps or read.unknown_steps or "steps" in read.roots):
+        return None
+    return "with is evaluated once, before any packet, and reads inputs only; move what reads steps into runtime"
+
+
+def drain_timeout(spec: Mapping[str, Any]) -> timedelta | None:
+    """How long the streams of a run may take to drain: the longest time of its transports; None: none sets one."""
+    transports = spec.get("transports")
+    settings = [_path(each, "streaming", "lifecycle") for each in transports] if isinstance(transports, list) else []
+    seconds = [each.get("drainTimeoutSeconds") for each in settings]
+    longest = max((each for each in seconds if isinstance(each, int) and not isinstance(each, bool)), default=0)
+    return timedelta(seconds=longest) if longest > 0 else None
+
+
+def _problems(step: Any, where: str, depth: int) -> Iterator[str]:
+    if not isinstance(step, Mapping):
+        return
+    named = f"{where} ({step.get('name')})"
+    kind = step.get("type")
+    if step.get("run"):
+        yield f"{named}: a script cannot serve a stream; use pattern: batch, or move it to finally"
+    elif step.get("ref"):
+        why = why_not_static(step.get("with"))
+        if why is not None:
+            yield f"{named}: {why}"
+    elif kind in ("wait", "gate"):
+        yield f"{named}: {kind} is not possible in a realtime Story; use pattern: batch, or move it to finally"
+    elif kind not in PER_PACKET:
+        yield f"{named}: type {kind!r} is unknown; write ref for an Engram, or one of {', '.join(PER_PACKET)}"
+    elif kind == "parallel" and depth < MAX_BRANCHES:
+        branches = _path(step, "with").get("steps")
+        for index, branch in enumerate(branches if isinstance(branches, list) else ()):
+            yield from _problems(branch, f"{where}.with.steps[{index}]", depth + 1)
+
+
+def _path(value: object, *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,72 @@
+"""What a StepRun records of a realtime step while its attempt is alive. Pure.
+
+Its phase is that of the stream, and the condition ``TransportReady`` says whether its worker is connected. The operator
+alone writes the status: a streaming SDK reports nothing there. Source: StepRun contract 4.2 and 22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from core.api.conditions import MAX_MESSAGE_LENGTH, find_condition, truncated
+from core.api.instant import format_instant
+from core.api.objects import Object
+from core.api.phases import ConditionType, Phase, Reason
+from core.engine.ports import STREAM, LiveStream, Observation
+from core.engine.step.record import (
+    attempt_of,
+    attempt_seen,
+    attempt_to_wire,
+    conditions_patch,
+    executor_of,
+    phase_of,
+    retries_of,
+)
+
+
+def serves_stream(step_run: Object) -> bool:
+    """Whether the StepRun was created for a step that serves a stream."""
+    return executor_of(step_run) == STREAM
+
+
+def live_patch(seen: Observation, live: LiveStream, now: datetime) -> Object:
+    """The merge patch of ``status`` that records what ``seen`` shows; empty if that is recorded.
+
+    ``startedAt`` is the time at which the stream was first ``Running``.
+    """
+    step_run = seen.step_run
+    assert step_run is not None, "an attempt has a StepRun"
+    status = step_run.get("status") or {}
+    if _shown_by(step_run) == _shown(seen, live):
+        return {}
+    patch: Object = {"phase": str(live.phase), "retries": retries_of(status), "nextRetryAt": None}
+    patch["attempt"] = attempt_to_wire(attempt_seen(seen))
+    transport = live.is_connected, _transport_reason(live)
+    patch |= conditions_patch(step_run, live.phase, live.reason, live.message, now, transport)
+    if live.phase is Phase.RUNNING and not status.get("startedAt"):
+        patch["startedAt"] = format_instant(now)
+    return patch
+
+
+def _shown(seen: Observation, live: LiveStream) -> tuple[Any, ...]:
+    message = truncated(live.message, MAX_MESSAGE_LENGTH)
+    return live.phase, live.reason, message, live.is_connected, _transport_reason(live), attempt_seen(seen)
+
+
+def _shown_by(step_run: Object) -> tuple[Any, ...]:
+    """The same, as it is stored."""
+    status: Mapping[str, Any] = step_run.get("status") or {}
+    conditions = status.get("conditions") or ()
+    progressing = find_condition(conditions, ConditionType.PROGRESSING) or {}
+    transport = find_condition(conditions, ConditionType.TRANSPORT_READY) or {}
+    connected = {"True": True, "False": False}.get(str(transport.get("status")))
+    shown = phase_of(status), progressing.get("reason"), progressing.get("message"), connected, transport.get("reason")
+    return *shown, attempt_of(step_run)
+
+
+def _transport_reason(live: LiveStream) -> Reason:
+    if live.is_connected:
+        return Reason.TRANSPORT_READY
+    return Reason.AWAITING_TRANSPORT if live.phase is Phase.RUNNING else live.reason

@@ -1,0 +1,258 @@
+"""I61 to I65: what is promised about the streams of realtime runs, and their workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from core.api.conditions import find_condition
+from core.api.instant import parse_instant_or_none
+from core.api.objects import Object, has_ended, step_path
+from core.api.phases import Phase
+from core.engine.plan import StoryPlan
+from core.engine.settings import EngineSettings
+from core.engine.status.state import terminated_at
+from core.engine.step.record import announced_end, attempt_of, end_is_requested, is_final, phase_of, retries_of
+from core.engine.step.stream_record import serves_stream
+from fuzz.engine.actions import Verb
+from fuzz.engine.cluster import Place, Write
+from fuzz.engine.history import GATHERING, History, by_operator, starts_of, states_of, status_of
+from fuzz.engine.model_hub import BINDING, is_drained, is_finished, stream_of
+from fuzz.engine.stream_workers import WORKLOAD
+from fuzz.engine.world import EPOCH
+
+GRACE: Final = EngineSettings().disconnected_grace
+ANNOUNCED: Final = timedelta(seconds=EngineSettings().announce_after_seconds) + GATHERING
+CANCELED_AT: Final = "storyrun.bubustack.io/graceful-cancel-observed-at"
+
+
+def generations_are_fenced(history: History) -> Iterator[str]:
+    """I61: no workload of a step starts beside one of an earlier generation that the hub still admits, and no client of
+    an earlier generation takes the place of a later one.
+    """
+    for name, generation in history.played.unfenced:
+        yield f"generation {generation} of {name} started beside one that was not fenced"
+    for name in history.played.doubled:
+        yield f"{name} was served by an earlier generation after a later one"
+
+
+def nothing_ends_without_cause(history: History) -> Iterator[str]:
+    """I62: the operator removes a workload only if its step has ended or was asked to end, if its stream has finished,
+    if another attempt follows, or if its run is to run again.
+    """
+    for write in history.writes():
+        if write.place[0] == WORKLOAD and write.verb == "delete" and by_operator(write):
+            step_run = history.owner(write.object)
+            run = history.run_of(write.object)
+            if step_run is None or run is None or run["metadata"].get("deletionTimestamp"):
+                continue
+            if not _has_cause(history, write, step_run, run):
+                yield f"the workload of {write.place[2]} was removed without a cause"
+
+
+def _has_cause(history: History, write: Write, step_run: Object, run: Object) -> bool:
+    status, attempt = status_of(step_run), write.object["spec"]["attempt"]
+    binding = _binding_of(history.objects, step_run, run)
+    has_ended = is_final(status) or (binding is not None and is_finished(binding))
+    to_run_again = retries_of(status) > attempt or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)
+    return has_ended or end_is_requested(step_run) or to_run_again
+
+
+def a_stream_finishes_for_a_reason(history: History) -> Iterator[str]:
+    """I63: while a run is not being ended, a stream is marked as finished only if its worker has exited with 0, if it
+    has got everything that it needs, or if its step has ended; while it is being ended, a stream that is no source is
+    only marked so once it is drained, or the time for that is over. So sources end first.
+    """
+    exited: set[str] = set()
+    """Names of StepRuns whose worker has exited with 0."""
+    for write in history.writes():
+        if write.place[0] == "Pod" and status_of(write.new).get("exitCode") == 0:
+            exited.add(write.object["spec"]["stepRun"])
+        ends = write.place[0] == BINDING and write.old is not None and write.new is not None
+        if not ends or not by_operator(write) or is_finished(write.old or {}) or not is_finished(write.object):
+            continue
+        step_run, run = history.owner(write.object), history.run_of(write.object)
+        if step_run is None or run is None or run["metadata"].get("deletionTimestamp"):
+            continue
+        name, status = step_run["metadata"]["name"], status_of(step_run)
+        drained = bool(write.object["spec"]["needs"]) and is_drained(write.old)
+        if name in exited or drained or is_final(status) or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM):
+            continue
+        if not end_is_requested(step_run):
+            yield f"the stream of {name} was ended without a cause"
+        elif write.object["spec"]["needs"] and not _may_end_undrained(history, write, run):
+            yield f"the stream of {name} was ended at {write.at}, before it was drained"
+
+
+def _may_end_undrained(history: History, write: Write, run: Object) -> bool:
+    """Whether the time to drain is over, or the run is ended by a word of another program."""
+    plan = history.plan(run, write.object)
+    if plan is None or terminated_at(run) is not None or history.did(Verb.STEP_CLOCK):
+        return True
+    if has_ended(run):  # what one of two leaders has left is ended when its run has ended
+        return True
+    return any(write.at >= at + _drain_of(plan) for at in _ends_of(plan, run))
+
+
+def _ends_of(plan: StoryPlan, run: Object) -> Iterator[datetime]:
+    """The instants at which it may have been decided that the streams are to end."""
+    annotations = run["metadata"].get("annotations") or {}
+    told_at = parse_instant_or_none(annotations.get(CANCELED_AT))
+    if told_at is not None:
+        yield told_at
+    started_at = parse_instant_or_none(status_of(run).get("startedAt"))
+    if plan.story_timeout is not None and started_at is not None:
+        yield started_at + plan.story_timeout
+    for state in states_of(run).values():
+        failed = Phase(state["phase"]).failing
+        finished_at = parse_instant_or_none(state.get("finishedAt"))
+        if failed and finished_at is not None:
+            yield finished_at
+
+
+def _drain_of(plan: StoryPlan) -> timedelta:
+    return plan.drain_timeout or plan.graceful_shutdown or EngineSettings().graceful_shutdown
+
+
+def success_is_earned(history: History) -> Iterator[str]:
+    """I64: a step that serves a stream succeeds only if its worker has exited with 0, or if it was drained; and always
+    without a worker that still serves.
+    """
+    exited: set[str] = set()
+    for write in history.writes():
+        if write.place[0] == "Pod" and status_of(write.new).get("exitCode") == 0:
+            exited.add(write.object["spec"]["stepRun"])
+        if write.place[0] != "StepRun" or write.new is None or not serves_stream(write.new) or not by_operator(write):
+            continue
+        if phase_of(status_of(write.new)) is not Phase.SUCCEEDED or phase_of(status_of(write.old)) is Phase.SUCCEEDED:
+            continue
+        run = history.run_of(write.new)
+        binding = _binding_of(history.objects, write.new, run) if run is not None else None
+        if write.place[2] not in exited and not is_drained(binding):
+            yield f"{write.place[2]} succeeded, although its stream had not ended"
+        if (WORKLOAD, *write.place[1:]) in history.objects:
+            yield f"{write.place[2]} succeeded, although its workload was there"
+
+
+def what_is_shown_is_true(history: History) -> Iterator[str]:
+    """I65: where changes are received at once, a StepRun shows within a moment whether its stream is connected, and a
+    run whether none of its streams has been for as long as it may.
+    """
+    if history.did(Verb.STEP_CLOCK) or not (history.prompt and history.played.case.has_streams):
+        return
+    wrong_since: dict[str, datetime] = {}
+    always = len(history.played.starts) == 1
+    """Whether a process runs at every write; else only at those of the operator is this certain."""
+    for write in history.writes():
+        if always or by_operator(write):
+            yield from _shown_late(history, wrong_since, write.at)
+        after = {**history.objects, write.place: write.new}
+        wrong = dict(_wrong(history, after, write.at))
+        wrong_since = {name: wrong_since.get(name, at) for name, at in wrong.items()}
+    now = EPOCH + timedelta(seconds=history.played.seen_until_seconds)
+    for name, at in _wrong(history, history.played.objects, now):
+        wrong_since.setdefault(name, at)
+    yield from _shown_late(history, wrong_since, now)
+
+
+def _shown_late(history: History, wrong_since: Mapping[str, datetime], now: datetime) -> Iterator[str]:
+    began_at = max(at for at in starts_of(history) if at <= now)
+    for name, since in wrong_since.items():
+        if now > max(since, began_at) + ANNOUNCED + timedelta(seconds=0.1):
+            yield f"{name} has been shown wrongly since {since}, until {now}"
+
+
+def _wrong(history: History, objects: Mapping[Place, Object | None], now: datetime) -> Iterator[tuple[str, datetime]]:
+    """StepRuns and runs whose status does not say how their streams are connected, and since when at the latest."""
+    for place, run in objects.items():
+        if place[0] != "StoryRun" or run is None or _is_ending(history, run):
+            continue
+        plan = history.plan(run)
+        if plan is None or not plan.is_realtime:
+            continue
+        streams = {
+            step_path(one): (one, _binding_of(objects, one, run))
+            for other, one in objects.items()
+            if other[0] == "StepRun" and one is not None and one["spec"]["storyRunRef"]["name"] == place[2]
+        }
+        own = {name: found for name, found in streams.items() if name in plan.main.graph.position}
+        for step_run, binding in own.values():
+            if binding is not None and not _is_shown(objects, step_run, binding):
+                yield step_run["metadata"]["name"], now
+        yield from _wrong_topology(run, [binding for one, binding in own.values() if not is_final(status_of(one))], now)
+
+
+def _is_shown(objects: Mapping[Place, Object | None], step_run: Object, binding: Object) -> bool:
+    status = status_of(step_run)
+    attempt = attempt_of(step_run)
+    place = (WORKLOAD, step_run["metadata"]["namespace"], step_run["metadata"]["name"])
+    at_work = objects.get(place) is not None and attempt is not None and attempt.number == retries_of(status)
+    if is_final(status) or not at_work or end_is_requested(step_run) or is_finished(binding):
+        return True
+    stream = stream_of(binding)
+    connected = stream.get("connected") is True and stream.get("generation") == retries_of(status) + 1
+    shown = find_condition(status.get("conditions") or (), "TransportReady") or {}
+    return shown.get("status") == str(connected) and (status.get("phase") == "Running") == connected
+
+
+def _wrong_topology(run: Object, bindings: list[Object | None], now: datetime) -> Iterator[tuple[str, datetime]]:
+    lost: list[Any] = [parse_instant_or_none(stream_of(one).get("disconnectedAt")) for one in bindings]
+    connected = any(stream_of(one).get("connected") is True for one in bindings)
+    lost_at = max((at for at in lost if at is not None), default=None)
+    due = lost_at + GRACE if lost_at is not None and not connected else None  # perhaps later than now
+    shown = find_condition(status_of(run).get("conditions") or (), "Degraded") or {}
+    degraded = shown.get("status") == "True" and shown.get("reason") == "TopologyDegraded"
+    if due is not None and not degraded:
+        yield f"the topology of {run['metadata']['name']}", due
+    elif connected and degraded:
+        yield f"the topology of {run['metadata']['name']}", now
+
+
+def _is_ending(history: History, run: Object) -> bool:
+    status = status_of(run)
+    ended = has_ended(run) or bool(run["metadata"].get("deletionTimestamp")) or not status.get("phase")
+    asked = run["spec"].get("cancelRequested") is True or announced_end(status) is not None
+    plan = history.plan(run)
+    over = plan is not None and any(Phase(state["phase"]).failing for state in states_of(run).values())
+    return ended or asked or over or terminated_at(run) is not None or history.did(Verb.REDRIVE, Verb.REDRIVE_FROM)
+
+
+def _binding_of(objects: Mapping[Place, Object | None], step_run: Object, run: Object) -> Object | None:
+    """The TransportBinding of a StepRun."""
+    uid = step_run["metadata"]["uid"]
+    for place, obj in objects.items():
+        owners = (obj["metadata"].get("ownerReferences") or ()) if place[0] == BINDING and obj is not None else ()
+        if obj is not None and any(owner["uid"] == uid for owner in owners):
+            return obj
+    return None
+
+
+def sources_end_at_once(history: History) -> Iterator[str]:
+    """I63: where changes are received at once, a cancel ends the sources of a run at once."""
+    if history.did(Verb.STEP_CLOCK) or not (history.prompt and history.played.case.has_streams):
+        return
+    for write in history.writes():
+        if not by_operator(write):
+            continue
+        began_at = max(at for at in starts_of(history) if at <= write.at)
+        for place, binding in history.objects.items():
+            if place[0] != BINDING or binding["spec"]["needs"] or is_finished(binding):
+                continue
+            run, step_run = history.run_of(binding), history.owner(binding)
+            annotations = (run or {}).get("metadata", {}).get("annotations") or {}
+            told_at = parse_instant_or_none(annotations.get(CANCELED_AT))
+            if told_at is None or has_ended(run or {}) or step_run is None or is_final(status_of(step_run)):
+                continue
+            if write.at > max(told_at, began_at) + ANNOUNCED:
+                yield f"{step_run['metadata']['name']} goes on at {write.at}, though its run was canceled at {told_at}"
+
+
+CHECKS: Final = {
+    "I61": generations_are_fenced,
+    "I62": nothing_ends_without_cause,
+    "I63": a_stream_finishes_for_a_reason,
+    "I63, sources": sources_end_at_once,
+    "I64": success_is_earned,
+    "I65": what_is_shown_is_true,
+}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from core.api.phases import Phase, Reason
+from core.engine.context.streams import Streams
+from core.engine.ports import LiveStream
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HERE = LiveStream(Phase.RUNNING, Reason.RUNNING, "", True)
+
+
+def away(since: datetime | None = None) -> LiveStream:
+    return LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, "", False, since)
+
+
+def test_a_stream_begins_once_and_whoever_listens_is_told() -> None:
+    streams, told = Streams(), list[str]()
+    streams.begin("a")
+    with streams.telling(told.append):
+        for step in "abb":
+            streams.begin(step)
+    streams.begin("c")
+
+    assert (told, set(streams.begun)) == (["b"], {"a", "b", "c"})
+
+
+def test_nobody_is_lost_who_was_never_there() -> None:
+    streams = Streams()
+    streams.saw("a", None, NOW)
+    streams.saw("b", away(), NOW)
+
+    assert (streams.any_connected, streams.all_lost_since) == (False, None)
+
+
+def test_one_connection_is_enough() -> None:
+    streams = Streams()
+    streams.saw("a", away(NOW), NOW)
+    streams.saw("b", HERE, NOW)
+
+    assert (streams.any_connected, streams.all_lost_since) == (True, None)
+
+
+def test_all_are_lost_since_the_last_one_was() -> None:
+    streams, later = Streams(), NOW + timedelta(seconds=7)
+    streams.saw("a", away(NOW), later)
+    streams.saw("b", away(later), later)
+    streams.saw("c", away(), later)
+
+    assert streams.all_lost_since == later
+
+
+def test_a_stream_without_a_workload_is_lost_since_then() -> None:
+    streams, later = Streams(), NOW + timedelta(seconds=7)
+    streams.saw("a", HERE, NOW)
+    streams.saw("a", None, later)
+    streams.saw("a", away(), later + timedelta(seconds=1))
+
+    assert streams.all_lost_since == later
+
+
+def test_a_stream_that_has_ended_does_not_count() -> None:
+    streams, later = Streams(), NOW + timedelta(seconds=7)
+    streams.saw("a", away(NOW), NOW)
+    streams.saw("b", away(later), later)
+    streams.ended("b")
+
+    assert streams.all_lost_since == NOW
+
+
+def woken(streams: Streams) -> bool:
+    was = streams.changed.is_set
+    streams.changed.clear()
+    return was
+
+
+def test_only_what_changes_wakes() -> None:
+    streams = Streams()
+    streams.saw("a", HERE, NOW)
+    assert woken(streams)
+    streams.saw("a", HERE, NOW + timedelta(seconds=1))
+    streams.ended("b")
+    assert not woken(streams)
+    streams.ended("a")
+    assert woken(streams)
