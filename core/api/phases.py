@@ -110,6 +110,9 @@ class Reason(StrEnum):
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
     OUTPUT_TOO_LARGE = "OutputTooLarge"
     """The output of a container without an SDK does not fit into the status."""
+    TRANSPORT_READY = "TransportReady"
+    AWAITING_TRANSPORT = "AwaitingTransport"
+    TRANSPORT_FAILED = "TransportFailed"
     UNREADABLE = "Unreadable"
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
 
@@ -161,6 +164,7 @@ class StepReason(StrEnum):
     """The Engram has another version than the step asks for."""
     REFERENCE_NOT_GRANTED = "ReferenceNotGranted"
     """No ReferenceGrant allows the reference to the Engram of another namespace."""
+    TRANSPORT_NOT_FOUND = "TransportNotFound"
     # For steps whose container cannot start; ``reasonSince`` has the start of the problem.
     IMAGE_NOT_PULLED = "ImageNotPulled"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
@@ -177,6 +181,7 @@ AWAITED_DEFINITIONS: Final = frozenset(
         StepReason.TEMPLATE_NOT_FOUND,
         StepReason.ENGRAM_VERSION_MISMATCH,
         StepReason.REFERENCE_NOT_GRANTED,
+        StepReason.TRANSPORT_NOT_FOUND,
     }
 )
 """Reasons of a step that waits for a definition."""
