@@ -28,7 +28,12 @@ _STALE: Final = "Only when a run was started again before the objects of its for
 STREAM_PERMISSIONS: Final = (
     Permission(TRANSPORT, ("get",), FRESH),
     Permission(TRANSPORT_BINDING, ("create",), "Tells the hub about a realtime step, and which containers it admits."),
-    Permission(TRANSPORT_BINDING, ("get",), "Looks for the binding of a step that was started or ended a moment ago."),
+    Permission(
+        TRANSPORT_BINDING,
+        ("get",),
+        "Looks for the binding of a step that was started or ended a moment ago.",
+        seldom=RACE,
+    ),
     Permission(TRANSPORT_BINDING, ("patch",), "Admits the container of a retry, and records how a step ends."),
     Permission(
         TRANSPORT_BINDING, ("delete",), "Removes one that an earlier step of the same name has left.", seldom=_STALE
