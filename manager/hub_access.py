@@ -41,7 +41,7 @@ class HubAccessSource:
         """
         Args:
             namespace: the operator's.
-            endpoint: of a hub that was started with this process; it counts more than the settings.
+            endpoint: of the hub that was installed or started with this operator, unless the settings name another.
         """
         self._client = client.for_itself()
         self._namespace = namespace
@@ -57,8 +57,8 @@ class HubAccessSource:
         keys = self._keys()
         if not keys:
             return None
-        configured = self._endpoint or self._settings().transport.hub_endpoint
-        endpoint = configured or default_endpoint(self._namespace)
+        configured = self._settings().transport.hub_endpoint
+        endpoint = configured or self._endpoint or default_endpoint(self._namespace)
         if is_plaintext(endpoint):
             return HubAccess(endpoint, keys[0])
         bundle = _entry(self._certificate.get(self._namespace, HUB_CERTIFICATE_SECRET), CA_ENTRY)

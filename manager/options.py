@@ -73,4 +73,4 @@ class ManagerOptions:
     volume_claims: Path | None = None
     """Folder of this machine with the data of volume claims, as NAMESPACE/CLAIM; None: there is no such folder."""
     hub_endpoint: str = ""
-    """``host:port`` of a hub that was started with this process; empty: that of the settings."""
+    """``host:port`` of the hub that belongs to this operator; empty: its Service. The settings may name another one."""

@@ -97,6 +97,9 @@ class Reason(StrEnum):
     EXECUTION_FAILED = "ExecutionFailed"
     EXPRESSION_FAILED = "ExpressionFailed"
     RETRY_SCHEDULED = "RetryScheduled"
+    TRANSPORT_READY = "TransportReady"
+    AWAITING_TRANSPORT = "AwaitingTransport"
+    TRANSPORT_FAILED = "TransportFailed"
     # Extensions, not in the reference.
     NOT_SUPPORTED_YET = "NotSupportedYet"
     NAME_CONFLICT = "NameConflict"
@@ -110,9 +113,6 @@ class Reason(StrEnum):
     ITERATIONS_EXHAUSTED = "IterationsExhausted"
     OUTPUT_TOO_LARGE = "OutputTooLarge"
     """The output of a container without an SDK does not fit into the status."""
-    TRANSPORT_READY = "TransportReady"
-    AWAITING_TRANSPORT = "AwaitingTransport"
-    TRANSPORT_FAILED = "TransportFailed"
     UNREADABLE = "Unreadable"
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
 

@@ -20,7 +20,7 @@ from core.workloads.stream_binding import binding_variable
 from core.workloads.stream_workload import StreamWorkload, controlled_by_step_run
 
 BINDING_ENTRY: Final = "binding"
-AUTHORITY_CONFIG_MAP: Final = "bobrapet-hub-ca"
+AUTHORITY_CONFIG_MAP: Final = "bobrapet-hub-trust"
 AUTHORITY_ENTRY: Final = "ca.crt"
 AUTHORITY_VOLUME: Final = "bubu-hub-ca"
 AUTHORITY_PATH: Final = "/var/run/bubu/hub-ca"

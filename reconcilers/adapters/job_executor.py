@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import trio
+
 from core.api import keys
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
@@ -140,6 +142,10 @@ class JobExecutor:
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         return any_alive(self._known_pods(namespace, step_run_name))
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        """Nothing: a Job ends by itself."""
+        await trio.lowlevel.checkpoint()
 
     async def drain_attempt(self, step_run: Object) -> None:
         job = await self._job_of(step_run)

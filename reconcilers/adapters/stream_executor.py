@@ -92,7 +92,7 @@ class StreamExecutor:
         if access is None:
             raise HubUnknownError(
                 "the way to the hub is not known: the operator needs the Secrets bobrapet-hub-key and (with TLS) "
-                "bobrapet-hub-server-cert in its namespace; run the hub, or set controller.transport.hub-endpoint"
+                "bobrapet-hub-tls in its namespace; run the hub, or set controller.transport.hub-endpoint"
             )
         try:
             await self._start(order, access)
@@ -162,6 +162,10 @@ class StreamExecutor:
     def lingers(self, namespace: str, step_run_name: str) -> bool:
         runtimes = self._objects.known_runtimes(namespace, step_run_name)
         return bool(runtimes) or any_alive(self._objects.known_pods(namespace, step_run_name))
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        """Do what is due of an end that needs no decision; the controller of streams does so after each change, too."""
+        await self._ends.advance(self._objects.look(step_run))
 
     async def drain_attempt(self, step_run: Object) -> None:
         await self._ends.advance(await self._objects.look_closely(step_run))

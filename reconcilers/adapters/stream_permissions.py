@@ -45,7 +45,7 @@ STREAM_PERMISSIONS: Final = (
         ("get", "patch"),
         "Keeps this ConfigMap as it must be when the authority changes.",
         names=(AUTHORITY_CONFIG_MAP,),
-        seldom="The authority changes once a year.",
+        seldom="The authority changes once in years.",
     ),
     Permission(DEPLOYMENT, ("create",), "Runs a realtime step."),
     Permission(DEPLOYMENT, ("get",), "Looks for the workload of a step that was started a moment ago.", seldom=RACE),

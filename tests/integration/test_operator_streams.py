@@ -308,11 +308,11 @@ async def test_a_tls_secret_of_the_engram_must_exist_and_the_default_one_need_no
 async def test_a_namespace_gets_the_authority_and_its_successor(there: AdapterWorld) -> None:
     there.hub = WITH_TLS
     await started(there)
-    first = await stored(there, CONFIG_MAP, "bobrapet-hub-ca")
+    first = await stored(there, CONFIG_MAP, "bobrapet-hub-trust")
     assert first["data"] == {"ca.crt": "-- authority --"}
     there.hub = HubAccess(WITH_TLS.endpoint, WITH_TLS.key, b"-- authority --\n-- successor --")
     await there.look_again()
-    assert (await stored(there, CONFIG_MAP, "bobrapet-hub-ca"))["data"] == {
+    assert (await stored(there, CONFIG_MAP, "bobrapet-hub-trust"))["data"] == {
         "ca.crt": "-- authority --\n-- successor --"
     }
 
@@ -320,11 +320,11 @@ async def test_a_namespace_gets_the_authority_and_its_successor(there: AdapterWo
 async def test_a_config_map_of_somebody_else_stays_as_it_is(there: AdapterWorld) -> None:
     there.hub = WITH_TLS
     made = await created(there)
-    manifest = {"metadata": {"name": "bobrapet-hub-ca", "namespace": NAMESPACE_NAME}, "data": {"a": "b"}}
+    manifest = {"metadata": {"name": "bobrapet-hub-trust", "namespace": NAMESPACE_NAME}, "data": {"a": "b"}}
     await there.client.create(CONFIG_MAP, manifest)
     with pytest.raises(NameConflictError, match="belongs to somebody else"):
         await there.streams.start_attempt(await order(there, made))
-    assert (await stored(there, CONFIG_MAP, "bobrapet-hub-ca"))["data"] == {"a": "b"}
+    assert (await stored(there, CONFIG_MAP, "bobrapet-hub-trust"))["data"] == {"a": "b"}
 
 
 # While it is alive.

@@ -97,7 +97,7 @@ async def test_a_hub_with_tls_is_known_once_its_authority_is(stand: Stand) -> No
     source = await stand.source()
     await trio.sleep(0.1)
     assert source.current() is None
-    await stand.secret("bobrapet-hub-server-cert", ca_crt=b"pem")
+    await stand.secret("bobrapet-hub-tls", ca_crt=b"pem")
     found = await has_way(source)
     assert (found.endpoint, found.ca_bundle) == ("bobrapet-hub.bobrapet-system.svc:9000", b"pem")
 
@@ -108,6 +108,6 @@ async def test_another_hub_may_have_a_public_authority(stand: Stand) -> None:
     assert (found.endpoint, found.ca_bundle) == ("hub.example:443", None)
 
 
-async def test_the_hub_of_this_process_counts_more_than_the_settings(stand: Stand) -> None:
+async def test_the_settings_count_more_than_the_hub_of_the_operator(stand: Stand) -> None:
     source = await stand.source(endpoint="127.0.0.1:9", configured="hub.example:443")
-    assert (await has_way(source)).endpoint == "127.0.0.1:9"
+    assert (await has_way(source)).endpoint == "hub.example:443"
