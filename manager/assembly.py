@@ -39,7 +39,9 @@ from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stored_payloads import StoredPayloads
+from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.stream_executor import HubAccessProvider, StreamExecutor
+from reconcilers.adapters.stream_objects import StreamObjects
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
@@ -80,6 +82,7 @@ class Operator:
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
         store = KubeRunStore(client, world)
+        stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
@@ -92,7 +95,7 @@ class Operator:
                 executors=Executors(
                     [
                         JobExecutor(client, world, step_runs, binder, secrets, events),
-                        StreamExecutor(client, world, step_runs, binder, secrets, events, hub),
+                        StreamExecutor(client, world, step_runs, binder, secrets, events, hub, stream_ends),
                     ]
                 ),
                 evaluator=self._evaluator,
@@ -120,6 +123,7 @@ class Operator:
                 stores=payloads,
                 operator_namespace=operator_namespace,
                 hub=hub,
+                stream_ends=stream_ends,
                 ownership=ownership,
             ),
             _observed,

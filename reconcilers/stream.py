@@ -43,11 +43,21 @@ from reconcilers.runtime.watch import Caches, Watch
 class StreamReconciler:
     """Looks at all realtime steps of one run at a time."""
 
-    def __init__(self, client: KubeClient, world: World, hub: Callable[[], HubAccess | None]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        hub: Callable[[], HubAccess | None],
+        ends: StreamEnds | None = None,
+    ) -> None:
+        """
+        Args:
+            ends: shared with the executor of streams, if there is one in this process.
+        """
         self._world = world
         self._hub = hub
         self._objects = StreamObjects(client, world)
-        self._ends = StreamEnds(self._objects)
+        self._ends = ends or StreamEnds(self._objects)
         self._authority = StreamAuthority(client.in_background())
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -99,7 +109,7 @@ def _run_of(step_run: Object) -> Iterator[Key]:
 
 
 def _build(there: ControllerDependencies) -> Reconcile:
-    return StreamReconciler(there.client, there.world, there.hub).reconcile
+    return StreamReconciler(there.client, there.world, there.hub, there.stream_ends).reconcile
 
 
 _OPTIONS: Final = ControllerSettings(4, timedelta(milliseconds=100), timedelta(minutes=1))

@@ -20,24 +20,36 @@ _MOST_STEPS: Final = 4
 
 
 class StreamEnds:
-    """Several processes may do this at the same time: every write is bound to what it was decided on."""
+    """Several processes may do this at the same time: every write is bound to what it was decided on. In one process,
+    the engine and the controller share one object, so that nothing is written twice.
+    """
 
     def __init__(self, objects: StreamObjects) -> None:
         self._objects = objects
+        self._at_work: set[str] = set()
+        """UIDs of StepRuns that a task is at work for."""
 
     async def advance(self, first: StreamLook) -> None:
-        """Do everything that is due now, beginning with what is due after the look ``first``.
+        """Do everything that is due now, beginning with what is due after the look ``first``. Nothing, if another task
+        is at work for this StepRun: it looks again after each of its steps.
 
         Raises:
             StaleError, GoneError, UnavailableError, RejectedError: look again.
         """
-        look = first
-        for _ in range(_MOST_STEPS):
-            due = next_end_step(look)
-            if due is EndStep.NOTHING:
-                return
-            await self._do(due, look)
-            look = self._objects.look(first.step_run)
+        uid = first.step_run["metadata"]["uid"]
+        if uid in self._at_work:
+            return
+        self._at_work.add(uid)
+        try:
+            look = first
+            for _ in range(_MOST_STEPS):
+                due = next_end_step(look)
+                if due is EndStep.NOTHING:
+                    return
+                await self._do(due, look)
+                look = self._objects.look(first.step_run)
+        finally:
+            self._at_work.discard(uid)
 
     async def _do(self, due: EndStep, look: StreamLook) -> None:
         if due is EndStep.REMOVE_WORKLOAD:

@@ -71,7 +71,12 @@ class StreamExecutor:
         secrets: SecretCheck,
         events: EventSink,
         hub: HubAccessProvider,
+        ends: StreamEnds | None = None,
     ) -> None:
+        """
+        Args:
+            ends: shared with the controller of streams; None: there is none in this process.
+        """
         self._client = client
         self._world = world
         self._step_runs = step_runs
@@ -81,7 +86,7 @@ class StreamExecutor:
         self._hub = hub
         self._objects = StreamObjects(client, world)
         self._authority = StreamAuthority(client)
-        self._ends = StreamEnds(self._objects)
+        self._ends = ends or StreamEnds(self._objects)
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         """The account of the run is that of its Jobs, which their executor ensures for every run."""
