@@ -47,9 +47,10 @@ check: $(STAMP)  ## lint, types, layers, generated files up to date
 	$(BIN)/lint-imports
 	$(BIN)/python -m deployment.generate --check
 
-generate: $(STAMP)  ## render CRDs, the command reference and the golden Jobs of the tests from the code
+generate: $(STAMP)  ## render CRDs, the command reference and the golden objects of the tests from the code
 	$(BIN)/python -m deployment.generate
 	$(BIN)/python -m tests.unit.core.workloads.golden_jobs
+	$(BIN)/python -m tests.unit.core.workloads.golden_streams
 
 oracle: $(STAMP)  ## record again what Go makes of the conformance cases of templates; needs Go
 	$(BIN)/python -m fuzz.expressions.table

@@ -39,12 +39,15 @@ from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stored_payloads import StoredPayloads
+from reconcilers.adapters.stream_ends import StreamEnds
+from reconcilers.adapters.stream_executor import HubAccessProvider, StreamExecutor
+from reconcilers.adapters.stream_objects import StreamObjects
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
 from reconcilers.output_log import OutputLog
-from reconcilers.registration import ControllerDependencies, ControllerRegistration
-from reconcilers.router import connect_engine
+from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
+from reconcilers.router import connect_engine, connect_streams
 from reconcilers.runtime.controller import Key
 
 _log = get_logger("controller.storyrun")
@@ -68,6 +71,7 @@ class Operator:
         volume_claims: Path | None = None,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
         ownership: Ownership = WHOLE_CLUSTER,
+        hub: HubAccessProvider = no_hub,
     ) -> None:
         self._world = world
         self._settings = settings
@@ -78,6 +82,7 @@ class Operator:
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
         store = KubeRunStore(client, world)
+        stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
@@ -87,7 +92,12 @@ class Operator:
                 runs=store,
                 step_runs=step_runs,
                 bindings=binder,
-                executors=Executors([JobExecutor(client, world, step_runs, binder, secrets, events)]),
+                executors=Executors(
+                    [
+                        JobExecutor(client, world, step_runs, binder, secrets, events),
+                        StreamExecutor(client, world, step_runs, binder, secrets, events, hub, stream_ends),
+                    ]
+                ),
                 evaluator=self._evaluator,
                 payloads=payloads,
                 events=events,
@@ -112,6 +122,8 @@ class Operator:
                 payloads=payloads,
                 stores=payloads,
                 operator_namespace=operator_namespace,
+                hub=hub,
+                stream_ends=stream_ends,
                 ownership=ownership,
             ),
             _observed,
@@ -164,6 +176,9 @@ class Operator:
             step_run_ended=self._slots.step_run_ended,
             definition_changed=self._awaited.changed,
             ownership=self._ownership,
+        )
+        connect_streams(
+            self._world, self.supervisor, definition_changed=self._awaited.changed, ownership=self._ownership
         )
         self._controllers.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)

@@ -72,3 +72,5 @@ class ManagerOptions:
     config_name: str = "bobrapet-operator-config"
     volume_claims: Path | None = None
     """Folder of this machine with the data of volume claims, as NAMESPACE/CLAIM; None: there is no such folder."""
+    hub_endpoint: str = ""
+    """``host:port`` of the hub that belongs to this operator; empty: its Service. The settings may name another one."""

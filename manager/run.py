@@ -39,6 +39,7 @@ from core.telemetry.logs import get_logger
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
+from manager.hub_access import HubAccessSource
 from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
@@ -174,6 +175,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             if options.metrics.address is not None:
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{url}/metrics"
+            hub = HubAccessSource(client, options.config_namespace, source.current, endpoint=options.hub_endpoint)
+            serving.start_soon(hub.run, name="way to the hub")
             lease = _lease(client, options) if options.leader.enabled else None
             ownership = WHOLE_CLUSTER
             operator = Operator(
@@ -185,8 +188,10 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 options.config_namespace,
                 volume_claims=options.volume_claims,
                 ownership=ownership,
+                hub=hub.current,
             )
             source.listeners.append(operator.settings_changed)
+            hub.listeners.append(operator.settings_changed)
 
             async def work() -> None:
                 _log.info("controllers start")

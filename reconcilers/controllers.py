@@ -17,6 +17,7 @@ from reconcilers import (
     story_revisions,
     storyrun,
     storytrigger,
+    stream,
     transport,
 )
 from reconcilers.adapters.watched_kind import WatchedKind, merged
@@ -35,6 +36,7 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     storytrigger.CONTROLLER,
     effectclaim.CONTROLLER,
     transport.CONTROLLER,
+    stream.CONTROLLER,
 )
 
 

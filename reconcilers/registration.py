@@ -16,11 +16,18 @@ from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import ControllerSettings, OperatorSettings
+from core.workloads.hub_access import HubAccess
 from reconcilers.adapters.stored_payloads import ObjectStores
+from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.watch import Watch
+
+
+def no_hub() -> HubAccess | None:
+    """The way to a hub, where there is none."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,10 @@ class ControllerDependencies:
     operator_namespace: str
     ownership: Ownership = WHOLE_CLUSTER
     """Controllers need not ask: their queues hand them only keys that this process owns."""
+    hub: Callable[[], HubAccess | None] = no_hub
+    """Returns the way to the hub of streams, as far as it is known."""
+    stream_ends: StreamEnds | None = None
+    """What ends realtime steps, shared with their executor."""
 
 
 @dataclass(frozen=True, slots=True)

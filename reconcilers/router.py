@@ -13,7 +13,20 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from core.api.objects import Object, controller_of, has_ended, step_path
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, POD, REFERENCE_GRANT, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import (
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    JOB,
+    POD,
+    REFERENCE_GRANT,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    STREAM_DEPLOYMENT,
+    STREAM_STATEFUL_SET,
+    TRANSPORT,
+    TRANSPORT_BINDING,
+)
 from core.engine.errors import Definition
 from core.engine.ports import RunKey
 from core.engine.run.supervisor import Supervisor
@@ -72,6 +85,24 @@ def connect_engine(
     connect(DEFINITIONS, caches, lambda definition, _: definition_changed(definition))
 
 
+def connect_streams(
+    caches: WatchedCaches,
+    supervisor: Supervisor,
+    *,
+    definition_changed: Callable[[Definition], None],
+    ownership: Ownership = WHOLE_CLUSTER,
+) -> None:
+    """The same for realtime steps, where their objects are watched."""
+
+    def wake(waiting: WaitingTask, delay: timedelta) -> None:
+        del delay
+        if ownership.owns(waiting.run):
+            supervisor.wake(waiting.run, waiting.step)
+
+    connect(STREAM_WAKE_UPS, caches, wake)
+    connect(STREAM_DEFINITIONS, caches, lambda definition, _: definition_changed(definition))
+
+
 def _of_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     """The run itself, and the step that started it."""
     del caches
@@ -95,11 +126,11 @@ def _of_step_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:
     yield from _step_of(change.object)
 
 
-def _of_job(change: Change, caches: Caches) -> Iterator[WaitingTask]:
-    job = change.object
-    owner = controller_of(job)
+def _of_owned(change: Change, caches: Caches) -> Iterator[WaitingTask]:
+    """The step whose StepRun controls the object."""
+    owner = controller_of(change.object)
     if owner is not None and owner.get("kind") == STEP_RUN.kind:
-        yield from _step_named(job["metadata"]["namespace"], owner["name"], caches)
+        yield from _step_named(change.object["metadata"]["namespace"], owner["name"], caches)
 
 
 def _of_pod(change: Change, caches: Caches) -> Iterator[WaitingTask]:
@@ -141,6 +172,11 @@ def _template(change: Change, caches: Caches) -> Iterator[Definition]:
     yield Definition(ENGRAM_TEMPLATE.kind, "", change.object["metadata"]["name"])
 
 
+def _transport(change: Change, caches: Caches) -> Iterator[Definition]:
+    del caches
+    yield Definition(TRANSPORT.kind, "", change.object["metadata"]["name"])
+
+
 def _grants(change: Change, caches: Caches) -> Iterator[Definition]:
     """All grants of the namespace: which of them allows a reference is a matter of their contents."""
     del caches
@@ -159,7 +195,7 @@ WAKE_UPS: Final = (
     Watch(STORY_RUN, _of_run),
     Watch(STORY, _of_story, when=story_was_edited),
     Watch(STEP_RUN, _of_step_run),
-    Watch(JOB, _of_job),
+    Watch(JOB, _of_owned),
     Watch(POD, _of_pod),
 )
 """The tasks of the engine that a change wakes."""
@@ -171,3 +207,7 @@ DEFINITIONS: Final = (
     Watch(REFERENCE_GRANT, _grants, when=spec_changed),
 )
 """Changes for which a step may wait."""
+STREAM_WAKE_UPS: Final = tuple(
+    Watch(kind, _of_owned) for kind in (TRANSPORT_BINDING, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET)
+)
+STREAM_DEFINITIONS: Final = (Watch(TRANSPORT, _transport, when=spec_changed),)

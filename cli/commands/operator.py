@@ -90,6 +90,7 @@ def run_operator(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
+    hub_endpoint: Annotated[str, typer.Option("--hub-endpoint", hidden=True)] = "",
 ) -> None:
     """Run the operator until SIGTERM.
 
@@ -97,6 +98,7 @@ def run_operator(
     """
     from cli.zap import ZapFlags
     from core.api.duration import parse_duration
+    from core.policy.config_values import endpoint
     from manager.bind import parse_address
     from manager.goflags import boolean
     from manager.options import LeaderOptions, ManagerOptions
@@ -129,6 +131,7 @@ def run_operator(
             config_namespace=config_namespace,
             config_name=config_name,
             volume_claims=volume_claims,
+            hub_endpoint=_checked("--hub-endpoint", endpoint, hub_endpoint),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -14,6 +14,8 @@ DOMAIN: Final = "bubustack.io/"
 LABEL_STORY_RUN: Final = "bubustack.io/storyrun"
 LABEL_STEP_RUN: Final = "bubustack.io/steprun"
 LABEL_STORY_NAME: Final = "bubustack.io/story-name"
+LABEL_STORY: Final = "bubustack.io/story"
+"""Of the Pods of realtime steps, beside the other one."""
 LABEL_STEP: Final = "bubustack.io/step"
 LABEL_ENGRAM: Final = "bubustack.io/engram"
 LABEL_PARENT_STEP: Final = "bubustack.io/parent-step"
@@ -39,6 +41,14 @@ ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
 """On a binding, an extension: the lowest generation that the hub admits."""
 ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
+ANNOTATION_STREAM_ENDING: Final = "transport.bubustack.io/ending"
+"""An extension, on a binding: why the operator removes the workload of its step, which has not ended by itself:
+``drained`` (the step has got everything that it needs) or ``canceled``.
+"""
+ANNOTATION_UPSTREAM_STEPS: Final = "transport.bubustack.io/upstream-steps"
+"""An extension, on a binding: the steps whose packets its step gets, with commas between them; absent for a source."""
+ANNOTATION_STEP_RUN_UID: Final = "runs.bubustack.io/step-run-uid"
+"""An extension, on the Pods of realtime steps: the UID of their StepRun."""
 
 # Annotations of StoryRuns.
 ANNOTATION_REDRIVE_TOKEN: Final = "storyrun.bubustack.io/redrive-token"

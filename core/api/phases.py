@@ -167,6 +167,7 @@ class StepReason(StrEnum):
     """The Engram has another version than the step asks for."""
     REFERENCE_NOT_GRANTED = "ReferenceNotGranted"
     """No ReferenceGrant allows the reference to the Engram of another namespace."""
+    TRANSPORT_NOT_FOUND = "TransportNotFound"
     # For steps whose container cannot start; ``reasonSince`` has the start of the problem.
     IMAGE_NOT_PULLED = "ImageNotPulled"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
@@ -183,6 +184,7 @@ AWAITED_DEFINITIONS: Final = frozenset(
         StepReason.TEMPLATE_NOT_FOUND,
         StepReason.ENGRAM_VERSION_MISMATCH,
         StepReason.REFERENCE_NOT_GRANTED,
+        StepReason.TRANSPORT_NOT_FOUND,
     }
 )
 """Reasons of a step that waits for a definition."""

@@ -121,6 +121,10 @@ JOB = Resource("batch", "v1", "jobs", "Job", subresources=("status",))
 CONTROLLER_REVISION = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment", subresources=("status", "scale"))
 STATEFUL_SET = Resource("apps", "v1", "statefulsets", "StatefulSet", subresources=("status", "scale"))
+STREAM_DEPLOYMENT = replace(DEPLOYMENT, subset="streams")
+"""The Deployments of realtime steps."""
+STREAM_STATEFUL_SET = replace(STATEFUL_SET, subset="streams")
+"""The StatefulSets of realtime steps."""
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLE = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", Scope.CLUSTER)

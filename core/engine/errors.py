@@ -5,7 +5,8 @@
     ├── UnavailableError   retry   no answer, or "not now"; the write may or may not have happened
     │   └── ObstacleError          a person must fix something, then the same call succeeds; carries reason
     │       ├── DeniedError        a permission is missing
-    │       └── StorageUnavailableError  the object store does not answer, or refuses the operator
+    │       ├── StorageUnavailableError  the object store does not answer, or refuses the operator
+    │       └── HubUnknownError    the way to the hub of streams is not known yet
     ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
     ├── ResultLostError    -       an attempt has succeeded, but what it has left behind cannot be read any more
     ├── AwaitedError       wait    a definition that a step refers to is not there yet; carries reason and time limit
@@ -76,6 +77,12 @@ class StorageUnavailableError(ObstacleError):
     """Data of a step cannot be fetched now; the message names the store and what it answered."""
 
     reason = Reason.STORAGE_UNAVAILABLE
+
+
+class HubUnknownError(ObstacleError):
+    """A realtime step cannot be told where the hub is, or who it is itself; the message says what is missing."""
+
+    reason = Reason.AWAITING_TRANSPORT
 
 
 class GoneError(PortError):

@@ -142,6 +142,19 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("engram.default-reconnect-max-backoff-seconds", "engram.reconnect_max_backoff_seconds", _positive),
         ("engram.default-hang-timeout-seconds", "engram.hang_timeout_seconds", read.integer(0)),
         ("engram.default-message-timeout-seconds", "engram.message_timeout_seconds", _positive),
+        # Realtime steps.
+        (
+            "engram.default-grpc-heartbeat-interval-seconds",
+            "engram.grpc_heartbeat_interval_seconds",
+            _positive,
+        ),
+        ("controller.transport.grpc.default-tls-secret", "transport.default_tls_secret", read.text),
+        (
+            "controller.transport.heartbeat-interval",
+            "transport.heartbeat_interval",
+            read.duration(timedelta(seconds=1)),
+        ),
+        ("controller.transport.hub-endpoint", "transport.hub_endpoint", read.endpoint),  # not in the reference
         # Storage.
         ("controller.storage.provider", "storage.provider", read.one_of(StorageProvider)),
         ("controller.storage.delete-with-run", "storage.delete_with_run", read.boolean),
@@ -197,9 +210,6 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "transport.enabled",
         "transport.security-mode",
         # For features that are not implemented yet: realtime Stories, transports, OpenTelemetry.
-        "engram.default-grpc-heartbeat-interval-seconds",
-        "controller.transport.grpc.default-tls-secret",
-        "controller.transport.heartbeat-interval",
         "controller.transport.heartbeat-timeout",
         "telemetry.enabled",
         "telemetry.trace-propagation",

@@ -28,6 +28,7 @@ _FALSE: Final = frozenset({"false", "no", "n", "off", "0", "f"})
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TAINT_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _CLASS_PATTERN: Final = re.compile(r"[-a-z0-9.*]{1,253}")
+_HOST: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -82,6 +83,19 @@ def duration(
         return found
 
     return read
+
+
+def endpoint(value: str) -> str:
+    """``host:port`` or ``[address]:port``; empty means "not set"."""
+    if not value:
+        return value
+    host, colon, port = value.rpartition(":")
+    is_address = host.startswith("[") and host.endswith("]")
+    if not colon or not _HOST.fullmatch(host) or (":" in host and not is_address):
+        raise ValueError(f"{value!r} must be host:port, for example hub.example:9000")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{value!r}: the port must be 1 to 65535")
+    return value
 
 
 def quantity(value: str) -> str:

@@ -170,6 +170,20 @@ class EngramSettings:
     reconnect_max_backoff_seconds: int = 30
     hang_timeout_seconds: int = 0
     message_timeout_seconds: int = 30
+    grpc_heartbeat_interval_seconds: int = 10
+    """Of the Data call of realtime steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Streams of realtime steps."""
+
+    hub_endpoint: str = ""
+    """``host:port`` of the hub, as containers dial it; empty: its Service in the operator's namespace."""
+    default_tls_secret: str = ""
+    """The TLS Secret of Engrams that name none; it is used in namespaces where it exists."""
+    heartbeat_interval: timedelta = timedelta(seconds=30)
+    """Of the Control call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +285,7 @@ class OperatorSettings:
     cross_namespace_policy: CrossNamespacePolicy = CrossNamespacePolicy.DENY
     engram: EngramSettings = EngramSettings()
     storage: StorageSettings = StorageSettings()
+    transport: TransportSettings = TransportSettings()
     runs: RunSettings = RunSettings()
     triggers: TriggerSettings = TriggerSettings()
     verbose_logging: bool = False

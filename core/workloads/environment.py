@@ -47,48 +47,49 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
         escaped("BUBU_TRIGGER_DATA", workload.trigger_data),  # 7
         *_runtime(workload),  # 8-15
         *_downward(),  # 16-18
-        *([_literal("BUBU_SKIP_INPUT_TEMPLATING", "true")] if workload.skip_input_templating else []),  # 19
+        *([literal("BUBU_SKIP_INPUT_TEMPLATING", "true")] if workload.skip_input_templating else []),  # 19
         *_grpc(workload),  # 20-31
         *secret_environment(workload),  # 32
-        _literal("BUBU_ENGRAM_NAME", workload.engram_name),  # 33
-        _literal("BUBU_ENGRAM_VERSION", workload.engram_version),  # 34
+        literal("BUBU_ENGRAM_NAME", workload.engram_name),  # 33
+        literal("BUBU_ENGRAM_VERSION", workload.engram_version),  # 34
     ]
     env += tls_environment(workload, {variable["name"] for variable in env})  # 35
     env += [
-        _literal("BUBU_STARTED_AT", format_instant(workload.started_at)),  # 36
+        literal("BUBU_STARTED_AT", format_instant(workload.started_at)),  # 36
         escaped("BUBU_STEP_CONFIG", workload.step_config),  # 37
     ]
     if workload.template_context is not None:
         env.append(escaped(TEMPLATE_CONTEXT, workload.template_context))  # 38
-    env.append(_literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # an extension: the operator has validated already
+    env.append(literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # an extension: the operator has validated already
     for variable in storage_environment(workload.policy.storage):  # 39
-        _set(env, variable)
+        put(env, variable)
     return env
 
 
 def identity_environment(workload: StepWorkload) -> list[EnvVar]:
     """The names of Story, run and step."""
     return [
-        _literal("BUBU_STORY_NAME", workload.story_name),
-        _literal("BUBU_STORY_VERSION", workload.story_version.strip()),
-        _literal("BUBU_STORYRUN_ID", workload.story_run_name),
-        _literal("BUBU_STEP_NAME", workload.step_id),
-        _literal("BUBU_STEPRUN_NAME", workload.step_run_name),
-        _literal("BUBU_STEPRUN_NAMESPACE", workload.namespace),
+        literal("BUBU_STORY_NAME", workload.story_name),
+        literal("BUBU_STORY_VERSION", workload.story_version.strip()),
+        literal("BUBU_STORYRUN_ID", workload.story_run_name),
+        literal("BUBU_STEP_NAME", workload.step_id),
+        literal("BUBU_STEPRUN_NAME", workload.step_run_name),
+        literal("BUBU_STEPRUN_NAMESPACE", workload.namespace),
     ]
 
 
 def _runtime(workload: StepWorkload) -> list[EnvVar]:
-    settings = workload.settings
+    settings, limit = workload.settings, workload.timeout
+    assert limit is not None, "a Job has a deadline"
     return [
-        _literal("BUBU_EXECUTION_MODE", "batch"),
-        _literal("BUBU_HYBRID_BRIDGE", "false"),
-        _literal("BUBU_GRPC_PORT", str(settings.grpc_port)),
-        _literal("BUBU_MAX_INLINE_SIZE", str(workload.policy.max_inline_size_bytes)),
-        _literal("BUBU_STORAGE_TIMEOUT", _seconds(settings.storage_timeout_seconds)),
-        _literal("BUBU_STEP_TIMEOUT", format_duration(workload.timeout)),
-        _literal("BUBU_MAX_RECURSION_DEPTH", str(workload.max_recursion_depth)),
-        _literal("BUBU_DEBUG", str(workload.policy.debug).lower()),
+        literal("BUBU_EXECUTION_MODE", "batch"),
+        literal("BUBU_HYBRID_BRIDGE", "false"),
+        literal("BUBU_GRPC_PORT", str(settings.grpc_port)),
+        literal("BUBU_MAX_INLINE_SIZE", str(workload.policy.max_inline_size_bytes)),
+        literal("BUBU_STORAGE_TIMEOUT", seconds_of(settings.storage_timeout_seconds)),
+        literal("BUBU_STEP_TIMEOUT", format_duration(limit)),
+        literal("BUBU_MAX_RECURSION_DEPTH", str(workload.max_recursion_depth)),
+        literal("BUBU_DEBUG", str(workload.policy.debug).lower()),
     ]
 
 
@@ -104,23 +105,23 @@ def _downward() -> list[EnvVar]:
 def _grpc(workload: StepWorkload) -> list[EnvVar]:
     settings = workload.settings
     receive, send = str(settings.max_recv_msg_bytes), str(settings.max_send_msg_bytes)
-    message_timeout = _seconds(settings.message_timeout_seconds)
+    message_timeout = seconds_of(settings.message_timeout_seconds)
     backoff = timedelta(milliseconds=settings.reconnect_base_backoff_millis)
     values = {
         "BUBU_GRPC_MAX_RECV_BYTES": receive,
         "BUBU_GRPC_MAX_SEND_BYTES": send,
         "BUBU_GRPC_CLIENT_MAX_RECV_BYTES": receive,
         "BUBU_GRPC_CLIENT_MAX_SEND_BYTES": send,
-        "BUBU_GRPC_DIAL_TIMEOUT": _seconds(settings.dial_timeout_seconds),
+        "BUBU_GRPC_DIAL_TIMEOUT": seconds_of(settings.dial_timeout_seconds),
         "BUBU_GRPC_CHANNEL_BUFFER_SIZE": str(settings.channel_buffer_size),
         "BUBU_GRPC_RECONNECT_MAX_RETRIES": str(settings.reconnect_max_retries or 10),
         "BUBU_GRPC_RECONNECT_BASE_BACKOFF": format_duration(backoff),
-        "BUBU_GRPC_RECONNECT_MAX_BACKOFF": _seconds(settings.reconnect_max_backoff_seconds),
-        "BUBU_GRPC_HANG_TIMEOUT": _seconds(settings.hang_timeout_seconds),
+        "BUBU_GRPC_RECONNECT_MAX_BACKOFF": seconds_of(settings.reconnect_max_backoff_seconds),
+        "BUBU_GRPC_HANG_TIMEOUT": seconds_of(settings.hang_timeout_seconds),
         "BUBU_GRPC_MESSAGE_TIMEOUT": message_timeout,
         "BUBU_GRPC_CHANNEL_SEND_TIMEOUT": message_timeout,
     }
-    return [_literal(name, value) for name, value in values.items()]
+    return [literal(name, value) for name, value in values.items()]
 
 
 def escaped(name: str, value: str) -> EnvVar:
@@ -132,19 +133,21 @@ def escaped(name: str, value: str) -> EnvVar:
     size = len(name) + 1 + len(value.encode())
     if size > MAX_VARIABLE_BYTES:
         raise EnvironmentTooLargeError(name, size)
-    return _literal(name, value.replace("$", "$$"))
+    return literal(name, value.replace("$", "$$"))
 
 
-def _literal(name: str, value: str) -> EnvVar:
+def literal(name: str, value: str) -> EnvVar:
+    """A variable whose value has no ``$``."""
     return {"name": name, "value": value}
 
 
-def _seconds(seconds: int) -> str:
+def seconds_of(seconds: int) -> str:
     """Plain seconds (``300s``), as the contract writes them, not Go's ``5m0s``."""
     return f"{seconds}s"
 
 
-def _set(env: list[EnvVar], variable: EnvVar) -> None:
+def put(env: list[EnvVar], variable: EnvVar) -> None:
+    """Adds the variable, or replaces the one of its name, in place."""
     for index, existing in enumerate(env):
         if existing["name"] == variable["name"]:
             env[index] = variable

@@ -28,12 +28,14 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
     Raises:
         EnvironmentTooLargeError: a payload does not fit into one environment variable.
     """
-    call = workload.call
+    call, timeout, deadline_at = workload.call, workload.timeout, workload.deadline_at
+    assert timeout is not None, "a Job has a deadline"
+    assert deadline_at is not None, "a Job has a deadline"
     more = {keys.ANNOTATION_EXECUTION_KEY: workload.execution_key} if workload.execution_key else {}
     if call is not None:
         more[keys.ANNOTATION_RESULT] = call.reading.encoded()
     spec: dict[str, Any] = {
-        "activeDeadlineSeconds": int((workload.timeout + DEADLINE_MARGIN).total_seconds()),
+        "activeDeadlineSeconds": int((timeout + DEADLINE_MARGIN).total_seconds()),
         "backoffLimit": workload.policy.backoff_limit,
         "template": plain_pod_template(workload, call) if call is not None else pod_template(workload),
     }
@@ -53,7 +55,7 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
             },
             "annotations": {
                 keys.ANNOTATION_ATTEMPT: str(workload.attempt),
-                keys.ANNOTATION_DEADLINE_AT: format_precise_instant(workload.deadline_at),
+                keys.ANNOTATION_DEADLINE_AT: format_precise_instant(deadline_at),
                 **more,
             },
             "ownerReferences": [

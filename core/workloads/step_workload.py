@@ -30,8 +30,9 @@ class StepWorkload:
     attempt: int
     policy: ExecutionPolicy
     settings: EngramSettings
-    timeout: timedelta
-    deadline_at: datetime
+    timeout: timedelta | None
+    """None: the attempt of a realtime step may take as long as it likes."""
+    deadline_at: datetime | None
     started_at: datetime
     """First start of the StepRun; retries do not change it."""
     max_recursion_depth: int

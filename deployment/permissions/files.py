@@ -18,6 +18,7 @@ from deployment.permissions.table import (
     CA_BUNDLES,
     CERTIFICATES,
     CONFIGURATION,
+    HUB_ACCESS,
     LEADER_ELECTION,
     LISTENER,
     MANAGER,
@@ -34,6 +35,7 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "runner.yaml", [*table_objects(here, RUNNER), *grants_objects(here)]
     yield "listener.yaml", [*table_objects(here, LISTENER)]
     yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
+    yield "hub_access.yaml", [*table_objects(here, HUB_ACCESS)]
     yield "admission.yaml", [*table_objects(here, ADMISSION)]
     yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]
     yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]

@@ -28,6 +28,8 @@ from core.api.resource import (
     TRANSPORT,
     Resource,
 )
+from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import IMPULSE_PERMISSIONS
 from core.workloads.runner import RUNNER_PERMISSIONS
 from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
@@ -40,6 +42,7 @@ __all__ = [
     "CERTIFICATES",
     "CONFIGURATION",
     "CONFIG_NAME",
+    "HUB_ACCESS",
     "LEADER_ELECTION",
     "LEASE_NAME",
     "LISTENER",
@@ -126,6 +129,21 @@ CONFIGURATION: Final = RoleTable(
     "The operator's settings.",
     (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
 )
+HUB_ACCESS: Final = RoleTable(
+    "hub-access-role",
+    "hub-access-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "The key with which the operator and its hub recognise the containers of realtime steps, and the hub's authority.",
+    (
+        Permission(SECRET, ("create",), "The first manager creates the Secret with the key."),
+        Permission(
+            SECRET,
+            ("list", "watch"),
+            "Keys and authorities are exchanged while the operator runs.",
+            names=(HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET),
+        ),
+    ),
+)
 _OWN_CERTIFICATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
 _REVIEWS: Final = "Only where the operator answers admission reviews."
 _NAMED: Final = "Stories, Impulses and bindings refer to them; admission checks these references from its watches."
@@ -198,7 +216,10 @@ CA_BUNDLES: Final = RoleTable(
 
 def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[RoleTable, ...]:
     """All roles of an operator with these controllers."""
-    others = (RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, ADMISSION, CERTIFICATES, CA_BUNDLES)
+    others = (
+        *(RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION),
+        *(HUB_ACCESS, ADMISSION, CERTIFICATES, CA_BUNDLES),
+    )
     return (replace(MANAGER, permissions=permissions(controllers)), *others)
 
 

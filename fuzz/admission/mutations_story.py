@@ -21,7 +21,7 @@ from fuzz.admission.mutations import (
     somewhere,
 )
 from fuzz.admission.mutations_steps import Found, a_step, any_step, plant, steps_of
-from fuzz.admission.strategies_world import written
+from fuzz.admission.strategies_world import ANY_TRANSPORT, written
 from webhooks.validate.story import MAX_STORY_BYTES
 
 
@@ -313,10 +313,46 @@ def _transport(chance: Chance, draft: Draft) -> tuple[Object, str]:
     declared = draft.spec.setdefault("transports", [])
     if not declared or chance.yes(4):
         name = f"new-{len(draft.objects)}"
-        draft.objects.append(written(TRANSPORT, "", name, {"provider": "p", "driver": "d"}))
+        draft.objects.append(written(TRANSPORT, "", name, dict(ANY_TRANSPORT)))
         insert(chance, draft.spec, "transports", {"name": name, "transportRef": name})
     index = chance.number(0, len(declared) - 1)
     return declared[index], f"spec.transports[{index}]"
+
+
+@breaks("story/transports-none", "Story", realtime=True)
+def _no_transports(chance: Chance, draft: Draft) -> str:
+    if not any("ref" in step for step in draft.spec.get("steps") or ()):
+        _engram_that_streams(chance, draft)
+    for found in steps_of(draft):
+        found.step.pop("transport", None)
+    draft.spec.pop("transports", None)
+    return "spec.transports"
+
+
+def _engram_that_streams(chance: Chance, draft: Draft) -> None:
+    engram = {"templateRef": {"name": "t-lives"}, "mode": "deployment"}
+    draft.objects.append(written(ENGRAM, draft.namespace, "lives", engram))
+    draft.objects.append(written(ENGRAM_TEMPLATE, "", "t-lives", {"version": "v1", "supportedModes": ["deployment"]}))
+    plant(chance, draft, {"ref": {"name": "lives"}}, lists=("steps",))
+
+
+@breaks("story/transport-settings", "Story")
+def _quorum_without_its_mode(chance: Chance, draft: Draft) -> str:
+    found, path = _transport(chance, draft)
+    offered = draft.find("Transport", found["transportRef"])["spec"]
+    offered["streaming"] = {"fanIn": {"mode": "quorum", "quorum": 2}}
+    found["streaming"] = {"fanIn": {"mode": chance.pick(("all", "any"))}}
+    return path
+
+
+@breaks("story/lane-unsupported", "Story")
+def _lane_that_nobody_carries(chance: Chance, draft: Draft) -> str:
+    found, path = _transport(chance, draft)
+    offered = draft.find("Transport", found["transportRef"])["spec"]
+    kind, offer = chance.pick((("audio", "supportedAudio"), ("video", "supportedVideo"), ("binary", "supportedBinary")))
+    offered.pop(offer, None)
+    found["streaming"] = {"lanes": [{"name": "l", "kind": kind}]}
+    return f"{path}.streaming.lanes[0].kind"
 
 
 @breaks("story/transport-taken", "Story")

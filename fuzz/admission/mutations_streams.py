@@ -9,7 +9,7 @@ from core.api.resource import TRANSPORT
 from core.policy.stream_problems import SECURITY_MODE
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import BAD_DURATIONS, NOWHERE, Draft, bad_schema, breaks, insert, section
-from fuzz.admission.strategies_world import written
+from fuzz.admission.strategies_world import ANY_TRANSPORT, written
 
 _KINDS = ("Story", "Transport")
 
@@ -19,7 +19,7 @@ def _declared(chance: Chance, draft: Draft) -> tuple[Object, str]:
     if draft.new["kind"] == "Transport":
         return draft.spec, "spec"
     if not draft.spec.get("transports"):
-        draft.objects.append(written(TRANSPORT, "", "planted", {"provider": "p", "driver": "d"}))
+        draft.objects.append(written(TRANSPORT, "", "planted", dict(ANY_TRANSPORT)))
         draft.spec["transports"] = [{"name": "planted", "transportRef": "planted"}]
     index = chance.number(0, len(draft.spec["transports"]) - 1)
     return draft.spec["transports"][index], f"spec.transports[{index}]"

@@ -14,8 +14,8 @@ from core.expressions.fields import STEP_LISTS
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.strategies_models import fill
-from fuzz.admission.strategies_streaming import streaming, transport_spec
-from fuzz.admission.strategies_world import Surroundings, new_object
+from fuzz.admission.strategies_streaming import streaming
+from fuzz.admission.strategies_world import ANY_TRANSPORT, Surroundings, new_object
 
 _PRIMITIVES: Final = ("stop", "condition", "sleep", "executeStory", "parallel", "gate", "wait")
 _NOT_FOR_STREAMS: Final = ("gate", "wait")
@@ -48,7 +48,7 @@ def story(chance: Chance, around: Surroundings, realtime: bool | None = None) ->
     in_streams = chance.yes(4) if realtime is None else realtime
     plan = _Plan(chance, around, in_streams, chance.some(values.NAMES, 20, 20))
     spec: Object = {"pattern": "realtime"} if plan.realtime else {}
-    plan.transports = [f"t{number}" for number in range(chance.number(0, 2))]
+    plan.transports = [f"t{number}" for number in range(chance.number(int(plan.realtime), 2))]
     before: list[str] = []
     for list_name in STEP_LISTS:
         steps = _list(plan, list_name, before)
@@ -207,7 +207,7 @@ def _call(plan: _Plan, done: list[str], in_stream: bool) -> Object:
 
 
 def _declared(chance: Chance, around: Surroundings, name: str, steps: list[str]) -> Object:
-    found: Object = {"name": name, "transportRef": around.transport(transport_spec(chance))}
+    found: Object = {"name": name, "transportRef": around.transport(dict(ANY_TRANSPORT))}
     if chance.yes(3):
         found["settings"] = values.settings(chance)
     return found | ({"streaming": streaming(chance, steps)} if chance.yes() else {})

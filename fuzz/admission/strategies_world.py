@@ -18,6 +18,14 @@ from core.policy.settings import CrossNamespacePolicy
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 
+ANY_TRANSPORT: Final[Object] = {
+    "provider": "p",
+    "driver": "d",
+    "supportedAudio": [{"name": "opus"}],
+    "supportedVideo": [{"name": "vp8"}],
+    "supportedBinary": ["a/b"],
+}
+"""The spec of a Transport that carries everything and says nothing about streams."""
 POLICIES: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT, CrossNamespacePolicy.ALLOW)
 
 

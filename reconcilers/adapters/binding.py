@@ -10,25 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.phases import Reason, StepReason
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, TRANSPORT
+from core.api.text import text
 from core.api.unreadable import why_unreadable
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
-from core.engine.ports import JOB, Binding
+from core.engine.ports import JOB, STREAM, Binding
 from core.kube.client import KubeClient
 from core.policy.credentials import is_operators_store
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
-from core.policy.sources import Sources
-from core.policy.timing import retry_policy, retry_spec, step_timeout
+from core.policy.sources import OPERATOR, Sources
+from core.policy.timing import BUILT_IN, retry_policy, retry_spec, step_timeout, timeout_choice
 from core.workloads.container_problems import container_problems
 from core.workloads.execution import definition_digest
 from core.workloads.script import engram_of, image_of, is_script, template_of, why_image_not_allowed
+from reconcilers.adapters.stream_definitions import (
+    ResolvedStream,
+    declared_transport,
+    kind_of,
+    resolved_stream,
+    serves_stream,
+    stream_mode,
+)
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find, is_object_name
 
@@ -49,6 +59,8 @@ class ResolvedStep:
     settings: OperatorSettings
     policy: ExecutionPolicy
     sources: Sources
+    stream: ResolvedStream | None = None
+    """Of a step of a realtime Story."""
 
     def policy_for(self, step_run: Object) -> ExecutionPolicy:
         """The policy with the StepRun's own ``executionOverrides``, if it has any.
@@ -77,12 +89,14 @@ class Binder:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
         engram, template = await self.definitions(story, step)
+        stream = await self._stream(story, step, engram, template)
         if problems := container_problems(template["spec"]):
             text = "; ".join(f"{each.path}: {each.message} ({each.remedy})" for each in problems)
             what = "script" if is_script(step) else f"EngramTemplate {template['metadata']['name']}"
             raise RejectedError(f"step {step['name']!r}: its {what} cannot be used: {text}")
         try:
-            return bound(Sources(settings, template, engram, story, step, namespace=namespace), engram, template)
+            sources = Sources(settings, template, engram, story, step, namespace=namespace)
+            return bound(sources, engram, template, stream)
         except PolicyError as error:
             raise RejectedError(f"step {step['name']!r}: {error}") from error
 
@@ -124,6 +138,32 @@ class Binder:
             )
             raise wait.error(StepReason.ENGRAM_VERSION_MISMATCH, text)
         return Definitions(engram, await self._template(engram, wait))
+
+    async def _stream(
+        self, story: Object, step: Mapping[str, Any], engram: Object, template: Object
+    ) -> ResolvedStream | None:
+        """What makes the step a part of a stream; None: it is not.
+
+        Raises:
+            AwaitedError: its Transport does not exist yet.
+            MissingReferenceError, RejectedError: its Engram, its Transport or its settings cannot serve a stream.
+        """
+        if not serves_stream(story, step):
+            return None
+        mode, declared = stream_mode(step, engram, template), declared_transport(story, step)
+        name, transports = text(declared.get("transportRef")), self._world.informer(TRANSPORT)
+        with port_errors():
+            transport = await find(self._client, transports, TRANSPORT, "", name)
+        if transport is None:
+            namespace, engram_name = engram["metadata"]["namespace"], engram["metadata"]["name"]
+            wait = _Wait(self._settings(), story, step, Definition(ENGRAM.kind, namespace, engram_name))
+            why = f"Transport {name!r} of step {step['name']!r} does not exist; apply it or correct spec.transports"
+            raise wait.error(StepReason.TRANSPORT_NOT_FOUND, why, Definition(TRANSPORT.kind, "", name), engram)
+        _refuse_unreadable(transport)
+        names = {text(each.get("transportRef")) for each in story["spec"]["transports"]}
+        known = (found for each in names if (found := transports.get("", each)) is not None)
+        kinds = {each["metadata"]["name"]: kind_of(each) for each in (*known, transport)}
+        return resolved_stream(mode, story, step, declared, transport, kinds)
 
     def _script(self, story: Object, step: Mapping[str, Any]) -> Definitions:
         """What a script step stands for."""
@@ -194,14 +234,16 @@ def _refuse_unreadable(definition: Object) -> None:
         raise RejectedError(text, reason=Reason.UNREADABLE)
 
 
-def bound(sources: Sources, engram: Object, template: Object) -> Binding:
+def bound(sources: Sources, engram: Object, template: Object, stream: ResolvedStream | None = None) -> Binding:
     """What a step is bound to; ``engram`` and ``template`` are those of ``sources``. Pure.
+
+    A stream flows without a time limit, unless a definition sets one: the operator's default is for steps that end.
 
     Raises:
         PolicyError: the layers have invalid values.
     """
     settings = sources.settings
-    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources)
+    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream)
     spec = retry_spec(sources)
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any
@@ -214,19 +256,24 @@ def bound(sources: Sources, engram: Object, template: Object) -> Binding:
         default_with=engram["spec"].get("with"),
         retry_spec=spec,
         retry=retry_policy(spec, settings.max_retries),
-        timeout=step_timeout(sources),
+        timeout=step_timeout(sources) if stream is None else _declared_timeout(sources),
         max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
         input_schema=template["spec"].get("inputSchema"),
         output_schema=template["spec"].get("outputSchema"),
         declared_output_keys=None if declared is None else frozenset(declared),
         policy=resolved,
-        executor=JOB,
+        executor=JOB if stream is None else STREAM,
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
-        cache=resolved.policy.cache,
+        cache=resolved.policy.cache if stream is None else None,
         image=resolved.policy.image,
         container=template["spec"].get("container"),
-        definition=_definition(engram, template),
+        definition=_definition(engram, template) if stream is None else "",
     )
+
+
+def _declared_timeout(sources: Sources) -> timedelta | None:
+    chosen = timeout_choice(sources)
+    return None if chosen.layer in (OPERATOR, BUILT_IN) else chosen.timeout
 
 
 def _definition(engram: Object, template: Object) -> str:

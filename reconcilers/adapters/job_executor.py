@@ -16,12 +16,11 @@ from core.api import keys
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object, controller_of, is_being_deleted, is_controlled_by
 from core.api.phases import Reason
-from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
+from core.api.resource import JOB, POD, STEP_RUN
 from core.engine.errors import NameConflictError, RejectedError, StaleError
 from core.engine.ports import JOB as JOB_EXECUTOR
 from core.engine.ports import AttemptOrder, EventSink, EventType, Observation
-from core.engine.redrive.request import pending_redrive
-from core.engine.step.record import is_asked_to_end, retries_of
+from core.engine.step.record import retries_of
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
@@ -35,6 +34,7 @@ from reconcilers.adapters.observation import any_alive, is_under_way, is_unexpla
 from reconcilers.adapters.ordered_workload import ordered_workload
 from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.start_check import confirm_start
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import STEP_RUN_NAME, World
@@ -87,12 +87,7 @@ class JobExecutor:
             if any_alive(await self._pods_named(order.step_run)):
                 await self._refuse_beside_living_pods(workload)
             # Last: another leader may do all of this meanwhile, and end the Job that this one would create again.
-            await confirm(self._client, self._world.step_runs, STEP_RUN, order.step_run)
-            run = await confirm(self._client, self._world.story_runs, STORY_RUN, order.run)  # may be in deletion
-            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
-                raise StaleError(f"the run of {order.step_run['metadata']['name']} has been canceled")
-            if pending_redrive(run) is not None:  # another leader may have ended the Job for this redrive
-                raise StaleError(f"the run of {order.step_run['metadata']['name']} has a redrive request")
+            await confirm_start(self._client, self._world, order)
         await self._ensure_job(workload, manifest if checked is workload else step_job(checked))
 
     async def _refuse_beside_living_pods(self, workload: StepWorkload) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object, is_being_deleted, is_controlled_by
+from core.api.objects import Object, ReadOnlyObject, is_being_deleted, is_controlled_by
 from core.api.phases import StepReason
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.workloads.step_workload import ENGRAM_CONTAINER
@@ -167,20 +167,27 @@ def _unfinished(look: _Look) -> Observation:
     state = look.container.get("state") or {}
     if (running := state.get("running")) is not None:
         return look.observation(AttemptState.RUNNING, started_at=parse_instant_or_none(running.get("startedAt")))
-    waiting = state.get("waiting") or {}
-    if waiting.get("reason", "") not in _ORDINARY_WAITS:
-        return look.observation(AttemptState.STARTING, reason=waiting["reason"], message=waiting.get("message", ""))
-    conditions: list[Object] = look.pod_status.get("conditions") or []
-    for condition in conditions:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            words = {key: condition.get(key, "") for key in ("reason", "message")}
-            return look.observation(AttemptState.STARTING, **words)
+    if words := why_not_running(look.pod_status, state):
+        return look.observation(AttemptState.STARTING, **words)
     made_at = parse_instant_or_none(look.job["metadata"].get("creationTimestamp"))
     if look.pod is not None or made_at is None:
         return look.observation(AttemptState.STARTING)
     return look.observation(
         AttemptState.STARTING, waiting_since=made_at, reason=str(StepReason.NO_POD), message=_WHY_NO_POD
     )
+
+
+def why_not_running(pod_status: ReadOnlyObject, container_state: ReadOnlyObject) -> dict[str, str]:
+    """``reason`` and ``message`` of a container that does not start, in the words of Kubernetes; empty: nothing unusual
+    holds it up.
+    """
+    waiting = container_state.get("waiting") or {}
+    if waiting.get("reason", "") not in _ORDINARY_WAITS:
+        return {"reason": waiting["reason"], "message": waiting.get("message", "")}
+    for condition in pod_status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return {key: condition.get(key, "") for key in ("reason", "message")}
+    return {}
 
 
 def _phase(pod: Object) -> str:

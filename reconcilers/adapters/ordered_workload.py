@@ -22,7 +22,7 @@ from reconcilers.adapters.binding import ResolvedStep
 
 
 def ordered_workload(order: AttemptOrder) -> StepWorkload:
-    """The workload of one attempt; trigger data and step config are one value, so they cannot differ.
+    """The workload of one attempt of a Job; trigger data and step config are one value, so they cannot differ.
 
     A variable tells SDKs not to evaluate resolved inputs again. SDKs do evaluate the config, so it is escaped for that.
 
@@ -31,15 +31,23 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         NotPassableError: a value cannot reach a container without an SDK.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
+    resolved, call = order.binding.policy, _call(order)
+    workload = step_workload(order, _for_sdk(order, resolved) if call is None else _NOTHING)
+    return workload if call is None else replace(workload, policy=replace(workload.policy, storage=None), call=call)
+
+
+def step_workload(order: AttemptOrder, payloads: Mapping[str, Any]) -> StepWorkload:
+    """What every executor needs of an attempt, with ``payloads``, the fields that only an SDK reads.
+
+    Raises:
+        RejectedError: the StepRun's ``executionOverrides`` are invalid.
+    """
     resolved: ResolvedStep = order.binding.policy
     story_spec, metadata = order.story["spec"], order.step_run["metadata"]
     execution = (story_spec.get("policy") or {}).get("execution") or {}
     status = order.step_run.get("status") or {}
     started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert started is not None, "the API server stamps every object"
-    assert order.deadline_at is not None, "a Job has a deadline"
-    assert order.binding.timeout is not None, "a Job has a deadline"
-    policy, call = resolved.policy_for(order.step_run), _call(order)
     return StepWorkload(
         namespace=metadata["namespace"],
         step_run_name=metadata["name"],
@@ -51,7 +59,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         engram_name=order.binding.engram_name,
         engram_version=(resolved.engram["spec"].get("version") or "").strip(),
         attempt=order.attempt,
-        policy=policy if call is None else replace(policy, storage=None),
+        policy=resolved.policy_for(order.step_run),
         settings=resolved.settings.engram,
         timeout=order.binding.timeout,
         deadline_at=order.deadline_at,
@@ -60,8 +68,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
         execution_key=order.execution_key,
-        call=call,
-        **(_for_sdk(order, resolved) if call is None else _NOTHING),
+        **payloads,
     )
 
 
@@ -70,11 +77,16 @@ def _for_sdk(order: AttemptOrder, resolved: ResolvedStep) -> dict[str, Any]:
     inputs = encode(order.inputs)
     return {
         "trigger_data": inputs,
-        "step_config": encode(as_literals(order.inputs)) if order.is_resolved and "{{" in inputs else inputs,
+        "step_config": step_config(order, inputs),
         "template_context": encode_template_context(order.template_context),
         "tls_secret": _tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
         "skip_input_templating": order.is_resolved,
     }
+
+
+def step_config(order: AttemptOrder, encoded: str) -> str:
+    """``BUBU_STEP_CONFIG``: the inputs, whose JSON is ``encoded``, as SDKs that evaluate them must find them."""
+    return encode(as_literals(order.inputs)) if order.is_resolved and "{{" in encoded else encoded
 
 
 _NOTHING: Final[Mapping[str, Any]] = {"trigger_data": "", "step_config": "", "template_context": None}

@@ -20,11 +20,16 @@ from core.api.resource import (
     STEP_RUN,
     STORY,
     STORY_RUN,
+    STREAM_DEPLOYMENT,
+    STREAM_STATEFUL_SET,
+    TRANSPORT,
+    TRANSPORT_BINDING,
     Resource,
 )
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
+from core.workloads import stream_workload
 from reconcilers.adapters import pinned_story
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
@@ -221,15 +226,17 @@ def template_name(engram: Object) -> list[str]:
 
 
 def step_run_of_pod(pod: Object) -> str:
-    """Name of the StepRun, which is the name of the Job that created the Pod; empty when no Job did.
+    """Name of the StepRun that the Pod works for; empty when it is none of ours.
 
-    The label remains without the owner: a Pod whose Job was deleted with ``--cascade=orphan`` still works for its step.
+    That of a Job has the name of the Job, which is that of the StepRun. The label remains without the owner: a Pod
+    whose Job was deleted with ``--cascade=orphan`` still works for its step. That of a realtime step has it as a label.
     """
-    owner = controller_of(pod)
-    if owner is not None:
-        return str(owner["name"]) if owner.get("kind") == JOB.kind else ""
-    name: str = (pod["metadata"].get("labels") or {}).get(keys.LABEL_JOB_NAME, "")
-    return name
+    owner, labels = controller_of(pod), pod["metadata"].get("labels") or {}
+    if owner is not None and owner.get("kind") == JOB.kind:
+        return str(owner["name"])
+    if labels.get(keys.LABEL_APP_NAME) == stream_workload.APP_NAME:
+        return str(labels.get(keys.LABEL_STEP_RUN, ""))
+    return str(labels.get(keys.LABEL_JOB_NAME, "")) if owner is None else ""
 
 
 def _step_run_of_pod(pod: Object) -> list[str]:
@@ -237,10 +244,10 @@ def _step_run_of_pod(pod: Object) -> list[str]:
     return [f"{pod['metadata']['namespace']}/{name}"] if name else []
 
 
-def _without_template(job: Object) -> Object:
-    """Only metadata, status and limits of a Job are read; its template has the inputs of the step."""
-    spec = {key: value for key, value in job.get("spec", {}).items() if key != "template"}
-    return {**slim(job), "spec": spec}
+def _without_template(workload: Object) -> Object:
+    """Only metadata, status and limits of a workload are read; its template has the inputs of the step."""
+    spec = {key: value for key, value in workload.get("spec", {}).items() if key != "template"}
+    return {**slim(workload), "spec": spec}
 
 
 def _without_containers(pod: Object) -> Object:
@@ -274,6 +281,18 @@ WATCHED: Final = (
         label_selector=keys.LABEL_STEP_RUN,
         trim=_without_containers,
         why="A step ends when its container ends; the operator only lists Pods of steps.",
+    ),
+    WatchedKind(TRANSPORT),
+    WatchedKind(TRANSPORT_BINDING, {OWNER_UID: owner_uid}),
+    *(
+        WatchedKind(
+            resource,
+            {OWNER_UID: owner_uid},
+            label_selector=stream_workload.SELECTOR,
+            trim=_without_template,
+            why="The operator only lists the objects that run realtime steps, by label, and reacts to their changes.",
+        )
+        for resource in (STREAM_DEPLOYMENT, STREAM_STATEFUL_SET)
     ),
 )
 """The kinds that the engine reads, and every controller may. A controller declares more kinds and indexes in its

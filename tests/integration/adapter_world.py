@@ -25,6 +25,7 @@ from core.engine.step.manifest import step_run_manifest
 from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import OperatorSettings
+from core.workloads.hub_access import HubAccess
 from kubewire.wire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
@@ -32,7 +33,10 @@ from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
+from reconcilers.adapters.stream_executor import StreamExecutor
 from reconcilers.adapters.world import World
+from reconcilers.runtime.controller import Key
+from reconcilers.stream import StreamReconciler
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.api_access import ApiAccess, embedded
 from tests.integration.clean_slate import ensure_namespace
@@ -60,7 +64,7 @@ class Wire(httpx.AsyncBaseTransport):
             status = status_failure("ServiceUnavailable", "away for a moment")
             return httpx.Response(503, content=orjson.dumps(status))
         response = await self._inner.handle_async_request(request)
-        if request.method == self.lose_answer_to:
+        if self.lose_answer_to in (request.method, name):
             self.lose_answer_to = ""
             await response.aread()
             raise httpx.ReadError("connection reset by peer", request=request)
@@ -81,6 +85,7 @@ class AdapterWorld:
     world: World
     events: RecordedEvents = field(default_factory=RecordedEvents)
     settings: OperatorSettings = field(default_factory=OperatorSettings)
+    hub: HubAccess | None = field(default_factory=lambda: HubAccess("127.0.0.1:9000", b"k" * 32))
 
     @property
     def binder(self) -> Binder:
@@ -115,9 +120,27 @@ class AdapterWorld:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
         return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events)
 
+    @property
+    def streams(self) -> StreamExecutor:
+        """The executor of realtime steps, as in a process that has just started."""
+        return self.stream_process()[1]
+
+    def stream_process(self) -> tuple[KubeStepRuns, StreamExecutor]:
+        """StepRuns and executor of one process."""
+        step_runs = self.step_runs
+        secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
+        made = StreamExecutor(self.wired, self.world, step_runs, self.binder, secrets, self.events, lambda: self.hub)
+        return step_runs, made
+
+    async def look_again(self) -> None:
+        """What the controller of streams does after each change."""
+        reconciler = StreamReconciler(self.wired, self.world, lambda: self.hub)
+        for run in self.world.story_runs.list(NAMESPACE_NAME):
+            await reconciler.reconcile(Key.of(run))
+
     async def observe(self, run: Object, step_run_name: str) -> Observation:
         """What the engine observes of a step."""
-        return await Executors([self.executor]).observe(self.step_runs, run, step_run_name)
+        return await Executors([self.executor, self.streams]).observe(self.step_runs, run, step_run_name)
 
     async def create(self, resource: Resource, name: str, spec: Object, **metadata: Any) -> Object:
         where = {"namespace": metadata.pop("namespace", NAMESPACE_NAME)} if resource.namespaced else {}
@@ -156,7 +179,8 @@ class AdapterWorld:
         [step] = story["spec"]["steps"]
         binding = await self.binder.bind(run, story, step)
         context: Object = {"inputs": {}, "steps": {}}
-        return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, _DEADLINE)
+        deadline = None if binding.timeout is None else _DEADLINE
+        return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, deadline)
 
     async def known(self, informer: Any, name: str, holds: Any = lambda obj: obj is not None) -> Any:
         """What the informer knows about the object, once ``holds`` accepts it."""

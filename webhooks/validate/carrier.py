@@ -8,6 +8,7 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
 from core.api.text import text
+from core.policy.streaming import merged_problems, merged_settings
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency, streaming
@@ -18,11 +19,21 @@ WITHOUT_REF: Final = Rule("story/transport-ref", "4.7", CauseType.REQUIRED)
 MISSING: Final = Rule("story/transport-missing", "16", CauseType.NOT_FOUND, Severity.WARNING)
 UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", CauseType.NOT_FOUND)
 ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", CauseType.NOT_FOUND)
+NONE: Final = Rule("story/transports-none", "4.7", CauseType.REQUIRED)
+MERGED: Final = Rule("story/transport-settings", "16", severity=Severity.WARNING)
+LANE: Final = Rule("story/lane-unsupported", "16", severity=Severity.WARNING)
+
+_OFFERS: Final = {"audio": "supportedAudio", "video": "supportedVideo", "binary": "supportedBinary"}
+"""Kind of a lane → what a Transport that carries it declares."""
 
 
 def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Iterator[Finding]:
     """Findings about ``spec.transports``; ``steps`` are the names that routing rules may use."""
     names, seen = list(steps), dict[str, str]()
+    needs_one = spec.get("pattern") == "realtime" and any(step.get("ref") for step in spec.get("steps") or ())
+    if needs_one and not spec.get("transports"):
+        message = "is required in a realtime Story: its steps are connected by a Transport"
+        yield NONE.at("spec.transports", message, "add an entry with name and transportRef")
     for index, transport in enumerate(spec.get("transports") or ()):
         path, name = f"spec.transports[{index}]", text(transport.get("name"))
         if name in seen:
@@ -31,13 +42,32 @@ def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Ite
         target = text(transport.get("transportRef"))
         if not target:
             yield WITHOUT_REF.at(f"{path}.transportRef", "must not be blank", "name a Transport")
-        elif world.find(TRANSPORT, "", target) is Unseen.MISSING:
-            yield MISSING.at(f"{path}.transportRef", f"Transport {target} does not exist", "apply it")
+        else:
+            found = world.find(TRANSPORT, "", target)
+            if found is Unseen.MISSING:
+                yield MISSING.at(f"{path}.transportRef", f"Transport {target} does not exist", "apply it")
+            elif not isinstance(found, Unseen):
+                yield from _beside(transport, found.get("spec") or {}, f"Transport {target}", path)
         yield from streaming.check_settings(transport.get("settings"), f"{path}.settings")
         settings = transport.get("streaming") or {}
         yield from streaming.check(settings, f"{path}.streaming")
         for position, rule in enumerate((settings.get("routing") or {}).get("rules") or ()):
             yield from _unknown_targets(rule, f"{path}.streaming.routing.rules[{position}]", names)
+
+
+def _beside(declared: ReadOnlyObject, transport: ReadOnlyObject, of: str, path: str) -> Iterator[Finding]:
+    """What is wrong only together with the Transport, which may still be changed."""
+    sides = (merged_settings(transport, {}), merged_settings({}, declared))
+    alone = {str(each) for side in sides for each in merged_problems(side)}
+    for problem in merged_problems(merged_settings(transport, declared)):
+        if str(problem) not in alone:
+            message = f"merged over {of}, {problem.path} {problem.message}"
+            yield MERGED.at(path, message, problem.remedy or "change one of the two")
+    for index, lane in enumerate((declared.get("streaming") or {}).get("lanes") or ()):
+        offer = _OFFERS.get(text(lane.get("kind")))
+        if offer is not None and not transport.get(offer):
+            message = f"{of} carries no {lane['kind']}"
+            yield LANE.at(f"{path}.streaming.lanes[{index}].kind", message, f"add {offer} to it, or remove the lane")
 
 
 def check_step(placed: PlacedStep, spec: ReadOnlyObject) -> Iterator[Finding]:

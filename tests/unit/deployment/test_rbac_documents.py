@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, STORY_RUN
+from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_key import HUB_KEY_SECRET
 from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.people import people_roles, role_stem
@@ -46,10 +48,11 @@ def test_no_document_holds_a_wildcard_or_a_right_to_more_rights(obj: Object) -> 
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
 
 
-def test_nobody_gets_to_list_or_watch_secrets_but_the_one_of_our_own_certificates() -> None:
+def test_nobody_gets_to_list_or_watch_secrets_but_those_of_our_own() -> None:
+    own = ([DEFAULT_SECRET], [HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET])
     for obj in stored_documents():
         for rule in obj.get("rules") or ():
-            if "secrets" in rule.get("resources", ()) and rule.get("resourceNames") != [DEFAULT_SECRET]:
+            if "secrets" in rule.get("resources", ()) and rule.get("resourceNames") not in own:
                 assert not {"list", "watch"} & set(rule["verbs"])
 
 

@@ -12,9 +12,12 @@ import pytest
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
-from core.api.resource import LEASE, SECRET
+from core.api.resource import CONFIG_MAP, LEASE, SECRET
 from core.workloads import runner, runner_rules
+from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import impulse_rules
+from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
@@ -24,6 +27,8 @@ from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.controllers import CONTROLLERS
 
 ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.permissions]
+OF_THE_HUB = (HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET)
+OWN_SECRETS = ((DEFAULT_SECRET,), OF_THE_HUB)
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
 
 
@@ -48,13 +53,19 @@ def test_no_right_is_granted_twice_by_one_role() -> None:
 
 
 def test_secrets_are_never_listed_watched_changed_or_deleted() -> None:
-    others = [row for _, row in ROWS if row.resource == SECRET and row.names != (DEFAULT_SECRET,)]
+    others = [row for _, row in ROWS if row.resource == SECRET and row.names not in OWN_SECRETS]
     assert {verb for row in others for verb in row.verbs} == {"get", "create"}
 
 
-def test_the_secret_of_our_own_certificates_is_the_only_one_that_is_watched() -> None:
-    own = {(table.reach, verb) for table, row in ROWS if row.names == (DEFAULT_SECRET,) for verb in row.verbs}
-    assert own == {(Reach.OPERATOR_NAMESPACE, verb) for verb in ("get", "update", "list", "watch")}
+def test_the_secrets_of_our_own_are_the_only_ones_that_are_watched() -> None:
+    own = {(table.reach, row.names, verb) for table, row in ROWS if row.names in OWN_SECRETS for verb in row.verbs}
+    verbs = ((DEFAULT_SECRET,), ("get", "update", "list", "watch")), (OF_THE_HUB, ("list", "watch"))
+    assert own == {(Reach.OPERATOR_NAMESPACE, names, verb) for names, each in verbs for verb in each}
+
+
+def test_the_only_config_map_that_is_changed_has_one_name() -> None:
+    changed = {row.names for _, row in ROWS if row.resource == CONFIG_MAP and "patch" in row.verbs}
+    assert changed == {(AUTHORITY_CONFIG_MAP,)}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +82,7 @@ def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_c
         (CONFIG_NAME,),
         (LEASE_NAME,),
         (DEFAULT_SECRET,),
+        OF_THE_HUB,
     }
 
 

@@ -84,6 +84,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "runs-storytrigger",
         "runs-effectclaim",
         "transport",
+        "stream",
     ]
 
 

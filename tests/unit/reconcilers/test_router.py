@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
+from core.api.resource import STREAM_DEPLOYMENT, STREAM_STATEFUL_SET, TRANSPORT, TRANSPORT_BINDING, Resource
 from core.engine.errors import Definition
 from core.ownership.ownership import OwnedKey
 from reconcilers.adapters.world import World
-from reconcilers.router import connect_engine
+from reconcilers.router import connect_engine, connect_streams
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import connect_controller
@@ -72,6 +73,7 @@ async def woken() -> AsyncIterator[Woken]:
             step_run_ended=lambda step_run: result.ended_step_runs.append(step_run["metadata"]["name"]),
             definition_changed=result.definitions.append,
         )
+        connect_streams(world, result.supervisor, definition_changed=result.definitions.append)
         connect_controller(WATCHES, world, NotingController(result.enqueued))
         yield result
 
@@ -276,6 +278,37 @@ async def test_jobs_and_pods_wake_the_step_they_work_for(woken: Woken) -> None:
     assert woken.look() == ([("team/one", "fetch")], [])
     woken.world.jobs.forget("team", "one-fetch", work["metadata"]["uid"])
     assert woken.look() == ([("team/one", "fetch")], [])
+
+
+@pytest.mark.parametrize(
+    "kind", [TRANSPORT_BINDING, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET], ids=lambda kind: kind.kind
+)
+async def test_what_a_realtime_step_owns_wakes_it(woken: Woken, kind: Resource) -> None:
+    owner = step_run(run(), "listen")
+    woken.world.step_runs.remember(owner)
+    woken.look()
+    informer, first = woken.world.informer(kind), stored(kind.kind, "any", owner=owner)
+    informer.remember(first)
+    assert woken.look() == ([("team/one", "listen")], [])
+    informer.remember(changed(first, status={"readyReplicas": 1}))
+    assert woken.look() == ([("team/one", "listen")], [])
+    informer.remember(stored(kind.kind, "other", owner=stored("Workflow", "w")))
+    assert woken.look() == ([], [])
+
+
+async def test_the_pod_of_a_realtime_step_wakes_it(woken: Woken) -> None:
+    woken.world.step_runs.remember(step_run(run(), "listen"))
+    woken.look()
+    labels = {"app.kubernetes.io/name": "bobrapet-realtime-runtime", "bubustack.io/steprun": "one-listen"}
+    woken.world.pods.remember(stored("Pod", "p", owner=stored("ReplicaSet", "one-listen-5d4"), meta={"labels": labels}))
+    assert woken.look() == ([("team/one", "listen")], [])
+
+
+async def test_a_transport_is_a_definition_that_steps_may_wait_for(woken: Woken) -> None:
+    first = stored("Transport", "hub", namespace="", spec={"driver": "a"})
+    woken.world.informer(TRANSPORT).remember(first)
+    woken.world.informer(TRANSPORT).remember(changed(first, status={"usageCount": 1}))
+    assert woken.definitions == [Definition("Transport", "", "hub")]
 
 
 async def test_objects_of_strangers_wake_nobody(woken: Woken) -> None:

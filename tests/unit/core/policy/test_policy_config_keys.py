@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[4]
 PRODUCTION: Final = ("core", "reconcilers", "webhooks", "certs", "manager")
 """Packages of the operator's process. The command and the embedded cluster do not count."""
 CARRIERS: Final = (
-    *("core.policy.settings", "core.workloads.step_workload"),
+    *("core.policy.settings", "core.workloads.step_workload", "core.workloads.stream_workload"),
     *("reconcilers.registration", "webhooks.cluster_view"),
 )
 """Modules whose types contain the settings, or pass them on."""

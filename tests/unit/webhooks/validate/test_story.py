@@ -171,8 +171,24 @@ def test_parameters_of_the_policy_are_checked() -> None:
 def test_a_realtime_step_is_checked_in_its_own_scopes() -> None:
     realtime = step("b", **{"if": "packet.id == 1", "with": {"x": "{{ steps.a.output }}"}})
 
-    (error,) = errors(step("a"), realtime, pattern="realtime")
+    voice = [{"name": "voice", "transportRef": "hub"}]
+    (error,) = errors(step("a"), realtime, pattern="realtime", transports=voice)
     assert error.startswith("spec.steps[1].with.x: steps is not available in realtime-static expressions")
+
+
+def test_all_mistakes_of_a_realtime_story_are_found_at_once() -> None:
+    steps = (
+        step("a", needs=["b"], transport="video"),
+        step("b", needs=["a"]),
+        {"name": "c", "type": "gate"},
+        {"name": "d", "type": "wait", "with": {"until": "inputs.x"}},
+        {"name": "e", "run": "true", "image": "busybox"},
+    )
+    found = errors(*steps, pattern="realtime")
+    for path in ("spec.steps[0].transport", "spec.steps[2].type", "spec.steps[3].type", "spec.steps[4].run"):
+        assert [error for error in found if error.startswith(f"{path}: ")]
+    assert [error for error in found if error.startswith("spec.transports: is required")]
+    assert [error for error in found if "need each other" in error or "circle" in error]
 
 
 def test_reading_stops_where_there_are_errors_enough() -> None:

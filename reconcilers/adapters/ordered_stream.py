@@ -1,0 +1,105 @@
+"""From an order of the engine to the inputs of the builders of a realtime step. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.api import keys
+from core.api.canonical import encode
+from core.api.objects import Object, ReadOnlyObject
+from core.engine.errors import RejectedError
+from core.engine.ports import AttemptOrder
+from core.policy.borrowed import WHY, is_foreign
+from core.workloads.hub_access import HubAccess
+from core.workloads.impulse_service import service_ports
+from core.workloads.step_workload import StepWorkload
+from core.workloads.stream_binding import binding_manifest
+from core.workloads.stream_workload import StreamWorkload
+from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.ordered_workload import step_config, step_workload
+from reconcilers.adapters.stream_definitions import ResolvedStream
+
+
+def ordered_stream_step(order: AttemptOrder) -> StepWorkload:
+    """The step of an attempt. Its TLS Secret is that of the Engram, which may be missing in the namespace: see
+    ``default_tls_secret``.
+
+    Raises:
+        NotSerializableError: the inputs have no JSON form.
+        RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
+    """
+    inputs = encode(order.inputs)
+    resolved: ResolvedStep = order.binding.policy
+    payloads = {
+        "trigger_data": encode(order.template_context.get("inputs") or {}),
+        "step_config": step_config(order, inputs),
+        "template_context": None,
+        "tls_secret": _own_tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
+        "skip_input_templating": order.is_resolved,
+    }
+    return replace(step_workload(order, payloads), engram_name=order.binding.engram_name)
+
+
+def default_tls_secret(order: AttemptOrder) -> str:
+    """The Secret that the operator's settings name for Engrams that name none; empty: there is none, or the Engram does
+    not want it.
+    """
+    resolved: ResolvedStep = order.binding.policy
+    tls = _tls(resolved.engram)
+    if (tls.get("secretRef") or {}).get("name") or tls.get("useDefaultTLS") is False:
+        return ""
+    return resolved.settings.transport.default_tls_secret
+
+
+def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) -> Object:
+    """The TransportBinding to create."""
+    stream = stream_of(order)
+    annotations = order.step_run["metadata"].get("annotations") or {}
+    revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or ""
+    uid = order.run["metadata"]["uid"]
+    return binding_manifest(step, uid, stream.transport, stream.neighbours, access.endpoint, revision)
+
+
+def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, access: HubAccess) -> StreamWorkload:
+    """The workload of an attempt whose TransportBinding is stored."""
+    resolved: ResolvedStep = order.binding.policy
+    stream = stream_of(order)
+    return StreamWorkload(
+        step=step,
+        mode=stream.mode,
+        binding=binding,
+        endpoint=access.endpoint,
+        transports=stream.transports,
+        ports=tuple(service_ports(resolved.template)),
+        heartbeat_seconds=int(resolved.settings.transport.heartbeat_interval.total_seconds()),
+        has_authority=access.ca_bundle is not None,
+    )
+
+
+def stream_of(order: AttemptOrder) -> ResolvedStream:
+    """
+    Raises:
+        RejectedError: the Engram is now bound to another executor than the StepRun was created for.
+    """
+    resolved: ResolvedStep = order.binding.policy
+    if resolved.stream is None:
+        raise RejectedError(
+            f"StepRun {order.step_run['metadata']['name']} was created for a stream, which its Engram does not serve "
+            "any more; set its spec.mode to deployment or statefulset, or start another run"
+        )
+    return resolved.stream
+
+
+def _own_tls_secret(engram: Object, namespace: str) -> str:
+    name = str((_tls(engram).get("secretRef") or {}).get("name") or "").strip()
+    if name and is_foreign(engram, namespace):
+        raise RejectedError(
+            f"Engram {engram['metadata']['namespace']}/{engram['metadata']['name']} names TLS Secret {name!r} in "
+            f"spec.transport.tls.secretRef, but {WHY}; remove it, or use an Engram of namespace {namespace}"
+        )
+    return name
+
+
+def _tls(engram: Object) -> ReadOnlyObject:
+    found: ReadOnlyObject = (engram["spec"].get("transport") or {}).get("tls") or {}
+    return found

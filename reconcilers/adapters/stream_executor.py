@@ -1,0 +1,195 @@
+"""The executor of realtime steps: each attempt is the life of one Deployment or StatefulSet, which the hub serves.
+
+A start ensures TransportBinding, Secret, Service and workload, in this order and each idempotently; the workload is the
+last and starts the work. The ends that need no decision of the engine are in ``stream_ends``, which a controller calls
+after every change as well. Source: streaming contract 6, StepRun contract 22, reliability of writes as in
+``core.engine.ports``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.api.canonical import NotSerializableError
+from core.api.identity import label_value
+from core.api.objects import Object
+from core.api.phases import Reason
+from core.api.resource import POD, SECRET, STEP_RUN
+from core.engine.errors import HubUnknownError, RejectedError, StaleError
+from core.engine.ports import STREAM, AttemptOrder, EventSink, EventType, Observation
+from core.kube.client import KubeClient
+from core.kube.errors import NotFoundError
+from core.workloads.environment import EnvironmentTooLargeError
+from core.workloads.hub_access import HubAccess
+from core.workloads.step_workload import StepWorkload
+from core.workloads.stream_binding import BindingTooLargeError
+from core.workloads.stream_credentials import stream_secret
+from core.workloads.stream_runtime import stream_runtime, stream_service
+from core.workloads.stream_workload import SELECTOR
+from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.lent_rights import refuse_lent_rights
+from reconcilers.adapters.observation import any_alive
+from reconcilers.adapters.ordered_stream import (
+    default_tls_secret,
+    ordered_binding,
+    ordered_stream,
+    ordered_stream_step,
+)
+from reconcilers.adapters.secret_check import SecretCheck
+from reconcilers.adapters.start_check import confirm_start
+from reconcilers.adapters.step_runs import KubeStepRuns
+from reconcilers.adapters.stream_authority import StreamAuthority
+from reconcilers.adapters.stream_ends import StreamEnds
+from reconcilers.adapters.stream_look import StreamLook, attempt_of
+from reconcilers.adapters.stream_objects import StreamObjects
+from reconcilers.adapters.stream_observation import observe_stream
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.world import World, is_object_name
+from reconcilers.adapters.writes import confirm
+
+HubAccessProvider = Callable[[], HubAccess | None]
+"""The way to the hub as it is now; None: it is not known yet."""
+
+
+class StreamExecutor:
+    """Engram steps of realtime Stories as workloads that live as long as the stream."""
+
+    name: Final = STREAM
+    starts_by_record: Final = False
+
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        step_runs: KubeStepRuns,
+        binder: Binder,
+        secrets: SecretCheck,
+        events: EventSink,
+        hub: HubAccessProvider,
+        ends: StreamEnds | None = None,
+    ) -> None:
+        """
+        Args:
+            ends: shared with the controller of streams; None: there is none in this process.
+        """
+        self._client = client
+        self._world = world
+        self._step_runs = step_runs
+        self._binder = binder
+        self._secrets = secrets
+        self._events = events
+        self._hub = hub
+        self._objects = StreamObjects(client, world)
+        self._authority = StreamAuthority(client)
+        self._ends = ends or StreamEnds(self._objects)
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        """The account of the run is that of its Jobs, which their executor ensures for every run."""
+        await trio.lowlevel.checkpoint()
+
+    async def start_attempt(self, order: AttemptOrder) -> None:
+        access = self._hub()
+        if access is None:
+            raise HubUnknownError(
+                "the way to the hub is not known: the operator needs the Secrets bobrapet-hub-key and (with TLS) "
+                "bobrapet-hub-tls in its namespace; run the hub, or set controller.transport.hub-endpoint"
+            )
+        try:
+            await self._start(order, access)
+        except (EnvironmentTooLargeError, BindingTooLargeError) as error:
+            raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
+        except NotSerializableError as error:
+            raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
+
+    async def _start(self, order: AttemptOrder, access: HubAccess) -> None:
+        step_run = order.step_run
+        resolved: ResolvedStep = order.binding.policy
+        await refuse_lent_rights(order, self._binder)
+        step = await self._secrets.check(await self._with_tls(order), resolved.settings.storage)
+        for note in step.policy.notes:
+            self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", f"step {step.step_id}: {note}")
+        binding = await self._objects.ensure_binding(step_run, ordered_binding(order, step, access), order.attempt)
+        workload = ordered_stream(order, step, binding, access)
+        secret = stream_secret(workload, access.key)
+        workload = replace(workload, secret_name=secret["metadata"]["name"])
+        runtime = stream_runtime(workload)  # before the next write: a payload may be too large
+        if access.ca_bundle is not None:
+            await self._authority.ensure(step.namespace, access.ca_bundle)
+        await self._objects.ensure_secret(step_run, secret)
+        await self._objects.ensure_service(step_run, stream_service(workload))
+        # Last: another leader may do all of this meanwhile, and end the workload that this one would create again.
+        if not self._step_runs.take_new(step_run):
+            await self._refuse_beside_earlier_pods(order)
+            await confirm_start(self._client, self._world, order)
+        await self._objects.ensure_runtime(step_run, runtime, order.attempt)
+
+    async def _with_tls(self, order: AttemptOrder) -> StepWorkload:
+        """The step, with the operator's default TLS Secret if it exists there: without one, the hub is reached too."""
+        step, default = ordered_stream_step(order), default_tls_secret(order)
+        if step.tls_secret or not is_object_name(default):
+            return step
+        with port_errors():
+            try:
+                await self._client.get(SECRET, default, step.namespace)
+            except NotFoundError:
+                return step
+        return replace(step, tls_secret=default)
+
+    async def _refuse_beside_earlier_pods(self, order: AttemptOrder) -> None:
+        """The API server is asked, because the watch of Pods may be behind.
+
+        Raises:
+            StaleError: a Pod of an earlier attempt, or of an earlier StepRun of that name, is alive.
+        """
+        look = await self._objects.look_closely(order.step_run)
+        workload = look.standing_workload
+        if workload is not None and attempt_of(workload) == order.attempt:
+            return  # they are its own
+        metadata = order.step_run["metadata"]
+        with port_errors():
+            selector = f"{SELECTOR},{keys.LABEL_STEP_RUN}={label_value(metadata['name'])}"
+            pods = (await self._client.list(POD, metadata["namespace"], label_selector=selector)).items
+        if any_alive(pods):
+            raise StaleError(f"a Pod of an earlier attempt of {metadata['name']} is still alive")
+
+    async def observe(self, step_run: Object) -> Observation:
+        return observe_stream(await self._objects.look_with_binding(step_run))
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        await trio.lowlevel.checkpoint()
+        raise StaleError(f"StepRun {step_run['metadata']['name']} serves a stream, which has no result")
+
+    def lingers(self, namespace: str, step_run_name: str) -> bool:
+        runtimes = self._objects.known_runtimes(namespace, step_run_name)
+        return bool(runtimes) or any_alive(self._objects.known_pods(namespace, step_run_name))
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        """Do what is due of an end that needs no decision; the controller of streams does so after each change, too."""
+        await self._ends.advance(self._objects.look(step_run))
+
+    async def drain_attempt(self, step_run: Object) -> None:
+        await self._ends.advance(await self._objects.look_closely(step_run))
+
+    async def end_attempt(self, step_run: Object) -> None:
+        await self._end(step_run, await self._objects.look_closely(step_run))
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        look = await self._objects.look_closely(step_run)
+        if look.workload is not None and attempt_of(look.workload) != look.attempt:
+            await self._end(step_run, look)
+
+    async def end_leftover(self, step_run: Object) -> None:
+        await self.end_attempt(step_run)
+
+    async def _end(self, step_run: Object, look: StreamLook) -> None:
+        workload = look.standing_workload
+        if workload is None:
+            return
+        if attempt_of(workload) > look.attempt:  # another leader's, unless this one is wrong
+            await confirm(self._client, self._world.step_runs, STEP_RUN, step_run)
+        await self._objects.remove_runtime(workload)
