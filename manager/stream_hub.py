@@ -19,7 +19,8 @@ from typing import Final
 import trio
 
 from core.telemetry.logs import get_logger
-from core.workloads.binding_token import MIN_KEY_BYTES, issue_token
+from core.workloads.binding_token import issue_token
+from core.workloads.hub_key import HubKeyError, parse_keys
 from hub.door import DoorRules, serving_context
 from hub.metrics import HubMetrics
 from hub.service import Hub
@@ -107,15 +108,11 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     """
     try:
         with path.open("rb") as file:
-            lines = file.read(_MAX_KEY_FILE).split(b"\n")
+            return parse_keys(file.read(_MAX_KEY_FILE))
     except OSError as error:
         raise HubStartError(f"{path}: {error.strerror}") from None
-    keys = tuple(line.strip() for line in lines if line.strip())
-    if not keys:
-        raise HubStartError(f"{path}: the file must have a key in each line, for example of `openssl rand -hex 32`")
-    if any(len(key) < MIN_KEY_BYTES for key in keys):
-        raise HubStartError(f"{path}: each key must have at least {MIN_KEY_BYTES} characters")
-    return keys
+    except HubKeyError as error:
+        raise HubStartError(f"{path}: {error}") from None
 
 
 def tokens_of(topology: Path, keys: Path) -> list[tuple[str, str]]:

@@ -69,8 +69,8 @@ async def test_an_address_in_use_is_named(options: HubOptions) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "must have a key"),
-        ("\n \n", "must have a key"),
+        ("", "there must be a key"),
+        ("\n \n", "there must be a key"),
         ("short", "at least 32"),
         ("a" * 40 + "\nb", "at least 32"),
     ],
