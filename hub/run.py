@@ -74,6 +74,10 @@ class LiveStep:
     received: int = 0
     """Packets of this step, heartbeats not counted."""
     heartbeats: int = 0
+    is_finished: bool = False
+    """No client will take packets of the step any more."""
+    trouble: str = ""
+    """Why the last packet of the step that went nowhere was refused."""
 
 
 class LiveRun:
@@ -108,6 +112,47 @@ class LiveRun:
     def is_held(self, name: str) -> bool:
         """Whether the packets of a step wait for a full receiver."""
         return self._pressure.is_held(name)
+
+    def held_by(self, name: str) -> tuple[str, ...]:
+        """The full receivers that the packets of a step wait for."""
+        return self._pressure.holders(name)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that a client can still take, or has to acknowledge."""
+        return any(
+            (step.link is not None and (step.delivery.waiting or step.delivery.in_flight))
+            or (step.inbox and any(target.link is not None for target in step.targets))
+            for step in self.steps.values()
+        )
+
+    def has_left(self, name: str) -> bool:
+        """Whether there is, or may still come, a packet for a step: of its producers, or in its buffer.
+
+        Of a step without producers: whether there may still be packets of its own. Parts of a packet do not count: once
+        their client has gone, the others do not come.
+        """
+        step = self.steps[name]
+        producers = [self.steps[source] for source in self.routes.sources[name]] or [step]
+        delivery = step.delivery
+        return bool(
+            delivery.waiting
+            or delivery.in_flight
+            or delivery.kept_bytes
+            or any(each.link is not None or each.inbox for each in producers)
+        )
+
+    def finish(self, name: str) -> None:
+        """No client of a step will come again: what waits for it is lost, and its producers need not wait for it."""
+        step = self.steps[name]
+        if step.is_finished:
+            return
+        step.is_finished = True
+        for source in self.routes.sources[name]:
+            producer = self.steps[source]
+            producer.targets = tuple(target for target in producer.targets if target is not step)
+        step.delivery.abandon()
+        step.news.set()  # its sender lets the producers go on
 
     # What sessions do.
 
@@ -233,6 +278,7 @@ class LiveRun:
             step.chunks.done(place)
         step.received += 1
         step.refused[reason] += 1
+        step.trouble = f"a packet was refused ({reason}){f': {why}' if why else ''}"
         count = step.refused[reason]
         if why and count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a producer of garbage must not fill the log
             name = f"{self.routes.run}/{step.spec.name}"
