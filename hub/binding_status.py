@@ -136,6 +136,11 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
 def _edges(status: Mapping[str, Any]) -> tuple[object, ...]:
     ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
     stream = status.get("stream") or {}
-    problem = ready.get("message") if ready.get("reason") == Reason.INVALID_CONFIGURATION else None
-    edges = (ready.get("status"), ready.get("reason"), problem, stream.get("connected"), stream.get("generation"))
+    edges = (
+        ready.get("status"),
+        ready.get("reason"),
+        ready.get("message"),
+        stream.get("connected"),
+        stream.get("generation"),
+    )
     return (*edges, stream.get("drained"), bool(stream.get("trouble")))

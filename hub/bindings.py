@@ -16,7 +16,7 @@ from core.api.objects import Object
 from core.api.text import text
 from core.api.unreadable import why_unreadable
 from hub.routes import StreamRun
-from hub.topology import BindingName
+from hub.topology import BindingName, Place
 
 _ANNOTATIONS: Final = (
     keys.ANNOTATION_CONNECTOR_GENERATION,
@@ -54,6 +54,11 @@ class StreamBinding:
     def is_over(self) -> bool:
         """Whether nothing of the run depends on it any more."""
         return self.is_finished or self.is_leaving
+
+
+def binding_of(place: Place) -> BindingName:
+    """The name of the binding of a step, as the operator gives it."""
+    return BindingName(place.run.namespace, compose(place.run.name, place.step, "transport"))
 
 
 def trimmed(binding: Object) -> Object:
@@ -97,7 +102,7 @@ def _problem(name: BindingName, run: StreamRun, run_uid: str, step: str, generat
         return "spec.storyRunRef.name, spec.storyRunRef.uid and spec.stepName must be set"
     if run.namespace != name.namespace:
         return f"spec.storyRunRef.namespace must be {name.namespace}, the namespace of the binding"
-    if (wanted := compose(run.name, step, "transport")) != name.name:
+    if (wanted := binding_of(Place(run, step)).name) != name.name:
         return f"the binding of step {step} of run {run.name} must be named {wanted}; the operator creates it"
     if not _is_generation(generation):
         return f"the annotation {keys.ANNOTATION_CONNECTOR_GENERATION} must be a number of 1 or more"

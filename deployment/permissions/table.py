@@ -9,10 +9,10 @@ Source: operator contract 20; the operator does not need the permissions that ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET, HUB_TLS_SECRET
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
@@ -31,6 +31,7 @@ from core.api.resource import (
 from core.workloads.impulse_access import IMPULSE_PERMISSIONS
 from core.workloads.runner import RUNNER_PERMISSIONS
 from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
+from deployment.permissions.role_table import Reach, RoleTable
 from reconcilers.controllers import CONTROLLERS, permissions, watched_kinds
 from reconcilers.registration import ControllerRegistration
 
@@ -52,26 +53,6 @@ __all__ = [
     "RoleTable",
     "role_tables",
 ]
-
-
-class Reach(StrEnum):
-    """Where a role applies."""
-
-    CLUSTER = "every namespace"
-    OPERATOR_NAMESPACE = "the operator's namespace"
-    RUN_NAMESPACES = "every namespace, for the containers of runs"
-    IMPULSE_NAMESPACES = "every namespace, for the containers of Impulses"
-
-
-@dataclass(frozen=True, slots=True)
-class RoleTable:
-    """One role of the operator's ServiceAccount. ``name`` has no prefix of the installation."""
-
-    name: str
-    binding: str
-    reach: Reach
-    purpose: str
-    permissions: tuple[Permission, ...]
 
 
 _BY_NAME: Final = (
@@ -127,6 +108,7 @@ CONFIGURATION: Final = RoleTable(
     (Permission(CONFIG_MAP, ("list", "watch"), "Settings change while the operator runs.", names=(CONFIG_NAME,)),),
 )
 _OWN_CERTIFICATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
+_HUB_CERTIFICATE: Final = "Only where the containers of realtime steps reach the hub by TLS."
 _REVIEWS: Final = "Only where the operator answers admission reviews."
 _NAMED: Final = "Stories, Impulses and bindings refer to them; admission checks these references from its watches."
 _WATCHED: Final = frozenset(kind.resource for kind in watched_kinds())
@@ -172,7 +154,7 @@ CERTIFICATES: Final = RoleTable(
     "certificates-role",
     "certificates-rolebinding",
     Reach.OPERATOR_NAMESPACE,
-    "The Secret with the operator's own certificates. Not needed where another component provides them.",
+    "The Secrets with the certificates of operator and hub. Not needed where another component provides them.",
     (
         Permission(SECRET, ("create",), "The first manager creates the Secret.", seldom=_OWN_CERTIFICATE),
         Permission(
@@ -184,6 +166,13 @@ CERTIFICATES: Final = RoleTable(
         ),
         Permission(
             SECRET, ("list", "watch"), "Reacts to changes at once.", names=(DEFAULT_SECRET,), seldom=_OWN_CERTIFICATE
+        ),
+        Permission(
+            SECRET,
+            ("get", "update", "list", "watch"),
+            "Keeps the authority of the hub, and gives the hub its certificate.",
+            names=(HUB_AUTHORITY_SECRET, HUB_TLS_SECRET),
+            seldom=_HUB_CERTIFICATE,
         ),
     ),
 )

@@ -126,8 +126,8 @@ def test_counts_are_no_edge(change: dict[str, Any], expected: bool) -> None:
     assert is_edge(before, after) is expected
 
 
-def test_what_a_run_waits_for_may_change_without_an_edge_but_a_problem_may_not() -> None:
-    assert not is_edge(written(StreamState(waits_for="a, b")), written(StreamState(waits_for="b")))
+def test_why_a_step_waits_is_told_at_once() -> None:
+    assert is_edge(written(StreamState(waits_for="a, b")), written(StreamState(waits_for="b")))
     assert is_edge(written(StreamState(problem="a")), written(StreamState(problem="b")))
 
 
