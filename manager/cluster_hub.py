@@ -46,7 +46,8 @@ from hub.stream_view import StreamView
 from hub.topology import BindingName
 from manager.bind import Address
 from manager.followed_secret import FollowedSecret
-from manager.hub_serving import HubFiles, is_loopback, listen_error, metrics_of, shown
+from manager.hub_endpoint import is_loopback
+from manager.hub_serving import HubFiles, listen_error, metrics_of, shown
 from process import parent
 
 LEASE: Final = "bobrapet-hub"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -23,14 +22,6 @@ class HubFiles:
 
     certificate: Path
     key: Path
-
-
-def is_loopback(host: str) -> bool:
-    """Whether connections to this host stay on the machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listen_error(address: Address, error: OSError) -> HubStartError:

@@ -39,6 +39,7 @@ from core.telemetry.logs import get_logger
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
+from manager.hub_endpoint import host_of, needs_certificate
 from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
@@ -52,6 +53,7 @@ from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 
 if TYPE_CHECKING:
+    from certs.hub_authority import HubAuthority
     from manager.admission.service import AdmissionService
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
@@ -174,6 +176,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             if options.metrics.address is not None:
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{url}/metrics"
+            if needs_certificate(options.hub_endpoint):
+                serving.start_soon(_hub_authority(client, events, options).run)
             lease = _lease(client, options) if options.leader.enabled else None
             ownership = WHOLE_CLUSTER
             operator = Operator(
@@ -284,6 +288,13 @@ async def _open_admission(
         namespace,
         await own_user_name(client),
     )
+
+
+def _hub_authority(client: KubeClient, events: EventRecorder, options: ManagerOptions) -> HubAuthority:
+    from certs.hub_authority import HubAuthority, hub_names  # needed only where containers reach the hub by TLS
+
+    namespace = _pod_namespace() or options.config_namespace
+    return HubAuthority(client, namespace, hub_names(host_of(options.hub_endpoint)), WallClock(), events)
 
 
 async def _serve_metrics(

@@ -23,7 +23,8 @@ from hub.door import DoorRules, serving_context
 from hub.service import Hub
 from hub.topology_file import TopologyFile, TopologyFileError
 from manager.bind import Address
-from manager.hub_serving import HubStartError, is_loopback, listen_error, metrics_of, shown
+from manager.hub_endpoint import is_loopback
+from manager.hub_serving import HubStartError, listen_error, metrics_of, shown
 from manager.memory import give_back_large_blocks
 
 _YOUNG_OBJECTS: Final = 20_000

@@ -48,6 +48,9 @@ _WebhookClientCa = Annotated[
 _WebhookDrain = Annotated[
     str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
 ]
+_HubEndpoint = Annotated[
+    str, typer.Option(help="Where the containers of realtime steps reach the hub, as host:port; default: nowhere.")
+]
 _WebhookNames = Annotated[
     str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
 ]
@@ -79,6 +82,7 @@ def run_operator(
     webhook_client_ca: _WebhookClientCa = None,
     webhook_drain: _WebhookDrain = "",
     webhook_names: _WebhookNames = "",
+    hub_endpoint: _HubEndpoint = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
@@ -99,6 +103,7 @@ def run_operator(
     from core.api.duration import parse_duration
     from manager.bind import parse_address
     from manager.goflags import boolean
+    from manager.hub_endpoint import parse_endpoint
     from manager.options import LeaderOptions, ManagerOptions
     from manager.run import run_forever
 
@@ -128,6 +133,7 @@ def run_operator(
             leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
             config_namespace=config_namespace,
             config_name=config_name,
+            hub_endpoint=_checked("--hub-endpoint", parse_endpoint, hub_endpoint),
             volume_claims=volume_claims,
         )
     except ValueError as error:
