@@ -19,6 +19,7 @@ from deployment.permissions.table import (
     CA_BUNDLES,
     CERTIFICATES,
     CONFIGURATION,
+    HUB_CERTIFICATE,
     LEADER_ELECTION,
     LISTENER,
     MANAGER,
@@ -39,5 +40,5 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]
     yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]
     yield "metrics.yaml", [*table_objects(here, METRICS_AUTH), metrics_reader(here)]
-    yield "hub.yaml", [*hub_objects(here)]
+    yield "hub.yaml", [*hub_objects(here), *table_objects(here, HUB_CERTIFICATE)]
     yield "people.yaml", [*people_roles(here)]

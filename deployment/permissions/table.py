@@ -41,6 +41,7 @@ __all__ = [
     "CERTIFICATES",
     "CONFIGURATION",
     "CONFIG_NAME",
+    "HUB_CERTIFICATE",
     "LEADER_ELECTION",
     "LEASE_NAME",
     "LISTENER",
@@ -154,7 +155,7 @@ CERTIFICATES: Final = RoleTable(
     "certificates-role",
     "certificates-rolebinding",
     Reach.OPERATOR_NAMESPACE,
-    "The Secrets with the certificates of operator and hub. Not needed where another component provides them.",
+    "The Secret with the operator's own certificates. Not needed where another component provides them.",
     (
         Permission(SECRET, ("create",), "The first manager creates the Secret.", seldom=_OWN_CERTIFICATE),
         Permission(
@@ -167,13 +168,6 @@ CERTIFICATES: Final = RoleTable(
         Permission(
             SECRET, ("list", "watch"), "Reacts to changes at once.", names=(DEFAULT_SECRET,), seldom=_OWN_CERTIFICATE
         ),
-        Permission(
-            SECRET,
-            ("get", "update", "list", "watch"),
-            "Keeps the authority of the hub, and gives the hub its certificate.",
-            names=(HUB_AUTHORITY_SECRET, HUB_TLS_SECRET),
-            seldom=_HUB_CERTIFICATE,
-        ),
     ),
 )
 CA_BUNDLES: Final = RoleTable(
@@ -185,9 +179,28 @@ CA_BUNDLES: Final = RoleTable(
 )
 
 
+HUB_CERTIFICATE: Final = RoleTable(
+    "hub-certificate-role",
+    "hub-certificate-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "The Secrets with the authority of the hub, and with the certificate that the hub may read.",
+    (
+        Permission(SECRET, ("create",), "The first manager creates them.", seldom=_HUB_CERTIFICATE),
+        Permission(
+            SECRET,
+            ("get", "update", "list", "watch"),
+            "Keeps the authority, and renews the certificate.",
+            names=(HUB_AUTHORITY_SECRET, HUB_TLS_SECRET),
+            seldom=_HUB_CERTIFICATE,
+        ),
+    ),
+)
+
+
 def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[RoleTable, ...]:
     """All roles of an operator with these controllers."""
-    others = (RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, ADMISSION, CERTIFICATES, CA_BUNDLES)
+    admission = (ADMISSION, CERTIFICATES, CA_BUNDLES, HUB_CERTIFICATE)
+    others = (RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION, *admission)
     return (replace(MANAGER, permissions=permissions(controllers)), *others)
 
 

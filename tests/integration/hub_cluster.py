@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -152,11 +153,14 @@ class HubCluster:
         await eventually(asked, seconds=seconds)
         return found
 
-    def engram(self, step: str, program: Program, *, run: str = "run-1", key: str = KEY) -> ModelledEngram:
-        """A client that serves the step; it connects again as often as it has to."""
+    def engram(
+        self, step: str, program: Program, *, run: str = "run-1", key: str = KEY, trust: bytes | None = None
+    ) -> ModelledEngram:
+        """A client that serves the step; it connects again as often as it has to. With ``trust``: by TLS."""
         uid, name = self.uids[f"{run}/{step}"], f"{run}-{step}-transport"
         token = issue_token(key.encode(), NAMESPACE_NAME, name, uid, 1)
-        engram = ModelledEngram(self.hub_port, f"{NAMESPACE_NAME}/{token}", program, max_retries=-1)
+        context = trusting(trust) if trust is not None else None
+        engram = ModelledEngram(self.hub_port, f"{NAMESPACE_NAME}/{token}", program, context=context, max_retries=-1)
         self.nursery.start_soon(engram.run)
         return engram
 
@@ -179,6 +183,14 @@ async def open_hub_cluster(folder: Path) -> AsyncIterator[HubCluster]:
                     if process.poll() is None:
                         process.kill()
                     await process.wait()
+
+
+def trusting(bundle: bytes | None) -> ssl.SSLContext:
+    """A client's context that trusts these authorities (PEM) alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=(bundle or b"").decode())
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def free_port() -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET, HubAuthority
+from core.api.objects import Object
 from core.api.resource import LEASE, SECRET, TRANSPORT_BINDING
+from core.engine.clock import WallClock
 from core.workloads.hub_key import HUB_KEY_SECRET, hub_key_secret
 from deployment.permissions.names import OPERATOR_NAMESPACE
-from tests.integration.hub_cluster import ALO, KEY, PATIENCE_SECONDS, HubCluster, free_port, open_hub_cluster
+from tests.integration.hub_cluster import ALO, KEY, PATIENCE_SECONDS, HubCluster, free_port, open_hub_cluster, trusting
 from tests.integration.operator_cluster import eventually
 from tests.unit.hub.modelled_client import EngramIO, Program, collecting, emitting
 
@@ -157,6 +161,62 @@ async def test_a_new_key_signs_beside_the_old_one_and_a_hub_without_a_key_waits(
             second = cluster.engram("emit", collecting([]), key="n" * 64)
             await trio.sleep(0.2)
         assert len(first.ends) == ends
+
+
+async def test_the_hub_serves_the_certificate_of_the_operator_and_its_successor(tmp_path: Path) -> None:
+    """Sessions go on with the certificate that they began with."""
+    async with open_hub_cluster(tmp_path) as cluster:
+        await cluster.begin()
+        await cluster.start_hub(f"--bind-address=0.0.0.0:{cluster.hub_port}")
+        await until(lambda: "waits for the Secret bobrapet-system/bobrapet-hub-tls" in cluster.hub_log)
+        authority = HubAuthority(cluster.client, OPERATOR_NAMESPACE, ("localhost",), WallClock(), NoEvents())
+        with open_scope(cluster.nursery, authority.run):
+            await until(lambda: authority.bundle is not None)
+            first = cluster.engram("sink", collecting([]), trust=authority.bundle)
+            await first.ready.wait()
+            sessions = first.sessions
+            serial = await served_serial(cluster.hub_port, authority.bundle)
+
+            rotate = {"metadata": {"annotations": {"certs.bubustack.io/rotate": "leaf"}}}
+            await cluster.client.patch(SECRET, HUB_AUTHORITY_SECRET, rotate, namespace=OPERATOR_NAMESPACE)
+
+            async def is_new() -> bool:
+                return await served_serial(cluster.hub_port, authority.bundle) != serial
+
+            await eventually(is_new, seconds=PATIENCE_SECONDS)
+            second = cluster.engram("emit", collecting([]), trust=authority.bundle)
+            await second.ready.wait()
+            assert first.sessions == sessions
+
+
+class NoEvents:
+    def record(self, regarding: Object, type_: str, reason: str, message: str) -> None:
+        del regarding, type_, reason, message
+
+
+@contextmanager
+def open_scope(nursery: trio.Nursery, run: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """``run`` runs while the block does."""
+    scope = trio.CancelScope()
+
+    async def within() -> None:
+        with scope:
+            await run()
+
+    nursery.start_soon(within)
+    try:
+        yield
+    finally:
+        scope.cancel()
+
+
+async def served_serial(port: int, bundle: bytes | None) -> str:
+    """The serial number of the certificate that a new connection gets."""
+    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=trusting(bundle))
+    await stream.do_handshake()
+    certificate = stream.getpeercert()
+    await trio.aclose_forcefully(stream)
+    return str(certificate["serialNumber"])
 
 
 async def versions(cluster: HubCluster) -> list[str]:

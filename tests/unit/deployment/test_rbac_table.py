@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET, HUB_TLS_SECRET
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
@@ -24,6 +25,7 @@ from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.controllers import CONTROLLERS
 
 ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.permissions]
+CERTIFICATES = ((DEFAULT_SECRET,), (HUB_AUTHORITY_SECRET, HUB_TLS_SECRET))
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
 
 
@@ -48,12 +50,12 @@ def test_no_right_is_granted_twice_by_one_role() -> None:
 
 
 def test_secrets_are_never_listed_watched_changed_or_deleted() -> None:
-    others = [row for _, row in ROWS if row.resource == SECRET and row.names != (DEFAULT_SECRET,)]
+    others = [row for _, row in ROWS if row.resource == SECRET and row.names not in CERTIFICATES]
     assert {verb for row in others for verb in row.verbs} == {"get", "create"}
 
 
-def test_the_secret_of_our_own_certificates_is_the_only_one_that_is_watched() -> None:
-    own = {(table.reach, verb) for table, row in ROWS if row.names == (DEFAULT_SECRET,) for verb in row.verbs}
+def test_the_secrets_of_certificates_are_the_only_ones_that_are_watched() -> None:
+    own = {(table.reach, verb) for table, row in ROWS if row.names in CERTIFICATES for verb in row.verbs}
     assert own == {(Reach.OPERATOR_NAMESPACE, verb) for verb in ("get", "update", "list", "watch")}
 
 
@@ -70,7 +72,7 @@ def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_c
     assert {row.names for row in own if row.verbs != ("create",)} == {
         (CONFIG_NAME,),
         (LEASE_NAME,),
-        (DEFAULT_SECRET,),
+        *CERTIFICATES,
     }
 
 
