@@ -49,6 +49,8 @@ class ReportPace:
     """Between two writes of counts of one binding."""
     edges: float = 1.0
     """Between two other writes of one binding: a client that comes and goes all the time must not flood the server."""
+    settle: float = 0.2
+    """Before the first write of a new binding: those of a run come one after the other, and say less alone."""
     tick: float = 0.1
     """Between two looks at steps that may be drained."""
     retry: float = 0.5
@@ -168,7 +170,9 @@ class StatusReporter:
         uid = binding["metadata"]["uid"]
         past = self._past.get(name)
         if past is None or past.uid != uid:
-            past = self._past[name] = _Past(uid)
+            is_new = not binding.get("status")
+            past = _Past(uid, not_before=trio.current_time() + self._pace.settle if is_new else -math.inf)
+            self._past[name] = past
         wanted = wanted_status(binding, self._views.of(name, uid), self._now())
         patch = status_patch(binding, wanted, self._now())
         if patch is None:

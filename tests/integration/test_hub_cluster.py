@@ -125,6 +125,28 @@ async def test_a_hub_without_the_lease_does_not_serve_and_takes_over_when_it_is_
             await engram.ready.wait()
 
 
+async def test_a_hub_that_loses_its_lease_stops_serving_and_serves_again_when_it_is_free(tmp_path: Path) -> None:
+    async with open_hub_cluster(tmp_path) as cluster:
+        await cluster.begin()
+        await cluster.start_hub()
+        engram = cluster.engram("sink", collecting([]))
+        await engram.ready.wait()
+        ends, sessions = len(engram.ends), engram.sessions
+        await hold_lease(cluster, "another")
+        await until(lambda: len(engram.ends) > ends)
+        assert "UNAVAILABLE" in engram.ends[ends]
+        await trio.sleep(1)
+        assert engram.sessions == sessions
+        assert cluster.running["hub"].poll() is None
+        await hold_lease(cluster, "")
+        await until(lambda: engram.sessions > sessions)
+
+
+async def hold_lease(cluster: HubCluster, holder: str) -> None:
+    spec = {"spec": {"holderIdentity": holder}}
+    await cluster.client.patch(LEASE, "bobrapet-hub", spec, namespace=OPERATOR_NAMESPACE)
+
+
 async def test_sigterm_lets_the_steps_have_what_is_on_its_way(tmp_path: Path) -> None:
     received: list[str] = []
     async with open_hub_cluster(tmp_path) as cluster:

@@ -123,7 +123,7 @@ async def test_edges_are_written_at_once_and_counts_every_ten_seconds(
         await trio.sleep(5)
         stand.see("a", HERE)
         await trio.sleep(1)
-        assert [at - began for at in stand.writes_of("a")] == pytest.approx([0, 5], abs=0.2)
+        assert [at - began for at in stand.writes_of("a")] == pytest.approx([0.2, 5], abs=0.2)
         for number in range(300):
             stand.see("a", replace(HERE, traffic=StepTraffic(received=number)))
             await trio.sleep(0.1)
@@ -136,6 +136,17 @@ async def test_edges_are_written_at_once_and_counts_every_ten_seconds(
         count = len(stand.patches)
         await trio.sleep(600)
         assert len(stand.patches) == count, "nothing changes, so nothing is written"
+
+
+async def test_what_a_new_run_waits_for_is_written_once_it_has_settled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with ReportStand(("a",)).open() as stand:
+        stand.see("a", StreamState(waits_for="the run waits for the bindings of b"))
+        await trio.sleep(0.1)
+        stand.see("a", NONE)
+        await trio.sleep(5)
+        assert len(stand.writes_of("a")) == 1
 
 
 async def test_counts_that_nobody_has_announced_are_found(autojump_clock: trio.testing.MockClock) -> None:
