@@ -21,7 +21,6 @@ from hub.settings import DeliverySettings, settings_of
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
 _STREAMING_FIELDS: Final = tuple(field.alias or name for name, field in Streaming.model_fields.items())
-_DEFAULT_LANES: Final = frozenset({"audio", "video", "binary", "payload"})
 
 
 class StoryProblemError(ValueError):
@@ -95,8 +94,6 @@ def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
         ValueError: a value is wrong or not supported; the message names the field.
     """
     chosen = {name: settings[name] for name in _STREAMING_FIELDS if settings.get(name) is not None}
-    if _are_default_lanes(chosen.get("lanes")):
-        del chosen["lanes"]
     try:
         streaming = Streaming.model_validate(chosen)
     except ValidationError as error:
@@ -137,16 +134,6 @@ def _contracted(
             seen.add(need)
             pending += reversed(needs[need])
     return tuple(found)
-
-
-def _are_default_lanes(lanes: object) -> bool:
-    """Whether these are the lanes of a Transport that declares none: the operator writes all defaults down."""
-    if not isinstance(lanes, list) or not all(isinstance(lane, Mapping) for lane in lanes):
-        return False
-    usual = {"direction": "bidirectional", "maxMessages": 100, "maxBytes": 1024 * 1024}
-    return {lane.get("kind") for lane in lanes} == _DEFAULT_LANES and all(
-        lane.get(name) == value for lane in lanes for name, value in usual.items()
-    )
 
 
 def _channel_buffer(settings: Mapping[str, Any]) -> int:

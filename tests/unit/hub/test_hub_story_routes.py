@@ -76,16 +76,6 @@ def test_no_more_is_in_flight_than_the_container_can_acknowledge(env: Object, wi
     assert delivery_of({"env": {"BUBU_GRPC_CHANNEL_BUFFER_SIZE": "many"}}).window_messages == 64
 
 
-def test_lanes_that_are_only_defaults_are_not_refused() -> None:
-    lanes = [
-        {"name": kind, "kind": kind, "direction": "bidirectional", "maxMessages": 100, "maxBytes": 1048576}
-        for kind in ("audio", "video", "binary", "payload")
-    ]
-    assert delivery_of({"lanes": lanes}) == delivery_of({})
-    with pytest.raises(ValueError, match="lanes"):
-        delivery_of({"lanes": [{**lanes[0], "maxMessages": 1}, *lanes[1:]]})
-
-
 def test_all_problems_are_told_at_once() -> None:
     story = realtime_story(engram_step("a"), engram_step("b", "a"), engram_step("c", "b"))
     with pytest.raises(StoryProblemError) as found:
