@@ -83,11 +83,13 @@ deploy:  ## install into the cluster that kubectl points to, with IMG, and wait;
 	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -f manifests/conversion
 	$(KUBECTL) kustomize $(DEPLOY) | sed -e 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' $(only_api_servers) | $(KUBECTL) apply --server-side -f -
 	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
+	! $(KUBECTL) -n bobrapet-system get deployment/bobrapet-hub >/dev/null 2>&1 || $(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-hub --timeout=180s
 
 undeploy:  ## take the operator out; definitions and all objects of ours stay (docs/install.md says how they go)
 	@command -v $(KUBECTL) >/dev/null || { echo "make undeploy needs kubectl on PATH; or name it: make undeploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
 	$(KUBECTL) delete --ignore-not-found -k manifests/webhooks
 	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) replace -f manifests/crds/bubustack.io_stories.yaml
+	$(KUBECTL) delete --ignore-not-found -k manifests/hub
 	$(KUBECTL) delete --ignore-not-found -k manifests/manager
 	$(KUBECTL) delete --ignore-not-found -k manifests/policies
 	$(KUBECTL) delete --ignore-not-found -k manifests/rbac

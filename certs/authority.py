@@ -54,6 +54,7 @@ class Lifetimes:
 
 
 DEFAULT_LIFETIMES: Final = Lifetimes()
+DEFAULT_SUBJECT: Final = "bobrapet webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,14 @@ class Pair:
         return same_key(self.certificate, self.key)
 
 
-def issue_authority(names: tuple[str, ...], now: datetime, lifetimes: Lifetimes) -> Pair:
-    """A new self-signed authority for ``names`` (DNS names or IP addresses)."""
+def issue_authority(
+    names: tuple[str, ...], now: datetime, lifetimes: Lifetimes, *, subject: str = DEFAULT_SUBJECT
+) -> Pair:
+    """A new self-signed authority for ``names`` (DNS names or IP addresses); its own name begins with ``subject``."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    subject = _named(f"bobrapet webhook CA {serial:x}"[:36])  # unlike its predecessor's, so that chains are unambiguous
-    builder = _builder(subject, subject, key.public_key(), serial, now - lifetimes.backdated, now + lifetimes.authority)
+    name = _named(f"{subject} CA {serial:x}"[:36])  # unlike its predecessor's, so that chains are unambiguous
+    builder = _builder(name, name, key.public_key(), serial, now - lifetimes.backdated, now + lifetimes.authority)
     usage = _usage(digital_signature=False, signs_certificates=True)
     constraints = x509.NameConstraints([_constraint(name) for name in names], None)
     return Pair(
@@ -93,15 +96,15 @@ def issue_authority(names: tuple[str, ...], now: datetime, lifetimes: Lifetimes)
     )
 
 
-def issue_leaf(authority: Pair, names: tuple[str, ...], now: datetime, lifetimes: Lifetimes) -> Pair:
+def issue_leaf(
+    authority: Pair, names: tuple[str, ...], now: datetime, lifetimes: Lifetimes, *, subject: str = DEFAULT_SUBJECT
+) -> Pair:
     """A new serving certificate for ``names``; it ends no later than the authority does."""
     key = ec.generate_private_key(ec.SECP256R1())
     end = min(now + lifetimes.leaf, authority.certificate.not_valid_after_utc)
     start = min(now, end - timedelta(seconds=1)) - lifetimes.backdated
     signer = authority.certificate
-    builder = _builder(
-        _named("bobrapet webhook"), signer.subject, key.public_key(), x509.random_serial_number(), start, end
-    )
+    builder = _builder(_named(subject), signer.subject, key.public_key(), x509.random_serial_number(), start, end)
     return Pair(
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True, signs_certificates=False), critical=True)

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from cryptography import x509
 
-from certs.authority import DEFAULT_LIFETIMES, Lifetimes, Pair, may_issue_for, names_of, within_time
+from certs.authority import DEFAULT_LIFETIMES, DEFAULT_SUBJECT, Lifetimes, Pair, may_issue_for, names_of, within_time
 from certs.material import Material, Rotation
 
 
@@ -98,6 +98,8 @@ class CertRules:
 
     names: tuple[str, ...]
     lifetimes: Lifetimes = DEFAULT_LIFETIMES
+    subject: str = DEFAULT_SUBJECT
+    """What the certificates are for, in their common names."""
 
     def __post_init__(self) -> None:
         if not self.names:

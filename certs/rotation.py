@@ -9,7 +9,7 @@ instant.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -79,6 +79,8 @@ class CertificateKeeper:
     Args:
         client: may read and write the Secret, and patch the targets.
         clock: the local wall clock; decisions use the API server's (certs.verifiertime).
+        series: begins the label of the metrics, where one process keeps several chains.
+        on_adopted: called when ``held`` may have changed.
     """
 
     def __init__(
@@ -93,7 +95,11 @@ class CertificateKeeper:
         secret: str = DEFAULT_SECRET,
         targets: Sequence[Target] = DEFAULT_TARGETS,
         pace: RotationPace = RotationPace(),
+        series: str = "",
+        on_adopted: Callable[[], None] = lambda: None,
     ) -> None:
+        self._series = series
+        self._on_adopted = on_adopted
         self._client = client.for_itself()
         self._serving = serving
         self._rules = rules
@@ -257,8 +263,9 @@ class CertificateKeeper:
         same = isinstance(served, Material) and served.leaf.certificate == material.leaf.certificate
         if same or self._install(material):
             self._held = material
+            self._on_adopted()
             end = material.active.certificate.not_valid_after_utc
-            metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate="authority")
+            metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate=f"{self._series}authority")
 
     def _install(self, served: Material | Provided) -> bool:
         certificates = served.chain if isinstance(served, Provided) else (served.leaf.certificate,)
@@ -271,7 +278,7 @@ class CertificateKeeper:
                 return False
         self._served = served
         end = served.leaf.certificate.not_valid_after_utc
-        metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate="leaf")
+        metrics.set_gauge(catalogue.CERTIFICATE_EXPIRY, end.timestamp(), certificate=f"{self._series}leaf")
         return True
 
     async def _publish(self, bundle: bytes, *, beside_others_at: datetime | None = None) -> Publication:

@@ -27,7 +27,7 @@ def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: dat
             known = (*material.retired, *(old for old in held.trusted if old not in material.trusted))
             return replace(material, retired=known, activated_at=now, generation=material.generation + 1)
         case SuccessionStep.INTRODUCE, Kept(material):
-            upcoming = issue_authority(rules.names, now, rules.lifetimes)
+            upcoming = issue_authority(rules.names, now, rules.lifetimes, subject=rules.subject)
             return replace(material, upcoming=upcoming, published_at=None, generation=material.generation + 1)
         case SuccessionStep.PROMOTE, Kept(material):
             return _promoted(material, now, rules)
@@ -43,7 +43,7 @@ def follow(step: SuccessionStep, stored: Stored, held: Material | None, now: dat
 
 def with_new_leaf(material: Material, now: datetime, rules: CertRules) -> Material:
     """The same generation with a leaf issued ``now``, which may be served even before it can be stored."""
-    return replace(material, leaf=issue_leaf(material.active, rules.names, now, rules.lifetimes))
+    return replace(material, leaf=issue_leaf(material.active, rules.names, now, rules.lifetimes, subject=rules.subject))
 
 
 def published(material: Material, now: datetime) -> Material:
@@ -60,9 +60,9 @@ def _found(stored: Stored, held: Material | None, now: datetime, rules: CertRule
         case Kept(material):
             known += material.trusted
             generation = max(generation, material.generation)
-    authority = issue_authority(rules.names, now, rules.lifetimes)
+    authority = issue_authority(rules.names, now, rules.lifetimes, subject=rules.subject)
     old = tuple(dict.fromkeys(certificate for certificate in known if within_time(certificate, now)))
-    leaf = issue_leaf(authority, rules.names, now, rules.lifetimes)
+    leaf = issue_leaf(authority, rules.names, now, rules.lifetimes, subject=rules.subject)
     return Material(authority, leaf, activated_at=now, generation=generation + 1, retired=old)
 
 
@@ -71,7 +71,7 @@ def _promoted(material: Material, now: datetime, rules: CertRules) -> Material:
         raise ValueError("no upcoming authority to promote")
     return Material(
         active=material.upcoming,
-        leaf=issue_leaf(material.upcoming, rules.names, now, rules.lifetimes),
+        leaf=issue_leaf(material.upcoming, rules.names, now, rules.lifetimes, subject=rules.subject),
         activated_at=now,
         generation=material.generation + 1,
         retired=(material.active.certificate, *material.retired),

@@ -14,6 +14,7 @@ from deployment import (
     certmanager,
     configuration,
     crossing,
+    hub,
     identity,
     kustomization,
     network,
@@ -36,7 +37,8 @@ CERT_MANAGER: Final = "cert-manager"
 CONVERSION: Final = "conversion"
 CRDS: Final = "crds"
 RBAC: Final = "rbac"
-FOLDERS: Final = (MANAGER, WEBHOOKS, POLICIES, DEFAULT, CERT_MANAGER)
+HUB: Final = "hub"
+FOLDERS: Final = (MANAGER, HUB, WEBHOOKS, POLICIES, DEFAULT, CERT_MANAGER)
 """Folders in which every file is written from here."""
 COMPONENTS: Final = (CONVERSION,)
 """Components of the default installation: this one also serves Stories in v1beta1, not only as stored."""
@@ -52,7 +54,7 @@ def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
 
 def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
     """Folder, file name, documents; with the ``Kustomization`` of every folder except ``CERT_MANAGER``."""
-    folders = {MANAGER: dict(_manager()), WEBHOOKS: dict(_webhooks()), POLICIES: dict(_policies())}
+    folders = {MANAGER: dict(_manager()), HUB: dict(_hub()), WEBHOOKS: dict(_webhooks()), POLICIES: dict(_policies())}
     for folder, files in folders.items():
         for name, contents in files.items():
             yield folder, name, contents
@@ -81,6 +83,11 @@ def _manager() -> Iterator[tuple[str, list[Object]]]:
     yield "configuration.yaml", [configuration.config_map()]
     yield "deployment.yaml", [workload.deployment(), workload.disruption_budget()]
     yield "network.yaml", [network.webhook_service(), network.metrics_service(), network.network_policy()]
+
+
+def _hub() -> Iterator[tuple[str, list[Object]]]:
+    yield "deployment.yaml", [hub.deployment()]
+    yield "network.yaml", [hub.service(), hub.network_policy()]
 
 
 def _webhooks() -> Iterator[tuple[str, list[Object]]]:

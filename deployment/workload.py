@@ -10,7 +10,7 @@ from typing import Final
 
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, NAMESPACE, Resource
-from deployment import metadata
+from deployment import hub, metadata
 from deployment.metadata import CONTROL_PLANE, HEALTH_PORT, METRICS_PORT, POD_LABELS, WEBHOOK_PORT
 from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.table import CONFIG_NAME
@@ -103,13 +103,16 @@ def _container(installation: Installation) -> Object:
 
 
 def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
-    """Arguments of ``bobrapet manager``: those of the reference, in its order, without a certificate, with Lease."""
+    """Arguments of ``bobrapet manager``: those of the reference, in its order, without a certificate, with Lease; and
+    where the hub is.
+    """
     return [
         f"--metrics-bind-address=:{METRICS_PORT}",
         f"--health-probe-bind-address=:{HEALTH_PORT}",
         f"--config-namespace={installation.namespace}",
         f"--config-name={CONFIG_NAME}",
         "--leader-elect",
+        f"--hub-endpoint={hub.endpoint(installation)}",
     ]
 
 

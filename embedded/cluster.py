@@ -1,9 +1,9 @@
-"""The process of ``bobrapet up``: API server and controllers in this process, node and operator in child processes.
+"""The process of ``bobrapet up``: API server and controllers in this one, node, operator and hub in child processes.
 
     python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand]
 
-Several processes use several cores. The operator or the node can crash or be killed without stopping the cluster: this
-process starts it again. With ``--on-demand`` the cluster ends when no command uses it any more.
+Several processes use several cores. Each child can crash or be killed without stopping the cluster: this process starts
+it again. With ``--on-demand`` the cluster ends when no command uses it any more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import trio
 
 from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from embedded.folder import STAYS_FILE, EmbeddedCluster, EmbeddedError, claims_folder, must_stay, publish
+from embedded.hub_port import hub_endpoint
 from embedded.operator_process import operator_process
 from embedded.process import serving
 from embedded.usage import wait_until_unused
@@ -111,7 +112,8 @@ async def _operate(
 
     ready = trio.Event()
     async with trio.open_nursery() as nursery:
-        operator = operator_process(operator_is_ready, claims_folder(data))
+        endpoint = hub_endpoint(data)
+        operator = operator_process(operator_is_ready, claims_folder(data), endpoint)
         # First: while this process loads its modules, the operator loads its own on another core.
         await nursery.start(operator.run)
         nursery.start_soon(_keep_images, data, image_map)
@@ -120,6 +122,7 @@ async def _operate(
         await ready.wait()
         _log.info("the embedded cluster is ready", url=info.url)
         task_status.started()
+        await _keep_hub(info, data, endpoint)
 
 
 class _ApiServer:
@@ -140,6 +143,12 @@ class _ApiServer:
 
     def stop(self) -> None:
         self._scope.cancel()
+
+
+async def _keep_hub(info: ClusterInfo, data: Path, endpoint: str) -> None:
+    from embedded.hub_process import keep_hub
+
+    await keep_hub(info.kubeconfig_path, data, endpoint)
 
 
 async def _keep_images(data: Path, image_map: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The operator's identity on the embedded cluster: its own ServiceAccount, with exactly the permissions of the table.
+"""The identities of operator and hub on the embedded cluster: a ServiceAccount each, with exactly its permissions.
 
 So an operator that lacks a permission fails here in the same way as in an installation.
 """
@@ -15,13 +15,15 @@ from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import ANY_IMAGE
 from core.workloads.script import DEFAULT_IMAGE_KEY, IMAGES_KEY
+from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import install_objects, request_token
-from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION
+from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION, HUB_ACCOUNT, OPERATOR_ACCOUNT
 from deployment.permissions.rendered import rendered_objects
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
 
 KUBECONFIG_FILE: Final = "operator.kubeconfig"
+HUB_KUBECONFIG_FILE: Final = "hub.kubeconfig"
 SETTINGS: Final = {IMAGES_KEY: ANY_IMAGE, DEFAULT_IMAGE_KEY: "busybox"}
 """Script steps may use every image here: only those in the user's image map have a program."""
 
@@ -39,9 +41,18 @@ async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Pat
         await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
     await install_objects(client, rendered_objects())
     await _allow_scripts(client)
-    token = await request_token(client)
+    return await _kubeconfig_of(client, administrator, OPERATOR_ACCOUNT, data / KUBECONFIG_FILE)
+
+
+async def hub_kubeconfig(client: KubeClient, administrator: Path, data: Path) -> Path:
+    """The same for the hub; the operator's was made before."""
+    await install_objects(client, hub_objects())
+    return await _kubeconfig_of(client, administrator, HUB_ACCOUNT, data / HUB_KUBECONFIG_FILE)
+
+
+async def _kubeconfig_of(client: KubeClient, administrator: Path, account: str, path: Path) -> Path:
+    token = await request_token(client, account=account)
     own = replace(read_kubeconfig(administrator), token=token, client_certificate_pem="", client_key_pem="")
-    path = data / KUBECONFIG_FILE
     write_private(path, render_kubeconfig(own, namespace=DEFAULT_INSTALLATION.namespace))
     return path
 

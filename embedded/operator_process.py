@@ -28,9 +28,12 @@ _COMMAND: Final = (
 )
 
 
-def operator_process(on_ready: Callable[[str], None], volume_claims: Path) -> KeptProcess:
+def operator_process(on_ready: Callable[[str], None], volume_claims: Path, hub_endpoint: str) -> KeptProcess:
     """Reads the path of its kubeconfig first; calls ``on_ready`` with the URL of its metrics, after each start.
 
-    ``volume_claims``: the folder in which the node beside it keeps the volumes of claims.
+    Args:
+        volume_claims: the folder in which the node beside it keeps the volumes of claims.
+        hub_endpoint: where the hub listens.
     """
-    return KeptProcess("operator", (*_COMMAND, f"--volume-claims={volume_claims}"), on_ready)
+    own = (f"--volume-claims={volume_claims}", f"--hub-endpoint={hub_endpoint}")
+    return KeptProcess("operator", (*_COMMAND, *own), on_ready)

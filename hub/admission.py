@@ -9,7 +9,7 @@ from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
 from core.workloads.binding_token import TokenError, is_genuine, read_identity
-from hub.topology import BindingName, Place, Topology
+from hub.topology import BindingName, Place, Topology, UnservedStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,18 @@ def admit(
         identity = read_identity(text)
     except TokenError as error:
         return _refused(str(error))
-    bound = topology.bindings.get(BindingName(identity.namespace, identity.binding))
-    if bound is None:
-        return Status(StatusCode.UNAVAILABLE, f"the binding {identity.namespace}/{identity.binding} is not known here")
-    if not is_genuine(identity, bound.uid, keys):
-        return _refused(f"the token of the binding {identity.namespace}/{identity.binding} is not genuine")
-    current = max(bound.generation, generation_of(bound.place))
+    name = BindingName(identity.namespace, identity.binding)
+    known = topology.bindings.get(name) or topology.unserved.get(name)
+    if known is None:
+        return Status(StatusCode.UNAVAILABLE, f"the binding {name.namespace}/{name.name} is not known here")
+    if not is_genuine(identity, known.uid, keys):
+        return _refused(f"the token of the binding {name.namespace}/{name.name} is not genuine")
+    if isinstance(known, UnservedStep):
+        return _refused(known.why) if known.is_final else Status(StatusCode.UNAVAILABLE, known.why)
+    current = max(known.generation, generation_of(known.place))
     if identity.generation < current:
         return _refused(f"generation {identity.generation} was replaced by generation {current}")
-    return Admitted(bound.place, bound.uid, identity.generation)
+    return Admitted(known.place, known.uid, identity.generation)
 
 
 def _refused(text: str) -> Status:

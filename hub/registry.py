@@ -58,6 +58,11 @@ class Registry(Generic[Holder]):
         del self._holders[place]
         return True
 
+    def begin_again(self, place: Place) -> None:
+        """Generations are counted from the start: ``place`` has another binding now."""
+        self._holders.pop(place, None)
+        self._generations.pop(place, None)
+
     def holders(self) -> tuple[Holder, ...]:
         return tuple(self._holders.values())
 

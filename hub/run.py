@@ -89,13 +89,9 @@ class LiveRun:
             metadata = {"storyrun-name": run.name, "storyrun-namespace": run.namespace, "current-step-id": name}
             delivery = StepDelivery(spec.delivery, stream_id_of(run, name, epoch), metadata)
             self.steps[name] = LiveStep(spec, delivery, troubles)
-        for name, node in self._nodes():
-            node.targets = tuple(self.node(target) for target in routes.targets[name])
-        for _, node in self._nodes():
-            node.reach = tuple(_reach(node))
+        self._finished: set[str] = set()
+        self._connect()
         self._pressure = Pressure(_producers(dict(self._nodes())))
-        for step in self.steps.values():
-            step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
         self._flow = self._wired(epoch, services or RunServices()) if _needs_flow(routes) else None
 
     def _wired(self, epoch: str, services: RunServices) -> PacketFlow:
@@ -107,6 +103,15 @@ class LiveRun:
         wire(self.routes, self.steps, self.primitives, system_now)
         return PacketFlow(self.routes, epoch, self, services.evaluator, services.child_runs, system_now)
 
+    def _connect(self) -> None:
+        """Each step sends to those that need it, except for those that take nothing any more."""
+        for name, node in self._nodes():
+            node.targets = tuple(self.node(each) for each in self.routes.targets[name] if each not in self._finished)
+        for _, node in self._nodes():
+            node.reach = tuple(_reach(node))
+        for step in self.steps.values():
+            step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
+
     def _nodes(self) -> Iterator[tuple[str, LiveNode]]:
         yield from self.steps.items()
         yield from self.primitives.items()
@@ -116,26 +121,64 @@ class LiveRun:
         return self.steps.get(name) or self.primitives[name]
 
     def outstanding(self, name: str) -> int:
-        """How many packets may still come to a step, or are not yet acknowledged by it: 0 once it is drained.
+        """How many packets may still come to a step, or are not yet acknowledged by it.
 
-        Those that its needs have not yet sent are not among them.
+        Those that its needs have not yet sent are not among them; nor are parts of a packet whose others may not come.
         """
-        seen: dict[str, LiveNode] = {}
+        step = self.steps[name]
+        total = _held_of(step) + step.delivery.pending
+        for node in self._before(name):
+            total += len(node.inbox) if isinstance(node, LiveStep) else _held_of(node)
+        return total
+
+    def _before(self, name: str) -> Iterator[LiveNode]:
+        """The steps whose packets a step receives, and the primitives between them and it, each once."""
+        seen = {name}
         pending = [name]
         while pending:
-            node = self.node(pending.pop())
-            if node.name not in seen:
-                seen[node.name] = node
-                if node.name == name or isinstance(node, LivePrimitive):
-                    pending += self.routes.sources[node.name]
-        own = seen.pop(name)
-        total = _held_of(own) + (own.delivery.pending if isinstance(own, LiveStep) else 0)
-        for node in seen.values():
-            if isinstance(node, LiveStep):
-                total += len(node.inbox) + node.chunks.held
-            else:
-                total += _held_of(node)
-        return total
+            for source in self.routes.sources[pending.pop()]:
+                if source in seen:
+                    continue
+                seen.add(source)
+                node = self.node(source)
+                yield node
+                if isinstance(node, LivePrimitive):
+                    pending.append(source)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that a client can still take, or has to acknowledge."""
+        return any(_held_of(node) for _, node in self._nodes()) or any(
+            (step.link is not None and (step.delivery.waiting or step.delivery.in_flight))
+            or (step.inbox and any(isinstance(each, LiveStep) and each.link is not None for each in step.reach))
+            for step in self.steps.values()
+        )
+
+    def has_left(self, name: str) -> bool:
+        """Whether there is, or may still come, a packet for a step: of its producers, or in its buffer.
+
+        Of a step without producers: whether there may still be packets of its own.
+        """
+        step = self.steps[name]
+        producers = [node for node in self._before(name) if isinstance(node, LiveStep)] or [step]
+        is_open = any(each.link is not None or each.inbox for each in producers)
+        return bool(is_open or self.outstanding(name) or step.delivery.kept_bytes)
+
+    def is_finished(self, name: str) -> bool:
+        """Whether no client of a step takes packets any more."""
+        return name in self._finished
+
+    def finish(self, name: str) -> None:
+        """No client of a step will come again: what waits for it is lost, and its producers need not wait for it."""
+        if name in self._finished:
+            return
+        self._finished.add(name)
+        self._connect()
+        step = self.steps[name]
+        step.delivery.abandon()
+        if step.intake is not None:
+            step.refused[Loss.RUN_ENDED] += step.intake.abandon()
+        step.news.set()  # its sender lets the producers go on
 
     async def serve(self) -> None:
         """Deliver until cancelled. Then everything that is pending counts as lost."""
@@ -159,6 +202,10 @@ class LiveRun:
     def is_held(self, name: str) -> bool:
         """Whether the packets of a step wait for a full receiver."""
         return self._pressure.is_held(name)
+
+    def held_by(self, name: str) -> tuple[str, ...]:
+        """The full steps that the packets of a step wait for."""
+        return self._pressure.holders(name)
 
     # What sessions do.
 

@@ -1,7 +1,8 @@
 """The hub: live runs, their sessions, and the door, in one nursery.
 
 It follows a topology: a run that appears is served, one that disappears ends with its sessions. A run that fails starts
-again after a pause, with a new epoch and without what it had; no other run is affected.
+again after a pause, with a new epoch and without what it had; no other run is affected. An orderly end stops reading
+from the sources first, and gives the steps behind them time for what is on its way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
 from core.telemetry.logs import get_logger
 from hub.admission import Admitted, admit
+from hub.attendance import Attendance, AttendanceBook
 from hub.door import Door, DoorRules
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
@@ -25,15 +27,17 @@ from hub.registry import Registry, StaleGenerationError
 from hub.routes import RunRoutes, StreamRun
 from hub.run import LiveRun, RunServices
 from hub.session import ClientSession
-from hub.topology import Topology, TopologyPort
+from hub.topology import BoundStep, Place, Topology, TopologyPort
 
 BACKLOG: Final = 256
 _PAUSES: Final = (1.0, 5.0, 30.0, 60.0)
 _EPOCH_BYTES: Final = 4
+_DRAIN_POLL_SECONDS: Final = 0.02
 
 _log = get_logger("hub")
 _ENDED: Final = Status(StatusCode.UNAVAILABLE, "the run has ended, or is being restarted")
 _REPLACED: Final = Status(StatusCode.FAILED_PRECONDITION, "another client serves the step now")
+_LEAVING: Final = Status(StatusCode.UNAVAILABLE, "the hub is stopping; try again")
 _FULL: Final = Status(StatusCode.UNAVAILABLE, "too many packets of former sessions wait; try again")
 
 
@@ -46,23 +50,28 @@ class Hub:
         rules: DoorRules | None = None,
         *,
         on_end: Callable[[LiveRun], None] | None = None,
+        attendance: AttendanceBook | None = None,
         services: RunServices | None = None,
     ) -> None:
         """
         Args:
             keys: those that sign tokens, the one in use first.
             on_end: called with each live run that has ended, when its counts are final.
+            attendance: where it notes which clients come and go.
             services: what the runs share.
         """
         self._services = services or RunServices()
         self._on_end = on_end
+        self._attendance = attendance or AttendanceBook()
         self._keys = tuple(keys)
         self._rules = rules or DoorRules()
         self._topology = Topology()
+        self._bound: dict[Place, BoundStep] = {}
         self._runs: dict[StreamRun, LiveRun] = {}
         self._scopes: dict[StreamRun, trio.CancelScope] = {}
         self._sessions: Registry[ClientSession] = Registry()
         self._checker = PacketChecker()
+        self._is_leaving = False
 
     @property
     def runs(self) -> Mapping[StreamRun, LiveRun]:
@@ -73,6 +82,30 @@ class Hub:
     def sessions(self) -> int:
         """Clients that serve a step."""
         return len(self._sessions)
+
+    def accept_keys(self, keys: Sequence[bytes]) -> None:
+        """Accept tokens of these keys from now on. Sessions that were admitted stay."""
+        self._keys = tuple(keys)
+
+    def attendance(self, place: Place) -> Attendance:
+        """Who serves a step, and since when."""
+        return self._attendance.of(place)
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing new from the sources, and let all steps behind them have what is on its way.
+
+        Returns whether that was everything; False after ``seconds``. The caller ends ``serve`` then.
+        """
+        self._is_leaving = True
+        for run, live in self._runs.items():
+            for step, producers in live.routes.sources.items():
+                if not producers and (session := self._sessions.holder(Place(run, step))) is not None:
+                    session.hold()
+        with trio.move_on_after(seconds):
+            while any(live.is_busy for live in self._runs.values()):  # noqa: ASYNC110 - many small states, seldom asked
+                await trio.sleep(_DRAIN_POLL_SECONDS)
+            return True
+        return False
 
     async def serve(
         self,
@@ -114,8 +147,10 @@ class Hub:
 
     def _apply(self, topology: Topology, nursery: trio.Nursery) -> None:
         before, self._topology = self._topology, topology
+        self._bound = {each.place: each for each in topology.bindings.values()}
         for run, routes in before.runs.items():
-            if topology.runs.get(run) != routes and run in self._scopes:
+            is_the_same = topology.runs.get(run) == routes and topology.lives.get(run) == before.lives.get(run)
+            if not is_the_same and run in self._scopes:
                 self._scopes.pop(run).cancel()
                 self._end_sessions(run)
                 self._runs.pop(run, None)
@@ -124,20 +159,30 @@ class Hub:
                 self._scopes[run] = scope = trio.CancelScope()
                 self._runs[run] = self._new_run(routes)
                 nursery.start_soon(self._serve_run, routes, scope, name=f"run {run}")
-        self._end_stale()
+        self._end_stale(before)
+        for place in topology.finished - before.finished:
+            if (live := self._runs.get(place.run)) is not None:
+                live.finish(place.step)
 
-    def _end_stale(self) -> None:
+    def _end_stale(self, before: Topology) -> None:
         """End the sessions whose binding is gone, or now belongs to a newer generation."""
-        bound = {each.place: each for each in self._topology.bindings.values()}
+        for former in before.bindings.values():
+            if (now := self._bound.get(former.place)) is None or now.uid != former.uid:
+                self._begin_again(former.place)
         for session in self._sessions.holders():
             who = session.who
             if who is None:
                 continue
-            now = bound.get(who.place)
-            if now is None or now.uid != who.uid:
-                session.refuse(_ENDED)
-            elif now.generation > who.generation:
+            now = self._bound.get(who.place)
+            if now is not None and now.generation > who.generation:
                 session.refuse(_REPLACED)
+
+    def _begin_again(self, place: Place) -> None:
+        """The binding of a step is gone. Another one of it counts its generations from the start."""
+        if (session := self._sessions.holder(place)) is not None:
+            session.refuse(_ENDED)
+        self._sessions.begin_again(place)
+        self._attendance.forget(place)
 
     async def _serve_run(self, routes: RunRoutes, scope: trio.CancelScope) -> None:
         run, failures = routes.run, 0
@@ -159,7 +204,11 @@ class Hub:
                 live = self._runs[run] = self._new_run(routes)
 
     def _new_run(self, routes: RunRoutes) -> LiveRun:
-        return LiveRun(routes, secrets.token_hex(_EPOCH_BYTES), self._checker, self._services)
+        live = LiveRun(routes, secrets.token_hex(_EPOCH_BYTES), self._checker, self._services)
+        for place in self._topology.finished:
+            if place.run == routes.run:
+                live.finish(place.step)
+        return live
 
     def _end_sessions(self, run: StreamRun) -> None:
         for session in self._sessions.of_run(run):
@@ -170,26 +219,32 @@ class Hub:
     # The desk.
 
     def admit(self, metadata: Metadata) -> Admitted | Status:
+        if self._is_leaving:
+            return _LEAVING
         return admit(metadata, self._topology, self._keys, self._sessions.generation)
 
     def attach(self, who: Admitted, session: ClientSession) -> Status | None:
         live = self._runs.get(who.place.run)
-        if live is None:
+        bound = self._bound.get(who.place)
+        if live is None or bound is None or bound.uid != who.uid:
             return _ENDED
         if not live.can_attach(who.place.step):
             return _FULL
         try:
             replaced = self._sessions.take(who.place, who.generation, session)
         except StaleGenerationError as error:
+            self._attendance.refused(who.place, str(error))
             return Status(StatusCode.FAILED_PRECONDITION, str(error))
         if replaced is not None:
             _log.info("a client was replaced", step=str(who.place), generation=who.generation)
             replaced.refuse(_REPLACED)
         live.attach(who.place.step, session)
+        self._attendance.came(who.place, who.generation)
         return None
 
     def detach(self, who: Admitted, session: ClientSession) -> None:
-        self._sessions.leave(who.place, session)
+        if self._sessions.leave(who.place, session):
+            self._attendance.went(who.place)
         if (live := self._runs.get(who.place.run)) is not None:
             live.detach(who.place.step, session)
 

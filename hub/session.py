@@ -203,6 +203,11 @@ class ClientSession:
             self._close("no call was opened in time")
         self._end()
 
+    def hold(self) -> None:
+        """Let the client send no more packets than its window has left; it may acknowledge and receive."""
+        if self._data is not None:
+            self.connection.pause(self._data)
+
     def room(self) -> int:
         if self._data is None or self.is_over:
             return 0

@@ -41,11 +41,27 @@ class BoundStep:
 
 
 @dataclass(frozen=True, slots=True)
+class UnservedStep:
+    """A TransportBinding whose step is not served, now or at all."""
+
+    uid: str
+    why: str
+    is_final: bool = False
+    """Whether a client need not try again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """One state of the cluster. A run that is absent has ended; make it with ``build_topology``."""
 
     runs: Mapping[StreamRun, RunRoutes] = field(default_factory=dict)
     bindings: Mapping[BindingName, BoundStep] = field(default_factory=dict)
+    unserved: Mapping[BindingName, UnservedStep] = field(default_factory=dict)
+    """Bindings that are known and not in ``bindings``."""
+    lives: Mapping[StreamRun, str] = field(default_factory=dict)
+    """What tells a run from another one of the same name, and from itself after it has ended and begun again."""
+    finished: frozenset[Place] = frozenset()
+    """Steps of ``runs`` whose clients have gone for good."""
 
 
 class TopologyPort(Protocol):

@@ -23,7 +23,7 @@ from core.kube.informer import Change, Informer
 from core.kube.retry import Backoff
 from core.policy.settings import OperatorSettings
 from core.telemetry.logs import get_logger
-from core.workloads.hub_access import HUB_CERTIFICATE_SECRET, HubAccess, default_endpoint, is_plaintext
+from core.workloads.hub_access import HUB_TLS_SECRET, HubAccess, default_endpoint, is_plaintext
 from core.workloads.hub_key import HUB_KEY_SECRET, HubKeyError, hub_key_secret, keys_of_secret, new_hub_key
 
 CA_ENTRY: Final = "ca.crt"
@@ -48,7 +48,7 @@ class HubAccessSource:
         self._settings = settings
         self._endpoint = endpoint
         self._key_secret = self._informer(HUB_KEY_SECRET)
-        self._certificate = self._informer(HUB_CERTIFICATE_SECRET)
+        self._certificate = self._informer(HUB_TLS_SECRET)
         self._news = WakeUp()
         self.listeners: list[Callable[[], None]] = []
         """Called after a change of one of the Secrets."""
@@ -61,7 +61,7 @@ class HubAccessSource:
         endpoint = configured or self._endpoint or default_endpoint(self._namespace)
         if is_plaintext(endpoint):
             return HubAccess(endpoint, keys[0])
-        bundle = _entry(self._certificate.get(self._namespace, HUB_CERTIFICATE_SECRET), CA_ENTRY)
+        bundle = _entry(self._certificate.get(self._namespace, HUB_TLS_SECRET), CA_ENTRY)
         if bundle is None and not configured:
             return None  # the hub has not made its certificate yet; that of another hub may have a public authority
         return HubAccess(endpoint, keys[0], bundle)

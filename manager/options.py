@@ -70,7 +70,7 @@ class ManagerOptions:
     leader: LeaderOptions = LeaderOptions()
     config_namespace: str = "bobrapet-system"
     config_name: str = "bobrapet-operator-config"
+    hub_endpoint: str = ""
+    """Where the containers of realtime steps reach the hub, as host:port; empty: there is no hub."""
     volume_claims: Path | None = None
     """Folder of this machine with the data of volume claims, as NAMESPACE/CLAIM; None: there is no such folder."""
-    hub_endpoint: str = ""
-    """``host:port`` of the hub that belongs to this operator; empty: its Service. The settings may name another one."""

@@ -40,6 +40,7 @@ from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
 from manager.hub_access import HubAccessSource
+from manager.hub_endpoint import host_of, needs_certificate
 from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
@@ -53,6 +54,7 @@ from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 
 if TYPE_CHECKING:
+    from certs.hub_authority import HubAuthority
     from manager.admission.service import AdmissionService
 
 CONFIG_DEADLINE_SECONDS: Final = 15.0
@@ -177,6 +179,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 metrics_url = f"{url}/metrics"
             hub = HubAccessSource(client, options.config_namespace, source.current, endpoint=options.hub_endpoint)
             serving.start_soon(hub.run, name="way to the hub")
+            if needs_certificate(options.hub_endpoint):
+                serving.start_soon(_hub_authority(client, events, options).run)
             lease = _lease(client, options) if options.leader.enabled else None
             ownership = WHOLE_CLUSTER
             operator = Operator(
@@ -289,6 +293,13 @@ async def _open_admission(
         namespace,
         await own_user_name(client),
     )
+
+
+def _hub_authority(client: KubeClient, events: EventRecorder, options: ManagerOptions) -> HubAuthority:
+    from certs.hub_authority import HubAuthority, hub_names  # needed only where containers reach the hub by TLS
+
+    namespace = _pod_namespace() or options.config_namespace
+    return HubAuthority(client, namespace, hub_names(host_of(options.hub_endpoint)), WallClock(), events)
 
 
 async def _serve_metrics(

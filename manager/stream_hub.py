@@ -1,4 +1,4 @@
-"""The process of the hub, from start to stop: signals, topology, metrics, the door.
+"""The process of a hub whose runs come from a file, from start to stop: signals, topology, metrics, the door.
 
 It imports little: a hub at rest is small, and none of the operator's parts are in it.
 """
@@ -6,11 +6,9 @@ It imports little: a hub at rest is small, and none of the operator's parts are 
 from __future__ import annotations
 
 import gc
-import ipaddress
-import os
 import signal
 import ssl
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,10 +20,11 @@ from core.telemetry.logs import get_logger
 from core.workloads.binding_token import issue_token
 from core.workloads.hub_key import HubKeyError, parse_keys
 from hub.door import DoorRules, serving_context
-from hub.metrics import HubMetrics
 from hub.service import Hub
 from hub.topology_file import TopologyFile, TopologyFileError
 from manager.bind import Address
+from manager.hub_endpoint import is_loopback
+from manager.hub_serving import HubStartError, listen_error, metrics_of, shown
 from manager.memory import give_back_large_blocks
 
 _YOUNG_OBJECTS: Final = 20_000
@@ -33,10 +32,6 @@ _YOUNG_OBJECTS: Final = 20_000
 _MAX_KEY_FILE: Final = 64 * 1024
 
 _log = get_logger("hub")
-
-
-class HubStartError(Exception):
-    """The hub cannot start. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +48,30 @@ class HubOptions:
     rules: DoorRules = field(default_factory=DoorRules)
 
 
-def run_forever(options: HubOptions) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code: 0 for a clean stop, 1 for a failure (logged)."""
+def run_forever(run: Callable[[], Awaitable[None]], user_errors: tuple[type[BaseException], ...] = ()) -> int:
+    """Serve until ``run`` returns. Returns the exit code: 0 for a clean stop, 1 for a failure (logged).
+
+    Args:
+        user_errors: those that need no stack trace, beside ``HubStartError``.
+    """
     give_back_large_blocks()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
     try:
-        trio.run(run_hub, options, strict_exception_groups=True)
+        trio.run(run, strict_exception_groups=True)
     except Exception as broken:  # noqa: BLE001 - the process edge: the log has the error that ended the hub
         for error in _leaves(broken):
-            if isinstance(error, HubStartError | TopologyFileError):
+            if isinstance(error, (HubStartError, TopologyFileError, *user_errors)):
                 _log.error("the hub stops", cause=str(error))
             else:
                 _log.error("the hub failed", error=error)
         return 1
     return 0
+
+
+async def run_file_hub(options: HubOptions) -> None:
+    """Like ``run_hub``, for ``run_forever``."""
+    await run_hub(options)
 
 
 async def run_hub(options: HubOptions, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -79,9 +83,9 @@ async def run_hub(options: HubOptions, *, task_status: trio.TaskStatus[int] = tr
     """
     topology = TopologyFile(options.topology)
     context = tls_context(options)
-    metrics = _metrics_of(options)
+    metrics = metrics_of(options.metrics)
     hub = Hub(read_keys(options.keys), options.rules, on_end=metrics.ended if metrics else None)
-    with _shown(metrics, hub):
+    with shown(metrics, hub):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_follow_signals, topology, nursery.cancel_scope)
             if options.metrics is not None:
@@ -94,8 +98,7 @@ async def run_hub(options: HubOptions, *, task_status: trio.TaskStatus[int] = tr
             try:
                 port = await nursery.start(serve)
             except OSError as error:
-                why = os.strerror(error.errno) if error.errno else str(error)
-                raise HubStartError(f"cannot listen on {options.address}: {why}; free it or choose another") from None
+                raise listen_error(options.address, error) from None
             _log.info("serving", address=options.address.host, port=port, tls=context is not None)
             task_status.started(port)
 
@@ -136,7 +139,7 @@ def tls_context(options: HubOptions) -> ssl.SSLContext | None:
         HubStartError: the files cannot be used, or plaintext would leave the machine.
     """
     if options.certificate is None or options.key is None:
-        if not _is_loopback(options.address.host):
+        if not is_loopback(options.address.host):
             text = (
                 "without TLS the address must be a loopback address, such as 127.0.0.1; give a certificate and its key"
             )
@@ -146,32 +149,6 @@ def tls_context(options: HubOptions) -> ssl.SSLContext | None:
         return serving_context(options.certificate, options.key)
     except (OSError, ssl.SSLError) as error:
         raise HubStartError(f"{options.certificate}, {options.key}: {error}; give a certificate and its key") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _metrics_of(options: HubOptions) -> HubMetrics | None:
-    if options.metrics is None:
-        return None
-    from core.telemetry.hub_catalogue import HUB_CATALOGUE
-    from core.telemetry.metrics import start_recording
-
-    start_recording(HUB_CATALOGUE)
-    return HubMetrics()
-
-
-def _shown(metrics: HubMetrics | None, hub: Hub) -> AbstractContextManager[None]:
-    """While the block runs, each exposition shows the live runs."""
-    if metrics is None:
-        return nullcontext()
-    from core.telemetry.metrics import collected_by
-
-    return collected_by(lambda: metrics.collect(hub.runs.values()))
 
 
 async def _follow_signals(topology: TopologyFile, scope: trio.CancelScope) -> None:

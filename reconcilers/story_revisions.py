@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
+from core.api.pinned_story import TooDeepError, kept_story, revision_name, story_of
 from core.api.resource import CONTROLLER_REVISION, STORY, STORY_RUN
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
 from core.kube.informer import Change
-from reconcilers.adapters.pinned_story import TooDeepError, kept_story, revision_name, story_of
 from reconcilers.adapters.world import LIVE_RUNS, STORY_KEY, World
 from reconcilers.adapters.writes import delete
 from reconcilers.definition import COUNT_DELAY, stories_of_run

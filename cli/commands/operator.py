@@ -48,6 +48,9 @@ _WebhookClientCa = Annotated[
 _WebhookDrain = Annotated[
     str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
 ]
+_HubEndpoint = Annotated[
+    str, typer.Option(help="Where the containers of realtime steps reach the hub, as host:port; default: nowhere.")
+]
 _WebhookNames = Annotated[
     str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
 ]
@@ -79,6 +82,7 @@ def run_operator(
     webhook_client_ca: _WebhookClientCa = None,
     webhook_drain: _WebhookDrain = "",
     webhook_names: _WebhookNames = "",
+    hub_endpoint: _HubEndpoint = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
@@ -90,7 +94,6 @@ def run_operator(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
-    hub_endpoint: Annotated[str, typer.Option("--hub-endpoint", hidden=True)] = "",
 ) -> None:
     """Run the operator until SIGTERM.
 
@@ -98,9 +101,9 @@ def run_operator(
     """
     from cli.zap import ZapFlags
     from core.api.duration import parse_duration
-    from core.policy.config_values import endpoint
     from manager.bind import parse_address
     from manager.goflags import boolean
+    from manager.hub_endpoint import parse_endpoint
     from manager.options import LeaderOptions, ManagerOptions
     from manager.run import run_forever
 
@@ -130,8 +133,8 @@ def run_operator(
             leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
             config_namespace=config_namespace,
             config_name=config_name,
+            hub_endpoint=_checked("--hub-endpoint", parse_endpoint, hub_endpoint),
             volume_claims=volume_claims,
-            hub_endpoint=_checked("--hub-endpoint", endpoint, hub_endpoint),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -1,20 +1,40 @@
-"""``hub``: the process that moves messages between the steps of realtime Stories, with a topology from a file."""
+"""``hub``: the process that moves messages between the steps of realtime Stories, of a cluster or of a file."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.problem import UsageError
 
+if TYPE_CHECKING:
+    from manager.bind import Address
+
 _Topology = Annotated[
-    Path, typer.Option(help="File with the runs and their steps, YAML or JSON; SIGHUP reads it again.")
+    Path | None,
+    typer.Option(help="File with the runs and their steps, YAML or JSON, instead of a cluster; SIGHUP reads it again."),
 ]
-_Keys = Annotated[Path, typer.Option(help="File with a key in each line; the first signs tokens, all are accepted.")]
-_Certificate = Annotated[Path | None, typer.Option(help="Certificate (PEM); without it plaintext, on loopback only.")]
-_Tokens = Annotated[bool, typer.Option("--print-tokens", help="Print the token of each step, and do not serve.")]
+_Keys = Annotated[
+    Path | None,
+    typer.Option(help="With --topology: file with a key in each line; the first signs tokens, all are accepted."),
+]
+_Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; default: $KUBECONFIG, in-cluster, home.")]
+_Namespace = Annotated[
+    str, typer.Option(help="Namespace of the operator, with key, certificate and Lease; default: that of the Pod.")
+]
+_Certificate = Annotated[
+    Path | None, typer.Option(help="Certificate (PEM); default: the operator's; on loopback plaintext.")
+]
+_Drain = Annotated[str, typer.Option(help="After SIGTERM, how long steps may take what is on its way.")]
+_Identity = Annotated[
+    str, typer.Option(help="Name in the Lease; a hub that starts again under its old name need not wait for it.")
+]
+_Tokens = Annotated[
+    bool, typer.Option("--print-tokens", help="With --topology: print the token of each step, and do not serve.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,40 +42,121 @@ def register(app: typer.Typer) -> None:
 
 
 def run_hub(
-    topology: _Topology,
-    key_file: _Keys,
+    topology: _Topology = None,
+    key_file: _Keys = None,
+    kubeconfig: _Kubeconfig = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    config_namespace: _Namespace = "",
     bind_address: Annotated[str, typer.Option(help="Where the steps connect.")] = "127.0.0.1:9000",
     tls_cert: _Certificate = None,
     tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate (PEM).")] = None,
+    health_probe_bind_address: Annotated[
+        str, typer.Option(help="Where /healthz and /readyz are served; 0: nowhere.")
+    ] = "0",
     metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served, plain HTTP; 0: nowhere.")] = "0",
+    drain_seconds: _Drain = "10",
+    lease_identity: _Identity = "",
     print_tokens: _Tokens = False,
     log_format: Annotated[str, typer.Option(help="json or text.")] = "json",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
-    """Move messages between the steps of realtime Stories until SIGTERM. The topology comes from a file.
+    """Move messages between the steps of realtime Stories until SIGTERM.
 
-    The steps are containers with a streaming SDK. They connect to the bind address, each with its token.
+    The runs are those of the cluster, or with --topology those of a file. The steps are containers with a streaming
+    SDK, which connect to the bind address, each with its token.
     """
     from core.telemetry.logs import LogFormat, configure_logging
-    from hub.topology_file import TopologyFileError
     from manager.bind import parse_address
-    from manager.stream_hub import HubOptions, HubStartError, run_forever, tokens_of
 
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key belong together: give both, or neither")
     try:
         address, metrics = parse_address(bind_address), parse_address(metrics_bind_address)
+        health = parse_address(health_probe_bind_address)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if address is None:
         raise UsageError("--bind-address: the hub must listen somewhere; write host:port")
-    if print_tokens:
-        try:
-            tokens = tokens_of(topology, key_file)
-        except (HubStartError, TopologyFileError) as error:
-            raise UsageError(str(error)) from None
-        for step, token in tokens:
-            typer.echo(f"{step}\t{token}")
-        return
+    if topology is not None:
+        _refuse_beside_file(kubeconfig, context, config_namespace, health)
+        if key_file is None:
+            raise UsageError("--topology needs --key-file, a file with a key in each line")
+        if print_tokens:
+            _print_tokens(topology, key_file)
+            return
+    elif key_file is not None or print_tokens:
+        raise UsageError("--key-file and --print-tokens belong to --topology; in a cluster the operator issues tokens")
     configure_logging(LogFormat.CONSOLE if log_format == "text" else LogFormat.JSON, level=log_level)
-    raise typer.Exit(run_forever(HubOptions(topology, key_file, address, tls_cert, tls_key, metrics)))
+    if topology is not None and key_file is not None:
+        from manager.stream_hub import HubOptions, run_file_hub, run_forever
+
+        options = HubOptions(topology, key_file, address, tls_cert, tls_key, metrics)
+        raise typer.Exit(run_forever(partial(run_file_hub, options)))
+    from core.kube.errors import KubeError
+    from manager.cluster_hub import ClusterHubOptions, run_until_signal
+    from manager.hub_serving import HubFiles
+    from manager.serving import ListenError
+    from manager.stream_hub import run_forever
+
+    files = HubFiles(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    cluster = ClusterHubOptions(
+        address,
+        config_namespace or _default_namespace(kubeconfig),
+        kubeconfig,
+        context or None,
+        files,
+        health,
+        metrics,
+        _seconds(drain_seconds),
+        lease_identity,
+        attached,
+    )
+    raise typer.Exit(run_forever(partial(run_until_signal, cluster), (KubeError, ListenError)))
+
+
+def _refuse_beside_file(kubeconfig: Path | None, context: str, namespace: str, health: Address | None) -> None:
+    given = {
+        "--kubeconfig": kubeconfig,
+        "--context": context,
+        "--config-namespace": namespace,
+        "--health-probe-bind-address": health,
+    }
+    if wrong := [flag for flag, value in given.items() if value]:
+        raise UsageError(f"{', '.join(wrong)}: only for the hub of a cluster; leave it out, or leave out --topology")
+
+
+def _print_tokens(topology: Path, key_file: Path) -> None:
+    from hub.topology_file import TopologyFileError
+    from manager.hub_serving import HubStartError
+    from manager.stream_hub import tokens_of
+
+    try:
+        tokens = tokens_of(topology, key_file)
+    except (HubStartError, TopologyFileError) as error:
+        raise UsageError(str(error)) from None
+    for step, token in tokens:
+        typer.echo(f"{step}\t{token}")
+
+
+def _default_namespace(kubeconfig: Path | None) -> str:
+    from core.kube.config import SERVICE_ACCOUNT_PATH
+
+    try:
+        found = "" if kubeconfig else (SERVICE_ACCOUNT_PATH / "namespace").read_text(encoding="utf-8").strip()
+    except OSError:
+        found = ""
+    return found or "bobrapet-system"
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds, or a Go duration."""
+    from core.api.duration import parse_duration
+
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--drain-seconds: {error}") from None
+    if not 0 <= seconds <= 3600:
+        raise UsageError("--drain-seconds: the time must be 0 to 3600 seconds")
+    return seconds

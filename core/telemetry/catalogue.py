@@ -223,3 +223,8 @@ CERTIFICATE_READ_ERRORS = _counter(
 
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
 """All series of this module."""
+CLIENT_CATALOGUE: Final = (
+    *(CLIENT_REQUESTS, CLIENT_REQUEST_DURATION, LEADER_STATUS, WATCH_RESTARTS, INFORMER_RELISTS, INFORMER_OBJECTS),
+    *(OBJECTS_UNREADABLE, OBJECTS_LEFT_OUT, CERTIFICATE_EXPIRY, CERTIFICATE_READS, CERTIFICATE_READ_ERRORS),
+)
+"""The series of a client of an API server that follows a few kinds, holds a Lease and serves a certificate."""

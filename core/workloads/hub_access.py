@@ -8,7 +8,7 @@ from typing import Final
 
 HUB_SERVICE: Final = "bobrapet-hub"
 HUB_PORT: Final = 9000
-HUB_CERTIFICATE_SECRET: Final = "bobrapet-hub-tls"  # noqa: S105 - a name, not a secret
+HUB_TLS_SECRET: Final = "bobrapet-hub-tls"  # noqa: S105 - a name, not a secret
 """In the operator's namespace: the certificate of the hub, and in ``ca.crt`` the authorities that containers trust."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.api.objects import Object
+from deployment.permissions.hub import hub_objects
 from deployment.permissions.people import people_roles
 from deployment.permissions.roles import (
     DEFAULT_INSTALLATION,
@@ -19,6 +20,7 @@ from deployment.permissions.table import (
     CERTIFICATES,
     CONFIGURATION,
     HUB_ACCESS,
+    HUB_CERTIFICATE,
     LEADER_ELECTION,
     LISTENER,
     MANAGER,
@@ -40,4 +42,5 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     yield "certificates.yaml", [*table_objects(here, CERTIFICATES), *table_objects(here, CA_BUNDLES)]
     yield "leader_election.yaml", [*table_objects(here, LEADER_ELECTION)]
     yield "metrics.yaml", [*table_objects(here, METRICS_AUTH), metrics_reader(here)]
+    yield "hub.yaml", [*hub_objects(here), *table_objects(here, HUB_CERTIFICATE)]
     yield "people.yaml", [*people_roles(here)]

@@ -15,7 +15,7 @@ from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
 from core.kube.client import KubeClient
-from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
+from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_ACCOUNT, Installation
 
 TOKEN_LIFETIME: Final = timedelta(days=3650)
 """Lifetime of an embedded operator's token: longer than any embedded cluster runs without a restart."""
@@ -47,8 +47,10 @@ async def install_objects(client: KubeClient, objects: Iterable[Object]) -> None
             nursery.start_soon(_apply, client, obj)
 
 
-async def request_token(client: KubeClient, installation: Installation = DEFAULT_INSTALLATION) -> str:
-    """A new token of the operator's account.
+async def request_token(
+    client: KubeClient, installation: Installation = DEFAULT_INSTALLATION, *, account: str = OPERATOR_ACCOUNT
+) -> str:
+    """A new token of an account of the installation.
 
     Raises:
         KubeError: there is no such account.
@@ -60,7 +62,7 @@ async def request_token(client: KubeClient, installation: Installation = DEFAULT
         "spec": {"expirationSeconds": seconds},
     }
     answer = await client.create_subresource(
-        SERVICE_ACCOUNT, installation.service_account, "token", request, namespace=installation.namespace
+        SERVICE_ACCOUNT, installation.account(account), "token", request, namespace=installation.namespace
     )
     return str(answer["status"]["token"])
 

@@ -8,6 +8,10 @@ from typing import Final
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 CONFIG_NAME: Final = "bobrapet-operator-config"
 LEASE_NAME: Final = "d3a8b358.bubustack.io"
+OPERATOR_ACCOUNT: Final = "controller-manager"
+HUB_ACCOUNT: Final = "hub"
+HUB_LEASE_NAME: Final = "bobrapet-hub"
+HUB_TLS_NAME: Final = "bobrapet-hub-tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,11 @@ class Installation:
 
     @property
     def service_account(self) -> str:
-        return f"{self.prefix}controller-manager"
+        return self.account(OPERATOR_ACCOUNT)
+
+    def account(self, name: str) -> str:
+        """The ServiceAccount with this name without prefix."""
+        return f"{self.prefix}{name}"
 
     @property
     def user(self) -> str:

@@ -7,9 +7,12 @@ from typing import Final
 
 from core.api.keys import LABEL_RUNNER_GRANTS
 from core.api.permission import Permission
+from deployment.permissions.hub import HUB_TABLES
+from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.people import GATE_APPROVER
+from deployment.permissions.role_table import RoleTable
 from deployment.permissions.roles import DEFAULT_INSTALLATION, GRANTS_ROLE
-from deployment.permissions.table import ROLE_TABLES, RoleTable
+from deployment.permissions.table import ROLE_TABLES
 
 _HERE: Final = DEFAULT_INSTALLATION
 
@@ -19,11 +22,11 @@ _HEAD: Final = f"""\
 # Permissions
 
 All permissions of the operator, and the reason for each. It runs as the ServiceAccount
-`{_HERE.namespace}/{_HERE.service_account}`, which has the roles below and no others. `manifests/rbac` is rendered from
-the same table.
+`{_HERE.namespace}/{_HERE.service_account}`, which has the roles below and no others. The hub of realtime Stories has a
+ServiceAccount of its own, [further down](#the-hub). `manifests/rbac` is rendered from the same tables.
 
 - No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`. The operator lists and watches no Secrets,
-  except the one with its own certificates, by its name.
+  except those with its own certificates and those of the hub, by their names.
 - In the end-to-end tests the operator runs with exactly these permissions against a real API server. The audit log must
   show no refusal. Every permission must have been used in these tests, or say below, in *italics*, when it is used.
 """
@@ -76,8 +79,17 @@ approve runs only the roles of the twelve kinds.
 """
 
 
+_HUB: Final = f"""\
+## The hub
+
+The hub runs as the ServiceAccount `{_HERE.namespace}/{_HERE.account(HUB_ACCOUNT)}`, which has these two roles and no
+others. It creates no workload, and the key of no authority is in what it can read.
+"""
+
+
 def render() -> str:
-    sections = [_HEAD, *(_section(table) for table in ROLE_TABLES), _GRANTS, _PEOPLE]
+    hub = [_HUB, *(_section(table) for table in HUB_TABLES)]
+    sections = [_HEAD, *(_section(table) for table in ROLE_TABLES), _GRANTS, *hub, _PEOPLE]
     return "\n".join(sections)
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from core.api.keys import LABEL_APP_NAME, LABEL_RUNNER_GRANTS
+from core.api.keys import LABEL_RUNNER_GRANTS
 from core.api.objects import Object
-from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
+from core.api.resource import CLUSTER_ROLE
+from deployment.permissions.documents import rbac_object, role_binding, service_account, table_objects
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
-from deployment.permissions.table import ROLE_TABLES, Reach, RoleTable
+from deployment.permissions.role_table import RoleTable
+from deployment.permissions.table import ROLE_TABLES
 
 __all__ = [
     "DEFAULT_INSTALLATION",
@@ -41,20 +43,6 @@ def operator_objects(
     yield metrics_reader(installation)
 
 
-def service_account(installation: Installation) -> Object:
-    return _object(SERVICE_ACCOUNT, installation.service_account, namespace=installation.namespace)
-
-
-def table_objects(installation: Installation, table: RoleTable) -> Iterator[Object]:
-    """The role of a table, one rule for each row, and its binding to the operator."""
-    own = table.reach is Reach.OPERATOR_NAMESPACE
-    namespace = installation.namespace if own else ""
-    name = installation.prefix + table.name
-    rules = [permission.rule() for permission in table.permissions]
-    yield {**_object(ROLE if own else CLUSTER_ROLE, name, namespace=namespace), "rules": rules}
-    yield _binding(installation, table.binding, name, namespace)
-
-
 def grants_objects(installation: Installation) -> Iterator[Object]:
     """The role that collects the permissions that a platform team lets runs request.
 
@@ -63,32 +51,11 @@ def grants_objects(installation: Installation) -> Iterator[Object]:
     """
     name = installation.prefix + GRANTS_ROLE
     selector = {"matchLabels": {LABEL_RUNNER_GRANTS: "true"}}
-    yield {**_object(CLUSTER_ROLE, name), "aggregationRule": {"clusterRoleSelectors": [selector]}}
-    yield _binding(installation, GRANTS_ROLE, name, "")
+    yield {**rbac_object(CLUSTER_ROLE, name), "aggregationRule": {"clusterRoleSelectors": [selector]}}
+    yield role_binding(installation, GRANTS_ROLE, name, "")
 
 
 def metrics_reader(installation: Installation) -> Object:
     """The role for a metrics collector; no binding refers to it."""
-    role = _object(CLUSTER_ROLE, installation.prefix + METRICS_READER)
+    role = rbac_object(CLUSTER_ROLE, installation.prefix + METRICS_READER)
     return {**role, "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}
-
-
-def _binding(installation: Installation, name: str, role: str, namespace: str) -> Object:
-    kind = ROLE if namespace else CLUSTER_ROLE
-    return {
-        **_object(ROLE_BINDING if namespace else CLUSTER_ROLE_BINDING, installation.prefix + name, namespace=namespace),
-        "roleRef": {"apiGroup": kind.group, "kind": kind.kind, "name": role},
-        "subjects": [
-            {
-                "kind": SERVICE_ACCOUNT.kind,
-                "name": installation.service_account,
-                "namespace": installation.namespace,
-            }
-        ],
-    }
-
-
-def _object(resource: Resource, name: str, *, namespace: str = "") -> Object:
-    metadata: Object = {"name": name} | ({"namespace": namespace} if namespace else {})
-    metadata["labels"] = {LABEL_APP_NAME: "bobrapet"}
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

@@ -9,10 +9,10 @@ Source: operator contract 20; the operator does not need the permissions that ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET
 from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
 from certs.rotation import DEFAULT_SECRET
 from core.api.permission import Permission
@@ -28,11 +28,12 @@ from core.api.resource import (
     TRANSPORT,
     Resource,
 )
-from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import IMPULSE_PERMISSIONS
 from core.workloads.runner import RUNNER_PERMISSIONS
 from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
+from deployment.permissions.role_table import Reach, RoleTable
 from reconcilers.controllers import CONTROLLERS, permissions, watched_kinds
 from reconcilers.registration import ControllerRegistration
 
@@ -43,6 +44,7 @@ __all__ = [
     "CONFIGURATION",
     "CONFIG_NAME",
     "HUB_ACCESS",
+    "HUB_CERTIFICATE",
     "LEADER_ELECTION",
     "LEASE_NAME",
     "LISTENER",
@@ -55,26 +57,6 @@ __all__ = [
     "RoleTable",
     "role_tables",
 ]
-
-
-class Reach(StrEnum):
-    """Where a role applies."""
-
-    CLUSTER = "every namespace"
-    OPERATOR_NAMESPACE = "the operator's namespace"
-    RUN_NAMESPACES = "every namespace, for the containers of runs"
-    IMPULSE_NAMESPACES = "every namespace, for the containers of Impulses"
-
-
-@dataclass(frozen=True, slots=True)
-class RoleTable:
-    """One role of the operator's ServiceAccount. ``name`` has no prefix of the installation."""
-
-    name: str
-    binding: str
-    reach: Reach
-    purpose: str
-    permissions: tuple[Permission, ...]
 
 
 _BY_NAME: Final = (
@@ -140,11 +122,12 @@ HUB_ACCESS: Final = RoleTable(
             SECRET,
             ("list", "watch"),
             "Keys and authorities are exchanged while the operator runs.",
-            names=(HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET),
+            names=(HUB_KEY_SECRET, HUB_TLS_SECRET),
         ),
     ),
 )
 _OWN_CERTIFICATE: Final = "Only where the operator answers admission reviews, with a certificate of its own."
+_HUB_CERTIFICATE: Final = "Only where the containers of realtime steps reach the hub by TLS."
 _REVIEWS: Final = "Only where the operator answers admission reviews."
 _NAMED: Final = "Stories, Impulses and bindings refer to them; admission checks these references from its watches."
 _WATCHED: Final = frozenset(kind.resource for kind in watched_kinds())
@@ -214,11 +197,29 @@ CA_BUNDLES: Final = RoleTable(
 )
 
 
+HUB_CERTIFICATE: Final = RoleTable(
+    "hub-certificate-role",
+    "hub-certificate-rolebinding",
+    Reach.OPERATOR_NAMESPACE,
+    "The Secrets with the authority of the hub, and with the certificate that the hub may read.",
+    (
+        Permission(SECRET, ("create",), "The first manager creates them.", seldom=_HUB_CERTIFICATE),
+        Permission(
+            SECRET,
+            ("get", "update", "list", "watch"),
+            "Keeps the authority, and renews the certificate.",
+            names=(HUB_AUTHORITY_SECRET, HUB_TLS_SECRET),
+            seldom=_HUB_CERTIFICATE,
+        ),
+    ),
+)
+
+
 def role_tables(controllers: Sequence[ControllerRegistration] = CONTROLLERS) -> tuple[RoleTable, ...]:
     """All roles of an operator with these controllers."""
     others = (
         *(RUNNER, LISTENER, METRICS_AUTH, LEADER_ELECTION, CONFIGURATION),
-        *(HUB_ACCESS, ADMISSION, CERTIFICATES, CA_BUNDLES),
+        *(HUB_ACCESS, ADMISSION, CERTIFICATES, CA_BUNDLES, HUB_CERTIFICATE),
     )
     return (replace(MANAGER, permissions=permissions(controllers)), *others)
 

@@ -1,7 +1,7 @@
 """Pins Stories for the runs that start with them, and reads them again when such a run is resumed.
 
 A Story that was pinned before costs no request; a resumed run costs none either, as long as its Story is unchanged. Two
-processes that pin the same Story at once create one object (reconcilers.adapters.pinned_story).
+processes that pin the same Story at once create one object (core.api.pinned_story).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any, Final
 import trio
 
 from core.api.objects import Object, is_being_deleted
-from core.api.resource import CONTROLLER_REVISION
-from core.engine.errors import NameConflictError, RejectedError, UnavailableError
-from core.kube.client import KubeClient
-from core.kube.errors import AlreadyExistsError, NotFoundError
-from reconcilers.adapters.pinned_story import (
+from core.api.pinned_story import (
     TooDeepError,
     holds_what_its_name_says,
     kept_story,
     revision_manifest,
     revision_name,
 )
+from core.api.resource import CONTROLLER_REVISION
+from core.engine.errors import NameConflictError, RejectedError, UnavailableError
+from core.kube.client import KubeClient
+from core.kube.errors import AlreadyExistsError, NotFoundError
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, is_object_name
 

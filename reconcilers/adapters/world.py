@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from core.api import keys
+from core.api import keys, pinned_story
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import (
     CONTROLLER_REVISION,
@@ -30,7 +30,6 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from core.workloads import stream_workload
-from reconcilers.adapters import pinned_story
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.api.keys import ANNOTATION_STREAM_FINISHED
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, DEPLOYMENT, SECRET, STATEFUL_SET, STORY_RUN, TRANSPORT, TRANSPORT_BINDING
-from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.operator_rig import FLOWS, OperatorRig, status_of, step
@@ -14,7 +14,7 @@ from tests.e2e.operator_rig import FLOWS, OperatorRig, status_of, step
 async def run_a_stream(rig: OperatorRig) -> None:
     """A source that ends, and a step that is ended when it has got everything. Its Transport comes late."""
     authority = {"stringData": {"ca.crt": "-- the authority of the hub --"}}
-    await rig.create(SECRET, HUB_CERTIFICATE_SECRET, authority, OPERATOR_NAMESPACE)
+    await rig.create(SECRET, HUB_TLS_SECRET, authority, OPERATOR_NAMESPACE)
     await rig.engram("tick", "exit 0", engram={"mode": "deployment"}, supportedModes=["deployment"])
     await rig.engram("keep", "exec sleep 600", engram={"mode": "statefulset"}, supportedModes=["statefulset"])
     wire = [{"name": "wire", "transportRef": "wire"}]

@@ -33,9 +33,10 @@ BETWEEN = "\n---\n"
 """Separates the documents that kustomize writes. It writes apiVersion and kind of each in lines of their own."""
 
 
-def the_only(kind: str, documents: Iterable[str]) -> Object:
-    """The one document of this kind. Only this one is parsed, because all of them take seconds."""
-    (text,) = [document for document in documents if f"\nkind: {kind}\n" in document]
+def the_only(kind: str, documents: Iterable[str], name: str = "bobrapet-controller-manager") -> Object:
+    """The one document of this kind and name. Only this one is parsed, because all of them take seconds."""
+    of_kind = [document for document in documents if f"\nkind: {kind}\n" in document]
+    (text,) = [document for document in of_kind if f"\n  name: {name}\n" in document]
     found: Object = YAML(typ="safe", pure=True).load(text)
     return found
 
@@ -163,14 +164,18 @@ def test_one_command_switches_the_conversion_off_and_another_one_on(installed: K
 def test_the_pods_are_admitted_under_the_restricted_standard(installed: Kubectl) -> None:
     """The namespace enforces the standard, and a Pod is created from the Deployment's template."""
     found = json.loads(installed("get", "--namespace", OPERATOR_NAMESPACE, "deployments", "--output=json").out)
-    (deployment,) = found["items"]
-    template = deployment["spec"]["template"]
-    pod = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}
-    pod["metadata"] = {**template["metadata"], "name": "tried", "namespace": OPERATOR_NAMESPACE}
+    assert sorted(each["metadata"]["name"] for each in found["items"]) == [
+        "bobrapet-controller-manager",
+        "bobrapet-hub",
+    ]
+    for deployment in found["items"]:
+        template = deployment["spec"]["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}
+        pod["metadata"] = {**template["metadata"], "name": "tried", "namespace": OPERATOR_NAMESPACE}
 
-    done = installed("create", "--dry-run=server", "--filename=-", stdin=json.dumps(pod))
+        done = installed("create", "--dry-run=server", "--filename=-", stdin=json.dumps(pod))
 
-    assert done.err == ""
+        assert done.err == ""
 
 
 def test_the_overlay_mounts_the_certificate_beside_what_is_there(rendered: list[str]) -> None:

@@ -130,9 +130,7 @@ class StreamLine:
     async def _started(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> trio.Process:
         log: IO[bytes]
         with (self.folder / f"{name}.log").open("ab") as log:
-            return await trio.lowlevel.open_process(
-                list(command), env=environ, cwd=ROOT, stdout=log, stderr=log
-            )
+            return await trio.lowlevel.open_process(list(command), env=environ, cwd=ROOT, stdout=log, stderr=log)
 
 
 @asynccontextmanager

@@ -139,10 +139,10 @@ class ModelWorld:
                     verify(process.shown, bundle, self.now)
 
 
-def verify(leaf: x509.Certificate, bundle: bytes, now: datetime) -> None:
-    """Raises ``VerificationError`` unless a client that trusts ``bundle`` accepts ``leaf`` for HOST."""
+def verify(leaf: x509.Certificate, bundle: bytes, now: datetime, host: str = HOST) -> None:
+    """Raises ``VerificationError`` unless a client that trusts ``bundle`` accepts ``leaf`` for ``host``."""
     store = Store(x509.load_pem_x509_certificates(bundle))
-    PolicyBuilder().store(store).time(now).build_server_verifier(x509.DNSName(HOST)).verify(leaf, [])
+    PolicyBuilder().store(store).time(now).build_server_verifier(x509.DNSName(host)).verify(leaf, [])
 
 
 @asynccontextmanager

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, STORY_RUN
-from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from deployment.permissions import page
 from deployment.permissions.files import manifest_files
+from deployment.permissions.hub import hub_objects
 from deployment.permissions.people import people_roles, role_stem
 from deployment.permissions.roles import operator_objects
 from deployment.permissions.table import ROLE_TABLES
@@ -34,7 +36,7 @@ def key(obj: Object) -> tuple[str, str]:
 
 
 def test_the_files_hold_every_object_once() -> None:
-    wanted = [*operator_objects(), *people_roles()]
+    wanted = [*operator_objects(), *hub_objects(), *people_roles()]
     assert sorted(map(key, stored_documents())) == sorted(map(key, wanted))
     assert len({key(obj) for obj in wanted}) == len(wanted)
     assert {key(obj) for _, objects in manifest_files() for obj in objects} == {key(obj) for obj in wanted}
@@ -49,10 +51,10 @@ def test_no_document_holds_a_wildcard_or_a_right_to_more_rights(obj: Object) -> 
 
 
 def test_nobody_gets_to_list_or_watch_secrets_but_those_of_our_own() -> None:
-    own = ([DEFAULT_SECRET], [HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET])
+    watched = [[DEFAULT_SECRET], [HUB_AUTHORITY_SECRET, HUB_TLS_SECRET], [HUB_KEY_SECRET, HUB_TLS_SECRET]]
     for obj in stored_documents():
         for rule in obj.get("rules") or ():
-            if "secrets" in rule.get("resources", ()) and rule.get("resourceNames") not in own:
+            if "secrets" in rule.get("resources", ()) and rule.get("resourceNames") not in watched:
                 assert not {"list", "watch"} & set(rule["verbs"])
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from certs.hub_authority import HUB_AUTHORITY_SECRET
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
 from core.api.resource import CONFIG_MAP, LEASE, SECRET
 from core.workloads import runner, runner_rules
-from core.workloads.hub_access import HUB_CERTIFICATE_SECRET
+from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import impulse_rules
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
@@ -27,8 +28,9 @@ from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.controllers import CONTROLLERS
 
 ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.permissions]
-OF_THE_HUB = (HUB_KEY_SECRET, HUB_CERTIFICATE_SECRET)
-OWN_SECRETS = ((DEFAULT_SECRET,), OF_THE_HUB)
+CERTIFICATES = ((DEFAULT_SECRET,), (HUB_AUTHORITY_SECRET, HUB_TLS_SECRET))
+OF_THE_HUB = (HUB_KEY_SECRET, HUB_TLS_SECRET)
+OWN_SECRETS = (*CERTIFICATES, OF_THE_HUB)
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
 
 
@@ -59,7 +61,7 @@ def test_secrets_are_never_listed_watched_changed_or_deleted() -> None:
 
 def test_the_secrets_of_our_own_are_the_only_ones_that_are_watched() -> None:
     own = {(table.reach, row.names, verb) for table, row in ROWS if row.names in OWN_SECRETS for verb in row.verbs}
-    verbs = ((DEFAULT_SECRET,), ("get", "update", "list", "watch")), (OF_THE_HUB, ("list", "watch"))
+    verbs = [(names, ("get", "update", "list", "watch")) for names in CERTIFICATES] + [(OF_THE_HUB, ("list", "watch"))]
     assert own == {(Reach.OPERATOR_NAMESPACE, names, verb) for names, each in verbs for verb in each}
 
 
@@ -81,8 +83,7 @@ def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_c
     assert {row.names for row in own if row.verbs != ("create",)} == {
         (CONFIG_NAME,),
         (LEASE_NAME,),
-        (DEFAULT_SECRET,),
-        OF_THE_HUB,
+        *OWN_SECRETS,
     }
 
 

@@ -15,7 +15,8 @@ from core.telemetry import metrics
 from core.telemetry.hub_catalogue import HUB_CATALOGUE
 from hub.topology_file import TopologyFileError
 from manager.bind import Address
-from manager.stream_hub import HubOptions, HubStartError, read_keys, run_hub, tls_context, tokens_of
+from manager.hub_serving import HubStartError
+from manager.stream_hub import HubOptions, read_keys, run_hub, tls_context, tokens_of
 from tests.unit.hub.modelled_client import ModelledEngram, forever
 from tests.unit.hub.test_hub_topology_file import FILE
 

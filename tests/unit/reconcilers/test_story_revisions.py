@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
-from reconcilers.adapters.pinned_story import kept_story, revision_manifest, revision_name
+from core.api.pinned_story import kept_story, revision_manifest, revision_name
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from core.api.objects import Object
-from core.engine.errors import RejectedError
-from reconcilers.adapters.pinned_story import (
+from core.api.pinned_story import (
     TooDeepError,
     holds_what_its_name_says,
     kept_story,
@@ -18,6 +17,7 @@ from reconcilers.adapters.pinned_story import (
     story_of,
     without_spec,
 )
+from core.engine.errors import RejectedError
 from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.world import STORY_KEY
 from reconcilers.runtime.controller import Key

@@ -1,0 +1,146 @@
+"""The status of a TransportBinding, as the hub writes it. Pure.
+
+``Ready`` says whether a client serves the step; ``stream`` what has passed. Fields that the hub does not own are kept.
+Source: streaming contract 5.3 and 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from core.api.conditions import find_condition, truncated, with_condition
+from core.api.instant import format_instant
+from core.api.objects import Object
+from core.api.phases import ConditionType, Reason
+from hub.attendance import NOBODY, Attendance
+from kubewire.wire import merge_patch_between
+
+FIELD_MANAGER: Final = "bobrapet-hub"
+READY: Final = "TransportReady"
+AWAITING: Final = "AwaitingTransport"
+_MAX_TROUBLE: Final = 256
+_OFFERS: Final = (
+    ("audio", "codecs", "negotiatedAudio"),
+    ("video", "codecs", "negotiatedVideo"),
+    ("binary", "mimeTypes", "negotiatedBinary"),
+)
+"""Field of the spec, what is offered in it, and the field of the status that names the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTraffic:
+    """What has passed of one step, and what has not yet."""
+
+    received: int = 0
+    delivered: int = 0
+    waiting: int = 0
+    waiting_percent: int = 0
+    lost: int = 0
+    paused_by: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """The step of a binding, as the hub sees it."""
+
+    problem: str = ""
+    """Why it cannot be served as it is."""
+    waits_for: str = ""
+    """Why no client serves it."""
+    attendance: Attendance = NOBODY
+    traffic: StepTraffic | None = None
+    """None: nothing is known beyond what was written."""
+    is_drained: bool = False
+
+
+def wanted_status(binding: Object, view: StreamState, now: datetime) -> Object:
+    """The whole status that the binding should have."""
+    old: Mapping[str, Any] = binding.get("status") or {}
+    spec, generation = binding.get("spec") or {}, int(binding["metadata"].get("generation") or 0)
+    is_ready = view.attendance.is_connected and not view.problem
+    if view.problem:
+        reason, message = str(Reason.INVALID_CONFIGURATION), view.problem
+    elif is_ready:
+        reason, message = READY, "a client serves the step"
+    else:
+        reason, message = AWAITING, view.waits_for
+    status = {
+        **old,
+        "observedGeneration": generation,
+        "conditions": with_condition(
+            old.get("conditions") or (),
+            ConditionType.READY,
+            is_ready,
+            reason=reason,
+            message=message,
+            generation=generation,
+            now=now,
+        ),
+        "stream": _stream(old.get("stream") or {}, view, now),
+    }
+    if endpoint := spec.get("connectorEndpoint"):
+        status["endpoint"] = endpoint
+    if is_ready:
+        for kind, field, agreed in _OFFERS:
+            if offered := (spec.get(kind) or {}).get(field):
+                status[agreed] = offered[0]
+    return status
+
+
+def is_edge(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the change from ``old`` to ``new`` must be written at once."""
+    return _edges(old) != _edges(new)
+
+
+def status_patch(binding: Object, wanted: Object, now: datetime) -> Object | None:
+    """The merge patch that makes the status of the binding ``wanted``, bound to this binding; None if it is that."""
+    changes = merge_patch_between(binding.get("status") or {}, wanted)
+    if not changes:
+        return None
+    if isinstance(changes.get("stream"), dict):
+        changes["stream"]["observedAt"] = format_instant(now)
+    return {"metadata": {"uid": binding["metadata"]["uid"]}, "status": changes}
+
+
+def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
+    who, traffic = view.attendance, view.traffic
+    stream: Object = {**old, "connected": who.is_connected, "drained": view.is_drained}
+    if who.generation is not None:
+        stream["generation"] = who.generation
+        for field, instant in (("connectedAt", who.connected_at), ("disconnectedAt", who.disconnected_at)):
+            stream.pop(field, None)
+            if instant is not None:
+                stream[field] = format_instant(instant)
+    elif old.get("connected"):  # to a former process of the hub
+        stream["disconnectedAt"] = format_instant(now)
+    if traffic is None:
+        return stream
+    stream |= {
+        "received": traffic.received,
+        "delivered": traffic.delivered,
+        "waiting": traffic.waiting,
+        "waitingPct": traffic.waiting_percent,
+        "lost": traffic.lost,
+        "pausedBy": list(traffic.paused_by),
+    }
+    stream.pop("trouble", None)
+    if trouble := who.refusal or traffic.trouble:
+        stream["trouble"] = truncated(trouble, _MAX_TROUBLE)
+    return stream
+
+
+def _edges(status: Mapping[str, Any]) -> tuple[object, ...]:
+    ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
+    stream = status.get("stream") or {}
+    edges = (
+        ready.get("status"),
+        ready.get("reason"),
+        ready.get("message"),
+        stream.get("connected"),
+        stream.get("generation"),
+    )
+    return (*edges, stream.get("drained"), bool(stream.get("trouble")))

@@ -1,0 +1,117 @@
+"""What the hub reads of a TransportBinding: who may connect as which step, and how the step is served. Pure.
+
+The operator writes bindings; other users of a namespace may write objects that look like them. So a binding counts only
+under the name that the operator gives it, and only for a run of its own namespace. Source: streaming contract 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from core.api import keys
+from core.api.identity import compose
+from core.api.objects import Object
+from core.api.text import text
+from core.api.unreadable import why_unreadable
+from hub.routes import StreamRun
+from hub.topology import BindingName, Place
+
+_ANNOTATIONS: Final = (
+    keys.ANNOTATION_CONNECTOR_GENERATION,
+    keys.ANNOTATION_STREAM_FINISHED,
+    keys.ANNOTATION_STORY_REVISION,
+)
+_METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
+_SPEC: Final = ("stepName", "storyRunRef", "connectorEndpoint", "rawSettings", "audio", "video", "binary")
+_MAX_GENERATION_DIGITS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBinding:
+    """A TransportBinding. Equal values mean the same for the routes of a run."""
+
+    name: BindingName
+    uid: str
+    run: StreamRun
+    run_uid: str
+    step: str
+    generation: int = 1
+    """The lowest that may connect."""
+    is_finished: bool = False
+    """No client of the step will connect again."""
+    is_leaving: bool = False
+    """It is being deleted."""
+    revision: str = ""
+    """Name of the ControllerRevision with the Story of the run."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """``spec.rawSettings``."""
+    problem: str = ""
+    """Why nobody is served by it; empty if it can be used."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the run depends on it any more."""
+        return self.is_finished or self.is_leaving
+
+
+def binding_of(place: Place) -> BindingName:
+    """The name of the binding of a step, as the operator gives it."""
+    return BindingName(place.run.namespace, compose(place.run.name, place.step, "transport"))
+
+
+def trimmed(binding: Object) -> Object:
+    """The part of a TransportBinding that the hub keeps. Its own status is in it."""
+    metadata = {name: value for name, value in binding["metadata"].items() if name in _METADATA}
+    annotations = binding["metadata"].get("annotations") or {}
+    metadata["annotations"] = {name: annotations[name] for name in _ANNOTATIONS if name in annotations}
+    spec = {name: value for name, value in (binding.get("spec") or {}).items() if name in _SPEC}
+    rest = {name: value for name, value in binding.items() if name not in ("metadata", "spec")}
+    return {**rest, "metadata": metadata, "spec": spec}
+
+
+def read_binding(binding: Object) -> StreamBinding:
+    """The meaning of a stored TransportBinding, damaged ones included."""
+    metadata, spec = binding["metadata"], _mapping(binding.get("spec"))
+    annotations = _mapping(metadata.get("annotations"))
+    reference = _mapping(spec.get("storyRunRef"))
+    namespace = text(metadata.get("namespace"))
+    run = StreamRun(text(reference.get("namespace")) or namespace, text(reference.get("name")))
+    name = BindingName(namespace, text(metadata.get("name")))
+    step, generation = text(spec.get("stepName")), text(annotations.get(keys.ANNOTATION_CONNECTOR_GENERATION)) or "1"
+    settings = spec.get("rawSettings")
+    problem = why_unreadable(binding) or _problem(name, run, text(reference.get("uid")), step, generation)
+    return StreamBinding(
+        name,
+        text(metadata.get("uid")),
+        run,
+        text(reference.get("uid")),
+        step,
+        int(generation) if _is_generation(generation) else 1,
+        annotations.get(keys.ANNOTATION_STREAM_FINISHED) == "true",
+        bool(metadata.get("deletionTimestamp")),
+        text(annotations.get(keys.ANNOTATION_STORY_REVISION)),
+        settings if isinstance(settings, Mapping) else {},
+        problem,
+    )
+
+
+def _problem(name: BindingName, run: StreamRun, run_uid: str, step: str, generation: str) -> str:
+    if not (run.name and run_uid and step):
+        return "spec.storyRunRef.name, spec.storyRunRef.uid and spec.stepName must be set"
+    if run.namespace != name.namespace:
+        return f"spec.storyRunRef.namespace must be {name.namespace}, the namespace of the binding"
+    if (wanted := binding_of(Place(run, step)).name) != name.name:
+        return f"the binding of step {step} of run {run.name} must be named {wanted}; the operator creates it"
+    if not _is_generation(generation):
+        return f"the annotation {keys.ANNOTATION_CONNECTOR_GENERATION} must be a number of 1 or more"
+    return ""
+
+
+def _is_generation(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= _MAX_GENERATION_DIGITS and int(word) > 0
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,149 @@
+"""The routes of a run from its pinned Story: which steps stream, whose packets each receives, and how each is served.
+
+Only the steps with ``ref`` in the main list have containers. Steps of other kinds between them are contracted: who
+needs such a step needs what it needs. Pure. Source: streaming contract 3, 4 and 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from core.api.objects import Object
+from core.api.streaming import Streaming
+from core.graph.cycles import find_cycle
+from core.graph.needs import Declared, build_graph
+from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, compile_routes
+from hub.settings import DeliverySettings, settings_of
+
+CHANNEL_BUFFER: Final = 64
+"""``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
+_STREAMING_FIELDS: Final = tuple(field.alias or name for name, field in Streaming.model_fields.items())
+
+
+class StoryProblemError(ValueError):
+    """The hub cannot serve runs of this Story. The message names every step and field, and the remedy."""
+
+
+def streaming_steps(story: Object) -> tuple[str, ...]:
+    """The names of the steps that need a binding, in the order of the Story.
+
+    Raises:
+        StoryProblemError: the Story has no such step, or its steps cannot be read.
+    """
+    names = tuple(name for name, step in _main_steps(story).items() if step.get("ref"))
+    if not names:
+        raise StoryProblemError("the Story has no step with ref; a realtime Story needs one at least")
+    return names
+
+
+def routes_of(
+    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
+) -> RunRoutes:
+    """The routes of a run.
+
+    Args:
+        story: as it is pinned.
+        inputs: of the run.
+        settings: ``rawSettings`` of the binding of each streaming step.
+
+    Raises:
+        StoryProblemError: this hub cannot serve it; with all problems.
+    """
+    del inputs  # nothing is evaluated for each packet yet
+    steps = _main_steps(story)
+    graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
+    problems = [f"step {name}: needs names {missing}, which is not a step" for name, missing in graph.unknown]
+    if (circle := find_cycle(graph)) is not None:
+        problems.append(f"steps need each other in a circle: {' → '.join(circle)}; remove one need")
+    if problems:
+        raise StoryProblemError("; ".join(problems))
+    found = []
+    for name in streaming_steps(story):
+        try:
+            found.append(StreamStep(name, _contracted(name, steps, graph.needs), delivery_of(settings[name])))
+        except ValueError as error:
+            problems.append(f"step {name}: {error}")
+    if problems:
+        raise StoryProblemError("; ".join(problems))
+    try:
+        return compile_routes(run, str(story["metadata"]["name"]), found)
+    except RouteError as error:
+        raise StoryProblemError(str(error)) from None
+
+
+def needs_of(story: Object) -> dict[str, tuple[str, ...]]:
+    """For each streaming step those whose packets it receives.
+
+    Raises:
+        StoryProblemError: the steps cannot be read, or need each other in a circle.
+    """
+    steps = _main_steps(story)
+    graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
+    if find_cycle(graph) is not None:
+        raise StoryProblemError("steps need each other in a circle; remove one need")
+    return {name: _contracted(name, steps, graph.needs) for name in streaming_steps(story)}
+
+
+def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
+    """How packets are delivered to a step with these merged settings of its transport.
+
+    Raises:
+        ValueError: a value is wrong or not supported; the message names the field.
+    """
+    chosen = {name: settings[name] for name in _STREAMING_FIELDS if settings.get(name) is not None}
+    try:
+        streaming = Streaming.model_validate(chosen)
+    except ValidationError as error:
+        raise ValueError("; ".join(_told(found["loc"], found["msg"]) for found in error.errors())) from None
+    return settings_of(streaming, channel_buffer=_channel_buffer(settings))
+
+
+def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
+    declared = (story.get("spec") or {}).get("steps")
+    if not isinstance(declared, list) or not all(isinstance(step, Mapping) for step in declared):
+        raise StoryProblemError("spec.steps of the Story must be a list of steps")
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, step in enumerate(declared):
+        name = step.get("name")
+        if not isinstance(name, str) or not name or name in found:
+            raise StoryProblemError(f"spec.steps[{number}].name must be a name that no other step has")
+        found[name] = step
+    return found
+
+
+def _needs(step: Mapping[str, Any]) -> tuple[str, ...]:
+    declared = step.get("needs")
+    return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
+
+
+def _contracted(
+    name: str, steps: Mapping[str, Mapping[str, Any]], needs: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The streaming steps that ``name`` needs, past those without a container."""
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    pending = [*reversed(needs[name])]
+    while pending:
+        need = pending.pop()
+        if steps[need].get("ref"):
+            found[need] = None
+        elif need not in seen:
+            seen.add(need)
+            pending += reversed(needs[need])
+    return tuple(found)
+
+
+def _channel_buffer(settings: Mapping[str, Any]) -> int:
+    """Of the container; its own setting counts if it is smaller, because nothing beyond it may be in flight."""
+    env = settings.get("env")
+    word = env.get("BUBU_GRPC_CHANNEL_BUFFER_SIZE") if isinstance(env, Mapping) else None
+    given = int(word) if isinstance(word, str) and word.isascii() and word.isdigit() and len(word) < 10 else 0
+    return min(given, CHANNEL_BUFFER) if given else CHANNEL_BUFFER
+
+
+def _told(location: tuple[int | str, ...], problem: str) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    return f"{path}: {problem}"

@@ -1,0 +1,119 @@
+"""The step of a binding, as this hub sees it now: what its status should say.
+
+It joins what the cluster says (``run_book``), who is connected (``attendance``) and what has passed (``run``). The last
+counts of a run that has ended are kept as long as its bindings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from hub.attendance import NOBODY
+from hub.binding_status import StepTraffic, StreamState
+from hub.drain import DrainWatch
+from hub.run import LiveRun
+from hub.run_book import BindingStanding, RunBook
+from hub.service import Hub
+from hub.topology import BindingName, Place
+
+_Key: TypeAlias = tuple[BindingName, str]
+"""Name and UID of a binding."""
+_NOBODY_YET: Final = "no client serves the step yet"
+_NOBODY_NOW: Final = "no client serves the step now"
+_FINISHED: Final = "the step has finished"
+
+
+@dataclass(slots=True)
+class _Known:
+    uid: str
+    place: Place | None = None
+    last: StepTraffic | None = None
+    """The final counts of its run, if that has ended."""
+
+
+class StreamView:
+    """The steps of all bindings.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, book: RunBook, hub: Hub, clock: Callable[[], float]) -> None:
+        self._book = book
+        self._hub = hub
+        self._clock = clock
+        self._drain: DrainWatch[_Key] = DrainWatch()
+        self._known: dict[BindingName, _Known] = {}
+
+    def of(self, name: BindingName, uid: str) -> StreamState:
+        """The step of this binding."""
+        known = self._known.get(name)
+        if known is None or known.uid != uid:
+            self.forget(name)
+            known = self._known[name] = _Known(uid)
+        standing = self._book.standing(name)
+        if standing is None or standing.place is None or standing.problem:
+            return StreamState(problem=standing.problem if standing is not None else "", waits_for=_NOBODY_YET)
+        place = known.place = standing.place
+        who = self._hub.attendance(place)
+        waits_for = _NOBODY_YET if who is NOBODY else _NOBODY_NOW
+        if standing.is_finished:
+            waits_for = _FINISHED
+        elif standing.waits_for:
+            waits_for = standing.waits_for
+        live = self._hub.runs.get(place.run)
+        traffic = _traffic(live, place.step) if live is not None and place.step in live.steps else known.last
+        return StreamState("", waits_for, who, traffic, self._is_drained((name, uid), standing, place))
+
+    def draining(self) -> list[BindingName]:
+        """The bindings whose step may be drained at any moment: look at them again and again."""
+        return [name for name, known in self._known.items() if self._may_drain((name, known.uid))]
+
+    def ended(self, run: LiveRun) -> list[BindingName]:
+        """A run has ended, and its counts are final; returns its bindings."""
+        found = []
+        for name, known in self._known.items():
+            if known.place is not None and known.place.run == run.routes.run and known.place.step in run.steps:
+                known.last = _traffic(run, known.place.step)
+                found.append(name)
+        return found
+
+    def forget(self, name: BindingName) -> None:
+        """The binding is gone."""
+        known = self._known.pop(name, None)
+        if known is not None:
+            self._drain.forget((name, known.uid))
+
+    def _may_drain(self, key: _Key) -> bool:
+        if self._drain.is_drained(key):
+            return False
+        standing = self._book.standing(key[0])
+        return standing is not None and standing.needs_are_finished and not standing.has_ended
+
+    def _is_drained(self, key: _Key, standing: BindingStanding, place: Place) -> bool:
+        if standing.has_ended:
+            return True
+        if not standing.needs_are_finished:
+            return False
+        live = self._hub.runs.get(place.run)
+        if live is None or place.step not in live.steps:
+            return self._drain.look(key, is_empty=True, linger_seconds=0.0, now=self._clock())
+        linger = live.steps[place.step].delivery.settings.linger_seconds
+        is_empty = not live.has_left(place.step)
+        return self._drain.look(key, is_empty=is_empty, linger_seconds=linger, now=self._clock())
+
+
+def _traffic(run: LiveRun, name: str) -> StepTraffic:
+    step = run.steps[name]
+    delivery = step.delivery
+    return StepTraffic(
+        received=step.received,
+        delivered=delivery.counts.delivered,
+        waiting=delivery.waiting + delivery.in_flight,
+        waiting_percent=min(100, round(delivery.fill())),
+        lost=delivery.counts.lost.total() + step.refused.total() + step.chunks.lost,
+        paused_by=run.held_by(name),
+        trouble=step.trouble,
+    )

@@ -1,0 +1,76 @@
+"""The certificate of the hub, exchanged while it serves: sessions keep the one that they began with."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+from typing import Final
+
+import trio
+
+from certs.errors import UnusableError
+from certs.mounted import MountedCertificate
+from certs.secret import TLS_CERT, TLS_KEY, served_pair
+from certs.serving import ServingContext
+from core.api.objects import Object
+from core.kube.client import KubeClient
+from core.workloads.hub_access import HUB_TLS_SECRET
+from manager.followed_secret import FollowedSecret
+from manager.hub_serving import HubFiles, HubStartError
+
+_POLL_SECONDS: Final = 0.05
+
+
+class HubCertificate:
+    """``context`` is for the server, once there is a certificate."""
+
+    def __init__(self) -> None:
+        self._serving = ServingContext(_configure)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self._serving.context
+
+    def followed(self, client: KubeClient, namespace: str) -> FollowedSecret:
+        """The Secret that the operator maintains; run it to have its certificate."""
+        return FollowedSecret(client, namespace, HUB_TLS_SECRET, self._install)
+
+    async def follow_files(self, files: HubFiles) -> None:
+        """Have the certificate of these files, and of those that replace them; until cancelled.
+
+        Raises:
+            HubStartError: they are not in one folder.
+        """
+        folder = files.certificate.parent
+        if files.key.parent != folder:
+            text = "they must be in one folder, which is replaced as a whole"
+            raise HubStartError(f"{files.certificate}, {files.key}: {text}")
+        names = files.certificate.name, files.key.name
+        await MountedCertificate(folder, self._serving, certificate=names[0], key=names[1]).run()
+
+    async def wait_until_installed(self) -> None:
+        while not self._serving.has_certificate:  # noqa: ASYNC110 - files have no events
+            await trio.sleep(_POLL_SECONDS)
+
+    def _install(self, secret: Object) -> None:
+        chain, key = _pem_of(secret)
+        try:
+            pair, _ = served_pair(chain, key)
+            self._serving.install(chain, pair)
+        except UnusableError as error:
+            raise ValueError(str(error)) from None
+
+
+def _pem_of(secret: Object) -> tuple[bytes, bytes]:
+    """Chain and key in PEM."""
+    data = secret.get("data") or {}
+    try:
+        return base64.b64decode(data[TLS_CERT], validate=True), base64.b64decode(data[TLS_KEY], validate=True)
+    except (KeyError, TypeError, binascii.Error):
+        raise ValueError(f"it must have {TLS_CERT} and {TLS_KEY}, in base64") from None
+
+
+def _configure(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])

@@ -1,0 +1,136 @@
+"""The status of a TransportBinding. (hub/binding_status.py)"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.api.binding import TransportBindingStatus
+from core.api.objects import Object
+from hub.attendance import Attendance
+from hub.binding_status import StepTraffic, StreamState, is_edge, status_patch, wanted_status
+from tests.unit.hub.cluster_samples import ENDPOINT, transport_binding
+
+SINCE = "2026-01-01T00:00:00Z"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=30)
+HERE = Attendance(is_connected=True, generation=2, connected_at=NOW)
+GONE = Attendance(generation=2, connected_at=NOW, disconnected_at=LATER)
+TRAFFIC = StepTraffic(5, 3, 2, 40, 1, ("keep",), "a packet was refused (invalid)")
+
+
+def stored(status: Object | None = None) -> Object:
+    return {**transport_binding("ask", uid="u1"), **({"status": status} if status else {})}
+
+
+def written(view: StreamState, status: Object | None = None, now: datetime = NOW) -> Object:
+    found = wanted_status(stored(status), view, now)
+    TransportBindingStatus.model_validate(found)
+    return found
+
+
+def ready(status: Object) -> tuple[str, str, str]:
+    (condition,) = status["conditions"]
+    return condition["status"], condition["reason"], condition["message"]
+
+
+def test_a_step_that_nobody_serves_waits() -> None:
+    status = written(StreamState(waits_for="the run waits for the bindings of b"))
+    assert ready(status) == ("False", "AwaitingTransport", "the run waits for the bindings of b")
+    assert (status["endpoint"], status["observedGeneration"]) == (ENDPOINT, 1)
+    assert status["stream"] == {"connected": False, "drained": False}
+    assert "negotiatedBinary" not in status
+
+
+def test_a_step_that_is_served_is_ready_with_the_first_of_each_offer() -> None:
+    status = written(StreamState(attendance=HERE, traffic=TRAFFIC))
+    assert ready(status)[:2] == ("True", "TransportReady")
+    assert status["negotiatedBinary"] == "text/plain"
+    assert status["stream"] == {
+        "connected": True,
+        "drained": False,
+        "generation": 2,
+        "connectedAt": "2026-01-02T03:04:05Z",
+        "received": 5,
+        "delivered": 3,
+        "waiting": 2,
+        "waitingPct": 40,
+        "lost": 1,
+        "pausedBy": ["keep"],
+        "trouble": "a packet was refused (invalid)",
+    }
+
+
+def test_a_run_that_cannot_be_served_is_an_invalid_configuration() -> None:
+    status = written(StreamState(problem="fanIn: not supported", attendance=HERE))
+    assert ready(status) == ("False", "InvalidConfiguration", "fanIn: not supported")
+
+
+def test_what_was_known_stays_when_the_run_has_ended() -> None:
+    before = written(StreamState(attendance=HERE, traffic=TRAFFIC))
+    after = written(StreamState(attendance=GONE, is_drained=True), before, LATER)
+    assert ready(after)[:2] == ("False", "AwaitingTransport")
+    assert after["stream"]["received"] == 5
+    assert after["stream"]["disconnectedAt"] == "2026-01-02T03:04:35Z"
+    assert after["negotiatedBinary"] == "text/plain"
+    assert after["stream"]["drained"] is True
+
+
+def test_a_hub_that_has_started_again_says_that_nobody_is_connected_yet() -> None:
+    before = written(StreamState(attendance=HERE, traffic=TRAFFIC))
+    after = written(StreamState(waits_for="nobody"), before, LATER)
+    assert after["stream"]["connected"] is False
+    assert after["stream"]["disconnectedAt"] == "2026-01-02T03:04:35Z"
+
+
+def test_fields_of_others_are_kept() -> None:
+    other = {
+        "type": "Other",
+        "status": "True",
+        "reason": "R",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = written(StreamState(waits_for="x"), {"upstreamHost": "peer", "conditions": [other]})
+    assert status["upstreamHost"] == "peer"
+    assert [condition["type"] for condition in status["conditions"]] == ["Other", "Ready"]
+
+
+def test_a_patch_has_only_what_has_changed_and_names_the_binding() -> None:
+    before = written(StreamState(attendance=HERE, traffic=TRAFFIC))
+    binding = stored(before)
+    assert status_patch(binding, written(StreamState(attendance=HERE, traffic=TRAFFIC), before, LATER), LATER) is None
+    more = StepTraffic(6, 3, 2, 40, 1, ("keep",))
+    patch = status_patch(binding, written(StreamState(attendance=HERE, traffic=more), before, LATER), LATER)
+    stream = {"received": 6, "trouble": None, "observedAt": "2026-01-02T03:04:35Z"}
+    assert patch == {"metadata": {"uid": "u1"}, "status": {"stream": stream}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, False),
+        ({"attendance": GONE}, True),
+        ({"attendance": Attendance(is_connected=True, generation=3, connected_at=NOW)}, True),
+        ({"is_drained": True}, True),
+        ({"problem": "x"}, True),
+        ({"traffic": StepTraffic(6, 4, trouble="first")}, True),
+        ({"traffic": StepTraffic(6, 4, 0, 0, 0, ("b",))}, False),
+    ],
+)
+def test_counts_are_no_edge(change: dict[str, Any], expected: bool) -> None:
+    before = written(StreamState(attendance=HERE, traffic=StepTraffic(5)))
+    after = written(StreamState(**{"attendance": HERE, "traffic": StepTraffic(5), **change}), before, LATER)
+    assert is_edge(before, after) is expected
+
+
+def test_why_a_step_waits_is_told_at_once() -> None:
+    assert is_edge(written(StreamState(waits_for="a, b")), written(StreamState(waits_for="b")))
+    assert is_edge(written(StreamState(problem="a")), written(StreamState(problem="b")))
+
+
+def test_trouble_is_short() -> None:
+    status = written(StreamState(attendance=HERE, traffic=StepTraffic(trouble="x" * 1000)))
+    assert len(status["stream"]["trouble"]) == 256

@@ -1,0 +1,319 @@
+"""A hub that follows a cluster: who is refused and why, what a finished step costs, when a step is drained.
+
+(hub/service.py, hub/run.py, hub/stream_view.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import trio
+
+from core.api.objects import Object
+from core.workloads.binding_token import issue_token
+from hub.attendance import AttendanceBook
+from hub.binding_status import StreamState
+from hub.bindings import StreamBinding, read_binding
+from hub.run import LiveRun
+from hub.run_book import PinnedRun, RunBook
+from hub.service import Hub
+from hub.stream_view import StreamView
+from hub.topology import BindingName, Place, Topology
+from tests.unit.hub.cluster_samples import engram_step, realtime_story, transport_binding
+from tests.unit.hub.modelled_client import (
+    EngramIO,
+    ModelledEngram,
+    Program,
+    careful_echo,
+    collecting,
+    emitting,
+    forever,
+)
+from tests.unit.hub.stand import KEY, RUN, until
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+STORY = realtime_story(engram_step("emit"), engram_step("echo", "emit"), engram_step("sink", "echo"))
+STEPS = ("emit", "echo", "sink")
+ALO = {"delivery": {"semantics": "at_least_once"}, "backpressure": {"buffer": {"maxMessages": 4}}}
+
+
+@dataclass
+class BookTopology:
+    """A topology that changes with its bindings, as the cluster's does."""
+
+    book: RunBook = field(default_factory=RunBook)
+    news: trio.Event = field(default_factory=trio.Event)
+    now: Topology = field(default_factory=Topology)
+
+    async def changed(self, seen: Topology | None) -> Topology:
+        while self.now is seen:
+            await self.news.wait()
+        return self.now
+
+    def tell(self) -> None:
+        self.now = self.book.topology()
+        self.news.set()
+        self.news = trio.Event()
+
+
+@dataclass
+class ClusterStand:
+    hub: Hub
+    port: int
+    topology: BookTopology
+    view: StreamView
+    bindings: dict[str, StreamBinding] = field(default_factory=dict)
+    nursery: trio.Nursery = field(init=False)
+
+    def bind(self, step: str, **fields: object) -> None:
+        given = {"uid": f"uid-{step}", "settings": ALO, **fields}
+        binding = self.bindings[step] = read_binding(transport_binding(step, **given))  # type: ignore[arg-type]
+        self.topology.book.put(binding)
+        self.topology.tell()
+
+    def bind_all(self, *steps: str, story: Object = STORY) -> None:
+        for step in steps or STEPS:
+            self.bind(step)
+        self.read(story)
+
+    def read(self, story: Object = STORY) -> None:
+        for life in self.topology.book.unread():
+            self.topology.book.pinned(life, PinnedRun(story, {}))
+        self.topology.tell()
+
+    def finish(self, step: str) -> None:
+        self.topology.book.put(replace(self.bindings[step], is_finished=True))
+        self.topology.tell()
+
+    def engram(self, step: str, program: Program, *, generation: int = 1, uid: str = "") -> ModelledEngram:
+        name = f"run-1-{step}-transport"
+        token = issue_token(KEY, "team", name, uid or f"uid-{step}", generation)
+        engram = ModelledEngram(self.port, f"team/{token}", program, max_retries=-1)
+        self.nursery.start_soon(engram.run)
+        return engram
+
+    def see(self, step: str) -> StreamState:
+        return self.view.of(BindingName("team", f"run-1-{step}-transport"), f"uid-{step}")
+
+    async def live(self) -> LiveRun:
+        """The run, once the hub serves it."""
+        await until(lambda: RUN in self.hub.runs)
+        return self.hub.runs[RUN]
+
+    async def until_drained(self, step: str) -> None:
+        await until(lambda: self.see(step).is_drained)
+
+
+@asynccontextmanager
+async def open_stand() -> AsyncIterator[ClusterStand]:
+    """A hub without bindings. Everything must be over within a minute."""
+    topology = BookTopology()
+
+    def ended(run: LiveRun) -> None:
+        stand.view.ended(run)
+
+    hub = Hub([KEY], attendance=AttendanceBook(lambda: NOW), on_end=ended)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(hub.serve, topology, "127.0.0.1", 0)
+            stand = ClusterStand(hub, port, topology, StreamView(topology.book, hub, trio.current_time))
+            stand.nursery = nursery
+            yield stand
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_of_a_run_that_is_not_served_is_refused_with_the_reason() -> None:
+    async with open_stand() as stand:
+        stand.bind("emit")
+        stand.read()
+        waiting = stand.engram("emit", forever)
+        await until(lambda: len(waiting.ends) > 1)
+        assert "UNAVAILABLE" in waiting.ends[0]
+        assert "the run waits for the bindings of echo, sink" in waiting.ends[0]
+        assert stand.see("emit").waits_for == "the run waits for the bindings of echo, sink"
+
+        stand.bind_all()
+        await waiting.ready.wait()
+        assert stand.see("emit").attendance.is_connected
+
+
+async def test_a_client_of_a_run_that_cannot_be_served_ends_its_process() -> None:
+    async with open_stand() as stand:
+        stand.bind_all(story=realtime_story(*(engram_step(step, "nobody") for step in STEPS)))
+        refused = stand.engram("emit", forever)
+        await until(lambda: bool(refused.ends))
+        assert "FAILED_PRECONDITION" in refused.ends[0]
+        assert "needs names nobody" in refused.ends[0]
+        assert "needs names nobody" in stand.see("emit").problem
+        stranger = stand.engram("emit", forever, uid="wrong")
+        await until(lambda: bool(stranger.ends))
+        assert "is not genuine" in stranger.ends[0], "the reason is not for strangers"
+
+
+async def test_the_end_of_a_source_runs_through_the_steps() -> None:
+    received: list[str] = []
+    async with open_stand() as stand:
+        stand.bind_all()
+        sent = [str(number) for number in range(40)]
+        source = stand.engram("emit", emitting(sent))
+        await source.ready.wait()
+        echo, sink = stand.engram("echo", careful_echo), stand.engram("sink", collecting(received))
+        live = await stand.live()
+        await until(lambda: live.steps["emit"].received == 40)
+        assert not stand.see("emit").is_drained
+        stand.finish("emit")
+        await trio.sleep(0.5)
+        assert not stand.see("echo").is_drained, "the source is still connected"
+        source.kill()
+        await stand.until_drained("emit")
+        await stand.until_drained("echo")
+        assert not stand.see("sink").is_drained
+        echo.kill()
+        stand.finish("echo")
+        await stand.until_drained("sink")
+        assert received == sent
+        sink.kill()
+        stand.finish("sink")
+        await until(lambda: not stand.hub.runs and stand.see("sink").traffic is not None)
+        last = stand.see("sink")
+        assert last.is_drained
+        assert last.traffic is not None
+        assert (last.traffic.delivered, last.traffic.lost) == (40, 0)
+
+
+async def test_a_step_is_not_drained_while_its_packets_wait() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+        source = stand.engram("emit", emitting(["a", "b"]))
+        live = await stand.live()
+        await until(lambda: live.steps["emit"].received == 2)
+        source.kill()
+        stand.finish("emit")
+        await stand.until_drained("emit")
+        await trio.sleep(0.5)
+        assert not stand.see("echo").is_drained
+        assert stand.view.draining() == [BindingName("team", "run-1-echo-transport")]
+
+
+async def test_nobody_waits_for_a_step_that_has_finished() -> None:
+    """Its full buffer would hold its producers for ever."""
+    async with open_stand() as stand:
+        stand.bind_all("emit", "sink", story=realtime_story(engram_step("emit"), engram_step("sink", "emit")))
+        source = stand.engram("emit", emitting([str(number) for number in range(50)]))
+        await source.ready.wait()
+        live = stand.hub.runs[RUN]
+        await until(lambda: live.is_held("emit"))
+        assert stand.see("emit").traffic.paused_by == ("sink",)  # type: ignore[union-attr]  # it is served
+        stand.finish("sink")
+        await until(lambda: live.steps["emit"].received == 50)
+        assert not live.is_held("emit")
+        assert live.steps["sink"].delivery.waiting == 0
+        assert not stand.see("sink").is_drained, "its source has not finished"
+
+
+async def test_another_binding_of_a_step_counts_its_generations_from_the_start() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+        first = stand.engram("echo", forever, generation=3)
+        await first.ready.wait()
+        stand.topology.book.remove(BindingName("team", "run-1-echo-transport"))
+        stand.topology.tell()
+        await until(lambda: bool(first.ends))
+        first.kill()
+        stand.bind("echo", uid="new")
+        second = stand.engram("echo", forever, uid="new")
+        await second.ready.wait()
+        assert stand.hub.attendance(Place(RUN, "echo")).generation == 1
+
+
+async def test_a_retry_fences_the_former_container_off_and_goes_on() -> None:
+    received: list[str] = []
+    async with open_stand() as stand:
+        stand.bind_all()
+        old = stand.engram("sink", collecting([]))
+        await old.ready.wait()
+        stand.bind("sink", generation=2)
+        await until(lambda: bool(old.ends))
+        assert "FAILED_PRECONDITION" in old.ends[0]
+        stand.engram("sink", collecting(received), generation=2)
+        stand.engram("echo", careful_echo)
+        stand.engram("emit", emitting(["a"]))
+        await until(lambda: received == ["a"])
+        assert stand.see("sink").attendance.generation == 2
+
+
+async def test_a_run_that_begins_again_has_nothing_of_its_former_life() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+        former = await stand.live()
+        for step in STEPS:
+            stand.finish(step)
+        stand.bind("echo", uid="uid-2")
+        stand.read()
+        await until(lambda: stand.hub.runs.get(RUN) not in (None, former))
+        assert stand.hub.runs[RUN].is_finished("emit")
+
+
+async def drain(stand: ClusterStand, seconds: float, found: list[bool]) -> None:
+    found.append(await stand.hub.drain(seconds))
+
+
+async def test_an_orderly_end_lets_receivers_have_what_is_on_its_way() -> None:
+    received: list[str] = []
+    async with open_stand() as stand, trio.open_nursery() as nursery:
+        stand.bind_all()
+        slow = trio.Event()
+
+        async def wait_then_take(io: EngramIO) -> None:
+            await slow.wait()
+            await collecting(received)(io)
+
+        stand.engram("sink", wait_then_take)
+        echo = stand.engram("echo", careful_echo)
+        await echo.ready.wait()
+        texts = [f"{number:06}{'x' * 2_000}" for number in range(500)]
+        endless = stand.engram("emit", emitting(texts))
+        await endless.ready.wait()
+        await until(lambda: stand.hub.runs[RUN].is_held("emit"))
+        found: list[bool] = []
+        nursery.start_soon(drain, stand, 30.0, found)
+        await trio.sleep(0.1)
+        late = stand.engram("sink", forever)
+        await until(lambda: bool(late.ends))
+        assert "the hub is stopping" in late.ends[0]
+        late.kill()
+        slow.set()
+        await until(lambda: bool(found))
+        assert found == [True]
+        assert received == texts[: len(received)]
+        assert 0 < len(received) == stand.hub.runs[RUN].steps["emit"].received < len(texts)
+
+
+async def test_an_orderly_end_is_bounded() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+
+        async def deaf(io: EngramIO) -> None:
+            await trio.sleep_forever()
+
+        stand.engram("echo", deaf)
+        stand.engram("emit", emitting(["a"]))
+        live = await stand.live()
+        await until(lambda: live.steps["echo"].delivery.in_flight == 1)
+        assert not await stand.hub.drain(0.3)
+
+
+async def test_new_keys_are_accepted_beside_the_old_ones() -> None:
+    async with open_stand() as stand:
+        stand.bind_all()
+        stand.hub.accept_keys([b"n" * 32, KEY])
+        engram = stand.engram("emit", forever)
+        await engram.ready.wait()
+        stand.hub.accept_keys([b"n" * 32])
+        other = stand.engram("echo", forever)
+        await until(lambda: bool(other.ends))
+        assert "is not genuine" in other.ends[0]
+        assert engram.ends == []
