@@ -666,10 +666,12 @@ def test_a_call_of_the_function_calls_it() -> None:
 
 
 def test_the_reason_of_a_source_that_ends_itself_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def data() -> Iterator[dict[str, int]]:
+        raise SystemExit("the data is missing")
+
     @stream
     def main() -> Iterator[dict[str, int]]:
-        raise SystemExit("the data is missing")
-        yield {}
+        yield from data()
 
     assert StreamHarness(main).run().exit_code == 1
     assert "the data is missing" in caplog.text
