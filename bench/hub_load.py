@@ -152,10 +152,8 @@ def _marked(mark: bytes) -> bytes:
 
 def _json_packet() -> bytes:
     """A packet of 400 bytes as an SDK sends it."""
-    payload = {
-        "round": _JSON_ROUND.decode(),
-        "text": "What is the weather in Bern, and will it rain there this afternoon?",
-    }
+    text = "What is the weather in Bern, and will it rain there this afternoon?"
+    payload = {"round": _JSON_ROUND.decode(), "text": text}
     content = {"version": "v1", "kind": "data", "messageId": "m-12345678", "payload": payload}
     metadata = {"type": "chat.message.v1", "bubu.envelope.message_id": "m-12345678"}
     encoded = encode(DataRequest(BinaryFrame(orjson.dumps(content), PACKET_MIME), metadata, payload))

@@ -1,4 +1,4 @@
-"""StoryRuns that packets start: the port of ``executeStory`` steps in a stream. Source: streaming contract 12.5."""
+"""StoryRuns that packets start: the port of ``executeStory`` steps in a stream. Source: streaming contract 12."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChildOrder:
     """Whether its end is waited for."""
 
 
-class ChildRuns(Protocol):
+class StreamChildRuns(Protocol):
     """Starts StoryRuns, each at most once."""
 
     async def run(self, order: ChildOrder) -> Mapping[str, Any]:

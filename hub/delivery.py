@@ -195,12 +195,8 @@ class StepDelivery:
         self.counts.offered += 1
         if size > settings.max_bytes:
             return self._lose(Loss.OVERSIZE)
-        if self._lanes is not None:
-            lane = lane_of(packet)
-            if (why := self._make_room(lane, size)) is not None:
-                return self._lose(why)
-        else:
-            lane = LaneKind.PAYLOAD
+        if self._lanes is not None and (why := self._make_room(lane_of(packet), size)) is not None:
+            return self._lose(why)
         while self._waiting and (
             len(self._waiting) >= settings.max_messages or self._waiting_bytes + size > settings.max_bytes
         ):
@@ -214,10 +210,12 @@ class StepDelivery:
         self._order += 1
         sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self._order)
-        self._waiting.append(Parcel(packet, size, self._order, sequence, key, now, lane=lane))
+        parcel = Parcel(packet, size, self._order, sequence, key, now)
+        self._waiting.append(parcel)
         self._waiting_bytes += size
         if self._lanes is not None:
-            self._lanes.change(lane, 1, size)
+            parcel.lane = lane_of(packet)
+            self._lanes.change(parcel.lane, 1, size)
         return None
 
     # Sending.
@@ -262,7 +260,9 @@ class StepDelivery:
             if self._lingering_bytes >= LINGER_BYTES:
                 break
             self._waiting.popleft()
-            self._left(parcel)
+            self._waiting_bytes -= parcel.size
+            if self._lanes is not None:
+                self._lanes.change(parcel.lane, -1, -parcel.size)
             room -= parcel.size
             taken.append(self._send(parcel, now))
         self.counts.sent += len(taken)

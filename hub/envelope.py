@@ -2,7 +2,7 @@
 
 A receiver reads inputs from the JSON of the frame first, so they are replaced there; those in the Struct, if there are
 any, are replaced, too. Frames of sound, pictures and other bytes stay as they are: their inputs are in the Struct.
-Nothing else of a packet changes, and what nobody asks for is not decoded. Pure. Source: streaming contract 9 and 12.4.
+Nothing else of a packet changes, and what nobody asks for is not decoded. Pure. Source: streaming contract 9 and 12.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from core.evaluation.lane import Teller, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from hub import evaluation_worker
 from hub.questions import Question
-from hub.refusal import PacketRefusedError, Refusal
+from hub.refusal import PacketRefusal, PacketRefusedError
 
 SECONDS: Final = 2.0
 """Processor time of one question."""
@@ -46,7 +46,7 @@ class PacketEvaluator:
             async with self._lane.turn(Asker(namespace)):
                 answer = await self._pool.ask(request)
         except OverLimitError as error:
-            raise PacketRefusedError(Refusal.LIMIT, f"{request['field']}: the evaluation {error}") from None
+            raise PacketRefusedError(PacketRefusal.LIMIT, f"{request['field']}: the evaluation {error}") from None
         if "value" not in answer:
-            raise PacketRefusedError(Refusal(answer["reason"]), answer["text"])
+            raise PacketRefusedError(PacketRefusal(answer["reason"]), answer["text"])
         return answer["value"]

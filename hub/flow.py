@@ -2,7 +2,7 @@
 
 What can be done at once is done at once, in ``distribute``. What cannot waits in the queue of its step, which a task
 works off; a primitive that delays packets has a task, too. Each is bounded, and holds its producers when it is full.
-Source: streaming contract 12.3 to 12.5.
+Source: streaming contract 12.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import trio
 from bubu_wire.errors import MessageError
 from bubu_wire.inspection import Inspected
 from core.api.duration import parse_positive_duration
-from hub.child_runs import ChildOrder, ChildRunError, ChildRuns
+from hub.child_runs import ChildOrder, ChildRunError, StreamChildRuns
 from hub.envelope import JOIN_KEY, MESSAGE_ID, PacketReading
 from hub.evaluation import PacketEvaluator
 from hub.intake import Answer, Intake
 from hub.nodes import HeldPassage, LiveNode, LivePrimitive, LiveStep
 from hub.questions import NotNowError, Question
-from hub.refusal import PacketRefusedError, Refusal, Skip
-from hub.routes import RunRoutes, StepKind
+from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip
+from hub.routes import RunRoutes, StreamStepKind
 from hub.work import Asked, Passage, StepWork
 
 WORKED_OFF_AT_ONCE: Final = 64
@@ -33,7 +33,7 @@ MAX_CHILDREN: Final = 8
 """StoryRuns of one step that are waited for at a time."""
 
 
-class FlowControl(Protocol):
+class FlowOwner(Protocol):
     """What a flow asks of its run."""
 
     def settle(self, node: LiveNode) -> None:
@@ -56,9 +56,9 @@ class PacketFlow:
         self,
         routes: RunRoutes,
         epoch: str,
-        control: FlowControl,
+        control: FlowOwner,
         evaluator: PacketEvaluator,
-        child_runs: ChildRuns | None,
+        child_runs: StreamChildRuns | None,
         now: Callable[[], datetime],
     ) -> None:
         self._routes = routes
@@ -119,7 +119,7 @@ class PacketFlow:
             else:
                 intake.wait_for_room(passage)
         elif node.ends_packets:
-            intake.skipped[Skip.STOP] += 1
+            intake.skipped[PacketSkip.STOP] += 1
         elif node.passes_at_once and not node.held and _blocker(node, passage.size) is None:
             self._let_go(node, passage.through(node.name), now)
         else:
@@ -221,7 +221,7 @@ class PacketFlow:
             node.troubles.note(refused.reason, str(refused))
             held.is_lost = True
         except (ChildRunError, MessageError) as error:
-            node.troubles.note(Refusal.CHILD_RUN, str(error))
+            node.troubles.note(PacketRefusal.CHILD_RUN, str(error))
             held.is_lost = True
         node.held_bytes += held.passage.size - passage.size
         held.is_over = True
@@ -293,11 +293,11 @@ class PacketFlow:
 
 
 _SERVE: Final = {
-    StepKind.CONDITION: PacketFlow._pass,
-    StepKind.PARALLEL: PacketFlow._pass,
-    StepKind.STOP: PacketFlow._pass,
-    StepKind.SLEEP: PacketFlow._sleep,
-    StepKind.EXECUTE_STORY: PacketFlow._execute,
+    StreamStepKind.CONDITION: PacketFlow._pass,
+    StreamStepKind.PARALLEL: PacketFlow._pass,
+    StreamStepKind.STOP: PacketFlow._pass,
+    StreamStepKind.SLEEP: PacketFlow._sleep,
+    StreamStepKind.EXECUTE_STORY: PacketFlow._execute,
 }
 
 
@@ -320,7 +320,7 @@ def _seconds(settings: Mapping[str, Any], step: str) -> float:
     try:
         return parse_positive_duration(str(text or "")).total_seconds()
     except ValueError as error:
-        raise PacketRefusedError(Refusal.EXPRESSION, f"step {step}, with.duration: {error}") from None
+        raise PacketRefusedError(PacketRefusal.EXPRESSION, f"step {step}, with.duration: {error}") from None
 
 
 def _story(settings: Mapping[str, Any]) -> Mapping[str, Any]:

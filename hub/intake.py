@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from bubu_wire.errors import MessageError
 from hub.questions import NotNowError, Question
-from hub.refusal import PacketRefusedError, PacketSkippedError, Refusal
+from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkippedError
 from hub.troubles import Troubles
 from hub.work import Asked, PacketRejectedError, Passage, StepWork
 
@@ -85,7 +85,7 @@ class Intake:
         """Judge a packet; returns it if it goes to the step at once. Else look at ``queue``."""
         self.arrived += 1
         if self._is_over and not self._blocks:
-            self.troubles.note(Refusal.BUFFER_FULL, "")
+            self.troubles.note(PacketRefusal.BUFFER_FULL, "")
             return None
         if self.queue:
             self._queue(Queued(passage, self.work.judge(passage)))
@@ -220,7 +220,7 @@ class Intake:
             case PacketRejectedError():
                 self.rejected += 1
             case _:
-                self.troubles.note(Refusal.INVALID, str(why))
+                self.troubles.note(PacketRefusal.INVALID, str(why))
         if self.work.joins is not None:
             self._note_joins()
 
@@ -236,9 +236,9 @@ class Intake:
 
 
 _ABOUT_JOINS: Final = {
-    Refusal.NO_JOIN_KEY: "the step joins, and the packet has neither bubu.join.key nor bubu.envelope.message_id in its "
-    "metadata; let its step pass the metadata on",
-    Refusal.JOIN_TIMEOUT: "the other branches have not come in fanIn.timeoutSeconds",
-    Refusal.JOIN_FULL: "more than fanIn.maxEntries incomplete groups, or 10 MiB of them",
-    Refusal.JOIN_REPLACED: "one branch has sent several packets of one group; only the last one is joined",
+    PacketRefusal.NO_JOIN_KEY: "the step joins, and the packet has neither bubu.join.key nor "
+    "bubu.envelope.message_id in its metadata; let its step pass the metadata on",
+    PacketRefusal.JOIN_TIMEOUT: "the other branches have not come in fanIn.timeoutSeconds",
+    PacketRefusal.JOIN_FULL: "more than fanIn.maxEntries incomplete groups, or 10 MiB of them",
+    PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only the last one is joined",
 }

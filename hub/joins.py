@@ -3,7 +3,7 @@
 Packets of one origin have the same group (``PacketReading.group``). The joined packet is that of the first branch in
 the order of ``needs`` that is there; expressions see all branches as ``steps``. A group is remembered for a time after
 it has fired, so that a branch that comes later does not fire it again. Everything is bounded: the number of groups, and
-the bytes that wait. Without time and I/O. Source: streaming contract 12.4.
+the bytes that wait. Without time and I/O. Source: streaming contract 12.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hub.envelope import PacketReading
-from hub.refusal import Refusal, Skip
+from hub.refusal import PacketRefusal, PacketSkip
 from hub.settings import JoinMode, JoinSettings
 
 MAX_WAITING_BYTES: Final = 10 * 1024 * 1024
@@ -23,7 +23,7 @@ MAX_WAITING_BYTES: Final = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class JoinBranch:
     """A packet that waits for others of its group."""
 
     reading: PacketReading
@@ -36,15 +36,15 @@ class Branch:
 @dataclass(slots=True)
 class _Group:
     begun_at: float
-    branches: dict[str, Branch] = field(default_factory=dict)
+    branches: dict[str, JoinBranch] = field(default_factory=dict)
 
 
 class JoinTable:
     """The incomplete groups of one step. ``lost`` and ``skipped`` count packets that are in no group any more."""
 
     def __init__(self, settings: JoinSettings, needs: tuple[str, ...]) -> None:
-        self.lost: Counter[Refusal] = Counter()
-        self.skipped: Counter[Skip] = Counter()
+        self.lost: Counter[PacketRefusal] = Counter()
+        self.skipped: Counter[PacketSkip] = Counter()
         self.size = 0
         """Bytes that wait."""
         self._settings = settings
@@ -66,7 +66,7 @@ class JoinTable:
         """Packets that wait for others."""
         return sum(len(group.branches) for group in self._groups.values())
 
-    def add(self, need: str, group: str, branch: Branch, now: float) -> Branch | None:
+    def add(self, need: str, group: str, branch: JoinBranch, now: float) -> JoinBranch | None:
         """The packet of ``group`` that the branch from ``need`` completes; None if it waits, or came too late.
 
         Without ``group`` the packet is complete if one branch is enough, and lost otherwise.
@@ -74,11 +74,11 @@ class JoinTable:
         self.expire(now)
         if not group:
             if self._enough > 1:
-                self.lost[Refusal.NO_JOIN_KEY] += 1
+                self.lost[PacketRefusal.NO_JOIN_KEY] += 1
                 return None
             return branch
         if group in self._fired:
-            self.skipped[Skip.JOIN_LATE] += 1
+            self.skipped[PacketSkip.JOIN_LATE] += 1
             return None
         if self._enough == 1:
             self._remember(group, now)
@@ -86,7 +86,7 @@ class JoinTable:
         found = self._groups.setdefault(group, _Group(now))
         former = found.branches.get(need)
         if former is not None:
-            self.lost[Refusal.JOIN_REPLACED] += 1
+            self.lost[PacketRefusal.JOIN_REPLACED] += 1
             self.size -= former.weight
         found.branches[need] = branch
         self.size += branch.weight
@@ -95,7 +95,7 @@ class JoinTable:
             return None
         del self._groups[group]
         self.size -= sum(each.weight for each in found.branches.values())
-        self.skipped[Skip.JOINED] += len(found.branches) - 1
+        self.skipped[PacketSkip.JOINED] += len(found.branches) - 1
         self._remember(group, now)
         return self._joined(found)
 
@@ -111,7 +111,7 @@ class JoinTable:
         if seconds is None:
             return
         while self._groups and (name := next(iter(self._groups))) and self._groups[name].begun_at + seconds <= now:
-            self._give_up(name, Refusal.JOIN_TIMEOUT)
+            self._give_up(name, PacketRefusal.JOIN_TIMEOUT)
         while self._fired and self._fired[name := next(iter(self._fired))] + seconds <= now:
             del self._fired[name]
 
@@ -122,22 +122,22 @@ class JoinTable:
         self.size = 0
         return waiting
 
-    def _joined(self, group: _Group) -> Branch:
+    def _joined(self, group: _Group) -> JoinBranch:
         ordered = [group.branches[need] for need in self._needs if need in group.branches]
         steps: dict[str, Any] = {}
         for branch in reversed(ordered):
             steps.update(branch.steps)
-        return Branch(ordered[0].reading, steps, sum(branch.weight for branch in ordered))
+        return JoinBranch(ordered[0].reading, steps, sum(branch.weight for branch in ordered))
 
     def _bound(self, newest: str) -> None:
         while len(self._groups) > self._settings.max_entries or (
             self.size > MAX_WAITING_BYTES and len(self._groups) > 1
         ):
-            self._give_up(next(name for name in self._groups if name != newest), Refusal.JOIN_FULL)
+            self._give_up(next(name for name in self._groups if name != newest), PacketRefusal.JOIN_FULL)
         if self.size > MAX_WAITING_BYTES:
-            self._give_up(newest, Refusal.JOIN_FULL)
+            self._give_up(newest, PacketRefusal.JOIN_FULL)
 
-    def _give_up(self, name: str, why: Refusal) -> None:
+    def _give_up(self, name: str, why: PacketRefusal) -> None:
         group = self._groups.pop(name)
         self.size -= sum(branch.weight for branch in group.branches.values())
         self.lost[why] += len(group.branches)

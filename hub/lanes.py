@@ -1,4 +1,4 @@
-"""Lanes: how much of each kind of packet may wait for a step. Pure. Source: streaming contract 4 and 13.4."""
+"""Lanes: how much of each kind of packet may wait for a step. Pure. Source: streaming contract 4 and 13."""
 
 from __future__ import annotations
 

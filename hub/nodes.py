@@ -13,7 +13,7 @@ import trio
 from hub.chunks import ChunkAssembler
 from hub.delivery import StepDelivery
 from hub.pressure import FillGate, ReadingClock
-from hub.routes import PASSES_AT_ONCE, StepKind, StreamStep
+from hub.routes import PASSES_AT_ONCE, StreamStep, StreamStepKind
 from hub.troubles import Troubles
 
 if TYPE_CHECKING:  # a run in which nothing is evaluated does not load what evaluates
@@ -171,7 +171,7 @@ class LivePrimitive:
 
     @property
     def ends_packets(self) -> bool:
-        return self.spec.kind is StepKind.STOP
+        return self.spec.kind is StreamStepKind.STOP
 
     @property
     def is_full(self) -> bool:

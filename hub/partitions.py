@@ -1,4 +1,4 @@
-"""The partition of a packet: what it is numbered by with ``per_partition``. Pure. Source: streaming contract 13.7."""
+"""The partition of a packet: what it is numbered by with ``per_partition``. Pure. Source: streaming contract 13."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A question is answered on the event loop with a small grant of steps and time (``quick``), or says that it needs more
 (``NotNowError``). Then it is put to a process, which can be killed (``request``, see ``hub.evaluation``). Both have
 the same results. Long texts are not even compiled on the loop. Pure.
-Source: streaming contract 12.3, 12.4 and 12.6.
+Source: streaming contract 12.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.expressions.limits import EvaluationLimits, Meter, Slice, SliceSpentEr
 from core.expressions.prepared import PreparedValue
 from core.expressions.scopes import REALTIME_STATIC
 from core.expressions.template.functions import Context
-from hub.refusal import PacketRefusedError, Refusal
+from hub.refusal import PacketRefusal, PacketRefusedError
 
 Json = Any
 Variables = Mapping[str, Json]
@@ -176,7 +176,9 @@ class ConditionQuestion:
 class SchemaQuestion:
     """A JSON Schema. The answer is the document, with defaults if they are wanted; a violation refuses the packet."""
 
-    def __init__(self, schema: Mapping[str, Json], field: str, reason: Refusal, *, with_defaults: bool = False) -> None:
+    def __init__(
+        self, schema: Mapping[str, Json], field: str, reason: PacketRefusal, *, with_defaults: bool = False
+    ) -> None:
         self._schema = dict(schema)
         self._field = field
         self._reason = reason
@@ -226,7 +228,7 @@ def answer_of(request: Mapping[str, Json], now: Callable[[], datetime]) -> Mappi
 
 def refusal_of(error: ExpressionError, field: str) -> PacketRefusedError:
     error.inside(field)
-    reason = Refusal.LIMIT if isinstance(error, LimitExceededError) else Refusal.EXPRESSION
+    reason = PacketRefusal.LIMIT if isinstance(error, LimitExceededError) else PacketRefusal.EXPRESSION
     return PacketRefusedError(reason, str(error))
 
 
@@ -239,10 +241,10 @@ def encoded_inputs(inputs: Mapping[str, Json], field: str) -> bytes:
     try:
         encoded = orjson.dumps(inputs)
     except TypeError as error:
-        raise PacketRefusedError(Refusal.EXPRESSION, f"{field}: the inputs are no JSON: {error}") from None
+        raise PacketRefusedError(PacketRefusal.EXPRESSION, f"{field}: the inputs are no JSON: {error}") from None
     if len(encoded) > MAX_INPUT_BYTES:
         text = f"{field}: the inputs have {len(encoded)} bytes, at most {MAX_INPUT_BYTES} may be; pass less on"
-        raise PacketRefusedError(Refusal.LIMIT, text)
+        raise PacketRefusedError(PacketRefusal.LIMIT, text)
     return encoded
 
 
@@ -272,7 +274,7 @@ def _validated(request: Mapping[str, Json], field: str) -> Json:
     except (TypeError, ValueError, RecursionError):
         problems = [[[], "the document cannot be validated", "limit"]]
     if problems:
-        raise PacketRefusedError(Refusal(request["reason"]), _listed(field, problems))
+        raise PacketRefusedError(PacketRefusal(request["reason"]), _listed(field, problems))
     return document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Refusal(StrEnum):
+class PacketRefusal(StrEnum):
     """Why a packet is lost on its way to a step. The names are labels of metrics."""
 
     INVALID = "invalid"
@@ -31,7 +31,7 @@ class Refusal(StrEnum):
     """The StoryRun of an ``executeStory`` step could not be started, or has failed."""
 
 
-class Skip(StrEnum):
+class PacketSkip(StrEnum):
     """Why a packet is not meant for a step: no loss."""
 
     CONDITION = "if"
@@ -46,7 +46,7 @@ class Skip(StrEnum):
 class PacketRefusedError(Exception):
     """The packet does not go to the step."""
 
-    def __init__(self, reason: Refusal, text: str) -> None:
+    def __init__(self, reason: PacketRefusal, text: str) -> None:
         super().__init__(text)
         self.reason = reason
 
@@ -54,6 +54,6 @@ class PacketRefusedError(Exception):
 class PacketSkippedError(Exception):
     """The packet is not meant for the step."""
 
-    def __init__(self, reason: Skip) -> None:
+    def __init__(self, reason: PacketSkip) -> None:
         super().__init__(reason)
         self.reason = reason

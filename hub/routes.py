@@ -33,7 +33,7 @@ class StreamRun(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class StepKind(StrEnum):
+class StreamStepKind(StrEnum):
     """What a step is: an Engram with a client, or a primitive of the hub."""
 
     ENGRAM = "engram"
@@ -44,7 +44,7 @@ class StepKind(StrEnum):
     EXECUTE_STORY = "executeStory"
 
 
-PASSES_AT_ONCE: frozenset[StepKind] = frozenset({StepKind.CONDITION, StepKind.PARALLEL})
+PASSES_AT_ONCE: frozenset[StreamStepKind] = frozenset({StreamStepKind.CONDITION, StreamStepKind.PARALLEL})
 """Primitives that keep no packet."""
 
 
@@ -56,7 +56,7 @@ class StreamStep:
     needs: tuple[str, ...] = ()
     delivery: DeliverySettings = DEFAULT_DELIVERY
     """How packets are delivered *to* this step."""
-    kind: StepKind = StepKind.ENGRAM
+    kind: StreamStepKind = StreamStepKind.ENGRAM
     condition: str = ""
     """``if``; blank: always. A packet for which it is false does not go to the step."""
     runtime: Mapping[str, Json] | None = None
@@ -70,7 +70,7 @@ class StreamStep:
 
     @property
     def is_primitive(self) -> bool:
-        return self.kind is not StepKind.ENGRAM
+        return self.kind is not StreamStepKind.ENGRAM
 
     @property
     def join(self) -> JoinSettings | None:
@@ -81,7 +81,7 @@ class StreamStep:
     def takes_as_it_is(self) -> bool:
         """Whether nothing is evaluated or changed on the way of a packet to this step."""
         return (
-            self.kind is StepKind.ENGRAM
+            self.kind is StreamStepKind.ENGRAM
             and not self.condition.strip()
             and self.runtime is None
             and self.parameters is None

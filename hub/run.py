@@ -24,12 +24,12 @@ from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
-from hub.refusal import Refusal
+from hub.refusal import PacketRefusal
 from hub.routes import PASSES_AT_ONCE, RunRoutes, StreamRun
 from hub.troubles import Troubles
 
 if TYPE_CHECKING:
-    from hub.child_runs import ChildRuns
+    from hub.child_runs import StreamChildRuns
     from hub.evaluation import PacketEvaluator
     from hub.flow import PacketFlow
 
@@ -49,7 +49,7 @@ _log = get_logger("hub")
 class RunServices:
     """What the runs of a hub share."""
 
-    child_runs: ChildRuns | None = None
+    child_runs: StreamChildRuns | None = None
     """Starts StoryRuns for ``executeStory``; None if there is no cluster."""
     _evaluator: PacketEvaluator | None = field(default=None, init=False)
 
@@ -302,32 +302,37 @@ class LiveRun:
                     return True
                 packet, content = self._checker.read(whole)
         except MessageError as error:
-            return self._refuse(step, Refusal.INVALID, str(error), place)
+            return self._refuse(step, PacketRefusal.INVALID, str(error), place)
         if packet.is_heartbeat:
             step.heartbeats += 1
             return False
         if not packet.has_content:
-            return self._refuse(step, Refusal.EMPTY, "", place)
-        if packet.pairs + step.gives_keys > _MAX_OWN_PAIRS and step.targets:
+            return self._refuse(step, PacketRefusal.EMPTY, "", place)
+        if packet.pairs >= _MAX_OWN_PAIRS and packet.pairs + step.gives_keys > _MAX_OWN_PAIRS and step.targets:
             why = f"more than {MAX_PAIRS} pairs of metadata, those of the hub included"
-            return self._refuse(step, Refusal.INVALID, why, place)
+            return self._refuse(step, PacketRefusal.INVALID, why, place)
         size = len(packet.body)
-        for target in step.reach:
-            if target.must_wait(size):
-                self.hold(target)
-                return None
-        step.received += 1
         if step.emission is None:
+            for receiver in step.receivers:
+                if receiver.must_wait(size):
+                    self.hold(next(target for target in step.targets if target.gate is receiver.gate))
+                    return None
+            step.received += 1
             for receiver in step.receivers:
                 receiver.offer(packet, size, now)
         else:
+            for target in step.reach:
+                if target.must_wait(size):
+                    self.hold(target)
+                    return None
+            step.received += 1
             assert self._flow is not None
             self._flow.distribute(step, packet, content, now)
         if place is not None:
             step.chunks.done(place)
         return True
 
-    def _refuse(self, step: LiveStep, reason: Refusal, why: str, place: StreamEnvelope | None) -> bool:
+    def _refuse(self, step: LiveStep, reason: PacketRefusal, why: str, place: StreamEnvelope | None) -> bool:
         """A packet, perhaps one in chunks, goes nowhere; its stream goes on."""
         if place is not None:
             step.chunks.done(place)

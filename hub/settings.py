@@ -277,7 +277,7 @@ def _partitioning(streaming: Streaming | None) -> PartitionSettings:
 
 
 def _partition_key(text: str) -> PartitionKey:
-    """Source: streaming contract 13.7. A name of metadata may have dots: the whole rest is the name."""
+    """Source: streaming contract 13. A name of metadata may have dots: the whole rest is the name."""
     source, dot, rest = text.strip().partition(".")
     if dot and not rest:
         raise ValueError(f"partitioning.key: {text!r} ends with a dot; write the name behind it")

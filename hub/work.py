@@ -2,7 +2,7 @@
 
 The rules of its source, the join, ``if``, ``maxDownstreams``, the inputs with their schema, the partition. ``judge`` is
 a generator: it yields what has to be evaluated, is sent the answer, and returns the packet as the step receives it. So
-the same way is taken whether the answers come at once or later. Without I/O. Source: streaming contract 12.3, 12.4.
+the same way is taken whether the answers come at once or later. Without I/O. Source: streaming contract 12.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 from bubu_wire.errors import MessageError
 from core.api.identity import step_alias
 from hub.envelope import PacketReading
-from hub.joins import Branch, JoinTable
+from hub.joins import JoinBranch, JoinTable
 from hub.partitions import partition_of
 from hub.questions import (
     MAX_INPUT_BYTES,
@@ -27,7 +27,7 @@ from hub.questions import (
     ValueQuestion,
     encoded_inputs,
 )
-from hub.refusal import PacketRefusedError, PacketSkippedError, Refusal, Skip
+from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkip, PacketSkippedError
 from hub.routes import RunRoutes, StreamStep
 from hub.settings import PartitionMode, RouteRule
 
@@ -94,7 +94,9 @@ class SourceWork:
         most = step.delivery.max_downstreams
         self.most: int | None = most if followers > most else None
         schema = step.output_schema
-        self.schema = SchemaQuestion(schema, f"{field}, output", Refusal.OUTPUT_SCHEMA) if schema is not None else None
+        self.schema = (
+            SchemaQuestion(schema, f"{field}, output", PacketRefusal.OUTPUT_SCHEMA) if schema is not None else None
+        )
         self._rejected = rejected
 
     @property
@@ -156,7 +158,7 @@ class StepWork:
         self._schema: SchemaQuestion | None = None
         if step.input_schema is not None:
             where = f"{field}, {'with' if step.runtime is None else 'runtime'}"
-            self._schema = SchemaQuestion(step.input_schema, where, Refusal.INPUT_SCHEMA, with_defaults=True)
+            self._schema = SchemaQuestion(step.input_schema, where, PacketRefusal.INPUT_SCHEMA, with_defaults=True)
         self._partitioning = step.delivery.partitioning
         has_inputs = step.runtime is not None or step.parameters is not None
         self._is_changed = has_inputs or self._partitioning.mode is not PartitionMode.NONE
@@ -179,9 +181,9 @@ class StepWork:
             of = passage
             allowed = yield from origin.allows(self._name, lambda: self._variables(of))
             if not allowed:
-                raise PacketSkippedError(Skip.RULE)
+                raise PacketSkippedError(PacketSkip.RULE)
         if self.joins is not None:
-            branch = Branch(passage.reading, passage.steps, passage.weight + passage.size)
+            branch = JoinBranch(passage.reading, passage.steps, passage.weight + passage.size)
             joined = self.joins.add(passage.via, passage.reading.group, branch, self._clock())
             if joined is None:
                 return None
@@ -193,12 +195,12 @@ class StepWork:
             else:
                 variables = self._variables(passage, self._reads_metadata, self._reads_steps)
                 if not (yield self._if, variables):
-                    raise PacketSkippedError(Skip.CONDITION)
+                    raise PacketSkippedError(PacketSkip.CONDITION)
         if not self._is_engram:
             return passage
         if origin.most is not None and passage.reading.forwards >= origin.most:
             text = f"step {self._name}: the packet has gone to {origin.most} steps; raise routing.maxDownstreams"
-            raise PacketRefusedError(Refusal.MAX_DOWNSTREAMS, text)
+            raise PacketRefusedError(PacketRefusal.MAX_DOWNSTREAMS, text)
         if self._is_changed:
             return (yield from self._completed(passage, variables))
         passage.reading.forwards += 1
@@ -278,7 +280,7 @@ class StepWork:
         if isinstance(self._static_if, PacketRefusedError):
             raise _again(self._static_if)
         if not self._static_if:
-            raise PacketSkippedError(Skip.CONDITION)
+            raise PacketSkippedError(PacketSkip.CONDITION)
 
     def _fix(self, question: ValueQuestion) -> Generator[Asked, Json, None]:
         """The inputs that are the same for all packets, evaluated once."""
@@ -322,7 +324,7 @@ def _with_inputs(reading: PacketReading, inputs: Mapping[str, Json], encoded: by
     try:
         return reading.with_inputs(inputs, encoded)
     except MessageError as error:
-        raise PacketRefusedError(Refusal.LIMIT, f"step {step}: {error}") from None
+        raise PacketRefusedError(PacketRefusal.LIMIT, f"step {step}: {error}") from None
 
 
 def _again(refused: PacketRefusedError) -> PacketRefusedError:

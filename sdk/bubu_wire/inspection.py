@@ -126,8 +126,8 @@ class Inspector:
         if pairs > MAX_PAIRS:
             return None
         body = packet[:begin_of_envelope] + packet[end_of_envelope:] if end_of_envelope else packet
-        found = body, partition, None, False, bool(seen & 7), content, document, pairs
-        return Inspected(*found, frame_end, bool(seen & 32))
+        has_inputs = bool(seen & 32)
+        return Inspected(body, partition, None, False, bool(seen & 7), content, document, pairs, frame_end, has_inputs)
 
     def _is_pair(self, pair: bytes) -> bool:
         """Whether an entry of the metadata is valid, and none that decides what the packet is."""

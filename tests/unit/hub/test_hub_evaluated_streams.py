@@ -8,7 +8,7 @@ import trio
 
 from bubu_wire.codec import decode, encode
 from bubu_wire.messages import DataRequest
-from hub.routes import StepKind, StreamStep
+from hub.routes import StreamStep, StreamStepKind
 from hub.settings import DeliverySettings, Ordering
 from tests.unit.hub.json_packets import json_packet, received
 from tests.unit.hub.modelled_client import EngramIO, ModelledEngram
@@ -23,7 +23,7 @@ async def test_evaluated_packets_arrive_once_and_in_order_also_from_a_process() 
     got: dict[str, list[Any]] = {"quick": [], "slow": [], "plain": []}
     steps = (
         StreamStep("emit"),
-        StreamStep("odd", ("emit",), kind=StepKind.CONDITION, condition="packet.n % 2 == 1"),
+        StreamStep("odd", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n % 2 == 1"),
         StreamStep("quick", ("odd",), ALO, runtime={"said": "{{ packet.text }}", "by": "{{ steps.odd.n }}"}),
         StreamStep("slow", ("emit",), ALO, runtime={"said": COSTLY}),
         StreamStep("plain", ("emit",), ALO),

@@ -19,8 +19,8 @@ from hub.delivery import Loss
 from hub.evaluation import PacketEvaluator
 from hub.packets import PacketChecker
 from hub.questions import Question
-from hub.refusal import PacketRefusedError, Refusal
-from hub.routes import StepKind, StreamRun, StreamStep, compile_routes
+from hub.refusal import PacketRefusal, PacketRefusedError
+from hub.routes import StreamRun, StreamStep, StreamStepKind, compile_routes
 from hub.run import LiveRun, RunServices
 from hub.settings import (
     DeliverySettings,
@@ -60,7 +60,7 @@ class SlowEvaluator(PacketEvaluator):
         await trio.sleep(self._seconds)
         answer = answer_of(question.request(subject), system_now)
         if "value" not in answer:
-            raise PacketRefusedError(Refusal(answer["reason"]), answer["text"])
+            raise PacketRefusedError(PacketRefusal(answer["reason"]), answer["text"])
         return answer["value"]
 
 
@@ -273,7 +273,7 @@ async def test_the_limits_of_a_process_refuse_one_packet() -> None:
     class Killed(PacketEvaluator):
         async def answer(self, question: Question, subject: Any, namespace: str) -> Any:
             await trio.lowlevel.checkpoint()
-            raise PacketRefusedError(Refusal.LIMIT, str(OverLimitError("time", 2, "takes longer than 2 s")))
+            raise PacketRefusedError(PacketRefusal.LIMIT, str(OverLimitError("time", 2, "takes longer than 2 s")))
 
     costly = "{{ range $i := until 5000 }}{{ range $j := until 100 }}{{ end }}{{ end }}"
     async with staged(EMIT, sink("slow", runtime={"a": costly}), sink(), evaluator=Killed()) as stage:
@@ -392,8 +392,8 @@ async def test_a_lane_drops_what_is_beyond_its_cap_and_the_others_do_not_notice(
 async def test_condition_and_parallel_pass_packets_on_with_their_name_in_steps() -> None:
     steps = (
         EMIT,
-        StreamStep("only", ("emit",), kind=StepKind.CONDITION, condition="packet.n > 1"),
-        StreamStep("fork", ("only",), kind=StepKind.PARALLEL),
+        StreamStep("only", ("emit",), kind=StreamStepKind.CONDITION, condition="packet.n > 1"),
+        StreamStep("fork", ("only",), kind=StreamStepKind.PARALLEL),
         sink("a", ("fork",), runtime={"from": "{{ steps.emit.text }}", "by": "{{ steps.fork.text }}"}),
         sink("b", ("fork",)),
     )
@@ -405,7 +405,7 @@ async def test_condition_and_parallel_pass_packets_on_with_their_name_in_steps()
 
 
 async def test_stop_ends_a_packet() -> None:
-    stop = StreamStep("end", ("emit",), kind=StepKind.STOP, condition="packet.n > 1")
+    stop = StreamStep("end", ("emit",), kind=StreamStepKind.STOP, condition="packet.n > 1")
     async with staged(EMIT, stop, sink("after", ("end",)), sink()) as stage:
         stage.send("emit", *(json_packet({"text": str(n), "n": n}) for n in (1, 2)))
         assert (stage.texts("after"), stage.texts("sink")) == ([], ["1", "2"])
@@ -413,7 +413,7 @@ async def test_stop_ends_a_packet() -> None:
 
 
 async def test_sleep_delays_each_packet_and_keeps_the_order(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"duration": "{{ inputs.wait }}"})
+    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"duration": "{{ inputs.wait }}"})
     async with staged(EMIT, sleep, sink(needs=("late",)), inputs={"wait": "10s"}) as stage:
         stage.send("emit", text("a"))
         await trio.sleep(5)
@@ -427,7 +427,7 @@ async def test_sleep_delays_each_packet_and_keeps_the_order(autojump_clock: trio
 
 
 async def test_what_sleeps_is_bounded_and_a_full_receiver_holds_it(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"for": "1s"})
+    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"for": "1s"})
     async with staged(EMIT, sleep, sink(needs=("late",), delivery=ALO)) as stage:
         stage.send("emit", *(text(f"t{number}") for number in range(1_200)))
         await trio.sleep(0.5)
@@ -445,7 +445,7 @@ async def test_what_sleeps_is_bounded_and_a_full_receiver_holds_it(autojump_cloc
 
 
 async def test_a_sleep_without_a_duration_loses_its_packets_by_name() -> None:
-    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"duration": "soon"})
+    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"duration": "soon"})
     async with staged(EMIT, sleep, sink(needs=("late",))) as stage:
         stage.send("emit", text("a"), text("b"))
         await trio.testing.wait_all_tasks_blocked()
@@ -477,7 +477,7 @@ async def test_a_packet_starts_a_story_run_and_its_output_goes_on(autojump_clock
     call = StreamStep(
         "call",
         ("emit",),
-        kind=StepKind.EXECUTE_STORY,
+        kind=StreamStepKind.EXECUTE_STORY,
         parameters={"storyRef": {"name": "child"}},
         runtime={"text": "{{ packet.text }}"},
     )
@@ -495,7 +495,7 @@ async def test_a_packet_starts_a_story_run_and_its_output_goes_on(autojump_clock
 
 async def test_a_story_run_need_not_be_waited_for_and_needs_a_cluster(autojump_clock: trio.testing.MockClock) -> None:
     parameters = {"storyRef": {"name": "child"}, "with": {"text": "{{ inputs.t }}"}, "waitForCompletion": False}
-    call = StreamStep("call", ("emit",), kind=StepKind.EXECUTE_STORY, parameters=parameters)
+    call = StreamStep("call", ("emit",), kind=StreamStepKind.EXECUTE_STORY, parameters=parameters)
     children = InMemoryChildRuns()
     async with staged(EMIT, call, sink(needs=("call",)), inputs={"t": "x"}, child_runs=children) as stage:
         stage.send("emit", text("a"))
@@ -509,7 +509,7 @@ async def test_a_story_run_need_not_be_waited_for_and_needs_a_cluster(autojump_c
 
 
 async def test_the_end_of_a_run_counts_what_waits_anywhere(autojump_clock: trio.testing.MockClock) -> None:
-    sleep = StreamStep("late", ("emit",), kind=StepKind.SLEEP, parameters={"for": "1h"})
+    sleep = StreamStep("late", ("emit",), kind=StreamStepKind.SLEEP, parameters={"for": "1h"})
     join = sink("join", ("left", "right"), delivery=joining())
     async with staged(*DIAMOND, join, sleep, sink(needs=("late",))) as stage:
         stage.send("emit", text("a"), text("b"))

@@ -10,18 +10,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hub import joins as module
 from hub.envelope import PacketReading
-from hub.joins import Branch, JoinTable
+from hub.joins import JoinBranch, JoinTable
 from hub.packets import PacketChecker
-from hub.refusal import Refusal, Skip
+from hub.refusal import PacketRefusal, PacketSkip
 from hub.settings import JoinMode, JoinSettings
 from tests.unit.hub.json_packets import json_packet
 
 NEEDS = ("a", "b", "c")
 
 
-def branch(need: str, text: str = "x") -> Branch:
+def branch(need: str, text: str = "x") -> JoinBranch:
     reading = PacketReading(*PacketChecker().read(json_packet({"text": text}, with_structs=False)))
-    return Branch(reading, {need: reading.outputs}, len(reading.packet.body))
+    return JoinBranch(reading, {need: reading.outputs}, len(reading.packet.body))
 
 
 class JoinMachine(RuleBasedStateMachine):
@@ -95,7 +95,7 @@ def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None
     for number in range(10):
         table.add("a", str(number), branch("a", "x" * 50), 0.0)
     assert table.size <= 300
-    assert table.lost == {Refusal.JOIN_FULL: 10 - table.waiting}
+    assert table.lost == {PacketRefusal.JOIN_FULL: 10 - table.waiting}
     assert table.add("a", "huge", branch("a", "x" * 500), 0.0) is None
     assert (table.waiting, table.size) == (0, 0)
 
@@ -104,7 +104,7 @@ def test_without_a_group_one_branch_is_enough_only_for_any() -> None:
     every, one = JoinTable(JoinSettings(), ("a", "b")), JoinTable(JoinSettings(JoinMode.ANY), ("a", "b"))
     assert every.add("a", "", branch("a"), 0.0) is None
     assert one.add("a", "", branch("a"), 0.0) is not None
-    assert (every.lost, one.lost) == ({Refusal.NO_JOIN_KEY: 1}, {})
+    assert (every.lost, one.lost) == ({PacketRefusal.NO_JOIN_KEY: 1}, {})
 
 
 def test_a_branch_that_says_something_again_replaces_itself_and_that_is_counted() -> None:
@@ -114,4 +114,4 @@ def test_a_branch_that_says_something_again_replaces_itself_and_that_is_counted(
     joined = table.add("b", "g", branch("b"), 0.0)
     assert joined is not None
     assert joined.steps["a"] == {"text": "new"}
-    assert (table.lost, table.skipped) == ({Refusal.JOIN_REPLACED: 1}, {Skip.JOINED: 1})
+    assert (table.lost, table.skipped) == ({PacketRefusal.JOIN_REPLACED: 1}, {PacketSkip.JOINED: 1})

@@ -24,7 +24,7 @@ from hub.questions import (
     answer_of,
     encoded_inputs,
 )
-from hub.refusal import PacketRefusedError, Refusal
+from hub.refusal import PacketRefusal, PacketRefusedError
 
 VARIABLES = {
     "inputs": {"n": 5, "on": True},
@@ -57,7 +57,7 @@ def quickly(question: Question, subject: Any) -> Any:
 
 def slowly(question: Question, subject: Any) -> Any:
     answer = answer_of(question.request(subject), now)
-    return answer["value"] if "value" in answer else (Refusal(answer["reason"]), answer["text"])
+    return answer["value"] if "value" in answer else (PacketRefusal(answer["reason"]), answer["text"])
 
 
 @given(VALUES)
@@ -75,7 +75,7 @@ def test_conditions_are_the_same_both_ways(text: str) -> None:
 
 @given(DOCUMENTS, st.booleans())
 def test_schemas_are_the_same_both_ways(document: dict[str, Any], defaults: bool) -> None:
-    question = SchemaQuestion(SCHEMA, "step a", Refusal.INPUT_SCHEMA, with_defaults=defaults)
+    question = SchemaQuestion(SCHEMA, "step a", PacketRefusal.INPUT_SCHEMA, with_defaults=defaults)
     assert quickly(question, document) == slowly(question, document)
 
 
@@ -111,10 +111,10 @@ def test_a_condition_over_much_data_and_a_costly_schema_are_not_for_the_loop() -
         condition.quick({**VARIABLES, "packet": {"long": list(range(500))}}, now)
     with pytest.raises(NotNowError):
         ConditionQuestion("packet.a == '" + "x" * 2_050 + "'", "if").quick(VARIABLES, now)
-    schema = SchemaQuestion({"items": {"pattern": "^(a|b)*$"}}, "out", Refusal.OUTPUT_SCHEMA)
+    schema = SchemaQuestion({"items": {"pattern": "^(a|b)*$"}}, "out", PacketRefusal.OUTPUT_SCHEMA)
     with pytest.raises(NotNowError):
         schema.quick(["ab" * 20_000] * 5, now)
-    recursive = SchemaQuestion({"items": {"$ref": "#"}}, "out", Refusal.OUTPUT_SCHEMA)
+    recursive = SchemaQuestion({"items": {"$ref": "#"}}, "out", PacketRefusal.OUTPUT_SCHEMA)
     with pytest.raises(NotNowError):
         recursive.quick([], now)
 
@@ -126,11 +126,11 @@ def test_inputs_are_bounded() -> None:
 
 
 def test_a_schema_that_cannot_be_used_refuses_by_name() -> None:
-    question = SchemaQuestion({"$ref": "http://example.org"}, "step a, output", Refusal.OUTPUT_SCHEMA)
+    question = SchemaQuestion({"$ref": "http://example.org"}, "step a, output", PacketRefusal.OUTPUT_SCHEMA)
     with pytest.raises(NotNowError):
         question.quick({}, now)
     reason, text = slowly(question, {})
-    assert reason is Refusal.OUTPUT_SCHEMA
+    assert reason is PacketRefusal.OUTPUT_SCHEMA
     assert text.startswith("step a, output: the schema cannot be used")
 
 
@@ -145,10 +145,10 @@ async def test_a_process_answers_and_is_killed_when_it_takes_too_long() -> None:
             assert await evaluator.answer(ConditionQuestion("packet.n > 1", "if"), VARIABLES, "team") is True
             with pytest.raises(PacketRefusedError) as refused:
                 await evaluator.answer(ValueQuestion({"a": "{{ packet.no }}"}, "runtime"), VARIABLES, "team")
-            assert refused.value.reason is Refusal.EXPRESSION
+            assert refused.value.reason is PacketRefusal.EXPRESSION
             endless = ConditionQuestion("packet.long.all(x, packet.long.all(y, y != -x))", "step a, if")
             with pytest.raises(PacketRefusedError, match=r"^step a, if: ") as refused:
                 await evaluator.answer(endless, {**VARIABLES, "packet": {"long": list(range(99, 3_000))}}, "team")
-            assert refused.value.reason is Refusal.LIMIT
+            assert refused.value.reason is PacketRefusal.LIMIT
             assert await evaluator.answer(value, VARIABLES, "team") == {"a": "hi"}
             nursery.cancel_scope.cancel()
