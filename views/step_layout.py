@@ -12,6 +12,7 @@ from typing import Any, Final
 from core.api import keys
 from core.api.objects import Object
 from core.api.suggestion import closest
+from core.engine.realtime import is_realtime, serves_stream
 from views.errors import ViewError
 
 STEP_LISTS: Final = ("steps", "compensations", "finally")
@@ -42,14 +43,17 @@ class RunStep:
 def declared_steps(story: Object | None, recorded: Iterable[str] = ()) -> list[RunStep]:
     """Every step of a Story, branches after the step around them.
 
-    The items of a ``forEach`` are those in ``recorded``.
+    The items of a ``forEach`` are those in ``recorded``. The primitives in the main list of a realtime Story are left
+    out: the hub carries them out for each packet, so a run has no state of them.
     """
     spec = (story or {}).get("spec") or {}
     names = frozenset(recorded)
+    has_no_state = is_realtime(spec)
     return [
         placed
         for list_name in STEP_LISTS
         for step in _steps(spec.get(list_name))
+        if not (has_no_state and list_name == STEP_LISTS[0] and not serves_stream(step))
         for placed in _with_branches(RunStep(str(step["name"]), step, list_name), names)
     ]
 

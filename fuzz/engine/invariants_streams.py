@@ -18,6 +18,7 @@ from core.engine.step.stream_record import serves_stream
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import GATHERING, History, by_operator, starts_of, states_of, status_of
+from fuzz.engine.invariants_definitions import is_waiting
 from fuzz.engine.model_hub import BINDING, is_drained, is_finished, stream_of
 from fuzz.engine.stream_workers import WORKLOAD
 from fuzz.engine.world import EPOCH
@@ -176,6 +177,8 @@ def _wrong(history: History, objects: Mapping[Place, Object | None], now: dateti
             for other, one in objects.items()
             if other[0] == "StepRun" and one is not None and one["spec"]["storyRunRef"]["name"] == place[2]
         }
+        if any(map(is_waiting, states_of(run).values())):
+            continue  # a step that waits for its Engram shows that
         own = {name: found for name, found in streams.items() if name in plan.main.graph.position}
         for step_run, binding in own.values():
             if binding is not None and not _is_shown(objects, step_run, binding):

@@ -184,7 +184,8 @@ def _unmet(facts: Facts, view: RunView) -> dict[str, tuple[str, ...]]:
     if isinstance(plan, Refusal):
         return {}
     phases = {step.name: step.phase for step in view.steps}
-    done = {name for name, phase in phases.items() if phase is not None and phase.terminal}
+    begun = plan.rules.started_suffices  # a stream needs no end of another
+    done = {name for name, phase in phases.items() if phase is not None and (begun or phase.terminal)}
     main = plan.main.graph
     return {
         name: tuple(need for need in main.needs[name] if need not in done)

@@ -118,11 +118,12 @@ class StepDefinitions:
             return record.verdict_of(step_run) if await self._has_let_go(observation) else None
         started = step_run is not None and observation.state is not AttemptState.ABSENT
         ends_at = _deadline_of_attempt(observation) if started else None
+        serves = started and observation.live is not None and ends_at is None  # a stream needs no Engram to go on
         deadline_at = self._report(missing, ends_at, Phase.RUNNING if started else Phase.PENDING)
         if has_slot(context) and not started:
             await context.status.wait_until_stored()  # before another step starts in its place
             context.engine.slots.release(context.run_context.run_uid, context.step.name)
-        is_over = context.now() >= deadline_at
+        is_over = context.now() >= deadline_at and not serves
         try:
             verdict = await self._judged(observation, missing, is_over=is_over) if started else None
             if verdict is None and is_over:
@@ -132,7 +133,7 @@ class StepDefinitions:
             await trio.sleep(self._pace.next_seconds(error))
             return None
         if verdict is None and not is_over:
-            await wait_for_wakeup(context.wakeup, context.engine.clock, deadline_at)
+            await wait_for_wakeup(context.wakeup, context.engine.clock, None if serves else deadline_at)
         return verdict
 
     async def _has_let_go(self, observation: Observation) -> bool:

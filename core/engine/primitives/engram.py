@@ -387,7 +387,7 @@ class EngramStep:
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)
         context.set_message("")
-        self._announce_at = trio.current_time() + context.engine.settings.announce_after_seconds
+        self._told, self._announce_at = None, trio.current_time() + context.engine.settings.announce_after_seconds
         return None
 
     async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:
