@@ -155,7 +155,7 @@ class ClusterTopology:
             text = f"ControllerRevision {namespace}/{revision} does not contain the Story that its name identifies"
             raise _UnreadableStoryError(text)
         inputs = (story_run.get("spec") or {}).get("inputs")
-        return PinnedRun(stored["data"], inputs if isinstance(inputs, Mapping) else {})
+        return PinnedRun(stored["data"], _with_defaults(stored["data"], inputs if isinstance(inputs, Mapping) else {}))
 
     def _fail(self, life: RunLife, why: str, *, is_final: bool = False) -> None:
         if self.book.failed(life, why, is_final=is_final):
@@ -172,3 +172,14 @@ def _story_namespace(story_run: Object) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _with_defaults(story: Object, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a run with the defaults of its Story, as the operator sees them."""
+    schema = (story.get("spec") or {}).get("inputsSchema")
+    if not isinstance(schema, Mapping):
+        return inputs
+    from core.evaluation.schema import apply_schema_defaults  # most runs have none, and it is not small
+
+    found: Mapping[str, Any] = apply_schema_defaults(schema, inputs)
+    return found

@@ -62,7 +62,7 @@ class StreamStep:
     runtime: Mapping[str, Json] | None = None
     """Inputs of the step for each packet, over ``inputs``, ``steps`` and ``packet``."""
     parameters: Mapping[str, Json] | None = None
-    """``with``, over ``inputs``: the inputs of an Engram without ``runtime``, or the settings of a primitive."""
+    """``with`` of a primitive, over ``inputs``: its settings. That of an Engram configures its container."""
     input_schema: Mapping[str, Json] | None = None
     """JSON Schema of evaluated inputs, with defaults."""
     output_schema: Mapping[str, Json] | None = None
@@ -84,7 +84,6 @@ class StreamStep:
             self.kind is StreamStepKind.ENGRAM
             and not self.condition.strip()
             and self.runtime is None
-            and self.parameters is None
             and self.join is None
             and self.delivery.partitioning.mode is PartitionMode.NONE
         )

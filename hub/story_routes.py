@@ -1,7 +1,7 @@
 """The routes of a run from its pinned Story: which steps stream, whose packets each receives, and how each is served.
 
-Only the steps with ``ref`` in the main list have containers. Steps of other kinds between them are contracted: who
-needs such a step needs what it needs. Pure. Source: streaming contract 3, 4 and 12.
+Only the steps with ``ref`` in the main list have containers. Steps of other kinds are primitives, through which packets
+go. Pure. Source: streaming contract 3, 4 and 12.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
-from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, compile_routes
-from hub.settings import DeliverySettings, settings_of
+from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
+from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of
 
 CHANNEL_BUFFER: Final = 64
 """``BUBU_GRPC_CHANNEL_BUFFER_SIZE`` of every container that the operator starts."""
+_PRIMITIVES: Final = frozenset(StreamStepKind) - {StreamStepKind.ENGRAM}
 _STREAMING_FIELDS: Final = tuple(field.alias or name for name, field in Streaming.model_fields.items())
 
 
@@ -52,7 +53,6 @@ def routes_of(
     Raises:
         StoryProblemError: this hub cannot serve it; with all problems.
     """
-    del inputs  # nothing is evaluated for each packet yet
     steps = _main_steps(story)
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     problems = [f"step {name}: needs names {missing}, which is not a step" for name, missing in graph.unknown]
@@ -61,15 +61,16 @@ def routes_of(
     if problems:
         raise StoryProblemError("; ".join(problems))
     found = []
-    for name in streaming_steps(story):
+    for name, step in steps.items():
         try:
-            found.append(StreamStep(name, _contracted(name, steps, graph.needs), delivery_of(settings[name])))
+            delivery = delivery_of(settings[name]) if step.get("ref") else DEFAULT_DELIVERY
+            found.append(_stream_step(name, step, graph.needs[name], delivery))
         except ValueError as error:
             problems.append(f"step {name}: {error}")
     if problems:
         raise StoryProblemError("; ".join(problems))
     try:
-        return compile_routes(run, str(story["metadata"]["name"]), found)
+        return compile_routes(run, str(story["metadata"]["name"]), found, inputs=inputs)
     except RouteError as error:
         raise StoryProblemError(str(error)) from None
 
@@ -112,6 +113,36 @@ def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
             raise StoryProblemError(f"spec.steps[{number}].name must be a name that no other step has")
         found[name] = step
     return found
+
+
+def _stream_step(
+    name: str, step: Mapping[str, Any], needs: tuple[str, ...], delivery: DeliverySettings
+) -> StreamStep:
+    """
+    Raises:
+        ValueError: the hub cannot carry out a step of this type.
+    """
+    condition = step.get("if")
+    kind = StreamStepKind.ENGRAM
+    if not step.get("ref"):
+        word = step.get("type")
+        if word not in _PRIMITIVES:
+            raise ValueError(f"type: {word!r} is not possible in a stream; use one of {', '.join(sorted(_PRIMITIVES))}")
+        kind = StreamStepKind(word)
+    return StreamStep(
+        name,
+        needs,
+        delivery,
+        kind=kind,
+        condition=condition if isinstance(condition, str) else "",
+        runtime=_object_or_none(step, "runtime"),
+        parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
+    )
+
+
+def _object_or_none(step: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:
+    value = step.get(field)
+    return value if isinstance(value, Mapping) else None
 
 
 def _needs(step: Mapping[str, Any]) -> tuple[str, ...]:

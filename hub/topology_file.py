@@ -172,6 +172,9 @@ def _step(entry: StepEntry, path: str) -> StreamStep:
         input_schema=entry.input_schema,
         output_schema=entry.output_schema,
     )
+    if entry.with_ is not None and not step.is_primitive:
+        text = "it configures the container, which gets it at its start; use runtime for the inputs of each packet"
+        raise TopologyFileError(f"{path}.with: {text}")
     problems = list(_problems(step, path))
     if problems:
         raise TopologyFileError("; ".join(problems))

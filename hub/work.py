@@ -154,13 +154,14 @@ class StepWork:
         self._runtime = ValueQuestion(step.runtime, f"{field}, runtime") if step.runtime is not None else None
         self._copies = orjson.dumps(step.runtime).count(b"{{") if step.runtime is not None else 0
         self._with = ValueQuestion(step.parameters, f"{field}, with") if step.parameters is not None else None
-        self._fixed: tuple[dict[str, Json], bytes] | PacketRefusedError | None = None
+        self._fixed: dict[str, Json] | PacketRefusedError | None = None
         self._schema: SchemaQuestion | None = None
         if step.input_schema is not None:
-            where = f"{field}, {'with' if step.runtime is None else 'runtime'}"
-            self._schema = SchemaQuestion(step.input_schema, where, PacketRefusal.INPUT_SCHEMA, with_defaults=True)
+            self._schema = SchemaQuestion(
+                step.input_schema, f"{field}, runtime", PacketRefusal.INPUT_SCHEMA, with_defaults=True
+            )
         self._partitioning = step.delivery.partitioning
-        has_inputs = step.runtime is not None or step.parameters is not None
+        has_inputs = step.runtime is not None
         self._is_changed = has_inputs or self._partitioning.mode is not PartitionMode.NONE
         is_bare = self.joins is None and self._if is None and self._schema is None
         self._is_simple = self._is_engram and is_bare and has_inputs and self._partitioning.mode is PartitionMode.NONE
@@ -209,22 +210,17 @@ class StepWork:
     def at_once(self, passage: Passage) -> Passage | None:
         """What ``judge`` returns, for a step that only gets inputs which need no evaluation worth counting; else None.
 
-        This is the usual case of ``runtime`` and ``with``, in half of the time.
+        This is the usual case of ``runtime``, in half of the time.
         """
-        if not self._is_simple or passage.origin.has_work:
+        if not self._is_simple or self._runtime is None or passage.origin.has_work:
             return None
         reading = passage.reading
-        if self._runtime is not None:
-            if self._copies * (passage.size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
-                return None
-            inputs = self._runtime.plain(self._variables(passage, self._reads_metadata, self._reads_steps))
-            if inputs is None:
-                return None
-            made = reading.with_inputs(inputs, encoded_inputs(inputs, self._name))
-        elif isinstance(self._fixed, tuple):
-            made = reading.with_inputs(*self._fixed)
-        else:
+        if self._copies * (passage.size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
             return None
+        inputs = self._runtime.plain(self._variables(passage, self._reads_metadata, self._reads_steps))
+        if inputs is None:
+            return None
+        made = reading.with_inputs(inputs, encoded_inputs(inputs, self._name))
         reading.forwards += 1
         return passage.with_reading(made)
 
@@ -233,8 +229,8 @@ class StepWork:
         if self._with is None:
             return {}
         yield from self._fix(self._with)
-        assert isinstance(self._fixed, tuple)
-        return self._fixed[0]
+        assert isinstance(self._fixed, dict)
+        return self._fixed
 
     def inputs_of_child(self, passage: Passage) -> Generator[Asked, Json, dict[str, Json] | None]:
         """The inputs of ``runtime`` for a packet; None without ``runtime``."""
@@ -256,11 +252,6 @@ class StepWork:
             if self._schema is not None:
                 inputs = yield self._schema, inputs
             reading = _with_inputs(reading, inputs, encoded_inputs(inputs, f"step {self._name}, runtime"), self._name)
-        elif self._with is not None:
-            yield from self._fix(self._with)
-            assert isinstance(self._fixed, tuple)
-            inputs = self._fixed[0]
-            reading = _with_inputs(reading, inputs, self._fixed[1], self._name)
         if self._partitioning.mode is not PartitionMode.NONE:
             partition = partition_of(self._partitioning, origin_reading, inputs)
             if partition != reading.packet.partition:
@@ -283,13 +274,11 @@ class StepWork:
             raise PacketSkippedError(PacketSkip.CONDITION)
 
     def _fix(self, question: ValueQuestion) -> Generator[Asked, Json, None]:
-        """The inputs that are the same for all packets, evaluated once."""
+        """The settings, which are the same for all packets, evaluated once."""
         if self._fixed is None:
             try:
-                inputs: dict[str, Json] = yield question, {"inputs": self._inputs}
-                if self._schema is not None:
-                    inputs = yield self._schema, inputs
-                self._fixed = inputs, encoded_inputs(inputs, f"step {self._name}, with")
+                settings: dict[str, Json] = yield question, {"inputs": self._inputs}
+                self._fixed = settings
             except PacketRefusedError as refused:
                 self._fixed = refused
         if isinstance(self._fixed, PacketRefusedError):

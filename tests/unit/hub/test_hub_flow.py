@@ -134,18 +134,6 @@ async def test_runtime_is_evaluated_for_each_packet_and_replaces_the_inputs_of_i
         assert metadata_of(stage.links["sink"].sent[0])["current-step-id"] == "sink"
 
 
-async def test_with_is_evaluated_once_and_runtime_has_precedence() -> None:
-    static = {"model": "{{ inputs.model }}", "now": "{{ now }}"}
-    both = sink("both", parameters=static, runtime={"said": "{{ packet.text }}"})
-    async with staged(EMIT, sink(parameters=static), both, inputs={"model": "m1"}) as stage:
-        stage.send("emit", text("a"), text("b"))
-        first, second = stage.inputs("sink")
-
-        assert first["model"] == "m1"
-        assert first == second  # even the time
-        assert stage.inputs("both") == [{"said": "a"}, {"said": "b"}]
-
-
 async def test_a_condition_decides_who_gets_a_packet_and_those_without_are_no_loss() -> None:
     steps = (
         sink("cel", condition="packet.n > 1"),

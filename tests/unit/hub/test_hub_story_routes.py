@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.objects import Object
-from hub.routes import StreamRun
+from hub.routes import StreamRun, StreamStepKind
 from hub.settings import Ordering
 from hub.story_routes import StoryProblemError, delivery_of, needs_of, routes_of, streaming_steps
 from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
@@ -28,7 +28,7 @@ def test_packets_follow_the_needs_of_the_steps_with_an_engram() -> None:
     assert found.targets["a"] == ("b", "c")
 
 
-def test_steps_without_a_container_are_passed_through() -> None:
+def test_packets_go_through_the_steps_without_a_container() -> None:
     story = realtime_story(
         engram_step("a"),
         engram_step("b"),
@@ -37,7 +37,30 @@ def test_steps_without_a_container_are_passed_through() -> None:
         engram_step("c", "wait"),
     )
     assert streaming_steps(story) == ("a", "b", "c")
-    assert routes(story).sources["c"] == ("a", "b")
+    found = routes(story)
+    assert found.sources == {"a": (), "b": (), "gate": ("a", "b"), "wait": ("gate", "b"), "c": ("wait",)}
+    assert (found.steps["wait"].kind, found.steps["c"].kind) == (StreamStepKind.SLEEP, StreamStepKind.ENGRAM)
+
+
+def test_what_is_evaluated_for_each_packet_comes_from_the_story() -> None:
+    steps = [
+        engram_step("a") | {"with": {"speed": 3}},
+        primitive_step("late", "a", type_="sleep") | {"if": "packet.n > 1", "with": {"duration": "{{ inputs.wait }}"}},
+        engram_step("b", "late") | {"if": "packet.n > 2", "runtime": {"n": "{{ packet.n }}"}, "with": {"mode": "x"}},
+    ]
+    found = routes_of(RUN, realtime_story(*steps), {"wait": "1s"}, {"a": {}, "b": {}})
+
+    assert found.inputs == {"wait": "1s"}
+    assert found.steps["a"].takes_as_it_is
+    late, b = found.steps["late"], found.steps["b"]
+    assert (late.condition, late.parameters) == ("packet.n > 1", {"duration": "{{ inputs.wait }}"})
+    assert (b.condition, b.runtime, b.parameters) == ("packet.n > 2", {"n": "{{ packet.n }}"}, None)
+
+
+@pytest.mark.parametrize("word", ["wait", "gate", "dance", None])
+def test_a_step_that_cannot_be_in_a_stream_is_named(word: Any) -> None:
+    with pytest.raises(StoryProblemError, match="step odd: type: .* is not possible in a stream; use one of"):
+        routes(realtime_story(engram_step("a"), primitive_step("odd", "a") | {"type": word}))
 
 
 @given(st.data())
