@@ -159,7 +159,6 @@ class RunState:
         return self if self.ended or self.topology else replace(self, topology=message)
 
     def topology_restored(self) -> RunState:
-        """A stream of the run is connected, or none is needed any more."""
         return replace(self, topology="") if self.topology else self
 
     def waiting(self, name: str, since: datetime) -> RunState:
