@@ -13,7 +13,7 @@ from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.phases import Phase
 from core.api.resource import STORY_RUN
 from core.engine.ports import RunKey
-from core.engine.status.state import terminated_at
+from core.engine.status.stored_run import terminated_at
 from core.kube.informer import Change
 from reconcilers.adapters.world import LIVE_RUNS
 from reconcilers.runtime.watch import Caches

@@ -2,7 +2,7 @@
 
 The main steps with ``ref`` run side by side, each in a container of its own, until their stream ends. The primitives
 among the main steps are carried out by the hub, for each packet, so a run has no state of them. Compensations and
-``finally`` are lists of a batch Story. Source: streaming contract 3, 12.5.
+``finally`` are lists of a batch Story. Source: streaming contract 3.
 """
 
 from __future__ import annotations

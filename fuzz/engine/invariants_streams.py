@@ -12,7 +12,7 @@ from core.api.objects import Object, has_ended, step_path
 from core.api.phases import Phase
 from core.engine.plan import StoryPlan
 from core.engine.settings import EngineSettings
-from core.engine.status.state import terminated_at
+from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import announced_end, attempt_of, end_is_requested, is_final, phase_of, retries_of
 from core.engine.step.stream_record import serves_stream
 from fuzz.engine.actions import Verb

@@ -14,7 +14,7 @@ from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.settings import EngineSettings
-from core.engine.status.state import terminated_at
+from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
 from fuzz.engine.actions import Verb

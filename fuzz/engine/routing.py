@@ -18,7 +18,7 @@ from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
-from core.engine.status.state import terminated_at
+from core.engine.status.stored_run import terminated_at
 from core.kube.store import Change
 from fuzz.engine.watches import OF_STREAMS, Known, controller_owner
 

@@ -28,7 +28,7 @@ def check_trouble(case: Case, trouble: Trouble, seed: int) -> None:
 
 
 @given(case=cases(interrupted=False), trouble=troubles(), seed=st.integers(0, 3))
-@budget(bounded=320, deep=50_000)
+@budget(bounded=300, deep=50_000)
 def test_trouble_changes_nothing_about_the_end(case: Case, trouble: Trouble, seed: int) -> None:
     event(f"{len(trouble.kills)} kills, {sum(map(len, trouble.faults))} faults")
     check_trouble(case, trouble, seed)

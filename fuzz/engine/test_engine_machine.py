@@ -18,7 +18,7 @@ class SmallStories(EngineMachine):
 
 
 def test_small_stories_under_any_schedule() -> None:
-    run_state_machine_as_test(SmallStories, settings=settings(budget(450, 100_000), stateful_step_count=10))
+    run_state_machine_as_test(SmallStories, settings=settings(budget(410, 100_000), stateful_step_count=10))
 
 
 def test_clients_under_any_schedule() -> None:
@@ -26,7 +26,7 @@ def test_clients_under_any_schedule() -> None:
 
 
 def test_streams_under_any_schedule() -> None:
-    run_state_machine_as_test(StreamMachine, settings=settings(budget(150, 50_000), stateful_step_count=10))
+    run_state_machine_as_test(StreamMachine, settings=settings(budget(110, 50_000), stateful_step_count=10))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:

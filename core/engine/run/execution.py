@@ -28,7 +28,7 @@ from core.engine.run.preparation import Preparation
 from core.engine.run.step_runner import StepRunner
 from core.engine.run.termination import cancel_children, end_group, end_orphans
 from core.engine.run.topology_watch import watch_topology
-from core.engine.status.state import terminated_at
+from core.engine.status.stored_run import terminated_at
 from core.engine.status.writer import StatusWriter
 from core.engine.step import endings
 from core.engine.step.endings import Ending

@@ -21,6 +21,7 @@ from core.api.phases import DEFAULT_REASONS, ConditionType, Phase, Reason, StepR
 from core.engine.clock import format_deadline
 from core.engine.errors import Obstacle
 from core.engine.status.evaluation_wait import waiting_words, words_for_run
+from core.engine.status.stored_run import annotations_of, revision_of, terminated_at, topology_of, with_tokens
 from core.engine.step.record import ENDINGS, announced_end
 from core.engine.step.state import MAX_STEP_MESSAGE_LENGTH, StepState, children_from, steps_from
 from core.engine.step.timers import Timer, timers_from, timers_to_wire
@@ -82,16 +83,16 @@ class RunState:
             started_at=parse_instant_or_none(status.get("startedAt")),
             finished_at=parse_instant_or_none(status.get("finishedAt")),
             steps=steps_from(status.get("stepStates")),
-            timers=timers_from(_annotations(run).get(keys.ANNOTATION_STEP_TIMERS)),
+            timers=timers_from(annotations_of(run).get(keys.ANNOTATION_STEP_TIMERS)),
             cancel_observed_at=parse_instant_or_none(
-                _annotations(run).get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)
+                annotations_of(run).get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)
             ),
             tokens=tuple(status.get("triggerTokens") or ()),
             children=children_from(status.get("primitiveChildren")),
-            revision=_revision_of(run),
+            revision=revision_of(run),
             output=status.get("output"),
             error=status.get("error"),
-            topology=_topology_of(status),
+            topology=topology_of(status),
         )
 
     # Queries.
@@ -104,7 +105,7 @@ class RunState:
     @property
     def is_timed(self) -> bool:
         """Whether a timer was recorded before any other part of the run: then the run had started."""
-        return keys.ANNOTATION_STORY_REVISION in _annotations(self.stored)
+        return keys.ANNOTATION_STORY_REVISION in annotations_of(self.stored)
 
     @property
     def ended(self) -> bool:
@@ -158,7 +159,6 @@ class RunState:
         return self if self.ended or self.topology else replace(self, topology=message)
 
     def topology_restored(self) -> RunState:
-        """A stream of the run is connected, or none is needed any more."""
         return replace(self, topology="") if self.topology else self
 
     def waiting(self, name: str, since: datetime) -> RunState:
@@ -182,7 +182,7 @@ class RunState:
             message="Executing the steps of the Story",
             attempts=max(self.attempts, 1) if again else self.attempts + 1,
             started_at=self.started_at or RunState.from_stored(self.stored).started_at or now,
-            tokens=_with_tokens(self.tokens, "story", "impulse"),
+            tokens=with_tokens(self.tokens, "story", "impulse"),
             schema_refs=schema_refs,
         )
 
@@ -288,7 +288,7 @@ class RunState:
             reason=conclusion.reason,
             message=conclusion.message,
             finished_at=self.finished_at or max(now, self.started_at or now),
-            tokens=_with_tokens(self.tokens, *tokens),
+            tokens=with_tokens(self.tokens, *tokens),
             output=conclusion.output,
             error=error,
             degraded=conclusion.degraded,
@@ -318,7 +318,7 @@ class RunState:
             steps=steps,
             timers={**(self.timers or {}), **(theirs.timers or {})},
             cancel_observed_at=theirs.cancel_observed_at or self.cancel_observed_at,
-            tokens=_with_tokens(theirs.tokens, *self.tokens),
+            tokens=with_tokens(theirs.tokens, *self.tokens),
             revision=self.revision or theirs.revision,
         )
 
@@ -333,7 +333,7 @@ class RunState:
             return True
         if before.get("startedAt") and any(now.get(key) != before.get(key) for key in ("startedAt", "attempts")):
             return True  # both: it may start again within the same second
-        theirs = _revision_of(run)
+        theirs = revision_of(run)
         if self.revision and theirs and theirs != self.revision:
             return True
         states, ours = now.get("stepStates"), self.steps or {}
@@ -352,7 +352,7 @@ class RunState:
         """
         if self.stored_terminal or not (self.timers or self.cancel_observed_at):
             return {}
-        stored = _annotations(self.stored)
+        stored = annotations_of(self.stored)
         annotations: Object = {}
         # A timer is needed until the end of its step is *stored*: a crash in between would let the step sleep again.
         states = (self.stored.get("status") or {}).get("stepStates") or {}
@@ -446,7 +446,7 @@ class RunState:
         assert self.phase is not None
         reason = self.reason or DEFAULT_REASONS[self.phase]
         generation = self.stored["metadata"].get("generation", 0)
-        stored = list((self.stored.get("status") or {}).get("conditions") or ())
+        conditions = list((self.stored.get("status") or {}).get("conditions") or ())
         degraded = self.phase in (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
         words: list[tuple[ConditionType, bool, str, str]] = [
             (ConditionType.READY, self.phase is Phase.SUCCEEDED, reason, self.message),
@@ -463,7 +463,6 @@ class RunState:
             words[-1] = (ConditionType.DEGRADED, True, self.degraded.reason, self.degraded.message)
         if not self.ended and terminated_at(self.stored) is not None:
             words.pop()  # somebody else's word, which the run follows
-        conditions = stored
         for type_, status, why, text in words:
             conditions = with_condition(
                 conditions, type_, status, reason=why, message=text, generation=generation, now=now
@@ -499,32 +498,3 @@ class RunState:
 
     def _with_step(self, name: str, state: StepState) -> RunState:
         return replace(self, steps={**(self.steps or {}), name: state})
-
-
-def terminated_at(run: Object) -> str | None:
-    """When somebody else has recorded that the realtime topology of the run is terminated; None: nobody has."""
-    degraded = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.DEGRADED) or {}
-    if degraded.get("status") != "True" or degraded.get("reason") != Reason.TOPOLOGY_TERMINATED:
-        return None
-    return str(degraded.get("lastTransitionTime") or "")
-
-
-def _topology_of(status: Mapping[str, Any]) -> str:
-    degraded = find_condition(status.get("conditions") or (), ConditionType.DEGRADED) or {}
-    shown = degraded.get("status") == "True" and degraded.get("reason") == Reason.TOPOLOGY_DEGRADED
-    return str(degraded.get("message") or "") if shown else ""
-
-
-def _revision_of(run: Object) -> str:
-    """Name of the stored copy of the Story that the run executes; empty if that is not recorded."""
-    recorded = (run.get("status") or {}).get("storyRevision") or _annotations(run).get(keys.ANNOTATION_STORY_REVISION)
-    return str(recorded or "")
-
-
-def _annotations(run: Object) -> Mapping[str, Any]:
-    annotations = (run.get("metadata") or {}).get("annotations")
-    return annotations if isinstance(annotations, Mapping) else {}
-
-
-def _with_tokens(tokens: tuple[str, ...], *more: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*tokens, *more)))

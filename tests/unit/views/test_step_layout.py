@@ -73,3 +73,11 @@ def test_a_step_run_says_which_branch_it_is() -> None:
     assert path_of(of_branch) == "fan/a"
     assert path_of({"spec": {"stepId": "fetch"}}) == "fetch"
     assert (parent_of("fan/inner/x"), parent_of("fan")) == ("fan/inner", "")
+
+
+def test_what_the_hub_carries_out_for_each_packet_is_no_step_of_a_run() -> None:
+    steps: list[Any] = [{"name": "a", "ref": {"name": "e"}}, {"name": "p", "type": "condition"}]
+    spec = {"steps": steps, "finally": [{"name": "nap", "type": "sleep"}]}
+
+    assert [each.name for each in declared_steps({"spec": spec | {"pattern": "realtime"}})] == ["a", "nap"]
+    assert [each.name for each in declared_steps({"spec": spec})] == ["a", "p", "nap"]
