@@ -59,7 +59,7 @@ def test_what_is_evaluated_for_each_packet_comes_from_the_story() -> None:
 
 @pytest.mark.parametrize("word", ["wait", "gate", "dance", None])
 def test_a_step_that_cannot_be_in_a_stream_is_named(word: Any) -> None:
-    with pytest.raises(StoryProblemError, match="step odd: type: .* is not possible in a stream; use one of"):
+    with pytest.raises(StoryProblemError, match=r"step odd: type: .* is not possible in a stream; use one of"):
         routes(realtime_story(engram_step("a"), primitive_step("odd", "a") | {"type": word}))
 
 
