@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from core.api.objects import Object
 from core.api.streaming import Streaming
+from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
@@ -85,7 +86,7 @@ def needs_of(story: Object) -> dict[str, tuple[str, ...]]:
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     if find_cycle(graph) is not None:
         raise StoryProblemError("steps need each other in a circle; remove one need")
-    return {name: _contracted(name, steps, graph.needs) for name in streaming_steps(story)}
+    return dict(contracted(graph, frozenset(streaming_steps(story))).needs)
 
 
 def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
@@ -115,9 +116,7 @@ def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _stream_step(
-    name: str, step: Mapping[str, Any], needs: tuple[str, ...], delivery: DeliverySettings
-) -> StreamStep:
+def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], delivery: DeliverySettings) -> StreamStep:
     """
     Raises:
         ValueError: the hub cannot carry out a step of this type.
@@ -148,23 +147,6 @@ def _object_or_none(step: Mapping[str, Any], field: str) -> Mapping[str, Any] | 
 def _needs(step: Mapping[str, Any]) -> tuple[str, ...]:
     declared = step.get("needs")
     return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
-
-
-def _contracted(
-    name: str, steps: Mapping[str, Mapping[str, Any]], needs: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-    """The streaming steps that ``name`` needs, past those without a container."""
-    found: dict[str, None] = {}
-    seen: set[str] = set()
-    pending = [*reversed(needs[name])]
-    while pending:
-        need = pending.pop()
-        if steps[need].get("ref"):
-            found[need] = None
-        elif need not in seen:
-            seen.add(need)
-            pending += reversed(needs[need])
-    return tuple(found)
 
 
 def _channel_buffer(settings: Mapping[str, Any]) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from core.api.permission import Permission
 from core.api.resource import Resource
-from core.engine.ports import Clock, EventSink, Payloads
+from core.engine.payload_port import Payloads
+from core.engine.ports import Clock, EventSink
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership

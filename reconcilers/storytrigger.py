@@ -23,7 +23,8 @@ from core.api.phases import ConditionType
 from core.api.resource import IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, STORY_TRIGGER
 from core.api.unreadable import why_unreadable
 from core.engine.errors import DeniedError, RejectedError, StorageUnavailableError, UnavailableError
-from core.engine.ports import Clock, EventSink, EventType, Offload, Payloads, StoredAs
+from core.engine.payload_port import Offload, Payloads, StoredAs
+from core.engine.ports import Clock, EventSink, EventType
 from core.engine.step.manifest import size_bytes
 from core.evaluation.asker import Asker
 from core.evaluation.schema import apply_schema_defaults

@@ -8,8 +8,9 @@ from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.equal_work import EqualWork
 from core.engine.executors import Executors
+from core.engine.payload_port import Payloads
 from core.engine.plan_cache import PlanCache
-from core.engine.ports import Bindings, Clock, EventSink, Payloads, RunStore, StepRuns
+from core.engine.ports import Bindings, Clock, EventSink, RunStore, StepRuns
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
 from core.evaluation.evaluator import Evaluator

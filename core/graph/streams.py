@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.graph.contraction import contracted
 from core.graph.needs import Declared, build_graph
 
 
@@ -27,26 +28,9 @@ def neighbours_of(step: str, steps: Iterable[Mapping[str, Any]]) -> StreamNeighb
     """The neighbours of ``step`` among ``steps``, the main steps of a Story."""
     declared = tuple(steps)
     graph = build_graph(Declared(each["name"], tuple(each.get("needs") or ())) for each in declared)
-    with_container = frozenset(each["name"] for each in declared if each.get("ref"))
+    streams = contracted(graph, frozenset(each["name"] for each in declared if each.get("ref")))
+    by_place = graph.position.__getitem__
     return StreamNeighbours(
-        _nearest(step, graph.needs, with_container, graph.position),
-        _nearest(step, graph.dependents, with_container, graph.position),
+        tuple(sorted(streams.needs.get(step, ()), key=by_place)),
+        tuple(sorted(streams.dependents.get(step, ()), key=by_place)),
     )
-
-
-def _nearest(
-    step: str, edges: Mapping[str, tuple[str, ...]], wanted: frozenset[str], position: Mapping[str, int]
-) -> tuple[str, ...]:
-    found: set[str] = set()
-    seen: set[str] = set()
-    todo = list(edges.get(step, ()))
-    while todo:
-        name = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in wanted:
-            found.add(name)
-        else:
-            todo += edges.get(name, ())
-    return tuple(sorted(found, key=position.__getitem__))

@@ -15,7 +15,7 @@ import orjson
 
 from core.api.reference_keys import STORAGE_PATH, STORAGE_REFERENCE
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError, UnavailableError
-from core.engine.ports import Offload
+from core.engine.payload_port import Offload
 from core.expressions.paths import is_reference
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan

@@ -15,7 +15,7 @@ import trio
 from core.api.canonical import NotSerializableError
 from core.api.resource import SECRET
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import Offload
+from core.engine.payload_port import Offload
 from core.fairness.turns import Turns
 from core.kube.client import KubeClient
 from core.kube.errors import KubeError, NotFoundError

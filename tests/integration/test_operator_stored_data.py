@@ -12,7 +12,7 @@ import pytest
 
 from core.api.resource import SECRET
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import Offload, StoredAs
+from core.engine.payload_port import Offload, StoredAs
 from core.payloads.errors import StoreUnavailableError
 from core.payloads.store import S3Location
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings

@@ -15,7 +15,8 @@ from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import RejectedError
-from core.engine.ports import AttemptOrder, Binding, StepError, StoredAs
+from core.engine.payload_port import StoredAs
+from core.engine.ports import AttemptOrder, Binding, StepError
 from core.engine.primitives.arguments import resolved_container, whole_inputs
 from core.engine.primitives.earlier_output import cache_policy
 from core.engine.primitives.settle import Settled, settle_value

@@ -14,7 +14,8 @@ import trio
 from core.api.objects import Object
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, ObstacleError, RejectedError, ResultLostError, UnavailableError
-from core.engine.ports import AttemptExecutor, Binding, StepError, StoredAs
+from core.engine.payload_port import StoredAs
+from core.engine.ports import AttemptExecutor, Binding, StepError
 from core.engine.step.inline_output import inline_limit, why_not_inline
 
 RESULT_PATIENCE_SECONDS: Final = 120.0

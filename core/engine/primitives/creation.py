@@ -8,7 +8,8 @@ from core.api.objects import Object
 from core.api.phases import Reason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError
-from core.engine.ports import Binding, EventType, StepError, StoredAs
+from core.engine.payload_port import StoredAs
+from core.engine.ports import Binding, EventType, StepError
 from core.engine.primitives.settle import Settled, settle_value
 from core.engine.realtime import why_not_static
 from core.engine.step.manifest import (

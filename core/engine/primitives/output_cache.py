@@ -20,7 +20,8 @@ from core.api.objects import Object
 from core.engine.calls import committed
 from core.engine.context.step_context import StepContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import AttemptOrder, Binding, EventType, StoredAs
+from core.engine.payload_port import StoredAs
+from core.engine.ports import AttemptOrder, Binding, EventType
 from core.engine.primitives.earlier_output import EarlierOutputs, cache_policy, ignores_entries
 from core.engine.primitives.output_copies import OutputCopies
 from core.engine.values.schema import why_invalid

@@ -11,7 +11,8 @@ from typing import Any, Final
 from core.api.artifact import ARTIFACT, with_artifacts
 from core.api.objects import Object
 from core.engine.context.step_context import StepContext
-from core.engine.ports import Binding, Offload, StoredAs
+from core.engine.payload_port import Offload, StoredAs
+from core.engine.ports import Binding
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import has_reference
 

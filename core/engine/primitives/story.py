@@ -22,7 +22,8 @@ from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.step_context import StepContext
 from core.engine.errors import GoneError, NameConflictError, NoStoreError, PortError, RejectedError
-from core.engine.ports import EventType, RunKey, StepError, StoredAs
+from core.engine.payload_port import StoredAs
+from core.engine.ports import EventType, RunKey, StepError
 from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata

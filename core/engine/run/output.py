@@ -13,8 +13,8 @@ from typing import Any, Final
 from core.api.phases import Phase, Reason, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.errors import NoStoreError, RejectedError
+from core.engine.payload_port import StoredAs
 from core.engine.plan import GroupPlan, StoryPlan
-from core.engine.ports import StoredAs
 from core.engine.status.state import RunState
 from core.engine.step.endings import Ending
 from core.engine.step.manifest import size_bytes

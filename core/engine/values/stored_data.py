@@ -21,7 +21,8 @@ from core.api.phases import Reason
 from core.engine.calls import Pace
 from core.engine.engine_context import EngineContext
 from core.engine.errors import NoStoreError, RejectedError, StorageUnavailableError
-from core.engine.ports import Offload, StepError, StoredAs
+from core.engine.payload_port import Offload, StoredAs
+from core.engine.ports import StepError
 from core.engine.step.manifest import size_bytes
 from core.evaluation.asker import Asker
 from core.evaluation.evaluator import Failure, NotYet, Value

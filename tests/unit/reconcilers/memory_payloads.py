@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core.engine.errors import StorageUnavailableError
-from core.engine.ports import Offload
+from core.engine.payload_port import Offload
 from core.payloads.address import Folder, ObjectPlace
 from core.payloads.dehydrate import OffloadBounds, plan
 from core.payloads.store import Store

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from core.api.conditions import find_condition
 from core.engine.errors import StorageUnavailableError
-from core.engine.ports import Offload
+from core.engine.payload_port import Offload
 from core.engine.settings import EngineSettings
 from core.expressions.paths import has_reference, is_reference
 from fuzz.engine.adapters import Engram
