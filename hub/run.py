@@ -157,9 +157,11 @@ class LiveRun:
     def has_left(self, name: str) -> bool:
         """Whether there is, or may still come, a packet for a step: of its producers, or in its buffer.
 
-        Of a step without producers: whether there may still be packets of its own.
+        Of a step without producers, or one that has finished: whether there may still be packets of its own.
         """
         step = self.steps[name]
+        if name in self._finished:
+            return step.link is not None or bool(step.inbox)
         producers = [node for node in self._before(name) if isinstance(node, LiveStep)] or [step]
         is_open = any(each.link is not None or each.inbox for each in producers)
         return bool(is_open or self.outstanding(name) or step.delivery.kept_bytes)

@@ -60,7 +60,7 @@ class BindingStanding:
     has_ended: bool = False
     """Every step of its run has finished."""
     needs_are_finished: bool = False
-    """All steps that its step needs have finished; of a step without needs, it itself."""
+    """All steps that its step needs have finished, or it itself: no packet can still come to it."""
 
 
 @dataclass(slots=True)
@@ -191,7 +191,8 @@ class RunBook:
             "" if record.routes is not None else record.why,
             binding.is_finished,
             record.has_ended,
-            binding.step in record.needs and _are_finished(record, record.needs[binding.step] or (binding.step,)),
+            binding.step in record.needs
+            and (binding.is_finished or _are_finished(record, record.needs[binding.step] or (binding.step,))),
         )
 
     def beside(self, name: BindingName) -> list[BindingName]:

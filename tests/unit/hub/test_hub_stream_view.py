@@ -211,7 +211,23 @@ async def test_nobody_waits_for_a_step_that_has_finished() -> None:
         await until(lambda: live.steps["emit"].received == 50)
         assert not live.is_held("emit")
         assert live.steps["sink"].delivery.waiting == 0
-        assert not stand.see("sink").is_drained, "its source has not finished"
+        await stand.until_drained("sink")
+
+
+async def test_a_step_that_finishes_before_its_needs_is_drained_when_its_own_packets_have_gone_on() -> None:
+    """A worker that has seen enough exits with 0, and its source goes on for ever."""
+    async with open_stand() as stand:
+        stand.bind_all()
+        stand.engram("emit", forever)
+        echo = stand.engram("echo", careful_echo)
+        await echo.ready.wait()
+        await stand.live()
+        stand.finish("echo")
+        await trio.sleep(0.5)
+        assert not stand.see("echo").is_drained, "it is still connected"
+        echo.kill()
+        await stand.until_drained("echo")
+        assert not stand.see("emit").is_drained
 
 
 async def test_another_binding_of_a_step_counts_its_generations_from_the_start() -> None:
