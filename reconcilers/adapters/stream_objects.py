@@ -25,7 +25,7 @@ from core.engine.errors import NameConflictError, StaleError
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
-from core.workloads.stream_binding import admitted_generation, next_generation_patch
+from core.workloads.stream_binding import admitted_generation, is_finished, next_generation_patch
 from core.workloads.stream_workload import StreamMode, binding_name, generation_of, workload_name
 from reconcilers.adapters.stream_look import StreamLook, attempt_of
 from reconcilers.adapters.translation import port_errors
@@ -103,7 +103,7 @@ class StreamObjects:
 
         Raises:
             NameConflictError: an object of that name belongs to another owner.
-            StaleError: it is of an earlier StepRun, or of a later attempt.
+            StaleError: it is of an earlier StepRun, or of a later attempt, or the attempt has finished.
             GoneError, UnavailableError, RejectedError.
         """
         stored = await self._ensure(step_run, TRANSPORT_BINDING, manifest, self._bindings)
@@ -114,6 +114,8 @@ class StreamObjects:
         if admitted < generation:
             patch = {"annotations": next_generation_patch(generation)}
             return await patch_metadata(self._client, self._bindings, TRANSPORT_BINDING, stored, patch)
+        if is_finished(stored):  # another leader has seen the end of this very attempt
+            raise StaleError(f"the stream of TransportBinding {stored['metadata']['name']} has finished")
         return stored
 
     async def ensure_secret(self, step_run: Object, manifest: Object) -> None:

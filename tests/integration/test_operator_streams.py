@@ -567,6 +567,19 @@ async def test_a_leader_that_is_behind_does_not_start_an_earlier_attempt_again(t
     assert (await stored(there, DEPLOYMENT, STEP_RUN_NAME))["metadata"]["annotations"][keys.ANNOTATION_ATTEMPT] == "1"
 
 
+async def test_a_leader_that_is_behind_does_not_start_a_finished_stream_again(there: AdapterWorld) -> None:
+    """It does not know the end of the worker, and finds no workload."""
+    made = await started(there)
+    behind = await order(there, made)
+    await pod(there, made, **ended(0))
+    await there.look_again()
+    assert marks(await binding(there))[keys.ANNOTATION_STREAM_FINISHED] == "true"
+    with pytest.raises(StaleError, match="has finished"):
+        await there.streams.start_attempt(behind)
+    with pytest.raises(NotFoundError):
+        await stored(there, DEPLOYMENT, STEP_RUN_NAME)
+
+
 # The binding of the engine.
 
 
