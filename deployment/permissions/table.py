@@ -117,7 +117,12 @@ HUB_ACCESS: Final = RoleTable(
     Reach.OPERATOR_NAMESPACE,
     "The key with which the operator and its hub recognise the containers of realtime steps, and the hub's authority.",
     (
-        Permission(SECRET, ("create",), "The first manager creates the Secret with the key."),
+        Permission(
+            SECRET,
+            ("create",),
+            "A manager creates the Secret with the key when it is missing.",
+            seldom="Once in the life of an installation.",
+        ),
         Permission(
             SECRET,
             ("list", "watch"),

@@ -123,7 +123,13 @@ class OperatorRig:
     # Waiting.
 
     async def until(
-        self, resource: Resource, name: str, holds: Callable[[Object], bool], *, seconds: float = DEADLINE_SECONDS
+        self,
+        resource: Resource,
+        name: str,
+        holds: Callable[[Object], bool],
+        *,
+        namespace: str = FLOWS,
+        seconds: float = DEADLINE_SECONDS,
     ) -> Object:
         """Wait until the object exists and ``holds`` accepts it; returns it."""
         last: Object = {}
@@ -131,7 +137,7 @@ class OperatorRig:
         async def reached() -> bool:
             nonlocal last
             try:
-                last = await self.client.get(resource, name, FLOWS if resource.namespaced else None)
+                last = await self.client.get(resource, name, namespace if resource.namespaced else None)
             except NotFoundError:
                 return False
             return holds(last)

@@ -6,13 +6,20 @@ from core.api.keys import ANNOTATION_STREAM_FINISHED
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, DEPLOYMENT, SECRET, STATEFUL_SET, STORY_RUN, TRANSPORT, TRANSPORT_BINDING
 from core.workloads.hub_access import HUB_TLS_SECRET
+from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.operator_rig import FLOWS, OperatorRig, status_of, step
 
 
 async def run_a_stream(rig: OperatorRig) -> None:
-    """A source that ends, and a step that is ended when it has got everything. Its Transport comes late."""
+    """A source that ends, and a step that is ended when it has got everything. Its Transport comes late.
+
+    First somebody deletes the key of the hub, which is there from before, and the operator makes another one.
+    """
+    former = await rig.client.get(SECRET, HUB_KEY_SECRET, OPERATOR_NAMESPACE)
+    await rig.client.delete(SECRET, HUB_KEY_SECRET, OPERATOR_NAMESPACE)
+    await rig.until(SECRET, HUB_KEY_SECRET, lambda key: key["data"] != former["data"], namespace=OPERATOR_NAMESPACE)
     authority = {"stringData": {"ca.crt": "-- the authority of the hub --"}}
     await rig.create(SECRET, HUB_TLS_SECRET, authority, OPERATOR_NAMESPACE)
     await rig.engram("tick", "exit 0", engram={"mode": "deployment"}, supportedModes=["deployment"])
