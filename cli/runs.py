@@ -14,7 +14,7 @@ from cli.exit_code import ExitCode
 from cli.large_inputs import with_stored_inputs
 from cli.problem import CommandError, UsageError
 from cli.session import Session
-from cli.streams import bindings_informer, bindings_of, may_stream
+from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, is_owned_by
@@ -110,12 +110,13 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
 
 async def look_at(session: Session, run: Object) -> RunView:
     story = await visible_story_of(session, run)
+    step_runs = await step_runs_of(session, run)
     return view_run(
         run,
         story,
-        await step_runs_of(session, run),
+        step_runs,
         await pods_of(session, run),
-        await bindings_of(session, run) if may_stream(story) else (),
+        await bindings_of(session, run) if has_streams(story, step_runs) else (),
         command=session.command,
     )
 

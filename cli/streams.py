@@ -15,7 +15,9 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.engine.clock import system_now
+from core.engine.ports import STREAM
 from core.engine.realtime import is_realtime
+from core.engine.step.record import executor_of
 from core.kube.errors import ForbiddenError, KubeError
 from core.kube.informer import Informer
 from views.flow import bindings_by_step, streams_document
@@ -31,6 +33,11 @@ MOST_WATCHED: Final = 100
 def may_stream(story: Object | None) -> bool:
     """Whether a run of this Story may have streams; a Story that cannot be seen may be realtime."""
     return story is None or is_realtime(story.get("spec") or {})
+
+
+def has_streams(story: Object | None, step_runs: Iterable[Object]) -> bool:
+    """Whether a run has streams: by its Story; if that cannot be seen, by its StepRuns."""
+    return may_stream(story) and (story is not None or any(executor_of(each) == STREAM for each in step_runs))
 
 
 async def bindings_of(session: Session, run: Object, *, tolerant: bool = True) -> list[Object]:

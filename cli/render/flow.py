@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.instant import format_instant
+from core.graph.needs import Graph
 from views.flow import StepFlow
 from views.run_view import RunView, StepView
 
@@ -45,6 +46,26 @@ def flow_text(step: StepView) -> str:
     if flow.has_targets or flow.received:
         parts.append(_total("out", flow.received, flow.received_per_minute))
     return ", ".join((*parts, *_remarks(flow)))
+
+
+def edge_rates(view: RunView, graph: Graph) -> dict[tuple[str, str], str]:
+    """How fast messages pass from each need to each step.
+
+    A step with one need gets all its messages from there; of one with several only what each of them sends is known,
+    which a condition may thin out.
+    """
+    flows = {step.name: step.flow for step in view.steps if step.flow is not None and step.at_work}
+    found = {}
+    for step in graph.order:
+        needs = graph.needs[step]
+        for need in needs:
+            target, source = flows.get(step), flows.get(need)
+            per_minute = source.received_per_minute if source is not None else 0
+            if target is not None and len(needs) == 1:
+                per_minute = target.delivered_per_minute
+            if per_minute:
+                found[need, step] = rate_text(per_minute)
+    return found
 
 
 class FlowLines:
@@ -89,13 +110,13 @@ def _cells(flow: StepFlow) -> tuple[str, ...]:
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], remarks: Sequence[str]) -> str:
-    """Counts to the left, their rates to the right of their columns; a column that no step has takes no room."""
-    shown = [
-        f"{cell:<{width}}" if index % 2 == 0 else f" {cell:>{width}}  "
+    """Each count to the left and its rate to the right of a column; a column that no step has takes no room."""
+    padded = [
+        f"{cell:>{width}}" if index % 2 else f"{cell:<{width}}"
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        if width
     ]
-    return ("".join(shown).rstrip() if not remarks else "".join(shown) + ", ".join(remarks)).rstrip()
+    pairs = [" ".join(part for part in padded[at : at + 2] if part) for at in range(0, len(padded), 2)]
+    return "  ".join(part for part in (*pairs, ", ".join(remarks)) if part).rstrip()
 
 
 def _remarks(flow: StepFlow) -> list[str]:

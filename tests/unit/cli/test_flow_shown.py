@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cli.render.flow import FlowLines, rate_text
+from cli.render.flow import FlowLines, edge_rates, rate_text
 from cli.render.progress import transitions, tree
 from core.api.objects import Object
+from core.graph.needs import Declared, build_graph
 from tests.unit.views import stream_samples as samples
 from views.run_view import RunView, view_run
 
@@ -88,3 +89,13 @@ def test_the_end_of_a_stream_tells_its_totals() -> None:
     after = view_run(samples.run(states=states), samples.story(), step_runs, (), bindings)
 
     assert "2026-01-02T12:00:00Z buoy-1 days Running→Succeeded  in 2,090, out 43" in transitions(flowing(), after, NOW)
+
+
+def test_an_edge_has_the_rate_of_what_arrives_or_with_several_needs_of_what_is_sent() -> None:
+    line = build_graph([Declared("replay"), Declared("days", ("replay",)), Declared("page", ("days", "replay"))])
+
+    assert edge_rates(flowing(), line) == {
+        ("replay", "days"): "200/s",
+        ("days", "page"): "4.1/s",
+        ("replay", "page"): "200/s",
+    }
