@@ -20,6 +20,21 @@ ADDITIONS = {
         for steps in ("steps", "compensations", "finally")
         for field in ("run", "image", "shell", "shell[]")
     },
+    ("TransportBinding", ".status.stream"): "what the hub says of the stream of the step",
+    ("TransportBinding", ".status.stream.connected"): "whether a client serves it",
+    ("TransportBinding", ".status.stream.connectedAt"): "since when",
+    ("TransportBinding", ".status.stream.disconnectedAt"): "since when no client does",
+    ("TransportBinding", ".status.stream.generation"): "of that client",
+    ("TransportBinding", ".status.stream.received"): "messages of the step",
+    ("TransportBinding", ".status.stream.delivered"): "messages to the step that it is done with",
+    ("TransportBinding", ".status.stream.waiting"): "messages to it that the hub has",
+    ("TransportBinding", ".status.stream.waitingPct"): "how full its buffer is",
+    ("TransportBinding", ".status.stream.lost"): "messages that went nowhere",
+    ("TransportBinding", ".status.stream.pausedBy"): "who holds it up",
+    ("TransportBinding", ".status.stream.pausedBy[]"): "one of them",
+    ("TransportBinding", ".status.stream.drained"): "whether it has got everything",
+    ("TransportBinding", ".status.stream.trouble"): "why a message or client was refused",
+    ("TransportBinding", ".status.stream.observedAt"): "when it was counted",
     ("StepRun", ".spec.script"): "the script of a script step, which has no Engram",
     ("StepRun", ".spec.script.run"): "its text",
     ("StepRun", ".spec.script.image"): "its image",
@@ -139,6 +154,11 @@ for _path in _CONTRACT["Story"]["paths"]:
         ADDITIONS |= {
             (_kind, _same): "the image decides which nodes it needs, as in a Story" for _kind, _ in _TEMPLATES
         }
+
+ADDITIONS |= {
+    ("TransportBinding", ".status.stream.receivedPerMinute"): "how fast messages of the step come",
+    ("TransportBinding", ".status.stream.deliveredPerMinute"): "how fast messages to it go",
+}
 
 CHANGES = {
     ("Story", ".spec"): "a step may also be a script: exactly one of ref, type and run",
