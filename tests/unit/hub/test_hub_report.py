@@ -96,6 +96,9 @@ class ReportStand:
         self.views.seen[name_of(step).name] = view
         self.reporter.look_at(name_of(step))
 
+    def clock(self) -> datetime:
+        return NOW + timedelta(seconds=trio.current_time() - self.began_at)
+
     def annotated(self, step: str, until: str) -> None:
         """A user writes the annotation, and the watch tells."""
         self.version += 1
@@ -113,10 +116,8 @@ class ReportStand:
     async def open(self) -> AsyncIterator[ReportStand]:
         async with self.server.client() as client, trio.open_nursery() as nursery:
             self.informer = Informer(client, TRANSPORT_BINDING, trim=trimmed)
-            began = trio.current_time()
-            clock = lambda: NOW + timedelta(seconds=trio.current_time() - began)  # noqa: E731
-            self.reporter = StatusReporter(client, self.informer, self.views, clock)
-            self.clock = clock
+            self.began_at = trio.current_time()
+            self.reporter = StatusReporter(client, self.informer, self.views, self.clock)
             self.informer.add_handler(lambda change: self.reporter.look_at(key(change.object)))
             await nursery.start(self.informer.run)
             self.watch = await self.server.next_watch()
