@@ -9,6 +9,7 @@ import trio
 
 from cli.exit_code import ExitCode, of_phase
 from cli.problem import CommandError
+from cli.render.flow import FlowLines
 from cli.render.progress import Styled, transitions, tree
 from cli.runs import Following
 from cli.session import Session
@@ -85,9 +86,11 @@ class _Lines:
         self._ascii = session.options.ascii_only
         self._before: RunView | None = None
         self._problem = ""
+        self._flows = FlowLines()
 
     def draw(self, view: RunView, problem: str) -> None:
-        for line in transitions(self._before, view, system_now(), ascii_only=self._ascii):
+        now = system_now()
+        for line in (*transitions(self._before, view, now, ascii_only=self._ascii), *self._flows.lines(view, now)):
             self._console.note(line)
         if problem and not self._problem:
             self._console.note(f"{problem}; trying again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -11,23 +12,30 @@ import trio
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
 from cli.step_logs import last_lines_of
+from cli.streams import bindings_of, has_streams
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
-from core.api.resource import EFFECT_CLAIM, EVENT, JOB, POD, STORY_RUN
-from core.kube.errors import ApiError, ForbiddenError
+from core.api.resource import EFFECT_CLAIM, EVENT, JOB, LEASE, POD, STORY_RUN
+from core.engine.clock import system_now
+from core.kube.errors import ApiError, ForbiddenError, KubeError, NotFoundError
+from deployment.permissions.names import HUB_LEASE_NAME, OPERATOR_NAMESPACE
 from views.effects import step_run_name
+from views.flow import bindings_by_step
 from views.pod_wait import is_silent
 from views.run_view import view_run
 from views.step_layout import path_of
 from views.text import one_line
-from views.why.cause import Facts
+from views.why.cause import Facts, HubStanding
+from views.why.stream import hub_standing, last_failure
 
 Found = TypeVar("Found")
 
 MAX_DEPTH: Final = 8
 """Levels of child runs that are followed."""
+MAX_FAILING: Final = 5
+"""Streams whose log is read, because their container fails."""
 MAX_CHILDREN: Final = 100
 """Child runs of one run that are read in full; for more, only the StoryRun itself is known."""
 
@@ -48,6 +56,8 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
     jobs = await tolerant("Jobs", _jobs_of(session, run), [])
     pods = await tolerant("Pods", pods_of(session, run, tolerant=False), [])
     children = await tolerant("child StoryRuns", children_of(session, run), [])
+    streams = has_streams(story, step_runs)
+    bindings = await tolerant("TransportBindings", bindings_of(session, run, tolerant=False), []) if streams else []
     claims = await tolerant("EffectClaims", _claims_of(session, run, step_runs), [])
     names = {label_value(each["metadata"]["name"]): each["metadata"]["name"] for each in step_runs}
     by_label = {(pod["metadata"].get("labels") or {}).get(keys.LABEL_STEP_RUN, ""): pod for pod in pods}
@@ -58,6 +68,8 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         jobs={job["metadata"]["name"]: job for job in jobs},
         pods={names[label]: pod for label, pod in by_label.items() if label in names},
         claims=_by_step_run(claims),
+        bindings=bindings_by_step(bindings, run["metadata"]["uid"]),
+        hub=await _hub(session) if streams and not has_ended(run) else None,
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
@@ -127,7 +139,33 @@ async def _warnings(session: Session, facts: Facts) -> dict[str, str]:
         elif pod is not None and is_silent(pod):
             warning = await _last_warning(session, facts.namespace, POD.kind, pod["metadata"]["name"])
         found |= {name: warning} if warning else {}
+    for step, binding in facts.bindings.items():
+        name = str(facts.step_runs.get(step, binding)["metadata"]["name"])
+        pod = facts.pods.get(name)
+        if pod is not None and is_silent(pod):
+            warning = await _last_warning(session, facts.namespace, POD.kind, pod["metadata"]["name"])
+            found |= {name: warning} if warning else {}
     return found
+
+
+async def _hub(session: Session) -> HubStanding | None:
+    """Whether a hub serves; None if the user may not know."""
+    namespace = OPERATOR_NAMESPACE
+    if session.embedded is not None:
+        who = "the embedded cluster: it starts its hub again by itself, within seconds; its log says why not"
+        commands: tuple[str, ...] = (shlex.join(["tail", "-n", "50", str(session.embedded.data / "cluster.log")]),)
+    else:
+        who = "a cluster administrator"
+        commands = tuple(
+            f"kubectl --namespace {namespace} {verb} deployment/{HUB_LEASE_NAME}" for verb in ("describe", "logs")
+        )
+    try:
+        lease = await session.client.get(LEASE, HUB_LEASE_NAME, namespace)
+    except NotFoundError:
+        return HubStanding(is_there=False, who=who, commands=commands)
+    except KubeError:
+        return None  # few users may read it, and it only explains
+    return replace(hub_standing(lease, system_now()), who=who, commands=commands)
 
 
 async def _last_warning(session: Session, namespace: str, kind: str, name: str) -> str:
@@ -140,10 +178,19 @@ async def _last_warning(session: Session, namespace: str, kind: str, name: str) 
     return one_line(newest.get("note") or "")
 
 
+def _failing_streams(facts: Facts) -> list[tuple[str, Object]]:
+    named = ((step, facts.step_runs.get(step)) for step in facts.bindings)
+    pods = ((step, facts.pods.get(each["metadata"]["name"])) for step, each in named if each is not None)
+    return [(step, pod) for step, pod in pods if pod is not None and last_failure(pod)]
+
+
 async def _last_lines(session: Session, facts: Facts) -> dict[str, tuple[str, ...]]:
-    """The last log lines of the step that made the run fail."""
+    """The last log lines of the step that made the run fail, and of streams whose container has failed."""
     if not has_ended(facts.run):
-        return {}
+        return {
+            step: tuple(one_line(line) for line in await last_lines_of(session, pod))
+            for step, pod in _failing_streams(facts)[:MAX_FAILING]
+        }
     culprit = view_run(facts.run, facts.story, facts.step_runs.values()).culprit()
     step_run = facts.step_runs.get(culprit.name) if culprit is not None else None
     pod = facts.pods.get(step_run["metadata"]["name"]) if step_run is not None else None

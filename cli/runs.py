@@ -14,6 +14,7 @@ from cli.exit_code import ExitCode
 from cli.large_inputs import with_stored_inputs
 from cli.problem import CommandError, UsageError
 from cli.session import Session
+from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, is_owned_by
@@ -108,11 +109,14 @@ async def step_runs_of(session: Session, run: Object) -> list[Object]:
 
 
 async def look_at(session: Session, run: Object) -> RunView:
+    story = await visible_story_of(session, run)
+    step_runs = await step_runs_of(session, run)
     return view_run(
         run,
-        await visible_story_of(session, run),
-        await step_runs_of(session, run),
+        story,
+        step_runs,
         await pods_of(session, run),
+        await bindings_of(session, run) if has_streams(story, step_runs) else (),
         command=session.command,
     )
 
@@ -177,13 +181,21 @@ class Following:
     read_pods: Callable[[], list[Object]]
     read_run: Callable[[], Object | None]
     read_problem: Callable[[], KubeError | None]
+    read_bindings: Callable[[], list[Object]] = list
     command: CommandText = plain_command
     changed: trio.Event = field(default_factory=trio.Event)
 
     def view(self) -> RunView:
         """The current view; a deleted run keeps its last known state."""
         self.run = self.read_run() or self.run
-        return view_run(self.run, self.story, self.read_step_runs(), self.read_pods(), command=self.command)
+        return view_run(
+            self.run,
+            self.story,
+            self.read_step_runs(),
+            self.read_pods(),
+            self.read_bindings(),
+            command=self.command,
+        )
 
     @property
     def deleted(self) -> bool:
@@ -214,13 +226,16 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         label_selector=f"{keys.LABEL_STORY_RUN}={label_value(name)}",
         trim=_progress_of_pod,
     )
+    story = await visible_story_of(session, run)
+    bindings = bindings_informer(session, run) if may_stream(story) else None
     following = Following(
         run,
-        await visible_story_of(session, run),
+        story,
         read_step_runs=lambda: steps.list(namespace),
         read_pods=lambda: _by_age(pods.list(namespace)),
         read_run=lambda: runs.get(namespace, name),
         read_problem=lambda: runs.last_error or steps.last_error,
+        read_bindings=lambda: bindings.list(namespace) if bindings is not None else [],
         command=session.command,
     )
 
@@ -235,6 +250,9 @@ async def open_following(session: Session, run: Object) -> AsyncIterator[Followi
         await nursery.start(runs.run)
         await nursery.start(steps.run)
         nursery.start_soon(pods.run)  # they only explain: not waited for, and some users may not see them
+        if bindings is not None:
+            bindings.add_handler(on_change)
+            nursery.start_soon(bindings.run)
         yield following
         nursery.cancel_scope.cancel()
 

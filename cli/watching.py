@@ -16,13 +16,15 @@ from cli.exit_code import ExitCode, worst
 from cli.interruption import InterruptedBySignalError
 from cli.options import CommonOptions
 from cli.render.output import yaml_text
-from cli.runs import find_run, open_following, visible_story_of
+from cli.runs import Following, find_run, open_following, visible_story_of
 from cli.session import Session
 from cli.step_logs import LogWish, failure_report, print_logs
+from cli.streams import ask_for_news, may_stream
 from core.api import keys
 from core.api.artifact import for_people
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
+from core.engine.realtime import is_realtime
 from views.gates import open_gates_of
 from views.run_view import RunView
 
@@ -38,6 +40,8 @@ class Watched:
     verb: str = "watch"
     """The verb for watching again."""
     canceled: bool = False
+    streams: bool = False
+    """Whether it is a realtime run, which goes on until its sources end."""
 
     def begin(self, session: Session, *runs: Object) -> None:
         self.session, self.runs = session, tuple(run["metadata"]["name"] for run in runs)
@@ -51,7 +55,11 @@ class Watched:
             return f"{names} was canceled"
         one = len(self.runs) == 1
         cluster = self.session.embedded
-        if cluster is not None and cluster.on_demand:
+        if cluster is not None and cluster.on_demand and self.streams:
+            continues = "its containers stop with this cluster, and start again when it is up"
+        elif self.streams:
+            continues = "its streams flow on until their sources end, or it is canceled"
+        elif cluster is not None and cluster.on_demand:
             continues = f"{'it waits' if one else 'they wait'} until {'its' if one else 'their'} cluster is up again"
         else:
             continues = "the run continues" if one else "the runs continue"
@@ -78,7 +86,9 @@ async def stay(
     session = watched.session
     assert session is not None, "begun with a session"
     try:
-        view = await _follow(session, run, show=show, logs=logs, timeout=timeout, exit_on_gate=exit_on_gate)
+        view = await _follow(
+            session, run, show=show, logs=logs, timeout=timeout, exit_on_gate=exit_on_gate, watched=watched
+        )
     finally:
         interrupted = trio.current_effective_deadline() == float("-inf")
         if cancel_on_interrupt and interrupted:
@@ -115,6 +125,8 @@ async def report(session: Session, view: RunView) -> None:
         console.note(await failure_report(session, await find_run(session, view.name), view))
     elif view.output is not None:
         console.note(f"{view.name} {view.phase}; its output, again with: {session.command('outputs', view.name)}")
+    elif any(step.serves_stream for step in view.steps):
+        console.note(f"{view.name} {view.phase}; its streams have ended; what they passed: {_get(session, view)}")
     else:
         console.note(
             f"{view.name} {view.phase}; the Story declares no output, those of its steps: "
@@ -126,6 +138,10 @@ async def report(session: Session, view: RunView) -> None:
             console.result(yaml_text(for_people(view.output)))
         else:
             console.result(yaml_text(view.output) if output == "yaml" else json.dumps(view.output, ensure_ascii=False))
+
+
+def _get(session: Session, view: RunView) -> str:
+    return session.command("get", view.name)
 
 
 async def request_cancel(session: Session, run: Object, reason: str = "") -> None:
@@ -175,15 +191,27 @@ async def _follow(
     logs: bool,
     timeout: float | None,
     exit_on_gate: bool = False,
+    watched: Watched | None = None,
 ) -> RunView:
     quiet = session if show else replace(session, options=replace(session.options, quiet=True))
     async with open_following(session, run) as following, trio.open_nursery() as nursery:
+        if watched is not None:
+            watched.streams = is_realtime((following.story or {}).get("spec") or {})
+        asking = trio.CancelScope()
+        if may_stream(following.story) and session.console.interactive and not quiet.options.quiet:
+            nursery.start_soon(_ask_for_news, asking, session, following)
         if logs:
             nursery.start_soon(print_logs, session, run, LogWish(follow=True))
         view = await show_until_done(quiet, following, timeout=timeout, exit_on_gate=exit_on_gate)
+        asking.cancel()
         if not view.terminal:
             nursery.cancel_scope.cancel()  # its logs continue
         return view
+
+
+async def _ask_for_news(scope: trio.CancelScope, session: Session, following: Following) -> None:
+    with scope:
+        await ask_for_news(session, following.read_bindings)
 
 
 async def _cancel_and_wait(session: Session, run: Object) -> bool:

@@ -16,6 +16,7 @@ from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.phases import ConditionType, Reason
 from hub.attendance import NOBODY, Attendance
+from hub.rate import STILL, PerMinute
 from kubewire.wire import merge_patch_between
 
 FIELD_MANAGER: Final = "bobrapet-hub"
@@ -41,6 +42,7 @@ class StepTraffic:
     lost: int = 0
     paused_by: tuple[str, ...] = ()
     trouble: str = ""
+    per_minute: PerMinute = STILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
     stream |= {
         "received": traffic.received,
         "delivered": traffic.delivered,
+        "receivedPerMinute": traffic.per_minute.received,
+        "deliveredPerMinute": traffic.per_minute.delivered,
         "waiting": traffic.waiting,
         "waitingPct": traffic.waiting_percent,
         "lost": traffic.lost,

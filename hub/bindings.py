@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import compose
+from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.text import text
 from core.api.unreadable import why_unreadable
@@ -22,10 +24,13 @@ _ANNOTATIONS: Final = (
     keys.ANNOTATION_CONNECTOR_GENERATION,
     keys.ANNOTATION_STREAM_FINISHED,
     keys.ANNOTATION_STORY_REVISION,
+    keys.ANNOTATION_STREAM_WATCHED_UNTIL,
 )
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 _SPEC: Final = ("stepName", "storyRunRef", "connectorEndpoint", "rawSettings", "audio", "video", "binary")
 _MAX_GENERATION_DIGITS: Final = 10
+MOST_WATCHED: Final = timedelta(minutes=5)
+"""How far ahead ``watched-until`` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,18 @@ def read_binding(binding: Object) -> StreamBinding:
         settings if isinstance(settings, Mapping) else {},
         problem,
     )
+
+
+def watched_until(binding: Object) -> str:
+    """Until when somebody watches the step, as it is written; empty if nobody does."""
+    annotations = _mapping(_mapping(binding.get("metadata")).get("annotations"))
+    return text(annotations.get(keys.ANNOTATION_STREAM_WATCHED_UNTIL))
+
+
+def is_watched(binding: Object, now: datetime) -> bool:
+    """Whether somebody watches the step now. An instant that is far away is a mistake, and does not count."""
+    until = parse_instant_or_none(watched_until(binding))
+    return until is not None and now < until <= now + MOST_WATCHED
 
 
 def _problem(name: BindingName, run: StreamRun, run_uid: str, step: str, generation: str) -> str:

@@ -1,9 +1,10 @@
 """The one writer of the status of TransportBindings.
 
 What people and the operator wait for is written at once: a client has come or gone, a step is drained, a run cannot be
-served. Counts follow at most every ten seconds for each binding, and only when they have changed; a hub without traffic
-writes nothing. A binding that has to be looked at is in the queue once, however often it changes, so the queue is never
-longer than there are bindings. An answer that is lost does no harm: the next look compares with what is stored.
+served. Counts follow at most every ten seconds for each binding, every second while somebody watches it, and only when
+they have changed; a hub without traffic writes nothing. A binding that has to be looked at is in the queue once,
+however often it changes, so the queue is never longer than there are bindings. An answer that is lost does no harm: the
+next look compares with what is stored.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.client import KubeClient
 from core.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError, ResourceExpiredError
-from core.kube.informer import Informer
+from core.kube.informer import Change, Informer
 from core.kube.retry import wait_seconds
 from core.telemetry.logs import get_logger
 from hub.binding_status import FIELD_MANAGER, StreamState, is_edge, status_patch, wanted_status
+from hub.bindings import is_watched, watched_until
 from hub.topology import BindingName
 
 _log = get_logger("hub")
@@ -47,6 +49,10 @@ class ReportPace:
 
     counts: float = 10.0
     """Between two writes of counts of one binding."""
+    watched: float = 1.0
+    """The same while somebody watches it."""
+    watched_writes: float = 20.0
+    """Writes a second for all that are watched together: beyond, each is written less often."""
     edges: float = 1.0
     """Between two other writes of one binding: a client that comes and goes all the time must not flood the server."""
     settle: float = 0.2
@@ -99,12 +105,20 @@ class StatusReporter:
         self._alarm = trio.Event()
         self._past: dict[BindingName, _Past] = {}
         self._at_work: set[BindingName] = set()
+        self._watched: set[BindingName] = set()
+        bindings.add_handler(self._changed)
 
     def look_at(self, name: BindingName) -> None:
         """Something about this binding may have changed."""
         self._queue[name] = None
         self._work.set()
         self._alarm.set()
+
+    def _changed(self, change: Change) -> None:
+        """Somebody begins to watch a binding, or stays."""
+        new = change.new
+        if new is not None and is_watched(new, self._now()) and watched_until(change.old or {}) != watched_until(new):
+            self.look_at(_name_of(new))
 
     async def run(self) -> None:
         """Write until cancelled. Every binding is looked at first."""
@@ -166,6 +180,7 @@ class StatusReporter:
             self._views.forget(name)
             self._past.pop(name, None)
             self._later.pop(name, None)
+            self._watched.discard(name)
             return
         uid = binding["metadata"]["uid"]
         past = self._past.get(name)
@@ -174,12 +189,14 @@ class StatusReporter:
             past = _Past(uid, not_before=trio.current_time() + self._pace.settle if is_new else -math.inf)
             self._past[name] = past
         wanted = wanted_status(binding, self._views.of(name, uid), self._now())
-        patch = status_patch(binding, wanted, self._now())
+        patch, now, pause = status_patch(binding, wanted, self._now()), trio.current_time(), self._pause(name, binding)
+        if name in self._watched:
+            self._again(name, now + pause)
         if patch is None:
             await trio.lowlevel.checkpoint()
             return
-        now = trio.current_time()
-        pause = self._pace.edges if is_edge(binding.get("status") or {}, wanted) else self._pace.counts
+        if is_edge(binding.get("status") or {}, wanted):
+            pause = self._pace.edges
         due = max(past.not_before, past.written_at + pause)
         if now < due:
             self._again(name, due)
@@ -212,6 +229,14 @@ class StatusReporter:
         else:
             self._past[name] = _Past(past.uid, written_at=began_at)
             self._bindings.remember(stored)
+
+    def _pause(self, name: BindingName, binding: Object) -> float:
+        """Seconds between two writes of counts; notes whether the binding is watched."""
+        if not is_watched(binding, self._now()):
+            self._watched.discard(name)
+            return self._pace.counts
+        self._watched.add(name)
+        return max(self._pace.watched, len(self._watched) / self._pace.watched_writes)
 
     def _again(self, name: BindingName, due: float) -> None:
         self._later[name] = min(due, self._later.get(name, due))

@@ -7,12 +7,13 @@ counts of a run that has ended are kept as long as its bindings.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from hub.attendance import NOBODY
 from hub.binding_status import StepTraffic, StreamState
 from hub.drain import DrainWatch
+from hub.rate import RateMeter
 from hub.run import LiveRun
 from hub.run_book import BindingStanding, RunBook
 from hub.service import Hub
@@ -31,6 +32,7 @@ class _Known:
     place: Place | None = None
     last: StepTraffic | None = None
     """The final counts of its run, if that has ended."""
+    meter: RateMeter = field(default_factory=RateMeter)
 
 
 class StreamView:
@@ -64,7 +66,10 @@ class StreamView:
         elif standing.waits_for:
             waits_for = standing.waits_for
         live = self._hub.runs.get(place.run)
-        traffic = _traffic(live, place.step) if live is not None and place.step in live.steps else known.last
+        traffic = known.last
+        if live is not None and place.step in live.steps:
+            traffic = _traffic(live, place.step)
+            traffic = replace(traffic, per_minute=known.meter.look(self._clock(), traffic.received, traffic.delivered))
         return StreamState("", waits_for, who, traffic, self._is_drained((name, uid), standing, place))
 
     def draining(self) -> list[BindingName]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
@@ -37,6 +37,8 @@ class Drawing:
     kinds: Mapping[str, str]
     """Step → ``engram`` or the primitive's type."""
     phases: Mapping[str, Phase] | None = None
+    rates: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(need, step) → how fast messages pass between them, in a realtime run."""
 
     def label(self, step: str) -> str:
         kind = self.kinds[step]
@@ -82,9 +84,13 @@ def _text(drawing: Drawing, ascii_only: bool) -> str:
         for index, step in enumerate(layer):
             lead = f"{number:>3}  " if index == 0 else "     "
             needs = drawing.graph.needs[step]
-            tail = f"{arrow} {', '.join(needs)}" if needs else ""
+            tail = f"{arrow} {', '.join(_with_rate(drawing, need, step) for need in needs)}" if needs else ""
             lines.append(f"{lead}{_mark(drawing, step, ascii_only)}{drawing.label(step):<{width}}  {tail}".rstrip())
     return "\n".join(lines)
+
+
+def _with_rate(drawing: Drawing, need: str, step: str) -> str:
+    return f"{need} {drawing.rates.get((need, step), '')}".rstrip()
 
 
 def _mark(drawing: Drawing, step: str, ascii_only: bool) -> str:
@@ -100,9 +106,10 @@ def _mermaid(drawing: Drawing) -> str:
     for step, name in names.items():
         text = drawing.label(step) + (f"<br/>{word_of(drawing.phases.get(step))}" if drawing.phases is not None else "")
         lines.append(f'  {name}["{text}"]')
-    lines += [
-        f"  {names[need]} --> {names[step]}" for step in drawing.graph.order for need in drawing.graph.needs[step]
-    ]
+    for step in drawing.graph.order:
+        for need in drawing.graph.needs[step]:
+            rate = drawing.rates.get((need, step), "")
+            lines.append(f"  {names[need]} -->{f'|{rate}|' if rate else ''} {names[step]}")
     if drawing.phases is not None:
         for step, phase in drawing.phases.items():
             if phase in _FILL and step in names:
@@ -117,7 +124,11 @@ def _dot(drawing: Drawing) -> str:
         text = drawing.label(step) + (f"\\n{word_of(phase)}" if drawing.phases is not None else "")
         fill = f', fillcolor="{_FILL[phase]}"' if phase in _FILL else ""
         lines.append(f'  "{step}" [label="{text}"{fill}];')
-    lines += [f'  "{need}" -> "{step}";' for step in drawing.graph.order for need in drawing.graph.needs[step]]
+    for step in drawing.graph.order:
+        for need in drawing.graph.needs[step]:
+            rate = drawing.rates.get((need, step), "")
+            label = f' [label="{rate}"]' if rate else ""
+            lines.append(f'  "{need}" -> "{step}"{label};')
     return "\n".join([*lines, "}"])
 
 
@@ -139,20 +150,28 @@ def _svg(drawing: Drawing) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
         f"<title>{escape(drawing.title)}</title>",
         f'<rect width="{width:g}" height="{height:g}" fill="white"/>',
-        *(_edge(places, need, step) for step in drawing.graph.order for need in drawing.graph.needs[step]),
+        *(
+            _edge(places, need, step, drawing.rates.get((need, step), ""))
+            for step in drawing.graph.order
+            for need in drawing.graph.needs[step]
+        ),
         *(_box(drawing, step, *places[step]) for step in drawing.graph.order),
         "</svg>",
     ]
     return "\n".join(parts)
 
 
-def _edge(places: Mapping[str, tuple[float, float]], need: str, step: str) -> str:
+def _edge(places: Mapping[str, tuple[float, float]], need: str, step: str, rate: str) -> str:
     (left, above), (right, below) = places[need], places[step]
     x1, y1, x2, y2 = left + _BOX_WIDTH, above + _BOX_HEIGHT / 2, right, below + _BOX_HEIGHT / 2
     middle = (x1 + x2) / 2
     head = f"M{x2 - 7:g} {y2 - 4:g} L{x2:g} {y2:g} L{x2 - 7:g} {y2 + 4:g}"
     curve = f"M{x1:g} {y1:g} C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"
-    return f'<path d="{curve} {head}" fill="none" stroke="#7a7a7a"/>'
+    line = f'<path d="{curve} {head}" fill="none" stroke="#7a7a7a"/>'
+    if not rate:
+        return line
+    at = f'x="{middle:g}" y="{(y1 + y2) / 2 - 5:g}" text-anchor="middle" fill="#555" font-size="11"'
+    return f"{line}<text {at}>{escape(rate)}</text>"
 
 
 def _box(drawing: Drawing, step: str, x: float, y: float) -> str:

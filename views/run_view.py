@@ -15,10 +15,14 @@ from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase, member_or_none
+from core.engine.ports import STREAM
+from core.engine.realtime import is_realtime
+from core.engine.step.record import executor_of
 from core.engine.step.state import reason_of
+from views.flow import StepFlow, bindings_by_step, flow_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
-from views.step_layout import ANY_ITEM, RunStep, declared_steps, parent_of, path_of, recorded_steps
+from views.step_layout import ANY_ITEM, STEP_LISTS, RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
 
@@ -67,6 +71,10 @@ class StepView:
     """The StoryRun it started."""
     reason: str = ""
     """Why it is in its phase, as a word for programs; empty if the run does not have it."""
+    serves_stream: bool = False
+    """It is a step of a realtime run, with a container that stays."""
+    flow: StepFlow | None = None
+    """What the hub says of its stream, if that was looked at."""
 
     @property
     def depth(self) -> int:
@@ -77,6 +85,13 @@ class StepView:
     def at_work(self) -> bool:
         """Begun and not ended."""
         return self.phase is not None and not self.phase.terminal
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its container is connected to the hub."""
+        if not self.at_work or not self.serves_stream:
+            return False
+        return self.flow.is_connected if self.flow is not None else self.phase is Phase.RUNNING
 
     def duration(self, now: datetime) -> timedelta | None:
         return self.measured or _between(self.started_at, self.finished_at, now)
@@ -117,6 +132,20 @@ class RunView:
         return sum(step.phase is not None and step.phase.terminal for step in self.steps if not step.depth)
 
     @property
+    def streams(self) -> list[StepView]:
+        """The steps whose streams have not ended; none if the run has."""
+        if self.terminal:
+            return []
+        return [s for s in self.steps if s.serves_stream and not (s.phase is not None and s.phase.terminal)]
+
+    def progress(self) -> str:
+        """How far it has come, in the shortest useful form: ``3/7``; while streams flow ``2/3 connected``."""
+        streams = self.streams
+        if not streams:
+            return f"{self.done}/{self.total}"
+        return f"{sum(step.is_connected for step in streams)}/{len(streams)} connected"
+
+    @property
     def terminal(self) -> bool:
         return self.phase is not None and self.phase.terminal
 
@@ -136,8 +165,8 @@ class RunView:
         return [step for step in found if step.name not in around]
 
     def waiting_on(self) -> str:
-        """The active steps in the shortest useful form."""
-        active = self.active
+        """The active steps in the shortest useful form. A step that is connected waits for nothing but messages."""
+        active = [step for step in self.active if not step.is_connected]
         if not active:
             return ""
         return active[0].name if len(active) == 1 else f"{active[0].name} (+{len(active) - 1})"
@@ -159,10 +188,15 @@ def view_run(
     story: Object | None,
     step_runs: Iterable[Object] = (),
     pods: Iterable[Object] = (),
+    bindings: Iterable[Object] = (),
     *,
     command: CommandText = plain_command,
 ) -> RunView:
-    """The view of a run. It has the recorded steps if the Story is missing, or has changed since the run ended."""
+    """The view of a run. It has the recorded steps if the Story is missing, or has changed since the run ended.
+
+    Args:
+        bindings: the TransportBindings of a realtime run.
+    """
     status = run.get("status") or {}
     phase = member_or_none(Phase, status.get("phase"))
     look = _Look(
@@ -172,6 +206,8 @@ def view_run(
         {path_of(step_run): step_run for step_run in step_runs if status.get("phase") is not None},
         {key: pod for pod in pods for key in _step_keys(pod)},
         deadlines_of(run),
+        bindings_by_step(bindings, run["metadata"].get("uid", "")),
+        is_realtime((story or {}).get("spec") or {}),
         command,
     )
     return RunView(
@@ -216,6 +252,8 @@ class _Look:
     step_runs: Mapping[str, Object]
     pods: Mapping[str, Object]
     deadlines: Mapping[str, datetime]
+    bindings: Mapping[str, Object]
+    is_realtime: bool
     command: CommandText
 
     def view(self, placed: RunStep) -> StepView:
@@ -226,6 +264,7 @@ class _Look:
         finished_at = parse_instant_or_none(state.get("finishedAt") or status.get("finishedAt"))
         waits = self._waits(name, state, step_run) if phase is not None and not phase.terminal else ""
         gate = is_open_gate(placed, self.run)
+        binding = self.bindings.get(name)
         return StepView(
             name=name,
             kind=placed.kind,
@@ -243,7 +282,14 @@ class _Look:
             answer=self.command("approve", self.run["metadata"]["name"], name) if gate else "",
             child_run=str(state.get("subStoryRunName") or ""),
             reason=reason_of(state),
+            serves_stream=self._serves_stream(placed, step_run),
+            flow=flow_of(binding) if binding is not None else None,
         )
+
+    def _serves_stream(self, placed: RunStep, step_run: Object) -> bool:
+        if step_run.get("spec"):
+            return executor_of(step_run) == STREAM
+        return self.is_realtime and placed.list_name == STEP_LISTS[0]
 
     def _waits(self, name: str, state: Object, step_run: Object) -> str:
         """The message of the run; if it has none, the reason of the Pod."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ def graph(
     target: TargetArgument = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
 ) -> None:
-    """Draw a Story or a run: -o ascii, mermaid, dot or svg."""
+    """Draw a Story or a run: -o ascii, mermaid, dot or svg; a realtime run with the rates of its messages."""
     from views.graph import FORMATS, draw
 
     form = "ascii" if options.output == "table" else options.output
@@ -45,6 +46,7 @@ def _of_file(file: str) -> Any:
 
 def _of_cluster(options: CommonOptions, target: str) -> Any:
     from cli.interruption import run_async
+    from cli.render.flow import edge_rates
     from cli.runs import find_run, is_name, look_at, story_of
     from cli.session import open_session
     from core.api.resource import STORY
@@ -62,7 +64,8 @@ def _of_cluster(options: CommonOptions, target: str) -> Any:
             if story is None:
                 raise CommandError(f"the Story of run {run['metadata']['name']} no longer exists")
             view = await look_at(session, run)
-            return _drawing(story, {step.name: step.phase for step in view.steps if step.phase}, view.name)
+            drawing = _drawing(story, {step.name: step.phase for step in view.steps if step.phase}, view.name)
+            return replace(drawing, rates=edge_rates(view, drawing.graph))
 
     return run_async(options, work)
 

@@ -110,7 +110,7 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
         view.name,
         view.story,
         word_of(view.phase),
-        f"{view.done}/{view.total}",
+        view.progress(),
         view.waiting_on(),
         age(view.created_at, now, iso=options.time_style is TimeStyle.ISO),
         short_duration(view.duration(now)),
@@ -119,19 +119,23 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
 
 
 def get(options: CommonOptions, run: RunArgument) -> None:
-    """Show one run: its steps, what it waits for, its output."""
+    """Show one run: its steps, what it waits for, its output; of a realtime run the traffic of each step.
+
+    -o json gives the StoryRun, and of a realtime run also "streams": what the hub says of each step.
+    """
     from cli.interruption import run_async
     from cli.render.output import render, yaml_text
     from cli.render.progress import tree
     from cli.runs import find_run, look_at
     from cli.session import open_session
+    from cli.streams import with_streams
     from core.engine.clock import system_now
 
     async def work() -> None:
         async with open_session(options) as session:
             found = await find_run(session, run)
             if options.output not in ("table", "wide"):
-                session.console.result(render([found], options.output, single=True))
+                session.console.result(render([await with_streams(session, found)], options.output, single=True))
                 return
             view = await look_at(session, found)
             console = session.console

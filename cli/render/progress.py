@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 from unicodedata import combining, east_asian_width
 
+from cli.render.flow import flow_text, flow_texts
 from cli.render.time import short_duration
 from core.api.instant import format_instant
 from core.api.phases import Phase
@@ -29,14 +30,16 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
     duration = short_duration(view.duration(now))
     if duration and view.timeout and not view.terminal:
         duration += f" of {short_duration(view.timeout)}"
-    parts = (view.name, word_of(view.phase), f"{view.done}/{view.total} steps", duration, view.queue)
+    progress = view.progress() if view.streams else f"{view.progress()} steps"
+    parts = (view.name, word_of(view.phase), progress, duration, view.queue)
     header = "  ".join(part for part in parts if part)
     lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
     steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
     labels = _labels(steps)
     name_width = max(map(len, labels), default=0)
+    flows = flow_texts(steps)
     for step, label in zip(steps, labels, strict=True):
-        row = _row(view, step, now, f"{label:<{name_width}}", ascii_only)
+        row = _row(view, step, now, f"{label:<{name_width}}", flows.get(step.name, ""), ascii_only)
         if columns(row) > width and step.until is not None:  # the remaining time is more useful than the instant
             row = row.replace(f" until {format_instant(step.until)}", "", 1)
         answer = f"{row}: {step.answer}" if step.answer else row
@@ -71,7 +74,8 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
         same = old.get(step.name)
         earlier = same.phase if same else None
         if step.phase is not None and step.phase is not earlier:
-            detail = f"  {_detail_of(step)}" if step.detail and (step.phase.terminal or step.waits) else ""
+            says_more = step.phase.terminal or step.waits
+            detail = f"  {_detail_of(step)}".rstrip() if says_more else ""
             of_steps.append(line(step.moved_at, f"{after.name} {step.name}", earlier, step.phase, detail))
         elif step.waits and (same is None or step.waits != same.waits):
             stamp = format_instant(now)
@@ -87,6 +91,9 @@ def transitions(before: RunView | None, after: RunView, now: datetime, *, ascii_
 
 
 def _detail_of(step: StepView) -> str:
+    """With the totals of a stream that has ended."""
+    if step.flow is not None and step.phase is not None and step.phase.terminal:
+        return ", ".join(part for part in (flow_text(step), step.detail) if part)
     return f"{step.detail}: {step.answer}" if step.answer else step.detail
 
 
@@ -134,10 +141,11 @@ def columns(text: str) -> int:
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _row(view: RunView, step: StepView, now: datetime, label: str, ascii_only: bool) -> str:
+def _row(view: RunView, step: StepView, now: datetime, label: str, flow: str, ascii_only: bool) -> str:
     sign = "" if ascii_only else f"{sign_of(step.phase)} "
     duration = short_duration(step.duration(now))
     detail = ", ".join(part for part in (_tally(view, step), step.detail) if part)
+    detail = "  ".join(part for part in (flow, detail) if part)
     if step.until is not None and step.until > now:
         detail += f" ({short_duration(step.until - now)} left)"
     return f"{sign}{label}  {word_of(step.phase):<9}  {duration:>7}  {detail}".rstrip()

@@ -23,7 +23,7 @@ _MOST_CAUSES: Final = 20
 _CALM: Final = frozenset(
     {
         *(CauseKind.RUNNING, CauseKind.STARTING, CauseKind.SLEEP, CauseKind.ENDED, CauseKind.OPERATOR),
-        *(CauseKind.NEEDS, CauseKind.SUSPENDED),
+        *(CauseKind.NEEDS, CauseKind.SUSPENDED, CauseKind.DRAIN),
     }
 )
 

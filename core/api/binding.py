@@ -50,12 +50,16 @@ class TransportBindingSpec(WireModel):
 
 
 class StreamTraffic(WireModel):
-    """What the hub says of the step's stream: on every edge, else every ten seconds while something changes."""
+    """What the hub says of the step's stream: on every edge, else every ten seconds while something changes,
+    and every second while somebody watches (annotation ``watched-until``).
+    """
 
     connected: bool | None = Field(None, description="Whether a client serves the step now.")
     generation: Int64 | None = Field(None, description="Generation of the client that served the step last.")
     received: Int64 | None = Field(None, description="Messages of the step that the hub has taken.")
     delivered: Int64 | None = Field(None, description="Messages to the step that it is done with.")
+    received_per_minute: Int64 | None = Field(None, description="How fast `received` has grown in the last seconds.")
+    delivered_per_minute: Int64 | None = Field(None, description="How fast `delivered` has grown in the last seconds.")
     waiting: Int64 | None = Field(None, description="Messages to the step that the hub still has.")
     waiting_pct: Int64 | None = Field(None, description="How full the buffer of the step is, in percent.")
     lost: Int64 | None = Field(None, description="Messages of and to the step that went nowhere.")

@@ -41,6 +41,8 @@ ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
 """On a binding, an extension: the lowest generation that the hub admits."""
 ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
+ANNOTATION_STREAM_WATCHED_UNTIL: Final = "transport.bubustack.io/watched-until"
+"""Until this instant the hub reports every second; written by whoever shows the stream to people."""
 ANNOTATION_STREAM_ENDING: Final = "transport.bubustack.io/ending"
 """An extension, on a binding: why the operator removes the workload of its step, which has not ended by itself:
 ``drained`` (the step has got everything that it needs) or ``canceled``.

@@ -100,10 +100,14 @@ async def test_an_idle_hub_writes_its_lease_and_nothing_else(tmp_path: Path) -> 
         cluster.engram("sink", collecting(received))
         cluster.engram("emit", emitting(numbers(5)))
         await cluster.until_status("sink", lambda status: status["stream"].get("delivered") == 5)
-        before = await versions(cluster)
         lease = await cluster.client.get(LEASE, "bobrapet-hub", OPERATOR_NAMESPACE)
-        await trio.sleep(12)  # longer than counts wait
-        assert await versions(cluster) == before
+
+        async def is_quiet() -> bool:
+            before = await versions(cluster)
+            await trio.sleep(12)  # longer than counts wait
+            return await versions(cluster) == before
+
+        await eventually(is_quiet, seconds=60)  # the last write says that the rates are zero
         renewed = await cluster.client.get(LEASE, "bobrapet-hub", OPERATOR_NAMESPACE)
         assert renewed["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]
 

@@ -39,9 +39,15 @@ class CauseKind(StrEnum):
     RUNNING = "running"
     FAILED = "failed"
     ENDED = "ended"
+    # Of steps that serve a stream.
+    HUB = "hub"
+    CONNECTION = "connection"
+    BACKPRESSURE = "backpressure"
+    DRAIN = "drain"
     # Of Impulses only.
     TEMPLATE = "template"
     CONFIGURATION = "configuration"
+    """Also of a realtime run that the hub cannot serve."""
     CONFLICT = "conflict"
     SUSPENDED = "suspended"
 
@@ -99,6 +105,19 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class HubStanding:
+    """Whether a hub serves the cluster."""
+
+    is_there: bool
+    since: datetime | None = None
+    """Since when there is none, if known."""
+    who: str = ""
+    """Who can bring it back."""
+    commands: tuple[str, ...] = ()
+    """How to look at it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The known objects of one run, at one moment."""
 
@@ -118,6 +137,10 @@ class Facts:
     """The last StoryRun that each step started, by step."""
     last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The last lines of the log, by step."""
+    bindings: Mapping[str, Object] = field(default_factory=dict)
+    """TransportBindings of a realtime run, by step."""
+    hub: HubStanding | None = None
+    """None: not known, or the run has no streams."""
     unseen: tuple[str, ...] = ()
 
     @property

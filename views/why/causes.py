@@ -10,11 +10,12 @@ from typing import Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason, StepReason
+from views.flow import flow_of
 from views.gates import GateView, gates_of
 from views.run_view import RunView, StepView
 from views.step_layout import declared_steps, parent_of
 from views.text import one_line
-from views.why import workload
+from views.why import stream, workload
 from views.why.cause import Cause, CauseKind, CommandIn, Facts
 from views.why.effects import held_effects
 
@@ -64,6 +65,8 @@ class Search:
             return [self._queued(step)]
         if step.reason in AWAITED_DEFINITIONS:
             return [self._undefined(step)]
+        if step.serves_stream:
+            return self._stream(step)
         match step.kind:
             case "gate":
                 return [self._gate(step)]
@@ -79,6 +82,19 @@ class Search:
         text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")
         kind = CauseKind.BRANCHES if step.kind == "parallel" else CauseKind.OPERATOR
         return [self._cause(kind, step, text, who="the operator")]
+
+    def _stream(self, step: StepView) -> list[Cause]:
+        """The cause of a stream; for one that is held up also those of the steps that hold it up."""
+        own = stream.cause_of(self.facts, step.name, self.command)
+        binding = self.facts.bindings.get(step.name)
+        if own.kind is not CauseKind.BACKPRESSURE or binding is None:
+            return [own]
+        via, found = f"{self.facts.name}/{step.name}", [own]
+        known = {each.name for each in self.view.steps if each.at_work}
+        for name in flow_of(binding).paused_by:
+            if name in known and name != step.name:
+                found += [replace(cause, via=(via, *cause.via)) for cause in self.causes(name)]
+        return found
 
     def _is_recorded_gate(self, step: StepView) -> bool:
         """Whether the run shows that it is a gate although its declaration is missing."""

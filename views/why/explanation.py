@@ -62,6 +62,7 @@ def _view(facts: Facts, command: CommandIn) -> RunView:
         facts.story,
         facts.step_runs.values(),
         facts.pods.values(),
+        facts.bindings.values(),
         command=lambda verb, *arguments: command(facts.namespace, verb, *arguments),
     )
 
@@ -87,6 +88,8 @@ def _causes(search: Search) -> list[Cause]:
     found = _of_the_run_itself(search)
     for step in view.active:
         found += search.causes(step.name)
+    if view.streams:  # what flows is said last
+        found.sort(key=lambda cause: cause.kind is CauseKind.RUNNING)
     found = found or _between_steps(search)
     culprit = view.culprit()
     return found + (search.failures(culprit) if culprit is not None else [])
@@ -114,6 +117,11 @@ def _of_the_run_itself(search: Search) -> list[Cause]:
         text = f"waits for a permission that the operator does not have: {message}"
         who = "a cluster administrator; the operator continues by itself once it has the permission"
         found.append(_of_run(facts, CauseKind.PERMISSION, text, since=since, who=who))
+    elif ready.get("reason") == Reason.AWAITING_TRANSPORT:
+        text = f"waits for the way to the hub: {message}"
+        who = "a cluster administrator; the operator continues by itself once it knows the hub"
+        look = facts.hub.commands if facts.hub is not None else ()
+        found.append(_of_run(facts, CauseKind.HUB, text, since=since, who=who, commands=look))
     elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
         text = f"waits for data of a step that is in object storage: {message}"
         who = "the administrator of the object store; the operator continues by itself once it can read there"

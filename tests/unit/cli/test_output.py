@@ -94,6 +94,19 @@ def test_every_graph_format_has_its_edges(form: str, edge: str) -> None:
     assert edge in draw(Drawing("story", DIAMOND, KINDS), form)
 
 
+def test_a_realtime_run_has_the_rates_on_its_edges() -> None:
+    drawing = Drawing("run", DIAMOND, KINDS, {}, {("a", "b"): "200/s", ("b", "d"): "4.1/s"})
+
+    assert [line.split("<- ")[-1] for line in draw(drawing, "ascii", ascii_only=True).splitlines()[2:]] == [
+        "a 200/s",
+        "a",
+        "b 4.1/s, c",
+    ]
+    assert "s0 -->|200/s| s1" in draw(drawing, "mermaid")
+    assert '"a" -> "b" [label="200/s"];' in draw(drawing, "dot")
+    assert draw(drawing, "svg").count("/s</text>") == 2
+
+
 def test_svg_escapes_what_users_write() -> None:
     graph = build_graph([Declared("<b>")])
 

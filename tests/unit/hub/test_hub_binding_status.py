@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from core.api.binding import TransportBindingStatus
 from core.api.objects import Object
 from hub.attendance import Attendance
 from hub.binding_status import StepTraffic, StreamState, is_edge, status_patch, wanted_status
+from hub.rate import PerMinute
 from tests.unit.hub.cluster_samples import ENDPOINT, transport_binding
 
 SINCE = "2026-01-01T00:00:00Z"
@@ -18,7 +20,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
 HERE = Attendance(is_connected=True, generation=2, connected_at=NOW)
 GONE = Attendance(generation=2, connected_at=NOW, disconnected_at=LATER)
-TRAFFIC = StepTraffic(5, 3, 2, 40, 1, ("keep",), "a packet was refused (invalid)")
+TRAFFIC = StepTraffic(5, 3, 2, 40, 1, ("keep",), "a packet was refused (invalid)", PerMinute(300, 180))
 
 
 def stored(status: Object | None = None) -> Object:
@@ -55,6 +57,8 @@ def test_a_step_that_is_served_is_ready_with_the_first_of_each_offer() -> None:
         "connectedAt": "2026-01-02T03:04:05Z",
         "received": 5,
         "delivered": 3,
+        "receivedPerMinute": 300,
+        "deliveredPerMinute": 180,
         "waiting": 2,
         "waitingPct": 40,
         "lost": 1,
@@ -102,7 +106,7 @@ def test_a_patch_has_only_what_has_changed_and_names_the_binding() -> None:
     before = written(StreamState(attendance=HERE, traffic=TRAFFIC))
     binding = stored(before)
     assert status_patch(binding, written(StreamState(attendance=HERE, traffic=TRAFFIC), before, LATER), LATER) is None
-    more = StepTraffic(6, 3, 2, 40, 1, ("keep",))
+    more = replace(TRAFFIC, received=6, trouble="")
     patch = status_patch(binding, written(StreamState(attendance=HERE, traffic=more), before, LATER), LATER)
     stream = {"received": 6, "trouble": None, "observedAt": "2026-01-02T03:04:35Z"}
     assert patch == {"metadata": {"uid": "u1"}, "status": {"stream": stream}}

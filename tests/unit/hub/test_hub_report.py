@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,6 +14,8 @@ import pytest
 import trio
 import trio.testing
 
+from core.api import keys
+from core.api.instant import format_instant
 from core.api.objects import Object
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.informer import Informer
@@ -94,11 +96,28 @@ class ReportStand:
         self.views.seen[name_of(step).name] = view
         self.reporter.look_at(name_of(step))
 
+    def clock(self) -> datetime:
+        return NOW + timedelta(seconds=trio.current_time() - self.began_at)
+
+    def annotated(self, step: str, until: str) -> None:
+        """A user writes the annotation, and the watch tells."""
+        self.version += 1
+        name = name_of(step).name
+        stored = self.stored[name]
+        annotations = {**stored["metadata"]["annotations"], keys.ANNOTATION_STREAM_WATCHED_UNTIL: until}
+        metadata = {**stored["metadata"], "annotations": annotations, "resourceVersion": str(self.version)}
+        self.stored[name] = {**stored, "metadata": metadata}
+        self.watch.push("MODIFIED", self.stored[name])
+
+    def watched(self, step: str, *, seconds: float) -> None:
+        self.annotated(step, format_instant(self.clock() + timedelta(seconds=seconds)))
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ReportStand]:
         async with self.server.client() as client, trio.open_nursery() as nursery:
             self.informer = Informer(client, TRANSPORT_BINDING, trim=trimmed)
-            self.reporter = StatusReporter(client, self.informer, self.views, lambda: NOW)
+            self.began_at = trio.current_time()
+            self.reporter = StatusReporter(client, self.informer, self.views, self.clock)
             self.informer.add_handler(lambda change: self.reporter.look_at(key(change.object)))
             await nursery.start(self.informer.run)
             self.watch = await self.server.next_watch()
@@ -246,3 +265,52 @@ async def test_a_binding_that_is_gone_is_forgotten(autojump_clock: trio.testing.
         stand.watch.push("DELETED", {**gone, "metadata": {**gone["metadata"], "resourceVersion": "99"}})
         await trio.sleep(1)
         assert name_of("a") in stand.views.forgotten
+
+
+async def test_while_somebody_watches_counts_are_written_every_second(autojump_clock: trio.testing.MockClock) -> None:
+    async with ReportStand(("a", "b")).open() as stand:
+        await trio.sleep(5)
+        stand.watched("a", seconds=30)
+        began = trio.current_time()
+        for number in range(60):
+            for step in ("a", "b"):
+                stand.views.seen[name_of(step).name] = replace(NONE, traffic=StepTraffic(received=number))
+            await trio.sleep(1)
+        fast = [at for at in stand.writes_of("a") if began < at <= began + 30]
+        slow = [at for at in stand.writes_of("a") if at > began + 31]
+        assert 25 <= len(fast) <= 31
+        assert len(slow) <= 4, "nobody watches any more"
+        assert len([at for at in stand.writes_of("b") if at > began]) <= 7
+        count = len(stand.patches)
+        await trio.sleep(600)
+        assert len(stand.patches) <= count + 2, "nothing changes, so nothing is written"
+
+
+async def test_many_that_are_watched_share_twenty_writes_a_second(autojump_clock: trio.testing.MockClock) -> None:
+    steps = tuple(f"s{number}" for number in range(100))
+    async with ReportStand(steps).open() as stand:
+        await trio.sleep(15)
+        for step in steps:
+            stand.watched(step, seconds=120)
+        await trio.sleep(15)
+        began, count = trio.current_time(), len(stand.patches)
+        for number in range(30):
+            for step in steps:
+                stand.views.seen[name_of(step).name] = replace(NONE, traffic=StepTraffic(received=number))
+            await trio.sleep(1)
+        rate = (len(stand.patches) - count) / (trio.current_time() - began)
+        assert 10 < rate <= 22
+
+
+@pytest.mark.parametrize("until", ["", "soon", "2026-01-02T03:04:00Z", "2026-01-02T04:04:05Z"])
+async def test_an_instant_that_is_over_or_far_away_changes_nothing(
+    autojump_clock: trio.testing.MockClock, until: str
+) -> None:
+    async with ReportStand(("a",)).open() as stand:
+        await trio.sleep(5)
+        stand.annotated("a", until)
+        began = trio.current_time()
+        for number in range(30):
+            stand.views.seen[name_of("a").name] = replace(NONE, traffic=StepTraffic(received=number))
+            await trio.sleep(1)
+        assert len([at for at in stand.writes_of("a") if at > began]) <= 3

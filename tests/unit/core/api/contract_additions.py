@@ -155,6 +155,11 @@ for _path in _CONTRACT["Story"]["paths"]:
             (_kind, _same): "the image decides which nodes it needs, as in a Story" for _kind, _ in _TEMPLATES
         }
 
+ADDITIONS |= {
+    ("TransportBinding", ".status.stream.receivedPerMinute"): "how fast messages of the step come",
+    ("TransportBinding", ".status.stream.deliveredPerMinute"): "how fast messages to it go",
+}
+
 CHANGES = {
     ("Story", ".spec"): "a step may also be a script: exactly one of ref, type and run",
     ("StepRun", ".spec"): "a StepRun has either an Engram or a script",
