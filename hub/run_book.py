@@ -233,7 +233,7 @@ class RunBook:
                 step: BoundSettings(binding.settings, binding.input_schema, binding.output_schema)
                 for step, binding in record.bindings.items()
             }
-            record.routes = routes_of(run, story, record.pinned.inputs, settings)
+            record.routes = routes_of(run, story, record.pinned.inputs, settings, record.life.identity.uid)
         except StoryProblemError as error:
             record.why, record.is_invalid = f"the hub cannot serve run {run}: {error}", True
             return

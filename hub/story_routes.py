@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from core.api.duration import parse_positive_duration
 from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
@@ -53,7 +54,7 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
 
 
 def routes_of(
-    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, BoundSettings]
+    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, BoundSettings], uid: str = ""
 ) -> RunRoutes:
     """The routes of a run.
 
@@ -61,6 +62,7 @@ def routes_of(
         story: as it is pinned.
         inputs: of the run.
         settings: of each streaming step.
+        uid: of the StoryRun.
 
     Raises:
         StoryProblemError: this hub cannot serve it; with all problems.
@@ -82,7 +84,7 @@ def routes_of(
     if problems:
         raise StoryProblemError("; ".join(problems))
     try:
-        return compile_routes(run, str(story["metadata"]["name"]), found, inputs=inputs)
+        return compile_routes(run, str(story["metadata"]["name"]), found, inputs=inputs, uid=uid)
     except RouteError as error:
         raise StoryProblemError(str(error)) from None
 
@@ -152,7 +154,22 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bou
         parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
+        timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
     )
+
+
+def _timeout(step: Mapping[str, Any]) -> float | None:
+    """
+    Raises:
+        ValueError: it is no duration.
+    """
+    word = (_object_or_none(step, "execution") or {}).get("timeout")
+    if not isinstance(word, str) or not word.strip():
+        return None
+    try:
+        return parse_positive_duration(word).total_seconds()
+    except ValueError as error:
+        raise ValueError(f"execution.timeout: {error}") from None
 
 
 def _object_or_none(step: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:

@@ -37,13 +37,13 @@ def test_of_secrets_the_hub_reads_its_own_two_and_never_an_authority() -> None:
     assert HUB_AUTHORITY_SECRET not in {name for _, row in ROWS for name in row.names}
 
 
-def test_outside_its_namespace_the_hub_reads_streams_and_writes_their_status() -> None:
+def test_outside_its_namespace_the_hub_reads_streams_writes_their_status_and_starts_runs() -> None:
     found = {(row.target, verb) for table, row in ROWS if table.reach is Reach.CLUSTER for verb in row.verbs}
     assert found == {
         ("transportbindings", "list"),
         ("transportbindings", "watch"),
         ("transportbindings/status", "patch"),
-        ("storyruns", "get"),
+        *(("storyruns", verb) for verb in ("get", "create", "list", "watch")),
         ("controllerrevisions", "get"),
     }
 
