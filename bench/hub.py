@@ -30,6 +30,17 @@ from core.workloads.binding_token import issue_token
 PAIRS: Final = 4
 RUNTIME: Final = {"question": "{{ packet.text }}", "user": "{{ inputs.user }}"}
 """Inputs that are evaluated for each packet in the third measurement."""
+OUTPUTS: Final = {
+    "type": "object",
+    "required": ["text"],
+    "properties": {"text": {"type": "string", "minLength": 1}, "user": {"type": "string"}},
+}
+INPUTS: Final = {
+    "type": "object",
+    "required": ["question"],
+    "properties": {"question": {"type": "string"}, "user": {"type": "string"}, "tone": {"default": "friendly"}},
+}
+"""Schemas of the last measurement, about as large as those of small templates."""
 PACKETS: Final = 25_000
 """For each pair."""
 ROUNDS: Final = 3
@@ -49,6 +60,7 @@ _WAYS: Final = {
 }
 """What is measured: the mode of the load, and the first token."""
 _TARGETS: Final = dict(zip(_WAYS, ("35,000", "", "20,000"), strict=True))
+_CHECKED: Final = "the same, checked against outputSchema and inputSchema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +95,33 @@ def measure() -> list[Row]:
         ]
         used = (cpu_seconds([pid]) - begun) / LATENCY_SECONDS
         peak = peak_resident_bytes(pid)
+    checked, with_schemas = _measure_schemas()
     p50, p99 = percentile(waits, 50), percentile(waits, 99)
     return [
         *(row for name, target in _TARGETS.items() for row in rounds[name].rows(name, target)),
+        *checked.rows(_CHECKED, ""),
         Row(f"delay of one hop at {PER_SECOND:,}/s, p50 / p99", f"{p50:.1f} ms / {p99:.1f} ms", "p99 3 ms"),
         Row(f"CPU at {PER_SECOND:,}/s", f"{used:.0%} of a core"),
         Row("resident at rest; peak", f"{at_rest >> 20} MiB; {peak >> 20} MiB", "60 MiB"),
+        Row("resident at rest, with schemas", f"{with_schemas >> 20} MiB"),
         Row("load average of the machine", f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"),
     ]
+
+
+def _measure_schemas() -> tuple[_Rounds, int]:
+    """The rate with schemas, and the memory before it, of a hub that has no other run."""
+    found = _Rounds([], [])
+    with tempfile.TemporaryDirectory(prefix="bobrapet-hub-") as folder, _running(Path(folder), True) as running:
+        pid, port, tokens = running
+        at_rest = resident_bytes(pid)
+        _load("rate-json", port, str(PACKETS // 5), *tokens[2 * PAIRS :])  # warm
+        for _ in range(ROUNDS):
+            time.sleep(_REST)
+            begun = cpu_seconds([pid])
+            seconds = float(_load("rate-json", port, str(PACKETS), *tokens[2 * PAIRS :]))
+            found.per_core.append(PAIRS * PACKETS / (cpu_seconds([pid]) - begun))
+            found.per_second.append(PAIRS * PACKETS / seconds)
+    return found, at_rest
 
 
 def _load(*arguments: str) -> str:
@@ -99,13 +130,16 @@ def _load(*arguments: str) -> str:
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[tuple[int, str, list[str]]]:
+def _running(folder: Path, with_schemas: bool = False) -> Iterator[tuple[int, str, list[str]]]:
     """A hub: its process, its port, and the tokens of its pairs."""
     key = secrets.token_hex(32)
     steps, tokens = [], []
     for pair in range(2 * PAIRS):
-        evaluated = {"runtime": RUNTIME} if pair >= PAIRS else {}
-        for name, needs, more in ((f"source-{pair}", [], {}), (f"sink-{pair}", [f"source-{pair}"], evaluated)):
+        evaluated: dict[str, object] = {}
+        if pair >= PAIRS:
+            evaluated = {"runtime": RUNTIME, **({"inputSchema": INPUTS} if with_schemas else {})}
+        checked = {"outputSchema": OUTPUTS} if with_schemas and pair >= PAIRS else {}
+        for name, needs, more in ((f"source-{pair}", [], checked), (f"sink-{pair}", [f"source-{pair}"], evaluated)):
             step = {"name": name, "needs": needs, "binding": {"name": name, "uid": name}, "channelBuffer": WINDOW}
             steps.append({**step, **more, "streaming": {"delivery": {"semantics": "at_least_once"}}})
             tokens.append(f"bench/{issue_token(key.encode(), 'bench', name, name, 1)}")

@@ -2,8 +2,8 @@
 
 They have the rules of ``webhooks.validate.author``. A user with the role ``edit`` in a namespace may write Stories,
 runs and Jobs there. Without these policies such a user could create the StepRun of a step before the operator does,
-change a StepRun that waits for another attempt, give a run another child, pass a gate by its timer, or replace the Job
-of a step.
+change a StepRun that waits for another attempt, give a run another child, pass a gate by its timer, or replace the
+workload of a step.
 Source: admission contract 8.2, 9.3 and 11.
 """
 
@@ -18,13 +18,14 @@ from core.api.keys import (
     ANNOTATION_EXECUTION_KEY,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
-from core.api.resource import EFFECT_CLAIM, JOB, STEP_RUN, STORY_RUN
+from core.api.resource import DEPLOYMENT, EFFECT_CLAIM, JOB, STATEFUL_SET, STEP_RUN, STORY_RUN
 from deployment.condition import (
     NOT_DELETED,
     POD,
     MatchCondition,
     annotation,
     is_pod_of,
+    is_stream_pod_of,
     no_new_controller,
     not_by_trusted,
     run_marks_stay,
@@ -35,7 +36,14 @@ from deployment.policy import CREATE, SPECS, UPDATE, Check, Policy
 from webhooks.validate import author, effectclaim
 
 _OURS: Final = (STORY_RUN.kind, STEP_RUN.kind)
+_STREAMS: Final = (DEPLOYMENT, STATEFUL_SET)
+"""Kinds of workloads of realtime steps."""
 _REMEDY: Final = "leave out controller: true"
+_CLAIMER: Final = (
+    f"request.resource.resource != '{EFFECT_CLAIM.plural}' ? dyn('')"
+    " : (request.operation == 'UPDATE' ? variables.before : variables.now).stepRunRef.name"
+)
+"""Variable ``claimer`` of a policy: the name of the StepRun that a claim refers to."""
 _OF_A_STEP: Final = MatchCondition(
     "of-a-step",
     "[object, oldObject].exists(j, j != null && has(j.metadata.ownerReferences)"
@@ -52,11 +60,11 @@ def policies(installation: Installation) -> tuple[Policy, Policy]:
         "Only the operator creates StepRuns and annotates runs; only the containers of a step claim its effects.",
         tuple(_checks()),
         conditions,
-        {**SPECS, "pod": POD},
+        {**SPECS, "pod": POD, "claimer": _CLAIMER},
     )
     jobs = Policy(
         "jobs",
-        "Only the operator creates the Jobs of steps.",
+        "Only the operator creates the Jobs, Deployments and StatefulSets of steps.",
         tuple(_job_checks()),
         (*conditions, _OF_A_STEP),
     )
@@ -83,11 +91,11 @@ def _checks() -> Iterator[Check]:
         )
         yield Check(target, no_new_controller(*_OURS), message, (controls,), operations)
     own = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
-    step = "(request.operation == 'UPDATE' ? variables.before : variables.now).stepRunRef.name"
+    claimer = "variables.claimer"
     unchanged = "request.operation == 'UPDATE' && variables.now == variables.before"
     yield Check(
         EFFECT_CLAIM,
-        f"({unchanged}) || ({own} && {is_pod_of(step)})",
+        f"({unchanged}) || ({own} && ({is_pod_of(claimer)} || {is_stream_pod_of(claimer)}))",
         "spec.stepRunRef.name: only containers of that StepRun may write its claims"
         " (claim effects of the step that performs them)",
         (effectclaim.AUTHOR.id,),
@@ -95,10 +103,10 @@ def _checks() -> Iterator[Check]:
 
 
 def _job_checks() -> Iterator[Check]:
-    """The admission server never sees Jobs, so it has no rule that matches these."""
-    message = f"metadata.ownerReferences: only the operator creates the Jobs of steps ({_REMEDY})"
-    yield Check(JOB, no_new_controller(STEP_RUN.kind), message, ())
+    """The admission server never sees workloads, so it has no rule that matches these."""
+    message = f"metadata.ownerReferences: only the operator creates the workloads of steps ({_REMEDY})"
+    yield Check(JOB, no_new_controller(STEP_RUN.kind), message, (), others=_STREAMS)
     for key in (ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY):
         stays = f"{annotation('object', key)} == {annotation('oldObject', key)}"
         message = f'metadata.annotations["{key}"]: only the operator may write this (leave it unchanged)'
-        yield Check(JOB, stays, message, (), (UPDATE,))
+        yield Check(JOB, stays, message, (), (UPDATE,), others=_STREAMS)

@@ -21,6 +21,8 @@ from core.api.keys import (
 )
 from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY_RUN, Resource
+from core.workloads import stream_pod
+from core.workloads.stream_workload import DIGEST_LENGTH, STATEFUL_SET_LENGTH
 from deployment.permissions.roles import Installation
 from deployment.permissions.table import MANAGER
 from webhooks.caller import ADMINISTRATORS, POD_NAME
@@ -92,9 +94,35 @@ POD: Final = (
 
 def is_pod_of(job: str) -> str:
     """Whether ``variables.pod`` can be a Pod of the Job with that name; see ``core.api.identity.is_pod_name``."""
-    room = MAX_NAME_LENGTH - POD_SUFFIX_LENGTH
-    prefix = f"(size({job}) >= {room} ? ({job} + '-').substring(0, {room}) : {job} + '-')"
+    prefix = _pod_prefix(job)
     return f"(size(variables.pod) == size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix}))"
+
+
+def is_stream_pod_of(step_run: str) -> str:
+    """Whether ``variables.pod`` can be a Pod of a realtime step; see ``core.workloads.stream_pod``.
+
+    CEL cannot compute the digest in the name of a StatefulSet that was cut.
+    """
+    prefix, cut = _pod_prefix(step_run), STATEFUL_SET_LENGTH - DIGEST_LENGTH - 1
+    between = f"variables.pod.substring(size({prefix}), size(variables.pod) - {POD_SUFFIX_LENGTH})"
+    of_deployment = (
+        f"(size(variables.pod) >= size({prefix}) + {POD_SUFFIX_LENGTH} && variables.pod.startsWith({prefix})"
+        f" && (size(variables.pod) == {MAX_NAME_LENGTH}"
+        f" ? {between}.matches('^{stream_pod.CUT_HASH}$') : {between}.matches('^{stream_pod.WHOLE_HASH}$')))"
+    )
+    kept = f"{step_run}.substring(0, {step_run}.substring(0, {cut}).endsWith('-') ? {cut - 1} : {cut})"
+    of_stateful_set = (
+        f"(size({step_run}) <= {STATEFUL_SET_LENGTH} ? variables.pod == {step_run} + '-0'"
+        f" : variables.pod.startsWith({kept})"
+        f" && variables.pod.substring(size({kept})).matches('^-[0-9a-f]{{{DIGEST_LENGTH}}}-0$'))"
+    )
+    return f"({of_deployment} || {of_stateful_set})"
+
+
+def _pod_prefix(workload: str) -> str:
+    """What begins the names of the Pods of a workload, before random characters or a hash."""
+    room = MAX_NAME_LENGTH - POD_SUFFIX_LENGTH
+    return f"(size({workload}) >= {room} ? ({workload} + '-').substring(0, {room}) : {workload} + '-')"
 
 
 def not_by_operator(installation: Installation) -> MatchCondition:

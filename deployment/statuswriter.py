@@ -12,7 +12,8 @@ from typing import Final
 from core.api.identity import MAX_NAME_LENGTH, RUNNER_SUFFIX
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
-from deployment.condition import NOT_DELETED, POD, is_pod_of, not_by_trusted
+from core.engine.ports import STREAM
+from deployment.condition import NOT_DELETED, POD, is_pod_of, is_stream_pod_of, not_by_trusted
 from deployment.permissions.roles import Installation
 from deployment.policy import UPDATE, Check, Policy
 from webhooks.validate import status
@@ -29,7 +30,9 @@ _IS_RUNNER: Final = (
     f" : request.userInfo.username.startsWith({_ACCOUNTS}) && request.userInfo.username.endsWith('{_SUFFIX}'))"
 )
 """If the run's name is too long, the account's name has a digest, which CEL cannot compute."""
-_IS_CONTAINER: Final = f"({_IS_RUNNER} && {is_pod_of('object.metadata.name')})"
+_IS_STREAM: Final = f"has(object.spec.executor) && object.spec.executor == '{STREAM}'"
+_NAMED: Final = "object.metadata.name"
+_IS_CONTAINER: Final = f"({_IS_RUNNER} && ({_IS_STREAM} ? {is_stream_pod_of(_NAMED)} : {is_pod_of(_NAMED)}))"
 _FIELDS_STAY: Final = (
     f"[{', '.join(repr(field) for field in status.OPERATOR_FIELDS)}].all(f,"
     " (f in variables.after ? variables.after[f] : null) == (f in variables.before ? variables.before[f] : null))"

@@ -27,7 +27,10 @@ _ANNOTATIONS: Final = (
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
 )
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
-_SPEC: Final = ("stepName", "storyRunRef", "connectorEndpoint", "rawSettings", "audio", "video", "binary")
+_SPEC: Final = (
+    *("stepName", "storyRunRef", "connectorEndpoint", "rawSettings", "audio", "video", "binary"),
+    *("inputSchema", "outputSchema"),
+)
 _MAX_GENERATION_DIGITS: Final = 10
 MOST_WATCHED: Final = timedelta(minutes=5)
 """How far ahead ``watched-until`` may be."""
@@ -52,6 +55,8 @@ class StreamBinding:
     """Name of the ControllerRevision with the Story of the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """``spec.rawSettings``."""
+    input_schema: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
     problem: str = ""
     """Why nobody is served by it; empty if it can be used."""
 
@@ -98,6 +103,8 @@ def read_binding(binding: Object) -> StreamBinding:
         bool(metadata.get("deletionTimestamp")),
         text(annotations.get(keys.ANNOTATION_STORY_REVISION)),
         settings if isinstance(settings, Mapping) else {},
+        _mapping(spec.get("inputSchema")) or None,
+        _mapping(spec.get("outputSchema")) or None,
         problem,
     )
 

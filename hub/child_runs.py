@@ -26,6 +26,10 @@ class ChildOrder:
     inputs: Mapping[str, Any]
     waits: bool
     """Whether its end is waited for."""
+    parent_uid: str = ""
+    """UID of the parent; empty if it is unknown."""
+    timeout: float | None = None
+    """Seconds until the packet is given up; None: as long as is usual."""
 
 
 class StreamChildRuns(Protocol):

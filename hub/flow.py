@@ -242,6 +242,8 @@ class PacketFlow:
             story=_story(settings),
             inputs=inputs if inputs is not None else _object(settings, "with"),
             waits=waits,
+            parent_uid=self._routes.uid,
+            timeout=node.spec.timeout,
         )
         output = await self._child_runs.run(order)
         return reading.with_payload(output) if waits else None

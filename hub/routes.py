@@ -67,6 +67,8 @@ class StreamStep:
     """JSON Schema of evaluated inputs, with defaults."""
     output_schema: Mapping[str, Json] | None = None
     """JSON Schema of what the packets of the step carry."""
+    timeout: float | None = None
+    """``execution.timeout`` of an ``executeStory``, in seconds."""
 
     @property
     def is_primitive(self) -> bool:
@@ -102,6 +104,8 @@ class RunRoutes:
     """For each step the steps whose packets it receives."""
     inputs: Mapping[str, Json] = field(default_factory=dict)
     """Those of the StoryRun, for expressions."""
+    uid: str = ""
+    """Of the StoryRun; empty where there is no cluster."""
 
 
 def compile_routes(
@@ -110,6 +114,7 @@ def compile_routes(
     steps: Iterable[StreamStep],
     *,
     inputs: Mapping[str, Json] | None = None,
+    uid: str = "",
     max_downstreams: int = MAX_DOWNSTREAMS,
 ) -> RunRoutes:
     """The routes of a run with these steps.
@@ -133,7 +138,7 @@ def compile_routes(
     for each in ordered:
         _check_settings(run, each, graph.needs[each.name])
     by_name = {step.name: step for step in ordered}
-    return RunRoutes(run, story, by_name, graph.dependents, graph.needs, dict(inputs or {}))
+    return RunRoutes(run, story, by_name, graph.dependents, graph.needs, dict(inputs or {}), uid)
 
 
 def _check_settings(run: StreamRun, step: StreamStep, needs: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.api.objects import Object
 from hub.bindings import StreamBinding
 from hub.routes import RunRoutes, StreamRun
-from hub.story_routes import StoryProblemError, needs_of, routes_of, streaming_steps
+from hub.story_routes import BoundSettings, StoryProblemError, needs_of, routes_of, streaming_steps
 from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
 
 _UNREAD = "the hub has not read the Story of the run yet"
@@ -230,8 +230,11 @@ class RunBook:
             if missing:
                 record.why, record.is_invalid = f"the run waits for the bindings of {', '.join(missing)}", False
                 return
-            settings = {step: binding.settings for step, binding in record.bindings.items()}
-            record.routes = routes_of(run, story, record.pinned.inputs, settings)
+            settings = {
+                step: BoundSettings(binding.settings, binding.input_schema, binding.output_schema)
+                for step, binding in record.bindings.items()
+            }
+            record.routes = routes_of(run, story, record.pinned.inputs, settings, record.life.identity.uid)
         except StoryProblemError as error:
             record.why, record.is_invalid = f"the hub cannot serve run {run}: {error}", True
             return

@@ -7,10 +7,12 @@ go. Pure. Source: streaming contract 3, 4 and 12.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from core.api.duration import parse_positive_duration
 from core.api.objects import Object
 from core.api.streaming import Streaming
 from core.graph.contraction import contracted
@@ -29,6 +31,16 @@ class StoryProblemError(ValueError):
     """The hub cannot serve runs of this Story. The message names every step and field, and the remedy."""
 
 
+@dataclass(frozen=True, slots=True)
+class BoundSettings:
+    """What the binding of a step says about its packets."""
+
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """``rawSettings``: the merged settings of its transport."""
+    input_schema: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
+
+
 def streaming_steps(story: Object) -> tuple[str, ...]:
     """The names of the steps that need a binding, in the order of the Story.
 
@@ -42,14 +54,15 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
 
 
 def routes_of(
-    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
+    run: StreamRun, story: Object, inputs: Mapping[str, Any], settings: Mapping[str, BoundSettings], uid: str = ""
 ) -> RunRoutes:
     """The routes of a run.
 
     Args:
         story: as it is pinned.
         inputs: of the run.
-        settings: ``rawSettings`` of the binding of each streaming step.
+        settings: of each streaming step.
+        uid: of the StoryRun.
 
     Raises:
         StoryProblemError: this hub cannot serve it; with all problems.
@@ -64,14 +77,14 @@ def routes_of(
     found = []
     for name, step in steps.items():
         try:
-            delivery = delivery_of(settings[name]) if step.get("ref") else DEFAULT_DELIVERY
-            found.append(_stream_step(name, step, graph.needs[name], delivery))
+            bound = settings[name] if step.get("ref") else None
+            found.append(_stream_step(name, step, graph.needs[name], bound))
         except ValueError as error:
             problems.append(f"step {name}: {error}")
     if problems:
         raise StoryProblemError("; ".join(problems))
     try:
-        return compile_routes(run, str(story["metadata"]["name"]), found, inputs=inputs)
+        return compile_routes(run, str(story["metadata"]["name"]), found, inputs=inputs, uid=uid)
     except RouteError as error:
         raise StoryProblemError(str(error)) from None
 
@@ -116,10 +129,13 @@ def _main_steps(story: Object) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], delivery: DeliverySettings) -> StreamStep:
+def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bound: BoundSettings | None) -> StreamStep:
     """
+    Args:
+        bound: None for a primitive.
+
     Raises:
-        ValueError: the hub cannot carry out a step of this type.
+        ValueError: the hub cannot carry out a step of this type, or a setting is wrong.
     """
     condition = step.get("if")
     kind = StreamStepKind.ENGRAM
@@ -131,12 +147,29 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], del
     return StreamStep(
         name,
         needs,
-        delivery,
+        delivery_of(bound.raw) if bound is not None else DEFAULT_DELIVERY,
         kind=kind,
         condition=condition if isinstance(condition, str) else "",
         runtime=_object_or_none(step, "runtime"),
         parameters=_object_or_none(step, "with") if kind is not StreamStepKind.ENGRAM else None,
+        input_schema=bound.input_schema if bound is not None else None,
+        output_schema=bound.output_schema if bound is not None else None,
+        timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
     )
+
+
+def _timeout(step: Mapping[str, Any]) -> float | None:
+    """
+    Raises:
+        ValueError: it is no duration.
+    """
+    word = (_object_or_none(step, "execution") or {}).get("timeout")
+    if not isinstance(word, str) or not word.strip():
+        return None
+    try:
+        return parse_positive_duration(word).total_seconds()
+    except ValueError as error:
+        raise ValueError(f"execution.timeout: {error}") from None
 
 
 def _object_or_none(step: Mapping[str, Any], field: str) -> Mapping[str, Any] | None:

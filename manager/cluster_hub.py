@@ -36,11 +36,12 @@ from core.telemetry.logs import get_logger
 from core.workloads.hub_key import HUB_KEY_SECRET, keys_of_secret
 from hub.attendance import AttendanceBook
 from hub.bindings import binding_of
+from hub.cluster_child_runs import ClusterChildRuns
 from hub.cluster_topology import ClusterTopology
 from hub.door import DoorRules
 from hub.metrics import HubMetrics
 from hub.report import StatusReporter
-from hub.run import LiveRun
+from hub.run import LiveRun, RunServices
 from hub.service import Hub
 from hub.stream_view import StreamView
 from hub.topology import BindingName
@@ -192,9 +193,11 @@ class _Term:
 
         topology = self.state.topology = ClusterTopology(self.client, on_change=look_at)
         attendance = AttendanceBook(system_now, lambda place: look_at(binding_of(place)))
-        hub = Hub(self.keys[0], options.rules, on_end=ended, attendance=attendance)
-        view = StreamView(topology.book, hub, trio.current_time)
         writer = self.client.fenced(lease.check)
+        child_runs = ClusterChildRuns(writer)
+        services = RunServices(child_runs=child_runs)
+        hub = Hub(self.keys[0], options.rules, on_end=ended, attendance=attendance, services=services)
+        view = StreamView(topology.book, hub, trio.current_time)
         with ExitStack() as held:
             held.enter_context(shown(metrics, hub))
             self.terms.append(hub)
@@ -208,6 +211,7 @@ class _Term:
                 except OSError as error:
                     raise listen_error(options.address, error) from None
                 nursery.start_soon(reporter.run)
+                nursery.start_soon(child_runs.follow)
                 self.state.serves = True
                 held.callback(setattr, self.state, "serves", False)
                 _log.info("serving", address=options.address.host, port=port, tls=self.context is not None)

@@ -8,12 +8,22 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from core.api.objects import ReadOnlyObject
-from core.api.resource import JOB, OUR_RESOURCES, POD, SECRET, Resource
+from core.api.resource import (
+    JOB,
+    OUR_RESOURCES,
+    POD,
+    SECRET,
+    STREAM_DEPLOYMENT,
+    STREAM_STATEFUL_SET,
+    Resource,
+)
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.cluster_view import ClusterView, Unseen
 
 _SETTINGS: Final = TypeAdapter(OperatorSettings)
-_KINDS: Final = {resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD)}
+_KINDS: Final = {
+    resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET)
+}
 
 
 class RemoteView:

@@ -44,6 +44,12 @@ class TransportBindingSpec(WireModel):
     audio: AudioBinding | None = Field(None, description="Audio lane.")
     binary: BinaryBinding | None = Field(None, description="Binary lane.")
     connector_endpoint: str | None = Field(None, description="Address of the step's connector as `host:port`.")
+    input_schema: JsonObject | None = Field(
+        None, description="JSON Schema of the inputs that `runtime` gives to each message, as the run pins it."
+    )
+    output_schema: JsonObject | None = Field(
+        None, description="JSON Schema of the messages that the step sends, as the run pins it."
+    )
     raw_settings: JsonObject | None = Field(None, description="Merged provider and stream settings.")
     story_run_ref: RunReference | None = Field(None, description="The StoryRun this belongs to.")
     video: VideoBinding | None = Field(None, description="Video lane.")

@@ -19,6 +19,7 @@ __all__ = [
     "is_owned_by",
     "owners_of",
     "step_path",
+    "story_depth",
     "without_data",
 ]
 
@@ -55,6 +56,13 @@ def step_path(obj: Mapping[str, Any]) -> str:
     name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or (obj.get("spec") or {}).get("stepId")
     name = name or (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
     return name if isinstance(name, str) else ""
+
+
+def story_depth(run: Mapping[str, Any]) -> int:
+    """The number of ``executeStory`` steps above a run."""
+    annotations = run["metadata"].get("annotations") or {}
+    depth = str(annotations.get(keys.ANNOTATION_STORY_DEPTH) or annotations.get(keys.ANNOTATION_PACKET_DEPTH) or "0")
+    return int(depth) if depth.isdecimal() else 0
 
 
 def has_ended(obj: Mapping[str, Any]) -> bool:

@@ -126,8 +126,10 @@ class Lane(WireModel):
     direction: Direction | None = Field(
         None, description="Seen from the step: `publish`, `subscribe` or `bidirectional` (default)."
     )
-    max_bytes: Int32 | None = Field(None, ge=0, description="Bytes of one message; 0 or absent: 1 MiB.")
-    max_messages: Int32 | None = Field(None, ge=0, description="Messages in flight; 0 or absent: 100.")
+    max_bytes: Int32 | None = Field(
+        None, ge=0, description="Bytes of all messages that wait in the lane; 0 or absent: 1 MiB."
+    )
+    max_messages: Int32 | None = Field(None, ge=0, description="Messages that wait in the lane; 0 or absent: 100.")
 
 
 class StreamLifecycle(WireModel):

@@ -86,6 +86,10 @@ class RunStore(Protocol):
     async def child_runs(self, run: Object) -> list[Object]:
         """Every StoryRun that this run's UID controls, newest known version."""
 
+    async def packet_runs(self, run: Object) -> list[Object]:
+        """Every StoryRun that packets of the realtime run have started: the hub makes it, the run owns it without
+        controlling it."""
+
     async def request_cancel(self, run: Object) -> None:
         """Set ``spec.cancelRequested`` of a StoryRun; success, too, if it is absent, has ended or was asked already."""
 

@@ -53,13 +53,16 @@ RUNNER_PERMISSIONS: Final = (
     ),
     Permission(
         TRANSPORT_BINDING,
-        ("get", "patch", "update"),
-        "A streaming step reports that its binding is in use.",
+        ("get",),
+        "A streaming step sees whether the hub serves it. Only the hub writes this: it decides when a step has ended.",
         subresource="status",
         seldom="Only streaming steps have bindings.",
     ),
 )
-"""The permissions of the containers of every run, in the contract's order."""
+"""The permissions of the containers of every run, in the contract's order.
+
+The reference lets them patch the status of TransportBindings, for its connectors, which do not exist here.
+"""
 
 BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in RUNNER_PERMISSIONS)
 

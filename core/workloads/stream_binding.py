@@ -46,6 +46,16 @@ class BindingTooLargeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageSchemas:
+    """JSON Schemas that the hub checks messages against, of the template at the time when the binding is created."""
+
+    of_inputs: Mapping[str, Any] | None = None
+    """Of what ``runtime`` gives to the step with each message; None for a step without it."""
+    of_outputs: Mapping[str, Any] | None = None
+    """Of what the step sends."""
+
+
+@dataclass(frozen=True, slots=True)
 class BoundTransport:
     """The Transport of a step, and the merged settings (``core.policy.streaming``)."""
 
@@ -61,6 +71,7 @@ def binding_manifest(
     neighbours: StreamNeighbours,
     endpoint: str,
     revision: str,
+    schemas: MessageSchemas = MessageSchemas(),
 ) -> Object:
     """The binding to create for an attempt. ``revision``: the name of the Story as the run executes it."""
     obj = controlled_by_step_run(step, binding_name(step.story_run_name, step.step_id), TRANSPORT_BINDING)
@@ -95,6 +106,9 @@ def binding_manifest(
     ):
         if offered.get(offer):
             spec[field] = {"direction": _BOTH, key: list(offered[offer])}
+    for field, schema in (("inputSchema", schemas.of_inputs), ("outputSchema", schemas.of_outputs)):
+        if schema:  # an empty one accepts everything
+            spec[field] = dict(schema)
     return {**obj, "spec": spec}
 
 

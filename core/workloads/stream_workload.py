@@ -25,9 +25,9 @@ SELECTOR: Final = f"{keys.LABEL_APP_NAME}={APP_NAME},{keys.LABEL_APP_MANAGED_BY}
 """Selects the objects that run realtime steps."""
 GRPC_PORT_NAME: Final = "grpc"
 
-_STATEFUL_SET_LENGTH: Final = 52
+STATEFUL_SET_LENGTH: Final = 52
 """Pods of a StatefulSet have a label with its name, a dash and up to ten more characters."""
-_DIGEST_LENGTH: Final = 10
+DIGEST_LENGTH: Final = 10
 _SERVICE_NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -99,10 +99,10 @@ def binding_name(story_run: str, step: str) -> str:
 
 def workload_name(step_run: str, mode: StreamMode) -> str:
     """The name of the StepRun; that of a StatefulSet is cut where its Pods could not be created with it."""
-    if mode is StreamMode.DEPLOYMENT or len(step_run) <= _STATEFUL_SET_LENGTH:
+    if mode is StreamMode.DEPLOYMENT or len(step_run) <= STATEFUL_SET_LENGTH:
         return step_run
-    digest = hashlib.sha256(step_run.encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{step_run[: _STATEFUL_SET_LENGTH - _DIGEST_LENGTH - 1].rstrip('-')}-{digest}"
+    digest = hashlib.sha256(step_run.encode()).hexdigest()[:DIGEST_LENGTH]
+    return f"{step_run[: STATEFUL_SET_LENGTH - DIGEST_LENGTH - 1].rstrip('-')}-{digest}"
 
 
 def service_name(step_run: str) -> str:

@@ -1,7 +1,7 @@
 """The hub's permissions, row by row: verb, resource, reason. Pure data; fast to import.
 
-The hub moves packets and reports on them. It can read Stories and their inputs, because it routes by them; of Secrets
-it reads its own two, by name.
+The hub moves packets and reports on them. It can read Stories and their inputs, because it routes by them, and start
+StoryRuns, because packets do; of Secrets it reads its own two, by name.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ STREAMS: Final = RoleTable(
         Permission(TRANSPORT_BINDING, ("list", "watch"), "Bindings say which steps there are, and who may connect."),
         Permission(TRANSPORT_BINDING, ("patch",), "Says which steps are connected and drained.", subresource="status"),
         Permission(STORY_RUN, ("get",), "Reads the inputs of a realtime run, once."),
+        Permission(
+            STORY_RUN,
+            ("create", "list", "watch"),
+            "Packets start StoryRuns, and wait for their end.",
+            seldom="Only Stories with executeStory in a stream do so.",
+        ),
         Permission(CONTROLLER_REVISION, ("get",), "Reads the Story that a realtime run executes, once."),
     ),
     HUB_ACCOUNT,

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import trio
 
 from core.api.duration import parse_positive_duration
-from core.api.objects import Object, has_ended, step_path, without_data
+from core.api.objects import Object, has_ended, is_controlled_by, is_owned_by, step_path, without_data
 from core.api.phases import StepReason
 from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError
 from core.engine.ports import JOB, STREAM, Binding, RunKey
@@ -92,6 +92,11 @@ class ModelRunStore:
     async def child_runs(self, run: Object) -> list[Object]:
         self.process.check()
         return self.process.known.by_owner("StoryRun", run["metadata"]["uid"])
+
+    async def packet_runs(self, run: Object) -> list[Object]:
+        self.process.check()
+        uid, known = run["metadata"]["uid"], self.process.known.all("StoryRun")
+        return [each for each in known if is_owned_by(each, uid) and not is_controlled_by(each, uid)]
 
     async def request_cancel(self, run: Object) -> None:
         stored = await self.process.write(self.cluster, lambda: self._request_cancel(run))

@@ -21,7 +21,8 @@ Object = dict[str, Any]
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_ALPHABET = "456789bcdf"
+"""A digit of a hash is written as one of these, as the Deployment controller does."""
 _DEFAULT_DEADLINE_SECONDS, _DEFAULT_HISTORY = 600, 10
 
 

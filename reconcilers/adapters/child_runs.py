@@ -14,7 +14,7 @@ from core.kube.client import KubeClient
 from core.kube.patch import bound_to
 from kubewire.wire import values_equal
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, World, engram_key
+from reconcilers.adapters.world import OWNER_UID, PACKET_PARENT, World, engram_key
 from reconcilers.adapters.writes import confirm, create_or_read, delete
 
 
@@ -45,6 +45,9 @@ class ChildRuns:
 
     def of(self, run: Object) -> list[Object]:
         return self._world.story_runs.by_index(OWNER_UID, run["metadata"]["uid"])
+
+    def of_packets(self, run: Object) -> list[Object]:
+        return self._world.story_runs.by_index(PACKET_PARENT, run["metadata"]["uid"])
 
     async def request_cancel(self, run: Object) -> None:
         """See ``RunStore.request_cancel``.

@@ -13,7 +13,7 @@ from core.policy.borrowed import WHY, is_foreign
 from core.workloads.hub_access import HubAccess
 from core.workloads.impulse_service import service_ports
 from core.workloads.step_workload import StepWorkload
-from core.workloads.stream_binding import binding_manifest
+from core.workloads.stream_binding import MessageSchemas, binding_manifest
 from core.workloads.stream_workload import StreamWorkload
 from reconcilers.adapters.binding import ResolvedStep
 from reconcilers.adapters.ordered_workload import step_config, step_workload
@@ -57,7 +57,9 @@ def ordered_binding(order: AttemptOrder, step: StepWorkload, access: HubAccess) 
     annotations = order.step_run["metadata"].get("annotations") or {}
     revision = annotations.get(keys.ANNOTATION_STORY_REVISION) or ""
     uid = order.run["metadata"]["uid"]
-    return binding_manifest(step, uid, stream.transport, stream.neighbours, access.endpoint, revision)
+    has_inputs = order.step.get("runtime") is not None
+    schemas = MessageSchemas(order.binding.input_schema if has_inputs else None, order.binding.output_schema)
+    return binding_manifest(step, uid, stream.transport, stream.neighbours, access.endpoint, revision, schemas)
 
 
 def ordered_stream(order: AttemptOrder, step: StepWorkload, binding: Object, access: HubAccess) -> StreamWorkload:

@@ -60,6 +60,9 @@ class KubeRunStore:
     async def child_runs(self, run: Object) -> list[Object]:
         return self._children.of(run)
 
+    async def packet_runs(self, run: Object) -> list[Object]:
+        return self._children.of_packets(run)
+
     async def request_cancel(self, run: Object) -> None:
         await self._children.request_cancel(run)
 

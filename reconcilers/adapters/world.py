@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from core.api import keys, pinned_story
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted, owners_of
 from core.api.resource import (
     CONTROLLER_REVISION,
     ENGRAM,
@@ -34,6 +34,8 @@ from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
+PACKET_PARENT: Final = "packet-parent-uid"
+"""Index of StoryRuns: UID of the realtime run whose packet has started it."""
 STEP_RUN_NAME: Final = "step-run"
 """Index of Pods: ``namespace/name`` of their StepRun."""
 STORY_KEY: Final = "story"
@@ -193,6 +195,13 @@ def owner_uid(obj: Object) -> list[str]:
     return [owner["uid"]] if owner else []
 
 
+def packet_parent(run: Object) -> list[str]:
+    """For the index ``PACKET_PARENT``."""
+    if (run["metadata"].get("labels") or {}).get(keys.LABEL_APP_MANAGED_BY) != keys.PACKET_RUN_MANAGER:
+        return []
+    return [owner["uid"] for owner in owners_of(run) if owner.get("kind") == STORY_RUN.kind]
+
+
 def story_key(run: Object) -> list[str]:
     """For the index ``STORY_KEY``."""
     return [engram_key((run.get("spec") or {}).get("storyRef") or {}, run["metadata"]["namespace"])]
@@ -259,7 +268,10 @@ WATCHED: Final = (
     WatchedKind(ENGRAM, {TEMPLATE_NAME: template_name}),
     WatchedKind(ENGRAM_TEMPLATE),
     WatchedKind(REFERENCE_GRANT, why="Grants say which namespaces may refer to which objects."),
-    WatchedKind(STORY_RUN, {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: owner_uid}),
+    WatchedKind(
+        STORY_RUN,
+        {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: owner_uid, PACKET_PARENT: packet_parent},
+    ),
     WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}),
     WatchedKind(
         CONTROLLER_REVISION,

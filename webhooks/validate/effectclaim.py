@@ -22,7 +22,7 @@ from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, submission
 from webhooks.validate.change import fields_of, namespace_of
-from webhooks.validate.container import works_for
+from webhooks.validate.container import ServedStep, works_for
 
 BLANK: Final = Rule("claim/effect-key", "11", CauseType.REQUIRED)
 COMPLETION: Final = Rule("claim/completion", "11", CauseType.REQUIRED)
@@ -66,8 +66,9 @@ def check_author(
     spec = fields_of((new if old is None else old).get("spec"))
     wanted = reference.link(EFFECT_CLAIM, namespace_of(new), STEP_RUN, fields_of(spec.get("stepRunRef")))
     found = reference.find(wanted, world)
-    uid = "" if isinstance(found, Unseen) else text(change.metadata_of(found).get("uid"))
-    if not works_for(caller, namespace_of(new), wanted.name, uid, world):
+    space = namespace_of(new)
+    step = ServedStep(space, wanted.name) if isinstance(found, Unseen) else ServedStep.of(found, space)
+    if not works_for(caller, step, world):
         message = f"only containers of StepRun {wanted.name} may write its claims"
         yield AUTHOR.at("spec.stepRunRef.name", message, "claim effects of the step that performs them")
 

@@ -20,7 +20,6 @@ from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
-from core.api.text import text
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller, service_account
@@ -28,7 +27,7 @@ from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
 from webhooks.validate.change import fields_of, metadata_of, namespace_of
-from webhooks.validate.container import works_for
+from webhooks.validate.container import ServedStep, works_for
 
 WRITER: Final = Rule("status/writer", "15", CauseType.FORBIDDEN)
 OPERATOR_FIELD: Final = Rule("status/operator-field", "15", CauseType.FORBIDDEN)
@@ -121,8 +120,7 @@ def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bo
     )
     if not run.name or caller.username != service_account(run.namespace, runner_name(run.name)):
         return False
-    uid = text(metadata_of(new).get("uid"))
-    return works_for(caller, namespace_of(new), change.name_of(new), uid, world)
+    return works_for(caller, ServedStep.of(new, namespace_of(new)), world)
 
 
 def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:

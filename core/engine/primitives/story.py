@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from core.api.loops import MAX_ITERATIONS
-from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by
+from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, story_depth
 from core.api.phases import Phase, Reason, member_or_none
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
@@ -27,7 +27,7 @@ from core.engine.ports import EventType, RunKey, StepError
 from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
-from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input, story_depth
+from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.expressions import roots

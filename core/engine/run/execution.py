@@ -26,7 +26,7 @@ from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.step_runner import StepRunner
-from core.engine.run.termination import cancel_children, end_group, end_orphans
+from core.engine.run.termination import cancel_children, cancel_packet_runs, end_group, end_orphans
 from core.engine.run.topology_watch import watch_topology
 from core.engine.status.stored_run import terminated_at
 from core.engine.status.writer import StatusWriter
@@ -142,6 +142,8 @@ class RunExecution:
         else:
             await self._status.wait_until_stored()
         await end_group(run_context, run_context.plan.main, ending, self._drain_at(run_context.plan, ending))
+        if run_context.plan.is_realtime:  # packets that were on their way may have started more
+            await cancel_packet_runs(run_context)
 
     async def _compensate(self, cleanup: Cleanup) -> None:
         self._early_end.stage = Stage.COMPENSATIONS

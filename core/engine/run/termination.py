@@ -88,9 +88,22 @@ async def cancel_children(run_context: RunContext) -> None:
     runs, pace = run_context.engine.runs, run_context.status.pace()
     children = await patiently(runs.child_runs, run_context.run, pace=pace)
     async with trio.open_nursery() as nursery:
+        if run_context.plan.is_realtime:
+            nursery.start_soon(cancel_packet_runs, run_context)
         for child in children:
             step = run_context.plan.find(step_path(child) or "")
             if step is not None and not has_ended(child) and not is_being_deleted(child):
+                nursery.start_soon(_ask_to_end, run_context, step, child)
+
+
+async def cancel_packet_runs(run_context: RunContext) -> None:
+    """Ask every StoryRun to end that packets of this run have started; the run has no steps for them."""
+    found = await patiently(run_context.engine.runs.packet_runs, run_context.run, pace=run_context.status.pace())
+    async with trio.open_nursery() as nursery:
+        for child in found:
+            if not has_ended(child) and not is_being_deleted(child):
+                name = f"packets of {step_path(child)}"
+                step = StepPlan(name, StepKind.EXECUTE_STORY, {"name": name})
                 nursery.start_soon(_ask_to_end, run_context, step, child)
 
 

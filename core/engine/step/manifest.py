@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from core.api import identity, keys
-from core.api.objects import Object
+from core.api.objects import Object, story_depth
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding
@@ -183,12 +183,6 @@ def child_run_manifest(
         },
         "spec": spec,
     }
-
-
-def story_depth(run: Object) -> int:
-    """The number of ``executeStory`` steps above a run."""
-    depth = str((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STORY_DEPTH) or "0")
-    return int(depth) if depth.isdecimal() else 0
 
 
 def controller_reference(run: Object) -> Object:

@@ -14,8 +14,11 @@ from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY
 from core.api.objects import Object
+from core.engine.ports import STREAM
 from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
+from core.workloads.stream_pod import is_stream_pod_name
+from core.workloads.stream_workload import StreamMode, workload_name
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import documents
@@ -385,6 +388,49 @@ def test_which_pods_a_job_has_is_told_alike_by_policies_and_validators() -> None
     assert min(seen.values()) > 50
 
 
+def test_which_pods_a_realtime_step_has_is_told_alike_by_policies_and_validators() -> None:
+    """A policy cannot compute the digest of a name that was cut, so it is compared with genuine ones."""
+    chance = random.Random(4)
+    seen = {True: 0, False: 0}
+    for _ in range(400):
+        name = "j" * chance.choice([1, 20, 40, 41, 47, 51, 52, 53, 56, 57, 58, 63])
+        name = name[:40] + "-" + name[41:] if len(name) > 52 and chance.random() < 0.3 else name
+        hashed = chance.choice(["7d9b8c6f5", "7d9b8c6f55", "4444", "444", "x7k2p", ""])
+        deployed = f"{name}-{hashed}-"[: chance.choice([57, 58, 58, 58])] + chance.choice(["x7k2p", "x7k2p", "abcd"])
+        ordered = workload_name(name, StreamMode.STATEFUL_SET) + chance.choice(["-0", "-0", "-1"])
+        pod = chance.choice([deployed, deployed, ordered, f"{name}-"[:58] + "x7k2p"])
+        step = streaming_step(name)
+        new = copy.deepcopy(step) | {"status": {"phase": "Running", "signals": {"a": {"v": 1}}}}
+        caller = Caller("system:serviceaccount:team:r-engram-runner", pod=pod)
+        allowed = is_stream_pod_name(pod, name)
+        seen[allowed] += 1
+
+        assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed, (pod, name)
+        assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
+    assert min(seen.values()) > 50
+
+
+def streaming_step(name: str) -> Object:
+    spec = {"storyRunRef": {"name": "r"}, "stepId": "s", "executor": STREAM}
+    return thing("runs.bubustack.io", "StepRun", spec, name=name) | {"status": {}}
+
+
+def test_a_realtime_step_reports_what_a_job_may_and_nothing_else() -> None:
+    step = streaming_step("r-s")
+
+    def refused(status: Object, pod: str = "r-s-7d9b8c6f5-x7k2p") -> bool:
+        new = copy.deepcopy(step) | {"status": status}
+        return bool(refusals(Request(new, step, "system:serviceaccount:team:r-engram-runner", (), "status", pod), {}))
+
+    assert not refused({"signals": {"a": {"v": 1}}})
+    assert not refused({"effects": [{"seq": 1, "key": "k", "status": "succeeded"}]}, "r-s-0")
+    assert refused({"conditions": [{"type": "TransportReady", "status": "True"}]})
+    assert refused({"phase": "Skipped"})
+    assert refused({"retries": 1})
+    assert refused({"signals": {"a": {"v": 1}}}, "r-s-x7k2p")
+    assert refused({"signals": {"a": {"v": 1}}}, "r-t-7d9b8c6f5-x7k2p")
+
+
 def job(owner: str = "StepRun", **more: Any) -> Object:
     group = {"StepRun": "runs.bubustack.io/v1alpha1", "CronJob": "batch/v1"}[owner]
     reference = {"apiVersion": group, "kind": owner, "name": "r-s", "uid": "u1", "controller": True}
@@ -412,6 +458,26 @@ def test_only_the_operator_makes_the_job_of_a_step() -> None:
     for new, old in ((labelled, marked), (job("CronJob"), None), (plain, None), (plain, job())):
         assert not refused(new, old)
     assert not refused(labelled, marked, "system:serviceaccount:kube-system:job-controller")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_only_the_operator_makes_the_workload_of_a_realtime_step(kind: str) -> None:
+    def workload(owner: str = "StepRun", **more: Any) -> Object:
+        return {**job(owner, **more), "apiVersion": "apps/v1", "kind": kind}
+
+    plain = workload() | {"metadata": {"name": "r-s", "namespace": "team"}}
+    marked = workload(annotations={ANNOTATION_ATTEMPT: "0"})
+    rolled = workload(annotations={ANNOTATION_ATTEMPT: "0", "deployment.kubernetes.io/revision": "1"})
+
+    def refused(new: Object, old: Object | None, *who: Any) -> bool:
+        return "jobs" in refusals(Request(new, old, *who), {})
+
+    assert refused(workload(), None)
+    assert refused(workload(), plain)
+    assert refused(workload(annotations={ANNOTATION_ATTEMPT: "1"}), marked)
+    assert not refused(workload(), None, DEFAULT_INSTALLATION.user)
+    for new, old in ((rolled, marked), (workload("CronJob"), None), (plain, None), (plain, workload())):
+        assert not refused(new, old)
 
 
 def test_deleted_objects_are_left_alone() -> None:

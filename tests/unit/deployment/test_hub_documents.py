@@ -11,7 +11,9 @@ from certs.hub_authority import HUB_AUTHORITY_SECRET, hub_names
 from core.api.resource import SECRET
 from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
+from core.workloads.runner import BASE_RULES
 from deployment import hub, metadata, workload
+from deployment.permissions.files import manifest_files
 from deployment.permissions.hub import HUB_TABLES, hub_objects
 from deployment.permissions.names import HUB_LEASE_NAME, HUB_TLS_NAME, OPERATOR_NAMESPACE
 from deployment.permissions.role_table import Reach
@@ -35,15 +37,28 @@ def test_of_secrets_the_hub_reads_its_own_two_and_never_an_authority() -> None:
     assert HUB_AUTHORITY_SECRET not in {name for _, row in ROWS for name in row.names}
 
 
-def test_outside_its_namespace_the_hub_reads_streams_and_writes_their_status() -> None:
+def test_outside_its_namespace_the_hub_reads_streams_writes_their_status_and_starts_runs() -> None:
     found = {(row.target, verb) for table, row in ROWS if table.reach is Reach.CLUSTER for verb in row.verbs}
     assert found == {
         ("transportbindings", "list"),
         ("transportbindings", "watch"),
         ("transportbindings/status", "patch"),
-        ("storyruns", "get"),
+        *(("storyruns", verb) for verb in ("get", "create", "list", "watch")),
         ("controllerrevisions", "get"),
     }
+
+
+def test_nobody_speaks_for_the_hub() -> None:
+    """Who writes the status of a binding decides when its step has ended."""
+    documents = [document for _, contents in manifest_files() for document in contents]
+    roles = {document["metadata"]["name"]: document.get("rules") or () for document in documents}
+    writers = {
+        name
+        for name, rules in [*roles.items(), ("containers of runs", BASE_RULES)]
+        for rule in rules
+        if {"transportbindings/status", "*"} & set(rule.get("resources") or ()) and set(rule["verbs"]) - {"get"}
+    }
+    assert writers == {"bobrapet-hub-role"}
 
 
 def test_the_rights_are_those_of_the_account_that_the_pod_has() -> None:

@@ -22,6 +22,19 @@ def test_a_binding_names_its_step_and_its_run() -> None:
     assert not found.is_over
 
 
+def test_the_schemas_of_its_messages_are_read_and_kept() -> None:
+    schemas = {"inputSchema": {"required": ["a"]}, "outputSchema": {"required": ["b"]}}
+    whole = transport_binding("ask", uid="u1")
+    whole["spec"] |= schemas
+
+    found = read_binding(trimmed(whole))
+
+    assert (found.input_schema, found.output_schema) == (schemas["inputSchema"], schemas["outputSchema"])
+    assert read_binding(transport_binding("ask")).output_schema is None
+    whole["spec"]["outputSchema"] = "odd"
+    assert read_binding(whole).output_schema is None
+
+
 def test_a_step_that_has_finished_or_is_being_deleted_is_over() -> None:
     assert read_binding(transport_binding("ask", finished=True)).is_over
     assert read_binding(transport_binding("ask", deletionTimestamp="2026-01-01T00:00:00Z")).is_over

@@ -70,6 +70,17 @@ def test_the_same_again_is_no_news() -> None:
     assert not book.remove(name_of("a"))
 
 
+def test_schemas_are_those_of_the_binding_when_the_run_began() -> None:
+    book, schema = RunBook(), {"required": ["text"]}
+    book.put(replace(stream_binding("a"), output_schema=schema))
+    book.put(replace(stream_binding("b"), input_schema=schema))
+    read_stories(book)
+    book.put(replace(stream_binding("a"), output_schema={"required": ["other"]}))
+
+    steps = book.topology().runs[RUN].steps
+    assert [(step.input_schema, step.output_schema) for step in steps.values()] == [(None, schema), (schema, None)]
+
+
 def test_a_served_run_stays_served_while_bindings_come_and_go() -> None:
     book = served()
     before = book.topology()

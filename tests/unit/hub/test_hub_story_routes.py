@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from core.api.objects import Object
 from hub.routes import StreamRun, StreamStepKind
 from hub.settings import Ordering
-from hub.story_routes import StoryProblemError, delivery_of, needs_of, routes_of, streaming_steps
+from hub.story_routes import BoundSettings, StoryProblemError, delivery_of, needs_of, routes_of, streaming_steps
 from tests.unit.hub.cluster_samples import engram_step, primitive_step, realtime_story
 
 RUN = StreamRun("team", "run-1")
 
 
 def routes(story: Object, **settings: Object) -> Any:
-    return routes_of(RUN, story, {}, {step: settings.get(step, {}) for step in streaming_steps(story)})
+    return routes_of(RUN, story, {}, {step: BoundSettings(settings.get(step, {})) for step in streaming_steps(story)})
 
 
 def test_packets_follow_the_needs_of_the_steps_with_an_engram() -> None:
@@ -48,13 +48,24 @@ def test_what_is_evaluated_for_each_packet_comes_from_the_story() -> None:
         primitive_step("late", "a", type_="sleep") | {"if": "packet.n > 1", "with": {"duration": "{{ inputs.wait }}"}},
         engram_step("b", "late") | {"if": "packet.n > 2", "runtime": {"n": "{{ packet.n }}"}, "with": {"mode": "x"}},
     ]
-    found = routes_of(RUN, realtime_story(*steps), {"wait": "1s"}, {"a": {}, "b": {}})
+    found = routes_of(RUN, realtime_story(*steps), {"wait": "1s"}, {"a": BoundSettings(), "b": BoundSettings()})
 
     assert found.inputs == {"wait": "1s"}
     assert found.steps["a"].takes_as_it_is
     late, b = found.steps["late"], found.steps["b"]
     assert (late.condition, late.parameters) == ("packet.n > 1", {"duration": "{{ inputs.wait }}"})
     assert (b.condition, b.runtime, b.parameters) == ("packet.n > 2", {"n": "{{ packet.n }}"}, None)
+
+
+def test_messages_are_checked_against_the_schemas_of_the_binding() -> None:
+    bound = {"a": BoundSettings(output_schema={"required": ["t"]}), "b": BoundSettings(input_schema={"required": []})}
+    found = routes_of(RUN, realtime_story(engram_step("a"), primitive_step("p", "a"), engram_step("b", "p")), {}, bound)
+
+    assert [(step.input_schema, step.output_schema) for step in found.steps.values()] == [
+        (None, {"required": ["t"]}),
+        (None, None),
+        ({"required": []}, None),
+    ]
 
 
 @pytest.mark.parametrize("word", ["wait", "gate", "dance", None])

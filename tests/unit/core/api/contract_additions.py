@@ -75,6 +75,8 @@ ADDITIONS = {
     ("Impulse", ".status.counted.launched"): "such a total",
     ("Impulse", ".status.counted.failed"): "such a total",
     ("Impulse", ".status.counted.through"): "up to when the totals have everything",
+    ("TransportBinding", ".spec.inputSchema"): "the hub checks messages, and need not read Engrams and templates",
+    ("TransportBinding", ".spec.outputSchema"): "the same; a template that is edited does not change a run",
     ("StepRun", "columns"): "kubectl get stepruns -o wide shows which outputs come from the cache",
     ("Impulse", "columns"): "kubectl get impulses also shows why one is down; -o wide what it has started, in words",
     ("Transport", "columns"): "kubectl get transports shows provider, driver, state and use instead of names only",

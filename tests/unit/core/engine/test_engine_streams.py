@@ -276,6 +276,44 @@ async def test_a_stream_behind_one_that_failed_and_may_fail_is_drained(autojump_
         assert (one.phases, status["phase"]) == ({"a": "Failed", "b": "Succeeded"}, "Succeeded")
 
 
+def packet_run(one: Realtime, name: str) -> None:
+    """A StoryRun that a packet has started, as the hub writes it; it never ends here."""
+    owner = {"kind": "StoryRun", "name": "run", "uid": one.world.run(one.key)["metadata"]["uid"]}
+    metadata: Object = {"name": name, "namespace": "default", "labels": {"bubustack.io/parent-step": "call"}}
+    metadata["ownerReferences"] = [owner]
+    spec = {"storyRef": {"name": "child"}}
+    manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun", "metadata": metadata, "spec": spec}
+    assert one.world.cluster.create("hub", manifest) is not None
+
+
+async def test_a_cancel_asks_the_runs_of_packets_to_end_also_those_that_come_late(autojump_clock: MockClock) -> None:
+    async with world_of(forever("a", "b")) as world:
+        one = Realtime(world, stream("a"), primitive("call", "executeStory", "a"), stream("b", "call"))
+        world.start(one.key)
+        await trio.sleep(5)
+        packet_run(one, "early")
+        await trio.sleep(1)
+        assert set(one.phases) == {"a", "b"}, "it is no step of the run"
+        world.cancel_run(one.key)
+        await trio.sleep(0.2)
+        packet_run(one, "late")
+        status = await one.ended()
+
+        assert (status["phase"], set(one.phases)) == ("Finished", {"a", "b"})
+        runs = [world.cluster.objects["StoryRun", "default", name] for name in ("early", "late")]
+        assert [run["spec"].get("cancelRequested") for run in runs] == [True, True]
+
+
+async def test_a_run_that_ends_by_itself_leaves_the_runs_of_its_packets_alone(autojump_clock: MockClock) -> None:
+    async with world_of() as world:
+        one = Realtime(world, stream("a"), stream("b", "a"))
+        world.start(one.key)
+        packet_run(one, "begun")
+        assert (await one.ended())["phase"] == "Succeeded"
+
+        assert "cancelRequested" not in world.cluster.objects["StoryRun", "default", "begun"]["spec"]
+
+
 async def test_a_cancel_ends_the_sources_and_drains_the_rest(autojump_clock: MockClock) -> None:
     scripts = {"a": (RUNS_ON,), "b": (Script(Act.HANG, exit_lag_seconds=5.0),), "c": (RUNS_ON,)}
     async with world_of(scripts) as world:

@@ -24,7 +24,7 @@ def test_the_base_rules_are_those_of_the_contract() -> None:
         (["runs.bubustack.io"], ["stepruns/status"], ["patch", "update"]),
         (["runs.bubustack.io"], ["effectclaims"], ["get", "create", "update"]),
         (["transport.bubustack.io"], ["transportbindings"], ["get", "list", "watch"]),
-        (["transport.bubustack.io"], ["transportbindings/status"], ["get", "patch", "update"]),
+        (["transport.bubustack.io"], ["transportbindings/status"], ["get"]),
     ]
 
 

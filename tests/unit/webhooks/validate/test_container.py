@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from core.api.keys import ANNOTATION_STEP_RUN_UID
 from core.api.objects import Object
+from core.workloads.stream_workload import StreamMode, workload_name
 from webhooks.caller import Caller
 from webhooks.cluster_view import InMemoryView
-from webhooks.validate.container import works_for
+from webhooks.validate.container import ServedStep, works_for
 
 LONG = "a" * 58
 ACCOUNT = "system:serviceaccount:team:r-engram-runner"
@@ -17,7 +19,7 @@ def owned(kind: str, name: str, uid: str, owner: tuple[str, str, str] | None) ->
     metadata: Object = {"name": name, "namespace": "team", "uid": uid}
     if owner is not None:
         metadata["ownerReferences"] = [{"kind": owner[0], "name": owner[1], "uid": owner[2], "controller": True}]
-    group = {"Pod": "v1", "Job": "batch/v1"}[kind]
+    group = {"Pod": "v1", "Job": "batch/v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1"}[kind]
     return {"apiVersion": group, "kind": kind, "metadata": metadata}
 
 
@@ -32,9 +34,10 @@ def allowed(
     step: str = "r-a",
     step_uid: str = "s1",
     user: str = ACCOUNT,
+    is_stream: bool | None = None,
 ) -> bool:
     caller = Caller(user, pod=pod, pod_uid=uid)
-    return works_for(caller, "team", step, step_uid, InMemoryView(known))
+    return works_for(caller, ServedStep("team", step, step_uid, is_stream), InMemoryView(known))
 
 
 def test_the_pod_of_the_steps_job_works_for_the_step() -> None:
@@ -66,6 +69,7 @@ def test_a_pod_of_somebody_elses_job_does_not_work_for_the_step() -> None:
 def test_a_pod_that_no_job_has_made_works_for_no_step() -> None:
     assert not allowed(owned("Pod", "r-a-x7k2p", "p1", None))
     assert not allowed(owned("Pod", "r-a-x7k2p", "p1", ("ReplicaSet", "r-a", "j1")))
+    assert not allowed(owned("Pod", "r-a-x7k2p", "p1", ("DaemonSet", "r-a", "j1")))
 
 
 def test_a_pod_of_an_earlier_attempt_and_another_of_the_same_name_are_taken_at_their_name() -> None:
@@ -80,3 +84,68 @@ def test_users_of_other_namespaces_work_for_no_step(user: str) -> None:
 
 def test_a_token_without_a_pod_works_for_no_step() -> None:
     assert not allowed(POD, JOB, pod="", uid="")
+
+
+HASHED = "r-a-7d9b8c6f5"
+"""The ReplicaSet of the Deployment of a realtime step."""
+
+
+def streaming(name: str, kind: str, owner: str, step_uid: str = "s1") -> Object:
+    """A Pod with the annotation that its template gives to it."""
+    pod = owned("Pod", name, "p1", (kind, owner, "w1"))
+    pod["metadata"]["annotations"] = {ANNOTATION_STEP_RUN_UID: step_uid}
+    return pod
+
+
+OF_DEPLOYMENT = streaming(f"{HASHED}-x7k2p", "ReplicaSet", HASHED)
+OF_STATEFUL_SET = streaming("r-a-0", "StatefulSet", "r-a")
+
+
+@pytest.mark.parametrize("pod", [OF_DEPLOYMENT, OF_STATEFUL_SET], ids=["deployment", "statefulset"])
+@pytest.mark.parametrize("is_stream", [True, None])
+def test_the_pod_of_a_realtime_steps_workload_works_for_the_step(pod: Object, is_stream: bool | None) -> None:
+    name = pod["metadata"]["name"]
+    workloads = [owned(kind, "r-a", "w1", ("StepRun", "r-a", "s1")) for kind in ("Deployment", "StatefulSet")]
+
+    assert allowed(pod, *workloads, pod=name, is_stream=is_stream)
+    assert allowed(pod, pod=name, is_stream=is_stream)  # its workload is not seen yet
+    assert allowed(pod=name, is_stream=is_stream)  # nor the Pod itself
+    assert not allowed(pod, *workloads, pod=name, step="r-b", step_uid="s2", is_stream=is_stream)
+    assert not allowed(pod, *workloads, pod=name, is_stream=False)
+
+
+def test_the_pod_of_an_earlier_step_run_of_the_name_does_not_work_for_the_new_one() -> None:
+    earlier = owned("Deployment", "r-a", "w1", ("StepRun", "r-a", "s0"))
+    old, new = (streaming(f"{HASHED}-x7k2p", "ReplicaSet", HASHED, uid) for uid in ("s0", "s1"))
+
+    assert not allowed(old, earlier, pod=f"{HASHED}-x7k2p", is_stream=True)
+    assert allowed(new, earlier, pod=f"{HASHED}-x7k2p", is_stream=True)  # the new Deployment is not seen yet
+    assert not allowed(owned("Pod", "r-a-0", "p1", ("StatefulSet", "r-a", "w1")), pod="r-a-0", is_stream=True)
+
+
+@pytest.mark.parametrize("maker", [None, ("StepRun", "r-b", "s2"), ("Impulse", "r-a", "s1")])
+def test_a_pod_of_somebody_elses_workload_does_not_work_for_the_step(maker: tuple[str, str, str] | None) -> None:
+    assert not allowed(OF_STATEFUL_SET, owned("StatefulSet", "r-a", "w1", maker), pod="r-a-0", is_stream=True)
+    assert not allowed(OF_DEPLOYMENT, owned("Deployment", "r-a", "w1", maker), pod=f"{HASHED}-x7k2p", is_stream=True)
+
+
+def test_a_step_whose_name_begins_like_that_of_a_realtime_step_does_not_work_for_it() -> None:
+    of_job = owned("Pod", f"{HASHED}-x7k2p", "p1", ("Job", HASHED, "j1"))
+    longer = streaming(f"{HASHED}-7d9b8c6f5-x7k2p", "ReplicaSet", f"{HASHED}-7d9b8c6f5")
+
+    assert not allowed(of_job, pod=f"{HASHED}-x7k2p", is_stream=True)
+    assert not allowed(longer, pod=f"{HASHED}-7d9b8c6f5-x7k2p", is_stream=True)
+    assert not allowed(pod="r-a-b-x7k2p", is_stream=True)
+    assert not allowed(pod="r-a-x7k2p", is_stream=True)
+    assert not allowed(pod="r-a-0", is_stream=False)
+
+
+def test_a_stateful_set_with_a_name_that_was_cut_is_found() -> None:
+    step = "r-" + "a" * 60
+    name = workload_name(step, StreamMode.STATEFUL_SET)
+    pod = streaming(f"{name}-0", "StatefulSet", name)
+    theirs = owned("StatefulSet", name, "w1", ("StepRun", "r-b", "s2"))
+
+    assert allowed(pod, pod=f"{name}-0", step=step, is_stream=True)
+    assert allowed(pod=f"{name}-0", step=step, is_stream=True)
+    assert not allowed(pod, theirs, pod=f"{name}-0", step=step, is_stream=True)

@@ -1,0 +1,131 @@
+"""Packets of a stream start StoryRuns, on an API server that stores. Their ends are written as the operator would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.api.objects import Object
+from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
+from tests.integration.hub_cluster import ALO, NAMESPACE_NAME, PATIENCE_SECONDS, HubCluster, open_hub_cluster
+from tests.integration.operator_cluster import eventually
+from tests.unit.hub.cluster_samples import (
+    engram_step,
+    pinned_revision,
+    primitive_step,
+    realtime_run,
+    realtime_story,
+    transport_binding,
+)
+from tests.unit.hub.modelled_client import EngramIO, Program, collecting
+
+CALL = primitive_step("call", "emit", type_="executeStory") | {
+    "with": {"storyRef": {"name": "child"}},
+    "runtime": {"said": "{{ packet.metadata.said }}"},
+}
+MESSAGE_ID = "bubu.envelope.message_id"
+
+
+def saying(*words: str) -> Program:
+    async def program(io: EngramIO) -> None:
+        for word in words:
+            await io.emit(word, **{"said": word, MESSAGE_ID: f"m-{word}"})
+        async for _ in io.incoming():
+            pass
+
+    return program
+
+
+async def begin(cluster: HubCluster, timeout: str = "60s") -> None:
+    """A run whose Story has the step ``call`` between its two engrams."""
+    call = {**CALL, "execution": {"timeout": timeout}}
+    story = realtime_story(
+        engram_step("emit"), call, engram_step("sink", "call"), name="caller", namespace=NAMESPACE_NAME
+    )
+    revision = await cluster.client.create(CONTROLLER_REVISION, pinned_revision(story))
+    run = await cluster.client.create(STORY_RUN, realtime_run("run-1", story="caller", namespace=NAMESPACE_NAME))
+    cluster.uids["run-1"] = run["metadata"]["uid"]
+    for step in ("emit", "sink"):
+        settings = {"run_uid": run["metadata"]["uid"], "revision": revision["metadata"]["name"], "settings": ALO}
+        binding = transport_binding(step, namespace=NAMESPACE_NAME, **settings)
+        stored = await cluster.client.create(TRANSPORT_BINDING, binding)
+        cluster.uids[f"run-1/{step}"] = stored["metadata"]["uid"]
+
+
+async def children(cluster: HubCluster) -> dict[str, Object]:
+    """The StoryRuns that packets have started, by what they were told."""
+    found = await cluster.client.list(STORY_RUN, NAMESPACE_NAME)
+    runs = [each for each in found.items if each["metadata"]["name"] != "run-1"]
+    return {each["spec"]["inputs"]["said"]: each for each in runs}
+
+
+async def until_children(cluster: HubCluster, *said: str) -> dict[str, Object]:
+    found: dict[str, Object] = {}
+
+    async def are_there() -> bool:
+        nonlocal found
+        found = await children(cluster)
+        return set(found) >= set(said)
+
+    await eventually(are_there, seconds=PATIENCE_SECONDS)
+    return found
+
+
+async def end(cluster: HubCluster, run: Object, phase: str, **status: Any) -> None:
+    patch = {"status": {"phase": phase, **status}}
+    name = run["metadata"]["name"]
+    await cluster.client.patch(STORY_RUN, name, patch, namespace=NAMESPACE_NAME, subresource="status")
+
+
+async def test_outputs_go_on_in_order_and_a_failure_costs_its_own_packet(tmp_path: Path) -> None:
+    received: list[str] = []
+    async with open_hub_cluster(tmp_path) as cluster:
+        await begin(cluster)
+        await cluster.start_hub()
+        cluster.engram("sink", collecting(received))
+        cluster.engram("emit", saying("a", "b", "c", "d"))
+        runs = await until_children(cluster, "a", "b", "c", "d")
+        for said in "dba":
+            await end(cluster, runs[said], "Failed" if said == "b" else "Succeeded", message="no", output={"got": said})
+        await cluster.client.delete(STORY_RUN, runs["c"]["metadata"]["name"], NAMESPACE_NAME)
+
+        async def arrived() -> bool:
+            return len(received) == 2
+
+        await eventually(arrived, seconds=PATIENCE_SECONDS)
+        assert ['"got":"a"' in received[0], '"got":"d"' in received[1]] == [True, True], received
+        assert len(await children(cluster)) == 3, "none was started again"
+
+
+async def test_a_hub_that_starts_again_finds_the_run_of_a_packet_that_comes_again(tmp_path: Path) -> None:
+    received: list[str] = []
+    async with open_hub_cluster(tmp_path) as cluster:
+        await begin(cluster)
+        await cluster.start_hub()
+        cluster.engram("sink", collecting(received))
+        cluster.engram("emit", saying("a"))
+        [first] = (await until_children(cluster, "a")).values()
+        await cluster.end("hub")
+        await cluster.start_hub()  # the engram says everything again in its new session
+        await end(cluster, first, "Succeeded", output={"got": "a"})
+
+        async def arrived() -> bool:
+            return len(received) >= 1
+
+        await eventually(arrived, seconds=PATIENCE_SECONDS)
+        [only] = (await children(cluster)).values()
+        assert only["metadata"]["uid"] == first["metadata"]["uid"]
+
+
+async def test_a_run_that_takes_too_long_is_given_up_by_name(tmp_path: Path) -> None:
+    async with open_hub_cluster(tmp_path) as cluster:
+        await begin(cluster, timeout="1s")
+        await cluster.start_hub()
+        cluster.engram("sink", collecting([]))
+        cluster.engram("emit", saying("a"))
+        await until_children(cluster, "a")
+
+        async def is_told() -> bool:
+            return "has not ended within 1 s" in cluster.hub_log
+
+        await eventually(is_told, seconds=PATIENCE_SECONDS)
