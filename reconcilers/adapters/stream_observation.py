@@ -62,7 +62,7 @@ def live_stream(binding: ReadOnlyObject | None) -> LiveStream:
         if ready["reason"] == Reason.INVALID_CONFIGURATION:
             reason = Reason.INVALID_CONFIGURATION
         return LiveStream(Phase.BLOCKED, reason, message or "the hub cannot serve the run", is_connected, since)
-    text = message or "the hub has not reported yet; is it running?"
+    text = message or "waits for the hub to take the step"
     return LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, text, is_connected, since)
 
 
