@@ -47,7 +47,7 @@ def _of_another_type(chance: Chance, draft: Draft) -> str:
 
 @breaks("any/shape", *KINDS)
 def _unknown_field(chance: Chance, draft: Draft) -> str:
-    objects = [place for place in _places(draft) if _model(place[2]) is not None]
+    objects = [place for place in _places(draft) if _is_closed(place[2])]
     parent, key, _annotation, path = chance.pick(objects)
     parent[key]["zz"] = chance.pick((None, 1, {}))
     return fieldpath.render((*path, "zz"))
@@ -88,6 +88,12 @@ def _below(parent: Any, key: int | str, annotation: Any, path: tuple[int | str, 
     elif origin is dict and get_args(bare)[1] is not Any and isinstance(value, dict):
         for name in value:
             yield from _below(value, name, get_args(bare)[1], (*path, name))
+
+
+def _is_closed(annotation: Any) -> bool:
+    """Whether it is an object whose schema refuses unknown fields. Those of a volume are refused by a rule."""
+    model = _model(annotation)
+    return model is not None and model.model_config.get("extra") == "forbid"
 
 
 def _model(annotation: Any) -> type[WireModel] | None:
