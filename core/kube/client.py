@@ -26,6 +26,7 @@ from core.kube.errors import (
     ConfigError,
     DeadlineError,
     InvalidError,
+    NotServedError,
     ResourceExpiredError,
     UnauthorizedError,
     error_from_answer,
@@ -160,7 +161,10 @@ class KubeClient:
         found = request.kinds_of("", "v1", core)
         groups = await self.answer(ApiCall("get", "GET", "/apis", "groups"))
         for group, version in request.preferred_versions(groups):
-            kinds = await self.answer(ApiCall("get", "GET", f"/apis/{group}/{version}", "kinds"))
+            try:
+                kinds = await self.answer(ApiCall("get", "GET", f"/apis/{group}/{version}", "kinds"))
+            except NotServedError:  # its last definition was deleted meanwhile
+                continue
             found += request.kinds_of(group, version, kinds)
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,7 +44,7 @@ from core.engine.ports import STREAM, AttemptState, Observation
 from core.kube.errors import NotFoundError
 from core.workloads.binding_token import is_genuine, read_identity
 from core.workloads.hub_access import HubAccess
-from tests.integration.adapter_world import AdapterWorld
+from tests.integration.adapter_world import AdapterWorld, open_adapter_world
 from tests.integration.operator_cluster import NAMESPACE_NAME
 
 STEP_RUN_NAME = "one-listen"
@@ -167,6 +167,13 @@ async def pod_is_gone(there: AdapterWorld, name: str = "p") -> None:
 
 
 # The start.
+
+
+@pytest.fixture
+async def there() -> AsyncIterator[AdapterWorld]:
+    """The engine's ports on an embedded API server: real controllers would make Pods beside those of the tests."""
+    async with open_adapter_world(None) as opened:
+        yield opened
 
 
 async def test_a_start_creates_everything_and_the_workload_last(there: AdapterWorld) -> None:

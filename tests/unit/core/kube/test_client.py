@@ -390,11 +390,20 @@ async def test_discovery_lists_kinds_without_subresources() -> None:
             ]
         },
         "/apis": {
-            "groups": [{"name": "example.io", "preferredVersion": {"groupVersion": "example.io/v1", "version": "v1"}}]
+            "groups": [
+                {"name": f"{name}.io", "preferredVersion": {"groupVersion": f"{name}.io/v1", "version": "v1"}}
+                for name in ("gone", "example")
+            ]
         },
         "/apis/example.io/v1": {"resources": [{"name": "widgets", "kind": "Widget", "namespaced": True}]},
     }
-    async with ScriptedServer(answer=lambda request: ok(answers[request.url.path])).client() as client:
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/apis/gone.io/v1":  # its last definition was deleted meanwhile
+            return httpx.Response(404, text="404 page not found")
+        return ok(answers[request.url.path])
+
+    async with ScriptedServer(answer=answer).client() as client:
         found = await client.discover()
 
     assert [(kind.group, kind.version, kind.plural, kind.short_names) for kind in found] == [
