@@ -43,7 +43,7 @@ async def test_26_2_14_a_gate_without_settings(stand: Stand) -> None:
 @scenario()
 async def test_26_2_15_a_wait_whose_time_is_over(stand: Stand) -> None:
     for name, more, phase in (("skipping", {"onTimeout": "skip"}, "Skipped"), ("failing", {}, "Timeout")):
-        wait = primitive("ready", "wait", with_={"until": "{{ inputs.go }}", "timeout": "1s", **more})
+        wait = primitive("ready", "wait", with_={"until": "{{ inputs.go }}", "timeout": "3s", **more})
         await stand.create(STORY, name, {"steps": [wait]})
         await stand.create(STORY_RUN, name, {"storyRef": {"name": name}, "inputs": {"go": False}})
         await reached(stand, "ready", "Paused", name)
