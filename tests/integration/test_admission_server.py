@@ -432,7 +432,7 @@ async def test_what_takes_too_long_is_refused_with_the_limit() -> None:
         {"name": f"s{step}", "ref": {"name": "e"}, "with": {key: f"{text}{step}" for key, text in texts.items()}}
         for step in range(80)
     ]
-    async with serving_admission(worker_seconds=0.3) as served, served.client() as client:
+    async with serving_admission(seconds=30.0, worker_seconds=0.3) as served, served.client() as client:
         answer = await client.post(VALIDATE, json=review(story("large", *steps)))
 
     status = answer.json()["response"]["status"]
