@@ -100,7 +100,6 @@ def run_operator(
     Takes the flags of the reference's manager, with one dash or two; booleans need no value.
     """
     from cli.zap import ZapFlags
-    from core.api.duration import parse_duration
     from manager.bind import parse_address
     from manager.goflags import boolean
     from manager.hub_endpoint import parse_endpoint
@@ -111,8 +110,7 @@ def run_operator(
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         _configure_logging(log_format or zap.log_format, log_level or zap.log_level)
-        for flag, value in (("init", tracing_init_timeout), ("shutdown", tracing_shutdown_timeout)):
-            _checked(f"--tracing-{flag}-timeout", parse_duration, value)
+        _check_durations(tracing_init_timeout=tracing_init_timeout, tracing_shutdown_timeout=tracing_shutdown_timeout)
         http2 = boolean("enable-http2", enable_http2)
         options = ManagerOptions(
             attached=attached,
@@ -142,6 +140,14 @@ def run_operator(
     if sys.modules.get("click", ...) is None:  # most commands do not need it; the HTTP library of admission does
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
+
+
+def _check_durations(**flags: str) -> None:
+    """Flags without effect are checked, too."""
+    from core.api.duration import parse_duration
+
+    for name, value in flags.items():
+        _checked(f"--{name.replace('_', '-')}", parse_duration, value)
 
 
 def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, str], http2: bool) -> MetricsOptions:

@@ -28,9 +28,10 @@ FAULTS = (
 """Requests that take effect although their sender gets an error; that do not; that take time."""
 
 
-def faults_of(number: int) -> Iterator[Fault]:
-    """The faults of the request of that number: one of each group, in turn."""
-    for group in FAULTS:
+def faults_of(number: int, most: int = len(FAULTS)) -> Iterator[Fault]:
+    """The faults of the request of that number: one of each group, in turn, of ``most`` groups, in turn as well."""
+    for turn in range(number, number + (len(FAULTS) if DEEP else most)):
+        group = FAULTS[turn % len(FAULTS)]
         yield from group if DEEP else (group[number % len(group)],)
 
 
@@ -62,7 +63,7 @@ def test_any_request_of_a_client_may_fail(case: Case) -> None:
 def test_any_request_of_the_operator_may_fail_while_clients_wait(case: Case) -> None:
     calm = play(case, Trouble(heals=True))
     for number in range(calm.calls):
-        for fault in faults_of(number):
+        for fault in faults_of(number, most=2):
             failed = play(case, Trouble(faults=({number: fault},), heals=True))
 
             assert violations(failed) == [], f"request {number}: {fault}"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import pytest
 
 from fuzz.engine.cases import Trouble, differences, play
 from fuzz.engine.corpus import Pinned, pinned_cases
 from fuzz.engine.invariants import violations
-from fuzz.engine.profile import DEEP
+from fuzz.engine.profile import spread
 
-MOST_KILLS = 1000 if DEEP else 8
-"""The limit for one case; the kills are evenly spread over the moments at which a death can make a difference."""
+MOST_KILLS = 5
+"""For one case, of the moments at which a death can make a difference."""
 
 
 @pytest.mark.parametrize("pinned", pinned_cases(), ids=lambda pinned: pinned.name)
@@ -29,7 +27,7 @@ def test_a_case_that_failed_once_passes(pinned: Pinned) -> None:
 @pytest.mark.parametrize("pinned", pinned_cases(), ids=lambda pinned: pinned.name)
 def test_a_case_that_failed_once_passes_killed_anywhere(pinned: Pinned) -> None:
     calm = play(pinned.case, seed=pinned.seed)
-    for number in calm.moments[0][:: ceil(len(calm.moments[0]) / MOST_KILLS)]:
+    for number in spread(calm.moments[0], MOST_KILLS):
         crashed = play(pinned.case, Trouble(kills=(number,)), seed=pinned.seed)
 
         assert violations(crashed) == [], f"killed at {number}"
