@@ -142,29 +142,31 @@ class LiveRunReconciler:
         return self._decide(story, [*(each for each in self._runs(Key.of(story)) if each is not run), run])
 
     async def _show(self, story: Object, decision: LiveDecision | None) -> None:
-        """Write name and condition; None removes both."""
-        conditions = list((story.get("status") or {}).get("conditions") or ())
-        before = find_condition(conditions, ConditionType.LIVE_RUN)
-        status: dict[str, Any]
+        """Write name and condition, with an Event when they are others; None removes both."""
+        stored = story.get("status") or {}
+        conditions = list(stored.get("conditions") or ())
+        before = find_condition(conditions, ConditionType.LIVE_RUN) or {}
         if decision is None:
-            if before is None and not (story.get("status") or {}).get("liveRun"):
-                return
-            kept = [each for each in conditions if each.get("type") != ConditionType.LIVE_RUN]
-            status = {"liveRun": None, "conditions": kept or None}
-        else:
-            conditions = with_condition(
-                conditions,
-                ConditionType.LIVE_RUN,
-                decision.reason in _ALIVE,
-                reason=decision.reason,
-                message=decision.message,
-                generation=int(story["metadata"].get("generation") or 0),
-                now=self._clock.now(),
-            )
-            run = decision.run
-            status = {"liveRun": None if run is None else run["metadata"]["name"], "conditions": conditions}
+            if before or stored.get("liveRun"):
+                kept = [each for each in conditions if each.get("type") != ConditionType.LIVE_RUN]
+                status: dict[str, Any] = {"liveRun": None, "conditions": kept or None}
+                await write_status(self._client, self._world.stories, STORY, story, status)
+            return
+        generation = int(story["metadata"].get("generation") or 0)
+        name = None if decision.run is None else decision.run["metadata"]["name"]
+        conditions = with_condition(
+            conditions,
+            ConditionType.LIVE_RUN,
+            decision.reason in _ALIVE,
+            reason=decision.reason,
+            message=decision.message,
+            generation=generation,
+            now=self._clock.now(),
+        )
+        status = {"liveRun": name, "conditions": conditions}
         await write_status(self._client, self._world.stories, STORY, story, status)
-        if decision is not None and decision.message != (before or {}).get("message"):
+        said = before.get("reason"), stored.get("liveRun"), before.get("observedGeneration")
+        if said != (decision.reason, name, generation):
             type_ = EventType.WARNING if decision.reason in _WARNINGS else EventType.NORMAL
             self._events.emit(story, type_, decision.reason, decision.message)
 

@@ -2,7 +2,7 @@
 
 Each write has its turn in a line, so nobody starves, and a step that waits looks again when its turn has come. Writes
 that end a stream take no turn. Every process counts for itself: a new leader begins with a new burst.
-Source: operator contract 3.12.
+Source: operator contract 3.8.
 """
 
 from __future__ import annotations

@@ -177,8 +177,8 @@ class Preparation:
         if why := why_unreadable(story):
             namespace, name = self._story_key()
             return Refusal(Reason.UNREADABLE, f"Story {namespace}/{name} cannot be read: {why}; make it smaller")
-        if not under_way and (why := why_not_startable(self._run, story)):
-            return Refusal(Reason.INVALID_CONFIGURATION, why)
+        if not under_way and (problem := why_not_startable(self._run, story)):
+            return Refusal(Reason.INVALID_CONFIGURATION, problem)
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._status.asker())
         if isinstance(plan, Refusal):
             return plan
