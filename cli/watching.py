@@ -49,6 +49,11 @@ class Watched:
     def begin(self, session: Session, *runs: Object) -> None:
         self.session, self.runs = session, tuple(run["metadata"]["name"] for run in runs)
 
+    def knows(self, story: Object | None) -> None:
+        """What its Story says about the run."""
+        spec = (story or {}).get("spec") or {}
+        self.streams, self.always_on = is_realtime(spec), is_always_on(spec)
+
     def farewell(self) -> str:
         """The command to return; empty if nothing was watched yet."""
         if self.session is None or not self.runs:
@@ -201,8 +206,7 @@ async def _follow(
     quiet = session if show else replace(session, options=replace(session.options, quiet=True))
     async with open_following(session, run) as following, trio.open_nursery() as nursery:
         if watched is not None:
-            spec = (following.story or {}).get("spec") or {}
-            watched.streams, watched.always_on = is_realtime(spec), is_always_on(spec)
+            watched.knows(following.story)
         asking = trio.CancelScope()
         if may_stream(following.story) and session.console.interactive and not quiet.options.quiet:
             nursery.start_soon(_ask_for_news, asking, session, following)

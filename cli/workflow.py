@@ -67,6 +67,7 @@ def run_files(
                 run = await awaited_live_run(session, story, namespace, seconds=timeout)
             else:
                 run = await start_run(session, run_manifest(story, namespace, fitting))
+            watched.knows(document)
             watched.begin(session, run)
             return await stay(
                 watched,
@@ -103,6 +104,7 @@ def submit(
             manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
             story = await story_to_submit(session, manifest, namespace)
+            watched.knows(story)
             spec = manifest["spec"]
             if is_always_on(story.get("spec") or {}):
                 own = story["metadata"]

@@ -126,6 +126,19 @@ async def test_a_deleted_story_ends_its_run_as_a_cancel_does(world: OperatorClus
         assert ended["spec"]["cancelRequested"] is True
 
 
+async def test_what_has_happened_while_no_operator_was_there_is_made_good(world: OperatorCluster) -> None:
+    await definitions(world)
+    async with world.operator():
+        await talk(world)
+        name = await shown(world, "LiveRunRunning")
+        await world.until(STORY_RUN, name, is_running)
+    await world.client.delete(STORY, "talk", NAMESPACE_NAME)
+    async with world.operator():
+        ended = await world.finished(name)
+    assert status_of(ended)["phase"] == "Finished"
+    assert ended["metadata"]["annotations"][ANNOTATION_LIVE_REPLACED] == "the Story was deleted"
+
+
 async def test_a_run_that_somebody_else_starts_fails_at_once(world: OperatorCluster) -> None:
     """Admission refuses it; here is none."""
     await definitions(world)
