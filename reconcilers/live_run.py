@@ -179,6 +179,15 @@ def _of_live_run(change: Change, caches: Caches) -> Iterator[Key]:
             yield Key(namespace, name)
 
 
+def _run_matters(change: Change) -> bool:
+    """A run appeared, has another phase, is being canceled or deleted, or is gone."""
+    return concerns_the_parent(change) or _is_canceled(change.old) != _is_canceled(change.new)
+
+
+def _is_canceled(run: Object | None) -> bool:
+    return ((run or {}).get("spec") or {}).get("cancelRequested") is True
+
+
 def _validity_changed(change: Change) -> bool:
     """A Story was edited, or has errors now, or no errors any more."""
     return spec_changed(change) or _validity(change.old) != _validity(change.new)
@@ -200,7 +209,7 @@ CONTROLLER: Final = ControllerRegistration(
     options=lambda settings: settings.story,
     watches=(
         Watch(STORY, own_keys, when=_validity_changed),
-        Watch(STORY_RUN, _of_live_run, when=concerns_the_parent),
+        Watch(STORY_RUN, _of_live_run, when=_run_matters),
     ),
     permissions=(
         Permission(STORY, ("get",), FRESH),

@@ -22,12 +22,13 @@ from core.kube.client import KubeClient
 from core.policy.settings import OperatorSettings
 from core.workloads.live_run import live_run_manifest
 from reconcilers.adapters.world import World
-from reconcilers.live_run import LiveRunReconciler
+from reconcilers.live_run import CONTROLLER, LiveRunReconciler
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.runtime.watch import connect
 from tests.unit.reconcilers.live_run_samples import always_on, live_run
 from tests.unit.reconcilers.memory_server import MemoryServer, Request, open_process, refused
-from tests.unit.reconcilers.reconciler_samples import NOW, RecordedEvents, clock, stored
+from tests.unit.reconcilers.reconciler_samples import NOW, RecordedEvents, clock, open_world, stored
 
 KEY: Final = Key("team", "talk")
 CREATE: Final[Request] = ("POST", "storyruns")
@@ -206,6 +207,40 @@ async def test_a_story_that_rests_says_why_and_starts_again_when_the_run_is_dele
     await stage.reconcile()
     assert len(stage.runs) == 1
     assert stage.shown()[1:] == ("True", "LiveRunRunning")
+
+
+async def test_a_run_wakes_its_story_when_it_moves_on_and_other_runs_do_not() -> None:
+    heard: list[Key] = []
+    async with open_world() as (_, world):
+        run = live_run(always_on())
+        world.story_runs.remember(run)
+        connect(CONTROLLER.watches, world, lambda key, _: heard.append(key))
+        heard.clear()
+        version = int(run["metadata"]["resourceVersion"])
+        canceled: Object = {"spec": {**run["spec"], "cancelRequested": True}}
+        progress: Object = {"status": {**run["status"], "message": "goes on"}}
+        for change in (canceled, {**canceled, **progress}, {**canceled, "status": {"phase": "Finished"}}):
+            version += 100_000
+            metadata = {**run["metadata"], "resourceVersion": str(version)}
+            world.story_runs.remember({**run, **change, "metadata": metadata})
+        world.story_runs.remember(stored("StoryRun", "mine", spec={"storyRef": {"name": "talk"}}))
+    assert set(heard) == {KEY}
+    assert len(heard) == 4, "the old and the new version of the cancel and of the end; not the progress"
+
+
+async def test_a_story_wakes_itself_when_its_validity_changes() -> None:
+    heard: list[Key] = []
+    async with open_world() as (_, world):
+        story = always_on()
+        world.stories.remember(story)
+        connect(CONTROLLER.watches, world, lambda key, _: heard.append(key))
+        heard.clear()
+        version = int(story["metadata"]["resourceVersion"])
+        for status in ({"usageCount": 3}, {"validationStatus": "valid", "observedGeneration": 1}):
+            version += 100_000
+            metadata = {**story["metadata"], "resourceVersion": str(version)}
+            world.stories.remember({**story, "metadata": metadata, "status": status})
+    assert heard == [KEY, KEY], "not for the count"
 
 
 async def test_a_story_with_errors_starts_nothing() -> None:
