@@ -12,6 +12,7 @@ import trio
 
 from cli.exit_code import ExitCode
 from cli.large_inputs import with_stored_inputs
+from cli.live_runs import live_run_named
 from cli.problem import CommandError, UsageError
 from cli.session import Session
 from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
@@ -29,7 +30,8 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 async def find_run(session: Session, reference: str) -> Object:
-    """The run that ``reference`` names: a name, ``@latest``, ``@latest:STORY`` or a prefix that only one run has.
+    """The run that ``reference`` names: a name, a Story that is always on, ``@latest``, ``@latest:STORY`` or a prefix
+    that only one run has.
 
     Raises:
         CommandError: there is none, or more than one.
@@ -39,6 +41,9 @@ async def find_run(session: Session, reference: str) -> Object:
             return await session.client.get(STORY_RUN, reference, session.namespace)
         except NotFoundError:
             pass
+        kept = await live_run_named(session, reference)
+        if kept is not None:
+            return kept
     runs = (await session.client.list(STORY_RUN, session.namespace)).items
     if reference.startswith("@"):
         return _latest(runs, reference, session.namespace)

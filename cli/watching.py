@@ -25,6 +25,7 @@ from core.api.artifact import for_people
 from core.api.objects import Object
 from core.api.resource import STORY_RUN
 from core.engine.realtime import is_realtime
+from core.workloads.live_run import is_always_on
 from views.gates import open_gates_of
 from views.run_view import RunView
 
@@ -42,9 +43,16 @@ class Watched:
     canceled: bool = False
     streams: bool = False
     """Whether it is a realtime run, which goes on until its sources end."""
+    always_on: bool = False
+    """Whether the operator keeps the run."""
 
     def begin(self, session: Session, *runs: Object) -> None:
         self.session, self.runs = session, tuple(run["metadata"]["name"] for run in runs)
+
+    def knows(self, story: Object | None) -> None:
+        """What its Story says about the run."""
+        spec = (story or {}).get("spec") or {}
+        self.streams, self.always_on = is_realtime(spec), is_always_on(spec)
 
     def farewell(self) -> str:
         """The command to return; empty if nothing was watched yet."""
@@ -57,6 +65,8 @@ class Watched:
         cluster = self.session.embedded
         if cluster is not None and cluster.on_demand and self.streams:
             continues = "its containers stop with this cluster, and start again when it is up"
+        elif self.always_on:
+            continues = "the operator keeps it running"
         elif self.streams:
             continues = "its streams flow on until their sources end, or it is canceled"
         elif cluster is not None and cluster.on_demand:
@@ -196,7 +206,7 @@ async def _follow(
     quiet = session if show else replace(session, options=replace(session.options, quiet=True))
     async with open_following(session, run) as following, trio.open_nursery() as nursery:
         if watched is not None:
-            watched.streams = is_realtime((following.story or {}).get("spec") or {})
+            watched.knows(following.story)
         asking = trio.CancelScope()
         if may_stream(following.story) and session.console.interactive and not quiet.options.quiet:
             nursery.start_soon(_ask_for_news, asking, session, following)

@@ -13,6 +13,7 @@ from cli.exit_code import ExitCode
 from cli.foreign import confirm_foreign
 from cli.interruption import run_async
 from cli.keyed import start_once, with_key
+from cli.live_runs import awaited_live_run, refuse_choices
 from cli.manifests import Manifest
 from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError
@@ -26,6 +27,7 @@ from core.api.objects import Object
 from core.api.resource import STORY
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
+from core.workloads.live_run import is_always_on
 from embedded.folder import data_folder, running
 from embedded.usage import open_cluster
 
@@ -50,6 +52,9 @@ def run_files(
         console = Console(options)
         if options.dry_run is DryRun.NONE:
             await confirm_foreign(console, manifests, allowed=allow_workloads)
+        always_on = is_always_on(document.get("spec") or {})
+        if always_on:
+            refuse_choices(story, inputs)
         fitting = await fitting_inputs(console, document, inputs)
         async with _open_target(options, image_map) as session:
             await refuse_missing(session, manifests)
@@ -58,7 +63,11 @@ def run_files(
             if options.dry_run is not DryRun.NONE:
                 session.console.note(f"{len(manifests)} manifests are in order; Story {story!r} would run")
                 return ExitCode.DONE
-            run = await start_run(session, run_manifest(story, namespace, fitting))
+            if always_on:
+                run = await awaited_live_run(session, story, namespace, seconds=timeout)
+            else:
+                run = await start_run(session, run_manifest(story, namespace, fitting))
+            watched.knows(document)
             watched.begin(session, run)
             return await stay(
                 watched,
@@ -95,7 +104,14 @@ def submit(
             manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
             story = await story_to_submit(session, manifest, namespace)
+            watched.knows(story)
             spec = manifest["spec"]
+            if is_always_on(story.get("spec") or {}):
+                own = story["metadata"]
+                refuse_choices(own["name"], spec.get("inputs") or {}, manifest["metadata"].get("name"), key)
+                run = await awaited_live_run(session, own["name"], own["namespace"], seconds=timeout)
+                _print_started(session, run, run["metadata"]["name"])
+                return await stay_if(wait, session, run)
             if inputs := await fitting_inputs(session.console, story, spec.get("inputs") or {}):
                 spec = {**spec, "inputs": inputs}
             complete = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}, "spec": spec}
@@ -103,18 +119,21 @@ def submit(
                 print_object(options, complete)
                 return ExitCode.DONE
             run = await _started(session, complete, key)
-            if not wait or options.dry_run is DryRun.SERVER:
-                return ExitCode.DONE
-            watched.begin(session, run)
-            return await stay(
-                watched,
-                run,
-                show=show,
-                logs=logs,
-                timeout=timeout,
-                cancel_on_interrupt=cancel_on_interrupt,
-                exit_on_gate=exit_on_gate,
-            )
+            return await stay_if(wait and options.dry_run is not DryRun.SERVER, session, run)
+
+    async def stay_if(wished: bool, session: Session, run: Object) -> ExitCode:
+        if not wished:
+            return ExitCode.DONE
+        watched.begin(session, run)
+        return await stay(
+            watched,
+            run,
+            show=show,
+            logs=logs,
+            timeout=timeout,
+            cancel_on_interrupt=cancel_on_interrupt,
+            exit_on_gate=exit_on_gate,
+        )
 
     exit_after(options, lambda: run_async(options, work), watched)
 
@@ -129,8 +148,13 @@ async def _started(session: Session, manifest: Object, key: str | None) -> Objec
     else:
         run = await start_run(session, manifest, dry_run=dry_run)
         line = run["metadata"]["name"]
-    session.console.result(line if options.output in ("table", "wide") else render([run], options.output, single=True))
+    _print_started(session, run, line)
     return run
+
+
+def _print_started(session: Session, run: Object, line: str) -> None:
+    output = session.options.output
+    session.console.result(line if output in ("table", "wide") else render([run], output, single=True))
 
 
 def print_object(options: CommonOptions, obj: Object) -> None:

@@ -33,6 +33,7 @@ from core.telemetry.logs import get_logger
 from manager.evaluation import evaluator_of
 from manager.live import ImpulseGauges, LiveGauges, QueueGauges
 from reconcilers.adapters.binding import Binder
+from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
@@ -95,7 +96,17 @@ class Operator:
                 executors=Executors(
                     [
                         JobExecutor(client, world, step_runs, binder, secrets, events),
-                        StreamExecutor(client, world, step_runs, binder, secrets, events, hub, stream_ends),
+                        StreamExecutor(
+                            client,
+                            world,
+                            step_runs,
+                            binder,
+                            secrets,
+                            events,
+                            hub,
+                            stream_ends,
+                            BindingBudget(settings),
+                        ),
                     ]
                 ),
                 evaluator=self._evaluator,

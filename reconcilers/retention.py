@@ -17,6 +17,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.engine.realtime import is_realtime
 from core.policy.settings import OperatorSettings, StorageProvider
+from core.workloads.live_run import is_always_on
 
 DEFAULT_RETENTION: Final = timedelta(days=1)
 
@@ -99,9 +100,11 @@ def keeps_stored_data(obj: Object) -> bool:
     return str(value or "").strip().lower() == "true"
 
 
-def said_of(story: Object | None) -> tuple[Any, Any]:
-    """The Story's own values for its runs and their children: when they change, its finished runs are checked again."""
-    return _own_ttl(story), _policy(story, "job").get("storyRunRetentionSeconds")
+def said_of(story: Object | None) -> tuple[Any, ...]:
+    """What decides how long finished runs and their children are kept: when it changes, they are checked again."""
+    spec = (story or {}).get("spec") or {}
+    rests = (story or {}).get("metadata", {}).get("generation") if is_always_on(spec) else None
+    return _own_ttl(story), _policy(story, "job").get("storyRunRetentionSeconds"), rests
 
 
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:

@@ -21,6 +21,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
+from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
 from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
@@ -121,6 +122,9 @@ def story_findings(story: Object, world: World, settings: OperatorSettings) -> l
         return [StoryProblem(Reason.UNREADABLE, f"the Story cannot be read: {why}; make it smaller")]
     spec = story["spec"]
     findings = list(_transport_findings(spec))
+    if spec.get("streamingStrategy") is not None and spec.get("pattern") != "realtime":
+        message = "spec.streamingStrategy: is only possible with pattern: realtime; remove it"
+        findings.append(StoryProblem(Reason.INVALID_CONFIGURATION, message))
     declared = {str(transport.get("name") or "").strip() for transport in spec.get("transports") or ()}
     for list_name in STEP_LISTS:
         for index, step in enumerate(spec.get(list_name) or ()):
@@ -175,6 +179,10 @@ def _sub_story_findings(
     elif story["spec"].get("pattern", "batch") == "batch" and target["spec"].get("pattern") == "realtime":
         yield StoryProblem(
             Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: a batch Story cannot call a realtime one"
+        )
+    elif is_always_on(target["spec"]):
+        yield StoryProblem(
+            Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: {always_on_problem(wanted.to_name)}"
         )
 
 

@@ -28,11 +28,13 @@ from core.engine.run.termination import orphans
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings
+from core.workloads.live_run import is_live_run
 from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
 from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
-from reconcilers.adapters.world import OWNER_UID, STORY_KEY, World, story_of
+from reconcilers.adapters.world import LIVE_RUNS_KEPT, OWNER_UID, STORY_KEY, World, live_run_key, story_of
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
+from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
@@ -118,8 +120,8 @@ class StoryRunReconciler:
 
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
-        # The end of its parent, and the answer of its StoryTrigger, wake this key.
-        is_needed = self._is_needed(run) or self._is_awaited(run)
+        # The end of its parent, the answer of its StoryTrigger, and its successor, wake this key.
+        is_needed = self._is_needed(run) or self._is_awaited(run) or self._says_that_its_story_rests(run)
         match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
@@ -144,6 +146,16 @@ class StoryRunReconciler:
         if parent is None or parent["metadata"]["uid"] != owner.get("uid"):
             return False
         return not (has_ended(parent) or is_being_deleted(parent))
+
+    def _says_that_its_story_rests(self, run: Object) -> bool:
+        """Whether the run is needed to know that its Story, which is always on, starts no other one, or when."""
+        if not is_live_run(run):
+            return False
+        others = (each for place in live_run_key(run) for each in self._kept(place))
+        return is_record_of_rest(run, self._story_of(run), others)
+
+    def _kept(self, story: str) -> list[Object]:
+        return self._world.story_runs.by_index(LIVE_RUNS_KEPT, story)
 
     async def _release(self, run: Object) -> Outcome:
         """Delete the objects that the run owns; release it when none is left."""
@@ -185,6 +197,9 @@ def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
         yield Key.of(run)
     if no_longer_live(change):
         yield from map(Key.of, caches.informer(STORY_RUN).by_index(OWNER_UID, run["metadata"]["uid"]))
+    if change.old is None and is_live_run(run):  # the run before need not be kept any more
+        for place in live_run_key(run):
+            yield from map(Key.of, caches.informer(STORY_RUN).by_index(LIVE_RUNS_KEPT, place))
     yield from _owner_of_what_goes(change)
 
 

@@ -34,6 +34,7 @@ from core.kube.errors import NotFoundError
 from core.kube.informer import Change
 from core.policy.settings import ControllerSettings, OperatorSettings, StorageProvider
 from core.workloads.keyed_request import Decision
+from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.trigger import (
     TriggerAnswer,
     TriggerFacts,
@@ -180,6 +181,9 @@ class StoryTriggerReconciler:
         waits = obstacle(request, TriggerFacts(policy, grants, story, impulse))
         if waits is not None or story is None:
             return waits
+        if is_always_on(story.get("spec") or {}):
+            problem = f"spec.storyRef: {always_on_problem(request.story.name)}"
+            return rejected(TriggerReason.VALIDATION_FAILED, problem)
         return await self._why_inputs_invalid(request, story)
 
     async def _why_inputs_invalid(self, request: TriggerRequest, story: Object) -> TriggerAnswer | None:

@@ -42,6 +42,8 @@ def run(
     On the embedded cluster, which is started when none is up, and stopped when no command uses it any more. With
     --kubeconfig or --context the files are applied to that cluster instead.
 
+    Of a Story with streamingStrategy: PerStory the operator keeps the only run: that one is shown.
+
     Files of others may hold Jobs, Pods and the like, which on the embedded cluster run commands as you. A terminal
     asks before it applies them; elsewhere they are refused (code 7) without --allow-workloads or --yes.
     """
@@ -85,6 +87,8 @@ def submit(
     no_cache: NoCache = False,
 ) -> None:
     """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
+
+    Of a Story with streamingStrategy: PerStory the operator keeps the only run: the name of that one is printed.
 
     On a terminal, inputs that the Story requires and that are missing are asked for.
     """

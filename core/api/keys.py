@@ -84,6 +84,18 @@ ANNOTATION_PACKET_DEPTH: Final = "runs.bubustack.io/packet-depth"
 """An extension, on StoryRuns that packets of a stream have started: the same as the story depth, written by the hub."""
 PACKET_RUN_MANAGER: Final = "bobrapet-hub"
 """Value of ``LABEL_APP_MANAGED_BY`` on those StoryRuns."""
+LABEL_LIVE_RUN_OF: Final = "bubustack.io/live-run-of"
+"""An extension, on the StoryRuns that the operator keeps for a Story that is always on: the name of the Story."""
+ANNOTATION_LIVE_STORY_UID: Final = "storyrun.bubustack.io/live-story-uid"
+"""An extension, on these runs: the UID of the Story. The mark by which engine and admission recognize them."""
+ANNOTATION_LIVE_GENERATION: Final = "storyrun.bubustack.io/live-story-generation"
+"""The generation of the Story that the run was made for."""
+ANNOTATION_LIVE_PREDECESSOR: Final = "storyrun.bubustack.io/live-predecessor"
+"""The UID of the ended run that it follows; absent if there was none."""
+ANNOTATION_LIVE_RESTARTS: Final = "storyrun.bubustack.io/live-restarts"
+"""How many predecessors in a row have failed within ten minutes."""
+ANNOTATION_LIVE_REPLACED: Final = "storyrun.bubustack.io/live-replaced"
+"""Why the operator, and no person, has canceled the run."""
 ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
 ANNOTATION_PARENT_SCHEDULING: Final = "runs.bubustack.io/parent-scheduling"
 """An extension, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
@@ -100,6 +112,11 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_REDRIVE_FROM_STEP_OBSERVED,
     ANNOTATION_TRIGGER_REQUEST_NAME,
     ANNOTATION_TRIGGER_REQUEST_UID,
+    ANNOTATION_LIVE_STORY_UID,
+    ANNOTATION_LIVE_GENERATION,
+    ANNOTATION_LIVE_PREDECESSOR,
+    ANNOTATION_LIVE_RESTARTS,
+    ANNOTATION_LIVE_REPLACED,
 )
 """On StoryRuns: the operator acts on them, so nobody else may write them. The other annotations of runs are requests of
 users: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay.

@@ -176,6 +176,8 @@ class StepReason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     NO_POD = "NoPod"
     EARLIER_ATTEMPT_ENDS = "EarlierAttemptEnds"
+    BINDING_THROTTLED = "BindingThrottled"
+    """A realtime step waits until its TransportBinding may be written."""
 
 
 AWAITED_DEFINITIONS: Final = frozenset(
@@ -214,8 +216,29 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     TEMPLATE_RESOLVED = "TemplateResolved"
     TRANSPORT_READY = "TransportReady"
+    LIVE_RUN = "LiveRun"
+    """An extension, of Stories that are always on: whether the run is alive."""
     REDRIVE = "Redrive"
     """An extension: ``False`` when a redrive request could not be met."""
+
+
+class LiveReason(StrEnum):
+    """Machine-readable reasons of the condition ``LiveRun`` of a Story that is always on; an extension."""
+
+    RUNNING = "LiveRunRunning"
+    ENDING = "LiveRunEnding"
+    """The run is canceled or deleted, and the streams drain."""
+    RESTARTING = "LiveRunRestarting"
+    """The run has failed; the next one starts after a pause."""
+    FINISHED = "LiveRunFinished"
+    """The sources have finished: the Story rests."""
+    CANCELED = "LiveRunCanceled"
+    """A person has canceled the run: the Story rests."""
+    NOT_STARTED = "LiveRunNotStarted"
+    """The Story has errors."""
+    CONFLICT = "LiveRunNameConflict"
+    REFUSED = "LiveRunRefused"
+    """The API server refuses the run."""
 
 
 class ExitClass(StrEnum):

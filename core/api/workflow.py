@@ -16,6 +16,7 @@ from core.api.storage import StoragePolicy
 from core.api.streaming import Streaming
 
 Pattern = Literal["batch", "realtime"]
+StreamingStrategy = Literal["PerStory", "PerStoryRun"]
 
 COLUMNS = (
     Column("Steps", ".status.stepsTotal", "integer"),
@@ -202,6 +203,11 @@ class StorySpecFields(WireModel):
         "connected by transports.",
     )
     policy: StoryPolicy | None = Field(None, description="Limits, queueing and defaults for all runs.")
+    streaming_strategy: StreamingStrategy | None = Field(
+        None,
+        description="With `pattern: realtime`: `PerStoryRun` (default): somebody starts each run. `PerStory`: the "
+        "operator keeps exactly one run, without inputs.",
+    )
     transports: list[StoryTransport] | None = Field(
         None, description="Transports that realtime steps may use, each under a name of its own."
     )
@@ -220,7 +226,12 @@ class StoryTransportStatus(WireModel):
 class StoryStatus(WireModel):
     """What the operator found out about a Story."""
 
-    conditions: Conditions | None = Field(None, description="`Ready` says whether runs can start.")
+    conditions: Conditions | None = Field(
+        None, description="`Ready` says whether runs can start; `LiveRun`, with `PerStory`, whether its run is alive."
+    )
+    live_run: str | None = Field(
+        None, description="With `streamingStrategy: PerStory`: the StoryRun that the operator keeps, or the last one."
+    )
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     steps_total: Int32 | None = Field(None, description="Number of steps, compensations and finally steps.")
     transports: list[StoryTransportStatus] | None = Field(None, description="How each declared transport is used.")

@@ -3,6 +3,7 @@
     PortError
     ├── StaleError         retry   the object has changed since it was read: read again, decide again
     ├── UnavailableError   retry   no answer, or "not now"; the write may or may not have happened
+    │   ├── ThrottledError         too many at once; the same call succeeds when its turn has come
     │   └── ObstacleError          a person must fix something, then the same call succeeds; carries reason
     │       ├── DeniedError        a permission is missing
     │       ├── StorageUnavailableError  the object store does not answer, or refuses the operator
@@ -83,6 +84,10 @@ class HubUnknownError(ObstacleError):
     """A realtime step cannot be told where the hub is, or who it is itself; the message says what is missing."""
 
     reason = Reason.AWAITING_TRANSPORT
+
+
+class ThrottledError(UnavailableError):
+    """Too many writes of this kind at once: nothing was done, and the same call may succeed when its turn has come."""
 
 
 class GoneError(PortError):

@@ -155,6 +155,10 @@ KEYS: Final[dict[str, ConfigKey]] = {
             read.duration(timedelta(seconds=1)),
         ),
         ("controller.transport.hub-endpoint", "transport.hub_endpoint", read.endpoint),  # not in the reference
+        ("storyrun.binding.max-mutations-per-reconcile", "story_run_bindings.max_mutations", read.integer(0)),
+        ("storyrun.binding.throttle-requeue-delay", "story_run_bindings.delay", read.duration()),
+        ("story.binding.max-mutations-per-reconcile", "story_bindings.max_mutations", read.integer(0)),
+        ("story.binding.throttle-requeue-delay", "story_bindings.delay", read.duration()),
         # Storage.
         ("controller.storage.provider", "storage.provider", read.one_of(StorageProvider)),
         ("controller.storage.delete-with-run", "storage.delete_with_run", read.boolean),
@@ -202,10 +206,6 @@ ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
         "loop.max-concurrency",
         "loop.max-concurrency-limit",
         "streaming.ttl-seconds-after-finished",
-        "storyrun.binding.max-mutations-per-reconcile",
-        "storyrun.binding.throttle-requeue-delay",
-        "story.binding.max-mutations-per-reconcile",
-        "story.binding.throttle-requeue-delay",
         "controller.transport.grpc.enable-downstream-targets",
         "transport.enabled",
         "transport.security-mode",

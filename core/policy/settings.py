@@ -187,6 +187,15 @@ class TransportSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BindingLimit:
+    """How many TransportBindings are created or changed at once."""
+
+    max_mutations: int
+    """In a burst, and again in each ``delay``. Zero: no limit."""
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSettings:
     """The object store of workloads when no policy names another."""
 
@@ -286,6 +295,10 @@ class OperatorSettings:
     engram: EngramSettings = EngramSettings()
     storage: StorageSettings = StorageSettings()
     transport: TransportSettings = TransportSettings()
+    story_run_bindings: BindingLimit = BindingLimit(8, timedelta(seconds=2))
+    """For each run that somebody has started."""
+    story_bindings: BindingLimit = BindingLimit(4, timedelta(seconds=3))
+    """For all runs together of a Story that is always on."""
     runs: RunSettings = RunSettings()
     triggers: TriggerSettings = TriggerSettings()
     verbose_logging: bool = False

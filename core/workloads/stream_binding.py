@@ -19,7 +19,13 @@ from core.api.resource import TRANSPORT_BINDING
 from core.graph.streams import StreamNeighbours
 from core.workloads.binding_token import issue_token
 from core.workloads.step_workload import StepWorkload
-from core.workloads.stream_workload import StreamWorkload, binding_name, controlled_by_step_run, generation_of
+from core.workloads.stream_workload import (
+    StreamWorkload,
+    binding_name,
+    controlled_by_step_run,
+    generation_of,
+    stream_annotations,
+)
 from core.workloads.variables import MAX_VARIABLE_BYTES
 
 BINDING_VARIABLE: Final = "BUBU_TRANSPORT_BINDING"
@@ -87,6 +93,7 @@ def binding_manifest(
     obj["metadata"]["annotations"] = {
         keys.ANNOTATION_ROUTING_MODE: HUB_ROUTING,
         keys.ANNOTATION_CONNECTOR_GENERATION: str(generation_of(step.attempt)),
+        **stream_annotations(step),
         **{name: value for name, value in optional.items() if value},
     }
     offered = transport.spec

@@ -28,6 +28,7 @@ from core.workloads.stream_workload import (
     StreamMode,
     StreamWorkload,
     controlled_by_step_run,
+    stream_annotations,
     stream_labels,
     workload_name,
 )
@@ -48,7 +49,7 @@ def stream_service(workload: StreamWorkload) -> Object:
     step = workload.step
     obj = controlled_by_step_run(step, workload.service_name, SERVICE)
     labels = stream_labels(step)
-    obj["metadata"]["labels"] = labels
+    obj["metadata"] |= {"labels": labels, "annotations": stream_annotations(step)}
     selected = (keys.LABEL_STORY_RUN, keys.LABEL_STEP_RUN, keys.LABEL_STORY)
     default = {"name": GRPC_PORT_NAME, "protocol": "TCP", "port": step.settings.grpc_port, "targetPort": GRPC_PORT_NAME}
     spec: Object = {
@@ -82,7 +83,7 @@ def stream_runtime(workload: StreamWorkload) -> Object:
         spec["strategy"] = {"type": _ROLLING, "rollingUpdate": dict(_PACE[strategy])}
     obj = controlled_by_step_run(step, workload_name(step.step_run_name, mode), mode.resource)
     obj["metadata"]["labels"] = {**pod_labels(step), **labels}
-    obj["metadata"]["annotations"] = {keys.ANNOTATION_ATTEMPT: str(step.attempt)}
+    obj["metadata"]["annotations"] = {keys.ANNOTATION_ATTEMPT: str(step.attempt), **stream_annotations(step)}
     if step.deadline_at is not None:
         obj["metadata"]["annotations"][keys.ANNOTATION_DEADLINE_AT] = format_precise_instant(step.deadline_at)
     return {**obj, "spec": spec}
@@ -118,8 +119,7 @@ def _pod_annotations(workload: StreamWorkload) -> dict[str, str]:
     routes = (keys.ANNOTATION_ROUTING_MODE, keys.ANNOTATION_DOWNSTREAM_STEPS)
     return {
         keys.LABEL_STORY_RUN: step.story_run_name,
-        keys.LABEL_STEP: step.step_id,
-        keys.LABEL_STORY: step.story_name,
+        **stream_annotations(step),
         **{name: of_binding[name] for name in routes if of_binding.get(name)},
         keys.ANNOTATION_TRANSPORT_BINDING: binding_document(workload, workload.binding["metadata"]["name"]),
         keys.ANNOTATION_CONNECTOR_GENERATION: str(workload.generation),

@@ -121,6 +121,11 @@ def stream_labels(step: StepWorkload) -> dict[str, str]:
     }
 
 
+def stream_annotations(step: StepWorkload) -> dict[str, str]:
+    """On the workload, its Service and its binding: the Story and the step, whole, where labels may be cut."""
+    return {keys.LABEL_STORY: step.story_name, keys.LABEL_STEP: step.step_id}
+
+
 def controlled_by_step_run(step: StepWorkload, name: str, resource: Resource) -> Object:
     """The beginning of an object that the StepRun controls: kind, name and owner."""
     return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -32,6 +33,7 @@ from core.workloads.stream_credentials import stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
 from core.workloads.stream_workload import SELECTOR
 from reconcilers.adapters.binding import Binder, ResolvedStep
+from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.lent_rights import refuse_lent_rights
 from reconcilers.adapters.observation import any_alive
 from reconcilers.adapters.ordered_stream import (
@@ -72,10 +74,12 @@ class StreamExecutor:
         events: EventSink,
         hub: HubAccessProvider,
         ends: StreamEnds | None = None,
+        budget: BindingBudget | None = None,
     ) -> None:
         """
         Args:
             ends: shared with the controller of streams; None: there is none in this process.
+            budget: limits how many bindings are written at once; None: there is no limit.
         """
         self._client = client
         self._world = world
@@ -87,6 +91,7 @@ class StreamExecutor:
         self._objects = StreamObjects(client, world)
         self._authority = StreamAuthority(client)
         self._ends = ends or StreamEnds(self._objects)
+        self._budget = budget
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         """The account of the run is that of its Jobs, which their executor ensures for every run."""
@@ -113,7 +118,8 @@ class StreamExecutor:
         step = await self._secrets.check(await self._with_tls(order), resolved.settings.storage)
         for note in step.policy.notes:
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", f"step {step.step_id}: {note}")
-        binding = await self._objects.ensure_binding(step_run, ordered_binding(order, step, access), order.attempt)
+        wanted = ordered_binding(order, step, access)
+        binding = await self._objects.ensure_binding(step_run, wanted, order.attempt, partial(self._take_turn, order))
         workload = ordered_stream(order, step, binding, access)
         secret = stream_secret(workload, access.key)
         workload = replace(workload, secret_name=secret["metadata"]["name"])
@@ -127,6 +133,14 @@ class StreamExecutor:
             await self._refuse_beside_earlier_pods(order)
             await confirm_start(self._client, self._world, order)
         await self._objects.ensure_runtime(step_run, runtime, order.attempt)
+
+    def _take_turn(self, order: AttemptOrder) -> None:
+        """
+        Raises:
+            ThrottledError: too many bindings have been written a moment ago.
+        """
+        if self._budget is not None:
+            self._budget.take_turn(order.run, f"{order.step_run['metadata']['uid']}/{order.attempt}")
 
     async def _with_tls(self, order: AttemptOrder) -> StepWorkload:
         """The step, with the operator's default TLS Secret if it exists there: without one, the hub is reached too."""

@@ -7,7 +7,7 @@ garbage collector will remove, is awaited, and deleted where the operator may.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -98,20 +98,29 @@ class StreamObjects:
 
     # Creating.
 
-    async def ensure_binding(self, step_run: Object, manifest: Object, attempt: int) -> Object:
+    async def ensure_binding(
+        self, step_run: Object, manifest: Object, attempt: int, take_turn: Callable[[], None] = lambda: None
+    ) -> Object:
         """The stored binding, which admits the generation of ``attempt`` and no lower one.
 
+        Args:
+            take_turn: is called before the binding is created or changed.
+
         Raises:
+            ThrottledError: from ``take_turn``.
             NameConflictError: an object of that name belongs to another owner.
             StaleError: it is of an earlier StepRun, or of a later attempt, or the attempt has finished.
             GoneError, UnavailableError, RejectedError.
         """
+        if self.look(step_run).binding is None:
+            take_turn()
         stored = await self._ensure(step_run, TRANSPORT_BINDING, manifest, self._bindings)
         generation = generation_of(attempt)
         admitted = admitted_generation(stored)
         if admitted > generation:
             raise StaleError(f"TransportBinding {stored['metadata']['name']} admits a later attempt than {attempt}")
         if admitted < generation:
+            take_turn()
             patch = {"annotations": next_generation_patch(generation)}
             return await patch_metadata(self._client, self._bindings, TRANSPORT_BINDING, stored, patch)
         if is_finished(stored):  # another leader has seen the end of this very attempt

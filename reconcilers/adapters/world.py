@@ -30,6 +30,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from core.workloads import stream_workload
+from core.workloads.live_run import is_live_run
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
@@ -42,6 +43,8 @@ STORY_KEY: Final = "story"
 """Index of StoryRuns, Impulses and pinned Stories: ``namespace/name`` of their Story."""
 LIVE_RUNS: Final = "live-runs"
 """Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
+LIVE_RUNS_KEPT: Final = "live-runs-kept"
+"""Like ``STORY_KEY``, only the runs that the operator keeps for a Story that is always on, ended ones included."""
 ENGRAM_KEYS: Final = "engrams"
 """Index of Stories and StepRuns: ``namespace/name`` of each Engram that they refer to."""
 TEMPLATE_NAME: Final = "template"
@@ -212,6 +215,11 @@ def live_story_key(run: Object) -> list[str]:
     return [] if has_ended(run) or is_being_deleted(run) else story_key(run)
 
 
+def live_run_key(run: Object) -> list[str]:
+    """For the index ``LIVE_RUNS_KEPT``."""
+    return story_key(run) if is_live_run(run) else []
+
+
 def _pinned_story_key(revision: Object) -> list[str]:
     place = pinned_story.story_of(revision)
     return ["/".join(place)] if place else []
@@ -270,7 +278,13 @@ WATCHED: Final = (
     WatchedKind(REFERENCE_GRANT, why="Grants say which namespaces may refer to which objects."),
     WatchedKind(
         STORY_RUN,
-        {STORY_KEY: story_key, LIVE_RUNS: live_story_key, OWNER_UID: owner_uid, PACKET_PARENT: packet_parent},
+        {
+            STORY_KEY: story_key,
+            LIVE_RUNS: live_story_key,
+            LIVE_RUNS_KEPT: live_run_key,
+            OWNER_UID: owner_uid,
+            PACKET_PARENT: packet_parent,
+        },
     ),
     WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}),
     WatchedKind(

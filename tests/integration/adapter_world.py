@@ -29,6 +29,7 @@ from core.workloads.hub_access import HubAccess
 from kubewire.wire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
+from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.secret_check import SecretCheck
@@ -129,7 +130,16 @@ class AdapterWorld:
         """StepRuns and executor of one process."""
         step_runs = self.step_runs
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
-        made = StreamExecutor(self.wired, self.world, step_runs, self.binder, secrets, self.events, lambda: self.hub)
+        made = StreamExecutor(
+            self.wired,
+            self.world,
+            step_runs,
+            self.binder,
+            secrets,
+            self.events,
+            lambda: self.hub,
+            budget=BindingBudget(lambda: self.settings),
+        )
         return step_runs, made
 
     async def look_again(self) -> None:

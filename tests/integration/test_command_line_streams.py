@@ -156,3 +156,53 @@ def test_why_and_graph_show_the_streams(stand: Stand) -> None:
     assert re.search(r"step sink is connected; [\d,]+ messages in", stand.said("why", stand.run))
     assert "runs in Pod" not in stand.said("why", f"{stand.run}/emit")
     wait_until(lambda: re.search(r"sink +← emit \S+/s", stand.said("graph", stand.run)))
+
+
+ALWAYS_ON = """
+apiVersion: bubustack.io/v1alpha1
+kind: Story
+metadata: {name: steady}
+spec:
+  pattern: realtime
+  streamingStrategy: PerStory
+  version: "%s"
+  transports: [{name: wire, transportRef: hub}]
+  steps:
+    - {name: emit, ref: {name: emit}}
+    - {name: sink, ref: {name: sink}, needs: [emit]}
+"""
+
+
+def live_run(stand: Stand, *, other_than: str = "") -> str:
+    """The name of the run that ``run`` shows, once its streams are connected; then it is left alone."""
+
+    def started() -> str:
+        names = stand.line.quick("list", "--story=steady", "--output=name").out.split()
+        found = [name.rpartition("/")[2] for name in names if not name.endswith(f"/{other_than}")]
+        return next((name for name in found if "2/2 connected" in stand.line.quick("get", name).out), "")
+
+    with stand.line.started("run", "always.yaml") as running:
+        name = wait_until(started, seconds=60)
+        running.send_signal(signal.SIGINT)
+        _, farewell = running.communicate(timeout=DEADLINE_SECONDS)
+    assert f"the operator keeps it running: bobrapet watch {name}" in farewell
+    assert f"cancel it with: bobrapet cancel {name}" in farewell
+    return name
+
+
+def test_run_follows_the_run_of_a_story_that_is_always_on_and_a_change_replaces_it(stand: Stand) -> None:
+    stand.line.file("always.yaml", ALWAYS_ON % 1)
+    first = live_run(stand)
+    assert stand.said("submit", "steady").strip() == first
+    assert first in stand.said("get", "steady")
+    assert stand.line.quick("submit", "steady", "-i", "room=7").code == 2
+
+    stand.line.file("always.yaml", ALWAYS_ON % 2)
+    second = live_run(stand, other_than=first)
+    assert second != first
+    assert json.loads(stand.said("get", first, "--output=json"))["status"]["phase"] == "Finished"
+
+    assert stand.line.quick("cancel", "steady", "--yes").code == 0
+    ended = stand.line.bobrapet("run", "always.yaml")
+    assert ended.code == 5, "it rests, because a person has canceled it"
+    assert second in ended.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -38,10 +40,12 @@ from core.engine.errors import (
     NameConflictError,
     RejectedError,
     StaleError,
+    ThrottledError,
     UnavailableError,
 )
 from core.engine.ports import STREAM, AttemptState, Observation
 from core.kube.errors import NotFoundError
+from core.policy.settings import BindingLimit
 from core.workloads.binding_token import is_genuine, read_identity
 from core.workloads.hub_access import HubAccess
 from tests.integration.adapter_world import AdapterWorld, open_adapter_world
@@ -607,3 +611,30 @@ async def test_a_step_keeps_nothing_for_whom_no_stream_runs(there: AdapterWorld)
     assert there.streams.lingers(NAMESPACE_NAME, STEP_RUN_NAME)
     await there.streams.end_attempt(made.step_run)
     assert not there.streams.lingers(NAMESPACE_NAME, STEP_RUN_NAME)
+
+
+async def test_only_so_many_bindings_are_created_and_changed_at_once(there: AdapterWorld) -> None:
+    there.settings = replace(there.settings, story_run_bindings=BindingLimit(1, timedelta(hours=1)))
+    made = await created(there)
+    _, executor = there.stream_process()
+    first = await order(there, made)
+    await executor.start_attempt(first)
+    await executor.start_attempt(first)  # the binding is there, so nothing is written
+
+    retried = {"retries": 1, "phase": "Pending"}
+    stored_run = await there.client.patch(
+        STEP_RUN, STEP_RUN_NAME, {"status": retried}, namespace=NAMESPACE_NAME, subresource="status"
+    )
+    there.world.step_runs.remember(stored_run)
+    await executor.end_earlier_attempt(stored_run)
+    await there.known(there.world.informer(STREAM_DEPLOYMENT), STEP_RUN_NAME, lambda obj: obj is None)
+    second = await order(there, made._replace(step_run=stored_run), attempt=1)
+    with pytest.raises(ThrottledError, match="at most 1 TransportBindings") as waits:
+        await executor.start_attempt(second)
+    assert waits.value.retry_after_seconds is not None
+    assert marks(await binding(there))[keys.ANNOTATION_CONNECTOR_GENERATION] == "1"
+
+    there.settings = replace(there.settings, story_run_bindings=BindingLimit(0, timedelta(hours=1)))
+    await executor.start_attempt(second)
+    assert marks(await binding(there))[keys.ANNOTATION_CONNECTOR_GENERATION] == "2"
+    await executor.end_attempt(stored_run)  # an end is never throttled

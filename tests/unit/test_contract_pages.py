@@ -29,7 +29,7 @@ def missing(names: Iterable[str], text: str) -> list[str]:
 
 def test_each_key_of_the_configuration_is_named() -> None:
     of_controllers = {f"{controller}.{field}" for controller in CONTROLLER_FIELDS for field in QUEUE_FIELDS}
-    families = {"loop", "steprun", "storyrun.binding", "story.binding"}
+    families = {"loop", "steprun"}
     single = [key for key in ACCEPTED_WITHOUT_EFFECT if not any(key.startswith(f"{family}.") for family in families)]
 
     assert missing(sorted({*KEYS, *single} - of_controllers), OPERATOR) == []

@@ -8,6 +8,7 @@ from typing import Final
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY
 from core.api.text import text
+from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import reference, steps
@@ -21,6 +22,7 @@ CIRCLE: Final = Rule("story/call-circle", "4.8", CauseType.FORBIDDEN)
 MISSING: Final = Rule("story/call-missing", "4.8", CauseType.NOT_FOUND, Severity.WARNING)
 VERSION: Final = Rule("story/call-version", "3.8", severity=Severity.WARNING)
 REALTIME: Final = Rule("story/call-realtime", "16", severity=Severity.WARNING)
+ALWAYS_ON: Final = Rule("story/call-always-on", "4.10", severity=Severity.WARNING)
 
 _MAX_STORIES: Final = 1_000
 """Stories that are checked for one call; a longer circle is not found."""
@@ -50,6 +52,9 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         return
     if story["spec"].get("pattern") != "realtime" and (found.get("spec") or {}).get("pattern") == "realtime":
         yield REALTIME.at(path, "a batch Story cannot execute a realtime one", "call a batch Story")
+    elif is_always_on(found.get("spec") or {}):
+        message = "a Story with streamingStrategy: PerStory cannot be executed: the operator keeps its only run"
+        yield ALWAYS_ON.at(path, message, "set streamingStrategy: PerStoryRun in that Story")
     circle = _circle(own, wanted, world)
     if circle:
         names = " → ".join(name if namespace == own[0] else f"{namespace}/{name}" for namespace, name in circle)

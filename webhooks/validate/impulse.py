@@ -12,6 +12,7 @@ from core.api.text import text
 from core.expressions import analysis
 from core.policy.delivery import KEY, merged_policy, mode_of
 from core.workloads.impulse_workload import chosen_mode
+from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, duration, floor, pod, reference, rights, template_use
@@ -20,6 +21,7 @@ from webhooks.validate.change import namespace_of
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
 STORY_MISSING: Final = Rule("impulse/story-missing", "3.9", CauseType.NOT_FOUND, Severity.WARNING)
 STORY_VERSION: Final = Rule("impulse/story-version", "3.8", severity=Severity.WARNING)
+STORY_ALWAYS_ON: Final = Rule("impulse/story-always-on", "4.10", severity=Severity.WARNING)
 JOB: Final = Rule("impulse/job", "6", CauseType.FORBIDDEN)
 MODE_ASSUMED: Final = Rule("impulse/mode-assumed", "6")
 MAPPING_UNUSED: Final = Rule("impulse/mapping-unused", "6", severity=Severity.WARNING)
@@ -71,6 +73,9 @@ def _story(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
         found = reference.find(wanted, world)
         yield from reference.missing(STORY_MISSING, wanted, found, "spec.storyRef.name")
         yield from reference.version_mismatch(STORY_VERSION, given, wanted, found, "spec.storyRef.version")
+        if not isinstance(found, Unseen) and is_always_on(found.get("spec") or {}):
+            message = "names a Story with streamingStrategy: PerStory, whose only run the operator keeps"
+            yield STORY_ALWAYS_ON.at("spec.storyRef.name", message, "set streamingStrategy: PerStoryRun in that Story")
 
 
 def _mode(new: ReadOnlyObject, template: ReadOnlyObject | Unseen) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from webhooks.validate import (
     scheduling,
     schema,
     script,
+    strategy,
     worker,
 )
 from webhooks.validate import steps as stepping
@@ -93,6 +94,7 @@ def _spec_findings(story: ReadOnlyObject, world: ClusterView) -> Iterator[Findin
         yield from payload.check_references(
             REFERENCE_FORM, REFERENCE_NAMESPACE, value, path, STORY, change.namespace_of(story), world
         )
+    yield from strategy.check(spec)
     yield from scheduling.check(story, world)
     timeouts, execution = policy.get("timeouts") or {}, policy.get("execution") or {}
     yield from floor.check(execution, "spec.policy.execution", Unseen.UNKNOWN, world)

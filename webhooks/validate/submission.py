@@ -13,6 +13,7 @@ from core.api.canonical import NotSerializableError
 from core.api.objects import ReadOnlyObject
 from core.api.resource import STORY, Resource
 from core.workloads import submission
+from core.workloads.live_run import is_always_on, is_live_run_of
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import payload, reference, schema
@@ -22,6 +23,7 @@ from webhooks.validate.reference import Link
 STORY_DENIED: Final = Rule("submission/story-denied", "3.7", CauseType.FORBIDDEN)
 STORY_MISSING: Final = Rule("submission/story-missing", "3.9", CauseType.NOT_FOUND)
 STORY_VERSION: Final = Rule("submission/story-version", "3.8")
+STORY_ALWAYS_ON: Final = Rule("submission/story-always-on", "8.1", CauseType.FORBIDDEN)
 INPUTS_REFERENCE: Final = Rule("submission/inputs-reference", "3.3")
 INPUTS_NAMESPACE: Final = Rule("submission/inputs-namespace", "3.3", CauseType.FORBIDDEN)
 INPUTS_SCHEMA: Final = Rule("submission/inputs-schema", "8.1")
@@ -34,12 +36,18 @@ def story_link(new: ReadOnlyObject, source: Resource) -> Link:
 
 
 def check_story(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:
-    """Findings if the reference is not allowed, or the Story does not exist or is not of the pinned version."""
+    """Findings if the reference is not allowed, or the Story does not exist, is not of the pinned version, or is always
+    on, so that only the operator starts its run.
+    """
     path = "spec.storyRef"
     yield from reference.denial(STORY_DENIED, wanted, world, path)
     found = reference.find(wanted, world)
     yield from reference.missing(STORY_MISSING, wanted, found, f"{path}.name")
     yield from reference.version_mismatch(STORY_VERSION, new["spec"]["storyRef"], wanted, found, f"{path}.version")
+    if not isinstance(found, Unseen) and is_always_on(found.get("spec") or {}) and not is_live_run_of(new, found):
+        name = wanted.name
+        message = f"Story {name!r} has streamingStrategy: PerStory, so the operator keeps its only run"
+        yield STORY_ALWAYS_ON.at(f"{path}.name", message, "use that run, or set streamingStrategy: PerStoryRun")
 
 
 def check_inputs(new: ReadOnlyObject, wanted: Link, world: ClusterView) -> Iterator[Finding]:

@@ -181,3 +181,8 @@ def _deadline_of_attempt(observation: Observation) -> datetime | None:
     current = observation.attempt == record.retries_of(status)
     at_work = observation.state in (AttemptState.STARTING, AttemptState.RUNNING)
     return observation.deadline_at if current and at_work else None
+
+
+def divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
+    """What ``binding`` has found: the binding, or the problem that the step fails with."""
+    return (None, found) if isinstance(found, StepError) else (found, None)

@@ -43,10 +43,10 @@ from core.engine.ports import (
 from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.creation import step_run_to_create, warn_near_limit
-from core.engine.primitives.definitions import StepDefinitions
+from core.engine.primitives.definitions import StepDefinitions, divided
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.settle import settle_value
-from core.engine.primitives.shown_state import show
+from core.engine.primitives.shown_state import show, show_why_refused
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
@@ -106,7 +106,7 @@ class EngramStep:
         found = await self._definitions.binding()
         if isinstance(found, Verdict):
             return found
-        binding, problem = _divided(found)
+        binding, problem = divided(found)
         pace = context.pace()
         conflict_until: float | None = None
         while True:
@@ -130,7 +130,7 @@ class EngramStep:
                 found = await self._definitions.binding()  # admission refuses a step whose Engram has been deleted
                 if isinstance(found, Verdict):
                     return found
-                binding, problem = _divided(found)
+                binding, problem = divided(found)
                 if problem is None and not self._definitions.waited:
                     problem = StepError(error.reason, str(error))
             else:
@@ -489,11 +489,8 @@ class EngramStep:
 
     async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
         """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing."""
+        show_why_refused(self._context, error)
         seconds = pace.next_seconds(error)
         await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
         with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
             await self._context.wakeup.wait()
-
-
-def _divided(found: Binding | StepError) -> tuple[Binding | None, StepError | None]:
-    return (None, found) if isinstance(found, StepError) else (found, None)

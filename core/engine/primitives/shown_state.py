@@ -5,8 +5,9 @@ Nothing is written while it stays the same.
 
 from __future__ import annotations
 
-from core.api.phases import Phase
+from core.api.phases import Phase, StepReason
 from core.engine.context.step_context import StepContext
+from core.engine.errors import ThrottledError
 from core.engine.ports import Observation
 from core.engine.step.pending_reason import holdup
 
@@ -28,3 +29,9 @@ def show(context: StepContext, observation: Observation) -> None:
         context.set_message(live.message or str(live.reason), phase, reason=live.reason)
     elif was or (live is not None and state is not None and state.phase is not Phase.RUNNING):
         context.set_message("")
+
+
+def show_why_refused(context: StepContext, error: Exception | None) -> None:
+    """Show what keeps an attempt from starting, if it is only the number of writes at once."""
+    if isinstance(error, ThrottledError):
+        context.set_message(str(error), Phase.BLOCKED, reason=StepReason.BINDING_THROTTLED)

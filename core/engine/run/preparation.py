@@ -35,6 +35,7 @@ from core.engine.values.stored_data import StoredData
 from core.engine.values.variables import Variables
 from core.engine.wakeup import WakeUp
 from core.evaluation.evaluator import Failure
+from core.workloads.live_run import why_not_startable
 
 _RUN = ""
 """The key among the wake-ups of the steps for the run itself; no step has an empty name."""
@@ -176,6 +177,8 @@ class Preparation:
         if why := why_unreadable(story):
             namespace, name = self._story_key()
             return Refusal(Reason.UNREADABLE, f"Story {namespace}/{name} cannot be read: {why}; make it smaller")
+        if not under_way and (problem := why_not_startable(self._run, story)):
+            return Refusal(Reason.INVALID_CONFIGURATION, problem)
         plan = await self._engine.plans.plan_of(story, self._engine.evaluator, self._status.asker())
         if isinstance(plan, Refusal):
             return plan

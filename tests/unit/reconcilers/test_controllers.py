@@ -76,6 +76,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "storyrun",
         "storeddata",
         "story",
+        "liverun",
         "engram",
         "catalog-engramtemplate",
         "impulse",
@@ -92,7 +93,7 @@ async def test_a_story_concerns_itself_its_revisions_and_the_engrams_it_refers_t
     first = story("report", {"name": "a", "ref": {"name": "http", "namespace": "lib"}})
     heard.world.stories.remember(first)
     own = {("team/report", SOON)}
-    assert heard.look() == {"story": own, "storyrevision": own, "engram": {("lib/http", SOON)}}
+    assert heard.look() == {"story": own, "liverun": own, "storyrevision": own, "engram": {("lib/http", SOON)}}
 
     edited = {**first, "metadata": {**first["metadata"], "resourceVersion": "900000", "generation": 2}}
     edited["spec"] = {"steps": [{"name": "a", "ref": {"name": "mail"}}]}

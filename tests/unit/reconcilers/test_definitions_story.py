@@ -29,6 +29,7 @@ async def findings(*steps: Object, policy: CrossNamespacePolicy = CrossNamespace
         world.engrams.remember(stored("Engram", "shared", namespace="lib", spec={}))
         world.stories.remember(story("child", pattern="batch"))
         world.stories.remember(story("live", pattern="realtime"))
+        world.stories.remember(story("kept", pattern="realtime", streamingStrategy="PerStory"))
         grant = {
             "from": [{"group": "bubustack.io", "kind": "Story", "namespace": "team"}],
             "to": [{"group": "bubustack.io", "kind": "Engram", "name": "shared"}],
@@ -96,6 +97,21 @@ async def test_a_story_whose_references_resolve_has_no_findings(steps: list[Obje
 )
 async def test_a_reference_that_does_not_resolve_is_a_finding_with_its_place(step: Object, finding: str) -> None:
     assert await findings(step) == [finding]
+
+
+async def test_nobody_executes_a_story_that_is_always_on() -> None:
+    [found] = await findings(sub_story(name="kept"), pattern="realtime")
+    assert found.startswith(
+        "StoryReferenceInvalid: spec.steps[0] (sub).with.storyRef: Story 'kept' has streamingStrategy"
+    )
+    assert found.endswith("set streamingStrategy: PerStoryRun")
+
+
+@pytest.mark.parametrize("strategy", ["PerStory", "PerStoryRun"])
+async def test_only_a_realtime_story_has_a_streaming_strategy(strategy: str) -> None:
+    message = "InvalidConfiguration: spec.streamingStrategy: is only possible with pattern: realtime; remove it"
+    assert await findings(streamingStrategy=strategy) == [message]
+    assert await findings(streamingStrategy=strategy, pattern="realtime") == []
 
 
 async def test_all_findings_are_reported_together_in_spec_order() -> None:

@@ -296,6 +296,26 @@ async def test_what_a_realtime_step_owns_wakes_it(woken: Woken, kind: Resource) 
     assert woken.look() == ([], [])
 
 
+@pytest.mark.parametrize(
+    "kind", [TRANSPORT_BINDING, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET], ids=lambda kind: kind.kind
+)
+async def test_of_many_realtime_steps_only_the_one_whose_object_has_changed_is_woken(
+    woken: Woken, kind: Resource
+) -> None:
+    """Whatever its annotations say: the owner decides."""
+    owners = [step_run(run(name), step) for name in ("one", "two") for step in ("listen", "store")]
+    informer = woken.world.informer(kind)
+    for owner in owners:
+        woken.world.step_runs.remember(owner)
+        informer.remember(stored(kind.kind, owner["metadata"]["name"], owner=owner))
+    woken.look()
+    marks = {"annotations": {"bubustack.io/story": "report", "bubustack.io/step": "store"}}
+    own = informer.get("team", "two-listen")
+    assert own is not None
+    informer.remember(changed(own, meta=marks, status={"readyReplicas": 1}))
+    assert woken.look() == ([("team/two", "listen")], [])
+
+
 async def test_the_pod_of_a_realtime_step_wakes_it(woken: Woken) -> None:
     woken.world.step_runs.remember(step_run(run(), "listen"))
     woken.look()

@@ -136,6 +136,14 @@ async def test_the_run_of_a_key_has_the_hash_of_its_inputs_as_submitted() -> Non
     assert run["metadata"]["annotations"][ANNOTATION_TRIGGER_INPUT_HASH] == input_hash(STORED)
 
 
+async def test_a_request_for_a_story_that_is_always_on_is_rejected_with_the_remedy() -> None:
+    server = server_with(story(pattern="realtime", streamingStrategy="PerStory"), trigger())
+    await reconcile(server)
+    assert shown(server) == ("Rejected", "ValidationFailed")
+    assert "set streamingStrategy: PerStoryRun" in status(server)["message"]
+    assert server.all(STORY_RUN) == []
+
+
 async def test_an_answer_is_never_touched_again() -> None:
     server = server_with(story(), trigger())
     await reconcile(server)

@@ -20,6 +20,8 @@ ADDITIONS = {
         for steps in ("steps", "compensations", "finally")
         for field in ("run", "image", "shell", "shell[]")
     },
+    ("Story", ".spec.streamingStrategy"): "the reference's documents promise it: a Story that is always on",
+    ("Story", ".status.liveRun"): "the run that the operator keeps of such a Story",
     ("TransportBinding", ".status.stream"): "what the hub says of the stream of the step",
     ("TransportBinding", ".status.stream.connected"): "whether a client serves it",
     ("TransportBinding", ".status.stream.connectedAt"): "since when",

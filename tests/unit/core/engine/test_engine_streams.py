@@ -509,3 +509,15 @@ async def test_a_primitive_of_each_packet_is_no_step_to_run_again_from(autojump_
         assert one.condition("Redrive") == ("False", "RedriveInvalid")
         refused = find_condition(one.status["conditions"], "Redrive") or {}
         assert "carried out for each packet" in refused["message"]
+
+
+async def test_only_the_operator_starts_a_run_of_a_story_that_is_always_on(autojump_clock: MockClock) -> None:
+    async with world_of() as world:
+        one = Realtime(world, *CHAIN, streamingStrategy="PerStory")
+        world.start(one.key)
+        status = await one.ended()
+
+    assert (status["phase"], one.condition("Ready")) == ("Failed", ("False", "InvalidConfiguration"))
+    assert "set streamingStrategy: PerStoryRun" in status["message"]
+    assert "startedAt" not in status
+    assert world.step_run(one.key, "a") is None

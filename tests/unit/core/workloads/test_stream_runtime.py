@@ -54,6 +54,14 @@ def test_the_ports_are_those_of_the_template(ports: Any, container: int, service
     assert stream_service(workload)["spec"]["ports"] == service
 
 
+def test_workload_and_service_say_whose_step_they_are() -> None:
+    workload = stream()
+    marks = {"bubustack.io/story": workload.step.story_name, "bubustack.io/step": workload.step.step_id}
+    made, service = stream_runtime(workload), stream_service(workload)
+    for each in (made, service, {"metadata": made["spec"]["template"]["metadata"]}, workload.binding):
+        assert marks.items() <= each["metadata"]["annotations"].items()
+
+
 def test_every_label_that_is_selected_is_on_the_pods() -> None:
     made, service = stream_runtime(stream()), stream_service(stream())
     labels = made["spec"]["template"]["metadata"]["labels"].items()
