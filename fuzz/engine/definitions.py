@@ -10,6 +10,7 @@ from core.api.objects import Object
 from fuzz.engine.adapters import TEMPLATE
 from fuzz.engine.answers import run_name_of
 from fuzz.engine.cluster import Cluster
+from fuzz.engine.model_hub import BINDING
 
 NAMESPACE: Final = "default"
 FINALIZER: Final = "example.com/backup"
@@ -68,6 +69,11 @@ def make_claim(cluster: Cluster, step_run: str, key: str) -> None:
     manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "EffectClaim", "spec": spec}
     metadata = {"name": claim_name(NAMESPACE, step_run, key), "namespace": NAMESPACE}
     cluster.create("user", manifest | {"metadata": metadata})
+
+
+def has_stream(cluster: Cluster) -> bool:
+    """Whether there is a stream of any run: without one, no packets come."""
+    return any(place[0] == BINDING for place in cluster.objects)
 
 
 def start_by_packet(cluster: Cluster, run: Object, name: str) -> None:

@@ -60,6 +60,19 @@ CASES: Final[dict[str, Case]] = {
         stories=_CHILD,
         actions=_BY_PACKETS,
     ),
+    "packets have started runs, and the Story is gone": Case(
+        realtime(*_CALLING),
+        {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1.3),)},
+        ENGRAMS,
+        cancel_after_seconds=3.1,
+        stories=_CHILD,
+        actions=(
+            *_BY_PACKETS,
+            Action(2.7, Verb.DELETE_STORY),
+            Action(2.8, Verb.DELETE_REVISIONS),
+            Action(3.0, Verb.KILL, value=1.0),
+        ),
+    ),
     "streams that do not drain": Case(
         realtime(*_PAIR, drain_seconds=6),
         {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1e6, grace_seconds=0.7),)},
