@@ -20,8 +20,10 @@ from fuzz.engine.definitions import (
     delete_impulse,
     delete_template,
     delete_trigger,
+    has_stream,
     hold_run,
     make_claim,
+    start_by_packet,
 )
 from fuzz.engine.shards import FIRST_SHARD, SECOND_SHARD
 from fuzz.engine.texts import text_of
@@ -84,6 +86,10 @@ class Verb(StrEnum):
     SERVER_FORGETS = "server down, forgets"
     """The same, but the server has lost its history: 410, and a new list."""
     RELIST = "relist"
+    START_BY_PACKET = "start a run by a packet"
+    """The hub starts a run of Story ``child``, named ``value``, for a packet; not before the run has a stream, and not
+    after its end.
+    """
     HUB_DOWN = "hub down"
     """All streams lose their connection; for ``value`` seconds nobody can connect again."""
     STEP_CLOCK = "step clock"
@@ -175,6 +181,7 @@ _OF_RUN = frozenset(
         Verb.DELETE_RUN,
         Verb.HOLD_RUN,
         Verb.LET_RUN_GO,
+        Verb.START_BY_PACKET,
     }
 )
 
@@ -201,6 +208,8 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             _delete_pods(world, key, action.step)
         case Verb.DELETE_RUN:
             world.delete_run(key)
+        case Verb.START_BY_PACKET if not has_ended(world.run(key)) and has_stream(world.cluster):
+            start_by_packet(world.cluster, world.run(key), str(action.value))
         case Verb.HOLD_RUN | Verb.LET_RUN_GO:
             hold_run(world.cluster, key.name, held=action.verb is Verb.HOLD_RUN)
 

@@ -1,13 +1,16 @@
-"""What users do to definitions, StoryTriggers and other objects besides the runs: apply and delete them."""
+"""What users and the hub do to definitions, StoryTriggers and other objects besides the runs: apply and delete them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from bubu_sdk.claims import claim_name
+from core.api import keys
+from core.api.objects import Object
 from fuzz.engine.adapters import TEMPLATE
 from fuzz.engine.answers import run_name_of
 from fuzz.engine.cluster import Cluster
+from fuzz.engine.model_hub import BINDING
 
 NAMESPACE: Final = "default"
 FINALIZER: Final = "example.com/backup"
@@ -66,3 +69,18 @@ def make_claim(cluster: Cluster, step_run: str, key: str) -> None:
     manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "EffectClaim", "spec": spec}
     metadata = {"name": claim_name(NAMESPACE, step_run, key), "namespace": NAMESPACE}
     cluster.create("user", manifest | {"metadata": metadata})
+
+
+def has_stream(cluster: Cluster) -> bool:
+    """Whether there is a stream of any run: without one, no packets come."""
+    return any(place[0] == BINDING for place in cluster.objects)
+
+
+def start_by_packet(cluster: Cluster, run: Object, name: str) -> None:
+    """Create the StoryRun of a packet, as the hub does: the run owns it, and does not control it."""
+    labels = {keys.LABEL_APP_MANAGED_BY: keys.PACKET_RUN_MANAGER, keys.LABEL_PARENT_STEP: "call"}
+    owner = {"apiVersion": run["apiVersion"], "kind": "StoryRun", "name": run["metadata"]["name"]}
+    owner["uid"] = run["metadata"]["uid"]
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [owner]}
+    manifest = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StoryRun", "metadata": metadata}
+    cluster.create("hub", manifest | {"spec": {"storyRef": {"name": "child"}}})

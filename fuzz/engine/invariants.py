@@ -4,7 +4,7 @@
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
 ``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 to I60) in
-``invariants_storage``, streams (I61 to I65) in ``invariants_streams``. If clients take part, ``invariants_triggers``
+``invariants_storage``, streams (I61 to I66) in ``invariants_streams``. If clients take part, ``invariants_triggers``
 (I47 to I52) and ``invariants_effects`` (I53 to I56) are checked, too.
 """
 

@@ -1,4 +1,4 @@
-"""I61 to I65: what is promised about the streams of realtime runs, and their workloads."""
+"""I61 to I66: what is promised about the streams of realtime runs, and their workloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.api.conditions import find_condition
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object, has_ended, step_path
+from core.api.objects import Object, has_ended, is_controlled_by, is_owned_by, step_path
 from core.api.phases import Phase
 from core.engine.plan import StoryPlan
 from core.engine.settings import EngineSettings
@@ -251,6 +251,26 @@ def sources_end_at_once(history: History) -> Iterator[str]:
                 yield f"{step_run['metadata']['name']} goes on at {write.at}, though its run was canceled at {told_at}"
 
 
+def runs_of_packets_are_canceled(history: History) -> Iterator[str]:
+    """I66: once a run has ended after a cancel or the time of its Story, every StoryRun that its packets had started
+    has ended or was asked to end; at any other end the operator has asked none. What is created while the end is
+    stored may be missed where changes are received late.
+    """
+    for write in history.writes():
+        if write.place[0] != "StoryRun" or write.new is None or not by_operator(write):
+            continue
+        if has_ended(write.new) and not has_ended(write.old or {}) and history.prompt:
+            uid, asks = write.new["metadata"]["uid"], phase_of(status_of(write.new)) in (Phase.FINISHED, Phase.TIMEOUT)
+            for other in list(history.objects.values()):
+                if other["kind"] != "StoryRun" or not is_owned_by(other, uid) or is_controlled_by(other, uid):
+                    continue
+                asked = other["spec"].get("cancelRequested") is True
+                if asks and not asked and not has_ended(other):
+                    yield f"{other['metadata']['name']} goes on, although {write.place[2]} was canceled"
+                elif asked and not asks:
+                    yield f"{other['metadata']['name']} was asked to end, although {write.place[2]} was not"
+
+
 CHECKS: Final = {
     "I61": generations_are_fenced,
     "I62": nothing_ends_without_cause,
@@ -258,4 +278,5 @@ CHECKS: Final = {
     "I63, sources": sources_end_at_once,
     "I64": success_is_earned,
     "I65": what_is_shown_is_true,
+    "I66": runs_of_packets_are_canceled,
 }

@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.engine.context.streams import Streams
 from core.engine.ports import AttemptState
 from core.engine.primitives.engram import EngramStep
-from core.engine.run import drain
+from core.engine.run import drain, execution, termination
 from core.engine.run.execution import RunExecution
 from core.engine.run.group_execution import GroupExecution
 from core.engine.status import state
@@ -30,6 +30,12 @@ ENGRAMS: Final = {"work": Engram(), **STREAMS}
 _ON: Final = (Script(Act.HANG),)
 _FAILS: Final = Script(Act.EXIT, 0.3, exit_code=137)
 _PAIR: Final = (stream("a"), primitive("p", "condition", "a"), stream("b", "p"))
+_CALLING: Final = (stream("a"), primitive("call", "executeStory", "a"), stream("b", "call"))
+_CHILD: Final = {"child": {"steps": [primitive("nap", "sleep", with_={"duration": "1h"})]}}
+_BY_PACKETS: Final = tuple(
+    Action(at, Verb.START_BY_PACKET, value=f"packet-{number}") for number, at in enumerate((2.0, 2.5, 3.3))
+)
+"""The last packet was on its way when the end of the run was decided."""
 _SWEEP: Final[dict[str, Any]] = {"finally": [engram("sweep")]}
 
 CASES: Final[dict[str, Case]] = {
@@ -38,6 +44,34 @@ CASES: Final[dict[str, Case]] = {
         {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1.3),), "c": (Script(Act.HANG, grace_seconds=0.6),)},
         ENGRAMS,
         cancel_after_seconds=3.1,
+    ),
+    "packets have started runs": Case(
+        realtime(*_CALLING),
+        {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1.3),)},
+        ENGRAMS,
+        cancel_after_seconds=3.1,
+        stories=_CHILD,
+        actions=_BY_PACKETS,
+    ),
+    "packets have started runs, and the Story's time is over": Case(
+        realtime(*_CALLING, policy={"timeouts": {"story": "3s"}}),
+        {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1.3),)},
+        ENGRAMS,
+        stories=_CHILD,
+        actions=_BY_PACKETS,
+    ),
+    "packets have started runs, and the Story is gone": Case(
+        realtime(*_CALLING),
+        {"a": _ON, "b": (Script(Act.HANG, exit_lag_seconds=1.3),)},
+        ENGRAMS,
+        cancel_after_seconds=3.1,
+        stories=_CHILD,
+        actions=(
+            *_BY_PACKETS,
+            Action(2.7, Verb.DELETE_STORY),
+            Action(2.8, Verb.DELETE_REVISIONS),
+            Action(3.0, Verb.KILL, value=1.0),
+        ),
     ),
     "streams that do not drain": Case(
         realtime(*_PAIR, drain_seconds=6),
@@ -139,6 +173,7 @@ _UNDRAINED: Final = ("streams that do not drain",)
 _FAILED: Final = ("a stream fails for good",)
 _TERMINATED: Final = ("a topology is terminated",)
 _AWAY: Final = ("the hub is away",)
+_CALLED: Final = ("packets have started runs", "packets have started runs, and the Story's time is over")
 _ALONE: Final = ("streams end by themselves",)
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], ...]] = (
@@ -161,6 +196,7 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("nobody says that all streams are away", _AWAY, Streams, "all_lost_since",
      lambda sound: property(lambda streams: None)),
     ("nobody says that a stream is back", _AWAY, RunState, "topology_restored", lambda sound: lambda self: self),
+    ("runs of packets that come late go on", _CALLED, execution, "cancel_packet_runs", _never),
     ("a finished stream is started again", _ALONE, model_streams, "is_finished", _always(False)),
 )  # fmt: skip
 
@@ -173,5 +209,10 @@ BUGS_IN_SEVERAL_PLACES: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any,
             (model_jobs, "_any_alive", _always(False)),
             (ModelStreamExecutor, "_fenced", _as_it_is),
         ),
+    ),
+    (
+        "runs of packets go on",
+        _CALLED,
+        ((execution, "cancel_packet_runs", _never), (termination, "cancel_packet_runs", _never)),
     ),
 )

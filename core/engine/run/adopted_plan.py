@@ -8,11 +8,12 @@ Source: StoryRun contract 4.11, 15.1, 17.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.api.objects import Object, step_path
 from core.engine.plan import GroupName, GroupPlan, StepKind, StepPlan, StoryPlan
+from core.engine.step.stream_record import serves_stream
 from core.graph.needs import Declared, build_graph
 from core.graph.readiness import FailureRules
 
@@ -27,11 +28,14 @@ class Begun:
     """Those that have StepRuns."""
     calls: frozenset[str] = frozenset()
     """Those that have StoryRuns."""
+    has_streams: bool = False
+    """Whether any of them serves a stream, so the run is realtime whatever the present Story says."""
 
     @classmethod
-    def of(cls, recorded: Iterable[str], step_runs: Iterable[Object], child_runs: Iterable[Object]) -> Begun:
+    def of(cls, recorded: Iterable[str], step_runs: Sequence[Object], child_runs: Iterable[Object]) -> Begun:
         engrams, calls = (frozenset(filter(None, map(step_path, made))) for made in (step_runs, child_runs))
-        return cls(tuple(dict.fromkeys((*recorded, *sorted(engrams | calls)))), engrams, calls)
+        names = tuple(dict.fromkeys((*recorded, *sorted(engrams | calls))))
+        return cls(names, engrams, calls, any(map(serves_stream, step_runs)))
 
     def astray(self, plan: StoryPlan) -> tuple[str, ...]:
         """Started steps that the plan does not have, or has with another kind."""
@@ -65,11 +69,13 @@ def bare_plan(begun: Begun) -> StoryPlan:
     empty = GroupPlan(build_graph(()), FailureRules(any_end_suffices=True))
     main = GroupPlan(build_graph(Declared(name) for name in steps), FailureRules())
     groups = {GroupName.MAIN: main, GroupName.COMPENSATIONS: empty, GroupName.FINALLY: empty}
-    return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups)
+    return StoryPlan(name="", namespace="", version="", steps=steps, groups=groups, is_realtime=begun.has_streams)
 
 
 def plan_to_end(plan: StoryPlan, begun: Begun) -> StoryPlan:
     """The plan, plus the started steps that it does not have; a started step keeps the kind with which it started."""
+    if begun.has_streams and not plan.is_realtime:
+        plan = replace(plan, is_realtime=True)
     tops = {name.partition("/")[0] for name in begun.astray(plan)}
     if not tops:
         return plan

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bubu_sdk.streaming.settings import Endpoint
+from bubu_sdk.volume import mounted
 
 READ_BYTES: Final = 64 * 1024
 _UNACKNOWLEDGED_MS: Final = 60_000
@@ -146,7 +147,7 @@ class SocketNetwork:
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """TLS 1.3 with the roots of the system, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
 
-    As Go does, and unlike OpenSSL, it reads files of any name in these directories.
+    As Go does, and unlike OpenSSL, it reads files of any name in these directories. They may be mounted volumes.
 
     Raises:
         OSError: a file of ``SSL_CERT_FILE`` cannot be read.
@@ -159,7 +160,7 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
         context.load_verify_locations(file)
     for folder in environ.get("SSL_CERT_DIR", "").split(os.pathsep):
         if folder:
-            _load_folder(context, Path(folder))
+            _load_folder(context, mounted(folder, environ))
     return context
 
 

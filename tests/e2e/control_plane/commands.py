@@ -68,6 +68,8 @@ def kube_controller_manager(binaries: Binaries, access: Access, url: str) -> lis
         "--leader-elect=false",
         f"--root-ca-file={access.ca_file}",
         f"--service-account-private-key-file={access.service_account_key}",
+        # The Pods of our node have a loopback address, which endpoints may not have: these two would fail for ever.
+        "--controllers=*,-endpoints-controller,-endpointslice-controller",
         # One client for all controllers. At the default of 20 requests a second they would wait for each other.
         "--kube-api-qps=500",
         "--kube-api-burst=1000",

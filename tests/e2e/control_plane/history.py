@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -62,14 +62,24 @@ async def open_history(etcd_url: str) -> AsyncIterator[History]:
 
 
 @asynccontextmanager
-async def following(etcd_url: str, note: Callable[[Write], None], *, under: str = "") -> AsyncIterator[None]:
-    """``note`` gets each write from now on, during the block; only those to keys that begin with ``under``."""
+async def following(
+    etcd_url: str, note: Callable[[Write], None], *, under: str = "", without: Collection[str] = _NOISE
+) -> AsyncIterator[None]:
+    """``note`` gets each write from now on, during the block; only those to keys that begin with ``under``.
+
+    ``without``: kinds whose writes are left out.
+    """
+
+    def chosen(write: Write) -> None:
+        if write.key.partition("/")[0] not in without:
+            note(write)
+
     timeout = httpx.Timeout(30, read=None)
     async with (
         httpx.AsyncClient(base_url=etcd_url, trust_env=False, timeout=timeout) as client,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(_follow, client, note, f"{_REGISTRY}{under}")
+        await nursery.start(_follow, client, chosen, f"{_REGISTRY}{under}")
         yield
         nursery.cancel_scope.cancel()
 
@@ -88,15 +98,12 @@ async def _follow(
                 task_status.started()
             assert not result.get("canceled"), result
             for event in result.get("events") or ():
-                if (write := _write(event)) is not None:
-                    note(write)
+                note(_write(event))
 
 
-def _write(event: dict[str, Any]) -> Write | None:
+def _write(event: dict[str, Any]) -> Write:
     pair = event["kv"]
     key = base64.b64decode(pair["key"]).decode().removeprefix(_REGISTRY)
-    if key.partition("/")[0] in _NOISE:
-        return None
     if event.get("type") == "DELETE":
         return Write(key, created=False, content=None)
     return Write(key, pair["create_revision"] == pair["mod_revision"], _content(base64.b64decode(pair["value"])))

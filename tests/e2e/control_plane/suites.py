@@ -26,7 +26,7 @@ SUITES: Final[Sequence[Suite]] = (
     Suite(("tests/e2e",), 0.8),
     Suite(_e2e("deliveries", "stored_data", "cloud_stores", "object_store", "topics_example", "wire"), 0.7),
     Suite(("tests/acceptance",), 0.4),
-    Suite(_e2e("unreadable_status", "least_privilege"), 0.8),
+    Suite(_e2e("realtime_on_server", "unreadable_status", "least_privilege"), 0.8),
 )
 """A suite's own control plane uses the part of a core that is free while the tests wait. The fault tests get more than
 they use, because they measure when a lease ends.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from bubu_sdk.errors import ContextError
 from bubu_sdk.streaming.settings import Endpoint, Pace, Reconnect, load, parse_endpoint
@@ -114,6 +116,20 @@ def test_folders_of_certificates_may_be_missing_or_hashed(tmp_path: Path) -> Non
     (tmp_path / "0a1b2c3d.0").write_text("")
 
     tls_context({"SSL_CERT_DIR": f"{tmp_path}:{tmp_path / 'missing'}"})
+
+
+def test_a_folder_of_certificates_may_be_a_volume_of_a_node_without_mount_namespaces(tmp_path: Path) -> None:
+    """As ``/var/run/bubu/hub-ca`` is, where the operator mounts the authority of the hub."""
+    folder = tmp_path / "volumes/var/run/hub-ca"
+    folder.mkdir(parents=True)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    trusted = ssl.PEM_cert_to_DER_cert(authority.cert_pem.bytes().decode())
+    environ = {"SSL_CERT_DIR": "/var/run/hub-ca"}
+
+    assert trusted not in tls_context(environ).get_ca_certs(binary_form=True)
+    environ["BUBU_VOLUME_ROOT"] = str(tmp_path / "volumes")
+    assert trusted in tls_context(environ).get_ca_certs(binary_form=True)
 
 
 def test_a_unix_socket_carries_bytes_and_a_wake_ends_a_wait(tmp_path: Path) -> None:

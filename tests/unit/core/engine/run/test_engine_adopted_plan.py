@@ -4,6 +4,7 @@ from typing import Any
 
 from core.api.objects import Object
 from core.engine.plan import StepKind, StoryPlan, parse_story
+from core.engine.ports import STREAM
 from core.engine.run.adopted_plan import Begun, bare_plan, plan_to_end
 
 WORK = {"ref": {"name": "e"}}
@@ -48,6 +49,16 @@ def test_a_bare_plan_knows_names_only() -> None:
     plan = bare_plan(Begun(("a", "b"), frozenset({"a"})))
 
     assert kinds(plan, "a", "b") == {"a": StepKind.ENGRAM, "b": StepKind.UNKNOWN}
+
+
+def test_a_run_with_streams_stays_realtime_whatever_became_of_its_story() -> None:
+    stream = {"metadata": {}, "spec": {"stepId": "work", "executor": STREAM}}
+    begun = Begun.of(["work"], [stream], [])
+
+    assert begun.has_streams
+    assert bare_plan(begun).is_realtime
+    assert plan_to_end(plan_of({"name": "work", **WORK}), begun).is_realtime
+    assert not bare_plan(Begun(("work",))).is_realtime
 
 
 def test_what_the_story_does_not_have_or_has_as_something_else_is_astray() -> None:
