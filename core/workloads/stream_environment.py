@@ -32,6 +32,8 @@ MESSAGE_TIMEOUT_SECONDS: Final = 600
 """The shortest message timeout: longer than the pauses of a receiver that holds its producers."""
 HANG_TIMEOUT_SECONDS: Final = 60
 """The hang timeout where the operator's settings have none: six heartbeats."""
+RECONNECT_MAX_SECONDS: Final = 2
+"""The longest pause between two attempts to reach the hub: one that has started again is used at once."""
 WITHOUT_END: Final = "-1"
 HOT: Final = "hot"
 HOT_REASON: Final = "streaming-default"
@@ -132,7 +134,9 @@ def _grpc(workload: StreamWorkload) -> list[EnvVar]:
         CHANNEL_BUFFER_VARIABLE: str(max(settings.channel_buffer_size, CHANNEL_BUFFER)),
         "BUBU_GRPC_RECONNECT_MAX_RETRIES": WITHOUT_END,
         "BUBU_GRPC_RECONNECT_BASE_BACKOFF": format_duration(backoff),
-        "BUBU_GRPC_RECONNECT_MAX_BACKOFF": seconds_of(settings.reconnect_max_backoff_seconds),
+        "BUBU_GRPC_RECONNECT_MAX_BACKOFF": seconds_of(
+            min(settings.reconnect_max_backoff_seconds, RECONNECT_MAX_SECONDS)
+        ),
         "BUBU_GRPC_HANG_TIMEOUT": seconds_of(settings.hang_timeout_seconds or HANG_TIMEOUT_SECONDS),
         "BUBU_GRPC_MESSAGE_TIMEOUT": seconds_of(max(settings.message_timeout_seconds, MESSAGE_TIMEOUT_SECONDS)),
         "BUBU_GRPC_HEARTBEAT_INTERVAL": seconds_of(settings.grpc_heartbeat_interval_seconds),
