@@ -127,7 +127,7 @@ class HubAuthority:
         except (AlreadyExistsError, ConflictError):
             self._wakeup.wake()
             return
-        _LOG.info("the hub's certificate was stored", secret=f"{self._namespace}/{HUB_TLS_SECRET}")
+        _LOG.info("the hub's certificate was stored", object=f"{self._namespace}/{HUB_TLS_SECRET}")
 
     def _changed(self, change: Change) -> None:
         encoded = ((change.new or {}).get("data") or {}).get(CA_CERT)

@@ -62,14 +62,14 @@ class FollowedSecret:
 
     def _changed(self, change: Change) -> None:
         if change.new is None:
-            _log.warning("a Secret was deleted; what was in it stays in use", secret=self._place)
+            _log.warning("a Secret was deleted; what was in it stays in use", object=self._place)
             return
         try:
             self._adopt(change.new)
         except ValueError as error:
             self._problem = f"the Secret {self._place} cannot be used: {error}"
-            _log.error("a Secret cannot be used; the former content stays", secret=self._place, cause=str(error))
+            _log.error("a Secret cannot be used; the former content stays", object=self._place, cause=str(error))
             return
-        _log.info("a Secret is in use", secret=self._place)
+        _log.info("a Secret is in use", object=self._place)
         self._problem = ""
         self._adopted.set()

@@ -92,7 +92,7 @@ class HubAccessSource:
         except AlreadyExistsError:
             await self._news.wait()  # another replica was faster, and the watch brings it
             return
-        _LOG.info("created the key of the hub", secret=f"{self._namespace}/{HUB_KEY_SECRET}")
+        _LOG.info("created the key of the hub", object=f"{self._namespace}/{HUB_KEY_SECRET}")
         self._key_secret.remember(stored)
 
     def _keys(self) -> tuple[bytes, ...]:
@@ -102,7 +102,7 @@ class HubAccessSource:
         except HubKeyError as error:
             _LOG.warning(
                 "the key of the hub cannot be used; realtime steps wait",
-                secret=f"{self._namespace}/{HUB_KEY_SECRET}",
+                object=f"{self._namespace}/{HUB_KEY_SECRET}",
                 cause=str(error),
             )
             return ()
