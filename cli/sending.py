@@ -135,7 +135,7 @@ async def _accepted(
         try:
             route = await console.route()
         except StreamOverError:
-            raise CommandError("the step has gone, with its run", remedy=f"nothing of {place} was sent") from None
+            raise CommandError(f"the step has finished; {place} was not sent") from None
         if route is not None:
             response = await _post(console, route, order, max(min(left, _ASK_SECONDS), 0.0))
             if isinstance(response, httpx.Response) and not response.is_error:

@@ -63,7 +63,7 @@ _WAIT_FOR: Final = frozenset({ConsoleReason.UNKNOWN_KEY, ConsoleReason.EXPIRED, 
 
 
 class StreamOverError(Exception):
-    """The binding of the step is gone."""
+    """The step has finished, or its binding is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,12 @@ async def step_of(session: Session, reference: str) -> tuple[Object, Object]:
         raise CommandError(f"{reference!r} must be RUN/STEP", remedy="for example: @latest/sink")
     run = await find_run(session, name)
     binding = await _binding_of(session, run, step)
+    place = f"{run['metadata']['name']}/{step}"
     if binding is None:
         await refuse_unknown_steps(session, run, [step])
-        place = f"{run['metadata']['name']}/{step}"
+    if (run.get("status") or {}).get("finishedAt") or (binding is not None and _is_finished(binding)):
+        raise CommandError(f"{place} has finished; no packets pass any more", remedy=session.command("get", name))
+    if binding is None:
         raise CommandError(f"{place} has no stream, or not yet", remedy=f"see why: {session.command('why', place)}")
     return run, binding
 
@@ -137,10 +140,13 @@ class StreamConsole:
         """How the console is reached now; None if the hub has not opened it yet.
 
         Raises:
-            StreamOverError: the binding is gone.
+            StreamOverError: the step has finished, or its binding is gone.
             CommandError: it is somewhere that this command cannot reach.
         """
-        address = console_address(await self._read(), system_now())
+        binding = await self._read()
+        if _is_finished(binding):
+            raise StreamOverError
+        address = console_address(binding, system_now())
         if not address:
             return None
         if (found := _SERVICE.fullmatch(address)) is not None:
@@ -237,6 +243,10 @@ def explained(error: KubeError, route: ConsoleRoute) -> Exception:
 
 async def _binding_of(session: Session, run: Object, step: str) -> Object | None:
     return bindings_by_step(await bindings_of(session, run, tolerant=False), run["metadata"]["uid"]).get(step)
+
+
+def _is_finished(binding: Object) -> bool:
+    return (binding["metadata"].get("annotations") or {}).get(keys.ANNOTATION_STREAM_FINISHED) == "true"
 
 
 async def _keep_open(address: str, *, task_status: trio.TaskStatus[KubeClient]) -> None:

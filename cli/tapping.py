@@ -190,5 +190,5 @@ async def _end_of(session: Session, run: Object) -> ExitCode:
                 session.console.note(f"{view.name} {view.phase}")
                 return exit_code_of(view)
             await trio.sleep(LOOK_SECONDS)
-    session.console.note(f"the streams of {metadata['name']} have ended, and the run has not yet")
+    session.console.note(f"the step has finished, and {metadata['name']} goes on")
     return ExitCode.DONE

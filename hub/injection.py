@@ -256,7 +256,7 @@ async def _send_to(
 def _source_of(live: LiveRun, step: LiveStep, given: str) -> str:
     needs = live.routes.sources[step.name]
     if not needs:
-        raise _invalid(f"step {step.name} needs no step, so nothing is sent to it; send with out what it would send")
+        raise _invalid(f"step {step.name} needs no step, so nothing is sent to it; send as the step itself (--out)")
     if not given and len(needs) == 1:
         return needs[0]
     if given not in needs:

@@ -23,6 +23,8 @@ MAX_SHOWN_BYTES: Final = 4 * 1024
 MAX_READ_BYTES: Final = 64 * 1024
 """Larger JSON is told by its size."""
 MAX_VALUES: Final = 2_000
+_MOST_NAMES: Final = 1_000
+"""Names for which it is remembered whether they look like secrets."""
 _MAX_METADATA_BYTES: Final = 8 * 1024
 _MAX_TEXT: Final = MAX_SHOWN_BYTES
 _DEEPEST: Final = 32
@@ -37,16 +39,30 @@ class HiddenFields:
     """
 
     def __init__(self, fields: Iterable[str] = ()) -> None:
-        paths = [tuple(_parts(each)) for each in fields]
-        self._names = frozenset(path[0] for path in paths if len(path) == 1)
-        self._paths = [path for path in paths if len(path) > 1]
+        self._names: set[str] = set()
+        self._paths: dict[str, list[tuple[str, ...]]] = {}
+        """By the last name."""
+        for path in (tuple(_parts(each)) for each in fields):
+            if len(path) == 1:
+                self._names.add(path[0])
+            else:
+                self._paths.setdefault(path[-1], []).append(path)
+        self._secret: dict[str, bool] = {}
 
     def hide(self, path: Sequence[str]) -> bool:
         """Whether the value at ``path``, which begins with payload, inputs or metadata, is hidden."""
         name = path[-1]
-        if name in self._names or is_secret_key(name):
+        if name in self._names or self._is_secret(name):
             return True
-        return any(_fits(each, path) or _fits(each, path[1:]) for each in self._paths)
+        paths = (*self._paths.get(name, ()), *self._paths.get("*", ())) if self._paths else ()
+        return any(_fits(each, path) or _fits(each, path[1:]) for each in paths)
+
+    def _is_secret(self, name: str) -> bool:
+        if (known := self._secret.get(name)) is None:
+            if len(self._secret) >= _MOST_NAMES:
+                self._secret.clear()
+            known = self._secret[name] = is_secret_key(name)
+        return known
 
 
 def sample_of(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE: Final = 10
 MAX_RATE: Final = 50
-"""Packets a second of one tap."""
+"""Packets a second of one tap, in each direction: one does not hide the other."""
 MAX_RATE_OF_ALL: Final = 100
 MAX_TAPS: Final = 16
 MAX_TAPS_OF_STEP: Final = 4
@@ -74,7 +74,8 @@ class StreamTap:
         """Packets that were not shown since the last ``take``."""
         self._in = direction is not TapDirection.OUT
         self._out = direction is not TapDirection.IN
-        self._own = SampleBudget(min(rate, MAX_RATE), trio.current_time)
+        rates = dict.fromkeys((TapDirection.IN, TapDirection.OUT), min(rate, MAX_RATE))
+        self._own = {each: SampleBudget(most, trio.current_time) for each, most in rates.items()}
         self._shared = shared
         self._render = render
         self._lines: deque[bytes] = deque()
@@ -107,12 +108,13 @@ class StreamTap:
             await self._news.wait()
 
     def _note(
-        self, direction: str, others: Sequence[str], packet: Inspected, content: Mapping[str, Any] | None
+        self, direction: TapDirection, others: Sequence[str], packet: Inspected, content: Mapping[str, Any] | None
     ) -> None:
-        if len(self._lines) >= MAX_QUEUED or not (self._own.has_one() and self._shared.has_one()):
+        own = self._own[direction]
+        if len(self._lines) >= MAX_QUEUED or not (own.has_one() and self._shared.has_one()):
             self.missed += 1
             return
-        self._own.take()
+        own.take()
         self._shared.take()
         self._lines.append(self._render(direction, others, packet, content))
         self._news.set()
