@@ -236,6 +236,11 @@ def explained(error: KubeError, route: ConsoleRoute) -> Exception:
             error.message,
             remedy=f"ask for get and create on services/proxy in namespace {place[4]}, for the name {place[6]}",
         )
+    if isinstance(error, ServiceUnavailableError) and route.prefix:
+        return CommandError(
+            f"the API server does not reach the console of the hub: {error.message.strip()}",
+            remedy="check that the hub runs, and that network policies let the API server reach its port console",
+        )
     if isinstance(error, ApiError) and is_of_hub and isinstance(error, ForbiddenError):
         return CommandError(f"the hub has refused: {error.message}")
     return error

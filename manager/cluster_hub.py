@@ -84,6 +84,11 @@ class ClusterHubOptions:
     """Where commands look at packets, and send some; None: nowhere."""
     rules: DoorRules = field(default_factory=DoorRules)
 
+    @property
+    def served(self) -> tuple[Address, ...]:
+        """Where packets are served, in one way or another."""
+        return (self.address,) if self.console is None else (self.address, self.console.address)
+
 
 @dataclass(frozen=True, slots=True)
 class HubTls:
@@ -218,7 +223,8 @@ class _Term:
             async with trio.open_nursery() as nursery:
                 await nursery.start(topology.run)
                 reporter = StatusReporter(writer, topology.informer, view, system_now)
-                context = self.tls.streams if self.tls is not None else None
+                has_tls = options.files is not None or _is_reached_from_outside(options.address)
+                context = self.tls.streams if has_tls and self.tls is not None else None
                 serve = partial(hub.serve, topology, options.address.host, options.address.port, context=context)
                 try:
                     port = await nursery.start(serve)
@@ -230,7 +236,7 @@ class _Term:
                     nursery.start_soon(console.run)
                 self.state.serves = True
                 held.callback(setattr, self.state, "serves", False)
-                _log.info("serving", address=options.address.host, port=port, tls=self.tls is not None)
+                _log.info("serving", address=options.address.host, port=port, tls=context is not None)
                 self.task_status.started(port)
                 self.task_status = trio.TASK_STATUS_IGNORED
                 await self.state.stopping.wait()
@@ -241,10 +247,11 @@ class _Term:
     def _console(
         self, topology: ClusterTopology, hub: Hub, look_at: Callable[[BindingName], None]
     ) -> HubConsole | None:
-        if self.options.console is None:
+        options = self.options.console
+        if options is None:
             return None
-        context = self.tls.console if self.tls is not None else None
-        return HubConsole(self.options.console, topology.informer, topology.book, hub, look_at, system_now, context)
+        context = self.tls.console if self.tls is not None and _is_reached_from_outside(options.address) else None
+        return HubConsole(options, topology.informer, topology.book, hub, look_at, system_now, context)
 
 
 async def _open_ports(nursery: trio.Nursery, options: ClusterHubOptions, state: _State) -> None:
@@ -262,7 +269,7 @@ async def _open_ports(nursery: trio.Nursery, options: ClusterHubOptions, state: 
 
 async def _tls(nursery: trio.Nursery, client: KubeClient, options: ClusterHubOptions, state: _State) -> HubTls | None:
     """What gives the contexts of the next connections; None for plaintext."""
-    if options.files is None and is_loopback(options.address.host):
+    if options.files is None and not any(_is_reached_from_outside(each) for each in options.served):
         return None
     from manager.hub_tls import HubCertificate
 
@@ -275,6 +282,11 @@ async def _tls(nursery: trio.Nursery, client: KubeClient, options: ClusterHubOpt
         state.secrets.append(secret)
         nursery.start_soon(secret.run)
     return HubTls(lambda: certificate.context, lambda: certificate.console_context)
+
+
+def _is_reached_from_outside(address: Address) -> bool:
+    """Whether connections to it leave the machine: never in plaintext."""
+    return not is_loopback(address.host)
 
 
 def _lease(client: KubeClient, options: ClusterHubOptions) -> LeaderLease:
