@@ -19,8 +19,8 @@ from cli.session import Session
 from cli.stream_console import (
     ANSWER_SECONDS,
     LOOK_SECONDS,
+    ConsoleAccess,
     ConsoleRoute,
-    StreamConsole,
     StreamOverError,
     explained,
     may_pass,
@@ -125,7 +125,7 @@ async def payloads_of(text: str | None, file: Path | None, *, lines: bool) -> As
 
 
 async def _accepted(
-    session: Session, console: StreamConsole, order: Mapping[str, Any], seconds: float, place: str
+    session: Session, console: ConsoleAccess, order: Mapping[str, Any], seconds: float, place: str
 ) -> Object:
     """The answer of the hub; asks again while that can help."""
     began = trio.current_time()
@@ -161,7 +161,7 @@ async def _accepted(
 
 
 async def _post(
-    console: StreamConsole, route: ConsoleRoute, order: Mapping[str, Any], wait: float
+    console: ConsoleAccess, route: ConsoleRoute, order: Mapping[str, Any], wait: float
 ) -> httpx.Response | KubeError:
     """The answer, or why there is none."""
     path = f"{route.prefix}{console.path}/packets"

@@ -97,7 +97,7 @@ async def step_of(session: Session, reference: str) -> tuple[Object, Object]:
     return run, binding
 
 
-class StreamConsole:
+class ConsoleAccess:
     """The console of one step, for one command; open it with ``open_console``."""
 
     def __init__(self, session: Session, binding: Object, verb: ConsoleVerb, nursery: trio.Nursery) -> None:
@@ -195,14 +195,14 @@ class StreamConsole:
 
 
 @asynccontextmanager
-async def open_console(session: Session, binding: Object, verb: ConsoleVerb) -> AsyncIterator[StreamConsole]:
+async def open_console(session: Session, binding: Object, verb: ConsoleVerb) -> AsyncIterator[ConsoleAccess]:
     """Ask for the console of a step while the block runs.
 
     Raises:
         KubeError: the API server has refused; most often the user may not patch TransportBindings.
     """
     async with trio.open_nursery() as nursery:
-        console = StreamConsole(session, binding, verb, nursery)
+        console = ConsoleAccess(session, binding, verb, nursery)
         try:
             await console.ask(binding)
             nursery.start_soon(console.keep_asking)

@@ -18,8 +18,8 @@ from cli.session import Session
 from cli.stream_console import (
     ANSWER_SECONDS,
     LOOK_SECONDS,
+    ConsoleAccess,
     ConsoleRoute,
-    StreamConsole,
     StreamOverError,
     explained,
     may_pass,
@@ -104,7 +104,7 @@ async def tap(session: Session, run: Object, binding: Object, wish: TapWish) -> 
     return await _end_of(session, run) if is_over else ExitCode.DONE
 
 
-async def _until_over(console: StreamConsole, wish: TapWish, shown: _Shown) -> bool:
+async def _until_over(console: ConsoleAccess, wish: TapWish, shown: _Shown) -> bool:
     """Whether the run is over; False if the step has finished, or everything wished was shown."""
     since, patience = trio.current_time(), ANSWER_SECONDS
     while True:
@@ -139,7 +139,7 @@ async def _until_over(console: StreamConsole, wish: TapWish, shown: _Shown) -> b
         await trio.sleep(LOOK_SECONDS)
 
 
-async def _read(console: StreamConsole, route: ConsoleRoute, wish: TapWish, shown: _Shown) -> TapEnd | None:
+async def _read(console: ConsoleAccess, route: ConsoleRoute, wish: TapWish, shown: _Shown) -> TapEnd | None:
     """Print what comes; returns why the hub has ended it, None if it did not say, or everything wished was shown."""
     params = (("direction", wish.direction), ("rate", f"{wish.rate:g}"))
     path, headers = f"{route.prefix}{console.path}/tap", tuple(route.headers.items())

@@ -77,6 +77,11 @@ class HubConsole:
         """Where commands reach it; empty while it does not listen."""
         self._news = trio.Event()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a binding asks for it now."""
+        return bool(self._until)
+
     def place_of(self, name: BindingName) -> ConsolePlace | None:
         """Where the console of a binding is; None if nobody asks for it, or it does not listen."""
         until = self._until.get(name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,15 +19,15 @@ from typing import Any
 import pytest
 import trio
 
-import cli.stream_console
 import cli.tapping
+import manager.hub_console
 from cli.exit_code import ExitCode
 from cli.options import CommonOptions
 from cli.problem import CommandError, UsageError
 from cli.render.packets import packet_line
 from cli.sending import SendWish, metadata_of, payloads_of, send
 from cli.session import Session
-from cli.stream_console import console_address, step_of
+from cli.stream_console import console_address, open_console, step_of
 from cli.tapping import TapWish, tap
 from core.api import keys
 from core.api.instant import format_instant
@@ -35,6 +36,7 @@ from core.api.resource import CONTROLLER_REVISION, STORY_RUN, TRANSPORT_BINDING
 from core.engine.clock import system_now
 from core.kube.errors import ForbiddenError
 from hub.cluster_topology import ClusterTopology
+from hub.console_grants import ConsoleVerb
 from hub.report import StatusReporter
 from hub.routes import StreamRun
 from hub.service import Hub
@@ -94,7 +96,7 @@ class ConsoleRig:
 
 
 @asynccontextmanager
-async def console_rig(session: Session) -> AsyncIterator[ConsoleRig]:
+async def console_rig(session: Session, port: int = 0) -> AsyncIterator[ConsoleRig]:
     client = session.client
     await client.create(CONTROLLER_REVISION, pinned_revision(STORY))
     run = await client.create(STORY_RUN, realtime_run("run-1", namespace="default"))
@@ -111,7 +113,7 @@ async def console_rig(session: Session) -> AsyncIterator[ConsoleRig]:
 
     topology = ClusterTopology(client, on_change=look_at)
     hub = Hub([KEY])
-    options = ConsoleOptions(Address("127.0.0.1", 0))
+    options = ConsoleOptions(Address("127.0.0.1", port))
     console = HubConsole(options, topology.informer, topology.book, hub, look_at, system_now, None)
     view = StreamView(topology.book, hub, trio.current_time, console.place_of)
     with trio.fail_after(120):
@@ -254,6 +256,22 @@ async def test_who_may_not_change_bindings_is_refused(session: Session, server: 
         assert await rig.requests("sink") == {}
 
 
+async def test_a_port_in_use_is_tried_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager.hub_console, "RETRY_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        async with console_rig(session, port) as rig:
+            run, binding = await step_of(session, "run-1/sink")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tap, session, run, binding, TapWish(count=1))
+                await until(lambda: rig.console.is_asked)
+                await trio.sleep(0.2)
+                assert rig.console.place_of(BindingName("default", "run-1-sink-transport")) is None
+                other.close()
+                await rig.until_tapped("sink")
+                rig.emit("hello")
+
+
 async def test_a_hub_that_does_not_answer_is_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.tapping, "ANSWER_SECONDS", 0.3)
     run = await session.client.create(STORY_RUN, realtime_run("run-1", namespace="default"))
@@ -280,7 +298,7 @@ async def test_no_address_leads_a_command_elsewhere(session: Session, address: s
     await session.client.patch(
         TRANSPORT_BINDING, "run-1-sink-transport", status, namespace="default", subresource="status"
     )
-    async with cli.stream_console.open_console(session, binding, cli.stream_console.ConsoleVerb.TAP) as console:
+    async with open_console(session, binding, ConsoleVerb.TAP) as console:
         if not address:
             assert await console.route() is None
             return

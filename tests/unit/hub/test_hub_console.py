@@ -157,14 +157,14 @@ async def test_the_body_of_a_stranger_is_not_read() -> None:
     ("path", "query"),
     [("/", {}), ("/metrics", {}), (f"{SINK}/", {}), (f"{SINK}/tap/more", {}), ("/v1/namespaces/A/bindings/b/tap", {})],
 )
-async def test_other_paths_are_not_there(path: str, query: Mapping[str, str]) -> None:
+async def test_other_paths_are_not_there(path: str, query: dict[str, Any]) -> None:
     async with open_desk() as desk:
         refused = await desk.call(path, **query)
         assert (refused.status, refused.reason) == (404, ConsoleReason.NOT_FOUND)
 
 
 @pytest.mark.parametrize("query", [{"direction": "up"}, {"rate": "0"}, {"rate": "nan"}, {"rate": "x"}, {"rate": "51"}])
-async def test_a_wish_that_cannot_be_met_is_refused(query: Mapping[str, str]) -> None:
+async def test_a_wish_that_cannot_be_met_is_refused(query: dict[str, Any]) -> None:
     async with open_desk() as desk:
         desk.ask()
         refused = await desk.call(f"{SINK}/tap", **query)
@@ -272,7 +272,8 @@ async def test_what_is_sent_has_an_answer() -> None:
             200,
             {"id": "m-1", "outcome": "buffered", "reason": "", "steps": ["sink"]},
         )
-        refused = await desk.send(**{"from": "emit"})
+        wrong: dict[str, Any] = {"from": "emit"}
+        refused = await desk.send(**wrong)
         assert (refused.status, refused.reason) == (422, ConsoleReason.INVALID)
         for _ in range(3):
             assert (await desk.send()).status == 200

@@ -56,7 +56,7 @@ async def test_a_packet_comes_to_a_step_as_that_of_an_sdk_does(autojump_clock: t
         assert (answer.outcome, answer.steps) == ("buffered", ["sink"])
         (message,) = stage.links["sink"].sent
         assert stage.got("sink") == [(HELLO, None)]
-        metadata = metadata_of(message)
+        metadata = dict(metadata_of(message))
         assert metadata.pop("bubu.envelope.message_id") == answer.message_id
         assert metadata.pop("bubu.envelope.timestamp_ms") == str(int(NOW.timestamp() * 1_000))
         assert metadata == {

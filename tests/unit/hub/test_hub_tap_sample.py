@@ -68,12 +68,12 @@ def test_what_looks_like_a_secret_is_blanked_wherever_it_is() -> None:
         "text": "Authorization: Bearer abcdefghijkl",
         "empty": {"secret": ""},
     }
-    sample = shown(json_packet(payload, {"clientSecret": "s-1"}, **{"x-auth-token": "t-2"}))
+    sample = shown(json_packet(payload, {"clientSecret": "s-1"}, x_auth_token="t-2"))
 
     text = json.dumps(sample)
     assert not [secret for secret in ("k-1", "t-1", "p-1", "abcdefghijkl", "s-1", "t-2") if secret in text]
     assert sample["payload"]["user"] == {"api_key": REDACTED, "name": "ada", "accessToken": REDACTED}
-    assert sample["metadata"]["x-auth-token"] == REDACTED
+    assert sample["metadata"]["x_auth_token"] == REDACTED
 
 
 @pytest.mark.parametrize(
