@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -48,6 +48,7 @@ class TapWish:
     rate: float = 10.0
     count: int | None = None
     seconds: float = math.inf
+    """From the moment on in which the console answers."""
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ class _Shown:
     told_at: float = -math.inf
     is_connected: bool = False
     has_been_connected: bool = False
+    limit: trio.CancelScope = field(default_factory=trio.CancelScope)
+    """Ends the command when its time is over."""
 
     def line(self, sample: Mapping[str, Any], text: str) -> None:
         if "missed" in sample:
@@ -96,7 +99,7 @@ async def tap(session: Session, run: Object, binding: Object, wish: TapWish) -> 
     shown = _Shown(session, binding["spec"]["stepName"], math.inf if wish.count is None else wish.count)
     is_over = False
     try:
-        with trio.move_on_after(wish.seconds):
+        with shown.limit:
             async with open_console(session, binding, ConsoleVerb.TAP) as console:
                 is_over = await _until_over(console, wish, shown)
     finally:
@@ -147,6 +150,8 @@ async def _read(console: ConsoleAccess, route: ConsoleRoute, wish: TapWish, show
     async with route.client.open_call(call) as response, open_lines(response) as lines:
         if shown.has_been_connected:
             shown.session.console.note("the hub is back")
+        else:
+            shown.limit.deadline = trio.current_time() + wish.seconds
         shown.is_connected = shown.has_been_connected = True
         with trio.CancelScope(deadline=trio.current_time() + SILENCE_SECONDS) as scope:
             async for text in lines:
