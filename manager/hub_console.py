@@ -155,6 +155,7 @@ class HubConsole:
             for name in self._until:
                 self._look_at(name)
             await self._until_nobody_asks()
+            self._address = ""
             nursery.cancel_scope.cancel()
 
     async def _until_nobody_asks(self) -> None:
