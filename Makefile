@@ -80,10 +80,10 @@ impulse-images:  ## the images of the Impulses cron and webhook; with docker or 
 	$(BUILDER) build -f impulses/Dockerfile --target cron -t bobrapet/impulse-cron:$(IMPULSES) .
 	$(BUILDER) build -f impulses/Dockerfile --target webhook -t bobrapet/impulse-webhook:$(IMPULSES) .
 
-# With API_SERVERS="10.0.0.5/32 10.0.0.6/32" the network policy lets these alone reach the admission port.
+# With API_SERVERS="10.0.0.5/32 10.0.0.6/32" the network policies let these alone reach the admission port and the console of the hub.
 comma := ,
 api_server_blocks = $(foreach cidr,$(API_SERVERS),{ipBlock: {cidr: "$(cidr)"}}$(comma))
-only_api_servers = $(if $(API_SERVERS),-e '/^  - ports:$$/{N;s|^  - ports:\(\n *- port: 9443\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;}')
+only_api_servers = $(if $(API_SERVERS),-e '/^  - ports:$$/{N;s|^  - ports:\(\n *- port: 9443\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;s|^  - ports:\(\n *- port: 9001\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;}')
 
 deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
 	@command -v $(KUBECTL) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }

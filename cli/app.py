@@ -25,6 +25,7 @@ from cli.commands import (
     shell,
     storing,
     streaming,
+    tapping,
     triggering,
 )
 
@@ -70,6 +71,7 @@ for group in (
     converting,
     operator,
     streaming,
+    tapping,
     certificates,
     shell,
 ):

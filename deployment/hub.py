@@ -20,6 +20,7 @@ from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 
 CONTAINER: Final = "hub"
 STREAM_PORT: Final = 9000
+CONSOLE_PORT: Final = 9001
 METRICS_PORT: Final = 8080
 DRAIN_SECONDS: Final = 10
 GRACE_SECONDS: Final = 30
@@ -52,18 +53,22 @@ def deployment(installation: Installation = DEFAULT_INSTALLATION) -> Object:
 
 
 def service(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """The Service that containers of steps connect to; a hub that does not serve is left out."""
-    port = {"name": "grpc", "port": STREAM_PORT, "protocol": "TCP", "targetPort": "grpc", "appProtocol": "grpc"}
+    """The Service that containers of steps connect to, and through the API server people; a hub that does not serve is
+    left out.
+    """
+    streams = {"name": "grpc", "port": STREAM_PORT, "protocol": "TCP", "targetPort": "grpc", "appProtocol": "grpc"}
+    console = {"name": "console", "port": CONSOLE_PORT, "protocol": "TCP", "targetPort": "console"}
     return {
         **metadata.document(SERVICE, name_of(installation), namespace=installation.namespace, labels=LABELS),
-        "spec": {"ports": [port], "selector": POD_LABELS},
+        "spec": {"ports": [streams, console], "selector": POD_LABELS},
     }
 
 
 def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     """Who may open connections to the hub: the Pods of all namespaces, and for metrics those of some.
 
-    Steps run in the namespaces of tenants. Each proves with its token which step it is.
+    Steps run in the namespaces of tenants. Each proves with its token which step it is. The console is reached by API
+    servers, which no selector matches on every cluster; each request proves with a key which binding allows it.
     """
     pods: Object = {"namespaceSelector": {}}
     return {
@@ -73,6 +78,7 @@ def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [pods], "ports": [{"port": STREAM_PORT, "protocol": "TCP"}]},
+                {"ports": [{"port": CONSOLE_PORT, "protocol": "TCP"}]},
                 {
                     "from": [{"namespaceSelector": {"matchLabels": METRICS_READERS}}],
                     "ports": [{"port": METRICS_PORT, "protocol": "TCP"}],
@@ -101,6 +107,7 @@ def _container(installation: Installation) -> Object:
         "args": arguments(installation),
         "ports": [
             {"name": "grpc", "containerPort": STREAM_PORT, "protocol": "TCP"},
+            {"name": "console", "containerPort": CONSOLE_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
@@ -122,6 +129,8 @@ def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
         f"--bind-address=:{STREAM_PORT}",
         f"--metrics-bind-address=:{METRICS_PORT}",
         f"--health-probe-bind-address=:{HEALTH_PORT}",
+        f"--console-bind-address=:{CONSOLE_PORT}",
+        f"--console-service={name_of(installation)}:{CONSOLE_PORT}",
         f"--config-namespace={installation.namespace}",
         f"--drain-seconds={DRAIN_SECONDS}",
     ]

@@ -18,6 +18,7 @@ from core.kube.errors import KubeError
 from core.kube.informer import Informer
 from core.kube.retry import Backoff
 from core.telemetry.logs import get_logger
+from embedded.hub_port import HOST
 from embedded.identity import hub_kubeconfig
 from embedded.operator_process import OPERATOR_NAMESPACE
 from localcluster.keptprocess import KeptProcess, ProcessNotReadyError
@@ -58,7 +59,9 @@ async def keep_hub(administrator: Path, data: Path, endpoint: str) -> None:
 
 def _command(endpoint: str) -> tuple[str, ...]:
     options = (f"--bind-address={endpoint}", f"--config-namespace={OPERATOR_NAMESPACE}")
-    return (sys.executable, "-P", "-m", "cli", "hub", "--attached", *options, f"--drain-seconds={DRAIN_SECONDS}")
+    console = f"--console-bind-address={HOST}:0"
+    drain = f"--drain-seconds={DRAIN_SECONDS}"
+    return (sys.executable, "-P", "-m", "cli", "hub", "--attached", *options, console, drain)
 
 
 async def _first_binding(client: KubeClient) -> None:

@@ -46,6 +46,14 @@ class StepTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsolePlace:
+    """Where the hub answers commands about the packets of a step."""
+
+    address: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StreamState:
     """The step of a binding, as the hub sees it."""
 
@@ -57,6 +65,8 @@ class StreamState:
     traffic: StepTraffic | None = None
     """None: nothing is known beyond what was written."""
     is_drained: bool = False
+    console: ConsolePlace | None = None
+    """None: nobody asks for it."""
 
 
 def wanted_status(binding: Object, view: StreamState, now: datetime) -> Object:
@@ -119,6 +129,9 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
                 stream[field] = format_instant(instant)
     elif old.get("connected"):  # to a former process of the hub
         stream["disconnectedAt"] = format_instant(now)
+    stream.pop("console", None)
+    if view.console is not None:
+        stream["console"] = {"address": view.console.address, "until": format_instant(view.console.until)}
     if traffic is None:
         return stream
     stream |= {
@@ -147,4 +160,5 @@ def _edges(status: Mapping[str, Any]) -> tuple[object, ...]:
         stream.get("connected"),
         stream.get("generation"),
     )
-    return (*edges, stream.get("drained"), bool(stream.get("trouble")))
+    console = (stream.get("console") or {}).get("address")
+    return (*edges, stream.get("drained"), bool(stream.get("trouble")), console)

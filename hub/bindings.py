@@ -34,6 +34,9 @@ _SPEC: Final = (
 _MAX_GENERATION_DIGITS: Final = 10
 MOST_WATCHED: Final = timedelta(minutes=5)
 """How far ahead ``watched-until`` may be."""
+MOST_CONSOLE_REQUESTS: Final = 16
+"""Commands that may ask for the console of one step at a time."""
+_CONSOLE: Final = f"{keys.ANNOTATION_STREAM_CONSOLE}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ def trimmed(binding: Object) -> Object:
     metadata = {name: value for name, value in binding["metadata"].items() if name in _METADATA}
     annotations = binding["metadata"].get("annotations") or {}
     metadata["annotations"] = {name: annotations[name] for name in _ANNOTATIONS if name in annotations}
+    metadata["annotations"] |= console_requests(binding)
     spec = {name: value for name, value in (binding.get("spec") or {}).items() if name in _SPEC}
     rest = {name: value for name, value in binding.items() if name not in ("metadata", "spec")}
     return {**rest, "metadata": metadata, "spec": spec}
@@ -119,6 +123,13 @@ def is_watched(binding: Object, now: datetime) -> bool:
     """Whether somebody watches the step now. An instant that is far away is a mistake, and does not count."""
     until = parse_instant_or_none(watched_until(binding))
     return until is not None and now < until <= now + MOST_WATCHED
+
+
+def console_requests(binding: Object) -> dict[str, str]:
+    """The annotations that ask for a console, by name; of too many, some."""
+    annotations = _mapping(_mapping(binding.get("metadata")).get("annotations"))
+    names = sorted(name for name in annotations if str(name).startswith(_CONSOLE))
+    return {name: text(annotations[name]) for name in names[:MOST_CONSOLE_REQUESTS]}
 
 
 def _problem(name: BindingName, run: StreamRun, run_uid: str, step: str, generation: str) -> str:

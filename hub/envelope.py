@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -26,8 +26,21 @@ MESSAGE_ID: Final = "bubu.envelope.message_id"
 
 _BINARY, _METADATA, _PAYLOAD, _INPUTS = 3, 4, 5, 6
 _FRAMES: Final = (1, 2, 3)
+_FRAME_NAMES: Final = {1: "audio", 2: "video", 3: "binary"}
+_MEDIA: Final = {1: 4, 2: 2, 3: 2}
+"""In each frame, the field that says what its bytes are."""
 _Field = tuple[int, int, int, int]
 """Number of the field, where it begins, where its value begins, and where it ends."""
+
+
+class FrameSize(NamedTuple):
+    """How large a frame is."""
+
+    kind: str
+    """``audio``, ``video`` or ``binary``."""
+    media: str
+    """Codec or MIME type."""
+    size: int
 
 
 class PacketReading:
@@ -92,6 +105,26 @@ class PacketReading:
     def outputs(self) -> dict[str, Json]:
         """What its step says with it: ``steps.<name>`` in expressions."""
         return {**self.inputs, **self.payload} if self.inputs else self.payload
+
+    @property
+    def frame(self) -> FrameSize | None:
+        """The frame of sound, pictures or other bytes; None if there is none."""
+        body = self.packet.body
+        for number, _, begin, end in self._fields():
+            if number in _FRAMES:
+                size, media = 0, ""
+                for inner, _, at, after in _fields(body, begin, end):
+                    if inner == 1:
+                        size = after - at
+                    elif inner == _MEDIA[number]:
+                        media = body[at:after].decode()
+                return FrameSize(_FRAME_NAMES[number], media, size)
+        return None
+
+    @property
+    def struct_bytes(self) -> int:
+        """The size of payload and inputs beside the JSON."""
+        return sum(end - begin for number, _, begin, end in self._fields() if number in (_PAYLOAD, _INPUTS))
 
     @property
     def group(self) -> str:

@@ -90,6 +90,8 @@ class PacketFlow:
         reading = PacketReading(packet, content)
         if step.gives_keys and not reading.group:
             reading = reading.with_metadata(JOIN_KEY, self._new_key())
+        if step.taps:
+            step.observe_sent(reading.packet, content)
         passage = Passage(reading, step.emission, step.name)
         for target in step.targets:
             self._enter(target, passage, now)
@@ -98,10 +100,24 @@ class PacketFlow:
         self._keys += 1
         return f"{self._epoch}-{self._keys}"
 
+    async def evaluated(self, asking: Generator[Asked, Any, Any]) -> Any:
+        """The result of a generator that asks questions, for somebody beside the stream.
+
+        Raises:
+            PacketRefusedError, PacketRejectedError: there is none.
+        """
+        return await self._evaluated(asking)
+
+    def enter(self, node: LiveNode, passage: Passage, now: float) -> None:
+        """Let a packet come to ``node``, which has room, through all that is evaluated for it."""
+        self._enter(node, passage, now)
+
     def _enter(self, node: LiveNode, passage: Passage, now: float) -> None:
         intake = node.intake
         if intake is None:
             assert isinstance(node, LiveStep)
+            if node.taps:
+                node.observe_got(passage.via, passage.reading.packet)
             node.delivery.offer(passage.reading.packet, passage.size, now)
             return
         admitted = intake.offer(passage)
@@ -115,6 +131,8 @@ class PacketFlow:
         """A packet has passed the intake of ``node``."""
         if isinstance(node, LiveStep):
             if node.delivery.has_room(passage.size):
+                if node.taps:
+                    node.observe_got(passage.via, passage.reading.packet)
                 node.delivery.offer(passage.reading.packet, passage.size, now)
             else:
                 intake.wait_for_room(passage)

@@ -19,7 +19,7 @@ from bubu_wire.errors import MessageError
 from hub.questions import NotNowError, Question
 from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkippedError
 from hub.troubles import Troubles
-from hub.work import Asked, PacketRejectedError, Passage, StepWork
+from hub.work import Asked, PacketFate, PacketRejectedError, Passage, StepWork
 
 MAX_QUEUED: Final = 64
 """Packets that wait for answers."""
@@ -86,6 +86,7 @@ class Intake:
         self.arrived += 1
         if self._is_over and not self._blocks:
             self.troubles.note(PacketRefusal.BUFFER_FULL, "")
+            _tell(passage, PacketFate.REFUSED, PacketRefusal.BUFFER_FULL)
             return None
         if self.queue:
             self._queue(Queued(passage, self.work.judge(passage)))
@@ -93,6 +94,7 @@ class Intake:
         try:
             if (made := self.work.at_once(passage)) is not None:
                 self.admitted += 1
+                _tell(passage, PacketFate.ADMITTED)
                 return made
         except (PacketRefusedError, MessageError):
             pass  # the long way says why, with its place
@@ -106,9 +108,9 @@ class Intake:
             self._queue(Queued(passage, judgement, asked))
             return None
         except StopIteration as over:
-            return self._admitted(over.value)
+            return self._admitted(passage, over.value)
         except (PacketSkippedError, PacketRefusedError, PacketRejectedError, MessageError) as why:
-            self._not_admitted(why)
+            self._not_admitted(passage, why)
             return None
 
     def wait_for_room(self, passage: Passage) -> None:
@@ -142,9 +144,9 @@ class Intake:
                 else:
                     asked = judgement.send(answered)
         except StopIteration as over:
-            admitted = self._admitted(over.value)
+            admitted = self._admitted(entry.passage, over.value)
         except (PacketSkippedError, PacketRefusedError, PacketRejectedError, MessageError) as why:
-            self._not_admitted(why)
+            self._not_admitted(entry.passage, why)
             return None
         if admitted is not None:
             self._size += admitted.size - entry.passage.size
@@ -204,23 +206,28 @@ class Intake:
         self._slow_in_a_row += 1
         self._untried = min((1 << min(self._slow_in_a_row - 1, 10)) - 1, MAX_UNTRIED)
 
-    def _admitted(self, passage: Passage | None) -> Passage | None:
+    def _admitted(self, passage: Passage, made: Passage | None) -> Passage | None:
         if self.work.joins is not None:
             self._note_joins()
-        if passage is not None:
+        if made is not None:
             self.admitted += 1
-        return passage
+        _tell(passage, PacketFate.JOINING if made is None else PacketFate.ADMITTED)
+        return made
 
-    def _not_admitted(self, why: Exception) -> None:
+    def _not_admitted(self, passage: Passage, why: Exception) -> None:
         match why:
             case PacketSkippedError():
                 self.skipped[why.reason] += 1
+                _tell(passage, PacketFate.SKIPPED, why.reason)
             case PacketRefusedError():
                 self.troubles.note(why.reason, str(why))
+                _tell(passage, PacketFate.REFUSED, why.reason, str(why))
             case PacketRejectedError():
                 self.rejected += 1
+                _tell(passage, PacketFate.REFUSED, PacketRefusal.OUTPUT_SCHEMA)
             case _:
                 self.troubles.note(PacketRefusal.INVALID, str(why))
+                _tell(passage, PacketFate.REFUSED, PacketRefusal.INVALID, str(why))
         if self.work.joins is not None:
             self._note_joins()
 
@@ -233,6 +240,11 @@ class Intake:
         for reason, count in joins.lost.items():
             self.troubles.note(reason, _ABOUT_JOINS[reason], count)
         joins.lost.clear()
+
+
+def _tell(passage: Passage, fate: PacketFate, reason: str = "", why: str = "") -> None:
+    if passage.heard is not None:
+        passage.heard(fate, reason, why)
 
 
 _ABOUT_JOINS: Final = {

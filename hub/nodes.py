@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from bubu_wire.inspection import Inspected
 from hub.chunks import ChunkAssembler
 from hub.delivery import StepDelivery
 from hub.pressure import FillGate, ReadingClock
@@ -18,6 +19,7 @@ from hub.troubles import Troubles
 
 if TYPE_CHECKING:  # a run in which nothing is evaluated does not load what evaluates
     from hub.intake import Intake
+    from hub.taps import StreamTap
     from hub.work import Passage, SourceWork
 
 MAX_HELD: Final = 1_000
@@ -79,6 +81,10 @@ class LiveStep:
     """Something for the task that works the intake off."""
     works_at: float = -math.inf
     """When that task wakes up by itself; minus infinity while it is awake."""
+    taps: tuple[StreamTap, ...] = ()
+    """Those of people who look at its packets."""
+    is_observed: bool = False
+    """Whether it has taps, or a step that takes its packets as they are."""
 
     @property
     def name(self) -> str:
@@ -102,6 +108,23 @@ class LiveStep:
     def trouble(self) -> str:
         """Why the last packet was lost; empty if none was."""
         return self.troubles.last
+
+    def observe_sent(self, packet: Inspected, content: Mapping[str, Any] | None) -> None:
+        """Show a packet of the step to those who look at it."""
+        for tap in self.taps:
+            tap.sent([target.name for target in self.targets], packet, content)
+
+    def observe_got(self, source: str, packet: Inspected, content: Mapping[str, Any] | None = None) -> None:
+        """Show a packet that comes to the step from ``source`` to those who look at it."""
+        for tap in self.taps:
+            tap.got(source, packet, content)
+
+    def observe_passed(self, packet: Inspected, content: Mapping[str, Any] | None) -> None:
+        """A packet of the step goes to all its targets as it is."""
+        self.observe_sent(packet, content)
+        for target in self.targets:
+            if isinstance(target, LiveStep):
+                target.observe_got(self.name, packet, content)
 
     def must_wait(self, size: int) -> bool:
         """Whether a packet of this size cannot go to the step now: its producer must wait."""

@@ -26,6 +26,8 @@ from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
 from hub.refusal import PacketRefusal
 from hub.routes import PASSES_AT_ONCE, RunRoutes, StreamRun
+from hub.taps import TapBook
+from hub.topology import Place
 from hub.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class RunServices:
 
     child_runs: StreamChildRuns | None = None
     """Starts StoryRuns for ``executeStory``; None if there is no cluster."""
+    taps: TapBook = field(default_factory=TapBook)
+    """Of people who look at packets."""
     _evaluator: PacketEvaluator | None = field(default=None, init=False)
 
     @property
@@ -78,7 +82,9 @@ class LiveRun:
         self.steps: dict[str, LiveStep] = {}
         """Those with a client."""
         self.primitives: dict[str, LivePrimitive] = {}
+        self.ended = trio.Event()
         self._checker = checker
+        self._taps = services.taps if services is not None else TapBook()
         run = routes.run
         for name, spec in routes.steps.items():
             troubles = Troubles(f"{run}/{name}")
@@ -111,6 +117,21 @@ class LiveRun:
             node.reach = tuple(_reach(node))
         for step in self.steps.values():
             step.receivers = tuple(target.delivery for target in step.targets if isinstance(target, LiveStep))
+        self.look_at_taps()
+
+    def look_at_taps(self) -> None:
+        """Somebody looks at the packets of a step, or does no longer."""
+        for name, step in self.steps.items():
+            step.taps = self._taps.of(Place(self.routes.run, name))
+        for step in self.steps.values():
+            step.is_observed = bool(step.taps) or any(
+                isinstance(target, LiveStep) and target.taps for target in step.targets
+            )
+
+    @property
+    def flow(self) -> PacketFlow | None:
+        """What evaluates packets of the run; None if nothing is evaluated."""
+        return self._flow
 
     def _nodes(self) -> Iterator[tuple[str, LiveNode]]:
         yield from self.steps.items()
@@ -191,6 +212,7 @@ class LiveRun:
                 if self._flow is not None:
                     nursery.start_soon(self._flow.serve, self.steps, self.primitives)
         finally:
+            self.ended.set()
             for step in self.steps.values():
                 step.delivery.abandon()
                 lost = len(step.inbox) + step.chunks.held + (step.intake.abandon() if step.intake is not None else 0)
@@ -320,6 +342,8 @@ class LiveRun:
                     self.hold(next(target for target in step.targets if target.gate is receiver.gate))
                     return None
             step.received += 1
+            if step.is_observed:
+                step.observe_passed(packet, content)
             for receiver in step.receivers:
                 receiver.offer(packet, size, now)
         else:

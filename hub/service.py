@@ -27,6 +27,7 @@ from hub.registry import Registry, StaleGenerationError
 from hub.routes import RunRoutes, StreamRun
 from hub.run import LiveRun, RunServices
 from hub.session import ClientSession
+from hub.taps import TapBook
 from hub.topology import BoundStep, Place, Topology, TopologyPort
 
 BACKLOG: Final = 256
@@ -61,6 +62,7 @@ class Hub:
             services: what the runs share.
         """
         self._services = services or RunServices()
+        self._services.taps.on_change = self._look_at_taps
         self._on_end = on_end
         self._attendance = attendance or AttendanceBook()
         self._keys = tuple(keys)
@@ -82,6 +84,15 @@ class Hub:
     def sessions(self) -> int:
         """Clients that serve a step."""
         return len(self._sessions)
+
+    @property
+    def taps(self) -> TapBook:
+        """Those who look at packets."""
+        return self._services.taps
+
+    def _look_at_taps(self, place: Place) -> None:
+        if (live := self._runs.get(place.run)) is not None:
+            live.look_at_taps()
 
     def accept_keys(self, keys: Sequence[bytes]) -> None:
         """Accept tokens of these keys from now on. Sessions that were admitted stay."""

@@ -139,7 +139,7 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """What the streaming settings of a step mean. All but the last two are about packets *to* it. The defaults are
+    """What the streaming settings of a step mean. All but the last three are about packets *to* it. The defaults are
     those of the contract.
     """
 
@@ -174,6 +174,8 @@ class DeliverySettings:
     """Which steps receive the packets *of* the step."""
     max_downstreams: int = DEFAULT_DOWNSTREAMS
     """How many steps receive one packet *of* the step."""
+    redact_fields: tuple[str, ...] = ()
+    """``recording.redactFields``: fields of its packets, in both directions, that are shown to nobody."""
 
     @property
     def is_sequenced(self) -> bool:
@@ -200,6 +202,7 @@ def settings_of(
     flow = streaming.flow_control if streaming else None
     delivery = streaming.delivery if streaming else None
     lifecycle = streaming.lifecycle if streaming else None
+    recording = streaming.recording if streaming else None
     initial = flow.initial_credits if flow else None
     replay = (delivery.replay.mode if delivery and delivery.replay else None) or "none"
     _refuse_unsupported(streaming)
@@ -234,6 +237,7 @@ def settings_of(
         partitioning=_partitioning(streaming),
         rules=_rules(streaming),
         max_downstreams=_max_downstreams(streaming),
+        redact_fields=tuple(recording.redact_fields or ()) if recording else (),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from hub.attendance import NOBODY
-from hub.binding_status import StepTraffic, StreamState
+from hub.binding_status import ConsolePlace, StepTraffic, StreamState
 from hub.drain import DrainWatch
 from hub.rate import RateMeter
 from hub.run import LiveRun
@@ -40,9 +40,17 @@ class StreamView:
 
     Args:
         clock: monotonic seconds.
+        console: where commands about a step are answered.
     """
 
-    def __init__(self, book: RunBook, hub: Hub, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        book: RunBook,
+        hub: Hub,
+        clock: Callable[[], float],
+        console: Callable[[BindingName], ConsolePlace | None] = lambda name: None,
+    ) -> None:
+        self._console = console
         self._book = book
         self._hub = hub
         self._clock = clock
@@ -70,7 +78,8 @@ class StreamView:
         if live is not None and place.step in live.steps:
             traffic = _traffic(live, place.step)
             traffic = replace(traffic, per_minute=known.meter.look(self._clock(), traffic.received, traffic.delivered))
-        return StreamState("", waits_for, who, traffic, self._is_drained((name, uid), standing, place))
+        is_drained = self._is_drained((name, uid), standing, place)
+        return StreamState("", waits_for, who, traffic, is_drained, self._console(name))
 
     def draining(self) -> list[BindingName]:
         """The bindings whose step may be drained at any moment: look at them again and again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -40,6 +41,17 @@ class PacketRejectedError(Exception):
     """The packet goes nowhere, for its content is not what its step has promised. It is counted there."""
 
 
+class PacketFate(StrEnum):
+    """What the evaluation for one step has made of a packet."""
+
+    ADMITTED = "admitted"
+    SKIPPED = "skipped"
+    """It is not meant for the step."""
+    JOINING = "joining"
+    """It waits for others, or has come too late for them."""
+    REFUSED = "refused"
+
+
 @dataclass(slots=True)
 class Passage:
     """A packet on its way from a step to those that follow."""
@@ -54,6 +66,8 @@ class Passage:
     _steps: dict[str, Json] | None = None
     weight: int = 0
     """Bytes of what expressions see of earlier steps."""
+    heard: Callable[[PacketFate, str, str], None] | None = None
+    """Is told what has become of the packet at the next step, with reason and words: somebody waits for that."""
 
     @property
     def steps(self) -> dict[str, Json]:

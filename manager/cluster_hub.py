@@ -47,6 +47,7 @@ from hub.stream_view import StreamView
 from hub.topology import BindingName
 from manager.bind import Address
 from manager.followed_secret import FollowedSecret
+from manager.hub_console import ConsoleOptions, HubConsole
 from manager.hub_endpoint import is_loopback
 from manager.hub_serving import HubFiles, listen_error, metrics_of, shown
 from process import parent
@@ -79,7 +80,22 @@ class ClusterHubOptions:
     """In the Lease; empty: the name of the machine, and outside a Pod the number of the process."""
     attached: bool = False
     """The kubeconfig is the first line of standard input; the hub stops at the end of standard input."""
+    console: ConsoleOptions | None = None
+    """Where commands look at packets, and send some; None: nowhere."""
     rules: DoorRules = field(default_factory=DoorRules)
+
+    @property
+    def served(self) -> tuple[Address, ...]:
+        """Where packets are served, in one way or another."""
+        return (self.address,) if self.console is None else (self.address, self.console.address)
+
+
+@dataclass(frozen=True, slots=True)
+class HubTls:
+    """The TLS contexts of the ports: streams speak HTTP/2, the console HTTP/1.1."""
+
+    streams: Callable[[], ssl.SSLContext]
+    console: Callable[[], ssl.SSLContext]
 
 
 @dataclass(slots=True)
@@ -149,10 +165,10 @@ async def run_cluster_hub(
             secret = FollowedSecret(client, options.namespace, HUB_KEY_SECRET, adopt)
             state.secrets.append(secret)
             nursery.start_soon(secret.run)
-            context = await _tls(nursery, client, options, state)
+            tls = await _tls(nursery, client, options, state)
             for each in state.secrets:
                 await each.wait_until_adopted()
-            term = _Term(client, options, state, metrics, context, keys, terms, task_status)
+            term = _Term(client, options, state, metrics, tls, keys, terms, task_status)
             while not state.stopping.is_set():
                 lease = _lease(client, options)
                 try:
@@ -170,7 +186,7 @@ class _Term:
     options: ClusterHubOptions
     state: _State
     metrics: HubMetrics | None
-    context: Callable[[], ssl.SSLContext] | None
+    tls: HubTls | None
     keys: list[tuple[bytes, ...]]
     terms: list[Hub]
     """The hub of this term, while there is one."""
@@ -197,7 +213,9 @@ class _Term:
         child_runs = ClusterChildRuns(writer)
         services = RunServices(child_runs=child_runs)
         hub = Hub(self.keys[0], options.rules, on_end=ended, attendance=attendance, services=services)
-        view = StreamView(topology.book, hub, trio.current_time)
+        console = self._console(topology, hub, look_at)
+        place_of = console.place_of if console is not None else lambda name: None
+        view = StreamView(topology.book, hub, trio.current_time, place_of)
         with ExitStack() as held:
             held.enter_context(shown(metrics, hub))
             self.terms.append(hub)
@@ -205,22 +223,35 @@ class _Term:
             async with trio.open_nursery() as nursery:
                 await nursery.start(topology.run)
                 reporter = StatusReporter(writer, topology.informer, view, system_now)
-                serve = partial(hub.serve, topology, options.address.host, options.address.port, context=self.context)
+                has_tls = options.files is not None or _is_reached_from_outside(options.address)
+                context = self.tls.streams if has_tls and self.tls is not None else None
+                serve = partial(hub.serve, topology, options.address.host, options.address.port, context=context)
                 try:
                     port = await nursery.start(serve)
                 except OSError as error:
                     raise listen_error(options.address, error) from None
                 nursery.start_soon(reporter.run)
                 nursery.start_soon(child_runs.follow)
+                if console is not None:
+                    nursery.start_soon(console.run)
                 self.state.serves = True
                 held.callback(setattr, self.state, "serves", False)
-                _log.info("serving", address=options.address.host, port=port, tls=self.context is not None)
+                _log.info("serving", address=options.address.host, port=port, tls=context is not None)
                 self.task_status.started(port)
                 self.task_status = trio.TASK_STATUS_IGNORED
                 await self.state.stopping.wait()
                 done = await hub.drain(options.drain_seconds)
                 _log.info("the streams have ended", everything_delivered=done)
                 nursery.cancel_scope.cancel()
+
+    def _console(
+        self, topology: ClusterTopology, hub: Hub, look_at: Callable[[BindingName], None]
+    ) -> HubConsole | None:
+        options = self.options.console
+        if options is None:
+            return None
+        context = self.tls.console if self.tls is not None and _is_reached_from_outside(options.address) else None
+        return HubConsole(options, topology.informer, topology.book, hub, look_at, system_now, context)
 
 
 async def _open_ports(nursery: trio.Nursery, options: ClusterHubOptions, state: _State) -> None:
@@ -236,11 +267,9 @@ async def _open_ports(nursery: trio.Nursery, options: ClusterHubOptions, state: 
         await nursery.start(partial(serve_on, MetricsPage(None), options.metrics))
 
 
-async def _tls(
-    nursery: trio.Nursery, client: KubeClient, options: ClusterHubOptions, state: _State
-) -> Callable[[], ssl.SSLContext] | None:
-    """What gives the context of the next connection; None for plaintext."""
-    if options.files is None and is_loopback(options.address.host):
+async def _tls(nursery: trio.Nursery, client: KubeClient, options: ClusterHubOptions, state: _State) -> HubTls | None:
+    """What gives the contexts of the next connections; None for plaintext."""
+    if options.files is None and not any(_is_reached_from_outside(each) for each in options.served):
         return None
     from manager.hub_tls import HubCertificate
 
@@ -252,7 +281,12 @@ async def _tls(
         secret = certificate.followed(client, options.namespace)
         state.secrets.append(secret)
         nursery.start_soon(secret.run)
-    return lambda: certificate.context
+    return HubTls(lambda: certificate.context, lambda: certificate.console_context)
+
+
+def _is_reached_from_outside(address: Address) -> bool:
+    """Whether connections to it leave the machine: never in plaintext."""
+    return not is_loopback(address.host)
 
 
 def _lease(client: KubeClient, options: ClusterHubOptions) -> LeaderLease:

@@ -27,10 +27,16 @@ class HubCertificate:
 
     def __init__(self) -> None:
         self._serving = ServingContext(_configure)
+        self._console = ServingContext(_configure_console)
 
     @property
     def context(self) -> ssl.SSLContext:
         return self._serving.context
+
+    @property
+    def console_context(self) -> ssl.SSLContext:
+        """For the console, whose client is an API server."""
+        return self._console.context
 
     def followed(self, client: KubeClient, namespace: str) -> FollowedSecret:
         """The Secret that the operator maintains; run it to have its certificate."""
@@ -47,7 +53,9 @@ class HubCertificate:
             text = "they must be in one folder, which is replaced as a whole"
             raise HubStartError(f"{files.certificate}, {files.key}: {text}")
         names = files.certificate.name, files.key.name
-        await MountedCertificate(folder, self._serving, certificate=names[0], key=names[1]).run()
+        async with trio.open_nursery() as nursery:
+            for serving in (self._serving, self._console):
+                nursery.start_soon(MountedCertificate(folder, serving, certificate=names[0], key=names[1]).run)
 
     async def wait_until_installed(self) -> None:
         while not self._serving.has_certificate:  # noqa: ASYNC110 - files have no events
@@ -58,6 +66,7 @@ class HubCertificate:
         try:
             pair, _ = served_pair(chain, key)
             self._serving.install(chain, pair)
+            self._console.install(chain, pair)
         except UnusableError as error:
             raise ValueError(str(error)) from None
 
@@ -74,3 +83,8 @@ def _pem_of(secret: Object) -> tuple[bytes, bytes]:
 def _configure(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
+
+
+def _configure_console(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])

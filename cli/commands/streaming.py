@@ -12,6 +12,7 @@ from cli.problem import UsageError
 
 if TYPE_CHECKING:
     from manager.bind import Address
+    from manager.hub_console import ConsoleOptions
 
 _Topology = Annotated[
     Path | None,
@@ -31,6 +32,13 @@ _Certificate = Annotated[
 _Drain = Annotated[str, typer.Option(help="After SIGTERM, how long steps may take what is on its way.")]
 _Identity = Annotated[
     str, typer.Option(help="Name in the Lease; a hub that starts again under its old name need not wait for it.")
+]
+_Console = Annotated[
+    str, typer.Option(help="Where `bobrapet stream` looks at packets, only while a binding asks for it; 0: nowhere.")
+]
+_ConsoleService = Annotated[
+    str,
+    typer.Option(help="The Service of that port as NAME:PORT, in the operator's namespace; not needed on loopback."),
 ]
 _Tokens = Annotated[
     bool, typer.Option("--print-tokens", help="With --topology: print the token of each step, and do not serve.")
@@ -54,6 +62,8 @@ def run_hub(
         str, typer.Option(help="Where /healthz and /readyz are served; 0: nowhere.")
     ] = "0",
     metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served, plain HTTP; 0: nowhere.")] = "0",
+    console_bind_address: _Console = "0",
+    console_service: _ConsoleService = "",
     drain_seconds: _Drain = "10",
     lease_identity: _Identity = "",
     print_tokens: _Tokens = False,
@@ -73,13 +83,13 @@ def run_hub(
         raise UsageError("--tls-cert and --tls-key belong together: give both, or neither")
     try:
         address, metrics = parse_address(bind_address), parse_address(metrics_bind_address)
-        health = parse_address(health_probe_bind_address)
+        health, console = parse_address(health_probe_bind_address), parse_address(console_bind_address)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if address is None:
         raise UsageError("--bind-address: the hub must listen somewhere; write host:port")
     if topology is not None:
-        _refuse_beside_file(kubeconfig, context, config_namespace, health)
+        _refuse_beside_file(kubeconfig, context, config_namespace, health, console)
         if key_file is None:
             raise UsageError("--topology needs --key-file, a file with a key in each line")
         if print_tokens:
@@ -99,10 +109,11 @@ def run_hub(
     from manager.serving import ListenError
     from manager.stream_hub import run_forever
 
+    namespace = config_namespace or _default_namespace(kubeconfig)
     files = HubFiles(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     cluster = ClusterHubOptions(
         address,
-        config_namespace or _default_namespace(kubeconfig),
+        namespace,
         kubeconfig,
         context or None,
         files,
@@ -111,16 +122,41 @@ def run_hub(
         _seconds(drain_seconds),
         lease_identity,
         attached,
+        _console_options(console, console_service, namespace),
     )
     raise typer.Exit(run_forever(partial(run_until_signal, cluster), (KubeError, ListenError)))
 
 
-def _refuse_beside_file(kubeconfig: Path | None, context: str, namespace: str, health: Address | None) -> None:
+def _console_options(address: Address | None, service: str, namespace: str) -> ConsoleOptions | None:
+    """
+    Raises:
+        UsageError: nobody could reach the console.
+    """
+    if address is None:
+        return None
+    from manager.hub_console import ConsoleOptions
+    from manager.hub_endpoint import is_loopback, parse_endpoint
+
+    if is_loopback(address.host):
+        return ConsoleOptions(address)
+    if not service:
+        raise UsageError("--console-service is needed beyond the loopback interface, for example bobrapet-hub:9001")
+    try:
+        parse_endpoint(service)
+    except ValueError as error:
+        raise UsageError(f"--console-service: {error}") from None
+    return ConsoleOptions(address, f"{namespace}/{service}")
+
+
+def _refuse_beside_file(
+    kubeconfig: Path | None, context: str, namespace: str, health: Address | None, console: Address | None
+) -> None:
     given = {
         "--kubeconfig": kubeconfig,
         "--context": context,
         "--config-namespace": namespace,
         "--health-probe-bind-address": health,
+        "--console-bind-address": console,
     }
     if wrong := [flag for flag, value in given.items() if value]:
         raise UsageError(f"{', '.join(wrong)}: only for the hub of a cluster; leave it out, or leave out --topology")

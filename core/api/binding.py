@@ -55,6 +55,15 @@ class TransportBindingSpec(WireModel):
     video: VideoBinding | None = Field(None, description="Video lane.")
 
 
+class StreamConsole(WireModel):
+    """Where the hub answers commands about the packets of the step, while somebody asks for it."""
+
+    address: str | None = Field(
+        None, description="`NAMESPACE/SERVICE:PORT` of a Service, or the `host:port` of a loopback interface."
+    )
+    until: Instant | None = Field(None, description="Until when it is open, unless it is asked for again.")
+
+
 class StreamTraffic(WireModel):
     """What the hub says of the step's stream: on every edge, else every ten seconds while something changes,
     and every second while somebody watches (annotation ``watched-until``).
@@ -77,6 +86,7 @@ class StreamTraffic(WireModel):
     disconnected_at: Instant | None = Field(None, description="When the last client left; absent while one is there.")
     trouble: str | None = Field(None, description="Why the last message or client was refused.")
     observed_at: Instant | None = Field(None, description="When this was counted.")
+    console: StreamConsole | None = Field(None, description="The console of the step; absent if nobody has asked.")
 
 
 class TransportBindingStatus(WireModel):

@@ -43,6 +43,10 @@ ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
 ANNOTATION_STREAM_WATCHED_UNTIL: Final = "transport.bubustack.io/watched-until"
 """Until this instant the hub reports every second; written by whoever shows the stream to people."""
+ANNOTATION_STREAM_CONSOLE: Final = "transport.bubustack.io/console"
+"""An extension, on a binding: the beginning of the annotations that ask the hub for a console,
+``transport.bubustack.io/console.<id>``. Each command has one of its own, so commands do not disturb each other.
+"""
 ANNOTATION_STREAM_ENDING: Final = "transport.bubustack.io/ending"
 """An extension, on a binding: why the operator removes the workload of its step, which has not ended by itself:
 ``drained`` (the step has got everything that it needs) or ``canceled``.

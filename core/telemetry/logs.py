@@ -131,7 +131,7 @@ def redact(value: Any, *, depth: int = 0) -> Any:
         return value if isinstance(value, (int, float, bool, type(None))) else REDACTED
     if isinstance(value, Mapping):
         return {
-            key: REDACTED if _is_secret_key(str(key)) and item else redact(item, depth=depth + 1)
+            key: REDACTED if is_secret_key(str(key)) and item else redact(item, depth=depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
@@ -139,7 +139,8 @@ def redact(value: Any, *, depth: int = 0) -> Any:
     return value
 
 
-def _is_secret_key(key: str) -> bool:
+def is_secret_key(key: str) -> bool:
+    """Whether a value under this key is taken for a secret."""
     plain = key.lower().replace("-", "").replace("_", "")
     return plain not in _NAMES_OF_SECRETS and any(word in plain for word in _SECRET_WORDS)
 

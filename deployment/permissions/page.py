@@ -76,6 +76,10 @@ of the roles](when-admission-is-down.md#what-only-the-operator-may-write). They 
 `edit` of Kubernetes allows its users to create Pods, to run commands in them, to request tokens, and to impersonate any
 ServiceAccount of the namespace. Such a user can act as the containers of steps there. Give users who only start and
 approve runs only the roles of the twelve kinds.
+
+`edit` may patch TransportBindings, and so look at the packets of realtime steps, and send some ([the
+console](hub.md#the-console)). On a cluster, these users also need `get` and `create` on `services/proxy` in
+the operator's namespace, for the name `https:bobrapet-hub:9001`. No role gives that; bind one of your own.
 """
 
 

@@ -1,4 +1,7 @@
-"""The options of ``bobrapet hub``: which belong together, what a wrong one is answered. (cli/commands/streaming.py)"""
+"""The options of ``hub`` and ``stream``: which belong together, what a wrong one is answered.
+
+(cli/commands/streaming.py, cli/commands/tapping.py)
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any
 import pytest
 
 from cli.commands.streaming import run_hub
+from cli.commands.tapping import send_packets, tap_step
+from cli.options import CommonOptions
 from cli.problem import UsageError
 
 
@@ -28,8 +33,34 @@ from cli.problem import UsageError
         ({"topology": Path("/no/x"), "key_file": Path("/no/y"), "print_tokens": True}, "No such file"),
         ({"drain_seconds": "soon"}, "--drain-seconds: 'soon' is not a duration"),
         ({"drain_seconds": "2h"}, "0 to 3600"),
+        ({"console_bind_address": ":9001"}, "--console-service is needed beyond the loopback interface"),
+        ({"console_bind_address": ":9001", "console_service": "x"}, "--console-service: 'x' must be host:port"),
+        (
+            {"topology": Path("x"), "key_file": Path("x"), "console_bind_address": "127.0.0.1:0"},
+            "--console-bind-address: only for the hub of a cluster",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_with_the_remedy(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         run_hub(**options)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "problem"),
+    [
+        (tap_step, {"direction": "up"}, "--direction must be in, out or both"),
+        (tap_step, {"options": CommonOptions(output="yaml")}, "has no output format 'yaml'"),
+        (tap_step, {"for_time": "soon"}, "--for"),
+        (send_packets, {}, "either --payload or --payload-file"),
+        (send_packets, {"payload": "{}", "payload_file": Path("x")}, "either --payload or --payload-file"),
+        (send_packets, {"payload": "{}", "lines": True}, "--lines reads standard input or a file"),
+        (send_packets, {"payload": "-", "lines": True, "message_id": "m"}, "--message-id names one packet"),
+        (send_packets, {"payload": "{}", "out": True, "source": "emit"}, "--from names a need of the step"),
+        (send_packets, {"payload": "{}", "metadata": ["x"]}, "must be key=value"),
+        (send_packets, {"payload": "{}", "options": CommonOptions(output="yaml")}, "has no output format"),
+    ],
+)
+def test_a_wrong_wish_about_packets_is_named(command: Any, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        command(**{"options": CommonOptions(), "step": "run-1/sink", **options})

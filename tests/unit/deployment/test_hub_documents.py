@@ -83,12 +83,19 @@ def test_there_is_one_hub_at_a_time_and_it_has_time_to_stop() -> None:
 
 def test_the_service_and_the_policy_lead_to_ports_of_the_pod() -> None:
     ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
-    (served,) = hub.service()["spec"]["ports"]
-    assert (served["port"], ports[served["targetPort"]]) == (hub.STREAM_PORT, hub.STREAM_PORT)
+    served = {port["port"]: ports[port["targetPort"]] for port in hub.service()["spec"]["ports"]}
+    assert served == {port: port for port in (hub.STREAM_PORT, hub.CONSOLE_PORT)}
     assert hub.service()["spec"]["selector"].items() <= hub.POD_LABELS.items()
     assert hub.POD_LABELS != metadata.POD_LABELS, "the managers' Services must not lead here"
-    streams, metrics = hub.network_policy()["spec"]["ingress"]
-    assert [port["port"] for port in (*streams["ports"], *metrics["ports"])] == [ports["grpc"], ports["metrics"]]
+    rules = hub.network_policy()["spec"]["ingress"]
+    assert [port["port"] for rule in rules for port in rule["ports"]] == [
+        ports["grpc"],
+        ports["console"],
+        ports["metrics"],
+    ]
+    arguments = hub.arguments()
+    assert f"--console-bind-address=:{ports['console']}" in arguments
+    assert f"--console-service={hub.name_of()}:{ports['console']}" in arguments
 
 
 def test_the_operator_is_told_where_the_service_is_and_issues_a_certificate_for_it() -> None:
