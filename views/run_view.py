@@ -176,8 +176,12 @@ class RunView:
         return next((step.waits for step in self.active if step.waits), "")
 
     def culprit(self) -> StepView | None:
-        """The failed step that made the run fail; for a ``parallel`` step its branch."""
+        """The failed step that made the run fail; for a ``parallel`` step its branch.
+
+        A canceled step counts only where the run has failed and no step has: a cancel of the run is no failure.
+        """
         failed = [s for s in self.steps if s.phase is not None and s.phase.failing and not s.allow_failure]
+        failed = [s for s in failed if s.phase is not Phase.CANCELED] or (failed if self.phase is Phase.FAILED else [])
         around = {parent_of(step.name) for step in failed}
         leaves = [step for step in failed if step.name not in around]
         return min(leaves, key=lambda step: (step.finished_at is None, step.finished_at or _NEVER), default=None)

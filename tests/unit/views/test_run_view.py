@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from cli.render.progress import MAX_ROWS, columns, transitions, tree
 from core.api.phases import Phase
 from views.run_view import view_run
@@ -235,6 +237,23 @@ def test_the_failed_branch_is_what_the_run_failed_with() -> None:
 
     assert culprit is not None
     assert culprit.name == "fan/a"
+
+
+@pytest.mark.parametrize(
+    ("phase", "states", "found"),
+    [
+        ("Finished", {"fan": "Canceled", "fan/a": "Canceled"}, None),
+        ("Failed", {"fan": "Canceled", "fan/a": "Canceled"}, "fan/a"),
+        ("Failed", {"fan": "Failed", "fan/a": "Canceled", "fan/ok": "Failed"}, "fan/ok"),
+    ],
+)
+def test_a_canceled_step_made_a_run_fail_only_where_no_other_has(
+    phase: str, states: dict[str, str], found: str | None
+) -> None:
+    run = a_run(phase=phase, stepStates={name: {"phase": each} for name, each in states.items()})
+    culprit = view_run(run, a_story(FAN)).culprit()
+
+    assert (culprit.name if culprit is not None else None) == found
 
 
 def test_a_step_that_is_only_queued_is_not_told_as_a_change_from_pending_to_pending() -> None:
