@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from core.api import manifest
 from core.api.errors import FieldError
 from core.api.objects import ReadOnlyObject
 from core.api.resource import TRANSPORT
@@ -68,6 +67,8 @@ def merged_problems(settings: ReadOnlyObject) -> list[FieldError]:
     Each side was checked by admission, if that was up. Together they may still contradict each other, and settings of a
     provider may have the name of a stream setting.
     """
+    from core.api import manifest  # it builds the models of all kinds, which takes a third of a second
+
     streaming = {field: settings[field] for field in STREAMING_FIELDS if field in settings}
     spec = {"provider": "any", "driver": "any", "streaming": streaming}
     document = {"apiVersion": TRANSPORT.api_version, "kind": TRANSPORT.kind, "metadata": {"name": "any"}, "spec": spec}

@@ -59,7 +59,7 @@ def suites() -> Sequence[Suite]:
     return (
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
         Suite(("tests/integration",), 0.4, 255),
-        Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 145),
+        Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 95),
         Suite(("fuzz/engine",), 1.0, 280),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 340),
         Suite(_integration("command_line_*"), 0.6, 200),
