@@ -23,9 +23,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
-
 from core.expressions.paths import Json
 from core.expressions.roots import ROOTS
 
@@ -154,6 +151,10 @@ def _compilation_failure(text: str) -> CompilationError | TooLargeError:
 
 @functools.lru_cache(maxsize=16)
 def _environment(extra_names: frozenset[str]) -> Any:
+    # Imported here: the library takes 15 MiB, and a process that has no conditions does not need it.
+    from cel_expr_python import cel
+    from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
     variables = dict.fromkeys((*ROOTS, *sorted(extra_names)), cel.Type.DYN)
     extensions = [
         ext_strings.ExtStrings(),
