@@ -79,7 +79,7 @@ class Search:
                 return [own, *held_effects(self.facts, step.name, self.command)]
             case "engram":
                 return [self._gate(step)]
-        text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")
+        text = step.waits or ("its branches follow" if step.kind == "parallel" else "is running")
         kind = CauseKind.BRANCHES if step.kind == "parallel" else CauseKind.OPERATOR
         return [self._cause(kind, step, text, who="the operator")]
 

@@ -28,7 +28,7 @@ _OBSTACLES: Final = {
         "a cluster administrator, or the author of the Engram: request fewer resources",
     ),
     PodObstacle.CONTAINER: (
-        "cannot make its container",
+        "cannot create its container",
         "the owner of the Engram and of the objects that it refers to",
     ),
 }
