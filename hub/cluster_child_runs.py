@@ -60,7 +60,7 @@ class ClusterChildRuns:
     async def _run(self, order: ChildOrder) -> Mapping[str, Any]:
         parent = await self._read(order.parent.namespace, order.parent.name)
         if parent is None:
-            raise ChildRunError(f"StoryRun {order.parent} of the packet is gone")
+            raise ChildRunError(f"StoryRun {order.parent} of the packet does not exist any more")
         manifest = packet_run_manifest(order, parent)
         stored = await self._created(manifest)
         if why := why_not_the_run(manifest, stored):
@@ -134,7 +134,7 @@ class ClusterChildRuns:
         name = packet_run_name(order)
         if self._is_needed.is_set() and (error := self._informer.last_error) is not None:
             return f"StoryRun {name}: the hub could not watch StoryRuns within {seconds:g} s: {error}"
-        return f"StoryRun {name} has not ended within {seconds:g} s; it goes on, and its output is lost"
+        return f"StoryRun {name} has not ended within {seconds:g} s; it continues, but its output is lost"
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:

@@ -143,7 +143,7 @@ class ClusterTopology:
         run, uid = life.identity
         story_run = await self._client.get(STORY_RUN, run.name, run.namespace)
         if story_run["metadata"]["uid"] != uid:
-            raise _UnreadableStoryError(f"StoryRun {run} is another one than that of the binding")
+            raise _UnreadableStoryError(f"StoryRun {run} has another UID than the binding refers to")
         if why := why_unreadable(story_run):
             raise _UnreadableStoryError(f"StoryRun {run} cannot be read: {why}")
         revision = self.book.revision_of(life) or _text((story_run.get("status") or {}).get("storyRevision"))

@@ -380,7 +380,7 @@ class ClientSession:
         except UnknownCallError:
             return  # the client has ended it; the event is under way
         except BacklogError:
-            self._close("the client does not read what it is sent")
+            self._close("the client does not read its messages")
         self._poke()
 
     def _forget(self, call: int) -> None:

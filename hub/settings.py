@@ -280,7 +280,7 @@ def _partition_key(text: str) -> PartitionKey:
     """Source: streaming contract 13. A name of metadata may have dots: the whole rest is the name."""
     source, dot, rest = text.strip().partition(".")
     if dot and not rest:
-        raise ValueError(f"partitioning.key: {text!r} ends with a dot; write the name behind it")
+        raise ValueError(f"partitioning.key: {text!r} ends with a dot; write a name after the dot")
     if dot and source in ("payload", "inputs"):
         return PartitionKey(KeySource(source), tuple(rest.split(".")))
     if dot and source == "envelope":

@@ -49,7 +49,7 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
     """
     names = tuple(name for name, step in _main_steps(story).items() if step.get("ref"))
     if not names:
-        raise StoryProblemError("the Story has no step with ref; a realtime Story needs one at least")
+        raise StoryProblemError("the Story has no step with ref; a realtime Story needs at least one")
     return names
 
 
@@ -71,7 +71,7 @@ def routes_of(
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     problems = [f"step {name}: needs names {missing}, which is not a step" for name, missing in graph.unknown]
     if (circle := find_cycle(graph)) is not None:
-        problems.append(f"steps need each other in a circle: {' → '.join(circle)}; remove one need")
+        problems.append(f"dependency cycle: {' → '.join(circle)}; remove one need")
     if problems:
         raise StoryProblemError("; ".join(problems))
     found = []
@@ -98,7 +98,7 @@ def needs_of(story: Object) -> dict[str, tuple[str, ...]]:
     steps = _main_steps(story)
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     if find_cycle(graph) is not None:
-        raise StoryProblemError("steps need each other in a circle; remove one need")
+        raise StoryProblemError("dependency cycle; remove one need")
     return dict(contracted(graph, frozenset(streaming_steps(story))).needs)
 
 

@@ -102,10 +102,10 @@ def is_record_of_rest(run: Object, story: Object | None, runs: Iterable[Object])
 
 
 def _with_errors(alive: Sequence[Object], runs: Sequence[Object]) -> LiveDecision:
-    message = "the Story has errors, which its condition Ready names; nothing is started"
+    message = "the Story has errors, see its condition Ready; no run is started"
     shown = _newest(alive or runs, runs)
     if alive:
-        message = f"{message}; StoryRun {_name(shown)} goes on as it is"
+        message = f"{message}; StoryRun {_name(shown)} continues unchanged"
     return LiveDecision(LiveReason.NOT_STARTED, message, shown)
 
 

@@ -138,7 +138,7 @@ class StoredDataReconciler:
 
     def _report(self, run: Object, error: Exception, *, is_late: bool) -> None:
         if is_late:
-            text = f"the stored data of the run was left: {error}; bobrapet storage sweep deletes it later"
+            text = f"the stored data of the run was not deleted: {error}; delete it with: bobrapet storage sweep"
             self._events.emit(run, EventType.WARNING, "StoredDataLeft", text)
         else:
             text = f"the run is kept until its stored data can be deleted: {error}"

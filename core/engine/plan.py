@@ -394,9 +394,9 @@ def _groups(
         earlier |= aliases_of(steps) | {name: name for name in steps}
     if unknown:
         text = f"unknown dependencies: {', '.join(dict.fromkeys(unknown))}; every name in needs and in templates must "
-        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}be a step of this Story that is there before")
+        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}be an earlier step of this Story")
     if circles:
-        text = f"steps need each other in a circle: {' -> '.join(circles[0])}; remove one of these dependencies"
+        text = f"dependency cycle: {' -> '.join(circles[0])}; remove one of these dependencies"
         return Refusal(Reason.INVALID_CONFIGURATION, text)
     return groups
 

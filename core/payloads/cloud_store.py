@@ -172,7 +172,7 @@ class CloudStore(ThreadedStore):
         except (BaseError, ValueError, OSError):
             vendor = self._provider.vendor
             raise StoreUnavailableError(
-                f"{self._name} cannot be used: its credentials are not of a form that {vendor} issues; check them"
+                f"{self._name} cannot be used: its credentials do not have the form that {vendor} issues; check them"
             ) from None
 
     def _unavailable(self, error: Exception, what: str, needed: str) -> StoreUnavailableError:

@@ -162,7 +162,7 @@ class ModelJobExecutor:
         job = self.cluster.get("Job", metadata["namespace"], metadata["name"])
         assert job is not None
         if not controlled_by(job, metadata["uid"]):
-            raise NameConflictError("the Job belongs to somebody else")
+            raise NameConflictError("the Job belongs to another owner")
         return job
 
 

@@ -61,7 +61,7 @@ async def read_attempt(client: KubeClient, job: Object, found: tuple[Object, Obj
     try:
         reading = reading_of(job)
     except ValueError as error:
-        text = f"annotation {keys.ANNOTATION_RESULT} of the Job is not as this operator writes it ({error})"
+        text = f"annotation {keys.ANNOTATION_RESULT} of the Job was not written by this operator ({error})"
         raise RejectedError(text) from error
     if reading is None or reading.source is ResultSource.EXIT_CODE:
         return output_of_success()

@@ -62,12 +62,12 @@ class ImpulseObjects:
         place = (resource.kind, wanted["metadata"]["name"])
         for stored in self.workloads_of(impulse):
             if (stored["kind"], stored["metadata"]["name"]) != place:
-                return await self._end(impulse, stored, "of an earlier configuration")
+                return await self._end(impulse, stored, "of an earlier mode or template")
         current = await self._existing(impulse, resource, wanted)
         if current is None:
             return ""
         if is_being_deleted(current) or must_be_recreated(current, wanted):
-            return await self._end(impulse, current, "as it was before")
+            return await self._end(impulse, current, "with its earlier configuration")
         await self._patch(impulse, current, listener_correction(current, wanted, suspended=suspended))
         return ""
 
@@ -87,7 +87,7 @@ class ImpulseObjects:
         if is_being_deleted(current) or must_be_replaced(current, wanted):
             if not is_being_deleted(current):
                 await self._delete_service(impulse, current)
-            return f"Service {name}, as it was before, has to end first"
+            return f"Service {name} with its earlier configuration must end first"
         patch = service_correction(current, wanted)
         if patch:
             with port_errors():
@@ -164,7 +164,7 @@ class ImpulseObjects:
                 )
             why = "is deleted, because Impulse or template have changed; a new one follows when its Pods have ended"
             self._tell(impulse, stored, "Deleted", why)
-        return f"the Pods of {stored['kind']} {metadata['name']}, {which}, have to end first"
+        return f"the Pods of {stored['kind']} {metadata['name']} {which} must end first"
 
     def _tell(self, impulse: Object, obj: Object, word: str, text: str) -> None:
         """A Normal Event about the Impulse, such as ``DeploymentCreated``."""

@@ -70,7 +70,7 @@ class KubeStepRuns:
             )
         if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
             self._world.step_runs.remember(stored)
-            raise StaleError(f"StepRun {namespace}/{name} exists, and differs from the one that was to be created")
+            raise StaleError(f"StepRun {namespace}/{name} exists and differs from what the operator creates")
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
             self._new[stored["metadata"]["uid"]] = sent_at
             if len(self._new) > _REMEMBERED:

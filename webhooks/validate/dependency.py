@@ -146,7 +146,7 @@ def _cycles(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Fi
         circle = find_cycle(graph)
         if circle is None:
             return
-        message = f"steps need each other in a circle: {' → '.join(circle)}"
+        message = f"dependency cycle: {' → '.join(circle)}"
         yield CYCLE.at(steps[circle[0]].path, message, "remove one of these needs")
         first, second = circle[0], circle[1]
         kept = tuple(need for need in graph.needs[first] if need != second)

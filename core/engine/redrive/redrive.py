@@ -170,7 +170,7 @@ class Redrive:
         if isinstance(plan, Refusal):
             return plan.message
         if request.step in plan.per_packet:
-            text = f"step {request.step!r} is carried out for each packet, so it never ends and cannot run again"
+            text = f"step {request.step!r} runs for each packet, so it never ends and cannot run again"
             return f"{text}; name a step that serves a stream: {', '.join(plan.main.order)}"
         if plan.find(request.step) is None:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"

@@ -71,7 +71,7 @@ def stopped(conclusion: Conclusion, stopped_at: datetime) -> Ending:
 
 def out_of_time(group: str, conclusion: Conclusion, deadline_at: datetime) -> Ending:
     """The deadline of a group of clean-up steps has passed; ``conclusion`` is then that of the run."""
-    return Ending(conclusion, Phase.TIMEOUT, f"the time for {group} is over", deadline_at)
+    return Ending(conclusion, Phase.TIMEOUT, f"the time limit of {group} has passed", deadline_at)
 
 
 def outlived(now: datetime) -> Ending:
@@ -82,7 +82,7 @@ def outlived(now: datetime) -> Ending:
 
 def uncalled_for(now: datetime) -> Ending:
     """Nothing has failed that compensations could undo, although another process may have started one."""
-    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "Nothing is to be undone")
+    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "There is nothing to compensate")
     return Ending(conclusion, Phase.CANCELED, "no main step failed", now)
 
 

@@ -291,7 +291,7 @@ class StoredData:
         depth = self._depth_of_data()
         with trio.move_on_after(self._seconds_to(until)):
             return await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
-        raise StorageUnavailableError(f"what {field} refers to could not be read in time")
+        raise StorageUnavailableError(f"the data that {field} refers to could not be read in time")
 
     def _depth_of_data(self) -> int:
         return min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)
