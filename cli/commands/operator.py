@@ -94,10 +94,8 @@ def run_operator(
     zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",
     zap_stacktrace_level: Annotated[str, typer.Option(help="Accepted; no effect.")] = "",
     zap_time_encoding: Annotated[str, typer.Option(help="Accepted; no effect: always RFC 3339.")] = "",
-    log_format: Annotated[str, typer.Option(help="json or text; takes precedence over --zap-encoder.")] = "",
-    log_level: Annotated[
-        str, typer.Option(help="debug, info, warning or error; takes precedence over --zap-log-level.")
-    ] = "",
+    log_format: Annotated[str, typer.Option(help="json or text; overrides --zap-encoder.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; overrides --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
 ) -> None:
