@@ -75,7 +75,7 @@ class LiveRunReconciler:
             await self._end(ending_all(runs, "the Story was deleted"))
             return Done()
         if not is_always_on(story.get("spec") or {}):
-            await self._end(ending_all(runs, "the Story is not streamingStrategy: PerStory any more"))
+            await self._end(ending_all(runs, "the Story does not have streamingStrategy: PerStory any more"))
             await self._show(story, None)
             return Done()
         decision = self._decide(story, runs)

@@ -114,7 +114,7 @@ def _after_the_end(story: Object, generation: int, runs: Sequence[Object], now: 
     own = [run for run in runs if is_live_run_of(run, story)]
     last = _newest(own, own)
     if last is not None and is_being_deleted(last):
-        message = f"StoryRun {_name(last)} is being deleted; the next one starts when it is gone"
+        message = f"StoryRun {_name(last)} is being deleted; the next one starts when it has been deleted"
         return LiveDecision(LiveReason.ENDING, message, last)
     before = str(last["metadata"]["uid"]) if last is not None else ""
     if last is None or generation_of_story(last) != generation or is_replaced(last):

@@ -304,7 +304,9 @@ def _steps(group: GroupName, spec: Mapping[str, Any], taken: Set[str]) -> dict[s
     for index, item in enumerate(_list(spec, group)):
         name = item.get("name") if isinstance(item, Mapping) else None
         if not isinstance(name, str) or not name or "/" in name:
-            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or no name")
+            return Refusal(
+                Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or is not a valid name"
+            )
         if name in steps or name in taken:
             return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name {name!r} is already taken")
         plan = _step(name, item)

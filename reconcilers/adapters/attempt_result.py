@@ -92,7 +92,7 @@ async def _log_of(client: KubeClient, pod: Object, lines: int) -> tuple[str | No
             try:
                 body = await client.body_of(call, LOG_BYTES)
             except (NotFoundError, BadRequestError) as error:
-                raise ResultLostError(f"the log of Pod {name} is gone") from error
+                raise ResultLostError(f"the log of Pod {name} does not exist any more") from error
         if body is None or len(body) >= LOG_BYTES:
             return None, False
         log = body.decode(errors="replace")

@@ -26,10 +26,10 @@ class ClaimFound(Enum):
 
     COMPLETED = "the effect has happened"
     MINE = "this process holds it: it has written the claim and lost the answer"
-    FREE = "nobody holds it"
+    FREE = "no attempt holds it"
     EXPIRED = "its holder has not renewed it in time"
     HELD = "another process performs the effect"
-    STALE = "it belongs to a StepRun that was deleted, and will be deleted, too"
+    STALE = "it belongs to a StepRun that was deleted, and will also be deleted"
 
 
 def claim_name(namespace: str, step_run: str, key: str) -> str:

@@ -73,7 +73,7 @@ def record(
 
     Raises:
         ValueError: the key is blank.
-        OutputError: the details have no JSON form.
+        OutputError: the details cannot be written as JSON.
     """
     if not key.strip():
         raise ValueError("an effect needs a key")
@@ -84,7 +84,7 @@ def bounded(details: Any, limit_bytes: int) -> Object | None:
     """Details as a JSON object: other values are wrapped, and those above ``limit_bytes`` replaced by their summary.
 
     Raises:
-        OutputError: the details have no JSON form.
+        OutputError: the details cannot be written as JSON.
     """
     if details is None:
         return None
@@ -133,7 +133,7 @@ class Effects:
 
         Raises:
             ValueError: the key is blank.
-            OutputError: the details have no JSON form.
+            OutputError: the details cannot be written as JSON.
             StepRunError: another Pod owns the StepRun.
             KubeError: the SDK could not write the status within 3 s.
         """
@@ -353,7 +353,7 @@ class Effects:
         if other not in ("", holder):
             if not claims.is_completed(claim):
                 raise _lost(key, f"{other} took it over; the effect ran here, and may run there again")
-            log.warning("effect %s ran here, and was completed by %s, too", key, other)
+            log.warning("effect %s ran here, and was also completed by %s", key, other)
         return claim
 
     def _record_for_people(self, key: str, details: Any) -> None:
@@ -398,7 +398,9 @@ def _in_progress(key: str, state: ClaimFound, claim: Object) -> EffectInProgress
     holder, until = claims.holder_of(claim), claims.lease_end(claim)
     ends = instant.format_micros(until) if until is not None else ""
     if state is ClaimFound.STALE:
-        message = f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when it is gone, too"
+        message = (
+            f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when the claim is deleted"
+        )
     else:
         who = f"{holder}, whose result is not known yet; its lease ends at {ends}"
         message = f"the effect {key!r} is being performed by {who}"

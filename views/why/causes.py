@@ -137,7 +137,7 @@ class Search:
                 "sleeps",
                 until=step.until,
                 then="the run continues",
-                who="the operator, by itself",
+                who="the operator continues by itself",
             )
         condition = one_line(parameters.get("until") or "")
         text = f"waits until {condition}" if condition else "waits for its condition"

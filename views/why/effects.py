@@ -36,7 +36,7 @@ def held_effects(facts: Facts, step: str, command: CommandIn) -> Iterator[Cause]
             lease.acquired_at,
             until=lease.until,
             then="the next attempt takes it over, unless its holder renews it",
-            who="the operator, by itself",
+            who="the operator continues by itself",
             commands=(command(facts.namespace, "effects", facts.name),),
         )
 

@@ -113,7 +113,7 @@ def _ending(facts: Facts, step: str, flow: StepFlow) -> Cause:
         text = "has finished; the hub is delivering its last messages" if not flow.is_drained else "has finished"
     else:
         text = "is draining: it receives what the steps before it have sent, then it is stopped"
-    return _cause(facts, CauseKind.DRAIN, step, text, since, "the operator, by itself")
+    return _cause(facts, CauseKind.DRAIN, step, text, since, "the operator continues by itself")
 
 
 def _not_connected(facts: Facts, step: str, flow: StepFlow, pod: Object | None, why: str, command: CommandIn) -> Cause:

@@ -75,7 +75,7 @@ class StopParameters(WireModel):
         None,
         description="How the run ends: `Succeeded` (default), `Failed`, `Finished` or another final phase.",
     )
-    message: str | None = Field(None, description="Why, for people; stands in the run's status.")
+    message: str | None = Field(None, description="The reason as text; it is shown in the run's status.")
 
 
 class StoryToExecute(WireModel):

@@ -82,7 +82,7 @@ async def _stored(context: StepContext, input_: Any, limit: int) -> Any:
     Each attempt reads it whole: see ``StoredData.own_inputs``.
 
     Raises:
-        RejectedError: it has no JSON form.
+        RejectedError: it cannot be written as JSON.
     """
     if limit <= 0:
         return input_

@@ -275,7 +275,7 @@ class Redrive:
         """
         current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
         if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
-            raise GoneError(f"StoryRun {self._key} is gone")
+            raise GoneError(f"StoryRun {self._key} was deleted")
         if pending_redrive(current) != request:
             raise _OvertakenError
         return current

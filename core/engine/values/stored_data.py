@@ -218,7 +218,7 @@ class StoredData:
 
         Raises:
             NoStoreError: the value is too large, and the operator has no object store.
-            RejectedError: it has no JSON form.
+            RejectedError: it cannot be written as JSON.
         """
         if size_bytes(value) <= total_bytes:
             return value

@@ -134,7 +134,7 @@ class Webhook:
             return refusal(503, "Unavailable", "the event could not be stored; send it again", again)
         if isinstance(error, StorageError):
             return refusal(413, "TooLarge", "the inputs are larger than this Impulse can store")
-        return refusal(422, "Refused", "the cluster refused the event; the log of the Impulse says why")
+        return refusal(422, "Refused", "the cluster refused the event; see the log of the Impulse")
 
 
 def _only(method: str, request: Request) -> Response | None:

@@ -328,7 +328,7 @@ class Session:
         if text.isascii() and text.isdigit() and len(text) < 20:
             events.append(Accepted(int(text)))
         else:
-            events.append(Remark(f"{ACCEPTED} has packets {text[:40]!r}, which is no number; it is ignored"))
+            events.append(Remark(f"{ACCEPTED} has packets {text[:40]!r}, which is not a number; it is ignored"))
 
     def _end_on_failure(self, events: list[SessionEvent]) -> None:
         if self._failure is not None:

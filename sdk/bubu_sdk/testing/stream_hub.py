@@ -132,7 +132,7 @@ class HubConnection:
                 return
             read = packet_bytes.whole(whole.packet)
         content = content_of(read, data)
-        assert content is not None, "an output that says nothing"
+        assert content is not None, "an empty output"
         output = StreamOutput(
             content.payload, content.metadata, content.kind, content.message_id, content.inputs, content.frame
         )
