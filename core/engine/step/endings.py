@@ -28,13 +28,13 @@ class Ending:
     """Whether the compensations must run, as after a failure."""
     drains: bool = True
     """Whether streams may deliver what they have begun to deliver."""
-    told: str = ""
-    """The message of a step that was running, if it has its own words."""
+    step_message: str = ""
+    """The message of a step that was running, if it differs from the usual one."""
 
     @property
     def text(self) -> str:
         """The message of a step that was running."""
-        return self.told or f"Ended: {self.because}"
+        return self.step_message or f"Ended: {self.because}"
 
     @property
     def step_reason(self) -> Reason:
@@ -105,7 +105,7 @@ def topology_terminated(terminated_at: datetime) -> Ending:
     """
     text = "realtime topology terminated"
     conclusion = Conclusion(Phase.FAILED, Reason.TOPOLOGY_TERMINATED, text, has_error=True)
-    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, told=text)
+    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, step_message=text)
 
 
 def unreadable(why: str, now: datetime) -> Ending:
