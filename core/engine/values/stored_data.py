@@ -45,7 +45,7 @@ class _Seen:
     """Variables beside ``steps`` that have a part in object storage."""
 
 
-TOLD_AFTER_SECONDS: Final = 5.0
+NOTIFIED_AFTER_SECONDS: Final = 5.0
 """A shorter outage of the store is not reported."""
 MAX_DEPTH: Final = 128
 _FORBIDDEN: Final = "the operator may not read it (templating.offloaded-data-policy: error); read it in a step"
@@ -280,7 +280,7 @@ class StoredData:
             except StorageUnavailableError as error:
                 if until is not None and self._clock.now() >= until:
                     raise
-                is_reported = trio.current_time() - started_at >= TOLD_AFTER_SECONDS
+                is_reported = trio.current_time() - started_at >= NOTIFIED_AFTER_SECONDS
                 seconds = pace.next_seconds(error if is_reported else None)
                 await trio.sleep(min(seconds, self._seconds_to(until)))
             else:
