@@ -100,7 +100,7 @@ def keeps_stored_data(obj: Object) -> bool:
     return str(value or "").strip().lower() == "true"
 
 
-def said_of(story: Object | None) -> tuple[Any, ...]:
+def retention_rules_of(story: Object | None) -> tuple[Any, ...]:
     """What decides how long finished runs and their children are kept: when it changes, they are checked again."""
     spec = (story or {}).get("spec") or {}
     rests = (story or {}).get("metadata", {}).get("generation") if is_always_on(spec) else None
