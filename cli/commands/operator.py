@@ -140,7 +140,7 @@ def run_operator(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _tell_without_effect(zap)
+    _warn_without_effect(zap)
     if sys.modules.get("click", ...) is None:  # most commands do not need it; the HTTP library of admission does
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
@@ -189,7 +189,7 @@ def _admission_options(
     )
 
 
-def _tell_without_effect(zap: ZapFlags) -> None:
+def _warn_without_effect(zap: ZapFlags) -> None:
     """Log a warning for each flag of the reference that is accepted here but has no effect."""
     from core.telemetry.logs import get_logger
 
