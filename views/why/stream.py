@@ -53,7 +53,7 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     hub = facts.hub
     if hub is not None and not hub.is_there:
         return _without_hub(facts, step, flow, hub)
-    if not flow.is_told:
+    if not flow.is_reported:
         text = "waits for the hub, which has not reported about it yet"
         return _cause(facts, CauseKind.HUB, step, text, flow.created_at, _who_runs(hub), _commands(hub))
     ready = find_condition((binding.get("status") or {}).get("conditions") or (), ConditionType.READY) or {}

@@ -154,7 +154,7 @@ def test_without_a_hub_that_is_the_cause_and_what_to_do(connected: bool) -> None
 
 
 def test_a_hub_that_has_said_nothing_is_asked_for_also_by_users_who_may_not_see_it() -> None:
-    cause = only(facts(samples.binding("days", told=False, connected=False), hub=None))
+    cause = only(facts(samples.binding("days", reported=False, connected=False), hub=None))
 
     assert (cause.kind, cause.text) == (CauseKind.HUB, "waits for the hub, which has not reported about it yet")
     assert cause.who == "an administrator: check that the hub runs"
