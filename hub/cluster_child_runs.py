@@ -110,7 +110,7 @@ class ClusterChildRuns:
                     await news.wait()
                 is_late = waiting.cancelled_caught
             finally:
-                self._tell(namespace, name)
+                self._notify(namespace, name)
 
     async def _read(self, namespace: str, name: str) -> Object | None:
         async def read() -> Object | None:
@@ -123,9 +123,9 @@ class ClusterChildRuns:
 
     def _changed(self, change: Change) -> None:
         metadata = change.object["metadata"]
-        self._tell(metadata["namespace"], metadata["name"])
+        self._notify(metadata["namespace"], metadata["name"])
 
-    def _tell(self, namespace: str, name: str) -> None:
+    def _notify(self, namespace: str, name: str) -> None:
         """Let all who wait for the run look again."""
         if (news := self._news.pop((namespace, name), None)) is not None:
             news.set()

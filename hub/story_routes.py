@@ -112,7 +112,7 @@ def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
     try:
         streaming = Streaming.model_validate(chosen)
     except ValidationError as error:
-        raise ValueError("; ".join(_told(found["loc"], found["msg"]) for found in error.errors())) from None
+        raise ValueError("; ".join(_format(found["loc"], found["msg"]) for found in error.errors())) from None
     return settings_of(streaming, channel_buffer=_channel_buffer(settings))
 
 
@@ -190,6 +190,6 @@ def _channel_buffer(settings: Mapping[str, Any]) -> int:
     return min(given, CHANNEL_BUFFER) if given else CHANNEL_BUFFER
 
 
-def _told(location: tuple[int | str, ...], problem: str) -> str:
+def _format(location: tuple[int | str, ...], problem: str) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     return f"{path}: {problem}"
