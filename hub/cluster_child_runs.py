@@ -44,7 +44,7 @@ class ClusterChildRuns:
         self._news: dict[tuple[str, str], trio.Event] = {}
 
     async def follow(self) -> None:
-        """Watch the runs that packets have started until cancelled, as soon as somebody waits for one."""
+        """Watch the runs that packets have started until cancelled, as soon as a packet waits for one."""
         await self._is_needed.wait()
         await self._informer.run()
 

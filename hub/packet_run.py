@@ -32,8 +32,8 @@ _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "deletionTime
 
 def packet_run_name(order: ChildOrder) -> str:
     """The same for the same packet of the same run: what a packet says is only in the digest."""
-    told = "\0".join((order.parent_uid, order.step, order.key))
-    return compose(order.parent.name, order.step, hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_LENGTH])
+    identity = "\0".join((order.parent_uid, order.step, order.key))
+    return compose(order.parent.name, order.step, hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_LENGTH])
 
 
 def packet_run_manifest(order: ChildOrder, parent: Object) -> Object:

@@ -54,7 +54,7 @@ class Patience:
     heartbeat: float = 10.0
     """Between the heartbeats that we send on Data."""
     ping: float = 20.0
-    """Without any byte, until we ask whether somebody is there."""
+    """Without any byte, until the hub asks whether the client is alive."""
     answer: float = 20.0
     """Until that has to be answered."""
     control: float = 100.0

@@ -39,7 +39,7 @@ _ENVELOPE_FIELDS: Final = {
 
 
 class DropPolicy(StrEnum):
-    """Which packet goes when the buffer is full and nobody waits."""
+    """Which packet is dropped when the buffer is full and producers do not wait."""
 
     NEWEST = "drop_newest"
     OLDEST = "drop_oldest"
@@ -110,7 +110,7 @@ class KeySource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionKey:
-    """A place in a packet: for metadata names, of which the first that is there counts, else the parts of a path."""
+    """A place in a packet: for metadata, names, and the first that exists is used; else the parts of a path."""
 
     source: KeySource
     path: tuple[str, ...]

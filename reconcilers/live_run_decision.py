@@ -2,7 +2,7 @@
 
 Nothing but the runs themselves says what has happened: for which generation of the Story each was made, which run it
 follows, how many before it failed early, whether the operator has canceled it. So the newest ended run of a Story that
-rests stays until the Story changes or somebody deletes it (``is_record_of_rest``). Source: streaming contract 8.
+rests stays until the Story changes or a user deletes it (``is_record_of_rest``). Source: streaming contract 8.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 FAILS_EARLY: Final = timedelta(minutes=10)
 """A run that lived longer does not make the next pause longer."""
 _RESTARTED: Final = (Phase.FAILED, Phase.TIMEOUT, Phase.COMPENSATED, Phase.ABORTED)
-"""Ends that nobody has asked for."""
+"""Ends without a request."""
 _MOST_DOUBLINGS: Final = 10
 
 

@@ -110,7 +110,7 @@ def retention_rules_of(story: Object | None) -> tuple[Any, ...]:
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
     """How long children are kept after their run has ended; None: as long as the run itself.
 
-    Those of a realtime run stay with it unless somebody sets a time: the reference keeps them, too. Source: streaming
+    Those of a realtime run stay with it unless a setting gives a time: the reference keeps them, too. Source: streaming
     contract 3.
     """
     seconds = _own_ttl(story)

@@ -57,7 +57,7 @@ class TransportBindingSpec(WireModel):
 
 class StreamTraffic(WireModel):
     """What the hub says of the step's stream: on every edge, else every ten seconds while something changes,
-    and every second while somebody watches (annotation ``watched-until``).
+    and every second while a command watches (annotation ``watched-until``).
     """
 
     connected: bool | None = Field(None, description="Whether a client serves the step now.")

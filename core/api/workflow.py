@@ -205,7 +205,7 @@ class StorySpecFields(WireModel):
     policy: StoryPolicy | None = Field(None, description="Limits, queueing and defaults for all runs.")
     streaming_strategy: StreamingStrategy | None = Field(
         None,
-        description="With `pattern: realtime`: `PerStoryRun` (default): somebody starts each run. `PerStory`: the "
+        description="With `pattern: realtime`: `PerStoryRun` (default): clients start each run. `PerStory`: the "
         "operator keeps exactly one run, without inputs.",
     )
     transports: list[StoryTransport] | None = Field(

@@ -127,7 +127,7 @@ class CloudStore(ThreadedStore):
         try:
             for part in obstore.list(self._bucket, folder, offset=after or None, chunk_size=limit):
                 # Consoles mark a folder with an empty object; obstore shows one for ``folder`` itself. Other programs
-                # may have written keys that nobody here reads. Some servers do not start at the requested key.
+                # may have written keys that no code here reads. Some servers do not start at the requested key.
                 inside = [
                     each
                     for each in part

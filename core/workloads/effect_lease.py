@@ -49,13 +49,13 @@ class ClaimLease:
     """The lease of a claim, whatever became of the effect."""
 
     holder: str
-    """Empty: nobody holds it."""
+    """Empty: no attempt holds it."""
     acquired_at: datetime | None
     until: datetime | None
     """When another holder may take it over; None: no time is known, so at once."""
 
     def is_held(self, now: datetime) -> bool:
-        """Whether nobody else may take it now."""
+        """Whether no other attempt may take it now."""
         return bool(self.holder) and self.until is not None and now < self.until
 
 

@@ -84,7 +84,9 @@ class KubeStepRuns:
         """
         sent_at = self._new.pop(step_run["metadata"]["uid"], -inf)
         known = self._world.step_runs.get(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
-        overtaken = known is None or is_overtaken(step_run, known)  # by another leader, as far as the watch has told
+        overtaken = known is None or is_overtaken(
+            step_run, known
+        )  # by another leader, as far as the watch has reported
         return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:

@@ -31,7 +31,7 @@ class StreamAuthority:
     async def ensure(self, namespace: str, bundle: bytes) -> None:
         """
         Raises:
-            NameConflictError: somebody else has a ConfigMap of that name.
+            NameConflictError: another client has created a ConfigMap of that name.
             StaleError, UnavailableError, RejectedError.
         """
         if self._stored.get(namespace) == bundle:

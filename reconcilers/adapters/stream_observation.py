@@ -86,7 +86,7 @@ def _ending(look: StreamLook, message: str) -> Observation:
 
 
 def _gone_binding(look: StreamLook) -> Observation | None:
-    """Somebody has deleted the binding, and with it the right of the container to connect."""
+    """The binding was deleted, and with it the right of the container to connect."""
     if look.current_binding is not None:
         return None
     message = "the TransportBinding of the step was deleted, or admits another generation"

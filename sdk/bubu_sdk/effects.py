@@ -227,9 +227,9 @@ class Effects:
                     won = self._contend(claim, wanted)
                     return _in_time(won) if isinstance(won, HeldClaim) else won
                 exists = False
-            except ConflictError:  # it exists, or somebody else has just written it
+            except ConflictError:  # it exists, or another client has just written it
                 exists = True
-            except _LateError as error:  # somebody else may have taken it meanwhile
+            except _LateError as error:  # another attempt may have taken it meanwhile
                 late, exists = late + 1, True
                 if late == _MOST_LATE_ANSWERS:
                     error.held.release()
@@ -247,7 +247,7 @@ class Effects:
 
     def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
         """Raises:
-        ConflictError: somebody else was quicker to take the claim over.
+        ConflictError: another attempt was quicker to take the claim over.
         """
         state, spec = claims.judge(claim, wanted, self._timing.now()), wanted["spec"]
         match state:

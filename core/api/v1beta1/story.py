@@ -124,7 +124,7 @@ class _Doing(StepFields):
         None, description="Does nothing and succeeds, or is skipped when `if` is false; other steps can need it."
     )
     execute_story: ExecuteStoryParameters | None = Field(None, description="Runs another Story.")
-    gate: GateParameters | None = Field(None, description="Waits until somebody approves or rejects.")
+    gate: GateParameters | None = Field(None, description="Waits until a user approves or rejects.")
     ref: ObjectReference | None = Field(
         None, description="The Engram that does the work; its input is in `with`. Give this, `run` or one primitive."
     )

@@ -2,7 +2,7 @@
 
 The decision may come before the gate starts, and it counts before the timeout. ``status.gates`` keeps who decided and
 when; admission writes that, and the engine never changes it. The step ends when the engine reads the decision. Its
-output is the data that was given with the approval; ``{}`` if there is none or nobody decided. This is our addition.
+output is the data of the approval; ``{}`` if there is none or no decision was made. This is our addition.
 """
 
 from __future__ import annotations

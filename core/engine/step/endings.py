@@ -100,8 +100,8 @@ def stream_failed(step: str, failed_at: datetime) -> Ending:
 
 
 def topology_terminated(terminated_at: datetime) -> Ending:
-    """Somebody else has recorded that no stream of the run will go on (streaming contract 3). The run goes on as after
-    ``stream_failed``.
+    """Another program has recorded that no stream of the run will continue (streaming contract 3). The run continues as
+    after ``stream_failed``.
     """
     text = "realtime topology terminated"
     conclusion = Conclusion(Phase.FAILED, Reason.TOPOLOGY_TERMINATED, text, has_error=True)
