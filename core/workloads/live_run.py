@@ -1,7 +1,7 @@
 """The runs of Stories that are always on: their names, their marks and how one recognizes them. Pure.
 
-The name is derived from the UID and the generation of the Story and from the run before, so all processes that decide on the
-same state create the same object: a lost answer or a crash never makes two. Source: streaming contract 8.
+The name is derived from the UID and the generation of the Story and from the run before, so all processes that decide
+on the same state create the same object: a lost answer or a crash never makes two. Source: streaming contract 8.
 """
 
 from __future__ import annotations
