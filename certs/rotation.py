@@ -176,7 +176,7 @@ class CertificateKeeper:
             material = follow(decision.step, snapshot.stored, self._held, now, self._rules)
             written = await self._store.write(material, snapshot, now)
             if written is not None:
-                self._tell(decision)
+                self._emit(decision)
             snapshot = written or await self._store.read(now)
             decision = decide(snapshot.stored, self._held, now, self._rules)
         return snapshot, decision
@@ -293,7 +293,7 @@ class CertificateKeeper:
 
     # Reporting and waiting.
 
-    def _tell(self, decision: RotationStep) -> None:
+    def _emit(self, decision: RotationStep) -> None:
         metrics.count(catalogue.CERTIFICATE_ROTATIONS, step=str(decision.step))
         _LOG.info("certificates changed", step=str(decision.step), why=decision.reason)
         kind = "Warning" if decision.step in REACTIVE - {SuccessionStep.FOUND} else "Normal"

@@ -28,7 +28,7 @@ def no_data(pairs: Sequence[str]) -> dict[str, str]:
         UsageError: data is given.
     """
     if pairs:
-        raise UsageError("--data goes with approve alone", remedy="give a reason: -m TEXT")
+        raise UsageError("--data is an option of approve only", remedy="give a reason: -m TEXT")
     return {}
 
 
@@ -37,12 +37,12 @@ def _problems(pairs: Sequence[str]) -> Iterator[str]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator:
-            yield f"--data {pair!r} is not key=text"
+            yield f"--data {pair!r} must be key=text"
             continue
         if not is_key(key):
             yield f"--data {key!r}: templates cannot read this key"
         if key in seen:
-            yield f"--data {key!r}: is given twice"
+            yield f"--data {key!r}: must be given only once"
         seen.add(key)
         if len(text) > MAX_CHARACTERS:
             yield f"--data {key!r}: has {len(text)} characters, the maximum is {MAX_CHARACTERS}"

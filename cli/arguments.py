@@ -42,7 +42,7 @@ RunAndStepArgument = Annotated[
 RunAndGateArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help=f"A run: {_RUN_HELP}. RUN/GATE is one word for both.", autocompletion=complete_run_and_gate
+        metavar="RUN", help=f"A run: {_RUN_HELP}. RUN/GATE names both.", autocompletion=complete_run_and_gate
     ),
 ]
 GateArgument = Annotated[str, typer.Argument(metavar="GATE", help="A gate of the run.", autocompletion=complete_gate)]
@@ -71,15 +71,15 @@ PhaseOption = Annotated[
     str, typer.Option("--phase", help="Only runs in this phase, e.g. Failed.", autocompletion=complete_phase)
 ]
 StoryOption = Annotated[str, typer.Option("--story", help="Only runs of this Story.", autocompletion=complete_story)]
-SinceOption = Annotated[str, typer.Option("--since", help="Only runs created since then, e.g. 2h.")]
-OlderOption = Annotated[str, typer.Option("--older", help="Only runs created longer ago, e.g. 24h.")]
+SinceOption = Annotated[str, typer.Option("--since", help="Only runs younger than this, e.g. 2h.")]
+OlderOption = Annotated[str, typer.Option("--older", help="Only runs older than this, e.g. 24h.")]
 
 FromOption = Annotated[
     str,
     typer.Option(
         "--from",
         metavar="STEP",
-        help="Begin with this step: it and what follows from it run again.",
+        help="Start with this step: it and the steps that depend on it run again.",
         autocompletion=complete_step,
     ),
 ]
@@ -99,7 +99,7 @@ InputPairs = Annotated[
     typer.Option(
         "--input",
         "-i",
-        help="An input, key=value; a JSON value is parsed, key:=value is always a string. Repeat.",
+        help="An input, key=value; a JSON value is parsed, key:=value is always a string. May be repeated.",
         autocompletion=complete_input,
     ),
 ]
@@ -112,13 +112,16 @@ ExitOnGate = Annotated[
     typer.Option("--exit-on-gate", help="Stop waiting when the run waits at a gate (exit code 6); the run continues."),
 ]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Execute every step, whatever the output cache has; outputs are cached.")
+    bool,
+    typer.Option(
+        "--no-cache", help="Execute every step, even if its output is in the output cache; new outputs are cached."
+    ),
 ]
 ReuseCache = Annotated[
     bool,
     typer.Option(
         "--reuse-cache",
-        help="Take the outputs of steps that succeeded in RUN, if Engram and inputs are equal; no cache is needed.",
+        help="Reuse outputs of steps that succeeded in RUN, if Engram and inputs are equal; needs no output cache.",
     ),
 ]
 CancelOnInterrupt = Annotated[

@@ -93,7 +93,7 @@ def _extract(archive: Path, target: Path, wanted: ArtifactReference) -> None:
         for entry in opened:
             entries, total = entries + 1, total + entry.size
             if entries > _MAX_ENTRIES or total > wanted.size_bytes:
-                raise PayloadError(f"the archive {wanted.key!r} is larger than it says")
+                raise PayloadError(f"the archive {wanted.key!r} is larger than its recorded size")
     target.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, mode="r:") as opened:
         opened.extractall(target, filter="data")

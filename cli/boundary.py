@@ -13,14 +13,14 @@ def report(error: BaseException, *, debug: bool) -> ExitCode:
     """Print a message for the user and return the exit code."""
     error = only(error)
     if isinstance(error, CommandError):
-        _say(str(error), error.remedy)
+        _print_error(str(error), error.remedy)
         return error.code
     known = _known(error)
     if known is not None:
         message, remedy, code = known
-        _say(message, remedy)
+        _print_error(message, remedy)
         return code
-    _say(
+    _print_error(
         f"unexpected {type(error).__name__}: {error}",
         "this is a bug in bobrapet; please report it with the output of the same command and --verbose",
     )
@@ -69,7 +69,7 @@ def only(error: BaseException) -> BaseException:
     return error
 
 
-def _say(message: str, remedy: str) -> None:
+def _print_error(message: str, remedy: str) -> None:
     lines = message.splitlines() or [""]
     sys.stderr.write("\n".join([f"error: {lines[0]}", *lines[1:]]) + "\n")
     if remedy:

@@ -54,7 +54,7 @@ async def _running(session: Session, wanted: Sequence[str] | RunSelection) -> li
     if isinstance(wanted, RunSelection):
         found = [run for run in await select_runs(session, wanted, system_now()) if not _ended(run)]
         if not found:
-            session.console.note("no such run is running")
+            session.console.note("no matching run is running")
         return found
     found = [await find_run(session, name) for name in dict.fromkeys(wanted)]
     for run in filter(_ended, found):

@@ -75,9 +75,9 @@ async def rotate_certificates(
                 return
             await trio.sleep(POLL_SECONDS)
     raise CommandError(
-        f"no operator has acted on Secret {namespace}/{name} within {wait_seconds:g} s; the wish stays on it",
+        f"no operator has acted on Secret {namespace}/{name} within {wait_seconds:g} s; its annotation stays set",
         code=ExitCode.WAIT_TIMED_OUT,
-        remedy=f"see whether one runs, or take the annotation {ROTATE} off again",
+        remedy=f"check that the operator is running, or remove the annotation {ROTATE}",
     )
 
 
@@ -136,4 +136,4 @@ def _has_begun(before: Material, now: Material, wanted: Rotation) -> bool:
 def _answer(now: Material, wanted: Rotation) -> str:
     if wanted is Rotation.LEAF:
         return f"a new certificate is served, until {format_instant(now.leaf.certificate.not_valid_after_utc)}"
-    return "a new authority was made; it signs once every API server had time to hear of it"
+    return "a new authority was created; it signs certificates once every API server has had time to load it"

@@ -99,14 +99,14 @@ def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
     _become(document, wanted)
     for form in (document, wanted):  # the second has no comments: for aliases or tags that the first cannot express
         written = _dumped(yaml, form)
-        if _says(written, wanted):
+        if _reads_as(written, wanted):
             return written
     # JSON is also YAML; the YAML writer does not quote every key that needs it.
     start = "---\n" if yaml.explicit_start else ""
     return f"{start}{json.dumps(wanted, indent=2, ensure_ascii=False)}\n"
 
 
-def _says(written: str, wanted: dict[str, Any]) -> bool:
+def _reads_as(written: str, wanted: dict[str, Any]) -> bool:
     try:
         source = yamlsource.read(Chunk(written, 1))
     except SourceError:

@@ -75,7 +75,8 @@ async def decide(
         session.console.result(f"gate {name} of {run['metadata']['name']} {state}{given}{tried}{_when(gate, state)}")
         return
     raise CommandError(
-        f"StoryRun {run['metadata']['name']!r} changes too fast to be decided on", remedy="try again in a moment"
+        f"StoryRun {run['metadata']['name']!r} was changed by others on every try; the decision was not recorded",
+        remedy="try again in a moment",
     )
 
 
@@ -111,12 +112,12 @@ def _is_decided_so(
     if decision is not None and decision.state != state:
         raise CommandError(
             f"gate {name} of {run_name} was {_description_of(decision)}",
-            remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
+            remedy=f"a decision is final; start another run with: {session.command('resubmit', run_name)}",
         )
     if decision is not None and data and data != _stored(run, name).get("data"):
         raise CommandError(
             f"gate {name} of {run_name} was {_description_of(decision)} already, and not with this --data",
-            remedy=f"a decision stays; start another run with: {session.command('resubmit', run_name)}",
+            remedy=f"a decision is final; start another run with: {session.command('resubmit', run_name)}",
         )
     if decision is not None:
         session.console.note(f"gate {name} of {run_name} was {_description_of(decision)} already")
@@ -132,7 +133,7 @@ def _is_decided_so(
     if gate.is_over:
         why = f": {gate.message}" if gate.message else ""
         raise CommandError(
-            f"gate {name} of {run_name} waits no longer, it is {gate.phase}{why}",
+            f"gate {name} of {run_name} no longer waits; it is {gate.phase}{why}",
             remedy=f"look at the run with: {session.command('get', run_name)}",
         )
     return False

@@ -35,7 +35,7 @@ async def step_explanation_of(session: Session, subject: str) -> StepExplanation
     run = await find_run(session, name)
     story = await story_of(session, run)
     if story is None:
-        remedy = "see what the steps were with: bobrapet get RUN"
+        remedy = "list the steps with: bobrapet get RUN"
         raise CommandError(f"the Story of run {run['metadata']['name']} does not exist any more", remedy=remedy)
     return explain_step(await _facts(session, run, story, step))
 

@@ -152,7 +152,7 @@ async def _hub(session: Session) -> HubStanding | None:
     """Whether a hub serves; None if the user may not know."""
     namespace = OPERATOR_NAMESPACE
     if session.embedded is not None:
-        who = "the embedded cluster: it starts its hub again by itself, within seconds; its log says why not"
+        who = "the embedded cluster: it restarts its hub within seconds; if it does not, see its log"
         commands: tuple[str, ...] = (shlex.join(["tail", "-n", "50", str(session.embedded.data / "cluster.log")]),)
     else:
         who = "a cluster administrator"

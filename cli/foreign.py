@@ -47,16 +47,19 @@ async def confirm_foreign(console: Console, manifests: Iterable[Manifest], *, al
         return
     shown = _listed(found)
     if console.can_ask:
-        console.note(f"These may run commands as you, or change more than a run of a Story does:\n{shown}")
+        console.note(
+            "These documents may run commands with your permissions, or change more than a run of a Story does:\n"
+            f"{shown}"
+        )
         if await console.confirm("apply them?"):
             return
         raise CommandError("nothing was applied", code=ExitCode.REJECTED)
     if console.says_yes:
         return
     raise CommandError(
-        f"these documents may run commands as you, or change more than a run of a Story does:\n{shown}",
+        f"these documents may run commands with your permissions, or change more than a run of a Story does:\n{shown}",
         code=ExitCode.REJECTED,
-        remedy=f"read them; to allow that, add {FLAG}",
+        remedy=f"read them; to apply them, add {FLAG}",
     )
 
 

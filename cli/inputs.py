@@ -27,7 +27,7 @@ def parse_inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
         forced = key.endswith(":")
         path = key.removesuffix(":").split(".")
         if not separator or not all(path):
-            raise UsageError(f"-i {pair!r} is not key=value", remedy="write for example -i city=Bern or -i limit=10")
+            raise UsageError(f"-i {pair!r} must be key=value", remedy="write for example -i city=Bern or -i limit=10")
         _put(inputs, path, text if forced else value_of(text), pair)
     return inputs
 

@@ -60,7 +60,7 @@ def read_question(line: bytes) -> EvaluationRequest:
     try:
         asked = orjson.loads(line)
     except ValueError as error:
-        raise NoQuestionError(f"the line is not JSON: {error}; write one JSON object a line") from None
+        raise NoQuestionError(f"the line is not JSON: {error}; write one JSON object per line") from None
     if not isinstance(asked, dict):
         raise NoQuestionError(f"the line is not a JSON object; write for example {_EXAMPLE}")
     problems = list(_problems(asked))
@@ -82,7 +82,7 @@ async def serve() -> None:
         nursery.start_soon(evaluator.keep_warm)
         async for line in _lines(sys.stdin.fileno()):
             if line is None:
-                _write(error_document(REQUEST, f"the line is longer than {MAX_LINE_BYTES} bytes; ask for less"))
+                _write(error_document(REQUEST, f"the line is longer than {MAX_LINE_BYTES} bytes; shorten it"))
             elif line.strip():
                 try:
                     question = read_question(line)
@@ -136,7 +136,7 @@ async def _chunk(descriptor: int) -> bytes:
 def _problems(asked: Object) -> Iterator[str]:
     for name in _REQUIRED:
         if name not in asked:
-            yield f"{name}: is missing; give it"
+            yield f"{name}: is required"
     for name in asked:
         if name not in (*_REQUIRED, *_OPTIONAL):
             guess = closest(name, (*_REQUIRED, *_OPTIONAL))

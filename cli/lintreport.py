@@ -30,7 +30,7 @@ def text(findings: Sequence[Located], styled: Style, lines: Mapping[str, Sequenc
     for found in findings:
         line, column = found.place
         severity = styled(f"{found.finding.severity.value}:", _COLOURS[found.finding.severity])
-        written.append(f"{found.file}:{line}:{column}: {severity} {_said(found)} [{found.finding.rule.id}]")
+        written.append(f"{found.file}:{line}:{column}: {severity} {_format(found)} [{found.finding.rule.id}]")
         if lines is not None:
             written += _excerpt(found, lines.get(found.file, ()), styled)
     return "\n".join(written)
@@ -70,10 +70,10 @@ def counts(findings: Sequence[Located]) -> dict[str, int]:
     return {"errors": errors, "warnings": len(findings) - errors}
 
 
-def _said(found: Located) -> str:
+def _format(found: Located) -> str:
     finding = found.finding
-    said = f"{finding.path}: {finding.message}" if finding.path else finding.message
-    return " ".join((f"{said} ({finding.remedy})" if finding.remedy else said).split())
+    text = f"{finding.path}: {finding.message}" if finding.path else finding.message
+    return " ".join((f"{text} ({finding.remedy})" if finding.remedy else text).split())
 
 
 def _excerpt(found: Located, lines: Sequence[str], styled: Style) -> list[str]:
@@ -109,7 +109,7 @@ def _command(found: Located) -> str:
     title = found.finding.rule.id
     given = {"file": found.file, "line": line, "col": column, "title": title}
     properties = ",".join(f"{key}={_property(str(value))}" for key, value in given.items())
-    return f"::{found.finding.severity.value} {properties}::{_data(_said(found))}"
+    return f"::{found.finding.severity.value} {properties}::{_data(_format(found))}"
 
 
 def _data(value: str) -> str:
@@ -146,7 +146,7 @@ def _result(found: Located, rule_index: int) -> Object:
         "ruleId": found.finding.rule.id,
         "ruleIndex": rule_index,
         "level": found.finding.severity.value,
-        "message": {"text": _said(found)},
+        "message": {"text": _format(found)},
         "locations": [location],
     }
 

@@ -26,7 +26,7 @@ _HOPELESS: Final = (LiveReason.NOT_STARTED, LiveReason.CONFLICT, LiveReason.REFU
 
 
 def refuse_choices(story: str, inputs: Object, *others: str | None) -> None:
-    """Refuse what only a run that somebody starts can have.
+    """Refuse inputs and names that only a run started by a user can have.
 
     Args:
         others: a name and a key for the run.
@@ -36,13 +36,13 @@ def refuse_choices(story: str, inputs: Object, *others: str | None) -> None:
     """
     if inputs or any(others):
         raise UsageError(
-            f"the operator keeps the only run of Story {story!r}, without inputs (streamingStrategy: PerStory)",
-            remedy="give its inputsSchema defaults and leave out inputs, --name and --key",
+            f"the operator keeps the only run of Story {story!r} (streamingStrategy: PerStory), which has no inputs",
+            remedy="set defaults in its inputsSchema, and leave out inputs, --name and --key",
         )
 
 
 async def live_run_named(session: Session, story: str) -> Object | None:
-    """The run that a Story shows as the one that the operator keeps; None if there is none, or nobody may see it."""
+    """The run of the Story that the operator keeps; None if there is none, or the user may not read it."""
     with suppress(NotFoundError, ForbiddenError):
         found = await session.client.get(STORY, story, session.namespace)
         name = (found.get("status") or {}).get("liveRun")
@@ -58,7 +58,7 @@ async def awaited_live_run(session: Session, story: str, namespace: str, *, seco
         CommandError: the operator does not start one, and says why; or nothing has happened after ``seconds``
             (code 124).
     """
-    said = "the operator has not looked at it yet"
+    said = "the operator has not processed it yet"
     with trio.move_on_after(AWAITED_SECONDS if seconds is None else seconds):
         while True:
             found = await session.client.get(STORY, story, namespace)

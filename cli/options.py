@@ -93,7 +93,7 @@ class CommonOptions:
         Path | None, _flag("--kubeconfig", help_text="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.")
     ] = None
     as_user: Annotated[str, _flag("--as", help_text="Act as this user.")] = ""
-    as_group: Annotated[list[str] | None, _flag("--as-group", help_text="Act as this group; repeat.")] = None
+    as_group: Annotated[list[str] | None, _flag("--as-group", help_text="Act as this group; may be repeated.")] = None
     request_timeout: Annotated[
         float,
         _flag(
@@ -110,16 +110,16 @@ class CommonOptions:
     output: Annotated[str, _flag("--output", "-o", help_text="table, wide, name, json, jsonl, yaml or jsonpath=…")] = (
         "table"
     )
-    no_headers: Annotated[bool, _flag("--no-headers", help_text="Tables without their first line.")] = False
-    colour: Annotated[Colour, _flag("--color", help_text="When to colour.")] = Colour.AUTO
-    ascii_only: Annotated[bool, _flag("--ascii", help_text="No signs beyond ASCII.")] = False
-    time_style: Annotated[TimeStyle, _flag("--time", help_text="How to print instants.")] = TimeStyle.RELATIVE
-    quiet: Annotated[bool, _flag("--quiet", "-q", help_text="Results and errors only.")] = False
+    no_headers: Annotated[bool, _flag("--no-headers", help_text="Tables without the header line.")] = False
+    colour: Annotated[Colour, _flag("--color", help_text="When to use colours.")] = Colour.AUTO
+    ascii_only: Annotated[bool, _flag("--ascii", help_text="Use ASCII characters only.")] = False
+    time_style: Annotated[TimeStyle, _flag("--time", help_text="How to print times.")] = TimeStyle.RELATIVE
+    quiet: Annotated[bool, _flag("--quiet", "-q", help_text="Print results and errors only.")] = False
     verbose: Annotated[
         int, _flag("--verbose", "-v", help_text="More on standard error; twice: every API call.", count=True)
     ] = 0
-    log_style: Annotated[LogStyle, _flag("--log-format", help_text="Form of log records.")] = LogStyle.TEXT
-    yes: Annotated[bool, _flag("--yes", "-y", help_text="Do not ask.")] = False
+    log_style: Annotated[LogStyle, _flag("--log-format", help_text="Format of log records.")] = LogStyle.TEXT
+    yes: Annotated[bool, _flag("--yes", "-y", help_text="Do not ask for confirmation.")] = False
     dry_run: Annotated[
         DryRun, _flag("--dry-run", help_text="Change nothing: check here (client) or at the server.")
     ] = DryRun.NONE

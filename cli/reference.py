@@ -38,7 +38,7 @@ def render() -> str:
         f"{group.help}\n\nAlso installed as `kubectl-bobrapet`, so that `kubectl bobrapet …` works.",
         "\n".join(f"- [`{name}`](#{_anchor(name)}): {_summary(command)}" for name, command in commands.items()),
         *(_section(name, command) for name, command in commands.items()),
-        "## Common options\n\nEvery verb but `manager` and `completion` takes these.\n\n"
+        "## Common options\n\nEvery command except `manager` and `completion` has these options.\n\n"
         + _table([parameter for parameter in commands["get"].params if _is_common(parameter)]),
         _exit_codes(),
     ]
@@ -108,7 +108,7 @@ def _exit_codes() -> str:
     lines = [
         "## Exit codes",
         "",
-        "With several runs the worst code counts: 3 before 4 before 5 before 6.",
+        "For several runs, the exit code is the worst of them: 3 before 4 before 5 before 6.",
         "",
         "| code | meaning |",
     ]

@@ -120,7 +120,7 @@ async def ask_for(session: Session, run: Object, from_step: str, *, dry_run: Dry
         else RedriveRequest(keys.ANNOTATION_REDRIVE_TOKEN, keys.ANNOTATION_REDRIVE_OBSERVED, token)
     )
     if pending_redrive(run) is not None:
-        session.console.note(f"another retry of {metadata['name']} has been asked for and was not begun yet")
+        session.console.note(f"another retry of {metadata['name']} was requested and has not started yet")
     await session.client.patch(
         STORY_RUN,
         metadata["name"],
@@ -151,7 +151,7 @@ async def until_begun(session: Session, run: Object, request: RedriveRequest, ti
     raise CommandError(
         f"the operator has not started {name} again after {timeout:g} s",
         code=ExitCode.WAIT_TIMED_OUT,
-        remedy=f"it does so once it runs; look again with: {session.command('watch', name)}",
+        remedy=f"it will when it is running; see the progress with: {session.command('watch', name)}",
     )
 
 
@@ -174,7 +174,7 @@ def description_of(rerun: RerunPreview) -> str:
     if not rerun.again:
         lines = ["runs again: no step has run yet"]
     if rerun.effects:
-        lines.append("has been done already, which a retry does not undo:")
+        lines.append("these effects have happened already, and a retry does not undo them:")
         lines += [f"  {step}: {key}" for step, key in rerun.effects]
     if rerun.kept:
         lines.append(f"is kept: {', '.join(rerun.kept)}")

@@ -53,7 +53,7 @@ async def find_run(session: Session, reference: str) -> Object:
     if matching:
         names = ", ".join(sorted(run["metadata"]["name"] for run in matching)[:5])
         raise CommandError(
-            f"{reference!r} is the beginning of {len(matching)} runs: {names}", remedy="write more of it"
+            f"{reference!r} is a prefix of {len(matching)} runs: {names}", remedy="give more characters of the name"
         )
     raise CommandError(
         f"no StoryRun {reference!r} in namespace {session.namespace}", remedy="see them with: bobrapet list"

@@ -116,12 +116,12 @@ def _no_logs(wish: LogWish) -> CommandError:
     steps = ", ".join(wish.steps) or "any step"
     if wish.previous:
         return CommandError(
-            f"there is no log of a previous attempt of {steps}: its Pod goes when the next attempt begins",
+            f"there is no log of a previous attempt of {steps}: its Pod is deleted when the next attempt starts",
             remedy="leave out --previous to see the last attempt",
         )
     them = "it" if len(wish.steps) == 1 else "them"
     return CommandError(
-        f"no logs of {steps}: no Pod of {them} is left, or none yet", remedy="wait for one with --follow"
+        f"no logs of {steps}: {them} has no Pod yet, or the Pod was deleted", remedy="wait for one with --follow"
     )
 
 

@@ -99,7 +99,7 @@ def _print(session: Session, orphans: Sequence[Orphan], now: datetime) -> None:
         session.console.result(render([_document(each) for each in orphans], options.output, single=False))
         return
     if not orphans:
-        session.console.note("no stored object is without a run")
+        session.console.note("every stored object belongs to a run")
         return
     groups: dict[StoredPlace, list[Orphan]] = {}
     for each in orphans:

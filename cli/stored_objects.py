@@ -65,7 +65,7 @@ async def owners_in(session: Session, namespace: str, store: Store) -> Owners:
             name = obj["metadata"]["name"]
             if problem := why_unreadable(obj):
                 text = f"it is unknown what {resource.kind} {namespace}/{name} refers to: {problem}"
-                raise CommandError(text, remedy=f"delete that {resource.kind}, or mend it")
+                raise CommandError(text, remedy=f"delete that {resource.kind}, or correct it")
             if resource is not STORY_TRIGGER:
                 names.add(name)
             referred |= keys_referred_to(obj)

@@ -25,7 +25,7 @@ async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Obj
     missing = [key for key in schema.get("required") or () if key not in complete]
     name = story["metadata"]["name"]
     if missing and console.can_ask:
-        console.note(f"Story {name!r} needs {', '.join(missing)}; press Ctrl-C to start no run")
+        console.note(f"Story {name!r} needs {', '.join(missing)}; press Ctrl-C to stop without starting a run")
         inputs = {**inputs, **{key: await _asked(console, key, schema) for key in missing}}
     problems = await _problems(schema, inputs)
     if problems:

@@ -1,4 +1,4 @@
-"""The TransportBindings of realtime runs: fetched, followed, and asked for news more often while somebody looks."""
+"""The TransportBindings of realtime runs: fetched, followed, and updated more often while a command watches."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def trigger_manifest(story: str, namespace: str, inputs: Object, identity: Reque
         try:
             delivery |= {"mode": "token", "key": identity.key, "inputHash": input_hash(inputs)}
         except NotSerializableError as error:
-            raise UsageError(f"the inputs have no hash: {error}", remedy="use finite numbers") from None
+            raise UsageError(f"the inputs cannot be hashed: {error}", remedy="use finite numbers") from None
     spec: Object = {"storyRef": {"name": story}, "deliveryIdentity": delivery}
     if inputs:
         spec["inputs"] = inputs
@@ -160,7 +160,7 @@ async def submit(session: Session, manifest: Object, *, dry_run: bool = False) -
     difference = decide(wanted, existing).difference
     if difference is not None:
         raise CommandError(
-            f"Rejected: StoryTrigger {metadata['name']} is a request of the same identity with {_DIFFERS[difference]}",
+            f"Rejected: StoryTrigger {metadata['name']} has the identity of this request, but {_DIFFERS[difference]}",
             remedy="use another --key or --submission-id",
             code=ExitCode.REJECTED,
         )
@@ -252,11 +252,11 @@ async def _report(session: Session, trigger: Object, *, is_new: bool) -> ExitCod
     if decision is Decision.REJECTED:
         raise CommandError(
             f"Rejected ({status.get('reason')}): {status.get('message')}",
-            remedy=f"the answer stays; look at it with: {session.command('why', f'trigger/{name}')}",
+            remedy=f"the decision is final; see it with: {session.command('why', f'trigger/{name}')}",
             code=ExitCode.REJECTED,
         )
     if not is_new:
-        session.console.note(f"StoryTrigger {name} was submitted before; its answer stays")
+        session.console.note(f"StoryTrigger {name} was submitted before; its decision is final")
     if is_new or await _exists(session, run):
         session.console.note(f"follow the run with: {session.command('watch', run)}")
     else:

@@ -68,7 +68,7 @@ class Watched:
         elif self.always_on:
             continues = "the operator keeps it running"
         elif self.streams:
-            continues = "its streams flow on until their sources end, or it is canceled"
+            continues = "its streams continue until their sources end or it is canceled"
         elif cluster is not None and cluster.on_demand:
             continues = f"{'it waits' if one else 'they wait'} until {'its' if one else 'their'} cluster is up again"
         else:
@@ -134,12 +134,14 @@ async def report(session: Session, view: RunView) -> None:
     elif exit_code_of(view) is not ExitCode.DONE:
         console.note(await failure_report(session, await find_run(session, view.name), view))
     elif view.output is not None:
-        console.note(f"{view.name} {view.phase}; its output, again with: {session.command('outputs', view.name)}")
+        console.note(f"{view.name} {view.phase}; see the output again with: {session.command('outputs', view.name)}")
     elif any(step.serves_stream for step in view.steps):
-        console.note(f"{view.name} {view.phase}; its streams have ended; what they passed: {_get(session, view)}")
+        console.note(
+            f"{view.name} {view.phase}; its streams have ended; see their message counts with: {_get(session, view)}"
+        )
     else:
         console.note(
-            f"{view.name} {view.phase}; the Story declares no output, those of its steps: "
+            f"{view.name} {view.phase}; the Story declares no output; see the output of a step with: "
             f"{session.command('outputs', view.name, 'STEP')}"
         )
     if view.output is not None:

@@ -61,7 +61,7 @@ def run_files(
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
             namespace = (document.get("metadata") or {}).get("namespace") or session.namespace
             if options.dry_run is not DryRun.NONE:
-                session.console.note(f"{len(manifests)} manifests are in order; Story {story!r} would run")
+                session.console.note(f"{len(manifests)} manifests are valid; Story {story!r} would run")
                 return ExitCode.DONE
             if always_on:
                 run = await awaited_live_run(session, story, namespace, seconds=timeout)
@@ -173,7 +173,10 @@ async def story_to_submit(session: Session, manifest: Object, namespace: str) ->
             return await session.client.get(STORY, name, namespace)
     known = [story["metadata"]["name"] for story in (await session.client.list(STORY, namespace)).items]
     near = closest(name, known)
-    remedy = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+    if near:
+        remedy = f"did you mean {near!r}?"
+    else:
+        remedy = f"there are: {', '.join(sorted(known))}" if known else "this namespace has no Stories"
     raise CommandError(f"no Story {name!r} in namespace {namespace}", remedy=remedy)
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
-    except Exception as error:  # noqa: BLE001 - the process edge: whoever started us reads the last line
+    except Exception as error:  # noqa: BLE001 - the process edge: the process that started this one reads the last line
         problem = _only(error)
         if not isinstance(problem, _launch_errors()):
             _log.error("the embedded cluster broke", error=problem)

@@ -44,7 +44,7 @@ async def keep_hub(administrator: Path, data: Path, endpoint: str) -> None:
                 kubeconfig = await hub_kubeconfig(client, administrator, data)
                 break
             except KubeError as error:
-                _log.warning("the hub cannot get its rights", error=str(error))
+                _log.warning("the hub cannot get its permissions", error=str(error))
                 await trio.sleep(backoff.next_seconds(error))
     while True:
         hub = KeptProcess("hub", _command(endpoint), lambda endpoint: _log.info("the hub runs", endpoint=endpoint))

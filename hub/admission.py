@@ -51,9 +51,9 @@ def admit(
     name = BindingName(identity.namespace, identity.binding)
     known = topology.bindings.get(name) or topology.unserved.get(name)
     if known is None:
-        return Status(StatusCode.UNAVAILABLE, f"the binding {name.namespace}/{name.name} is not known here")
+        return Status(StatusCode.UNAVAILABLE, f"the binding {name.namespace}/{name.name} is unknown to this hub")
     if not is_genuine(identity, known.uid, keys):
-        return _refused(f"the token of the binding {name.namespace}/{name.name} is not genuine")
+        return _refused(f"the token of the binding {name.namespace}/{name.name} is not valid")
     if isinstance(known, UnservedStep):
         return _refused(known.why) if known.is_final else Status(StatusCode.UNAVAILABLE, known.why)
     current = max(known.generation, generation_of(known.place))

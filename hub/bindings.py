@@ -61,7 +61,7 @@ class StreamBinding:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     problem: str = ""
-    """Why nobody is served by it; empty if it can be used."""
+    """Why it serves no client; empty if it can be used."""
 
     @property
     def is_over(self) -> bool:
@@ -114,13 +114,13 @@ def read_binding(binding: Object) -> StreamBinding:
 
 
 def watched_until(binding: Object) -> str:
-    """Until when somebody watches the step, as it is written; empty if nobody does."""
+    """Until when a command watches the step, as it is written; empty if none does."""
     annotations = _mapping(_mapping(binding.get("metadata")).get("annotations"))
     return text(annotations.get(keys.ANNOTATION_STREAM_WATCHED_UNTIL))
 
 
 def is_watched(binding: Object, now: datetime) -> bool:
-    """Whether somebody watches the step now. An instant that is far away is a mistake, and does not count."""
+    """Whether a command watches the step now. An instant that is far away is a mistake, and does not count."""
     until = parse_instant_or_none(watched_until(binding))
     return until is not None and now < until <= now + MOST_WATCHED
 

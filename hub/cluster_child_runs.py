@@ -44,7 +44,7 @@ class ClusterChildRuns:
         self._news: dict[tuple[str, str], trio.Event] = {}
 
     async def follow(self) -> None:
-        """Watch the runs that packets have started until cancelled, as soon as somebody waits for one."""
+        """Watch the runs that packets have started until cancelled, as soon as a packet waits for one."""
         await self._is_needed.wait()
         await self._informer.run()
 
@@ -60,7 +60,7 @@ class ClusterChildRuns:
     async def _run(self, order: ChildOrder) -> Mapping[str, Any]:
         parent = await self._read(order.parent.namespace, order.parent.name)
         if parent is None:
-            raise ChildRunError(f"StoryRun {order.parent} of the packet is gone")
+            raise ChildRunError(f"StoryRun {order.parent} of the packet does not exist any more")
         manifest = packet_run_manifest(order, parent)
         stored = await self._created(manifest)
         if why := why_not_the_run(manifest, stored):
@@ -110,7 +110,7 @@ class ClusterChildRuns:
                     await news.wait()
                 is_late = waiting.cancelled_caught
             finally:
-                self._tell(namespace, name)
+                self._notify(namespace, name)
 
     async def _read(self, namespace: str, name: str) -> Object | None:
         async def read() -> Object | None:
@@ -123,9 +123,9 @@ class ClusterChildRuns:
 
     def _changed(self, change: Change) -> None:
         metadata = change.object["metadata"]
-        self._tell(metadata["namespace"], metadata["name"])
+        self._notify(metadata["namespace"], metadata["name"])
 
-    def _tell(self, namespace: str, name: str) -> None:
+    def _notify(self, namespace: str, name: str) -> None:
         """Let all who wait for the run look again."""
         if (news := self._news.pop((namespace, name), None)) is not None:
             news.set()
@@ -134,7 +134,7 @@ class ClusterChildRuns:
         name = packet_run_name(order)
         if self._is_needed.is_set() and (error := self._informer.last_error) is not None:
             return f"StoryRun {name}: the hub could not watch StoryRuns within {seconds:g} s: {error}"
-        return f"StoryRun {name} has not ended within {seconds:g} s; it goes on, and its output is lost"
+        return f"StoryRun {name} has not ended within {seconds:g} s; it continues, but its output is lost"
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:

@@ -101,9 +101,9 @@ class ClusterTopology:
         beside = self.book.beside(binding.name)
         is_news = self.book.remove(binding.name) if change.new is None else self.book.put(binding)
         if is_news:
-            self._tell(binding.name, *beside, *self.book.beside(binding.name))
+            self._notify(binding.name, *beside, *self.book.beside(binding.name))
 
-    def _tell(self, *names: BindingName) -> None:
+    def _notify(self, *names: BindingName) -> None:
         self._is_stale = True
         self._news.set()
         self._news = trio.Event()
@@ -124,7 +124,7 @@ class ClusterTopology:
                         async with self._turns:
                             pinned = await self._read(life)
                     self.book.pinned(life, pinned)
-                    self._tell(*self.book.bindings_of(life))
+                    self._notify(*self.book.bindings_of(life))
                     return
                 except _UnreadableStoryError as broken:
                     self._fail(life, str(broken), is_final=True)
@@ -143,7 +143,7 @@ class ClusterTopology:
         run, uid = life.identity
         story_run = await self._client.get(STORY_RUN, run.name, run.namespace)
         if story_run["metadata"]["uid"] != uid:
-            raise _UnreadableStoryError(f"StoryRun {run} is another one than that of the binding")
+            raise _UnreadableStoryError(f"StoryRun {run} has another UID than the binding refers to")
         if why := why_unreadable(story_run):
             raise _UnreadableStoryError(f"StoryRun {run} cannot be read: {why}")
         revision = self.book.revision_of(life) or _text((story_run.get("status") or {}).get("storyRevision"))
@@ -161,7 +161,7 @@ class ClusterTopology:
         if self.book.failed(life, why, is_final=is_final):
             level = _log.error if is_final else _log.warning
             level("a run is not served", run=str(life.identity.run), cause=why)
-            self._tell(*self.book.bindings_of(life))
+            self._notify(*self.book.bindings_of(life))
 
 
 def _story_namespace(story_run: Object) -> str:

@@ -2,7 +2,7 @@
 
 A state machine without time and I/O. Its owner offers packets, takes what may be sent now, and reports receipts,
 connections and the time. Packets are numbered when they are accepted, and a number is never used for another packet, so
-a receiver can recognise repetitions. Numbers of one life of the hub are told apart from those of the next by the name
+a receiver can recognise repetitions. Numbers of one life of the hub differ from those of the next by the name
 of the stream. Every packet ends in exactly one counter: offered = delivered + dropped + dead + pending.
 
 At least once: a copy is kept until the receipt, and ``linger_seconds`` longer, because a receipt may overtake the

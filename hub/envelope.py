@@ -1,8 +1,8 @@
-"""What a packet says, read as far as somebody asks, and the packet with other inputs.
+"""The content of a packet, decoded only as far as needed, and the packet with other inputs.
 
 A receiver reads inputs from the JSON of the frame first, so they are replaced there; those in the Struct, if there are
 any, are replaced, too. Frames of sound, pictures and other bytes stay as they are: their inputs are in the Struct.
-Nothing else of a packet changes, and what nobody asks for is not decoded. Pure. Source: streaming contract 9 and 12.
+Nothing else of a packet changes, and only needed parts are decoded. Pure. Source: streaming contract 9 and 12.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class PacketReading:
     __slots__ = ("_content", "_found", "_inputs", "_metadata", "_payload", "forwards", "is_rejected", "packet")
 
     def __init__(self, packet: Inspected, content: Mapping[str, Json] | None = None) -> None:
-        """``content`` is the JSON of the packet's frame, if somebody has read it already."""
+        """``content`` is the JSON of the packet's frame, if it was decoded already."""
         self.packet = packet
         self.forwards = 0
         """How many Engrams have received it."""
         self.is_rejected: bool | None = None
-        """Whether it breaks the output schema of its step; None while nobody knows."""
+        """Whether it breaks the output schema of its step; None while it is unknown."""
         self._content = content
         self._found: list[_Field] | None = None
         self._metadata: dict[str, str] | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from core.evaluation.asker import Asker
 from core.evaluation.budget import Budget
-from core.evaluation.lane import Teller, WorkerLane
+from core.evaluation.lane import WaitNotifier, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
 from hub import evaluation_worker
 from hub.questions import Question
@@ -29,7 +29,7 @@ class PacketEvaluator:
     def __init__(self, pool: WorkerPool | None = None) -> None:
         program = str(Path(evaluation_worker.__file__).resolve())
         self._pool = pool or WorkerPool(lambda: WorkerLimits(seconds=SECONDS), program)
-        self._lane = WorkerLane("process", lambda: self._pool.processes, Teller(), Budget(lambda: BUDGET_SECONDS))
+        self._lane = WorkerLane("process", lambda: self._pool.processes, WaitNotifier(), Budget(lambda: BUDGET_SECONDS))
 
     async def keep_warm(self) -> None:
         """Keep processes for the next question, until cancelled; otherwise each question starts its own."""

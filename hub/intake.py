@@ -248,9 +248,9 @@ def _tell(passage: Passage, fate: PacketFate, reason: str = "", why: str = "") -
 
 
 _ABOUT_JOINS: Final = {
-    PacketRefusal.NO_JOIN_KEY: "the step joins, and the packet has neither bubu.join.key nor "
-    "bubu.envelope.message_id in its metadata; let its step pass the metadata on",
-    PacketRefusal.JOIN_TIMEOUT: "the other branches have not come in fanIn.timeoutSeconds",
+    PacketRefusal.NO_JOIN_KEY: "the step joins packets, but the packet has neither bubu.join.key nor "
+    "bubu.envelope.message_id in its metadata; let the sending step keep the metadata",
+    PacketRefusal.JOIN_TIMEOUT: "packets of the other branches did not arrive within fanIn.timeoutSeconds",
     PacketRefusal.JOIN_FULL: "more than fanIn.maxEntries incomplete groups, or 10 MiB of them",
     PacketRefusal.JOIN_REPLACED: "one branch has sent several packets of one group; only the last one is joined",
 }

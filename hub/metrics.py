@@ -1,4 +1,4 @@
-"""The metrics of a hub, read from its runs when somebody asks: nothing is counted twice on the way of a packet.
+"""The metrics of a hub, read from its runs at each scrape: nothing is counted twice on the way of a packet.
 
 Series of a Story without a live run are removed after the next exposition, so that their last values are seen once.
 """

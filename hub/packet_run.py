@@ -32,8 +32,8 @@ _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "deletionTime
 
 def packet_run_name(order: ChildOrder) -> str:
     """The same for the same packet of the same run: what a packet says is only in the digest."""
-    told = "\0".join((order.parent_uid, order.step, order.key))
-    return compose(order.parent.name, order.step, hashlib.sha256(told.encode()).hexdigest()[:_DIGEST_LENGTH])
+    identity = "\0".join((order.parent_uid, order.step, order.key))
+    return compose(order.parent.name, order.step, hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_LENGTH])
 
 
 def packet_run_manifest(order: ChildOrder, parent: Object) -> Object:
@@ -44,12 +44,12 @@ def packet_run_manifest(order: ChildOrder, parent: Object) -> Object:
     """
     metadata, spec = parent["metadata"], parent.get("spec") or {}
     if order.parent_uid and metadata["uid"] != order.parent_uid:
-        raise ChildRunError(f"StoryRun {order.parent} of the packet is gone")
+        raise ChildRunError(f"StoryRun {order.parent} of the packet does not exist any more")
     if is_being_deleted(parent) or has_ended(parent) or spec.get("cancelRequested") is True:
         raise ChildRunError(f"StoryRun {order.parent} is ending, and starts no other runs")
     depth = story_depth(parent) + 1
     if depth > MAX_DEPTH:
-        text = f"Stories call each other more than {MAX_DEPTH} levels deep; do they call each other in a circle?"
+        text = f"Stories call each other more than {MAX_DEPTH} levels deep; check for a cycle of calls"
         raise ChildRunError(text)
     labels = {
         keys.LABEL_APP_MANAGED_BY: keys.PACKET_RUN_MANAGER,
@@ -85,7 +85,7 @@ def why_not_the_run(wanted: Object, stored: Object) -> str:
     if is_being_deleted(stored):
         return f"{name} of an earlier packet is being deleted"
     if not is_owned_by(stored, wanted["metadata"]["ownerReferences"][0]["uid"]):
-        return f"{name} exists and belongs to somebody else; delete it"
+        return f"{name} exists and does not belong to this run; delete it"
     want, have = wanted["spec"], stored.get("spec") or {}
     if any(not values_equal(want.get(field) or {}, have.get(field) or {}) for field in ("storyRef", "inputs")):
         return f"{name} exists with another Story or other inputs; give each packet an id of its own"

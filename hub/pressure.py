@@ -39,7 +39,7 @@ class Pressure:
             self._holds.setdefault(producer, set()).add(consumer)
 
     def release(self, consumer: str) -> tuple[str, ...]:
-        """``consumer`` has room; returns the producers that nobody holds any more."""
+        """``consumer`` has room; returns the producers that no consumer holds up any more."""
         free = []
         for producer in self.producers[consumer]:
             held_by = self._holds.get(producer)

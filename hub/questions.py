@@ -241,9 +241,9 @@ def encoded_inputs(inputs: Mapping[str, Json], field: str) -> bytes:
     try:
         encoded = orjson.dumps(inputs)
     except TypeError as error:
-        raise PacketRefusedError(PacketRefusal.EXPRESSION, f"{field}: the inputs are no JSON: {error}") from None
+        raise PacketRefusedError(PacketRefusal.EXPRESSION, f"{field}: the inputs are not JSON: {error}") from None
     if len(encoded) > MAX_INPUT_BYTES:
-        text = f"{field}: the inputs have {len(encoded)} bytes, at most {MAX_INPUT_BYTES} may be; pass less on"
+        text = f"{field}: the inputs have {len(encoded)} bytes, the maximum is {MAX_INPUT_BYTES}; pass less data"
         raise PacketRefusedError(PacketRefusal.LIMIT, text)
     return encoded
 

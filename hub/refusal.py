@@ -18,7 +18,7 @@ class PacketRefusal(StrEnum):
     INPUT_SCHEMA = "input_schema"
     OUTPUT_SCHEMA = "output_schema"
     BUFFER_FULL = "buffer_full"
-    """Nobody waits, and too many packets wait to be evaluated."""
+    """Producers do not wait, and too many packets wait to be evaluated."""
     MAX_DOWNSTREAMS = "max_downstreams"
     NO_JOIN_KEY = "no_join_key"
     """The step joins, and nothing says which packets belong together."""

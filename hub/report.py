@@ -1,7 +1,7 @@
 """The one writer of the status of TransportBindings.
 
 What people and the operator wait for is written at once: a client has come or gone, a step is drained, a run cannot be
-served. Counts follow at most every ten seconds for each binding, every second while somebody watches it, and only when
+served. Counts follow at most every ten seconds for each binding, every second while a command watches it, and only when
 they have changed; a hub without traffic writes nothing. A binding that has to be looked at is in the queue once,
 however often it changes, so the queue is never longer than there are bindings. An answer that is lost does no harm: the
 next look compares with what is stored.
@@ -50,7 +50,7 @@ class ReportPace:
     counts: float = 10.0
     """Between two writes of counts of one binding."""
     watched: float = 1.0
-    """The same while somebody watches it."""
+    """The same while a command watches it."""
     watched_writes: float = 20.0
     """Writes a second for all that are watched together: beyond, each is written less often."""
     edges: float = 1.0
@@ -115,7 +115,7 @@ class StatusReporter:
         self._alarm.set()
 
     def _changed(self, change: Change) -> None:
-        """Somebody begins to watch a binding, or stays."""
+        """A command starts to watch a binding, or continues."""
         new = change.new
         if new is not None and is_watched(new, self._now()) and watched_until(change.old or {}) != watched_until(new):
             self.look_at(_name_of(new))

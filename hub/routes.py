@@ -131,10 +131,10 @@ def compile_routes(
         step, missing = graph.unknown[0]
         raise RouteError(f"run {run}, step {step}: needs names {missing}, which is not a streaming step of the run")
     if (circle := find_cycle(graph)) is not None:
-        raise RouteError(f"run {run}: steps need each other in a circle: {' → '.join(circle)}; remove one need")
+        raise RouteError(f"run {run}: dependency cycle: {' → '.join(circle)}; remove one need")
     for name, targets in graph.dependents.items():
         if len(targets) > max_downstreams:
-            raise RouteError(f"run {run}, step {name}: {len(targets)} steps need it; at most {max_downstreams} may")
+            raise RouteError(f"run {run}, step {name}: {len(targets)} steps need it; the maximum is {max_downstreams}")
     for each in ordered:
         _check_settings(run, each, graph.needs[each.name])
     by_name = {step.name: step for step in ordered}
@@ -143,7 +143,9 @@ def compile_routes(
 
 def _check_settings(run: StreamRun, step: StreamStep, needs: tuple[str, ...]) -> None:
     if step.is_primitive and not needs:
-        raise RouteError(f"run {run}, step {step.name}: it has no needs, so no packet ever comes; name a step in needs")
+        raise RouteError(
+            f"run {run}, step {step.name}: it has no needs, so it receives no packets; name a step in needs"
+        )
     join = step.join
     if join is not None and join.quorum > len(needs):
         text = f"fanIn.quorum is {join.quorum}, and the step has {len(needs)} needs"

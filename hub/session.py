@@ -54,7 +54,7 @@ class Patience:
     heartbeat: float = 10.0
     """Between the heartbeats that we send on Data."""
     ping: float = 20.0
-    """Without any byte, until we ask whether somebody is there."""
+    """Without any byte, until the hub asks whether the client is alive."""
     answer: float = 20.0
     """Until that has to be answered."""
     control: float = 100.0
@@ -124,9 +124,9 @@ class ClientSession:
         """Messages of Data that were not consumed yet."""
         self._has_finished = False
         """The client sends nothing more on Data."""
-        self._accepted = self._told = 0
-        self._told_at = -math.inf
-        self._will_tell = False
+        self._accepted = self._reported = 0
+        self._reported_at = -math.inf
+        self._will_report = False
         self._receipts = ReceiptReader()
         self._begun = self._heard = self._directed = self._beaten = now
         self._asked_at = math.inf
@@ -180,13 +180,13 @@ class ClientSession:
             self._beaten = now
             if self._data is not None and self.connection.backlog(self._data) == 0:
                 self._send(self._data, [_HEARTBEAT])
-        if self._accepted > self._told and now >= self._told_at + ACCEPTED_SECONDS:
-            self._tell_accepted()
+        if self._accepted > self._reported and now >= self._reported_at + ACCEPTED_SECONDS:
+            self._report_accepted()
         return min(
             self._directed + patience.control,
             self._beaten + patience.heartbeat,
             self._heard + patience.ping if self._asked_at == math.inf else self._asked_at + patience.answer,
-            self._told_at + ACCEPTED_SECONDS if self._accepted > self._told else math.inf,
+            self._reported_at + ACCEPTED_SECONDS if self._accepted > self._reported else math.inf,
         )
 
     # What the hub does.
@@ -223,11 +223,11 @@ class ClientSession:
         if self.is_over or self._data is None:
             return
         self.connection.consumed(self._data, messages)
-        news = self._accepted - self._told
-        if news >= ACCEPTED_EVERY or (news and self._now >= self._told_at + ACCEPTED_SECONDS):
-            self._tell_accepted()
-        elif news and not self._will_tell:
-            self._will_tell = True
+        news = self._accepted - self._reported
+        if news >= ACCEPTED_EVERY or (news and self._now >= self._reported_at + ACCEPTED_SECONDS):
+            self._report_accepted()
+        elif news and not self._will_report:
+            self._will_report = True
             self._hurry()
         self._finish_if_done()
         if self.connection.has_output():
@@ -320,10 +320,10 @@ class ClientSession:
             self.refuse(OK)
 
     def _finish_if_done(self) -> None:
-        """A client that has said everything is let go when everything was accepted."""
+        """End the calls of a client that has sent everything, once everything was accepted."""
         if self._has_finished and self.is_attached and self._unread == 0 and not self.is_over:
-            if self._accepted > self._told:
-                self._tell_accepted()
+            if self._accepted > self._reported:
+                self._report_accepted()
             self.refuse(OK)
 
     # Control.
@@ -366,8 +366,8 @@ class ClientSession:
         if self._control is not None:
             self._send(self._control, [encode(ControlResponse(action, metadata))])
 
-    def _tell_accepted(self) -> None:
-        self._told, self._told_at, self._will_tell = self._accepted, self._now, False
+    def _report_accepted(self) -> None:
+        self._reported, self._reported_at, self._will_report = self._accepted, self._now, False
         if self._control is not None:
             metadata = {"packets": str(self._accepted)}
             self._send(self._control, [encode(ControlResponse(metadata=metadata, custom_action="upstream.accepted"))])
@@ -380,7 +380,7 @@ class ClientSession:
         except UnknownCallError:
             return  # the client has ended it; the event is under way
         except BacklogError:
-            self._close("the client does not read what it is sent")
+            self._close("the client does not read its messages")
         self._poke()
 
     def _forget(self, call: int) -> None:

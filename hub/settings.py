@@ -39,7 +39,7 @@ _ENVELOPE_FIELDS: Final = {
 
 
 class DropPolicy(StrEnum):
-    """Which packet goes when the buffer is full and nobody waits."""
+    """Which packet is dropped when the buffer is full and producers do not wait."""
 
     NEWEST = "drop_newest"
     OLDEST = "drop_oldest"
@@ -110,7 +110,7 @@ class KeySource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartitionKey:
-    """A place in a packet: for metadata names, of which the first that is there counts, else the parts of a path."""
+    """A place in a packet: for metadata, names, and the first that exists is used; else the parts of a path."""
 
     source: KeySource
     path: tuple[str, ...]
@@ -284,7 +284,7 @@ def _partition_key(text: str) -> PartitionKey:
     """Source: streaming contract 13. A name of metadata may have dots: the whole rest is the name."""
     source, dot, rest = text.strip().partition(".")
     if dot and not rest:
-        raise ValueError(f"partitioning.key: {text!r} ends with a dot; write the name behind it")
+        raise ValueError(f"partitioning.key: {text!r} ends with a dot; write a name after the dot")
     if dot and source in ("payload", "inputs"):
         return PartitionKey(KeySource(source), tuple(rest.split(".")))
     if dot and source == "envelope":

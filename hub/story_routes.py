@@ -49,7 +49,7 @@ def streaming_steps(story: Object) -> tuple[str, ...]:
     """
     names = tuple(name for name, step in _main_steps(story).items() if step.get("ref"))
     if not names:
-        raise StoryProblemError("the Story has no step with ref; a realtime Story needs one at least")
+        raise StoryProblemError("the Story has no step with ref; a realtime Story needs at least one")
     return names
 
 
@@ -71,7 +71,7 @@ def routes_of(
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     problems = [f"step {name}: needs names {missing}, which is not a step" for name, missing in graph.unknown]
     if (circle := find_cycle(graph)) is not None:
-        problems.append(f"steps need each other in a circle: {' → '.join(circle)}; remove one need")
+        problems.append(f"dependency cycle: {' → '.join(circle)}; remove one need")
     if problems:
         raise StoryProblemError("; ".join(problems))
     found = []
@@ -98,7 +98,7 @@ def needs_of(story: Object) -> dict[str, tuple[str, ...]]:
     steps = _main_steps(story)
     graph = build_graph(Declared(name, _needs(step)) for name, step in steps.items())
     if find_cycle(graph) is not None:
-        raise StoryProblemError("steps need each other in a circle; remove one need")
+        raise StoryProblemError("dependency cycle; remove one need")
     return dict(contracted(graph, frozenset(streaming_steps(story))).needs)
 
 
@@ -112,7 +112,7 @@ def delivery_of(settings: Mapping[str, Any]) -> DeliverySettings:
     try:
         streaming = Streaming.model_validate(chosen)
     except ValidationError as error:
-        raise ValueError("; ".join(_told(found["loc"], found["msg"]) for found in error.errors())) from None
+        raise ValueError("; ".join(_format(found["loc"], found["msg"]) for found in error.errors())) from None
     return settings_of(streaming, channel_buffer=_channel_buffer(settings))
 
 
@@ -190,6 +190,6 @@ def _channel_buffer(settings: Mapping[str, Any]) -> int:
     return min(given, CHANNEL_BUFFER) if given else CHANNEL_BUFFER
 
 
-def _told(location: tuple[int | str, ...], problem: str) -> str:
+def _format(location: tuple[int | str, ...], problem: str) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     return f"{path}: {problem}"

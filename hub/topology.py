@@ -84,7 +84,7 @@ def build_topology(runs: Iterable[RunRoutes], bindings: Mapping[BindingName, Bou
     by_name: dict[StreamRun, RunRoutes] = {}
     for routes in runs:
         if routes.run in by_name:
-            raise RouteError(f"run {routes.run}: it is there twice; names must be unique in a namespace")
+            raise RouteError(f"run {routes.run}: it is listed twice; names must be unique in a namespace")
         by_name[routes.run] = routes
     for name, bound in bindings.items():
         known = by_name.get(bound.place.run)

@@ -193,7 +193,7 @@ def _kind(entry: StepEntry, path: str) -> StreamStepKind:
     if entry.binding is not None:
         raise TopologyFileError(f"{path}.binding: a primitive has no client; remove it, or type")
     if entry.type == StreamStepKind.EXECUTE_STORY:
-        raise TopologyFileError(f"{path}.type: executeStory needs a cluster, and a file is none; remove the step")
+        raise TopologyFileError(f"{path}.type: executeStory needs a cluster, not a file; remove the step")
     if entry.type not in _PRIMITIVES:
         names = ", ".join(sorted(_PRIMITIVES))
         raise TopologyFileError(f"{path}.type: {entry.type!r} is not possible in a stream; use one of {names}")

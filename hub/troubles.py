@@ -1,4 +1,4 @@
-"""Lost packets of one step: counted by reason, and told without filling the log."""
+"""Lost packets of one step: counted by reason, and logged without filling the log."""
 
 from __future__ import annotations
 

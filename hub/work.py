@@ -214,7 +214,9 @@ class StepWork:
         if not self._is_engram:
             return passage
         if origin.most is not None and passage.reading.forwards >= origin.most:
-            text = f"step {self._name}: the packet has gone to {origin.most} steps; raise routing.maxDownstreams"
+            text = (
+                f"step {self._name}: the packet was already sent to {origin.most} steps; raise routing.maxDownstreams"
+            )
             raise PacketRefusedError(PacketRefusal.MAX_DOWNSTREAMS, text)
         if self._is_changed:
             return (yield from self._completed(passage, variables))

@@ -62,7 +62,7 @@ class FollowedSecret:
 
     def _changed(self, change: Change) -> None:
         if change.new is None:
-            _log.warning("a Secret was deleted; what was in it stays in use", object=self._place)
+            _log.warning("a Secret was deleted; its last content stays in use", object=self._place)
             return
         try:
             self._adopt(change.new)

@@ -1,4 +1,4 @@
-"""Why there is no listener as its Impulse wants it: one error, which says what the Impulse reports about itself."""
+"""Why there is no listener as its Impulse wants it: one error, with the message that the Impulse reports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def held_up_by(event: str, component: str) -> Iterator[None]:
     """Turns refusals into what the Impulse reports. When the API server does not answer, nothing is reported.
 
     Raises:
-        ListenerHeldUpError: somebody must mend something; it is tried again with a growing delay.
+        ListenerHeldUpError: a user must correct something; the operator tries again with a growing delay.
         PortError: the namespace is being deleted, or the caller should try again.
     """
     try:

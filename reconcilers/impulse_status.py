@@ -63,7 +63,7 @@ def held_up_readiness(found: ListenerReadiness, state: ListenerState | None) -> 
     if found.phase not in _PROBLEMS or state is None:
         return found
     if state.suspended and not state.wanted:
-        message = f"{_SUSPENDED}; then this holds it up: {found.message}"
+        message = f"{_SUSPENDED}; after that, this prevents its start: {found.message}"
         return ListenerReadiness(Phase.PAUSED, False, ImpulseReason.SUSPENDED, message)
     if not state.replicas:
         return found

@@ -75,7 +75,7 @@ class LiveRunReconciler:
             await self._end(ending_all(runs, "the Story was deleted"))
             return Done()
         if not is_always_on(story.get("spec") or {}):
-            await self._end(ending_all(runs, "the Story is not streamingStrategy: PerStory any more"))
+            await self._end(ending_all(runs, "the Story does not have streamingStrategy: PerStory any more"))
             await self._show(story, None)
             return Done()
         decision = self._decide(story, runs)
@@ -136,7 +136,7 @@ class LiveRunReconciler:
             message = f"the API server refuses StoryRun {name}: {error}"
             return replace(decision, reason=LiveReason.REFUSED, message=message, until=again)
         if not is_live_run_of(run, story):
-            message = f"StoryRun {name} exists and was started by somebody else; delete it"
+            message = f"StoryRun {name} exists and was not started by the operator; delete it"
             return replace(decision, reason=LiveReason.CONFLICT, message=message, until=again)
         run = self._world.story_runs.remember(run)
         return self._decide(story, [*(each for each in self._runs(Key.of(story)) if each is not run), run])

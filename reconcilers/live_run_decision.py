@@ -2,7 +2,7 @@
 
 Nothing but the runs themselves says what has happened: for which generation of the Story each was made, which run it
 follows, how many before it failed early, whether the operator has canceled it. So the newest ended run of a Story that
-rests stays until the Story changes or somebody deletes it (``is_record_of_rest``). Source: streaming contract 8.
+rests stays until the Story changes or a user deletes it (``is_record_of_rest``). Source: streaming contract 8.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 FAILS_EARLY: Final = timedelta(minutes=10)
 """A run that lived longer does not make the next pause longer."""
 _RESTARTED: Final = (Phase.FAILED, Phase.TIMEOUT, Phase.COMPENSATED, Phase.ABORTED)
-"""Ends that nobody has asked for."""
+"""Ends without a request."""
 _MOST_DOUBLINGS: Final = 10
 
 
@@ -102,10 +102,10 @@ def is_record_of_rest(run: Object, story: Object | None, runs: Iterable[Object])
 
 
 def _with_errors(alive: Sequence[Object], runs: Sequence[Object]) -> LiveDecision:
-    message = "the Story has errors, which its condition Ready names; nothing is started"
+    message = "the Story has errors, see its condition Ready; no run is started"
     shown = _newest(alive or runs, runs)
     if alive:
-        message = f"{message}; StoryRun {_name(shown)} goes on as it is"
+        message = f"{message}; StoryRun {_name(shown)} continues unchanged"
     return LiveDecision(LiveReason.NOT_STARTED, message, shown)
 
 
@@ -114,7 +114,7 @@ def _after_the_end(story: Object, generation: int, runs: Sequence[Object], now: 
     own = [run for run in runs if is_live_run_of(run, story)]
     last = _newest(own, own)
     if last is not None and is_being_deleted(last):
-        message = f"StoryRun {_name(last)} is being deleted; the next one starts when it is gone"
+        message = f"StoryRun {_name(last)} is being deleted; the next one starts when it has been deleted"
         return LiveDecision(LiveReason.ENDING, message, last)
     before = str(last["metadata"]["uid"]) if last is not None else ""
     if last is None or generation_of_story(last) != generation or is_replaced(last):

@@ -1,6 +1,6 @@
-"""The only periodic work: now and then every live run is looked at again, as if an event had told of it.
+"""The only periodic work: now and then every live run is looked at again, as if an event had reported it.
 
-It mends what must not happen: an event that the watch never brought, or that reached nobody here. Each round
+It repairs what must not happen: an event that the watch never delivered, or that reached no task here. Each round
 lists all kinds beside their watches, takes in what these have missed, and has every live run that this process owns
 reconciled and its steps woken. All of it is counted: ``bobrapet_resync_runs_total`` with anything but
 ``found="nothing"`` tells of a fault somewhere. Nothing is written by a round that finds nothing.

@@ -100,7 +100,7 @@ def keeps_stored_data(obj: Object) -> bool:
     return str(value or "").strip().lower() == "true"
 
 
-def said_of(story: Object | None) -> tuple[Any, ...]:
+def retention_rules_of(story: Object | None) -> tuple[Any, ...]:
     """What decides how long finished runs and their children are kept: when it changes, they are checked again."""
     spec = (story or {}).get("spec") or {}
     rests = (story or {}).get("metadata", {}).get("generation") if is_always_on(spec) else None
@@ -110,7 +110,7 @@ def said_of(story: Object | None) -> tuple[Any, ...]:
 def child_ttl(story: Object | None, settings: OperatorSettings) -> timedelta | None:
     """How long children are kept after their run has ended; None: as long as the run itself.
 
-    Those of a realtime run stay with it unless somebody sets a time: the reference keeps them, too. Source: streaming
+    Those of a realtime run stay with it unless a setting gives a time: the reference keeps them, too. Source: streaming
     contract 3.
     """
     seconds = _own_ttl(story)

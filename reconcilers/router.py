@@ -65,7 +65,7 @@ def connect_engine(
 ) -> None:
     """Wake the engine whenever a change concerns a run that this process owns; call this once the caches are filled.
 
-    Of the ends of runs and StepRuns it hears whoever owns them: a run here may wait for one that is elsewhere.
+    It hears the ends of all runs and StepRuns, whichever process owns them: a run here may wait for one elsewhere.
 
     Args:
         run_ended: is called with the UID of each run that has ended, is being deleted or is gone.

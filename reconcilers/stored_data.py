@@ -131,14 +131,14 @@ class StoredDataReconciler:
             RejectedError: see ``_delete``.
         """
         timeout_seconds = self._settings().reconcile_timeout.total_seconds() or PATIENCE_SECONDS
-        patience_seconds = min(PATIENCE_SECONDS, timeout_seconds * 2 / 3)  # a reconcile that is ended tells nobody why
+        patience_seconds = min(PATIENCE_SECONDS, timeout_seconds * 2 / 3)  # a reconcile that is ended reports no reason
         with trio.move_on_after(patience_seconds):
             return await self._stores.use(run["metadata"]["namespace"], partial(self._delete, run))
         raise StorageUnavailableError(f"the object store did not answer within {patience_seconds:.0f} s")
 
     def _report(self, run: Object, error: Exception, *, is_late: bool) -> None:
         if is_late:
-            text = f"the stored data of the run was left: {error}; bobrapet storage sweep deletes it later"
+            text = f"the stored data of the run was not deleted: {error}; delete it with: bobrapet storage sweep"
             self._events.emit(run, EventType.WARNING, "StoredDataLeft", text)
         else:
             text = f"the run is kept until its stored data can be deleted: {error}"

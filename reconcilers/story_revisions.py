@@ -3,7 +3,7 @@
 A revision is needed while it equals the current Story, because runs start with it, and while a run that has not ended
 refers to it. Otherwise it is removed, but only after ``GRACE`` has passed since this process noticed that it is no
 longer current: a run that started with it may not have recorded it yet. An object that is labelled like a revision, but
-does not match its name, belongs to somebody else and is not touched.
+does not match its name, belongs to another owner and is not touched.
 """
 
 from __future__ import annotations

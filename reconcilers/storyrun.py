@@ -38,7 +38,7 @@ from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, said_of, stored_data_goes
+from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of, stored_data_goes
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -121,7 +121,7 @@ class StoryRunReconciler:
     async def _retire(self, run: Object) -> Outcome:
         now = self._clock.now()
         # The end of its parent, the answer of its StoryTrigger, and its successor, wake this key.
-        is_needed = self._is_needed(run) or self._is_awaited(run) or self._says_that_its_story_rests(run)
+        is_needed = self._is_needed(run) or self._is_awaited(run) or self._records_that_its_story_rests(run)
         match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
@@ -147,7 +147,7 @@ class StoryRunReconciler:
             return False
         return not (has_ended(parent) or is_being_deleted(parent))
 
-    def _says_that_its_story_rests(self, run: Object) -> bool:
+    def _records_that_its_story_rests(self, run: Object) -> bool:
         """Whether the run is needed to know that its Story, which is always on, starts no other one, or when."""
         if not is_live_run(run):
             return False
@@ -206,7 +206,7 @@ def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
 def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
     """Runs whose retention in the Story has changed, and runs that wait for the Story."""
     key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
-    if said_of(change.old) != said_of(change.new):
+    if retention_rules_of(change.old) != retention_rules_of(change.new):
         yield from map(Key.of, caches.informer(STORY_RUN).each_by_index(STORY_KEY, key))
     if change.new is not None and story_was_edited(change):
         yield from map(Key.of, filter(is_waiting_to_begin, live_runs_of_story(change.new, caches)))

@@ -172,7 +172,7 @@ def _why_incompatible(transport: Object, binding: Object) -> str:
         return ""
     wanted, offered = text(binding["spec"].get("driver")), text(transport["spec"].get("driver"))
     if wanted != offered:
-        return f"its driver is {wanted!r}, that of the Transport {offered!r}"
+        return f"its driver is {wanted!r}, but the Transport has {offered!r}"
     return "; ".join(str(each) for each in unsupported(binding["spec"], transport["spec"], "the Transport"))
 
 

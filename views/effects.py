@@ -30,11 +30,11 @@ class EffectView:
     reason: ClaimReason
     message: str
     holder: str
-    """Who performs the effect, or performed it; empty if nobody holds the claim."""
+    """Who performs the effect, or performed it; empty if no attempt holds the claim."""
     since: datetime | None
     """When it was completed; while it is held, when the holder took it; else since when it has been in its phase."""
     until: datetime | None
-    """When another attempt may take it over; None if the effect has ended or nobody holds it."""
+    """When another attempt may take it over; None if the effect has ended or no attempt holds it."""
     takeovers: int
     """How often an attempt took it from a holder that had vanished."""
     details: Object

@@ -20,8 +20,8 @@ class StepFlow:
 
     binding: str
     """Name of the TransportBinding."""
-    is_told: bool
-    """Whether the hub has ever said anything about the step."""
+    is_reported: bool
+    """Whether the hub has ever reported about the step."""
     is_connected: bool
     has_sources: bool
     """Whether other steps send to it."""
@@ -61,7 +61,7 @@ def flow_of(binding: Object) -> StepFlow:
     held_by = stream.get("pausedBy")
     return StepFlow(
         binding=str(metadata["name"]),
-        is_told=bool(status),
+        is_reported=bool(status),
         is_connected=stream.get("connected") is True,
         has_sources=bool(annotations.get(keys.ANNOTATION_UPSTREAM_STEPS)),
         has_targets=bool(annotations.get(keys.ANNOTATION_DOWNSTREAM_STEPS)),
@@ -95,7 +95,7 @@ def bindings_by_step(bindings: Iterable[Object], run_uid: str) -> dict[str, Obje
 
 
 def streams_document(bindings: Mapping[str, Object]) -> Object:
-    """What the hub says of each step, for programs: ``status.stream``; null for a step that it has not reported."""
+    """What the hub reports for each step, for programs: ``status.stream``; null for a step that it has not reported."""
     return {step: (binding.get("status") or {}).get("stream") for step, binding in sorted(bindings.items())}
 
 

@@ -53,7 +53,7 @@ class GateView:
 
     @property
     def is_open(self) -> bool:
-        """Whether the run waits here for a decision that nobody has made."""
+        """Whether the run waits here for a decision that no user has made."""
         return bool(self.phase) and not self.is_over and self.decision is None
 
     @property
@@ -73,14 +73,14 @@ def gates_of(run: Object, story: Object | None) -> list[GateView]:
 
 
 def open_gates_of(run: Object, story: Object | None) -> list[GateView]:
-    """Gates at which the run waits for a decision that nobody has made; none if the run was canceled."""
+    """Gates at which the run waits for a decision that no user has made; none if the run was canceled."""
     if run["spec"].get("cancelRequested"):
         return []
     return [gate for gate in gates_of(run, story) if gate.is_open]
 
 
 def is_open_gate(placed: RunStep, run: Object) -> bool:
-    """Whether the run waits at this step for a decision that nobody has made."""
+    """Whether the run waits at this step for a decision that no user has made."""
     return _is_gate(placed, run) and _gate(placed, run, None).is_open
 
 
@@ -114,7 +114,7 @@ def gate_called(gates: Sequence[GateView], name: str) -> GateView:
 
 
 def decision_on(run: Object, name: str) -> DecisionView | None:
-    """The decision on a gate; None if nobody has approved or rejected."""
+    """The decision on a gate; None if no user has approved or rejected."""
     entry = ((run.get("status") or {}).get("gates") or {}).get(name) or {}
     if entry.get("state") not in (APPROVED, REJECTED):
         return None

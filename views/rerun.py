@@ -85,10 +85,10 @@ def effects_done(again: Sequence[str], step_runs: Iterable[Object], claims: Iter
 
 def _why(plan: StoryPlan, name: str, from_step: str) -> str:
     if name == from_step:
-        return "asked for"
+        return "requested"
     if name in plan.compensations.order or name in plan.finally_.order:
-        return "cleans up again"
-    return f"follows from {from_step}" if name in _behind(plan, from_step) else "was kept from running"
+        return "cleanup step, runs again"
+    return f"depends on {from_step}" if name in _behind(plan, from_step) else "did not run after the failure"
 
 
 def check_step(plan: StoryPlan, step: str) -> None:

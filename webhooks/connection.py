@@ -158,7 +158,7 @@ class _Connection:
                     await self._shake_hands()
                 await self._talk()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return  # the client is gone, or did not speak TLS: nobody reads an answer
+            return  # the client is gone, or did not speak TLS: no client reads an answer
         except Exception as error:  # noqa: BLE001 - the edge of a connection: logged, the server goes on
             _log.error("a connection broke", error=error)
         finally:

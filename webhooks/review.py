@@ -164,7 +164,7 @@ def misfit(uid: str, sentence: str) -> dict[str, Any]:
 
 
 def unreadable(uid: str, sentence: str) -> dict[str, Any]:
-    """A denial, because nobody knows the content of the object: no failure policy can allow it."""
+    """A denial, because the content of the object is unknown: no failure policy can allow it."""
     status = {"status": "Failure", "message": sentence, "reason": "Invalid", "code": 422}
     return _answer({"uid": uid, "allowed": False, "status": status}, ())
 

@@ -30,14 +30,14 @@ def logs(
     options: CommonOptions,
     run: RunArgument,
     steps: StepsArgument = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the run has ended.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
     previous: Annotated[
         bool, typer.Option("--previous", "-p", help="Only the attempt before the last one of each step.")
     ] = False,
     attempt: Annotated[int | None, typer.Option("--attempt", help="Only this attempt, counted from 1.", min=1)] = None,
     tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines of each step.", min=0)] = None,
-    since: Annotated[str, typer.Option("--since", help="Only lines younger than this, e.g. 5m.")] = "",
+    since: Annotated[str, typer.Option("--since", help="Only lines newer than this, e.g. 5m.")] = "",
     grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
 ) -> None:
     """Print logs of a run, each line with its step and attempt."""
@@ -53,7 +53,7 @@ def logs(
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
-        raise UsageError(f"--grep: {error}", remedy="write a regular expression as Python knows them") from None
+        raise UsageError(f"--grep: {error}", remedy="write a regular expression in Python syntax") from None
     wish = LogWish(
         steps=tuple(steps or ()),
         follow=follow,
@@ -80,18 +80,20 @@ def logs(
 def cancel(
     options: CommonOptions,
     runs: ManyRunsArgument = None,
-    reason: Annotated[str, typer.Option("--message", "-m", help="Why; stays on the run and in an Event.")] = "",
+    reason: Annotated[
+        str, typer.Option("--message", "-m", help="The reason; it is recorded on the run and in an Event.")
+    ] = "",
     story: StoryOption = "",
     selector: SelectorOption = "",
     phase: PhaseOption = "",
     since: SinceOption = "",
     older: OlderOption = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
-    timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for them.")] = "2m",
+    timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for the steps to end.")] = "2m",
 ) -> None:
-    """Cancel runs: running steps are told to stop, then stopped.
+    """Cancel runs: running steps are asked to stop, then stopped.
 
-    Give the runs by name, or all that --story, --phase, --selector, --since and --older take.
+    Name the runs, or select them with --story, --phase, --selector, --since and --older.
     """
     from cli.canceling import cancel_runs
     from cli.durations import seconds_of

@@ -13,7 +13,9 @@ EngramOption = Annotated[str, typer.Option("--engram", help="Only entries of thi
 
 
 def register(app: typer.Typer) -> None:
-    cache = typer.Typer(help="Outputs of steps that equal steps take instead of running.", no_args_is_help=True)
+    cache = typer.Typer(
+        help="Cached outputs of steps. An equal step takes the cached output instead of running.", no_args_is_help=True
+    )
     cache.command("list")(with_common_options(list_entries))
     cache.command("clear")(with_common_options(clear))
     app.add_typer(cache, name="cache")
@@ -40,13 +42,13 @@ def clear(
     options: CommonOptions,
     engram: EngramOption = "",
     version: Annotated[str, typer.Option("--version", help="Only entries of this version of the Engram.")] = "",
-    key: Annotated[str, typer.Option("--key", help="Only the entry with this key; its beginning is enough.")] = "",
+    key: Annotated[str, typer.Option("--key", help="Only the entry with this key; a prefix is enough.")] = "",
     expired: Annotated[bool, typer.Option("--expired", help="Only entries that have expired.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="All entries of the namespace.")] = False,
 ) -> None:
     """Delete entries of the output cache; steps execute again. Asks first; --dry-run=client lists them.
 
-    An entry must meet all conditions. Data beside entries goes with the last entry that refers to it.
+    An entry must meet all conditions. Data stored beside entries is deleted with the last entry that refers to it.
     """
     from cli.interruption import run_async
     from cli.output_cache import clear_cache

@@ -24,7 +24,7 @@ def show(
 ) -> None:
     """Show the operator's certificates: what is served, whom API servers trust, and until when.
 
-    Keys are never printed. The namespace is bobrapet-system unless --namespace says otherwise.
+    Keys are never printed. The namespace is bobrapet-system unless --namespace names another.
     """
     from cli.certificates import show_certificates
     from cli.interruption import run_async
@@ -40,15 +40,15 @@ def show(
 def rotate(
     options: CommonOptions,
     authority: Annotated[
-        bool, typer.Option("--authority", help="A new authority too, not only a certificate.")
+        bool, typer.Option("--authority", help="Renew the authority too, not only the certificate.")
     ] = False,
     secret: Annotated[str, _SECRET_OPTION] = "bobrapet-webhook-server-cert",  # noqa: S107 - a name, not a secret
     timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for the operator.")] = "30s",
 ) -> None:
-    """Ask the operator for new certificates ahead of time, and wait until it has begun.
+    """Ask the operator for new certificates ahead of time, and wait until it has started.
 
-    A new certificate is served at once. A new authority is published first and signs five minutes later; the old one is
-    trusted until the last certificate it has signed is over.
+    The operator serves a new certificate at once. It publishes a new authority first, and signs with it five minutes
+    later; API servers trust the old one until the last certificate that it has signed expires.
     """
     from cli.certificates import rotate_certificates
     from cli.durations import seconds_of

@@ -26,13 +26,16 @@ def up(
     port: Annotated[
         int,
         typer.Option(
-            "--port", help="Loopback port; 0 takes the last one of the folder, else a free one.", min=0, max=65535
+            "--port",
+            help="Port on the loopback address; 0 takes the port that the data folder used last, else a free one.",
+            min=0,
+            max=65535,
         ),
     ] = 0,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep no data: use a temporary folder, stay in the foreground.")
     ] = False,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground until Ctrl-C.")] = False,
     image_map: ImageMapOption = None,
 ) -> None:
     """Start the embedded cluster, unless it is up already; print its kubeconfig."""

@@ -25,10 +25,10 @@ def convert(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
     to: Annotated[TargetVersion, typer.Option("--to", help="The version to convert Stories to.")],
 ) -> None:
-    """Print manifests with their Stories in another version, without loss.
+    """Print manifests with their Stories converted to another version, without loss.
 
-    The operator's webhook converts in the same way. Comments stay where they still belong; documents that are no
-    Stories stay as they are written. What a version cannot say goes into an annotation, and comes back from there.
+    The operator's webhook converts in the same way. Comments stay where they still belong; documents that are not
+    Stories stay unchanged. What the target version cannot express is kept in an annotation, and restored from it.
     """
     from cli.converting import VERSIONS, converted_text
     from cli.manifests import texts

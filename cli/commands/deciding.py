@@ -12,10 +12,14 @@ from cli.options import CommonOptions, with_common_options
 
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="KEY=TEXT", help="For later steps, as {{ steps.GATE.output.KEY }}. Repeat."),
+    typer.Option(
+        "--data",
+        metavar="KEY=TEXT",
+        help="key=text; later steps read it as {{ steps.GATE.output.KEY }}. May be repeated.",
+    ),
 ]
 NoDataOption = Annotated[list[str] | None, typer.Option("--data", hidden=True)]
-ReasonOption = Annotated[str, typer.Option("--message", "-m", help="Why; becomes the message of the step.")]
+ReasonOption = Annotated[str, typer.Option("--message", "-m", help="The reason; it becomes the message of the step.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def gates(options: CommonOptions) -> None:
     """List the gates at which runs wait for a decision, the longest wait first.
 
-    -o wide adds what to type, -o name gives RUN/GATE for `bobrapet approve`.
+    -o wide adds the commands to decide, -o name gives RUN/GATE for `bobrapet approve`.
     """
     from cli.inbox import open_gates, shown
     from cli.interruption import run_async
@@ -52,12 +56,12 @@ def approve(
     reason: ReasonOption = "",
     data: DataOption = None,
 ) -> None:
-    """Let a run go on past a gate. A decision stays; it may be made before the run comes to the gate.
+    """Let a run continue past a gate. A decision is final; it may be made before the run reaches the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
-    It may be left out if the run waits at one gate only.
+    It may be left out if the run waits at only one gate.
 
-    The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
+    Here, --data is not the data folder of the embedded cluster: $BOBRAPET_DATA names it.
     """
     _decide(options, run, gate, reason, "Approved", data or ())
 
@@ -69,12 +73,12 @@ def reject(
     reason: ReasonOption = "",
     data: NoDataOption = None,
 ) -> None:
-    """Fail a gate of a run. A decision stays; it may be made before the run comes to the gate.
+    """Fail a gate of a run. A decision is final; it may be made before the run reaches the gate.
 
     GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
-    It may be left out if the run waits at one gate only.
+    It may be left out if the run waits at only one gate.
 
-    The data folder of an embedded cluster is that of $BOBRAPET_DATA here.
+    Here, --data is not the data folder of the embedded cluster: $BOBRAPET_DATA names it.
     """
     _decide(options, run, gate, reason, "Rejected", data or ())
 

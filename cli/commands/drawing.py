@@ -21,7 +21,7 @@ def graph(
     target: TargetArgument = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
 ) -> None:
-    """Draw a Story or a run: -o ascii, mermaid, dot or svg; a realtime run with the rates of its messages."""
+    """Draw a Story or a run: -o ascii, mermaid, dot or svg; for a realtime run with message rates."""
     from views.graph import FORMATS, draw
 
     form = "ascii" if options.output == "table" else options.output

@@ -20,11 +20,11 @@ def register(app: typer.Typer) -> None:
 
 
 def why(options: CommonOptions, run: ExplainedArgument) -> None:
-    """Tell what a run, or one of its steps, waits for: since when, until when, who can change it, what to type.
+    """Show what a run, or one of its steps, waits for: since when, until when, who can change it, with which command.
 
-    It follows child runs and needs to where things really stop. Of a run that failed it tells why, and of impulse/NAME
-    why that Impulse is down. trigger/NAME is a StoryTrigger: what it waits for, why it was rejected, or the same about
-    its run. -o json gives the same as data.
+    It follows child runs and needs to the step that really blocks. For a failed run it shows why the run failed, and
+    for impulse/NAME why that Impulse is down. For trigger/NAME, a StoryTrigger, it shows what it waits for, why it was
+    rejected, or the same for its run. -o json gives the same as data.
     """
     from cli.explanation import explanation_of
     from cli.impulses import PREFIX
@@ -108,7 +108,7 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
             for line, colour in bars(run_timeline, width=width, ascii_only=options.ascii_only):
                 session.console.line(line, colour)
             if run_timeline.unseen:
-                session.console.note(f"not to be seen with your rights: {', '.join(run_timeline.unseen)}")
+                session.console.note(f"not shown, because you may not read them: {', '.join(run_timeline.unseen)}")
 
     run_async(options, work)
 
@@ -116,9 +116,9 @@ def timeline(options: CommonOptions, run: RunArgument) -> None:
 def explain_step(options: CommonOptions, step: RunAndStepArgument) -> None:
     """Show each value of a step's Job and the layer that it comes from: operator, template, Engram, Story, step.
 
-    It works before the step has started, while it runs and afterwards. If the Job exists, it is compared: a line says
-    what differs, and what has changed since. Values that were asked for and are not applied are notes. Secrets are
-    shown by name only. -o json gives the same as data.
+    It works before the step has started, while it runs and afterwards. If the Job exists, its values are
+    compared: a line shows the difference, and what has changed since. Values that are set but not applied are listed
+    as notes. Secrets are shown by name only. -o json gives the same as data.
     """
     from cli.explained_step import step_explanation_of
     from cli.interruption import run_async

@@ -30,14 +30,16 @@ def lint(
     options: CommonOptions,
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Also look at what the cluster holds: references, settings.")
+        bool, typer.Option("--cluster", help="Also check references and settings against the cluster.")
     ] = False,
-    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="The least that makes it exit with 7.")] = FailOn.ERROR,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", help="The lowest severity that makes lint exit with 7.")
+    ] = FailOn.ERROR,
 ) -> None:
-    """Check manifests as admission would, all files together: every finding with its file, line and column.
+    """Check manifests as admission does, all files together: every finding with its file, line and column.
 
     -o text, json, sarif (for code scanning) or github (annotations in a workflow). Exits with 7 when there are errors;
-    warnings count with --fail-on warning. Without --cluster, references that lead out of the files are not followed.
+    warnings count with --fail-on warning. Without --cluster, references to objects outside the files are not checked.
     """
     from cli.linting import in_order, read_documents
     from cli.manifests import STDIN_NAME, texts

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def impulses(options: CommonOptions) -> None:
     """List Impulses: whether their listeners are up, and what they have started.
 
-    RECEIVED counts events, LAUNCHED those that led to a run, FAILED those that were rejected, THROTTLED those that had
+    RECEIVED counts events, LAUNCHED the events that started a run, FAILED the rejected ones, THROTTLED those that had
     to wait. -o wide also shows why one is down; `bobrapet why impulse/NAME` explains it.
     """
     from cli.impulses import list_impulses

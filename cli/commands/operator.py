@@ -37,22 +37,26 @@ _LeaderElectionNamespace = Annotated[
     str, typer.Option(help="Namespace of the Lease; default: that of the Pod, else of --config-namespace.")
 ]
 _WebhookBindAddress = Annotated[
-    str, typer.Option(help="Where admission reviews are answered, by HTTPS; 0 or ENABLE_WEBHOOKS=false: nowhere.")
+    str, typer.Option(help="Address for admission reviews (HTTPS); 0 or ENABLE_WEBHOOKS=false: no admission.")
 ]
 _WebhookCertPath = Annotated[
-    Path | None, typer.Option(help="Folder of the webhook certificate; default: one of our own, in a Secret.")
+    Path | None,
+    typer.Option(help="Folder of the webhook certificate; default: one that the operator creates, in a Secret."),
 ]
 _WebhookClientCa = Annotated[
-    Path | None, typer.Option(help="Answer only callers with a certificate of these authorities (PEM).")
+    Path | None, typer.Option(help="Accept only callers with a certificate signed by these authorities (PEM).")
 ]
 _WebhookDrain = Annotated[
-    str, typer.Option(help="How long reviews are answered after SIGTERM; default: 3s in a Pod, else 0s.")
+    str, typer.Option(help="How long reviews are still answered after SIGTERM; default: 3s in a Pod, else 0s.")
 ]
 _HubEndpoint = Annotated[
-    str, typer.Option(help="Where the containers of realtime steps reach the hub, as host:port; default: nowhere.")
+    str,
+    typer.Option(
+        help="Address at which the containers of realtime steps reach the hub, as host:port; default: no hub."
+    ),
 ]
 _WebhookNames = Annotated[
-    str, typer.Option(help="Further DNS names and IP addresses for our certificate, separated by commas.")
+    str, typer.Option(help="More DNS names and IP addresses for the operator's own certificate, separated by commas.")
 ]
 
 
@@ -63,13 +67,13 @@ def register(app: typer.Typer) -> None:
 def run_operator(
     kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig; default: $KUBECONFIG, in-cluster, home.")] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
-    metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served; 0 switches it off.")] = "0",
+    metrics_bind_address: Annotated[str, typer.Option(help="Address of /metrics; 0: none.")] = "0",
     metrics_secure: _MetricsSecure = "true",
     metrics_cert_path: _MetricsCertPath = None,
     metrics_cert_name: Annotated[str, typer.Option(help="Certificate file in that folder.")] = "tls.crt",
     metrics_cert_key: Annotated[str, typer.Option(help="Key file in that folder.")] = "tls.key",
-    enable_http2: Annotated[str, typer.Option(help="true: HTTP/2 on TLS ports, too.")] = "false",
-    health_probe_bind_address: Annotated[str, typer.Option(help="Where /healthz and /readyz are served.")] = ":8081",
+    enable_http2: Annotated[str, typer.Option(help="true: also HTTP/2 on TLS ports.")] = "false",
+    health_probe_bind_address: Annotated[str, typer.Option(help="Address of /healthz and /readyz.")] = ":8081",
     leader_elect: _LeaderElect = "true",
     leader_election_id: Annotated[str, typer.Option(help="Name of the Lease.")] = "d3a8b358.bubustack.io",
     leader_election_namespace: _LeaderElectionNamespace = "",
@@ -85,19 +89,19 @@ def run_operator(
     hub_endpoint: _HubEndpoint = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
-    zap_devel: Annotated[str, typer.Option(help="true: logs for people, and debug level.")] = "false",
+    zap_devel: Annotated[str, typer.Option(help="true: logs as plain text, and debug level.")] = "false",
     zap_encoder: Annotated[str, typer.Option(help="json or console; default: json.")] = "",
     zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",
     zap_stacktrace_level: Annotated[str, typer.Option(help="Accepted; no effect.")] = "",
     zap_time_encoding: Annotated[str, typer.Option(help="Accepted; no effect: always RFC 3339.")] = "",
-    log_format: Annotated[str, typer.Option(help="json or text; wins over --zap-encoder.")] = "",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; wins over --zap-log-level.")] = "",
+    log_format: Annotated[str, typer.Option(help="json or text; overrides --zap-encoder.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; overrides --zap-log-level.")] = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     volume_claims: Annotated[Path | None, typer.Option("--volume-claims", hidden=True)] = None,
 ) -> None:
     """Run the operator until SIGTERM.
 
-    Takes the flags of the reference's manager, with one dash or two; booleans need no value.
+    It has the flags of the Go operator's manager, with one dash or two; booleans need no value.
     """
     from cli.zap import ZapFlags
     from manager.bind import parse_address
@@ -136,7 +140,7 @@ def run_operator(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _tell_without_effect(zap)
+    _warn_without_effect(zap)
     if sys.modules.get("click", ...) is None:  # most commands do not need it; the HTTP library of admission does
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
@@ -185,7 +189,7 @@ def _admission_options(
     )
 
 
-def _tell_without_effect(zap: ZapFlags) -> None:
+def _warn_without_effect(zap: ZapFlags) -> None:
     """Log a warning for each flag of the reference that is accepted here but has no effect."""
     from core.telemetry.logs import get_logger
 

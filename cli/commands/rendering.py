@@ -24,13 +24,15 @@ def render(
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story; - reads stdin.")] = "",
     steps: Annotated[
         list[str] | None,
-        typer.Option("--step", help="Only expressions of this step. Repeat.", autocompletion=complete_step_of_story),
+        typer.Option(
+            "--step", help="Only expressions of this step. May be repeated.", autocompletion=complete_step_of_story
+        ),
     ] = None,
     fields: Annotated[
         list[str] | None,
         typer.Option(
             "--field",
-            help="Only what is at or below this path: spec.output.total, or with.url of a --step. Repeat.",
+            help="Only expressions at or below this path: spec.output.total, or with.url of a --step. May be repeated.",
             autocompletion=complete_field,
         ),
     ] = None,
@@ -43,19 +45,26 @@ def render(
         bool, typer.Option("--finished", help="Treat a missing output as an error: no step will run any more.")
     ] = False,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Refuse functions of time and chance, as the operator can.")
+        bool,
+        typer.Option(
+            "--deterministic", help="Refuse functions that read the clock or random numbers, as the operator can."
+        ),
     ] = False,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Answer questions from stdin, one JSON object a line, until it ends.")
+        bool,
+        typer.Option(
+            "--jsonl",
+            help="Read requests from stdin, one JSON object per line, until end of file; answer each with one line.",
+        ),
     ] = False,
 ) -> None:
     """Evaluate the expressions of a Story with given data: show the value, its type and the steps it needs.
 
-    Nothing is run and nothing is written. Exits with 7 when an expression has an error; one that waits for a step whose
-    output is not given is no error.
+    It runs and writes nothing. Exits with 7 when an expression has an error. An expression that
+    waits for a step whose output is not given has no error.
 
-    With --jsonl each line is {"template": …, "kind": "value" or "condition", "context": {…}, "deterministic": …,
-    "maxOutputBytes": …}, the last two optional, and is answered by {"value": …}, {"blocked": …} or
+    With --jsonl each input line is {"template": …, "kind": "value" or "condition", "context": {…}, "deterministic": …,
+    "maxOutputBytes": …}; the last two are optional. The output has one line for it: {"value": …}, {"blocked": …} or
     {"error": {"kind": …, "message": …, "position": …}}.
     """
     if jsonl:
@@ -135,7 +144,7 @@ def _of_cluster(options: CommonOptions, name: str) -> dict[str, Any]:
 
 def _answer_lines(options: CommonOptions, others: list[str]) -> None:
     if others:
-        raise UsageError(f"--jsonl excludes {', '.join(others)}", remedy="each line brings its own template and data")
+        raise UsageError(f"--jsonl excludes {', '.join(others)}", remedy="each line has its own template and data")
     from cli.interruption import run_async
     from cli.jsonlines import serve
 

@@ -20,9 +20,11 @@ from cli.arguments import (
 from cli.options import CommonOptions, DryRun, with_common_options
 from cli.problem import UsageError
 
-WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")]
-WatchOption = Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")]
-LogsOption = Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run has ended; exit with the code of its phase.")
+]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Like --wait, and show progress.")]
+LogsOption = Annotated[bool, typer.Option("--logs", help="Like --wait, and print the logs of every step.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +36,7 @@ def retry(
     options: CommonOptions,
     run: RunArgument,
     from_step: FromOption = "",
-    failed: Annotated[bool, typer.Option("--failed", help="From the step that failed on.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Start with the step that failed.")] = False,
     wait: WaitOption = False,
     watch: WatchOption = False,
     logs: LogsOption = False,
@@ -42,9 +44,9 @@ def retry(
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
-    """Run a run again with the same inputs: all of it, or from a step on.
+    """Run a run again with the same inputs: all steps, or those from one step on.
 
-    What runs again follows its Story as it is now. --dry-run=client tells what would run again and what is kept.
+    The steps run again with the Story as it is now. --dry-run=client shows which would run again and which are kept.
     """
     from cli.durations import seconds_of
     from cli.exit_code import ExitCode
@@ -102,7 +104,7 @@ def resubmit(
     no_cache: NoCache = False,
     reuse_cache: ReuseCache = False,
 ) -> None:
-    """Start another run like an earlier one, with its inputs and what -i and --inputs change; print its name.
+    """Start a new run with the inputs of an earlier one, changed by -i and --inputs; print its name.
 
     With --reuse-cache, steps with side effects, compensations and finally steps execute nevertheless.
     """

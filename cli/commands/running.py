@@ -24,7 +24,7 @@ def run(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,
-    story: Annotated[str, typer.Option("--story", help="Which Story to run, when the files hold several.")] = "",
+    story: Annotated[str, typer.Option("--story", help="The Story to run, if the files hold several.")] = "",
     timeout: TimeoutOption = "",
     image_map: ImageMapOption = None,
     exit_on_gate: ExitOnGate = False,
@@ -39,13 +39,14 @@ def run(
 ) -> None:
     """Run a Story from files and show its progress and output.
 
-    On the embedded cluster, which is started when none is up, and stopped when no command uses it any more. With
-    --kubeconfig or --context the files are applied to that cluster instead.
+    It uses the embedded cluster: starts it if it is not up, and stops it when no other command uses it. With
+    --kubeconfig or --context it applies the files to that cluster instead.
 
-    Of a Story with streamingStrategy: PerStory the operator keeps the only run: that one is shown.
+    For a Story with streamingStrategy: PerStory the operator keeps the only run; the command shows that run.
 
-    Files of others may hold Jobs, Pods and the like, which on the embedded cluster run commands as you. A terminal
-    asks before it applies them; elsewhere they are refused (code 7) without --allow-workloads or --yes.
+    Files from other people may contain Jobs, Pods and similar objects. On the embedded cluster these run commands with
+    your permissions. On a terminal the command asks before it applies them; otherwise it refuses them (code 7) without
+    --allow-workloads or --yes.
     """
     from cli import workflow
     from cli.inputs import parse_inputs
@@ -78,9 +79,11 @@ def submit(
         str | None,
         typer.Option("--key", help="Start at most one run for this key; the same inputs find the same run."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended, with its exit code.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="As --wait, and show progress.")] = False,
-    logs: Annotated[bool, typer.Option("--logs", help="As --wait, and print the logs of every step.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run has ended; exit with the code of its phase.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Like --wait, and show progress.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Like --wait, and print the logs of every step.")] = False,
     timeout: TimeoutOption = "",
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
@@ -88,9 +91,9 @@ def submit(
 ) -> None:
     """Start a run of a Story and print its name; with --key also whether it was Created or Reused.
 
-    Of a Story with streamingStrategy: PerStory the operator keeps the only run: the name of that one is printed.
+    For a Story with streamingStrategy: PerStory the operator keeps the only run; the command prints its name.
 
-    On a terminal, inputs that the Story requires and that are missing are asked for.
+    On a terminal, the command asks for missing inputs that the Story requires.
     """
     from cli import workflow
     from cli.inputs import parse_inputs

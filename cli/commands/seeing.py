@@ -56,7 +56,7 @@ def list_runs(
     from core.engine.clock import system_now
 
     if story and of_story and story != of_story:
-        raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
+        raise UsageError("STORY and --story name different Stories", remedy="leave out one of them")
     selection = RunSelection.of_flags(story or of_story, phase, selector, since, older)
 
     async def work() -> None:
@@ -119,9 +119,9 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
 
 
 def get(options: CommonOptions, run: RunArgument) -> None:
-    """Show one run: its steps, what it waits for, its output; of a realtime run the traffic of each step.
+    """Show one run: its steps, what it waits for, its output; for a realtime run the traffic of each step.
 
-    -o json gives the StoryRun, and of a realtime run also "streams": what the hub says of each step.
+    -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step.
     """
     from cli.interruption import run_async
     from cli.render.output import render, yaml_text
@@ -176,7 +176,7 @@ def watch(
 def wait(
     options: CommonOptions, runs: RunsArgument, timeout: TimeoutOption = "", exit_on_gate: ExitOnGate = False
 ) -> None:
-    """Wait until runs have ended; exit with the code of the worst."""
+    """Wait until runs have ended; exit with the worst of their codes."""
     from cli.durations import seconds_of
     from cli.exit_code import ExitCode
     from cli.interruption import run_async
@@ -204,17 +204,17 @@ def outputs(
         Path | None,
         typer.Option(
             "--save",
-            help="Write output.json, and STEP.json for each step, to this folder, and files that steps have saved to "
-            "STEP/; run.output.json where a step is called output.",
+            help="Folder to write output.json, STEP.json for each step, and the files that a step has saved, in STEP/. "
+            "If a step is called output, the output of the run is in run.output.json.",
         ),
     ] = None,
     references: Annotated[
         bool, typer.Option("--references", help="Do not fetch data from object storage; show the references.")
     ] = False,
 ) -> None:
-    """Print the output of a run or of one of its steps as JSON; that of a gate is what was given with its approval.
+    """Print the output of a run or of one of its steps as JSON; the output of a gate is the data of its approval.
 
-    What lies in object storage is read there.
+    Data in object storage is fetched.
     """
     from cli.interruption import run_async
     from cli.outputs import RUN, has_files, may_refer, output_of, outputs_of, printed, save_outputs
@@ -251,7 +251,7 @@ def outputs(
 
 
 def effects(options: CommonOptions, run: RunArgument) -> None:
-    """List the effects of a run that happen once: where each stands, who holds it, and until when.
+    """List the effects of a run that happen once: the state of each, which attempt holds it, and until when.
 
     The steps claim them with execute_once of the SDK. -o wide adds takeovers and the names of the claims.
     """

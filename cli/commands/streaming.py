@@ -29,19 +29,20 @@ _Namespace = Annotated[
 _Certificate = Annotated[
     Path | None, typer.Option(help="Certificate (PEM); default: the operator's; on loopback plaintext.")
 ]
-_Drain = Annotated[str, typer.Option(help="After SIGTERM, how long steps may take what is on its way.")]
+_Drain = Annotated[str, typer.Option(help="How long steps still receive messages after SIGTERM.")]
 _Identity = Annotated[
     str, typer.Option(help="Name in the Lease; a hub that starts again under its old name need not wait for it.")
 ]
 _Console = Annotated[
-    str, typer.Option(help="Where `bobrapet stream` looks at packets, only while a binding asks for it; 0: nowhere.")
+    str,
+    typer.Option(help="Address of the console for `bobrapet stream`, open only while a command asks for it; 0: none."),
 ]
 _ConsoleService = Annotated[
     str,
     typer.Option(help="The Service of that port as NAME:PORT, in the operator's namespace; not needed on loopback."),
 ]
 _Tokens = Annotated[
-    bool, typer.Option("--print-tokens", help="With --topology: print the token of each step, and do not serve.")
+    bool, typer.Option("--print-tokens", help="With --topology: print the token of each step and exit.")
 ]
 
 
@@ -55,13 +56,11 @@ def run_hub(
     kubeconfig: _Kubeconfig = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
     config_namespace: _Namespace = "",
-    bind_address: Annotated[str, typer.Option(help="Where the steps connect.")] = "127.0.0.1:9000",
+    bind_address: Annotated[str, typer.Option(help="Address to which the steps connect.")] = "127.0.0.1:9000",
     tls_cert: _Certificate = None,
     tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate (PEM).")] = None,
-    health_probe_bind_address: Annotated[
-        str, typer.Option(help="Where /healthz and /readyz are served; 0: nowhere.")
-    ] = "0",
-    metrics_bind_address: Annotated[str, typer.Option(help="Where /metrics is served, plain HTTP; 0: nowhere.")] = "0",
+    health_probe_bind_address: Annotated[str, typer.Option(help="Address of /healthz and /readyz; 0: none.")] = "0",
+    metrics_bind_address: Annotated[str, typer.Option(help="Address of /metrics, plain HTTP; 0: none.")] = "0",
     console_bind_address: _Console = "0",
     console_service: _ConsoleService = "",
     drain_seconds: _Drain = "10",
@@ -73,7 +72,7 @@ def run_hub(
 ) -> None:
     """Move messages between the steps of realtime Stories until SIGTERM.
 
-    The runs are those of the cluster, or with --topology those of a file. The steps are containers with a streaming
+    It serves the runs of the cluster, or with --topology those of a file. The steps are containers with a streaming
     SDK, which connect to the bind address, each with its token.
     """
     from core.telemetry.logs import LogFormat, configure_logging

@@ -31,7 +31,10 @@ def trigger(
     ] = None,
     submission_id: Annotated[
         str | None,
-        typer.Option("--submission-id", help="Repeat it to repeat this request; default: the key, or a random id."),
+        typer.Option(
+            "--submission-id",
+            help="Identity of this request; the same one repeats the request; default: the key, or a random id.",
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the decision of the operator.")] = True,
     timeout: AnswerTimeoutOption = "",
@@ -49,7 +52,9 @@ def trigger(
     identity = requests.identity_of(key, submission_id)
     seconds = seconds_of("--timeout", timeout)
     if not wait and seconds is not None:
-        raise UsageError("--timeout is for the wait", remedy="leave out --no-wait or --timeout")
+        raise UsageError(
+            "--timeout limits the wait, which --no-wait leaves out", remedy="leave out --no-wait or --timeout"
+        )
     if options.dry_run is DryRun.CLIENT:
         from cli.workflow import print_object
 
@@ -77,7 +82,7 @@ def triggers(
     from core.engine.clock import system_now
 
     if story and of_story and story != of_story:
-        raise UsageError("STORY and --story name two Stories", remedy="leave out one of them")
+        raise UsageError("STORY and --story name different Stories", remedy="leave out one of them")
     selection = TriggerSelection.of_flags(story or of_story, decision, selector)
 
     async def work() -> None:

@@ -35,7 +35,7 @@ def lines_of(explanation: StepExplanation, *, wide: bool, no_headers: bool = Fal
 
 
 def _table(explanation: StepExplanation, *, wide: bool, no_headers: bool) -> Iterator[Styled]:
-    shows_job = any(_says_more(value) for value in explanation.values)
+    shows_job = any(_shows_job_value(value) for value in explanation.values)
     headers = ["SETTING", "VALUE", "FROM", *(["IN THE JOB"] if shows_job else [])]
     rows = [(_cells(value, wide=wide, shows_job=shows_job), value.differs) for value in explanation.values]
     everything = [] if no_headers else [headers]
@@ -54,12 +54,12 @@ def _row(cells: list[str], widths: list[int]) -> str:
 def _cells(value: ExplainedValue, *, wide: bool, shows_job: bool) -> list[str]:
     is_unknown = not value.is_known and value.value is None
     own = _UNKNOWN if is_unknown else _text(value.setting, value.value)
-    in_job = _text(value.setting, value.in_job) if _says_more(value) else ""
+    in_job = _text(value.setting, value.in_job) if _shows_job_value(value) else ""
     own, in_job = (own, in_job) if wide else (_cut(own), _cut(in_job))
     return [value.setting, own, value.source, *([in_job] if shows_job else [])]
 
 
-def _says_more(value: ExplainedValue) -> bool:
+def _shows_job_value(value: ExplainedValue) -> bool:
     """Whether the Job has a value that the table does not show otherwise."""
     return value.differs or (not value.is_known and value.in_job is not None)
 

@@ -72,7 +72,7 @@ class FlowLines:
     """One line for each step whose counts have changed, in a form for grep, and not more often than is of use."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[datetime, StepFlow]] = {}
+        self._printed: dict[str, tuple[datetime, StepFlow]] = {}
 
     def lines(self, view: RunView, now: datetime) -> list[str]:
         """The lines that are due."""
@@ -81,10 +81,10 @@ class FlowLines:
             flow = step.flow
             if flow is None or not step.at_work or not (flow.received or flow.delivered or flow.lost):
                 continue
-            told_at, told = self._told.get(step.name, (None, None))
-            if told == flow or (told_at is not None and now - told_at < LINE_EVERY):
+            printed_at, printed = self._printed.get(step.name, (None, None))
+            if printed == flow or (printed_at is not None and now - printed_at < LINE_EVERY):
                 continue
-            self._told[step.name] = now, flow
+            self._printed[step.name] = now, flow
             found.append(f"{format_instant(now)} {view.name} {step.name} {flow_text(step)}")
         return found
 

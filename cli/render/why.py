@@ -88,15 +88,15 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
     for line in textwrap.wrap(f"{subject}{cause.text}", width, subsequent_indent="  ", break_on_hyphens=False):
         yield line, colour
     if cause.via:
-        yield from _said("through", (" -> " if ascii_only else " → ").join(_way(cause, asked)), width)
+        yield from _row("through", (" -> " if ascii_only else " → ").join(_way(cause, asked)), width)
     if cause.since is not None:
-        yield from _said("since", _instant(cause.since, now), width)
+        yield from _row("since", _instant(cause.since, now), width)
     if cause.until is not None:
-        yield from _said("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
+        yield from _row("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
     for number, (name, value) in enumerate(cause.facts):
-        yield from _said("" if number else "error", f"{name}: {value}", width)
+        yield from _row("" if number else "error", f"{name}: {value}", width)
     if cause.who:
-        yield from _said("who", cause.who, width)
+        yield from _row("who", cause.who, width)
     for line in cause.last_lines:
         yield f"  | {line}", ""
     for number, command in enumerate(cause.commands):
@@ -114,7 +114,7 @@ def _way(cause: Cause, asked: str) -> Iterator[str]:
         yield f"run {cause.run}"
 
 
-def _said(word: str, text: str, width: int) -> Iterator[Styled]:
+def _row(word: str, text: str, width: int) -> Iterator[Styled]:
     lead = f"  {word:<{_MARGIN - 2}}"
     rest = " " * _MARGIN
     for line in textwrap.wrap(

@@ -66,7 +66,7 @@ class StreamConsole(WireModel):
 
 class StreamTraffic(WireModel):
     """What the hub says of the step's stream: on every edge, else every ten seconds while something changes,
-    and every second while somebody watches (annotation ``watched-until``).
+    and every second while a command watches (annotation ``watched-until``).
     """
 
     connected: bool | None = Field(None, description="Whether a client serves the step now.")
@@ -77,7 +77,7 @@ class StreamTraffic(WireModel):
     delivered_per_minute: Int64 | None = Field(None, description="How fast `delivered` has grown in the last seconds.")
     waiting: Int64 | None = Field(None, description="Messages to the step that the hub still has.")
     waiting_pct: Int64 | None = Field(None, description="How full the buffer of the step is, in percent.")
-    lost: Int64 | None = Field(None, description="Messages of and to the step that went nowhere.")
+    lost: Int64 | None = Field(None, description="Messages from and to the step that were lost.")
     paused_by: list[str] | None = Field(None, description="Steps whose full buffers hold up the messages of the step.")
     drained: bool | None = Field(
         None, description="Whether the steps that the step needs have finished, and it is done with all they have sent."
@@ -92,7 +92,7 @@ class StreamTraffic(WireModel):
 class TransportBindingStatus(WireModel):
     """What was agreed on."""
 
-    conditions: Conditions | None = Field(None, description="`Ready` says whether the step is connected.")
+    conditions: Conditions | None = Field(None, description="`Ready` shows whether the step is connected.")
     downstream_host: str | None = Field(None, description="Own address of a step that sends directly to its peer.")
     endpoint: str | None = Field(None, description="Address of the hub.")
     negotiated_audio: AudioCodec | None = Field(None, description="Audio codec in use.")

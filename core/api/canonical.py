@@ -32,7 +32,7 @@ _LAST_EXPONENT_FORM: Final = 1e-6
 
 
 class NotSerializableError(ValueError):
-    """The value has no JSON form, e.g. a number that is infinite."""
+    """The value cannot be written as JSON, e.g. a number that is infinite."""
 
 
 def encode(value: Any) -> str:
@@ -46,7 +46,7 @@ def encode(value: Any) -> str:
         try:
             text = orjson.dumps(_with_go_numbers(value), option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError as error:
-            raise NotSerializableError(f"the payload has no JSON form: {error}") from None
+            raise NotSerializableError(f"the payload cannot be written as JSON: {error}") from None
     # These characters occur inside strings only, so they may be replaced in the whole text.
     return text.decode().translate(_ESCAPES)
 
@@ -81,7 +81,7 @@ def _with_go_numbers(value: Any) -> Any:
 def go_float(value: float) -> str:
     """The shortest decimal that reads back as ``value``, with an exponent only below 1e-6 and from 1e21."""
     if not math.isfinite(value):
-        raise NotSerializableError(f"the payload has no JSON form: {value} is not a JSON number")
+        raise NotSerializableError(f"the payload cannot be written as JSON: {value} is not a JSON number")
     sign = "-" if math.copysign(1, value) < 0 else ""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -104,4 +104,6 @@ def _as_double(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise NotSerializableError("the payload has no JSON form: a whole number is too large for a float") from None
+        raise NotSerializableError(
+            "the payload cannot be written as JSON: a whole number is too large for a float"
+        ) from None

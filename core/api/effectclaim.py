@@ -13,7 +13,7 @@ from core.api.schema import Instant, Int32, Int64, JsonObject, WireModel
 
 
 class EffectClaimSpec(WireModel):
-    """Which effect, and who holds it."""
+    """The effect, and which attempt holds it."""
 
     effect_key: str = Field(min_length=1, max_length=256, description="Key of the effect within the step.")
     step_run_ref: RunReference = Field(description="The StepRun the effect belongs to, in the same namespace.")
@@ -23,7 +23,7 @@ class EffectClaimSpec(WireModel):
         None, description="How the lease ended; `completed` is final."
     )
     details: JsonObject | None = Field(None, description="Facts about the completed effect.")
-    holder_identity: str | None = Field(None, max_length=253, description="Who holds the lease; empty: free.")
+    holder_identity: str | None = Field(None, max_length=253, description="Which attempt holds the lease; empty: none.")
     idempotency_key: str | None = Field(None, max_length=256, description="Idempotency key of the StepRun.")
     lease_duration_seconds: Int32 | None = Field(
         None, ge=1, description="Seconds after `renewTime` at which the lease may be taken over."
@@ -47,8 +47,8 @@ class EffectClaimStatus(WireModel):
 class EffectClaim(KindModel):
     """A lease on one effect of a step, so that it happens once over retries."""
 
-    spec: EffectClaimSpec = Field(description="Which effect, and who holds it.")
-    status: EffectClaimStatus | None = Field(None, description="Where the claim stands.")
+    spec: EffectClaimSpec = Field(description="The effect, and which attempt holds it.")
+    status: EffectClaimStatus | None = Field(None, description="State of the claim.")
 
 
 EFFECT_CLAIM_KIND = Kind(

@@ -60,7 +60,7 @@ class EngramSpec(WireModel):
 class EngramStatus(WireModel):
     """What the operator found out about an Engram."""
 
-    conditions: Conditions | None = Field(None, description="`TemplateResolved` says whether the template was found.")
+    conditions: Conditions | None = Field(None, description="`TemplateResolved` shows whether the template was found.")
     failed_executions: Int32 | None = Field(None, description="Executions that ended in phase `Failed`.")
     last_execution_time: Instant | None = Field(None, description="When the last execution ended.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")

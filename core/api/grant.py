@@ -50,7 +50,7 @@ class ReferenceGrantStatus(WireModel):
 class ReferenceGrant(KindModel):
     """Allows objects of other namespaces to refer to objects of this one."""
 
-    spec: ReferenceGrantSpec = Field(description="Who may refer to what.")
+    spec: ReferenceGrantSpec = Field(description="Which objects may refer to which.")
     status: ReferenceGrantStatus | None = Field(None, description="What the operator found out about it.")
 
 

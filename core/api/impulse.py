@@ -137,7 +137,7 @@ class ImpulseStatus(WireModel):
     """What the operator found out about an Impulse."""
 
     conditions: Conditions | None = Field(
-        None, description="`Ready` says whether the listener is up, and what keeps it from being up."
+        None, description="`Ready` shows whether the listener is up, and what keeps it from being up."
     )
     counted: CountedTriggers | None = Field(None, description="The part of the counters that cannot fall any more.")
     failed_triggers: Int64 | None = Field(None, description="Events whose StoryTrigger was rejected.")

@@ -42,7 +42,7 @@ ANNOTATION_CONNECTOR_GENERATION: Final = "bubustack.io/connector-generation"
 ANNOTATION_STREAM_FINISHED: Final = "transport.bubustack.io/finished"
 """An extension, on a binding: ``true`` if no client of its step will connect again, so what it has sent is all."""
 ANNOTATION_STREAM_WATCHED_UNTIL: Final = "transport.bubustack.io/watched-until"
-"""Until this instant the hub reports every second; written by whoever shows the stream to people."""
+"""Until this instant the hub reports every second; written by the commands that show the stream to users."""
 ANNOTATION_STREAM_CONSOLE: Final = "transport.bubustack.io/console"
 """An extension, on a binding: the beginning of the annotations that ask the hub for a console,
 ``transport.bubustack.io/console.<id>``. Each command has one of its own, so commands do not disturb each other.
@@ -122,7 +122,7 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_LIVE_RESTARTS,
     ANNOTATION_LIVE_REPLACED,
 )
-"""On StoryRuns: the operator acts on them, so nobody else may write them. The other annotations of runs are requests of
+"""On StoryRuns: the operator acts on them, so only it may write them. The other annotations of runs are requests of
 users: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay.
 """
 

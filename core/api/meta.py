@@ -120,7 +120,7 @@ class Condition(WireModel):
     """One observed aspect of an object, as in `metav1.Condition`."""
 
     last_transition_time: Instant = Field(description="When `status` last changed.")
-    message: str = Field(max_length=32768, description="What a person should know, with the remedy where there is one.")
+    message: str = Field(max_length=32768, description="Explanation for users, with a remedy if there is one.")
     reason: str = Field(
         min_length=1,
         max_length=1024,

@@ -124,5 +124,5 @@ class Placement(WireModel):
         None, description="Labels a node must carry; merged key by key with inherited ones."
     )
     tolerations: list[Toleration] | None = Field(
-        None, description="Taints the Pods put up with; replaces an inherited list as a whole."
+        None, description="Taints that the Pods tolerate; replaces an inherited list as a whole."
     )

@@ -92,7 +92,7 @@ class StepRunSpec(WireModel):
         None, description="How the workload is run; outranks all other layers."
     )
     executor: LabelName | None = Field(
-        None, description="Who carries out the attempts; `job`, the default, makes a Kubernetes Job of each."
+        None, description="What executes the attempts; `job`, the default, makes a Kubernetes Job of each."
     )
     idempotency_key: str | None = Field(
         None, max_length=256, description="Key that identifies the effects of the step over retries."
@@ -144,7 +144,7 @@ class StructuredError(WireModel):
 class Handoff(WireModel):
     """Progress of moving a realtime step to a new version."""
 
-    message: str | None = Field(None, description="What a person should know.")
+    message: str | None = Field(None, description="Explanation for users.")
     phase: Literal["pending", "draining", "cutover", "ready"] | None = Field(
         None, description="`pending`, `draining`, `cutover` or `ready`."
     )
@@ -178,7 +178,7 @@ class CachedFrom(WireModel):
     """An earlier, equal execution."""
 
     key: str = Field(description="What equal executions have in common, as hexadecimal SHA-256.")
-    step_run: str | None = Field(None, description="Name of the StepRun; it may be gone.")
+    step_run: str | None = Field(None, description="Name of the StepRun; it may have been deleted.")
     stored_at: Instant | None = Field(None, description="When its output was stored.")
     story_run: str | None = Field(None, description="Name of its StoryRun.")
 
@@ -215,7 +215,7 @@ class StepRunStatus(WireModel):
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     output: JsonObject | None = Field(None, description="Result of the step, or a storage reference to it.")
     output_schema_ref: SchemaReference | None = Field(None, description="Schema the output was checked against.")
-    phase: PhaseWord | None = Field(None, description="Where the step stands.")
+    phase: PhaseWord | None = Field(None, description="Phase of the step.")
     pod_name: str | None = Field(None, description="Pod whose container may write this status.")
     signal_events: list[SignalEvent] | None = Field(
         None, max_length=256, description="Signals in the order they were sent, newest 256."
@@ -230,7 +230,7 @@ class StepRun(KindModel):
 
     spec: StepRunSpec = Field(description="What to execute.")
     status: StepRunStatus | None = Field(
-        None, description="How the execution stands; written by the operator and by the container's SDK."
+        None, description="State of the execution; written by the operator and by the container's SDK."
     )
 
 

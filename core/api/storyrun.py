@@ -44,9 +44,9 @@ class GateDecision(WireModel):
 class StepState(WireModel):
     """State of one step of a run."""
 
-    phase: PhaseWord = Field(description="Where the step stands.")
+    phase: PhaseWord = Field(description="Phase of the step.")
     finished_at: Instant | None = Field(None, description="When the step reached a terminal phase.")
-    message: str | None = Field(None, description="What a person should know about the phase.")
+    message: str | None = Field(None, description="Explanation of the phase, for users.")
     reason: str | None = Field(None, description="Why the step is in its phase, as one word for programs.")
     reason_since: Instant | None = Field(
         None, description="Since when the reason holds; set while the container of the step cannot start."
@@ -88,16 +88,16 @@ class StoryRunStatus(WireModel):
     gates: dict[str, GateDecision] | None = Field(
         None,
         description="Decisions on gate steps by step name, that of a branch after those around it, as in "
-        "`fan/approve`; written by people through the status subresource.",
+        "`fan/approve`; users write them through the status subresource.",
     )
     input_schema_ref: SchemaReference | None = Field(None, description="Schema the inputs were checked against.")
-    message: str | None = Field(None, description="What a person should know about the phase.")
+    message: str | None = Field(None, description="Explanation of the phase, for users.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     output: JsonObject | None = Field(
         None, description="Result of the run: the Story's `output` evaluated, or a storage reference to it."
     )
     output_schema_ref: SchemaReference | None = Field(None, description="Schema the output was checked against.")
-    phase: PhaseWord | None = Field(None, description="Where the run stands.")
+    phase: PhaseWord | None = Field(None, description="Phase of the run.")
     primitive_children: dict[str, list[str]] | None = Field(
         None, description="StepRuns started by a `parallel` step, by step name."
     )
@@ -124,7 +124,7 @@ class StoryRun(KindModel):
     """One execution of a Story with given inputs."""
 
     spec: StoryRunSpec = Field(description="What to execute; immutable except for `cancelRequested`.")
-    status: StoryRunStatus | None = Field(None, description="How the execution stands.")
+    status: StoryRunStatus | None = Field(None, description="State of the execution.")
 
 
 STORY_RUN_KIND = Kind(

@@ -17,7 +17,7 @@ class DeliveryIdentity(WireModel):
     """What makes two requests the same."""
 
     submission_id: str = Field(
-        min_length=1, max_length=253, description="Id of this submission; a repeated submission meets the same object."
+        min_length=1, max_length=253, description="Id of this submission; a repeated submission finds the same object."
     )
     input_hash: str | None = Field(
         None, max_length=64, description="Hexadecimal SHA-256 of the canonical `inputs`; required with a `key`."
@@ -38,7 +38,7 @@ class StoryTriggerSpec(WireModel):
 
     delivery_identity: DeliveryIdentity = Field(description="What makes two requests the same.")
     story_ref: ObjectReference = Field(description="The Story to start.")
-    impulse_ref: ObjectReference | None = Field(None, description="The Impulse that asks.")
+    impulse_ref: ObjectReference | None = Field(None, description="The Impulse that sends the request.")
     inputs: JsonObject | None = Field(None, description="Inputs of the StoryRun.")
 
 
@@ -53,7 +53,7 @@ class StoryTriggerStatus(WireModel):
     decision: Literal["Pending", "Created", "Reused", "Rejected"] | None = Field(
         None, description="`Created` or `Reused` a StoryRun, or `Rejected`; absent and `Pending` mean undecided."
     )
-    message: str | None = Field(None, description="What a person should know about the decision.")
+    message: str | None = Field(None, description="Explanation of the decision, for users.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     reason: str | None = Field(None, description="Machine-readable cause of the decision.")
     story_run_ref: RunReference | None = Field(None, description="The StoryRun that was created or reused.")

@@ -122,7 +122,7 @@ class Lane(WireModel):
         description="`audio`, `video`, `binary`, `payload` or `control`."
     )
     name: str = Field(min_length=1, pattern=DNS_LABEL, description="Name of the lane, a DNS label.")
-    description: str | None = Field(None, description="What the lane carries, for people.")
+    description: str | None = Field(None, description="What the lane carries, for users.")
     direction: Direction | None = Field(
         None, description="Seen from the step: `publish`, `subscribe` or `bidirectional` (default)."
     )
@@ -217,7 +217,7 @@ class RoutingRule(WireModel):
     """Allows or denies downstream steps for matching messages."""
 
     action: Literal["allow", "deny"] | None = Field(None, description="`allow` (default) or `deny`.")
-    name: str | None = Field(None, description="Name of the rule, for people.")
+    name: str | None = Field(None, description="Name of the rule, for users.")
     target: RoutingTarget | None = Field(None, description="Steps the rule speaks about; absent: all.")
     when: str | None = Field(
         None, description="Condition template over `inputs`, `steps` and `packet`; absent: always."

@@ -70,7 +70,7 @@ class TemplateRetry(WireModel):
 
 
 class TemplateSecurity(WireModel):
-    """What the container needs or can live with."""
+    """Security requirements of the container."""
 
     recommended_run_as_user: Int64 | None = Field(None, description="Numeric user id, greater than 0.")
     requires_no_privilege_escalation: bool | None = Field(None, description="Forbid gaining privileges.")
@@ -103,7 +103,7 @@ class TemplateExecution(PodNeeds):
     rbac: RbacPolicy | None = Field(None, description="Permissions the container needs.")
     resources: TemplateResources | None = Field(None, description="Recommended CPU and memory.")
     retry: TemplateRetry | None = Field(None, description="Recommended retries.")
-    security: TemplateSecurity | None = Field(None, description="What the container needs or can live with.")
+    security: TemplateSecurity | None = Field(None, description="Security requirements of the container.")
     service: TemplateService | None = Field(None, description="Ports the container serves.")
     storage: StoragePolicy | None = Field(None, description="Where large payloads are kept.")
     timeout: str | None = Field(None, description="Recommended longest duration as a Go duration.")
@@ -112,7 +112,7 @@ class TemplateExecution(PodNeeds):
 class SecretDefinition(WireModel):
     """A Secret the container uses."""
 
-    description: str | None = Field(None, description="What it is for, for people.")
+    description: str | None = Field(None, description="What it is for, for users.")
     env_prefix: str | None = Field(
         None, description="Prefix of the environment variables; default: the logical name and `_`."
     )
@@ -149,7 +149,7 @@ class EngramTemplateSpec(WireModel):
     declared_output_keys: list[str] | None = Field(
         None, description="Top-level keys of the output, for tools and checks of templates."
     )
-    description: str | None = Field(None, description="What the worker does, for people.")
+    description: str | None = Field(None, description="What the worker does, for users.")
     execution: TemplateExecution | None = Field(None, description="Recommended ways to run it.")
     image: str | None = Field(None, max_length=512, description="Container image.")
     input_schema: JsonObject | None = Field(None, description="JSON Schema of a step's merged input.")
@@ -162,7 +162,7 @@ class EngramTemplateSpec(WireModel):
 class TemplateStatus(WireModel):
     """What the operator found out about a template."""
 
-    conditions: Conditions | None = Field(None, description="`Ready` says whether the template can be used.")
+    conditions: Conditions | None = Field(None, description="`Ready` shows whether the template can be used.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     usage_count: Int32 | None = Field(None, description="Engrams or Impulses that refer to this template.")
     validation_errors: list[str] | None = Field(None, description="What keeps the template from being used.")
@@ -188,7 +188,7 @@ class ImpulseTemplateSpec(WireModel):
     config_schema: JsonObject | None = Field(None, description="JSON Schema of an Impulse's `with`.")
     context_schema: JsonObject | None = Field(None, description="JSON Schema of the inputs the listener submits.")
     delivery_policy: DeliveryPolicy | None = Field(None, description="Default policy for turning events into runs.")
-    description: str | None = Field(None, description="What the listener does, for people.")
+    description: str | None = Field(None, description="What the listener does, for users.")
     execution: TemplateExecution | None = Field(None, description="Recommended ways to run it.")
     image: str | None = Field(None, max_length=512, description="Container image.")
     secret_schema: dict[str, SecretDefinition] | None = Field(

@@ -34,8 +34,8 @@ class TransportSpec(WireModel):
     """A driver and its abilities; at least one of the three lists must have an entry."""
 
     driver: str = Field(min_length=1, description="Driver that implements the transport.")
-    provider: str = Field(min_length=1, description="Provider, for people.")
-    config_schema: JsonObject | None = Field(None, description="JSON Schema of the settings, for people and tools.")
+    provider: str = Field(min_length=1, description="Provider, for users.")
+    config_schema: JsonObject | None = Field(None, description="JSON Schema of the settings, for users and tools.")
     connector_image: str | None = Field(None, description="Recommended image of the connector sidecar.")
     default_settings: JsonObject | None = Field(None, description="Provider settings every Story starts from.")
     streaming: Streaming | None = Field(None, description="Stream settings every Story starts from.")
@@ -58,7 +58,7 @@ class TransportStatus(WireModel):
     available_video: list[VideoCodec] | None = Field(
         None, description="Video codecs in use by bindings; without bindings, the supported ones."
     )
-    conditions: Conditions | None = Field(None, description="`Ready` says whether Stories can use the transport.")
+    conditions: Conditions | None = Field(None, description="`Ready` shows whether Stories can use the transport.")
     last_heartbeat_time: Instant | None = Field(None, description="When a binding last reported.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
     pending_bindings: Int32 | None = Field(None, description="Bindings that are not ready yet.")

@@ -2,7 +2,7 @@
 
 A reader of objects from an API server keeps the readable part of an object that is damaged, too deep or too large,
 leaves out the rest and adds the mark. Code that decides on objects must call ``why_unreadable`` first. The mark is not
-a JSON value, so nobody can write it into an object. Pure.
+a JSON value, so no client can write it into an object. Pure.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class StoryTransport(WireModel):
 
     name: str = Field(pattern=DNS_LABEL, description="Name, unique in the Story, a DNS label.")
     transport_ref: str = Field(min_length=1, description="Name of the cluster-scoped Transport.")
-    description: str | None = Field(None, description="What it is for, for people.")
+    description: str | None = Field(None, description="What it is for, for users.")
     settings: JsonObject | None = Field(
         None, description="Provider settings, deep-merged over the Transport's `defaultSettings`."
     )
@@ -205,7 +205,7 @@ class StorySpecFields(WireModel):
     policy: StoryPolicy | None = Field(None, description="Limits, queueing and defaults for all runs.")
     streaming_strategy: StreamingStrategy | None = Field(
         None,
-        description="With `pattern: realtime`: `PerStoryRun` (default): somebody starts each run. `PerStory`: the "
+        description="With `pattern: realtime`: `PerStoryRun` (default): clients start each run. `PerStory`: the "
         "operator keeps exactly one run, without inputs.",
     )
     transports: list[StoryTransport] | None = Field(
@@ -227,7 +227,7 @@ class StoryStatus(WireModel):
     """What the operator found out about a Story."""
 
     conditions: Conditions | None = Field(
-        None, description="`Ready` says whether runs can start; `LiveRun`, with `PerStory`, whether its run is alive."
+        None, description="`Ready` shows whether runs can start; `LiveRun`, with `PerStory`, whether its run is alive."
     )
     live_run: str | None = Field(
         None, description="With `streamingStrategy: PerStory`: the StoryRun that the operator keeps, or the last one."

@@ -21,14 +21,14 @@ class EqualWork:
         return self._under_way.setdefault(key, (who, trio.Event()))[0]
 
     def end(self, key: str, who: str) -> None:
-        """Give the work back, and wake all who wait for it. Does nothing if another has it, or nobody."""
+        """Give the work back, and wake all who wait for it. Does nothing if another has it, or if it is free."""
         found = self._under_way.get(key)
         if found is not None and found[0] == who:
             del self._under_way[key]
             found[1].set()
 
     async def ended(self, key: str) -> None:
-        """Return when nobody has this work any more."""
+        """Return when no task has this work any more."""
         if key in self._under_way:
             await self._under_way[key][1].wait()
         else:

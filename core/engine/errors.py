@@ -81,7 +81,7 @@ class StorageUnavailableError(ObstacleError):
 
 
 class HubUnknownError(ObstacleError):
-    """A realtime step cannot be told where the hub is, or who it is itself; the message says what is missing."""
+    """A realtime step cannot get the address of the hub or its own identity; the message names what is missing."""
 
     reason = Reason.AWAITING_TRANSPORT
 

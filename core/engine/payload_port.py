@@ -72,7 +72,7 @@ class Payloads(Protocol):
             field: JSON path of ``value``, for messages.
         Raises:
             NoStoreError: the operator has no object store.
-            RejectedError: the value has no JSON form.
+            RejectedError: the value cannot be written as JSON.
             StorageUnavailableError: the store does not answer, or refuses the operator; objects may be stored
                 nevertheless.
         """

@@ -304,7 +304,9 @@ def _steps(group: GroupName, spec: Mapping[str, Any], taken: Set[str]) -> dict[s
     for index, item in enumerate(_list(spec, group)):
         name = item.get("name") if isinstance(item, Mapping) else None
         if not isinstance(name, str) or not name or "/" in name:
-            return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or no name")
+            return Refusal(
+                Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name is missing or is not a valid name"
+            )
         if name in steps or name in taken:
             return Refusal(Reason.INVALID_CONFIGURATION, f"spec.{group}[{index}].name {name!r} is already taken")
         plan = _step(name, item)
@@ -394,9 +396,9 @@ def _groups(
         earlier |= aliases_of(steps) | {name: name for name in steps}
     if unknown:
         text = f"unknown dependencies: {', '.join(dict.fromkeys(unknown))}; every name in needs and in templates must "
-        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}be a step of this Story that is there before")
+        return Refusal(Reason.INVALID_CONFIGURATION, f"{text}be an earlier step of this Story")
     if circles:
-        text = f"steps need each other in a circle: {' -> '.join(circles[0])}; remove one of these dependencies"
+        text = f"dependency cycle: {' -> '.join(circles[0])}; remove one of these dependencies"
         return Refusal(Reason.INVALID_CONFIGURATION, text)
     return groups
 

@@ -24,7 +24,7 @@ import trio
 
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.budget import Budget
-from core.evaluation.lane import Teller, WorkerLane
+from core.evaluation.lane import WaitNotifier, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Json, SchemaProblem
 from core.evaluation.validation import SchemaValidator
@@ -148,10 +148,10 @@ class Evaluator:
         self._policy = policy
         self._now = now
         self._pool = pool or WorkerPool()
-        teller, budget = Teller(), Budget(lambda: policy().budget_seconds)
-        self._threads = WorkerLane("thread", lambda: _MAX_THREADS, teller, budget)
-        self._processes = WorkerLane("process", lambda: self._pool.processes, teller, budget)
-        self._analyses = WorkerLane("analysis", lambda: _MAX_ANALYSES, teller)
+        notifier, budget = WaitNotifier(), Budget(lambda: policy().budget_seconds)
+        self._threads = WorkerLane("thread", lambda: _MAX_THREADS, notifier, budget)
+        self._processes = WorkerLane("process", lambda: self._pool.processes, notifier, budget)
+        self._analyses = WorkerLane("analysis", lambda: _MAX_ANALYSES, notifier)
         self._schemas = SchemaValidator(self._pool, self._processes, self._analyses)
         self._room = trio.CapacityLimiter(math.inf)  # the lanes bound their number
         self._hits = {kind: cache_info().hits for kind, cache_info in _CACHES.items()}

@@ -19,32 +19,34 @@ from core.evaluation.budget import Budget
 from core.fairness.turns import Turns
 from core.telemetry import catalogue, metrics
 
-TOLD_AFTER_SECONDS: Final = 1.0
+NOTIFIED_AFTER_SECONDS: Final = 1.0
 """How long an asker waits before it is notified."""
-TOLD_EVERY_SECONDS: Final = 0.25
+NOTIFIED_EVERY_SECONDS: Final = 0.25
 """The pause between two notifications: each may be a write to the API server."""
 
 
-class Teller:
+class WaitNotifier:
     """Notifies askers that they wait: one at a time, namespaces in turn, and only askers that still wait."""
 
     def __init__(self) -> None:
         self._turns = Turns(1)
 
-    async def tell(self, asker: Asker, notified: trio.Event) -> None:
+    async def notify(self, asker: Asker, notified: trio.Event) -> None:
         """Notify ``asker`` when it has waited long enough, and set ``notified``; cancelled when the wait is over."""
         began = trio.current_time()
-        await trio.sleep(TOLD_AFTER_SECONDS)
+        await trio.sleep(NOTIFIED_AFTER_SECONDS)
         async with self._turns.turn(asker.namespace):
             notified.set()
             asker.report_waiting(trio.current_time() - began)
-            await trio.sleep(TOLD_EVERY_SECONDS)
+            await trio.sleep(NOTIFIED_EVERY_SECONDS)
 
 
 class WorkerLane:
     """The queue for one kind of worker."""
 
-    def __init__(self, name: str, workers: Callable[[], int], teller: Teller, budget: Budget | None = None) -> None:
+    def __init__(
+        self, name: str, workers: Callable[[], int], notifier: WaitNotifier, budget: Budget | None = None
+    ) -> None:
         """
         Args:
             name: for metrics.
@@ -53,7 +55,7 @@ class WorkerLane:
         """
         self._name = name
         self._workers = workers
-        self._teller = teller
+        self._notifier = notifier
         self._budget = budget
         self._turns = Turns(*_shares(workers()))
         self._heads = Turns(inf, 1)
@@ -97,7 +99,7 @@ class WorkerLane:
         begun = False
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._teller.tell, asker, notified)
+                nursery.start_soon(self._notifier.notify, asker, notified)
                 async with self._heads.turn(asker.namespace):
                     await self._pay(asker.namespace)
                     await self._turns.take(asker.namespace)

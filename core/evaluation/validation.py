@@ -18,7 +18,7 @@ import trio
 from core.evaluation import schema as schemas
 from core.evaluation import worker
 from core.evaluation.asker import NOBODY, Asker
-from core.evaluation.lane import Teller, WorkerLane
+from core.evaluation.lane import WaitNotifier, WorkerLane
 from core.evaluation.pool import OverLimitError, WorkerPool
 from core.evaluation.schema import Cost, Json, SchemaError, SchemaProblem
 
@@ -54,8 +54,8 @@ class SchemaValidator:
             analyses: the turns of namespaces for the analysis of large schemas.
         """
         self._pool = pool or WorkerPool()
-        self._processes = processes or WorkerLane("process", lambda: self._pool.processes, Teller())
-        self._analyses = analyses or WorkerLane("analysis", lambda: 1, Teller())
+        self._processes = processes or WorkerLane("process", lambda: self._pool.processes, WaitNotifier())
+        self._analyses = analyses or WorkerLane("analysis", lambda: 1, WaitNotifier())
         self._room = trio.CapacityLimiter(math.inf)  # the lane bounds their number
         self._prepared: OrderedDict[bytes, _Prepared] = OrderedDict()
 

@@ -247,7 +247,7 @@ def refuse_chance(functions: frozenset[str], text: str) -> None:
     for name in sorted(functions):
         if not FUNCTIONS[name].deterministic:
             error = ForbiddenFunctionError(
-                f"the function {name} is not offered where results must repeat", subject=name
+                f"the function {name} is not available where results must be repeatable", subject=name
             )
             error.fault = Fault.SYNTAX
             error.offset = max(text.find(name), 0)
@@ -267,7 +267,7 @@ def _not_a_boolean(text: str, result: Json) -> EvaluationError:
 
 
 def _in_storage(text: str) -> OffloadedDataError:
-    error = OffloadedDataError("it looks into data in object storage", remedy="let a step output a small value for it")
+    error = OffloadedDataError("it reads data in object storage", remedy="let a step output a small value for it")
     error.locate(text)
     return error
 

@@ -19,10 +19,10 @@ from core.expressions.template import nodes
 
 _NOT_OF_LOOPS: Final = frozenset({INPUTS, STEPS, PACKET})
 _ELSEWHERE: Final = {
-    **dict.fromkeys(OF_ITEMS, "is there only inside a parallel step with forEach"),
-    **dict.fromkeys(OF_ITERATIONS, "is there only in with and until of an executeStory step that has until"),
-    **dict.fromkeys(OF_CACHE_KEYS, "is there only in the key of an output cache"),
-    **dict.fromkeys(OF_CONTAINERS, "is there only in the container of an EngramTemplate, and in the key of a cache"),
+    **dict.fromkeys(OF_ITEMS, "exists only inside a parallel step with forEach"),
+    **dict.fromkeys(OF_ITERATIONS, "exists only in with and until of an executeStory step that has until"),
+    **dict.fromkeys(OF_CACHE_KEYS, "exists only in the key of an output cache"),
+    **dict.fromkeys(OF_CONTAINERS, "exists only in the container of an EngramTemplate, and in the key of a cache"),
 }
 
 
@@ -108,7 +108,7 @@ class _Checker:
             case nodes.Name(name=name, offset=offset):
                 function = sprig.FUNCTIONS.get(name)
                 if function and not function.deterministic and not self._scope.chance:
-                    message = f"the function {name} is not offered in {self._scope.name} expressions"
+                    message = f"the function {name} is not available in {self._scope.name} expressions"
                     yield ScopeProblem(Fault.SYNTAX, name, offset, message, "its result changes from call to call")
             case nodes.Pipe():
                 yield from self._pipe(operand, dot_is_root)

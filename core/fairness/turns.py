@@ -34,7 +34,7 @@ class _Waiter:
         self.event = trio.Event()
         self.state = _State.WAITING
 
-    def tell(self, state: _State) -> None:
+    def enter(self, state: _State) -> None:
         self.state = state
         self.event.set()
 
@@ -162,7 +162,7 @@ class Turns:
             raise CrowdedError
         newest = self._queues[caller][-1]
         self._remove(caller, newest)
-        newest.tell(_State.SENT_AWAY)
+        newest.enter(_State.SENT_AWAY)
 
     def _remove(self, caller: Hashable, waiter: _Waiter) -> None:
         queue = self._queues[caller]
@@ -185,4 +185,4 @@ class Turns:
             self._queues.move_to_end(caller)
             self._remove(caller, waiter)
             self._begin(caller)
-            waiter.tell(_State.CALLED)
+            waiter.enter(_State.CALLED)

@@ -17,7 +17,7 @@ Fence: TypeAlias = Callable[[OwnedKey | None], None]
 
 
 class NotOwnedError(KubeError):
-    """The key belongs to another process, or to nobody; nothing was sent."""
+    """The key belongs to another process, or to none; nothing was sent."""
 
 
 def fence_of(ownership: Ownership, lease: Fence | None) -> Fence:

@@ -61,7 +61,7 @@ def read_kubeconfig(paths: Sequence[Path]) -> Kubeconfig:
             _merge(merged, path, _parse(path))
     if not merged.paths:
         listed = ", ".join(map(str, paths)) or "nothing"
-        raise ConfigError(f"no kubeconfig found (looked at {listed}); give --kubeconfig or set KUBECONFIG")
+        raise ConfigError(f"no kubeconfig found (searched: {listed}); give --kubeconfig or set KUBECONFIG")
     return merged
 
 

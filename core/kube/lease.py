@@ -151,7 +151,7 @@ class LeaderLease:
                 keeping.cancel()
         if lost:
             raise LeaseLostError(
-                f"lease {self.namespace}/{self.name} was lost; it is held by {self.holder or 'nobody'}"
+                f"lease {self.namespace}/{self.name} was lost; it is held by {self.holder or 'no process'}"
             )
 
     async def _renew_until_lost(self) -> None:

@@ -2,7 +2,7 @@
 
 Versions are compared as numbers when both are numbers. Otherwise they are compared only for equality, and the later one
 counts as newer. Deleted objects are remembered for a while by UID, so that a late answer or event does not restore
-them. Objects in the cache are shared with every reader: nobody may change them. Large ones are kept as text
+them. Objects in the cache are shared with every reader: no reader may change them. Large ones are kept as text
 (core.kube.packed).
 """
 

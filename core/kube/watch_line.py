@@ -33,7 +33,7 @@ class WatchEvent:
     type: WatchEventType
     object: Object
     is_small: bool = False
-    """Whether the object is known to be neither large nor deep, so that nobody must serialize it to find out."""
+    """Whether the object is known to be neither large nor deep, so that it need not be serialized to find out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _CODE: Final = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>", re.ASCII)
 _CAUSES: Final = (
     ("kind: Timeout", "no answer in time"),
     ("ConnectionRefused", "the connection is refused"),
-    ("dns error", "the name of the host is not known"),
+    ("dns error", "the host name is unknown"),
     ("InvalidCertificate", "the certificate of the server is not trusted"),
     ("kind: Connect", "no connection can be made"),
     ("empty path segment", "it has an object whose key has an empty segment ('//'); delete that object"),
@@ -74,7 +74,7 @@ def cause_of(error: Exception, provider: CloudProvider, needed: str) -> str:
         if number in ("401", "403") or code in _REFUSED_KEY:
             return f"{answered}; check the credentials, and that they allow to {needed.format(place=provider.place)}"
         return answered
-    return _other_cause(whole, "its answer cannot be understood")
+    return _other_cause(whole, "its answer cannot be parsed")
 
 
 def code_of(error: Exception) -> str:

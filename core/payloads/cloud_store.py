@@ -127,7 +127,7 @@ class CloudStore(ThreadedStore):
         try:
             for part in obstore.list(self._bucket, folder, offset=after or None, chunk_size=limit):
                 # Consoles mark a folder with an empty object; obstore shows one for ``folder`` itself. Other programs
-                # may have written keys that nobody here reads. Some servers do not start at the requested key.
+                # may have written keys that no code here reads. Some servers do not start at the requested key.
                 inside = [
                     each
                     for each in part
@@ -172,7 +172,7 @@ class CloudStore(ThreadedStore):
         except (BaseError, ValueError, OSError):
             vendor = self._provider.vendor
             raise StoreUnavailableError(
-                f"{self._name} cannot be used: its credentials are not of a form that {vendor} issues; check them"
+                f"{self._name} cannot be used: its credentials do not have the form that {vendor} issues; check them"
             ) from None
 
     def _unavailable(self, error: Exception, what: str, needed: str) -> StoreUnavailableError:

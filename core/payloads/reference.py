@@ -41,7 +41,7 @@ def read(node: Json) -> StorageReference | None:
     """The storage reference in ``node``; ``None`` if it is an ordinary value.
 
     An object with a reserved key beside other keys is refused. The SDK treats it as data, but the evaluation of a
-    template treats it as a reference (``core.expressions.paths``), and would wait for its value in vain.
+    template treats it as a reference (``core.expressions.paths``), and would wait for its value for ever.
 
     Raises:
         PayloadError: it is meant to be a reference, but is malformed.

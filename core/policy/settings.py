@@ -296,7 +296,7 @@ class OperatorSettings:
     storage: StorageSettings = StorageSettings()
     transport: TransportSettings = TransportSettings()
     story_run_bindings: BindingLimit = BindingLimit(8, timedelta(seconds=2))
-    """For each run that somebody has started."""
+    """For each run that a user or client has started."""
     story_bindings: BindingLimit = BindingLimit(4, timedelta(seconds=3))
     """For all runs together of a Story that is always on."""
     runs: RunSettings = RunSettings()

@@ -159,7 +159,7 @@ def _command_warnings(spec: ReadOnlyObject) -> Iterator[FieldError]:
     command, args = spec.get("command") or (), spec.get("args") or ()
     for index, text in enumerate(command):
         if "{{" in text:
-            message = "is passed as it is: command has no templates"
+            message = "is passed unchanged: command has no templates"
             yield FieldError(f"spec.container.command[{index}]", message, "move it to args")
     words = [*command, *args]
     is_shell = bool(words) and PurePosixPath(words[0]).name in _SHELLS

@@ -49,13 +49,13 @@ class ClaimLease:
     """The lease of a claim, whatever became of the effect."""
 
     holder: str
-    """Empty: nobody holds it."""
+    """Empty: no attempt holds it."""
     acquired_at: datetime | None
     until: datetime | None
     """When another holder may take it over; None: no time is known, so at once."""
 
     def is_held(self, now: datetime) -> bool:
-        """Whether nobody else may take it now."""
+        """Whether no other attempt may take it now."""
         return bool(self.holder) and self.until is not None and now < self.until
 
 
@@ -97,17 +97,17 @@ def standing_of(claim: ReadOnlyObject, now: datetime) -> ClaimStanding:
     if status == COMPLETED:
         return _ended(ClaimPhase.COMPLETED, ClaimReason.COMPLETED, "The effect has happened", ready=True)
     if status == ABANDONED:
-        message = "The holder gave the effect up; whether it happened is not known"
+        message = "The holder abandoned the effect; it is unknown whether it happened"
         return _ended(ClaimPhase.ABANDONED, ClaimReason.ABANDONED, message, degraded=True)
     if status == RELEASED and not lease.holder:
         message = "The effect failed and may be tried again"
         return _ended(ClaimPhase.RELEASED, ClaimReason.RELEASED, message)
     if not lease.holder:
-        return _reserved("Nobody holds the lease; the next attempt may take it")
+        return _reserved("No attempt holds the lease; the next attempt may take it")
     if lease.is_held(now):
         return _reserved(f"{lease.holder} performs the effect", changes_at=lease.until)
     message = (
-        f"{lease.holder} neither completed nor renewed its lease; whether the effect happened is not known, and the "
+        f"{lease.holder} neither completed nor renewed its lease; it is unknown whether the effect happened, and the "
         "next attempt takes the lease over"
     )
     return ClaimStanding(

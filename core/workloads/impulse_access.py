@@ -49,7 +49,7 @@ IMPULSE_PERMISSIONS: Final = (
 
 
 def is_managed(account: str) -> bool:
-    """Whether the operator provides the account; otherwise somebody else does, under that name."""
+    """Whether the operator provides the account; otherwise an administrator does, under that name."""
     return account.strip() in _MANAGED_ACCOUNTS
 
 

@@ -81,7 +81,7 @@ def _bound_to(stored: ReadOnlyObject, changes: list[Object]) -> list[Object]:
 def _replicas(stored: ReadOnlyObject, annotations: dict[str, Any], *, suspended: bool) -> int | None:
     """The number to set, or None; keeps the record in ``annotations``.
 
-    A workload that somebody else has scaled to zero has no record: the end of a suspension leaves it there.
+    A workload that another client has scaled to zero has no record: the end of a suspension leaves it there.
     """
     have = stored["spec"].get("replicas", 1)
     if suspended:

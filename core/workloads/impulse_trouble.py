@@ -63,7 +63,7 @@ def _trouble_of(pod: Object) -> str:
         return f"has failed: {status.get('reason') or 'no reason is reported'}{_because(status)}"
     scheduled = find_condition(status.get("conditions") or (), "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        return f"fits on no node: {scheduled.get('reason')}{_because(scheduled)}"
+        return f"does not fit on any node: {scheduled.get('reason')}{_because(scheduled)}"
     return ""
 
 

@@ -60,7 +60,7 @@ def keyed_run(manifest: Object, key: str, namespace: str) -> Object:
 
     Raises:
         UnusableKeyError
-        PayloadError: the inputs have no JSON form.
+        PayloadError: the inputs cannot be written as JSON.
     """
     key = key.strip()
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:

@@ -1,7 +1,7 @@
 """The runs of Stories that are always on: their names, their marks and how one recognizes them. Pure.
 
-The name is derived from the UID and the generation of the Story and from the run before, so whoever decides on the
-same state creates the same object: a lost answer or a crash never makes two. Source: streaming contract 8.
+The name is derived from the UID and the generation of the Story and from the run before, so all processes that decide
+on the same state create the same object: a lost answer or a crash never makes two. Source: streaming contract 8.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def why_not_startable(run: ReadOnlyObject, story: ReadOnlyObject) -> str | None:
 
 
 def always_on_problem(story: str) -> str:
-    """Why nobody but the operator starts a run of the Story, with the remedy."""
+    """Why only the operator starts a run of the Story, with the remedy."""
     return (
         f"Story {story!r} has streamingStrategy: PerStory, so the operator keeps its only run; use that one, "
         "or set streamingStrategy: PerStoryRun"
@@ -52,7 +52,7 @@ def always_on_problem(story: str) -> str:
 
 
 def story_uid_of(run: ReadOnlyObject) -> str:
-    """Empty for a run that somebody else has started."""
+    """Empty for a run that the operator has not started."""
     return _annotation(run, keys.ANNOTATION_LIVE_STORY_UID)
 
 

@@ -60,7 +60,7 @@ def call_of(spec: ReadOnlyObject, resolved: Mapping[str, Any], inputs: Mapping[s
         resolved: ``templates_of(spec)`` with every template replaced by its value, of any JSON type.
         inputs: those of the step.
     Raises:
-        NotPassableError: a value is too large, has a NUL character, or has no JSON form.
+        NotPassableError: a value is too large, has a NUL character, or cannot be written as JSON.
     """
     command = [_passable(text, f"{_FIELD}.command[{index}]") for index, text in enumerate(spec.get("command") or ())]
     args = [_passable(value, f"{_FIELD}.args[{index}]") for index, value in enumerate(resolved["args"])]

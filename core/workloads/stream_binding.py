@@ -1,4 +1,4 @@
-"""The TransportBinding of a realtime step, and what its container is told of it. Pure.
+"""The TransportBinding of a realtime step, and what its container learns about it. Pure.
 
 The operator writes the spec once, and the hub reads it. Its annotations change: which generation the hub admits, and
 how the step ends. Source: streaming contract 5.1, 5.2 and 6.4.

@@ -38,15 +38,15 @@ def stream_secret(workload: StreamWorkload, key: bytes) -> Object:
     Raises:
         BindingTooLargeError: the settings of the transport are too large.
     """
-    step, told = workload.step, binding_variable(workload, key).encode()
-    digest = hashlib.sha256(told).hexdigest()[:_DIGEST_LENGTH]
+    step, variable = workload.step, binding_variable(workload, key).encode()
+    digest = hashlib.sha256(variable).hexdigest()[:_DIGEST_LENGTH]
     name = compose_with_suffix(workload.binding["metadata"]["name"], f"g{workload.generation}-{digest}")
     obj = controlled_by_step_run(step, name, SECRET)
     obj["metadata"]["labels"] = {
         keys.LABEL_STEP_RUN: label_value(step.step_run_name),
         keys.LABEL_STORY_RUN: label_value(step.story_run_name),
     }
-    value = base64.b64encode(told).decode("ascii")
+    value = base64.b64encode(variable).decode("ascii")
     return {**obj, "type": "Opaque", "immutable": True, "data": {BINDING_ENTRY: value}}
 
 

@@ -24,7 +24,7 @@ def input_hash(inputs: Mapping[str, Any] | None) -> str:
     """Hexadecimal SHA-256 of the canonical JSON; missing inputs equal empty ones, and every number is a double.
 
     Raises:
-        PayloadError: the inputs have no JSON form.
+        PayloadError: the inputs cannot be written as JSON.
     """
     return hashlib.sha256(canonical.encode(_canonical(inputs or {})).encode()).hexdigest()
 

@@ -201,7 +201,9 @@ def final_refusal(
     try:
         actual, size = input_hash(inputs), len(canonical.encode(inputs).encode()) if inputs is not None else 0
     except canonical.NotSerializableError as error:
-        return rejected(TriggerReason.INPUT_HASH_MISMATCH, f"spec.inputs: has no hash: {error}; use finite numbers")
+        return rejected(
+            TriggerReason.INPUT_HASH_MISMATCH, f"spec.inputs: cannot be hashed: {error}; use finite numbers"
+        )
     if request.input_hash and request.input_hash != actual:
         message = f"spec.deliveryIdentity.inputHash: does not match spec.inputs; their hash is {actual}"
         return rejected(TriggerReason.INPUT_HASH_MISMATCH, message)
@@ -243,7 +245,7 @@ def answer_of(request: TriggerRequest, wanted: Object, existing: Object) -> Trig
     place = _place_of(existing)
     answer = decide(wanted, existing)
     if answer.decision is Decision.PENDING:
-        message = f"StoryRun {place} is being deleted; the operator decides when it is gone"
+        message = f"StoryRun {place} is being deleted; the operator decides when it has been deleted"
         return pending(TriggerReason.STORY_RUN_TERMINATING, message)
     if answer.difference is not None:
         return rejected(

@@ -146,7 +146,7 @@ class ModelRunStore:
         same = all(values_equal(found.get(key), wanted.get(key)) for key in ("storyRef", "inputs"))
         if same and controlled_by(existing, run["metadata"]["uid"]):
             return existing
-        raise NameConflictError("the StoryRun belongs to somebody else, or is of another Story or other inputs")
+        raise NameConflictError("the StoryRun belongs to another owner, or is of another Story or other inputs")
 
     def _request_cancel(self, run: Object) -> Object | None:
         place = place_of(run)
@@ -231,7 +231,7 @@ class ModelStepRuns:
         same = existing["spec"].get("stepId") == manifest["spec"]["stepId"]
         if same and controlled_by(existing, run["metadata"]["uid"]):
             return existing, False
-        raise NameConflictError("the StepRun belongs to somebody else")
+        raise NameConflictError("the StepRun belongs to another owner")
 
 
 @dataclass

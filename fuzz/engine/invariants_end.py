@@ -183,7 +183,7 @@ def finally_runs_once(history: History) -> Iterator[str]:
             state = states.get(name)
             if not is_terminal(state):
                 yield f"the run {write.place[2]} ended before its finally step {name}"
-            elif begun and state and "no step of the run had begun" in str(state.get("message")):
+            elif begun and state and "no step of the run had started" in str(state.get("message")):
                 yield f"finally step {name} was left out, although a main step had started"
 
 

@@ -71,7 +71,7 @@ class ModelJobExecutor:
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         job = await self._job_of(step_run)
         if job is None or job["spec"]["attempt"] != retries_of(step_run.get("status") or {}):
-            raise StaleError("the Job is gone, or is of another attempt")
+            raise StaleError("the Job was deleted, or belongs to another attempt")
         uid = job["metadata"]["uid"]
         pods = await self._call(lambda: [pod for pod in self.cluster.list_all("Pod") if controlled_by(pod, uid)])
         left = [pod["status"][LEFT] for pod in pods if LEFT in (pod.get("status") or {})]
@@ -162,7 +162,7 @@ class ModelJobExecutor:
         job = self.cluster.get("Job", metadata["namespace"], metadata["name"])
         assert job is not None
         if not controlled_by(job, metadata["uid"]):
-            raise NameConflictError("the Job belongs to somebody else")
+            raise NameConflictError("the Job belongs to another owner")
         return job
 
 

@@ -209,7 +209,7 @@ class ModelStreamExecutor:
         existing = self.cluster.get(kind, metadata["namespace"], name)
         assert existing is not None
         if not controlled_by(existing, metadata["uid"]):
-            raise NameConflictError(f"the {kind} belongs to somebody else")
+            raise NameConflictError(f"the {kind} belongs to another owner")
         return existing
 
 

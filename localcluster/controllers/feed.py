@@ -76,7 +76,7 @@ class Feed:
         self._objects[key] = obj
         for reference in obj["metadata"].get("ownerReferences") or ():
             self._by_owner.setdefault(reference["uid"], {})[key] = obj
-        self._tell(obj, gone=False)
+        self._notify(obj, gone=False)
 
     def forget(self, obj: Object) -> None:
         """Remove ``obj``, which no longer exists; a newer object of the same name stays."""
@@ -85,7 +85,7 @@ class Feed:
         if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
             del self._objects[key]
             self._unindex(key, known)
-            self._tell(obj, gone=True)
+            self._notify(obj, gone=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the resource until it is no longer served; started once all current objects are known."""
@@ -115,7 +115,7 @@ class Feed:
                 elif event.type in (WatchEventType.ADDED, WatchEventType.MODIFIED):
                     self.learn(event.object)
 
-    def _tell(self, obj: Object, *, gone: bool) -> None:
+    def _notify(self, obj: Object, *, gone: bool) -> None:
         for listener in self._listeners:
             listener(self, obj, gone)
 

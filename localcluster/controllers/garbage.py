@@ -45,11 +45,11 @@ class GarbageCollector:
         if gone:
             for other, dependent in self._dependents(metadata["uid"]):
                 self._queue.add(_item(other, dependent))
-            self._tell_waiting_owners(metadata)
+            self._notify_waiting_owners(metadata)
         elif _waits(metadata) or not self._owners_are_known(metadata):
             self._queue.add(_item(feed, obj))
 
-    def _tell_waiting_owners(self, metadata: Object) -> None:
+    def _notify_waiting_owners(self, metadata: Object) -> None:
         for reference in metadata.get("ownerReferences") or ():
             found = self._find(reference, metadata.get("namespace") or "")
             if found is not None and _waits(found[1]["metadata"]):

@@ -43,7 +43,7 @@ class DeviceQueue:
         self._follows = False
         self._held: dict[str, Amounts] = {}
         self._waiting: dict[str, Object] = {}
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def hold(self, pod: Object) -> None:
         """The Pod is assigned to the node."""
@@ -73,7 +73,7 @@ class DeviceQueue:
 
     def _forget(self, uid: str) -> None:
         self._waiting.pop(uid, None)
-        self._told.pop(uid, None)
+        self._reported.pop(uid, None)
 
     def _decide(self) -> None:
         if self._allocatable is None:
@@ -81,19 +81,19 @@ class DeviceQueue:
         for uid, pod in list(self._waiting.items()):
             wanted = wanted_devices(pod["spec"])
             if missing := missing_devices(wanted, self._allocatable, self._held.values()):
-                self._tell(pod, missing)
+                self._report(pod, missing)
                 continue
             self._forget(uid)
             self._held[uid] = wanted
             self._bind(pod)
 
-    def _tell(self, pod: Object, missing: list[str]) -> None:
+    def _report(self, pod: Object, missing: list[str]) -> None:
         reasons = ", ".join(f"1 Insufficient {name}" for name in missing)
         message, uid = f"0/1 nodes are available: {reasons}.", pod["metadata"]["uid"]
         known = {each["type"]: each for each in (pod.get("status") or {}).get("conditions") or []}
-        if message in (self._told.get(uid), known.pop("PodScheduled", {}).get("message")):
+        if message in (self._reported.get(uid), known.pop("PodScheduled", {}).get("message")):
             return
-        self._told[uid] = message
+        self._reported[uid] = message
         condition = {
             "type": "PodScheduled",
             "status": "False",

@@ -33,7 +33,7 @@ authorization/v1 SelfSubjectRulesReview: Reports what you may do in a namespace.
 authorization/v1 SubjectAccessReview: Reports whether a user may do something.
   spec! SubjectAccessReviewSpec: Desired state.
   status SubjectAccessReviewStatus: Observed state.
-authorization/v1 SubjectAccessReviewSpec: Who wants to do what.
+authorization/v1 SubjectAccessReviewSpec: The user and the requested action.
   extra map []string:
   groups []string atomic: Groups of the user.
   nonResourceAttributes NonResourceAttributes:
@@ -44,8 +44,8 @@ authorization/v1 SubjectAccessReviewStatus: The answer.
   allowed! bool: Whether it is allowed.
   denied bool:
   evaluationError string:
-  reason string: One CamelCase word for machines: why.
-authorization/v1 SelfSubjectAccessReviewSpec: What you want to do.
+  reason string: Reason as one CamelCase word, for programs.
+authorization/v1 SelfSubjectAccessReviewSpec: The requested action.
   nonResourceAttributes NonResourceAttributes:
   resourceAttributes ResourceAttributes:
 authorization/v1 SelfSubjectRulesReviewSpec: The namespace in question.

@@ -6,9 +6,9 @@ meta/v1 LabelSelector atomic: Selects objects by labels; all terms must match, a
   matchLabels map string: Labels with exactly these values.
 meta/v1 Condition: An aspect of an object's state.
   lastTransitionTime! Time: When the status changed last.
-  message! string: Explanation for people.
+  message! string: Human-readable message.
   observedGeneration int64: Generation of the object this is about.
-  reason! string: One CamelCase word for machines: why.
+  reason! string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 meta/v1 LabelSelectorRequirement: A term about one label.
@@ -19,16 +19,16 @@ meta/v1 ObjectMeta: What every stored object has: names, labels, owners, version
   annotations map string: Names and values that tools keep with the object.
   creationTimestamp Time: When the object was created (UTC).
   deletionGracePeriodSeconds int64: Grace that was given when it was deleted.
-  deletionTimestamp Time: When the object will go; set by deleting it.
-  finalizers []string set merge: Names that must be removed before the object goes away.
+  deletionTimestamp Time: When the object will be deleted; set by deleting it.
+  finalizers []string set merge: Names that must be removed before the object is deleted.
   generateName string: Prefix for a name that the server makes up when name is empty.
   generation int64: Rises whenever the wanted state changes.
   labels map string: Names and values to select objects by.
   managedFields []Any atomic: Who applied which fields.
   name string: Name, unique among objects of its kind in its namespace. Cannot be changed.
   namespace string: Namespace the object lives in. Cannot be changed.
-  ownerReferences []OwnerReference key=uid: Objects this one belongs to; when all are gone, it is deleted too.
-  resourceVersion string: Changes with every write; send it back to make sure nobody wrote in between.
+  ownerReferences []OwnerReference key=uid: Objects that own this one; when all are deleted, it is also deleted.
+  resourceVersion string: Changes with every write; send it back to detect a write in between.
   selfLink string:
   uid string: Identity of this very object, made by the server.
 meta/v1 OwnerReference atomic: An object another one belongs to, in the same namespace or cluster-scoped.
@@ -51,8 +51,8 @@ core/v1 Event: A note about something that happened to an object. It may be drop
   firstTimestamp Time: When it was seen first.
   involvedObject! ObjectReference: The object the event is about.
   lastTimestamp Time: When it was seen last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   related ObjectReference: A second object that plays a part.
   reportingComponent string: Name of the controller that reported it, e.g. example.com/controller.
   reportingInstance string: Which instance of the controller reported it.
@@ -109,7 +109,7 @@ core/v1 EventSource: Who reported an event.
 core/v1 LimitRangeSpec: Limits of a LimitRange.
   limits! []Any atomic: One entry per type of thing that is limited.
 core/v1 NamespaceSpec: Attributes of a Namespace.
-  finalizers []string atomic: Names that must be removed before the namespace goes away.
+  finalizers []string atomic: Names that must be removed before the namespace is deleted.
 core/v1 NamespaceStatus: State of a Namespace.
   conditions []NamespaceCondition key=type: Aspects of the state, one entry per type.
   phase string: Active, or Terminating while contents are being deleted.
@@ -179,7 +179,7 @@ core/v1 ServiceSpec: How a Service leads to its Pods.
   loadBalancerIP string:
   loadBalancerSourceRanges []string atomic:
   ports []ServicePort key=port,protocol: Ports of the Service.
-  publishNotReadyAddresses bool: Lead to Pods that are not ready, too.
+  publishNotReadyAddresses bool: Also publish Pods that are not ready.
   selector map string atomic: Labels of the Pods it leads to.
   sessionAffinity string: None (default) or ClientIP.
   sessionAffinityConfig Any:
@@ -200,8 +200,8 @@ core/v1 EndpointPort atomic: One port of an Endpoints object.
   protocol string: Protocol.
 core/v1 NamespaceCondition: An aspect of a Namespace's state.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 core/v1 Taint: A mark on a Node that repels Pods.
@@ -215,8 +215,8 @@ core/v1 NodeAddress: One address of a Node.
 core/v1 NodeCondition: An aspect of a Node's state.
   lastHeartbeatTime Time: When this was confirmed last.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 core/v1 NodeDaemonEndpoints: Ports of the daemons on a Node.

@@ -75,7 +75,7 @@ apiextensions/v1 CustomResourceDefinitionNames: How a kind is called.
   singular string: Name on the command line; default is kind in lower case.
 apiextensions/v1 CustomResourceDefinitionVersion: A version of a kind.
   additionalPrinterColumns []CustomResourceColumnDefinition atomic: Columns of kubectl get.
-  deprecated bool: Warn whoever uses this version.
+  deprecated bool: Warn clients that use this version.
   deprecationWarning string:
   name! string: Name.
   schema CustomResourceValidation: What objects look like.
@@ -85,9 +85,9 @@ apiextensions/v1 CustomResourceDefinitionVersion: A version of a kind.
   subresources CustomResourceSubresources: Whether status and scale are written on their own.
 apiextensions/v1 CustomResourceDefinitionCondition: An aspect of a definition: Established, NamesAccepted, Terminating.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
+  message string: Human-readable message.
   observedGeneration int64: Generation of the object this is about.
-  reason string: One CamelCase word for machines: why.
+  reason string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 apiextensions/v1 WebhookConversion: A webhook that converts objects.
@@ -160,8 +160,8 @@ events/v1 Event: A note about something that happened to an object. It may be dr
   deprecatedLastTimestamp Time:
   deprecatedSource core/v1.EventSource:
   eventTime! MicroTime: When it happened, with microseconds.
-  note string: What happened, for people.
-  reason string: One CamelCase word for machines: why.
+  note string: Human-readable description of what happened.
+  reason string: Reason as one CamelCase word, for programs.
   regarding core/v1.ObjectReference: The object the event is about.
   related core/v1.ObjectReference: A second object that plays a part.
   reportingController string: Name of the controller that reported it.

@@ -124,7 +124,7 @@ core/v1 EnvFromSource: A ConfigMap or Secret whose entries become variables.
   secretRef SecretEnvSource: The Secret.
 core/v1 Lifecycle: Actions at the beginning and end of a container's life.
   postStart LifecycleHandler: Done right after the container has started.
-  preStop LifecycleHandler: Done before the container is told to stop.
+  preStop LifecycleHandler: Executed before the container is asked to stop.
   stopSignal string: Signal that asks the container to stop; default SIGTERM.
 core/v1 Probe: A check that is made again and again.
   exec ExecAction: Run a command; exit code 0 is success.
@@ -238,7 +238,7 @@ core/v1 PodStatus: What is known of a Pod. Written by its node.
   hostIP string: Address of the node.
   hostIPs []HostIP atomic patch=ip: Addresses of the node.
   initContainerStatuses []ContainerStatus atomic: State of each init container.
-  message string: Explanation for people.
+  message string: Human-readable message.
   nodeAllocatableResourceClaimStatuses []Any key=resourceClaimName:
   nominatedNodeName string: Node where room is being made for the Pod.
   observedGeneration int64: Generation of the object this is about.
@@ -246,7 +246,7 @@ core/v1 PodStatus: What is known of a Pod. Written by its node.
   podIP string: Address of the Pod.
   podIPs []PodIP key=ip: Addresses of the Pod, first the main one.
   qosClass string: Guaranteed, Burstable or BestEffort, from requests and limits.
-  reason string: One CamelCase word for machines: why.
+  reason string: Reason as one CamelCase word, for programs.
   resize string:
   resourceClaimStatuses []Any key=name retain:
   resources ResourceRequirements: Resources of the Pod as a whole.
@@ -255,9 +255,9 @@ core/v1 PodStatus: What is known of a Pod. Written by its node.
 core/v1 PodCondition: An aspect of a Pod's state: PodScheduled, Initialized, ContainersReady, Ready and others.
   lastProbeTime Time: When this was checked last.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
+  message string: Human-readable message.
   observedGeneration int64: Generation of the object this is about.
-  reason string: One CamelCase word for machines: why.
+  reason string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 core/v1 ContainerStatus: State of a container.
@@ -290,11 +290,11 @@ core/v1 ContainerStateTerminated: A container that ended.
   containerID string:
   exitCode! int32: Exit code of the process.
   finishedAt Time: When it ended.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   signal int32: Signal that ended it.
   startedAt Time: When it started.
 core/v1 ContainerStateWaiting: A container that does not run yet.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
 """

@@ -77,14 +77,14 @@ apps/v1 DeploymentStrategy: How Pods are replaced.
 apps/v1 DeploymentCondition: An aspect of a Deployment's state: Available, Progressing, ReplicaFailure.
   lastTransitionTime Time: When the status changed last.
   lastUpdateTime Time: When this was updated last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status string: True, False or Unknown.
   type string: What aspect it is about.
 apps/v1 ReplicaSetCondition: An aspect of a ReplicaSet's state.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status string: True, False or Unknown.
   type string: What aspect it is about.
 apps/v1 StatefulSetUpdateStrategy: How Pods are replaced.
@@ -92,8 +92,8 @@ apps/v1 StatefulSetUpdateStrategy: How Pods are replaced.
   type string: Type.
 apps/v1 StatefulSetCondition: An aspect of a StatefulSet's state.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status string: True, False or Unknown.
   type string: What aspect it is about.
 apps/v1 RollingUpdateDeployment: Pace of a rolling update.
@@ -139,8 +139,8 @@ batch/v1 JobStatus: State of a Job.
 batch/v1 JobCondition: An aspect of a Job's state: Complete, Failed, Suspended, SuccessCriteriaMet, FailureTarget.
   lastProbeTime Time: When this was checked last.
   lastTransitionTime Time: When the status changed last.
-  message string: Explanation for people.
-  reason string: One CamelCase word for machines: why.
+  message string: Human-readable message.
+  reason string: Reason as one CamelCase word, for programs.
   status! string: True, False or Unknown.
   type! string: What aspect it is about.
 batch/v1 UncountedTerminatedPods: Identities of finished Pods that are not counted yet.

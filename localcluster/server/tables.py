@@ -173,7 +173,7 @@ _EVENT = _Layout(
         _Column("Object", description="What the event is about."),
         _Column("Subobject", priority=1, description="The part of the object it is about."),
         _Column("Source", priority=1, description="The component that reported it."),
-        _Column("Message", description="What happened, for people."),
+        _Column("Message", description="Human-readable description of what happened."),
         _Column("First Seen", priority=1, description="When this was observed first."),
         _Column("Count", priority=1, description="How often this was observed."),
         _Column("Name", format="name", priority=1, description="Name of the event itself."),

@@ -61,7 +61,7 @@ async def read_attempt(client: KubeClient, job: Object, found: tuple[Object, Obj
     try:
         reading = reading_of(job)
     except ValueError as error:
-        text = f"annotation {keys.ANNOTATION_RESULT} of the Job is not as this operator writes it ({error})"
+        text = f"annotation {keys.ANNOTATION_RESULT} of the Job was not written by this operator ({error})"
         raise RejectedError(text) from error
     if reading is None or reading.source is ResultSource.EXIT_CODE:
         return output_of_success()
@@ -92,7 +92,7 @@ async def _log_of(client: KubeClient, pod: Object, lines: int) -> tuple[str | No
             try:
                 body = await client.body_of(call, LOG_BYTES)
             except (NotFoundError, BadRequestError) as error:
-                raise ResultLostError(f"the log of Pod {name} is gone") from error
+                raise ResultLostError(f"the log of Pod {name} does not exist any more") from error
         if body is None or len(body) >= LOG_BYTES:
             return None, False
         log = body.decode(errors="replace")

@@ -1,7 +1,7 @@
 """Resolves an engram step: reference checks, Engram, template, layered policy → ``Binding``.
 
 A reference without a namespace means the Story's namespace, for the check and for the execution alike (the reference
-checks one namespace and runs another). What a person may still apply is awaited. Refused is only what nobody can apply
+checks one namespace and runs another). What a person may still apply is awaited. Refused is only what no user can apply
 (an impossible name, a namespace that the policy ``deny`` closes), and what is invalid. Source: StoryRun contract 11.2,
 StepRun contract 6, 10 and 11.
 """

@@ -1,6 +1,6 @@
 """How many TransportBindings are created or changed at once: so many in a burst, and so many more in each delay.
 
-Each write has its turn in a line, so nobody starves, and a step that waits looks again when its turn has come. Writes
+Each write has its turn in a line, so no step starves, and a step that waits looks again when its turn has come. Writes
 that end a stream take no turn. Every process counts for itself: a new leader begins with a new burst.
 Source: operator contract 3.8.
 """

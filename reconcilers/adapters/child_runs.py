@@ -88,9 +88,9 @@ def why_not_the_child(run: Object, wanted: Object, stored: Object) -> str | None
         )
     want, have = _story(wanted), _story(stored)
     if want != have:
-        return f"StoryRun {place} runs Story {have}, StoryRun {parent} wants it to run Story {want}; delete it"
+        return f"StoryRun {place} runs Story {have}, but StoryRun {parent} calls Story {want}; delete it"
     if not values_equal(_inputs(wanted), _inputs(stored)):
-        return f"StoryRun {place} must have the inputs that StoryRun {parent} wants to give it; delete it"
+        return f"StoryRun {place} exists with other inputs than StoryRun {parent} gives it; delete it"
     return None
 
 

@@ -54,7 +54,7 @@ class ImpulseAccess:
         self._readable.pop(key, None)
 
     async def ensure(self, impulse: Object, resolved: ResolvedImpulse) -> None:
-        """ServiceAccount, Role and RoleBinding; with an account of somebody else, the Role has no rules any more.
+        """ServiceAccount, Role and RoleBinding; with an account of an administrator, the Role has no rules any more.
 
         Raises:
             NameConflictError: one of them belongs to another owner.

@@ -62,12 +62,12 @@ class ImpulseObjects:
         place = (resource.kind, wanted["metadata"]["name"])
         for stored in self.workloads_of(impulse):
             if (stored["kind"], stored["metadata"]["name"]) != place:
-                return await self._end(impulse, stored, "of an earlier configuration")
+                return await self._end(impulse, stored, "of an earlier mode or template")
         current = await self._existing(impulse, resource, wanted)
         if current is None:
             return ""
         if is_being_deleted(current) or must_be_recreated(current, wanted):
-            return await self._end(impulse, current, "as it was before")
+            return await self._end(impulse, current, "with its earlier configuration")
         await self._patch(impulse, current, listener_correction(current, wanted, suspended=suspended))
         return ""
 
@@ -87,7 +87,7 @@ class ImpulseObjects:
         if is_being_deleted(current) or must_be_replaced(current, wanted):
             if not is_being_deleted(current):
                 await self._delete_service(impulse, current)
-            return f"Service {name}, as it was before, has to end first"
+            return f"Service {name} with its earlier configuration must end first"
         patch = service_correction(current, wanted)
         if patch:
             with port_errors():
@@ -95,7 +95,7 @@ class ImpulseObjects:
                     SERVICE, name, bound_to(current, patch), namespace=wanted["metadata"]["namespace"]
                 )
             services.remember(changed)
-            self._tell(impulse, changed, "Updated", "has changed ports, labels or annotations")
+            self._emit(impulse, changed, "Updated", "has changed ports, labels or annotations")
         return ""
 
     def _owned(self, impulse: Object, resource: Resource) -> Iterator[Object]:
@@ -113,7 +113,7 @@ class ImpulseObjects:
             self._refuse(impulse, stored)
         if created:
             informer.remember(stored)
-            self._tell(impulse, stored, "Created", "was created")
+            self._emit(impulse, stored, "Created", "was created")
         return None if created else stored
 
     async def _confirm(self, impulse: Object) -> None:
@@ -148,11 +148,11 @@ class ImpulseObjects:
             )
         self._world.informer(resource).remember(changed)
         for word, text in notes_of(changes):
-            self._tell(impulse, changed, word, text)
+            self._emit(impulse, changed, word, text)
 
     async def _delete_service(self, impulse: Object, stored: Object) -> None:
         await delete(self._client, self._world.informer(SERVICE), SERVICE, stored)
-        self._tell(impulse, stored, "Deleted", "was deleted, because Impulse or template have changed")
+        self._emit(impulse, stored, "Deleted", "was deleted, because Impulse or template have changed")
 
     async def _end(self, impulse: Object, stored: Object, which: str) -> str:
         """Delete a workload, which stays until its Pods are gone."""
@@ -163,10 +163,10 @@ class ImpulseObjects:
                     resource, metadata["name"], metadata["namespace"], uid=metadata["uid"], propagation="Foreground"
                 )
             why = "is deleted, because Impulse or template have changed; a new one follows when its Pods have ended"
-            self._tell(impulse, stored, "Deleted", why)
-        return f"the Pods of {stored['kind']} {metadata['name']}, {which}, have to end first"
+            self._emit(impulse, stored, "Deleted", why)
+        return f"the Pods of {stored['kind']} {metadata['name']} {which} must end first"
 
-    def _tell(self, impulse: Object, obj: Object, word: str, text: str) -> None:
+    def _emit(self, impulse: Object, obj: Object, word: str, text: str) -> None:
         """A Normal Event about the Impulse, such as ``DeploymentCreated``."""
         kind, name = obj["kind"], obj["metadata"]["name"]
         self._events.emit(impulse, EventType.NORMAL, f"{kind}{word}", f"{kind} {name} {text}")

@@ -134,7 +134,7 @@ class JobExecutor:
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         job = await self._job_of(step_run)
         if job is None or is_being_deleted(job) or _attempt_of(job) != retries_of(step_run.get("status") or {}):
-            raise StaleError(f"the Job of {step_run['metadata']['name']} is gone, or is of another attempt")
+            raise StaleError(f"the Job of {step_run['metadata']['name']} was deleted, or belongs to another attempt")
         known = self._known_pods(job["metadata"]["namespace"], job["metadata"]["name"])
         own = [pod for pod in known if is_controlled_by(pod, job["metadata"]["uid"])]
         found = succeeded_container(own) or succeeded_container(await self._pods_of(job))

@@ -25,7 +25,7 @@ def ordered_stream_step(order: AttemptOrder) -> StepWorkload:
     ``default_tls_secret``.
 
     Raises:
-        NotSerializableError: the inputs have no JSON form.
+        NotSerializableError: the inputs cannot be written as JSON.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
     inputs = encode(order.inputs)

@@ -27,7 +27,7 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
     A variable tells SDKs not to evaluate resolved inputs again. SDKs do evaluate the config, so it is escaped for that.
 
     Raises:
-        PayloadError: the inputs have no JSON form.
+        PayloadError: the inputs cannot be written as JSON.
         NotPassableError: a value cannot reach a container without an SDK.
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """

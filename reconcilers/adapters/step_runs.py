@@ -70,7 +70,7 @@ class KubeStepRuns:
             )
         if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
             self._world.step_runs.remember(stored)
-            raise StaleError(f"StepRun {namespace}/{name} exists, and differs from the one that was to be created")
+            raise StaleError(f"StepRun {namespace}/{name} exists and differs from what the operator creates")
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
             self._new[stored["metadata"]["uid"]] = sent_at
             if len(self._new) > _REMEMBERED:
@@ -84,7 +84,9 @@ class KubeStepRuns:
         """
         sent_at = self._new.pop(step_run["metadata"]["uid"], -inf)
         known = self._world.step_runs.get(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
-        overtaken = known is None or is_overtaken(step_run, known)  # by another leader, as far as the watch has told
+        overtaken = known is None or is_overtaken(
+            step_run, known
+        )  # by another leader, as far as the watch has reported
         return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:

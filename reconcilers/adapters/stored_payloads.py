@@ -94,7 +94,8 @@ class StoredPayloads:
         except StoreUnavailableError as error:
             self._opened = None
             raise StorageUnavailableError(str(error)) from error
-        raise StorageUnavailableError(f"what {field} refers to could not be read within {PATIENCE_SECONDS:.0f} s")
+        text = f"the data that {field} refers to could not be read within {PATIENCE_SECONDS:.0f} s"
+        raise StorageUnavailableError(text)
 
     async def read_object(self, key: str, *, namespace: str) -> bytes | None:
         """See ``core.engine.ports.Payloads``."""

@@ -31,7 +31,7 @@ class StreamAuthority:
     async def ensure(self, namespace: str, bundle: bytes) -> None:
         """
         Raises:
-            NameConflictError: somebody else has a ConfigMap of that name.
+            NameConflictError: another client has created a ConfigMap of that name.
             StaleError, UnavailableError, RejectedError.
         """
         if self._stored.get(namespace) == bundle:
@@ -41,7 +41,7 @@ class StreamAuthority:
         if stored.get("data") != wanted["data"]:
             name = wanted["metadata"]["name"]
             if not is_authority_config_map(stored):
-                whose = f"ConfigMap {namespace}/{name} belongs to somebody else"
+                whose = f"ConfigMap {namespace}/{name} was not created by the operator"
                 raise NameConflictError(f"{whose}; realtime steps need this name: delete it")
             patch = bound_to(stored, {"data": wanted["data"]})
             with port_errors():

@@ -122,7 +122,7 @@ def resolved_stream(
 
 
 def kind_of(transport: ReadOnlyObject) -> str:
-    """What SDKs are told of a Transport: its provider, else its driver."""
+    """What SDKs learn about a Transport: its provider, else its driver."""
     spec = transport.get("spec") or {}
     return text(spec.get("provider")) or text(spec.get("driver"))
 

@@ -101,7 +101,7 @@ class StreamExecutor:
         access = self._hub()
         if access is None:
             raise HubUnknownError(
-                "the way to the hub is not known: the operator needs the Secrets bobrapet-hub-key and (with TLS) "
+                "the address of the hub is unknown: the operator needs the Secrets bobrapet-hub-key and (with TLS) "
                 "bobrapet-hub-tls in its namespace; run the hub, or set controller.transport.hub-endpoint"
             )
         try:

@@ -75,7 +75,7 @@ class StreamLook:
 
     @property
     def has_exited(self) -> bool:
-        """Whether the worker of the current attempt has ended with exit code 0, by itself: nobody has deleted its Pod.
+        """Whether the worker of the current attempt has ended with exit code 0, by itself: its Pod was not deleted.
 
         Kubernetes starts the container again; its former end still shows that the step is finished.
         """

@@ -133,7 +133,7 @@ class StreamObjects:
         if (stored.get("data") or {}) != manifest["data"]:
             metadata = manifest["metadata"]
             raise NameConflictError(
-                f"Secret {metadata['namespace']}/{metadata['name']} is not the one that its name stands for; delete it"
+                f"Secret {metadata['namespace']}/{metadata['name']} does not have its expected content; delete it"
             )
 
     async def ensure_service(self, step_run: Object, manifest: Object) -> None:

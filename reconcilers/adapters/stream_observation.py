@@ -40,7 +40,7 @@ def observe_stream(look: StreamLook) -> Observation:
     if binding is not None and stream_binding.is_finished(binding):
         return _finished(look, binding)
     if binding is not None and stream_binding.ending_of(binding):
-        return _ending(look, "all that it needs has ended; its worker is being ended")
+        return _ending(look, "all steps that it needs have ended; the operator is stopping its worker")
     if workload is None:
         return _over(look)
     if attempt_of(workload) != look.attempt or look.has_exited:
@@ -62,7 +62,7 @@ def live_stream(binding: ReadOnlyObject | None) -> LiveStream:
         if ready["reason"] == Reason.INVALID_CONFIGURATION:
             reason = Reason.INVALID_CONFIGURATION
         return LiveStream(Phase.BLOCKED, reason, message or "the hub cannot serve the run", is_connected, since)
-    text = message or "waits for the hub to take the step"
+    text = message or "waits until the hub serves the step"
     return LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, text, is_connected, since)
 
 
@@ -73,7 +73,7 @@ def _over(look: StreamLook) -> Observation:
 
 def _finished(look: StreamLook, binding: Object) -> Observation:
     if look.standing_workload is not None:
-        return _ending(look, "its worker has finished, and is being removed")
+        return _ending(look, "its worker has finished; the operator is removing it")
     if not stream_binding.is_drained(binding):
         return _ending(look, "its worker has finished; the hub still has messages from or to it")
     return Observation(look.step_run, AttemptState.SUCCEEDED, attempt=look.attempt, exit_code=0)
@@ -86,10 +86,10 @@ def _ending(look: StreamLook, message: str) -> Observation:
 
 
 def _gone_binding(look: StreamLook) -> Observation | None:
-    """Somebody has deleted the binding, and with it the right of the container to connect."""
+    """The binding was deleted, and with it the right of the container to connect."""
     if look.current_binding is not None:
         return None
-    message = "the TransportBinding of the step is gone, or admits another generation"
+    message = "the TransportBinding of the step was deleted, or admits another generation"
     return _observation(look, AttemptState.FAILED, reason=_NO_BINDING, message=message)
 
 
@@ -111,7 +111,7 @@ def _failed(look: StreamLook) -> Observation | None:
         AttemptState.FAILED,
         exit_code=ended.get("exitCode"),
         reason=status.get("reason") or ended.get("reason", ""),
-        message=f"it failed again and again, {_failures(look)} times since {workload['metadata']['creationTimestamp']}",
+        message=f"it failed repeatedly, {_failures(look)} times since {workload['metadata']['creationTimestamp']}",
         started_at=parse_instant_or_none(ended.get("startedAt")),
         finished_at=finished_at,
     )

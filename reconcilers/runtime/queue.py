@@ -74,7 +74,7 @@ class WorkQueue(Generic[Key]):
         self._sequence = itertools.count()
         self._failures: dict[Key, int] = {}
         self._done: dict[Key, trio.Event] = {}
-        """Of keys that are worked on, where somebody waits for the end."""
+        """Of keys that are worked on, where a task waits for the end."""
         self._changed = trio.Event()
 
     def __repr__(self) -> str:

@@ -69,8 +69,10 @@ def own_keys(change: Change, caches: Caches) -> Iterator[Key]:
     yield from map(Key.of, versions(change))
 
 
-def connect(watches: Iterable[Watch[Target]], caches: WatchedCaches, tell: Callable[[Target, timedelta], None]) -> None:
-    """Call ``tell`` with every target of a change, and the delay of the watch.
+def connect(
+    watches: Iterable[Watch[Target]], caches: WatchedCaches, notify: Callable[[Target, timedelta], None]
+) -> None:
+    """Call ``notify`` with every target of a change, and the delay of the watch.
 
     Objects that are already in the caches count as just added.
 
@@ -78,25 +80,25 @@ def connect(watches: Iterable[Watch[Target]], caches: WatchedCaches, tell: Calla
         LookupError: a kind is not watched.
     """
     for watch in watches:
-        caches.informer(watch.kind).add_handler(_handler(watch, caches, tell))
+        caches.informer(watch.kind).add_handler(_handler(watch, caches, notify))
 
 
 def connect_controller(watches: Iterable[Watch[Key]], caches: WatchedCaches, controller: Controller) -> None:
     """Enqueue the keys that a change concerns. Raises the same errors as ``connect``."""
 
-    def tell(key: Key, delay: timedelta) -> None:
+    def notify(key: Key, delay: timedelta) -> None:
         if delay:
             controller.queue.add_after(key, delay)
         else:
             controller.enqueue(key)
 
-    connect(watches, caches, tell)
+    connect(watches, caches, notify)
 
 
-def _handler(watch: Watch[Target], caches: Caches, tell: Callable[[Target, timedelta], None]) -> Handler:
+def _handler(watch: Watch[Target], caches: Caches, notify: Callable[[Target, timedelta], None]) -> Handler:
     def handle(change: Change) -> None:
         if watch.when(change):
             for target in watch.whom(change, caches):
-                tell(target, watch.delay)
+                notify(target, watch.delay)
 
     return handle

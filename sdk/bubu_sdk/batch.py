@@ -319,7 +319,7 @@ class _Step:
         try:
             self._steprun.update(update)
         except (KubeError, StepRunError) as error:
-            log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - told to the cluster's operator
+            log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
         log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
         return True

@@ -17,7 +17,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 
 class NotJsonError(TypeError):
-    """*user*: a value has no JSON form. ``path`` is its position, dotted; it is empty for the root."""
+    """*user*: a value cannot be written as JSON. ``path`` is its position, dotted; it is empty for the root."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path or 'value'}: {reason}")
@@ -87,12 +87,12 @@ def _scalar(value: Any, path: str) -> str:
         return int.__repr__(value)
     if isinstance(value, float):
         return _float(value, path)
-    raise NotJsonError(path, f"{type(value).__name__} has no JSON form")
+    raise NotJsonError(path, f"{type(value).__name__} cannot be written as JSON")
 
 
 def _float(value: float, path: str) -> str:
     if not math.isfinite(value):
-        raise NotJsonError(path, f"{value!r} has no JSON form")
+        raise NotJsonError(path, f"{value!r} cannot be written as JSON")
     text = float.__repr__(value)
     magnitude = abs(value)
     if magnitude == 0 or 1e-6 <= magnitude < 1e21:

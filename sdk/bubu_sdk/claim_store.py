@@ -54,10 +54,10 @@ class ClaimStore:
         return self._cluster.request("POST", self._collection, claim, timeout_seconds=REQUEST_SECONDS)
 
     def replace(self, claim: Object, timeout_seconds: float = REQUEST_SECONDS) -> Object:
-        """The claim as stored, if nobody has written it since ``claim`` was read.
+        """The claim as stored, if no one has written it since ``claim`` was read.
 
         Raises:
-            ConflictError: somebody has.
+            ConflictError: another client has written it.
             NotFoundError: it was deleted.
             KubeError: the request failed.
         """

@@ -1,7 +1,7 @@
 """EffectClaims as documents: their names, what each transition writes, and what a claim that exists means. Pure.
 
 A claim is a lease with an outcome. Every function returns a new document; a write sends uid and resourceVersion of the
-document that it was made from, so the API server refuses it if anybody else has written meanwhile. Source: Trigger
+document that it was made from, so the API server refuses it if another client has written meanwhile. Source: Trigger
 contract 8.4.
 """
 
@@ -26,10 +26,10 @@ class ClaimFound(Enum):
 
     COMPLETED = "the effect has happened"
     MINE = "this process holds it: it has written the claim and lost the answer"
-    FREE = "nobody holds it"
+    FREE = "no attempt holds it"
     EXPIRED = "its holder has not renewed it in time"
     HELD = "another process performs the effect"
-    STALE = "it belongs to a StepRun that was deleted, and will be deleted, too"
+    STALE = "it belongs to a StepRun that was deleted, and will also be deleted"
 
 
 def claim_name(namespace: str, step_run: str, key: str) -> str:
@@ -59,7 +59,7 @@ def holder_identity(place: str, nonce: str) -> str:
 
 
 def new_claim(identity: Identity, step_run: Object, key: str, holder: str, lease_seconds: int, now: datetime) -> Object:
-    """The claim of an effect that nobody has claimed yet."""
+    """The claim of an effect that no attempt has claimed yet."""
     taken_at = instant.format_micros(now)
     uid = step_run.get("metadata", {}).get("uid", "")
     spec: Object = {
@@ -111,7 +111,7 @@ def is_completed(claim: Object) -> bool:
 
 
 def holder_of(claim: Object) -> str:
-    """Empty if nobody holds the claim."""
+    """Empty if no attempt holds the claim."""
     return str((claim.get("spec") or {}).get("holderIdentity") or "").strip()
 
 
@@ -142,7 +142,7 @@ def taken_over(claim: Object, holder: str, lease_seconds: int, now: datetime) ->
     """``claim`` with another holder; a takeover from a holder that has vanished is counted.
 
     ``released`` is removed, so that the claim says what is true: it is held. It stays beside a ``completedAt``, which
-    nobody may clear.
+    no client may clear.
     """
     at = instant.format_micros(now)
     spec = {**claim["spec"], "holderIdentity": holder, "acquireTime": at, "renewTime": at}

@@ -122,7 +122,7 @@ def open_cloud_store(
         opened = getattr(stores, store)(bucket, config=config, client_options=client, retry_config=retry)
     except Exception:  # noqa: BLE001 - its text may have the credentials
         raise ContextError(
-            f"BUBU_STORAGE_PROVIDER is {provider!r}, and its credentials are not of a form that can be used; check them"
+            f"BUBU_STORAGE_PROVIDER is {provider!r}, and its credentials cannot be used; check them"
         ) from None
     return CloudStore(obstore, opened, secrets)
 

@@ -175,7 +175,7 @@ class Context(Knowledge[ConfigT]):
 
         Raises:
             ValueError: the key is blank.
-            OutputError: the details have no JSON form.
+            OutputError: the details cannot be written as JSON.
             EffectsUnavailableError: this process has no StepRun.
             StepRunError: another Pod owns the StepRun.
             KubeError: the SDK could not write the status within 3 s.

@@ -104,7 +104,7 @@ class ThrottleCounter:
 
 
 def increment(impulse: Object, count: int, last: datetime) -> Object:
-    """The merge patch that adds ``count`` to the status as it was read, on the condition that nobody changed it. Pure.
+    """The merge patch that adds ``count`` to the status as it was read, if it has not changed since. Pure.
 
     ``lastThrottled`` only moves forward.
     """

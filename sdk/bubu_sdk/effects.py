@@ -73,7 +73,7 @@ def record(
 
     Raises:
         ValueError: the key is blank.
-        OutputError: the details have no JSON form.
+        OutputError: the details cannot be written as JSON.
     """
     if not key.strip():
         raise ValueError("an effect needs a key")
@@ -84,7 +84,7 @@ def bounded(details: Any, limit_bytes: int) -> Object | None:
     """Details as a JSON object: other values are wrapped, and those above ``limit_bytes`` replaced by their summary.
 
     Raises:
-        OutputError: the details have no JSON form.
+        OutputError: the details cannot be written as JSON.
     """
     if details is None:
         return None
@@ -133,7 +133,7 @@ class Effects:
 
         Raises:
             ValueError: the key is blank.
-            OutputError: the details have no JSON form.
+            OutputError: the details cannot be written as JSON.
             StepRunError: another Pod owns the StepRun.
             KubeError: the SDK could not write the status within 3 s.
         """
@@ -227,9 +227,9 @@ class Effects:
                     won = self._contend(claim, wanted)
                     return _in_time(won) if isinstance(won, HeldClaim) else won
                 exists = False
-            except ConflictError:  # it exists, or somebody else has just written it
+            except ConflictError:  # it exists, or another client has just written it
                 exists = True
-            except _LateError as error:  # somebody else may have taken it meanwhile
+            except _LateError as error:  # another attempt may have taken it meanwhile
                 late, exists = late + 1, True
                 if late == _MOST_LATE_ANSWERS:
                     error.held.release()
@@ -247,7 +247,7 @@ class Effects:
 
     def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:
         """Raises:
-        ConflictError: somebody else was quicker to take the claim over.
+        ConflictError: another attempt was quicker to take the claim over.
         """
         state, spec = claims.judge(claim, wanted, self._timing.now()), wanted["spec"]
         match state:
@@ -353,7 +353,7 @@ class Effects:
         if other not in ("", holder):
             if not claims.is_completed(claim):
                 raise _lost(key, f"{other} took it over; the effect ran here, and may run there again")
-            log.warning("effect %s ran here, and was completed by %s, too", key, other)
+            log.warning("effect %s ran here, and was also completed by %s", key, other)
         return claim
 
     def _record_for_people(self, key: str, details: Any) -> None:
@@ -398,7 +398,9 @@ def _in_progress(key: str, state: ClaimFound, claim: Object) -> EffectInProgress
     holder, until = claims.holder_of(claim), claims.lease_end(claim)
     ends = instant.format_micros(until) if until is not None else ""
     if state is ClaimFound.STALE:
-        message = f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when it is gone, too"
+        message = (
+            f"the claim of effect {key!r} belongs to a StepRun that was deleted; try again when the claim is deleted"
+        )
     else:
         who = f"{holder}, whose result is not known yet; its lease ends at {ends}"
         message = f"the effect {key!r} is being performed by {who}"

@@ -24,7 +24,7 @@ def output_object(value: Any) -> Object:
     """The output of a step; ``None`` becomes the empty object.
 
     Raises:
-        OutputError: the value is not an object, or a part of it has no JSON form; names the path.
+        OutputError: the value is not an object, or a part of it cannot be written as JSON; names the path.
     """
     if value is None:
         return {}
@@ -38,7 +38,7 @@ def to_json(value: Any, path: str) -> Any:
     """``value`` as dicts, lists and scalars.
 
     Raises:
-        OutputError: a part of it has no JSON form; names the path.
+        OutputError: a part of it cannot be written as JSON; names the path.
     """
     kind: Any = type(value)
     if kind is str or kind is int:  # most values; a stream converts thousands in a second
@@ -49,7 +49,7 @@ def to_json(value: Any, path: str) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise OutputError(f"{path}: {value!r} has no JSON form; return None or a string instead")
+            raise OutputError(f"{path}: {value!r} cannot be written as JSON; return None or a string instead")
         return value
     if isinstance(value, Mapping):
         return {_key(key, path): to_json(item, f"{path}.{key}") for key, item in value.items()}
@@ -82,7 +82,7 @@ def _text_form(value: Any, path: str) -> str:
     if isinstance(value, PurePath) or type(value).__name__ in ("UUID", "date", "time"):
         return str(value)
     hint = "; encode it, for example with base64" if isinstance(value, (bytes, bytearray)) else ""
-    raise OutputError(f"{path}: {type(value).__name__} has no JSON form{hint}")
+    raise OutputError(f"{path}: {type(value).__name__} cannot be written as JSON{hint}")
 
 
 def _key(key: Any, path: str) -> str:

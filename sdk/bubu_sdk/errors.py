@@ -7,7 +7,7 @@
       ├─ SecretError                user: a secret descriptor cannot be expanded (its path is never shown)
       ├─ StorageError               retry: the payload store refused or failed
       │    └─ PayloadPathError      user: an object key leads outside its folder
-      ├─ OutputError                user: the returned value has no JSON form
+      ├─ OutputError                user: the returned value cannot be written as JSON
       ├─ SignalsUnavailableError    bug: signals outside a StepRun
       ├─ EffectsUnavailableError    bug: effects outside a StepRun
       ├─ EffectInProgressError      retry: another holder performs the effect now
@@ -151,7 +151,7 @@ class PayloadPathError(StorageError):
 
 
 class OutputError(EngramError):
-    """*user*: the return value of the engram has no JSON form, or is not an object."""
+    """*user*: the return value of the engram cannot be written as JSON, or is not an object."""
 
     default_type = ErrorType.SERIALIZATION
 

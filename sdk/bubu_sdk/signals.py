@@ -24,7 +24,7 @@ def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFA
     """The status update that emits ``value`` under ``key``; ``None`` deletes the key.
 
     Raises:
-        OutputError: the value has no JSON form.
+        OutputError: the value cannot be written as JSON.
         ValueError: the key is blank.
     """
     if not key.strip():

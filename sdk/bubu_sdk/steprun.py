@@ -140,7 +140,7 @@ def _jittered(seconds: float) -> float:
 
 
 def _patch(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
-    """The smallest patch, on the condition that nobody else wrote in the meantime; ``None`` if nothing changes."""
+    """The smallest patch, on the condition that no other client wrote in the meantime; ``None`` if nothing changes."""
     changes = status.merge_patch(before, after)
     if not changes:
         return None, MERGE_PATCH

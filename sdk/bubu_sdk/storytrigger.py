@@ -136,7 +136,7 @@ def manifest(
     """The StoryTrigger of one request; ``inputs`` are those to store, large parts as references.
 
     Raises:
-        NotJsonError: the inputs have no JSON form.
+        NotJsonError: the inputs cannot be written as JSON.
     """
     story: Object = {"name": target.name}
     if target.namespace != origin.namespace:

@@ -27,7 +27,7 @@ def input_hash(inputs: Mapping[str, Any] | None) -> str:
     """Hexadecimal SHA-256 of the canonical JSON; missing inputs equal empty ones, and every number is a double.
 
     Raises:
-        NotJsonError: the inputs have no JSON form.
+        NotJsonError: the inputs cannot be written as JSON.
     """
     return hashlib.sha256(canonical_json(inputs or {})).hexdigest()
 
@@ -36,7 +36,7 @@ def canonical_json(value: Any) -> bytes:
     """The canonical JSON of ``value``, in which every number is a double.
 
     Raises:
-        NotJsonError: the value has no JSON form.
+        NotJsonError: the value cannot be written as JSON.
     """
     return canonical.encode(_as_doubles(value))
 

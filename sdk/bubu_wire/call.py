@@ -67,7 +67,7 @@ class Call:
     queue: bytearray = field(default_factory=bytearray)
     """Framed messages that wait for the peer's window."""
     to_credit: int = 0
-    """Consumed bytes that the peer has not yet been told of: a window update for each message would cost too much."""
+    """Consumed bytes that were not yet reported to the peer: a window update for each message would cost too much."""
     is_paused: bool = False
     """The window is not renewed, not even for the rest of a message."""
     muted: bool = False

@@ -42,7 +42,7 @@ class ClientConnection(Connection):
     def open_call(
         self, path: str, metadata: Iterable[tuple[str, str | bytes]] = (), *, timeout: float | None = None
     ) -> int:
-        """Begin a call of ``path``; returns its number. ``timeout`` is told to the server; keep it here, too.
+        """Begin a call of ``path``; returns its number. ``timeout`` is sent to the server; keep it here, too.
 
         Raises:
             CallsExhaustedError: ``Limits.max_calls`` or the server's own limit is reached, or the server is leaving.

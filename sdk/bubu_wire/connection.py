@@ -139,7 +139,7 @@ class Connection(ABC):
         return bool(self._replies or self._ready)
 
     def consumed(self, call: int, count: int = 1) -> None:
-        """The application is done with the first ``count`` messages that it has not yet told of."""
+        """The application is done with the first ``count`` messages that it has not yet reported."""
         state = self._calls.get(call)
         if state is not None and not self.ended:
             self._credit(state, state.inflow.consumed(count))
@@ -309,7 +309,7 @@ class Connection(ABC):
         events.append(PingAnswered(event.ping_data or b""))
 
     def _credit(self, call: Call, size: int) -> None:
-        """Let the peer send ``size`` bytes more. h2 is told in small parts, and tells the peer by half windows."""
+        """Let the peer send ``size`` bytes more. h2 learns it in small parts, and reports half windows to the peer."""
         call.to_credit += size
         if call.to_credit >= self.limits.window_bytes // 16 and not call.is_paused:
             size, call.to_credit = call.to_credit, 0

@@ -77,7 +77,7 @@ class ConnectionEnded:
     """Nothing more will be received. Send what ``data_to_send`` still has, then close."""
 
     error_code: int
-    """Of HTTP/2: what we have told the peer, or 0 if the transport has ended."""
+    """Of HTTP/2: what was sent to the peer, or 0 if the transport has ended."""
     reason: str
 
 

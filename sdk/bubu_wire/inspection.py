@@ -1,4 +1,4 @@
-"""Checks an encoded packet, and says what is needed to send it on, without decoding what nobody asks for.
+"""Checks an encoded packet, and reads what is needed to forward it, without decoding the rest.
 
 A packet that breaks a bound of the contract would end the session of its receiver, so a hub checks before it sends. The
 usual packet takes a short way here, which accepts only what it is sure of; ``decode`` decides about everything else.

@@ -63,7 +63,7 @@ class Limits:
 
     @property
     def connection_window_bytes(self) -> int:
-        """Twice what the calls can hold, because up to half of a window is consumed before the peer is told so.
+        """Twice what the calls can hold, because up to half of a window is consumed before the peer learns it.
 
         This is no bound of memory: the windows of the calls are.
         """

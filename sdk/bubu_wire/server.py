@@ -122,7 +122,7 @@ class ServerConnection(Connection):
     def _refuse(self, call: Call, status: Status) -> None:
         call.muted = call.finishing = True
         call.trailers = _status_headers(status)
-        self._ready[call.number] = None  # not at once: h2 has not yet told whether the request is complete
+        self._ready[call.number] = None  # not at once: h2 has not yet reported whether the request is complete
 
     def _refuse_http(self, call: Call, status: str, text: str) -> None:
         call.muted = call.finishing = True

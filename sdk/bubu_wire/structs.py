@@ -114,7 +114,7 @@ def _merge_value(value: Any, data: bytes, position: int, end: int, depth: int, b
             after = skip(data, position, end, number, kind)
             (value,) = struct.unpack_from("<d", data, position)
             if not math.isfinite(value):
-                raise MessageError(f"byte {position}: the number {value} is no JSON value")
+                raise MessageError(f"byte {position}: the number {value} is not a JSON value")
             position = after
         elif number in (_TEXT, _STRUCT, _LIST) and kind == LENGTH:
             begin, position = read_length(data, position, end)

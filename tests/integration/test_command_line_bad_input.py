@@ -54,7 +54,7 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
         ),
         pytest.param(
             STORY.replace("- name: one\n", "- name: one\n      needs: [two]\n") + "      needs: [one]\n",
-            "bad.yaml:6: spec.steps[0]: steps need each other in a circle: one → two → one",
+            "bad.yaml:6: spec.steps[0]: dependency cycle: one → two → one",
             id="cycle",
         ),
         pytest.param(
@@ -103,7 +103,7 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
     for arguments, code, message in [
         (("run", "missing.yaml"), 1, "error: missing.yaml does not exist\n"),
         (("run", two), 2, "error: the files hold 2 Stories (story, other)\nhint: choose one with --story NAME\n"),
-        (("run", two, "--input=city"), 2, "error: -i 'city' is not key=value\n"),
+        (("run", two, "--input=city"), 2, "error: -i 'city' must be key=value\n"),
         (("run", two, "--story=story", "--timeout=soon"), 2, "error: --timeout: "),
         (("run", two, "--nosuch"), 2, "error: no such option: --nosuch\nhint: see bobrapet run --help\n"),
         (("submit",), 2, "error: give either STORY or -f FILE\n"),

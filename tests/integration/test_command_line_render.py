@@ -74,7 +74,7 @@ def test_an_error_is_shown_with_file_line_place_and_remedy(line: CommandLine) ->
     done = line.quick("render", "report", "-f", "bad.yaml", "--field", "with.title")
     assert done.code == 7
     message, *excerpt = done.err.splitlines()
-    assert message.startswith("error: bad.yaml:15: spec.steps[1].with.title: upper wants string, not float64")
+    assert message.startswith("error: bad.yaml:15: spec.steps[1].with.title: upper needs string, not float64")
     assert message.endswith("(line 1, column 10); convert with toString, or give a default")
     assert excerpt == ["  {{ upper inputs.limit }}", "           ^"]
 

@@ -74,7 +74,7 @@ def test_a_run_in_a_pipe_tells_each_transition_and_prints_its_output(stand: Stan
     told = [line for line in lines if re.fullmatch(f"{STAMP} {run} one (Pending|Running)→Succeeded", line)]
     assert len(told) == 1, lines  # nobody is sure to see that it ran
     assert re.fullmatch(f"{STAMP} {run} (Pending|Running)→Succeeded", lines[-2])
-    assert lines[-1] == f"{run} Succeeded; its output, again with: bobrapet outputs {run}{stand.hinted}"
+    assert lines[-1] == f"{run} Succeeded; see the output again with: bobrapet outputs {run}{stand.hinted}"
 
 
 def test_a_failed_run_ends_with_step_error_log_and_next_command(stand: Stand) -> None:

@@ -104,7 +104,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
             running.send_signal(signal.SIGINT)
             _, farewell = running.communicate(timeout=DEADLINE_SECONDS)
         assert running.returncode == 130
-        assert f"its streams flow on until their sources end, or it is canceled: bobrapet watch {name}" in farewell
+        assert f"its streams continue until their sources end or it is canceled: bobrapet watch {name}" in farewell
         there = Stand(line, name)
         wait_until(lambda: "2/2 connected" in there.said("get", name))
         yield there

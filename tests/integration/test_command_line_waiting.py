@@ -147,8 +147,8 @@ def test_later_steps_read_what_is_given_with_an_approval(stand: Stand) -> None:
     given = stand.bobrapet("outputs", run, "approve", "--path=ticket")
 
     assert (wrong.code, nothing.code) == (2, 2)
-    assert "error: --data 'ticket' is not key=text\n--data 'a.b': templates cannot read this key\n" in wrong.err
-    assert "error: --data goes with approve alone\n" in nothing.err
+    assert "error: --data 'ticket' must be key=text\n--data 'a.b': templates cannot read this key\n" in wrong.err
+    assert "error: --data is an option of approve only\n" in nothing.err
     told = f"gate approve of {run} Approved with ticket, note\n"
     assert (approved.code, approved.out) == (0, told), approved.err
     assert other.code == 1
@@ -270,7 +270,7 @@ def test_each_value_of_a_step_is_explained_before_and_after_it_has_run(stand: St
     assert {"inJob"} <= values["resources.cpuLimit"].keys()
     assert branch["step"] == "fan/docs"
     assert later.code == 0, later.err
-    assert later.out.startswith(f"{run}/publish  has not started; this is what its Job would get now\n")
+    assert later.out.startswith(f"{run}/publish  has not started; its Job would now get these values\n")
     assert ["serviceAccountName", f"{run}-engram-runner"] in [line.split()[:2] for line in later.out.splitlines()]
     assert [each.code for each in refused] == [1, 2, 1, 2]
     assert "is of type gate, which has no Job" in refused[0].err
@@ -303,7 +303,7 @@ def test_a_failed_run_is_run_again_from_the_step_that_failed(stand: Stand) -> No
 
     assert "step fail-here ended Failed: exit 3" in why
     assert "  | no such table\n" in why
-    assert planned.out == "runs again:\n  fail-here  asked for\n  after      follows from fail-here\nis kept: one\n"
+    assert planned.out == "runs again:\n  fail-here  requested\n  after      depends on fail-here\nis kept: one\n"
     assert again.code == 3, again.err
     assert after["attempts"] == before["attempts"] + 1
     assert after["stepStates"]["one"] == before["stepStates"]["one"]
@@ -372,9 +372,9 @@ def test_a_request_starts_one_run_and_the_exit_code_says_what_was_decided(stand:
     assert f"follow the run with: bobrapet watch {run}" in created.err
     stored = json.loads(again.out)
     assert (again.code, stored["status"]["storyRunRef"]["name"]) == (0, run), again.err
-    assert "was submitted before; its answer stays" in again.err
+    assert "was submitted before; its decision is final" in again.err
     assert (other.code, other.out) == (7, "")
-    assert "with other inputs" in other.err
+    assert "but other inputs" in other.err
     assert (reused.code, reused.out.split()[1]) == (8, "Reused"), reused.err
     assert (large.code, large.out) == (7, "")
     assert "storyrun.max-inline-inputs-size" in large.err

@@ -333,7 +333,7 @@ async def test_a_config_map_of_somebody_else_stays_as_it_is(there: AdapterWorld)
     made = await created(there)
     manifest = {"metadata": {"name": "bobrapet-hub-trust", "namespace": NAMESPACE_NAME}, "data": {"a": "b"}}
     await there.client.create(CONFIG_MAP, manifest)
-    with pytest.raises(NameConflictError, match="belongs to somebody else"):
+    with pytest.raises(NameConflictError, match="was not created by the operator"):
         await there.streams.start_attempt(await order(there, made))
     assert (await stored(there, CONFIG_MAP, "bobrapet-hub-trust"))["data"] == {"a": "b"}
 

@@ -130,7 +130,7 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert sum(each["objects"] for each in usage["kinds"]) == len(files)
     assert all(each["exists"] for each in usage["runs"])
     swept = line.quick("storage", "sweep", "--local", "--delete", "--older-than=1ms", "--yes")
-    assert (swept.code, swept.out, swept.err) == (0, "", "no stored object is without a run\n")
+    assert (swept.code, swept.out, swept.err) == (0, "", "every stored object belongs to a run\n")
     assert json.loads(line.quick("storage", "usage", "--local", "-ojson").out) == usage
     assert line.quick("cache", "list", "--local").err == "no such entry is in the output cache\n"
     assert line.quick("cache", "clear", "--local").code == 2

@@ -297,14 +297,14 @@ def _template_name(facts: StepFacts) -> str:
 def _state(facts: StepFacts) -> str:
     if facts.job is not None:
         ended = facts.step_run is not None and has_ended(facts.step_run)
-        return "has ended; its Job still exists" if ended else "is under way; its Job exists"
+        return "has ended; its Job still exists" if ended else "is running; its Job exists"
     if "Jobs" in facts.unseen:
-        return "shown is what a Job created now would get; you may not read Jobs"
+        return "you may not read Jobs; a Job created now would get these values"
     if facts.step_run is None:
-        return "has not started; this is what its Job would get now"
+        return "has not started; its Job would now get these values"
     if has_ended(facts.step_run):
-        return "has ended, and its Job is gone; this is what a new Job would get now"
-    return "has no Job at the moment; this is what its next Job would get now"
+        return "has ended, and its Job was deleted; a new Job would now get these values"
+    return "has no Job at the moment; its next Job would now get these values"
 
 
 def _notes_of_layers(resolved: _Resolved | None) -> tuple[str, ...]:

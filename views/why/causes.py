@@ -79,7 +79,7 @@ class Search:
                 return [own, *held_effects(self.facts, step.name, self.command)]
             case "engram":
                 return [self._gate(step)]
-        text = step.waits or ("its branches follow" if step.kind == "parallel" else "is being carried out")
+        text = step.waits or ("its branches follow" if step.kind == "parallel" else "is running")
         kind = CauseKind.BRANCHES if step.kind == "parallel" else CauseKind.OPERATOR
         return [self._cause(kind, step, text, who="the operator")]
 
@@ -137,7 +137,7 @@ class Search:
                 "sleeps",
                 until=step.until,
                 then="the run continues",
-                who="the operator, by itself",
+                who="the operator continues by itself",
             )
         condition = one_line(parameters.get("until") or "")
         text = f"waits until {condition}" if condition else "waits for its condition"

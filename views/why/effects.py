@@ -14,7 +14,7 @@ from views.why.cause import Cause, CauseKind, CommandIn, Facts
 
 
 def held_effects(facts: Facts, step: str, command: CommandIn) -> Iterator[Cause]:
-    """A cause for each claim that was taken before the current attempt began, and that nobody has ended."""
+    """A cause for each claim that was taken before the current attempt began, and that has not ended."""
     step_run = facts.step_runs.get(step)
     if step_run is None:
         return
@@ -36,7 +36,7 @@ def held_effects(facts: Facts, step: str, command: CommandIn) -> Iterator[Cause]
             lease.acquired_at,
             until=lease.until,
             then="the next attempt takes it over, unless its holder renews it",
-            who="the operator, by itself",
+            who="the operator continues by itself",
             commands=(command(facts.namespace, "effects", facts.name),),
         )
 

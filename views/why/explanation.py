@@ -80,7 +80,7 @@ def _causes(search: Search) -> list[Cause]:
         return [_deletion(facts)]
     if pending_redrive(facts.run) is not None:
         text = "was asked to run again; the operator has not started it yet"
-        return [_of_run(facts, CauseKind.OPERATOR, text, who="the operator, if it runs")]
+        return [_of_run(facts, CauseKind.OPERATOR, text, who="the operator, when it is running")]
     if view.terminal:
         refusal = refusal_of(facts.run)
         refused = [_of_run(facts, CauseKind.FAILED, f"is not run again: {refusal}")] if refusal else []
@@ -118,8 +118,8 @@ def _of_the_run_itself(search: Search) -> list[Cause]:
         who = "a cluster administrator; the operator continues by itself once it has the permission"
         found.append(_of_run(facts, CauseKind.PERMISSION, text, since=since, who=who))
     elif ready.get("reason") == Reason.AWAITING_TRANSPORT:
-        text = f"waits for the way to the hub: {message}"
-        who = "a cluster administrator; the operator continues by itself once it knows the hub"
+        text = f"waits for the address of the hub: {message}"
+        who = "a cluster administrator; the operator continues by itself once it knows the address"
         look = facts.hub.commands if facts.hub is not None else ()
         found.append(_of_run(facts, CauseKind.HUB, text, since=since, who=who, commands=look))
     elif ready.get("reason") == Reason.STORAGE_UNAVAILABLE:
@@ -153,7 +153,9 @@ def _deletion(facts: Facts) -> Cause:
         who = "the programs that have set these finalizers"
     else:
         text = "is being deleted, and waits until its containers have ended and what it has stored is deleted"
-        who = "the operator; its Events say what the object store answers; after ten minutes it goes nevertheless"
+        who = (
+            "the operator; its Events show the errors of the object store; after ten minutes the run is deleted anyway"
+        )
         commands = (f"kubectl events --namespace {facts.namespace} --for storyrun/{facts.name}",)
     since = parse_instant_or_none(metadata["deletionTimestamp"])
     return _of_run(facts, CauseKind.DELETION, text, since=since, who=who, commands=commands)

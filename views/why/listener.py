@@ -17,10 +17,14 @@ from views.why.cause import Cause, CauseKind
 
 _OBSTACLES: Final = {
     PodObstacle.IMAGE: (CauseKind.IMAGE, "cannot pull its image", "the author of the ImpulseTemplate"),
-    PodObstacle.NODE: (CauseKind.NODE, "fits on no node", "a cluster administrator, or the author of the Impulse"),
+    PodObstacle.NODE: (
+        CauseKind.NODE,
+        "does not fit on any node",
+        "a cluster administrator, or the author of the Impulse",
+    ),
     PodObstacle.CONTAINER: (
         CauseKind.CONTAINER,
-        "cannot make its container",
+        "cannot create its container",
         "the owner of the Secrets and ConfigMaps that it refers to",
     ),
 }
@@ -50,7 +54,7 @@ class ListenerExplanation:
 def explain_listener(facts: ListenerFacts) -> ListenerExplanation:
     view = view_impulse(facts.impulse)
     if view.is_ready and view.is_current:
-        counted = f"received {view.received}, led to a run {view.launched}, rejected {view.failed}"
+        counted = f"{view.received} received, {view.launched} started a run, {view.failed} rejected"
         return ListenerExplanation(view, (), facts.unseen, f"is active and listening; events: {counted}")
     return ListenerExplanation(view, tuple(_causes(facts, view)), facts.unseen)
 

@@ -17,7 +17,7 @@ from views.why import workload
 from views.why.cause import Cause, CauseKind, CommandIn, Facts, HubStanding
 
 _SLOW_PERCENT: Final = 50
-"""From this fill on a step is slower than those that send to it, and not just at work."""
+"""From this fill on a step is slower than the steps that send to it, and not just at work."""
 _HUB: Final = "an administrator: check that the hub runs"
 
 
@@ -53,8 +53,8 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     hub = facts.hub
     if hub is not None and not hub.is_there:
         return _without_hub(facts, step, flow, hub)
-    if not flow.is_told:
-        text = "waits for the hub, which has not said anything about it yet"
+    if not flow.is_reported:
+        text = "waits for the hub, which has not reported about it yet"
         return _cause(facts, CauseKind.HUB, step, text, flow.created_at, _who_runs(hub), _commands(hub))
     ready = find_condition((binding.get("status") or {}).get("conditions") or (), ConditionType.READY) or {}
     if ready.get("reason") == Reason.INVALID_CONFIGURATION:
@@ -98,22 +98,22 @@ def _starting(facts: Facts, step: str, pod: Object | None, command: CommandIn) -
 
 def _without_hub(facts: Facts, step: str, flow: StepFlow, hub: HubStanding) -> Cause:
     lost = "; what the hub held is lost" if flow.is_connected else ""
-    text = f"waits for the hub, which is not there; its container connects again and again{lost}"
+    text = f"waits for the hub, which is not running; its container keeps trying to connect{lost}"
     return _cause(facts, CauseKind.HUB, step, text, hub.since, _who_runs(hub), _commands(hub))
 
 
 def _ending(facts: Facts, step: str, flow: StepFlow) -> Cause:
     since = flow.disconnected_at
     if flow.is_ending and not flow.is_finished:
-        text = "has got everything; its worker is being ended"
+        text = "has received everything; the operator is stopping its worker"
     elif flow.waiting:
         done = "has finished" if flow.is_finished else "is ending"
         text = f"{done}; the hub still has {_messages(flow.waiting)} for it"
     elif flow.is_finished:
-        text = "has finished; the hub passes on what is left of it" if not flow.is_drained else "has finished"
+        text = "has finished; the hub is delivering its last messages" if not flow.is_drained else "has finished"
     else:
-        text = "is ending: it gets what those before it have sent, then it is ended"
-    return _cause(facts, CauseKind.DRAIN, step, text, since, "the operator, by itself")
+        text = "is draining: it receives what the steps before it have sent, then it is stopped"
+    return _cause(facts, CauseKind.DRAIN, step, text, since, "the operator continues by itself")
 
 
 def _not_connected(facts: Facts, step: str, flow: StepFlow, pod: Object | None, why: str, command: CommandIn) -> Cause:
@@ -122,11 +122,11 @@ def _not_connected(facts: Facts, step: str, flow: StepFlow, pod: Object | None, 
     if flow.trouble:
         text += f": {flow.trouble}"
     elif why:
-        text += f"; the hub says: {why}"
+        text += f"; the hub reports: {why}"
     running = container_state(pod).get("running") if pod is not None else None
     since = flow.disconnected_at or parse_instant_or_none((running or {}).get("startedAt")) or flow.created_at
     commands = (command(facts.namespace, "logs", facts.name, step),)
-    who = "the author of the Engram, if it stays so: its image needs a streaming SDK"
+    who = "the author of the Engram, if this does not change: its image needs a streaming SDK"
     return _cause(facts, CauseKind.CONNECTION, step, text, since, who, commands)
 
 
@@ -138,7 +138,7 @@ def _flowing(facts: Facts, step: str, flow: StepFlow, pod: Object | None, comman
         cause = _cause(facts, CauseKind.BACKPRESSURE, step, text, who="the steps that hold it up")
         return replace(cause, facts=extra)
     if flow.waiting_percent >= _SLOW_PERCENT:
-        text = f"is slower than those that send to it: {_messages(flow.waiting)} waiting, {flow.waiting_percent} % full"
+        text = f"is slower than its sources: {_messages(flow.waiting)} waiting, {flow.waiting_percent} % full"
         commands = (command(facts.namespace, "logs", facts.name, step, "--follow"),)
         return replace(_cause(facts, CauseKind.BACKPRESSURE, step, text, None, "its container", commands), facts=extra)
     text = "is connected; " + (_passed(flow) or "no message has passed yet")
@@ -175,7 +175,7 @@ def _extra(flow: StepFlow, pod: Object | None) -> tuple[tuple[str, str], ...]:
     if flow.lost:
         found.append(("lost", _messages(flow.lost)))
     if flow.trouble:
-        found.append(("last trouble", flow.trouble))
+        found.append(("last problem", flow.trouble))
     container = _container(pod) if pod is not None else {}
     if restarts := container.get("restartCount"):
         ended = (container.get("lastState") or {}).get("terminated") or {}

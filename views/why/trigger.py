@@ -29,7 +29,7 @@ _WHO: Final = {
     CauseKind.REFERENCE: "the owner of the object that it names; the operator continues by itself",
     CauseKind.PERMISSION: "a cluster administrator; the operator continues by itself once it has the permission",
     CauseKind.STORAGE: "an administrator of the object store; the operator continues by itself once it answers",
-    CauseKind.DELETION: "the operator, when the run is gone",
+    CauseKind.DELETION: "the operator, when the run has been deleted",
 }
 
 

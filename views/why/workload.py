@@ -28,7 +28,7 @@ _OBSTACLES: Final = {
         "a cluster administrator, or the author of the Engram: request fewer resources",
     ),
     PodObstacle.CONTAINER: (
-        "cannot make its container",
+        "cannot create its container",
         "the owner of the Engram and of the objects that it refers to",
     ),
 }
@@ -100,7 +100,7 @@ def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cau
         f"waits for its next attempt; attempt {_attempt(step_run, 0)} failed: {why}",
         until=next_at,
         then=f"attempt {_attempt(step_run, 1)} starts",
-        who="the operator, by itself; see what failed",
+        who="the operator continues by itself; see the failure",
         commands=(command(facts.namespace, "logs", facts.name, step),),
     )
 

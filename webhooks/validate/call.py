@@ -58,7 +58,7 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
     circle = _circle(own, wanted, world)
     if circle:
         names = " → ".join(name if namespace == own[0] else f"{namespace}/{name}" for namespace, name in circle)
-        yield CIRCLE.at(path, f"Stories execute each other in a circle: {names}", "remove one of these calls")
+        yield CIRCLE.at(path, f"Stories execute each other in a cycle: {names}", "remove one of these calls")
 
 
 def _circle(own: _Key, first: Link, world: ClusterView) -> list[_Key]:

@@ -66,7 +66,7 @@ def _beside(declared: ReadOnlyObject, transport: ReadOnlyObject, of: str, path: 
     for index, lane in enumerate((declared.get("streaming") or {}).get("lanes") or ()):
         offer = _OFFERS.get(text(lane.get("kind")))
         if offer is not None and not transport.get(offer):
-            message = f"{of} carries no {lane['kind']}"
+            message = f"{of} does not carry {lane['kind']}"
             yield LANE.at(f"{path}.streaming.lanes[{index}].kind", message, f"add {offer} to it, or remove the lane")
 
 

@@ -44,17 +44,17 @@ def declared(name: str, placed: PlacedStep, owners: Mapping[str, str]) -> Declar
     return Declared(name, tuple(placed.step.get("needs") or ()), edges.steps_read(placed.step, owners))
 
 
-def check(steps: Steps, said: Iterable[Declared], graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
-    """All errors in the dependencies of ``steps``, step by step, then circles.
+def check(steps: Steps, dependencies: Iterable[Declared], graph: Graph, owners: Mapping[str, str]) -> Iterator[Finding]:
+    """All errors in the dependencies of ``steps``, step by step, then cycles.
 
-    ``graph`` belongs to ``said``, and has the edges that a run follows.
+    ``graph`` belongs to ``dependencies``, and has the edges that a run follows.
     """
     visible = visible_from(steps)
     for name, placed in steps.items():
         known = visible[placed.list_name]
         yield from _needs(name, placed, steps, known)
         yield from _requires(placed, known, Reached(name, placed, steps, graph), owners)
-    yield from _cycles(steps, said, graph)
+    yield from _cycles(steps, dependencies, graph)
 
 
 def visible_from(steps: Steps) -> Visible:
@@ -133,11 +133,11 @@ def _requires(
             yield REQUIRE_UNREACHED.at(path, message, f"add {meant!r} to needs")
 
 
-def _cycles(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
+def _cycles(steps: Steps, dependencies: Iterable[Declared], graph: Graph) -> Iterator[Finding]:
     """Circles, each in full; one edge of a circle is removed before the next circle is searched."""
     if find_cycle(graph) is None:  # almost always
         return
-    open_ = {step.name: step for step in said}
+    open_ = {step.name: step for step in dependencies}
     for name, step in open_.items():
         if name in step.needs:
             open_[name] = replace(step, needs=tuple(need for need in step.needs if need != name))
@@ -146,7 +146,7 @@ def _cycles(steps: Steps, said: Iterable[Declared], graph: Graph) -> Iterator[Fi
         circle = find_cycle(graph)
         if circle is None:
             return
-        message = f"steps need each other in a circle: {' → '.join(circle)}"
+        message = f"dependency cycle: {' → '.join(circle)}"
         yield CYCLE.at(steps[circle[0]].path, message, "remove one of these needs")
         first, second = circle[0], circle[1]
         kept = tuple(need for need in graph.needs[first] if need != second)

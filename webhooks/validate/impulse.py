@@ -54,7 +54,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from _mode(new, template)
     yield from template_use.check_payload(new, "mapping", IMPULSE, world)
     if spec.get("mapping") is not None:
-        message = "has no effect: no SDK turns events into inputs by it yet"
+        message = "has no effect: no SDK uses it yet to turn events into inputs"
         yield MAPPING_UNUSED.at("spec.mapping", message, "let the listener build the inputs, or remove it")
     for problem in analysis.check_value(spec.get("mapping"), "spec.mapping"):
         yield EXPRESSION.at(problem.path, problem.message, problem.remedy or "correct the template", problem.excerpt)

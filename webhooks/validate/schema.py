@@ -61,7 +61,7 @@ def check_document(rule: Rule, schema: Any, document: Any, path: str) -> Iterato
     for segments, message, _ in found:
         below = schemas.path_of(segments)
         place = f"{path}{'' if not below or below.startswith('[') else '.'}{below}"
-        yield rule.at(place, message, "give what the schema asks for")
+        yield rule.at(place, message, "give a value that matches the schema")
 
 
 @dataclass(frozen=True, slots=True)

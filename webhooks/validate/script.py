@@ -26,7 +26,7 @@ def check(placed: PlacedStep, world: ClusterView) -> Iterator[Finding]:
     if not is_script(step):
         for key in _OF_SCRIPTS:
             if step.get(key) is not None:
-                yield FIELD.at(f"{path}.{key}", "has a meaning only beside run", "remove it, or add run")
+                yield FIELD.at(f"{path}.{key}", "has an effect only together with run", "remove it, or add run")
         return
     if not step["run"].strip():
         yield FIELD.at(f"{path}.run", "must not be blank", "write the script")

@@ -60,10 +60,10 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
         steps.setdefault(placed.step["name"], placed)
     owners = edges.branch_owners(spec)
     reader = expression.Reader(steps, owners, edges.item_owners(spec))
-    said = [dependency.declared(name, placed, owners) for name, placed in steps.items() if reader.read(placed)]
+    dependencies = [dependency.declared(name, placed, owners) for name, placed in steps.items() if reader.read(placed)]
     if reader.has_given_up:
         return reader.errors
-    graph = build_graph(said)
+    graph = build_graph(dependencies)
     findings: list[Finding] = []
     for placed in stepping.top_level(spec):
         for each in stepping.with_branches(placed):
@@ -75,7 +75,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
             findings += carrier.check_step(each, spec)
         findings += reader.check_step(placed, graph)
     findings += stepping.name_findings(spec)
-    findings += dependency.check(steps, said, graph, owners)
+    findings += dependency.check(steps, dependencies, graph, owners)
     findings += reader.check_story(spec)
     findings += _spec_findings(new, world)
     findings += carrier.check(spec, steps, world)

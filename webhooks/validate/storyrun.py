@@ -72,7 +72,7 @@ def _reuse(new: ReadOnlyObject) -> Iterator[Finding]:
     elif earlier == change.metadata_of(new).get("name"):
         yield REUSE.at(_REUSE_PATH, "names the run itself", "name an earlier run")
     elif _annotation(new, ANNOTATION_CACHE_LOOKUP).lower() == "false":
-        message = f"contradicts {ANNOTATION_CACHE_LOOKUP}: false, with which every step executes"
+        message = f"contradicts {ANNOTATION_CACHE_LOOKUP}: false, which makes every step execute"
         yield REUSE.at(_REUSE_PATH, message, "remove one of the two annotations")
 
 

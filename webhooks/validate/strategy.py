@@ -29,7 +29,9 @@ def check(spec: ReadOnlyObject) -> Iterator[Finding]:
     for found in schema.check_document(INPUTS, spec.get("inputsSchema"), {}, path):
         if found.severity is Severity.ERROR:
             where = f" at {place}" if (place := found.path.removeprefix(path).removeprefix(".")) else ""
-            message = f"refuses a run without inputs, as streamingStrategy: PerStory needs it:{where} {found.message}"
+            message = (
+                f"refuses empty inputs, with which streamingStrategy: PerStory starts its run:{where} {found.message}"
+            )
             yield INPUTS.at(path, message, "give each required input a default, or set streamingStrategy: PerStoryRun")
         else:
             yield found

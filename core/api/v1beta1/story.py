@@ -75,7 +75,7 @@ class StopParameters(WireModel):
         None,
         description="How the run ends: `Succeeded` (default), `Failed`, `Finished` or another final phase.",
     )
-    message: str | None = Field(None, description="Why, for people; stands in the run's status.")
+    message: str | None = Field(None, description="The reason as text; it is shown in the run's status.")
 
 
 class StoryToExecute(WireModel):
@@ -124,7 +124,7 @@ class _Doing(StepFields):
         None, description="Does nothing and succeeds, or is skipped when `if` is false; other steps can need it."
     )
     execute_story: ExecuteStoryParameters | None = Field(None, description="Runs another Story.")
-    gate: GateParameters | None = Field(None, description="Waits until somebody approves or rejects.")
+    gate: GateParameters | None = Field(None, description="Waits until a user approves or rejects.")
     ref: ObjectReference | None = Field(
         None, description="The Engram that does the work; its input is in `with`. Give this, `run` or one primitive."
     )

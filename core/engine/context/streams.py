@@ -23,12 +23,12 @@ class _Connection:
 
 
 class Streams:
-    """``changed`` is woken whenever a stream comes, goes or ends."""
+    """``changed`` is woken whenever a stream begins, is connected or lost, or ends."""
 
     def __init__(self) -> None:
         self._begun: set[str] = set()
         self._connections: dict[str, _Connection] = {}
-        self._tell: Callable[[str], None] | None = None
+        self._notify: Callable[[str], None] | None = None
         self.changed = WakeUp()
 
     @property
@@ -36,21 +36,21 @@ class Streams:
         return self._begun
 
     @contextmanager
-    def telling(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Inside the block, ``tell`` is called with each step whose stream begins."""
-        self._tell = tell
+    def notifying(self, notify: Callable[[str], None]) -> Iterator[None]:
+        """Inside the block, ``notify`` is called with each step whose stream begins."""
+        self._notify = notify
         try:
             yield
         finally:
-            self._tell = None
+            self._notify = None
 
     def begin(self, step: str) -> None:
         """The StepRun of ``step`` exists."""
         if step in self._begun:
             return
         self._begun.add(step)
-        if self._tell is not None:
-            self._tell(step)
+        if self._notify is not None:
+            self._notify(step)
 
     def saw(self, step: str, live: LiveStream | None, now: datetime) -> None:
         """What the executor has observed; None: no workload serves the step now."""

@@ -55,7 +55,7 @@ class ResultReader:
                 raise
             self._failing_since = None
             raise ResultLostError(
-                f"it could not be read for {RESULT_PATIENCE_SECONDS:.0f} s, at last because: {error}"
+                f"it could not be read for {RESULT_PATIENCE_SECONDS:.0f} s, the last error was: {error}"
             ) from error
         self._failing_since = None
         limit = binding.max_inline_size_bytes if binding is not None else None

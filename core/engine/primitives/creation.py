@@ -35,8 +35,8 @@ async def step_run_to_create(context: StepContext, binding: Binding) -> Object |
     if 0 < limit < size:
         return StepError(
             Reason.INPUT_TOO_LARGE,
-            f"with, merged over the Engram's, is {size} bytes long, more than the {limit} that "
-            "execution.maxInlineSize allows; pass large data through storage",
+            f"with, merged over the Engram's, has {size} bytes; execution.maxInlineSize allows "
+            f"{limit}; pass large data through storage",
         )
     if step.serves_stream and input_:  # the Engram's own part comes with the binding
         why = await context.engine.evaluator.analyse(why_not_static, input_, asker=context.asker())
@@ -82,7 +82,7 @@ async def _stored(context: StepContext, input_: Any, limit: int) -> Any:
     Each attempt reads it whole: see ``StoredData.own_inputs``.
 
     Raises:
-        RejectedError: it has no JSON form.
+        RejectedError: it cannot be written as JSON.
     """
     if limit <= 0:
         return input_

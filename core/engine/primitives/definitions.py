@@ -127,7 +127,7 @@ class StepDefinitions:
         try:
             verdict = await self._judged(observation, missing, is_over=is_over) if started else None
             if verdict is None and is_over:
-                text = f"waited {format_duration(missing.timeout)} in vain: {missing}"
+                text = f"gave up after {format_duration(missing.timeout)}: {missing}"
                 verdict = await self._step.run_out_of_time(step_run, text)
         except (StaleError, GoneError, UnavailableError) as error:
             await trio.sleep(self._pace.next_seconds(error))

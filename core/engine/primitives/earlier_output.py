@@ -78,7 +78,7 @@ def why_not_reusable(step_run: Object, step: str, key: str, ttl_seconds: int, no
     if record.execution_key_of(step_run) != key:
         return "its inputs, its Engram or its template differ"
     if not isinstance(status.get("output"), Mapping) or not status["output"]:
-        return "it has no output, so it was executed for something else"
+        return "it has no output"
     if any(status.get(field) for field in _TRACES):
         return "it has performed effects or sent signals"
     made_at = _made_at(status)
@@ -107,9 +107,9 @@ class EarlierOutputs:
         try:
             with trio.move_on_after(PATIENCE_SECONDS):
                 return await self._taken(found, order, binding)
-            self._report(f"of run {name!r} was not taken: the store did not answer in time")
+            self._report(f"of run {name!r} was not reused: the store did not answer in time")
         except (StorageUnavailableError, NoStoreError, RejectedError) as error:
-            self._report(f"of run {name!r} was not taken: {error}")
+            self._report(f"of run {name!r} was not reused: {error}")
         return None
 
     async def _equal(self, name: str, key: str, rules: CacheRules | None) -> Object | None:

@@ -2,7 +2,7 @@
 
 The decision may come before the gate starts, and it counts before the timeout. ``status.gates`` keeps who decided and
 when; admission writes that, and the engine never changes it. The step ends when the engine reads the decision. Its
-output is the data that was given with the approval; ``{}`` if there is none or nobody decided. This is our addition.
+output is the data of the approval; ``{}`` if there is none or no decision was made. This is our addition.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def run(context: StepContext) -> Verdict:
         if verdict is not None:
             return verdict
         if deadline_at is not None and context.now() >= deadline_at:
-            verdict = settings.over("nobody decided in time", StepReason.NOT_DECIDED)
+            verdict = settings.over("no decision was made in time", StepReason.NOT_DECIDED)
             if verdict.phase is Phase.SKIPPED:
                 context.variables.give(context.step.name, {})
             return verdict

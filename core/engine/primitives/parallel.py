@@ -47,7 +47,7 @@ async def run(context: StepContext, runner: BranchRunner) -> Verdict:
         return failed(branches.reason, branches.message)
     if not branches:
         context.variables.give(context.step.name, parallel_output(context.step, branches, context.variables))
-        return Verdict(Phase.SUCCEEDED, "There were no items", started_at=context.now())
+        return Verdict(Phase.SUCCEEDED, "The list of items is empty", started_at=context.now())
     assert not isinstance(bound, StepError)
     if len(context.state.steps or ()) + len(branches) > MAX_STEPS_OF_RUN:
         text = f"more than {MAX_STEPS_OF_RUN} steps and branches in one run; move some of them to another Story"

@@ -191,7 +191,7 @@ class _Children:
             return StepError(Reason.STORY_REFERENCE_INVALID, refused)
         deepest = context.engine.settings.max_story_depth
         if story_depth(context.run) >= deepest:
-            text = f"Stories call each other more than {deepest} levels deep; do they call each other in a circle?"
+            text = f"Stories call each other more than {deepest} levels deep; check for a cycle of calls"
             return StepError(Reason.INVALID_CONFIGURATION, text)
         story = await patiently(context.engine.runs.read_story, call.namespace, call.name, pace=context.pace())
         if story is None:
@@ -258,7 +258,7 @@ class _Children:
             return Verdict(Phase.SUCCEEDED, f"Done after iteration {number}", child_run=name)
         if number < call.most:
             return None
-        return failed(Reason.ITERATIONS_EXHAUSTED, f"with.until does not hold after {number} iterations")
+        return failed(Reason.ITERATIONS_EXHAUSTED, f"with.until is still false after {number} iterations")
 
     async def _ended(self, child: Object, deadline_at: Any) -> Object | Verdict:
         """The StoryRun once it has ended; a verdict if there is nothing left to wait for."""

@@ -59,7 +59,7 @@ async def run(context: StepContext) -> Verdict:
                 )
                 announced = True
             if deadline_at is not None and context.now() >= deadline_at:
-                return settings.over("its condition did not hold in time")
+                return settings.over("its condition did not become true in time")
             if not unread:
                 await wait_for_wakeup(
                     context.wakeup, context.engine.clock, _next_look(context.now(), deadline_at, poll)
@@ -89,7 +89,7 @@ async def _look(context: StepContext, until: str, settings: Waiting, look_until:
             return failed(Reason.EXPRESSION_FAILED, answer.message)
     if open_ or settings.timeout is not None or not analysis.is_timeless(until):
         return None
-    text = "with.until does not hold, and everything that it reads has ended: it never will"
+    text = "with.until is false and cannot become true: every step that it reads has ended"
     return failed(Reason.EXPRESSION_FAILED, text)
 
 

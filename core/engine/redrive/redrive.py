@@ -170,7 +170,7 @@ class Redrive:
         if isinstance(plan, Refusal):
             return plan.message
         if request.step in plan.per_packet:
-            text = f"step {request.step!r} is carried out for each packet, so it never ends and cannot run again"
+            text = f"step {request.step!r} runs for each packet, so it never ends and cannot run again"
             return f"{text}; name a step that serves a stream: {', '.join(plan.main.order)}"
         if plan.find(request.step) is None:
             return f"Story {namespace}/{name} has no step {request.step!r}; its steps are: {', '.join(plan.order)}"
@@ -275,7 +275,7 @@ class Redrive:
         """
         current = await patiently(self._engine.runs.read_run, self._key, pace=self._pace())
         if current is None or current["metadata"]["uid"] != run["metadata"]["uid"]:
-            raise GoneError(f"StoryRun {self._key} is gone")
+            raise GoneError(f"StoryRun {self._key} was deleted")
         if pending_redrive(current) != request:
             raise _OvertakenError
         return current

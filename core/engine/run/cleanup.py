@@ -57,7 +57,7 @@ class Cleanup:
             await self._run(GroupName.FINALLY, group)
         else:
             for name in group.order:
-                skipped = Verdict(Phase.SKIPPED, "Skipped: no step of the run had begun")
+                skipped = Verdict(Phase.SKIPPED, "Skipped: no step of the run had started")
                 record_end(self._run_context, self.plan.steps[name], skipped)
 
     async def _run(self, name: GroupName, group: GroupPlan) -> None:
@@ -80,7 +80,7 @@ class Cleanup:
                 nursery.cancel_scope.cancel()
             if not over:
                 return
-        conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time for {name} is over")
+        conclusion = Conclusion(Phase.FAILED, Reason.TIMED_OUT, f"the time limit of {name} has passed")
         ending = endings.out_of_time(str(name), conclusion, deadline_at)
         await end_group(self._run_context, group, ending, deadline_at + self._drain)
 

@@ -121,7 +121,7 @@ async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, 
 
 
 def _has_finished(observation: Observation) -> bool:
-    """Whether a stream had ended by itself before anybody asked it to; a restarted engine comes to the same answer."""
+    """Whether a stream had ended by itself before the engine asked it to; a restarted engine gets the same answer."""
     step_run = observation.step_run
     asked = step_run is None or record.end_is_requested(step_run)
     return observation.state is AttemptState.SUCCEEDED and not asked

@@ -70,7 +70,7 @@ class RunExecution:
         self._early_end.end(ending)
 
     def follow(self, run: Object) -> None:
-        """End the main steps of a realtime run if somebody else has recorded that its topology is terminated."""
+        """End the main steps of a realtime run if another program has recorded that its topology is terminated."""
         plan = self._run_context.plan if self._run_context is not None else None
         told_at = terminated_at(run)
         if plan is None or not plan.is_realtime or self._main_group is None or told_at is None:

@@ -51,7 +51,7 @@ class GroupExecution:
         """Return when every step has ended; cancel it to end the group and the run. Else why the group ends early: the
         caller has to end the steps that have not.
         """
-        with self._scope, self._run_context.streams.telling(self._follow):
+        with self._scope, self._run_context.streams.notifying(self._follow):
             async with trio.open_nursery() as self._nursery:
                 self._advance(self._group.order)
         await trio.lowlevel.checkpoint_if_cancelled()  # the last step may have ended the run

@@ -27,8 +27,8 @@ def why_inputs_too_large(run: Object, settings: EngineSettings) -> Refusal | Non
         return None
     return Refusal(
         Reason.INPUT_TOO_LARGE,
-        f"spec.inputs is {size} bytes long, more than the {limit} that "
-        "storyrun.max-inline-inputs-size allows; submit it with a StoryTrigger or an SDK, which put large inputs into "
+        f"spec.inputs has {size} bytes; storyrun.max-inline-inputs-size allows {limit}; "
+        "submit it with a StoryTrigger or an SDK, which put large inputs into "
         "the object store, or give references to stored data",
     )
 

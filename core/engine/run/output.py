@@ -111,7 +111,7 @@ async def _with_output(run_context: RunContext, output: Mapping[str, Any], messa
         size = size_bytes(output)
         if size > MAX_OUTPUT_BYTES:
             text = (
-                f"output is {size} bytes long, more than the {MAX_OUTPUT_BYTES} a status can hold; it was left out; "
+                f"output has {size} bytes; a status can hold {MAX_OUTPUT_BYTES}; it was left out; "
                 "give the operator an object store (controller.storage.provider), where it puts large outputs"
             )
             return Conclusion(Phase.SUCCEEDED, Reason.COMPLETED, f"{message}; {text}", degraded=_degraded(text))

@@ -462,7 +462,7 @@ class RunState:
         if self.degraded is not None:
             words[-1] = (ConditionType.DEGRADED, True, self.degraded.reason, self.degraded.message)
         if not self.ended and terminated_at(self.stored) is not None:
-            words.pop()  # somebody else's word, which the run follows
+            words.pop()  # recorded by another program, and the run follows it
         for type_, status, why, text in words:
             conditions = with_condition(
                 conditions, type_, status, reason=why, message=text, generation=generation, now=now

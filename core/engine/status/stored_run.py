@@ -12,7 +12,7 @@ from core.api.phases import ConditionType, Reason
 
 
 def terminated_at(run: Object) -> str | None:
-    """When somebody else has recorded that the realtime topology of the run is terminated; None: nobody has."""
+    """When another program has recorded that the realtime topology of the run is terminated; None: none has."""
     degraded = find_condition((run.get("status") or {}).get("conditions") or (), ConditionType.DEGRADED) or {}
     if degraded.get("status") != "True" or degraded.get("reason") != Reason.TOPOLOGY_TERMINATED:
         return None

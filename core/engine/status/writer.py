@@ -198,9 +198,9 @@ class StatusWriter:
         pace = Pace(self._engine.settings.jitter, self._warn)
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
-            raise GoneError(f"StoryRun {self._key} is gone")
+            raise GoneError(f"StoryRun {self._key} was deleted")
         if self._state.is_overtaken_by(run):
-            raise OvertakenError(f"StoryRun {self._key} is not where we have brought it")
+            raise OvertakenError(f"StoryRun {self._key} is not in the state that this process stored")
         self._state = self._state.rebased(run)
 
     def _note_stored(self, version: int) -> None:

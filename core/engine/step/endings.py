@@ -28,13 +28,13 @@ class Ending:
     """Whether the compensations must run, as after a failure."""
     drains: bool = True
     """Whether streams may deliver what they have begun to deliver."""
-    told: str = ""
-    """The message of a step that was running, if it has its own words."""
+    step_message: str = ""
+    """The message of a step that was running, if it differs from the usual one."""
 
     @property
     def text(self) -> str:
         """The message of a step that was running."""
-        return self.told or f"Ended: {self.because}"
+        return self.step_message or f"Ended: {self.because}"
 
     @property
     def step_reason(self) -> Reason:
@@ -71,7 +71,7 @@ def stopped(conclusion: Conclusion, stopped_at: datetime) -> Ending:
 
 def out_of_time(group: str, conclusion: Conclusion, deadline_at: datetime) -> Ending:
     """The deadline of a group of clean-up steps has passed; ``conclusion`` is then that of the run."""
-    return Ending(conclusion, Phase.TIMEOUT, f"the time for {group} is over", deadline_at)
+    return Ending(conclusion, Phase.TIMEOUT, f"the time limit of {group} has passed", deadline_at)
 
 
 def outlived(now: datetime) -> Ending:
@@ -82,7 +82,7 @@ def outlived(now: datetime) -> Ending:
 
 def uncalled_for(now: datetime) -> Ending:
     """Nothing has failed that compensations could undo, although another process may have started one."""
-    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "Nothing is to be undone")
+    conclusion = Conclusion(Phase.CANCELED, Reason.CANCELED, "There is nothing to compensate")
     return Ending(conclusion, Phase.CANCELED, "no main step failed", now)
 
 
@@ -100,12 +100,12 @@ def stream_failed(step: str, failed_at: datetime) -> Ending:
 
 
 def topology_terminated(terminated_at: datetime) -> Ending:
-    """Somebody else has recorded that no stream of the run will go on (streaming contract 3). The run goes on as after
-    ``stream_failed``.
+    """Another program has recorded that no stream of the run will continue (streaming contract 3). The run continues as
+    after ``stream_failed``.
     """
     text = "realtime topology terminated"
     conclusion = Conclusion(Phase.FAILED, Reason.TOPOLOGY_TERMINATED, text, has_error=True)
-    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, told=text)
+    return Ending(conclusion, Phase.FAILED, text, terminated_at, drains=False, step_message=text)
 
 
 def unreadable(why: str, now: datetime) -> Ending:

@@ -227,7 +227,7 @@ def _reported_failure(status: Mapping[str, Any], phase: Phase, policy: RetryPoli
     code = status.get("exitCode")
     code = code if isinstance(code, int) else None
     if phase not in REPORTED_PHASES:  # a container may not report that its step is skipped or compensated
-        text = f"the container reported {phase}, which is for the operator to decide"
+        text = f"the container reported {phase}, which only the operator may decide"
         return Fail(Phase.FAILED, Reason.EXECUTION_FAILED, text, code, ExitClass.TERMINAL, still_alive=alive)
     class_ = member_or_none(ExitClass, status.get("exitClass"))
     if class_ is None and phase is Phase.TIMEOUT:
@@ -252,12 +252,15 @@ def _container_failure(
         timed_out = code == TIMEOUT_EXIT_CODE
         phase = Phase.TIMEOUT if timed_out else Phase.FAILED
         reason = Reason.TIMED_OUT if timed_out else Reason.EXECUTION_FAILED
-    words = [f"exit code {code}" if code != UNDETERMINED_EXIT_CODE else "no exit code"]
-    words += [text for text in (observation.reason, observation.message) if text]
-    reports = not (observation.has_result or alive)
-    what = "the container ended without reporting a result" if reports else "the container failed"
+    message = f"the container exited with code {code}"
+    if code == UNDETERMINED_EXIT_CODE:
+        message = "the container ended without an exit code"
+    if not (observation.has_result or alive):  # else it is not the SDK of the container that reports
+        message += " and reported no result"
+    if words := [text for text in (observation.reason, observation.message) if text]:
+        message += f": {', '.join(words)}"
     class_ = observation.exit_class or exit_class(code)
-    return _failure(phase, reason, f"{what}: {', '.join(words)}", code, class_, status, policy, alive=alive)
+    return _failure(phase, reason, message, code, class_, status, policy, alive=alive)
 
 
 def _failure(

@@ -23,10 +23,10 @@ _WORDS: Final[dict[str, str]] = {
     StepReason.IMAGE_NOT_PULLED: "Image cannot be pulled",
     StepReason.CONTAINER_NOT_CREATED: "Container cannot be created",
     StepReason.CONTAINER_NOT_STARTED: "Container cannot be started",
-    StepReason.CONTAINER_FAILS_AGAIN: "Container fails again and again",
+    StepReason.CONTAINER_FAILS_AGAIN: "Container fails repeatedly",
     "InvalidImageName": "Image has no valid name",
-    StepReason.UNSCHEDULABLE: "No node fits",
-    "SchedulingGated": "Pod is held back from being scheduled",
+    StepReason.UNSCHEDULABLE: "No node can run the Pod",
+    "SchedulingGated": "Pod has scheduling gates",
     StepReason.NO_POD: "Job has no Pod",
 }
 PATIENCE: Final = timedelta(seconds=10)

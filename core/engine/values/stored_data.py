@@ -45,7 +45,7 @@ class _Seen:
     """Variables beside ``steps`` that have a part in object storage."""
 
 
-TOLD_AFTER_SECONDS: Final = 5.0
+NOTIFIED_AFTER_SECONDS: Final = 5.0
 """A shorter outage of the store is not reported."""
 MAX_DEPTH: Final = 128
 _FORBIDDEN: Final = "the operator may not read it (templating.offloaded-data-policy: error); read it in a step"
@@ -218,7 +218,7 @@ class StoredData:
 
         Raises:
             NoStoreError: the value is too large, and the operator has no object store.
-            RejectedError: it has no JSON form.
+            RejectedError: it cannot be written as JSON.
         """
         if size_bytes(value) <= total_bytes:
             return value
@@ -280,7 +280,7 @@ class StoredData:
             except StorageUnavailableError as error:
                 if until is not None and self._clock.now() >= until:
                     raise
-                is_reported = trio.current_time() - started_at >= TOLD_AFTER_SECONDS
+                is_reported = trio.current_time() - started_at >= NOTIFIED_AFTER_SECONDS
                 seconds = pace.next_seconds(error if is_reported else None)
                 await trio.sleep(min(seconds, self._seconds_to(until)))
             else:
@@ -291,7 +291,7 @@ class StoredData:
         depth = self._depth_of_data()
         with trio.move_on_after(self._seconds_to(until)):
             return await self._payloads.fetch(value, namespace=self._namespace, field=field, depth=depth)
-        raise StorageUnavailableError(f"what {field} refers to could not be read in time")
+        raise StorageUnavailableError(f"the data that {field} refers to could not be read in time")
 
     def _depth_of_data(self) -> int:
         return min(self._depth or self._settings.max_recursion_depth(), MAX_DEPTH)

@@ -90,7 +90,7 @@ def _about_key(node: Node, container: Node, key: str, data: Mapping[str, Json], 
     if kind in ("map", "list") or library.status_of(error.text) == _NOT_FOUND:
         message = f"{key} is missing" if kind != "list" else f"there is no element {key}"
         return Blame(node.offset, message, Fault.MISSING, missing=key)
-    message = f"{key} is looked for in {type_word(kind)}, not in an object"
+    message = f"{key} is read from {type_word(kind)}, which is not an object"
     return Blame(node.offset, message, Fault.PATH_TYPE, missing=key, within=type_word(kind))
 
 
@@ -117,14 +117,14 @@ def _about_call(node: CelCall, data: Mapping[str, Json], error: NoValueError) ->
 def _inside_macro(node: Comprehension, data: Mapping[str, Json], error: NoValueError) -> Blame:
     kind = _type(node.over, data)
     if kind not in ("list", "map"):
-        message = f"a macro goes through lists and objects, not through {type_word(kind)}"
+        message = f"a macro iterates over lists and objects, not over {type_word(kind)}"
         return Blame(node.offset, message, Fault.RANGE_TYPE)
     if library.status_of(error.text) == _NOT_FOUND:
         for part in tree.walk(node):  # the library's text has the name, but may hold data: search for known names
             if isinstance(part, Select) and f'"{part.field}"' in error.text:
                 remedy = f"test it with has(x.{part.field})"
                 return Blame(part.offset, f"{part.field} is missing in an element", Fault.MISSING, remedy)
-    message = "an element does not fit what the macro does with it"
+    message = "the macro cannot process the type of an element"
     return Blame(node.offset, message, Fault.ARGUMENT_TYPE, "test its type or filter() the elements first")
 
 

@@ -51,7 +51,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "regexMatch": 'write x.matches("...")',
     "toString": "write string(x)",
     "float": "write double(x)",
-    "now": "a condition knows no clock; compare times that steps or inputs give, or use the template {{ now }}",
+    "now": "a condition cannot read the clock; compare times that steps or inputs give, or use the template {{ now }}",
     "any": "write x.exists(item, ...)",
     "default": "write has(x) ? x : ..., or inputs.?name.orValue(...)",
 }

@@ -164,7 +164,7 @@ def _shuffle(context: Context, text: Value) -> str:
 def _listed(items: Value) -> list[Value]:
     if isinstance(items, list):
         return items
-    raise ValueError(f"wants a list, not {'no value' if items is None else values.type_name(items)}")
+    raise ValueError(f"needs a list, not {'no value' if items is None else values.type_name(items)}")
 
 
 def _admit(context: Context, items: Value, *, more: int = 0) -> None:

@@ -59,7 +59,7 @@ def check_argument(value: Value, parameter: Parameter, function: str, offset: in
     found = "no value" if value is None else values.type_name(value)
     remedy = _CONVERSIONS.get(parameter, "")
     raise EvaluationError(
-        f"{function} wants {wanted}, not {found}",
+        f"{function} needs {wanted}, not {found}",
         fault=Fault.ARGUMENT_TYPE,
         subject=function,
         offset=offset,
@@ -86,7 +86,7 @@ def literal_argument(parameter: Parameter, function: str, number: nodes.Number) 
     if value.whole is None or value.whole not in _INT64:
         wanted = parameter.name.lower()
         raise EvaluationError(
-            f"{function} wants {wanted}, not {number.source}",
+            f"{function} needs {wanted}, not {number.source}",
             fault=Fault.ARGUMENT_TYPE,
             subject=function,
             offset=number.offset,

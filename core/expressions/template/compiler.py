@@ -77,7 +77,7 @@ class TemplateProgram:
             )
         allowed = frame.context.meter.limits.include_depth
         if frame.depth >= allowed:
-            message = f"templates include each other more than {allowed} deep"
+            message = f"templates include each other more than {allowed} levels deep"
             raise LimitExceededError("include_depth", allowed, message)
         body.run(Frame(frame.context, frame.output, argument(frame), body.slots, frame.depth + 1))
 
@@ -253,7 +253,7 @@ def _rounds(subject: Value, frame: Frame, *, pair: bool, offset: int) -> Iterato
         counted = _counted(subject.number, frame, pair=pair, offset=offset)
         return ((None, subject.with_number(number)) for number in counted)
     remedy = "convert with int" if values.kind_of(subject) is values.ValueKind.FLOAT else ""
-    raise _no_range(f"range cannot walk a value of type {values.type_name(subject)}", offset, remedy)
+    raise _no_range(f"range cannot iterate over a value of type {values.type_name(subject)}", offset, remedy)
 
 
 def _counted(number: int, frame: Frame, *, pair: bool, offset: int) -> range:
@@ -261,7 +261,7 @@ def _counted(number: int, frame: Frame, *, pair: bool, offset: int) -> range:
         raise _no_range("a number gives one variable, not two", offset)
     allowed = frame.context.meter.limits.range_items
     if number > allowed:
-        raise LimitExceededError("range_items", allowed, f"range over a number goes up to {allowed}")
+        raise LimitExceededError("range_items", allowed, f"the maximum of range over a number is {allowed}")
     return range(number)
 
 

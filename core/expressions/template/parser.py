@@ -360,13 +360,13 @@ class _Parser:
             return nodes.Field((lexeme.text,), lexeme.offset, bare=True)
         if lexeme.text in FORBIDDEN_FUNCTIONS:
             raise ForbiddenFunctionError(
-                f"the function {lexeme.text} is not offered: it reads the operator's own environment",
+                f"the function {lexeme.text} is not available: it reads the operator's own environment",
                 offset=lexeme.offset,
                 subject=lexeme.text,
                 remedy="pass the value in through inputs",
             )
         if lexeme.text in self._refused:
-            self._fail(f"the function {lexeme.text} is not offered: {self._refused[lexeme.text]}", lexeme.offset)
+            self._fail(f"the function {lexeme.text} is not available: {self._refused[lexeme.text]}", lexeme.offset)
         if lexeme.text not in self._functions:
             remedy = f"write .{lexeme.text} for a variable" if self._peek().kind == Token.FIELD else ""
             message = f"there is no function {lexeme.text}"

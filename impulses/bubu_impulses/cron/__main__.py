@@ -50,7 +50,7 @@ def command(arguments: list[str]) -> None:
     if not arguments:
         main.run()
     if arguments[0] != "backfill":
-        sys.exit(f"unknown command {arguments[0]!r}; there is 'backfill', and no argument at all for the Impulse")
+        sys.exit(f"unknown command {arguments[0]!r}; use 'backfill', or no argument to run the Impulse")
     wanted = backfill.parse(arguments[1:])
     if wanted.impulse:
         try:

@@ -70,9 +70,9 @@ class Follower:
         """The instant that was dealt with last, by this process or an earlier one."""
         schedule, now = self._schedule, self._clock.now()
         if schedule.concurrency is not Concurrency.ALLOW:
-            instants = await self._persisted("the look at active runs", lambda: self._starter.active_instants(schedule))
+            instants = await self._persisted("reading the active runs", lambda: self._starter.active_instants(schedule))
             self._perhaps_active = [schedule.start(one) for one in instants or ()]
-        created = await self._persisted("the look at the Impulse", self._starter.created_at)
+        created = await self._persisted("reading the Impulse", self._starter.created_at)
         floor = schedule.earliest(now) if created is None else max(schedule.earliest(now), created)
         newest = schedule.newest(floor, now)
         for one in reversed(newest):
@@ -87,7 +87,7 @@ class Follower:
 
     async def _was_made(self, instant: datetime) -> bool:
         look = partial(self._starter.was_submitted, self._schedule.start(instant))
-        return bool(await self._persisted("the look at earlier starts", look))
+        return bool(await self._persisted("reading the earlier starts", look))
 
     async def _make(self, instant: datetime) -> None:
         start, due_at = self._schedule.start(instant), self._schedule.due_at(instant)
@@ -108,7 +108,7 @@ class Follower:
         except TriggerPendingError:
             self._log.warning("submitted, but still undecided", extra=self._fields(start))
         except TriggerConflictError:
-            self._log.warning("made before, with other inputs", extra=self._fields(start))
+            self._log.warning("was made before, with other inputs", extra=self._fields(start))
         except TriggerRejectedError as error:
             self._log.error("rejected: %s: %s", error.reason, error, extra=self._fields(start))
             return False

@@ -57,7 +57,7 @@ class SystemWallClock:
         return instant.utc_now()
 
     async def sleep_until(self, when: datetime) -> None:
-        while (left := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - nobody sends an event for time
+        while (left := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event reports the time
             await trio.sleep(min(left, _LONGEST_SLEEP_SECONDS))
 
 

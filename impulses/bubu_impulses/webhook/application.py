@@ -72,7 +72,7 @@ class Webhook:
             return _only("GET", request) or Response(503 if ending else 200)
         is_event = path == self._settings.path
         if not is_event and not path.startswith(TRIGGERS_PATH):
-            return refusal(404, "NotFound", f"there is nothing at {path}")
+            return refusal(404, "NotFound", f"nothing is served at {path}")
         if wrong := _only("POST" if is_event else "GET", request):
             return wrong
         if not self._settings.authentication.admits(request):
@@ -134,7 +134,7 @@ class Webhook:
             return refusal(503, "Unavailable", "the event could not be stored; send it again", again)
         if isinstance(error, StorageError):
             return refusal(413, "TooLarge", "the inputs are larger than this Impulse can store")
-        return refusal(422, "Refused", "the cluster refused the event; the log of the Impulse says why")
+        return refusal(422, "Refused", "the cluster refused the event; see the log of the Impulse")
 
 
 def _only(method: str, request: Request) -> Response | None:

@@ -219,7 +219,7 @@ class _Connection:
             return refusal(503, "Unavailable", "the event could not be stored in time; send it again", again)
         except Exception:
             self._server.log.exception("a request failed")
-            return refusal(500, "Internal", "the request failed; the log of the Impulse says why")
+            return refusal(500, "Internal", "the request failed; see the log of the Impulse")
 
     async def _respond(self, response: Response, *, last: bool = False) -> None:
         headers = [*response.headers, ("Content-Length", str(len(response.body)))]

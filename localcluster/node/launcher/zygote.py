@@ -73,7 +73,7 @@ class Zygote:
     def run(self) -> None:
         self._selector.register(self._control, selectors.EVENT_READ, self._obey)
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
-        self._tell(ready=True, isolated=self._view is not None)
+        self._send(ready=True, isolated=self._view is not None)
         try:
             while True:
                 for key, _ in self._selector.select():
@@ -107,7 +107,7 @@ class Zygote:
         except OSError as error:
             os.close(error_read)
             os.close(error_write)
-            self._tell(order_id=order.order_id, refused=f"fork: {error.strerror}")
+            self._send(order_id=order.order_id, refused=f"fork: {error.strerror}")
             return
         if pid == 0:
             _become(order, self._view, self._niceness, launcher, (self._null, stdout, stderr), error_write)
@@ -127,12 +127,12 @@ class Zygote:
         container.error_pipe = -1
         if problem:
             del self._containers[container.pid]
-            self._tell(order_id=container.order_id, refused=problem)
+            self._send(order_id=container.order_id, refused=problem)
             return
         if self._view is not None:
             with suppress(OSError):  # it has already ended
                 container.namespace = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY)
-        self._tell(order_id=container.order_id, started=container.pid)
+        self._send(order_id=container.order_id, started=container.pid)
 
     def _signal(self, order_id: int, number: int, *, group: bool) -> None:
         for container in self._containers.values():
@@ -160,7 +160,7 @@ class Zygote:
                 continue
             self._end_strays(container)
             code = os.waitstatus_to_exitcode(status)
-            self._tell(order_id=container.order_id, exited=max(code, 0), signal=-code if code < 0 else None)
+            self._send(order_id=container.order_id, exited=max(code, 0), signal=-code if code < 0 else None)
 
     def _end_strays(self, container: _Container) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -184,7 +184,7 @@ class Zygote:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _tell(self, **message: object) -> None:
+    def _send(self, **message: object) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
 

@@ -93,7 +93,7 @@ class Carrier:
         self._obey()
         self._client.tick(self._now())
         self._write()
-        self._tell()
+        self._pass_on_news()
 
     def wait(self, until: float) -> None:
         """Until there is something to carry, or until ``until`` by the clock."""
@@ -196,7 +196,7 @@ class Carrier:
         for ask, arguments in self.exchange.asked():
             methods[ask](*arguments)
 
-    def _tell(self) -> None:
+    def _pass_on_news(self) -> None:
         news = self._client.news
         if news.deliveries:
             deliveries, news.deliveries = news.deliveries, []

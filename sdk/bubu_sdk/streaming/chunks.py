@@ -92,7 +92,7 @@ class Assembler:
     def expire(self, now: float) -> list[Broken]:
         """Give up what has been incomplete for two minutes."""
         late = [key for key, assembly in self._assemblies.items() if now - assembly.began >= TTL_SECONDS]
-        return [Broken("other chunks have not come for two minutes", self._remove(key)) for key in late]
+        return [Broken("other chunks have not arrived for two minutes", self._remove(key)) for key in late]
 
     def next_expiry(self) -> float | None:
         """When the oldest assembly expires."""
@@ -101,7 +101,7 @@ class Assembler:
     def _problem(self, packet: DataResponse, place: StreamEnvelope, assembly: _Assembly | None) -> str | None:
         frame = packet.frame
         if not isinstance(frame, BinaryFrame):
-            return "only binary frames come in chunks"
+            return "only binary frames can be in chunks"
         if place.chunk_bytes and place.chunk_bytes != len(frame.payload):
             return f"the chunk has {len(frame.payload)} bytes; chunk_bytes is {place.chunk_bytes}"
         if self.held_bytes + len(frame.payload) > MAX_TOTAL_BYTES:
@@ -113,7 +113,7 @@ class Assembler:
         if (place.chunk_count, place.total_bytes) != (first.chunk_count, first.total_bytes):
             return "the chunks do not agree on their number or size"
         return (
-            f"chunk {place.chunk_index} has come twice, with other bytes"
+            f"chunk {place.chunk_index} has arrived twice, with other bytes"
             if place.chunk_index in assembly.parts
             else None
         )

@@ -261,7 +261,7 @@ class StreamClient:
             session.send_receipts(self._receipts.take())
         while self._outbox.waiting and (room := HAND_BYTES - session.backlog()) > 0 and not session.ended:
             session.send(self._outbox.hand(room), now)
-        if self._closing and not self._outbox and session.told():
+        if self._closing and not self._outbox and session.control_is_sent():
             session.finish(now)
 
     def _session_ended(self, ended: SessionEnded, now: float) -> None:

@@ -69,7 +69,7 @@ class Exchange:
         self._change(ended=True)
 
     def fail(self, reason: str) -> None:
-        """The stream is over: whoever waits gets an error."""
+        """The stream is over: every waiting task gets an error."""
         self._change(ended=True, failure=reason)
 
     def asked(self) -> list[Asked]:

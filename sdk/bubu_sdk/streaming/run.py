@@ -223,7 +223,7 @@ class _Running:
                 packets, receipts = carrier.unsent()
                 log.error(
                     "the hub has not taken everything: %d packets, %d receipts: %s",
-                    *(packets, receipts, carrier.failure or "the time is over"),
+                    *(packets, receipts, carrier.failure or "the time has passed"),
                 )
                 ending = self._judged(stage)
                 return ending if ending.exit_code else Ending(1)
@@ -242,7 +242,7 @@ class _Running:
         if not self._cancelled_late:
             self._cancelled_late = True
             self._deadline = now + min(_LAST_SECONDS, self._grace_seconds)
-            self._carrier.exchange.fail(failure or "the grace period is over")
+            self._carrier.exchange.fail(failure or "the grace period has passed")
             if self._host is not None:
                 self._host.cancel()
             return None

@@ -160,7 +160,7 @@ class Session:
             if now >= self._control_sent + pace.control_heartbeat_seconds:
                 self._control_sent = now
                 stamp = {"ts": str(self._unix_ms + int((now - self._began) * 1000))}
-                self._tell(encode(ControlRequest(ControlAction.HEARTBEAT, stamp)))
+                self._send_control(encode(ControlRequest(ControlAction.HEARTBEAT, stamp)))
         self._end_on_failure(events)
         return events
 
@@ -198,11 +198,11 @@ class Session:
 
     def send_receipts(self, parts: Iterable[Part]) -> None:
         """Queue receipts. Only when ``ready``."""
-        self._tell(*map(encoded_receipt, parts))
+        self._send_control(*map(encoded_receipt, parts))
 
     def send_refusal(self, reason: str, parts: Iterable[Part]) -> None:
         """Tell the hub that packets cannot be used. They have no receipt."""
-        self._tell(*(refusal(reason, part) for part in parts))
+        self._send_control(*(refusal(reason, part) for part in parts))
 
     def consumed(self, count: int) -> None:
         """``count`` packets are done with; the hub may send as many more."""
@@ -234,7 +234,7 @@ class Session:
             self._ends.popleft()
             self.written_packets += 1
 
-    def told(self) -> bool:
+    def control_is_sent(self) -> bool:
         """Whether all of Control has left."""
         return self._wire.backlog(self._control) == 0
 
@@ -250,7 +250,7 @@ class Session:
             except WireError as error:
                 self._failure = self._failure or SessionEnded(f"a heartbeat cannot be sent: {error}")
 
-    def _tell(self, *messages: bytes) -> None:
+    def _send_control(self, *messages: bytes) -> None:
         if not messages or self.ended or self._control not in self._opened:
             return
         try:
@@ -298,7 +298,7 @@ class Session:
             text = directive.error.message if directive.error is not None else directive.metadata.get("message", "")
             events.append(Remark(f"the hub reports: {text}"))
         if (answer := answer_to(directive)) is not None:
-            self._tell(answer)
+            self._send_control(answer)
         if directive.custom_action:
             return
         if directive.action == ControlAction.CONNECTOR_READY and not self._greeted:
@@ -328,7 +328,7 @@ class Session:
         if text.isascii() and text.isdigit() and len(text) < 20:
             events.append(Accepted(int(text)))
         else:
-            events.append(Remark(f"{ACCEPTED} has packets {text[:40]!r}, which is no number; it is ignored"))
+            events.append(Remark(f"{ACCEPTED} has packets {text[:40]!r}, which is not a number; it is ignored"))
 
     def _end_on_failure(self, events: list[SessionEvent]) -> None:
         if self._failure is not None:

@@ -135,7 +135,7 @@ class SocketNetwork:
                     self._wake_read.recv(4096)
 
     def wake(self) -> None:
-        with suppress(BlockingIOError, OSError):  # full: it will wake; closed: nobody waits
+        with suppress(BlockingIOError, OSError):  # full: it will wake; closed: no task waits
             self._wake_write.send(b"\0")
 
     def close(self) -> None:

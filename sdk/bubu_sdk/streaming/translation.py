@@ -60,7 +60,7 @@ class RefusedError(ValueError):
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON value")
+    raise ValueError(f"{text} is not a JSON value")
 
 
 _JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
@@ -217,7 +217,7 @@ def _envelope(kind: str, message_id: str, timestamp_ms: int, payload: Object | N
     try:
         return _ENCODER.encode(envelope).encode()
     except (ValueError, RecursionError) as error:  # half surrogates, too
-        raise OutputError(f"the payload has no JSON form: {error}") from error
+        raise OutputError(f"the payload cannot be written as JSON: {error}") from error
 
 
 def _object(value: Any, path: str) -> Object | None:
@@ -226,7 +226,7 @@ def _object(value: Any, path: str) -> Object | None:
     plain = encode.to_json(value, path)
     if not isinstance(plain, dict):
         hint = "yield a dict, a dataclass, a model, bytes or a frame"
-        raise OutputError(f"{path} is {type(value).__name__}, which is no JSON object; {hint}")
+        raise OutputError(f"{path} is {type(value).__name__}, which is not a JSON object; {hint}")
     return plain
 
 

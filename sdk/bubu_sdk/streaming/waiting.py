@@ -62,7 +62,7 @@ async def _wait_asyncio(watch: Watch, forget: Watch) -> None:
     event, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def callback() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed: no task waits
             loop.call_soon_threadsafe(event.set)
 
     watch(callback)

@@ -58,7 +58,7 @@ def check_batch(
     if expect_error and not failed:
         problems.append("the engram succeeded; an error was expected")
     if expect_error and require_structured_error and failed and not _is_structured(outcome.error):
-        problems.append("the error is a plain exception; raise an EngramError that says what it means")
+        problems.append("the error is a plain exception; raise an EngramError with a code and a message")
     if problems:
         raise ConformanceError("; ".join(problems))
     if failed and validate_error is not None:

@@ -224,7 +224,7 @@ class ImpulseEnvironment:
         ready.wait()
         try:
             if not given:
-                raise RuntimeError("the environment is not valid; the log says why")
+                raise RuntimeError("the environment is not valid; see the log")
             yield given[0]
         finally:
             done.set()

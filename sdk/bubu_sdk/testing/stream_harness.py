@@ -235,7 +235,7 @@ class StreamHarness:
     ) -> int:
         """Send a message: a dict, dataclass, frame or ``Packet``. Returns its sequence, 0 without one."""
         packet = packet_of(value)
-        assert packet is not None, "None is no message"
+        assert packet is not None, "None is not a message"
         name = packet.message_id or message_id
         pairs = {**(metadata or {})} | ({MESSAGE_ID: name} if name else {})
         request = request_of(packet, pairs, int(instant.utc_now().timestamp() * 1000))

@@ -77,7 +77,7 @@ class HubConnection:
         """Bytes for the engram."""
         return self.wire.data_to_send()
 
-    def tell(self, action: int = 0, custom: str = "", metadata: Mapping[str, str] | None = None) -> None:
+    def send_directive(self, action: int = 0, custom: str = "", metadata: Mapping[str, str] | None = None) -> None:
         """Send a directive."""
         if self.control is not None:
             directive = ControlResponse(action, metadata or {}, custom_action=custom)
@@ -132,7 +132,7 @@ class HubConnection:
                 return
             read = packet_bytes.whole(whole.packet)
         content = content_of(read, data)
-        assert content is not None, "an output that says nothing"
+        assert content is not None, "an empty output"
         output = StreamOutput(
             content.payload, content.metadata, content.kind, content.message_id, content.inputs, content.frame
         )
@@ -202,17 +202,17 @@ class StreamHub:
         if self.connection is not None:
             self._accept(self.connection)
 
-    def tell(self, action: int = 0, custom: str = "", metadata: Mapping[str, str] | None = None) -> None:
+    def send_directive(self, action: int = 0, custom: str = "", metadata: Mapping[str, str] | None = None) -> None:
         """Send a directive."""
         if self.connection is not None:
-            self.connection.tell(action, custom, metadata)
+            self.connection.send_directive(action, custom, metadata)
 
     # What connections do.
 
     def greet(self, connection: HubConnection) -> None:
         if self.greets:
             metadata = {"startup.capabilities": "none"} | ({"upstream.accepts": "1"} if self.accepts else {})
-            connection.tell(ControlAction.CONNECTOR_READY, metadata=metadata)
+            connection.send_directive(ControlAction.CONNECTOR_READY, metadata=metadata)
 
     def move(self, connection: HubConnection) -> None:
         if connection is self.connection:
@@ -234,7 +234,7 @@ class StreamHub:
             connection.under_way.discard(sequence)
         elif directive.action == ControlAction.HEARTBEAT:
             self.control_heartbeats += 1
-            connection.tell(ControlAction.ACK, metadata={"handled": "true"})
+            connection.send_directive(ControlAction.ACK, metadata={"handled": "true"})
         elif directive.action == ControlAction.ACK:
             self.acknowledgements.append(directive.metadata)
         elif directive.action == ControlAction.ERROR:
@@ -245,7 +245,7 @@ class StreamHub:
             connection.accepted = connection.packets
             self.accepted += connection.unaccepted
             connection.unaccepted.clear()
-            connection.tell(custom="upstream.accepted", metadata={"packets": str(connection.packets)})
+            connection.send_directive(custom="upstream.accepted", metadata={"packets": str(connection.packets)})
 
     def _send_waiting(self, connection: HubConnection) -> None:
         if connection.data is None:

@@ -27,11 +27,11 @@ async def test_blocked_names_the_steps() -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "message", "position"),
     [
-        ("a\n{{ upper inputs.n }}", "arg-type", "upper wants string, not float64; convert", (2, 10)),
+        ("a\n{{ upper inputs.n }}", "arg-type", "upper needs string, not float64; convert", (2, 10)),
         ({"a": ["{{ if"]}, "parse", "a[0]: ", (1, 1)),
-        ("{{ env `X` }}", "denied-function", "the function env is not offered", (1, 4)),
+        ("{{ env `X` }}", "denied-function", "the function env is not available", (1, 4)),
         ("{{ inputs.zz }}", "missing", "inputs.zz is missing", (1, 1)),
-        ("{{ range 1000000000 }}{{ end }}", "limit", "range over a number goes up to 10000", (1, 1)),
+        ("{{ range 1000000000 }}{{ end }}", "limit", "the maximum of range over a number is 10000", (1, 1)),
     ],
 )
 async def test_an_error_tells_kind_message_and_place(

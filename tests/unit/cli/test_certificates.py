@@ -73,7 +73,7 @@ async def test_a_rotation_is_asked_for_and_waited_for(
     assert after is not None
     assert (after.upcoming is not None) == authority
     assert (after.leaf != before.leaf) != authority
-    expected = "a new authority was made" if authority else "a new certificate is served, until "
+    expected = "a new authority was created" if authority else "a new certificate is served, until "
     assert expected in capsys.readouterr().out
 
 

@@ -131,7 +131,7 @@ async def test_the_api_server_keeps_data_within_bounds(session: Session, data: d
 
 def test_nothing_is_given_with_a_rejection() -> None:
     assert no_data([]) == {}
-    with pytest.raises(UsageError, match="--data goes with approve alone"):
+    with pytest.raises(UsageError, match="--data is an option of approve only"):
         no_data(["a=b"])
 
 
@@ -142,12 +142,12 @@ def test_everything_wrong_with_data_is_told_at_once() -> None:
         parse_data(["bare", "a.b=1", "=1", "k1=", f"long={long}", "bad=\udcff", *many])
 
     assert str(refusal.value).splitlines() == [
-        "--data 'bare' is not key=text",
+        "--data 'bare' must be key=text",
         "--data 'a.b': templates cannot read this key",
         "--data '': templates cannot read this key",
         "--data 'long': has 1025 characters, the maximum is 1024",
         "--data 'bad': is not UTF-8 text",
-        "--data 'k1': is given twice",
+        "--data 'k1': must be given only once",
         "--data: has 36 keys, the maximum is 32",
     ]
     assert refusal.value.remedy.startswith("write for example --data ticket=OPS-17; keys are ")
@@ -255,7 +255,7 @@ async def test_a_gate_that_waits_no_longer_takes_no_decision(session: Session) -
     await a_story(session)
     await a_run(session, phase="Running", stepStates={"approve": {"phase": "Timeout", "message": "nobody came"}})
 
-    with pytest.raises(CommandError, match="waits no longer, it is Timeout: nobody came"):
+    with pytest.raises(CommandError, match="no longer waits; it is Timeout: nobody came"):
         await approve(session, "approve")
 
 

@@ -15,7 +15,7 @@ CLAIM = {"mountPath": "/models", "readOnly": True, "persistentVolumeClaim": {"cl
 
 def explanation(*values: ExplainedValue, **more: Any) -> StepExplanation:
     plain = StepExplanation(
-        *("team", "nightly-1", "train", "team/train", "train", "is under way; its Job exists", "nightly-1-train"),
+        *("team", "nightly-1", "train", "team/train", "train", "is running; its Job exists", "nightly-1-train"),
         values,
         (),
         (),
@@ -29,7 +29,7 @@ def shown(told: StepExplanation, *, wide: bool = False, no_headers: bool = False
 
 def test_a_table_has_values_and_layers() -> None:
     assert shown(explanation(CPU, BACKOFF)) == [
-        "nightly-1/train  is under way; its Job exists",
+        "nightly-1/train  is running; its Job exists",
         "Engram team/train, EngramTemplate train",
         "",
         "SETTING              VALUE   FROM",

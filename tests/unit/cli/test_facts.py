@@ -160,5 +160,5 @@ async def test_a_pod_that_is_silent_is_explained_by_its_last_warning(session: Se
     (cause,) = explain(facts, "", session.command_in).causes
     assert (cause.kind, cause.text) == (
         CauseKind.CONTAINER,
-        'cannot make its container: configmap "settings" not found',
+        'cannot create its container: configmap "settings" not found',
     )

@@ -35,7 +35,7 @@ def test_a_question_has_three_fields_and_two_more_at_will() -> None:
         (b"[]", "the line is not a JSON object; write for example {"),
         (b"\xff", "the line is not JSON: "),
         (b"[" * 5_000, "the line is not JSON: "),
-        (_line(kind="value"), "template: is missing; give it; context: is missing; give it"),
+        (_line(kind="value"), "template: is required; context: is required"),
         (_line(template="", kind="x", context={}), "kind: must be value or condition"),
         (_line(template="", kind=["value"], context={}), "kind: must be value or condition"),
         (_line(template=1, kind="condition", context={}), "template: must be a string for a condition"),

@@ -47,7 +47,7 @@ async def test_a_story_that_is_always_on_names_its_run(session: Session) -> None
     for name in ("talk-live-1", "talk-live-2"):
         await start_run(session, run_manifest("talk", PLACE, {}, name=name))
     assert await live_run_named(session, "talk") is None
-    with pytest.raises(CommandError, match="the beginning of 2 runs"):
+    with pytest.raises(CommandError, match="is a prefix of 2 runs"):
         await find_run(session, "talk")
     await says(session, story, "LiveRunRunning", "talk-live-1")
     assert (await find_run(session, "talk"))["metadata"]["name"] == "talk-live-1"
@@ -83,7 +83,7 @@ async def test_a_command_says_why_there_will_be_no_run(session: Session, reason:
 
 async def test_a_command_does_not_wait_for_ever(session: Session) -> None:
     await a_story(session)
-    with pytest.raises(CommandError, match="the operator has not looked at it yet") as caught:
+    with pytest.raises(CommandError, match="the operator has not processed it yet") as caught:
         await awaited_live_run(session, "talk", PLACE, seconds=0.1)
     assert caught.value.code is ExitCode.WAIT_TIMED_OUT
 

@@ -120,7 +120,7 @@ def test_documents_are_held_against_each_other_and_not_against_a_broken_one(tmp_
     broken = head.format("c") + "{steps: 3}\n"
     file.write_text("---\n".join([call.format("a", "b"), call.format("b", "a"), broken, call.format("d", "c")]))
 
-    circle = "spec.steps[0].with.storyRef: Stories execute each other in a circle"
+    circle = "spec.steps[0].with.storyRef: Stories execute each other in a cycle"
     assert refusal(file) == [
         f"all.yaml:4: {circle}: a → b → a (remove one of these calls)",
         f"all.yaml:9: {circle}: b → a → b (remove one of these calls)",

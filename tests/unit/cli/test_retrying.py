@@ -84,7 +84,7 @@ async def test_the_failed_step_is_looked_up_and_what_follows_is_told(session: Se
     step, rerun = await prepare(session, run, "", True)
 
     assert step == "send"
-    assert description_of(rerun) == "runs again:\n  send  asked for\nis kept: fetch"
+    assert description_of(rerun) == "runs again:\n  send  requested\nis kept: fetch"
 
 
 async def test_where_no_step_has_failed_the_flag_is_to_be_left_out(session: Session) -> None:
@@ -130,7 +130,7 @@ async def test_what_was_done_in_the_world_already_is_told(session: Session) -> N
 
     assert of_a_step.effects == (("send", "mail-1"),)
     assert of_all.effects == (("fetch", "mail-1"), ("send", "mail-1"))
-    effects = "has been done already, which a retry does not undo:\n  send: mail-1\nis kept: fetch"
+    effects = "these effects have happened already, and a retry does not undo them:\n  send: mail-1\nis kept: fetch"
     assert effects in description_of(of_a_step)
 
 

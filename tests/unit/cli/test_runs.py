@@ -57,7 +57,7 @@ async def test_a_run_is_found_by_name_prefix_and_as_the_latest(session: Session)
     await start_run(session, child)
     assert await found("@latest") == "beta-2"
     assert await found("@latest:gamma-ray") == "zeta"
-    with pytest.raises(CommandError, match="'beta' is the beginning of 2 runs: beta-1, beta-2"):
+    with pytest.raises(CommandError, match="'beta' is a prefix of 2 runs: beta-1, beta-2"):
         await found("beta")
     with pytest.raises(CommandError, match="no StoryRun 'gamma'"):
         await found("gamma")

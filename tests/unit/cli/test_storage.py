@@ -230,6 +230,6 @@ async def test_no_run_has_stored_anything(there: StoredCluster, capsys: pytest.C
     await show_usage(there.session)
 
     shown = capsys.readouterr()
-    assert "no stored object is without a run" in shown.err
+    assert "every stored object belongs to a run" in shown.err
     assert "RUN" not in shown.out
     assert (await there.session.client.list(STORY_RUN, "default")).items == []

@@ -123,7 +123,7 @@ async def test_who_may_not_ask_sees_the_same_later(session: Session, server: Ser
     ("on_demand", "words"),
     [
         (True, "its containers stop with this cluster, and start again when it is up: bobrapet up && bobrapet watch"),
-        (False, "its streams flow on until their sources end, or it is canceled: bobrapet watch live-1"),
+        (False, "its streams continue until their sources end or it is canceled: bobrapet watch live-1"),
     ],
 )
 async def test_who_leaves_a_realtime_run_is_told_what_becomes_of_it(

@@ -92,7 +92,7 @@ async def test_the_same_request_again_meets_the_same_object(session: Session) ->
 
 async def test_another_request_of_the_same_identity_is_rejected(session: Session) -> None:
     await ask(session, "order-42", city="Bern")
-    with pytest.raises(CommandError, match="with other inputs") as refusal:
+    with pytest.raises(CommandError, match="but other inputs") as refusal:
         await ask(session, "order-42", city="Basel")
     assert refusal.value.code is ExitCode.REJECTED
 

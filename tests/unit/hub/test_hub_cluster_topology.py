@@ -178,7 +178,7 @@ async def test_a_story_is_not_read_any_more_when_its_run_is_gone(autojump_clock:
 async def test_what_can_never_be_served_is_told_and_not_read_again(autojump_clock: trio.testing.MockClock) -> None:
     damaged = {**REVISION, "data": {**REVISION["data"], "spec": {"steps": []}}}
     for objects, problem in (
-        ({"run-1": stored_run(uid="other")}, "another one than that of the binding"),
+        ({"run-1": stored_run(uid="other")}, "another UID than the binding refers to"),
         ({REVISION_NAME: damaged}, "does not contain the Story that its name identifies"),
     ):
         stand = TopologyStand([stored_binding("a"), stored_binding("b")], dict(objects))

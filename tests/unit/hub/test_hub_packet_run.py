@@ -89,7 +89,7 @@ def test_the_story_is_that_of_the_step_beside_the_calling_one_unless_it_says_oth
 @pytest.mark.parametrize(
     ("stored", "why"),
     [
-        (parent() | {"metadata": {**parent()["metadata"], "uid": "u2"}}, "is gone"),
+        (parent() | {"metadata": {**parent()["metadata"], "uid": "u2"}}, "does not exist any more"),
         (parent() | {"metadata": {**parent()["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}, "is ending"),
         (parent({"phase": "Failed"}), "is ending"),
         (parent(cancelRequested=True), "is ending"),
@@ -105,7 +105,7 @@ def test_stories_that_call_each_other_in_a_circle_stop() -> None:
     calling = parent()
     for _ in range(MAX_DEPTH):
         calling["metadata"]["annotations"] = packet_run_manifest(ORDER, calling)["metadata"]["annotations"]
-    with pytest.raises(ChildRunError, match="in a circle"):
+    with pytest.raises(ChildRunError, match="cycle of calls"):
         packet_run_manifest(ORDER, calling)
     calling["metadata"]["annotations"] = {keys.ANNOTATION_STORY_DEPTH: "3"}
     assert packet_run_manifest(ORDER, calling)["metadata"]["annotations"] == {keys.ANNOTATION_PACKET_DEPTH: "4"}
@@ -117,7 +117,7 @@ def test_a_run_of_that_name_is_taken_only_if_it_is_the_same() -> None:
     other = packet_run_manifest(replace(ORDER, inputs={"text": "b"}), parent())
 
     assert why_not_the_run(wanted, stored) == ""
-    assert "belongs to somebody else" in why_not_the_run(wanted, {**stored, "metadata": {"name": "x"}})
+    assert "does not belong to this run" in why_not_the_run(wanted, {**stored, "metadata": {"name": "x"}})
     assert "other inputs" in why_not_the_run(wanted, other)
     stored["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert "being deleted" in why_not_the_run(wanted, stored)

@@ -46,7 +46,7 @@ def test_packets_follow_needs_whatever_the_order() -> None:
         ([StreamStep("a", ("a",))], "a → a"),
         ([StreamStep("a", kind=StreamStepKind.SLEEP)], "it has no needs"),
         ([StreamStep("a"), StreamStep("b"), StreamStep("c", ("a", "b"), QUORUM)], "quorum is 3"),
-        ([StreamStep("a"), *(StreamStep(f"b{number}", ("a",)) for number in range(65))], "at most 64"),
+        ([StreamStep("a"), *(StreamStep(f"b{number}", ("a",)) for number in range(65))], "the maximum is 64"),
     ],
 )
 def test_what_cannot_be_connected_is_refused(steps: list[StreamStep], problem: str) -> None:

@@ -131,8 +131,8 @@ def test_all_problems_are_told_at_once() -> None:
         (realtime_story(engram_step("a"), engram_step("a")), r"spec.steps\[1\].name must be"),
         (realtime_story(primitive_step("a")), "no step with ref"),
         (realtime_story(engram_step("a", "x"), engram_step("b", "y")), "step a: needs names x.*step b: needs names y"),
-        (realtime_story(engram_step("a", "b"), engram_step("b", "a")), "in a circle: a → b → a"),
-        (realtime_story(engram_step("a", "p"), primitive_step("p", "a")), "in a circle"),
+        (realtime_story(engram_step("a", "b"), engram_step("b", "a")), "dependency cycle: a → b → a"),
+        (realtime_story(engram_step("a", "p"), primitive_step("p", "a")), "dependency cycle"),
     ],
 )
 def test_a_story_that_cannot_be_served_is_refused_by_name(story: Object, problem: str) -> None:

@@ -150,7 +150,7 @@ async def test_a_client_of_a_run_that_cannot_be_served_ends_its_process() -> Non
         assert "needs names nobody" in stand.see("emit").problem
         stranger = stand.engram("emit", forever, uid="wrong")
         await until(lambda: bool(stranger.ends))
-        assert "is not genuine" in stranger.ends[0], "the reason is not for strangers"
+        assert "is not valid" in stranger.ends[0], "the reason is not for strangers"
 
 
 async def test_the_end_of_a_source_runs_through_the_steps() -> None:
@@ -331,5 +331,5 @@ async def test_new_keys_are_accepted_beside_the_old_ones() -> None:
         stand.hub.accept_keys([b"n" * 32])
         other = stand.engram("echo", forever)
         await until(lambda: bool(other.ends))
-        assert "is not genuine" in other.ends[0]
+        assert "is not valid" in other.ends[0]
         assert engram.ends == []

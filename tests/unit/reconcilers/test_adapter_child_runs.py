@@ -42,11 +42,11 @@ def test_the_child_is_known_by_parent_step_story_and_inputs(wanted: Object, ther
         (child("fan/call"), "belongs to step 'fan/call' of StoryRun team/parent; rename step 'call'"),
         (
             child(storyRef={"name": "other"}),
-            "runs Story team/other, StoryRun team/parent wants it to run Story team/sub",
+            "runs Story team/other, but StoryRun team/parent calls Story team/sub",
         ),
         (child(storyRef={"name": "sub", "uid": "v"}), "runs Story team/sub (v)"),
         (child(storyRef={"name": "sub", "namespace": "b", "uid": "u"}), "runs Story b/sub (u)"),
-        (child(inputs={"a": True}), "must have the inputs that StoryRun team/parent wants"),
+        (child(inputs={"a": True}), "exists with other inputs than StoryRun team/parent gives it"),
     ],
 )
 def test_a_stranger_is_told_from_it_and_both_are_named(there: Object, told: str) -> None:

@@ -104,6 +104,6 @@ def test_marks_of_another_generation_mean_nothing() -> None:
 def test_a_binding_that_no_hub_has_answered_waits_for_the_hub() -> None:
     live = live_stream({"metadata": {}})
     assert (live.phase, live.reason) == (Phase.PAUSED, Reason.AWAITING_TRANSPORT)
-    assert live.message == "waits for the hub to take the step"
+    assert live.message == "waits until the hub serves the step"
     failed = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "ValidationFailed"}]}}
     assert live_stream(failed).reason is Reason.TRANSPORT_FAILED

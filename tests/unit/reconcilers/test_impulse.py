@@ -203,7 +203,7 @@ async def test_another_mode_ends_the_pods_of_the_old_workload_before_the_new_one
         assert "DELETE deployments" in stage.server.writes
         assert stage.stored_object(STATEFUL_SET, WORKLOAD) is None
         assert (stage.status["phase"], stage.status["readyReplicas"]) == ("Pending", 1)
-        assert "have to end first" in stage.ready["message"]
+        assert "must end first" in stage.ready["message"]
         await stage.reconcile()
         assert stage.stored_object(STATEFUL_SET, WORKLOAD) is None
         stage.hear_end("deployments", WORKLOAD)
@@ -315,7 +315,7 @@ async def test_a_suspension_counts_whatever_holds_the_listener_up(missing: str) 
         assert suspended is not None
         assert (suspended["spec"]["replicas"], stage.status["phase"]) == (0, "Paused")
         assert stage.ready["reason"] == "Suspended"
-        assert "then this holds it up: " in stage.ready["message"]
+        assert "after that, this prevents its start: " in stage.ready["message"]
         sent = len(stage.server.writes)
         await stage.reconcile()
         assert stage.server.writes[sent:] == []

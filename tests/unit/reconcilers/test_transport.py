@@ -152,7 +152,7 @@ async def test_a_few_of_many_failures_are_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"driver": "other"}, "its driver is 'other', that of the Transport 'hub'"),
+        ({"driver": "other"}, "its driver is 'other', but the Transport has 'hub'"),
         (
             {"binary": {"direction": "publish", "mimeTypes": ["image/png"]}},
             "spec.binary.mimeTypes[0]: image/png is not supported by the Transport (it supports: application/json)",

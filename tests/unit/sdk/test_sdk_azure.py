@@ -84,6 +84,6 @@ def test_a_wrong_setting_names_its_variable(environ: dict[str, str], message: st
 
 def test_a_key_that_is_none_is_refused_without_showing_it() -> None:
     pytest.importorskip("obstore", reason="needs the extra bubu-sdk[storage]")
-    with pytest.raises(ContextError, match="its credentials are not of a form that can be used") as caught:
+    with pytest.raises(ContextError, match="its credentials cannot be used") as caught:
         azure.open_azure_store(PLACE | {"AZURE_STORAGE_ACCOUNT_KEY": "hunter2 is no base64"})
     assert "hunter2" not in str(caught.value)

@@ -49,9 +49,9 @@ def test_the_documented_object_has_the_documented_checksums() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"a": [float("nan")]}, r"a\[0\]: nan has no JSON form"),
+        ({"a": [float("nan")]}, r"a\[0\]: nan cannot be written as JSON"),
         ({"a": {1: 2}}, "a: the key 1 is int; JSON keys must be strings"),
-        ({"a": object()}, "a: object has no JSON form"),
+        ({"a": object()}, "a: object cannot be written as JSON"),
     ],
 )
 def test_what_has_no_json_form_is_refused_with_its_path(value: Any, message: str) -> None:

@@ -67,6 +67,6 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 def test_credentials_that_obstore_refuses_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud, "import_module", lambda _: SimpleNamespace(GCSStore=failing))
-    with pytest.raises(ContextError, match="its credentials are not of a form") as caught:
+    with pytest.raises(ContextError, match="its credentials cannot be used") as caught:
         open_cloud_store("gcs", "GCSStore", "b", ({}, {}, {}))
     assert SECRET not in str(caught.value)

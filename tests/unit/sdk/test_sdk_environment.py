@@ -142,8 +142,8 @@ def test_sys_exit_means_what_the_operator_reads_from_exit_codes(argument: Any, e
     [
         ([1], "returned list; return a dict"),
         ({"a": {1: 2}}, "output.a: the key 1 is int"),
-        ({"a": b"x"}, "output.a: bytes has no JSON form; encode it"),
-        ({"a": [float("inf")]}, r"output.a[0]: inf has no JSON form"),
+        ({"a": b"x"}, "output.a: bytes cannot be written as JSON; encode it"),
+        ({"a": [float("inf")]}, r"output.a[0]: inf cannot be written as JSON"),
     ],
 )
 def test_an_output_without_a_json_form_is_a_serialization_error(returned: Any, message: str) -> None:

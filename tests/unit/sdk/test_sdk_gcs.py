@@ -78,6 +78,6 @@ def test_a_private_endpoint_of_google_gets_the_identity_of_the_container() -> No
 
 def test_a_key_that_cannot_sign_is_refused_without_showing_it() -> None:
     pytest.importorskip("obstore", reason="needs the extra bubu-sdk[storage]")
-    with pytest.raises(ContextError, match="its credentials are not of a form that can be used") as caught:
+    with pytest.raises(ContextError, match="its credentials cannot be used") as caught:
         gcs.open_gcs_store(BUCKET | KEY)
     assert "hunter2" not in str(caught.value)

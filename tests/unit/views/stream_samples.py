@@ -40,9 +40,9 @@ def step_run(step: str, **status: Any) -> Object:
 
 
 def binding(
-    step: str, *, connected: bool = True, told: bool = True, annotations: Object | None = None, **stream: Any
+    step: str, *, connected: bool = True, reported: bool = True, annotations: Object | None = None, **stream: Any
 ) -> Object:
-    """What the hub says; ``told=False``: it has never said anything."""
+    """What the hub reports; ``reported=False``: it has never said anything."""
     after = next((name for name, need in NEEDS.items() if need == step), "")
     neighbours = {
         **({keys.ANNOTATION_UPSTREAM_STEPS: NEEDS[step]} if NEEDS[step] else {}),
@@ -61,5 +61,5 @@ def binding(
             "annotations": {**neighbours, **(annotations or {})},
         },
         "spec": {"stepName": step, "storyRunRef": {"name": RUN, "uid": RUN_UID}},
-        **({"status": status} if told else {}),
+        **({"status": status} if reported else {}),
     }

@@ -43,7 +43,7 @@ def changed(obj: Object, at: str, **spec: Any) -> Object:
 def test_each_value_has_its_layer_before_the_step_has_started() -> None:
     explanation = explain_step(facts())
 
-    assert explanation.state == "has not started; this is what its Job would get now"
+    assert explanation.state == "has not started; its Job would now get these values"
     assert (explanation.engram, explanation.template, explanation.job) == ("team-a/worker", "worker", "")
     assert sources(
         explanation,
@@ -170,7 +170,7 @@ def test_what_differs_from_the_job_says_what_has_changed_since() -> None:
     overrides = {"sharedMemory": "8Gi", "placement": {"nodeSelector": {"disk": "ssd"}}}
     explanation = explain_step(replace(given, engram=changed(given.engram, LATER, overrides=overrides)))
 
-    assert explanation.state == "is under way; its Job exists"
+    assert explanation.state == "is running; its Job exists"
     assert {value.setting: (value.value, value.in_job, value.why) for value in explanation.differing} == {
         "sharedMemory": ("8Gi", "16Gi", "the Engram has changed since"),
         "placement.nodeSelector.disk": ("ssd", None, "the Engram has changed since"),
@@ -215,8 +215,8 @@ def test_overrides_of_the_step_run_are_a_layer() -> None:
     ("status", "with_job", "state"),
     [
         ({"phase": "Succeeded"}, True, "has ended; its Job still exists"),
-        ({"phase": "Succeeded"}, False, "has ended, and its Job is gone; this is what a new Job would get now"),
-        ({"phase": "Pending"}, False, "has no Job at the moment; this is what its next Job would get now"),
+        ({"phase": "Succeeded"}, False, "has ended, and its Job was deleted; a new Job would now get these values"),
+        ({"phase": "Pending"}, False, "has no Job at the moment; its next Job would now get these values"),
     ],
 )
 def test_the_state_says_what_is_shown(status: Object, with_job: bool, state: str) -> None:

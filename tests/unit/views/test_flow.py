@@ -31,7 +31,7 @@ def test_damaged_numbers_and_texts_of_others_do_no_harm() -> None:
 
 
 def test_a_binding_without_a_status_is_one_that_the_hub_has_not_seen() -> None:
-    assert not flow_of(samples.binding("days", told=False)).is_told
+    assert not flow_of(samples.binding("days", reported=False)).is_reported
 
 
 def test_bindings_of_an_earlier_run_of_that_name_are_left_out() -> None:
@@ -42,7 +42,7 @@ def test_bindings_of_an_earlier_run_of_that_name_are_left_out() -> None:
 
 
 def test_programs_get_what_the_hub_has_written() -> None:
-    bindings = {step: samples.binding(step, told=step == "page") for step in ("page", "days")}
+    bindings = {step: samples.binding(step, reported=step == "page") for step in ("page", "days")}
 
     assert streams_document(bindings) == {"days": None, "page": bindings["page"]["status"]["stream"]}
 

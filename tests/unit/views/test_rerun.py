@@ -42,7 +42,7 @@ def test_from_a_step_on_it_and_what_follows_run_again() -> None:
 
     rerun = rerun_of(plan_of(CHAIN), run, "count")
 
-    assert rerun.again == (("count", "asked for"), ("send", "follows from count"))
+    assert rerun.again == (("count", "requested"), ("send", "depends on count"))
     assert (rerun.kept, rerun.fresh) == (("fetch", "other"), ())
 
 
@@ -72,7 +72,7 @@ def test_what_a_failure_had_skipped_runs_again_and_what_a_condition_had_does_not
 
     rerun = rerun_of(plan_of(independent), run, "fetch")
 
-    assert dict(rerun.again)["count"] == dict(rerun.again)["send"] == "was kept from running"
+    assert dict(rerun.again)["count"] == dict(rerun.again)["send"] == "did not run after the failure"
     assert rerun.kept == ("other",)
 
 
@@ -84,7 +84,7 @@ def test_what_waits_and_is_of_another_type_by_now_runs_again() -> None:
 
     rerun = rerun_of(plan_of(a_story(step("fetch"), nap, {"name": "hold", "type": "gate"})), run, "fetch")
 
-    assert rerun.again == (("fetch", "asked for"), ("nap", "is of another type now"))
+    assert rerun.again == (("fetch", "requested"), ("nap", "is of another type now"))
     assert rerun.kept == ("hold",)
 
 
@@ -94,7 +94,11 @@ def test_the_clean_up_runs_again() -> None:
 
     rerun = rerun_of(plan_of(story), run, "a")
 
-    assert rerun.again == (("a", "asked for"), ("undo", "cleans up again"), ("tidy", "cleans up again"))
+    assert rerun.again == (
+        ("a", "requested"),
+        ("undo", "cleanup step, runs again"),
+        ("tidy", "cleanup step, runs again"),
+    )
     assert rerun.fresh == ("report",)
 
 
@@ -152,13 +156,13 @@ def test_a_branch_runs_again_without_its_siblings() -> None:
 
     assert failed_step(plan, run) == "fan/a"
     rerun = rerun_of(plan, run, "fan/a")
-    assert rerun.again == (("fan/a", "asked for"), ("send", "follows from fan/a"))
+    assert rerun.again == (("fan/a", "requested"), ("send", "depends on fan/a"))
     assert rerun.kept == ("fan/b",)
     assert failed_step(plan, a_run(**{**states, "fan/b": "Failed"})) == "fan"
 
 
 def test_a_story_that_cannot_run_is_no_way_to_run_again() -> None:
-    with pytest.raises(ViewError, match=r"Story 'report' cannot run: .*circle"):
+    with pytest.raises(ViewError, match=r"Story 'report' cannot run: dependency cycle"):
         plan_of(a_story(step("a", "b"), step("b", "a")))
 
 

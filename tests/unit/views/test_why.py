@@ -239,7 +239,7 @@ def test_a_container_that_does_not_start_tells_the_last_warning_about_its_pod() 
     told = only(of_engram(a_step_run("fetch"), a_job("fetch"), pod, warnings={"release-1-fetch": missing}))
     silent = only(of_engram(a_step_run("fetch"), a_job("fetch"), pod))
 
-    assert (told.kind, told.text) == (CauseKind.CONTAINER, f"cannot make its container: {missing}")
+    assert (told.kind, told.text) == (CauseKind.CONTAINER, f"cannot create its container: {missing}")
     assert told.commands == ("kubectl describe pod pod-x --namespace team",)
     assert silent.kind is CauseKind.STARTING
 

@@ -68,7 +68,7 @@ def test_a_new_impulse_has_nothing_yet() -> None:
 def test_of_an_impulse_that_is_up_there_is_no_cause() -> None:
     told = explain_listener(ListenerFacts(an_impulse("DeploymentReady", "active", "Running", triggersReceived=2)))
     assert told.causes == ()
-    assert told.summary == "is active and listening; events: received 2, led to a run 0, rejected 0"
+    assert told.summary == "is active and listening; events: 2 received, 0 started a run, 0 rejected"
 
 
 def test_a_status_of_an_earlier_spec_says_nothing_about_this_one() -> None:

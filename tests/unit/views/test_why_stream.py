@@ -69,7 +69,7 @@ def test_a_step_that_is_connected_also_says_what_went_wrong_before() -> None:
 
     assert dict(cause.facts) == {
         "lost": "2 messages",
-        "last trouble": "expression: packet.volume is no number",
+        "last problem": "expression: packet.volume is no number",
         "restarts": "4, the last after exit code 3",
     }
 
@@ -90,7 +90,7 @@ def test_a_step_that_is_held_up_leads_to_the_one_that_is_full() -> None:
     assert causes[1].text == "is held up by page (87 % full, not connected)"
     assert causes[2].via == ("buoy-1/replay", "buoy-1/days")
     assert (causes[2].text, causes[2].since) == (
-        "is not connected to the hub yet, although its container runs; the hub says: no client serves the step yet",
+        "is not connected to the hub yet, although its container runs; the hub reports: no client serves the step yet",
         BEGAN_AT,
     )
 
@@ -103,7 +103,7 @@ def test_a_slow_step_is_told_apart_from_one_at_work() -> None:
     cause = only(facts(samples.binding("days", waiting=40, waitingPct=80, delivered=5)))
 
     assert cause.kind is CauseKind.BACKPRESSURE
-    assert "is slower than those that send to it: 40 messages waiting, 80 % full" in cause.text
+    assert "is slower than its sources: 40 messages waiting, 80 % full" in cause.text
 
 
 def test_a_container_that_fails_again_shows_code_message_and_log() -> None:
@@ -154,9 +154,9 @@ def test_without_a_hub_that_is_the_cause_and_what_to_do(connected: bool) -> None
 
 
 def test_a_hub_that_has_said_nothing_is_asked_for_also_by_users_who_may_not_see_it() -> None:
-    cause = only(facts(samples.binding("days", told=False, connected=False), hub=None))
+    cause = only(facts(samples.binding("days", reported=False, connected=False), hub=None))
 
-    assert (cause.kind, cause.text) == (CauseKind.HUB, "waits for the hub, which has not said anything about it yet")
+    assert (cause.kind, cause.text) == (CauseKind.HUB, "waits for the hub, which has not reported about it yet")
     assert cause.who == "an administrator: check that the hub runs"
 
 
@@ -175,9 +175,13 @@ def test_a_run_that_the_hub_cannot_serve_says_why() -> None:
 @pytest.mark.parametrize(
     ("annotation", "stream", "text"),
     [
-        (keys.ANNOTATION_STREAM_ENDING, {"drained": True}, "has got everything; its worker is being ended"),
+        (
+            keys.ANNOTATION_STREAM_ENDING,
+            {"drained": True},
+            "has received everything; the operator is stopping its worker",
+        ),
         (keys.ANNOTATION_STREAM_FINISHED, {"waiting": 3}, "has finished; the hub still has 3 messages for it"),
-        (keys.ANNOTATION_STREAM_FINISHED, {}, "has finished; the hub passes on what is left of it"),
+        (keys.ANNOTATION_STREAM_FINISHED, {}, "has finished; the hub is delivering its last messages"),
     ],
 )
 def test_a_step_that_ends_says_what_is_left(annotation: str, stream: Object, text: str) -> None:
@@ -213,7 +217,7 @@ def test_a_run_whose_operator_does_not_know_the_hub_says_so() -> None:
     cause = about(found).causes[0]
 
     assert (cause.kind, cause.commands) == (CauseKind.HUB, ("look",))
-    assert cause.text == "waits for the way to the hub: no Secret bobrapet-hub-key"
+    assert cause.text == "waits for the address of the hub: no Secret bobrapet-hub-key"
 
 
 def test_a_lease_that_is_not_renewed_means_that_no_hub_serves() -> None:

@@ -20,7 +20,7 @@ from tests.unit.wire import proto
 
 GOOGLE: Final = proto.load()
 NAMES: Final = sorted(GOOGLE)
-STRICTER: Final = ("more than", "no JSON value")
+STRICTER: Final = ("more than", "not a JSON value")
 """Where we refuse what Google accepts: counts and nesting that cost memory, and numbers that are not JSON's."""
 
 texts = st.one_of(st.text(max_size=6), st.sampled_from(["", "a", "b"]))
@@ -185,5 +185,5 @@ def test_the_table_and_the_schema_have_the_same_fields(name: str) -> None:
 def test_a_number_that_is_not_finite_is_refused_by_us_alone() -> None:
     google = GOOGLE["DataRequest"]()
     google.payload["x"] = math.inf
-    with pytest.raises(MessageError, match="no JSON value"):
+    with pytest.raises(MessageError, match="not a JSON value"):
         parse(messages.DataRequest, google.SerializeToString())

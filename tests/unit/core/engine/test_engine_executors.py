@@ -83,7 +83,7 @@ async def test_a_worker_that_vanishes_loses_its_attempt_which_is_tried_again(
         assert await world.until_ended(one.key)
 
     assert (seen["retries"], seen["phase"], seen["attempt"]["number"]) == (1, "Pending", 0)
-    assert "no exit code, WorkerLost" in seen["lastFailureMsg"]
+    assert "without an exit code and reported no result: WorkerLost" in seen["lastFailureMsg"]
     assert one.status["phase"] == "Succeeded"
 
 

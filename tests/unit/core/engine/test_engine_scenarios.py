@@ -431,7 +431,7 @@ async def test_26_2_29_an_input_beyond_the_limit_fails_the_step_with_a_reason(
         status = await one.to_the_end()
 
     assert one.phases == {"a": "Failed"}
-    assert status["stepStates"]["a"]["message"].startswith("InputTooLarge: with, merged over the Engram's, is 4097")
+    assert status["stepStates"]["a"]["message"].startswith("InputTooLarge: with, merged over the Engram's, has 4097")
     assert world.step_run(one.key, "a") is None
 
 
@@ -463,7 +463,7 @@ async def test_26_3_a_missing_engram_fails_its_step_at_the_end_of_its_time_while
         status = await one.to_the_end()
 
     assert one.phases == {"a": "Timeout", "b": "Succeeded"}
-    text = "waited 20s in vain: Engram ghost does not exist"
+    text = "gave up after 20s: Engram ghost does not exist"
     assert status["stepStates"]["a"]["message"] == f"TimedOut: {text}"
     assert ("Warning", "TimedOut", f"step 'a': {text}") in world.events.told
 

@@ -508,7 +508,7 @@ async def test_a_primitive_of_each_packet_is_no_step_to_run_again_from(autojump_
 
         assert one.condition("Redrive") == ("False", "RedriveInvalid")
         refused = find_condition(one.status["conditions"], "Redrive") or {}
-        assert "carried out for each packet" in refused["message"]
+        assert "runs for each packet" in refused["message"]
 
 
 async def test_only_the_operator_starts_a_run_of_a_story_that_is_always_on(autojump_clock: MockClock) -> None:

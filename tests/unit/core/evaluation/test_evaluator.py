@@ -69,7 +69,7 @@ async def test_a_key_that_a_finished_step_did_not_deliver_is_a_failure_at_once()
 async def test_a_failure_names_the_field_inside_the_value() -> None:
     answer = await Evaluator().resolve({"a": ["{{ upper inputs.n }}"]}, _VARIABLES, field="with")
     assert isinstance(answer, Failure)
-    assert answer.message.startswith("with.a[0]: upper wants string")
+    assert answer.message.startswith("with.a[0]: upper needs string")
 
 
 async def test_offloaded_data_in_a_larger_template_is_told_apart() -> None:

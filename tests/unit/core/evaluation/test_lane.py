@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from core.evaluation.asker import Asker
 from core.evaluation.budget import Budget
-from core.evaluation.lane import TOLD_EVERY_SECONDS, Teller, WorkerLane
+from core.evaluation.lane import NOTIFIED_EVERY_SECONDS, WaitNotifier, WorkerLane
 
 
 class Scene:
@@ -38,7 +38,7 @@ class Scene:
 async def test_of_two_workers_another_namespace_finds_one_free(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 2, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 2, WaitNotifier()), nursery)
         scene.asks("noisy", 600, 10)
         await trio.sleep(15)
         scene.asks("quiet", 3, 1)
@@ -51,7 +51,7 @@ async def test_with_every_worker_busy_a_namespace_waits_for_one_round_of_the_oth
 ) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 2, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 2, WaitNotifier()), nursery)
         for namespace in ("noisy", "loud"):
             scene.asks(namespace, 50, 10)
         await trio.sleep(11)
@@ -63,7 +63,7 @@ async def test_with_every_worker_busy_a_namespace_waits_for_one_round_of_the_oth
 
 async def test_within_a_namespace_it_is_first_come_first_served(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 2, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 2, WaitNotifier()), nursery)
         for number in range(9):
             nursery.start_soon(scene._ask, "noisy", f"noisy{number}", 1)
             await trio.testing.wait_all_tasks_blocked()
@@ -74,7 +74,7 @@ async def test_within_a_namespace_it_is_first_come_first_served(autojump_clock: 
 async def test_a_namespace_gets_its_budget_a_minute_even_when_it_is_alone(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 2, Teller(), Budget(lambda: 30)), nursery)
+        scene = Scene(WorkerLane("test", lambda: 2, WaitNotifier(), Budget(lambda: 30)), nursery)
         scene.asks("noisy", 13, 10)
 
     # It starts with the budget of a minute, 30 s. The rest comes at half speed, and the last question may overdraw.
@@ -83,8 +83,8 @@ async def test_a_namespace_gets_its_budget_a_minute_even_when_it_is_alone(autoju
 
 
 async def test_a_budget_is_of_one_namespace_and_of_all_lanes(autojump_clock: MockClock) -> None:
-    budget, teller = Budget(lambda: 10), Teller()
-    one, other = WorkerLane("one", lambda: 2, teller, budget), WorkerLane("other", lambda: 2, teller, budget)
+    budget, notifier = Budget(lambda: 10), WaitNotifier()
+    one, other = WorkerLane("one", lambda: 2, notifier, budget), WorkerLane("other", lambda: 2, notifier, budget)
     async with one.turn(Asker("noisy")):
         await trio.sleep(40)
     began = trio.current_time()
@@ -97,7 +97,7 @@ async def test_a_budget_is_of_one_namespace_and_of_all_lanes(autojump_clock: Moc
 async def test_without_a_budget_a_namespace_uses_what_its_turns_give(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 2, Teller(), Budget(lambda: 0)), nursery)
+        scene = Scene(WorkerLane("test", lambda: 2, WaitNotifier(), Budget(lambda: 0)), nursery)
         scene.asks("noisy", 20, 10)
 
     assert scene.last("noisy") - began == pytest.approx(200)
@@ -114,7 +114,7 @@ async def test_unused_namespaces_are_forgotten(autojump_clock: MockClock) -> Non
 
 async def test_who_waits_for_long_is_told_once_and_again_when_it_goes_on(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 1, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 1, WaitNotifier()), nursery)
         scene.asks("noisy", 1, 10)
         await trio.sleep(1)
         scene.asks("quiet", 1, 1)
@@ -124,7 +124,7 @@ async def test_who_waits_for_long_is_told_once_and_again_when_it_goes_on(autojum
 
 async def test_who_waits_for_a_moment_is_not_told(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 1, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 1, WaitNotifier()), nursery)
         scene.asks("noisy", 2, 0.9)
 
     assert scene.told == []
@@ -134,7 +134,7 @@ async def test_a_flood_is_told_at_a_bounded_pace_and_does_not_keep_others_from_b
     autojump_clock: MockClock,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        scene = Scene(WorkerLane("test", lambda: 1, Teller()), nursery)
+        scene = Scene(WorkerLane("test", lambda: 1, WaitNotifier()), nursery)
         scene.asks("noisy", 300, 60)
         await trio.sleep(5)
         scene.asks("quiet", 1, 1)
@@ -143,12 +143,12 @@ async def test_a_flood_is_told_at_a_bounded_pace_and_does_not_keep_others_from_b
         nursery.cancel_scope.cancel()
 
     assert "quiet0" in told
-    assert len(told) <= 9 / TOLD_EVERY_SECONDS + 1
+    assert len(told) <= 9 / NOTIFIED_EVERY_SECONDS + 1
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 10.0, 12.0])
 async def test_who_leaves_takes_no_turn_along(seconds: float, autojump_clock: MockClock) -> None:
-    lane = WorkerLane("test", lambda: 1, Teller(), Budget(lambda: 30))
+    lane = WorkerLane("test", lambda: 1, WaitNotifier(), Budget(lambda: 30))
     told: list[float | None] = []
 
     async def leave() -> None:

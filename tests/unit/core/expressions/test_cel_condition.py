@@ -227,7 +227,7 @@ def test_a_condition_that_does_not_compile_says_where_why_and_what_to_write(
         ("inputs.n + 9223372036854775807 > 0", (1, 10), "+ leaves the range", "double(x)"),
         ("int(inputs.text) == 1", (1, 4), "int() cannot read a string", "check"),
         ("inputs.records.all(r, r.ok)", (1, 24), "ok is missing in an element", "has(x.ok)"),
-        ("inputs.n.all(x, x)", (1, 13), "not through an integer", ""),
+        ("inputs.n.all(x, x)", (1, 13), "not over an integer", ""),
         ("inputs.text", (1, 1), "gave a string, which is not a boolean", "compare it"),
         ("inputs.map", (1, 1), "gave an object, which is not a boolean", "compare it"),
         ("packet.id == 1", (1, 1), "there is no packet here", "use inputs or steps"),

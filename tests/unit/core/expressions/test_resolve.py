@@ -62,7 +62,7 @@ def test_an_error_names_field_line_column_and_remedy() -> None:
     assert caught.value.field == "a[0].b"
     assert caught.value.position == Position(2, 12)
     assert str(caught.value) == (
-        "a[0].b: upper wants string, not float64 (line 2, column 12); convert with toString, or give a default\n"
+        "a[0].b: upper needs string, not float64 (line 2, column 12); convert with toString, or give a default\n"
         "    {{ upper inputs.n }}\n"
         "             ^"
     )
@@ -89,12 +89,12 @@ def test_a_syntax_error_says_where_and_what_to_write(text: str, position: Positi
 
 @pytest.mark.parametrize("name", ["env", "expandenv", "getHostByName"])
 def test_functions_that_read_the_operators_world_are_refused_by_name(name: str) -> None:
-    with pytest.raises(ForbiddenFunctionError, match=f"function {name} is not offered"):
+    with pytest.raises(ForbiddenFunctionError, match=f"function {name} is not available"):
         _resolve(f'{{{{ {name} "HOME" }}}}')
 
 
 def test_a_function_that_is_missing_says_so_by_name() -> None:
-    with pytest.raises(TemplateSyntaxError, match="bcrypt is not offered: it is made to be slow"):
+    with pytest.raises(TemplateSyntaxError, match="bcrypt is not available: it is made to be slow"):
         _resolve('{{ bcrypt "x" }}')
 
 
@@ -214,7 +214,7 @@ def test_now_is_the_time_of_the_given_clock() -> None:
 
 @pytest.mark.parametrize("text", ["{{ now }}", "{{ uuidv4 }}", "{{ randAlpha 3 }}", "{{ randInt 1 9 }}"])
 def test_deterministic_evaluation_refuses_time_and_chance(text: str) -> None:
-    with pytest.raises(TemplateSyntaxError, match="where results must repeat"):
+    with pytest.raises(TemplateSyntaxError, match="where results must be repeatable"):
         resolve_value(text, {}, deterministic=True)
     assert resolve_value(text, {}, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 

@@ -120,6 +120,6 @@ def test_a_location_that_cannot_be_used_says_why(location: AzureLocation, proble
 
 async def test_a_key_that_is_none_is_refused_at_the_first_request() -> None:
     location = replace(LOCATION, credentials={"AZURE_STORAGE_ACCOUNT_KEY": "hunter2 is no base64"})
-    with pytest.raises(StoreUnavailableError, match="its credentials are not of a form that Azure issues") as caught:
+    with pytest.raises(StoreUnavailableError, match="its credentials do not have the form that Azure issues") as caught:
         await azure_store(location, 10).read("outputs/team/a.json", 1)
     assert "hunter2" not in str(caught.value)

@@ -42,7 +42,7 @@ FACTS = "\n\nDebug source:\nGeneric { kind: Connect, ConnectionRefused, hunter2 
             "the operator has no Azure credentials; name a Secret that holds some",
         ),
         (f"error sending request{FACTS}", "the connection is refused"),
-        ("hunter2", "its answer cannot be understood"),
+        ("hunter2", "its answer cannot be parsed"),
     ],
 )
 def test_the_cause_has_status_code_and_remedy_only(text: str, cause: str) -> None:

@@ -70,7 +70,7 @@ async def test_credentials_that_obstore_refuses_are_a_fault_of_the_store() -> No
     store = CloudStore("a container", 5, LATER, connect)
     for call in (store.read("a", 1), store.write("a", b""), store.copy("a", "b"), store.page("a"), store.delete(["a"])):
         with pytest.raises(
-            StoreUnavailableError, match="its credentials are not of a form that Azure issues"
+            StoreUnavailableError, match="its credentials do not have the form that Azure issues"
         ) as caught:
             await call
         assert "hunter2" not in str(caught.value)

@@ -103,7 +103,9 @@ async def test_obstore_gets_what_signs_and_where_to_send_it_and_nothing_else_of_
 
 
 async def test_a_key_that_cannot_sign_is_refused_at_the_first_request() -> None:
-    with pytest.raises(StoreUnavailableError, match="its credentials are not of a form that Google issues") as caught:
+    with pytest.raises(
+        StoreUnavailableError, match="its credentials do not have the form that Google issues"
+    ) as caught:
         await gcs_store(LOCATION, 10).read("outputs/team/a.json", 1)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None

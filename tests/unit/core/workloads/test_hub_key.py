@@ -35,7 +35,7 @@ def test_every_line_is_a_key_and_the_first_one_signs() -> None:
         ({"data": None}, "must have the entry keys"),
         ({"data": {"keys": 7}}, "must have the entry keys"),
         ({"data": {"keys": "***"}}, "must be base64"),
-        (secret(b"\n \n"), "there is none"),
+        (secret(b"\n \n"), "there is no key"),
         (secret(b"a" * 32 + b"\nshort"), "at least 32"),
     ],
 )

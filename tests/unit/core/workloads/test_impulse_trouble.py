@@ -61,7 +61,7 @@ CRASH = {"exitCode": 3, "reason": "Error", "message": "password=hunter2"}
                     {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no CPU"}
                 ]
             },
-            "Pod hook-1 fits on no node: Unschedulable: no CPU",
+            "Pod hook-1 does not fit on any node: Unschedulable: no CPU",
         ),
         ({"phase": "Failed", "reason": "Evicted", "message": "disk"}, "Pod hook-1 has failed: Evicted: disk"),
     ],

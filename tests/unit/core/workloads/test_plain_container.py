@@ -88,7 +88,7 @@ def test_dollars_are_doubled_for_kubernetes() -> None:
         ([], "\0", r"container.env\[0\].value: has a NUL", Reason.EXPRESSION_FAILED),
         (["ü" * MAX_VARIABLE_BYTES], "", r"container.args\[0\]: would be 262142 bytes.*inputsFile", "InputTooLarge"),
         ([], "x" * (MAX_VARIABLE_BYTES - 4), r"container.env\[0\].value: would be 131072", Reason.INPUT_TOO_LARGE),
-        ([float("inf")], "", r"container.args\[0\]: .*no JSON form", Reason.EXPRESSION_FAILED),
+        ([float("inf")], "", r"container.args\[0\]: .*cannot be written as JSON", Reason.EXPRESSION_FAILED),
     ],
 )
 def test_what_no_process_can_receive_is_named(args: list[Any], city: str, words: str, reason: str) -> None:

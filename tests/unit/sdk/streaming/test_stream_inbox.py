@@ -109,7 +109,7 @@ def test_packets_that_say_nothing_are_consumed_and_acknowledged() -> None:
         (serialize(DataRequest(BinaryFrame(b"[]", "application/vnd.bubu.packet+json"))), "must be an object"),
         (
             serialize(DataRequest(BinaryFrame(b'{"payload":NaN}', "application/vnd.bubu.packet+json"))),
-            "NaN is no JSON value",
+            "NaN is not a JSON value",
         ),
         (serialize(DataRequest(BinaryFrame(b'{"version":"v2"}', "application/vnd.bubu.packet+json"))), "v2"),
         (
@@ -179,7 +179,7 @@ def test_chunks_become_one_message_and_each_has_a_receipt() -> None:
         ([chunk(0, 2), chunk(1, 2, chunk_bytes=3)], "chunk_bytes is 3"),
         ([chunk(0, 2, total_bytes=9), chunk(1, 2, total_bytes=9)], "total_bytes is 9"),
         ([chunk(0, 2), chunk(1, 3)], "do not agree"),
-        ([chunk(0, 2), chunk(0, 2, b"else", sequence=99)], "come twice"),
+        ([chunk(0, 2), chunk(0, 2, b"else", sequence=99)], "arrived twice"),
         ([chunk(0, 2), chunk(2, 2)], "chunk_index 2 of 2"),
     ],
 )

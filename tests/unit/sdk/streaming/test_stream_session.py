@@ -34,7 +34,7 @@ def test_the_handshake_names_the_binding_and_is_acknowledged() -> None:
 def test_a_greeting_without_capabilities_is_final(value: str) -> None:
     line = connected(StreamHub(greets=False))
 
-    line.hub.tell(ControlAction.CONNECTOR_READY, metadata={"startup.capabilities": value})
+    line.hub.send_directive(ControlAction.CONNECTOR_READY, metadata={"startup.capabilities": value})
     line.move()
 
     assert "startup.capabilities" in str(line.failure())
@@ -43,10 +43,10 @@ def test_a_greeting_without_capabilities_is_final(value: str) -> None:
 def test_required_capabilities_are_waited_for() -> None:
     line = connected(StreamHub(greets=False))
 
-    line.hub.tell(ControlAction.CONNECTOR_READY, metadata={"startup.capabilities": "required"})
+    line.hub.send_directive(ControlAction.CONNECTOR_READY, metadata={"startup.capabilities": "required"})
     line.move()
     assert not line.ready()
-    line.hub.tell(ControlAction.CONNECTOR_CAPABILITIES, metadata={"audio.codec": "opus"})
+    line.hub.send_directive(ControlAction.CONNECTOR_CAPABILITIES, metadata={"audio.codec": "opus"})
     line.move()
 
     assert line.ready()
@@ -76,7 +76,7 @@ def test_a_hub_that_does_not_greet_is_final() -> None:
 def test_directives_are_answered(action: int, custom: str, answer: dict[str, str]) -> None:
     line = connected()
 
-    line.hub.tell(action, custom)
+    line.hub.send_directive(action, custom)
     line.move()
 
     assert line.hub.acknowledgements[1:] == [answer]
@@ -85,9 +85,9 @@ def test_directives_are_answered(action: int, custom: str, answer: dict[str, str
 def test_acknowledgements_and_acceptances_are_not_answered() -> None:
     line = connected()
 
-    line.hub.tell(ControlAction.ACK, metadata={"handled": "true"})
-    line.hub.tell(custom="upstream.accepted", metadata={"packets": "0"})
-    line.hub.tell(custom="upstream.accepted", metadata={"packets": "many"})
+    line.hub.send_directive(ControlAction.ACK, metadata={"handled": "true"})
+    line.hub.send_directive(custom="upstream.accepted", metadata={"packets": "0"})
+    line.hub.send_directive(custom="upstream.accepted", metadata={"packets": "many"})
     line.move()
 
     assert len(line.hub.acknowledgements) == 1
@@ -191,7 +191,7 @@ def test_jitter_stays_within_a_fifth() -> None:
 def test_a_hub_that_accepts_more_than_it_got_is_left() -> None:
     line = connected()
 
-    line.hub.tell(custom="upstream.accepted", metadata={"packets": "7"})
+    line.hub.send_directive(custom="upstream.accepted", metadata={"packets": "7"})
     line.hub.send(encoded({"n": 1}))  # in the same bytes
     line.move()
 

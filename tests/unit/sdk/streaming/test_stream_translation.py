@@ -169,7 +169,7 @@ def test_an_error_is_a_message_of_kind_error() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("text", "no JSON object"),
+        ("text", "not a JSON object"),
         ({"n": 10**400}, "send it as a string"),
         ({"n": object()}, "payload.n"),
         ({"t": "\ud800"}, "surrogates not allowed"),

@@ -46,7 +46,7 @@ def test_a_sound_story_has_no_errors() -> None:
 
 def test_a_circle_is_named_in_full() -> None:
     assert errors(step("a", needs=["c"]), step("b", needs=["a"]), step("c", needs=["b"])) == [
-        "spec.steps[0]: steps need each other in a circle: a → c → b → a (remove one of these needs)"
+        "spec.steps[0]: dependency cycle: a → c → b → a (remove one of these needs)"
     ]
 
 
@@ -188,7 +188,7 @@ def test_all_mistakes_of_a_realtime_story_are_found_at_once() -> None:
     for path in ("spec.steps[0].transport", "spec.steps[2].type", "spec.steps[3].type", "spec.steps[4].run"):
         assert [error for error in found if error.startswith(f"{path}: ")]
     assert [error for error in found if error.startswith("spec.transports: is required")]
-    assert [error for error in found if "need each other" in error or "circle" in error]
+    assert [error for error in found if "dependency cycle" in error]
 
 
 def test_reading_stops_where_there_are_errors_enough() -> None:

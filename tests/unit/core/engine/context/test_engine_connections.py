@@ -15,14 +15,14 @@ def away(since: datetime | None = None) -> LiveStream:
 
 
 def test_a_stream_begins_once_and_whoever_listens_is_told() -> None:
-    streams, told = Streams(), list[str]()
+    streams, notified = Streams(), list[str]()
     streams.begin("a")
-    with streams.telling(told.append):
+    with streams.notifying(notified.append):
         for step in "abb":
             streams.begin(step)
     streams.begin("c")
 
-    assert (told, set(streams.begun)) == (["b"], {"a", "b", "c"})
+    assert (notified, set(streams.begun)) == (["b"], {"a", "b", "c"})
 
 
 def test_nobody_is_lost_who_was_never_there() -> None:

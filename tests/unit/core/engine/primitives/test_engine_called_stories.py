@@ -206,7 +206,7 @@ async def test_a_loop_ends_with_its_last_iteration_at_most(autojump_clock: MockC
         status = await one.to_the_end()
 
     assert status["stepStates"]["loop"]["message"] == (
-        "IterationsExhausted: with.until does not hold after 2 iterations"
+        "IterationsExhausted: with.until is still false after 2 iterations"
     )
 
 

@@ -53,7 +53,7 @@ async def test_the_patience_begins_anew_after_an_answer_and_for_the_next_attempt
             assert await read(reader, executor, None) == {"n": 1}
         else:
             await trio.sleep(1)
-            with pytest.raises(ResultLostError, match="120 s, at last because: away"):
+            with pytest.raises(ResultLostError, match="120 s, the last error was: away"):
                 await read(reader, executor, away)
     with pytest.raises(UnavailableError):
         await read(reader, executor, away)

@@ -99,7 +99,7 @@ async def test_when_its_time_is_over_the_step_fails_and_says_what_was_missing(
     state = state_of(one)
     assert (state["reason"], state["message"]) == (
         "TimedOut",
-        "TimedOut: waited 20s in vain: Engram late does not exist",
+        "TimedOut: gave up after 20s: Engram late does not exist",
     )
     assert one.status["error"]["failedSteps"][0]["message"] == state["message"]
 
@@ -109,7 +109,7 @@ async def test_the_step_itself_may_say_how_long_it_waits(autojump_clock: MockClo
         one = scenario(world, [engram("a", ref="late", execution={"timeout": "90s"})])
         await one.to_the_end()
 
-    assert state_of(one)["message"] == "TimedOut: waited 1m30s in vain: Engram late does not exist"
+    assert state_of(one)["message"] == "TimedOut: gave up after 1m30s: Engram late does not exist"
 
 
 @pytest.mark.parametrize("downtime", [0.0, 9.0, 30.0])

@@ -232,8 +232,8 @@ async def test_a_wait_goes_on_the_moment_what_it_reads_has_come(autojump_clock: 
 @pytest.mark.parametrize(
     ("until", "words"),
     [
-        ("{{ steps.a.output.ready }}", "never will"),
-        ("{{ inputs.go }}", "never will"),
+        ("{{ steps.a.output.ready }}", "cannot become true"),
+        ("{{ inputs.go }}", "cannot become true"),
         ("{{ steps.a.output.nothing }}", "ExpressionFailed"),
         ("{{ steps.a.output.text }}", "ExpressionFailed"),
     ],

@@ -224,7 +224,7 @@ def test_the_reason_of_the_platform_is_told() -> None:
     found = look(RUNNING, AttemptState.FAILED, attempt=0, exit_code=137, reason="OOMKilled")
 
     assert isinstance(found, Fail)
-    assert found.message == "the container ended without reporting a result: exit code 137, OOMKilled"
+    assert found.message == "the container exited with code 137 and reported no result: OOMKilled"
 
 
 def test_a_silent_exit_with_zero_is_success() -> None:
@@ -346,7 +346,7 @@ def test_an_attempt_may_have_a_meaning_of_its_own_for_an_exit_code(
     assert isinstance(look(RUNNING, AttemptState.FAILED, TWICE, **more), Retry) is retried
     last = look(RUNNING, AttemptState.FAILED, NO_RETRY, **more)
     assert isinstance(last, Fail)
-    assert (last.exit_code, last.exit_class, last.message) == (75, recorded, "the container failed: exit code 75")
+    assert (last.exit_code, last.exit_class, last.message) == (75, recorded, "the container exited with code 75")
 
 
 def test_a_lost_result_is_a_failure_whose_reason_nobody_knows() -> None:

@@ -23,7 +23,11 @@ def seen(state: AttemptState, reason: str = "", message: str = "") -> Observatio
             StepReason.IMAGE_NOT_PULLED,
             "Image cannot be pulled since 2026-01-02T03:04:05Z: no such image",
         ),
-        ("Unschedulable", StepReason.UNSCHEDULABLE, "No node fits since 2026-01-02T03:04:05Z: no such image"),
+        (
+            "Unschedulable",
+            StepReason.UNSCHEDULABLE,
+            "No node can run the Pod since 2026-01-02T03:04:05Z: no such image",
+        ),
         ("InvalidImageName", "InvalidImageName", "Image has no valid name since 2026-01-02T03:04:05Z: no such image"),
         ("Odd", "Odd", "Waiting: Odd since 2026-01-02T03:04:05Z: no such image"),
     ],

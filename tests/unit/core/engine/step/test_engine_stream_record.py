@@ -127,7 +127,7 @@ def test_a_worker_that_fails_too_often_is_ended_with_its_workload() -> None:
     assert isinstance(decide(failed, ONCE_MORE, NOW), Retry)
     final = decide(failed, RetryPolicy(max_retries=0), NOW)
     assert isinstance(final, Fail)
-    assert (final.still_alive, final.message) == (True, "the container failed: exit code 137")
+    assert (final.still_alive, final.message) == (True, "the container exited with code 137")
 
 
 def test_the_executor_says_what_an_exit_code_means() -> None:
