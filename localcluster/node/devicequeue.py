@@ -81,13 +81,13 @@ class DeviceQueue:
         for uid, pod in list(self._waiting.items()):
             wanted = wanted_devices(pod["spec"])
             if missing := missing_devices(wanted, self._allocatable, self._held.values()):
-                self._report(pod, missing)
+                self._report_missing(pod, missing)
                 continue
             self._forget(uid)
             self._held[uid] = wanted
             self._bind(pod)
 
-    def _report(self, pod: Object, missing: list[str]) -> None:
+    def _report_missing(self, pod: Object, missing: list[str]) -> None:
         reasons = ", ".join(f"1 Insufficient {name}" for name in missing)
         message, uid = f"0/1 nodes are available: {reasons}.", pod["metadata"]["uid"]
         known = {each["type"]: each for each in (pod.get("status") or {}).get("conditions") or []}

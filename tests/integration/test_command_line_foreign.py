@@ -60,7 +60,7 @@ def test_a_job_in_the_file_is_refused_where_nobody_can_be_asked(line: CommandLin
     file, trace = theirs(line, JOB, PROBE)
     done = line.quick("run", file, line.images)
     assert done.code == 7, done.err
-    assert "these documents may run commands as you" in done.err
+    assert "these documents may run commands with your permissions" in done.err
     assert "Job 'innocent'" in done.err
     assert "EngramTemplate 'probed' runs a command (spec.execution.probes.startup.exec)" in done.err
     assert f"{file}:" in done.err

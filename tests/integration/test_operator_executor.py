@@ -110,7 +110,7 @@ async def test_a_step_run_of_the_run_that_stands_for_other_work_is_looked_at_aga
     run, story = await there.definitions()
     manifest = await there.manifest(run, story)
     await there.client.create(STEP_RUN, {**manifest, "spec": {**manifest["spec"], "input": {"amount": 1_000_000}}})
-    with pytest.raises(StaleError, match="differs from the one that was to be created"):
+    with pytest.raises(StaleError, match="differs from what the operator creates"):
         await there.step_runs.create_step_run(run, manifest)
     found = (await there.observe(run, "one-fetch")).step_run
     assert found is not None
