@@ -28,6 +28,8 @@ Mistake = Callable[[Chance, "Draft"], Paths]
 NOT_ALLOWED: Final = (CrossNamespacePolicy.DENY, CrossNamespacePolicy.GRANT)
 NOWHERE: Final = "nowhere"
 """A namespace without objects and grants."""
+ALWAYS_ON: Final = {"pattern": "realtime", "streamingStrategy": "PerStory"}
+"""Fields of a Story whose only run the operator keeps."""
 KEYS: Final = ("put", "also", "zz")
 """Keys of payloads that no valid object uses."""
 BAD_DURATIONS: Final = ("soon", "5 seconds", "-1s", "1d", "1", "s", "{{ inputs.t }}", "99999999999h", "1h-1m", "٣s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.api.objects import Object
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
+    ALWAYS_ON,
     BAD_DURATIONS,
     NOT_ALLOWED,
     NOWHERE,
@@ -275,6 +276,12 @@ def _story_out_of_reach(chance: Chance, draft: Draft) -> str:
 @breaks("impulse/story-missing", "Impulse")
 def _story_gone(chance: Chance, draft: Draft) -> str:
     draft.remove(draft.referred("Story", draft.spec["storyRef"]))
+    return "spec.storyRef.name"
+
+
+@breaks("impulse/story-always-on", "Impulse")
+def _story_that_is_always_on(chance: Chance, draft: Draft) -> str:
+    draft.referred("Story", draft.spec["storyRef"])["spec"] |= ALWAYS_ON
     return "spec.storyRef.name"
 
 

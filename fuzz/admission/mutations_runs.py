@@ -15,6 +15,7 @@ from core.api.resource import ENGRAM
 from core.workloads.submission import claim_name, input_hash
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
+    ALWAYS_ON,
     NOT_ALLOWED,
     NOWHERE,
     Draft,
@@ -67,6 +68,12 @@ def _story_out_of_reach(chance: Chance, draft: Draft) -> str:
 @breaks("submission/story-missing", *_ASKING)
 def _story_gone(chance: Chance, draft: Draft) -> str:
     draft.remove(_story(draft))
+    return "spec.storyRef.name"
+
+
+@breaks("submission/story-always-on", *_ASKING)
+def _story_that_is_always_on(chance: Chance, draft: Draft) -> str:
+    _story(draft)["spec"] |= ALWAYS_ON
     return "spec.storyRef.name"
 
 

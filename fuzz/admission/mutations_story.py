@@ -7,6 +7,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STORY, TRANSPORT
 from fuzz.admission import strategies_values as values
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import (
+    ALWAYS_ON,
     BAD_DURATIONS,
     NOT_ALLOWED,
     NOWHERE,
@@ -239,6 +240,30 @@ def _call_a_stream(chance: Chance, draft: Draft) -> str:
     settings, path = a_call(chance, draft)
     draft.referred("Story", settings["storyRef"])["spec"]["pattern"] = "realtime"
     return f"{path}.storyRef"
+
+
+@breaks("story/call-always-on", "Story", realtime=True)
+def _call_what_is_always_on(chance: Chance, draft: Draft) -> str:
+    settings, path = a_call(chance, draft)
+    draft.referred("Story", settings["storyRef"])["spec"] |= ALWAYS_ON
+    return f"{path}.storyRef"
+
+
+# --- Stories that are always on --------------------------------------------------------------------------------------
+
+
+@breaks("story/strategy-pattern", "Story", realtime=False)
+def _strategy_of_a_batch_story(chance: Chance, draft: Draft) -> str:
+    draft.spec["streamingStrategy"] = chance.pick(("PerStory", "PerStoryRun"))
+    return "spec.streamingStrategy"
+
+
+@breaks("story/strategy-inputs", "Story", realtime=True)
+def _inputs_that_nobody_gives(chance: Chance, draft: Draft) -> str:
+    draft.spec["streamingStrategy"] = "PerStory"
+    name = chance.pick(("room", "a.b", "ünï"))
+    draft.spec["inputsSchema"] = {"type": "object", "required": [name], "properties": {name: {"type": "string"}}}
+    return "spec.inputsSchema"
 
 
 # --- the Story as a whole --------------------------------------------------------------------------------------------
