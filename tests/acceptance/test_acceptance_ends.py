@@ -118,6 +118,7 @@ async def test_26_2_31_a_run_deleted_with_steps_at_work(stand: Stand) -> None:
     await stand.create(STORY, "story", {"steps": [engram("a"), engram("b", "a")]})
     await stand.create(STORY_RUN, "run", RUN)
     await reached(stand, "a", "Running")
+    await stand.until(lambda: stand.ran == ["a"], "its container runs")
     await stand.patch(STEP_RUN, "run-a", {"metadata": {"finalizers": [HOLD]}})
     await stand.delete(STORY_RUN, "run")
     look = stand.find
