@@ -176,7 +176,7 @@ async def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str
 async def test_missing_files_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absent does not exist"):
         await load_config(tmp_path / "absent")
-    with pytest.raises(ConfigError, match=r"no kubeconfig found \(looked at .*\.kube/config\)"):
+    with pytest.raises(ConfigError, match=r"no kubeconfig found \(searched: .*\.kube/config\)"):
         await load_config(environ={"HOME": str(tmp_path)})
     with pytest.raises(ConfigError, match="automountServiceAccountToken"):
         await load_config(environ={"KUBERNETES_SERVICE_HOST": "h"}, service_account_path=tmp_path)
