@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def test_documents_are_grouped_by_meaning_and_their_vectors_are_cached(line: Com
 
 
 def stored_owners(line: CommandLine) -> set[str]:
-    """The runs and steps that have outputs or inputs on the volume of the store."""
-    return {folder.name for kind in ("outputs", "inputs") for folder in line.data.glob(f"**/{kind}/default/*")}
+    """The runs and steps that have outputs or inputs on the volume of the store. Pods come and go beside them."""
+    found = (Path(folder) / name for folder, names, _ in os.walk(line.data) for name in names)
+    return {each.name for each in found if each.parent.name == "default" and each.parts[-3] in ("outputs", "inputs")}
 
 
 async def delete_run(line: CommandLine, name: str) -> None:
