@@ -73,7 +73,7 @@ class Workload:
             step("never", "nap", needs=["bad"]),
             policy={"continueOnStepFailure": True},
         )
-        await cluster.story("slow", step("slow", "endless", execution={"timeout": "2s", **no_retry}))
+        await cluster.story("slow", step("slow", "endless", execution={"timeout": "4s", **no_retry}))
         await cluster.story(
             "sleepy",
             step("before", "nap"),
