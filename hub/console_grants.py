@@ -1,7 +1,7 @@
 """Who may use the console of a step: what its binding says about keys, verbs and time. Pure.
 
 A command that wants to see or send packets makes a key, and writes its SHA-256 into an annotation of the binding. So
-whoever may change the bindings of a namespace may use their consoles, and nobody else: the hub knows no users.
+only users who may change the bindings of a namespace may use their consoles. The hub itself knows no users.
 Source: streaming contract 5.5.
 """
 
@@ -156,7 +156,7 @@ def _readable(binding: Object) -> list[ConsoleGrant]:
         try:
             found.append(read_grant(text))
         except ConsoleGrantError:
-            continue  # its author is told when he comes; the others go on
+            continue  # the command that wrote it gets the reason with its first request
     return found
 
 

@@ -71,7 +71,7 @@ def parse_keys(text: bytes) -> tuple[bytes, ...]:
     """
     found = tuple(line.strip() for line in text.split(b"\n") if line.strip())
     if not found:
-        raise HubKeyError("there must be a key in each line, for example of `openssl rand -hex 32`; there is no key")
+        raise HubKeyError("there is no key; write one key in each line, for example from `openssl rand -hex 32`")
     if any(len(key) < MIN_KEY_BYTES for key in found):
         raise HubKeyError(f"each key must have at least {MIN_KEY_BYTES} characters")
     return found
