@@ -70,8 +70,8 @@ async def test_an_address_in_use_is_named(options: HubOptions) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "there must be a key"),
-        ("\n \n", "there must be a key"),
+        ("", "there is no key"),
+        ("\n \n", "there is no key"),
         ("short", "at least 32"),
         ("a" * 40 + "\nb", "at least 32"),
     ],
