@@ -20,8 +20,8 @@ MISSING: Final = Rule("story/transport-missing", "16", CauseType.NOT_FOUND, Seve
 UNDECLARED: Final = Rule("story/transport-undeclared", "4.7", CauseType.NOT_FOUND)
 ROUTE_UNKNOWN: Final = Rule("story/route-unknown", "4.7", CauseType.NOT_FOUND)
 NONE: Final = Rule("story/transports-none", "4.7", CauseType.REQUIRED)
-MERGED: Final = Rule("story/transport-settings", "16", severity=Severity.WARNING)
-LANE: Final = Rule("story/lane-unsupported", "16", severity=Severity.WARNING)
+MERGED: Final = Rule("story/transport-settings", "4.7")
+LANE: Final = Rule("story/lane-unsupported", "4.7")
 
 _OFFERS: Final = {"audio": "supportedAudio", "video": "supportedVideo", "binary": "supportedBinary"}
 """Kind of a lane → what a Transport that carries it declares."""
@@ -56,7 +56,7 @@ def check(spec: ReadOnlyObject, steps: Iterable[str], world: ClusterView) -> Ite
 
 
 def _beside(declared: ReadOnlyObject, transport: ReadOnlyObject, of: str, path: str) -> Iterator[Finding]:
-    """What is wrong only together with the Transport, which may still be changed."""
+    """What can only be wrong together with the Transport as it is; a missing one may be applied after the Story."""
     sides = (merged_settings(transport, {}), merged_settings({}, declared))
     alone = {str(each) for side in sides for each in merged_problems(side)}
     for problem in merged_problems(merged_settings(transport, declared)):
