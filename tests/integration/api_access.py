@@ -34,8 +34,8 @@ class ApiAccess:
     """Opens a new transport to the server."""
     shared: bool = False
     """Whether other tests use the server, too, before and after."""
-    patience: float = 1.0
-    """The factor by which everything may take longer than on the embedded cluster."""
+    patience: float = 3.0
+    """The factor by which everything may take longer than on the embedded cluster of a quiet machine."""
 
     def connected(self, transport: httpx.AsyncBaseTransport | None = None) -> AbstractAsyncContextManager[KubeClient]:
         """A client for the block, through ``transport`` if it is given."""
