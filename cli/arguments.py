@@ -99,7 +99,7 @@ InputPairs = Annotated[
     typer.Option(
         "--input",
         "-i",
-        help="An input, key=value; a JSON value is parsed, key:=value is always a string. May be repeated.",
+        help="An input, key=value, of the type that the Story declares; key:=value is a string. May be repeated.",
         autocompletion=complete_input,
     ),
 ]

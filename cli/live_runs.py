@@ -25,7 +25,7 @@ _THERE: Final = (LiveReason.RUNNING, LiveReason.FINISHED, LiveReason.CANCELED)
 _HOPELESS: Final = (LiveReason.NOT_STARTED, LiveReason.CONFLICT, LiveReason.REFUSED)
 
 
-def refuse_choices(story: str, inputs: Object, *others: str | None) -> None:
+def refuse_choices(story: str, inputs: object, *others: str | None) -> None:
     """Refuse inputs and names that only a run started by a user can have.
 
     Args:

@@ -1,4 +1,4 @@
-"""A run like an earlier one: the same Story, its inputs with changes. Pure."""
+"""A run like an earlier one: the same Story and inputs. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _KEPT_OF_REFERENCE: Final = ("name", "namespace", "version")
 """Not the UID: a Story that was deleted and created again is the right one, too."""
 
 
-def like(run: Object, changes: Object, *, name: str = "") -> Object:
-    """The manifest of the new run; objects in the inputs are merged, ``changes`` replaces all other values."""
+def like(run: Object, *, name: str = "") -> Object:
+    """The manifest of the new run."""
     reference = run["spec"].get("storyRef") or {}
-    inputs = _merged(run["spec"].get("inputs") or {}, changes)
+    inputs = run["spec"].get("inputs") or {}
     manifest = run_manifest(reference.get("name", ""), run["metadata"]["namespace"], inputs, name=name)
     manifest["spec"]["storyRef"] = {key: reference[key] for key in _KEPT_OF_REFERENCE if reference.get(key)}
     return manifest
@@ -30,11 +30,3 @@ def why_nothing_is_reused(earlier: Object) -> str:
     """Why a run has no outputs that another one could take, for people; empty if it may have some."""
     name, cleaned_at = earlier["metadata"]["name"], (earlier.get("status") or {}).get("childrenCleanedAt")
     return f"nothing can be reused: the StepRuns of {name} were deleted at {cleaned_at}" if cleaned_at else ""
-
-
-def _merged(base: Object, changes: Object) -> Object:
-    result = dict(base)
-    for key, value in changes.items():
-        below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return result

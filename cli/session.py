@@ -11,9 +11,11 @@ from typing import Final
 
 from cli.console import Console
 from cli.options import CommonOptions
+from cli.problem import CommandError
 from cli.target import embedded_cluster, is_configured
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation, load_config
+from core.kube.errors import ConfigError, TransportError
 from core.kube.retry import ONCE
 from embedded.folder import EmbeddedCluster
 
@@ -85,3 +87,13 @@ async def open_session(options: CommonOptions, *, on: EmbeddedCluster | None = N
     config = await load_config(kubeconfig, options.context or None, impersonation=impersonation)
     async with open_client(config, retry=ONCE, timeout_seconds=options.request_timeout) as client:
         yield Session(client, config, options, Console(options), cluster)
+
+
+async def why_unreachable(options: CommonOptions) -> str:
+    """Why no cluster answers; empty if one does. For a command that can do without."""
+    try:
+        async with open_session(options) as session:
+            await session.client.server_version()
+    except (CommandError, ConfigError, TransportError) as error:
+        return str(error)
+    return ""

@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from cli.console import Console
-from cli.inputs import value_of
+from cli.inputs import GivenInputs, read_value
 from cli.problem import UsageError
 from core.api.objects import Object
 
 
-async def fitting_inputs(console: Console, story: Object, inputs: Object) -> Object:
-    """``inputs``, and what a person at the terminal adds; in a pipe, no questions are asked.
+async def fitting_inputs(console: Console, story: Object, given: GivenInputs, earlier: Object | None = None) -> Object:
+    """The inputs of a run of ``story``, and what a person at the terminal adds; in a pipe, no questions are asked.
+
+    Args:
+        earlier: inputs into which ``given`` are merged.
 
     Raises:
         UsageError: they do not match the Story's ``inputsSchema``, so the run would fail; has every problem.
     """
     schema = (story.get("spec") or {}).get("inputsSchema")
+    inputs = given.over(earlier or {}, schema)
+    for sentence in given.unclear(schema):
+        console.note(sentence)
     if not isinstance(schema, dict):
         return inputs
     from core.evaluation.schema import apply_schema_defaults
@@ -50,7 +56,7 @@ async def _asked(console: Console, key: str, schema: Object) -> Any:
             raise UsageError(f"the input {key!r} is missing", remedy=f"give it with -i {key}=…")
         if not answer:
             continue
-        value = answer if declared.get("type") == "string" else value_of(answer)
+        value = read_value(answer, declared)
         problems = await _problems({"type": "object", "properties": {key: declared}}, {key: value})
         if not problems:
             return value

@@ -11,16 +11,17 @@ import trio
 
 from cli.console import Console
 from cli.exit_code import ExitCode
+from cli.inputs import GivenInputs
 from cli.interruption import run_async
 from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
 from cli.render.output import render
 from cli.runs import is_name
-from cli.session import Session, open_session
+from cli.session import Session, open_session, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.triggerlist import decision_of
 from cli.watching import exit_after
-from cli.workflow import story_to_submit
+from cli.workflow import print_object, story_to_submit
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object
 from core.api.resource import STORY_RUN, STORY_TRIGGER
@@ -120,7 +121,7 @@ def trigger_manifest(story: str, namespace: str, inputs: Object, identity: Reque
 def request_run(
     options: CommonOptions,
     story: str,
-    inputs: Object,
+    given: GivenInputs,
     identity: RequestIdentity,
     *,
     wait: bool,
@@ -130,9 +131,18 @@ def request_run(
     submitted = Submitted()
 
     async def work() -> ExitCode:
+        if options.dry_run is DryRun.CLIENT and (reason := await why_unreachable(options)):
+            if not options.namespace:
+                raise UsageError("the name of a StoryTrigger depends on its namespace", remedy="add --namespace")
+            Console(options).note(f"the inputs were not checked: {reason}")
+            print_object(options, trigger_manifest(story, options.namespace, given.read(), identity))
+            return ExitCode.DONE
         async with open_session(options) as session:
-            whole = await _checked_inputs(session, story, inputs)
+            whole = await _checked_inputs(session, story, given)
             manifest = trigger_manifest(story, session.namespace, whole, identity)
+            if options.dry_run is DryRun.CLIENT:
+                print_object(options, manifest)
+                return ExitCode.DONE
             dry_run = options.dry_run is DryRun.SERVER
             trigger, is_new = await submit(session, manifest, dry_run=dry_run)
             if not wait or dry_run:
@@ -226,7 +236,7 @@ class _Notes:
         self._has_problem = error is not None
 
 
-async def _checked_inputs(session: Session, story: str, inputs: Object) -> Object:
+async def _checked_inputs(session: Session, story: str, given: GivenInputs) -> Object:
     """The inputs, and what a person adds; unchecked if the user may not read the Story.
 
     Raises:
@@ -236,8 +246,8 @@ async def _checked_inputs(session: Session, story: str, inputs: Object) -> Objec
     try:
         found = await story_to_submit(session, wanted, session.namespace)
     except ForbiddenError:
-        return inputs
-    return await fitting_inputs(session.console, found, inputs)
+        return given.read()
+    return await fitting_inputs(session.console, found, given)
 
 
 async def _report(session: Session, trigger: Object, *, is_new: bool) -> ExitCode:

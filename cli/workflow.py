@@ -11,16 +11,17 @@ from cli.applying import apply_manifests
 from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.foreign import confirm_foreign
+from cli.inputs import GivenInputs
 from cli.interruption import run_async
 from cli.keyed import start_once, with_key
 from cli.live_runs import awaited_live_run, refuse_choices
 from cli.manifests import Manifest
 from cli.options import CommonOptions, DryRun
-from cli.problem import CommandError
+from cli.problem import CommandError, UsageError
 from cli.references import refuse_missing
 from cli.render.output import render
 from cli.runs import is_name, run_manifest, start_run
-from cli.session import Session, open_session
+from cli.session import Session, open_session, why_unreachable
 from cli.storyinputs import fitting_inputs
 from cli.watching import Watched, exit_after, stay
 from core.api.objects import Object
@@ -36,7 +37,7 @@ def run_files(
     options: CommonOptions,
     manifests: Sequence[Manifest],
     story: str,
-    inputs: Object,
+    given: GivenInputs,
     *,
     timeout: float | None,
     image_map: Path | None,
@@ -54,8 +55,8 @@ def run_files(
             await confirm_foreign(console, manifests, allowed=allow_workloads)
         always_on = is_always_on(document.get("spec") or {})
         if always_on:
-            refuse_choices(story, inputs)
-        fitting = await fitting_inputs(console, document, inputs)
+            refuse_choices(story, given)
+        fitting = await fitting_inputs(console, document, given)
         async with _open_target(options, image_map) as session:
             await refuse_missing(session, manifests)
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
@@ -84,6 +85,7 @@ def run_files(
 def submit(
     options: CommonOptions,
     wanted: Object | Callable[[Session], Awaitable[Object]],
+    given: GivenInputs,
     *,
     key: str | None,
     wait: bool,
@@ -95,11 +97,16 @@ def submit(
 ) -> None:
     """Create a run, or with ``key`` find the run of the key; stay with it if requested.
 
-    ``wanted`` is the manifest, or a function that makes it from objects in the cluster.
+    ``wanted`` is the manifest, or a function that makes it from objects in the cluster. ``given`` is merged into its
+    inputs.
     """
     watched = Watched()
 
     async def work() -> ExitCode:
+        if options.dry_run is DryRun.CLIENT and not callable(wanted) and (reason := await why_unreachable(options)):
+            Console(options).note(f"the inputs were not checked: {reason}")
+            _print_unchecked(options, wanted, given, key)
+            return ExitCode.DONE
         async with open_session(options) as session:
             manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
@@ -108,15 +115,15 @@ def submit(
             spec = manifest["spec"]
             if is_always_on(story.get("spec") or {}):
                 own = story["metadata"]
-                refuse_choices(own["name"], spec.get("inputs") or {}, manifest["metadata"].get("name"), key)
+                refuse_choices(own["name"], given or spec.get("inputs"), manifest["metadata"].get("name"), key)
                 run = await awaited_live_run(session, own["name"], own["namespace"], seconds=timeout)
                 _print_started(session, run, run["metadata"]["name"])
                 return await stay_if(wait, session, run)
-            if inputs := await fitting_inputs(session.console, story, spec.get("inputs") or {}):
+            if inputs := await fitting_inputs(session.console, story, given, spec.get("inputs")):
                 spec = {**spec, "inputs": inputs}
             complete = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}, "spec": spec}
             if options.dry_run is DryRun.CLIENT:
-                print_object(options, complete)
+                print_object(options, complete if key is None else with_key(complete, key, namespace))
                 return ExitCode.DONE
             run = await _started(session, complete, key)
             return await stay_if(wait and options.dry_run is not DryRun.SERVER, session, run)
@@ -150,6 +157,24 @@ async def _started(session: Session, manifest: Object, key: str | None) -> Objec
         line = run["metadata"]["name"]
     _print_started(session, run, line)
     return run
+
+
+def _print_unchecked(options: CommonOptions, manifest: Object, given: GivenInputs, key: str | None) -> None:
+    """Print the run without its Story.
+
+    Raises:
+        UsageError: with a key, the run's name depends on a namespace that is not known.
+    """
+    spec = manifest["spec"]
+    if inputs := given.over(spec.get("inputs") or {}):
+        spec = {**spec, "inputs": inputs}
+    complete = {**manifest, "spec": spec}
+    if key is not None:
+        namespace = manifest["metadata"].get("namespace") or options.namespace
+        if not namespace:
+            raise UsageError("the name that --key gives a run depends on its namespace", remedy="add --namespace")
+        complete = with_key(complete, key, namespace)
+    print_object(options, complete)
 
 
 def _print_started(session: Session, run: Object, line: str) -> None:

@@ -79,10 +79,12 @@ def render(
     from cli.inputs import object_of_file, parse_inputs
     from cli.rendering import RenderRequest
 
-    data = parse_inputs(inputs or (), inputs_file), object_of_file("--outputs", outputs) if outputs else {}
-    request = RenderRequest(steps or (), fields or (), *data, finished=finished, deterministic=deterministic)
+    given, produced = parse_inputs(inputs or (), inputs_file), object_of_file("--outputs", outputs) if outputs else {}
     manifest = _manifest(file, story) if file else None
-    _render(options, manifest.document if manifest else _of_cluster(options, story), manifest, request)
+    document = manifest.document if manifest else _of_cluster(options, story)
+    data = given.read((document.get("spec") or {}).get("inputsSchema")), produced
+    request = RenderRequest(steps or (), fields or (), *data, finished=finished, deterministic=deterministic)
+    _render(options, document, manifest, request)
 
 
 def _render(options: CommonOptions, story: dict[str, Any], manifest: Any, request: Any) -> None:

@@ -121,7 +121,7 @@ def resubmit(
 
     async def manifest(session: Session) -> dict[str, Any]:
         earlier = await find_run(session, run)
-        found = like(earlier, changes, name=name)
+        found = like(earlier, name=name)
         if reuse_cache and (why := why_nothing_is_reused(earlier)):
             session.console.note(why)
         return without_cached_outputs(found) if no_cache else reusing(found, earlier) if reuse_cache else found
@@ -129,6 +129,7 @@ def resubmit(
     workflow.submit(
         options,
         manifest,
+        changes,
         key=None,
         wait=wait or watch or logs or exit_on_gate,
         show=watch,

@@ -10,7 +10,7 @@ import typer
 from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, NoCache, StoryArgument, TimeoutOption
 from cli.durations import seconds_of
 from cli.images import ImageMapOption, checked_image_map
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import CommonOptions, with_common_options
 from cli.problem import CommandError, UsageError
 
 
@@ -99,31 +99,20 @@ def submit(
     from cli.inputs import parse_inputs
     from cli.runs import run_manifest, without_cached_outputs
 
+    given = parse_inputs(inputs or (), inputs_file)
     if key is not None and name:
         raise UsageError("--key names the run", remedy="leave out --name")
     if bool(story) == bool(file):
         raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
     if file:
         manifest = _run_from_file(file)
-        if inputs or inputs_file:
-            given = parse_inputs(inputs or (), inputs_file)
-            manifest["spec"] = {**manifest["spec"], "inputs": {**manifest["spec"].get("inputs", {}), **given}}
     else:
-        manifest = run_manifest(story, options.namespace, parse_inputs(inputs or (), inputs_file), name=name)
+        manifest = run_manifest(story, options.namespace, {}, name=name)
     manifest = without_cached_outputs(manifest) if no_cache else manifest
-    if options.dry_run is DryRun.CLIENT:
-        if key is not None:
-            from cli.keyed import with_key
-
-            namespace = manifest["metadata"].get("namespace") or options.namespace
-            if not namespace:
-                raise UsageError("the name that --key gives a run depends on its namespace", remedy="add --namespace")
-            manifest = with_key(manifest, key, namespace)
-        workflow.print_object(options, manifest)
-        return
     workflow.submit(
         options,
         manifest,
+        given,
         key=key,
         wait=wait or watch or logs or exit_on_gate,
         show=watch,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.arguments import DecisionOption, InputPairs, InputsFile, StoryArgument, TriggerStoryOption
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import CommonOptions, with_common_options
 from cli.problem import UsageError
 
 AnswerTimeoutOption = Annotated[
@@ -55,13 +55,6 @@ def trigger(
         raise UsageError(
             "--timeout limits the wait, which --no-wait leaves out", remedy="leave out --no-wait or --timeout"
         )
-    if options.dry_run is DryRun.CLIENT:
-        from cli.workflow import print_object
-
-        if not options.namespace:
-            raise UsageError("the name of a StoryTrigger depends on its namespace", remedy="add --namespace")
-        print_object(options, requests.trigger_manifest(story, options.namespace, given, identity))
-        return
     requests.request_run(options, story, given, identity, wait=wait, timeout=seconds)
 
 

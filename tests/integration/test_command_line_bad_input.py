@@ -85,15 +85,15 @@ def _moved(message: str, lines: int) -> str:
 
 
 def test_inputs_that_break_the_schema_are_wrong_usage(line: CommandLine) -> None:
-    schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}, "limit": {"type": "integer"}}}
     file = line.story("one", inputsSchema=schema)
 
     missing = line.quick("run", file)
-    wrong = line.quick("run", file, "--input=city=7")
+    wrong = line.quick("run", file, "--input=city=7", "--input=limit=ten")
 
     assert missing.code == wrong.code == 2
     assert 'inputs: "city" is a required property' in missing.err
-    assert "inputs: city: a number is not of type" in wrong.err
+    assert "inputs: limit: a string is not of type" in wrong.err
     assert "key:=value is always a string" in wrong.err
     assert not line.data.exists()
 

@@ -168,6 +168,9 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
     logged = stand.bobrapet("submit", "works", "--logs", "--output=json")
     unknown = stand.bobrapet("submit", "work")
     planned = stand.bobrapet("submit", "works", "--input=a.b=1", "--dry-run=client", "--output=json")
+    alone = stand.bobrapet(
+        "submit", "works", "--input=rate=1.10", "--dry-run=client", "--output=json", "--data=/no/cluster"
+    )
 
     assert (submitted.code, submitted.out) == (0, "mine\n")
     assert (again.code, again.err.splitlines()[0]) == (7, "error: StoryRun 'mine' exists already")
@@ -178,6 +181,8 @@ def test_submit_prints_the_name_and_stays_when_asked(stand: Stand) -> None:
         f"error: no Story 'work' in namespace {stand.namespace}\nhint: did you mean 'works'?\n",
     )
     assert json.loads(planned.out)["spec"] == {"storyRef": {"name": "works"}, "inputs": {"a": {"b": 1}}}
+    assert json.loads(alone.out)["spec"] == {"storyRef": {"name": "works"}, "inputs": {"rate": "1.10"}}
+    assert alone.err.startswith("the inputs were not checked: no embedded cluster serves")
 
 
 def test_a_key_starts_one_run_however_often_it_is_submitted(stand: Stand) -> None:
