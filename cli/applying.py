@@ -27,14 +27,20 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
     """
     resources = {(each.api_version, each.kind): each for each in OUR_RESOURCES}
     targets = [(manifest, await _resource(session, manifest, resources)) for manifest in manifests]
+    made_here = {manifest.name for manifest in manifests if manifest.kind == "Namespace"}
     problems: list[str] = []
     for manifest, resource in targets:
         try:
             await _apply(session, manifest, resource, dry_run=True)
         except InvalidError as error:
             problems += _refusals(manifest, error)
-        except NotFoundError:  # the files also create its namespace
-            continue
+        except NotFoundError as error:
+            namespace = _namespace_of(session, manifest)
+            if namespace not in made_here:
+                problems.append(
+                    f"{manifest.at('metadata.namespace')}: {manifest.kind} {manifest.name!r} in namespace {namespace}: "
+                    f"{error.message} (add the Namespace to the files, or create it)"
+                )
         except ApiError as error:
             problems.append(f"{manifest.at('')}: {manifest.kind} {manifest.name!r}: {error.message}")
     if problems:
@@ -48,16 +54,38 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
     return [await _apply(session, manifest, resource, dry_run=False) for manifest, resource in targets]
 
 
+def refuse_other_namespaces(manifests: Sequence[Manifest], namespace: str) -> None:
+    """Refuse what names another namespace than the one of ``--namespace``; without that option, each keeps its own.
+
+    Raises:
+        RejectedManifestError: names file, line and namespace of each.
+    """
+    problems = []
+    for manifest in manifests:
+        own = str((manifest.document.get("metadata") or {}).get("namespace") or "")
+        if namespace and own and own != namespace:
+            place, what = manifest.at("metadata.namespace"), f"{manifest.kind} {manifest.name!r}"
+            problems.append(
+                f"{place}: metadata.namespace: {what} is in namespace {own}, and --namespace is {namespace} "
+                "(leave out --namespace, or change one of them)"
+            )
+    if problems:
+        raise RejectedManifestError(problems)
+
+
 async def _apply(session: Session, manifest: Manifest, resource: Resource, *, dry_run: bool) -> Object:
     document = dict(manifest.document)
     if resource.namespaced:
-        metadata = document["metadata"]
-        document["metadata"] = {**metadata, "namespace": metadata.get("namespace") or session.namespace}
+        document["metadata"] = {**document["metadata"], "namespace": _namespace_of(session, manifest)}
     if not document["metadata"].get("name"):
         return await session.client.create(
             resource, document, namespace=document["metadata"].get("namespace"), dry_run=dry_run
         )
     return await session.client.apply(resource, document, field_manager=FIELD_MANAGER, force=True, dry_run=dry_run)
+
+
+def _namespace_of(session: Session, manifest: Manifest) -> str:
+    return (manifest.document.get("metadata") or {}).get("namespace") or session.namespace
 
 
 async def _resource(session: Session, manifest: Manifest, known: dict[tuple[str, str], Resource]) -> Resource:

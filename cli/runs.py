@@ -167,8 +167,9 @@ async def start_run(session: Session, manifest: Object, *, dry_run: bool = False
         CommandError: a run of that name exists, or its inputs cannot be stored.
     """
     manifest = await with_stored_inputs(session, manifest, dry_run=dry_run)
+    namespace = manifest["metadata"].get("namespace") or session.namespace
     try:
-        return await session.client.create(STORY_RUN, manifest, namespace=session.namespace, dry_run=dry_run)
+        return await session.client.create(STORY_RUN, manifest, namespace=namespace, dry_run=dry_run)
     except AlreadyExistsError:
         name = manifest["metadata"]["name"]
         raise CommandError(

@@ -45,6 +45,12 @@ class Session:
         """The namespace of lists; None means all of them."""
         return None if self.options.all_namespaces else self.namespace
 
+    def in_namespace(self, namespace: str) -> Session:
+        """The same session with another namespace, as ``--namespace`` would give it; itself if it has that one."""
+        if namespace == self.namespace:
+            return self
+        return replace(self, options=replace(self.options, namespace=namespace))
+
     def command(self, verb: str, *arguments: str) -> str:
         """The command to type for ``verb`` in the same place, after this command has ended."""
         return self._line(self.options.namespace, verb, arguments)

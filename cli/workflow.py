@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cli.applying import apply_manifests
+from cli.applying import apply_manifests, refuse_other_namespaces
 from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.foreign import confirm_foreign
@@ -46,6 +46,7 @@ def run_files(
     allow_workloads: bool,
 ) -> None:
     """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase."""
+    refuse_other_namespaces(manifests, options.namespace)
     watched = Watched()
     document = next(m.document for m in manifests if m.kind == "Story" and m.name == story)
 
@@ -61,6 +62,7 @@ def run_files(
             await refuse_missing(session, manifests)
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
             namespace = (document.get("metadata") or {}).get("namespace") or session.namespace
+            session = session.in_namespace(namespace)
             if options.dry_run is not DryRun.NONE:
                 session.console.note(f"{len(manifests)} manifests are valid; Story {story!r} would run")
                 return ExitCode.DONE
@@ -110,6 +112,7 @@ def submit(
         async with open_session(options) as session:
             manifest = await wanted(session) if callable(wanted) else wanted
             namespace = manifest["metadata"].get("namespace") or session.namespace
+            session = session.in_namespace(namespace)
             story = await story_to_submit(session, manifest, namespace)
             watched.knows(story)
             spec = manifest["spec"]

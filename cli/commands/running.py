@@ -105,7 +105,7 @@ def submit(
     if bool(story) == bool(file):
         raise UsageError("give either STORY or -f FILE", remedy="for example: bobrapet submit nightly-report")
     if file:
-        manifest = _run_from_file(file)
+        manifest = _run_from_file(file, options.namespace)
     else:
         manifest = run_manifest(story, options.namespace, {}, name=name)
     manifest = without_cached_outputs(manifest) if no_cache else manifest
@@ -134,11 +134,13 @@ def _story_to_run(stories: Sequence[str], chosen: str) -> str:
     return stories[0]
 
 
-def _run_from_file(file: str) -> dict[str, Any]:
+def _run_from_file(file: str, namespace: str) -> dict[str, Any]:
+    from cli.applying import refuse_other_namespaces
     from cli.manifests import load_manifests
 
     manifests = load_manifests([file])
     if len(manifests) != 1 or manifests[0].kind != "StoryRun":
         kinds = ", ".join(manifest.kind for manifest in manifests)
         raise CommandError(f"{file} must hold one StoryRun, not {kinds}", remedy="apply the rest with kubectl")
+    refuse_other_namespaces(manifests, namespace)
     return manifests[0].document

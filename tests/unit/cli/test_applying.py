@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.applying import apply_manifests
+from cli.applying import apply_manifests, refuse_other_namespaces
 from cli.manifests import Manifest, load_manifests
 from cli.problem import RejectedManifestError
 from cli.references import refuse_missing
@@ -29,6 +29,41 @@ async def test_objects_are_stored_in_the_namespace_of_the_session(session: Sessi
 
     assert [each["metadata"]["namespace"] for each in stored] == ["default", "default"]
     assert (await session.client.get(ENGRAM, "worker", "default"))["spec"]["templateRef"] == {"name": "shell"}
+
+
+def inside(namespace: str) -> Object:
+    return {**CONFIG, "metadata": {"name": "paint", "namespace": namespace}}
+
+
+async def test_objects_keep_their_own_namespaces_and_the_files_may_create_them(session: Session) -> None:
+    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+
+    await apply_manifests(session, [manifest(namespace), manifest(inside("other")), manifest(CONFIG)])
+
+    for each in ("other", "default"):
+        assert (await session.client.get(CONFIG_MAP, "paint", each))["data"] == {"color": "green"}
+
+
+async def test_a_namespace_that_nobody_creates_keeps_all_from_being_stored(session: Session) -> None:
+    lost = manifest(inside("nowhere"), **{"metadata.namespace": 4})
+
+    with pytest.raises(RejectedManifestError, match=r"f\.yaml:4: ConfigMap 'paint' in namespace nowhere: .*not found"):
+        await apply_manifests(session, [manifest(CONFIG), lost])
+
+    with pytest.raises(NotFoundError):
+        await session.client.get(CONFIG_MAP, "paint", "default")
+
+
+def test_every_object_in_another_namespace_than_the_chosen_one_is_named() -> None:
+    objects = [manifest(inside("a"), **{"metadata.namespace": 4}), manifest(inside("b")), manifest(CONFIG)]
+
+    refuse_other_namespaces(objects, "")
+    with pytest.raises(RejectedManifestError) as found:
+        refuse_other_namespaces(objects, "a")
+    assert str(found.value) == (
+        "f.yaml:1: metadata.namespace: ConfigMap 'paint' is in namespace b, and --namespace is a "
+        "(leave out --namespace, or change one of them)"
+    )
 
 
 async def test_one_refused_document_keeps_all_from_being_stored(session: Session) -> None:

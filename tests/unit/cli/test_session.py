@@ -38,6 +38,15 @@ def test_the_namespace_is_that_of_the_flag_then_of_the_context() -> None:
     assert session(CommonOptions(all_namespaces=True)).list_namespace is None
 
 
+def test_a_session_in_another_namespace_says_so_in_its_hints() -> None:
+    own = session(CommonOptions())
+    other = own.in_namespace("other")
+
+    assert own.in_namespace("team") is own
+    assert other.namespace == "other"
+    assert other.command("get", "run") == "bobrapet get run --namespace other"
+
+
 def test_a_hint_repeats_the_flags_that_say_where() -> None:
     options = CommonOptions(namespace="n", context="c", kubeconfig=Path("my file"))
 
