@@ -5,12 +5,12 @@ A cluster without realtime Stories has no bindings, so it does not pay for a hub
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from bobrapet.launch import module_command
 from core.api.resource import TRANSPORT_BINDING
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
@@ -61,7 +61,7 @@ def _command(endpoint: str) -> tuple[str, ...]:
     options = (f"--bind-address={endpoint}", f"--config-namespace={OPERATOR_NAMESPACE}")
     console = f"--console-bind-address={HOST}:0"
     drain = f"--drain-seconds={DRAIN_SECONDS}"
-    return (sys.executable, "-P", "-m", "cli", "hub", "--attached", *options, console, drain)
+    return module_command("cli", "hub", "--attached", *options, console, drain)
 
 
 async def _first_binding(client: KubeClient) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bobrapet.launch import module_command
 from localcluster.keptprocess import KeptProcess
 
 OPERATOR_NAMESPACE: Final = "bobrapet-system"
 
 # It chooses the port of its metrics itself and reports it: a port that was chosen for it could be in use by then.
-_COMMAND: Final = (
-    sys.executable,
-    "-P",  # the caller's folder holds other programs, perhaps with our names
-    "-m",
+_COMMAND: Final = module_command(
     "cli",
     "manager",
     "--attached",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 
 import trio
 
+from bobrapet.launch import module_command
 from embedded import folder
 from embedded.filelock import open_lock
 from embedded.folder import EmbeddedCluster, EmbeddedError
@@ -60,7 +60,7 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
     folder.make_folder(data)
     folder.refuse_if_served(data)
     folder.refuse_full_disk(data)
-    command = [sys.executable, "-P", "-m", "embedded", "--data", str(data), "--port", str(port)]
+    command = [*module_command("embedded"), "--data", str(data), "--port", str(port)]
     if image_map is not None:
         command += ["--image-map", str(image_map)]
     if on_demand:

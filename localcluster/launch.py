@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import resource
 import ssl
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import trio
 
+from bobrapet.launch import module_command
 from localcluster import certificates, lock, serving
 from localcluster.clock import Now, utc_now
 from localcluster.controllers.running import run_controllers
@@ -36,7 +36,7 @@ from localcluster.privatefile import make_private_folder, write_private
 from localcluster.server.cluster import ApiServer, open_api_server
 
 NODE_NAME = "local"
-NODE_COMMAND = (sys.executable, "-P", "-m", "localcluster.node")
+NODE_COMMAND = module_command("localcluster.node")
 DEFAULT_PORT = 16443
 _HOSTS = ("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 

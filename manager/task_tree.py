@@ -15,7 +15,7 @@ from trio.lowlevel import Task
 
 PACKAGES: Final = frozenset(
     {
-        *("bubu_sdk", "certs", "cli", "core", "embedded", "kubewire", "localcluster"),
+        *("bobrapet", "bubu_sdk", "certs", "cli", "core", "embedded", "kubewire", "localcluster"),
         *("manager", "process", "reconcilers", "views", "webhooks"),
     }
 )

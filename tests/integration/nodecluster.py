@@ -215,7 +215,7 @@ async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 60) ->
 
 def node_of(cluster: int) -> int:
     """Process id of the node that the process ``cluster`` keeps running."""
-    nodes = [pid for pid in processes_with(" -m localcluster.node ") if parent_of(pid) == cluster]
+    nodes = [pid for pid in processes_with(" localcluster.node ") if parent_of(pid) == cluster]
     assert len(nodes) == 1, nodes
     return nodes[0]
 

@@ -283,7 +283,7 @@ class OperatorCluster:
         await self.eventually(empty)
 
     async def eventually(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = DEADLINE_SECONDS) -> None:
-        """Return once ``holds`` is true. ``seconds`` are for a quiet machine; ``access.patience`` times as many pass."""
+        """Return once ``holds`` is true. ``seconds`` are for a quiet machine: ``access.patience`` multiplies them."""
         await eventually(holds, seconds=seconds * self.access.patience)
 
     async def _stored(self, resource: Resource, name: str) -> list[Object]:

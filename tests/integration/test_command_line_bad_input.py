@@ -85,7 +85,11 @@ def _moved(message: str, lines: int) -> str:
 
 
 def test_inputs_that_break_the_schema_are_wrong_usage(line: CommandLine) -> None:
-    schema = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}, "limit": {"type": "integer"}}}
+    schema = {
+        "type": "object",
+        "required": ["city"],
+        "properties": {"city": {"type": "string"}, "limit": {"type": "integer"}},
+    }
     file = line.story("one", inputsSchema=schema)
 
     missing = line.quick("run", file)

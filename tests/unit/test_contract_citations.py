@@ -37,6 +37,7 @@ PACKAGES: Final = (
     "hub",
     "cli",
     "localcluster",
+    "bobrapet",
     "kubewire",
     "process",
     "sdk",

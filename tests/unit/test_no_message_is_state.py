@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = (
     *("core", "webhooks", "reconcilers", "certs", "views", "hub", "manager", "deployment", "embedded", "cli"),
-    *("kubewire", "process", "sdk", "impulses"),
+    *("bobrapet", "kubewire", "process", "sdk", "impulses"),
 )
 EXEMPT: Final = {
     "core/engine/step/legacy_states.py": "states that a version stored which had no reasons",

@@ -24,6 +24,7 @@ PACKAGES = (
     "cli",
     "deployment",
     "embedded",
+    "bobrapet",
     "kubewire",
     "process",
     "localcluster",

@@ -1,0 +1,5 @@
+"""``python -m bobrapet``: the ``bobrapet`` command without its console script."""
+
+from bobrapet.launch import main
+
+main()

@@ -1,0 +1,53 @@
+"""The order in which a process of ours searches for modules, and how such a process starts.
+
+As a script it starts a module: ``python -P FILE MODULE ARGUMENT…``. A path needs no search, so a module of the user
+cannot be found instead.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+"""The folder that contains our packages."""
+
+
+def module_command(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module of ours with the interpreter of this process.
+
+    The folder of the caller is not searched (``-P``): it may hold other programs with our names.
+    """
+    return (sys.executable, "-P", str(Path(__file__).resolve()), module, *arguments)
+
+
+def main() -> None:
+    """Entry point of the console scripts; always ends with ``SystemExit``."""
+    own_modules_first()
+    import_module("cli.main").main()  # by name: the command is far above this module
+
+
+def own_modules_first() -> None:
+    """Let this process search the folders of ``PYTHONPATH`` last, except the one that our packages are in."""
+    sys.path[:] = search_order(sys.path, os.environ.get("PYTHONPATH", ""))
+
+
+def search_order(folders: Sequence[str], python_path: str) -> list[str]:
+    """``folders`` with those of ``python_path`` at the end; our own folder stays, or comes right before these."""
+    places = {folder: Path(folder).resolve() for folder in folders}
+    named = {Path(folder).resolve() for folder in python_path.split(os.pathsep) if folder} - {_ROOT}
+    first = [folder for folder in folders if places[folder] not in named]
+    last = [folder for folder in folders if places[folder] in named]
+    own = [] if any(places[folder] == _ROOT for folder in first) else [str(_ROOT)]
+    return [*first, *own, *last]
+
+
+if __name__ == "__main__":
+    own_modules_first()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
