@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.api.phases import DEFAULT_REASONS, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.plan import StepPlan
 from core.engine.ports import EventType
@@ -21,15 +22,17 @@ class StepEnd:
 
 
 def record_end(run_context: RunContext, step: StepPlan, verdict: Verdict) -> None:
-    """Record the end of the step and release its slot. If the engine itself decided that it failed, emit an Event."""
+    """Record the end of the step and release its slot. Emit an Event if it failed."""
     engine, status = run_context.engine, run_context.status
     state = status.state
-    status.apply(state.step_ended(step.name, verdict, engine.clock.now()))
+    changed = state.step_ended(step.name, verdict, engine.clock.now())
+    status.apply(changed)
     engine.slots.release(run_context.run_uid, step.name)
     run_context.streams.ended(step.name)
-    if verdict.reason is not None and verdict.phase.failing:
-        text = f"step {step.name!r}: {verdict.message}"
-        engine.events.emit(state.stored, EventType.WARNING, verdict.reason, text)
+    ended_with_run = verdict.recorded_reason is StepReason.RUN_ENDED
+    if verdict.phase.failing and not ended_with_run and changed is not state:
+        reason = verdict.state_reason or DEFAULT_REASONS[verdict.phase]
+        engine.events.emit(state.stored, EventType.WARNING, reason, f"step {step.name!r}: {verdict.message}")
     run_context.watchers.wake()
 
 

@@ -454,6 +454,7 @@ class EngramStep:
         context.set_message(message, reason=Reason.RETRY_SCHEDULED)
         text = f"retry {number} of {policy.max_retries} in {delay.total_seconds():g} s: {retry.message}"
         context.emit(EventType.WARNING, "JobRetryScheduled", text, stored)
+        context.emit(EventType.WARNING, "StepRetryScheduled", f"step {context.step.name!r}: {text}")
         await committed(self.executor_of(stored).end_earlier_attempt, stored)
 
     async def _fail(self, fail: outcome.Fail, step_run: Object) -> Verdict:

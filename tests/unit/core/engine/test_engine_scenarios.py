@@ -540,6 +540,22 @@ async def test_retries_happen_at_their_exact_instants_and_are_counted(autojump_c
     assert "nextRetryAt" not in step_run["status"]
     assert "lastFailureMsg" not in step_run["status"]
     assert [told[1] for told in world.events.told].count("JobRetryScheduled") == 2
+    retries = [text for _, reason, text in world.events.told if reason == "StepRetryScheduled"]
+    assert [text.partition(" s: ")[0] for text in retries] == [
+        "step 'a': retry 1 of 2 in 1.5",
+        "step 'a': retry 2 of 2 in 3",
+    ]
+
+
+async def test_each_failed_step_has_one_event_with_its_cause(autojump_clock: MockClock, scenario: Any) -> None:
+    scripts = {"a": (Script(Act.EXIT, 1.0, exit_code=3),), "b": (Script(after_seconds=1.0),)}
+    async with open_world(scripts) as world:
+        one = scenario(world, [engram("a"), engram("b"), engram("c", needs=["a"])])
+        await one.to_the_end()
+
+    failed = [(kind, reason, text) for kind, reason, text in world.events.told if text.startswith("step '")]
+    assert [event[:2] for event in failed] == [("Warning", "ExecutionFailed")]
+    assert failed[0][2].startswith("step 'a': the container exited with code 3")
 
 
 async def test_a_retry_starts_when_the_container_asked_for_it_and_not_before(
