@@ -76,3 +76,9 @@ for group in (
     shell,
 ):
     group.register(app)
+
+for command in app.registered_commands:
+    command.epilog = command.epilog or "More options: bobrapet options"
+for found in app.registered_groups:
+    for command in found.typer_instance.registered_commands if found.typer_instance else ():
+        command.epilog = command.epilog or "More options: bobrapet options"

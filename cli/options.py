@@ -1,23 +1,47 @@
-"""Flags that every verb accepts, declared once and put on each command by ``with_common_options``.
+"""Flags that many verbs accept, declared once and put on the commands by ``with_common_options``.
 
-They have kubectl's names if kubectl has such a flag. Data goes to standard output, everything else to standard error.
+They have kubectl's names if kubectl has such a flag. ``bobrapet options`` describes those that are hidden in the help
+of each command. Data goes to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Annotated, Any, Final, TextIO, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
-PANEL = "Common options"
+CLUSTER: Final = frozenset(
+    {"namespace", "context", "kubeconfig", "as_user", "as_group", "request_timeout", "local", "data"}
+)
+"""Where a command works."""
+OUTPUT: Final = frozenset({"output", "no_headers", "time_style"})
+"""How it prints results."""
+SELECTED: Final = frozenset({"all_namespaces", "yes", "dry_run"})
+"""Only commands that name them have these."""
+ALWAYS: Final = frozenset({"colour", "ascii_only", "quiet", "verbose", "log_style"})
+"""How it speaks: every command has these."""
+ALL_NAMESPACES: Final = frozenset({"all_namespaces"})
+QUESTIONS: Final = frozenset({"yes"})
+DRY_RUN: Final = frozenset({"dry_run"})
+DATA: Final = frozenset({"data"})
+
+
+OPTION_GROUPS: Final = {
+    "Every command but completion, hub, manager and options": ALWAYS,
+    "Commands that use a cluster": CLUSTER,
+    "Commands with results": OUTPUT,
+}
+"""Options that the help of single commands mostly leaves out, with the commands that have them."""
 
 
 class Colour(StrEnum):
@@ -77,7 +101,11 @@ def _knows_signs(*streams: TextIO) -> bool:
 
 
 def _flag(*names: str, help_text: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel=PANEL, **more)
+    return typer.Option(*names, help=help_text, **more)
+
+
+def _hidden(*names: str, help_text: str, **more: Any) -> Any:
+    return _flag(*names, help_text=help_text, hidden=True, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +116,63 @@ class CommonOptions:
         str, _flag("--namespace", "-n", help_text="Namespace; default: that of the context.", callback=_namespace)
     ] = ""
     all_namespaces: Annotated[bool, _flag("--all-namespaces", "-A", help_text="All namespaces.")] = False
-    context: Annotated[str, _flag("--context", help_text="Context of the kubeconfig.")] = ""
+    context: Annotated[str, _hidden("--context", help_text="Context of the kubeconfig.")] = ""
     kubeconfig: Annotated[
-        Path | None, _flag("--kubeconfig", help_text="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.")
+        Path | None, _hidden("--kubeconfig", help_text="Kubeconfig file; default: $KUBECONFIG, ~/.kube/config.")
     ] = None
-    as_user: Annotated[str, _flag("--as", help_text="Act as this user.")] = ""
-    as_group: Annotated[list[str] | None, _flag("--as-group", help_text="Act as this group; may be repeated.")] = None
+    as_user: Annotated[str, _hidden("--as", help_text="Act as this user.")] = ""
+    as_group: Annotated[list[str] | None, _hidden("--as-group", help_text="Act as this group; may be repeated.")] = None
     request_timeout: Annotated[
         float,
-        _flag(
+        _hidden(
             "--request-timeout",
             help_text="How long to wait for one answer of the API server, e.g. 30s.",
             parser=seconds_of_timeout,
             metavar="DURATION",
         ),
     ] = 30.0
-    local: Annotated[bool, _flag("--local", help_text="Use the embedded cluster of `bobrapet up`.")] = False
+    local: Annotated[bool, _hidden("--local", help_text="Use the embedded cluster of `bobrapet up`.")] = False
     data: Annotated[
-        Path | None, _flag("--data", help_text="Data folder of the embedded cluster; default: $BOBRAPET_DATA.")
+        Path | None, _hidden("--data", help_text="Data folder of the embedded cluster; default: $BOBRAPET_DATA.")
     ] = None
     output: Annotated[str, _flag("--output", "-o", help_text="table, wide, name, json, jsonl, yaml or jsonpath=…")] = (
         "table"
     )
-    no_headers: Annotated[bool, _flag("--no-headers", help_text="Tables without the header line.")] = False
-    colour: Annotated[Colour, _flag("--color", help_text="When to use colours.")] = Colour.AUTO
-    ascii_only: Annotated[bool, _flag("--ascii", help_text="Use ASCII characters only.")] = False
-    time_style: Annotated[TimeStyle, _flag("--time", help_text="How to print times.")] = TimeStyle.RELATIVE
-    quiet: Annotated[bool, _flag("--quiet", "-q", help_text="Print results and errors only.")] = False
+    no_headers: Annotated[bool, _hidden("--no-headers", help_text="Tables without the header line.")] = False
+    colour: Annotated[Colour, _hidden("--color", help_text="When to use colours.")] = Colour.AUTO
+    ascii_only: Annotated[bool, _hidden("--ascii", help_text="Use ASCII characters only.")] = False
+    time_style: Annotated[TimeStyle, _hidden("--time", help_text="How to print times.")] = TimeStyle.RELATIVE
+    quiet: Annotated[bool, _hidden("--quiet", "-q", help_text="Print results and errors only.")] = False
     verbose: Annotated[
-        int, _flag("--verbose", "-v", help_text="More on standard error; twice: every API call.", count=True)
+        int, _hidden("--verbose", "-v", help_text="More on standard error; twice: every API call.", count=True)
     ] = 0
-    log_style: Annotated[LogStyle, _flag("--log-format", help_text="Format of log records.")] = LogStyle.TEXT
+    log_style: Annotated[LogStyle, _hidden("--log-format", help_text="Format of log records.")] = LogStyle.TEXT
     yes: Annotated[bool, _flag("--yes", "-y", help_text="Do not ask for confirmation.")] = False
     dry_run: Annotated[
         DryRun, _flag("--dry-run", help_text="Change nothing: check here (client) or at the server.")
     ] = DryRun.NONE
+
+
+def flags_of(names: Collection[str]) -> list[tuple[str, str]]:
+    """The flags of these fields, as ``--help`` writes them, each with its meaning."""
+    found = []
+    for field in fields(CommonOptions):
+        if field.name in names:
+            info = _option_of(_hints()[field.name])
+            words = [str(info.default), *(info.param_decls or ())]  # Typer takes the first name for a default
+            found.append((", ".join(sorted(words, key=len)), str(info.help)))
+    return found
+
+
+def _option_of(hint: Any) -> OptionInfo:
+    return next(each for each in hint.__metadata__ if isinstance(each, OptionInfo))
+
+
+def _shown(hint: Any) -> Any:
+    """``hint`` for a command whose help shows the flag."""
+    info = copy.copy(_option_of(hint))
+    info.hidden = False
+    return Annotated[hint.__origin__, info]
 
 
 @functools.cache
@@ -131,18 +181,30 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(CommonOptions, include_extras=True)
 
 
-def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_common_options(
+    command: Callable[..., None],
+    *,
+    also: Collection[str] = (),
+    without: Collection[str] = (),
+) -> Callable[..., None]:
     """``command(options, …)`` as a typer command that has the common flags after its own.
 
     A flag of the command replaces the common flag of that name.
+
+    Args:
+        also: flags among ``SELECTED`` that have an effect here; the help shows these.
+        without: flags that have none.
     """
     hints = _hints()
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    taken = {parameter.name for parameter in own}
-    common = [field for field in fields(CommonOptions) if field.name not in taken]
+    left_out = {parameter.name for parameter in own} | (SELECTED - set(also)) | (set(without) - set(also))
+    common = [field for field in fields(CommonOptions) if field.name not in left_out]
     shared = [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_shown(hints[field.name]) if field.name in also else hints[field.name],
         )
         for field in common
     ]

@@ -10,8 +10,9 @@ import typer
 
 from cli.app import app
 from cli.exit_code import ExitCode
-from cli.options import PANEL
+from cli.options import ALWAYS, CLUSTER, OPTION_GROUPS, OUTPUT, flags_of
 
+_COMMON: Final = ALWAYS | CLUSTER | OUTPUT
 _EXIT_MEANINGS: Final = {
     ExitCode.DONE: "done; the run Succeeded",
     ExitCode.COMMAND_FAILED: "the command failed: API, I/O, permission",
@@ -38,8 +39,7 @@ def render() -> str:
         f"{group.help}\n\nAlso installed as `kubectl-bobrapet`, so that `kubectl bobrapet …` works.",
         "\n".join(f"- [`{name}`](#{_anchor(name)}): {_summary(command)}" for name, command in commands.items()),
         *(_section(name, command) for name, command in commands.items()),
-        "## Common options\n\nEvery command except `manager` and `completion` has these options.\n\n"
-        + _table([parameter for parameter in commands["get"].params if _is_common(parameter)]),
+        _common_options(),
         _exit_codes(),
     ]
     return "\n\n".join(sections) + "\n"
@@ -96,7 +96,18 @@ def _summary(command: Any) -> str:
 
 
 def _is_common(parameter: Any) -> bool:
-    return getattr(parameter, "rich_help_panel", None) == PANEL
+    return parameter.name in _COMMON
+
+
+def _common_options() -> str:
+    parts = ["## Common options", "`bobrapet options` prints them."]
+    for heading, names in OPTION_GROUPS.items():
+        rows = [
+            f"| {', '.join(f'`{flag}`' for flag in flags.split(', '))} | {_escaped(meaning)} |"
+            for flags, meaning in flags_of(names)
+        ]
+        parts.append(f"{heading}:\n\n" + "\n".join(["| option | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
 
 
 def _is_hidden(parameter: Any) -> bool:

@@ -17,13 +17,13 @@ from cli.arguments import (
     StepsArgument,
     StoryOption,
 )
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import ALL_NAMESPACES, DRY_RUN, QUESTIONS, CommonOptions, DryRun, with_common_options
 from cli.problem import UsageError
 
 
 def register(app: typer.Typer) -> None:
     app.command("logs")(with_common_options(logs))
-    app.command("cancel")(with_common_options(cancel))
+    app.command("cancel")(with_common_options(cancel, also=ALL_NAMESPACES | QUESTIONS | DRY_RUN))
 
 
 def logs(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CommonOptions, with_common_options
+from cli.options import ALL_NAMESPACES, DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 from cli.problem import UsageError
 
 EngramOption = Annotated[str, typer.Option("--engram", help="Only entries of this Engram.")]
@@ -16,8 +16,8 @@ def register(app: typer.Typer) -> None:
     cache = typer.Typer(
         help="Cached outputs of steps. An equal step takes the cached output instead of running.", no_args_is_help=True
     )
-    cache.command("list")(with_common_options(list_entries))
-    cache.command("clear")(with_common_options(clear))
+    cache.command("list")(with_common_options(list_entries, also=ALL_NAMESPACES))
+    cache.command("clear")(with_common_options(clear, also=ALL_NAMESPACES | QUESTIONS | DRY_RUN))
     app.add_typer(cache, name="cache")
 
 

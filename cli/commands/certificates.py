@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import DRY_RUN, QUESTIONS, CommonOptions, DryRun, with_common_options
 
 _SECRET_OPTION = typer.Option("--secret", help="Name of the Secret that holds them.")
 
@@ -14,7 +14,7 @@ _SECRET_OPTION = typer.Option("--secret", help="Name of the Secret that holds th
 def register(app: typer.Typer) -> None:
     certs = typer.Typer(help="The certificates that the operator serves admission with.", no_args_is_help=True)
     certs.command("show")(with_common_options(show))
-    certs.command("rotate")(with_common_options(rotate))
+    certs.command("rotate")(with_common_options(rotate, also=QUESTIONS | DRY_RUN))
     app.add_typer(certs, name="certs")
 
 

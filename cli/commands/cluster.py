@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.images import ImageMapOption, checked_image_map
-from cli.options import CommonOptions, with_common_options
+from cli.options import CLUSTER, DATA, OUTPUT, CommonOptions, with_common_options
 
 if TYPE_CHECKING:
     from embedded.folder import EmbeddedCluster
 
 
 def register(app: typer.Typer) -> None:
-    app.command("up")(with_common_options(up))
-    app.command("down")(with_common_options(down))
+    app.command("up")(with_common_options(up, also=DATA, without=CLUSTER | OUTPUT))
+    app.command("down")(with_common_options(down, also=DATA, without=CLUSTER | OUTPUT))
 
 
 def up(

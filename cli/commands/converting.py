@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CommonOptions, with_common_options
+from cli.options import CLUSTER, CommonOptions, with_common_options
 from cli.problem import UsageError
 
 
@@ -17,7 +17,7 @@ class TargetVersion(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("convert")(with_common_options(convert))
+    app.command("convert")(with_common_options(convert, without=CLUSTER))
 
 
 def convert(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.arguments import GateArgument, RunAndGateArgument
-from cli.options import CommonOptions, with_common_options
+from cli.options import ALL_NAMESPACES, DRY_RUN, CommonOptions, with_common_options
 
 DataOption = Annotated[
     list[str] | None,
@@ -23,8 +23,9 @@ ReasonOption = Annotated[str, typer.Option("--message", "-m", help="The reason; 
 
 
 def register(app: typer.Typer) -> None:
-    for name, command in (("gates", gates), ("approve", approve), ("reject", reject)):
-        app.command(name)(with_common_options(command))
+    app.command("gates")(with_common_options(gates, also=ALL_NAMESPACES))
+    app.command("approve")(with_common_options(approve, also=DRY_RUN))
+    app.command("reject")(with_common_options(reject, also=DRY_RUN))
 
 
 def gates(options: CommonOptions) -> None:

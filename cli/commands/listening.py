@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import CommonOptions, TimeStyle, with_common_options
+from cli.options import ALL_NAMESPACES, CommonOptions, TimeStyle, with_common_options
 
 if TYPE_CHECKING:
     from views.impulses import ImpulseView
 
 
 def register(app: typer.Typer) -> None:
-    app.command("impulses")(with_common_options(impulses))
+    app.command("impulses")(with_common_options(impulses, also=ALL_NAMESPACES))
 
 
 def impulses(options: CommonOptions) -> None:

@@ -17,7 +17,7 @@ from cli.arguments import (
     RunArgument,
     TimeoutOption,
 )
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import DRY_RUN, QUESTIONS, CommonOptions, DryRun, with_common_options
 from cli.problem import UsageError
 
 WaitOption = Annotated[
@@ -28,8 +28,8 @@ LogsOption = Annotated[bool, typer.Option("--logs", help="Like --wait, and print
 
 
 def register(app: typer.Typer) -> None:
-    app.command("retry")(with_common_options(retry))
-    app.command("resubmit")(with_common_options(resubmit))
+    app.command("retry")(with_common_options(retry, also=QUESTIONS | DRY_RUN))
+    app.command("resubmit")(with_common_options(resubmit, also=QUESTIONS | DRY_RUN))
 
 
 def retry(

@@ -10,13 +10,13 @@ import typer
 from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, NoCache, StoryArgument, TimeoutOption
 from cli.durations import seconds_of
 from cli.images import ImageMapOption, checked_image_map
-from cli.options import CommonOptions, with_common_options
+from cli.options import DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 from cli.problem import CommandError, UsageError
 
 
 def register(app: typer.Typer) -> None:
-    app.command("run")(with_common_options(run))
-    app.command("submit")(with_common_options(submit))
+    app.command("run")(with_common_options(run, also=QUESTIONS | DRY_RUN))
+    app.command("submit")(with_common_options(submit, also=QUESTIONS | DRY_RUN))
 
 
 def run(

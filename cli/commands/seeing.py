@@ -23,7 +23,7 @@ from cli.arguments import (
     StoryOption,
     TimeoutOption,
 )
-from cli.options import CommonOptions, TimeStyle, with_common_options
+from cli.options import ALL_NAMESPACES, CommonOptions, TimeStyle, with_common_options
 from cli.problem import UsageError
 from core.api.artifact import for_people
 from core.api.objects import Object, owners_of
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("list")(with_common_options(list_runs))
-    for command in (get, watch, wait, outputs, effects):
-        app.command(command.__name__)(with_common_options(command))
+    app.command("list")(with_common_options(list_runs, also=ALL_NAMESPACES))
+    app.command("get")(with_common_options(get))
+    app.command("watch")(with_common_options(watch))
+    app.command("wait")(with_common_options(wait, also=ALL_NAMESPACES))
+    app.command("outputs")(with_common_options(outputs))
+    app.command("effects")(with_common_options(effects))
 
 
 def list_runs(

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.options import CommonOptions, with_common_options
+from cli.options import OPTION_GROUPS, CommonOptions, flags_of, with_common_options
 from cli.problem import CommandError, UsageError
 
 _COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
@@ -41,6 +41,7 @@ class Shell(StrEnum):
 def register(app: typer.Typer) -> None:
     app.command("version")(with_common_options(version))
     app.command("completion")(completion)
+    app.command("options")(options_of_commands)
 
 
 def version(
@@ -87,6 +88,15 @@ def _server_version(options: CommonOptions) -> str:
             return ""
 
     return run_async(options, work)
+
+
+def options_of_commands() -> None:
+    """List the options that many commands have and their help leaves out."""
+    for heading, names in OPTION_GROUPS.items():
+        typer.echo(f"{heading}:")
+        for flags, meaning in flags_of(names):
+            typer.echo(f"  {flags:<22}{meaning}")
+        typer.echo("")
 
 
 def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")]) -> None:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CommonOptions, with_common_options
+from cli.options import ALL_NAMESPACES, DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 
 
 def register(app: typer.Typer) -> None:
     storage = typer.Typer(help="What runs have stored in the operator's object store.", no_args_is_help=True)
-    storage.command("usage")(with_common_options(usage))
-    storage.command("sweep")(with_common_options(sweep))
+    storage.command("usage")(with_common_options(usage, also=ALL_NAMESPACES))
+    storage.command("sweep")(with_common_options(sweep, also=ALL_NAMESPACES | QUESTIONS | DRY_RUN))
     app.add_typer(storage, name="storage")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.arguments import DecisionOption, InputPairs, InputsFile, StoryArgument, TriggerStoryOption
-from cli.options import CommonOptions, with_common_options
+from cli.options import ALL_NAMESPACES, DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 from cli.problem import UsageError
 
 AnswerTimeoutOption = Annotated[
@@ -16,8 +16,8 @@ AnswerTimeoutOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command("trigger")(with_common_options(trigger))
-    app.command("triggers")(with_common_options(triggers))
+    app.command("trigger")(with_common_options(trigger, also=QUESTIONS | DRY_RUN))
+    app.command("triggers")(with_common_options(triggers, also=ALL_NAMESPACES))
 
 
 def trigger(

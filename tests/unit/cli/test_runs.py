@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,17 @@ import trio
 
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode
-from cli.options import CommonOptions
+from cli.options import (
+    ALWAYS,
+    CLUSTER,
+    DATA,
+    OPTION_GROUPS,
+    OUTPUT,
+    SELECTED,
+    CommonOptions,
+    flags_of,
+    with_common_options,
+)
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, look_at, open_following, run_manifest, start_run
 from cli.session import Session
@@ -197,16 +209,34 @@ async def test_why_a_pod_waits_is_shown_with_its_step(session: Session) -> None:
 
 
 def test_flags_reach_every_verb_in_one_record() -> None:
-    from cli.options import with_common_options
-
     seen: list[CommonOptions] = []
 
     def command(options: CommonOptions, word: str = "") -> None:
         seen.append(options)
         assert word == "w"
 
-    entry = with_common_options(command)
+    entry = with_common_options(command, also=SELECTED)
     defaults = {name: getattr(CommonOptions(), name) for name in CommonOptions.__slots__}
     entry(word="w", **{**defaults, "namespace": "team"})
 
     assert seen == [CommonOptions(namespace="team")]
+
+
+def test_a_command_has_only_the_flags_that_have_an_effect_on_it() -> None:
+    seen: list[CommonOptions] = []
+
+    def command(options: CommonOptions) -> None:
+        seen.append(options)
+
+    entry = with_common_options(command, also=DATA, without=CLUSTER | OUTPUT)
+
+    assert set(signature(entry).parameters) == {"data", *ALWAYS}
+    entry(data=Path("d"), **{name: getattr(CommonOptions(), name) for name in ALWAYS})
+    assert seen == [CommonOptions(data=Path("d"))]
+
+
+def test_every_common_flag_is_described_once() -> None:
+    described = [flags for names in OPTION_GROUPS.values() for flags, _ in flags_of(names)]
+
+    assert "-n, --namespace" in described
+    assert len(described) == len(set(described)) == len(CommonOptions.__slots__) - len(SELECTED)
