@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cli.problem import CommandError, RejectedManifestError
+from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.api.objects import Object
 
 if TYPE_CHECKING:
@@ -110,6 +110,23 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
             f"no manifest in {', '.join(paths)}", remedy="give a file with apiVersion, kind and metadata"
         )
     return sorted(manifests, key=lambda manifest: apply_order(manifest.kind))
+
+
+def chosen_story(manifests: Sequence[Manifest], name: str) -> Manifest:
+    """The Story of that name; with an empty name, the only one.
+
+    Raises:
+        UsageError: there is no such Story, or there are several.
+    """
+    stories = [manifest for manifest in manifests if manifest.kind == "Story"]
+    names = [story.name for story in stories]
+    if name and name not in names:
+        raise UsageError(f"no Story {name!r} in the files", remedy=f"they hold: {', '.join(names) or 'none'}")
+    found = [story for story in stories if story.name == name] if name else stories
+    if len(found) != 1:
+        several = f"{len(names)} Stories ({', '.join(names)})" if names else "no Story"
+        raise UsageError(f"the files hold {several}", remedy="choose one with --story NAME" if names else "add one")
+    return found[0]
 
 
 def apply_order(kind: str) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
 from core.api.phases import Phase
 from core.graph.needs import Graph
+from views.graph_layout import BOX_HEIGHT, BOX_WIDTH, Point, lay_out
 from views.sign import sign_of, word_of
 
 FORMATS: Final = ("ascii", "mermaid", "dot", "svg")
 
-_BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 176, 40, 64, 18, 16
 _FILL: Final = {
     Phase.SUCCEEDED: "#d7f2dd",
     Phase.RUNNING: "#d6ecf8",
@@ -133,45 +133,32 @@ def _dot(drawing: Drawing) -> str:
 
 
 def _svg(drawing: Drawing) -> str:
-    columns = layers(drawing.graph)
-    rows = max((len(column) for column in columns), default=1)
-    width = 2 * _MARGIN + max(len(columns), 1) * (_BOX_WIDTH + _GAP_X) - _GAP_X
-    height = 2 * _MARGIN + rows * (_BOX_HEIGHT + _GAP_Y) - _GAP_Y
-    places = {
-        step: (
-            _MARGIN + x * (_BOX_WIDTH + _GAP_X),
-            _MARGIN + (rows - len(column)) * (_BOX_HEIGHT + _GAP_Y) / 2 + y * (_BOX_HEIGHT + _GAP_Y),
-        )
-        for x, column in enumerate(columns)
-        for y, step in enumerate(column)
-    }
-    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}"'
+    layout = lay_out(layers(drawing.graph), drawing.graph.needs)
+    size = f'viewBox="0 0 {layout.width:g} {layout.height:g}" width="{layout.width:g}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
         f"<title>{escape(drawing.title)}</title>",
-        f'<rect width="{width:g}" height="{height:g}" fill="white"/>',
-        *(
-            _edge(places, need, step, drawing.rates.get((need, step), ""))
-            for step in drawing.graph.order
-            for need in drawing.graph.needs[step]
-        ),
-        *(_box(drawing, step, *places[step]) for step in drawing.graph.order),
+        f'<rect width="{layout.width:g}" height="{layout.height:g}" fill="white"/>',
+        *(_edge(points, drawing.rates.get(ends, "")) for ends, points in layout.lines.items()),
+        *(_box(drawing, step, place.x, place.y) for step, place in layout.boxes.items()),
         "</svg>",
     ]
     return "\n".join(parts)
 
 
-def _edge(places: Mapping[str, tuple[float, float]], need: str, step: str, rate: str) -> str:
-    (left, above), (right, below) = places[need], places[step]
-    x1, y1, x2, y2 = left + _BOX_WIDTH, above + _BOX_HEIGHT / 2, right, below + _BOX_HEIGHT / 2
-    middle = (x1 + x2) / 2
-    head = f"M{x2 - 7:g} {y2 - 4:g} L{x2:g} {y2:g} L{x2 - 7:g} {y2 + 4:g}"
-    curve = f"M{x1:g} {y1:g} C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"
-    line = f'<path d="{curve} {head}" fill="none" stroke="#7a7a7a"/>'
+def _edge(points: Sequence[Point], rate: str) -> str:
+    curves = [f"M{points[0].x:g} {points[0].y:g}"]
+    for begin, end in zip(points[::2], points[1::2], strict=True):
+        middle = (begin.x + end.x) / 2
+        curves.append(f"L{begin.x:g} {begin.y:g} C{middle:g} {begin.y:g} {middle:g} {end.y:g} {end.x:g} {end.y:g}")
+    tip = points[-1]
+    head = f"M{tip.x - 7:g} {tip.y - 4:g} L{tip.x:g} {tip.y:g} L{tip.x - 7:g} {tip.y + 4:g}"
+    line = f'<path d="{" ".join(curves)} {head}" fill="none" stroke="#7a7a7a"/>'
     if not rate:
         return line
-    at = f'x="{middle:g}" y="{(y1 + y2) / 2 - 5:g}" text-anchor="middle" fill="#555" font-size="11"'
-    return f"{line}<text {at}>{escape(rate)}</text>"
+    begin, end = points[-2], tip
+    at = f'x="{(begin.x + end.x) / 2:g}" y="{(begin.y + end.y) / 2 - 5:g}"'
+    return f'{line}<text {at} text-anchor="middle" fill="#555" font-size="11">{escape(rate)}</text>'
 
 
 def _box(drawing: Drawing, step: str, x: float, y: float) -> str:
@@ -181,7 +168,7 @@ def _box(drawing: Drawing, step: str, x: float, y: float) -> str:
     name = step if len(step) <= 24 else f"{step[:23]}…"
     return (
         f"<g><title>{escape(step)}</title>"
-        f'<rect x="{x:g}" y="{y:g}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="6" fill="{fill}" stroke="#444"/>'
+        f'<rect x="{x:g}" y="{y:g}" width="{BOX_WIDTH:g}" height="{BOX_HEIGHT:g}" rx="6" fill="{fill}" stroke="#444"/>'
         f'<text x="{x + 10:g}" y="{y + 17:g}" font-weight="bold">{escape(name)}</text>'
         f'<text x="{x + 10:g}" y="{y + 32:g}" fill="#555" font-size="11">{escape(second)}</text></g>'
     )

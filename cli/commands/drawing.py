@@ -20,6 +20,7 @@ def graph(
     options: CommonOptions,
     target: TargetArgument = "",
     file: Annotated[str, typer.Option("--filename", "-f", help="A file with the Story instead.")] = "",
+    story: Annotated[str, typer.Option("--story", help="The Story to draw, if the file holds several.")] = "",
 ) -> None:
     """Draw a Story or a run: -o ascii, mermaid, dot or svg; for a realtime run with message rates."""
     from views.graph import FORMATS, draw
@@ -29,19 +30,18 @@ def graph(
         raise UsageError(f"unknown graph format {form!r}", remedy=f"use one of {', '.join(FORMATS)}")
     if bool(target) == bool(file):
         raise UsageError("give either STORY or RUN, or -f FILE", remedy="for example: bobrapet graph @latest")
+    if story and not file:
+        raise UsageError("--story chooses among the Stories of a file", remedy="give -f FILE, or STORY alone")
     from cli.console import Console
 
-    drawing = _of_file(file) if file else _of_cluster(options, target)
+    drawing = _of_file(file, story) if file else _of_cluster(options, target)
     Console(options).result(draw(drawing, form, ascii_only=options.ascii_only))
 
 
-def _of_file(file: str) -> Any:
-    from cli.manifests import load_manifests
+def _of_file(file: str, name: str) -> Any:
+    from cli.manifests import chosen_story, load_manifests
 
-    stories = [manifest for manifest in load_manifests([file]) if manifest.kind == "Story"]
-    if len(stories) != 1:
-        raise CommandError(f"{file} holds {len(stories)} Stories; graph needs exactly one")
-    return _drawing(stories[0].document, None)
+    return _drawing(chosen_story(load_manifests([file]), name).document, None)
 
 
 def _of_cluster(options: CommonOptions, target: str) -> Any:

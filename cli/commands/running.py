@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -50,11 +49,11 @@ def run(
     """
     from cli import workflow
     from cli.inputs import parse_inputs
-    from cli.manifests import load_manifests
+    from cli.manifests import chosen_story, load_manifests
 
     given = parse_inputs(inputs or (), inputs_file)
     manifests = load_manifests(files)
-    name = _story_to_run([m.name for m in manifests if m.kind == "Story"], story)
+    name = chosen_story(manifests, story).name
     workflow.run_files(
         options,
         manifests,
@@ -121,17 +120,6 @@ def submit(
         cancel_on_interrupt=cancel_on_interrupt,
         exit_on_gate=exit_on_gate,
     )
-
-
-def _story_to_run(stories: Sequence[str], chosen: str) -> str:
-    if chosen:
-        if chosen not in stories:
-            raise UsageError(f"no Story {chosen!r} in the files", remedy=f"they hold: {', '.join(stories) or 'none'}")
-        return chosen
-    if len(stories) != 1:
-        found = f"{len(stories)} Stories ({', '.join(stories)})" if stories else "no Story"
-        raise UsageError(f"the files hold {found}", remedy="choose one with --story NAME" if stories else "add one")
-    return stories[0]
 
 
 def _run_from_file(file: str, namespace: str) -> dict[str, Any]:
