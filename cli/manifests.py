@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.builtfiles import BuiltFile, is_python
 from cli.problem import CommandError, RejectedManifestError
 from core.api.objects import Object
 
@@ -85,8 +86,10 @@ class Manifest:
         return in_v1beta1_words(text, self.written)
 
 
-def load_manifests(paths: Sequence[str]) -> list[Manifest]:
+def load_manifests(paths: Sequence[str], built: Iterable[BuiltFile] = ()) -> list[Manifest]:
     """Every document of the files (a folder: its manifests, ``-``: standard input), in the order to apply them.
+
+    Documents of Python files, which are ``built`` already, are checked together with them.
 
     Raises:
         CommandError: a file cannot be read.
@@ -99,6 +102,7 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
             manifests += map(_stored, _documents(file, text))
         except RejectedManifestError as error:
             problems.append(str(error))
+    manifests += map(_stored, _of_python(built))
     world = _world_of(manifests)
     for manifest in manifests:
         problems += _problems(manifest, world)
@@ -110,6 +114,12 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
             f"no manifest in {', '.join(paths)}", remedy="give a file with apiVersion, kind and metadata"
         )
     return sorted(manifests, key=lambda manifest: apply_order(manifest.kind))
+
+
+def _of_python(files: Iterable[BuiltFile]) -> Iterator[Manifest]:
+    for file in files:
+        for each in file.documents:
+            yield Manifest(each.document, each.file, each.lines[""], each.lines)
 
 
 def apply_order(kind: str) -> int:
@@ -127,6 +137,11 @@ def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
         if path == STDIN:
             yield STDIN_NAME, sys.stdin.read(_MAX_FILE_BYTES)
             continue
+        if is_python(path):
+            raise CommandError(
+                f"{path}: this command executes no Python",
+                remedy=f"bobrapet manifest {path} > manifests.yaml",
+            )
         for file in _files(Path(path)):
             try:
                 if file.stat().st_size > _MAX_FILE_BYTES:

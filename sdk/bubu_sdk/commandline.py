@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bubu_sdk.engram import Engram
+from bubu_sdk.engram_function import EngramFunction
 from bubu_sdk.errors import Object
 
 MISUSE: Final = 2
 
 
-def main(engram: Engram[Any], argv: Sequence[str]) -> int:
+def main(engram: EngramFunction[Any], argv: Sequence[str]) -> int:
     """Do what the arguments say; returns the exit code. ``argv`` starts with the name of the program."""
     given = _parser(engram, Path(argv[0]).name).parse_args(argv[1:])
     try:
@@ -36,7 +36,7 @@ def main(engram: Engram[Any], argv: Sequence[str]) -> int:
         return MISUSE
 
 
-def _parser(engram: Engram[Any], program: str) -> argparse.ArgumentParser:
+def _parser(engram: EngramFunction[Any], program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         program,
         description=f"The engram {engram.__name__}. A container runs this file without arguments.",
@@ -54,7 +54,7 @@ def _parser(engram: Engram[Any], program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(engram: Engram[Any], inputs: Object, secrets: Object) -> int:
+def _run(engram: EngramFunction[Any], inputs: Object, secrets: Object) -> int:
     from bubu_sdk import local_run
 
     not_text = [key for key, value in secrets.items() if not isinstance(value, str)]

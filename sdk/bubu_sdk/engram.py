@@ -7,7 +7,8 @@
         main.run()
 
 Both parameters are optional. The context is the parameter with the annotation ``Context`` or ``AsyncContext``, or with
-the name ``ctx``. The same object describes itself (``--manifest``) and runs on a laptop (``--inputs``).
+the name ``ctx``. The same object describes itself (``--manifest``), runs on a laptop (``--inputs``), and is a step when
+it is called while a Story is built (``bubu_sdk.stories``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
+from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction
 from bubu_sdk.hosting import Backend
-from bubu_sdk.signature import StepFunction
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
     from typing_extensions import TypeVar
+
+    from bubu_sdk.stories.calls import StepCall
 
     ResultT = TypeVar("ResultT", default=Any)
 else:
@@ -29,49 +32,46 @@ else:
 
     ResultT = TypeVar("ResultT")
 
-CONTAINER_VARIABLE = "BUBU_STEPRUN_NAME"
-"""Every container of a step has this variable; its arguments are not those of a user."""
 
-
-class Engram(StepFunction, Generic[ResultT]):
-    """A function that does the work of one step. A call of the object calls the function, as unit tests need.
-
-    Attributes:
-        name: of the Engram and its EngramTemplate.
-        image: of its containers; ``NAME:VERSION`` if none is given.
-        secrets: the keys that it reads, by the logical name of their Secret.
+class Engram(EngramFunction[ResultT]):
+    """A function that does the work of one step. A call of the object calls the function, as unit tests need; while a
+    Story is built, it adds a step.
     """
 
-    def __init__(
+    def options(
         self,
-        function: Callable[..., Any],
-        backend: Backend | None = None,
         *,
         name: str | None = None,
-        image: str | None = None,
-        version: str = "1.0.0",
-        secrets: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        super().__init__(function, backend)
-        self._name = name
-        self.image = image
-        self.version = version
-        self.secrets = dict(secrets or {})
+        after: Any = (),
+        retries: int | None = None,
+        retry_delay: str | None = None,
+        timeout: str | None = None,
+        allow_failure: bool = False,
+        execution: Mapping[str, Any] | None = None,
+    ) -> StepCall[ResultT]:
+        """The step with further settings; call the result with the inputs.
 
-    @property
-    def name(self) -> str:
-        """The given name, else that of the function; ``main`` stands for its file.
-
-        Raises:
-            ValueError: it is no name of an object.
+        Args:
+            name: of the step, if it is not to be that of the Engram.
+            after: outputs of steps that end before this step starts, although it reads nothing of them.
+            retries: attempts after the first one.
+            retry_delay: before the first retry, a Go duration.
+            timeout: of one attempt, a Go duration.
+            allow_failure: the Story continues if the step fails.
+            execution: further fields of the step's ``execution``, such as ``resources``.
         """
-        from bubu_sdk import naming
+        from bubu_sdk.stories.calls import StepCall, StepSettings
 
-        return naming.checked(self._name) if self._name is not None else naming.name_of(self.function)
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> ResultT:
-        result: ResultT = self.function(*arguments, **keywords)
-        return result
+        settings = StepSettings.of(
+            name=name,
+            after=after,
+            retries=retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            allow_failure=allow_failure,
+            execution=execution,
+        )
+        return StepCall(self, settings)
 
     def run(self) -> NoReturn:
         """Run as the container: read the environment, do the work, report the outcome, and end the process.

@@ -8,14 +8,14 @@ import typing
 from typing import Any, Final
 
 from bubu_sdk import naming, typeschema
-from bubu_sdk.engram import Engram
+from bubu_sdk.engram_function import EngramFunction
 from bubu_sdk.errors import Object
 
 CATALOG_VERSION: Final = "catalog.bubustack.io/v1alpha1"
 ENGRAMS_VERSION: Final = "bubustack.io/v1alpha1"
 
 
-def documents_of(engram: Engram[Any], image: str | None = None) -> list[Object]:
+def documents_of(engram: EngramFunction[Any], image: str | None = None) -> list[Object]:
     """EngramTemplate and Engram; ``image`` wins over that of the engram.
 
     Raises:
@@ -44,18 +44,18 @@ def documents_of(engram: Engram[Any], image: str | None = None) -> list[Object]:
     return [template, {"apiVersion": ENGRAMS_VERSION, "kind": "Engram", "metadata": {"name": name}, "spec": use}]
 
 
-def image_of(engram: Engram[Any]) -> str:
+def image_of(engram: EngramFunction[Any]) -> str:
     """The image of its containers."""
     return engram.image or f"{engram.name}:{engram.version}"
 
 
-def output_type(engram: Engram[Any]) -> Any:
+def output_type(engram: EngramFunction[Any]) -> Any:
     """The annotation of what the function returns; ``Any`` if there is none."""
     hints = typing.get_type_hints(engram.function, include_extras=True)
     return hints.get("return", Any)
 
 
-def _described(engram: Engram[Any]) -> Object:
+def _described(engram: EngramFunction[Any]) -> Object:
     """The first paragraph of the function's docstring; for ``main`` also that of its file."""
     text = inspect.getdoc(engram.function)
     if not text and engram.__name__ == naming.ENTRY:
@@ -65,7 +65,7 @@ def _described(engram: Engram[Any]) -> Object:
     return {"description": first} if first else {}
 
 
-def _schemas(engram: Engram[Any]) -> Object:
+def _schemas(engram: EngramFunction[Any]) -> Object:
     signature = engram.signature()
     parts = [typeschema.schema_of(kind) for kind in (signature.inputs_type, signature.config_type)]
     inputs = _together([part for part in parts if part.get("properties")])

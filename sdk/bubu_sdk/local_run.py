@@ -13,7 +13,7 @@ from typing import Any, Final
 from bubu_sdk import decode, logs, redaction, typeschema
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.contract import Identity
-from bubu_sdk.engram import Engram
+from bubu_sdk.engram_function import EngramFunction
 from bubu_sdk.errors import Object
 from bubu_sdk.testing.environment import EngramEnvironment
 
@@ -21,7 +21,7 @@ _TIMEOUT: Final = "24h"
 _INLINE_BYTES: Final = 1024 * 1024
 
 
-def problems_of(engram: Engram[Any], inputs: Object) -> list[str]:
+def problems_of(engram: EngramFunction[Any], inputs: Object) -> list[str]:
     """Why the inputs do not fit the function: unknown ones, then missing and malformed ones. Empty if they fit."""
     signature = engram.signature()
     kinds = [kind for kind in (signature.inputs_type, signature.config_type) if kind is not Any]
@@ -35,7 +35,7 @@ def problems_of(engram: Engram[Any], inputs: Object) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def run(engram: Engram[Any], inputs: Object, secrets: Mapping[str, str]) -> tuple[int, Any]:
+def run(engram: EngramFunction[Any], inputs: Object, secrets: Mapping[str, str]) -> tuple[int, Any]:
     """Run the function to its end, in this process; returns the exit code and the output.
 
     Logs, and what the function prints, go to stderr. SIGTERM and SIGINT cancel it, as in a container.

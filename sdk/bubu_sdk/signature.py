@@ -165,7 +165,7 @@ def _wanted(family: Family) -> str:
 
 def _is_context(parameter: inspect.Parameter, family: Family) -> bool:
     annotation = parameter.annotation
-    if annotation is parameter.empty:
+    if annotation in (parameter.empty, Any, "Any"):
         return parameter.name in _CONTEXT_NAMES
     if isinstance(annotation, str):
         name = annotation.partition("[")[0].rpartition(".")[2]

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-_PLAIN: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9_./()+@=-]*(?:(?:, |[ ,:])?[A-Za-z0-9_./()+@=;'<>*!?&|%$-])*")
+_PLAIN: Final = re.compile(
+    r"[A-Za-z/_][A-Za-z0-9_./()+@=-]*(?:(?:, |[ ,:])?[A-Za-z0-9_./()+@=;'<>*!?&|%$-])*|[0-9]+(?:ms|[smh])"
+)
 _WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"})
 """Words that a YAML 1.1 or 1.2 reader takes for something else than a string."""
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
