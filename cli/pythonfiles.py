@@ -19,6 +19,7 @@ import trio
 
 from cli.builtfiles import BuiltDocument, BuiltFile
 from cli.problem import CommandError
+from core.api.objects import Object
 
 PROGRAM: Final = "bubu_sdk.stories"
 BUILD_SECONDS: Final = 60.0
@@ -73,31 +74,45 @@ def _shown(file: str, given: Path) -> str:
     return os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file
 
 
-def write_image_maps(data: Path, files: Sequence[BuiltFile]) -> list[Path]:
+def write_image_maps(data: Path, files: Sequence[BuiltFile], chosen: Path | None) -> list[Path]:
     """An image map for each file, in the data folder of a cluster, which reads it again for resumed runs.
 
     The program of each image is this Python with the file. It sees ``PYTHONPATH`` of this command, and no other of its
-    variables.
+    variables. Images that the map ``chosen`` by the user covers are left out, also of the maps of earlier commands:
+    an exact name would win over a pattern of the user's.
     """
+    from localcluster.node.images import covers, parse_image_map
     from localcluster.privatefile import write_private
 
     folder = data / _MAPS_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return [_write_image_map(folder, file, write_private) for file in files]
+    if files:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    written = {_map_file(folder, file.path.resolve()): dict.fromkeys(file.images, _program(file)) for file in files}
+    for path, images in written.items():
+        write_private(path, json.dumps({"images": images}, indent=1))
+    if chosen is not None and folder.is_dir():
+        covering = parse_image_map(chosen.read_text(encoding="utf-8"), chosen)
+        for path in sorted(folder.glob("*.json")):
+            images = json.loads(path.read_text(encoding="utf-8"))["images"]
+            kept = {image: program for image, program in images.items() if not covers(covering, image)}
+            if kept != images:
+                write_private(path, json.dumps({"images": kept}, indent=1))
+    return list(written)
 
 
-def _write_image_map(folder: Path, file: BuiltFile, write: Any) -> Path:
+def _map_file(folder: Path, python: Path) -> Path:
+    return folder / f"{python.stem}-{hashlib.sha256(str(python).encode()).hexdigest()[:12]}.json"
+
+
+def _program(file: BuiltFile) -> Object:
     path = file.path.resolve()
     known = os.environ.get("PYTHONPATH", "")
     places = os.pathsep.join(str(Path(place).resolve()) for place in known.split(os.pathsep) if place)
-    program = {
+    return {
         "command": [_literal(word) for word in (sys.executable, "-m", PROGRAM, str(path))],
         "workdir": str(path.parent),
         **({"env": {"PYTHONPATH": _literal(places)}} if places else {}),
     }
-    map_file = folder / f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}.json"
-    write(map_file, json.dumps({"images": dict.fromkeys(file.images, program)}, indent=1))
-    return map_file
 
 
 def _literal(text: str) -> str:

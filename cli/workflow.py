@@ -199,9 +199,9 @@ async def _open_target(
     data = data_folder(options.data)
     if running(data) is None:
         Console(options).note(f"starting the embedded cluster in {data}")
-    if python_files:
+    if python_files or image_map is not None:
         make_folder(data)
-        for map_file in write_image_maps(data, python_files):
+        for map_file in write_image_maps(data, python_files, image_map):
             use_image_map(data, map_file)
     async with (
         open_cluster(data, image_map=image_map) as cluster,

@@ -208,11 +208,26 @@ def test_the_map_starts_the_file_for_each_of_its_images(tmp_path: Path, monkeypa
         ),
     )
 
-    (path,) = write_image_maps(tmp_path, [file])
+    (path,) = write_image_maps(tmp_path, [file], None)
 
     assert set(parse_image_map(path.read_text(), path)) == {"letters:1", "words:1"}
     program = ImageMap(path).find("words:1")
     assert program.argv({}, {}) == (sys.executable, "-m", "bubu_sdk.stories", str(folder / "pipeline.py"))
     assert (program.workdir, program.env) == (str(folder), {"PYTHONPATH": str(Path("sdk").resolve())})
     assert path.stat().st_mode & 0o77 == 0
-    assert write_image_maps(tmp_path, [file]) == [path]
+    assert write_image_maps(tmp_path, [file], None) == [path]
+
+
+def test_a_map_of_the_user_wins_over_that_of_a_file(tmp_path: Path) -> None:
+    documents = (BuiltDocument({"kind": "EngramTemplate", "spec": {"image": "letters:1"}}, "", "", {"": 1}),)
+    file = BuiltFile(tmp_path / "pipeline.py", documents)
+    chosen = tmp_path / "images.yaml"
+    chosen.write_text("images:\n  'letters:*': {command: [echo]}\n")
+
+    (path,) = write_image_maps(tmp_path, [file], chosen)
+    assert parse_image_map(path.read_text(), path) == {}
+
+    write_image_maps(tmp_path, [file], None)
+    assert set(parse_image_map(path.read_text(), path)) == {"letters:1"}
+    assert write_image_maps(tmp_path, [], chosen) == []
+    assert parse_image_map(path.read_text(), path) == {}
