@@ -12,7 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from bubu_sdk import AsyncContext, Context, EngramError, commandline, engram
-from bubu_sdk.engram import CONTAINER_VARIABLE, Engram
+from bubu_sdk.engram import Engram
+from bubu_sdk.engram_function import CONTAINER_VARIABLE
 from cli.linting import check, read_documents, world_of_files
 from tests.unit.sdk.sdk_container import Container
 
