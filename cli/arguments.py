@@ -94,6 +94,9 @@ DecisionOption = Annotated[
         autocompletion=complete_decision,
     ),
 ]
+FilesOrPython = Annotated[
+    list[str], typer.Argument(metavar="FILE", help="Manifests, folders or Python files; - reads stdin.")
+]
 InputPairs = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cli import yamlsource
+from cli.builtfiles import BuiltFile
 from cli.yamlsource import Place, Source, SourceError
 from core.api import kinds
 from core.api import manifest as border
@@ -103,6 +104,21 @@ def read_documents(
                 else:
                     findings.append(Located(file, each.place, unusable))
     return documents, findings
+
+
+def of_python(files: Iterable[BuiltFile]) -> list[Document]:
+    """The documents that Python files describe; their places are lines of the Python code."""
+    return [
+        _document(
+            each.file, Source(each.document, (each.lines[""], 1), {path: (n, 1) for path, n in each.lines.items()})
+        )
+        for file in files
+        for each in file.documents
+    ]
+
+
+def _first_columns(lines: Mapping[str, int]) -> dict[str, Place]:
+    return {path: (line, 1) for path, line in lines.items()}
 
 
 def _unusable(source: Source, *, is_gathered: bool) -> Finding | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.builtfiles import BuiltFile, is_python
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.api.objects import Object
 
@@ -85,8 +86,10 @@ class Manifest:
         return in_v1beta1_words(text, self.written)
 
 
-def load_manifests(paths: Sequence[str]) -> list[Manifest]:
+def load_manifests(paths: Sequence[str], built: Iterable[BuiltFile] = ()) -> list[Manifest]:
     """Every document of the files (a folder: its manifests, ``-``: standard input), in the order to apply them.
+
+    Documents of Python files, which are ``built`` already, are checked together with them.
 
     Raises:
         CommandError: a file cannot be read.
@@ -99,6 +102,7 @@ def load_manifests(paths: Sequence[str]) -> list[Manifest]:
             manifests += map(_stored, _documents(file, text))
         except RejectedManifestError as error:
             problems.append(str(error))
+    manifests += map(_stored, _of_python(built))
     world = _world_of(manifests)
     for manifest in manifests:
         problems += _problems(manifest, world)
@@ -129,6 +133,12 @@ def chosen_story(manifests: Sequence[Manifest], name: str) -> Manifest:
     return found[0]
 
 
+def _of_python(files: Iterable[BuiltFile]) -> Iterator[Manifest]:
+    for file in files:
+        for each in file.documents:
+            yield Manifest(each.document, each.file, each.lines[""], each.lines)
+
+
 def apply_order(kind: str) -> int:
     """Rank of a kind when several are applied together; objects are deleted in reverse order."""
     return _ORDER.index(kind) if kind in _ORDER else _ORDER.index("Impulse")
@@ -144,6 +154,11 @@ def texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
         if path == STDIN:
             yield STDIN_NAME, sys.stdin.read(_MAX_FILE_BYTES)
             continue
+        if is_python(path):
+            raise CommandError(
+                f"{path}: this command executes no Python",
+                remedy=f"bobrapet manifest {path} > manifests.yaml",
+            )
         for file in _files(Path(path)):
             try:
                 if file.stat().st_size > _MAX_FILE_BYTES:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.applying import apply_manifests, refuse_other_namespaces
+from cli.builtfiles import BuiltFile
 from cli.console import Console
 from cli.exit_code import ExitCode
 from cli.foreign import confirm_foreign
@@ -18,6 +19,7 @@ from cli.live_runs import awaited_live_run, refuse_choices
 from cli.manifests import Manifest
 from cli.options import CommonOptions, DryRun
 from cli.problem import CommandError, UsageError
+from cli.pythonfiles import write_image_maps
 from cli.references import refuse_missing
 from cli.render.output import render
 from cli.runs import is_name, run_manifest, start_run
@@ -29,7 +31,8 @@ from core.api.resource import STORY
 from core.api.suggestion import closest
 from core.kube.errors import NotFoundError
 from core.workloads.live_run import is_always_on
-from embedded.folder import data_folder, running
+from embedded.folder import data_folder, make_folder, running
+from embedded.images import use_image_map
 from embedded.usage import open_cluster
 
 
@@ -41,11 +44,15 @@ def run_files(
     *,
     timeout: float | None,
     image_map: Path | None,
+    python_files: Sequence[BuiltFile],
     cancel_on_interrupt: bool,
     exit_on_gate: bool,
     allow_workloads: bool,
 ) -> None:
-    """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase."""
+    """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase.
+
+    On the embedded cluster, ``python_files`` are the programs of their images; ``image_map`` wins.
+    """
     refuse_other_namespaces(manifests, options.namespace)
     watched = Watched()
     document = next(m.document for m in manifests if m.kind == "Story" and m.name == story)
@@ -58,7 +65,7 @@ def run_files(
         if always_on:
             refuse_choices(story, given)
         fitting = await fitting_inputs(console, document, given)
-        async with _open_target(options, image_map) as session:
+        async with _open_target(options, image_map, python_files) as session:
             await refuse_missing(session, manifests)
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
             namespace = (document.get("metadata") or {}).get("namespace") or session.namespace
@@ -209,7 +216,9 @@ async def story_to_submit(session: Session, manifest: Object, namespace: str) ->
 
 
 @asynccontextmanager
-async def _open_target(options: CommonOptions, image_map: Path | None) -> AsyncIterator[Session]:
+async def _open_target(
+    options: CommonOptions, image_map: Path | None, python_files: Sequence[BuiltFile]
+) -> AsyncIterator[Session]:
     """The cluster of the flags, otherwise the embedded one, which is started for this command if it is not up."""
     if options.kubeconfig or options.context:
         async with open_session(options) as session:
@@ -218,6 +227,10 @@ async def _open_target(options: CommonOptions, image_map: Path | None) -> AsyncI
     data = data_folder(options.data)
     if running(data) is None:
         Console(options).note(f"starting the embedded cluster in {data}")
+    if python_files or image_map is not None:
+        make_folder(data)
+        for map_file in write_image_maps(data, python_files, image_map):
+            use_image_map(data, map_file)
     async with (
         open_cluster(data, image_map=image_map) as cluster,
         open_session(replace(options, local=False), on=cluster) as session,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -28,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def lint(
     options: CommonOptions,
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Manifests, folders or Python files; - reads stdin.")
+    ],
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Also check references and settings against the cluster.")
     ] = False,
@@ -41,14 +44,21 @@ def lint(
     -o text, json, sarif (for code scanning) or github (annotations in a workflow). Exits with 7 when there are errors;
     warnings count with --fail-on warning. Without --cluster, references to objects outside the files are not checked.
     """
-    from cli.linting import in_order, read_documents
+    from cli.builtfiles import is_python
+    from cli.interruption import run_async
+    from cli.linting import in_order, of_python, read_documents
     from cli.manifests import STDIN_NAME, texts
+    from cli.pythonfiles import build
 
     form = "text" if options.output in ("table", "wide") else options.output
     if form not in _FORMATS:
         raise UsageError(f"lint has no output format {form!r}", remedy=f"use one of {', '.join(_FORMATS)}")
-    given = list(texts(files))
+    python = [file for file in files if is_python(file)]
+    described = of_python(run_async(options, lambda: build(python))) if python else []
+    given = list(texts([file for file in files if file not in python]))
     documents, found = read_documents(given, {file for file, _ in given if file not in (*files, STDIN_NAME)})
+    documents += described
+    given += [(file, Path(file).read_text("utf-8")) for file in dict.fromkeys(each.file for each in described)]
     if not documents and not found:
         raise CommandError(
             f"no manifest in {', '.join(files)}", remedy="give a file with apiVersion, kind and metadata"

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.arguments import CancelOnInterrupt, ExitOnGate, InputPairs, InputsFile, NoCache, StoryArgument, TimeoutOption
+from cli.arguments import (
+    CancelOnInterrupt,
+    ExitOnGate,
+    InputPairs,
+    InputsFile,
+    NoCache,
+    StoryArgument,
+    TimeoutOption,
+)
 from cli.durations import seconds_of
 from cli.images import ImageMapOption, checked_image_map
 from cli.options import DRY_RUN, QUESTIONS, CommonOptions, with_common_options
@@ -20,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     options: CommonOptions,
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests or folders; - reads stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Manifests, folders or Python files; - reads stdin.")
+    ],
     inputs: InputPairs = None,
     inputs_file: InputsFile = None,
     story: Annotated[str, typer.Option("--story", help="The Story to run, if the files hold several.")] = "",
@@ -43,16 +53,24 @@ def run(
 
     For a Story with streamingStrategy: PerStory the operator keeps the only run; the command shows that run.
 
+    A Python file is executed in a separate process and describes the manifests (see manifest). On the embedded cluster
+    its functions run in this Python, unless --image-map has another program for their image.
+
     Files from other people may contain Jobs, Pods and similar objects. On the embedded cluster these run commands with
     your permissions. On a terminal the command asks before it applies them; otherwise it refuses them (code 7) without
     --allow-workloads or --yes.
     """
     from cli import workflow
+    from cli.builtfiles import is_python
     from cli.inputs import parse_inputs
+    from cli.interruption import run_async
     from cli.manifests import chosen_story, load_manifests
+    from cli.pythonfiles import build
 
     given = parse_inputs(inputs or (), inputs_file)
-    manifests = load_manifests(files)
+    python = [file for file in files if is_python(file)]
+    built = run_async(options, lambda: build(python)) if python else []
+    manifests = load_manifests([file for file in files if file not in python], built)
     name = chosen_story(manifests, story).name
     workflow.run_files(
         options,
@@ -61,6 +79,7 @@ def run(
         given,
         timeout=seconds_of("--timeout", timeout),
         image_map=checked_image_map(image_map),
+        python_files=built,
         cancel_on_interrupt=cancel_on_interrupt,
         exit_on_gate=exit_on_gate,
         allow_workloads=allow_workloads,

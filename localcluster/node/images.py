@@ -123,6 +123,11 @@ def parse_image_map(text: str, path: Path) -> dict[str, Program]:
     return {str(pattern): _program(pattern, entry, path) for pattern, entry in images.items()}
 
 
+def covers(entries: Mapping[str, Program], image: str) -> bool:
+    """Whether one of the entries is for the image."""
+    return any(_matches(name, pattern) for name in _spellings(image) for pattern in entries)
+
+
 def _document(text: str, path: Path) -> Any:
     if text.startswith("{"):
         with suppress(json.JSONDecodeError):  # it may still be YAML

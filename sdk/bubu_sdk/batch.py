@@ -94,6 +94,7 @@ class BatchRun:
         if not self._identity.step_run or not self._identity.namespace:
             log.error(
                 "BUBU_STEPRUN_NAME and BUBU_STEPRUN_NAMESPACE are not set: this process is not the container of a step"
+                "; to use the file here, give --inputs '{…}' or --manifest"
             )
             return Ending(1)
         try:

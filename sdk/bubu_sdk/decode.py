@@ -47,6 +47,13 @@ def decode(
     return value
 
 
+def problems_of(data: Object, target: Any, name: str) -> list[str]:
+    """Why ``data`` is no instance of ``target``: a message for each path; empty if it is one."""
+    decoder = _Decoder(False, None)
+    decoder.value(data, target, name)
+    return decoder.problems
+
+
 class _Decoder:
     def __init__(self, strict: bool, fetch: Callable[[Any, str], Path] | None) -> None:
         self._strict = strict

@@ -7,46 +7,136 @@
         main.run()
 
 Both parameters are optional. The context is the parameter with the annotation ``Context`` or ``AsyncContext``, or with
-the name ``ctx``.
+the name ``ctx``. The same object describes itself (``--manifest``), runs on a laptop (``--inputs``), and is a step when
+it is called while a Story is built (``bubu_sdk.stories``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn, overload
+import os
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
+from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction
 from bubu_sdk.hosting import Backend
-from bubu_sdk.signature import StepFunction
+
+if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
+    from typing_extensions import TypeVar
+
+    from bubu_sdk.stories.calls import StepCall
+
+    ResultT = TypeVar("ResultT", default=Any)
+else:
+    from typing import TypeVar
+
+    ResultT = TypeVar("ResultT")
 
 
-class Engram(StepFunction):
-    """A function that does the work of one step. A call of the object calls the function, as unit tests need."""
+class Engram(EngramFunction[ResultT]):
+    """A function that does the work of one step. A call of the object calls the function, as unit tests need; while a
+    Story is built, it adds a step.
+    """
+
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        after: Any = (),
+        retries: int | None = None,
+        retry_delay: str | None = None,
+        timeout: str | None = None,
+        allow_failure: bool = False,
+        execution: Mapping[str, Any] | None = None,
+    ) -> StepCall[ResultT]:
+        """The step with further settings; call the result with the inputs.
+
+        Args:
+            name: of the step, if it is not to be that of the Engram.
+            after: outputs of steps that end before this step starts, although it reads nothing of them.
+            retries: attempts after the first one.
+            retry_delay: before the first retry, a Go duration.
+            timeout: of one attempt, a Go duration.
+            allow_failure: the Story continues if the step fails.
+            execution: further fields of the step's ``execution``, such as ``resources``.
+        """
+        from bubu_sdk.stories.calls import StepCall, StepSettings
+
+        settings = StepSettings.of(
+            name=name,
+            after=after,
+            retries=retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            allow_failure=allow_failure,
+            execution=execution,
+        )
+        return StepCall(self, settings)
 
     def run(self) -> NoReturn:
-        """Run as the container: read the environment, do the work, report the outcome, and end the process."""
+        """Run as the container: read the environment, do the work, report the outcome, and end the process.
+
+        Outside a container, arguments of the command are read: ``--manifest`` prints EngramTemplate and Engram,
+        ``--inputs`` runs the function here.
+        """
+        if len(sys.argv) > 1 and CONTAINER_VARIABLE not in os.environ:
+            from bubu_sdk import commandline
+
+            sys.exit(commandline.main(self, sys.argv))
         from bubu_sdk import process  # imported here, because only a container needs it
 
         process.run(self)
 
 
 @overload
-def engram(function: Callable[..., Any], /) -> Engram: ...
+def engram(function: Callable[..., Coroutine[Any, Any, Any]], /) -> Engram[Any]: ...
 @overload
-def engram(*, backend: Backend | None = None) -> Callable[[Callable[..., Any]], Engram]: ...
+def engram(function: Callable[..., ResultT], /) -> Engram[ResultT]: ...
+@overload
 def engram(
-    function: Callable[..., Any] | None = None, /, *, backend: Backend | None = None
-) -> Engram | Callable[[Callable[..., Any]], Engram]:
+    *,
+    backend: Backend | None = None,
+    name: str | None = None,
+    image: str | None = None,
+    version: str = "1.0.0",
+    secrets: Mapping[str, Sequence[str]] | None = None,
+) -> Decorator: ...
+def engram(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    backend: Backend | None = None,
+    name: str | None = None,
+    image: str | None = None,
+    version: str = "1.0.0",
+    secrets: Mapping[str, Sequence[str]] | None = None,
+) -> Any:
     """Make a function an Engram.
 
     Args:
         backend: ``"asyncio"`` or ``"trio"`` for an ``async def``; without it, Trio if the function's module imports
             ``trio``, else asyncio. Functions written on anyio run on either.
+        name: of Engram and EngramTemplate; default: that of the function, or of the file for ``main``.
+        image: of the containers; default ``NAME:VERSION``.
+        version: of the EngramTemplate.
+        secrets: the keys that the function reads, by the logical name of their Secret.
     Raises:
-        TypeError: a plain function has a backend, or there are more parameters than context and inputs.
+        TypeError: a plain function has a backend, or its parameters are not a context and one input model.
     """
-    if function is not None:
-        return Engram(function)
-    return lambda decorated: Engram(decorated, backend)
+
+    def decorated(given: Callable[..., Any]) -> Engram[Any]:
+        return Engram(given, backend, name=name, image=image, version=version, secrets=secrets)
+
+    return decorated if function is None else decorated(function)
+
+
+class Decorator(Protocol):
+    """``engram`` with arguments."""
+
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, Any]], /) -> Engram[Any]: ...
+    @overload
+    def __call__(self, function: Callable[..., ResultT], /) -> Engram[ResultT]: ...
 
 
 def run(work: Engram | Callable[..., Any]) -> NoReturn:

@@ -23,7 +23,7 @@ USER_LOGGER: Final = "engram"
 IMPULSE_LOGGER: Final = "impulse"
 SDK_LOGGER: Final = "bubu_sdk"
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Handler):
@@ -63,7 +63,7 @@ class JsonLines(logging.Handler):
             "msg": redaction.redact(record.getMessage()),
             **self._common,
         }
-        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        entry |= {key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS}
         if record.exc_info and record.exc_info[0] is not None:
             entry["stacktrace"] = redaction.redact(logging.Formatter().formatException(record.exc_info))
         return json.dumps(entry, default=repr, ensure_ascii=False) + "\n"

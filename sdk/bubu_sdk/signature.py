@@ -13,6 +13,13 @@ from bubu_sdk import hosting
 from bubu_sdk.hosting import Backend
 
 _CONTEXT_NAMES: Final = ("ctx", "context")
+_SINGLE_VALUES: Final = frozenset(
+    {
+        *("str", "int", "float", "bool", "bytes", "date", "datetime", "timedelta", "Path", "Artifact"),
+        *("list", "tuple", "set", "frozenset", "Sequence", "Iterable"),
+    }
+)
+"""Names of types that are no objects with fields."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,10 @@ class Family:
     awaited: type
     """The context of an ``async def``."""
     takes_inputs: bool
-    inputs: str = "inputs (gather inputs in one dataclass)"
+    inputs: str = "inputs"
     """For messages: the parameter beside the context."""
+    takes_model: bool = False
+    """Whether the parameter beside the context is an object with all inputs."""
 
 
 class HostedFunction(ABC):
@@ -97,7 +106,7 @@ class StepFunction(HostedFunction):
     def family(cls) -> Family:
         from bubu_sdk.context import AsyncContext, Context, Knowledge
 
-        return Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True)
+        return Family("an engram", Knowledge, Context, AsyncContext, takes_inputs=True, takes_model=True)
 
 
 def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | None, str | None]:
@@ -105,7 +114,10 @@ def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | Non
     name = getattr(function, "__name__", function)
     context: str | None = None
     inputs: str | None = None
-    for parameter in inspect.signature(function).parameters.values():
+    parameters = inspect.signature(function).parameters.values()
+    if family.takes_model:
+        _refuse_single_values(name, [each for each in parameters if not _is_context(each, family)], family)
+    for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"{name}: *args and **kwargs are not passed to {family.noun}")
         if context is None and _is_context(parameter, family):
@@ -117,6 +129,34 @@ def _parameters(function: Callable[..., Any], family: Family) -> tuple[str | Non
     return context, inputs
 
 
+def _refuse_single_values(name: Any, given: list[inspect.Parameter], family: Family) -> None:
+    """Raise TypeError for inputs that are separate parameters: the inputs of a step are one object."""
+    named = [each for each in given if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    if len(named) < 2 and not any(_is_single_value(each.annotation) for each in named):
+        return
+    fields = "".join(f"        {_as_field(each)}\n" for each in named)
+    listed = ", ".join(repr(each.name) for each in named)
+    raise TypeError(
+        f"{name}: {family.noun} takes a context and one model with all inputs; {listed} "
+        f"{'is' if len(named) == 1 else 'are'} neither. Write:\n\n    @dataclass\n    class Inputs:\n{fields}\n"
+        f"    @engram\n    def {name}(ctx: {family.plain.__name__}, inputs: Inputs): ..."
+    )
+
+
+def _as_field(parameter: inspect.Parameter) -> str:
+    annotation = parameter.annotation
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    shown = "Any" if annotation is parameter.empty else text
+    return f"{parameter.name}: {shown}" + ("" if parameter.default is parameter.empty else f" = {parameter.default!r}")
+
+
+def _is_single_value(annotation: Any) -> bool:
+    """Whether it is surely not a model; an annotation that is a text may name a class that does not exist yet."""
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].partition("|")[0].strip().rpartition(".")[2] in _SINGLE_VALUES
+    return getattr(typing.get_origin(annotation) or annotation, "__name__", "") in _SINGLE_VALUES
+
+
 def _wanted(family: Family) -> str:
     if family.takes_inputs:
         return f"a context and {family.inputs}"
@@ -125,7 +165,7 @@ def _wanted(family: Family) -> str:
 
 def _is_context(parameter: inspect.Parameter, family: Family) -> bool:
     annotation = parameter.annotation
-    if annotation is parameter.empty:
+    if annotation in (parameter.empty, Any, "Any"):
         return parameter.name in _CONTEXT_NAMES
     if isinstance(annotation, str):
         name = annotation.partition("[")[0].rpartition(".")[2]

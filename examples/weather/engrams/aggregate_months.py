@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from tables import HOUR, cities_of, read_table
 
@@ -21,8 +21,15 @@ class Month(TypedDict):
     cities: dict[str, dict[str, float]]
 
 
+@dataclass
+class Months:
+    months: list[Month]
+    warmest: dict[str, Any]
+    highest: float
+
+
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> Months:
     rows = read_table(inputs.table)
     cities = cities_of(rows)
     months: list[Month] = [
@@ -34,7 +41,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     highest = max(values["highest"] for month in months for values in month["cities"].values())
     ctx.logger.info("months aggregated", extra={"months": len(months), "highest": highest})
     warm = {"month": warmest[0], "city": warmest[1], "mean": mean_of(months, *warmest)}
-    return {"months": months, "warmest": warm, "highest": highest}
+    return Months(months, warm, highest)
 
 
 def summary(values: list[float]) -> dict[str, float]:

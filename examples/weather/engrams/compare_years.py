@@ -17,8 +17,13 @@ class Inputs:
     file: str
 
 
+@dataclass
+class Changes:
+    changes: dict[str, float]
+
+
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> Changes:
     if not Path(inputs.file).is_file():
         raise EngramError(f"no table of an earlier year at {inputs.file}", type=ErrorType.VALIDATION)
     earlier = {row[HOUR]: row for row in read_table(inputs.file)}
@@ -29,7 +34,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
         if month["month"] in earlier
     }
     ctx.logger.info("years compared", extra={"months": len(changes)})
-    return {"changes": changes}
+    return Changes(changes)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,18 @@ class Inputs:
     threshold: float
 
 
+@dataclass
+class HotHours:
+    threshold: float
+    hours: dict[str, int]
+
+
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> HotHours:
     rows = read_table(inputs.table)
     hours = {city: sum(float(row[city]) >= inputs.threshold for row in rows) for city in cities_of(rows)}
     ctx.logger.info("hot hours counted", extra={"threshold": inputs.threshold, "hours": hours})
-    return {"threshold": inputs.threshold, "hours": hours}
+    return HotHours(inputs.threshold, hours)
 
 
 if __name__ == "__main__":

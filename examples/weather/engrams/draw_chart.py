@@ -13,11 +13,16 @@ from bubu_sdk import Context, engram
 class Inputs:
     months: list[dict[str, Any]]
     file: str
-    title: str
+    title: str = "Hourly temperatures by month"
+
+
+@dataclass
+class Chart:
+    file: str
 
 
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> Chart:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -40,7 +45,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
     ctx.logger.info("chart drawn", extra={"file": str(file), "bytes": file.stat().st_size})
-    return {"file": str(file)}
+    return Chart(str(file))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,15 @@ class Inputs:
     work: str
 
 
+@dataclass
+class Joined:
+    table: str
+    rows: int
+    cities: list[str]
+
+
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> Joined:
     joined: dict[str, dict[str, str]] = {}
     cities: list[str] = []
     for path in inputs.tables:
@@ -29,7 +36,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     table = Path(inputs.work) / "joined.csv"
     write_table(table, [HOUR, *cities], complete)
     ctx.logger.info("tables joined", extra={"rows": len(complete), "left_out": len(joined) - len(complete)})
-    return {"table": str(table), "rows": len(complete), "cities": cities}
+    return Joined(str(table), len(complete), cities)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,15 @@ class Inputs:
     work: str
 
 
-@engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+@dataclass
+class Table:
+    table: str
+    rows: int
+    dropped: int
+
+
+@engram(name="read-temperatures")
+def main(ctx: Context, inputs: Inputs) -> Table:
     if not Path(inputs.file).is_file():
         raise EngramError(f"{inputs.file} does not exist", type=ErrorType.VALIDATION)
     clean, dropped = {}, 0
@@ -34,7 +41,7 @@ def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
     table = Path(inputs.work) / f"{inputs.city.lower().replace(' ', '-')}.csv"
     write_table(table, [HOUR, inputs.city], ({HOUR: hour, inputs.city: value} for hour, value in sorted(clean.items())))
     ctx.logger.info("table cleaned", extra={"city": inputs.city, "rows": len(clean), "dropped": dropped})
-    return {"table": str(table), "rows": len(clean), "dropped": dropped}
+    return Table(str(table), len(clean), dropped)
 
 
 def parse_hour(text: str) -> str:

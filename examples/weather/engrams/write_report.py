@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,25 @@ class Inputs:
     chart: str
     months: list[dict[str, Any]]
     rows: int
-    dropped: int
-    hot: dict[str, Any] = field(default_factory=dict)
+    dropped: list[int]
+    hot: str
+    """JSON; an empty object if the hours were not counted."""
+
+
+@dataclass
+class Report:
+    markdown: str
+    html: str
 
 
 @engram
-def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
+def main(ctx: Context, inputs: Inputs) -> Report:
     folder = Path(inputs.folder)
     markdown, page = folder / "report.md", folder / "report.html"
     markdown.write_text(as_markdown(inputs), encoding="utf-8")
     page.write_text(as_html(inputs), encoding="utf-8")
     ctx.logger.info("report written", extra={"markdown": str(markdown), "html": str(page)})
-    return {"markdown": str(markdown), "html": str(page)}
+    return Report(str(markdown), str(page))
 
 
 def cities(inputs: Inputs) -> list[str]:
@@ -35,10 +43,11 @@ def cities(inputs: Inputs) -> list[str]:
 
 
 def facts(inputs: Inputs) -> list[str]:
-    lines = [f"{inputs.rows} hours known for both cities; {inputs.dropped} unreadable rows were dropped."]
-    if inputs.hot:
-        counted = ", ".join(f"{city} {count}" for city, count in inputs.hot["hours"].items())
-        lines.append(f"Hours of at least {inputs.hot['threshold']:g} °C: {counted}.")
+    lines = [f"{inputs.rows} hours known for both cities; {sum(inputs.dropped)} unreadable rows were dropped."]
+    hot = json.loads(inputs.hot)
+    if hot:
+        counted = ", ".join(f"{city} {count}" for city, count in hot["hours"].items())
+        lines.append(f"Hours of at least {hot['threshold']:g} °C: {counted}.")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 ``EngramEnvironment`` runs an engram, ``check_batch`` checks that it keeps the contract; ``ImpulseEnvironment`` runs an
 impulse and decides its requests; ``StreamHarness`` runs a streaming engram, with a hub in memory, and ``check_stream``
-checks one.
+checks one; ``StoryRunner`` runs a Story on an embedded cluster.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bubu_sdk.testing.impulse_operator import InMemoryOperator, Rejection
 from bubu_sdk.testing.store import InMemoryStore
 
 if TYPE_CHECKING:
+    from bubu_sdk.testing.story_runner import StoryOutcome, StoryRunner
     from bubu_sdk.testing.stream_conformance import check_stream
     from bubu_sdk.testing.stream_harness import StreamHarness, StreamOutcome
     from bubu_sdk.testing.stream_hub import StreamHub, StreamOutput
@@ -31,6 +32,8 @@ __all__ = [
     "InMemoryOperator",
     "InMemoryStore",
     "Rejection",
+    "StoryOutcome",
+    "StoryRunner",
     "StreamHarness",
     "StreamHub",
     "StreamOutcome",
@@ -41,6 +44,8 @@ __all__ = [
 ]
 
 _LATER = {
+    "StoryOutcome": "story_runner",
+    "StoryRunner": "story_runner",
     "StreamHarness": "stream_harness",
     "StreamOutcome": "stream_harness",
     "check_stream": "stream_conformance",
@@ -48,7 +53,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs ``h2`` is imported when it is first used."""
+    """What few tests need is imported when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bubu_sdk.engram import Engram
 from bubu_sdk.errors import ErrorType, ExitClass, Object, validate_structured_error
 from bubu_sdk.redaction import MAX_MESSAGE_BYTES
+from bubu_sdk.signature import StepFunction
 from bubu_sdk.testing.environment import EngramEnvironment, EngramOutcome
 
 NEVER_SENT: Final = frozenset(
@@ -29,7 +29,7 @@ class ConformanceError(AssertionError):
 
 
 def check_batch(
-    work: Engram | Callable[..., Any],
+    work: StepFunction | Callable[..., Any],
     inputs: Mapping[str, Any] | None = None,
     *,
     expect_error: bool = False,

@@ -21,9 +21,9 @@ from typing import Any
 
 from bubu_sdk import batch, canonical, claims, hydrate, instant, logs
 from bubu_sdk.contract import Identity
-from bubu_sdk.engram import Engram
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import CATALOG_API, ENGRAMS_API
+from bubu_sdk.signature import StepFunction
 from bubu_sdk.testing.cluster import InMemoryCluster, claim_path, step_run_path
 from bubu_sdk.testing.store import InMemoryStore
 
@@ -155,6 +155,11 @@ class EngramEnvironment:
         self.cluster.add(self.step_run_path, {**self.cluster.objects[self.step_run_path], "status": status})
 
     @property
+    def output(self) -> Any:
+        """The current output with its references resolved; ``None`` if there is none."""
+        return self._hydrated(self.status.get("output"))
+
+    @property
     def claims(self) -> dict[str, Object]:
         """The specs of the EffectClaims of the StepRun, by effect key."""
         found = (document for path, document in self.cluster.objects.items() if "/effectclaims/" in path)
@@ -172,9 +177,9 @@ class EngramEnvironment:
         claim = claims.new_claim(identity, step_run, key.strip(), "another-pod:0", seconds, taken_at)
         self.cluster.add(claim_path(identity.namespace, claim["metadata"]["name"]), claim)
 
-    def run(self, work: Engram | Callable[..., Any], inputs: Mapping[str, Any] | None = None) -> EngramOutcome:
+    def run(self, work: StepFunction | Callable[..., Any], inputs: Mapping[str, Any] | None = None) -> EngramOutcome:
         """Run an engram to its end; blocks. The outcome has what the engram left behind, also its exception."""
-        engram = work if isinstance(work, Engram) else Engram(work)
+        engram = work if isinstance(work, StepFunction) else StepFunction(work)
         if inputs is not None:
             self.environ["BUBU_TRIGGER_DATA"] = canonical.encode(dict(inputs)).decode()
         stream = io.StringIO()
@@ -196,7 +201,7 @@ class EngramEnvironment:
         return EngramOutcome(
             exit_code=ending.exit_code,
             status=self.status,
-            output=self._hydrated(self.status.get("output")),
+            output=self.output,
             patches=self.cluster.status_patches[first_patch:],
             claims=self.claims,
             logs=[json.loads(line) for line in stream.getvalue().splitlines()],
@@ -204,7 +209,7 @@ class EngramEnvironment:
         )
 
     async def run_async(
-        self, work: Engram | Callable[..., Any], inputs: Mapping[str, Any] | None = None
+        self, work: StepFunction | Callable[..., Any], inputs: Mapping[str, Any] | None = None
     ) -> EngramOutcome:
         """``run`` for tests that are coroutines, under asyncio or Trio.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
+from bubu_sdk import commandline
 from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
@@ -86,6 +88,32 @@ def manifests() -> list[Any]:
     (_, text), *more = blocks(GUIDE, "yaml")
     assert more == []
     return list(YAML(typ="safe", pure=True).load_all(text))
+
+
+def test_the_guide_shows_what_its_file_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wordcount.py").write_text(blocks(GUIDE, "python")[0][1])
+    loaded = importlib.util.spec_from_file_location("wordcount", tmp_path / "wordcount.py")
+    assert loaded is not None
+    assert loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    sys.modules["wordcount"] = module  # where its types are looked up
+    try:
+        loaded.loader.exec_module(module)
+        image = "registry.example.com/wordcount:1.0.0"
+        assert commandline.main(module.main, ["wordcount.py", "--manifest", "--image", image]) == 0
+        printed = capsys.readouterr().out
+        given = '{"text": "to be or not to be", "top": 2}'
+        assert commandline.main(module.main, ["wordcount.py", "--inputs", given]) == 0
+        ran = capsys.readouterr()
+        assert commandline.main(module.main, ["wordcount.py", "--inputs", '{"txt": "to be", "top": "many"}']) == 2
+        refused = capsys.readouterr()
+    finally:
+        del sys.modules["wordcount"]
+
+    page = GUIDE.read_text()
+    assert printed in page
+    for text in (ran.err + ran.out, refused.err):
+        assert text in page
 
 
 @functools.cache

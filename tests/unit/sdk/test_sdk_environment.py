@@ -671,7 +671,7 @@ def test_a_wrong_context_annotation_is_reported() -> None:
 
 
 def test_too_many_parameters_fail_where_they_are_written() -> None:
-    with pytest.raises(TypeError, match="'c' is neither"):
+    with pytest.raises(TypeError, match="'a', 'c' are neither"):
         engram(lambda ctx, a, c: None)
 
 
