@@ -122,6 +122,7 @@ async def _operate(
         await ready.wait()
         _log.info("the embedded cluster is ready", url=info.url)
         task_status.started()
+        nursery.start_soon(_keep_store, info)
         await _keep_hub(info, data, endpoint)
 
 
@@ -149,6 +150,12 @@ async def _keep_hub(info: ClusterInfo, data: Path, endpoint: str) -> None:
     from embedded.hub_process import keep_hub
 
     await keep_hub(info.kubeconfig_path, data, endpoint)
+
+
+async def _keep_store(info: ClusterInfo) -> None:
+    from embedded.store_claims import keep_store_claims
+
+    await keep_store_claims(info.kubeconfig_path)
 
 
 async def _keep_images(data: Path, image_map: Path | None) -> None:
