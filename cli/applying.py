@@ -2,6 +2,9 @@
 
 A file in which one document is refused changes nothing: every document is sent as a server-side dry run before the
 first one is stored. Refusals of all documents are reported together, with file and line.
+
+A dry run cannot see the documents before it: admission may say that an object does not exist which the files are about
+to create. Such a refusal is not reported; ``cli.references`` has checked the same reference.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from typing import Final
 
 from cli.manifests import Manifest
 from cli.problem import RejectedManifestError
+from cli.references import refers_to_files
 from cli.session import Session
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES, Resource, Scope
 from core.kube.errors import ApiError, InvalidError, NotFoundError
 
 FIELD_MANAGER: Final = "bobrapet-cli"
+_NOT_FOUND: Final = "FieldValueNotFound"
+"""The reason of a cause, as in a Status of the API server."""
 
 
 async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dry_run: bool = False) -> list[Object]:
@@ -33,7 +39,8 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
         try:
             await _apply(session, manifest, resource, dry_run=True)
         except InvalidError as error:
-            problems += _refusals(manifest, error)
+            if not (refers_to_files(manifest, manifests, session.namespace) and _only_missing(error)):
+                problems += _refusals(manifest, error)
         except NotFoundError as error:
             namespace = _namespace_of(session, manifest)
             if namespace not in made_here:
@@ -113,6 +120,11 @@ async def _discovered(session: Session, api_version: str) -> dict[tuple[str, str
             scope = Scope.NAMESPACED if entry["namespaced"] else Scope.CLUSTER
             found[(api_version, entry["kind"])] = Resource(group, version, entry["name"], entry["kind"], scope)
     return found
+
+
+def _only_missing(error: InvalidError) -> bool:
+    """Whether the only reason for the refusal is that other objects do not exist."""
+    return bool(error.causes) and all(cause.reason == _NOT_FOUND for cause in error.causes)
 
 
 def _refusals(manifest: Manifest, error: InvalidError) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from cli import yamlsource
 from cli.builtfiles import BuiltFile
 from cli.yamlsource import Place, Source, SourceError
-from core.api import kinds
 from core.api import manifest as border
+from core.api import named_kinds
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
 from core.api.suggestion import closest
@@ -150,7 +150,7 @@ def sound(documents: Iterable[Document], namespace: str = "") -> list[Object]:
 
 def in_namespace(stored: Object, namespace: str) -> Object:
     """The object with ``namespace``, if it has none and its kind has namespaces."""
-    kind = kinds.kind_named(str(stored.get("kind")))
+    kind = named_kinds.kind_named(str(stored.get("kind")))
     metadata = stored.get("metadata")
     if not namespace or not isinstance(metadata, Mapping) or metadata.get("namespace"):
         return stored

@@ -259,10 +259,10 @@ def _world_of(manifests: Iterable[Manifest]) -> ClusterView:
 
 def _is_sound(manifest: Manifest) -> bool:
     """Whether others may refer to it: one of our kinds must match its schema, another kind must have metadata."""
-    from core.api import kinds
     from core.api import manifest as border
+    from core.api import named_kinds
 
-    if kinds.kind_named(manifest.kind) is not None:
+    if named_kinds.kind_named(manifest.kind) is not None:
         return not border.errors_of(manifest.document)
     return isinstance(manifest.document.get("metadata"), dict)
 

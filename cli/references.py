@@ -58,6 +58,15 @@ async def refuse_missing(session: Session, manifests: Sequence[Manifest]) -> Non
         raise RejectedManifestError(problems)
 
 
+def refers_to_files(manifest: Manifest, manifests: Sequence[Manifest], default_namespace: str) -> bool:
+    """Whether ``manifest`` needs another document of ``manifests``."""
+    here = {_identity(each, default_namespace) for each in manifests}
+    return any(
+        (reference.resource.kind, reference.namespace, reference.name) in here
+        for reference in references_of(manifest, default_namespace)
+    )
+
+
 def _named(kind: str, spec: ReadOnlyObject) -> Iterator[tuple[str, Resource, ReadOnlyObject]]:
     match kind:
         case "Story":

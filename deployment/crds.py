@@ -2,7 +2,8 @@
 
 ``deployment.generate`` has written them as JSON beside the YAML of ``manifests/crds``, for a process that must start
 quickly: importing the models, or parsing the YAML, would take longer than starting the cluster. ``--check`` compares
-both with the models.
+both with the models. The JSON has all versions of a kind and the webhook that converts between them; a cluster without
+that webhook gets the stored version only.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ class NotEstablishedError(KubeError):
     """The server accepted a definition but does not serve its kind; the message names it."""
 
 
-def packaged_crds() -> list[dict[str, Any]]:
-    """One document for each kind."""
+def packaged_crds(*, converted: bool = False) -> list[dict[str, Any]]:
+    """One document for each kind; if ``converted``, with all versions and the webhook that converts between them."""
     definitions: list[dict[str, Any]] = orjson.loads(Path(__file__).with_name(FILE_NAME).read_bytes())
-    return definitions
+    return definitions if converted else [_stored_version_only(each) for each in definitions]
+
+
+def _stored_version_only(crd: dict[str, Any]) -> dict[str, Any]:
+    stored = [version for version in crd["spec"]["versions"] if version["storage"]]
+    return {**crd, "spec": {**crd["spec"], "conversion": {"strategy": "None"}, "versions": stored}}
 
 
 def text_of(definitions: Iterable[dict[str, Any]]) -> str:
@@ -39,14 +45,16 @@ def text_of(definitions: Iterable[dict[str, Any]]) -> str:
     return "[\n" + ",\n".join(orjson.dumps(each).decode() for each in definitions) + "\n]\n"
 
 
-async def install_crds(client: KubeClient) -> None:
+async def install_crds(client: KubeClient, *, converted: bool = False) -> None:
     """Server-side apply of all definitions at once; returns when every kind is served.
+
+    ``converted``: as in ``packaged_crds``.
 
     Raises:
         KubeError: the server refused one, or did not establish it within ``ESTABLISH_DEADLINE_SECONDS``.
     """
     async with trio.open_nursery() as nursery:
-        for crd in packaged_crds():
+        for crd in packaged_crds(converted=converted):
             nursery.start_soon(_install, client, crd)
 
 

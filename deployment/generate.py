@@ -23,13 +23,14 @@ from ruamel.yaml.representer import SafeRepresenter
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from deployment import crds, files
+from deployment import crds, files, registered
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.permissions import page, rendered
 from deployment.permissions.files import manifest_files
 from deployment.permissions.names import OPERATOR_NAMESPACE
 from deployment.permissions.roles import operator_objects
+from deployment.registration import mutating_configuration, validating_configuration
 from webhooks.registration import CONVERT_PATH
 
 GeneratedFile = tuple[PurePosixPath, str]
@@ -42,6 +43,7 @@ MANIFESTS_DIRECTORY: Final = PurePosixPath("manifests")
 PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
 RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FILE_NAME
 DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
+REGISTRATIONS: Final = PurePosixPath("deployment") / registered.FILE_NAME
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 OWNED_DIRECTORIES: Final = (
     CRD_DIRECTORY,
@@ -83,8 +85,11 @@ def custom_resource_definitions() -> Iterator[GeneratedFile]:
 
 
 def definitions_to_install() -> Iterator[GeneratedFile]:
-    """The same definitions in one file, which the embedded cluster reads."""
-    yield DEFINITIONS, crds.text_of(map(custom_resource_definition, KINDS))
+    """All versions of every kind in one file, which the embedded cluster reads."""
+    documents = (
+        custom_resource_definition(kind, CONVERSION_SERVICE if len(kind.versions) > 1 else None) for kind in KINDS
+    )
+    yield DEFINITIONS, crds.text_of(documents)
 
 
 def converted_definitions() -> Iterator[GeneratedFile]:
@@ -106,6 +111,11 @@ def role_based_access() -> Iterator[GeneratedFile]:
         yield RBAC_DIRECTORY / name, _RBAC_HEADER + "---\n".join(yaml_text(document) for document in documents)
     yield PERMISSIONS_PAGE, page.render()
     yield RENDERED_OBJECTS, rendered.text_of(operator_objects())
+
+
+def webhooks_to_install() -> Iterator[GeneratedFile]:
+    """The webhook configurations in one file, which the embedded cluster reads."""
+    yield REGISTRATIONS, registered.text_of((mutating_configuration(), validating_configuration()))
 
 
 def installation() -> Iterator[GeneratedFile]:
@@ -132,6 +142,7 @@ PRODUCERS: Final[tuple[Producer, ...]] = (
     definitions_to_install,
     converted_definitions,
     role_based_access,
+    webhooks_to_install,
     installation,
     command_reference,
 )

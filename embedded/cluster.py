@@ -122,6 +122,7 @@ async def _operate(
         await ready.wait()
         _log.info("the embedded cluster is ready", url=info.url)
         task_status.started()
+        nursery.start_soon(_keep_store, info)
         await _keep_hub(info, data, endpoint)
 
 
@@ -151,6 +152,12 @@ async def _keep_hub(info: ClusterInfo, data: Path, endpoint: str) -> None:
     await keep_hub(info.kubeconfig_path, data, endpoint)
 
 
+async def _keep_store(info: ClusterInfo) -> None:
+    from embedded.store_claims import keep_store_claims
+
+    await keep_store_claims(info.kubeconfig_path)
+
+
 async def _keep_images(data: Path, image_map: Path | None) -> None:
     from embedded.images import keep_image_map, use_image_map
 
@@ -160,12 +167,16 @@ async def _keep_images(data: Path, image_map: Path | None) -> None:
 
 async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[ClusterInfo]) -> None:
     """On ``port``; 0 means the port of the last run, so that kubeconfigs in use stay valid, or a free one."""
+    from embedded.admission import local_webhooks
     from embedded.images import MAP_FILE
     from localcluster import launch
     from localcluster.log import LogForm
     from localcluster.serving import PortTakenError
 
-    file, serve_on = data / PORT_FILE, partial(launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON)
+    file = data / PORT_FILE
+    serve_on = partial(
+        launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON, local_webhooks=local_webhooks()
+    )
     if not port and file.exists():
         last = file.read_text(encoding="utf-8").strip()
         with contextlib.suppress(PortTakenError):
@@ -185,7 +196,7 @@ async def _install_operator(info: ClusterInfo, data: Path) -> Path:
     from embedded.identity import operator_kubeconfig
 
     async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(install_crds, client)
+        nursery.start_soon(partial(install_crds, client, converted=True))
         return await operator_kubeconfig(client, info.kubeconfig_path, data)
 
 

@@ -12,20 +12,22 @@ from typing import Final
 
 from core.api.resource import CONFIG_MAP, NAMESPACE
 from core.kube.client import KubeClient
-from core.kube.errors import AlreadyExistsError
+from core.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from core.policy.settings import ANY_IMAGE
 from core.workloads.script import DEFAULT_IMAGE_KEY, IMAGES_KEY
 from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import install_objects, request_token
 from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION, HUB_ACCOUNT, OPERATOR_ACCOUNT
 from deployment.permissions.rendered import rendered_objects
+from embedded.store_claims import STORE_SETTINGS, create_store_claim, uses_store
 from localcluster.kubeconfig import read_kubeconfig, render_kubeconfig
 from localcluster.privatefile import write_private
 
 KUBECONFIG_FILE: Final = "operator.kubeconfig"
 HUB_KUBECONFIG_FILE: Final = "hub.kubeconfig"
-SETTINGS: Final = {IMAGES_KEY: ANY_IMAGE, DEFAULT_IMAGE_KEY: "busybox"}
+SCRIPTS: Final = {IMAGES_KEY: ANY_IMAGE, DEFAULT_IMAGE_KEY: "busybox"}
 """Script steps may use every image here: only those in the user's image map have a program."""
+SETTINGS: Final = {**SCRIPTS, **STORE_SETTINGS}
 
 
 async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Path) -> Path:
@@ -40,7 +42,7 @@ async def operator_kubeconfig(client: KubeClient, administrator: Path, data: Pat
     with contextlib.suppress(AlreadyExistsError):
         await client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
     await install_objects(client, rendered_objects())
-    await _allow_scripts(client)
+    await configure(client)
     return await _kubeconfig_of(client, administrator, OPERATOR_ACCOUNT, data / KUBECONFIG_FILE)
 
 
@@ -57,8 +59,15 @@ async def _kubeconfig_of(client: KubeClient, administrator: Path, account: str, 
     return path
 
 
-async def _allow_scripts(client: KubeClient) -> None:
-    """The operator's ConfigMap, unless the user has made one."""
+async def configure(client: KubeClient) -> None:
+    """The operator's ConfigMap, unless the user has made or changed one; and the claim of the first run."""
     metadata = {"name": CONFIG_NAME, "namespace": DEFAULT_INSTALLATION.namespace}
-    with contextlib.suppress(AlreadyExistsError):
-        await client.create(CONFIG_MAP, {"metadata": metadata, "data": SETTINGS})
+    try:
+        config_map = await client.create(CONFIG_MAP, {"metadata": metadata, "data": SETTINGS})
+    except AlreadyExistsError:
+        config_map = await client.get(CONFIG_MAP, CONFIG_NAME, DEFAULT_INSTALLATION.namespace)
+        if config_map.get("data") == SCRIPTS:  # unchanged since a version without a store made it
+            with contextlib.suppress(ConflictError, NotFoundError):
+                config_map = await client.replace(CONFIG_MAP, {**config_map, "data": SETTINGS})
+    if uses_store(config_map):
+        await create_store_claim(client, "default")

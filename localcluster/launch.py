@@ -34,6 +34,7 @@ from localcluster.node.images import default_path
 from localcluster.node.settings import NodeSettings
 from localcluster.privatefile import make_private_folder, write_private
 from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.server.webhookcall import LocalWebhooks
 
 NODE_NAME = "local"
 NODE_COMMAND = module_command("localcluster.node")
@@ -62,6 +63,7 @@ async def serve(
     max_containers: int = 256,
     isolate: bool = True,
     log_form: LogForm = LogForm.TEXT,
+    local_webhooks: LocalWebhooks | None = None,
     now: Now = utc_now,
     task_status: trio.TaskStatus[ClusterInfo] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -74,6 +76,7 @@ async def serve(
         max_containers: how many run at once; further Pods wait.
         isolate: give containers their own Linux namespaces where the system allows it.
         log_form: the form of the log that the node process writes to standard error.
+        local_webhooks: webhooks that this process answers itself.
     Raises:
         DataDirectoryInUseError, OpenFolderError, PortTakenError, ProcessNotReadyError, StorageError: it cannot start;
             the text gives the remedy.
@@ -90,7 +93,7 @@ async def serve(
             # The node starts first: it loads its modules on another core while the API server starts.
             await processes.start(node.run)
             async with (
-                open_api_server(database, now=now, node_tls=node_tls) as server,
+                open_api_server(database, now=now, node_tls=node_tls, local_webhooks=local_webhooks) as server,
                 trio.open_nursery() as nursery,
             ):
                 server.address[:] = [url.removeprefix("https://")]

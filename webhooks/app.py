@@ -18,25 +18,18 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from core.fairness.turns import CrowdedError
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
-from webhooks import document, review
-from webhooks.decision import ReviewDecision
-from webhooks.document import UnreadableError
-from webhooks.finding import errors_among
+from webhooks import document
 from webhooks.limits import DEFAULT_LIMITS, ReviewLimits
 from webhooks.registration import CONVERT_PATH, HOOKS, Hook
-from webhooks.request_limits import CROWDED, Application, RequestLimits
-from webhooks.review import MisfitError, NoReviewError, Review
-from webhooks.review_executor import ReviewExecutor, ReviewRequest, ReviewUnavailableError
+from webhooks.request_limits import Application, RequestLimits
+from webhooks.reviewer import Reviewer, UnansweredError, denial_of_unreadable
 from webhooks.setup import AdmissionSetup
-from webhooks.validate.change import metadata_of
 
 _JSON: Final = "application/json"
 _SMALL_BYTES: Final = 64 << 10
 """Largest ConversionReview that is converted on the event loop."""
-_LOGGED_RULES: Final = 20
 
 _REVIEW_PATHS: Final = frozenset(hook.path for hook in HOOKS)
 
@@ -46,9 +39,9 @@ _log = get_logger("webhook")
 def admission_app(setup: AdmissionSetup, limits: ReviewLimits = DEFAULT_LIMITS) -> QuartTrio:
     """An ASGI application; while it is served with its lifespan, it keeps a process for large reviews ready."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    executor = ReviewExecutor(setup, limits)
+    reviewer = Reviewer(setup, limits)
     for hook in HOOKS:
-        _route(app, hook.path, partial(_answer_review, hook, setup, limits, executor))
+        _route(app, hook.path, partial(_answer_review, hook, reviewer))
     threads = trio.CapacityLimiter(1)
     _route(app, CONVERT_PATH, partial(_answer_conversion, setup, limits, threads))
     _add_health(app, setup)
@@ -58,7 +51,7 @@ def admission_app(setup: AdmissionSetup, limits: ReviewLimits = DEFAULT_LIMITS) 
 
     @app.before_serving
     async def keep_warm() -> None:
-        app.nursery.start_soon(executor.keep_warm)
+        app.nursery.start_soon(reviewer.executor.keep_warm)
 
     return app
 
@@ -88,62 +81,11 @@ def _route(app: QuartTrio, path: str, answer: Callable[[bytes], Awaitable[Respon
     app.add_url_rule(path, path, serve, methods=["POST"], provide_automatic_options=False)
 
 
-async def _answer_review(
-    hook: Hook, setup: AdmissionSetup, limits: ReviewLimits, executor: ReviewExecutor, raw: bytes
-) -> Response:
-    trouble = setup.trouble()
-    if trouble:
-        return _unavailable(trouble)
+async def _answer_review(hook: Hook, reviewer: Reviewer, raw: bytes) -> Response:
     try:
-        body = document.read(raw, limits.values)
-        uid = review.uid_of(body)
-    except UnreadableError as error:
-        return _json_text(denial) if (denial := denial_of_unreadable(raw, str(error))) else _text(400, str(error))
-    except NoReviewError as error:
-        return _text(400, str(error))
-    try:
-        asked = review.review_of(body, hook)
-    except MisfitError as error:
-        _log.info("a review does not belong to this webhook", webhook=hook.path, why=str(error))
-        return _json(review.misfit(uid, str(error)))
-    try:
-        decision = await executor.examine(ReviewRequest(hook, asked, raw))
-    except CrowdedError:
-        metrics.count(catalogue.WEBHOOK_SHED, reason="turns")
-        return _text(429, CROWDED, retry=True)
-    except ReviewUnavailableError as error:
-        return _unavailable(str(error))
-    return _json(_answer_of(hook, asked, decision))
-
-
-def denial_of_unreadable(raw: bytes, sentence: str) -> bytes | None:
-    """The answer to a review that cannot be read and starts with ``raw``; None when it is not a review.
-
-    It is a decision and not an error: with failure policy Ignore, API servers let a request pass after an error.
-    """
-    uid = review.uid_in(raw)
-    if uid is None:
-        return None
-    _log.info("a review cannot be read and was denied", why=sentence)
-    return orjson.dumps(review.unreadable(uid, sentence))
-
-
-def _answer_of(hook: Hook, asked: Review, decision: ReviewDecision) -> dict[str, Any]:
-    if not decision.is_denial:
-        return review.allowed(asked.uid, decision.patch, decision.findings)
-    rules = list(dict.fromkeys(finding.rule.id for finding in errors_among(decision.findings)))
-    metadata = metadata_of(asked.new)
-    _log.info(
-        "an object was denied",
-        webhook=hook.path,
-        kind=hook.resource.kind,
-        namespace=asked.namespace,
-        name=metadata.get("name") or metadata.get("generateName") or "",
-        operation=asked.operation,
-        user=asked.username,
-        rules=rules[:_LOGGED_RULES],
-    )
-    return review.denied(asked.uid, hook, asked.new, decision.findings)
+        return _json_text(await reviewer.answer(hook, raw))
+    except UnansweredError as error:
+        return _text(error.status, str(error), retry=error.may_be_repeated)
 
 
 async def _answer_conversion(
@@ -185,14 +127,6 @@ async def _answer_http_error(error: HTTPException) -> Response:
         response.headers["Allow"] = allowed
         return response
     return _text(code, "this path is not served" if code == 404 else error.name.lower())
-
-
-def _unavailable(why: str) -> Response:
-    return _text(503, f"reviews cannot be answered yet: {why}", retry=True)
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return _json_text(orjson.dumps(body))
 
 
 def _json_text(body: bytes) -> Response:

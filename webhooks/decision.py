@@ -18,7 +18,6 @@ from webhooks.registration import Hook
 from webhooks.review import Review
 from webhooks.validate import admission, author, change, dependency, expression, status
 from webhooks.validate.carrier import ROUTE_UNKNOWN, UNDECLARED
-from webhooks.validate.catalogue import RULES
 
 TOO_COSTLY: Final = Rule("any/too-costly", "1.3")
 """A review that takes more time or memory than one review may take."""
@@ -27,7 +26,6 @@ _WITHIN: Final = frozenset(
     {dependency.NEED_UNKNOWN, dependency.REQUIRE_UNKNOWN, expression.STEP_UNKNOWN, UNDECLARED, ROUTE_UNKNOWN}
 )
 """Rules about names that must be in the same object."""
-_RULES: Final = {rule.id: rule for rule in (*RULES, TOO_COSTLY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,11 @@ def to_json(decision: ReviewDecision) -> dict[str, Any]:
 
 def from_json(value: dict[str, Any]) -> ReviewDecision:
     """The decision that was passed to ``to_json``."""
+    from webhooks.validate.catalogue import RULES  # imports every validator
+
+    rules = {rule.id: rule for rule in (*RULES, TOO_COSTLY)}
     findings: Sequence[list[str]] = value["findings"]
-    return ReviewDecision(tuple(_RULES[rule].at(*arguments) for rule, *arguments in findings), tuple(value["patch"]))
+    return ReviewDecision(tuple(rules[rule].at(*arguments) for rule, *arguments in findings), tuple(value["patch"]))
 
 
 def _decide(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,10 +21,15 @@ from core.api.resource import (
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from webhooks.cluster_view import ClusterView, Unseen
 
-_SETTINGS: Final = TypeAdapter(OperatorSettings)
 _KINDS: Final = {
     resource.kind: resource for resource in (*OUR_RESOURCES, SECRET, JOB, POD, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET)
 }
+
+
+@functools.cache
+def _settings() -> TypeAdapter[OperatorSettings]:
+    """Built for the first large review: it takes a twentieth of a second."""
+    return TypeAdapter(OperatorSettings)
 
 
 class RemoteView:
@@ -37,7 +43,7 @@ class RemoteView:
     def __init__(self, ask: Callable[[Any], Any], settings: Any, policy: str) -> None:
         self._ask = ask
         self._policy = Unseen.UNKNOWN if policy == Unseen.UNKNOWN.value else CrossNamespacePolicy(policy)
-        self._settings = _SETTINGS.validate_python(settings)
+        self._settings = _settings().validate_python(settings)
         self._found: dict[tuple[Resource, str, str], ReadOnlyObject | Unseen] = {}
 
     @property
@@ -63,7 +69,7 @@ class RemoteView:
 def facts_of(world: ClusterView) -> dict[str, Any]:
     """The data that the requesting end gets at the beginning."""
     policy = world.policy
-    return {"settings": _SETTINGS.dump_python(world.settings, mode="json"), "policy": policy.value}
+    return {"settings": _settings().dump_python(world.settings, mode="json"), "policy": policy.value}
 
 
 def answer_from(world: ClusterView, wanted: Any) -> Any:

@@ -1,6 +1,6 @@
 """A kind for people and for the API server: model per version, names, columns, selectable fields.
 
-Each kind's module ends with its ``Kind``; ``core.api.kinds`` lists them all.
+Each kind's module ends with its ``Kind``; ``core.api.kinds`` lists them all, and ``core.api.named_kinds`` finds one.
 """
 
 from __future__ import annotations

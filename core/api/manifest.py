@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from core.api import fieldpath, kinds
+from core.api import fieldpath, named_kinds
 from core.api.errors import FieldError, ManifestError
 from core.api.kind import KindModel
 from core.api.schema import DNS_LABEL, WireModel, peeled
@@ -70,21 +70,19 @@ def _model_of(document: object) -> type[KindModel]:
     ]
     if errors:
         raise ManifestError(errors)
-    model = kinds.model_for(str(api_version), str(kind))
+    model = named_kinds.model_for(str(api_version), str(kind))
     if model is None:
         raise ManifestError([_unknown_kind(str(api_version), str(kind))])
     return model
 
 
 def _unknown_kind(api_version: str, name: str) -> FieldError:
-    kind = kinds.kind_named(name)
+    kind = named_kinds.kind_named(name)
     if kind is not None:
-        return FieldError(
-            "apiVersion", f"{name} does not exist in {api_version!r}", f"use {' or '.join(kinds.api_versions(kind))}"
-        )
-    names = [known.resource.kind for known in kinds.KINDS]
-    guess = closest(name, names)
-    remedy = f"did you mean {guess}?" if guess else f"use one of {', '.join(names)}"
+        versions = " or ".join(named_kinds.api_versions(kind))
+        return FieldError("apiVersion", f"{name} does not exist in {api_version!r}", f"use {versions}")
+    guess = closest(name, named_kinds.KIND_NAMES)
+    remedy = f"did you mean {guess}?" if guess else f"use one of {', '.join(named_kinds.KIND_NAMES)}"
     return FieldError("kind", f"unknown kind {name!r}", remedy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, Literal, get_args, get_origin
 
-from core.api import fieldpath, kinds
+from core.api import fieldpath, named_kinds
 from core.api.schema import WireModel, peeled
 from fuzz.admission.chance import Chance
 from fuzz.admission.mutations import Draft, breaks, costly_schema, section
@@ -68,7 +68,7 @@ def _field_lacking(chance: Chance, draft: Draft) -> str:
 
 def _places(draft: Draft) -> Iterator[Place]:
     """All values in ``spec`` whose type the kind's model knows; the spec itself is first."""
-    model = kinds.model_for(draft.new["apiVersion"], draft.new["kind"])
+    model = named_kinds.model_for(draft.new["apiVersion"], draft.new["kind"])
     assert model is not None
     yield from _below(draft.new, "spec", model.model_fields["spec"].annotation, ("spec",))
 

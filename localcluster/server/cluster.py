@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +45,10 @@ from localcluster.server.store import Store
 from localcluster.server.subresources import Subresources
 from localcluster.server.tokenrequest import TokenRequests
 from localcluster.server.tokens import TokenIssuer
+from localcluster.server.types import Object
 from localcluster.server.watchstream import WatchStreams
 from localcluster.server.webhookadmission import WebhookAdmission
-from localcluster.server.webhookcall import WebhookCaller, open_webhook_caller
+from localcluster.server.webhookcall import LocalWebhooks, WebhookCaller, open_webhook_caller
 from process.reclaim import reclaim_when_quiet
 
 _ADMIN_TOKEN_SETTING: Final = "admin-token"  # noqa: S105 - the name of a setting
@@ -75,11 +76,13 @@ async def open_api_server(
     now: Now = utc_now,
     durability: Durability = Durability.PROCESS_DEATH,
     node_tls: ssl.SSLContext | None = None,
+    local_webhooks: LocalWebhooks | None = None,
 ) -> AsyncIterator[ApiServer]:
     """Open the database at ``path`` (None: keep everything in memory) and serve it.
 
     ``node_tls``: the TLS settings for requests for logs to nodes: the trusted authority, and the client certificate.
     None: plain HTTP.
+    ``local_webhooks``: webhooks that this process answers itself.
 
     Raises:
         StorageError: the database cannot be opened.
@@ -90,10 +93,12 @@ async def open_api_server(
         store = Store(storage)
         async with (
             httpx.AsyncClient(trust_env=False, verify=trust) as node_client,
-            open_webhook_caller(store) as webhooks,
+            open_webhook_caller(store, local_webhooks) as webhooks,
             trio.open_nursery() as nursery,
         ):
-            server = _assembled(storage, store, now, PodLogClient(node_client, secure=node_tls is not None), webhooks)
+            nodes = PodLogClient(node_client, secure=node_tls is not None)
+            registered = local_webhooks.configurations if local_webhooks is not None else ()
+            server = _assembled(storage, store, now, nodes, webhooks, registered)
             await bootstrap(server.registry)
             await nursery.start(storage.keep_checkpointed)
             await nursery.start(reclaim_when_quiet, lambda: store.revision)
@@ -105,13 +110,20 @@ async def open_api_server(
         storage.close()
 
 
-def _assembled(storage: Storage, store: Store, now: Now, nodes: PodLogClient, webhooks: WebhookCaller) -> ApiServer:
+def _assembled(
+    storage: Storage,
+    store: Store,
+    now: Now,
+    nodes: PodLogClient,
+    webhooks: WebhookCaller,
+    registered: Sequence[Object],
+) -> ApiServer:
     catalog = Catalog()
     shape = SchemaShape()
     Definitions(store, catalog, shape)
     conversion = Converter(webhooks)
     authorizer = Authorizer(store)
-    hooks = WebhookAdmission(store, catalog, conversion, webhooks)
+    hooks = WebhookAdmission(store, catalog, conversion, webhooks, registered)
     admission = AdmissionChain(
         [NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer), hooks]
     )

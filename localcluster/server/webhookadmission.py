@@ -1,6 +1,7 @@
 """Admission by webhook: mutating webhooks one after the other, validating ones at the same time.
 
-Configurations are read from the store when they change. Source: kube-apiserver's webhook admission plugins.
+Configurations are read from the store when they change; some may be in force without being stored.
+Source: kube-apiserver's webhook admission plugins.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from localcluster.server.writeport import AdmissionRequest, Conversion
 _GROUP: Final = "admissionregistration.k8s.io"
 _MUTATING: Final = f"{_GROUP}/mutatingwebhookconfigurations"
 _VALIDATING: Final = f"{_GROUP}/validatingwebhookconfigurations"
+_KINDS: Final = {_MUTATING: "MutatingWebhookConfiguration", _VALIDATING: "ValidatingWebhookConfiguration"}
 
 
 class _CallFailedError(Exception):
@@ -42,7 +44,19 @@ class _Asked:
 class WebhookAdmission:
     """Calls the webhooks whose configuration names the object of a write."""
 
-    def __init__(self, store: Store, catalog: Catalog, conversion: Conversion, caller: WebhookCaller) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        conversion: Conversion,
+        caller: WebhookCaller,
+        registered: Sequence[Object] = (),
+    ) -> None:
+        """``registered``: configurations that are not stored; they come before those that are."""
+        self._registered = {
+            collection: [hook for each in registered if each["kind"] == kind for hook in hooks_of(each)]
+            for collection, kind in _KINDS.items()
+        }
         self._store = store
         self._catalog = catalog
         self._conversion = conversion
@@ -187,7 +201,8 @@ class WebhookAdmission:
         hooks = self._hooks.get(collection)
         if hooks is None:
             stored = self._store.collection(collection).select()
-            hooks = self._hooks[collection] = [hook for item in stored for hook in hooks_of(item.object)]
+            own = self._registered[collection]
+            hooks = self._hooks[collection] = [*own, *(hook for item in stored for hook in hooks_of(item.object))]
         return hooks
 
     def _on_change(self, collection: str, change: Change) -> None:

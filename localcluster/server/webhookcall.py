@@ -3,6 +3,8 @@
 A ``url`` is called unchanged. A ``service`` is looked up in the stored Services and called at its external name, its
 Endpoints or its cluster address, on the target port, because there is no service network here; its certificate must
 still be valid for ``<name>.<namespace>.svc``. Clients are kept per CA bundle, so connections are reused.
+
+One service may be local: a function of the process around the server answers in its place, without a connection.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,9 +28,27 @@ DEFAULT_PORT: Final = 443
 MAX_ANSWER_BYTES: Final = 16 << 20
 _KEPT_CLIENTS: Final = 64
 
+Answer = Callable[[Store, str, bytes], Awaitable[bytes]]
+"""Answers a review for a path, as JSON, with the objects of the store. Raises ``WebhookCallError``."""
+
 
 class WebhookCallError(Exception):
     """The webhook could not be reached or gave a wrong answer; the text says where and why."""
+
+
+@dataclass(frozen=True)
+class LocalWebhooks:
+    """Webhooks that the process around the server answers itself.
+
+    Attributes:
+        service: namespace and name of the Service that the registrations name; it need not exist.
+        configurations: webhook configurations that are in force without being stored, so that nobody can delete them,
+            and none stays behind when a server without these webhooks opens the same database.
+    """
+
+    service: tuple[str, str]
+    answer: Answer
+    configurations: Sequence[Object] = ()
 
 
 @dataclass(frozen=True)
@@ -42,8 +62,9 @@ class Address:
 class WebhookCaller:
     """Calls webhooks; created by ``open_webhook_caller``."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, local: LocalWebhooks | None = None) -> None:
         self._store = store
+        self._local = local
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def call(self, config: Mapping[str, Any], review: Object, timeout_seconds: float) -> Object:
@@ -52,6 +73,10 @@ class WebhookCaller:
         Raises:
             WebhookCallError: no answer in time, or the answer cannot be read.
         """
+        service = config.get("service") or {}
+        local = self._local
+        if local is not None and (service.get("namespace"), service.get("name")) == local.service:
+            return await self._call_local(local.answer, service, review, timeout_seconds)
         address = self._address(config)
         client = self._client(config.get("caBundle") or "")
         extensions = {"sni_hostname": address.server_name} if address.server_name else {}
@@ -71,6 +96,16 @@ class WebhookCaller:
             text = answer.text.strip()[:500]
             raise WebhookCallError(f'Post "{address.url}": the server answered {answer.status_code}: {text}')
         return _object(answer.content, address)
+
+    async def _call_local(
+        self, answer: Answer, service: Mapping[str, Any], review: Object, timeout_seconds: float
+    ) -> Object:
+        address = Address(f"https://{service['name']}.{service['namespace']}.svc{_path(service)}")
+        try:
+            with trio.fail_after(timeout_seconds):
+                return _object(await answer(self._store, _path(service), orjson.dumps(review)), address)
+        except trio.TooSlowError:
+            raise WebhookCallError(f'Post "{address.url}": context deadline exceeded') from None
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -103,9 +138,8 @@ class WebhookCaller:
             raise WebhookCallError(f'no service port {wanted} found for service "{name}"')
         target = port.get("targetPort")
         host = self._host(namespace, name, spec)
-        path = "/" + (service.get("path") or "").lstrip("/")
         number = target if isinstance(target, int) and target else wanted
-        return Address(f"https://{host}:{number}{path}", f"{name}.{namespace}.svc")
+        return Address(f"https://{host}:{number}{_path(service)}", f"{name}.{namespace}.svc")
 
     def _host(self, namespace: str, name: str, spec: Mapping[str, Any]) -> str:
         if spec.get("type") == "ExternalName" or spec.get("externalName"):
@@ -119,9 +153,9 @@ class WebhookCaller:
 
 
 @asynccontextmanager
-async def open_webhook_caller(store: Store) -> AsyncIterator[WebhookCaller]:
+async def open_webhook_caller(store: Store, local: LocalWebhooks | None = None) -> AsyncIterator[WebhookCaller]:
     """A webhook caller; its connections are closed when the block ends."""
-    caller = WebhookCaller(store)
+    caller = WebhookCaller(store, local)
     try:
         yield caller
     finally:
@@ -150,6 +184,10 @@ def _trust(bundle: str) -> ssl.SSLContext:
     except (binascii.Error, UnicodeDecodeError, ssl.SSLError) as error:
         raise WebhookCallError(f"unable to load root certificates: {error}") from error
     return context
+
+
+def _path(service: Mapping[str, Any]) -> str:
+    return "/" + (service.get("path") or "").lstrip("/")
 
 
 def _why(error: BaseException) -> str:

@@ -6,17 +6,18 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from core.api.resource import CONTROLLER_REVISION, SECRET
 from core.kube.client import open_client
-from core.kube.config import load_config
+from core.kube.config import Impersonation, load_config
 from core.kube.errors import AlreadyExistsError
 from core.workloads.hub_key import HUB_KEY_SECRET, keys_of_secret
 from core.workloads.hub_key import hub_key_secret as key_secret
-from deployment.permissions.names import OPERATOR_NAMESPACE
+from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
 from embedded.hub_port import PORT_FILE
 from tests.integration.commandline import CommandLine
 from tests.integration.hub_cluster import KEY, PATIENCE_SECONDS, STORY, HubCluster
@@ -54,7 +55,10 @@ async def realtime_cluster(line: CommandLine) -> AsyncIterator[tuple[HubCluster,
     up = await trio.to_thread.run_sync(line.bobrapet, "up", "--quiet", line.images)
     assert up.code == 0, up.err
     async with trio.open_nursery() as nursery:
-        async with open_client(await load_config(line.data / "kubeconfig")) as client:
+        config = await load_config(line.data / "kubeconfig")
+        # The runs have no Story. Only the operator may create such runs, and bindings.
+        as_operator = Impersonation(DEFAULT_INSTALLATION.user, ("system:masters",))
+        async with open_client(replace(config, impersonation=as_operator)) as client:
             port = int((line.data / PORT_FILE).read_text())
             cluster = HubCluster(line.data, nursery, hub_port=port)
             cluster.client = client

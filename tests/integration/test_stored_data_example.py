@@ -1,4 +1,7 @@
-"""Data that steps put into object storage, on the embedded cluster. A claim stores it, and the operator reads it."""
+"""Data that steps put into object storage, on the embedded cluster. A claim stores it, and the operator reads it.
+
+Nothing is configured: each namespace has a claim for it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,14 @@ from pathlib import Path
 import pytest
 
 from embedded.folder import claims_folder
+from embedded.store_claims import STORE_CLAIM
 from tests.integration.commandline import CommandLine
 
 CONFIGURATION = """\
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: bobrapet-operator-config, namespace: bobrapet-system}
-data:
-  controller.storage.provider: file
-  controller.storage.file.path: /var/run/bubu/storage
-  controller.storage.file.volume-claim-name: payloads
+data: {controller.storage.provider: "%s", controller.storage.file.volume-claim-name: payloads}
 ---
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -104,8 +105,6 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
 
 
 def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(line: CommandLine) -> None:
-    configured = line.quick("run", line.file("store.yaml", CONFIGURATION), "--local", "--story=nothing")
-    assert configured.code == 0, configured.err
     done = line.quick("run", "story.yaml", "--local", "--story=big", "-ojson")
     assert done.code == 0, done.err
     output = json.loads(done.out)
@@ -125,7 +124,7 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
 
     usage = json.loads(line.quick("storage", "usage", "--local", "-ojson").out)
-    files = [path for path in (claims_folder(line.data) / "default" / "payloads").rglob("*") if path.is_file()]
+    files = [path for path in (claims_folder(line.data) / "default" / STORE_CLAIM).rglob("*") if path.is_file()]
     assert [each["kind"] for each in usage["kinds"] if each["bytes"]] == ["outputs", "logs"]
     assert sum(each["objects"] for each in usage["kinds"]) == len(files)
     assert all(each["exists"] for each in usage["runs"])
@@ -138,8 +137,7 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
 
 def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_do(line: CommandLine) -> None:
     """The steps have a store, which their Story names. They resolve their inputs themselves."""
-    claim = CONFIGURATION.partition("---\n")[2]
-    configured = line.quick("run", line.file("claim.yaml", claim), "--local", "--story=nothing")
+    configured = line.quick("run", line.file("none.yaml", CONFIGURATION % ""), "--local", "--story=nothing")
     assert configured.code == 0, configured.err
     store = "  policy: {storage: {file: {volumeClaimName: payloads}}, retries: {continueOnStepFailure: true}}\n"
     named = Path(line.folder / "story.yaml").read_text().replace("spec:\n  steps:\n", f"spec:\n{store}  steps:\n")
@@ -148,3 +146,16 @@ def test_without_a_store_of_the_operator_a_condition_on_such_data_says_what_to_d
     assert done.code != 0
     assert "controller.storage.provider" in done.err
     assert re.search(r"pass \w+→Succeeded", done.err), done.err
+
+
+def test_a_store_of_the_user_is_kept_over_restarts(line: CommandLine) -> None:
+    configured = line.quick("run", line.file("own.yaml", CONFIGURATION % "file"), "--local", "--story=nothing")
+    assert configured.code == 0, configured.err
+    assert line.bobrapet("down").code == 0
+    assert line.bobrapet("up", "--image-map=programs.yaml").code == 0
+    done = line.quick("run", "story.yaml", "--local", "--story=big", "-ojson")
+
+    assert done.code == 0, done.err
+    places = claims_folder(line.data) / "default"
+    assert [path for path in (places / "payloads").rglob("*") if path.is_file()]
+    assert not [path for path in (places / STORE_CLAIM).rglob("*") if path.is_file()]

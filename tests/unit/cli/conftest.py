@@ -16,6 +16,7 @@ from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig, Impersonation
 from core.kube.credentials import bearer_token
 from deployment.crds import install_crds
+from embedded.admission import local_webhooks
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
 
@@ -53,6 +54,18 @@ async def client(server: Server) -> AsyncIterator[KubeClient]:
 @pytest.fixture
 async def session(client: KubeClient) -> Session:
     return session_of(client, CommonOptions())
+
+
+@pytest.fixture
+async def guarded_session() -> AsyncIterator[Session]:
+    """A session on an API server with admission, as that of the embedded cluster."""
+    async with trio.open_nursery() as nursery, open_api_server(local_webhooks=local_webhooks()) as api:
+        transport = ASGIStreamingTransport(api.app, nursery)
+        config = ClusterConfig("http://cluster", bearer_token(api.admin_token))
+        async with open_client(config, transport=transport) as client:
+            await install_crds(client, converted=True)
+            yield session_of(client, CommonOptions())
+        nursery.cancel_scope.cancel()
 
 
 def session_of(client: KubeClient, options: CommonOptions) -> Session:

@@ -8,7 +8,7 @@ from cli.problem import RejectedManifestError
 from cli.references import refuse_missing
 from cli.session import Session
 from core.api.objects import Object
-from core.api.resource import CONFIG_MAP, ENGRAM, STORY
+from core.api.resource import CONFIG_MAP, ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.kube.errors import NotFoundError
 
 CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
@@ -115,3 +115,17 @@ def test_the_files_of_the_example_refer_to_nothing_outside() -> None:
     manifests = load_manifests(["examples/weather/manifests.yaml"])
 
     assert {each.kind for each in manifests} == {"EngramTemplate", "Engram", "Story"}
+
+
+async def test_a_dry_run_may_miss_objects_of_the_same_files(guarded_session: Session) -> None:
+    """With admission, an Engram is refused while its template does not exist; the files have it."""
+    spec = {"version": "1.0.0", "supportedModes": ["job"], "image": "shell"}
+    template: Object = {**ENGRAM_OBJECT, "apiVersion": ENGRAM_TEMPLATE.api_version, "kind": "EngramTemplate"}
+    template |= {"metadata": {"name": "shell"}, "spec": spec}
+    lost = {**ENGRAM_OBJECT, "metadata": {"name": "lost"}, "spec": {"templateRef": {"name": "absent"}}}
+
+    stored = await apply_manifests(guarded_session, [manifest(template), manifest(ENGRAM_OBJECT)])
+    with pytest.raises(RejectedManifestError, match="does not exist"):
+        await apply_manifests(guarded_session, [manifest(template), manifest(lost)])
+
+    assert [each["kind"] for each in stored] == ["EngramTemplate", "Engram"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from core.api.crd import custom_resource_definition
+from core.api.kind import Kind
 from core.api.kinds import KINDS
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from core.kube.client import open_client
@@ -29,6 +31,19 @@ async def test_every_kind_is_served_once_they_are_installed_and_again_changes_no
 
     assert [crd["metadata"]["name"] for crd in first] == sorted(crd["metadata"]["name"] for crd in packaged_crds())
     assert [crd["metadata"]["generation"] for crd in second] == [crd["metadata"]["generation"] for crd in first]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.resource.kind)
+def test_without_conversion_a_definition_has_the_stored_version_only(kind: Kind) -> None:
+    name = f"{kind.resource.plural}.{kind.resource.group}"
+    plain, converted = (
+        next(crd for crd in packaged_crds(converted=wanted) if crd["metadata"]["name"] == name)
+        for wanted in (False, True)
+    )
+
+    assert plain == custom_resource_definition(kind)
+    assert [version["name"] for version in converted["spec"]["versions"]] == [each.name for each in kind.versions]
+    assert (converted["spec"]["conversion"]["strategy"] == "Webhook") is (len(kind.versions) > 1)
 
 
 class NeverEstablished:

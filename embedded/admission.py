@@ -1,0 +1,97 @@
+"""Admission of the embedded cluster: the API server asks a function of its own process instead of a web server.
+
+So admission is available exactly as long as the API server is: it has no port and no certificate, and it does not
+depend on the operator, which may be killed and started again. The registrations, and with them the conditions under
+which the API server asks, are those of an installation, but they are not stored: an older version that opens the same
+data knows nothing of them. The rules are loaded for the first review: most of them are needed neither to start the
+cluster nor to read from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from core.telemetry.logs import get_logger
+from deployment.metadata import WEBHOOK_SERVICE
+from deployment.permissions.names import DEFAULT_INSTALLATION
+from deployment.registered import packaged_configurations
+from localcluster.server.webhookcall import LocalWebhooks, WebhookCallError
+from webhooks.registration import CONVERT_PATH, HOOKS
+
+if TYPE_CHECKING:
+    from localcluster.server.store import Store
+    from webhooks.reviewer import Reviewer
+
+LOOP_SECONDS: Final = 0.2
+"""A review that takes longer starts again in a process, which then has to be started: one is not kept for this."""
+
+_HOOKS: Final = {hook.path: hook for hook in HOOKS}
+
+_log = get_logger("webhook")
+
+
+def local_webhooks() -> LocalWebhooks:
+    """The webhooks of an installation, answered by this process."""
+    service = (DEFAULT_INSTALLATION.namespace, WEBHOOK_SERVICE)
+    return LocalWebhooks(service, EmbeddedAdmission().answer, packaged_configurations())
+
+
+class EmbeddedAdmission:
+    """Answers the reviews of one API server."""
+
+    def __init__(self) -> None:
+        self._reviewer: Reviewer | None = None
+
+    async def answer(self, store: Store, path: str, raw: bytes) -> bytes:
+        """The review with its response.
+
+        Raises:
+            WebhookCallError: there is no answer; the text says why.
+        """
+        try:
+            return self._converted(raw) if path == CONVERT_PATH else await self._decided(store, path, raw)
+        except WebhookCallError:
+            raise
+        except Exception as error:
+            _log.error("a webhook failed", webhook=path, error=error)
+            raise WebhookCallError(f"the webhook {path} failed; see the log of the cluster") from error
+
+    def _converted(self, raw: bytes) -> bytes:
+        import orjson
+
+        from webhooks.conversion.review import answer
+
+        return orjson.dumps(answer(orjson.loads(raw)))
+
+    async def _decided(self, store: Store, path: str, raw: bytes) -> bytes:
+        from webhooks.reviewer import UnansweredError
+
+        hook = _HOOKS.get(path)
+        if hook is None:
+            raise WebhookCallError(f"the path {path} is not served")
+        if self._reviewer is None:
+            self._reviewer = _reviewer(store)
+        try:
+            return await self._reviewer.answer(hook, raw)
+        except UnansweredError as error:
+            raise WebhookCallError(str(error)) from None
+
+
+def _reviewer(store: Store) -> Reviewer:
+    from embedded.store_view import StoreView
+    from webhooks.conversion.review import answer
+    from webhooks.limits import DEFAULT_LIMITS
+    from webhooks.reviewer import Reviewer
+    from webhooks.setup import AdmissionSetup
+
+    view = StoreView(store)
+    setup = AdmissionSetup(
+        world=lambda: view,
+        operator=DEFAULT_INSTALLATION.user,
+        trouble=lambda: "",
+        changed=view.changed,
+        convert=answer,
+    )
+    # Nobody has to wait for a missing object: the view already has everything that was ever acknowledged.
+    return Reviewer(setup, replace(DEFAULT_LIMITS, loop_seconds=LOOP_SECONDS, patient=0))
