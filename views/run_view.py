@@ -22,6 +22,7 @@ from core.engine.step.state import reason_of
 from views.flow import StepFlow, bindings_by_step, flow_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
+from views.signals import SignalView, last_signal
 from views.step_layout import ANY_ITEM, STEP_LISTS, RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
@@ -75,6 +76,8 @@ class StepView:
     """It is a step of a realtime run, with a container that stays."""
     flow: StepFlow | None = None
     """What the hub says of its stream, if that was looked at."""
+    signal: SignalView | None = None
+    """What its container sent last."""
 
     @property
     def depth(self) -> int:
@@ -288,6 +291,7 @@ class _Look:
             reason=reason_of(state),
             serves_stream=self._serves_stream(placed, step_run),
             flow=flow_of(binding) if binding is not None else None,
+            signal=last_signal(status),
         )
 
     def _serves_stream(self, placed: RunStep, step_run: Object) -> bool:

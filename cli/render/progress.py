@@ -144,7 +144,8 @@ def columns(text: str) -> int:
 def _row(view: RunView, step: StepView, now: datetime, label: str, flow: str, ascii_only: bool) -> str:
     sign = "" if ascii_only else f"{sign_of(step.phase)} "
     duration = short_duration(step.duration(now))
-    detail = ", ".join(part for part in (_tally(view, step), step.detail) if part)
+    signal = str(step.signal) if step.signal is not None else ""
+    detail = ", ".join(part for part in (_tally(view, step), step.detail, signal) if part)
     detail = "  ".join(part for part in (flow, detail) if part)
     if step.until is not None and step.until > now:
         detail += f" ({short_duration(step.until - now)} left)"

@@ -95,6 +95,9 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
         yield from _row("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
     for number, (name, value) in enumerate(cause.facts):
         yield from _row("" if number else "error", f"{name}: {value}", width)
+    if cause.signal is not None:
+        sent = f", {_instant(cause.signal.at, now)}" if cause.signal.at is not None else ""
+        yield from _row("signal", f"{cause.signal}{sent}", width)
     if cause.who:
         yield from _row("who", cause.who, width)
     for line in cause.last_lines:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core.api.objects import Object
+from views.signals import SignalView
 
 
 class CauseKind(StrEnum):
@@ -78,6 +79,8 @@ class Cause:
     """``RUN/STEP`` on the way from the explained run to this cause: through child runs and needs."""
     trigger: str = ""
     """The StoryTrigger that the cause is about; then there is no run."""
+    signal: SignalView | None = None
+    """What the container of the step sent last."""
 
 
 @dataclass(frozen=True, slots=True)
