@@ -73,7 +73,16 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
+    facts = replace(facts, earlier_children=_earlier(children))
     return replace(facts, children=await _into_children(session, children, depth + 1))
+
+
+def _earlier(children: Sequence[Object]) -> dict[str, tuple[Facts, ...]]:
+    """By step: the StoryRuns before the last one."""
+    by_step: dict[str, list[Facts]] = {}
+    for child in children:
+        by_step.setdefault(path_of(child), []).append(Facts(child, None))
+    return {step: tuple(made[:-1]) for step, made in by_step.items() if len(made) > 1}
 
 
 async def _into_children(session: Session, runs: Sequence[Object], depth: int) -> dict[str, Facts]:

@@ -141,7 +141,7 @@ async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[st
 
 async def failure_report(session: Session, run: Object, view: RunView) -> str:
     """The failing step, its error, its last log lines and the next useful command."""
-    lines = [f"{view.name}: {word_of(view.phase)}" + (f": {view.message}" if view.message else "")]
+    lines = [f"{view.name}: {view.word}" + (f": {view.message}" if view.message else "")]
     failing = view.culprit()
     if failing is None:
         return lines[0]

@@ -342,7 +342,7 @@ def test_a_traceback_begins_in_the_code_of_the_user(backend: Any) -> None:
     def plain(ctx: Context[Any]) -> None:
         raise ZeroDivisionError("plain")
 
-    outcome = EngramEnvironment().run(engram(slow, backend=backend) if backend else engram(plain))
+    outcome = EngramEnvironment().run(engram(backend=backend)(slow) if backend else engram(plain))
 
     (trace,) = [line["stacktrace"] for line in outcome.logs if "stacktrace" in line]
     assert trace.startswith("Traceback (most recent call last):")
