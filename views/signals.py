@@ -31,14 +31,33 @@ class SignalView:
 
 def last_signal(status: ReadOnlyObject) -> SignalView | None:
     """The newest signal in the status of a StepRun that has not been deleted since; None if there is none."""
+    return next(iter(signals_of(status)), None)
+
+
+def signals_of(status: ReadOnlyObject) -> list[SignalView]:
+    """The last signal of each key that has not been deleted since, the newest first."""
     signals = status.get("signals")
-    if not isinstance(signals, Mapping) or not signals:
-        return None
-    events = [event for event in status.get("signalEvents") or () if event.get("key") in signals]
-    last = max(events, key=lambda event: int(event.get("seq") or 0), default=None)
-    key = str(last["key"] if last is not None else list(signals)[-1])
-    at = parse_instant_or_none(last.get("emittedAt")) if last is not None else None
-    return SignalView(one_line(key), _text(signals[key]), at)
+    if not isinstance(signals, Mapping):
+        return []
+    events = {key: event for event in _events(status) if (key := event.get("key")) in signals}
+    known = sorted(events.values(), key=_number, reverse=True)
+    silent = [key for key in reversed(list(signals)) if key not in events]
+    return [
+        *(SignalView(one_line(each["key"]), _text(signals[each["key"]]), _at(each)) for each in known),
+        *(SignalView(one_line(key), _text(signals[key]), None) for key in silent),
+    ]
+
+
+def _events(status: ReadOnlyObject) -> list[ReadOnlyObject]:
+    return sorted((each for each in status.get("signalEvents") or () if isinstance(each, Mapping)), key=_number)
+
+
+def _number(event: ReadOnlyObject) -> int:
+    return int(event.get("seq") or 0)
+
+
+def _at(event: ReadOnlyObject) -> datetime | None:
+    return parse_instant_or_none(event.get("emittedAt"))
 
 
 def _text(signal: Any) -> str:

@@ -15,6 +15,7 @@ from cli.arguments import (
     OlderOption,
     PhaseOption,
     RunArgument,
+    RunOrStepArgument,
     RunsArgument,
     SelectorOption,
     SinceOption,
@@ -115,17 +116,20 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
 
 def get(
     options: CommonOptions,
-    run: RunArgument,
+    run: RunOrStepArgument,
     every_step: Annotated[
         bool, typer.Option("--all", help="A row for every branch, also of parallel steps with more than ten.")
     ] = False,
 ) -> None:
     """Show one run: its steps, what it waits for, its output; for a realtime run the traffic of each step.
 
+    RUN/STEP shows that step: its inputs as the container got them, output, attempts, Job, Pod, signals and times.
+
     On a terminal, a parallel step with more than ten branches counts them, and only those that are not well have a
     row; in a pipe, or with --all, each has one.
 
-    -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step.
+    -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step; of RUN/STEP
+    it gives the StepRun.
     """
     from cli.interruption import run_async
     from cli.render.output import render, yaml_text
@@ -134,6 +138,11 @@ def get(
     from cli.session import open_session
     from cli.streams import with_streams
     from core.engine.clock import system_now
+
+    name, slash, step = run.partition("/")
+    if slash:
+        _get_step(options, name, step)
+        return
 
     async def work() -> None:
         async with open_session(options) as session:
@@ -154,6 +163,30 @@ def get(
                 console.result(f"\nerror:\n{yaml_text(view.error)}")
             if view.output is not None:
                 console.result(f"\noutput:\n{yaml_text(for_people(view.output))}")
+
+    run_async(options, work)
+
+
+def _get_step(options: CommonOptions, run: str, step: str) -> None:
+    from cli.interruption import run_async
+    from cli.render.output import render
+    from cli.render.step_detail import lines_of
+    from cli.session import open_session
+    from cli.step_details import find_step
+    from core.engine.clock import system_now
+
+    if not run or not step:
+        raise UsageError(f"{run}/{step} does not name a step of a run", remedy="write RUN/STEP, or RUN alone")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_step(session, run, step)
+            if options.output not in ("table", "wide"):
+                stored = found.stored(session.command("get", found.detail.run, "--output=yaml"))
+                session.console.result(render([stored], options.output, single=True))
+                return
+            for line, colour in lines_of(found.detail, system_now(), session.command):
+                session.console.line(line, colour)
 
     run_async(options, work)
 

@@ -11,7 +11,7 @@ from cli.render.flow import flow_text, flow_texts
 from cli.render.time import short_duration
 from core.api.instant import format_instant
 from core.api.phases import Phase, Reason
-from views.run_view import RunView, StepView
+from views.run_view import BranchTally, RunView, StepView
 from views.sign import colour_of, sign_of, word_of
 from views.step_layout import parent_of
 
@@ -191,16 +191,15 @@ def _row(step: StepView, now: datetime, label: str, flow: str, ascii_only: bool)
     sign = "" if ascii_only else f"{sign_of(step.phase)} "
     duration = short_duration(step.duration(now))
     signal = str(step.signal) if step.signal is not None else ""
-    detail = ", ".join(part for part in (_tally(step), step.detail, signal) if part)
+    tally = branches_text(step.branches) if step.branches is not None else ""
+    detail = ", ".join(part for part in (tally, step.detail, signal) if part)
     detail = "  ".join(part for part in (flow, detail) if part)
     if step.until is not None and step.until > now:
         detail += f" ({short_duration(step.until - now)} left)"
     return f"{sign}{label}  {word_of(step.phase):<9}  {duration:>7}  {detail}".rstrip()
 
 
-def _tally(step: StepView) -> str:
-    """How many branches of a step have ended."""
-    if step.branches is None:
-        return ""
-    failed = f", {step.branches.failed} failed" if step.branches.failed else ""
-    return f"{step.branches.ended}/{step.branches.total} done{failed}"
+def branches_text(branches: BranchTally) -> str:
+    """How many branches of a step have ended: ``48/50 done, 1 failed``."""
+    failed = f", {branches.failed} failed" if branches.failed else ""
+    return f"{branches.ended}/{branches.total} done{failed}"
