@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 
 import trio
 
+from cli.pod_logs import last_lines_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
-from cli.step_logs import last_lines_of
 from cli.streams import bindings_of, has_streams
 from core.api import keys
 from core.api.identity import label_value
@@ -196,13 +196,10 @@ def _failing_streams(facts: Facts) -> list[tuple[str, Object]]:
 async def _last_lines(session: Session, facts: Facts) -> dict[str, tuple[str, ...]]:
     """The last log lines of the step that made the run fail, and of streams whose container has failed."""
     if not has_ended(facts.run):
-        return {
-            step: tuple(one_line(line) for line in await last_lines_of(session, pod))
-            for step, pod in _failing_streams(facts)[:MAX_FAILING]
-        }
+        return {step: tuple(await last_lines_of(session, pod)) for step, pod in _failing_streams(facts)[:MAX_FAILING]}
     culprit = view_run(facts.run, facts.story, facts.step_runs.values()).culprit()
     step_run = facts.step_runs.get(culprit.name) if culprit is not None else None
     pod = facts.pods.get(step_run["metadata"]["name"]) if step_run is not None else None
     if culprit is None or pod is None:
         return {}
-    return {culprit.name: tuple(one_line(line) for line in await last_lines_of(session, pod))}
+    return {culprit.name: tuple(await last_lines_of(session, pod))}

@@ -101,7 +101,7 @@ def _inputs(job: Object) -> Any:
     """What the Job gives the container. Kubernetes turns each ``$$`` of a literal into ``$``."""
     template = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
     containers = template.get("containers") or ()
-    own = next((each for each in containers if each.get("name") == ENGRAM_CONTAINER), {})
+    own: Object = next((each for each in containers if each.get("name") == ENGRAM_CONTAINER), {})
     text = next((each.get("value") for each in own.get("env") or () if each.get("name") == _INPUTS), None)
     try:
         return json.loads(text.replace("$$", "$")) if isinstance(text, str) else None
@@ -123,7 +123,7 @@ def _effects(status: Object) -> Sequence[Object]:
 def _pod(pod: Object) -> PodDetail:
     status, spec = pod.get("status") or {}, pod.get("spec") or {}
     containers = spec.get("containers") or ()
-    own = next((each for each in containers if each.get("name") == ENGRAM_CONTAINER), {})
+    own: Object = next((each for each in containers if each.get("name") == ENGRAM_CONTAINER), {})
     restarts = max((each.get("restartCount") or 0 for each in status.get("containerStatuses") or ()), default=0)
     return PodDetail(
         name=str(pod["metadata"]["name"]),

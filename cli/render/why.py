@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from cli.render.log_lines import LogForm
+from cli.render.log_lines import lines_of as lines_of_log
 from cli.render.progress import Styled
 from cli.render.time import short_duration
 from core.api.instant import format_instant
@@ -101,7 +103,8 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
     if cause.who:
         yield from _row("who", cause.who, width)
     for line in cause.last_lines:
-        yield f"  | {line}", ""
+        for text, line_colour in lines_of_log("", line, None, LogForm.PEOPLE):
+            yield f"  | {text}", line_colour
     for number, command in enumerate(cause.commands):
         yield f"  {'do' if not number else '':<{_MARGIN - 2}}{command}", "bold"
 

@@ -134,6 +134,8 @@ class _Step:
         self._environment = environment
         self._cluster = cluster
         self._store: Store | None = None
+        self._attempt: int | None = None
+        """From 1; None as long as the StepRun has not been read."""
         self._deadline = run._began + environment.step_timeout_seconds
         self._steprun = StepRunClient(
             cluster,
@@ -162,6 +164,8 @@ class _Step:
             self._store = None  # so that the status keeps its link to the logs of the Pod that did the work
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
+        if step_run:
+            self._attempt = _attempt_of(step_run)
         if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
             self._store = None
             log.info("not started: an earlier Pod has already finished this step")
@@ -321,7 +325,8 @@ class _Step:
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
-        log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
+        said = {"phase": update.phase, "exitClass": update.fields["exitClass"]}
+        log.info("step ended", extra=said if self._attempt is None else said | {"attempt": self._attempt})
         return True
 
     def _offload(self, value: Any) -> Any:
@@ -369,7 +374,7 @@ class _Step:
             identity=environment.identity,
             _config=prepared.config,
             secrets=prepared.secrets,
-            attempt=int((step_run.get("status") or {}).get("retries") or 0) + 1,
+            attempt=_attempt_of(step_run),
             started_at=environment.started_at,
             deadline=world.now() + remaining,
             transports=environment.transports,
@@ -419,6 +424,10 @@ class _Step:
         if schema_id := identity.schema_id("logs"):
             link |= {reference.SCHEMA: schema_id} | ({reference.SCHEMA_VERSION: version} if version else {})
         self._steprun.update(StatusUpdate({"logs": link}), _LOG_PATCH_SECONDS)
+
+
+def _attempt_of(step_run: Object) -> int:
+    return int((step_run.get("status") or {}).get("retries") or 0) + 1
 
 
 def _failure(error: EngramError) -> _Result:

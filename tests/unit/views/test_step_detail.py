@@ -119,7 +119,7 @@ def test_a_step_at_work_is_shown_with_attempt_job_pod_signals_and_times() -> Non
 
 
 def test_a_retry_that_is_waited_for_is_not_an_attempt_yet() -> None:
-    status = {"startedAt": "2026-01-01T12:00:00Z", "retries": 1, "nextRetryAt": "2026-01-01T12:01:30Z"}
+    status: dict[str, Any] = {"startedAt": "2026-01-01T12:00:00Z", "retries": 1, "nextRetryAt": "2026-01-01T12:01:30Z"}
 
     assert "attempts  1 of 3; the next one starts 2026-01-01T12:01:30Z (in 30s)" in shown(detail_of(**status))
 
