@@ -95,6 +95,7 @@ def _more(detail: StepDetail) -> Iterator[tuple[str, ...]]:
     if detail.engram:
         yield "logs", run, step
         yield "explain", "step", f"{run}/{step}"
+        yield "debug", f"{run}/{step}"
     if not (detail.step.phase is not None and detail.step.phase.terminal):
         yield "why", f"{run}/{step}"
     if detail.output is not None:

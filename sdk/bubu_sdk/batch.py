@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bubu_sdk import contract, dehydrate, encode, errors, instant, logs, preparation, reference, status
 from bubu_sdk.context import AsyncContext, Context, Services
 from bubu_sdk.contract import Environment, Identity
+from bubu_sdk.debugger import under_debugger
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
 from bubu_sdk.hosting import host_for
@@ -224,7 +225,8 @@ class _Step:
         if signature.inputs is not None:
             arguments[signature.inputs] = prepared.inputs
         host = host_for(self._engram.function, self._engram.backend)
-        stage = Stage("engram", lambda: self._engram.function(**arguments), self._desk, host)
+        function = under_debugger(self._engram.function, self._world.environ)
+        stage = Stage("engram", lambda: function(**arguments), self._desk, host)
         if not self._desk.wait_for(stage, self._deadline):
             self._cancelled.set()
             host.cancel()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final
 
-_HOSTS: Final = frozenset({"asyncio", "bubu_sdk", "concurrent", "contextlib", "outcome", "threading", "trio"})
+_HOSTS: Final = frozenset(
+    {"asyncio", "bdb", "bubu_sdk", "concurrent", "contextlib", "outcome", "pdb", "threading", "trio"}
+)
 """Packages whose frames are between the start of the process and the function of the user."""
 
 

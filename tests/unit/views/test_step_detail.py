@@ -114,6 +114,7 @@ def test_a_step_at_work_is_shown_with_attempt_job_pod_signals_and_times() -> Non
         "",
         "more      bobrapet logs report-1 load",
         "          bobrapet explain step report-1/load",
+        "          bobrapet debug report-1/load",
         "          bobrapet why report-1/load",
     ]
 
