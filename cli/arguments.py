@@ -39,6 +39,14 @@ RunAndStepArgument = Annotated[
         autocompletion=complete_run_and_step,
     ),
 ]
+RunOrStepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[/STEP]",
+        help=f"A run: {_RUN_HELP}; after a slash one of its steps, fan/left for a branch.",
+        autocompletion=complete_run_and_step,
+    ),
+]
 RunAndGateArgument = Annotated[
     str,
     typer.Argument(

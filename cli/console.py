@@ -32,6 +32,11 @@ class Console:
         """Whether a person watches: progress goes to standard error, even if the result goes into a pipe."""
 
     @property
+    def reader_is_person(self) -> bool:
+        """Whether standard output is a terminal: a person reads the result, not a program."""
+        return sys.stdout.isatty()
+
+    @property
     def size(self) -> os.terminal_size:
         """Size of the terminal that shows progress."""
         try:

@@ -11,6 +11,7 @@ from cli.exit_code import ExitCode, of_phase
 from cli.problem import CommandError
 from cli.render.flow import FlowLines
 from cli.render.progress import Styled, transitions, tree
+from cli.render.signals import SignalLines
 from cli.runs import Following
 from cli.session import Session
 from core.api.phases import Phase
@@ -87,10 +88,14 @@ class _Lines:
         self._before: RunView | None = None
         self._problem = ""
         self._flows = FlowLines()
+        self._signals = SignalLines()
 
     def draw(self, view: RunView, problem: str) -> None:
         now = system_now()
-        for line in (*transitions(self._before, view, now, ascii_only=self._ascii), *self._flows.lines(view, now)):
+        changes = transitions(self._before, view, now, ascii_only=self._ascii)
+        signals = self._signals.lines(view, now)
+        end = len(changes) - bool(changes and view.terminal)  # the end of the run is its last line
+        for line in (*changes[:end], *signals, *self._flows.lines(view, now), *changes[end:]):
             self._console.note(line)
         if problem and not self._problem:
             self._console.note(f"{problem}; trying again")

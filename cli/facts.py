@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 
 import trio
 
+from cli.pod_logs import last_lines_of
 from cli.runs import pods_of, step_runs_of, story_of
 from cli.session import Session
-from cli.step_logs import last_lines_of
 from cli.streams import bindings_of, has_streams
 from core.api import keys
 from core.api.identity import label_value
@@ -73,7 +73,16 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
+    facts = replace(facts, earlier_children=_earlier(children))
     return replace(facts, children=await _into_children(session, children, depth + 1))
+
+
+def _earlier(children: Sequence[Object]) -> dict[str, tuple[Facts, ...]]:
+    """By step: the StoryRuns before the last one."""
+    by_step: dict[str, list[Facts]] = {}
+    for child in children:
+        by_step.setdefault(path_of(child), []).append(Facts(child, None))
+    return {step: tuple(made[:-1]) for step, made in by_step.items() if len(made) > 1}
 
 
 async def _into_children(session: Session, runs: Sequence[Object], depth: int) -> dict[str, Facts]:
@@ -187,13 +196,10 @@ def _failing_streams(facts: Facts) -> list[tuple[str, Object]]:
 async def _last_lines(session: Session, facts: Facts) -> dict[str, tuple[str, ...]]:
     """The last log lines of the step that made the run fail, and of streams whose container has failed."""
     if not has_ended(facts.run):
-        return {
-            step: tuple(one_line(line) for line in await last_lines_of(session, pod))
-            for step, pod in _failing_streams(facts)[:MAX_FAILING]
-        }
+        return {step: tuple(await last_lines_of(session, pod)) for step, pod in _failing_streams(facts)[:MAX_FAILING]}
     culprit = view_run(facts.run, facts.story, facts.step_runs.values()).culprit()
     step_run = facts.step_runs.get(culprit.name) if culprit is not None else None
     pod = facts.pods.get(step_run["metadata"]["name"]) if step_run is not None else None
     if culprit is None or pod is None:
         return {}
-    return {culprit.name: tuple(one_line(line) for line in await last_lines_of(session, pod))}
+    return {culprit.name: tuple(await last_lines_of(session, pod))}

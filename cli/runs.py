@@ -67,7 +67,7 @@ def is_name(text: str) -> bool:
 
 async def story_of(session: Session, run: Object) -> Object | None:
     """The Story as the run executes it, otherwise as it is now; None if it was deleted."""
-    return await _pinned_story(session, run) or await live_story_of(session, run)
+    return await pinned_story_of(session, run) or await live_story_of(session, run)
 
 
 async def visible_story_of(session: Session, run: Object) -> Object | None:
@@ -80,27 +80,28 @@ async def visible_story_of(session: Session, run: Object) -> Object | None:
 
 async def live_story_of(session: Session, run: Object) -> Object | None:
     """The Story of a run as it is now; None if it was deleted."""
-    namespace, name = _story_place(run)
+    namespace, name = story_place(run)
     try:
         return await session.client.get(STORY, name, namespace)
     except NotFoundError:
         return None
 
 
-async def _pinned_story(session: Session, run: Object) -> Object | None:
+async def pinned_story_of(session: Session, run: Object) -> Object | None:
     """The Story as it was when the run began; None if the user may not read it."""
     revision = (run.get("status") or {}).get("storyRevision")
     if not isinstance(revision, str) or not is_name(revision):
         return None
     try:
-        kept = await session.client.get(CONTROLLER_REVISION, revision, _story_place(run)[0])
+        kept = await session.client.get(CONTROLLER_REVISION, revision, story_place(run)[0])
     except (ForbiddenError, NotFoundError):
         return None
     data = kept.get("data")
     return data if isinstance(data, dict) and isinstance(data.get("spec"), dict) else None
 
 
-def _story_place(run: Object) -> tuple[str, str]:
+def story_place(run: Object) -> tuple[str, str]:
+    """Namespace and name of the Story of a run."""
     reference = run["spec"].get("storyRef") or {}
     return reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", "")
 

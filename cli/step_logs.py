@@ -1,31 +1,35 @@
-"""Logs of a run's steps, and what to show when a run failed."""
+"""Logs of a run's steps: of their Pods, in order of time, and of attempts without a Pod what the SDK has stored."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 import trio
 
+from cli.log_order import LinesInOrder
+from cli.pod_logs import PodLog, attempts_started, numbered, previous_of, read_pod_log
 from cli.problem import CommandError
+from cli.render.log_lines import LogForm, lines_of
 from cli.runs import look_at, pods_of, step_runs_of
 from cli.session import Session
-from core.api import keys
+from cli.stored_logs import StoredLog, read_stored_logs
 from core.api.identity import label_value
+from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
-from core.api.resource import POD, STORY_RUN
+from core.api.phases import TERMINAL_PHASES, Phase
+from core.api.resource import STORY_RUN
 from core.api.suggestion import closest
-from core.kube.errors import ApiError, KubeError
-from core.kube.transport import open_lines
-from core.workloads.step_workload import ENGRAM_CONTAINER
-from views.run_view import RunView
-from views.sign import word_of
+from core.engine.clock import system_now
+from core.engine.ports import JOB
+from core.engine.step.record import executor_of
 from views.step_layout import path_of
 
-LAST_LINES: Final = 20
 _POLL_SECONDS: Final = 0.5
+_NAMES_IN_MESSAGES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,82 +51,201 @@ class LogWish:
         """The parameters of the request to the API server."""
         given = {"tailLines": self.tail, "sinceSeconds": self.since_seconds}
         numbers = {name: str(value) for name, value in given.items() if value is not None}
-        return {"container": ENGRAM_CONTAINER, **numbers, **({"follow": "true"} if self.follow else {})}
+        return {**numbers, **({"follow": "true"} if self.follow else {})}
+
+    def means(self, step: str) -> bool:
+        return not self.steps or step in self.steps or step in map(label_value, self.steps)
 
     def takes(self, log: PodLog) -> bool:
         return (
-            (not self.steps or log.step in self.steps or log.step in map(label_value, self.steps))
+            self.means(log.step)
             and (self.attempt is None or log.attempt == self.attempt)
-            and (not self.failed or (log.pod.get("status") or {}).get("phase") == "Failed")
+            and (not self.failed or log.has_failed)
         )
 
     def matches(self, line: str) -> bool:
         return self.pattern is None or bool(self.pattern.search(line))
 
-
-@dataclass(frozen=True, slots=True)
-class PodLog:
-    """The log of one attempt of a step."""
-
-    pod: Object
-    step: str
-    """The step's path in its StepRun; without a StepRun, the label of the Pod."""
-    attempt: int
-    """Counted from 1."""
-    of_container_before: bool = False
-    """The attempt is an earlier run of the Pod's container."""
-
     @property
-    def name(self) -> str:
-        return str(self.pod["metadata"]["name"])
+    def is_specific(self) -> bool:
+        """Whether a user asks for a certain log, so that it is an error if there is none."""
+        return bool(self.steps) or self.previous or self.attempt is not None
 
 
-async def print_logs(session: Session, run: Object, wish: LogWish) -> None:
-    """Print every line as ``step[attempt] text``; with ``follow`` until the run's Pods have ended.
+@dataclass
+class _Printer:
+    """Prints lines, and knows which logs have been seen."""
 
+    session: Session
+    wish: LogWish
+    form: LogForm
+    seen: set[str] = field(default_factory=set)
+
+    def show(self, label: str, at: datetime | None, text: str) -> None:
+        if not self.wish.matches(text):
+            return
+        whole_time = self.session.options.time_style.value == "iso"
+        for line, colour in lines_of(label, text, at, self.form, whole_time=whole_time):
+            self.session.console.line(line, colour)
+
+
+async def print_logs(session: Session, run: Object, wish: LogWish, *, raw: bool = False) -> None:
+    """Print the logs; with ``follow``, as the lines come, until the run's Pods have ended.
+
+    On a terminal, records are shown in words; in a pipe as they were written, behind ``step[attempt]``.
+
+    Args:
+        raw: as they were written, with nothing added.
     Raises:
         CommandError: there is no such log, or none yet.
     """
-    seen: set[str] = set()
+    form = LogForm.RAW if raw else LogForm.PEOPLE if session.console.reader_is_person else LogForm.LABELLED
+    printer = _Printer(session, wish, form)
+    if wish.follow:
+        await _follow(printer, run)
+    else:
+        await _print_all(printer, run)
 
-    async def show(log: PodLog) -> None:
-        parameters = {**wish.parameters, **({"previous": "true"} if log.of_container_before else {})}
-        label = f"{log.step}[{log.attempt}]"
-        await _stream(
-            session,
-            log.pod,
-            parameters,
-            lambda line: session.console.result(f"{label} {line}") if wish.matches(line) else None,
-        )
 
+async def _follow(printer: _Printer, run: Object) -> None:
+    session, wish = printer.session, printer.wish
     async with trio.open_nursery() as nursery:
         while True:
-            logs = numbered(await pods_of(session, run, tolerant=False), await step_runs_of(session, run))
-            for log in previous_of(logs) if wish.previous else logs:
-                if wish.takes(log) and log.name not in seen and _has_started(log.pod):
-                    seen.add(log.name)
-                    if wish.follow:
-                        nursery.start_soon(show, log)
-                    else:
-                        await show(log)
-            if not wish.follow or await _over(session, run):
+            over = await _over(session, run)
+            for log in numbered(await pods_of(session, run, tolerant=False), await step_runs_of(session, run)):
+                if wish.takes(log) and log.name not in printer.seen and log.has_started:
+                    printer.seen.add(log.name)
+                    show = _labelled(printer.show, _label(log.step, log.attempt))
+                    nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
+            if over:
                 break
             await trio.sleep(_POLL_SECONDS)
-    if not seen and (wish.steps or wish.previous):
-        raise _no_logs(wish)
+    if not printer.seen and wish.is_specific:
+        raise CommandError(f"no logs of {_named(wish.steps)}: no Pod has started")
 
 
-def _no_logs(wish: LogWish) -> CommandError:
-    steps = ", ".join(wish.steps) or "any step"
+async def _print_all(printer: _Printer, run: Object) -> None:
+    session, wish = printer.session, printer.wish
+    step_runs = await step_runs_of(session, run)
+    logs = [log for log in numbered(await pods_of(session, run, tolerant=False), step_runs) if log.has_started]
+    chosen = [log for log in (previous_of(logs) if wish.previous else logs) if wish.takes(log)]
+    missing = _without_pod(step_runs, logs, chosen, wish)
+    stored, problem = [], ""
+    if missing:
+        found = await read_stored_logs(session, run, [step_run for step_run, _ in missing])
+        wanted = {(path_of(step_run), number) for step_run, numbers in missing for number in numbers}
+        stored = [log for log in found.logs if (log.step, log.attempt) in wanted]
+        problem = found.problem
+    await _in_order(printer, chosen, stored)
+    lacking = [
+        _label(path_of(step_run), number)
+        for step_run, numbers in missing
+        for number in numbers
+        if not any((log.step, log.attempt) == (path_of(step_run), number) for log in stored)
+    ]
+    if lacking and (wish.is_specific or not (chosen or stored)):
+        _refuse(session, lacking, problem, is_error=wish.is_specific and not (chosen or stored))
+    elif not chosen and not stored and wish.is_specific and not lacking:
+        raise _none(wish)
+
+
+def _without_pod(
+    step_runs: Sequence[Object], logs: Sequence[PodLog], chosen: Sequence[PodLog], wish: LogWish
+) -> list[tuple[Object, list[int]]]:
+    """StepRuns and their attempts that are wanted and whose Pods have gone."""
+    found = []
+    for step_run in step_runs:
+        step, last = path_of(step_run), attempts_started(step_run)
+        if not wish.means(step) or not _has_had_an_attempt(step_run):
+            continue
+        if wish.previous:
+            numbers = [last - 1] if last > 1 and not any(log.step == step for log in chosen) else []
+        else:
+            have = {log.attempt for log in logs if log.step == step}
+            every = [wish.attempt] if wish.attempt is not None else [] if have else list(range(1, last + 1))
+            numbers = [number for number in every if number <= last and number not in have]
+        if wish.failed:
+            has_failed = (step_run.get("status") or {}).get("phase") != Phase.SUCCEEDED
+            numbers = [number for number in numbers if number < last or has_failed]
+        if numbers:
+            found.append((step_run, numbers))
+    return found
+
+
+def _has_had_an_attempt(step_run: Object) -> bool:
+    """Whether an attempt that stores its log has ended: one of a Job, and not one from the cache."""
+    status = step_run.get("status") or {}
+    has_ended = status.get("phase") in TERMINAL_PHASES or bool(status.get("retries"))
+    return executor_of(step_run) == JOB and has_ended and not status.get("cached")
+
+
+async def _in_order(printer: _Printer, logs: Sequence[PodLog], stored: Sequence[StoredLog]) -> None:
+    """Print all lines in order of time."""
+    waiting, wish = LinesInOrder(), printer.wish
+    for log in stored:
+        waiting.add(_label(log.step, log.attempt), _narrowed(log.lines, wish.since_seconds, wish.tail))
+    for index, pod_log in enumerate(logs):
+        lines: list[tuple[datetime | None, str]] = []
+        await read_pod_log(printer.session, pod_log, wish.parameters, _collector(lines))
+        waiting.add(_label(pod_log.step, pod_log.attempt), lines)
+        following = logs[index + 1].pod["metadata"].get("creationTimestamp") if index + 1 < len(logs) else None
+        for line in waiting.older_than(parse_instant_or_none(following)):
+            printer.show(line.label, line.at, line.text)
+    for line in waiting.rest():
+        printer.show(line.label, line.at, line.text)
+
+
+def _collector(lines: list[tuple[datetime | None, str]]) -> Callable[[datetime | None, str], None]:
+    return lambda at, text: lines.append((at, text))
+
+
+def _narrowed(
+    lines: Sequence[tuple[datetime | None, str]], since_seconds: int | None, tail: int | None
+) -> Sequence[tuple[datetime | None, str]]:
+    """The lines that the API server would give of a log."""
+    if since_seconds is not None:
+        earliest = system_now() - timedelta(seconds=since_seconds)
+        lines = [(at, text) for at, text in lines if at is not None and at >= earliest]
+    return lines if tail is None else lines[max(len(lines) - tail, 0) :]
+
+
+def _refuse(session: Session, lacking: Sequence[str], problem: str, *, is_error: bool) -> None:
+    """Say which logs are lost, and why."""
+    why = problem or "nothing is stored of them; the SDK stores the log of an attempt when it ends"
+    text = f"no logs of {_named(lacking)}: the Pod is deleted, and {why}"
+    remedy = "with an object store (controller.storage.provider) the SDK keeps the log of each attempt that it ends"
+    if is_error:
+        raise CommandError(text, remedy=remedy)
+    session.console.note(f"{text}\nhint: {remedy}")
+
+
+def _none(wish: LogWish) -> CommandError:
+    steps = _named(wish.steps)
     if wish.previous:
         return CommandError(
-            f"there is no log of a previous attempt of {steps}: its Pod is deleted when the next attempt starts",
+            f"there is no log of a previous attempt of {steps}: it has had only one",
             remedy="leave out --previous to see the last attempt",
         )
-    them = "it" if len(wish.steps) == 1 else "them"
-    return CommandError(
-        f"no logs of {steps}: {them} has no Pod yet, or the Pod was deleted", remedy="wait for one with --follow"
-    )
+    if wish.attempt is not None:
+        return CommandError(
+            f"there is no log of attempt {wish.attempt} of {steps}: it has had fewer",
+            remedy="see how many with: bobrapet get RUN/STEP",
+        )
+    return CommandError(f"no logs of {steps}: no Pod has started yet", remedy="wait for one with --follow")
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_IN_MESSAGES]) or "any step"
+    more = len(names) - _NAMES_IN_MESSAGES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _label(step: str, attempt: int) -> str:
+    return f"{step}[{attempt}]"
+
+
+def _labelled(show: Callable[[str, datetime | None, str], None], label: str) -> Callable[[datetime | None, str], None]:
+    return lambda at, text: show(label, at, text)
 
 
 async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[str]) -> None:
@@ -139,105 +262,7 @@ async def refuse_unknown_steps(session: Session, run: Object, steps: Sequence[st
             raise CommandError(f"run {run['metadata']['name']} has no step {step!r}", remedy=remedy)
 
 
-async def failure_report(session: Session, run: Object, view: RunView) -> str:
-    """The failing step, its error, its last log lines and the next useful command."""
-    lines = [f"{view.name}: {word_of(view.phase)}" + (f": {view.message}" if view.message else "")]
-    failing = view.culprit()
-    if failing is None:
-        return lines[0]
-    lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
-    lines += [f"  {name}: {value}" for name, value in failing.error]
-    tail = await _last_lines(session, run, failing.name)
-    if tail:
-        lines += [f"last {len(tail)} log lines of {failing.name}:", *(f"  | {line}" for line in tail)]
-    lines.append(f"more: {session.command('logs', view.name, failing.name)}")
-    return "\n".join(lines)
-
-
-async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
-    names = {
-        label_value(each["metadata"]["name"]) for each in await step_runs_of(session, run) if path_of(each) == step
-    }
-    pods = [pod for pod in await pods_of(session, run) if _is_of(pod, step, names)]
-    return await last_lines_of(session, pods[-1]) if pods else []
-
-
-def _is_of(pod: Object, step: str, step_runs: Collection[str]) -> bool:
-    """Whether the Pod belongs to the step: by its StepRun; if the Pod does not name one, by the step."""
-    labels = pod["metadata"]["labels"]
-    by_run = labels.get(keys.LABEL_STEP_RUN)
-    return by_run in step_runs if by_run else labels.get(keys.LABEL_STEP) == label_value(step)
-
-
-async def last_lines_of(session: Session, pod: Object) -> list[str]:
-    """The last lines of a Pod's log; empty if there is no log, or the user may not read it."""
-    collected: list[str] = []
-    try:
-        await _stream(session, pod, {"container": ENGRAM_CONTAINER, "tailLines": str(LAST_LINES)}, collected.append)
-    except KubeError:
-        return []
-    return collected
-
-
-def numbered(pods: Sequence[Object], step_runs: Sequence[Object]) -> list[PodLog]:
-    """Logs, oldest first, in the order of the Pods. Pods of earlier attempts may be gone: the StepRun counts them."""
-    names = {label_value(each["metadata"]["name"]): path_of(each) for each in step_runs if "metadata" in each}
-    by_step: dict[str, list[Object]] = {}
-    for pod in pods:
-        labels = pod["metadata"]["labels"]
-        step = names.get(labels.get(keys.LABEL_STEP_RUN, "")) or labels.get(keys.LABEL_STEP, pod["metadata"]["name"])
-        by_step.setdefault(step, []).append(pod)
-    started = {path_of(step_run): _attempts_started(step_run) for step_run in step_runs}
-    logs = []
-    for step, of_step in by_step.items():
-        last = max(started.get(step, 0), len(of_step))
-        logs += [PodLog(pod, step, number) for number, pod in enumerate(of_step, start=last - len(of_step) + 1)]
-    return sorted(logs, key=lambda log: pods.index(log.pod))
-
-
-def _attempts_started(step_run: Object) -> int:
-    """The number of attempts that have started; a retry that is still waiting has not."""
-    status = step_run.get("status") or {}
-    return int(status.get("retries") or 0) + (0 if status.get("nextRetryAt") else 1)
-
-
-def previous_of(logs: Sequence[PodLog]) -> list[PodLog]:
-    """For each step the attempt before the last one: an earlier run of its container, or an earlier Pod."""
-    last = {log.step: log for log in logs}
-    found = []
-    for step, log in last.items():
-        if _restarts(log.pod):
-            found.append(replace(log, of_container_before=True))
-        else:
-            found += [each for each in logs if each.step == step and each.attempt == log.attempt - 1]
-    return found
-
-
-def _restarts(pod: Object) -> int:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return max((status.get("restartCount") or 0 for status in statuses), default=0)
-
-
-def _has_started(pod: Object) -> bool:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any({"running", "terminated"} & set(status.get("state") or {}) for status in statuses)
-
-
 async def _over(session: Session, run: Object) -> bool:
     metadata = run["metadata"]
     stored = await session.client.get(STORY_RUN, metadata["name"], metadata["namespace"])
     return bool((stored.get("status") or {}).get("finishedAt"))
-
-
-async def _stream(session: Session, pod: Object, parameters: dict[str, str], show: Callable[[str], object]) -> None:
-    metadata = pod["metadata"]
-    path = POD.path(metadata["namespace"], metadata["name"], "log")
-    try:
-        async with (
-            session.client.open_stream("GET", path, params=parameters) as response,
-            open_lines(response) as lines,
-        ):
-            async for line in lines:
-                show(line)
-    except ApiError as error:
-        session.console.note(f"no logs of Pod {metadata['name']}: {error.message}")

@@ -13,12 +13,13 @@ import typer
 from cli.console import Console
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode, worst
+from cli.failure import failure_report
 from cli.interruption import InterruptedBySignalError
 from cli.options import CommonOptions
 from cli.render.output import yaml_text
 from cli.runs import Following, find_run, open_following, visible_story_of
 from cli.session import Session
-from cli.step_logs import LogWish, failure_report, print_logs
+from cli.step_logs import LogWish, print_logs
 from cli.streams import ask_for_news, may_stream
 from core.api import keys
 from core.api.artifact import for_people

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -22,6 +22,8 @@ from core.engine.step.state import reason_of
 from views.flow import StepFlow, bindings_by_step, flow_of
 from views.gates import is_open_gate
 from views.pod_wait import pod_wait
+from views.sign import word_of
+from views.signals import SignalView, last_signal
 from views.step_layout import ANY_ITEM, STEP_LISTS, RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
@@ -38,6 +40,16 @@ class CommandText(Protocol):
 
 def plain_command(verb: str, *arguments: str) -> str:
     return shlex.join(["bobrapet", verb, *arguments])
+
+
+@dataclass(frozen=True, slots=True)
+class BranchTally:
+    """How many branches a ``parallel`` step has."""
+
+    ended: int
+    failed: int
+    total: int
+    """With those that have not begun, as far as they are known: a list of items is evaluated when the step begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,10 @@ class StepView:
     """It is a step of a realtime run, with a container that stays."""
     flow: StepFlow | None = None
     """What the hub says of its stream, if that was looked at."""
+    signal: SignalView | None = None
+    """What its container sent last."""
+    branches: BranchTally | None = None
+    """The branches of a ``parallel`` step that has begun."""
 
     @property
     def depth(self) -> int:
@@ -120,6 +136,15 @@ class RunView:
     """How long a run of the Story may take; None if the Story does not say."""
     queue: str = ""
     """Queue and priority, if the Story sets them."""
+    cancel_requested: bool = False
+    cancel_reason: str = ""
+    """What the user who canceled it said."""
+
+    @property
+    def word(self) -> str:
+        """Its phase, and whether it was canceled: a ``stop`` step ends a run in the phase Finished, too."""
+        word = word_of(self.phase)
+        return f"{word} (canceled)" if self.phase is Phase.FINISHED and self.cancel_requested else word
 
     @property
     def total(self) -> int:
@@ -201,7 +226,7 @@ def view_run(
     Args:
         bindings: the TransportBindings of a realtime run.
     """
-    status = run.get("status") or {}
+    status, annotations = run.get("status") or {}, run["metadata"].get("annotations") or {}
     phase = member_or_none(Phase, status.get("phase"))
     look = _Look(
         run,
@@ -223,12 +248,32 @@ def view_run(
         started_at=parse_instant_or_none(status.get("startedAt")),
         finished_at=parse_instant_or_none(status.get("finishedAt")),
         created_at=parse_instant_or_none(run["metadata"].get("creationTimestamp")),
-        steps=tuple(look.view(placed) for placed in _placed(story, look, phase)),
+        steps=_with_tallies([look.view(placed) for placed in _placed(story, look, phase)], run),
         output=status.get("output"),
         error=status.get("error"),
         timeout=_timeout(story),
         queue=_queue(story),
+        cancel_requested=bool(run["spec"].get("cancelRequested")),
+        cancel_reason=one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or ""),
     )
+
+
+def _with_tallies(steps: Sequence[StepView], run: Object) -> tuple[StepView, ...]:
+    """The steps, with a tally for each ``parallel`` step that has begun."""
+    by_parent: dict[str, list[StepView]] = {}
+    for step in steps:
+        by_parent.setdefault(parent_of(step.name), []).append(step)
+    made = (run.get("status") or {}).get("primitiveChildren") or {}
+    found = []
+    for step in steps:
+        branches = by_parent.get(step.name, [])
+        if (step.kind == "parallel" or branches) and step.phase is not None:
+            ended = [each for each in branches if each.phase is not None and each.phase.terminal]
+            failed = sum(each.phase is not None and each.phase.failing for each in ended)
+            total = max(len(branches), len(made.get(step.name) or ()))
+            step = replace(step, branches=BranchTally(len(ended), failed, total)) if total else step
+        found.append(step)
+    return tuple(found)
 
 
 def _placed(story: Object | None, look: _Look, phase: Phase | None) -> list[RunStep]:
@@ -288,6 +333,7 @@ class _Look:
             reason=reason_of(state),
             serves_stream=self._serves_stream(placed, step_run),
             flow=flow_of(binding) if binding is not None else None,
+            signal=last_signal(status),
         )
 
     def _serves_stream(self, placed: RunStep, step_run: Object) -> bool:

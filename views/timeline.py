@@ -6,12 +6,14 @@ earlier attempts are gone, so these attempts are one span together; once all Pod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from core.api.instant import parse_instant_or_none
+from core.api.loops import MAX_ITERATIONS
+from core.engine.step.manifest import child_run_name
 from views.pod_wait import container_state, taken_at
 from views.run_view import RunView, StepView, view_run
 from views.why.cause import Facts
@@ -58,6 +60,8 @@ class TimelineRow:
     attempts: int
     spans: tuple[TimelineSpan, ...]
     """In order of time, without overlap; empty for a step that has not begun."""
+    iteration: int = 0
+    """Above 0: the row is a whole StoryRun, which a loop has started as this iteration; then ``step`` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,38 @@ def _rows(facts: Facts, view: RunView, end: datetime, depth: int) -> Iterator[Ti
         spans = tuple(_spans(facts, step, end))
         attempts = step.retries + 1 if step.kind == "engram" and spans else 0
         yield TimelineRow(facts.name, step.name, str(step.phase or ""), depth + step.depth, attempts, spans)
-        if child := facts.children.get(step.name):
+        child = facts.children.get(step.name)
+        if child is None:
+            continue
+        below = depth + step.depth + 1
+        started = {run.name: run for run in (*facts.earlier_children.get(step.name, ()), child)}
+        numbers = _iterations(facts.name, step.name, started)
+        for name, number in sorted(numbers.items(), key=lambda numbered: numbered[1]):
+            its = _view(started[name])
+            yield _of_iteration(its, number, its.finished_at or end, below)
+            yield from _rows(started[name], its, its.finished_at or end, below + 1)
+        if child.name not in numbers:
             its = _view(child)
-            yield from _rows(child, its, its.finished_at or end, depth + step.depth + 1)
+            yield from _rows(child, its, its.finished_at or end, below)
+
+
+def _iterations(run: str, step: str, names: Collection[str]) -> dict[str, int]:
+    """The numbers, from 1, of the StoryRuns that a loop has started; none for a step that starts only one."""
+    if child_run_name(run, step) in names:
+        return {}
+    found: dict[str, int] = {}
+    for number in range(1, MAX_ITERATIONS + 1):
+        if (name := child_run_name(run, step, number)) in names:
+            found[name] = number
+        if len(found) == len(names):
+            break
+    return found
+
+
+def _of_iteration(view: RunView, number: int, end: datetime, depth: int) -> TimelineRow:
+    began_at = view.started_at
+    spans = () if began_at is None else (TimelineSpan(Activity.CHILD, began_at, max(end, began_at)),)
+    return TimelineRow(view.name, "", str(view.phase or ""), depth, 0, spans, number)
 
 
 def _spans(facts: Facts, step: StepView, end: datetime) -> list[TimelineSpan]:

@@ -39,8 +39,17 @@ def logs(
     tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines of each step.", min=0)] = None,
     since: Annotated[str, typer.Option("--since", help="Only lines newer than this, e.g. 5m.")] = "",
     grep: Annotated[str, typer.Option("--grep", help="Only lines that match this regular expression.")] = "",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The lines as the containers wrote them; -o json does the same.")
+    ] = False,
 ) -> None:
-    """Print logs of a run, each line with its step and attempt."""
+    """Print logs of a run in order of time, each line with its step and attempt.
+
+    On a terminal, JSON records are shown as time (UTC), level, message and key=value, with tracebacks in lines of their
+    own; in a pipe as they were written. With --follow the lines come as they are written.
+
+    Logs of attempts whose Pod is gone are read from the object store, where the SDK has kept the last mebibyte of each.
+    """
     from cli.durations import seconds_of
     from cli.interruption import InterruptedBySignalError, run_async
     from cli.runs import find_run
@@ -69,7 +78,7 @@ def logs(
         async with open_session(options) as session:
             found = await find_run(session, run)
             await refuse_unknown_steps(session, found, wish.steps)
-            await print_logs(session, found, wish)
+            await print_logs(session, found, wish, raw=raw or options.output in ("json", "jsonl"))
 
     try:
         run_async(options, work)

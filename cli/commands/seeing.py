@@ -15,6 +15,7 @@ from cli.arguments import (
     OlderOption,
     PhaseOption,
     RunArgument,
+    RunOrStepArgument,
     RunsArgument,
     SelectorOption,
     SinceOption,
@@ -78,15 +79,13 @@ def list_runs(
 
 async def _table_of(session: Session, runs: Sequence[Object]) -> str:
     from cli.render.table import table
-    from core.api.resource import STEP_RUN, STORY
+    from cli.run_stories import stories_of
+    from core.api.resource import STEP_RUN
     from core.engine.clock import system_now
     from views.run_view import view_run
 
     options, namespace = session.options, session.list_namespace
-    stories = {
-        (story["metadata"]["namespace"], story["metadata"]["name"]): story
-        for story in (await session.client.list(STORY, namespace)).items
-    }
+    stories = await stories_of(session, runs)
     steps: dict[str, list[Object]] = {}
     for step_run in (await session.client.list(STEP_RUN, namespace)).items:
         for owner in owners_of(step_run):
@@ -94,10 +93,8 @@ async def _table_of(session: Session, runs: Sequence[Object]) -> str:
     now = system_now()
     rows = []
     for run in runs:
-        reference = run["spec"].get("storyRef") or {}
-        key = (reference.get("namespace") or run["metadata"]["namespace"], reference.get("name", ""))
-        its_steps = steps.get(run["metadata"]["uid"], ())
-        rows.append(_row(options, view_run(run, stories.get(key), its_steps, command=session.command), now))
+        uid = run["metadata"]["uid"]
+        rows.append(_row(options, view_run(run, stories.get(uid), steps.get(uid, ()), command=session.command), now))
     headers = ["NAME", "STORY", "PHASE", "STEPS", "WAITING-ON", "AGE", "DURATION"]
     headers = (["NAMESPACE"] if options.all_namespaces else []) + headers
     headers += ["MESSAGE"] if options.output == "wide" else []
@@ -106,13 +103,12 @@ async def _table_of(session: Session, runs: Sequence[Object]) -> str:
 
 def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
     from cli.render.time import age, short_duration
-    from views.sign import word_of
 
     row = [view.namespace] if options.all_namespaces else []
     row += [
         view.name,
         view.story,
-        word_of(view.phase),
+        view.word,
         view.progress(),
         view.waiting_on(),
         age(view.created_at, now, iso=options.time_style is TimeStyle.ISO),
@@ -121,18 +117,35 @@ def _row(options: CommonOptions, view: RunView, now: datetime) -> list[str]:
     return row + ([view.waits() or view.message] if options.output == "wide" else [])
 
 
-def get(options: CommonOptions, run: RunArgument) -> None:
+def get(
+    options: CommonOptions,
+    run: RunOrStepArgument,
+    every_step: Annotated[
+        bool, typer.Option("--all", help="A row for every branch, also of parallel steps with more than ten.")
+    ] = False,
+) -> None:
     """Show one run: its steps, what it waits for, its output; for a realtime run the traffic of each step.
 
-    -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step.
+    RUN/STEP shows that step: its inputs as the container got them, output, attempts, Job, Pod, signals and times.
+
+    On a terminal, a parallel step with more than ten branches counts them, and only those that are not well have a
+    row; in a pipe, or with --all, each has one.
+
+    -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step; of RUN/STEP
+    it gives the StepRun.
     """
     from cli.interruption import run_async
     from cli.render.output import render, yaml_text
-    from cli.render.progress import tree
+    from cli.render.progress import whole_tree
     from cli.runs import find_run, look_at
     from cli.session import open_session
     from cli.streams import with_streams
     from core.engine.clock import system_now
+
+    name, slash, step = run.partition("/")
+    if slash:
+        _get_step(options, name, step)
+        return
 
     async def work() -> None:
         async with open_session(options) as session:
@@ -142,14 +155,41 @@ def get(options: CommonOptions, run: RunArgument) -> None:
                 return
             view = await look_at(session, found)
             console = session.console
-            for line, colour in tree(view, system_now(), width=500, ascii_only=options.ascii_only):
+            folded = session.command("get", view.name, "--all") if console.reader_is_person and not every_step else ""
+            for line, colour in whole_tree(view, system_now(), folded=folded, ascii_only=options.ascii_only):
                 console.result(console.styled(line, colour))
+            if view.cancel_reason:
+                console.result(f"\ncanceled: {view.cancel_reason}")
             if view.message:
                 console.result(f"\nmessage: {view.message}")
             if view.error is not None:
                 console.result(f"\nerror:\n{yaml_text(view.error)}")
             if view.output is not None:
                 console.result(f"\noutput:\n{yaml_text(for_people(view.output))}")
+
+    run_async(options, work)
+
+
+def _get_step(options: CommonOptions, run: str, step: str) -> None:
+    from cli.interruption import run_async
+    from cli.render.output import render
+    from cli.render.step_detail import lines_of
+    from cli.session import open_session
+    from cli.step_details import find_step
+    from core.engine.clock import system_now
+
+    if not run or not step:
+        raise UsageError(f"{run}/{step} does not name a step of a run", remedy="write RUN/STEP, or RUN alone")
+
+    async def work() -> None:
+        async with open_session(options) as session:
+            found = await find_step(session, run, step)
+            if options.output not in ("table", "wide"):
+                stored = found.stored(session.command("get", found.detail.run, "--output=yaml"))
+                session.console.result(render([stored], options.output, single=True))
+                return
+            for line, colour in lines_of(found.detail, system_now(), session.command):
+                session.console.line(line, colour)
 
     run_async(options, work)
 

@@ -53,7 +53,8 @@ def bars(timeline: Timeline, *, width: int, ascii_only: bool = False) -> list[St
 
 
 def _label(row: TimelineRow, ascii_only: bool) -> str:
-    text = f"{'  ' * row.depth}{row.step.rpartition('/')[2]}"
+    name = f"iteration {row.iteration}" if row.iteration else row.step.rpartition("/")[2]
+    text = f"{'  ' * row.depth}{name}"
     if len(text) <= _MOST_LABEL:
         return text
     mark = "..." if ascii_only else "…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from unicodedata import combining, east_asian_width
@@ -10,13 +10,16 @@ from unicodedata import combining, east_asian_width
 from cli.render.flow import flow_text, flow_texts
 from cli.render.time import short_duration
 from core.api.instant import format_instant
-from core.api.phases import Phase
-from views.run_view import RunView, StepView
+from core.api.phases import Phase, Reason
+from views.run_view import BranchTally, RunView, StepView
 from views.sign import colour_of, sign_of, word_of
 from views.step_layout import parent_of
 
 MAX_ROWS: Final = 40
 """Beyond this number, only steps that change or fail have a row."""
+MOST_BRANCHES: Final = 10
+"""Beyond this number of branches, only those that are not well have a row, where rows are folded."""
+_UNLIMITED: Final = 1 << 30
 
 Styled = tuple[str, str]
 """A line and its colour."""
@@ -27,19 +30,43 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
 
     A step that waits for a person has a second row with the command to type, if the first row has no room for it.
     """
+    shown, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
+    return _lines(view, shown, hidden, now, width, ascii_only)
+
+
+def whole_tree(view: RunView, now: datetime, *, folded: str = "", ascii_only: bool = False) -> list[Styled]:
+    """The same with a row for every step, however many and long.
+
+    Args:
+        folded: the command that shows all steps. If given, a ``parallel`` step with many branches has rows only for
+            those that are not well.
+    """
+    wide = {step.name for step in view.steps if step.branches is not None and step.branches.total > MOST_BRANCHES}
+    shown = [step for step in view.steps if not (folded and _is_folded(step, wide))]
+    return _lines(view, shown, len(view.steps) - len(shown), now, _UNLIMITED, ascii_only, folded)
+
+
+def _lines(
+    view: RunView,
+    steps: Sequence[StepView],
+    hidden: int,
+    now: datetime,
+    width: int,
+    ascii_only: bool,
+    all_with: str = "",
+) -> list[Styled]:
     duration = short_duration(view.duration(now))
     if duration and view.timeout and not view.terminal:
         duration += f" of {short_duration(view.timeout)}"
     progress = view.progress() if view.streams else f"{view.progress()} steps"
-    parts = (view.name, word_of(view.phase), progress, duration, view.queue)
+    parts = (view.name, view.word, progress, duration, view.queue)
     header = "  ".join(part for part in parts if part)
     lines: list[Styled] = [(_cut(header, width, ascii_only), "bold")]
-    steps, hidden = _shown(view, max(min(rows, MAX_ROWS), 1))
     labels = _labels(steps)
     name_width = max(map(len, labels), default=0)
     flows = flow_texts(steps)
     for step, label in zip(steps, labels, strict=True):
-        row = _row(view, step, now, f"{label:<{name_width}}", flows.get(step.name, ""), ascii_only)
+        row = _row(step, now, f"{label:<{name_width}}", flows.get(step.name, ""), ascii_only)
         if columns(row) > width and step.until is not None:  # the remaining time is more useful than the instant
             row = row.replace(f" until {format_instant(step.until)}", "", 1)
         answer = f"{row}: {step.answer}" if step.answer else row
@@ -51,7 +78,8 @@ def tree(view: RunView, now: datetime, *, width: int, rows: int = MAX_ROWS, asci
             lines.append((_cut(f"    {step.answer}", width, ascii_only), colour_of(step.phase)))
     if hidden:
         more = "..." if ascii_only else "…"
-        lines.append((_cut(f"  {more} {hidden} more steps", width, ascii_only), "bright_black"))
+        shown_by = f"; all of them with: {all_with}" if all_with else ""
+        lines.append((_cut(f"  {more} {hidden} more steps{shown_by}", width, ascii_only), "bright_black"))
     return lines
 
 
@@ -107,6 +135,24 @@ def _shown(view: RunView, rows: int) -> tuple[list[StepView], int]:
     return shown, len(view.steps) - len(shown)
 
 
+def _is_folded(step: StepView, wide: Container[str]) -> bool:
+    """Whether it is inside of a ``parallel`` step with many branches, and well: the row of that step counts it."""
+    return any(parent in wide for parent in _parents(step.name)) and _is_well(step)
+
+
+def _is_well(step: StepView) -> bool:
+    """Whether nobody has to look at it."""
+    if step.phase is None or step.phase.terminal:
+        return step.phase is None or not step.phase.failing
+    is_held_up = step.kind == "engram" and bool(step.waits) and step.reason != Reason.QUEUED
+    return not (step.answer or step.retries or is_held_up)
+
+
+def _parents(name: str) -> Iterator[str]:
+    while name := parent_of(name):
+        yield name
+
+
 def _is_one_of_many(step: StepView) -> bool:
     """An active item of a ``forEach`` without problems: the step around it counts the items that have ended."""
     is_item = bool(step.depth) and step.name.rpartition("/")[2].isdecimal()
@@ -141,20 +187,19 @@ def columns(text: str) -> int:
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _row(view: RunView, step: StepView, now: datetime, label: str, flow: str, ascii_only: bool) -> str:
+def _row(step: StepView, now: datetime, label: str, flow: str, ascii_only: bool) -> str:
     sign = "" if ascii_only else f"{sign_of(step.phase)} "
     duration = short_duration(step.duration(now))
-    detail = ", ".join(part for part in (_tally(view, step), step.detail) if part)
+    signal = str(step.signal) if step.signal is not None else ""
+    tally = branches_text(step.branches) if step.branches is not None else ""
+    detail = ", ".join(part for part in (tally, step.detail, signal) if part)
     detail = "  ".join(part for part in (flow, detail) if part)
     if step.until is not None and step.until > now:
         detail += f" ({short_duration(step.until - now)} left)"
     return f"{sign}{label}  {word_of(step.phase):<9}  {duration:>7}  {detail}".rstrip()
 
 
-def _tally(view: RunView, step: StepView) -> str:
-    """How many branches of an active step have ended."""
-    if step.kind != "parallel" or not step.at_work:
-        return ""
-    branches = [each for each in view.steps if parent_of(each.name) == step.name]
-    done = sum(each.phase is not None and each.phase.terminal for each in branches)
-    return f"{done}/{len(branches)} done" if branches else ""
+def branches_text(branches: BranchTally) -> str:
+    """How many branches of a step have ended: ``48/50 done, 1 failed``."""
+    failed = f", {branches.failed} failed" if branches.failed else ""
+    return f"{branches.ended}/{branches.total} done{failed}"

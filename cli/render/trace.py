@@ -37,7 +37,7 @@ def trace_of(timeline: Timeline) -> Object:
     events = [_named("process_name", number, 0, f"StoryRun {run}") for run, number in processes.items()]
     for thread, row in enumerate(timeline.rows, start=1):
         process = processes[row.run]
-        events.append(_named("thread_name", process, thread, row.step))
+        events.append(_named("thread_name", process, thread, _name(row)))
         sort = _named("thread_sort_index", process, thread, "")
         events.append({**sort, "args": {"sort_index": thread}})
         events += [_event(row, span, process, thread) for span in row.spans]
@@ -48,6 +48,7 @@ def _step(row: TimelineRow) -> Object:
     return {
         "run": row.run,
         "step": row.step,
+        "iteration": row.iteration or None,
         "phase": row.phase,
         "attempts": row.attempts,
         "spans": [
@@ -62,6 +63,10 @@ def _step(row: TimelineRow) -> Object:
     }
 
 
+def _name(row: TimelineRow) -> str:
+    return f"iteration {row.iteration}" if row.iteration else row.step
+
+
 def _named(what: str, process: int, thread: int, name: str) -> Object:
     return {"ph": "M", "name": what, "pid": process, "tid": thread, "args": {"name": name}}
 
@@ -69,7 +74,7 @@ def _named(what: str, process: int, thread: int, name: str) -> Object:
 def _event(row: TimelineRow, span: TimelineSpan, process: int, thread: int) -> Object:
     return {
         "ph": "X",
-        "name": f"{row.step}: {span.activity}",
+        "name": f"{_name(row)}: {span.activity}",
         "cat": str(span.activity),
         "ts": (span.began_at - _EPOCH) // _MICROSECOND,
         "dur": span.duration // _MICROSECOND,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from cli.render.log_lines import LogForm
+from cli.render.log_lines import lines_of as lines_of_log
 from cli.render.progress import Styled
 from cli.render.time import short_duration
 from core.api.instant import format_instant
@@ -95,10 +97,14 @@ def _cause(cause: Cause, asked: str, now: datetime, width: int, ascii_only: bool
         yield from _row("until", _instant(cause.until, now) + (f", then {cause.then}" if cause.then else ""), width)
     for number, (name, value) in enumerate(cause.facts):
         yield from _row("" if number else "error", f"{name}: {value}", width)
+    if cause.signal is not None:
+        sent = f", {_instant(cause.signal.at, now)}" if cause.signal.at is not None else ""
+        yield from _row("signal", f"{cause.signal}{sent}", width)
     if cause.who:
         yield from _row("who", cause.who, width)
     for line in cause.last_lines:
-        yield f"  | {line}", ""
+        for text, line_colour in lines_of_log("", line, None, LogForm.PEOPLE):
+            yield f"  | {text}", line_colour
     for number, command in enumerate(cause.commands):
         yield f"  {'do' if not number else '':<{_MARGIN - 2}}{command}", "bold"
 

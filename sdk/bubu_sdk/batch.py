@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bubu_sdk import contract, dehydrate, encode, errors, instant, logs, preparation, reference, status
 from bubu_sdk.context import AsyncContext, Context, Services
 from bubu_sdk.contract import Environment, Identity
+from bubu_sdk.debugger import under_debugger
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
 from bubu_sdk.hosting import host_for
@@ -135,6 +136,8 @@ class _Step:
         self._environment = environment
         self._cluster = cluster
         self._store: Store | None = None
+        self._attempt: int | None = None
+        """From 1; None as long as the StepRun has not been read."""
         self._deadline = run._began + environment.step_timeout_seconds
         self._steprun = StepRunClient(
             cluster,
@@ -163,6 +166,8 @@ class _Step:
             self._store = None  # so that the status keeps its link to the logs of the Pod that did the work
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
+        if step_run:
+            self._attempt = _attempt_of(step_run)
         if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
             self._store = None
             log.info("not started: an earlier Pod has already finished this step")
@@ -221,7 +226,8 @@ class _Step:
         if signature.inputs is not None:
             arguments[signature.inputs] = prepared.inputs
         host = host_for(self._engram.function, self._engram.backend)
-        stage = Stage("engram", lambda: self._engram.function(**arguments), self._desk, host)
+        function = under_debugger(self._engram.function, self._world.environ)
+        stage = Stage("engram", lambda: function(**arguments), self._desk, host)
         if not self._desk.wait_for(stage, self._deadline):
             self._cancelled.set()
             host.cancel()
@@ -322,7 +328,8 @@ class _Step:
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
-        log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
+        said = {"phase": update.phase, "exitClass": update.fields["exitClass"]}
+        log.info("step ended", extra=said if self._attempt is None else said | {"attempt": self._attempt})
         return True
 
     def _offload(self, value: Any) -> Any:
@@ -370,7 +377,7 @@ class _Step:
             identity=environment.identity,
             _config=prepared.config,
             secrets=prepared.secrets,
-            attempt=int((step_run.get("status") or {}).get("retries") or 0) + 1,
+            attempt=_attempt_of(step_run),
             started_at=environment.started_at,
             deadline=world.now() + remaining,
             transports=environment.transports,
@@ -420,6 +427,10 @@ class _Step:
         if schema_id := identity.schema_id("logs"):
             link |= {reference.SCHEMA: schema_id} | ({reference.SCHEMA_VERSION: version} if version else {})
         self._steprun.update(StatusUpdate({"logs": link}), _LOG_PATCH_SECONDS)
+
+
+def _attempt_of(step_run: Object) -> int:
+    return int((step_run.get("status") or {}).get("retries") or 0) + 1
 
 
 def _failure(error: EngramError) -> _Result:

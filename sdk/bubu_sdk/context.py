@@ -157,8 +157,8 @@ class Context(Knowledge[ConfigT]):
     def emit_signal(self, key: str, value: Any) -> None:
         """Publish a value in the status while the step runs; ``None`` deletes the key.
 
-        The status shows only the size, hash and type of the value. ``bubu_sdk.text_signal`` makes a value that users
-        can read.
+        The status shows a value of at most 256 bytes as compact JSON, unless it contains a credential; of others it
+        shows size, hash and type. ``bubu_sdk.text_signal`` makes a longer text that users can read.
 
         Raises:
             SignalsUnavailableError: this process has no StepRun.

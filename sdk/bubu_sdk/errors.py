@@ -238,4 +238,4 @@ def _json_details(details: Mapping[str, Any]) -> Object:
             "type": type(details).__name__,
             "details": redaction.public_message(repr(details)),
         }
-    return dict(details)
+    return dict(redaction.hidden(details))

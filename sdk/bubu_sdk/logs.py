@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bubu_sdk import redaction
+from bubu_sdk import redaction, traces
 from bubu_sdk.contract import Identity
 
 CAPTURE_BYTES: Final = 1024 * 1024
@@ -63,10 +63,10 @@ class JsonLines(logging.Handler):
             "msg": redaction.redact(record.getMessage()),
             **self._common,
         }
-        entry |= {key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS}
-        if record.exc_info and record.exc_info[0] is not None:
-            entry["stacktrace"] = redaction.redact(logging.Formatter().formatException(record.exc_info))
-        return json.dumps(entry, default=repr, ensure_ascii=False) + "\n"
+        entry |= redaction.hidden({key: value for key, value in vars(record).items() if key not in STANDARD_FIELDS})
+        if record.exc_info and record.exc_info[1] is not None:
+            entry["stacktrace"] = redaction.redact(traces.of_user_code(record.exc_info[1]))
+        return json.dumps(entry, ensure_ascii=False) + "\n"
 
     def _remember(self, line: bytes) -> None:
         with self._buffer_lock:
@@ -81,7 +81,10 @@ def _names(identity: Identity) -> dict[str, str]:
 
 
 class Attached:
-    """While entered, sends records of the root logger (or of the loggers of user and SDK) to ``handler``."""
+    """While entered, sends records of the root logger (or of the loggers of user and SDK) to ``handler``.
+
+    Secrets that become known meanwhile are forgotten at the end.
+    """
 
     def __init__(self, handler: JsonLines, *, debug: bool, root: bool) -> None:
         self._handler = handler
@@ -89,14 +92,17 @@ class Attached:
         names = (None,) if root else (USER_LOGGER, IMPULSE_LOGGER, SDK_LOGGER)
         self._loggers = [logging.getLogger(name) for name in names]
         self._levels = [logger.level for logger in self._loggers]
+        self._secrets = redaction.scope()
 
     def __enter__(self) -> JsonLines:
+        self._secrets.__enter__()
         for logger in self._loggers:
             logger.addHandler(self._handler)
             logger.setLevel(self._level)
         return self._handler
 
     def __exit__(self, *_: object) -> None:
+        self._secrets.__exit__(None, None, None)
         for logger, level in zip(self._loggers, self._levels, strict=True):
             logger.removeHandler(self._handler)
             logger.setLevel(level)

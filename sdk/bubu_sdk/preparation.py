@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bubu_sdk import artifact, decode, hydrate, reference, schema, secret, template
+from bubu_sdk import artifact, decode, hydrate, redaction, reference, schema, secret, template
 from bubu_sdk.contract import Environment
 from bubu_sdk.errors import EngramError, InputError, Object
 from bubu_sdk.hydrate import Hydrator
@@ -82,7 +82,11 @@ class Sources:
         data = document.get("data") or {}
         if target.key not in data:
             raise InputError(f"{path}: {target.kind} {target.name!r} has no key {target.key!r}")
-        return _secret_text(data[target.key], path) if target.kind == "Secret" else str(data[target.key])
+        if target.kind != "Secret":
+            return str(data[target.key])
+        text = _secret_text(data[target.key], path)
+        redaction.know([text])
+        return text
 
 
 def prepare_config(sources: Sources, signature: Signature) -> tuple[Callable[[], Any], Secrets]:
@@ -95,6 +99,7 @@ def prepare_config(sources: Sources, signature: Signature) -> tuple[Callable[[],
         EngramError: a value is malformed, missing or unreadable.
     """
     secrets = secret.expand(sources.environment.secret_descriptors, sources.environ)
+    redaction.know(secrets.values())
     later = functools.cache(lambda: _config(sources, signature.config_type))
     if signature.config_type is not Any:
         later()

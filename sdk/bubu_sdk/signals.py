@@ -1,8 +1,8 @@
 """Reports of a running step: signal values in the status, and events about them.
 
-The status contains summaries of values (size, hash, type), never whole values, except the envelopes made for display.
-Source: SDK contract 17. Events are numbered per StepRun, not per process, so that the events of a retried attempt are
-kept.
+The status contains a summary of each value (size, hash, type), the value itself if it is small and contains no
+credential, and envelopes made for display. Source: SDK contract 17. Events are numbered per StepRun, not per process,
+so that the events of a retried attempt are kept.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from typing import Any, Final
 
 from bubu_sdk import canonical, encode, redaction
 from bubu_sdk.errors import Object
-from bubu_sdk.status import SignalEvent, StatusUpdate
+from bubu_sdk.status import SHOWN_VALUE, SignalEvent, StatusUpdate
 
 PATCH_TIMEOUT_SECONDS: Final = 3.0
 DEFAULT_MAX_PAYLOAD_BYTES: Final = 8192
 DEFAULT_SAMPLE_BYTES: Final = 2048
+SHOWN_VALUE_BYTES: Final = 256
+"""Values up to this size, as compact JSON, are in the status."""
 
 
 def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> StatusUpdate:
     """The status update that emits ``value`` under ``key``; ``None`` deletes the key.
+
+    A value of at most 256 bytes without credentials is stored beside its summary, as ``value``. Every other value is
+    stored as a summary with ``redacted: true``; an envelope of at most ``max_payload_bytes`` is stored as it is.
 
     Raises:
         OutputError: the value cannot be written as JSON.
@@ -34,8 +39,10 @@ def update(key: str, value: Any, *, now: datetime, max_payload_bytes: int = DEFA
     plain = encode.to_json(value, f"signal {key!r}")
     brief = summary(plain)
     shown: Object = {**brief, "redacted": True}
-    if is_envelope(plain) and len(canonical.encode(plain)) <= max_payload_bytes:
-        shown = dict(plain)
+    if is_envelope(plain) and brief["sizeBytes"] <= max_payload_bytes:
+        shown = _without_credentials(plain)
+    elif brief["sizeBytes"] <= SHOWN_VALUE_BYTES and redaction.is_harmless(plain):
+        shown = {**brief, SHOWN_VALUE: plain}
     return StatusUpdate(signals={key: shown}, signal_events=(SignalEvent(key, now, brief),))
 
 
@@ -55,10 +62,14 @@ def text_envelope(
     *,
     format: str = "text",  # noqa: A002 - the wire name
     content_type: str = "text/plain",
-    sample: bool = False,
+    sample: bool = True,
     attributes: Object | None = None,
 ) -> Object:
-    """A signal value that may be shown: format, size and hash of ``text``, and on request its first 2048 bytes."""
+    """A signal value for people: the first 2048 bytes of ``text``, with its format, size and hash.
+
+    Args:
+        sample: False leaves the text out, so that only its format, size and hash are stored.
+    """
     import hashlib  # imported here, because most steps never need it and it costs milliseconds
 
     body = text.encode(errors="replace")
@@ -84,6 +95,10 @@ def is_envelope(value: Any) -> bool:
         and isinstance(value["meta"], Mapping)
         and {"format", "sizeBytes"} <= set(value["meta"])
     )
+
+
+def _without_credentials(envelope: Object) -> Object:
+    return {name: redaction.hidden(value) for name, value in envelope.items()}
 
 
 def _kind(value: Any) -> str:

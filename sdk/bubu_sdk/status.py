@@ -13,11 +13,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from bubu_sdk import errors, instant, redaction
+from bubu_sdk import canonical, errors, instant, redaction
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object
 
 MAX_EVENTS: Final = 256
 """The limit of signal events, and of effects, in a status: those with the highest ``seq`` are kept."""
+
+SHOWN_VALUE: Final = "value"
+"""The field of a signal in the status that has its value, if that is small."""
+MAX_SHOWN_VALUES_BYTES: Final = 16 * 1024
+"""The values of all signals together, as compact JSON: a status has a limit, and the output needs its share."""
 
 
 class Phase(StrEnum):
@@ -143,7 +148,7 @@ def merge(status: Object, update: StatusUpdate) -> Object:
         after.pop(name, None)
     if update.signals:
         signals = {**status.get("signals", {}), **update.signals}
-        after["signals"] = {key: value for key, value in signals.items() if value is not None}
+        after["signals"] = _with_room({key: value for key, value in signals.items() if value is not None}, update)
     if update.signal_events:
         after["signalEvents"] = _with_events(status.get("signalEvents", []), update.signal_events)
     if update.effects:
@@ -190,6 +195,22 @@ def _finished(
         "exitCode": exit_code,
         "exitClass": str(exit_class),
     }
+
+
+def _with_room(signals: Object, update: StatusUpdate) -> Object:
+    """The signals without the new values, if all values together would take the room that the output needs."""
+    values = [
+        signal[SHOWN_VALUE] for signal in signals.values() if isinstance(signal, Mapping) and SHOWN_VALUE in signal
+    ]
+    if not values or len(canonical.encode(values)) <= MAX_SHOWN_VALUES_BYTES:
+        return signals
+    return {key: _redacted(signal) if key in update.signals else signal for key, signal in signals.items()}
+
+
+def _redacted(signal: Any) -> Any:
+    if not isinstance(signal, Mapping) or SHOWN_VALUE not in signal:
+        return signal
+    return {**{name: part for name, part in signal.items() if name != SHOWN_VALUE}, "redacted": True}
 
 
 def _with_events(present: list[Object], added: tuple[SignalEvent, ...]) -> list[Object]:

@@ -134,6 +134,16 @@ def test_logs_of_one_step_are_prefixed_and_can_be_narrowed(stand: Stand) -> None
     assert (unknown.code, unknown.err.splitlines()[1]) == (1, "hint: did you mean 'fail-here'?")
 
 
+def test_a_step_runs_again_on_this_machine_and_changes_nothing_in_the_cluster(stand: Stand) -> None:
+    step = f"{stand.name('works')}/one"
+    before = stand.bobrapet("get", step, "--output=json").out
+    again = stand.bobrapet("debug", step)
+
+    assert (again.code, again.out) == (0, "this is one\n")
+    assert "reported nothing: it does not use the SDK" in again.err
+    assert stand.bobrapet("get", step, "--output=json").out == before
+
+
 def test_outputs_are_json_whole_or_in_part(stand: Stand) -> None:
     assert json.loads(stand.bobrapet("outputs", "@latest:works").out) == {"city": "Bern", "sizes": [1, 2]}
     assert stand.bobrapet("outputs", "@latest:works", "--path=sizes[1]").out == "2\n"

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core.api.objects import Object
+from views.signals import SignalView
 
 
 class CauseKind(StrEnum):
@@ -78,6 +79,8 @@ class Cause:
     """``RUN/STEP`` on the way from the explained run to this cause: through child runs and needs."""
     trigger: str = ""
     """The StoryTrigger that the cause is about; then there is no run."""
+    signal: SignalView | None = None
+    """What the container of the step sent last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ class Facts:
     """The last warning about a Job that has no Pod, or a Pod whose container does not start, by name of the StepRun."""
     children: Mapping[str, Facts] = field(default_factory=dict)
     """The last StoryRun that each step started, by step."""
+    earlier_children: Mapping[str, tuple[Facts, ...]] = field(default_factory=dict)
+    """The StoryRuns that a loop started before, by step, oldest first; of these only the StoryRun itself is known."""
     last_lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The last lines of the log, by step."""
     bindings: Mapping[str, Object] = field(default_factory=dict)

@@ -76,7 +76,7 @@ class Search:
                 return self._child(step)
             case "engram" if not self._is_recorded_gate(step):
                 own = workload.cause_of(self.facts, step.name, self.command)
-                return [own, *held_effects(self.facts, step.name, self.command)]
+                return [replace(own, signal=step.signal), *held_effects(self.facts, step.name, self.command)]
             case "engram":
                 return [self._gate(step)]
         text = step.waits or ("its branches follow" if step.kind == "parallel" else "is running")
@@ -85,7 +85,7 @@ class Search:
 
     def _stream(self, step: StepView) -> list[Cause]:
         """The cause of a stream; for one that is held up also those of the steps that hold it up."""
-        own = stream.cause_of(self.facts, step.name, self.command)
+        own = replace(stream.cause_of(self.facts, step.name, self.command), signal=step.signal)
         binding = self.facts.bindings.get(step.name)
         if own.kind is not CauseKind.BACKPRESSURE or binding is None:
             return [own]
@@ -188,7 +188,7 @@ class Search:
         status = (self.facts.step_runs.get(step.name) or {}).get("status") or {}
         if status.get("cached") and (made_at := (status.get("cachedFrom") or {}).get("storedAt")):
             text = f"{text}, made at {made_at}"
-        return self._cause(CauseKind.ENDED, step, text, since=step.finished_at)
+        return replace(self._cause(CauseKind.ENDED, step, text, since=step.finished_at), signal=step.signal)
 
     def failures(self, step: StepView) -> list[Cause]:
         """Why a step failed. For a failed child run: the child's own reason, and the command to run this step again."""
@@ -212,6 +212,7 @@ class Search:
             self._cause(CauseKind.FAILED, step, text, since=step.finished_at, commands=tuple(commands)),
             facts=step.error,
             last_lines=self.facts.last_lines.get(step.name, ()),
+            signal=step.signal,
         )
 
     def _declared(self, name: str) -> Object:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from core.api.instant import format_instant
 from core.api.objects import Object
+from views.signals import SignalView
 from views.why.cause import Cause, Explanation
 from views.why.listener import ListenerExplanation
 
@@ -64,7 +65,12 @@ def _cause(cause: Cause) -> Object:
         "commands": list(cause.commands),
         "facts": dict(cause.facts),
         "lastLines": list(cause.last_lines),
+        "signal": _signal(cause.signal),
     }
+
+
+def _signal(signal: SignalView | None) -> Object | None:
+    return {"key": signal.key, "text": signal.text, "at": _instant(signal.at)} if signal is not None else None
 
 
 def _instant(instant: datetime | None) -> str | None:

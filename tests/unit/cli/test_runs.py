@@ -11,6 +11,7 @@ import trio
 
 from cli.display import exit_code_of, show_until_done
 from cli.exit_code import ExitCode
+from cli.failure import failure_report
 from cli.options import (
     ALWAYS,
     CLUSTER,
@@ -25,7 +26,7 @@ from cli.options import (
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, look_at, open_following, run_manifest, start_run
 from cli.session import Session
-from cli.step_logs import failure_report, refuse_unknown_steps
+from cli.step_logs import refuse_unknown_steps
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN, Resource

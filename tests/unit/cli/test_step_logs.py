@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.step_logs import LogWish, numbered, previous_of
+from cli.pod_logs import numbered, previous_of
+from cli.step_logs import LogWish
 from core.api.objects import Object
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251 - users' functions may be asyncio
 import base64
+import json
 import sys
 import threading
 import time
@@ -281,10 +282,10 @@ def test_the_context_knows_who_and_when() -> None:
     }
 
 
-def test_signals_are_summaries_and_envelopes_are_shown() -> None:
+def test_signals_show_small_values_and_texts_for_people() -> None:
     def main(ctx: Context[Any]) -> None:
         ctx.emit_signal("progress", {"percent": 50})
-        ctx.emit_signal("note", text_signal("half way", sample=True))
+        ctx.emit_signal("note", text_signal("half way"))
         ctx.emit_signal("gone", 1)
         ctx.emit_signal("gone", None)
         assert [event["seq"] for event in ctx.signal_events(after=2)] == [3, 4]
@@ -293,8 +294,7 @@ def test_signals_are_summaries_and_envelopes_are_shown() -> None:
 
     assert outcome.exit_code == 0
     assert sorted(outcome.signals) == ["note", "progress"]
-    assert outcome.signals["progress"]["redacted"] is True
-    assert "percent" not in str(outcome.signals["progress"])
+    assert outcome.signals["progress"]["value"] == {"percent": 50}
     assert outcome.signals["note"]["sample"] == {"text": "half way"}
     assert [event["key"] for event in outcome.signal_events] == ["progress", "note", "gone", "gone"]
 
@@ -313,6 +313,42 @@ def test_signals_of_a_retried_attempt_are_kept() -> None:
 
     assert outcome.exit_code == 0
     assert [event["seq"] for event in outcome.signal_events] == [1, 2]
+
+
+def test_secrets_of_the_step_appear_neither_in_logs_nor_in_the_status() -> None:
+    def main(ctx: Context[Any]) -> None:
+        password = ctx.secrets["password"]
+        ctx.logger.info("logging in with %s", password, extra={"url": f"db://me:{password}@host", "login": [password]})
+        ctx.emit_signal("login", {"with": password})
+        raise RuntimeError(f"{password} was refused")
+
+    outcome = EngramEnvironment(secrets={"db": {"password": "hunter-2"}}).run(main)
+
+    assert outcome.exit_code == 1
+    assert "hunter-2" not in json.dumps([outcome.logs, outcome.status])
+    assert outcome.logs[0]["msg"] == "logging in with [REDACTED]"
+    assert outcome.logs[0]["url"] == "db://me:[REDACTED]@host"
+    assert outcome.error is not None
+    assert outcome.error["message"] == "RuntimeError: [REDACTED] was refused"
+    another = EngramEnvironment().run(lambda ctx: ctx.logger.info("hunter-2"))
+    assert another.logs[0]["msg"] == "hunter-2"
+
+
+@pytest.mark.parametrize("backend", [None, "asyncio", "trio"])
+def test_a_traceback_begins_in_the_code_of_the_user(backend: Any) -> None:
+    async def slow(ctx: AsyncContext[Any]) -> None:
+        raise ZeroDivisionError("slow")
+
+    def plain(ctx: Context[Any]) -> None:
+        raise ZeroDivisionError("plain")
+
+    outcome = EngramEnvironment().run(engram(backend=backend)(slow) if backend else engram(plain))
+
+    (trace,) = [line["stacktrace"] for line in outcome.logs if "stacktrace" in line]
+    assert trace.startswith("Traceback (most recent call last):")
+    assert trace.count('File "') == 1
+    assert "bubu_sdk" not in trace
+    assert f"in {'slow' if backend else 'plain'}" in trace
 
 
 def test_log_lines_carry_the_step_and_hide_credentials() -> None:

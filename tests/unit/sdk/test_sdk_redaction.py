@@ -34,3 +34,28 @@ def test_a_message_is_cut_at_a_character_boundary() -> None:
 
 def test_an_odd_cut_drops_the_broken_character() -> None:
     assert redaction.cut("aé", 2) == "a"
+
+
+def test_known_secrets_are_hidden_in_all_their_forms() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nshort\n-----END KEY-----"
+    with redaction.scope():
+        redaction.know(["hunter-2", "hunter", key, "no"])
+
+        assert redaction.redact("hunter-2 and hunter say no") == "[REDACTED] and [REDACTED] say no"
+        assert redaction.redact(f"{key!r}") == "'[REDACTED]'"
+        assert redaction.redact("line MIIEvQIBADANBgkqhkiG9w0BAQEF of it") == "line [REDACTED] of it"
+    assert redaction.redact("hunter-2") == "hunter-2"
+
+
+def test_data_is_hidden_in_every_text_and_below_names_of_credentials() -> None:
+    with redaction.scope():
+        redaction.know(["hunter-2"])
+        data = {"a": ["x hunter-2", 3, None], "Token": "t", "tokens": 5, "odd": {"hunter-2"}, "hunter-2": True}
+
+        assert redaction.hidden(data) == {
+            "a": ["x [REDACTED]", 3, None],
+            "Token": "[REDACTED]",
+            "tokens": 5,
+            "odd": "{'[REDACTED]'}",
+            "[REDACTED]": True,
+        }

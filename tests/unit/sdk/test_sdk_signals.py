@@ -1,4 +1,4 @@
-"""What a signal leaves in the status: never a value, except an envelope that is made to be shown. (signals.py)"""
+"""What a signal leaves in the status: a small value, an envelope for people, or a summary. (signals.py)"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bubu_sdk import signals, status
+from bubu_sdk import redaction, signals, status
 from bubu_sdk.errors import Object
 from bubu_sdk.status import SignalEvent
 
@@ -30,7 +30,53 @@ def test_the_example_of_the_contract() -> None:
     digest = "4062edaf750fb8074e7e83e0c9028c94e32468a8b6f1614774328ef045150f93"
     brief = {"details": {"len": 1}, "sha256": digest, "sizeBytes": 11, "type": "map"}
 
-    assert emitted({"ok": True}) == ({**brief, "redacted": True}, SignalEvent("progress", NOW, brief))
+    assert emitted({"ok": True}) == ({**brief, "value": {"ok": True}}, SignalEvent("progress", NOW, brief))
+
+
+@pytest.mark.parametrize("value", [3, "half way", 0.5, True, [1, 2], {"percent": 50}])
+def test_a_small_value_is_in_the_status(value: Any) -> None:
+    shown, event = emitted(value)
+
+    assert shown == {**signals.summary(value), "value": value}
+    assert event.payload == signals.summary(value)
+
+
+def test_a_larger_value_is_a_summary() -> None:
+    fits, too_large = "x" * (signals.SHOWN_VALUE_BYTES - 2), "x" * (signals.SHOWN_VALUE_BYTES - 1)
+
+    assert emitted(fits)[0] == {**signals.summary(fits), "value": fits}
+    assert emitted(too_large)[0] == {**signals.summary(too_large), "redacted": True}
+
+
+@pytest.mark.parametrize("value", [{"token": "abc"}, "password=abc", [{"header": f"bearer is {SECRET}"}], {SECRET: 1}])
+def test_a_value_with_a_credential_is_a_summary(value: Any) -> None:
+    with redaction.scope():
+        redaction.know([SECRET])
+
+        assert emitted(value)[0] == {**signals.summary(value), "redacted": True}
+
+
+def test_a_secret_in_a_text_for_people_is_hidden() -> None:
+    with redaction.scope():
+        redaction.know([SECRET])
+        shown, _ = emitted(signals.text_envelope(f"opened with {SECRET}"))
+
+    assert shown is not None
+    assert shown["sample"] == {"text": "opened with [REDACTED]"}
+
+
+def test_values_of_many_keys_leave_room_for_the_output() -> None:
+    value = "x" * 200
+    stored: Object = {}
+    for number in range(256):
+        stored = status.merge(stored, signals.update(f"key-{number}", value, now=NOW))
+
+    shown = [signal for signal in stored["signals"].values() if "value" in signal]
+    assert len(stored["signals"]) == 256
+    assert 70 < len(shown) <= status.MAX_SHOWN_VALUES_BYTES / 200
+    assert len(json.dumps(stored, separators=(",", ":"))) < 128 * 1024 - 8 * 1024
+    again = status.merge(stored, signals.update("key-0", "newer", now=NOW))
+    assert again["signals"]["key-0"]["value"] == "newer"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +104,7 @@ def test_nothing_removes_the_key_and_is_an_event_without_a_payload() -> None:
 
 
 def test_an_envelope_within_the_limit_is_shown_and_its_event_is_a_summary() -> None:
-    envelope = signals.text_envelope("half way", sample=True)
+    envelope = signals.text_envelope("half way")
 
     shown, event = emitted(envelope)
 
@@ -67,7 +113,7 @@ def test_an_envelope_within_the_limit_is_shown_and_its_event_is_a_summary() -> N
 
 
 def test_an_envelope_above_the_limit_is_a_summary() -> None:
-    envelope = signals.text_envelope(SECRET * 20, sample=True)
+    envelope = signals.text_envelope(SECRET * 20)
     size = len(json.dumps(envelope, separators=(",", ":")))
 
     assert emitted(envelope, size)[0] == envelope
@@ -80,18 +126,21 @@ def test_an_envelope_above_the_limit_is_a_summary() -> None:
         {"meta": {"note": SECRET}},
         {"meta": {"format": "text"}, "sample": SECRET},
         {"meta": SECRET},
-        {"meta": {"format": "text", "sizeBytes": 1}, "sample": SECRET, SECRET: 1},
+        {"meta": {"format": "text", "sizeBytes": 1}, "sample": SECRET, "more": 1},
     ],
 )
-def test_what_only_looks_like_an_envelope_is_not_shown(value: Any) -> None:
-    assert SECRET not in str(emitted(value))
+def test_what_only_looks_like_an_envelope_is_a_value(value: Any) -> None:
+    long = {**value, "filling": "x" * signals.SHOWN_VALUE_BYTES}
+
+    assert emitted(value)[0] == {**signals.summary(value), "value": value}
+    assert emitted(long)[0] == {**signals.summary(long), "redacted": True}
 
 
-def test_a_sample_is_there_only_on_request_and_ends_with_a_whole_character() -> None:
+def test_a_sample_ends_with_a_whole_character_and_may_be_left_out() -> None:
     text = "é" * 1500
 
-    assert "sample" not in signals.text_envelope(text)
-    assert signals.text_envelope(text, sample=True)["sample"] == {"text": "é" * 1024, "truncated": True}
+    assert "sample" not in signals.text_envelope(text, sample=False)
+    assert signals.text_envelope(text)["sample"] == {"text": "é" * 1024, "truncated": True}
 
 
 _HIDDEN = st.text("abcxyz", min_size=3, max_size=12).map(lambda text: SECRET + text)
@@ -104,7 +153,9 @@ _VALUES = st.recursive(
 
 @settings(max_examples=40, deadline=None)
 @given(_VALUES)
-def test_neither_values_nor_names_of_keys_reach_the_status(value: Any) -> None:
-    update = signals.update("progress", value, now=NOW)
+def test_neither_secrets_nor_names_with_them_reach_the_status(value: Any) -> None:
+    with redaction.scope():
+        redaction.know([SECRET])
+        update = signals.update("progress", value, now=NOW)
 
     assert SECRET not in str(status.merge({}, update))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.render.progress import MAX_ROWS, columns, transitions, tree
+from cli.render.progress import MAX_ROWS, columns, transitions, tree, whole_tree
 from core.api.phases import Phase
 from views.run_view import view_run
 
@@ -275,7 +275,65 @@ def test_very_many_items_at_work_are_told_by_the_step_around_them() -> None:
     lines = [line for line, _ in tree(view, NOW, width=80)]
 
     assert [line.split()[1] for line in lines[1:]] == ["each", "3", str(MAX_ROWS + 19)]
-    assert lines[1].endswith(f"1/{MAX_ROWS + 20} done")
+    assert lines[1].endswith(f"1/{MAX_ROWS + 20} done, 1 failed")
+
+
+def fifty(states: dict[str, Any], **status: Any) -> dict[str, Any]:
+    """A run of 50 items, of which those not in ``states`` have succeeded."""
+    children = {"each": [f"report-1-each-{n}" for n in range(50)]}
+    items = {f"each/{n}": {"phase": "Succeeded"} for n in range(50)} | states
+    return a_run(primitiveChildren=children, stepStates={"each": {"phase": "Running"}, **items}, **status)
+
+
+EACH = {"name": "each", "type": "parallel", "with": {"forEach": "{{ inputs.x }}", "steps": [FETCH]}}
+
+
+def test_a_wide_step_counts_its_items_and_shows_those_that_are_not_well() -> None:
+    retried = {
+        "metadata": {"name": "report-1-each-8", "annotations": {"runs.bubustack.io/step-path": "each/8"}},
+        "spec": {"stepId": "fetch"},
+        "status": {"phase": "Pending", "retries": 1},
+    }
+    states: dict[str, Any] = {"each/7": {"phase": "Failed"}, "each/8": {"phase": "Running"}}
+    run = fifty({**states, "each/9": {"phase": "Running"}}, phase="Running")
+    view = view_run(run, a_story(EACH), [retried])
+
+    lines = [line for line, _ in whole_tree(view, NOW, folded="bobrapet get report-1 --all")]
+
+    assert lines[1].endswith("48/50 done, 1 failed")
+    assert [line.split()[1] for line in lines[2:]] == ["7", "8", "48"]
+    assert lines[4] == "  … 48 more steps; all of them with: bobrapet get report-1 --all"
+    assert len(whole_tree(view, NOW)) == 52
+
+
+def test_items_that_have_not_begun_are_counted_too() -> None:
+    run = fifty({}, phase="Running")
+    for number in range(32, 50):
+        del run["status"]["stepStates"][f"each/{number}"]
+    run["status"]["stepStates"] |= {f"each/{number}": {"phase": "Running"} for number in range(25, 32)}
+
+    assert tree(view_run(run, a_story(EACH)), NOW, width=80)[1][0].endswith("25/50 done")
+
+
+def test_a_step_that_has_ended_still_counts_its_items() -> None:
+    run = fifty({}, phase="Succeeded")
+    run["status"]["stepStates"]["each"] = {"phase": "Succeeded"}
+
+    lines = [line for line, _ in whole_tree(view_run(run, a_story(EACH)), NOW, folded="all")]
+
+    assert lines[1].endswith("50/50 done")
+    assert len(lines) == 3
+
+
+def test_a_canceled_run_says_so_and_one_that_a_step_has_ended_does_not() -> None:
+    canceled = a_run(phase="Finished")
+    canceled["spec"]["cancelRequested"] = True
+    canceled["metadata"]["annotations"] = {"storyrun.bubustack.io/cancel-reason": "wrong\ncity"}
+    view = view_run(canceled, a_story(FETCH))
+
+    assert (view.word, view.cancel_reason) == ("Finished (canceled)", "wrong city")
+    assert tree(view, NOW, width=80)[0][0].startswith("report-1  Finished (canceled)  ")
+    assert view_run(a_run(phase="Finished"), a_story(FETCH)).word == "Finished"
 
 
 def test_transitions_give_one_line_per_change_and_none_without_change() -> None:

@@ -233,3 +233,43 @@ def test_as_a_trace_each_run_is_a_process_and_each_step_a_thread() -> None:
     assert [(event["pid"], event["tid"], event["cat"]) for event in events] == [(1, 1, "child"), (2, 2, "gate")]
     assert events[1]["ts"] == int(START.timestamp() * 1_000_000) + 3_000_000
     assert events[1]["dur"] == 2_000_000
+
+
+LOOP = {
+    "name": "refine",
+    "type": "executeStory",
+    "with": {"storyRef": {"name": "draft"}, "until": "true", "maxIterations": 5},
+}
+
+
+def an_iteration(number: int, began: int, ended: int | None) -> Facts:
+    step = state("Succeeded" if ended is not None else "Running", began, ended)
+    ends: dict[str, Any] = {"phase": "Succeeded", "finishedAt": at(ended)} if ended is not None else {}
+    return Facts(a_run({"write": step}, f"report-1-refine-{number}", **{"startedAt": at(began), **ends}), None)
+
+
+def test_each_iteration_of_a_loop_has_its_row_and_its_steps_below() -> None:
+    facts = Facts(
+        a_run({"refine": state("Running", 0)}),
+        a_story(LOOP),
+        children={"refine": an_iteration(10, 60, None)},
+        earlier_children={"refine": (an_iteration(9, 30, 60), an_iteration(1, 0, 30))},
+    )
+
+    timeline = timeline_of(facts, NOW)
+
+    assert [(row.run, row.step, row.iteration, row.depth) for row in timeline.rows] == [
+        ("report-1", "refine", 0, 0),
+        ("report-1-refine-1", "", 1, 1),
+        ("report-1-refine-1", "write", 0, 2),
+        ("report-1-refine-9", "", 9, 1),
+        ("report-1-refine-9", "write", 0, 2),
+        ("report-1-refine-10", "", 10, 1),
+        ("report-1-refine-10", "write", 0, 2),
+    ]
+    assert spans(timeline, 3) == [(Activity.CHILD, 30, 60)]
+    lines = [line.split()[:2] for line, _ in bars(timeline, width=60)]
+    assert ["iteration", "9"] in lines
+    assert [step["iteration"] for step in document_of(timeline)["steps"]] == [None, 1, None, 9, None, 10, None]
+    names = [event["args"]["name"] for event in trace_of(timeline)["traceEvents"] if event["name"] == "thread_name"]
+    assert names[1] == "iteration 1"

@@ -14,6 +14,7 @@ from core.api.objects import Object
 from views.errors import ViewError
 from views.run_view import plain_command
 from views.why.cause import Cause, CauseKind, Explanation, Facts
+from views.why.document import document_of
 from views.why.explanation import explain
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -591,3 +592,16 @@ def test_a_run_that_is_being_deleted_says_what_it_waits_for(
 
     assert (cause.kind, cause.text, cause.since) == (CauseKind.DELETION, expected, BEGAN_AT)
     assert cause.who
+
+
+@pytest.mark.parametrize("phase", ["Running", "Failed", "Succeeded"])
+def test_a_step_tells_its_last_signal(phase: str) -> None:
+    status = {"phase": phase, "signals": {"rows": {"value": 3}}, "signalEvents": [{"seq": 1, "key": "rows"}]}
+    facts = Facts(
+        a_run(stepStates={"load": at_work(phase)}), a_story(engram("load")), {"load": a_step_run("load", **status)}
+    )
+
+    explanation = about(facts, "load")
+
+    assert document_of(explanation)["causes"][0]["signal"] == {"key": "rows", "text": "3", "at": None}
+    assert "  signal  rows: 3" in [line for line, _ in lines_of(explanation, NOW, width=80)]

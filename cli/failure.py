@@ -1,0 +1,48 @@
+"""What to show when a run has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from cli.pod_logs import last_lines_of
+from cli.render.log_lines import LogForm, lines_of
+from cli.runs import pods_of, step_runs_of
+from cli.session import Session
+from core.api import keys
+from core.api.identity import label_value
+from core.api.objects import Object
+from views.run_view import RunView
+from views.sign import word_of
+from views.step_layout import path_of
+
+
+async def failure_report(session: Session, run: Object, view: RunView) -> str:
+    """The failing step, its error, its last log lines and the next useful command."""
+    lines = [f"{view.name}: {view.word}" + (f": {view.message}" if view.message else "")]
+    failing = view.culprit()
+    if failing is None:
+        return lines[0]
+    lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
+    lines += [f"  {name}: {value}" for name, value in failing.error]
+    tail = await _last_lines(session, run, failing.name)
+    if tail:
+        lines.append(f"last {len(tail)} log lines of {failing.name}:")
+        shown = [text for line in tail for text, _ in lines_of("", line, None, LogForm.PEOPLE)]
+        lines += [f"  | {text}" for text in shown]
+    lines.append(f"more: {session.command('logs', view.name, failing.name)}")
+    return "\n".join(lines)
+
+
+async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
+    names = {
+        label_value(each["metadata"]["name"]) for each in await step_runs_of(session, run) if path_of(each) == step
+    }
+    pods = [pod for pod in await pods_of(session, run) if _is_of(pod, step, names)]
+    return await last_lines_of(session, pods[-1]) if pods else []
+
+
+def _is_of(pod: Object, step: str, step_runs: Collection[str]) -> bool:
+    """Whether the Pod belongs to the step: by its StepRun; if the Pod does not name one, by the step."""
+    labels = pod["metadata"]["labels"]
+    by_run = labels.get(keys.LABEL_STEP_RUN)
+    return by_run in step_runs if by_run else labels.get(keys.LABEL_STEP) == label_value(step)
