@@ -55,8 +55,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 class Template:
     """A compiled string. ``step_offsets`` has its steps, each with the place of its first reference. ``path`` is set
     when the string is one path whose value keeps its type. ``is_single`` is set when it is one action with functions of
-    the language itself; if the resulting text is JSON, it is parsed. ``checked_steps`` and ``checked_roots`` are those
-    in which a storage reference would be noticed.
+    the language itself; if the resulting text is JSON, it is parsed. ``is_action`` is set when it is one action with
+    any functions. ``checked_steps`` and ``checked_roots`` are those in which a storage reference would be noticed.
     """
 
     text: str
@@ -65,6 +65,7 @@ class Template:
     step_offsets: tuple[tuple[str, int], ...]
     path: Path | None
     is_single: bool
+    is_action: bool
     checked_steps: tuple[str, ...]
     checked_roots: tuple[str, ...]
     program: TemplateProgram
@@ -144,7 +145,7 @@ def compile_template(text: str) -> Template:
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
     checked = tuple(root for root in _MAY_HOLD_REFERENCES if root in used.roots)
     static = tuple(sorted(used.static_steps))
-    return Template(text, tree, used, step_offsets, path, is_single, static, checked, program)
+    return Template(text, tree, used, step_offsets, path, is_single, action is not None, static, checked, program)
 
 
 def _is_offloaded(value: Json, context: Context) -> bool:
