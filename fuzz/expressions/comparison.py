@@ -23,11 +23,11 @@ _NOW: Final = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 def ours(template: str, variables: Any, limits: EvaluationLimits | None = None) -> Answer:
-    """The engine's answer to ``template``, in the form of Go's answers."""
+    """The engine's answer to ``template``, in the form of Go's answers; a missing key renders text, as in Go."""
     try:
-        return Answer(
-            "value", resolve_value(template, variables, limits=limits or EvaluationLimits(), now=lambda: _NOW)
-        )
+        limits = limits or EvaluationLimits()
+        value = resolve_value(template, variables, limits=limits, now=lambda: _NOW, missing_as_text=True)
+        return Answer("value", value)
     except TemplateSyntaxError as error:
         return Answer("parse", None, "parse", error.message)
     except LimitExceededError as error:

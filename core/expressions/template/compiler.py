@@ -126,13 +126,17 @@ class _Body:
                 return self._include(statement)
 
     def _action(self, action: nodes.Action) -> _Run:
-        evaluate = self._operands.printed(action.pipe)
+        evaluate, offset = self._operands.printed(action.pipe), action.pipe.offset
 
         def run(frame: Frame) -> None:
             meter = frame.context.meter
             meter.spend()
             value = evaluate(frame)
-            frame.output.write(value if type(value) is str else printing.output_text(value, meter))
+            if type(value) is not str:
+                if (value is None or value is ABSENT) and not frame.context.missing_as_text:
+                    raise _nothing_to_print(offset)
+                value = printing.output_text(value, meter)
+            frame.output.write(value)
 
         def run_silently(frame: Frame) -> None:
             frame.context.meter.spend()
@@ -219,6 +223,11 @@ class _Body:
             program.include(name, frame, evaluate, offset)
 
         return run
+
+
+def _nothing_to_print(offset: int) -> EvaluationError:
+    remedy = 'give another value, as in {{ inputs.x | default "" }}'
+    return EvaluationError("this is null, which has no text", fault=Fault.MISSING, offset=offset, remedy=remedy)
 
 
 def _absent(_frame: Frame) -> Value:

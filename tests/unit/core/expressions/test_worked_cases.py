@@ -80,8 +80,8 @@ def _cases(*modes: str) -> list[Any]:
 def _evaluate(mode: str, context: str, template: str) -> Any:
     variables = _DATA["contexts"][context]
     if mode == "cond":
-        return evaluate_condition(template, variables)
-    return resolve_value(json.loads(template) if mode == "obj" else template, variables)
+        return evaluate_condition(template, variables, missing_as_text=True)
+    return resolve_value(json.loads(template) if mode == "obj" else template, variables, missing_as_text=True)
 
 
 def _outcome(mode: str, context: str, template: str) -> tuple[str, Any]:
