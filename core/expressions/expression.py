@@ -56,7 +56,8 @@ class Template:
     """A compiled string. ``step_offsets`` has its steps, each with the place of its first reference. ``path`` is set
     when the string is one path whose value keeps its type. ``is_single`` is set when it is one action with functions of
     the language itself; if the resulting text is JSON, it is parsed. ``is_action`` is set when it is one action with
-    any functions. ``checked_steps`` and ``checked_roots`` are those in which a storage reference would be noticed.
+    any functions: a list or map that it gives keeps its type. ``checked_steps`` and ``checked_roots`` are those in
+    which a storage reference would be noticed.
     """
 
     text: str
@@ -101,17 +102,18 @@ class Template:
 
     def _render(self, variables: Mapping[str, Json], context: Context) -> Json:
         try:
-            text = self.program.render(variables, context)
+            render = self.program.render_or_collect if self.is_action else self.program.render
+            value = render(variables, context)
         except EvaluationError as error:
             if isinstance(error, (BlockedError, OffloadedDataError)):
                 raise
             raise self._blocked_by(variables, error) or error from None
-        if self.is_single:
+        if self.is_single and isinstance(value, str):
             try:
-                return jsontext.decode(text)
+                return jsontext.decode(value)
             except ValueError:
-                return text
-        return text
+                return value
+        return value
 
     def _blocked_by(self, variables: Mapping[str, Json], error: EvaluationError) -> BlockedError | None:
         """The error as a wait, if a step that the template names has not delivered its output."""

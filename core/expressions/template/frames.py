@@ -26,12 +26,17 @@ class Frame:
 
 
 class Output:
-    """Rendered text with a limit."""
+    """Rendered text with a limit.
 
-    __slots__ = ("_allowed", "_size", "parts")
+    ``collection`` is the list or map that an action gave, instead of its text, if ``keeps_collections`` is set.
+    """
 
-    def __init__(self, allowed: int) -> None:
+    __slots__ = ("_allowed", "_size", "collection", "keeps_collections", "parts")
+
+    def __init__(self, allowed: int, *, keeps_collections: bool = False) -> None:
         self.parts: list[str] = []
+        self.keeps_collections = keeps_collections
+        self.collection: Value = None
         self._allowed = allowed
         self._size = 0
 
