@@ -16,6 +16,7 @@ from cli.problem import RejectedManifestError
 from cli.yamlsource import Chunk, Source, SourceError
 from core.api.resource import STORY
 from core.expressions.fields import STEP_LISTS
+from kubewire.yaml_booleans import read_words_as_booleans
 from webhooks.conversion.settings import SETTINGS
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, ConversionError, converted
 
@@ -86,6 +87,7 @@ def _rewritten(chunk: Chunk, wanted: dict[str, Any]) -> str:
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="rt")
+    read_words_as_booleans(yaml)
     yaml.preserve_quotes = True
     yaml.width = _WIDE
     yaml.explicit_start = chunk.text.startswith("---")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cli import yamlsource
@@ -12,9 +11,12 @@ from cli.builtfiles import BuiltFile
 from cli.yamlsource import Place, Source, SourceError
 from core.api import manifest as border
 from core.api import named_kinds
+from core.api.fieldpath import is_within
 from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
+from core.api.sound_part import SoundPart, sound_part
 from core.api.suggestion import closest
+from kubewire.yaml_booleans import BOOLEANS
 from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.conversion.place import choices, in_v1beta1_words
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
@@ -31,8 +33,9 @@ STRAY: Final = Rule("file/stray", "", severity=Severity.WARNING)
 NAMELESS: Final = Rule("file/nameless", "", CauseType.REQUIRED)
 TWICE: Final = Rule("file/twice", "", CauseType.DUPLICATE)
 FOREIGN: Final = Rule("file/foreign-kind", "", severity=Severity.WARNING)
+YAML_BOOLEAN: Final = Rule("file/yaml-boolean", "", severity=Severity.WARNING)
 
-ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, *RULES)
+ALL_RULES: Final = (UNREADABLE, NO_OBJECT, NO_MANIFEST, STRAY, NAMELESS, TWICE, FOREIGN, YAML_BOOLEAN, *RULES)
 
 _OUR_GROUPS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
 
@@ -44,12 +47,14 @@ class Document:
     Attributes:
         stored: the form that an API server stores: a v1beta1 Story in v1alpha1. ``None`` if it does not match its kind.
         misfits: why it does not match.
+        part: the part of it that does match, in the form that an API server stores.
     """
 
     file: str
     source: Source
     stored: Object | None
     misfits: tuple[Finding, ...]
+    part: SoundPart | None = None
 
     @property
     def written(self) -> Object:
@@ -138,9 +143,16 @@ def check(documents: Sequence[Document], world: ClusterView, namespace: str = ""
         namespace: that of documents without a namespace; empty if unknown.
     """
     for document in documents:
-        for finding in (*document.misfits, *_validated(document, world, namespace), *_named(document)):
+        for finding in _all_about(document, world, namespace):
             yield Located(document.file, document.source.at(finding.path), finding, document)
     yield from _twice(documents)
+
+
+def _all_about(document: Document, world: ClusterView, namespace: str) -> Iterator[Finding]:
+    yield from document.misfits
+    yield from _validated(document, world, namespace)
+    yield from _named(document)
+    yield from _booleans(document)
 
 
 def sound(documents: Iterable[Document], namespace: str = "") -> list[Object]:
@@ -178,23 +190,49 @@ def _document(file: str, source: Source) -> Document:
         return Document(file, source, written if has_metadata else None, misfits)
     errors = [SHAPE.at(error.path, error.message, error.remedy) for error in border.errors_of(_without_status(written))]
     if errors:
-        return Document(file, source, None, tuple(errors[: admission.MAX_FINDINGS]))
+        return Document(file, source, None, tuple(errors[: admission.MAX_FINDINGS]), _part(written))
     if written["apiVersion"] != V1BETA1:
         return Document(file, source, written, ())
     return Document(file, source, converted(written, V1ALPHA1), tuple(choices(written)))
 
 
+def _part(written: Object) -> SoundPart | None:
+    model = kinds.model_for(str(written.get("apiVersion")), str(written.get("kind")))
+    part = sound_part(model, _without_status(written)) if model is not None else None
+    if part is None or written["apiVersion"] != V1BETA1:
+        return part
+    return SoundPart(converted(part.document, V1ALPHA1), part.removed)
+
+
+def _booleans(document: Document) -> Iterator[Finding]:
+    """A finding for each word that only Kubernetes reads as a boolean."""
+    for written in document.source.booleans:
+        value = "true" if BOOLEANS[written.word] else "false"
+        what = f"the key {written.word}" if written.is_key else written.word
+        yield YAML_BOOLEAN.at(
+            written.path,
+            f"{what} is the boolean {value} for Kubernetes, although newer YAML reads a string",
+            f'write {value}, or "{written.word}" in quotes',
+        )
+
+
 def _validated(document: Document, world: ClusterView, namespace: str) -> Iterator[Finding]:
     """The findings of admission; for a v1beta1 Story, with its own field names."""
-    if document.stored is None or not _is_ours(document.stored):
+    part, stored = document.part, document.stored
+    if part is not None:
+        found = admission.validate_part(replace(part, document=in_namespace(part.document, namespace)), world)
+    elif stored is not None and _is_ours(stored):
+        found = admission.validate(in_namespace(stored, namespace), None, world)
+    else:
         return
     typed = document.written.get("apiVersion") == V1BETA1
-    for finding in admission.validate(in_namespace(document.stored, namespace), None, world):
+    for finding in found:
         if not typed:
             yield finding
         elif finding.rule is not REF_OR_TYPE:  # v1beta1 has its own finding for this
             path, message = (in_v1beta1_words(words, document.written) for words in (finding.path, finding.message))
-            yield dataclasses.replace(finding, path=path, message=message)
+            if part is None or not any(is_within(path, gone) or is_within(gone, path) for gone in part.removed):
+                yield replace(finding, path=path, message=message)
 
 
 def _foreign(written: Object) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli.builtfiles import BuiltFile, is_python
 from cli.problem import CommandError, RejectedManifestError, UsageError
 from core.api.objects import Object
+from kubewire.yaml_booleans import key_text, read_words_as_booleans
 
 if TYPE_CHECKING:
     from webhooks.cluster_view import ClusterView
@@ -189,6 +190,7 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="rt")
+    read_words_as_booleans(yaml)
     # An instant stays the text in the file: JSON has no dates.
     yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
     try:
@@ -226,7 +228,7 @@ def _collect_lines(node: Any, path: str, lines: dict[str, int]) -> None:
 
     if isinstance(node, CommentedMap):
         for key, child in node.items():
-            child_path = f"{path}.{key}" if path else str(key)
+            child_path = f"{path}.{key_text(key)}" if path else key_text(key)
             lines[child_path] = node.lc.key(key)[0] + 1
             _collect_lines(child, child_path, lines)
     elif isinstance(node, CommentedSeq):
@@ -238,11 +240,13 @@ def _collect_lines(node: Any, path: str, lines: dict[str, int]) -> None:
 
 def _plain(node: Any) -> Any:
     """ruamel's round-trip types as plain JSON."""
+    from ruamel.yaml.scalarbool import ScalarBoolean
+
     if isinstance(node, dict):
-        return {str(key): _plain(child) for key, child in node.items()}
+        return {key_text(key): _plain(child) for key, child in node.items()}
     if isinstance(node, list):
         return [_plain(child) for child in node]
-    if isinstance(node, bool) or node is None:
+    if isinstance(node, (bool, ScalarBoolean)) or node is None:  # the second one has an anchor
         return None if node is None else bool(node)
     for plain in (int, float, str):
         if isinstance(node, plain):
@@ -283,7 +287,14 @@ def _problems(manifest: Manifest, world: ClusterView) -> Iterator[str]:
         shape = border.errors_of(document)
         if manifest.written is not None:
             shape = [FieldError(odd.path, odd.message, odd.remedy) for odd in choices(manifest.written)]
-        for error in shape or errors_among(admission.validate(document, None, world)):
+        found = (
+            [] if shape and manifest.written is not None else errors_among(admission.validate(document, None, world))
+        )
+        errors = [FieldError(each.path, each.message, each.remedy, each.excerpt) for each in found]
+        if shape:
+            rest = (error for error, each in zip(errors, found, strict=True) if each.rule is not admission.SHAPE)
+            errors = [*shape, *rest]
+        for error in errors:
             yield f"{manifest.at(error.path)}: {manifest.in_its_words(str(error))}"
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):

@@ -1,7 +1,8 @@
 """YAML text as plain JSON values, with the place of every field, and with bounds against hostile text.
 
 The parser's events are read directly: reading stops at the place where a document is too large, too deep or refers to
-itself. Scalars are read by YAML 1.2, as everywhere in this project; instants stay text.
+itself. Scalars are read by YAML 1.2, as everywhere in this project, but words such as ``yes`` and ``on`` are booleans,
+as for kubectl; instants stay text.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from core.api import fieldpath
+from kubewire.yaml_booleans import BOOLEANS, key_text
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Size of one document; API servers store at most 1.5 MiB."""
@@ -39,6 +41,15 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenBoolean:
+    """A boolean, or a key, that is written as a word such as ``yes`` or ``on``, and the path of its field."""
+
+    word: str
+    path: str
+    is_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One document: its value, and the places of its fields."""
 
@@ -46,6 +57,8 @@ class Source:
     place: Place
     places: dict[str, Place] = field(default_factory=dict)
     """Places by field path, such as ``spec.steps[2].with``: of the key in an object, of the item in a list."""
+    booleans: tuple[WrittenBoolean, ...] = ()
+    """The booleans that another reader of YAML could take for strings."""
 
     def at(self, path: str) -> Place:
         """The place of a field, or of its nearest parent that is in the text."""
@@ -65,9 +78,14 @@ def members(source: Source) -> list[Source]:
         found = _MEMBER.match(path)
         if found is not None:
             below[int(found[1])][found[2]] = place
+    booleans: list[list[WrittenBoolean]] = [[] for _ in items]
+    for written in source.booleans:
+        found = _MEMBER.match(written.path)
+        if found is not None:
+            booleans[int(found[1])].append(replace(written, path=found[2]))
     return [
-        Source(item, source.at(f"items[{index}]"), places)
-        for index, (item, places) in enumerate(zip(items, below, strict=True))
+        Source(item, source.at(f"items[{index}]"), below[index], tuple(booleans[index]))
+        for index, item in enumerate(items)
     ]
 
 
@@ -150,6 +168,7 @@ class _Reader:
         self._anchors: dict[str, _Anchored] = {}
         self._values = 0
         self._places: dict[str, Place] = {}
+        self._booleans: list[WrittenBoolean] = []
 
     def document(self) -> Source | None:
         for event in self._events:
@@ -162,7 +181,7 @@ class _Reader:
             value = self._value(event, (), 0)
             for _ in self._events:  # the rest of the chunk must parse, too
                 pass
-            return None if value is None else Source(value, place, self._places)
+            return None if value is None else Source(value, place, self._places, tuple(self._booleans))
         return None
 
     def _value(self, event: Any, path: Path, depth: int) -> Any:
@@ -176,7 +195,7 @@ class _Reader:
         if event.anchor:
             self._anchors[event.anchor] = anchored
         if name == "ScalarEvent":
-            anchored.value = self._scalar(event)
+            anchored.value = self._scalar(event, path)
         elif name == "SequenceStartEvent":
             anchored.value = self._sequence(path, depth)
         else:
@@ -201,7 +220,7 @@ class _Reader:
             if type(event).__name__ == "MappingEndEvent":
                 break
             place = self._place(event)
-            key = self._key(event, depth)
+            key = self._key(event, path, depth)
             is_merge = key == "<<" and getattr(event, "style", None) is None
             if key in fields and not is_merge:
                 raise SourceError(f'does not parse: found duplicate key "{key}"', place, "keep one of them")
@@ -217,11 +236,16 @@ class _Reader:
                 fields = {**other, **fields}
         return fields
 
-    def _key(self, event: Any, depth: int) -> str:
+    def _key(self, event: Any, path: Path, depth: int) -> str:
         if type(event).__name__ not in ("ScalarEvent", "AliasEvent"):
             raise SourceError("does not parse: a key must be a string", self._place(event), "put it in quotes")
+        booleans = len(self._booleans)
         value = self._value(event, (), depth)
-        return value if isinstance(value, str) else str(value)
+        key = key_text(value)
+        for written in self._booleans[booleans:]:
+            here = fieldpath.render((*path, key))
+            self._booleans[-1] = WrittenBoolean(written.word, here, is_key=True)
+        return key
 
     def _alias(self, event: Any) -> Any:
         anchored = self._anchors.get(event.anchor)
@@ -238,10 +262,13 @@ class _Reader:
             message = f"the document must have at most {MAX_VALUES:,} values, with what aliases stand for"
             raise SourceError(message, self._place(event), "split it")
 
-    def _scalar(self, event: Any) -> Any:
+    def _scalar(self, event: Any, path: Path) -> Any:
         from ruamel.yaml.nodes import ScalarNode
 
         tag = str(event.tag or "")
+        if not tag and event.implicit[0] and event.value in BOOLEANS:
+            self._booleans.append(WrittenBoolean(event.value, fieldpath.render(path)))
+            return BOOLEANS[event.value]
         if not tag or tag == "!":
             tag = str(self._yaml.resolver.resolve(ScalarNode, event.value, event.implicit))
         node = ScalarNode(tag, event.value, event.start_mark, event.end_mark)

@@ -11,7 +11,7 @@ from datetime import datetime
 from core.evaluation.evaluator import EvaluationPolicy, Evaluator
 from core.evaluation.pool import WorkerLimits, WorkerPool
 from core.expressions.limits import EvaluationLimits
-from core.policy.settings import OperatorSettings, TemplatingSettings
+from core.policy.settings import MissingKey, OperatorSettings, TemplatingSettings
 
 
 def evaluator_of(settings: Callable[[], OperatorSettings], now: Callable[[], datetime]) -> Evaluator:
@@ -31,7 +31,12 @@ def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
         collection_items=templating.max_collection_items,
         range_items=templating.max_range_items,
     )
-    return EvaluationPolicy(limits, templating.deterministic, templating.namespace_budget.total_seconds())
+    return EvaluationPolicy(
+        limits,
+        templating.deterministic,
+        templating.namespace_budget.total_seconds(),
+        missing_as_text=templating.missing_key is MissingKey.TEXT,
+    )
 
 
 def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cli.problem import UsageError
 from core.api.unreadable import without_mark
+from kubewire.yaml_booleans import read_words_as_booleans
 
 FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath=…")
 
@@ -42,6 +43,7 @@ def yaml_text(value: Any) -> str:
 
     yaml = YAML()
     yaml.default_flow_style = False
+    read_words_as_booleans(yaml)  # so that such a string is written in quotes
     yaml.representer.ignore_aliases = lambda _: True
     buffer = io.StringIO()
     yaml.dump(value, buffer)

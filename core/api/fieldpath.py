@@ -20,3 +20,8 @@ def render(parts: Iterable[int | str]) -> str:
         else:
             text += f"[{json.dumps(part, ensure_ascii=False)}]"
     return text
+
+
+def is_within(path: str, parent: str) -> bool:
+    """Whether ``path`` is ``parent`` or a field below it; every path is below the empty one."""
+    return not parent or path == parent or path.startswith((f"{parent}.", f"{parent}["))

@@ -121,12 +121,15 @@ Answer: TypeAlias = Value | NotYet | Failure
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPolicy:
-    """The limits of an evaluation, and whether functions whose result depends on time or chance are refused."""
+    """The limits of an evaluation, whether functions whose result depends on time or chance are refused, and whether a
+    missing key renders text instead of being an error.
+    """
 
     limits: EvaluationLimits = DEFAULT_LIMITS
     deterministic: bool = False
     budget_seconds: float = 0.0
     """The time of threads and processes that one namespace may use in a minute, in seconds; zero: no limit."""
+    missing_as_text: bool = False
 
 
 class Evaluator:
@@ -260,7 +263,14 @@ class Evaluator:
         policy, clock = self._policy(), self._steady_clock()
 
         def on(meter: Meter) -> _T:
-            return work(Context(meter, now=clock, deterministic=policy.deterministic, finished=finished))
+            context = Context(
+                meter,
+                now=clock,
+                deterministic=policy.deterministic,
+                finished=finished,
+                missing_as_text=policy.missing_as_text,
+            )
+            return work(context)
 
         if characters <= MAX_LOOP_CHARACTERS:
             try:

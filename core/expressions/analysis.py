@@ -35,6 +35,7 @@ __all__ = [
     "condition_step_places",
     "is_constant",
     "is_constant_condition",
+    "is_constant_template",
     "is_timeless",
     "most_steps",
     "references_of",
@@ -125,6 +126,15 @@ def is_constant(value: Json) -> bool:
 def is_constant_condition(text: str) -> bool:
     """Whether the condition has the same result for all data; one that does not compile has: an error."""
     return "{{" not in text and not condition_references(text).roots
+
+
+def is_constant_template(text: str) -> bool:
+    """Whether a template reads no data and calls no function of time or chance; false for one that does not compile."""
+    template = _compiled(text)
+    if not isinstance(template, Template):
+        return False
+    used = template.references
+    return not used.roots and not used.unknown_steps and used.functions.isdisjoint(_CHANGING)
 
 
 def is_timeless(text: str) -> bool:

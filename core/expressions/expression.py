@@ -55,8 +55,9 @@ FUNCTIONS: Final[Mapping[str, Function]] = _all_functions()
 class Template:
     """A compiled string. ``step_offsets`` has its steps, each with the place of its first reference. ``path`` is set
     when the string is one path whose value keeps its type. ``is_single`` is set when it is one action with functions of
-    the language itself; if the resulting text is JSON, it is parsed. ``checked_steps`` and ``checked_roots`` are those
-    in which a storage reference would be noticed.
+    the language itself; if the resulting text is JSON, it is parsed. ``is_action`` is set when it is one action with
+    any functions: a list or map that it gives keeps its type. ``checked_steps`` and ``checked_roots`` are those in
+    which a storage reference would be noticed.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Template:
     step_offsets: tuple[tuple[str, int], ...]
     path: Path | None
     is_single: bool
+    is_action: bool
     checked_steps: tuple[str, ...]
     checked_roots: tuple[str, ...]
     program: TemplateProgram
@@ -100,17 +102,18 @@ class Template:
 
     def _render(self, variables: Mapping[str, Json], context: Context) -> Json:
         try:
-            text = self.program.render(variables, context)
+            render = self.program.render_or_collect if self.is_action else self.program.render
+            value = render(variables, context)
         except EvaluationError as error:
             if isinstance(error, (BlockedError, OffloadedDataError)):
                 raise
             raise self._blocked_by(variables, error) or error from None
-        if self.is_single:
+        if self.is_single and isinstance(value, str):
             try:
-                return jsontext.decode(text)
+                return jsontext.decode(value)
             except ValueError:
-                return text
-        return text
+                return value
+        return value
 
     def _blocked_by(self, variables: Mapping[str, Json], error: EvaluationError) -> BlockedError | None:
         """The error as a wait, if a step that the template names has not delivered its output."""
@@ -144,7 +147,7 @@ def compile_template(text: str) -> Template:
     is_single = action is not None and used.functions <= _BUILT_IN_NAMES
     checked = tuple(root for root in _MAY_HOLD_REFERENCES if root in used.roots)
     static = tuple(sorted(used.static_steps))
-    return Template(text, tree, used, step_offsets, path, is_single, static, checked, program)
+    return Template(text, tree, used, step_offsets, path, is_single, action is not None, static, checked, program)
 
 
 def _is_offloaded(value: Json, context: Context) -> bool:

@@ -57,16 +57,19 @@ def resolve_value(
     limits: EvaluationLimits = DEFAULT_LIMITS,
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
+    missing_as_text: bool = False,
 ) -> Json:
     """``value`` with every template in it replaced by its value.
 
     Args:
         now: the clock for ``{{ now }}``; without one, an expression that uses the time fails.
         deterministic: refuse functions whose result depends on time or chance.
+        missing_as_text: render a missing key as ``<no value>``, as the reference implementation does.
     Raises:
         ExpressionError: ``field`` is the JSON path of the string, ``position`` the place in it.
     """
-    return Resolver(Context(Meter(limits), now=now, deterministic=deterministic)).value(value, variables)
+    context = Context(Meter(limits), now=now, deterministic=deterministic, missing_as_text=missing_as_text)
+    return Resolver(context).value(value, variables)
 
 
 def resolve_object(
@@ -93,6 +96,7 @@ def evaluate_condition(
     now: Callable[[], datetime] | None = None,
     deterministic: bool = False,
     finished: bool = False,
+    missing_as_text: bool = False,
 ) -> bool:
     """Whether the condition is true; a blank one is true.
 
@@ -101,10 +105,13 @@ def evaluate_condition(
 
     Args:
         finished: every step has ended, so missing data will never arrive.
+        missing_as_text: as for ``resolve_value``.
     Raises:
         ExpressionError: also when the result is neither a bool nor one of the eight words.
     """
-    context = Context(Meter(limits), now=now, deterministic=deterministic, finished=finished)
+    context = Context(
+        Meter(limits), now=now, deterministic=deterministic, finished=finished, missing_as_text=missing_as_text
+    )
     return Resolver(context).condition(text, variables)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from core.policy import config_values as read
-from core.policy.settings import LoweredBy, PullPolicy, RestartPolicy, StorageProvider
+from core.policy.settings import LoweredBy, MissingKey, PullPolicy, RestartPolicy, StorageProvider
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 """The minimum delay between two tries of a work queue."""
@@ -103,6 +103,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("templating.max-output-bytes", "templating.max_output_bytes", read.integer(0, read.INT64_MAX)),
         ("templating.deterministic", "templating.deterministic", read.boolean),
         ("templating.offloaded-data-policy", "templating.offloaded_data_policy", read.offloaded_data_policy),
+        ("templating.missing-key", "templating.missing_key", read.one_of(MissingKey)),
         # Limits of evaluation that are not in the reference.
         ("templating.max-steps", "templating.max_steps", read.integer(1000)),
         ("templating.max-input-bytes", "templating.max_input_bytes", read.integer(1024)),

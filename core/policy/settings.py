@@ -52,6 +52,13 @@ class RestartPolicy(StrEnum):
     ON_FAILURE = "OnFailure"
 
 
+class MissingKey(StrEnum):
+    """What a template with a missing key does: it fails, or it renders ``<no value>`` as the reference does."""
+
+    FAIL = "fail"
+    TEXT = "text"
+
+
 class LoweredBy(StrEnum):
     """The definitions that may set lower security than the layer below them."""
 
@@ -131,6 +138,7 @@ class TemplatingSettings:
     max_output_bytes: int = 65536
     """Zero: no limit."""
     deterministic: bool = False
+    missing_key: MissingKey = MissingKey.FAIL
     offloaded_data_policy: OffloadedDataPolicy = OffloadedDataPolicy.INJECT
     max_steps: int = 100_000
     """Evaluated parts of an expression; each iteration of a loop counts."""

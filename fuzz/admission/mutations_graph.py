@@ -200,7 +200,7 @@ def _use_what_need_not_be_done(chance: Chance, draft: Draft) -> str:
 
 @breaks("story/expression-step-unreached", "Story")
 def _use_what_starts_at_the_same_time(chance: Chance, draft: Draft) -> str:
-    steps: list[Object] = [{"name": "beside-one", "type": "sleep"}, {"name": "looks-beside", "type": "sleep"}]
+    steps: list[Object] = [{"name": "beside-one", "type": "stop"}, {"name": "looks-beside", "type": "stop"}]
     if chance.yes(3):
         steps[0] = {"name": "around-one", "type": "parallel", "with": {"steps": [steps[0]]}}
     steps = list(chance.shuffled(steps))

@@ -67,7 +67,7 @@ def _an_iteration_elsewhere(chance: Chance, draft: Draft) -> str:
 
 def _for_each(chance: Chance, draft: Draft) -> Found:
     """A step that runs for each item."""
-    inner: Object = {"name": f"for-each-{len(steps_of(draft))}", "type": "sleep"}
+    inner: Object = {"name": f"for-each-{len(steps_of(draft))}", "type": "sleep", "with": {"duration": "1s"}}
     new = {"type": "parallel", "with": {"forEach": [1], "steps": [inner]}}
     return a_step(chance, draft, lambda found: found.type == "parallel" and "forEach" in found.step["with"], new)
 

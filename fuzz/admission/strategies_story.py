@@ -144,16 +144,16 @@ def _settings(plan: _Plan, kind: str, done: list[str], in_stream: bool, depth: i
     chance = plan.chance
     match kind:
         case "sleep":
-            return {"duration": values.duration(chance)} if chance.yes() else None
+            return {"duration": values.duration(chance)}
         case "stop":
             phases = ("Succeeded", "failed", "Finished", "", "{{ inputs.phase }}", "cancel")
             return {"phase": chance.pick(phases), "message": "done"} if chance.yes() else None
         case "wait":
-            return {"until": values.condition(chance, done), **_waiting(chance)}
+            return {"until": "true" if chance.yes(5) else values.condition(chance, done), **_waiting(chance)}
         case "gate":
             return _waiting(chance) if chance.yes() else None
         case "parallel":
-            return _branches(plan, done, in_stream, depth) | ({"note": "{{ unread"} if chance.yes(5) else {})
+            return _branches(plan, done, in_stream, depth)
         case "executeStory":
             return _call(plan, done, in_stream)
         case _:
@@ -167,7 +167,7 @@ def _branches(plan: _Plan, done: list[str], in_stream: bool, depth: int) -> Obje
     if len(plan.names[0]) > MAX_ITEM_STEP_NAME or not chance.yes(3):
         return found | {"steps": [_branch(plan, done, in_stream, depth + 1) for _ in range(chance.number(1, 2))]}
     expressions = values.static_templates() if in_stream else values.templates(done)
-    written: list[Any] = [[], [1, {"a": None}, chance.pick(expressions)], chance.pick(expressions)]
+    written: list[Any] = [[], [1, {"a": None}, chance.pick(expressions)], chance.pick(values.whole(expressions))]
     branch = _branch(plan, done, in_stream, depth + 1)
     if chance.yes():
         branch["if"] = chance.pick(("item.ok == true", "{{ eq itemIndex 0 }}", "itemIndex > 1 && inputs.a"))
@@ -220,7 +220,7 @@ def _around_steps(chance: Chance, around: Surroundings, spec: Object, steps: lis
         if chance.yes(3):
             spec["output"]["ref"] = around.payload_reference(STORY)
     for key in chance.some(("inputsSchema", "outputsSchema"), 2):
-        spec[key] = values.schema(chance)
+        spec[key] = values.schema(chance) if key == "outputsSchema" else values.inputs_schema(chance)
     if chance.yes(3):
         spec["version"] = chance.pick(values.VERSIONS)
     if chance.yes(4):

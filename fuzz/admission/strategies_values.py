@@ -138,6 +138,14 @@ def schema(chance: Chance) -> Object:
     return found
 
 
+def inputs_schema(chance: Chance) -> Object:
+    """A schema of inputs, with all those that expressions here read."""
+    found = schema(chance)
+    for read in ("x", "a", "e-f", "n", "items", "env", "ready"):
+        found["properties"].setdefault(read, {})
+    return found
+
+
 def document(chance: Chance, schema: Object, expressions: Sequence[str] = (), *, stored: bool = True) -> Object:
     """An object that fits ``schema``, with templates as some values; ``stored``: also with references to storage."""
     properties = schema["properties"]
@@ -155,10 +163,9 @@ def unfitting(key: str) -> Any:
 
 
 def _fitting(chance: Chance, key: str, expressions: Sequence[str], *, stored: bool) -> Any:
-    whole = [text for text in expressions if text.startswith("{{") and text.count("{{") == 1 and text.endswith("}}")]
     match chance.number(0, 5):
-        case 4 if whole:
-            return chance.pick(whole)
+        case 4 if expressions and whole(expressions):
+            return chance.pick(whole(expressions))
         case 5 if stored:
             return {"$bubuStorageRef": "k"}
         case _:
@@ -185,6 +192,11 @@ def of_step(step: str) -> str:
     return f"steps.{step}" if _PLAIN_NAME.fullmatch(step) and step not in _RESERVED else f'steps["{step}"]'
 
 
+def whole(expressions: Sequence[str]) -> list[str]:
+    """Those that are one action, and so may give any type."""
+    return [text for text in expressions if text.startswith("{{") and text.count("{{") == 1 and text.endswith("}}")]
+
+
 def static_templates() -> list[str]:
     """Templates that are evaluated before a stream begins."""
     return list(_OF_INPUTS)
@@ -208,7 +220,6 @@ def condition(chance: Chance, steps: Sequence[str] = (), *, packet: bool = False
         "size(inputs.items) > 0",
         "{{ inputs.ready }}",
         "{{ and inputs.a (gt inputs.n 1) }}",
-        "true",
     ]
     if steps:
         step = of_step(chance.pick(steps))

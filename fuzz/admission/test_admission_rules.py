@@ -24,6 +24,7 @@ from core.api import kinds, manifest
 from fuzz.admission import (  # noqa: F401 - mistakes are registered when they are imported
     cases,
     mutations_authors,
+    mutations_data,
     mutations_definitions,
     mutations_graph,
     mutations_loops,
@@ -48,7 +49,18 @@ SEVERITIES: Final = {rule.id: rule.severity for rule in RULES}
 LARGE: Final = ("story/total-size", "step-run/total-size", "any/too-many")
 """Rules that are broken only by a megabyte of data or by hundreds of findings."""
 
+_NO_PLACE_FOR_DATA: Final = {"story/setting-unknown": "primitives read no key that could hold it"}
+_OTHER_INPUTS: Final = {
+    "story/input-unknown": "a new inputsSchema does not mention what the expressions read",
+    "story/comparison": "a new inputsSchema has other types",
+}
 UNAVOIDABLE: Final = {
+    "story/strategy-inputs": _OTHER_INPUTS,
+    "story/schema": _OTHER_INPUTS,
+    "any/schema-too-costly": _OTHER_INPUTS,
+    "story/with-size": _NO_PLACE_FOR_DATA,
+    "story/reference-form": _NO_PLACE_FOR_DATA,
+    "story/reference-namespace": _NO_PLACE_FOR_DATA,
     "story/runtime-doubtful": {
         "story/engram-missing": "it is doubtful just because nobody can tell what the Engram is",
     },

@@ -12,8 +12,10 @@ from core.expressions import (
     LimitExceededError,
     OffloadedDataError,
     TemplateSyntaxError,
+    compile_template,
     resolve_value,
 )
+from core.expressions.template import jsontext
 from fuzz.expressions.differences import DIFFERENCES, Difference
 from fuzz.expressions.grammar import Case
 from fuzz.expressions.oracle import Answer
@@ -23,11 +25,13 @@ _NOW: Final = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 def ours(template: str, variables: Any, limits: EvaluationLimits | None = None) -> Answer:
-    """The engine's answer to ``template``, in the form of Go's answers."""
+    """The engine's answer to ``template``, in the form of Go's answers: as in Go, a missing key renders text, and a
+    list or map that is the result of a function is printed.
+    """
     try:
-        return Answer(
-            "value", resolve_value(template, variables, limits=limits or EvaluationLimits(), now=lambda: _NOW)
-        )
+        limits = limits or EvaluationLimits()
+        value = resolve_value(template, variables, limits=limits, now=lambda: _NOW, missing_as_text=True)
+        return Answer("value", _printed(template, variables, limits) if isinstance(value, (list, dict)) else value)
     except TemplateSyntaxError as error:
         return Answer("parse", None, "parse", error.message)
     except LimitExceededError as error:
@@ -37,6 +41,19 @@ def ours(template: str, variables: Any, limits: EvaluationLimits | None = None) 
         kind = "offloaded" if isinstance(error, OffloadedDataError) else kind
         fault = f"{error.fault} {error.subject}" if error.fault in _NAMED_FAULTS else str(error.fault)
         return Answer(kind, None, fault, error.message)
+
+
+def _printed(template: str, variables: Any, limits: EvaluationLimits) -> Any:
+    """The value of a template that gives a list or map, as Go gives it: here it is printed with text around it."""
+    compiled = compile_template(template)
+    if compiled.path is not None:
+        return resolve_value(template, variables, limits=limits)
+    around = f"|{template}"
+    text = resolve_value(around, variables, limits=limits, now=lambda: _NOW, missing_as_text=True)[1:]
+    try:
+        return jsontext.decode(text) if compiled.is_single else text
+    except ValueError:
+        return text
 
 
 def same(mine: Answer, go: Answer) -> bool:

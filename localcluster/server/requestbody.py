@@ -9,6 +9,7 @@ import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from kubewire.yaml_booleans import read_words_as_booleans
 from localcluster.server import errors
 from localcluster.server.protobuf import decoding as protobuf
 from localcluster.server.request import Request
@@ -105,6 +106,7 @@ def load_yaml(raw: bytes) -> Any:
         pass
     parser = YAML(typ="safe", pure=True)
     parser.allow_duplicate_keys = False
+    read_words_as_booleans(parser)
     try:
         return orjson.loads(orjson.dumps(parser.load(raw.decode()), option=orjson.OPT_NON_STR_KEYS))
     except (YAMLError, UnicodeDecodeError, RecursionError, orjson.JSONEncodeError) as error:

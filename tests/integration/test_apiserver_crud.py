@@ -197,10 +197,12 @@ async def test_media_types_that_are_not_spoken_are_refused(cluster: Any) -> None
 
 async def test_yaml_bodies_are_read(cluster: Any) -> None:
     answer = await cluster.client.post(
-        CONFIGMAPS, content=b"metadata:\n  name: y\ndata: {a: 'b'}\n", headers={"content-type": "application/yaml"}
+        CONFIGMAPS,
+        content=b"metadata:\n  name: yam\ndata: {a: 'b', on: 'c'}\n",
+        headers={"content-type": "application/yaml"},
     )
     assert answer.status_code == 201
-    assert answer.json()["data"] == {"a": "b"}
+    assert answer.json()["data"] == {"a": "b", "true": "c"}
 
 
 async def test_a_body_that_is_too_large_is_refused(cluster: Any) -> None:

@@ -5,17 +5,22 @@ Pure; depends on neither time nor I/O. Source: admission contract 1.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from core.api import manifest
+from core.api import kinds, manifest
+from core.api.fieldpath import is_within
 from core.api.objects import ReadOnlyObject
+from core.api.sound_part import SoundPart, sound_part
 from webhooks.cluster_view import ClusterView
-from webhooks.finding import Finding, Rule, Severity
+from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import (
     change,
+    dependency,
     effectclaim,
     engram,
+    expression,
     grant,
     impulse,
     naming,
@@ -40,6 +45,16 @@ MAX_FINDINGS: Final = 500
 MAX_DEPTH: Final = 128
 """Levels of objects and lists inside ``spec``; expressions are not resolved below this level either."""
 
+_AUTHORED: Final = frozenset(
+    ("Story", "Engram", "Impulse", "EngramTemplate", "ImpulseTemplate", "Transport", "ReferenceGrant")
+)
+"""The kinds that people write; other objects are hardly readable in parts."""
+_REINTERPRETING: Final = frozenset(("spec.pattern", "spec.streamingStrategy", "spec.mode", "spec.supportedModes"))
+"""Fields on which the meaning of all others depends."""
+_WITHOUT_NAMES: Final = re.compile(r"spec\.(?:steps|compensations|finally)\[\d+\]\.(?!(?:name|type|with)\b)")
+"""Fields of steps in which nothing is named that other fields refer to."""
+_OF_RELATIONS: Final = frozenset((expression.STEP_UNREACHED, dependency.REQUIRE_UNREACHED))
+
 _VALIDATORS: Final[Mapping[str, Validator]] = {
     "Story": story.validate,
     "Engram": engram.validate,
@@ -59,8 +74,8 @@ _VALIDATORS: Final[Mapping[str, Validator]] = {
 def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView) -> list[Finding]:
     """All errors and warnings about ``new``; empty if it may be stored without a warning.
 
-    An object that does not match its schema only gets findings about that. The status is not checked here, but in
-    ``webhooks.validate.status``.
+    A new object that does not match its schema also gets the findings about the rest of it (``validate_part``). The
+    status is not checked here, but in ``webhooks.validate.status``.
 
     Args:
         new: the object that will be stored, in its wire form.
@@ -72,10 +87,42 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     if not unchanged:
         shape = _shape(new)
         if shape or validator is None:
-            return _most_important(shape)
+            part = _sound_part(new) if old is None else None
+            return _most_important([*shape, *(validate_part(part, world) if part is not None else ())])
         new = {**new, "spec": _sorted(new["spec"])}
     assert validator is not None  # ``_shape`` has refused objects of other kinds
     return _most_important(list(dict.fromkeys((*naming.check(new, old), *validator(new, old, world)))))
+
+
+def validate_part(part: SoundPart, world: ClusterView) -> list[Finding]:
+    """The findings about an object that remain true, whatever the values that were removed from it should have been."""
+    if _REINTERPRETING.intersection(part.removed) or part.document.get("kind") not in _AUTHORED:
+        return []
+    found = validate(part.document, None, world)
+    if any(finding.rule is SHAPE or finding.rule is TOO_DEEP for finding in found):
+        return []
+    return [finding for finding in found if not _may_follow(finding, part.removed)]
+
+
+def _may_follow(finding: Finding, removed: Collection[str]) -> bool:
+    """Whether the finding may be wrong with the removed values: it is about one of them, or about what belongs
+    together.
+    """
+    if finding.rule in _OF_RELATIONS:
+        return True
+    if finding.rule.cause is CauseType.NOT_FOUND and not all(map(_WITHOUT_NAMES.match, removed)):
+        return True
+    path = finding.path
+    return any(is_within(path, gone) or is_within(gone, path) for gone in removed)
+
+
+def _sound_part(new: ReadOnlyObject) -> SoundPart | None:
+    model = kinds.model_for(str(new.get("apiVersion")), str(new.get("kind")))
+    kind = kinds.kind_named(str(new.get("kind")))
+    is_stored_version = kind is not None and kind.resource.api_version == new.get("apiVersion")
+    if model is None or not is_stored_version or _too_deep(new.get("spec")) is not None:
+        return None
+    return sound_part(model, {key: value for key, value in new.items() if key != "status"})
 
 
 def _most_important(findings: list[Finding]) -> list[Finding]:

@@ -20,6 +20,7 @@ from core.expressions.fields import ExpressionField, FieldKind
 from core.graph.needs import Graph
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import dependency
+from webhooks.validate.data import StoryData
 from webhooks.validate.dependency import Reached, Steps
 from webhooks.validate.steps import PlacedStep
 
@@ -41,6 +42,8 @@ class _Reading:
     """The expressions of one step: their own errors, and the steps that they refer to."""
 
     errors: tuple[Finding, ...]
+    misfits: tuple[Finding, ...]
+    """Findings about the data that they read, which do not count as errors of the text."""
     places: tuple[tuple[StepPlace, str], ...]
     """References to known steps, each with the name of the step."""
 
@@ -52,9 +55,11 @@ class Reader:
         steps: the steps of its lists.
         owners: each name of a branch that an expression may use → the step that contains the branch.
         of_items: the same for the branches of each item, to which no other step can refer.
+        data: what schemas say about the data of the Story.
     """
 
-    def __init__(self, steps: Steps, owners: Mapping[str, str], of_items: Mapping[str, str]) -> None:
+    def __init__(self, steps: Steps, owners: Mapping[str, str], of_items: Mapping[str, str], data: StoryData) -> None:
+        self._data = data
         self.errors: list[Finding] = []
         """Errors in the expressions of the steps that were read."""
         self.has_given_up = False
@@ -80,6 +85,7 @@ class Reader:
         if reading is None:
             return
         yield from reading.errors
+        yield from reading.misfits
         name = str(placed.step.get("name"))
         known = self._visible[placed.list_name]
         before = Reached(name, placed, self._steps, graph)
@@ -99,6 +105,8 @@ class Reader:
         """Findings about the expressions outside of steps."""
         for field in fields.of_spec(spec):
             yield from _problems(field, list(self._steps))
+            for leaf in field.leaves():
+                yield from self._data.check(leaf)
             for place in field.step_places:
                 if place.step not in self._targets:
                     yield self._unknown(place, list(self._steps))
@@ -106,17 +114,21 @@ class Reader:
     def _read(self, placed: PlacedStep) -> _Reading:
         own, known = str(placed.step.get("name")), self._visible[placed.list_name]
         errors: list[Finding] = []
+        misfits: list[Finding] = []
         places: list[tuple[StepPlace, str]] = []
         for field in fields.of_step(placed.step, placed.path, realtime=placed.realtime):
             for path, value in field.leaf_values():
                 if len(self.errors) + len(errors) >= MAX_ERRORS:
                     self.has_given_up = True
                     message = f"expressions from here on were not checked: there are already {MAX_ERRORS} errors"
-                    return _Reading((*errors, UNUSABLE.at(path, message, "correct those first")), ())
+                    return _Reading((*errors, UNUSABLE.at(path, message, "correct those first")), (), ())
                 if field.is_plain(value):
                     continue
                 leaf = field.part((path, value))
-                errors += _problems(leaf, known)
+                problems = list(_problems(leaf, known))
+                errors += problems
+                if not problems:
+                    misfits += self._data.check(leaf)
                 for place in leaf.step_places:
                     if leaf.own_output_only and place.step in (leaf.step, step_alias(leaf.step)):
                         continue
@@ -125,7 +137,7 @@ class Reader:
                         errors.append(self._unknown(place, [name for name in known if name != own]))
                     else:
                         places.append((place, target))
-        return _Reading(tuple(errors), tuple(places))
+        return _Reading(tuple(errors), tuple(misfits), tuple(places))
 
     def _later(self, place: StepPlace, target: str, *, waits: bool) -> Finding:
         """No run can start if a step waits for a later step; a value that is read without waiting is absent."""

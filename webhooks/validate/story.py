@@ -29,10 +29,12 @@ from webhooks.validate import (
     scheduling,
     schema,
     script,
+    setting,
     strategy,
     worker,
 )
 from webhooks.validate import steps as stepping
+from webhooks.validate.data import StoryData
 
 TOTAL_SIZE: Final = Rule("story/total-size", "2")
 OUTPUT_SIZE: Final = Rule("story/output-size", "2")
@@ -59,7 +61,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     for placed in stepping.top_level(spec):
         steps.setdefault(placed.step["name"], placed)
     owners = edges.branch_owners(spec)
-    reader = expression.Reader(steps, owners, edges.item_owners(spec))
+    reader = expression.Reader(steps, owners, edges.item_owners(spec), StoryData(new, world))
     dependencies = [dependency.declared(name, placed, owners) for name, placed in steps.items() if reader.read(placed)]
     if reader.has_given_up:
         return reader.errors
@@ -69,6 +71,7 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
         for each in stepping.with_branches(placed):
             findings += stepping.check(each, new, world)
             findings += primitive.check(each)
+            findings += setting.check(each)
             findings += worker.check(each, new, world)
             findings += script.check(each, world)
             findings += call.check(each, new, world)

@@ -53,6 +53,16 @@ def check(placed: PlacedStep, story: ReadOnlyObject, world: ClusterView) -> Iter
         yield from _runtime(placed, engram)
 
 
+def template_of(step: ReadOnlyObject, story: ReadOnlyObject, world: ClusterView) -> ReadOnlyObject | Unseen:
+    """The EngramTemplate of a step of ``story``, if it uses an Engram that it may use."""
+    if not isinstance(step.get("ref"), Mapping):
+        return Unseen.UNKNOWN
+    wanted = reference.link(STORY, namespace_of(story), ENGRAM, step["ref"])
+    if list(reference.denial(DENIED, wanted, world, "")):
+        return Unseen.UNKNOWN
+    return _template(reference.find(wanted, world), world)
+
+
 def _template(engram: ReadOnlyObject | Unseen, world: ClusterView) -> ReadOnlyObject | Unseen:
     if isinstance(engram, Unseen):
         return Unseen.UNKNOWN

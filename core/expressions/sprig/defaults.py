@@ -11,33 +11,33 @@ from core.expressions.template.values import Value
 FUNCTIONS: Final = FunctionTable()
 
 
-@FUNCTIONS.add("empty", takes=(ANY,))
+@FUNCTIONS.add("empty", takes=(ANY,), takes_missing=True)
 def is_empty(value: Value) -> bool:
     """Nil, false, 0, an empty string, list or map."""
     return not values.is_true(value)
 
 
-@FUNCTIONS.add("default", takes=(ANY,), rest=ANY)
+@FUNCTIONS.add("default", takes=(ANY,), rest=ANY, takes_missing=True)
 def _default(fallback: Value, *given: Value) -> Value:
     return given[0] if given and values.is_true(given[0]) else fallback
 
 
-@FUNCTIONS.add("coalesce", rest=ANY)
+@FUNCTIONS.add("coalesce", rest=ANY, takes_missing=True)
 def _coalesce(*given: Value) -> Value:
     return next((value for value in given if values.is_true(value)), None)
 
 
-@FUNCTIONS.add("all", rest=ANY)
+@FUNCTIONS.add("all", rest=ANY, takes_missing=True)
 def _all(*given: Value) -> bool:
     return all(values.is_true(value) for value in given)
 
 
-@FUNCTIONS.add("any", rest=ANY)
+@FUNCTIONS.add("any", rest=ANY, takes_missing=True)
 def _any(*given: Value) -> bool:
     return any(values.is_true(value) for value in given)
 
 
-@FUNCTIONS.add("ternary", takes=(ANY, ANY, BOOL))
+@FUNCTIONS.add("ternary", takes=(ANY, ANY, BOOL), takes_missing=True)
 def _ternary(yes: Value, no: Value, condition: bool) -> Value:
     return yes if condition else no
 
@@ -47,7 +47,7 @@ def _fail(message: str) -> NoReturn:
     raise ValueError(message)
 
 
-@FUNCTIONS.add("required", takes=(STRING, ANY))
+@FUNCTIONS.add("required", takes=(STRING, ANY), takes_missing=True)
 def _required(message: str, value: Value) -> Value:
     """Helm's ``required``: the value, or an error with the message when the value is nil or an empty string."""
     if value is None or value == "":

@@ -43,7 +43,7 @@ def _unset(context: Context, mapping: dict[str, Value], key: str) -> dict[str, V
     return {name: value for name, value in mapping.items() if name != key}
 
 
-@FUNCTIONS.add("hasKey", takes=(MAP, STRING))
+@FUNCTIONS.add("hasKey", takes=(MAP, STRING), takes_missing=True)
 def _has_key(mapping: dict[str, Value], key: str) -> bool:
     return key in mapping
 
@@ -76,7 +76,7 @@ def _values(context: Context, mapping: dict[str, Value]) -> list[Value]:
     return [mapping[key] for key in printing.sorted_keys(mapping)]
 
 
-@FUNCTIONS.add("dig", rest=ANY)
+@FUNCTIONS.add("dig", rest=ANY, takes_missing=True)
 def _dig(*arguments: Value) -> Value:
     """``dig k1 k2 ... default map``: the value at the end of the keys, or the default at the first absent key."""
     if len(arguments) < 3:

@@ -50,7 +50,7 @@ def hash_of(value: Value) -> str:
     return hashlib.sha256(values.to_bytes(value)).hexdigest()
 
 
-@FUNCTIONS.add("type_of", takes=(ANY,))
+@FUNCTIONS.add("type_of", takes=(ANY,), takes_missing=True)
 def type_of(value: Value) -> str:
     """``null``, ``string``, ``number``, ``bool``, ``object``, ``array``, or ``offloaded(…)``."""
     target = _reference(value)
@@ -62,7 +62,7 @@ def type_of(value: Value) -> str:
     return f"offloaded({target}{path if path[0] in '.[' else '.' + path})"
 
 
-@FUNCTIONS.add("exists", takes=(ANY,))
+@FUNCTIONS.add("exists", takes=(ANY,), takes_missing=True)
 def exists(value: Value) -> bool:
     """Whether there is a value, even an empty one."""
     return value is not None

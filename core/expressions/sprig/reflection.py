@@ -14,32 +14,32 @@ FUNCTIONS: Final = FunctionTable()
 _COMPARISON: Final = 2  # ticks
 
 
-@FUNCTIONS.add("typeOf", takes=(ANY,))
+@FUNCTIONS.add("typeOf", takes=(ANY,), takes_missing=True)
 def _type_of(value: Value) -> str:
     return values.type_name(value)
 
 
-@FUNCTIONS.add("kindOf", takes=(ANY,))
+@FUNCTIONS.add("kindOf", takes=(ANY,), takes_missing=True)
 def _kind_of(value: Value) -> str:
     return values.kind_name(value)
 
 
-@FUNCTIONS.add("typeIs", takes=(STRING, ANY))
+@FUNCTIONS.add("typeIs", takes=(STRING, ANY), takes_missing=True)
 def _type_is(name: str, value: Value) -> bool:
     return name == values.type_name(value)
 
 
-@FUNCTIONS.add("typeIsLike", takes=(STRING, ANY))
+@FUNCTIONS.add("typeIsLike", takes=(STRING, ANY), takes_missing=True)
 def _type_is_like(name: str, value: Value) -> bool:
     return values.type_name(value) in (name, f"*{name}")
 
 
-@FUNCTIONS.add("kindIs", takes=(STRING, ANY))
+@FUNCTIONS.add("kindIs", takes=(STRING, ANY), takes_missing=True)
 def _kind_is(name: str, value: Value) -> bool:
     return name == values.kind_name(value)
 
 
-@FUNCTIONS.add("deepEqual", takes=(ANY, ANY), with_context=True)
+@FUNCTIONS.add("deepEqual", takes=(ANY, ANY), with_context=True, takes_missing=True)
 def _deep_equal(context: Context, first: Value, second: Value) -> bool:
     return deep_equal(first, second, context.meter)
 

@@ -33,19 +33,19 @@ _JS: Final = {
 }
 
 
-@FUNCTIONS.add("and", takes=(ANY,), rest=ANY)
+@FUNCTIONS.add("and", takes=(ANY,), rest=ANY, takes_missing=True)
 def _and(first: Value, *others: Value) -> Value:
     """The first false argument, or the last one; calls are compiled so that later arguments may not be evaluated."""
     return next((value for value in (first, *others[:-1]) if not values.is_true(value)), (first, *others)[-1])
 
 
-@FUNCTIONS.add("or", takes=(ANY,), rest=ANY)
+@FUNCTIONS.add("or", takes=(ANY,), rest=ANY, takes_missing=True)
 def _or(first: Value, *others: Value) -> Value:
     """The first true argument, or the last one; compiled in the same way as ``and``."""
     return next((value for value in (first, *others[:-1]) if values.is_true(value)), (first, *others)[-1])
 
 
-@FUNCTIONS.add("not", takes=(ANY,))
+@FUNCTIONS.add("not", takes=(ANY,), takes_missing=True)
 def _not(value: Value) -> bool:
     return not values.is_true(value)
 
@@ -58,7 +58,7 @@ def _call(_value: Value, *_arguments: Value) -> Value:
 # Comparison
 
 
-@FUNCTIONS.add("eq", takes=(ANY,), rest=ANY)
+@FUNCTIONS.add("eq", takes=(ANY,), rest=ANY, takes_missing=True)
 def equal(first: Value, *others: Value) -> bool:
     """True if ``first`` equals any of ``others``."""
     if not others:
@@ -66,7 +66,7 @@ def equal(first: Value, *others: Value) -> bool:
     return any(_equals(first, other) for other in others)
 
 
-@FUNCTIONS.add("ne", takes=(ANY, ANY))
+@FUNCTIONS.add("ne", takes=(ANY, ANY), takes_missing=True)
 def _not_equal(first: Value, second: Value) -> bool:
     return not _equals(first, second)
 
@@ -222,6 +222,8 @@ def _urlquery(context: Context, *arguments: Value) -> str:
 
 def _plain_text(context: Context, arguments: tuple[Value, ...]) -> str:
     """The text to escape: the arguments as joined by ``print``, nil as an action prints it."""
+    if not context.missing_as_text and any(argument is None for argument in arguments):
+        raise ValueError("null has no text")
     return print_(context, *(printing.NO_VALUE if argument is None else argument for argument in arguments))
 
 

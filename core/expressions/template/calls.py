@@ -5,7 +5,9 @@ Source: templating contract 7.3.
 
 from __future__ import annotations
 
+from core.expressions.template import nodes
 from core.expressions.template.arguments import CALL_FAILURES, call_failure, charge, check_argument
+from core.expressions.template.fields import missing_key
 from core.expressions.template.frames import Evaluate, Frame, Stage
 from core.expressions.template.functions import Function, Parameter
 from core.expressions.template.values import ABSENT, Value
@@ -42,6 +44,28 @@ def of_many(function: Function, arguments: list[Evaluate], offset: int) -> Evalu
             return call(context, *actual) if with_context else call(*actual)
         except CALL_FAILURES as error:
             raise call_failure(error, function.name, offset) from error
+
+    return evaluate
+
+
+def of_index(call: Evaluate, arguments: list[Evaluate], operands: tuple[nodes.Operand, ...], offset: int) -> Evaluate:
+    """A call of ``index`` whose result is needed: a key that a map does not have is an error."""
+
+    def evaluate(frame: Frame) -> Value:
+        value = call(frame)
+        if value is not None or frame.context.missing_as_text:
+            return value
+        container, *keys = (argument(frame) for argument in arguments)
+        path = nodes.render_operand(operands[0]).removeprefix(".")
+        for key, operand in zip(keys, operands[1:], strict=True):
+            if type(container) is not dict:
+                break
+            is_computed = not isinstance(operand, nodes.String)  # then it may be a secret
+            path += f".{key}" if not is_computed and key.isidentifier() else f"[{nodes.render_operand(operand)}]"
+            if key not in container:
+                raise missing_key(container, "" if is_computed else key, path, offset)
+            container = container[key]
+        return value
 
     return evaluate
 

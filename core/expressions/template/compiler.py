@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 
 from core.expressions.errors import EvaluationError, Fault, LimitExceededError
-from core.expressions.template import nodes, printing, values
+from core.expressions.template import jsontext, nodes, printing, values
 from core.expressions.template.frames import Evaluate, Frame, FrameScope, Output
 from core.expressions.template.functions import Context, Function
 from core.expressions.template.operands import OperandCompiler
@@ -50,13 +50,36 @@ class TemplateProgram:
             EvaluationError, LimitExceededError: with the offset of the error.
         """
         output = Output(context.meter.limits.output_bytes)
+        self._run(output, variables, context)
+        return values.clean_text("".join(output.parts))
+
+    def render_or_collect(self, variables: Value, context: Context) -> Value:
+        """The same for a template that is one action; if that gives a list or a map, its JSON value instead of a text,
+        unless JSON cannot represent its numbers.
+
+        Raises:
+            EvaluationError, LimitExceededError: as ``render``; the limit of the text also bounds the value as JSON.
+        """
+        output = Output(context.meter.limits.output_bytes, keeps_collections=True)
+        self._run(output, variables, context)
+        if output.collection is None:
+            return values.clean_text("".join(output.parts))
+        if values.is_nil_list(output.collection):
+            return []
+        try:
+            text = jsontext.encode(output.collection, context.meter, html=False)
+        except ValueError:  # NaN and infinity
+            return values.clean_text(printing.output_text(output.collection, context.meter))
+        Output(context.meter.limits.output_bytes).write(text)
+        return jsontext.decode(text)
+
+    def _run(self, output: Output, variables: Value, context: Context) -> None:
         try:
             root = self._root or self._compiled()
             root.run(Frame(context, output, variables, root.slots))
         except RecursionError as error:
             allowed = context.meter.limits.include_depth
             raise LimitExceededError("include_depth", allowed, "the template is nested too deeply") from error
-        return values.clean_text("".join(output.parts))
 
     def _compiled(self) -> _Body:
         """The template itself; from now on its definitions can be included, too."""
@@ -126,13 +149,20 @@ class _Body:
                 return self._include(statement)
 
     def _action(self, action: nodes.Action) -> _Run:
-        evaluate = self._operands.printed(action.pipe)
+        evaluate, offset = self._operands.printed(action.pipe), action.pipe.offset
 
         def run(frame: Frame) -> None:
             meter = frame.context.meter
             meter.spend()
             value = evaluate(frame)
-            frame.output.write(value if type(value) is str else printing.output_text(value, meter))
+            if type(value) is not str:
+                if (value is None or value is ABSENT) and not frame.context.missing_as_text:
+                    raise _nothing_to_print(offset)
+                if frame.output.keeps_collections and isinstance(value, (list, dict)):
+                    frame.output.collection = value
+                    return
+                value = printing.output_text(value, meter)
+            frame.output.write(value)
 
         def run_silently(frame: Frame) -> None:
             frame.context.meter.spend()
@@ -219,6 +249,11 @@ class _Body:
             program.include(name, frame, evaluate, offset)
 
         return run
+
+
+def _nothing_to_print(offset: int) -> EvaluationError:
+    remedy = 'give another value, as in {{ inputs.x | default "" }}'
+    return EvaluationError("this is null, which has no text", fault=Fault.MISSING, offset=offset, remedy=remedy)
 
 
 def _absent(_frame: Frame) -> Value:

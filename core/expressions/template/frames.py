@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.expressions.errors import LimitExceededError
+from core.expressions.errors import EvaluationError, LimitExceededError
 from core.expressions.template import values
 from core.expressions.template.functions import Context
 from core.expressions.template.values import Value
@@ -13,7 +13,7 @@ from core.expressions.template.values import Value
 class Frame:
     """One running template body: its dot, its variables (``$`` is slot 0) and its output."""
 
-    __slots__ = ("context", "depth", "dot", "output", "slots")
+    __slots__ = ("context", "depth", "dot", "missing", "output", "slots")
 
     def __init__(self, context: Context, output: Output, dot: Value, slots: int, depth: int = 0) -> None:
         self.context = context
@@ -21,15 +21,22 @@ class Frame:
         self.dot = dot
         self.slots: list[Value] = [dot, *[None] * (slots - 1)]
         self.depth = depth
+        self.missing: dict[int, EvaluationError] = {}
+        """The slots of variables that have no value because of a missing key, with the error that names it."""
 
 
 class Output:
-    """Rendered text with a limit."""
+    """Rendered text with a limit.
 
-    __slots__ = ("_allowed", "_size", "parts")
+    ``collection`` is the list or map that an action gave, instead of its text, if ``keeps_collections`` is set.
+    """
 
-    def __init__(self, allowed: int) -> None:
+    __slots__ = ("_allowed", "_size", "collection", "keeps_collections", "parts")
+
+    def __init__(self, allowed: int, *, keeps_collections: bool = False) -> None:
         self.parts: list[str] = []
+        self.keeps_collections = keeps_collections
+        self.collection: Value = None
         self._allowed = allowed
         self._size = 0
 

@@ -43,7 +43,8 @@ class Function:
 
     ``with_context``: the Python function takes the ``Context`` first. ``deterministic``: the same arguments always have
     the same result, at any time and place. ``per_character``: ticks for each character of a string argument, for
-    functions that process characters one by one in Python.
+    functions that process characters one by one in Python. ``takes_missing``: its arguments may be missing keys,
+    because it answers whether there is a value, or gives another one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Function:
     with_context: bool = False
     deterministic: bool = True
     per_character: int = 0
+    takes_missing: bool = False
 
     def accepts(self, count: int) -> bool:
         return count >= len(self.parameters) if self.rest else count == len(self.parameters)
@@ -72,6 +74,7 @@ class FunctionTable(dict[str, Function]):
         with_context: bool = False,
         deterministic: bool = True,
         per_character: int = 0,
+        takes_missing: bool = False,
     ) -> Callable[[_F], _F]:
         """Register the decorated function under each of ``names``."""
 
@@ -79,7 +82,9 @@ class FunctionTable(dict[str, Function]):
             for name in names:
                 if name in self:
                     raise ValueError(f"the function {name} is registered twice")
-                self[name] = Function(name, call, takes, rest, with_context, deterministic, per_character)
+                self[name] = Function(
+                    name, call, takes, rest, with_context, deterministic, per_character, takes_missing
+                )
             return call
 
         return register
@@ -96,10 +101,11 @@ class FunctionTable(dict[str, Function]):
 class Context:
     """What a function may use beyond its arguments: the meter, the clock, and random numbers.
 
-    ``finished``: every step has ended, so missing data will never arrive.
+    ``finished``: every step has ended, so missing data will never arrive. ``missing_as_text``: a missing key renders
+    ``<no value>``, as in the reference implementation, instead of being an error.
     """
 
-    __slots__ = ("_chance", "_now", "deterministic", "finished", "meter", "without_references")
+    __slots__ = ("_chance", "_now", "deterministic", "finished", "meter", "missing_as_text", "without_references")
 
     def __init__(
         self,
@@ -108,9 +114,11 @@ class Context:
         now: Callable[[], datetime] | None = None,
         deterministic: bool = False,
         finished: bool = True,
+        missing_as_text: bool = False,
         chance: random.Random | None = None,
     ) -> None:
         self.meter = meter
+        self.missing_as_text = missing_as_text
         self.deterministic = deterministic
         self.finished = finished
         self.without_references: dict[int, Any] = {}

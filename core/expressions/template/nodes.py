@@ -218,6 +218,11 @@ def render_pipe(pipe: Pipe) -> str:
     return head + " | ".join(" ".join(_operand(operand) for operand in command.operands) for command in pipe.commands)
 
 
+def render_operand(operand: Operand) -> str:
+    """The text of one operand."""
+    return _operand(operand)
+
+
 def _block(block: Block) -> str:
     parts: list[str] = []
     for index, statement in enumerate(block):

@@ -39,21 +39,28 @@ class OperandCompiler:
 
     def printed(self, pipe: nodes.Pipe) -> Evaluate:
         """The value of ``pipe``, for uses that treat ``None`` and ``ABSENT`` as the same."""
-        if pipe.declared or len(pipe.commands) > 1:
+        if pipe.declared:
             return self.pipeline(pipe)
-        return self._first(pipe.commands[0])
+        return self._first(pipe.commands[0], needed=True) if len(pipe.commands) == 1 else self._commands(pipe, True)
 
     def pipeline(self, pipe: nodes.Pipe) -> Evaluate:
         """The value of ``pipe``, ``ABSENT`` for nil; its variables are set during the evaluation."""
         return self.assigning(pipe)[0]
 
+    def _commands(self, pipe: nodes.Pipe, needed: bool) -> Evaluate:
+        """The value of the commands of ``pipe``; ``needed``: a missing key as the value is an error."""
+        stages = [self._later(command) for command in pipe.commands[1:]]
+        following = pipe.commands[1].operands[0] if stages else None
+        if isinstance(following, nodes.Name):
+            needed = not self._functions[following.name].takes_missing
+        return _piped(self._first(pipe.commands[0], needed=needed), stages)
+
     def assigning(self, pipe: nodes.Pipe) -> tuple[Evaluate, tuple[int, ...]]:
         """``pipeline``, and the slots of the variables that it declares or assigns."""
-        first = self._first(pipe.commands[0])
-        stages = [self._later(command) for command in pipe.commands[1:]]
-        compute = _piped(first, stages)
+        compute = self._commands(pipe, False)
         if not pipe.declared:
             return compute, ()
+        needing = self._commands(pipe, True)
         slots: list[int] = []
         for name in pipe.declared:
             slot = self._scope.find(name) if pipe.assigns else self._scope.declare(name)
@@ -64,21 +71,26 @@ class OperandCompiler:
 
         def assign(frame: Frame) -> Value:
             value = compute(frame)
+            cause = _cause(needing, frame) if value is ABSENT and not frame.context.missing_as_text else None
             for slot in slots:
                 frame.slots[slot] = value
+                if cause is not None:
+                    frame.missing[slot] = cause
+                elif frame.missing:
+                    frame.missing.pop(slot, None)
             return value
 
         return assign, tuple(slots)
 
     # Commands
 
-    def _first(self, command: nodes.Command) -> Evaluate:
+    def _first(self, command: nodes.Command, *, needed: bool = False) -> Evaluate:
         first, rest = command.operands[0], command.operands[1:]
         if isinstance(first, nodes.Name):
-            return self._call(first, rest)
+            return self._call(first, rest, needed=needed)
         if isinstance(first, nodes.Nil) and not rest:
             return _failing("nil is not a command", Fault.NIL_COMMAND, first.offset)
-        return self._method(first, rest) if rest else self.operand(first)
+        return self._method(first, rest) if rest else self.operand(first, needed=needed)
 
     def _later(self, command: nodes.Command) -> Stage:
         first, rest = command.operands[0], command.operands[1:]
@@ -88,8 +100,8 @@ class OperandCompiler:
 
     # Operands
 
-    def operand(self, operand: nodes.Operand) -> Evaluate:
-        """The value of ``operand``, when any type is accepted."""
+    def operand(self, operand: nodes.Operand, *, needed: bool = False) -> Evaluate:
+        """The value of ``operand``, when any type is accepted; ``needed``: a missing key is an error."""
         match operand:
             case nodes.Number():
                 return _number(operand)
@@ -100,25 +112,38 @@ class OperandCompiler:
             case nodes.Dot():
                 return lambda frame: frame.dot
             case nodes.Field():
-                return fields.field(operand)
+                return fields.field(operand, needed=needed)
             case nodes.Variable():
-                return self._variable(operand)
+                return self._variable(operand, needed=needed)
             case nodes.Name():
-                return self._call(operand, ())
+                return self._call(operand, (), needed=needed)
             case nodes.Chain(operand=inner, fields=names, offset=offset):
-                return fields.walk(self.operand(inner), names, offset)
+                start = nodes.render_operand(inner) if needed else None
+                return fields.walk(self.operand(inner, needed=needed), names, offset, needed=start)
             case nodes.Pipe():
-                return self.pipeline(operand)
+                return self.pipeline(operand) if operand.declared else self._commands(operand, needed)
 
-    def _variable(self, variable: nodes.Variable) -> Evaluate:
+    def _variable(self, variable: nodes.Variable, *, needed: bool) -> Evaluate:
         slot = self._scope.find(variable.name)
         if slot is None:
             return _failing(f"the variable {variable.name} is not declared", Fault.UNDEFINED_VARIABLE, variable.offset)
-        return fields.walk(lambda frame: frame.slots[slot], variable.fields, variable.offset)
+        if not needed:
+            return fields.walk(lambda frame: frame.slots[slot], variable.fields, variable.offset)
+
+        def start(frame: Frame) -> Value:
+            cause = frame.missing.get(slot)
+            if cause is not None:
+                raise EvaluationError(
+                    cause.message, fault=cause.fault, subject=cause.subject, offset=cause.offset, remedy=cause.remedy
+                )
+            return frame.slots[slot]
+
+        name = "" if variable.name == "$" else variable.name
+        return fields.walk(start, variable.fields, variable.offset, needed=name)
 
     # Calls
 
-    def _call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Evaluate:
+    def _call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...], *, needed: bool = False) -> Evaluate:
         function = self._functions[name.name]
         if name.name in ("and", "or"):
             return self._short_circuit(function, operands, name.offset)
@@ -127,7 +152,8 @@ class OperandCompiler:
             return _raising(lambda: wrong_count(function, len(arguments), name.offset))
         if len(arguments) == 1:
             return calls.of_one(function, arguments[0], name.offset)
-        return calls.of_many(function, arguments, name.offset)
+        call = calls.of_many(function, arguments, name.offset)
+        return calls.of_index(call, arguments, operands, name.offset) if needed and name.name == "index" else call
 
     def _piped_call(self, name: nodes.Name, operands: tuple[nodes.Operand, ...]) -> Stage:
         """A call whose last argument is the piped value."""
@@ -144,17 +170,20 @@ class OperandCompiler:
 
     def _arguments(self, function: Function, operands: tuple[nodes.Operand, ...]) -> list[Evaluate]:
         return [
-            self._argument(function.parameter(index), function.name, operand) for index, operand in enumerate(operands)
+            self._argument(function.parameter(index), function.name, operand, takes_missing=function.takes_missing)
+            for index, operand in enumerate(operands)
         ]
 
-    def _argument(self, parameter: Parameter, function: str, operand: nodes.Operand) -> Evaluate:
+    def _argument(
+        self, parameter: Parameter, function: str, operand: nodes.Operand, *, takes_missing: bool
+    ) -> Evaluate:
         offset = operand.offset
         if isinstance(operand, nodes.Number) and parameter in TYPED_BY_PARAMETER:
             return _literal(parameter, function, operand)
         if isinstance(operand, nodes.Nil) and parameter in TAKES_NIL:
             nil = TAKES_NIL[parameter]
             return lambda _frame: nil()
-        evaluate = self.operand(operand)
+        evaluate = self.operand(operand, needed=not takes_missing)
         if parameter is Parameter.ANY:
 
             def anything(frame: Frame) -> Value:
@@ -238,7 +267,7 @@ class OperandCompiler:
 
     def _of_method(self, name: str, operand: nodes.Operand) -> Callable[[Frame, Parameter], Value]:
         """An argument whose type is known when the method is known."""
-        evaluate = self.operand(operand)
+        evaluate = self.operand(operand, needed=True)
 
         def argument(frame: Frame, parameter: Parameter) -> Value:
             if isinstance(operand, nodes.Number) and parameter in TYPED_BY_PARAMETER:
@@ -288,9 +317,16 @@ def _receiver(operand: nodes.Operand) -> tuple[nodes.Operand, str] | None:
 
 
 def _takes_no_arguments(operand: nodes.Operand) -> str:
-    command = nodes.Command((operand,), operand.offset)
-    text = nodes.render_pipe(nodes.Pipe((), False, (command,), operand.offset))
-    return f"{text} is not a function and takes no arguments"
+    return f"{nodes.render_operand(operand)} is not a function and takes no arguments"
+
+
+def _cause(needing: Evaluate, frame: Frame) -> EvaluationError | None:
+    """The missing key because of which a pipeline has no value; ``needing`` evaluates it again."""
+    try:
+        needing(frame)
+    except EvaluationError as error:
+        return error if error.fault is Fault.MISSING else None
+    return None
 
 
 def _number(number: nodes.Number) -> Evaluate:

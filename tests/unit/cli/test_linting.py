@@ -58,6 +58,43 @@ def test_a_finding_stands_where_the_field_is_written() -> None:
     assert told(lint(STORY)) == [("a", 9, 9, "story/expression-step-unknown", "spec.steps[0].with.url")]
 
 
+def test_a_value_of_the_wrong_type_does_not_hide_what_else_is_wrong() -> None:
+    wrong = STORY + "      sideEffects: 3\n    - {name: pause, type: sleep, with: {duratoin: 5s}, needs: x}\n"
+
+    assert told(lint(wrong)) == [
+        ("a", 9, 9, "story/expression-step-unknown", "spec.steps[0].with.url"),
+        ("a", 10, 7, "any/shape", "spec.steps[0].sideEffects"),
+        ("a", 11, 41, "story/setting-misspelt", "spec.steps[1].with.duratoin"),
+        ("a", 11, 56, "any/shape", "spec.steps[1].needs"),
+    ]
+
+
+def test_a_value_of_the_wrong_type_hides_nothing_in_a_typed_story() -> None:
+    wrong = TYPED + "    - {name: [], stop: {}}\n    - {name: ok, if: inputs., sideEffects: 1, stop: {}}\n"
+
+    assert [(rule, path) for *_, rule, path in told(lint(wrong))] == [
+        ("story/wait-settings", "spec.steps[0].parallel.steps[0].wait.timeout"),
+        ("story/name-taken", "spec.steps[0].parallel.steps[1].name"),
+        ("any/shape", "spec.steps[1].name"),
+        ("story/expression", "spec.steps[2].if"),
+        ("any/shape", "spec.steps[2].sideEffects"),
+    ]
+
+
+def test_words_that_only_kubernetes_reads_as_booleans_get_a_warning() -> None:
+    text = STORY + "      allowFailure: yes\n  output: {on: 'yes'}\n"
+
+    found = [each for each in lint(text) if each.finding.rule.id == "file/yaml-boolean"]
+    assert told(found) == [
+        ("a", 10, 7, "file/yaml-boolean", "spec.steps[0].allowFailure"),
+        ("a", 11, 12, "file/yaml-boolean", "spec.output.true"),
+    ]
+    assert [each.finding.remedy for each in found] == [
+        'write true, or "yes" in quotes',
+        'write true, or "on" in quotes',
+    ]
+
+
 def test_what_is_not_written_down_is_told_at_its_nearest_parent() -> None:
     text = STORY.replace("ref: {name: http}", "type: wait").replace('url: "{{ steps.nope.output.x }}"', "timeout: 1m")
     assert told(lint(text)) == [("a", 8, 7, "story/wait-until", "spec.steps[0].with.until")]
@@ -75,7 +112,7 @@ def test_a_typed_story_is_told_of_in_its_own_words() -> None:
 @pytest.mark.parametrize(
     ("step", "path", "message"),
     [
-        ("{name: a, gate: {}, sleep: {}}", "spec.steps[0]", "has sleep and gate"),
+        ("{name: a, gate: {}, sleep: {duration: 1s}}", "spec.steps[0]", "has sleep and gate"),
         ("{name: a}", "spec.steps[0]", "has none of ref, run, condition, parallel, sleep"),
         ("{name: a, gate: {}, with: {b: 1}}", "spec.steps[0].with", "is the input of an Engram"),
         ("{name: a, gate: {with: 1}}", "spec.steps[0].gate.with", "unknown field"),

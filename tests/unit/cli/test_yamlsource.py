@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cli import yamlsource
-from cli.yamlsource import Chunk, SourceError
+from cli.manifests import load_manifests
+from cli.render.output import yaml_text
+from cli.yamlsource import Chunk, SourceError, WrittenBoolean
 from fuzz.admission.stories import json_values
+from kubewire.yaml_booleans import BOOLEANS, key_text, read_words_as_booleans
+from localcluster.server.requestbody import load_yaml
 
 
 def read(text: str) -> yamlsource.Source:
@@ -57,8 +62,50 @@ def test_documents_are_told_apart_and_counted_on() -> None:
     ],
 )
 def test_values_are_those_of_yaml_1_2(text: str) -> None:
-    expected = YAML(typ="safe", pure=True).load(text)
-    assert read(text).value == {str(key): value for key, value in expected.items()}
+    expected = _library().load(text)
+    assert read(text).value == {key_text(key): value for key, value in expected.items()}
+
+
+def _library() -> YAML:
+    parser = YAML(typ="safe", pure=True)
+    read_words_as_booleans(parser)
+    return parser
+
+
+def test_words_are_booleans_and_are_remembered() -> None:
+    source = read("a: yes\n'b': 'yes'\non: [Off, \"n\", yesterday, !!str no]\nitems: [{n: &x y, z: *x}]\n")
+
+    assert source.value == {
+        "a": True,
+        "b": "yes",
+        "true": [False, "n", "yesterday", "no"],
+        "items": [{"false": True, "z": True}],
+    }
+    assert source.booleans == (
+        WrittenBoolean("yes", "a"),
+        WrittenBoolean("on", "true", is_key=True),
+        WrittenBoolean("Off", "true[0]"),
+        WrittenBoolean("n", "items[0].false", is_key=True),
+        WrittenBoolean("y", "items[0].false"),
+    )
+
+
+@pytest.mark.parametrize("word", BOOLEANS)
+def test_all_readers_and_writers_of_yaml_agree_on_a_word(word: str, tmp_path: Path) -> None:
+    text = f"apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: w}}\nvalue: {word}\nquoted: '{word}'\n"
+    (tmp_path / "w.yaml").write_text(text)
+    expected = {
+        "apiVersion": "example.org/v1",
+        "kind": "Widget",
+        "metadata": {"name": "w"},
+        "value": BOOLEANS[word],
+        "quoted": word,
+    }
+
+    assert read(text).value == expected
+    assert load_yaml(text.encode()) == expected
+    assert load_manifests([str(tmp_path / "w.yaml")])[0].document == expected
+    assert read(yaml_text(expected)).value == expected
 
 
 @pytest.mark.parametrize("flow", [False, True])
@@ -68,12 +115,18 @@ def test_values_are_those_of_the_library(flow: bool, value: dict[str, Any]) -> N
     yaml.default_flow_style = flow
     yaml.dump(value, buffer)
     try:
-        expected = YAML(typ="safe", pure=True).load(buffer.getvalue())
+        expected = _library().load(buffer.getvalue())
     except YAMLError:  # the library cannot read everything that it writes
         with pytest.raises(SourceError):
             read(buffer.getvalue())
         return
-    assert read(buffer.getvalue()).value == expected
+    assert read(buffer.getvalue()).value == _with_text_keys(expected)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key_text(key): _with_text_keys(child) for key, child in value.items()}
+    return [_with_text_keys(child) for child in value] if isinstance(value, list) else value
 
 
 def test_directives_belong_to_the_document_that_follows_them() -> None:

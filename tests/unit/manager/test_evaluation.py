@@ -84,3 +84,16 @@ async def test_a_change_counts_from_the_next_evaluation() -> None:
     assert isinstance(first, Value)
     assert isinstance(second, Failure)
     assert isinstance(third, Value)
+
+
+@pytest.mark.parametrize(("data", "value"), [({}, None), ({"templating.missing-key": "text"}, "x<no value>")])
+async def test_a_missing_key_fails_or_is_text(data: dict[str, str], value: str | None) -> None:
+    answer = await _ask(
+        evaluator_of(lambda: _settings(data), lambda: datetime(2026, 1, 1, tzinfo=UTC)), "x{{ inputs.nope }}"
+    )
+
+    if value is None:
+        assert isinstance(answer, Failure)
+        assert answer.message.startswith("with.a: inputs.nope is missing (line 1, column 5)")
+    else:
+        assert answer == Value({"a": value})
