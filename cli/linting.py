@@ -197,7 +197,7 @@ def _document(file: str, source: Source) -> Document:
 
 
 def _part(written: Object) -> SoundPart | None:
-    model = kinds.model_for(str(written.get("apiVersion")), str(written.get("kind")))
+    model = named_kinds.model_for(str(written.get("apiVersion")), str(written.get("kind")))
     part = sound_part(model, _without_status(written)) if model is not None else None
     if part is None or written["apiVersion"] != V1BETA1:
         return part

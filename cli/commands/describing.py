@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from cli.exit_code import ExitCode
-from cli.options import CommonOptions, with_common_options
+from cli.options import CLUSTER, CommonOptions, with_common_options
 from cli.problem import UsageError
 
 
 def register(app: typer.Typer) -> None:
-    app.command("manifest")(with_common_options(manifest))
+    app.command("manifest")(with_common_options(manifest, also={"namespace"}, without=CLUSTER))
 
 
 def manifest(

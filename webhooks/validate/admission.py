@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from core.api import kinds, manifest
+from core.api import manifest, named_kinds
 from core.api.fieldpath import is_within
 from core.api.objects import ReadOnlyObject
 from core.api.sound_part import SoundPart, sound_part
@@ -117,8 +117,8 @@ def _may_follow(finding: Finding, removed: Collection[str]) -> bool:
 
 
 def _sound_part(new: ReadOnlyObject) -> SoundPart | None:
-    model = kinds.model_for(str(new.get("apiVersion")), str(new.get("kind")))
-    kind = kinds.kind_named(str(new.get("kind")))
+    model = named_kinds.model_for(str(new.get("apiVersion")), str(new.get("kind")))
+    kind = named_kinds.kind_named(str(new.get("kind")))
     is_stored_version = kind is not None and kind.resource.api_version == new.get("apiVersion")
     if model is None or not is_stored_version or _too_deep(new.get("spec")) is not None:
         return None

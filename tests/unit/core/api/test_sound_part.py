@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from core.api import kinds, manifest
+from core.api import manifest, named_kinds
 from core.api.resource import STORY
 from core.api.sound_part import sound_part
 
-MODEL = kinds.model_for(STORY.api_version, STORY.kind)
+MODEL = named_kinds.model_for(STORY.api_version, STORY.kind)
 GOOD = {"name": "good", "type": "stop"}
 
 
