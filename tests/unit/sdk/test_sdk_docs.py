@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import re
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bubu_sdk import commandline
+from deployment.crds import packaged_crds
 from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
@@ -116,19 +116,15 @@ def test_the_guide_shows_what_its_file_prints(tmp_path: Path, capsys: pytest.Cap
         assert text in page
 
 
-@functools.cache
-def definitions_of(group: str) -> list[Any]:
-    """Cached, because reading one takes half a second."""
-    return [
-        YAML(typ="safe", pure=True).load(path) for path in sorted((ROOT / "manifests" / "crds").glob(f"{group}_*.yaml"))
-    ]
-
-
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda manifest: manifest["kind"])
 def test_the_manifests_of_the_guide_fit_our_definitions(manifest: Any) -> None:
     group, _, version = manifest["apiVersion"].partition("/")
-    definition = next(found for found in definitions_of(group) if found["spec"]["names"]["kind"] == manifest["kind"])
-    schema = next(one for one in definition["spec"]["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
+    definition = next(
+        crd["spec"]
+        for crd in packaged_crds(converted=True)
+        if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, manifest["kind"])
+    )
+    schema = next(one for one in definition["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
 
     assert [str(error) for error in jsonschema_rs.Draft7Validator(schema).iter_errors(manifest)] == []
     assert set(manifest["spec"]) <= set(schema["properties"]["spec"]["properties"])
