@@ -90,7 +90,7 @@ _STEPS: Final = (
     Described(
         "retry.max-retries",
         _LIVE,
-        "Retries of a step whose policy sets no `maxRetries`. See [retries](contract/steprun.md#18-retries).",
+        "Retries of a step whose policy sets no `maxRetries`. See [retries](steps.md#retries).",
     ),
     Described("timeout.default-step", _LIVE, "Timeout of an attempt when nothing more specific sets one."),
     Described("timeout.approval-default", _START, "Timeout of a `gate` that sets none; unset: it waits for ever."),
@@ -375,7 +375,7 @@ SECTIONS: Final = (
     Section("Expressions", "[Expressions](expressions.md) describes the limits.", _TEMPLATING),
     Section(
         "Containers and streams",
-        "Most of them become [variables](contract/steprun.md#13-environment-of-the-container) of the container.",
+        "Most of them become [variables](steps.md#variables-of-the-container) of the container.",
         _CONTAINERS,
     ),
     Section("Controllers", "", _CONTROLLERS),
