@@ -57,7 +57,8 @@ _RUNS: Final = (
     Described(
         "storyrun.max-inline-inputs-size",
         _START,
-        "Larger inputs of a run are refused, or stored if there is a store. Admission applies a change at once.",
+        "Larger inputs of a run are refused, or stored if there is a store. "
+        "Admission and StoryTriggers apply a change at once.",
     ),
     Described(
         "storyrun.cleanup-timeout",
@@ -242,11 +243,13 @@ _TEMPLATING: Final = (
     Described("templating.max-steps", _LIVE, "Evaluated parts of one expression; each iteration of a loop counts."),
     Described("templating.max-input-bytes", _LIVE, "Size of the data that one condition in CEL reads."),
     Described("templating.max-depth", _LIVE, "Nesting of values."),
-    Described("templating.max-include-depth", _LIVE, "Nesting of `template` and `include`."),
+    Described("templating.max-include-depth", _LIVE, "Nesting of templates that include each other."),
     Described("templating.max-collection-items", _LIVE, "Items of a list or map that a function builds."),
     Described("templating.max-range-items", _LIVE, "Iterations of `range` over a number; items of `until` and `seq`."),
-    Described("templating.worker-timeout", _LIVE, "Time of one evaluation or schema check in a separate process."),
-    Described("templating.worker-memory-bytes", _LIVE, "Memory of such a process."),
+    Described(
+        "templating.worker-timeout", _LIVE, "Processor time of one evaluation or schema check in a separate process."
+    ),
+    Described("templating.worker-memory-bytes", _LIVE, "Address space of such a process."),
     Described("templating.workers", _LIVE, "Number of these processes."),
     Described(
         "templating.namespace-budget",
@@ -317,7 +320,7 @@ _CONTROLLERS: Final = (
     Described(
         "controller.max-concurrent-reconciles",
         _START,
-        "Workers of each controller whose own key is 0, and of StoryTriggers.",
+        "Workers of each controller whose own key is 0, and of those without keys.",
     ),
     Described(
         "controller.requeue-base-delay", _START, "First pause after an error, of controllers whose own key is 0."

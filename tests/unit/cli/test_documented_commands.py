@@ -195,3 +195,33 @@ def test_every_block_of_python_can_be_read() -> None:
     assert len(blocks) > 15
     for document, block in blocks:
         ast.parse(block, document)
+
+
+def test_every_target_of_make_that_the_documents_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
+    named = {
+        (document, name)
+        for document, text in texts()
+        for code in (
+            *SPAN.findall(FENCE.sub("", text)),
+            *(block for _, language, block in FENCE.findall(text) if language in SHELLS),
+        )
+        for name in re.findall(r"(?:^|\n) *make ([a-z][a-z0-9-]*)", code)
+    }
+
+    assert len(named) > 20
+    assert [each for each in sorted(named) if each[1] not in targets] == []
+
+
+def test_every_file_of_this_repository_that_a_command_reads_exists() -> None:
+    named = {
+        (document, path)
+        for document, text in texts()
+        for _, language, block in FENCE.findall(text)
+        if language in SHELLS
+        for path in re.findall(r"(?<![\w/.:])(?:\$PWD/)?((?:examples|manifests|impulses|docs|tests)/[\w./-]+)", block)
+    }
+
+    assert len(named) > 10
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Final
@@ -89,3 +90,31 @@ def test_the_contract_says_the_same_about_restarts() -> None:
 
     assert at_the_start <= said
     assert all(key in at_the_start or key in families or "rate-limiter" in key for key in said)
+
+
+def test_what_the_engine_reads_once_counts_at_the_next_start() -> None:
+    """``Assembly._engine_settings`` reads some settings when the operator starts, and others by a function."""
+    tree = ast.parse((DOCS.parent / "manager" / "assembly.py").read_text(encoding="utf-8"))
+    (call,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "EngineSettings"
+    )
+    once, each_time = (
+        {
+            node.attr
+            for keyword in call.keywords
+            if isinstance(keyword.value, ast.Lambda) is is_function
+            for node in ast.walk(keyword.value)
+            if isinstance(node, ast.Attribute)
+        }
+        for is_function in (False, True)
+    )
+    of_the_engine = [described for described in DESCRIBED if KEYS[described.key].path[-1] in once | each_time]
+
+    assert len(of_the_engine) > 7
+    assert [
+        described.key
+        for described in of_the_engine
+        if (described.counts is Counts.START) is not (KEYS[described.key].path[-1] in once)
+    ] == []
