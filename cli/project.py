@@ -214,10 +214,17 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
     Raises:
         CommandError: as ``check_free``.
-        OSError: a file cannot be written; those before it are there.
+        OSError: a file cannot be written; those that were written before it are removed again.
     """
     check_free(folder, files)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        with (folder / file).open("x", encoding="utf-8") as stream:
-            stream.write(text)
+    written: list[Path] = []
+    try:
+        for file, text in files.items():
+            with (folder / file).open("x", encoding="utf-8") as stream:
+                written.append(folder / file)
+                stream.write(text)
+    except OSError:
+        for path in written:
+            path.unlink()
+        raise

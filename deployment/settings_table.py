@@ -201,7 +201,7 @@ _STORAGE: Final = (
     Described(
         "controller.storage.gcs.auth-secret-name",
         _LIVE,
-        "Secret with the credentials, in the operator's namespace; empty: workload identity.",
+        "Secret with the credentials, in the operator's namespace; empty: workload identity or environment.",
     ),
     Described(
         "controller.storage.gcs.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."
@@ -214,7 +214,7 @@ _STORAGE: Final = (
     Described(
         "controller.storage.azure.auth-secret-name",
         _LIVE,
-        "Secret with the credentials, in the operator's namespace; empty: workload identity.",
+        "Secret with the credentials, in the operator's namespace; empty: workload identity or environment.",
     ),
     Described(
         "controller.storage.azure.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from cli.app import app
 from cli.linting import check, read_documents, world_of_files
+from cli.project import files_of
 from core.policy.config import parse_config
 
 ROOT: Final = Path(__file__).parents[3]
@@ -47,6 +48,7 @@ class Line(NamedTuple):
 def texts() -> Iterator[tuple[str, str]]:
     for document in DOCUMENTS:
         yield document.relative_to(ROOT).as_posix(), document.read_text(encoding="utf-8")
+    yield "README.md that init writes", files_of("words")["README.md"]
 
 
 def lines() -> Iterator[Line]:

@@ -69,3 +69,10 @@ def test_a_file_is_not_taken_for_a_folder(tmp_path: Path) -> None:
 
     with pytest.raises(CommandError, match="is not a folder"):
         write(tmp_path / "words", files_of("words"))
+
+
+def test_a_project_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        write(tmp_path, {"first.txt": "1", "nowhere/second.txt": "2"})
+
+    assert list(tmp_path.iterdir()) == []
