@@ -8,6 +8,7 @@ import typer
 
 from cli.commands import (
     acting,
+    beginning,
     caching,
     certificates,
     cluster,
@@ -56,6 +57,7 @@ def root(
 
 
 for group in (
+    beginning,
     running,
     triggering,
     cluster,

@@ -1,4 +1,4 @@
-"""Write the files that are rendered from code: CRDs, RBAC, the installation, permissions page, command reference.
+"""Write the files that are rendered from code: CRDs, RBAC, the installation, pages of the documentation.
 
 ``python -m deployment.generate`` writes them; ``--check`` changes nothing, lists the files that differ (one a line,
 with the reason) and exits 1. A producer yields ``(path below the repository root, text)``; every file in a directory
@@ -23,7 +23,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from deployment import crds, files, registered
+from deployment import crds, files, registered, settings_page
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.permissions import page, rendered
@@ -45,6 +45,7 @@ RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FIL
 DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
 REGISTRATIONS: Final = PurePosixPath("deployment") / registered.FILE_NAME
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
+SETTINGS_PAGE: Final = PurePosixPath("docs/operator-settings.md")
 OWNED_DIRECTORIES: Final = (
     CRD_DIRECTORY,
     CONVERSION_DIRECTORY,
@@ -137,6 +138,11 @@ def command_reference() -> Iterator[GeneratedFile]:
         yield COMMAND_REFERENCE, importlib.import_module(_REFERENCE_MODULE).render()
 
 
+def settings_of_the_operator() -> Iterator[GeneratedFile]:
+    """The page of every key of the operator's ConfigMap."""
+    yield SETTINGS_PAGE, settings_page.render()
+
+
 PRODUCERS: Final[tuple[Producer, ...]] = (
     custom_resource_definitions,
     definitions_to_install,
@@ -145,6 +151,7 @@ PRODUCERS: Final[tuple[Producer, ...]] = (
     webhooks_to_install,
     installation,
     command_reference,
+    settings_of_the_operator,
 )
 
 

@@ -82,6 +82,13 @@ def format_duration(duration: timedelta) -> str:
     return f"{sign}{minutes}m{text}" if minutes else f"{sign}{text}"
 
 
+def short_duration(duration: timedelta) -> str:
+    """``format_duration`` without units that are zero at the end, as people write it: ``30m``, ``24h``, ``1m30s``."""
+    text = format_duration(duration)
+    text = text.removesuffix("0s") if text.endswith("m0s") else text
+    return text.removesuffix("0m") if text.endswith("h0m") else text
+
+
 def format_seconds(duration: timedelta) -> str:
     """``format_duration`` after rounding to whole seconds, the format of ``status.duration``."""
     return format_duration(timedelta(seconds=round(duration.total_seconds())))

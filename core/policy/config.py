@@ -27,7 +27,7 @@ from core.policy.settings import (
 from core.policy.storage_checks import storage_problems
 
 _QUEUE_PREFIX: Final = "storyrun.queue."
-_QUEUE_FIELDS: Final = {
+QUEUE_FIELDS: Final = {
     "concurrency": "concurrency",
     "default-priority": "default_priority",
     "priority-aging-seconds": "priority_aging_seconds",
@@ -97,10 +97,10 @@ def _with_queue(settings: OperatorSettings, key: str, text: str) -> OperatorSett
     name = name.strip().lower()
     if not _DNS_LABEL.fullmatch(name):
         raise ValueError(f"queue name {name!r} must be a DNS-1123 label of at most 63 characters")
-    if field_name not in _QUEUE_FIELDS:
-        raise ValueError(f"unknown queue field {field_name!r}; use {', '.join(_QUEUE_FIELDS)}")
+    if field_name not in QUEUE_FIELDS:
+        raise ValueError(f"unknown queue field {field_name!r}; use {', '.join(QUEUE_FIELDS)}")
     queues = settings.runs.queues
-    queue = replace(queues.get(name, QueueSettings()), **{_QUEUE_FIELDS[field_name]: integer(0)(text)})
+    queue = replace(queues.get(name, QueueSettings()), **{QUEUE_FIELDS[field_name]: integer(0)(text)})
     return replace(settings, runs=replace(settings.runs, queues={**queues, name: queue}))
 
 

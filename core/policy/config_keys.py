@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from core.policy import config_values as read
 from core.policy.settings import LoweredBy, MissingKey, PullPolicy, RestartPolicy, StorageProvider
@@ -30,7 +30,7 @@ class ConfigKey(NamedTuple):
     """``path`` leads to a field of ``OperatorSettings``, through at most one group."""
 
     path: tuple[str, ...]
-    read: read.Reader
+    read: read.SettingReader[Any]
 
 
 _positive = read.integer(1)
@@ -194,36 +194,34 @@ KEYS: Final[dict[str, ConfigKey]] = {
     )
 }
 
-ACCEPTED_WITHOUT_EFFECT: Final = frozenset(
-    {
-        # Without effect in the reference, too.
-        "controller.cleanup-interval",
-        "images.default-engram",
-        "retry.exponential-backoff-base",
-        "retry.exponential-backoff-max",
-        "loop.max-iterations",
-        "loop.default-batch-size",
-        "loop.max-batch-size",
-        "loop.max-concurrency",
-        "loop.max-concurrency-limit",
-        "streaming.ttl-seconds-after-finished",
-        "controller.transport.grpc.enable-downstream-targets",
-        "transport.enabled",
-        "transport.security-mode",
-        # For features that are not implemented yet: realtime Stories, transports, OpenTelemetry.
-        "controller.transport.heartbeat-timeout",
-        "telemetry.enabled",
-        "telemetry.trace-propagation",
-        # StepRuns have no controller of their own.
-        "steprun.max-concurrent-reconciles",
-        "steprun.rate-limiter.base-delay",
-        "steprun.rate-limiter.max-delay",
-        # Conditions are evaluated immediately, within `templating.evaluation-timeout`.
-        "timeout.conditional-default",
-        # A batch step reports with its token, so its Pod always has one, also in the reference.
-        "security.automount-service-account-token",
-        # Data in object storage is read by the operator or by the step, never by a special Engram.
-        "templating.materialize-engram",
-    }
-)
-"""Keys that are accepted with any value and have no effect in this operator; a warning names each."""
+_NOR_IN_THE_REFERENCE: Final = "it has no effect in the Go operator, either"
+_NO_CONTROLLER: Final = "StepRuns have no controller of their own"
+_NO_TELEMETRY: Final = "the operator exports no OpenTelemetry data"
+
+ACCEPTED_WITHOUT_EFFECT: Final[dict[str, str]] = {
+    "controller.cleanup-interval": _NOR_IN_THE_REFERENCE,
+    "images.default-engram": _NOR_IN_THE_REFERENCE,
+    "retry.exponential-backoff-base": _NOR_IN_THE_REFERENCE,
+    "retry.exponential-backoff-max": _NOR_IN_THE_REFERENCE,
+    "loop.max-iterations": _NOR_IN_THE_REFERENCE,
+    "loop.default-batch-size": _NOR_IN_THE_REFERENCE,
+    "loop.max-batch-size": _NOR_IN_THE_REFERENCE,
+    "loop.max-concurrency": _NOR_IN_THE_REFERENCE,
+    "loop.max-concurrency-limit": _NOR_IN_THE_REFERENCE,
+    "streaming.ttl-seconds-after-finished": _NOR_IN_THE_REFERENCE,
+    "controller.transport.grpc.enable-downstream-targets": _NOR_IN_THE_REFERENCE,
+    "transport.enabled": _NOR_IN_THE_REFERENCE,
+    "transport.security-mode": _NOR_IN_THE_REFERENCE,
+    "controller.transport.heartbeat-timeout": "a binding shows whether a client is connected; it has no heartbeat",
+    "telemetry.enabled": _NO_TELEMETRY,
+    "telemetry.trace-propagation": _NO_TELEMETRY,
+    "steprun.max-concurrent-reconciles": _NO_CONTROLLER,
+    "steprun.rate-limiter.base-delay": _NO_CONTROLLER,
+    "steprun.rate-limiter.max-delay": _NO_CONTROLLER,
+    "timeout.conditional-default": "a condition is evaluated at once, within `templating.evaluation-timeout`",
+    "security.automount-service-account-token": (
+        "a batch step reports with the token of its Pod, which always has one; also in the Go operator"
+    ),
+    "templating.materialize-engram": "the operator or the step reads stored data, never a separate Engram",
+}
+"""Keys that are accepted with any value and have no effect in this operator, with the reason; a warning names each."""

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final, Generic, TypeVar
 
-from core.api.duration import format_duration, parse_duration
+from core.api.duration import format_duration, parse_duration, short_duration
 from core.api.quantity import parse_quantity
 from core.policy.retry import MAX_RETRIES_LIMIT
 from core.policy.settings import ANY_IMAGE, ANY_TOLERATION, KEYED_TOLERATIONS, CrossNamespacePolicy, OffloadedDataPolicy
-
-Reader = Callable[[str], Any]
-"""Called with text without leading and trailing blanks."""
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
@@ -29,14 +27,40 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TAINT_KEY: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _CLASS_PATTERN: Final = re.compile(r"[-a-z0-9.*]{1,253}")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
+_SHORTEST: Final = timedelta(microseconds=1)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _Word = TypeVar("_Word", bound=StrEnum)
+_Value = TypeVar("_Value", covariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class SettingReader(Generic[_Value]):
+    """Reads the values of one kind; ``kind`` and ``accepted`` describe them on the page of all settings."""
+
+    read: Callable[[str], _Value]
+    kind: str
+    accepted: str
+    """Markdown; empty: everything of the kind."""
+
+    def __call__(self, value: str) -> _Value:
+        """Of text without leading and trailing blanks.
+
+        Raises:
+            ValueError: the value is not accepted; the message names what is.
+        """
+        return self.read(value)
+
+
+def _reads(kind: str, accepted: str = "") -> Callable[[Callable[[str], _Value]], SettingReader[_Value]]:
+    return lambda read: SettingReader(read, kind, accepted)
+
+
+@_reads("text")
 def text(value: str) -> str:
     return value
 
 
+@_reads("boolean")
 def boolean(value: str) -> bool:
     word = value.lower()
     if word in _TRUE:
@@ -46,9 +70,10 @@ def boolean(value: str) -> bool:
     raise ValueError(f"{value!r} must be true or false")
 
 
-def integer(minimum: int, maximum: int = INT32_MAX) -> Callable[[str], int]:
+def integer(minimum: int, maximum: int = INT32_MAX) -> SettingReader[int]:
     """Reads whole numbers from ``minimum`` to ``maximum``."""
 
+    @_reads("whole number", f"from {minimum}" if maximum in (INT32_MAX, INT64_MAX) else f"{minimum} to {maximum}")
     def read(value: str) -> int:
         if not _INTEGER.fullmatch(value):
             raise ValueError(f"{value!r} is not a whole number")
@@ -60,16 +85,26 @@ def integer(minimum: int, maximum: int = INT32_MAX) -> Callable[[str], int]:
     return read
 
 
+@_reads("whole number", f"from 0; more than {MAX_RETRIES_LIMIT} counts as {MAX_RETRIES_LIMIT}")
 def retries(value: str) -> int:
     """Reduced to ``MAX_RETRIES_LIMIT``, as the contract requires."""
     return min(integer(0)(value), MAX_RETRIES_LIMIT)
 
 
+def _range(minimum: timedelta, maximum: timedelta | None, *, zero: bool) -> str:
+    if minimum == _SHORTEST:
+        return "0 or more" if zero else "more than 0"
+    upper = "" if maximum is None else f" to {short_duration(maximum)}"
+    lower = f"{'' if upper else 'from '}{short_duration(minimum)}"
+    return f"0, or {lower}{upper}" if zero else f"{lower}{upper}"
+
+
 def duration(
-    minimum: timedelta = timedelta(microseconds=1), maximum: timedelta | None = None, *, zero: bool = False
-) -> Callable[[str], timedelta]:
+    minimum: timedelta = _SHORTEST, maximum: timedelta | None = None, *, zero: bool = False
+) -> SettingReader[timedelta]:
     """Reads durations from ``minimum`` to ``maximum``, and zero if ``zero``."""
 
+    @_reads("duration", _range(minimum, maximum, zero=zero))
     def read(value: str) -> timedelta:
         found = parse_duration(value)
         if zero and not found:
@@ -85,6 +120,7 @@ def duration(
     return read
 
 
+@_reads("text", "`host:port`, or nothing")
 def endpoint(value: str) -> str:
     """``host:port`` or ``[address]:port``; empty means "not set"."""
     if not value:
@@ -98,6 +134,7 @@ def endpoint(value: str) -> str:
     return value
 
 
+@_reads("quantity", "or nothing")
 def quantity(value: str) -> str:
     """A Kubernetes quantity as it was written; empty means "not set"."""
     if value:
@@ -105,7 +142,8 @@ def quantity(value: str) -> str:
     return value
 
 
-def one_of(words: type[_Word]) -> Callable[[str], _Word]:
+def one_of(words: type[_Word]) -> SettingReader[_Word]:
+    @_reads("word", _listed(words))
     def read(value: str) -> _Word:
         try:
             return words(value)
@@ -116,19 +154,27 @@ def one_of(words: type[_Word]) -> Callable[[str], _Word]:
     return read
 
 
+def _listed(words: type[StrEnum]) -> str:
+    return ", ".join(f"`{word.value}`" if word.value else "nothing" for word in words)
+
+
+@_reads("word", _listed(CrossNamespacePolicy))
 def cross_namespace_policy(value: str) -> CrossNamespacePolicy:
     return one_of(CrossNamespacePolicy)(value or CrossNamespacePolicy.DENY)
 
 
+@_reads("word", _listed(OffloadedDataPolicy))
 def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
     return one_of(OffloadedDataPolicy)(value or OffloadedDataPolicy.INJECT)
 
 
+@_reads("list", "capabilities; nothing counts as `ALL`")
 def capabilities(value: str) -> tuple[str, ...]:
     """A comma-separated list, in upper case; an empty one means ``ALL``."""
     return tuple(name for item in value.split(",") if (name := item.strip().upper())) or ("ALL",)
 
 
+@_reads("list", "namespaces, or `*` alone for all")
 def namespaces(value: str) -> tuple[str, ...]:
     """A comma-separated list of namespaces; ``*`` alone means all."""
     names = tuple(name for item in value.split(",") if (name := item.strip()))
@@ -140,6 +186,9 @@ def namespaces(value: str) -> tuple[str, ...]:
     return names
 
 
+@_reads(
+    "list", f"images; `*` and `?` stand for text without `/`, `**` for any; `{ANY_IMAGE}` alone: all; nothing: none"
+)
 def image_patterns(value: str) -> tuple[str, ...]:
     """A comma-separated list of images, which may have ``*``, ``?`` and ``**``; an empty one allows none."""
     patterns = tuple(pattern for item in value.split(",") if (pattern := item.strip()))
@@ -151,6 +200,7 @@ def image_patterns(value: str) -> tuple[str, ...]:
     return patterns
 
 
+@_reads("list", f"keys of taints; or `{KEYED_TOLERATIONS}`, or `{ANY_TOLERATION}`; nothing: none")
 def tolerations(value: str) -> tuple[str, ...]:
     """``keyed``, ``*``, or keys of taints, separated by commas; an empty value allows no toleration."""
     keys = tuple(name for item in value.split(",") if (name := item.strip()))
@@ -163,6 +213,7 @@ def tolerations(value: str) -> tuple[str, ...]:
     return keys
 
 
+@_reads("list", "names of classes, in which `*` stands for any text; nothing: none")
 def class_patterns(value: str) -> tuple[str, ...]:
     """Names of classes, separated by commas; ``*`` stands for any characters, and an empty value allows none."""
     patterns = tuple(name for item in value.split(",") if (name := item.strip()))

@@ -46,7 +46,10 @@ MAX_MODULE_LINES = 500
 MAX_FUNCTION_LINES = 80
 MAX_TEST_LINES = 800
 
-_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")
+_FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_LINK_TEXT = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 class Outline(NamedTuple):
@@ -104,9 +107,23 @@ def test_every_module_says_what_it_promises() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
-    missing = [target for target in _LINK.findall(path.read_text()) if not (path.parent / target.strip()).exists()]
+    links = _LINK.findall(_FENCED.sub("", path.read_text(encoding="utf-8")))
+    targets = {(path.parent / target if target else path, anchor) for target, anchor in links}
 
-    assert missing == []
+    assert [name_of(target) for target, _ in targets if not target.exists()] == []
+    documents = {(target, anchor) for target, anchor in targets if anchor and target.suffix == ".md"}
+    assert [f"{target}#{anchor}" for target, anchor in documents if anchor not in anchors_of(target.resolve())] == []
+
+
+@cache
+def anchors_of(path: Path) -> frozenset[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    found: list[str] = []
+    for heading in _HEADING.findall(_FENCED.sub("", path.read_text(encoding="utf-8"))):
+        words = _LINK_TEXT.sub(r"\1", heading).replace("`", "").strip().lower()
+        plain = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found.append(f"{plain}-{found.count(plain)}" if plain in found else plain)
+    return frozenset(found)
 
 
 def test_all_distributions_agree_on_licence_and_python() -> None:

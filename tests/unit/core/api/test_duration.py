@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.api.duration import format_duration, format_seconds, parse_duration, parse_positive_duration
+from core.api.duration import (
+    format_duration,
+    format_seconds,
+    parse_duration,
+    parse_positive_duration,
+    short_duration,
+)
 
 LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
 durations = st.timedeltas(-LONGEST, LONGEST)
@@ -90,3 +96,8 @@ def test_durations_are_printed_as_go_prints_them(duration: timedelta, expected: 
 @pytest.mark.parametrize(("milliseconds", "expected"), [(400, "0s"), (59_600, "1m0s"), (90_400, "1m30s")])
 def test_the_duration_of_a_status_is_in_whole_seconds(milliseconds: int, expected: str) -> None:
     assert format_seconds(timedelta(milliseconds=milliseconds)) == expected
+
+
+@pytest.mark.parametrize("text", ["0s", "30s", "10s", "10m", "1m30s", "24h", "1h30m", "1h0m5s", "500ms", "1.5s"])
+def test_the_short_form_has_no_zeros_at_the_end_and_reads_back(text: str) -> None:
+    assert short_duration(parse_duration(text)) == text
