@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from cli.options import CommonOptions, DryRun, with_common_options
+from cli.options import CLUSTER, DRY_RUN, CommonOptions, DryRun, with_common_options
 from cli.problem import UsageError
 
 
 def register(app: typer.Typer) -> None:
-    app.command("init")(with_common_options(init))
+    app.command("init")(with_common_options(init, also=DRY_RUN, without=CLUSTER))
 
 
 def init(
