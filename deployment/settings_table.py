@@ -18,7 +18,7 @@ class Counts(StrEnum):
     START = "start"
 
 
-class DescribedKey(NamedTuple):
+class KeyRow(NamedTuple):
     """``does`` is Markdown."""
 
     key: str
@@ -31,56 +31,56 @@ class Section(NamedTuple):
 
     heading: str
     text: str
-    keys: tuple[DescribedKey, ...]
+    keys: tuple[KeyRow, ...]
 
 
 _LIVE, _NEW, _START = Counts.LIVE, Counts.NEW_CONTAINERS, Counts.START
 _GRPC: Final = "of the streams of realtime steps"
 
 _RUNS: Final = (
-    DescribedKey(
+    KeyRow(
         "storyrun.global-concurrency",
         _LIVE,
         "How many steps with a container run at once, cluster-wide; 0: no limit ([slots](scheduling.md#slots)).",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.retention-seconds",
         _LIVE,
         "How long a finished run is kept; 0: for ever; -1: it is deleted at once. "
         "A Story's `policy.execution.job.storyRunRetentionSeconds` has priority.",
     ),
-    DescribedKey(
+    KeyRow(
         "realtime.ttl-seconds-after-finished",
         _LIVE,
         "How long the objects of a finished realtime run are kept; unset: as long as the run.",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.max-inline-inputs-size",
         _START,
         "Larger inputs of a run are refused, or stored if there is a store. "
         "Admission and StoryTriggers apply a change at once.",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.cleanup-timeout",
         _START,
         "Longest duration of the compensations of a run whose Story sets none, and again of its `finally`.",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.max-story-depth",
         _START,
         "How deep runs may start runs by `executeStory`; a run that a user started has depth 0.",
     ),
-    DescribedKey(
+    KeyRow(
         "controller.max-story-with-block-size-bytes",
         _LIVE,
         "Largest `with` of a step, its branches included; admission refuses larger ones.",
     ),
-    DescribedKey(
+    KeyRow(
         "storytrigger.retention-seconds",
         _LIVE,
         "How long an answered StoryTrigger is kept, at least as long as its run; 0: for ever.",
     ),
-    DescribedKey(
+    KeyRow(
         "storytrigger.pending-timeout",
         _LIVE,
         "How long a StoryTrigger waits for something that it needs, such as its Story; 0: no limit.",
@@ -88,79 +88,75 @@ _RUNS: Final = (
 )
 
 _STEPS: Final = (
-    DescribedKey(
+    KeyRow(
         "retry.max-retries",
         _LIVE,
         "Retries of a step whose policy sets no `maxRetries`. See [retries](steps.md#retries).",
     ),
-    DescribedKey("timeout.default-step", _LIVE, "Timeout of an attempt when nothing more specific sets one."),
-    DescribedKey("timeout.approval-default", _START, "Timeout of a `gate` that sets none; unset: it waits for ever."),
-    DescribedKey(
-        "timeout.external-data-default", _START, "Timeout of a `wait` that sets none; unset: it waits for ever."
-    ),
-    DescribedKey("job.backoff-limit", _NEW, "Restarts by Kubernetes itself, within one attempt of a step."),
-    DescribedKey(
+    KeyRow("timeout.default-step", _LIVE, "Timeout of an attempt when nothing more specific sets one."),
+    KeyRow("timeout.approval-default", _START, "Timeout of a `gate` that sets none; unset: it waits for ever."),
+    KeyRow("timeout.external-data-default", _START, "Timeout of a `wait` that sets none; unset: it waits for ever."),
+    KeyRow("job.backoff-limit", _NEW, "Restarts by Kubernetes itself, within one attempt of a step."),
+    KeyRow(
         "job.ttl-seconds-after-finished",
         _NEW,
         "How long Jobs are kept after their end, and the StepRuns of a batch run after the end of the run.",
     ),
-    DescribedKey("job.restart-policy", _NEW, "Restart policy of the Pods of Jobs."),
-    DescribedKey("images.pull-policy", _NEW, "Pull policy of containers whose definitions set none."),
-    DescribedKey(
+    KeyRow("job.restart-policy", _NEW, "Restart policy of the Pods of Jobs."),
+    KeyRow("images.pull-policy", _NEW, "Pull policy of containers whose definitions set none."),
+    KeyRow(
         "images.default-impulse",
         _LIVE,
         "Image of Impulses whose ImpulseTemplate names none; empty: such a template cannot be used.",
     ),
-    DescribedKey(
+    KeyRow(
         "resources.default.cpu-request",
         _NEW,
         "CPU request of containers while `resources.engram.cpu-request` is empty.",
     ),
-    DescribedKey(
-        "resources.default.cpu-limit", _NEW, "CPU limit of containers while `resources.engram.cpu-limit` is empty."
-    ),
-    DescribedKey(
+    KeyRow("resources.default.cpu-limit", _NEW, "CPU limit of containers while `resources.engram.cpu-limit` is empty."),
+    KeyRow(
         "resources.default.memory-request",
         _NEW,
         "Memory request of containers while `resources.engram.memory-request` is empty.",
     ),
-    DescribedKey(
+    KeyRow(
         "resources.default.memory-limit",
         _NEW,
         "Memory limit of containers while `resources.engram.memory-limit` is empty.",
     ),
-    DescribedKey("resources.engram.cpu-request", _NEW, "CPU request of containers of steps and Impulses."),
-    DescribedKey("resources.engram.cpu-limit", _NEW, "CPU limit of containers of steps and Impulses."),
-    DescribedKey("resources.engram.memory-request", _NEW, "Memory request of containers of steps and Impulses."),
-    DescribedKey("resources.engram.memory-limit", _NEW, "Memory limit of containers of steps and Impulses."),
+    KeyRow("resources.engram.cpu-request", _NEW, "CPU request of containers of steps and Impulses."),
+    KeyRow("resources.engram.cpu-limit", _NEW, "CPU limit of containers of steps and Impulses."),
+    KeyRow("resources.engram.memory-request", _NEW, "Memory request of containers of steps and Impulses."),
+    KeyRow("resources.engram.memory-limit", _NEW, "Memory limit of containers of steps and Impulses."),
 )
 
 _SECURITY: Final = (
-    DescribedKey(
+    KeyRow(
         "security.run-as-non-root",
         _NEW,
         "`runAsNonRoot` of containers; also a minimum that Engrams, Stories and steps cannot lower.",
     ),
-    DescribedKey("security.read-only-root-filesystem", _NEW, "`readOnlyRootFilesystem`, likewise."),
-    DescribedKey("security.allow-privilege-escalation", _NEW, "`allowPrivilegeEscalation`, likewise."),
-    DescribedKey("security.drop-capabilities", _NEW, "Capabilities that containers lose."),
-    DescribedKey("security.run-as-user", _NEW, "User ID of containers, and `fsGroup` of their volumes."),
-    DescribedKey(
+    KeyRow("security.read-only-root-filesystem", _NEW, "`readOnlyRootFilesystem`, likewise."),
+    KeyRow("security.allow-privilege-escalation", _NEW, "`allowPrivilegeEscalation`, likewise."),
+    KeyRow("security.drop-capabilities", _NEW, "Capabilities that containers lose."),
+    KeyRow("security.run-as-user", _NEW, "User ID of containers, and `fsGroup` of their volumes."),
+    KeyRow(
         "security.service-account-name",
         _NEW,
         "ServiceAccount of all steps; empty: each run gets an account of its own.",
     ),
-    DescribedKey(
+    KeyRow(
         "security.lowered-by", _LIVE, "Who may set lower security than the layer below: templates, nobody, everybody."
     ),
-    DescribedKey(
+    KeyRow(
         "security.tolerations", _LIVE, "Taints that workloads may tolerate; `keyed`: every toleration that names a key."
     ),
-    DescribedKey("security.priority-classes", _LIVE, "PriorityClasses that definitions other than templates may name."),
-    DescribedKey("security.runtime-classes", _LIVE, "RuntimeClasses that definitions other than templates may name."),
-    DescribedKey("scripts.images", _LIVE, "Images that [script steps](script-steps.md#which-images) may use."),
-    DescribedKey("scripts.default-image", _LIVE, "Image of script steps that name none; empty: they must name one."),
-    DescribedKey(
+    KeyRow("security.priority-classes", _LIVE, "PriorityClasses that definitions other than templates may name."),
+    KeyRow("security.runtime-classes", _LIVE, "RuntimeClasses that definitions other than templates may name."),
+    KeyRow("scripts.images", _LIVE, "Images that [script steps](script-steps.md#which-images) may use."),
+    KeyRow("scripts.default-image", _LIVE, "Image of script steps that name none; empty: they must name one."),
+    KeyRow(
         "references.cross-namespace-policy",
         _LIVE,
         "References to other namespaces: refused, allowed by a ReferenceGrant, or always allowed.",
@@ -168,61 +164,57 @@ _SECURITY: Final = (
 )
 
 _STORAGE: Final = (
-    DescribedKey(
+    KeyRow(
         "controller.storage.provider",
         _LIVE,
         "Which object store the operator uses, and steps that name no other; empty: none.",
     ),
-    DescribedKey(
+    KeyRow(
         "controller.storage.delete-with-run",
         _LIVE,
         "Whether the stored data of a run is deleted when the run is deleted.",
     ),
-    DescribedKey("controller.storage.s3.bucket", _LIVE, "Bucket; required with `s3`."),
-    DescribedKey(
+    KeyRow("controller.storage.s3.bucket", _LIVE, "Bucket; required with `s3`."),
+    KeyRow(
         "controller.storage.s3.region",
         _LIVE,
         "Region; empty: `AWS_REGION` or `AWS_DEFAULT_REGION` of the environment, else `us-east-1`.",
     ),
-    DescribedKey("controller.storage.s3.endpoint", _LIVE, "URL of the service; empty: AWS."),
-    DescribedKey(
+    KeyRow("controller.storage.s3.endpoint", _LIVE, "URL of the service; empty: AWS."),
+    KeyRow(
         "controller.storage.s3.use-path-style",
         _LIVE,
         "Whether the bucket is in the path of URLs instead of the host name.",
     ),
-    DescribedKey(
+    KeyRow(
         "controller.storage.s3.auth-secret-name",
         _LIVE,
         "Secret with the credentials, in the operator's namespace; empty: the operator's environment.",
     ),
-    DescribedKey(
-        "controller.storage.s3.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."
-    ),
-    DescribedKey("controller.storage.gcs.bucket", _LIVE, "Bucket; required with `gcs`."),
-    DescribedKey("controller.storage.gcs.endpoint", _LIVE, "URL of the service; empty: Google's."),
-    DescribedKey(
+    KeyRow("controller.storage.s3.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."),
+    KeyRow("controller.storage.gcs.bucket", _LIVE, "Bucket; required with `gcs`."),
+    KeyRow("controller.storage.gcs.endpoint", _LIVE, "URL of the service; empty: Google's."),
+    KeyRow(
         "controller.storage.gcs.auth-secret-name",
         _LIVE,
         "Secret with the credentials, in the operator's namespace; empty: workload identity or environment.",
     ),
-    DescribedKey(
-        "controller.storage.gcs.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."
-    ),
-    DescribedKey("controller.storage.azure.account", _LIVE, "Storage account; required with `azure`."),
-    DescribedKey("controller.storage.azure.container", _LIVE, "Container; required with `azure`."),
-    DescribedKey(
+    KeyRow("controller.storage.gcs.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."),
+    KeyRow("controller.storage.azure.account", _LIVE, "Storage account; required with `azure`."),
+    KeyRow("controller.storage.azure.container", _LIVE, "Container; required with `azure`."),
+    KeyRow(
         "controller.storage.azure.endpoint", _LIVE, "URL of the service; empty: the account's host in the public cloud."
     ),
-    DescribedKey(
+    KeyRow(
         "controller.storage.azure.auth-secret-name",
         _LIVE,
         "Secret with the credentials, in the operator's namespace; empty: workload identity or environment.",
     ),
-    DescribedKey(
+    KeyRow(
         "controller.storage.azure.credential-namespaces", _LIVE, "Namespaces whose steps get a copy of that Secret."
     ),
-    DescribedKey("controller.storage.file.path", _LIVE, "Folder of the store in all containers; required with `file`."),
-    DescribedKey(
+    KeyRow("controller.storage.file.path", _LIVE, "Folder of the store in all containers; required with `file`."),
+    KeyRow(
         "controller.storage.file.volume-claim-name",
         _LIVE,
         "Claim with the data, in each namespace; required with `file`.",
@@ -230,37 +222,35 @@ _STORAGE: Final = (
 )
 
 _TEMPLATING: Final = (
-    DescribedKey("templating.evaluation-timeout", _LIVE, "Wall time of one expression; 0: no limit."),
-    DescribedKey("templating.max-output-bytes", _LIVE, "Size of what one expression results in; 0: no limit."),
-    DescribedKey(
+    KeyRow("templating.evaluation-timeout", _LIVE, "Wall time of one expression; 0: no limit."),
+    KeyRow("templating.max-output-bytes", _LIVE, "Size of what one expression results in; 0: no limit."),
+    KeyRow(
         "templating.deterministic",
         _LIVE,
         "Whether functions of time and chance are refused: `now`, `uuidv4`, `randInt` and their like.",
     ),
-    DescribedKey(
+    KeyRow(
         "templating.missing-key",
         _LIVE,
         "What a [missing key](expressions.md#missing-keys) inside a longer template does; `text` renders `<no value>`.",
     ),
-    DescribedKey(
+    KeyRow(
         "templating.offloaded-data-policy",
         _LIVE,
         "What an expression does with [stored data](stored-data.md#which-data-the-operator-reads).",
     ),
-    DescribedKey("templating.max-steps", _LIVE, "Evaluated parts of one expression; each iteration of a loop counts."),
-    DescribedKey("templating.max-input-bytes", _LIVE, "Size of the data that one condition in CEL reads."),
-    DescribedKey("templating.max-depth", _LIVE, "Nesting of values."),
-    DescribedKey("templating.max-include-depth", _LIVE, "Nesting of templates that include each other."),
-    DescribedKey("templating.max-collection-items", _LIVE, "Items of a list or map that a function builds."),
-    DescribedKey(
-        "templating.max-range-items", _LIVE, "Iterations of `range` over a number; items of `until` and `seq`."
-    ),
-    DescribedKey(
+    KeyRow("templating.max-steps", _LIVE, "Evaluated parts of one expression; each iteration of a loop counts."),
+    KeyRow("templating.max-input-bytes", _LIVE, "Size of the data that one condition in CEL reads."),
+    KeyRow("templating.max-depth", _LIVE, "Nesting of values."),
+    KeyRow("templating.max-include-depth", _LIVE, "Nesting of templates that include each other."),
+    KeyRow("templating.max-collection-items", _LIVE, "Items of a list or map that a function builds."),
+    KeyRow("templating.max-range-items", _LIVE, "Iterations of `range` over a number; items of `until` and `seq`."),
+    KeyRow(
         "templating.worker-timeout", _LIVE, "Processor time of one evaluation or schema check in a separate process."
     ),
-    DescribedKey("templating.worker-memory-bytes", _LIVE, "Address space of such a process."),
-    DescribedKey("templating.workers", _LIVE, "Number of these processes."),
-    DescribedKey(
+    KeyRow("templating.worker-memory-bytes", _LIVE, "Address space of such a process."),
+    KeyRow("templating.workers", _LIVE, "Number of these processes."),
+    KeyRow(
         "templating.namespace-budget",
         _LIVE,
         "Time that the expressions and schemas of one namespace may use in a minute; 0: no limit but its turns.",
@@ -268,61 +258,55 @@ _TEMPLATING: Final = (
 )
 
 _CONTAINERS: Final = (
-    DescribedKey(
+    KeyRow(
         "engram.default-max-inline-size",
         _NEW,
         "An output above this size goes into the object store. `maxInlineSize` of an Engram or step has priority.",
     ),
-    DescribedKey(
-        "engram.default-max-recursion-depth", _NEW, "Nesting in which references to stored data are followed."
-    ),
-    DescribedKey("engram.default-storage-timeout-seconds", _NEW, "Time limit of one operation on the object store."),
-    DescribedKey(
+    KeyRow("engram.default-max-recursion-depth", _NEW, "Nesting in which references to stored data are followed."),
+    KeyRow("engram.default-storage-timeout-seconds", _NEW, "Time limit of one operation on the object store."),
+    KeyRow(
         "engram.default-graceful-shutdown-timeout-seconds",
         _START,
         "How long steps of a canceled run may finish their work; containers that start later get the new value.",
     ),
-    DescribedKey("engram.default-termination-grace-period-seconds", _NEW, "Time between SIGTERM and SIGKILL of a Pod."),
-    DescribedKey("engram.default-grpc-port", _NEW, "Port that containers may listen on, as `BUBU_GRPC_PORT`."),
-    DescribedKey("engram.default-max-recv-msg-bytes", _NEW, f"Largest received message {_GRPC}."),
-    DescribedKey("engram.default-max-send-msg-bytes", _NEW, f"Largest sent message {_GRPC}."),
-    DescribedKey("engram.default-dial-timeout-seconds", _NEW, f"Time to connect {_GRPC}."),
-    DescribedKey(
-        "engram.default-channel-buffer-size", _NEW, f"Messages that an SDK holds {_GRPC}; these get at least 64."
-    ),
-    DescribedKey(
+    KeyRow("engram.default-termination-grace-period-seconds", _NEW, "Time between SIGTERM and SIGKILL of a Pod."),
+    KeyRow("engram.default-grpc-port", _NEW, "Port that containers may listen on, as `BUBU_GRPC_PORT`."),
+    KeyRow("engram.default-max-recv-msg-bytes", _NEW, f"Largest received message {_GRPC}."),
+    KeyRow("engram.default-max-send-msg-bytes", _NEW, f"Largest sent message {_GRPC}."),
+    KeyRow("engram.default-dial-timeout-seconds", _NEW, f"Time to connect {_GRPC}."),
+    KeyRow("engram.default-channel-buffer-size", _NEW, f"Messages that an SDK holds {_GRPC}; these get at least 64."),
+    KeyRow(
         "engram.default-reconnect-max-retries",
         _NEW,
         "Attempts to connect again, for batch steps; realtime steps try without end.",
     ),
-    DescribedKey(
-        "engram.default-reconnect-base-backoff-millis", _NEW, "First pause before an attempt to connect again."
-    ),
-    DescribedKey(
+    KeyRow("engram.default-reconnect-base-backoff-millis", _NEW, "First pause before an attempt to connect again."),
+    KeyRow(
         "engram.default-reconnect-max-backoff-seconds",
         _NEW,
         "Longest such pause; realtime steps pause 2 s at most.",
     ),
-    DescribedKey(
+    KeyRow(
         "engram.default-hang-timeout-seconds",
         _NEW,
         "A hub that is silent for so long is left; 0: never; realtime steps then take 60 s.",
     ),
-    DescribedKey(
+    KeyRow(
         "engram.default-message-timeout-seconds", _NEW, f"Time limit of one message {_GRPC}; these get at least 600 s."
     ),
-    DescribedKey(
+    KeyRow(
         "engram.default-grpc-heartbeat-interval-seconds",
         _NEW,
         "Pause between two heartbeats on the data call of a realtime step.",
     ),
-    DescribedKey("controller.transport.heartbeat-interval", _NEW, "The same on its control call."),
-    DescribedKey(
+    KeyRow("controller.transport.heartbeat-interval", _NEW, "The same on its control call."),
+    KeyRow(
         "controller.transport.hub-endpoint",
         _NEW,
         "The hub, as containers dial it; empty: `bobrapet-hub.<operator's namespace>.svc:9000`.",
     ),
-    DescribedKey(
+    KeyRow(
         "controller.transport.grpc.default-tls-secret",
         _NEW,
         "TLS Secret of Engrams that name none; used in namespaces where it exists.",
@@ -330,16 +314,14 @@ _CONTAINERS: Final = (
 )
 
 _CONTROLLERS: Final = (
-    DescribedKey(
+    KeyRow(
         "controller.max-concurrent-reconciles",
         _START,
         "Workers of each controller whose own key is 0, and of those without keys.",
     ),
-    DescribedKey(
-        "controller.requeue-base-delay", _START, "First pause after an error, of controllers whose own key is 0."
-    ),
-    DescribedKey("controller.requeue-max-delay", _START, "Longest such pause."),
-    DescribedKey("controller.reconcile-timeout", _START, "Time limit of one pass over one object; 0: no limit."),
+    KeyRow("controller.requeue-base-delay", _START, "First pause after an error, of controllers whose own key is 0."),
+    KeyRow("controller.requeue-max-delay", _START, "Longest such pause."),
+    KeyRow("controller.reconcile-timeout", _START, "Time limit of one pass over one object; 0: no limit."),
     *(
         described
         for name, what in (
@@ -350,33 +332,33 @@ _CONTROLLERS: Final = (
             ("template", "EngramTemplates and ImpulseTemplates"),
         )
         for described in (
-            DescribedKey(f"{name}.max-concurrent-reconciles", _START, f"Workers for {what}; 0: the common value."),
-            DescribedKey(
+            KeyRow(f"{name}.max-concurrent-reconciles", _START, f"Workers for {what}; 0: the common value."),
+            KeyRow(
                 f"{name}.rate-limiter.base-delay",
                 _START,
                 "First pause after an error; 0: the common value, if it is set.",
             ),
-            DescribedKey(f"{name}.rate-limiter.max-delay", _START, "Longest such pause; 0: likewise."),
+            KeyRow(f"{name}.rate-limiter.max-delay", _START, "Longest such pause; 0: likewise."),
         )
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.binding.max-mutations-per-reconcile",
         _LIVE,
         "TransportBindings of one run that are written at once; 0: no limit.",
     ),
-    DescribedKey("storyrun.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
-    DescribedKey(
+    KeyRow("storyrun.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
+    KeyRow(
         "story.binding.max-mutations-per-reconcile",
         _LIVE,
         "The same for all runs of a Story that is [always on](realtime-stories.md#always-on).",
     ),
-    DescribedKey("story.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
+    KeyRow("story.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
 )
 
 _DEBUGGING: Final = (
-    DescribedKey("debug.enable-verbose-logging", _LIVE, "Log level `debug` instead of `info`."),
-    DescribedKey("debug.enable-step-output-logging", _LIVE, "Whether the operator logs the outputs of steps."),
-    DescribedKey("debug.enable-metrics", _LIVE, "Whether the operator counts and serves metrics."),
+    KeyRow("debug.enable-verbose-logging", _LIVE, "Log level `debug` instead of `info`."),
+    KeyRow("debug.enable-step-output-logging", _LIVE, "Whether the operator logs the outputs of steps."),
+    KeyRow("debug.enable-metrics", _LIVE, "Whether the operator counts and serves metrics."),
 )
 
 SECTIONS: Final = (
@@ -399,24 +381,24 @@ SECTIONS: Final = (
 )
 
 FAMILIES: Final = (
-    DescribedKey(
+    KeyRow(
         "storyrun.queue.<name>.concurrency",
         _LIVE,
         "How many steps of the queue run at once, in all namespaces; 0: no limit.",
     ),
-    DescribedKey("storyrun.queue.<name>.default-priority", _LIVE, "Priority of runs whose Story sets none."),
-    DescribedKey(
+    KeyRow("storyrun.queue.<name>.default-priority", _LIVE, "Priority of runs whose Story sets none."),
+    KeyRow(
         "storyrun.queue.<name>.priority-aging-seconds",
         _LIVE,
         "The wait that raises a step's priority by one; 0: never.",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.queue.<name>.max-priority",
         _LIVE,
         "Highest priority that a run may have; `default-priority`, if that is higher. "
         "A queue without keys has the maximum of `default`.",
     ),
-    DescribedKey(
+    KeyRow(
         "storyrun.namespace.<name>.max-priority", _LIVE, "Highest priority of the runs of a namespace, in any queue."
     ),
 )

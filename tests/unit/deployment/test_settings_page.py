@@ -14,7 +14,7 @@ from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
 from core.policy.settings import OperatorSettings
 from deployment.configuration import SHIPPED
 from deployment.settings_page import render
-from deployment.settings_table import FAMILIES, SECTIONS, Counts, DescribedKey
+from deployment.settings_table import FAMILIES, SECTIONS, Counts, KeyRow
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
 PAGE: Final = render()
@@ -47,7 +47,7 @@ def test_a_key_without_effect_says_so_with_the_reason(key: str) -> None:
 
 
 @pytest.mark.parametrize("described", [*DESCRIBED, *FAMILIES], ids=lambda described: described.key)
-def test_no_description_breaks_the_table(described: DescribedKey) -> None:
+def test_no_description_breaks_the_table(described: KeyRow) -> None:
     assert described.does.endswith(".")
     assert "|" not in described.does
 
