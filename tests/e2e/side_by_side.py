@@ -63,8 +63,9 @@ def suites() -> Sequence[Suite]:
         Suite(("fuzz/engine",), 1.0, 260),
         Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 300),
         Suite(_integration("command_line_*"), 0.6, 200),
-        Suite(("tests/unit",), 0.8, 280),
+        Suite(("tests/unit",), 0.8, 180),
         Suite(("tests/unit/core",), 0.8, 200),
+        Suite(("tests/unit/cli", "tests/unit/hub", "tests/unit/sdk"), 0.8, 180),
         Suite(("fuzz",), 0.8, 140),
         Suite(("tests/acceptance",), 0.4, 37),
         Suite(("tests/conformance",), 0.6, 50),
@@ -77,7 +78,7 @@ def _integration(*names: str) -> Paths:
     return tuple(str(path.relative_to(ROOT)) for path in sorted(found))
 
 
-CORES: Final = 2.4
+CORES: Final = 2.7
 """A little more than there are: what waits most of the time leaves room that is not to stay empty."""
 HASH_SEED: Final = "0"
 """For all processes, so that a failure can be repeated."""
