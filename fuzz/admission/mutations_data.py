@@ -36,6 +36,13 @@ def _a_key_of_nobody(chance: Chance, draft: Draft) -> str:
     return f"{path}.{key}"
 
 
+@breaks("story/message-unevaluated", "Story")
+def _a_template_in_a_message(chance: Chance, draft: Draft) -> str:
+    settings, path = a_primitive(chance, draft, "stop")
+    settings["message"] = chance.pick(("{{ inputs.x }}", "no city {{", "{{ steps.a.output.b | upper }} is late"))
+    return f"{path}.message"
+
+
 @breaks("story/sleep-without-duration", "Story")
 def _no_pause(chance: Chance, draft: Draft) -> str:
     found = a_step(chance, draft, lambda found: found.type == "sleep", {"type": "sleep"})

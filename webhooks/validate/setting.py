@@ -15,6 +15,7 @@ from webhooks.validate.steps import PlacedStep
 
 MISSPELT: Final = Rule("story/setting-misspelt", "4.9")
 UNKNOWN: Final = Rule("story/setting-unknown", "4.9", severity=Severity.WARNING)
+UNEVALUATED: Final = Rule("story/message-unevaluated", "4.9", severity=Severity.WARNING)
 NO_PAUSE: Final = Rule("story/sleep-without-duration", "4.9", severity=Severity.WARNING)
 
 _WAITING: Final = ("timeout", "pollInterval", "onTimeout")
@@ -33,7 +34,7 @@ _WITHOUT_EFFECT: Final = ("message",)
 
 
 def check(placed: PlacedStep) -> Iterator[Finding]:
-    """Findings about keys that nobody reads, and about a ``sleep`` that does nothing."""
+    """Findings about keys that nobody reads, text that nobody evaluates, and a ``sleep`` that does nothing."""
     type_ = str(placed.step.get("type"))
     known = _SETTINGS.get(type_)
     if known is None or placed.step.get("ref") or placed.step.get("run"):
@@ -45,6 +46,11 @@ def check(placed: PlacedStep) -> Iterator[Finding]:
         for finding in _keys(parameters, known, path, type_):
             misspelt = misspelt or finding.rule is MISSPELT
             yield finding
+        message = parameters.get("message") if type_ == "stop" else None
+        if isinstance(message, str) and "{{" in message:
+            yield UNEVALUATED.at(
+                f"{path}.message", "is shown as it is: this field has no templates", "write plain text"
+            )
         target = parameters.get("storyRef") if type_ == "executeStory" else None
         if isinstance(target, Mapping):
             yield from _keys(target, _REFERENCE, f"{path}.storyRef", "storyRef")
