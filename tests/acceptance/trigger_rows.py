@@ -301,8 +301,8 @@ TRIGGER_ROWS: Final = {
         "signals show neither values nor names of keys",
         alone=_sdk(
             "signals",
-            "neither_values_nor_names_of_keys_reach_the_status",
-            "what_only_looks_like_an_envelope_is_not_shown",
+            "neither_secrets_nor_names_with_them_reach_the_status",
+            "what_only_looks_like_an_envelope_is_a_value",
         ),
     ),
     # Stopping a run.
