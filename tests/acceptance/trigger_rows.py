@@ -298,7 +298,7 @@ TRIGGER_ROWS: Final = {
         "the StepRun of another Pod is left alone", alone=_sdk("steprun", "another_pods_step_run_is_not_touched")
     ),
     "15.9.5": Row(
-        "signals show neither values nor names of keys",
+        "signals show small values, and neither secrets nor names with them",
         alone=_sdk(
             "signals",
             "neither_secrets_nor_names_with_them_reach_the_status",
