@@ -11,13 +11,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
+from cli.completing import is_completing
 from cli.exit_code import ExitCode
 from process.lean_imports import do_without_extras
-
-COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
-"""Set by the completion scripts when the shell requests completions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _silently_interruptible():
         do_without_extras()
-        if COMPLETE_VARIABLE in os.environ:
+        if is_completing():
             _speak_to_shells()
         from cli.app import app
     _write_whatever_the_terminal_knows()

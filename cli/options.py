@@ -20,6 +20,8 @@ from typing import Annotated, Any, Final, TextIO, get_type_hints
 import typer
 from typer.models import OptionInfo
 
+from cli.completing import is_completing
+
 CLUSTER: Final = frozenset(
     {"namespace", "context", "kubeconfig", "as_user", "as_group", "request_timeout", "local", "data"}
 )
@@ -105,7 +107,7 @@ def _flag(*names: str, help_text: str, **more: Any) -> Any:
 
 
 def _hidden(*names: str, help_text: str, **more: Any) -> Any:
-    return _flag(*names, help_text=help_text, hidden=True, **more)
+    return _flag(*names, help_text=help_text, hidden=not is_completing(), **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.completing import COMPLETE_VARIABLE
 from cli.options import OPTION_GROUPS, CommonOptions, flags_of, with_common_options
 from cli.problem import CommandError, UsageError
 
-_COMPLETE_VARIABLE: Final = "_BOBRAPET_COMPLETE"
 _BASH_SCRIPT: Final = r"""
 _bobrapet_completion() {
     local line="${COMP_LINE:0:COMP_POINT}" words word cut IFS=$' \t\n'
@@ -110,4 +110,4 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bas
         typer.echo(_BASH_SCRIPT)
         return
     name = "pwsh" if shell is Shell.POWERSHELL else shell.value
-    typer.echo(get_completion_script(prog_name="bobrapet", complete_var=_COMPLETE_VARIABLE, shell=name))
+    typer.echo(get_completion_script(prog_name="bobrapet", complete_var=COMPLETE_VARIABLE, shell=name))
