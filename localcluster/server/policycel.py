@@ -20,7 +20,7 @@ from cel_expr_python import cel
 
 from localcluster.server import policyauthorizer, policypieces, rules_cel
 from localcluster.server.policyauthorizer import Check
-from localcluster.server.rules_cel import CelEvaluationError, CelSyntaxError
+from localcluster.server.rules_cel import CelEvaluationError, CelSyntaxError, OutOfBudgetError
 from localcluster.server.types import Object
 
 MAX_PIECES: Final = 1000
@@ -136,15 +136,16 @@ class Scope:
         return self._evaluate(text, names, dict(zip(names, values, strict=True)))
 
     def _evaluate(self, text: str, names: tuple[str, ...] = (), outer: Mapping[str, Any] | None = None) -> Any:
-        try:
-            program = _program(text, names)
-        except CelSyntaxError as error:
-            raise CelEvaluationError(str(error)) from error
         world = self.world
         activation = _environment(names).Activation({**world.values, **outer}) if outer else world.activation
         token = _scope.set(self)
         try:
-            return _plain(rules_cel.run(program, activation=activation))
+            try:
+                return _plain(rules_cel.run(_program(text, names), activation=activation))
+            except OutOfBudgetError:
+                return _plain(rules_cel.run(_program(text, names, finely=True), activation=activation))
+        except CelSyntaxError as error:
+            raise CelEvaluationError(str(error)) from error
         finally:
             _scope.reset(token)
 
@@ -163,8 +164,9 @@ def _replacement(name: str | None, variables: Mapping[str, Expression]) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _program(text: str, names: tuple[str, ...] = ()) -> Any:
-    return rules_cel.compile_in(_environment(names), policypieces.cut(text))
+def _program(text: str, names: tuple[str, ...] = (), *, finely: bool = False) -> Any:
+    cut = policypieces.cut_finely(text) if finely else policypieces.cut(text)
+    return rules_cel.compile_in(_environment(names), cut)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 Pure. The body of a macro that is nested too deeply becomes a call of ``piece_``: its text, and the macro variables that
 it mentions. The call compiles the text and evaluates it with these variables, only when an evaluation comes to it.
+Each piece may use the engine's 10 000 iterations, so an expression that needs more is cut as finely as possible.
 """
 
 from __future__ import annotations
@@ -35,21 +36,38 @@ class _Macro:
 def cut(source: str) -> str:
     """``source``, in which no bracket is nested more deeply than ``BRACKETS`` if macros can be cut so."""
     while True:
-        blank = rules_cel.blanked(source)
-        depths = _depths(blank)
-        macros = list(_macros(blank, depths))
+        depths = _depths(rules_cel.blanked(source))
+        macros = _macros(source, depths)
         deep = [each for each in macros if each.depth < BRACKETS < max(depths[each.start : each.end])]
         if not deep:
             return source
-        chosen = max(deep, key=lambda each: each.depth)
-        body = source[chosen.start : chosen.end].strip()
-        around = [each.variable for each in macros if each.start <= chosen.start and chosen.end <= each.end]
-        names = [name for name in dict.fromkeys(around) if rules_cel.mentions(body, name)]
-        passed = ", ".join([_quoted(body), _quoted(",".join(names)), f"[{', '.join(names)}]"])
-        source = f"{source[: chosen.start]} {FUNCTION}({passed}){source[chosen.end :]}"
+        source = _without(source, max(deep, key=lambda each: each.depth), macros)
 
 
-def _macros(blank: str, depths: list[int]) -> Iterator[_Macro]:
+def cut_finely(source: str) -> str:
+    """``source``, in which no macro that can be cut contains another."""
+    while True:
+        macros = _macros(source, _depths(rules_cel.blanked(source)))
+        outer = [each for each in macros if any(each.start < inner.start < each.end for inner in macros)]
+        if not outer:
+            return source
+        source = _without(source, min(outer, key=lambda each: each.depth), macros)
+
+
+def _without(source: str, macro: _Macro, macros: list[_Macro]) -> str:
+    """``source`` with a call in place of the macro's body."""
+    body = source[macro.start : macro.end].strip()
+    around = [each.variable for each in macros if each.start <= macro.start and macro.end <= each.end]
+    names = [name for name in dict.fromkeys(around) if rules_cel.mentions(body, name)]
+    passed = ", ".join([_quoted(body), _quoted(",".join(names)), f"[{', '.join(names)}]"])
+    return f"{source[: macro.start]} {FUNCTION}({passed}){source[macro.end :]}"
+
+
+def _macros(source: str, depths: list[int]) -> list[_Macro]:
+    return list(_found_macros(rules_cel.blanked(source), depths))
+
+
+def _found_macros(blank: str, depths: list[int]) -> Iterator[_Macro]:
     for found in _MACRO.finditer(blank):
         depth = depths[blank.index("(", found.start())]
         end = next((at for at in range(found.end(), len(blank)) if depths[at] < depth), len(blank))

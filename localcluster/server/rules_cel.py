@@ -98,7 +98,7 @@ class Program:
     def _evaluate(self, variables: dict[str, Any]) -> Any:
         try:
             return _value(self.whole, variables)
-        except _OutOfBudgetError:
+        except OutOfBudgetError:
             if self.pieces is None:
                 raise
         return self.pieces.evaluate(variables)
@@ -114,10 +114,10 @@ class _Pieces:
         for name in self.path:
             items = items.get(name) if isinstance(items, dict) else None
         if not isinstance(items, list) or not items:
-            raise _OutOfBudgetError
+            raise OutOfBudgetError
         length = max(1, _PIECE_ITERATIONS // len(items))
         if len(items) > length * MAX_PIECES:
-            raise _OutOfBudgetError
+            raise OutOfBudgetError
         return all(
             _value(self.program, {**variables, "piece": items[start : start + length]})
             for start in range(0, len(items), length)
@@ -142,7 +142,9 @@ class Predicate:
         return value
 
 
-class _OutOfBudgetError(CelEvaluationError):
+class OutOfBudgetError(CelEvaluationError):
+    """An expression needs more iterations than the engine allows for one evaluation."""
+
     def __init__(self) -> None:
         super().__init__("call cost exceeds limit")
 
@@ -282,7 +284,7 @@ def run(program: Any, **bound: Any) -> Any:
         return program.eval(**bound)
     except RuntimeError as error:
         if _OUT_OF_BUDGET in str(error):
-            raise _OutOfBudgetError from error
+            raise OutOfBudgetError from error
         raise CelEvaluationError(message_of(str(error))) from error
     except (TypeError, ValueError, OverflowError) as error:  # CEL has no type for the value, for example a huge integer
         raise CelEvaluationError(str(error)) from error
