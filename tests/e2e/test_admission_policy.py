@@ -253,10 +253,11 @@ def _is_askable(request: Request) -> bool:
     return request.subresource == "" or bool(request.old)
 
 
-async def test_the_server_says_of_every_case_what_the_unit_tests_say(server: httpx.AsyncClient) -> None:
+async def test_the_server_says_of_every_case_what_the_unit_tests_say(server: httpx.AsyncClient, step: int = 1) -> None:
+    """``step``: 2 asks about every second case, which takes half as long."""
     disagreements, refused, asked = [], 0, 0
     current = ""
-    for name, case, request in sorted(_cases(), key=lambda each: str(each[1].world.policy)):
+    for name, case, request in sorted(_cases()[::step], key=lambda each: str(each[1].world.policy)):
         if str(case.world.policy) != current:
             current = str(case.world.policy)
             await _change_settings(server, current)
