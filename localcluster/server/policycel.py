@@ -39,10 +39,15 @@ ResultType = Literal["bool", "string", "any"]
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression of a policy; ``text`` is what the engine compiles."""
+    """An expression of a policy.
+
+    The engine compiles ``text``. ``exact`` has the same value and calls a function for every variable, so that an error
+    names the variable in which it is.
+    """
 
     source: str
     text: str
+    exact: str
 
     def mentions(self, *identifiers: str) -> bool:
         return any(rules_cel.mentions(self.source, name) for name in identifiers)
@@ -54,12 +59,12 @@ def expression(source: str, variables: Mapping[str, Expression]) -> Expression:
     Raises:
         CelSyntaxError: it reads another variable.
     """
-    blank = rules_cel.blanked(source)
-    parts, position = [], 0
-    for found in _REFERENCE.finditer(blank):
-        parts += [source[position : found.start()], _replacement(found.group(1), variables)]
-        position = found.end()
-    return Expression(source, "".join([*parts, source[position:]]))
+    text, exact, position = "", "", 0
+    for found in _REFERENCE.finditer(rules_cel.blanked(source)):
+        before = source[position : found.start()]
+        short, call = _replacements(found.group(1), variables)
+        text, exact, position = f"{text}{before}{short}", f"{exact}{before}{call}", found.end()
+    return Expression(source, text + source[position:], exact + source[position:])
 
 
 def check_type(prepared: Expression, wanted: ResultType) -> None:
@@ -101,12 +106,12 @@ class Scope:
         Raises:
             CelEvaluationError: there is no value.
         """
-        return self._evaluate(prepared.text) is True
+        return self._value(prepared) is True
 
     def text(self, prepared: Expression) -> str | None:
         """The value, if it is a string; None if it is another or there is none."""
         try:
-            value = self._evaluate(prepared.text)
+            value = self._value(prepared)
         except CelEvaluationError:
             return None
         return value if isinstance(value, str) else None
@@ -119,7 +124,7 @@ class Scope:
         """
         if name not in self._known:
             try:
-                self._known[name] = self._evaluate(self._variables[name].text)
+                self._known[name] = self._value(self._variables[name])
             except CelEvaluationError as error:
                 raise CelEvaluationError(f'composited variable "{name}" fails to evaluate: {error}') from error
         return self._known[name]
@@ -134,6 +139,14 @@ class Scope:
         if self._pieces > MAX_PIECES:
             raise CelEvaluationError("call cost exceeds limit")
         return self._evaluate(text, names, dict(zip(names, values, strict=True)))
+
+    def _value(self, prepared: Expression) -> Any:
+        try:
+            return self._evaluate(prepared.text)
+        except CelEvaluationError:
+            if prepared.exact == prepared.text:
+                raise
+        return self._evaluate(prepared.exact)
 
     def _evaluate(self, text: str, names: tuple[str, ...] = (), outer: Mapping[str, Any] | None = None) -> Any:
         world = self.world
@@ -154,13 +167,14 @@ _scope: contextvars.ContextVar[Scope] = contextvars.ContextVar("policy_scope")
 """The running evaluation, for the functions that the engine calls back."""
 
 
-def _replacement(name: str | None, variables: Mapping[str, Expression]) -> str:
+def _replacements(name: str | None, variables: Mapping[str, Expression]) -> tuple[str, str]:
+    """What stands for a variable, or for the parameters if there is no name: in a text, and in an exact one."""
     if name is None:
-        return f"{_PARAMS}()"
+        return f"{_PARAMS}()", f"{_PARAMS}()"
     if name not in variables:
         raise CelSyntaxError(f"compilation failed: undefined field '{name}'")
-    text = variables[name].text
-    return f"({text})" if len(text) <= _INLINED_CHARACTERS else f"{_VARIABLE}('{name}')"
+    text, call = variables[name].text, f"{_VARIABLE}('{name}')"
+    return (f"({text})" if len(text) <= _INLINED_CHARACTERS else call), call
 
 
 @functools.lru_cache(maxsize=4096)

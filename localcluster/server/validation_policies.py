@@ -121,7 +121,7 @@ class _ExpressionChecks:
             return
         if why := self._why_not(source, "any", self._variables):
             yield cause.invalid(f"{where}.expression", source, why)
-            self._variables[name] = Expression("null", "null")  # its uses are no further mistakes
+            self._variables[name] = Expression("null", "null", "null")  # its uses are no further mistakes
         else:
             self._variables[name] = policycel.expression(source, self._variables)
 
