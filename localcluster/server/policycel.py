@@ -179,7 +179,7 @@ def _replacements(name: str | None, variables: Mapping[str, Expression]) -> tupl
 
 @functools.lru_cache(maxsize=4096)
 def _program(text: str, names: tuple[str, ...] = (), *, finely: bool = False) -> Any:
-    cut = policypieces.cut_finely(text) if finely else policypieces.cut(text)
+    cut = policypieces.cut_finely(text, names) if finely else policypieces.cut(text, names)
     return rules_cel.compile_in(_environment(names), cut)
 
 

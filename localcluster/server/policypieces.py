@@ -19,6 +19,7 @@ FUNCTION: Final = "piece_"
 BRACKETS: Final = 10
 """How many brackets one piece may nest; between two brackets the engine may count more than one level."""
 
+_CALL_BRACKETS: Final = 2
 _MACRO: Final = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*([A-Za-z_]\w*)\s*,")
 _DEPTHS: Final = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
@@ -33,32 +34,36 @@ class _Macro:
     depth: int
 
 
-def cut(source: str) -> str:
-    """``source``, in which no bracket is nested more deeply than ``BRACKETS`` if macros can be cut so."""
+def cut(source: str, known: tuple[str, ...] = ()) -> str:
+    """``source``, in which no bracket is nested more deeply than ``BRACKETS`` if macros can be cut so.
+
+    ``known``: macro variables around ``source``, if it is a piece itself.
+    """
     while True:
         depths = _depths(rules_cel.blanked(source))
         macros = _macros(source, depths)
-        deep = [each for each in macros if each.depth < BRACKETS < max(depths[each.start : each.end])]
+        shallow = [each for each in macros if each.depth + _CALL_BRACKETS <= BRACKETS]
+        deep = [each for each in shallow if max(depths[each.start : each.end]) > BRACKETS]
         if not deep:
             return source
-        source = _without(source, max(deep, key=lambda each: each.depth), macros)
+        source = _without(source, max(deep, key=lambda each: each.depth), macros, known)
 
 
-def cut_finely(source: str) -> str:
-    """``source``, in which no macro that can be cut contains another."""
+def cut_finely(source: str, known: tuple[str, ...] = ()) -> str:
+    """``source``, in which no macro that can be cut contains another. ``known``: see ``cut``."""
     while True:
         macros = _macros(source, _depths(rules_cel.blanked(source)))
         outer = [each for each in macros if any(each.start < inner.start < each.end for inner in macros)]
         if not outer:
             return source
-        source = _without(source, min(outer, key=lambda each: each.depth), macros)
+        source = _without(source, min(outer, key=lambda each: each.depth), macros, known)
 
 
-def _without(source: str, macro: _Macro, macros: list[_Macro]) -> str:
+def _without(source: str, macro: _Macro, macros: list[_Macro], known: tuple[str, ...]) -> str:
     """``source`` with a call in place of the macro's body."""
     body = source[macro.start : macro.end].strip()
     around = [each.variable for each in macros if each.start <= macro.start and macro.end <= each.end]
-    names = [name for name in dict.fromkeys(around) if rules_cel.mentions(body, name)]
+    names = [name for name in dict.fromkeys([*known, *around]) if rules_cel.mentions(body, name)]
     passed = ", ".join([_quoted(body), _quoted(",".join(names)), f"[{', '.join(names)}]"])
     return f"{source[: macro.start]} {FUNCTION}({passed}){source[macro.end :]}"
 
