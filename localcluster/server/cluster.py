@@ -126,7 +126,7 @@ def _assembled(
     authorizer = Authorizer(store)
     hooks = WebhookAdmission(store, catalog, conversion, webhooks, registered)
     policies = PolicyAdmission(store, catalog, conversion, authorizer, registered)
-    guards = [NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer)]
+    guards = (NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer))
     admission = AdmissionChain([*guards, policies, hooks])
     registry = Registry(store, catalog, shape, admission, conversion, now)
     issuer = TokenIssuer.load(storage)
