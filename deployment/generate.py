@@ -23,12 +23,12 @@ from ruamel.yaml.representer import SafeRepresenter
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
-from deployment import crds, files, registered, settings_page
+from deployment import crds, files, policy, registered, settings_page
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.permissions import page, rendered
 from deployment.permissions.files import manifest_files
-from deployment.permissions.names import OPERATOR_NAMESPACE
+from deployment.permissions.names import DEFAULT_INSTALLATION, OPERATOR_NAMESPACE
 from deployment.permissions.roles import operator_objects
 from deployment.registration import mutating_configuration, validating_configuration
 from webhooks.registration import CONVERT_PATH
@@ -44,6 +44,7 @@ PERMISSIONS_PAGE: Final = PurePosixPath("docs/permissions.md")
 RENDERED_OBJECTS: Final = PurePosixPath("deployment/permissions") / rendered.FILE_NAME
 DEFINITIONS: Final = PurePosixPath("deployment") / crds.FILE_NAME
 REGISTRATIONS: Final = PurePosixPath("deployment") / registered.FILE_NAME
+ADMISSION_POLICIES: Final = PurePosixPath("deployment") / registered.POLICIES_FILE_NAME
 COMMAND_REFERENCE: Final = PurePosixPath("docs/commands.md")
 SETTINGS_PAGE: Final = PurePosixPath("docs/operator-settings.md")
 OWNED_DIRECTORIES: Final = (
@@ -119,6 +120,12 @@ def webhooks_to_install() -> Iterator[GeneratedFile]:
     yield REGISTRATIONS, registered.text_of((mutating_configuration(), validating_configuration()))
 
 
+def policies_to_install() -> Iterator[GeneratedFile]:
+    """The admission policies in one file, which the embedded cluster reads."""
+    pairs = (policy.documents(each, DEFAULT_INSTALLATION) for each in files.policies())
+    yield ADMISSION_POLICIES, registered.text_of(document for pair in pairs for document in pair)
+
+
 def installation() -> Iterator[GeneratedFile]:
     """All other files of an installation in a cluster, and the files that combine them with kustomize."""
     for folder, name, documents in files.manifest_folders():
@@ -149,6 +156,7 @@ PRODUCERS: Final[tuple[Producer, ...]] = (
     converted_definitions,
     role_based_access,
     webhooks_to_install,
+    policies_to_install,
     installation,
     command_reference,
     settings_of_the_operator,

@@ -3,8 +3,8 @@
 So admission is available exactly as long as the API server is: it has no port and no certificate, and it does not
 depend on the operator, which may be killed and started again. The registrations, and with them the conditions under
 which the API server asks, are those of an installation, but they are not stored: an older version that opens the same
-data knows nothing of them. The rules are loaded for the first review: most of them are needed neither to start the
-cluster nor to read from it.
+data knows nothing of them. So are the admission policies, which the API server evaluates itself. The rules are loaded
+for the first review: most of them are needed neither to start the cluster nor to read from it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Final
 from core.telemetry.logs import get_logger
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.permissions.names import DEFAULT_INSTALLATION
-from deployment.registered import packaged_configurations
+from deployment.registered import packaged_configurations, packaged_policies
 from localcluster.server.webhookcall import LocalWebhooks, WebhookCallError
 from webhooks.registration import CONVERT_PATH, HOOKS
 
 if TYPE_CHECKING:
+    from core.api.objects import Object
     from localcluster.server.store import Store
     from webhooks.reviewer import Reviewer
 
 LOOP_SECONDS: Final = 0.2
 """A review that takes longer starts again in a process, which then has to be started: one is not kept for this."""
+
+LEFT_TO_ADMISSION: Final = ("status-size",)
+"""Admission counts the values of a status exactly, and here it is never down. The CEL engine of the API server stops
+after 10 000 iterations, which a status of the permitted size may need."""
 
 _HOOKS: Final = {hook.path: hook for hook in HOOKS}
 
@@ -34,7 +39,14 @@ _log = get_logger("webhook")
 def local_webhooks() -> LocalWebhooks:
     """The webhooks of an installation, answered by this process."""
     service = (DEFAULT_INSTALLATION.namespace, WEBHOOK_SERVICE)
-    return LocalWebhooks(service, EmbeddedAdmission().answer, packaged_configurations())
+    configurations = [*packaged_configurations(), *policies_in_force()]
+    return LocalWebhooks(service, EmbeddedAdmission().answer, configurations)
+
+
+def policies_in_force() -> list[Object]:
+    """The policies and bindings of an installation, except those whose work admission does more exactly."""
+    superfluous = {DEFAULT_INSTALLATION.prefix + name for name in LEFT_TO_ADMISSION}
+    return [each for each in packaged_policies() if each["metadata"]["name"] not in superfluous]
 
 
 class EmbeddedAdmission:

@@ -1,4 +1,4 @@
-"""The admission chain: built-in plugins first, then webhooks; all of them mutate before any of them validates.
+"""The admission chain: built-in plugins, policies, webhooks; all of them mutate before any of them validates.
 
 Source: kube-apiserver's order of plugins.
 """

@@ -207,6 +207,26 @@ def _definition(crd: Object) -> None:
     _webhook_client((conversion.get("webhook") or {}).get("clientConfig"))
 
 
+def _policy(policy: Object) -> None:
+    spec = policy.get("spec") or {}
+    spec.setdefault("failurePolicy", "Fail")
+    _match_resources(spec.get("matchConstraints"))
+
+
+def _policy_binding(binding: Object) -> None:
+    _match_resources((binding.get("spec") or {}).get("matchResources"))
+
+
+def _match_resources(resources: Object | None) -> None:
+    if resources is None:
+        return
+    resources.setdefault("matchPolicy", "Equivalent")
+    resources.setdefault("namespaceSelector", {})
+    resources.setdefault("objectSelector", {})
+    for rule in (*(resources.get("resourceRules") or ()), *(resources.get("excludeResourceRules") or ())):
+        rule.setdefault("scope", "*")
+
+
 _DEFAULTERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "endpoints"): _endpoints,
     ("", "namespaces"): _namespace,
@@ -216,6 +236,8 @@ _DEFAULTERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "services"): _service,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): _webhooks,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): _webhooks,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): _policy,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): _policy_binding,
     ("apiextensions.k8s.io", "customresourcedefinitions"): _definition,
     ("apps", "controllerrevisions"): _controller_revision,
     ("apps", "deployments"): _deployment,

@@ -30,6 +30,65 @@ admissionregistration/v1 ValidatingWebhook: A webhook that may refuse objects.
   rules []RuleWithOperations atomic: Requests it is about.
   sideEffects! string: None or NoneOnDryRun.
   timeoutSeconds int32: Seconds the webhook may take, 1 to 30. Default 10.
+admissionregistration/v1 ValidatingAdmissionPolicy: Conditions in CEL that the server itself checks before a write.
+  spec ValidatingAdmissionPolicySpec: Desired state.
+  status ValidatingAdmissionPolicyStatus: Observed state.
+admissionregistration/v1 ValidatingAdmissionPolicySpec: Which requests are checked, and how.
+  auditAnnotations []AuditAnnotation atomic: Notes for the audit log, which does not exist here.
+  failurePolicy string: Fail (default) or Ignore, when an expression has no value.
+  matchConditions []MatchCondition key=name: CEL expressions that must all be true for the policy to be asked.
+  matchConstraints MatchResources: Requests it is about.
+  paramKind ParamKind: Kind of the objects that expressions see as params.
+  validations []Validation atomic: CEL expressions that must all be true for the write to be allowed.
+  variables []Variable key=name: Values that expressions see as variables.NAME; each is computed when it is used.
+admissionregistration/v1 ValidatingAdmissionPolicyStatus: Observed state.
+  conditions []meta/v1.Condition key=type: Aspects of the state, one entry per type.
+  observedGeneration int64: Generation of the object this is about.
+  typeChecking TypeChecking: Result of the type checks, which nobody makes here.
+admissionregistration/v1 ValidatingAdmissionPolicyBinding: Enables a policy for some requests, with parameters.
+  spec! ValidatingAdmissionPolicyBindingSpec: Desired state.
+admissionregistration/v1 ValidatingAdmissionPolicyBindingSpec: Which policy is enabled, and what a failure does.
+  matchResources MatchResources: Requests it is about; those of the policy if absent.
+  paramRef ParamRef: Objects that expressions see as params.
+  policyName! string: Name of the policy.
+  validationActions! []string set: Deny, Warn, Audit; not both Deny and Warn.
+admissionregistration/v1 MatchResources atomic: Requests that a policy is about.
+  excludeResourceRules []NamedRuleWithOperations atomic: Requests it is not about.
+  matchPolicy string: Equivalent (default) or Exact.
+  namespaceSelector meta/v1.LabelSelector: Only objects in namespaces with these labels.
+  objectSelector meta/v1.LabelSelector: Only objects with these labels.
+  resourceRules []NamedRuleWithOperations atomic: Requests it is about.
+admissionregistration/v1 NamedRuleWithOperations atomic: Requests a policy is about.
+  apiGroups []string atomic: API groups; * is all.
+  apiVersions []string atomic: API versions; * is all.
+  operations []string atomic: CREATE, UPDATE, DELETE, CONNECT or *.
+  resourceNames []string atomic: Names of objects; empty is all.
+  resources []string atomic: Resources such as pods or pods/status; * is all.
+  scope string: Cluster, Namespaced or * (default).
+admissionregistration/v1 ParamKind atomic: Kind of the objects that parameterize a policy.
+  apiVersion string: API group and version.
+  kind string: Kind.
+admissionregistration/v1 ParamRef atomic: Objects that parameterize a policy.
+  name string: Name of one object.
+  namespace string: Namespace; that of the request if absent.
+  parameterNotFoundAction string: Allow or Deny, when there is no such object.
+  selector meta/v1.LabelSelector: All objects with these labels.
+admissionregistration/v1 Validation: An expression that must be true.
+  expression! string: CEL.
+  message string: Text of the refusal.
+  messageExpression string: CEL for the text of the refusal.
+  reason string: Reason of the refusal: Invalid (default), Forbidden, Unauthorized or RequestEntityTooLarge.
+admissionregistration/v1 Variable atomic: A named value.
+  expression! string: CEL.
+  name! string: Name.
+admissionregistration/v1 AuditAnnotation: A note for the audit log.
+  key! string: Key.
+  valueExpression! string: CEL.
+admissionregistration/v1 TypeChecking: Result of the type checks of expressions.
+  expressionWarnings []ExpressionWarning atomic: One entry per finding.
+admissionregistration/v1 ExpressionWarning: A finding about an expression.
+  fieldRef! string: Path of the expression.
+  warning! string: Text.
 admissionregistration/v1 WebhookClientConfig: How a webhook is reached; url or service.
   caBundle bytes: Certificates (PEM, base64 encoded) that the server's certificate is checked against.
   service ServiceReference: The Service to call.

@@ -36,6 +36,7 @@ from localcluster.server.identity import ADMIN
 from localcluster.server.namespace_lifecycle import NamespaceLifecycle
 from localcluster.server.podadmission import PodAdmission
 from localcluster.server.podlog import PodLogClient, PodLogs
+from localcluster.server.policyadmission import PolicyAdmission
 from localcluster.server.registry import Registry
 from localcluster.server.resources import Resources
 from localcluster.server.review import Reviews
@@ -124,9 +125,9 @@ def _assembled(
     conversion = Converter(webhooks)
     authorizer = Authorizer(store)
     hooks = WebhookAdmission(store, catalog, conversion, webhooks, registered)
-    admission = AdmissionChain(
-        [NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer), hooks]
-    )
+    policies = PolicyAdmission(store, catalog, conversion, authorizer, registered)
+    guards = (NamespaceLifecycle(store), DefinitionGuard(store), PodAdmission(store), EscalationGuard(authorizer))
+    admission = AdmissionChain([*guards, policies, hooks])
     registry = Registry(store, catalog, shape, admission, conversion, now)
     issuer = TokenIssuer.load(storage)
     token = _admin_token(storage)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -97,7 +98,7 @@ class Program:
     def _evaluate(self, variables: dict[str, Any]) -> Any:
         try:
             return _value(self.whole, variables)
-        except _OutOfBudgetError:
+        except OutOfBudgetError:
             if self.pieces is None:
                 raise
         return self.pieces.evaluate(variables)
@@ -113,10 +114,10 @@ class _Pieces:
         for name in self.path:
             items = items.get(name) if isinstance(items, dict) else None
         if not isinstance(items, list) or not items:
-            raise _OutOfBudgetError
+            raise OutOfBudgetError
         length = max(1, _PIECE_ITERATIONS // len(items))
         if len(items) > length * MAX_PIECES:
-            raise _OutOfBudgetError
+            raise OutOfBudgetError
         return all(
             _value(self.program, {**variables, "piece": items[start : start + length]})
             for start in range(0, len(items), length)
@@ -141,7 +142,9 @@ class Predicate:
         return value
 
 
-class _OutOfBudgetError(CelEvaluationError):
+class OutOfBudgetError(CelEvaluationError):
+    """An expression needs more iterations than the engine allows for one evaluation."""
+
     def __init__(self) -> None:
         super().__init__("call cost exceeds limit")
 
@@ -153,13 +156,25 @@ def compile_expression(source: str, *, result: Literal["bool", "string"], option
     Raises:
         CelSyntaxError: it does not parse, names something unknown, or cannot have a ``result``.
     """
-    _refuse_bindings(source)
+    refuse_bindings(source)
     whole = _compile(source, optional_old=optional_old)
     given = whole.return_type().name().lower()
     if given not in (result, "dyn"):
         raise CelSyntaxError(f"cel expression must evaluate to a {result}")
     pieces = _compile_pieces(source, optional_old=optional_old) if result == "bool" else None
     return Program(whole, pieces, _fields(source))
+
+
+def compile_in(environment: Any, source: str) -> Any:
+    """Compile ``source`` in an environment of the engine.
+
+    Raises:
+        CelSyntaxError: it does not parse, or names something unknown.
+    """
+    try:
+        return environment.compile(source)
+    except RuntimeError as error:
+        raise CelSyntaxError(f"compilation failed: {message_of(str(error))}") from error
 
 
 def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) -> Predicate:
@@ -171,18 +186,15 @@ def compile_predicate(source: str, variables: tuple[str, ...], *, typed: str) ->
     Raises:
         CelSyntaxError: it does not parse, names something unknown, or cannot be true or false.
     """
-    _refuse_bindings(source)
-    try:
-        program = _environment(variables).compile(source)
-    except RuntimeError as error:
-        raise CelSyntaxError(f"compilation failed: {_message_of(str(error))}") from error
+    refuse_bindings(source)
+    program = compile_in(_environment(variables), source)
     given = program.return_type().name().lower()
     if given != "bool" and not (given == "dyn" and mentions(source, typed)):
         raise CelSyntaxError(f"must evaluate to bool but got {given}")
     return Predicate(program)
 
 
-def _refuse_bindings(source: str) -> None:
+def refuse_bindings(source: str) -> None:
     """Refuse bindings in ``source``: we only use them to wrap expressions, and an API server does not offer them."""
     if mentions(source, "cel"):
         raise CelSyntaxError("compilation failed: undeclared reference to 'cel'")
@@ -191,6 +203,11 @@ def _refuse_bindings(source: str) -> None:
 def without_literals(source: str) -> str:
     """``source`` with empty string literals, so that only code is left."""
     return _STRING_LITERAL.sub("''", source)
+
+
+def blanked(source: str) -> str:
+    """``source`` with every character of a string literal replaced, so that code keeps its positions."""
+    return _STRING_LITERAL.sub(lambda literal: "_" * len(literal.group()), source)
 
 
 def mentions(source: str, identifier: str) -> bool:
@@ -218,7 +235,7 @@ def _compile_pieces(source: str, *, optional_old: bool) -> _Pieces | None:
 
 def _closes_at_end(source: str, opening: int) -> bool:
     """Whether the last character closes the parenthesis at ``opening``."""
-    blank = _STRING_LITERAL.sub(lambda literal: "_" * len(literal.group()), source).rstrip()
+    blank = blanked(source).rstrip()
     depth = 0
     for position in range(opening, len(blank)):
         depth += {"(": 1, ")": -1}.get(blank[position], 0)
@@ -229,39 +246,51 @@ def _closes_at_end(source: str, opening: int) -> bool:
 
 def _compile(source: str, *, optional_old: bool) -> Any:
     wrapped = f'cel.bind(oldSelf, predecessor[?"value"], {source})' if optional_old else source
-    try:
-        return _environment(_RULE_VARIABLES).compile(wrapped)
-    except RuntimeError as error:
-        raise CelSyntaxError(f"compilation failed: {_message_of(str(error))}") from error
+    return compile_in(_environment(_RULE_VARIABLES), wrapped)
 
 
 @functools.cache
 def _environment(variables: tuple[str, ...]) -> Any:
-    anything = cel.Type.DYN
+    return new_environment(dict.fromkeys(variables, cel.Type.DYN))
+
+
+def new_environment(variables: dict[str, Any], functions: Sequence[Any] = ()) -> Any:
+    """An environment of the engine with typed ``variables``, an API server's extensions, and more ``functions``."""
     extensions = [
         ext_strings.ExtStrings(),
         ext_optional.ExtOptional(),
         ext_bindings.ExtBindings(),
     ]
-    return cel.NewEnv(variables=dict.fromkeys(variables, anything), extensions=extensions)
+    return cel.NewEnv(variables=variables, extensions=extensions, functions=functions)
 
 
 def _value(program: Any, variables: dict[str, Any]) -> Any:
-    try:
-        result = program.eval(data=variables)
-    except RuntimeError as error:
-        if _OUT_OF_BUDGET in str(error):
-            raise _OutOfBudgetError from error
-        raise CelEvaluationError(_message_of(str(error))) from error
-    except (TypeError, ValueError, OverflowError) as error:  # CEL has no type for the value, for example a huge integer
-        raise CelEvaluationError(str(error)) from error
+    result = run(program, data=variables)
     value = result.plain_value()
     if result.type().name() == "ERROR":
-        raise CelEvaluationError(_message_of(str(value)))
+        raise CelEvaluationError(message_of(str(value)))
     return value
 
 
-def _message_of(text: str) -> str:
+def run(program: Any, **bound: Any) -> Any:
+    """The result of the engine for ``program``; it may still be an error as a value.
+
+    Args:
+        bound: the engine's ``data`` or ``activation``.
+    Raises:
+        CelEvaluationError: the engine gave no result.
+    """
+    try:
+        return program.eval(**bound)
+    except RuntimeError as error:
+        if _OUT_OF_BUDGET in str(error):
+            raise OutOfBudgetError from error
+        raise CelEvaluationError(message_of(str(error))) from error
+    except (TypeError, ValueError, OverflowError) as error:  # CEL has no type for the value, for example a huge integer
+        raise CelEvaluationError(str(error)) from error
+
+
+def message_of(text: str) -> str:
     """The engine's message without its status code and in the API server's words."""
     missing = _MISSING_KEY.search(text)
     if missing:

@@ -237,6 +237,12 @@ _BUILTIN: dict[tuple[str, str], _Layout] = {
     ("rbac.authorization.k8s.io", "roles"): _NAME_AND_DATE,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): _WEBHOOKS,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): _WEBHOOKS,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): _Layout(
+        _columns("Validations:integer", "ParamKind", "Age"), tables_cluster.admission_policy
+    ),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): _Layout(
+        _columns("PolicyName", "ParamRef", "Age"), tables_cluster.admission_policy_binding
+    ),
     ("apiextensions.k8s.io", "customresourcedefinitions"): _Layout(
         (
             *_columns("Scope", "Versions"),

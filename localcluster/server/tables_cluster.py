@@ -10,6 +10,7 @@ from localcluster.server.tables_workloads import label_selector_text
 from localcluster.server.types import Object
 
 _NONE = "<none>"
+_UNSET = "<unset>"
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _MAX_ENDPOINTS = 3
 
@@ -160,6 +161,23 @@ def lease(obj: Object, now: datetime) -> list[Any]:
 
 def webhook_configuration(obj: Object, now: datetime) -> list[Any]:
     return [obj["metadata"]["name"], len(obj.get("webhooks") or ()), _age(obj, now)]
+
+
+def admission_policy(obj: Object, now: datetime) -> list[Any]:
+    spec = obj.get("spec") or {}
+    kind = spec.get("paramKind")
+    shown = f"{kind['apiVersion']}/{kind['kind']}" if kind else _UNSET
+    return [obj["metadata"]["name"], len(spec.get("validations") or ()), shown, _age(obj, now)]
+
+
+def admission_policy_binding(obj: Object, now: datetime) -> list[Any]:
+    spec = obj.get("spec") or {}
+    reference, shown = spec.get("paramRef"), _UNSET
+    if reference and reference.get("name"):
+        shown = f"{reference.get('namespace') or '*'}/{reference['name']}"
+    elif reference and reference.get("selector") is not None:
+        shown = label_selector_text(reference["selector"])
+    return [obj["metadata"]["name"], spec.get("policyName", ""), shown, _age(obj, now)]
 
 
 def custom_resource_definition(obj: Object, _now: datetime) -> list[Any]:

@@ -16,6 +16,7 @@ from localcluster.server.cause import Cause, CauseReason
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.validation_crd import definition_causes
 from localcluster.server.validation_pod import pod_change_causes, pod_spec_causes
+from localcluster.server.validation_policies import policy_binding_causes, policy_causes
 from localcluster.server.validation_webhooks import configuration_causes
 from localcluster.server.validation_workloads import (
     controller_revision_causes,
@@ -250,6 +251,8 @@ _CHECKS: dict[tuple[str, str], Callable[[Object, Object | None], Iterator[Cause]
     ("", "services"): _service,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): configuration_causes,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): configuration_causes,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): policy_causes,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): policy_binding_causes,
     ("apiextensions.k8s.io", "customresourcedefinitions"): definition_causes,
     ("apps", "controllerrevisions"): controller_revision_causes,
     ("apps", "deployments"): deployment_causes,

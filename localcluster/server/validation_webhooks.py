@@ -92,12 +92,13 @@ def _webhook_causes(webhook: Object, where: str) -> Iterator[Cause]:
         detail = "the timeout value must be between 1 and 30 seconds"
         yield cause.invalid(f"{where}.timeoutSeconds", timeout, detail)
     for index, rule in enumerate(webhook.get("rules") or ()):
-        yield from _rule_causes(rule, f"{where}.rules[{index}]")
+        yield from rule_causes(rule, f"{where}.rules[{index}]")
     yield from client_causes(webhook.get("clientConfig") or {}, f"{where}.clientConfig")
     yield from webhookconditions.problems(webhook.get("matchConditions") or (), f"{where}.matchConditions")
 
 
-def _rule_causes(rule: Object, where: str) -> Iterator[Cause]:
+def rule_causes(rule: Object, where: str) -> Iterator[Cause]:
+    """Everything wrong with a RuleWithOperations."""
     for key in ("apiGroups", "apiVersions", "resources"):
         if not rule.get(key):
             yield cause.required(f"{where}.{key}")

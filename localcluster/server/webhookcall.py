@@ -42,8 +42,9 @@ class LocalWebhooks:
 
     Attributes:
         service: namespace and name of the Service that the registrations name; it need not exist.
-        configurations: webhook configurations that are in force without being stored, so that nobody can delete them,
-            and none stays behind when a server without these webhooks opens the same database.
+        configurations: webhook configurations, and admission policies with their bindings, that are in force without
+            being stored, so that nobody can delete them, and none stays behind when a server without these webhooks
+            opens the same database.
     """
 
     service: tuple[str, str]

@@ -25,7 +25,7 @@ def _shape(*texts: str, **others: Object) -> Object:
     return {"type": "object", "properties": {**{name: {"type": "string"} for name in texts}, **others}}
 
 
-_REQUEST: Final = _shape(
+REQUEST: Final = _shape(
     "uid", "name", "namespace", "operation", "subResource", "requestSubResource",
     kind=_shape("group", "version", "kind"),
     resource=_shape("group", "version", "resource"),
@@ -35,6 +35,7 @@ _REQUEST: Final = _shape(
     dryRun={"type": "boolean"},
     options=_ANYTHING,
 )  # fmt: skip
+"""The fields of ``request`` in CEL."""
 
 
 class ConditionError(Exception):
@@ -122,6 +123,6 @@ def _price(condition: Condition) -> int:
 
 
 def _compile(source: str) -> Predicate:
-    for name in rules_fields.undefined(source, _REQUEST, ("request",)):
+    for name in rules_fields.undefined(source, REQUEST, ("request",)):
         raise CelSyntaxError(f"compilation failed: undefined field '{name}'")
     return rules_cel.compile_predicate(source, _VARIABLES, typed="request")

@@ -36,6 +36,8 @@ _APIS = {
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
     "clusterroles": "/apis/rbac.authorization.k8s.io/v1",
+    "validatingadmissionpolicies": "/apis/admissionregistration.k8s.io/v1",
+    "validatingadmissionpolicybindings": "/apis/admissionregistration.k8s.io/v1",
     "validatingwebhookconfigurations": "/apis/admissionregistration.k8s.io/v1",
     "widgets": f"/apis/{GROUP}/v1",
 }
@@ -43,6 +45,8 @@ _CLUSTER_SCOPED = frozenset(
     {
         "customresourcedefinitions",
         "mutatingwebhookconfigurations",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
         "validatingwebhookconfigurations",
         "clusterroles",
         "namespaces",

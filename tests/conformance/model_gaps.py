@@ -1,8 +1,8 @@
 """Which modules also run against the fuzz suite's model of an API server, and which tests need what it does not have.
 
-These are left out completely: access (users, rights), admission and conversion (webhooks), definitions, schema,
-conditions and rules (the model has no schemas), apply, strategic patches, dry runs and tables (nothing behind the
-engine's ports uses them).
+These are left out completely: access (users, rights), admission, conversion and policies (nobody is asked),
+definitions, schema, conditions and rules (the model has no schemas), apply, strategic patches, dry runs and tables
+(nothing behind the engine's ports uses them).
 """
 
 from __future__ import annotations

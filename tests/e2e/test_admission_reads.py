@@ -41,6 +41,20 @@ def guarded(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory)
     mark = {"tests.bubustack.io/clean-slate": "true"}
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": mark}},
+        *people(),
+        *documents(reads.policy(DEFAULT_INSTALLATION), DEFAULT_INSTALLATION),
+    ]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text)
+    try:
+        yield kubectl
+    finally:
+        kubectl("delete", "--ignore-not-found", "--wait=false", "--filename=-", stdin=text)
+
+
+def people() -> list[Object]:
+    """The rights of mallory, nora and olga."""
+    return [
         *granted("author", ["mallory", "nora", "olga"], ours()),
         *granted("hers", ["nora"], [right("secrets", "get", names=["hers", *HERS])]),
         *granted(
@@ -54,14 +68,7 @@ def guarded(furnished: SessionCluster, tmp_path_factory: pytest.TempPathFactory)
                 right("serviceaccounts", "patch"),
             ],
         ),
-        *documents(reads.policy(DEFAULT_INSTALLATION), DEFAULT_INSTALLATION),
     ]
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text)
-    try:
-        yield kubectl
-    finally:
-        kubectl("delete", "--ignore-not-found", "--wait=false", "--filename=-", stdin=text)
 
 
 def ours() -> list[Object]:
@@ -198,52 +205,55 @@ async def test_nobody_names_a_secret_that_he_may_not_read(server: httpx.AsyncCli
     assert (await created(server, "olga", make("database-admin"))).status_code == 201
 
 
+OTHERS_BY_NAME: list[tuple[Object, str]] = [
+    (engram(overrides=rules("configmaps", "settings")), "names ConfigMap settings, which you may not read"),
+    (engram(overrides=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
+    (story(use("hers") | {"execution": claim("data")}), "names PersistentVolumeClaim data, which you may not read"),
+    (impulse(execution=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
+    (engram(overrides=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
+    (engram(executionPolicy=mounted(settings="ini")), "names ConfigMap ini, which you may not read"),
+    (
+        story({"ref": {"name": "w"}, "execution": mounted(claim="data")}),
+        "names PersistentVolumeClaim data, which you may not read",
+    ),
+    (
+        story(parallel({"ref": {"name": "w"}, "execution": mounted(settings="ini")})),
+        "names ConfigMap ini, which you may not read",
+    ),
+    (
+        story({"ref": {"name": "w"}}, policy={"execution": mounted(settings="ini")}),
+        "names ConfigMap ini, which you may not read",
+    ),
+    (impulse(execution=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
+    (
+        story({"ref": {"name": "w"}}, policy={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
+        "you need the permission to patch ServiceAccounts",
+    ),
+    (
+        impulse(execution={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
+        "you need the permission to patch ServiceAccounts",
+    ),
+    (impulse(execution={"serviceAccountName": "admin"}), "you need the permission to create Pods"),
+    (
+        thing(
+            "EngramTemplate",
+            {"version": "1", "image": "i", "supportedModes": ["job"], "execution": rules("secrets", "a")},
+        ),
+        "names Secrets in every namespace",
+    ),
+    (
+        thing(
+            "ImpulseTemplate",
+            {"version": "1", "image": "i", "supportedModes": ["deployment"], "execution": rules("secrets", "a")},
+        ),
+        "names Secrets in every namespace",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("obj", "said"),
-    [
-        (engram(overrides=rules("configmaps", "settings")), "names ConfigMap settings, which you may not read"),
-        (engram(overrides=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
-        (story(use("hers") | {"execution": claim("data")}), "names PersistentVolumeClaim data, which you may not read"),
-        (impulse(execution=claim("data")), "names PersistentVolumeClaim data, which you may not read"),
-        (engram(overrides=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
-        (engram(executionPolicy=mounted(settings="ini")), "names ConfigMap ini, which you may not read"),
-        (
-            story({"ref": {"name": "w"}, "execution": mounted(claim="data")}),
-            "names PersistentVolumeClaim data, which you may not read",
-        ),
-        (
-            story(parallel({"ref": {"name": "w"}, "execution": mounted(settings="ini")})),
-            "names ConfigMap ini, which you may not read",
-        ),
-        (
-            story({"ref": {"name": "w"}}, policy={"execution": mounted(settings="ini")}),
-            "names ConfigMap ini, which you may not read",
-        ),
-        (impulse(execution=mounted(claim="data")), "names PersistentVolumeClaim data, which you may not read"),
-        (
-            story({"ref": {"name": "w"}}, policy={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
-            "you need the permission to patch ServiceAccounts",
-        ),
-        (
-            impulse(execution={"storage": {"s3": {"bucket": "b", "authentication": ROLE_ARN}}}),
-            "you need the permission to patch ServiceAccounts",
-        ),
-        (impulse(execution={"serviceAccountName": "admin"}), "you need the permission to create Pods"),
-        (
-            thing(
-                "EngramTemplate",
-                {"version": "1", "image": "i", "supportedModes": ["job"], "execution": rules("secrets", "a")},
-            ),
-            "names Secrets in every namespace",
-        ),
-        (
-            thing(
-                "ImpulseTemplate",
-                {"version": "1", "image": "i", "supportedModes": ["deployment"], "execution": rules("secrets", "a")},
-            ),
-            "names Secrets in every namespace",
-        ),
-    ],
+    OTHERS_BY_NAME,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_nor_anything_else_that_containers_would_use_for_him(
@@ -264,7 +274,11 @@ async def test_as_many_names_as_somebody_may_read_by_name_and_no_more(server: ht
     assert "names Secret other" in refused.json()["message"]
 
 
-@pytest.mark.parametrize(("steps", "branches"), [(100, 0), (100, 100)])
+LARGE = ((100, 0), (100, 100))
+"""Steps, and branches of each."""
+
+
+@pytest.mark.parametrize(("steps", "branches"), LARGE)
 async def test_large_stories_are_within_what_a_policy_may_cost(
     server: httpx.AsyncClient, steps: int, branches: int
 ) -> None:
