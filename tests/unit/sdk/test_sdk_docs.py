@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bubu_sdk import commandline
+from deployment.crds import packaged_crds
 from tests.unit.sdk.sdk_container import ROOT
 
 GUIDE = ROOT / "docs" / "write-your-first-engram.md"
@@ -117,18 +118,19 @@ def test_the_guide_shows_what_its_file_prints(tmp_path: Path, capsys: pytest.Cap
 
 
 @functools.cache
-def definitions_of(group: str) -> list[Any]:
-    """Cached, because reading one takes half a second."""
-    return [
-        YAML(typ="safe", pure=True).load(path) for path in sorted((ROOT / "manifests" / "crds").glob(f"{group}_*.yaml"))
-    ]
+def definitions() -> list[dict[str, Any]]:
+    """With all versions. Cached, because reading them takes long."""
+    return packaged_crds(converted=True)
 
 
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda manifest: manifest["kind"])
 def test_the_manifests_of_the_guide_fit_our_definitions(manifest: Any) -> None:
     group, _, version = manifest["apiVersion"].partition("/")
-    definition = next(found for found in definitions_of(group) if found["spec"]["names"]["kind"] == manifest["kind"])
-    schema = next(one for one in definition["spec"]["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
+    wanted = (group, manifest["kind"])
+    definition = next(
+        each["spec"] for each in definitions() if (each["spec"]["group"], each["spec"]["names"]["kind"]) == wanted
+    )
+    schema = next(one for one in definition["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
 
     assert [str(error) for error in jsonschema_rs.Draft7Validator(schema).iter_errors(manifest)] == []
     assert set(manifest["spec"]) <= set(schema["properties"]["spec"]["properties"])
