@@ -49,7 +49,7 @@ def test_the_page_shows_these_commands() -> None:
         ("hello-kkq4k  Succeeded  1s", "hello-kkq4k  Failed  1s", False),
         ("…\nend", "one\ntwo\nend", True),
         ("…\nend", "end\nmore", False),
-        ("greet  1s ███", "greet  2m30s    ▒▒█", True),
+        ("greet  1s ███", "greet  2m30s  ·░█", True),
         ("at 2026-11-29T10:24:43Z (2m ago)", "at 2027-01-02T03:04:05Z (<1s ago)", True),
         ("words: 2", "words: 3", False),
         ("one\ntwo", "one", False),

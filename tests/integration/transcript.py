@@ -34,7 +34,7 @@ _VARYING: Final = (
     (re.compile(r"-[b-df-hj-np-tv-z2-9]{5}\b"), "-NAME"),
     (re.compile(r"https://127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"\(process \d+\)"), "(PROCESS)"),
-    (re.compile(r"[█═╌▄▒·]+"), ""),
+    (re.compile(r"[░█▒═─▄╌·]+"), ""),
     (re.compile(r"[ \t]+"), " "),
 )
 """What differs from run to run, and from machine to machine. The width of columns depends on it, too."""
