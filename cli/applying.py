@@ -53,7 +53,7 @@ async def apply_manifests(session: Session, manifests: Sequence[Manifest], *, dr
     if problems:
         raise RejectedManifestError(problems)
     for manifest in manifests:
-        if manifest.written is not None:
+        if manifest.written is not None and session.embedded is None:
             version = manifest.document["apiVersion"]
             session.console.note(f"{manifest.kind} {manifest.name!r} is sent as {version}, which every server serves")
     if dry_run:

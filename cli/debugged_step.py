@@ -22,6 +22,7 @@ from cli.object_store import find_stores
 from cli.problem import CommandError
 from cli.session import Session
 from cli.step_details import FoundStep
+from cli.target import embedded_at
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, EFFECT_CLAIM, SECRET
 from core.engine.ports import JOB
@@ -85,11 +86,12 @@ def container_of(found: FoundStep) -> Object:
         )
     spec = found.step_run["spec"]
     if executor_of(found.step_run) != JOB or spec.get("script"):
-        what = "a script" if spec.get("script") else "a stream"
-        raise CommandError(
-            f"step {found.name!r} is {what}, which does not run here",
-            remedy="run the script itself, or use StreamHarness of bubu_sdk.testing",
-        )
+        if spec.get("script"):
+            what = "a script"
+            remedy = f"see its inputs with: bobrapet get {found.detail.run}/{found.name}, and run the script with them"
+        else:
+            what, remedy = "a stream", "use StreamHarness of bubu_sdk.testing"
+        raise CommandError(f"step {found.name!r} is {what}, which does not run here", remedy=remedy)
     if found.job is None:
         return {"name": ENGRAM_CONTAINER, "image": "", "env": _known(found)}
     containers = found.job["spec"]["template"]["spec"]["containers"]
@@ -131,9 +133,10 @@ def program_of(session: Session, container: Object, wish: DebugWish, variables: 
     remedy = "name the program: --command 'python step.py', or an entry of --image-map"
     if not image:
         raise CommandError("the Job of the step is gone, so its image is not known", remedy=remedy)
-    embedded = session.embedded.data / MAP_FILE if session.embedded is not None else default_path(os.environ)
+    cluster = session.embedded or embedded_at(session.config.server, Path(session.config.source))
+    known = cluster.data / MAP_FILE if cluster is not None else default_path(os.environ)
     try:
-        mapped = ImageMap(wish.image_map or embedded).find(image)
+        mapped = ImageMap(wish.image_map or known).find(image)
     except (UnknownImageError, ImageMapError) as error:
         raise CommandError(str(error), remedy=remedy) from error
     words = mapped.argv(container, variables)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from cli.pod_logs import last_lines_of
 from cli.render.log_lines import LogForm, lines_of
@@ -17,26 +17,29 @@ from views.step_layout import path_of
 
 
 async def failure_report(session: Session, run: Object, view: RunView) -> str:
-    """The failing step, its error, its last log lines and the next useful command."""
+    """The failing step, its error, its last log lines and the next useful command.
+
+    A step that has no container has no log.
+    """
     lines = [f"{view.name}: {view.word}" + (f": {view.message}" if view.message else "")]
     failing = view.culprit()
     if failing is None:
         return lines[0]
     lines.append(f"step {failing.name}: {word_of(failing.phase)}" + (f", {failing.detail}" if failing.detail else ""))
     lines += [f"  {name}: {value}" for name, value in failing.error]
-    tail = await _last_lines(session, run, failing.name)
+    step_runs = [each for each in await step_runs_of(session, run) if path_of(each) == failing.name]
+    tail = await _last_lines(session, run, failing.name, step_runs)
     if tail:
-        lines.append(f"last {len(tail)} log lines of {failing.name}:")
+        lines.append(f"last {f'{len(tail)} log lines' if len(tail) > 1 else 'log line'} of {failing.name}:")
         shown = [text for line in tail for text, _ in lines_of("", line, None, LogForm.PEOPLE)]
         lines += [f"  | {text}" for text in shown]
-    lines.append(f"more: {session.command('logs', view.name, failing.name)}")
+    more = ("logs", view.name, failing.name) if step_runs else ("why", view.name)
+    lines.append(f"more: {session.command(*more)}")
     return "\n".join(lines)
 
 
-async def _last_lines(session: Session, run: Object, step: str) -> list[str]:
-    names = {
-        label_value(each["metadata"]["name"]) for each in await step_runs_of(session, run) if path_of(each) == step
-    }
+async def _last_lines(session: Session, run: Object, step: str, step_runs: Sequence[Object]) -> list[str]:
+    names = {label_value(each["metadata"]["name"]) for each in step_runs}
     pods = [pod for pod in await pods_of(session, run) if _is_of(pod, step, names)]
     return await last_lines_of(session, pods[-1]) if pods else []
 

@@ -70,13 +70,18 @@ class Session:
         ]
         if self.embedded is None and options.kubeconfig:
             flags += ["--kubeconfig", str(options.kubeconfig)]
-        if self.embedded is not None and (is_configured(os.environ) or self.options.data):
+        if self.embedded is not None and (_leads_elsewhere(self.embedded) or self.options.data):
             flags.append("--local")
         line = place + shlex.join(["bobrapet", verb, *arguments, *flags])
         if self.embedded is not None and self.embedded.on_demand:
             up = ["bobrapet", "up", *(("--data", str(self.options.data)) if self.options.data else ())]
             return f"{shlex.join(up)} && {line}"
         return line
+
+
+def _leads_elsewhere(cluster: EmbeddedCluster) -> bool:
+    """Whether a command without flags would not use this cluster."""
+    return is_configured(os.environ) and os.environ.get("KUBECONFIG") != str(cluster.kubeconfig)
 
 
 @asynccontextmanager

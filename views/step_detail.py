@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from core.api import keys
 from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
@@ -40,7 +41,8 @@ class StepDetail:
     run: str
     step: StepView
     engram: str
-    """Empty for a primitive."""
+    """Empty for a primitive and a script."""
+    is_script: bool
     inputs: Any
     """None: not known, or there are none."""
     output: Any
@@ -81,7 +83,8 @@ def step_detail(
     return StepDetail(
         run=str(run["metadata"]["name"]),
         step=step,
-        engram=str((spec.get("engramRef") or {}).get("name") or ("script" if spec.get("script") else "")),
+        engram=str((spec.get("engramRef") or {}).get("name") or ""),
+        is_script=bool(spec.get("script")),
         inputs=_inputs(job) if job is not None else spec.get("input"),
         output=_output(run, step, status),
         attempts=retries + (has_begun and next_at is None),
@@ -98,13 +101,15 @@ def step_detail(
 
 
 def _inputs(job: Object) -> Any:
-    """What the Job gives the container. Kubernetes turns each ``$$`` of a literal into ``$``."""
-    template = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
-    containers = template.get("containers") or ()
+    """What the Job gives the container: a variable, in which Kubernetes turns each ``$$`` into ``$``, or a file."""
+    template = (job.get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
     own: Object = next((each for each in containers if each.get("name") == ENGRAM_CONTAINER), {})
-    text = next((each.get("value") for each in own.get("env") or () if each.get("name") == _INPUTS), None)
+    variable = next((each.get("value") for each in own.get("env") or () if each.get("name") == _INPUTS), None)
+    file = ((template.get("metadata") or {}).get("annotations") or {}).get(keys.ANNOTATION_INPUTS)
+    text = variable.replace("$$", "$") if isinstance(variable, str) else file
     try:
-        return json.loads(text.replace("$$", "$")) if isinstance(text, str) else None
+        return json.loads(text) if isinstance(text, str) else None
     except ValueError:
         return None
 

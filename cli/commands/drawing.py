@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Final
 
 import typer
 
 from cli.arguments import TargetArgument
 from cli.options import CommonOptions, with_common_options
 from cli.problem import CommandError, UsageError
+
+_OF_FILES: Final = frozenset({".yaml", ".yml", ".json", ".py"})
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +32,10 @@ def graph(
     form = "ascii" if options.output == "table" else options.output
     if form not in FORMATS:
         raise UsageError(f"unknown graph format {form!r}", remedy=f"use one of {', '.join(FORMATS)}")
+    if not file and Path(target).suffix in _OF_FILES and Path(target).is_file():
+        raise UsageError(
+            f"{target!r} is a file, not a Story or a run", remedy=f"type: bobrapet graph -f {quote(target)}"
+        )
     if bool(target) == bool(file):
         raise UsageError("give either STORY or RUN, or -f FILE", remedy="for example: bobrapet graph @latest")
     if story and not file:

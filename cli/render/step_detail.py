@@ -28,7 +28,7 @@ def lines_of(detail: StepDetail, now: datetime, command: CommandText) -> Iterato
     duration = short_duration(step.duration(now))
     header = "  ".join(part for part in (f"{detail.run}/{step.name}", word_of(step.phase), duration) if part)
     yield header, "bold"
-    yield from _row("kind", step.kind if not detail.engram else f"engram {detail.engram}")
+    yield from _row("kind", _kind(detail))
     if step.branches is not None:
         yield from _row("branches", branches_text(step.branches))
     if step.waits:
@@ -67,6 +67,12 @@ def _row(word: str, text: str, colour: str = "") -> Iterator[Styled]:
     yield f"{word:<{_MARGIN}}{text}", colour
 
 
+def _kind(detail: StepDetail) -> str:
+    if detail.is_script:
+        return "script"
+    return f"engram {detail.engram}" if detail.engram else detail.step.kind
+
+
 def _attempts(detail: StepDetail, now: datetime) -> str:
     allowed = f" of {detail.most_attempts}" if detail.most_attempts is not None else ""
     if detail.next_attempt_at is None:
@@ -92,9 +98,10 @@ def _data(name: str, value: Any) -> Iterator[Styled]:
 
 def _more(detail: StepDetail) -> Iterator[tuple[str, ...]]:
     run, step = detail.run, detail.step.name
-    if detail.engram:
+    if detail.engram or detail.is_script:
         yield "logs", run, step
         yield "explain", "step", f"{run}/{step}"
+    if detail.engram:
         yield "debug", f"{run}/{step}"
     if not (detail.step.phase is not None and detail.step.phase.terminal):
         yield "why", f"{run}/{step}"

@@ -194,14 +194,15 @@ def in_place_of_this_process(environment: Mapping[str, str], folder: Path, files
     """Give a command in this process what its own process would have.
 
     That is environment, working directory, three streams, log levels, and modules that are not imported yet.
+    Two streams with the same file share it: it has what they print in the order in which it is printed.
     """
     before, cwd, modules = dict(os.environ), Path.cwd(), {name: sys.modules.get(name) for name in ("rich", "click")}
     loggers = [logging.getLogger(name) for name in ("", "bobrapet", "httpx", "httpcore", "hypercorn.access")]
     levels = [logger.level for logger in loggers]
     with ExitStack() as held:
-        streams = {name: held.enter_context(path.open("r" if name == "stdin" else "w")) for name, path in files.items()}
-        for name, stream in streams.items():
-            held.enter_context(pytest.MonkeyPatch.context()).setattr(sys, name, stream)
+        streams = {path: held.enter_context(path.open("r" if name == "stdin" else "w")) for name, path in files.items()}
+        for name, path in files.items():
+            held.enter_context(pytest.MonkeyPatch.context()).setattr(sys, name, streams[path])
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)

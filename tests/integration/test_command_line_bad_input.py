@@ -120,6 +120,11 @@ def test_missing_files_stories_and_flags(line: CommandLine) -> None:
         (("cancel",), 2, "error: give either RUN or flags that select runs\n"),
         (("submit", "story", "--key=k", "--name=n"), 2, "error: --key names the run\n"),
         (("logs", "run", "--previous", "--follow"), 2, "error: --previous excludes --follow and --attempt\n"),
+        (
+            ("graph", two),
+            2,
+            "error: 'two.yaml' is a file, not a Story or a run\nhint: type: bobrapet graph -f two.yaml\n",
+        ),
         (("up", "--port=99999"), 2, "error: invalid value for '--port'"),
     ]:
         done = line.quick(*arguments)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from cli.applying import apply_manifests, refuse_other_namespaces
@@ -10,6 +13,7 @@ from cli.session import Session
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, ENGRAM, ENGRAM_TEMPLATE, STORY
 from core.kube.errors import NotFoundError
+from embedded.folder import EmbeddedCluster
 
 CONFIG: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "paint"}, "data": {"color": "green"}}
 ENGRAM_OBJECT: Object = {
@@ -115,6 +119,23 @@ def test_the_files_of_the_example_refer_to_nothing_outside() -> None:
     manifests = load_manifests(["examples/weather/manifests.yaml"])
 
     assert {each.kind for each in manifests} == {"EngramTemplate", "Engram", "Story"}
+
+
+@pytest.mark.parametrize("is_embedded", [False, True])
+async def test_a_story_in_v1beta1_is_sent_in_the_version_that_every_server_serves(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_embedded: bool
+) -> None:
+    """Nothing needs to be said about that on the embedded cluster, which serves both versions."""
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "{apiVersion: bubustack.io/v1beta1, kind: Story, metadata: {name: s}, spec: {steps: [{name: a, gate: {}}]}}"
+    )
+    embedded = EmbeddedCluster(tmp_path, "", tmp_path, 0, "") if is_embedded else None
+
+    stored = await apply_manifests(replace(session, embedded=embedded), load_manifests([str(file)]))
+
+    assert stored[0]["spec"]["steps"][0]["type"] == "gate"
+    assert ("is sent as bubustack.io/v1alpha1" in capsys.readouterr().err) is not is_embedded
 
 
 async def test_a_dry_run_may_miss_objects_of_the_same_files(guarded_session: Session) -> None:

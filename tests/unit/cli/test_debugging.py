@@ -161,8 +161,9 @@ async def test_a_script_or_a_step_without_a_container_is_refused(session: Sessio
     assert found.step_run is not None
     script = {**found.step_run, "spec": {**found.step_run["spec"], "script": {"run": "echo"}}}
 
-    with pytest.raises(CommandError, match="is a script, which does not run here"):
+    with pytest.raises(CommandError, match="is a script, which does not run here") as refused:
         container_of(replace(found, step_run=script))
+    assert "get report-1/load" in refused.value.remedy
     with pytest.raises(CommandError, match="has no StepRun"):
         container_of(replace(found, step_run=None))
 

@@ -177,6 +177,17 @@ async def test_a_failure_report_names_step_error_and_next_command(session: Sessi
     ]
 
 
+async def test_a_failure_report_names_no_logs_of_a_step_without_a_container(session: Session) -> None:
+    await a_story(session)
+    run = await a_run(session, "mine")
+    await put_status(session, run, phase="Failed", message="step one failed", stepStates={"one": {"phase": "Failed"}})
+    found = await find_run(session, "mine")
+
+    report = await failure_report(session, found, await look_at(session, found))
+
+    assert report.splitlines()[-1] == "more: bobrapet why mine"
+
+
 async def test_a_step_the_run_does_not_have_is_refused_with_the_nearest(session: Session) -> None:
     await a_story(session)
     run = await a_run(session, "mine")

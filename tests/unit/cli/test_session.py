@@ -62,6 +62,8 @@ def test_a_hint_starts_a_cluster_that_ends_with_the_command(tmp_path: Path, monk
     )
     monkeypatch.setenv("KUBECONFIG", "other")
     assert session(CommonOptions(), cluster(tmp_path)).command("get", "r") == "bobrapet get r --local"
+    monkeypatch.setenv("KUBECONFIG", str(cluster(tmp_path).kubeconfig))
+    assert session(CommonOptions(), cluster(tmp_path)).command("get", "r") == "bobrapet get r"
 
 
 def test_a_hint_names_the_folder_by_its_variable_where_the_flag_means_something_else(tmp_path: Path) -> None:

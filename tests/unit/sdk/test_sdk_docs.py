@@ -116,13 +116,18 @@ def test_the_guide_shows_what_its_file_prints(tmp_path: Path, capsys: pytest.Cap
         assert text in page
 
 
+@functools.cache
+def definitions() -> list[dict[str, Any]]:
+    """With all versions. Cached, because reading them takes long."""
+    return packaged_crds(converted=True)
+
+
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda manifest: manifest["kind"])
 def test_the_manifests_of_the_guide_fit_our_definitions(manifest: Any) -> None:
     group, _, version = manifest["apiVersion"].partition("/")
+    wanted = (group, manifest["kind"])
     definition = next(
-        crd["spec"]
-        for crd in packaged_crds(converted=True)
-        if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, manifest["kind"])
+        each["spec"] for each in definitions() if (each["spec"]["group"], each["spec"]["names"]["kind"]) == wanted
     )
     schema = next(one for one in definition["versions"] if one["name"] == version)["schema"]["openAPIV3Schema"]
 

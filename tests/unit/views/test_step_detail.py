@@ -139,3 +139,30 @@ def test_the_output_of_a_gate_is_the_data_of_its_approval() -> None:
 
     assert (detail.engram, detail.attempts) == ("", 0)
     assert "  ticket: OPS-17" in shown(detail)
+
+
+def test_a_script_has_its_inputs_in_a_file_and_cannot_be_debugged() -> None:
+    annotations = {"runs.bubustack.io/inputs": '{"price": "5 $$"}'}
+    containers = [{"name": "engram", "env": [{"name": "BUBU_INPUTS", "value": "/var/run/bubu/inputs.json"}]}]
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
+    run = {
+        "metadata": {"namespace": "team", "name": "report-1"},
+        "spec": {"storyRef": {"name": "report"}},
+        "status": {"phase": "Running", "stepStates": {"load": {"phase": "Running"}}},
+    }
+    script: Object = {
+        "metadata": {"name": "report-1-load"},
+        "spec": {"stepId": "load", "script": {"run": "echo"}, "input": {"price": "{{ late }}"}},
+    }
+    view = view_run(run, STORY, [script])
+    detail = step_detail(run, view.steps[0], script, {**JOB, "spec": {"template": template}}, ())
+
+    lines = shown(detail)
+
+    assert detail.inputs == {"price": "5 $$"}
+    assert "kind      script" in lines
+    assert [line for line in lines if "bobrapet" in line] == [
+        "more      bobrapet logs report-1 load",
+        "          bobrapet explain step report-1/load",
+        "          bobrapet why report-1/load",
+    ]
