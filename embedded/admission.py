@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from localcluster.server.store import Store
     from webhooks.reviewer import Reviewer
 
-LOOP_SECONDS: Final = 0.2
-"""A review that takes longer starts again in a process, which then has to be started: one is not kept for this."""
+LOOP_SECONDS: Final = 3.0
+"""A review that takes longer starts again in a process, which then has to be started: one is not kept for this.
+
+In an installation it is far less. Here the first review also builds the models of its kind, which takes a second or
+two on a busy laptop, and the start of a process would take as long again.
+"""
 
 LEFT_TO_ADMISSION: Final = ("status-size",)
 """Admission counts the values of a status exactly, and here it is never down. The CEL engine of the API server stops

@@ -46,8 +46,8 @@ def check(placed: PlacedStep) -> Iterator[Finding]:
         for finding in _keys(parameters, known, path, type_):
             misspelt = misspelt or finding.rule is MISSPELT
             yield finding
-        message = parameters.get("message") if type_ == "stop" else None
-        if isinstance(message, str) and "{{" in message:
+        shown = parameters.get("message") if type_ == "stop" else None
+        if isinstance(shown, str) and "{{" in shown:
             yield UNEVALUATED.at(
                 f"{path}.message", "is shown as it is: this field has no templates", "write plain text"
             )
