@@ -12,11 +12,13 @@ import trio
 from certs.inject import VALIDATING
 from core.api.objects import Object
 from core.api.resource import (
+    CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
     CUSTOM_RESOURCE_DEFINITION,
     ENGRAM,
     ENGRAM_TEMPLATE,
+    JOB,
     NAMESPACE,
     STEP_RUN,
     STORY,
@@ -137,6 +139,36 @@ async def test_only_the_operator_creates_steps() -> None:
 
     assert any("only the operator" in each for each in causes(refused)), causes(refused)
     assert stored["spec"]["stepId"] == "a"
+
+
+async def test_policies_are_in_force_for_whatever_version_is_written() -> None:
+    role: Object = {
+        "metadata": {"name": "author"},
+        "rules": [{"apiGroups": ["bubustack.io", "batch"], "resources": ["*"], "verbs": ["*"]}],
+    }
+    binding: Object = {
+        "metadata": {"name": "author"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "author"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}],
+    }
+    step = {"name": "a", "ref": {"name": "worker"}, "secrets": {"api": "theirs"}}
+    job = an(
+        JOB, "r-a", {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "i"}]}}}
+    )
+    owner = {"apiVersion": STEP_RUN.api_version, "kind": "StepRun", "name": "r-a", "uid": "u", "controller": True}
+    job["metadata"]["ownerReferences"] = [owner]
+    told = []
+    async with cluster() as (client, as_user):
+        await client.create(CLUSTER_ROLE, role)
+        await client.create(CLUSTER_ROLE_BINDING, binding)
+        async with as_user("eve") as eve:
+            for resource, obj in ((STORY, story(step)), (V1BETA1, story(step, version=V1BETA1)), (JOB, job)):
+                with pytest.raises(InvalidError) as refused:
+                    await eve.create(resource, obj)
+                told.append(str(refused.value))
+
+    assert all("names Secret theirs, which you may not read" in each for each in told[:2]), told
+    assert "only the operator creates the workloads of steps" in told[2]
 
 
 async def test_the_settings_are_those_of_the_config_map() -> None:
