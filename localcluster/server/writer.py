@@ -209,7 +209,12 @@ class Writer:
         if not owned:
             obj = managedfields.after_update(obj, None, resource, "", options, self._now())
         obj = await self._mutated("CREATE", target, obj, None, options)
-        return await self._insert(target, obj, options)
+        try:
+            return await self._insert(target, obj, options)
+        except errors.StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            raise StaleWriteError from None  # somebody created it meanwhile: now this is an update
 
     async def _insert(self, target: Target, obj: Object, options: WriteOptions) -> Written:
         """Prepare, validate and store an admitted new object."""

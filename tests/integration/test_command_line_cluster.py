@@ -231,7 +231,8 @@ def test_two_runs_share_a_cluster_that_ends_with_the_last(line: CommandLine) -> 
         read_until(first, "starting")
         with line.started("run", line.story("slow-one", name="second"), line.images) as second:
             _, said = first.communicate(timeout=DEADLINE_SECONDS)
-            wait_until((line.folder / "began").exists)
+            wait_until(lambda: (line.folder / "began").exists() or second.poll() is not None)
+            assert second.poll() is None, second.communicate(timeout=DEADLINE_SECONDS)
             processes = line.processes()
             (line.folder / "go").touch()
             _, err = second.communicate(timeout=DEADLINE_SECONDS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 from bubu_sdk.errors import Object
 from bubu_sdk.stories.building import StoryBuilder
 from bubu_sdk.stories.calls import StepSettings, listed
+from bubu_sdk.stories.place import refusal
 from bubu_sdk.stories.placeholder import Placeholder, cel_text, condition_of, read_by, root_of
 
 if TYPE_CHECKING:
@@ -99,12 +100,14 @@ def wait_until(
 
 def stop(
     phase: Literal["Succeeded", "Failed", "Compensated", "Canceled"] = "Succeeded",
-    message: Any = None,
+    message: str | None = None,
     *,
     name: str = "stop",
     after: Any = (),
 ) -> None:
-    """The run ends here, in this phase."""
+    """The run ends here, in this phase. The message is shown as it is: it cannot have values of the run."""
+    if isinstance(message, Placeholder) or (isinstance(message, str) and "{{" in message):
+        raise refusal("the message of stop(…) has no value of the run; write plain text, and return the value")
     _primitive("stop", name, {"phase": phase, "message": message}, after)
 
 

@@ -21,6 +21,7 @@ from bubu_sdk.stories import (
     gate,
     run_story,
     sleep,
+    stop,
     story,
     wait_until,
     when,
@@ -143,6 +144,11 @@ def _blocks(counted: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
+        (
+            lambda counted: stop("Failed", f"only {counted.words} words"),
+            "the message of stop(…) has no value of the run",
+        ),
+        (lambda counted: stop("Failed", counted.words), "write plain text"),
         (lambda _: count(text="b"), "a step 'count' exists already (line "),
         (lambda _: count("b"), "give its inputs by name"),
         (
