@@ -42,6 +42,13 @@ def test_the_page_shows_these_commands() -> None:
     assert PAGE.count("```sh\n") == 1, "the installation, which no test runs"
 
 
+def test_no_other_page_has_console_blocks() -> None:
+    """What nobody plays is a ``text`` block: an illustration, whose commands are only parsed."""
+    pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "examples").rglob("*.md")]
+
+    assert [page.name for page in pages if "```console\n" in page.read_text(encoding="utf-8")] == ["first-hour.md"]
+
+
 @pytest.mark.parametrize(
     ("page", "printed", "same"),
     [

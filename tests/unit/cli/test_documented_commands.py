@@ -1,6 +1,6 @@
 """Command lines, manifests and settings in the documents are correct: command line, lint and operator take them.
 
-A block of ``sh`` or ``console`` and a code span are read; a word in capitals or ``…`` stands for a value. A manifest
+A block of ``sh``, ``console`` or ``text`` and a code span are read; a word in capitals or ``…`` stands for a value. A manifest
 with ``...`` or ``…`` in it is a fragment, which is not checked, and so is a block without ``apiVersion``.
 """
 
@@ -27,7 +27,9 @@ ROOT: Final = Path(__file__).parents[3]
 DOCUMENTS: Final = sorted(
     (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "sdk" / "README.md", ROOT / "impulses" / "README.md")
 )
-SHELLS: Final = ("sh", "bash", "console", "shell")
+SHELLS: Final = ("sh", "bash", "console", "shell", "text")
+WITH_OUTPUT: Final = ("console", "text")
+"""Here only what follows a ``$`` is typed."""
 FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 SPAN: Final = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 STARTS: Final = re.compile(
@@ -56,7 +58,7 @@ def lines() -> Iterator[Line]:
         for _, language, block in FENCE.findall(text):
             if language in SHELLS:
                 for line in block.replace("\\\n", " ").splitlines():
-                    is_typed = language != "console" or line.lstrip().startswith("$ ")
+                    is_typed = language not in WITH_OUTPUT or line.lstrip().startswith("$ ")
                     if is_typed and not line.lstrip().startswith("#"):
                         yield from (Line(document, found, True) for found in commands(line))
         for span in SPAN.findall(FENCE.sub("", text)):
