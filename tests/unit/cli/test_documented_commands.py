@@ -1,7 +1,7 @@
 """Command lines, manifests and settings in the documents are correct: command line, lint and operator take them.
 
-A block of ``sh``, ``console`` or ``text`` and a code span are read; a word in capitals or ``…`` stands for a value. A manifest
-with ``...`` or ``…`` in it is a fragment, which is not checked, and so is a block without ``apiVersion``.
+A block of ``sh``, ``console`` or ``text`` and a code span are read; a word in capitals or ``…`` stands for a value. A
+manifest with ``...`` or ``…`` in it is a fragment, which is not checked, and so is a block without ``apiVersion``.
 """
 
 from __future__ import annotations
