@@ -16,7 +16,6 @@ from core.api.objects import Object
 from core.api.resource import OUR_RESOURCES
 from core.api.sound_part import SoundPart, sound_part
 from core.api.suggestion import closest
-from kubewire.yaml_booleans import BOOLEANS
 from webhooks.cluster_view import ClusterView, InMemoryView
 from webhooks.conversion.place import choices, in_v1beta1_words
 from webhooks.conversion.story import V1ALPHA1, V1BETA1, converted
@@ -207,13 +206,7 @@ def _part(written: Object) -> SoundPart | None:
 def _booleans(document: Document) -> Iterator[Finding]:
     """A finding for each word that only Kubernetes reads as a boolean."""
     for written in document.source.booleans:
-        value = "true" if BOOLEANS[written.word] else "false"
-        what = f"the key {written.word}" if written.is_key else written.word
-        yield YAML_BOOLEAN.at(
-            written.path,
-            f"{what} is the boolean {value} for Kubernetes, although newer YAML reads a string",
-            f'write {value}, or "{written.word}" in quotes',
-        )
+        yield YAML_BOOLEAN.at(written.path, written.meaning, written.remedy)
 
 
 def _validated(document: Document, world: ClusterView, namespace: str) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ together.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +63,8 @@ class Manifest:
     """JSON field path → line, for every node of the document."""
     written: Object | None = None
     """The document in the file, if its version differs from that of ``document``, which is stored."""
+    warnings: tuple[str, ...] = ()
+    """About words of the file that are easily read in another way."""
 
     @property
     def kind(self) -> str:
@@ -193,6 +196,7 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
     read_words_as_booleans(yaml)
     # An instant stays the text in the file: JSON has no dates.
     yaml.constructor.add_constructor("tag:yaml.org,2002:timestamp", type(yaml.constructor).construct_yaml_str)
+    warnings = _warnings(file, text)
     try:
         for document in yaml.load_all(io.StringIO(text)):
             if document is None:
@@ -201,7 +205,8 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
                 raise RejectedManifestError([f"{file}: a manifest must be an object with apiVersion and kind"])
             lines: dict[str, int] = {}
             _collect_lines(document, "", lines)
-            yield Manifest(_plain(document), file, document.lc.line + 1, lines)
+            yield Manifest(_plain(document), file, document.lc.line + 1, lines, warnings=warnings)
+            warnings = ()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
@@ -210,6 +215,24 @@ def _documents(file: str, text: str) -> Iterator[Manifest]:
         raise RejectedManifestError([f"{file}: does not parse: {error}"]) from None
     except RecursionError:
         raise RejectedManifestError([f"{file}: does not parse: something in it is nested too deeply"]) from None
+
+
+def _warnings(file: str, text: str) -> tuple[str, ...]:
+    """A sentence for each word that only Kubernetes reads as a boolean."""
+    from cli import yamlsource
+    from kubewire.yaml_booleans import BOOLEANS
+
+    if not re.search(rf"(?:^|[\s,\[{{])(?:{'|'.join(BOOLEANS)})\s*(?:$|[:,\]}}#])", text, re.M):
+        return ()  # mostly so, and a second reading takes time
+    try:
+        sources = [found for chunk in yamlsource.chunks(text) if (found := yamlsource.read(chunk)) is not None]
+    except yamlsource.SourceError:
+        return ()  # the other reader says what is wrong
+    return tuple(
+        f"{file}:{source.at(word.path)[0]}: {word.path}: {word.meaning} ({word.remedy})"
+        for source in sources
+        for word in source.booleans
+    )
 
 
 def _stored(manifest: Manifest) -> Manifest:

@@ -59,6 +59,8 @@ def run_files(
 
     async def work() -> ExitCode:
         console = Console(options)
+        for warning in (each for manifest in manifests for each in manifest.warnings):
+            console.note(f"warning: {warning}")
         if options.dry_run is DryRun.NONE:
             await confirm_foreign(console, manifests, allowed=allow_workloads)
         always_on = is_always_on(document.get("spec") or {})

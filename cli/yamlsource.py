@@ -48,6 +48,16 @@ class WrittenBoolean:
     path: str
     is_key: bool = False
 
+    @property
+    def meaning(self) -> str:
+        value = "true" if BOOLEANS[self.word] else "false"
+        what = f"the key {self.word}" if self.is_key else self.word
+        return f"{what} is the boolean {value} for Kubernetes, although newer YAML reads a string"
+
+    @property
+    def remedy(self) -> str:
+        return f'write {"true" if BOOLEANS[self.word] else "false"}, or "{self.word}" in quotes'
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -164,3 +164,22 @@ def test_problems_of_a_v1beta1_story_are_told_in_its_own_words(tmp_path: Path) -
     assert duration.startswith("a.yaml:11: spec.steps[0].parallel.steps[0].sleep.duration: 'five' is not a duration")
     assert misspelt.startswith("b.yaml:11: spec.steps[0].parallel.steps[0].slip: unknown field")
     assert nothing.startswith("c.yaml:10: spec.steps[0].parallel.steps[0]: has none of ref, run, condition")
+
+
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [
+        ("data: {a: on}", "data.a: on is the boolean true for Kubernetes"),
+        ("data: {n: x}", "data.false: the key n is the boolean false for Kubernetes"),
+        ("data:\n  b: [No]", "data.b[0]: No is the boolean false"),
+        ('data: {a: "on", b: once, c: "say no"}', ""),
+    ],
+)
+def test_words_that_only_kubernetes_reads_as_booleans_are_named(tmp_path: Path, line: str, warned: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\n{line}\n")
+
+    (manifest,) = load_manifests([str(file)])
+
+    assert len(manifest.warnings) == (1 if warned else 0)
+    assert all(f"m.yaml:{4 + line.count(chr(10))}: {warned}" in found for found in manifest.warnings)
