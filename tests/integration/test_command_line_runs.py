@@ -137,9 +137,9 @@ def test_logs_of_one_step_are_prefixed_and_can_be_narrowed(stand: Stand) -> None
 def test_a_step_runs_again_on_this_machine_and_changes_nothing_in_the_cluster(stand: Stand) -> None:
     step = f"{stand.name('works')}/one"
     before = stand.bobrapet("get", step, "--output=json").out
-    again = stand.bobrapet("debug", step)
+    again = stand.bobrapet("debug", step, stand.line.images)
 
-    assert (again.code, again.out) == (0, "this is one\n")
+    assert (again.code, again.out) == (0, "this is one\n"), again.err
     assert "reported nothing: it does not use the SDK" in again.err
     assert stand.bobrapet("get", step, "--output=json").out == before
 
