@@ -35,6 +35,7 @@ async def test_26_2_21_a_story_whose_time_is_over(stand: Stand) -> None:
     await stand.create(STORY, "story", {"steps": [engram("a"), engram("b", "a")], "policy": policy})
     await stand.create(STORY_RUN, "run", RUN)
     await reached(stand, "a", "Running")
+    await stand.until(partial(_is_at_work, stand, "run-a-"), "the container of a runs")  # else it may be skipped
     started = parse_instant(status_of(stand.find(STORY_RUN, "run"))["startedAt"])
     two_hours_ago = format_instant(type(started).fromtimestamp(started.timestamp() - 7200, started.tzinfo))
     async with stand.away():
