@@ -106,7 +106,8 @@ def stop(
     after: Any = (),
 ) -> None:
     """The run ends here, in this phase. The message is shown as it is: it cannot have values of the run."""
-    if isinstance(message, Placeholder) or (isinstance(message, str) and "{{" in message):
+    shown: object = message
+    if isinstance(shown, Placeholder) or (isinstance(shown, str) and "{{" in shown):
         raise refusal("the message of stop(…) has no value of the run; write plain text, and return the value")
     _primitive("stop", name, {"phase": phase, "message": message}, after)
 
