@@ -39,10 +39,10 @@ BASE ?= main
 quick: $(STAMP)  ## within a minute: lint, types, and the unit tests nearest to what has changed since BASE=main
 	$(BIN)/python -m tests.e2e.quick $(BASE)
 
-test: $(STAMP)  ## unit, integration against localcluster, and a bounded fuzz profile
+test: $(STAMP)  ## unit, integration against localcluster, and most of a bounded fuzz profile
 	$(BIN)/python -m tests.e2e.side_by_side $(TEST_OPTIONS)
 
-e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane; builds it once (docs/testing-on-a-real-cluster.md)
+e2e: $(STAMP)  ## the same scenarios, and faults, on a real control plane, and the rest of the fuzz profile; builds it once (docs/testing-on-a-real-cluster.md)
 	$(TOPICS_MODEL)
 	$(BIN)/python -m tests.e2e.control_plane build
 	$(BIN)/python -m tests.e2e.control_plane test $(E2E_OPTIONS)

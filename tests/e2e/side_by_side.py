@@ -40,6 +40,10 @@ class Suite:
     cores: float = 1.0
     budget: float | None = None
     """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured. None: no limit."""
+    options: tuple[str, ...] = ()
+    """Options of pytest for this suite only."""
+    in_spare_time: bool = False
+    """Takes only the CPU that the other suites leave. For tests that only compute, beside tests that wait."""
 
     @property
     def name(self) -> str:
@@ -48,6 +52,10 @@ class Suite:
     def fits(self, running: Collection[Suite], cores: float) -> bool:
         """Whether there is room. A suite always fits alone, so that none waits for ever."""
         return not running or self.cores + sum(suite.cores for suite in running) <= cores
+
+
+EVERY_DEATH: Final[Paths] = ("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py")
+"""The proof that a death at any moment changes nothing. It runs with ``make e2e``, in the time for which that waits."""
 
 
 def suites() -> Sequence[Suite]:
@@ -60,8 +68,7 @@ def suites() -> Sequence[Suite]:
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
         Suite(("tests/integration",), 0.4, 255),
         Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 95),
-        Suite(("fuzz/engine",), 1.0, 260),
-        Suite(("fuzz/engine/test_engine_every_await.py", "fuzz/engine/test_engine_clients.py"), 1.0, 300),
+        Suite(("fuzz/engine",), 1.0, 260, tuple(f"--ignore={path}" for path in EVERY_DEATH)),
         Suite(_integration("command_line_*"), 0.6, 200),
         Suite(("tests/unit",), 0.8, 180),
         Suite(("tests/unit/core",), 0.8, 200),
@@ -80,6 +87,8 @@ def _integration(*names: str) -> Paths:
 
 CORES: Final = 2.7
 """A little more than there are: what waits most of the time leaves room that is not to stay empty."""
+LOWEST_PRIORITY: Final = "19"
+"""Of the program nice."""
 HASH_SEED: Final = "0"
 """For all processes, so that a failure can be repeated."""
 NOTHING_FOUND: Final = 5
@@ -160,10 +169,12 @@ async def _play(progress: _Progress, suite: Suite) -> None:
     _say(f"{suite.name}: begins")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite.paths]
     left_out = [f"--ignore={path}" for path in progress.left_out[suite]]
+    priority = ["nice", "-n", LOWEST_PRIORITY] if suite.in_spare_time else []
     importable = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
     with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as times:
+        measured = ["-p", "tests.e2e.cpu_time", f"--cpu-times={times.name}"]
         process = await trio.lowlevel.open_process(
-            [*command, *left_out, "-p", "tests.e2e.cpu_time", f"--cpu-times={times.name}", *progress.options],
+            [*priority, *command, *left_out, *measured, *suite.options, *progress.options],
             stdout=output,
             stderr=STDOUT,
             env=os.environ | {"PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": importable},

@@ -72,6 +72,18 @@ def test_what_there_is_room_for_runs_beside_others_and_the_rest_when_they_have_e
     assert told.index("### outer: begins") > next(n for n, line in enumerate(told) if "outer/inner: exit code" in line)
 
 
+def test_a_suite_may_have_options_of_its_own_and_run_in_spare_time(folders: Path) -> None:
+    (folders / "outer/test_outer.py").write_text("import os\ndef test_priority(): assert os.nice(0) == 19\n")
+    (folders / "other/test_other.py").write_text("import os\ndef test_priority(): assert os.nice(0) < 19\n")
+    (folders / "other/test_fails.py").write_text(FAILS)
+
+    suites = [
+        Suite(("outer",), 0.0, in_spare_time=True),
+        Suite(("other",), options=("--ignore=other/test_fails.py",)),
+    ]
+    assert run_side_by_side(suites, ["-q"], cores=1.0) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_what_runs_is_ended_and_nothing_more_begun(folders: Path, number: signal.Signals) -> None:
     begun = folders / "begun"
