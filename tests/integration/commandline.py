@@ -70,10 +70,12 @@ class CommandLine:
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """A command that starts each command, such as ``nsenter``."""
+    shared: Path | None = None
+    """The data folder of a cluster that others use, too."""
 
     @property
     def data(self) -> Path:
-        return self.folder / "data"
+        return self.shared or self.folder / "data"
 
     @property
     def images(self) -> str:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.transport import ASGIStreamingTransport
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.adapter_world import AdapterWorld, open_adapter_world
+from tests.integration.commandline import CommandLine
 from tests.integration.operator_cluster import OperatorCluster, install_on, open_operator_cluster
 
 
@@ -75,6 +76,22 @@ def real(control_plane: SessionCluster | None) -> SessionCluster | None:
     if control_plane is not None:
         trio.run(install_on, control_plane)
     return control_plane
+
+
+@pytest.fixture(scope="session")
+def example_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data folder of an embedded cluster that several tests use one after the other: a start takes 4 s of CPU."""
+    line = CommandLine(tmp_path_factory.mktemp("examples"))
+    assert line.bobrapet("up", "--quiet").code == 0
+    yield line.data
+    line.quick("down")
+    line.wait_until_nothing_runs()
+
+
+@pytest.fixture
+def example_line(tmp_path: Path, example_cluster: Path) -> CommandLine:
+    """Commands in a folder of their own, on the cluster of all examples; ``--local`` finds it."""
+    return CommandLine(tmp_path, shared=example_cluster)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,17 +80,15 @@ spec:
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path)
+def line(example_line: CommandLine) -> CommandLine:
+    line = example_line
     line.file("make.py", MAKE)
     line.file("measure.py", MEASURE)
     images = {name: {"command": ["$(PYTHON)", f"{name}.py"]} for name in ("make", "measure")}
     images_file = line.file("programs.yaml", json.dumps({"images": images}))
     line.file("story.yaml", "".join(DEFINITIONS % {"name": name} for name in images) + STORY)
-    assert line.bobrapet("up", f"--image-map={images_file}").code == 0
-    yield line
-    line.quick("down")
-    line.wait_until_nothing_runs()
+    assert line.quick("up", f"--image-map={images_file}").code == 0
+    return line
 
 
 def test_a_file_goes_from_step_to_step_and_to_a_person(line: CommandLine) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -54,15 +52,13 @@ TEXTS = ["Hello {{name}}", "{{ steps.login.output.token }}", '{{ "{{" }} {{- end
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path)
+def line(example_line: CommandLine) -> CommandLine:
+    line = example_line
     line.file("say.py", ENGRAM)
     line.file("story.yaml", STORY)
     images = line.file("programs.yaml", json.dumps({"images": {"say": {"command": ["$(PYTHON)", "say.py"]}}}))
-    assert line.bobrapet("up", f"--image-map={images}").code == 0
-    yield line
-    line.quick("down")
-    line.wait_until_nothing_runs()
+    assert line.quick("up", f"--image-map={images}").code == 0
+    return line
 
 
 def test_braces_in_data_reach_the_program_as_they_are(line: CommandLine) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +12,9 @@ EFFECTS = REPOSITORY / "examples" / "effects"
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path)
-    assert line.bobrapet("up", f"--image-map={EFFECTS / 'images.yaml'}").code == 0
-    yield line
-    line.quick("down")
-    line.wait_until_nothing_runs()
+def line(example_line: CommandLine) -> CommandLine:
+    assert example_line.quick("up", f"--image-map={EFFECTS / 'images.yaml'}").code == 0
+    return example_line
 
 
 def test_a_step_that_is_killed_after_the_charge_takes_its_effect_over_and_charges_nothing(line: CommandLine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from tests.integration.commandline import REPOSITORY, CommandLine
 
@@ -12,17 +11,13 @@ LOOPS = REPOSITORY / "examples" / "loops"
 DATA = REPOSITORY / "examples" / "weather" / "data"
 
 
-def test_the_tables_are_read_side_by_side_and_the_search_ends_where_few_hours_are_left(tmp_path: Path) -> None:
-    line = CommandLine(tmp_path)
-    given = (f"--input=data={DATA}", f"--input=work={tmp_path / 'work'}", "--input=most=8000")
-    done = line.bobrapet(
-        "run",
-        f"{LOOPS / 'manifests.yaml'}",
-        "--story=rare-heat",
-        f"--image-map={LOOPS / 'images.yaml'}",
-        "-ojson",
-        *given,
-    )
+def test_the_tables_are_read_side_by_side_and_the_search_ends_where_few_hours_are_left(
+    example_line: CommandLine,
+) -> None:
+    line = example_line
+    assert line.quick("up", f"--image-map={LOOPS / 'images.yaml'}").code == 0
+    given = (f"--input=data={DATA}", f"--input=work={line.folder / 'work'}", "--input=most=8000")
+    done = line.quick("run", f"{LOOPS / 'manifests.yaml'}", "--local", "--story=rare-heat", "-ojson", *given)
 
     assert done.code == 0, done.err
     output = json.loads(done.out)
@@ -35,9 +30,7 @@ def test_the_tables_are_read_side_by_side_and_the_search_ends_where_few_hours_ar
     assert re.search(r"read/0 \w+→Succeeded", done.err), done.err
     assert re.search(r"read/1 \w+→Succeeded", done.err), done.err
 
-    assert line.bobrapet("up", "--quiet").code == 0
-    listed = line.bobrapet("list", "--local", "--phase=Succeeded", "-oname").out.split()
-    assert line.bobrapet("down").code == 0
-    run = min(listed, key=len)
-    assert sorted(listed) == sorted([run, *(f"{run}-search-{number + 1}" for number in range(output["threshold"]))])
-    line.wait_until_nothing_runs()
+    run = line.quick("get", "@latest:rare-heat", "--local", "-oname").out.strip()
+    listed = line.quick("list", "--local", "--phase=Succeeded", "-oname").out.split()
+    found = [each for each in listed if each == run or each.startswith(f"{run}-search-")]
+    assert sorted(found) == sorted([run, *(f"{run}-search-{number + 1}" for number in range(output["threshold"]))])

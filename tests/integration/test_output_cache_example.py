@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,9 @@ POLICY = "  policy:\n    execution: {cache: {}}\n"
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path)
-    assert line.bobrapet("up", f"--image-map={EXAMPLES / 'weather' / 'images.yaml'}").code == 0
-    yield line
-    line.quick("down")
-    line.wait_until_nothing_runs()
+def line(example_line: CommandLine) -> CommandLine:
+    assert example_line.quick("up", f"--image-map={EXAMPLES / 'weather' / 'images.yaml'}").code == 0
+    return example_line
 
 
 def cached_story() -> str:
@@ -73,12 +69,12 @@ def test_without_a_cache_another_run_reuses_what_has_succeeded(line: CommandLine
     inputs = [f"--input=data={EXAMPLES / 'weather' / 'data'}", f"--input=report={line.folder / 'report'}"]
     first = line.quick("run", *files, "--local", "--story=two-cities", "-ojson", *inputs)
     assert first.code == 0, first.err
-    run = line.quick("list", "two-cities", "--local", "-oname").out.split("/")[-1].strip()
-    again = line.quick("resubmit", run, "--local", "--name=again", "--reuse-cache", "--watch")
+    run = "@latest:two-cities"
+    again = line.quick("resubmit", run, "--local", "--name=reusing", "--reuse-cache", "--watch")
     assert again.code == 0, again.err
 
-    assert output_of(line, "again") == json.loads(first.out)
-    assert cached_steps(line, "again") == STEPS
-    contradiction = line.quick("resubmit", "again", "--local", "--reuse-cache", "--no-cache")
+    assert output_of(line, "reusing") == json.loads(first.out)
+    assert cached_steps(line, "reusing") == STEPS
+    contradiction = line.quick("resubmit", "reusing", "--local", "--reuse-cache", "--no-cache")
     assert contradiction.code == 2
     assert "--no-cache and --reuse-cache exclude each other" in contradiction.err

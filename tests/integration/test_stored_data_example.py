@@ -90,9 +90,10 @@ if __name__ == "__main__":
 MAKES = '{"rows": list(range(1000)), "words": [f"{n}-" + "x" * 400 for n in range(3)], "note": "y" * 3000}'
 
 
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path)
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """One cluster: each test configures the store anew."""
+    line = CommandLine(tmp_path_factory.mktemp("stored"))
     line.file("make.py", ENGRAM % MAKES)
     line.file("measure.py", ENGRAM % '{"length": len(inputs["value"])}')
     images = {name: {"command": ["$(PYTHON)", f"{name}.py"]} for name in ("make", "measure")}
@@ -102,6 +103,10 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     yield line
     line.quick("down")
     line.wait_until_nothing_runs()
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(line: CommandLine) -> None:
@@ -124,7 +129,7 @@ def test_conditions_templates_and_loops_look_into_it_and_plain_paths_pass_it_on(
     assert json.loads((line.folder / "kept" / "make.json").read_text())["note"] == "y" * 3000
 
     usage = json.loads(line.quick("storage", "usage", "--local", "-ojson").out)
-    files = [path for path in (claims_folder(line.data) / "default" / STORE_CLAIM).rglob("*") if path.is_file()]
+    files = files_in(claims_folder(line.data) / "default" / STORE_CLAIM)
     assert [each["kind"] for each in usage["kinds"] if each["bytes"]] == ["outputs", "logs"]
     assert sum(each["objects"] for each in usage["kinds"]) == len(files)
     assert all(each["exists"] for each in usage["runs"])
@@ -153,9 +158,10 @@ def test_a_store_of_the_user_is_kept_over_restarts(line: CommandLine) -> None:
     assert configured.code == 0, configured.err
     assert line.bobrapet("down").code == 0
     assert line.bobrapet("up", "--image-map=programs.yaml").code == 0
+    ours, users = (claims_folder(line.data) / "default" / claim for claim in (STORE_CLAIM, "payloads"))
+    before = files_in(ours), files_in(users)
     done = line.quick("run", "story.yaml", "--local", "--story=big", "-ojson")
 
     assert done.code == 0, done.err
-    places = claims_folder(line.data) / "default"
-    assert [path for path in (places / "payloads").rglob("*") if path.is_file()]
-    assert not [path for path in (places / STORE_CLAIM).rglob("*") if path.is_file()]
+    assert files_in(ours) == before[0]
+    assert files_in(users) > before[1]
