@@ -37,7 +37,7 @@ class Stand:
     def operator_pid(self) -> int:
         """Returns the process id of the operator: the descendant of the serving process that runs ``cli manager``."""
         for pid in descendants(self.cluster.pid):
-            if b"-m\0cli\0manager\0" in command_line(pid):
+            if b"\0cli\0manager\0" in command_line(pid):
                 return pid
         raise LookupError("the operator is not running")
 

@@ -141,7 +141,8 @@ class Operator:
         )
 
     async def run(self) -> None:
-        self._connect()
+        with self._world.connecting():
+            self._connect()
         with ExitStack() as stack:
             for gauges in self._gauges():
                 stack.enter_context(metrics.collected_by(gauges.collect))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from core.api.resource import Resource
 from core.policy.settings import OperatorSettings
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Observer
@@ -49,24 +50,28 @@ class ControllerSet:
         """Enqueue all existing objects: the informers received their initial lists before the handlers were
         connected.
         """
-        for row, controller in self._made:
-            if row.enqueue_at_start:
-                self._enqueue_all(row, controller)
+        self._enqueue_all(lambda row: row.enqueue_at_start)
 
     def settings_changed(self) -> None:
         """Enqueue the objects on which the operator's settings have an effect while they do not change."""
-        for row, controller in self._made:
-            if row.enqueue_when_settings_change:
-                self._enqueue_all(row, controller)
+        self._enqueue_all(lambda row: row.enqueue_when_settings_change)
 
     def enqueue(self, key: Key) -> None:
         """Have every controller look at the object of that name: this process has become its owner."""
         for _, controller in self._made:
             controller.enqueue(key)
 
-    def _enqueue_all(self, row: ControllerRegistration, controller: Controller) -> None:
-        for obj in self._there.world.informer(row.kind).each():
-            controller.enqueue(Key.of(obj))
+    def _enqueue_all(self, chosen: Callable[[ControllerRegistration], bool]) -> None:
+        """Enqueue the objects of the chosen controllers; each object is read once for all of them."""
+        of_kind: dict[Resource, list[tuple[ControllerRegistration, Controller]]] = {}
+        for row, controller in self._made:
+            if chosen(row):
+                of_kind.setdefault(row.kind, []).append((row, controller))
+        for kind, made in of_kind.items():
+            for obj in self._there.world.informer(kind).each():
+                for row, controller in made:
+                    if row.enqueue_only is None or row.enqueue_only(obj):
+                        controller.enqueue(Key.of(obj))
 
     async def release(self, key: Key) -> None:
         """Return once no controller is at work for ``key``, which this process does not own any more."""

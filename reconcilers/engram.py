@@ -2,8 +2,8 @@
 
 Executions are counted from StepRuns without a write per StepRun: those that finished after the stored
 ``lastExecutionTime`` are new. Instants are whole seconds, so only past seconds are counted: nothing is missed or
-counted twice. ``Ready`` is set beside the reference's ``TemplateResolved``, so that ``kubectl wait
---for=condition=Ready`` works.
+counted twice. An index by the minute finds them, so that a count does not take longer as finished StepRuns pile up.
+``Ready`` is set beside the reference's ``TemplateResolved``, so that ``kubectl wait --for=condition=Ready`` works.
 Source: operator contract 14.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 from core.api.conditions import with_condition
@@ -26,7 +27,8 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change
 from reconcilers.adapters.permissions import FRESH
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import ENGRAM_KEYS, TEMPLATE_NAME, World, find, step_references
+from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.adapters.world import ENGRAM_KEYS, TEMPLATE_NAME, World, engram_key, find, step_references
 from reconcilers.definition import COUNT_DELAY, STATUS_WHY, referred_key, stored_errors, validated, write_status
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.changes import phase_changed, spec_changed, versions
@@ -36,6 +38,14 @@ from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 SETTLING: Final = timedelta(seconds=1)
 """How long after its end a second may still get StepRuns: their times come from clocks of other machines."""
+ENDED_IN: Final = "ended-in"
+"""Index of StepRuns: their Engram, and the minute in which they ended; see ``ended_in``."""
+_INDEXED: Final = timedelta(days=1)
+"""After a longer pause, all StepRuns of the Engram are looked at."""
+_AHEAD: Final = timedelta(hours=1)
+"""How far the clock of a container may be ahead."""
+_MINUTE: Final = len("2026-11-29T13:25")
+_SECONDS: Final = len("2026-11-29T13:25:07Z")
 
 
 class EngramReconciler:
@@ -52,15 +62,27 @@ class EngramReconciler:
         if engram is None or is_being_deleted(engram):
             return Done()
         reason, errors = await self._template_finding(engram)
-        step_runs = self._world.step_runs.each_by_index(ENGRAM_KEYS, str(key))
         current_at = self._clock.now() - timedelta(seconds=self._world.step_runs.seconds_behind)
-        count = executions(engram.get("status") or {}, step_runs, current_at)
+        stored = engram.get("status") or {}
+        count = executions(stored, self._possibly_new(key, stored), current_at)
         status = self._validity(engram, reason, errors) | count.status
-        status["usageCount"] = sum(1 for _ in self._world.stories.each_by_index(ENGRAM_KEYS, str(key)))
+        status["usageCount"] = len(self._world.stories.keys_by_index(ENGRAM_KEYS, str(key)))
         await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
         if errors and stored_errors(engram) != errors:
             self._events.emit(engram, EventType.WARNING, reason, errors[0])
         return After(COUNT_DELAY) if count.more_to_come else Done()
+
+    def _possibly_new(self, key: Key, stored: Object) -> Iterator[Object]:
+        """The StepRuns that have not ended, and those that have ended since the last count; perhaps some others."""
+        step_runs, now = self._world.step_runs, self._clock.now()
+        since = parse_instant_or_none(stored.get("lastExecutionTime"))
+        if since is None or now - since > _INDEXED:
+            yield from step_runs.each_by_index(ENGRAM_KEYS, str(key))
+            return
+        yield from step_runs.each_by_index(ENDED_IN, _place(str(key), ""))
+        for number in range((now + _AHEAD - since) // timedelta(minutes=1) + 2):
+            minute = format_instant(since + timedelta(minutes=number))[:_MINUTE]
+            yield from step_runs.each_by_index(ENDED_IN, _place(str(key), minute))
 
     async def _template_finding(self, engram: Object) -> tuple[str, list[str]]:
         if why := why_unreadable(engram):
@@ -129,6 +151,20 @@ def executions(stored: Object, step_runs: Iterable[Object], current_at: datetime
     return ExecutionCount(status, more_to_come=len(counted) < len(fresh))
 
 
+def ended_in(step_run: Object) -> list[str]:
+    """For the index ``ENDED_IN``. Without a readable time it has not ended."""
+    reference = (step_run.get("spec") or {}).get("engramRef")
+    if not reference:  # a script step has none
+        return []
+    text = (step_run.get("status") or {}).get("finishedAt")
+    minute = text[:_MINUTE] if isinstance(text, str) and len(text) == _SECONDS and text.endswith("Z") else ""
+    return [_place(engram_key(reference, step_run["metadata"]["namespace"]), minute)]
+
+
+def _place(engram: str, minute: str) -> str:
+    return f"{engram} {minute}"
+
+
 def _surely_finished_by(step_run: Object, instant: str) -> bool:
     """Compares texts only: nearly all of ten thousand StepRuns were counted long ago. ``instant`` has whole seconds."""
     text = (step_run.get("status") or {}).get("finishedAt")
@@ -153,7 +189,7 @@ def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
 def _of_template(change: Change, caches: Caches) -> Iterator[Key]:
     """The Engrams that refer to the template."""
     for template in versions(change):
-        yield from map(Key.of, caches.informer(ENGRAM).by_index(TEMPLATE_NAME, template["metadata"]["name"]))
+        yield from starmap(Key, caches.informer(ENGRAM).keys_by_index(TEMPLATE_NAME, template["metadata"]["name"]))
 
 
 def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
@@ -179,6 +215,7 @@ CONTROLLER: Final = ControllerRegistration(
         Watch(ENGRAM_TEMPLATE, _of_template, when=spec_changed),
         Watch(STEP_RUN, _of_step_run, when=phase_changed, delay=COUNT_DELAY),
     ),
+    informers=(WatchedKind(STEP_RUN, {ENDED_IN: ended_in}),),
     permissions=(
         Permission(ENGRAM, ("patch",), STATUS_WHY, subresource="status"),
         Permission(ENGRAM_TEMPLATE, ("get",), FRESH),

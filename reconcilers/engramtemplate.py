@@ -54,7 +54,7 @@ class EngramTemplateReconciler:
             if_valid="image, version and schemas are usable",
             now=self._clock.now(),
         )
-        status["usageCount"] = sum(1 for _ in self._world.engrams.each_by_index(TEMPLATE_NAME, key.name))
+        status["usageCount"] = len(self._world.engrams.keys_by_index(TEMPLATE_NAME, key.name))
         await write_status(self._client, self._world.engram_templates, ENGRAM_TEMPLATE, template, status)
         return Done()
 

@@ -60,7 +60,7 @@ class ImpulseTemplateReconciler:
             if_valid="image, version, modes and schemas are usable",
             now=self._clock.now(),
         )
-        status["usageCount"] = sum(1 for _ in self._impulses.each_by_index(TEMPLATE_NAME, key.name))
+        status["usageCount"] = len(self._impulses.keys_by_index(TEMPLATE_NAME, key.name))
         await write_status(self._client, self._templates, IMPULSE_TEMPLATE, template, status)
         return Done()
 

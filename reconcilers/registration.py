@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from core.api.objects import Object
 from core.api.permission import Permission
 from core.api.resource import Resource
 from core.engine.payload_port import Payloads
@@ -76,5 +77,7 @@ class ControllerRegistration:
     """Whether every object of its kind is reconciled when the process begins to lead."""
     enqueue_when_settings_change: bool = False
     """Whether every object of its kind is reconciled when other settings of the operator come into force."""
+    enqueue_only: Callable[[Object], bool] | None = None
+    """Which objects these two are about; None: all. There may be many thousands of finished runs."""
     beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
     """A task that runs as long as the controller runs."""

@@ -20,7 +20,6 @@ from typing import Any, Final
 import trio
 
 from core.api import keys
-from core.api.conditions import is_true
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
@@ -39,7 +38,7 @@ from core.telemetry.logs import get_logger
 from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.stored_references import REFERRED_OWNER, REFERRING, REFERRING_KINDS, keys_in
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, story_of
+from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, job_has_ended, story_of
 from reconcilers.adapters.writes import drop_finalizer
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.retention import stored_data_goes
@@ -61,7 +60,6 @@ TURN_SECONDS: Final = 5.0
 _DELETED_AT_ONCE: Final = 100
 _AT_WORK_CHECK: Final = timedelta(seconds=5)
 """A safety net: the end of each Job and Pod is an event that wakes the key earlier, if its run has a short name."""
-_JOB_ENDS: Final = ("Complete", "Failed")
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _OWNED: Final = (StoredKind.OUTPUTS, StoredKind.INPUTS)
 
@@ -119,7 +117,7 @@ class StoredDataReconciler:
             if any((pod.get("status") or {}).get("phase") not in _ENDED for pod in pods):
                 return True
             job = self._world.jobs.get(namespace, name)
-            if job is not None and not _has_finished(job):
+            if job is not None and not job_has_ended(job):
                 return True
         return False
 
@@ -220,11 +218,6 @@ def step_runs_of(run: Object) -> frozenset[str]:
     return frozenset(step_run_name(name, step) for step, state in states.items() if not state.get("subStoryRunName"))
 
 
-def _has_finished(job: Object) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(is_true(conditions, ended) for ended in _JOB_ENDS)
-
-
 def _place(key: str, namespace: str) -> StoredPlace | None:
     for kind in _OWNED:
         place = place_of(key, kind, namespace)
@@ -281,4 +274,5 @@ CONTROLLER: Final = ControllerRegistration(
     ),
     informers=REFERRING,
     enqueue_when_settings_change=True,
+    enqueue_only=is_being_deleted,
 )

@@ -24,7 +24,8 @@ from core.policy.settings import OperatorSettings
 from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
-from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World
+from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World, story_key
 from reconcilers.adapters.writes import patch_metadata
 from reconcilers.definition import (
     COUNT_DELAY,
@@ -41,6 +42,10 @@ from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch, own_keys
 
+STARTED_RUNS: Final = "started-runs"
+"""Index of StoryRuns that have started: ``namespace/name`` of their Story. There may be thousands, so they are only
+counted.
+"""
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
@@ -103,16 +108,13 @@ class StoryReconciler:
             "stepsTotal": sum(len(spec.get(name) or ()) for name in STEP_LISTS),
             "transports": _transports(spec) or None,
             "triggers": self._triggers(story),
-            "usageCount": sum(1 for _ in self._world.informer(IMPULSE).each_by_index(STORY_KEY, str(Key.of(story)))),
+            "usageCount": len(self._world.informer(IMPULSE).keys_by_index(STORY_KEY, str(Key.of(story)))),
         }
 
     def _triggers(self, story: Object) -> int:
         """A lower bound of the runs that have started: it never decreases when old runs are deleted."""
         key = f"{story['metadata']['namespace']}/{story['metadata']['name']}"
-        started = sum(
-            "story" in ((run.get("status") or {}).get("triggerTokens") or ())
-            for run in self._world.story_runs.each_by_index(STORY_KEY, key)
-        )
+        started = len(self._world.story_runs.keys_by_index(STARTED_RUNS, key))
         return max(started, (story.get("status") or {}).get("triggers") or 0)
 
 
@@ -246,6 +248,11 @@ def _every_story(change: Change, caches: Caches) -> Iterator[Key]:
     return map(Key.of, caches.informer(STORY).each())
 
 
+def started_run_key(run: Object) -> list[str]:
+    """For the index ``STARTED_RUNS``."""
+    return story_key(run) if "story" in ((run.get("status") or {}).get("triggerTokens") or ()) else []
+
+
 def _build(dependencies: ControllerDependencies) -> Reconcile:
     return StoryReconciler(
         dependencies.client, dependencies.world, dependencies.events, dependencies.clock, dependencies.settings
@@ -264,7 +271,7 @@ CONTROLLER: Final = ControllerRegistration(
         Watch(REFERENCE_GRANT, _every_story),
         Watch(STORY_RUN, stories_of_run, when=phase_changed, delay=COUNT_DELAY),
     ),
-    informers=IMPULSE_KINDS[:1],
+    informers=(*IMPULSE_KINDS[:1], WatchedKind(STORY_RUN, {STARTED_RUNS: started_run_key})),
     permissions=(
         Permission(STORY, ("patch",), "Removes the finalizer that the reference operator has set."),
         Permission(STORY, ("patch",), STATUS_WHY, subresource="status"),

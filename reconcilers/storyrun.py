@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import starmap
 from typing import Final
 
 from core.api import keys
@@ -207,7 +208,7 @@ def _of_story(change: Change, caches: Caches) -> Iterator[Key]:
     """Runs whose retention in the Story has changed, and runs that wait for the Story."""
     key = f"{change.object['metadata']['namespace']}/{change.object['metadata']['name']}"
     if retention_rules_of(change.old) != retention_rules_of(change.new):
-        yield from map(Key.of, caches.informer(STORY_RUN).each_by_index(STORY_KEY, key))
+        yield from starmap(Key, caches.informer(STORY_RUN).keys_by_index(STORY_KEY, key))
     if change.new is not None and story_was_edited(change):
         yield from map(Key.of, filter(is_waiting_to_begin, live_runs_of_story(change.new, caches)))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from core.api.objects import Object, controller_of, is_being_deleted
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import (
     POD,
     STEP_RUN,
@@ -130,4 +130,5 @@ CONTROLLER: Final = ControllerRegistration(
     permissions=STREAM_PERMISSIONS,
     enqueue_at_start=False,  # its watches bring every step that is there
     enqueue_when_settings_change=True,  # the way to the hub is one of them
+    enqueue_only=lambda run: not has_ended(run),
 )

@@ -105,7 +105,7 @@ class TransportReconciler:
         summary = BindingSummary.of(transport, bindings)
         status = self._validity(transport, errors, summary)
         status |= {
-            "usageCount": sum(1 for _ in self._stories.each_by_index(TRANSPORT_NAMES, key.name)),
+            "usageCount": len(self._stories.keys_by_index(TRANSPORT_NAMES, key.name)),
             "pendingBindings": summary.pending,
             "lastHeartbeatTime": summary.changed_at or None,
         }

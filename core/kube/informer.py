@@ -7,7 +7,9 @@ replica's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
@@ -17,7 +19,7 @@ from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
-from core.kube.packed import Entry, identity, packed
+from core.kube.packed import Entry, Packer, identity
 from core.kube.retry import Backoff
 from core.kube.store import Change, ChangeKind, Indexer, InformerStore, StoreKey, is_certainly_newer, is_number, key_of
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
@@ -52,6 +54,8 @@ class Informer:
         indexers: name → function from an object to the values that it is found under.
         trim: returns a smaller copy, without unused fields, to keep in place of an object; must leave name, namespace,
             uid, resourceVersion and deletionTimestamp in its ``metadata``.
+        is_at_rest: whether an object will hardly be read again; it is then kept in a fifth of the memory, and read more
+            slowly.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Informer:
         field_selector: str | None = None,
         indexers: Mapping[str, Indexer] | None = None,
         trim: Callable[[Object], Object] | None = None,
+        is_at_rest: Callable[[Object], bool] | None = None,
         timing: WatchTiming = DEFAULT_TIMING,
     ) -> None:
         self.resource = resource
@@ -73,8 +78,12 @@ class Informer:
         self._field_selector = field_selector
         self._trim = trim
         self._timing = timing
-        self._store = InformerStore({name: self._guarded(indexer) for name, indexer in (indexers or {}).items()})
+        self._packer = Packer() if is_at_rest is None else Packer(partial(self._rests, is_at_rest))
+        guarded = {name: self._guarded(indexer) for name, indexer in (indexers or {}).items()}
+        self._store = InformerStore(guarded, self._packer)
         self._handlers: list[Handler] = []
+        self._gathered: list[Handler] | None = None
+        """Those that have not got the known objects yet."""
         self._synced = trio.Event()
         self._contact_at: float | None = None
         self._is_lost = False
@@ -124,6 +133,10 @@ class Informer:
         """Like ``by_index``, one at a time, like ``each``."""
         return self._store.by_index(index, value)
 
+    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+        """Namespaces and names of the objects of ``by_index``, without a look at them; changes with the cache."""
+        return self._store.keys_by_index(index, value)
+
     @property
     def has_synced(self) -> bool:
         """Whether the first list has been read."""
@@ -166,10 +179,31 @@ class Informer:
     # Handlers and own writes.
 
     def add_handler(self, handler: Handler) -> None:
-        """Call ``handler`` with every change from now on, and immediately with each object that is already known."""
+        """Call ``handler`` with every change from now on, and immediately with each object that is already known.
+
+        In a block of ``gathering_handlers``, at its end.
+        """
         self._handlers.append(handler)
-        for obj in self._store.list(None):
-            self._call(handler, Change(ChangeKind.ADDED, None, obj))
+        if self._gathered is None:
+            self._acquaint([handler])
+        else:
+            self._gathered.append(handler)
+
+    @contextmanager
+    def gathering_handlers(self) -> Iterator[None]:
+        """Handlers that are added in this block get each known object when it ends, so that it is read once for all.
+
+        The block must not wait.
+        """
+        self._gathered = []
+        yield
+        gathered, self._gathered = self._gathered, None
+        self._acquaint(gathered)
+
+    def _acquaint(self, handlers: Collection[Handler]) -> None:
+        for change in self._store.as_added() if handlers else ():
+            for handler in handlers:
+                self._call(handler, change)
 
     def remember(self, obj: Object) -> Object:
         """Make the answer to a write of this process visible at once; older events are then ignored.
@@ -367,21 +401,28 @@ class Informer:
 
         return values
 
+    def _rests(self, is_at_rest: Callable[[Object], bool], obj: Object) -> bool:
+        try:
+            return is_at_rest(obj)
+        except Exception as error:  # noqa: BLE001 - an object of an unforeseen shape must not stop all others
+            self._complain("is_at_rest failed; the object is kept as any other", obj, error)
+            return False
+
     def _entry(self, obj: Object) -> Entry:
         return self._kept(obj)[1]
 
     def _small(self, obj: Object) -> tuple[Object, Entry]:
         kept = self._trimmed(obj)
-        return kept, kept
+        return kept, self._packer.small_entry(kept)
 
     def _kept(self, obj: Object) -> tuple[Object, Entry]:
         """The form in which an object is kept: as readers see it, and as it is stored."""
         kept = self._trimmed(obj)
         try:
-            return kept, packed(kept)
+            return kept, self._packer.entry(kept)
         except TypeError:
             left = self._trimmed(remains.of_object(obj, reading.TOO_DEEP))
-            return left, packed(left)
+            return left, self._packer.entry(left)
 
     def _trimmed(self, obj: Object) -> Object:
         if why := why_unreadable(obj):

@@ -1,12 +1,16 @@
-"""Large objects, kept as bytes: an object that needs 30 times its size when parsed is kept as text.
+"""Objects that are kept as bytes: large ones, and those at rest, which are hardly ever read again.
 
-Small objects stay parsed, because they are read all the time. The packed objects that were read last stay parsed, too,
-as long as their total size is small.
+Parsed, an object needs four to thirty times the size of its text. Other small objects stay parsed, because they are
+read all the time. The packed objects that were read last stay parsed, too, as long as their total size is small.
+
+The texts of objects at rest are compressed. Those of one kind are alike, so the first one serves as the dictionary of
+all: a StepRun of 2,000 bytes takes 100 to 300.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import orjson
@@ -19,35 +23,83 @@ PACKED_FROM_BYTES: Final = 8 << 10
 OPEN_BYTES: Final = 256 << 10
 """Total size of the texts of packed objects that stay parsed after they were read."""
 _IDENTITY: Final = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp")
+_LONGEST_DICTIONARY: Final = 32 << 10
+"""zlib looks back no further."""
+_RAW: Final = -zlib.MAX_WBITS
+"""Without header and checksum."""
+_FASTEST: Final = 1
 
 
 class Packed:
-    """One object as text. ``head`` distinguishes versions of objects: a few fields of ``metadata``."""
+    """One object as text; with a dictionary, as compressed text."""
 
-    __slots__ = ("_mark", "head", "text")
+    __slots__ = ("_dictionary", "_identity", "_mark", "_text", "size")
 
-    def __init__(self, obj: Object, text: bytes) -> None:
-        self.head = identity(obj)
-        self.text = text
+    def __init__(self, obj: Object, text: bytes, dictionary: bytes | None = None) -> None:
+        metadata = obj["metadata"]
+        self.size = len(text)
+        """Of the text, in bytes."""
+        self._identity = tuple(metadata.get(name) for name in _IDENTITY)
+        self._dictionary = dictionary
+        self._text = text if dictionary is None else _compressed(text, dictionary)
         self._mark: Unreadable | None = unreadable(obj)
+
+    @property
+    def head(self) -> Object:
+        """What distinguishes versions of objects: a few fields of ``metadata``."""
+        fields = zip(_IDENTITY, self._identity, strict=True)
+        return {"metadata": {name: value for name, value in fields if value is not None}}
 
     def opened(self) -> Object:
         """The object, parsed again."""
-        obj: Object = orjson.loads(self.text)
+        text = self._text if self._dictionary is None else _decompressed(self._text, self._dictionary)
+        obj: Object = orjson.loads(text)
         return obj if self._mark is None else marked(obj, self._mark)
 
 
 Entry: TypeAlias = Object | Packed
 
 
-def packed(obj: Object) -> Entry:
-    """``obj``, or its text when it is large.
+def _never(obj: Object) -> bool:
+    del obj
+    return False
 
-    Raises:
-        TypeError: it cannot be written as JSON, because it is nested too deeply.
+
+class Packer:
+    """Chooses the form in which each object of a kind is kept.
+
+    Args:
+        is_at_rest: whether the object will hardly be read again.
     """
-    text = orjson.dumps(without_mark(obj))
-    return obj if len(text) < PACKED_FROM_BYTES else Packed(obj, text)
+
+    def __init__(self, is_at_rest: Callable[[Object], bool] = _never) -> None:
+        self._is_at_rest = is_at_rest
+        self._dictionary = b""
+
+    def entry(self, obj: Object) -> Entry:
+        """``obj``, or its text when it is large or at rest.
+
+        Raises:
+            TypeError: it cannot be written as JSON, because it is nested too deeply.
+        """
+        text = orjson.dumps(without_mark(obj))
+        if self._is_at_rest(obj):
+            self._dictionary = self._dictionary or text[:_LONGEST_DICTIONARY]
+            return Packed(obj, text, self._dictionary)
+        return obj if len(text) < PACKED_FROM_BYTES else Packed(obj, text)
+
+    def small_entry(self, obj: Object) -> Entry:
+        """Like ``entry``, for an object that is known to be small."""
+        return self.entry(obj) if self._is_at_rest(obj) else obj
+
+
+def _compressed(text: bytes, dictionary: bytes) -> bytes:
+    compressor = zlib.compressobj(_FASTEST, wbits=_RAW, zdict=dictionary)
+    return compressor.compress(text) + compressor.flush()
+
+
+def _decompressed(text: bytes, dictionary: bytes) -> bytes:
+    return zlib.decompressobj(wbits=_RAW, zdict=dictionary).decompress(text)
 
 
 def opened(entry: Entry) -> Object:
@@ -81,21 +133,28 @@ class Opener:
         found = self._open.pop(id(entry), None)
         if found is None:
             found = (entry, entry.opened())
-            self._bytes += len(entry.text)
+            self._bytes += entry.size
         self._open[id(entry)] = found
         for oldest in [*self._too_many()]:
             self.close(oldest)
         return found[1]
 
+    def glance(self, entry: Entry) -> Object:
+        """Like ``whole``, for one who reads all entries: what is parsed for that does not stay parsed."""
+        if not isinstance(entry, Packed):
+            return entry
+        found = self._open.get(id(entry))
+        return entry.opened() if found is None else found[1]
+
     def close(self, entry: Entry) -> None:
         """Drop the parsed form: the entry will not be read again."""
         if self._open.pop(id(entry), None) is not None and isinstance(entry, Packed):
-            self._bytes -= len(entry.text)
+            self._bytes -= entry.size
 
     def _too_many(self) -> Iterator[Packed]:
         over = self._bytes - OPEN_BYTES
         for entry, _ in self._open.values():
             if over <= 0:
                 return
-            over -= len(entry.text)
+            over -= entry.size
             yield entry

@@ -2,17 +2,17 @@
 
 Versions are compared as numbers when both are numbers. Otherwise they are compared only for equality, and the later one
 counts as newer. Deleted objects are remembered for a while by UID, so that a late answer or event does not restore
-them. Objects in the cache are shared with every reader: no reader may change them. Large ones are kept as text
-(core.kube.packed).
+them. Objects in the cache are shared with every reader: no reader may change them. Large ones and those at rest are
+kept as text (core.kube.packed).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
-from core.kube.packed import Entry, Opener, Packed, head_of, opened, packed
+from core.kube.packed import Entry, Opener, Packed, Packer, head_of, opened
 from kubewire.wire import Object
 
 REMEMBERED_DELETIONS: Final = 10_000
@@ -35,11 +35,12 @@ class Change:
 
     __slots__ = ("_entries", "_new", "_old", "kind")
 
-    def __init__(self, kind: ChangeKind, old: Entry | None, new: Entry | None) -> None:
+    def __init__(self, kind: ChangeKind, old: Entry | None, new: Entry | None, parsed: Object | None = None) -> None:
+        """``parsed``: the object of ``new``, if it is at hand."""
         self.kind = kind
         self._entries = (old, new)
         self._old = old
-        self._new = new
+        self._new = new if parsed is None else parsed
 
     def __repr__(self) -> str:
         entry = self._new if self._new is not None else self._old
@@ -89,13 +90,15 @@ class _Deletion(NamedTuple):
 class InformerStore:
     """Every method returns the changes that it made, for the handlers."""
 
-    def __init__(self, indexers: Mapping[str, Indexer]) -> None:
+    def __init__(self, indexers: Mapping[str, Indexer], packer: Packer | None = None) -> None:
         self._indexers = dict(indexers)
+        self._packer = packer or Packer()
         self._objects: dict[StoreKey, Entry] = {}
         self._opener = Opener()
         self._namespaces: dict[str, dict[StoreKey, None]] = {}
         self._indexes: dict[str, dict[str, dict[StoreKey, None]]] = {name: {} for name in indexers}
-        self._index_values: dict[StoreKey, dict[str, tuple[str, ...]]] = {}
+        self._index_values: dict[StoreKey, tuple[tuple[str, ...], ...]] = {}
+        """For each object, the values of each indexer, in the order of the indexers."""
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
 
@@ -109,11 +112,19 @@ class InformerStore:
     def list(self, namespace: str | None) -> Iterator[Object]:
         """Large objects are parsed one by one, so a caller that drops each one holds only one at a time."""
         if namespace is None:
-            return map(self._opener.whole, [*self._objects.values()])
-        return (self._opener.whole(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
+            return map(self._opener.glance, [*self._objects.values()])
+        return (self._opener.glance(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
+
+    def as_added(self) -> Iterator[Change]:
+        """Each object as if it had just been added."""
+        return (Change(ChangeKind.ADDED, None, entry) for entry in [*self._objects.values()])
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
         return (self._opener.whole(self._objects[key]) for key in [*self._indexes[index].get(value, ())])
+
+    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+        """The names of the objects of ``by_index``, which are not read."""
+        return self._indexes[index].get(value, {}).keys()
 
     def put(self, obj: Object, *, in_order: bool = True, entry: Entry | None = None) -> Iterable[Change]:
         """Apply a version that was seen: nothing changes if a newer one, or the deletion, is already known.
@@ -121,18 +132,18 @@ class InformerStore:
         ``in_order``: it comes from the server's stream, not from an answer that a newer event may have overtaken.
         ``entry``: the form to store, if the caller has made it already.
         """
-        entry = packed(obj) if entry is None else entry
+        entry = self._packer.entry(obj) if entry is None else entry
         key, uid = key_of(obj), _uid(obj)
         if self._belongs_to_a_deleted_object(obj, uid, in_order):
             return []
         old = self._objects.get(key)
         if old is None:
-            return [Change(ChangeKind.ADDED, None, self._set(key, obj, entry))]
+            return [Change(ChangeKind.ADDED, None, self._set(key, obj, entry), obj)]
         if _uid(head_of(old)) != uid:
             return self._replace_with_other(key, old, obj, entry)
         if not is_newer(version_of(obj), version_of(head_of(old))):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry), obj)]
 
     def lacks(self, obj: Object) -> bool:
         """Whether ``put`` would change anything for this version; only the metadata of ``obj`` is read."""
@@ -202,7 +213,9 @@ class InformerStore:
         changes: _Changes = []
         for entry in found.values():
             obj = opened(entry)
-            changes += self._put_trusted(obj, entry) if trust else self.put(obj, entry=entry)
+            for change in self._put_trusted(obj, entry) if trust else self.put(obj, entry=entry):
+                change.let_go()  # of thousands of objects, only one is parsed at a time
+                changes.append(change)
         for key, old in [*self._objects.items()]:
             if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
                 self._unset(key)
@@ -216,10 +229,10 @@ class InformerStore:
         old = self._objects.get(key)
         if old is None or _uid(head_of(old)) != _uid(obj):
             gone = [] if old is None else [Change(ChangeKind.DELETED, old, None)]
-            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj, entry))]
+            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj, entry), obj)]
         if version_of(head_of(old)) == version_of(obj):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry))]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry), obj)]
 
     def _belongs_to_a_deleted_object(self, obj: Object, uid: str, in_order: bool) -> bool:
         deletion = self._deletions.get(uid)
@@ -241,7 +254,7 @@ class InformerStore:
         if is_certainly_newer(version_of(head_of(old)), version_of(new)):
             return []
         self._note_deletion(_uid(head_of(old)), _Deletion(version_of(new), True, self._list_number))
-        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new, entry))]
+        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new, entry), new)]
 
     def _note_deletion(self, uid: str, deletion: _Deletion) -> None:
         self._deletions.pop(uid, None)
@@ -251,14 +264,14 @@ class InformerStore:
 
     def _set(self, key: StoreKey, obj: Object, entry: Entry) -> Entry:
         """Store ``entry`` for ``obj``, and return it."""
-        values = {name: tuple(dict.fromkeys(indexer(obj))) for name, indexer in self._indexers.items()}
+        values = tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
         self._drop_from_indexes(key)
         if (before := self._objects.get(key)) is not None:
             self._opener.close(before)
         self._objects[key] = entry
         self._namespaces.setdefault(key.namespace, {})[key] = None
         self._index_values[key] = values
-        for name, found in values.items():
+        for name, found in zip(self._indexers, values, strict=True):
             for value in found:
                 self._indexes[name].setdefault(value, {})[key] = None
         return entry
@@ -272,7 +285,7 @@ class InformerStore:
             del self._namespaces[key.namespace]
 
     def _drop_from_indexes(self, key: StoreKey) -> None:
-        for name, values in self._index_values.pop(key, {}).items():
+        for name, values in zip(self._indexers, self._index_values.pop(key, ()), strict=False):
             for value in values:
                 members = self._indexes[name][value]
                 del members[key]

@@ -7,7 +7,7 @@ If there are clients, the controllers of StoryTriggers and EffectClaims work, to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient
 from core.kube.errors import error_from_status
 from core.kube.informer import Handler
-from core.kube.store import Change
+from core.kube.store import Change, StoreKey, key_of
 from core.policy.settings import OperatorSettings
 from fuzz.engine.cluster import Cluster, Objects, RefusedError, place_of
 from fuzz.engine.process import Process
@@ -167,6 +167,9 @@ class ModelInformer:
 
     def each_by_index(self, index: str, value: str) -> Iterator[Object]:
         return iter(self.by_index(index, value))
+
+    def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
+        return [key_of(obj) for obj in self.by_index(index, value)]
 
     def remember(self, obj: Object) -> Object:
         self.known.remember(obj)

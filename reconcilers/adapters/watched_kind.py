@@ -32,6 +32,8 @@ class WatchedKind:
     label_selector: str | None = None
     trim: Callable[[Object], Object] = slim
     """Returns the part of an object to keep. Validators read the project's kinds from here, so they need the spec."""
+    is_at_rest: Callable[[Object], bool] | None = None
+    """Whether an object will hardly be read again: such objects take little memory, and longer to read."""
     why: str = _LIVE
     """Why the operator may list and watch the kind."""
 
@@ -42,7 +44,12 @@ class WatchedKind:
     def informer(self, client: KubeClient) -> Informer:
         """A new informer, not running yet."""
         return Informer(
-            client, self.resource, label_selector=self.label_selector, indexers=self.indexes, trim=self.trim
+            client,
+            self.resource,
+            label_selector=self.label_selector,
+            indexers=self.indexes,
+            trim=self.trim,
+            is_at_rest=self.is_at_rest,
         )
 
 
@@ -55,7 +62,9 @@ def merged(kinds: Iterable[WatchedKind]) -> tuple[WatchedKind, ...]:
     found: dict[Resource, WatchedKind] = {}
     for kind in kinds:
         known = found.setdefault(kind.resource, kind)
-        found[kind.resource] = replace(known, indexes={**known.indexes, **kind.indexes})
+        found[kind.resource] = replace(
+            known, indexes={**known.indexes, **kind.indexes}, is_at_rest=known.is_at_rest or kind.is_at_rest
+        )
         same = (known.label_selector, known.trim) == (kind.label_selector, kind.trim)
         if not same or any(known.indexes.get(name, indexer) is not indexer for name, indexer in kind.indexes.items()):
             raise ValueError(

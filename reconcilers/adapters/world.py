@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import trio
 
 from core.api import keys, pinned_story
+from core.api.conditions import is_true
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted, owners_of
 from core.api.resource import (
     CONTROLLER_REVISION,
@@ -58,6 +60,7 @@ STUCK_SECONDS: Final = 300.0
 
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
+_JOB_ENDS: Final = ("Complete", "Failed")
 
 
 class World:
@@ -104,6 +107,14 @@ class World:
 
     def watches(self, resource: Resource) -> bool:
         return resource in self._informers
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Handlers that are added in this block get the known objects at its end, each of which is read only once."""
+        with ExitStack() as stack:
+            for informer in self:
+                stack.enter_context(informer.gathering_handlers())
+            yield
 
     def __iter__(self) -> Iterator[Informer]:
         return iter(self._informers.values())
@@ -271,6 +282,11 @@ def _without_containers(pod: Object) -> Object:
     return {**slim(pod), "spec": {"nodeName": node} if node else {}}
 
 
+def job_has_ended(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(is_true(conditions, ended) for ended in _JOB_ENDS)
+
+
 WATCHED: Final = (
     WatchedKind(STORY, {ENGRAM_KEYS: _story_engrams}),
     WatchedKind(ENGRAM, {TEMPLATE_NAME: template_name}),
@@ -285,8 +301,9 @@ WATCHED: Final = (
             OWNER_UID: owner_uid,
             PACKET_PARENT: packet_parent,
         },
+        is_at_rest=has_ended,
     ),
-    WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}),
+    WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}, is_at_rest=has_ended),
     WatchedKind(
         CONTROLLER_REVISION,
         {STORY_KEY: _pinned_story_key},
@@ -298,6 +315,7 @@ WATCHED: Final = (
         JOB,
         label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
         trim=_without_template,
+        is_at_rest=job_has_ended,
         why="The operator only lists its own Jobs, by label.",
     ),
     WatchedKind(
@@ -305,6 +323,7 @@ WATCHED: Final = (
         {STEP_RUN_NAME: _step_run_of_pod},
         label_selector=keys.LABEL_STEP_RUN,
         trim=_without_containers,
+        is_at_rest=has_ended,  # a Pod has the same words for its ends as a run
         why="A step ends when its container ends; the operator only lists Pods of steps.",
     ),
     WatchedKind(TRANSPORT),

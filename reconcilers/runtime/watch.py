@@ -7,7 +7,7 @@ engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
@@ -31,6 +31,10 @@ class Cache(Protocol):
     def by_index(self, index: str, value: str) -> list[Object]: ...
 
     def each_by_index(self, index: str, value: str) -> Iterator[Object]: ...
+
+    def keys_by_index(self, index: str, value: str) -> Collection[tuple[str, str]]:
+        """Namespaces and names."""
+        ...
 
 
 class WatchedCache(Cache, Protocol):

@@ -394,6 +394,33 @@ async def test_other_settings_wake_the_objects_of_the_rows_that_ask_for_it() -> 
         nursery.cancel_scope.cancel()
 
 
+async def test_of_thousands_of_objects_a_row_chooses_those_to_look_at() -> None:
+    seen: list[str] = []
+
+    async def reconcile(key: Key) -> Outcome:
+        seen.append(str(key))
+        return Done()
+
+    row = replace(
+        ROW,
+        build=lambda _: reconcile,
+        watches=(),
+        enqueue_when_settings_change=True,
+        enqueue_only=lambda story: story["metadata"]["name"] != "b",
+    )
+    async with open_world() as (_, world), trio.open_nursery() as nursery:
+        for name in "abc":
+            world.stories.remember(stored("Story", name, spec={}))
+        controllers = ControllerSet((row,), there(world), _unobserved)
+        controllers.start_in(nursery)
+        for enqueue in (controllers.enqueue_everything, controllers.settings_changed):
+            enqueue()
+            await trio.testing.wait_all_tasks_blocked()
+            assert sorted(seen) == ["team/a", "team/c"]
+            seen.clear()
+        nursery.cancel_scope.cancel()
+
+
 def _never_called(_: ControllerDependencies) -> Reconcile:
     async def reconcile(key: Key) -> Outcome:
         raise AssertionError(f"nothing is told about {key}")

@@ -282,6 +282,35 @@ async def test_what_is_added_later_hears_of_everything_already_here(
     assert late.changes == ["ADDED a@3"]
 
 
+async def test_handlers_that_are_gathered_share_each_known_object(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    server = ScriptedServer(answer=lambda request: listing(widget("a", 3), widget("b", 4), version=10))
+    informer, _ = await informer_of(server, nursery, stack, is_at_rest=lambda obj: True)
+    seen: list[tuple[str, int]] = []
+
+    def see(number: int) -> Callable[[Change], None]:
+        return lambda change: seen.append((change.object["metadata"]["name"], id(change.object) * number))
+
+    with informer.gathering_handlers():
+        informer.add_handler(see(1))
+        informer.add_handler(see(-1))
+        assert seen == []
+
+    assert [name for name, _ in seen] == ["a", "a", "b", "b"]
+    assert [first + second for (_, first), (_, second) in zip(seen[::2], seen[1::2], strict=True)] == [0, 0]
+
+
+async def test_an_object_whose_rest_cannot_be_told_is_kept_as_any_other(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    server = ScriptedServer(answer=lambda request: listing(widget("a", 3), version=10))
+    informer, told = await informer_of(server, nursery, stack, is_at_rest=lambda obj: bool(obj["nowhere"]))
+
+    assert told.changes == ["ADDED a@3"]
+    assert informer.get("team", "a") is informer.get("team", "a")
+
+
 async def test_a_handler_or_indexer_that_fails_does_not_blind_the_others(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:

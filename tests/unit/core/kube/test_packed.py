@@ -1,0 +1,95 @@
+"""Objects that are kept as text: what is read is what was put in, in little memory."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from core.api.unreadable import why_unreadable
+from core.kube import reading, remains
+from core.kube.packed import OPEN_BYTES, PACKED_FROM_BYTES, Opener, Packed, Packer, head_of, opened
+from core.kube.store import InformerStore, StoreKey
+from tests.unit.core.kube.scripted_server import widget
+
+
+def ended(obj: dict[str, Any]) -> bool:
+    return obj.get("phase") == "Succeeded"
+
+
+def test_only_large_objects_and_those_at_rest_are_kept_as_text() -> None:
+    packer = Packer(ended)
+    small, large = widget("a", 1), widget("a", 1, text="x" * PACKED_FROM_BYTES)
+    rests = widget("a", 1, phase="Succeeded")
+
+    assert packer.entry(small) is small
+    assert packer.small_entry(small) is small
+    for obj in (large, rests, {**large, "phase": "Succeeded"}):
+        entry = packer.entry(obj)
+        assert isinstance(entry, Packed)
+        assert opened(entry) == obj
+    assert isinstance(packer.small_entry(rests), Packed)
+
+
+def test_objects_that_are_alike_take_a_few_bytes_each() -> None:
+    packer = Packer(ended)
+    step_run: dict[str, Any] = {"phase": "Succeeded", "spec": {"fields": [f"field {number} of many" for number in range(60)]}}
+    entries = [packer.entry(widget(f"run-{number}", number, **step_run)) for number in range(100)]
+
+    assert all(isinstance(entry, Packed) and entry.size > 1000 for entry in entries)
+    texts = [entry._text for entry in entries if isinstance(entry, Packed)]
+    assert max(map(sys.getsizeof, texts)) < 150
+    assert [opened(entry)["metadata"]["name"] for entry in entries] == [f"run-{number}" for number in range(100)]
+
+
+@pytest.mark.parametrize("deleted", [{}, {"deletionTimestamp": "2026-11-29T13:00:00Z"}])
+def test_the_head_has_what_tells_versions_apart(deleted: dict[str, str]) -> None:
+    obj = widget("a", 7, phase="Succeeded")
+    obj["metadata"] |= {**deleted, "labels": {"large": "x"}}
+    identity = {key: value for key, value in obj["metadata"].items() if key != "labels"}
+
+    assert head_of(Packer(ended).entry(obj)) == {"metadata": identity}
+
+
+def test_an_object_that_cannot_be_read_whole_keeps_its_mark() -> None:
+    left = remains.of_object(widget("a", 7), reading.TOO_DEEP)
+    assert why_unreadable(left)
+
+    entry = Packer(lambda obj: True).entry(left)
+    assert isinstance(entry, Packed)
+    assert why_unreadable(opened(entry)) == why_unreadable(left)
+
+
+def test_what_was_read_last_stays_parsed_and_a_scan_does_not_push_it_out() -> None:
+    opener, packer = Opener(), Packer(ended)
+    entries = [packer.entry(widget(f"a{number}", 1, phase="Succeeded", text="x" * 60_000)) for number in range(8)]
+
+    first = opener.whole(entries[0])
+    assert opener.whole(entries[0]) is first
+    for entry in entries:
+        opener.glance(entry)
+    assert opener.whole(entries[0]) is first
+    for entry in entries[1:]:
+        opener.whole(entry)  # more than OPEN_BYTES
+    assert OPEN_BYTES < 7 * 60_000
+    assert opener.whole(entries[0]) is not first
+
+
+def test_a_store_keeps_what_rests_as_text_and_names_it_without_reading() -> None:
+    store = InformerStore({"phase": lambda obj: [obj["phase"]]}, Packer(ended))
+    [added] = store.put(widget("a", 1, phase="Running"))
+    [updated] = store.put(widget("a", 2, phase="Succeeded"))
+    [*_] = store.put(widget("b", 3, phase="Running"))
+
+    assert added.new is not None
+    assert (updated.old, updated.new) == (widget("a", 1, phase="Running"), widget("a", 2, phase="Succeeded"))
+    updated.let_go()
+    assert updated.new == widget("a", 2, phase="Succeeded")
+    assert store.get(StoreKey("team", "a")) == widget("a", 2, phase="Succeeded")
+    assert [*store.keys_by_index("phase", "Succeeded")] == [StoreKey("team", "a")]
+    assert [*store.keys_by_index("phase", "Failed")] == []
+    assert [change.new for change in store.as_added()] == [
+        widget("a", 2, phase="Succeeded"),
+        widget("b", 3, phase="Running"),
+    ]
