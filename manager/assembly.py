@@ -37,6 +37,7 @@ from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
+from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stored_payloads import StoredPayloads
@@ -82,6 +83,7 @@ class Operator:
         binder = Binder(client, world, settings)
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
+        runner = RunnerAccess(client, world, binder, events, settings)
         store = KubeRunStore(client, world)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
@@ -95,7 +97,7 @@ class Operator:
                 bindings=binder,
                 executors=Executors(
                     [
-                        JobExecutor(client, world, step_runs, binder, secrets, events),
+                        JobExecutor(client, world, step_runs, binder, secrets, events, runner),
                         StreamExecutor(
                             client,
                             world,
@@ -103,6 +105,7 @@ class Operator:
                             binder,
                             secrets,
                             events,
+                            runner,
                             hub,
                             stream_ends,
                             BindingBudget(settings),

@@ -17,6 +17,9 @@ from core.api.resource import (
     JOB,
     POD,
     REFERENCE_GRANT,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
     STEP_RUN,
     STORY,
     STORY_RUN,
@@ -29,7 +32,7 @@ from core.api.resource import (
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
-from core.workloads import stream_workload
+from core.workloads import story_runner, stream_workload
 from core.workloads.live_run import is_live_run
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
@@ -40,7 +43,7 @@ PACKET_PARENT: Final = "packet-parent-uid"
 STEP_RUN_NAME: Final = "step-run"
 """Index of Pods: ``namespace/name`` of their StepRun."""
 STORY_KEY: Final = "story"
-"""Index of StoryRuns, Impulses and pinned Stories: ``namespace/name`` of their Story."""
+"""Index of StoryRuns, Impulses, pinned Stories and accounts of Stories: ``namespace/name`` of their Story."""
 LIVE_RUNS: Final = "live-runs"
 """Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
 LIVE_RUNS_KEPT: Final = "live-runs-kept"
@@ -225,6 +228,10 @@ def _pinned_story_key(revision: Object) -> list[str]:
     return ["/".join(place)] if place else []
 
 
+def _runner_story_key(obj: Object) -> list[str]:
+    return [place] if (place := story_runner.story_of_runner(obj)) else []
+
+
 def _story_engrams(story: Object) -> list[str]:
     namespace = story["metadata"]["namespace"]
     return sorted({engram_key(step["ref"], namespace) for step in step_references(story)})
@@ -306,6 +313,16 @@ WATCHED: Final = (
         label_selector=keys.LABEL_STEP_RUN,
         trim=_without_containers,
         why="A step ends when its container ends; the operator only lists Pods of steps.",
+    ),
+    *(
+        WatchedKind(
+            resource,
+            {STORY_KEY: _runner_story_key},
+            label_selector=story_runner.SELECTOR,
+            why="The accounts of Stories and their rights: while they are there, a run writes and reads none of them. "
+            "The operator only lists these, by label.",
+        )
+        for resource in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
     ),
     WatchedKind(TRANSPORT),
     WatchedKind(TRANSPORT_BINDING, {OWNER_UID: owner_uid}),

@@ -82,6 +82,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "impulse",
         "catalog-impulsetemplate",
         "storyrevision",
+        "storyaccount",
         "runs-storytrigger",
         "runs-effectclaim",
         "transport",
