@@ -47,9 +47,10 @@ class StoryRunner:
     """The extra rules, sorted and without duplicates; the base rules are not among them."""
 
     def account(self) -> Object:
-        """The ServiceAccount."""
+        """The ServiceAccount. No annotation that a Story requests takes the place of one of the operator's."""
         account = self._named(SERVICE_ACCOUNT, self.name)
-        account["metadata"]["annotations"] |= self.annotations
+        own = (keys.ANNOTATION_RUNNER_OF_STORY, keys.ANNOTATION_RUNNER_RETIRED)
+        account["metadata"]["annotations"] |= {k: v for k, v in self.annotations.items() if k not in own}
         return account
 
     def rights(self, account_uid: str) -> list[tuple[Resource, Object]]:

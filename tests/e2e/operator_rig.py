@@ -13,10 +13,20 @@ import orjson
 import trio
 
 from core.api.objects import Object
-from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
+from core.api.resource import (
+    CUSTOM_RESOURCE_DEFINITION,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from core.kube.errors import InternalServerError, NotFoundError
+from core.workloads.story_runner import SELECTOR, story_of_runner
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from tests.e2e.control_plane.binaries import ensure_binaries
@@ -119,6 +129,12 @@ class OperatorRig:
 
     async def merge(self, resource: Resource, name: str, patch: Object, namespace: str = FLOWS) -> Object:
         return await self.client.patch(resource, name, patch, namespace=namespace if resource.namespaced else None)
+
+    async def account_of(self, story: str) -> str:
+        """The account of the containers of the Story's runs."""
+        found = (await self.client.list(SERVICE_ACCOUNT, FLOWS, label_selector=SELECTOR)).items
+        [name] = [str(each["metadata"]["name"]) for each in found if story_of_runner(each) == f"{FLOWS}/{story}"]
+        return name
 
     # Waiting.
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from core.api.resource import IMPULSE, POD, SECRET, STORY_RUN, STORY_TRIGGER
+from core.api.resource import IMPULSE, POD, SECRET, SERVICE_ACCOUNT, STORY_RUN, STORY_TRIGGER
+from core.workloads.story_runner import SELECTOR
 from core.workloads.submission import story_run_name
 from reconcilers.definition import COUNT_DELAY
 from tests.e2e.control_plane.binaries import find_go
@@ -85,6 +86,7 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
         await world.create(STORY_RUN, "one", {"storyRef": {"name": "greetings"}, "inputs": {"who": "world"}})
         run = await world.finished("one")
         greet, again, nobody = [await world.step(f"one-{name}", phase) for name, phase in PHASES.items()]
+        [account] = (await world.client.list(SERVICE_ACCOUNT, NAMESPACE_NAME, label_selector=SELECTOR)).items
 
     assert step_phases(run) == PHASES
     assert status_of(greet)["output"] == {
@@ -93,7 +95,7 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
         "secretAt": SECRET_PATH,
         "namespace": NAMESPACE_NAME,
         "step": "greet",
-        "account": "one-engram-runner",
+        "account": account["metadata"]["name"],
         "executionMode": "batch",
     }
     assert status_of(again)["output"]["greeting"] == "hello hello world"

@@ -34,6 +34,7 @@ async def kinds(there: AdapterWorld) -> list[tuple[str, str]]:
 
 async def test_the_first_run_of_a_story_writes_two_objects_and_later_ones_nothing(there: AdapterWorld) -> None:
     run, story = await there.definitions()
+    await there.known(there.world.engrams, "http")
     name = await there.story_account(run, story)
     executor = there.executor
     await executor.prepare_run(run, story)
