@@ -84,6 +84,7 @@ class Operator:
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
         runner = RunnerAccess(client, world, binder, events, settings)
+        budget = BindingBudget(settings)
         store = KubeRunStore(client, world)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
@@ -95,22 +96,8 @@ class Operator:
                 runs=store,
                 step_runs=step_runs,
                 bindings=binder,
-                executors=Executors(
-                    [
-                        JobExecutor(client, world, step_runs, binder, secrets, events, runner),
-                        StreamExecutor(
-                            client,
-                            world,
-                            step_runs,
-                            binder,
-                            secrets,
-                            events,
-                            runner,
-                            hub,
-                            stream_ends,
-                            BindingBudget(settings),
-                        ),
-                    ]
+                executors=_executors(
+                    client, world, step_runs, binder, secrets, events, runner, hub, stream_ends, budget
                 ),
                 evaluator=self._evaluator,
                 payloads=payloads,
@@ -234,6 +221,22 @@ class Operator:
         )
         grants = self._world.reference_grants.list(story_namespace)
         return why_denied(reference, self._settings().cross_namespace_policy, grants)
+
+
+def _executors(
+    client: KubeClient,
+    world: World,
+    step_runs: KubeStepRuns,
+    binder: Binder,
+    secrets: SecretCheck,
+    events: KubeEventSink,
+    runner: RunnerAccess,
+    hub: HubAccessProvider,
+    stream_ends: StreamEnds,
+    budget: BindingBudget,
+) -> Executors:
+    shared = (client, world, step_runs, binder, secrets, events, runner)
+    return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget)])
 
 
 def _scope_crashed(key: RunKey, error: BaseException) -> None:

@@ -74,7 +74,10 @@ class StoryAccountReconciler:
     async def reconcile(self, key: Key) -> Outcome:
         accounts = self._world.informer(SERVICE_ACCOUNT)
         account = accounts.get(key.namespace, key.name)
-        if account is None or is_being_deleted(account) or await self._is_current(account):
+        if account is None or is_being_deleted(account) or not story_of_runner(account):  # the last: it is not ours
+            self._ceased.pop(key, None)
+            return Done()
+        if await self._is_current(account):
             self._ceased.pop(key, None)
             return Done()
         live, now = list(self._live_runs(account)), self._clock.now()

@@ -108,5 +108,8 @@ def story_runner(namespace: str, story: Object, extra_rules: Iterable[Rule]) -> 
 
 
 def story_of_runner(obj: ReadOnlyObject) -> str:
-    """``namespace/name`` of the Story of an object of this module; empty if it has none."""
-    return str((obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_RUNNER_OF_STORY) or "")
+    """``namespace/name`` of the Story of an object of this module; empty if it is none, whatever its labels are."""
+    metadata = obj["metadata"]
+    if f"-{STORY_RUNNER_SUFFIX}" not in str(metadata["name"]):
+        return ""
+    return str((metadata.get("annotations") or {}).get(keys.ANNOTATION_RUNNER_OF_STORY) or "")

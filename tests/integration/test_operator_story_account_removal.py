@@ -174,3 +174,14 @@ async def test_what_is_deleted_while_a_run_begins_is_there_again_before_its_work
     after = await look.account()
     assert after is not None
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+async def test_an_account_that_only_has_the_labels_is_left_alone(there: AdapterWorld) -> None:
+    labels = {keys.LABEL_APP_MANAGED_BY: keys.FIELD_MANAGER, keys.LABEL_RUNNER_OF_STORY: "gone"}
+    annotations = {keys.ANNOTATION_RUNNER_OF_STORY: f"{NAMESPACE_NAME}/gone"}
+    await there.create(SERVICE_ACCOUNT, "payroll", {}, labels=labels, annotations=annotations)
+    await there.known(there.world.informer(SERVICE_ACCOUNT), "payroll")
+    look = Look(there, "payroll")
+    assert await look.again() == Done()
+    assert await look.again(2 * GRACE) == Done()
+    assert not await look.is_marked()

@@ -94,3 +94,9 @@ def test_annotations_of_the_store_are_those_of_a_story_of_this_namespace_and_nev
     assert keys.ANNOTATION_RUNNER_RETIRED not in found
     borrowed = story_runner("team", story(namespace="lib", role="reader"), ()).account()
     assert borrowed["metadata"]["annotations"] == {keys.ANNOTATION_RUNNER_OF_STORY: "lib/report"}
+
+
+def test_an_object_with_another_name_belongs_to_no_story_whatever_it_says() -> None:
+    account = story_runner("team", story(), ()).account()
+    account["metadata"]["name"] = "default"
+    assert story_of_runner(account) == ""
