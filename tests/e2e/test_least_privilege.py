@@ -125,13 +125,13 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
 
 def the_day_of(rig: OperatorRig) -> Usage:
     """The usage by the operator, and by the containers to which it granted its rights."""
-    events, account = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-(engram|impulse)-runner")
+    events, account = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-(story|impulse)-runner")
 
     def containers_of(kind: str) -> Callable[[str], bool]:
         return lambda user: (match := account.fullmatch(user)) is not None and match[1] == kind
 
     operator = usage(events, ROLE_TABLES, of=lambda user: user == DEFAULT_INSTALLATION.user)
-    steps = usage(events, [RUNNER], of=containers_of("engram"))
+    steps = usage(events, [RUNNER], of=containers_of("story"))
     return operator + steps + usage(events, [LISTENER], of=containers_of("impulse"))
 
 
