@@ -21,7 +21,7 @@ from core.api import keys
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.pinned_story import TooDeepError, kept_story, revision_name
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, SERVICE_ACCOUNT, STORY, STORY_RUN
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, SERVICE_ACCOUNT, STORY, STORY_RUN
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
 from core.kube.informer import Change
@@ -39,7 +39,7 @@ from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch, own_keys
 
 GRACE: Final = timedelta(minutes=10)
-_RUNS_DELAY: Final = timedelta(seconds=30)
+RUNS_DELAY: Final = timedelta(seconds=30)
 """The end of a run is never urgent here, and many runs may end at once."""
 
 
@@ -163,6 +163,12 @@ def _of_template(change: Change, caches: Caches) -> Iterator[Key]:
     yield from _of_stories(_stories_of(engrams, caches), caches)
 
 
+def _every_account(change: Change, caches: Caches) -> Iterator[Key]:
+    """A grant lets Stories refer to Engrams, whose rules then count."""
+    del change
+    yield from map(Key.of, caches.informer(SERVICE_ACCOUNT).each())
+
+
 def _stories_of(engrams: Iterable[Object], caches: Caches) -> set[str]:
     stories = caches.informer(STORY)
     return {str(Key.of(story)) for engram in engrams for story in stories.by_index(ENGRAM_KEYS, str(Key.of(engram)))}
@@ -182,7 +188,8 @@ CONTROLLER: Final = ControllerRegistration(
         Watch(STORY, _of_story, when=spec_changed),
         Watch(ENGRAM, _of_engram, when=spec_changed),
         Watch(ENGRAM_TEMPLATE, _of_template, when=spec_changed),
-        Watch(STORY_RUN, _of_run, when=no_longer_live, delay=_RUNS_DELAY),
+        Watch(REFERENCE_GRANT, _every_account),
+        Watch(STORY_RUN, _of_run, when=no_longer_live, delay=RUNS_DELAY),
     ),
     permissions=(
         Permission(

@@ -205,8 +205,11 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 
 @asynccontextmanager
-async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
-    """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet."""
+async def open_operator_rig(directory: Path, **node: Any) -> AsyncIterator[OperatorRig]:
+    """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet.
+
+    ``node``: settings of the node.
+    """
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(
             open_control_plane(ensure_binaries(), directory / "plane", audit=True, flags=_STRICT)
@@ -214,7 +217,7 @@ async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
         client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
         rig = OperatorRig(plane, client, directory, stack)
         rig.add_images({})
-        await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node"))
+        await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node", **node))
         for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
             await client.create(NAMESPACE, {"metadata": {"name": name}})
         await rig.apply("manifests/crds", "manifests/rbac")

@@ -17,7 +17,7 @@ import trio
 
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import CLUSTER_ROLE, POD, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN
+from core.api.resource import CLUSTER_ROLE, POD, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN
 from core.workloads.story_runner import RUNNER_BASE_ROLE
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
@@ -78,6 +78,29 @@ async def test_containers_of_one_account_report_their_own_steps_and_nobody_repor
     flag.touch()
     for run in ("first", "second"):
         await rig.ended(run, "Succeeded")
+
+
+async def test_a_go_container_reports_under_the_policy_unchanged(
+    tmp_path: Path, pytestconfig: pytest.Config, go_programs: Path, mounts: None
+) -> None:
+    if pytestconfig.getoption("control_plane") != "real":
+        pytest.skip("needs a real control plane: --control-plane real")
+    async with open_operator_rig(tmp_path, isolate=True) as rig:
+        await rig.apply("manifests/policies/status.yaml")
+        await rig.start_operator("operator", "--leader-elect=false")
+        await rig.create(SECRET, "keys", {"stringData": {"token": "s3cr3t"}})
+        schema = {"api": {"mountType": "file", "expectedKeys": ["token"]}}
+        await rig.engram("greeter", secretSchema=schema, engram={"secrets": {"api": "keys"}})
+        rig.add_images({"test/greeter": {"command": [str(go_programs / "greeter")]}})
+        await rig.story("greetings", {**step("greet", "greeter"), "with": {"name": "{{ inputs.who }}"}})
+        await rig.run("one", "greetings", inputs={"who": "world"})
+        await rig.ended("one", "Succeeded")
+        output = status_of(await rig.client.get(STEP_RUN, "one-greet", FLOWS))["output"]
+        account = await rig.account_of("greetings")
+        async with rig.plane.open_client() as client:
+            unbound = await rig.plane.token_of(account, FLOWS)
+            assert await report(client, unbound, "one-greet") == 422  # the policy has been in force
+    assert (output["greeting"], output["account"]) == ("hello world", account)
 
 
 PATCH: Final = '--patch={"status":{"phase":"Failed"}}'
