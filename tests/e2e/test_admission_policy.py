@@ -414,9 +414,7 @@ async def test_effects_are_claimed_and_completed_by_the_containers_of_the_step_a
     await server.delete(_path(claim, named=True))
 
 
-async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speaks(
-    server: httpx.AsyncClient, guarded: Kubectl
-) -> None:
+async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speaks(server: httpx.AsyncClient) -> None:
     """Uses tokens that the server has issued, as Pods have them; all containers of two runs have one account."""
     account = await _fresh(server, _without_spec("ServiceAccount", SHARED))
     made, steps, tokens = [account], [], []
@@ -441,10 +439,6 @@ async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speak
     assert {what for what, code in codes.items() if code == 200} == own
     assert set(codes.values()) == {200, 422}
 
-    patch = ("--subresource=status", "--type=merge", "--patch", '{"status":{"phase":"Failed"}}')
-    with pytest.raises(AssertionError, match="only the operator and the containers of the step's attempt"):
-        guarded("--namespace=team", f"--as={ANN}", "patch", "stepruns", "real-a", *patch)
-
     waits = {"phase": "Pending", "retries": 1, "nextRetryAt": AT}
     assert (await _write_status(server, steps[0], waits)).status_code == 200
     assert await _report(server, steps[0], tokens[0], {"phase": "Canceled"}) == 422  # its attempt is over
@@ -452,6 +446,18 @@ async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speak
     assert await _report(server, steps[0], tokens[0], {"phase": "Succeeded"}) == 200
     for obj in (*steps, *made):
         await server.delete(_path(obj, named=True))
+
+
+async def test_a_person_with_kubectl_reports_for_no_step(server: httpx.AsyncClient, guarded: Kubectl) -> None:
+    step = await _made_by_operator(
+        server, _object("StepRun", "told-a", {"storyRunRef": {"name": "told"}, "stepId": "a"})
+    )
+    patch = ("--subresource=status", "--type=merge", "--patch", '{"status":{"phase":"Failed"}}')
+
+    with pytest.raises(AssertionError, match="only the operator and the containers of the step's attempt"):
+        guarded("--namespace=team", f"--as={ANN}", "patch", "stepruns", "told-a", *patch)
+
+    await server.delete(_path(step, named=True))
 
 
 async def test_of_a_status_containers_write_what_sdks_write(server: httpx.AsyncClient) -> None:
