@@ -144,7 +144,13 @@ _SECURITY: Final = (
     KeyRow(
         "security.service-account-name",
         _NEW,
-        "ServiceAccount of all steps; empty: each run gets an account of its own.",
+        "ServiceAccount of all steps; empty: the one of `controller.runner-identity`.",
+    ),
+    KeyRow(
+        "controller.runner-identity",
+        _NEW,
+        "Whose ServiceAccount containers have: one for all runs of a Story, or one of each run "
+        "([accounts](permissions.md#accounts-of-containers)).",
     ),
     KeyRow(
         "security.lowered-by", _LIVE, "Who may set lower security than the layer below: templates, nobody, everybody."

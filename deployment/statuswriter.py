@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.identity import MAX_NAME_LENGTH, RUNNER_SUFFIX
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import STREAM
@@ -18,21 +17,17 @@ from deployment.permissions.roles import Installation
 from deployment.policy import UPDATE, Check, Policy
 from webhooks.validate import status
 
-_SUFFIX: Final = f"-{RUNNER_SUFFIX}"
-_RUN: Final = "object.spec.storyRunRef"
-_PLACE: Final = f"(has({_RUN}.namespace) && {_RUN}.namespace != '' ? {_RUN}.namespace : request.namespace)"
-_ACCOUNTS: Final = f"('system:serviceaccount:' + {_PLACE} + ':')"
-_NAME: Final = f"{_RUN}.name.replace('.', '-').split('-').filter(p, p != '').join('-')"
-"""The run's name as part of other names: ``core.api.identity`` keeps letters, digits and single dashes."""
-_IS_RUNNER: Final = (
-    f"(size({_NAME}) + {len(_SUFFIX)} <= {MAX_NAME_LENGTH}"
-    f" ? request.userInfo.username == {_ACCOUNTS} + {_NAME} + '{_SUFFIX}'"
-    f" : request.userInfo.username.startsWith({_ACCOUNTS}) && request.userInfo.username.endsWith('{_SUFFIX}'))"
-)
-"""If the run's name is too long, the account's name has a digest, which CEL cannot compute."""
-_IS_STREAM: Final = f"has(object.spec.executor) && object.spec.executor == '{STREAM}'"
 _NAMED: Final = "object.metadata.name"
-_IS_CONTAINER: Final = f"({_IS_RUNNER} && ({_IS_STREAM} ? {is_stream_pod_of(_NAMED)} : {is_pod_of(_NAMED)}))"
+_IS_ACCOUNT_OF_NAMESPACE: Final = (
+    "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')"
+)
+_IS_STREAM: Final = f"has(object.spec.executor) && object.spec.executor == '{STREAM}'"
+_AWAITS_RETRY: Final = "'nextRetryAt' in variables.before"
+_IS_CONTAINER: Final = (
+    f"({_IS_ACCOUNT_OF_NAMESPACE} && ({_IS_STREAM} ? {is_stream_pod_of(_NAMED)}"
+    f" : (!({_AWAITS_RETRY}) && {is_pod_of(_NAMED)})))"
+)
+"""The Pod that the token is bound to decides, not the account; see ``webhooks.validate.status``."""
 _FIELDS_STAY: Final = (
     f"[{', '.join(repr(field) for field in status.OPERATOR_FIELDS)}].all(f,"
     " (f in variables.after ? variables.after[f] : null) == (f in variables.before ? variables.before[f] : null))"
@@ -105,7 +100,7 @@ def _checks() -> Iterator[Check]:
     yield _check(
         STEP_RUN,
         f"{_IS_CONTAINER} || ({_same_but('false')})",
-        "status: only the operator and the containers of the step may write this (leave it to the operator)",
+        "status: only the operator and the containers of the step's attempt may write this (leave it to the operator)",
         status.WRITER.id,
     )
     yield _check(

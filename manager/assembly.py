@@ -37,6 +37,7 @@ from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.event_sink import KubeEventSink
 from reconcilers.adapters.job_executor import JobExecutor
 from reconcilers.adapters.run_store import KubeRunStore
+from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stored_payloads import StoredPayloads
@@ -82,6 +83,8 @@ class Operator:
         binder = Binder(client, world, settings)
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
+        runner = RunnerAccess(client, world, binder, events, settings)
+        budget = BindingBudget(settings)
         store = KubeRunStore(client, world)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
@@ -93,21 +96,8 @@ class Operator:
                 runs=store,
                 step_runs=step_runs,
                 bindings=binder,
-                executors=Executors(
-                    [
-                        JobExecutor(client, world, step_runs, binder, secrets, events),
-                        StreamExecutor(
-                            client,
-                            world,
-                            step_runs,
-                            binder,
-                            secrets,
-                            events,
-                            hub,
-                            stream_ends,
-                            BindingBudget(settings),
-                        ),
-                    ]
+                executors=_executors(
+                    client, world, step_runs, binder, secrets, events, runner, hub, stream_ends, budget
                 ),
                 evaluator=self._evaluator,
                 payloads=payloads,
@@ -232,6 +222,22 @@ class Operator:
         )
         grants = self._world.reference_grants.list(story_namespace)
         return why_denied(reference, self._settings().cross_namespace_policy, grants)
+
+
+def _executors(
+    client: KubeClient,
+    world: World,
+    step_runs: KubeStepRuns,
+    binder: Binder,
+    secrets: SecretCheck,
+    events: KubeEventSink,
+    runner: RunnerAccess,
+    hub: HubAccessProvider,
+    stream_ends: StreamEnds,
+    budget: BindingBudget,
+) -> Executors:
+    shared = (client, world, step_runs, binder, secrets, events, runner)
+    return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget)])
 
 
 def _scope_crashed(key: RunKey, error: BaseException) -> None:

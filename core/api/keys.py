@@ -32,6 +32,8 @@ LABEL_JOB_NAME: Final = "job-name"
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
 """An extension, on ClusterRoles: the operator gets their rules, to grant them to runs whose templates request them."""
+LABEL_RUNNER_OF_STORY: Final = "bubustack.io/runner-of-story"
+"""An extension, on the account of a Story's containers, its Role and its RoleBindings: the name of the Story."""
 
 # Annotations of TransportBindings, and of the Pods of realtime steps.
 ANNOTATION_ROUTING_MODE: Final = "transport.bubustack.io/routing-mode"
@@ -163,6 +165,12 @@ ANNOTATION_CONTROLLER_RESOLVE: Final = "bubustack.io/controller-resolve"
 ANNOTATION_TLS_SECRET: Final = "bubustack.io/tls-secret"
 ANNOTATION_ENGRAM_TLS_SECRET: Final = "engram.bubustack.io/tls-secret"
 ANNOTATION_MANAGED_STORAGE: Final = "runs.bubustack.io/managed-storage-annotations"
+ANNOTATION_RUNNER_OF_STORY: Final = LABEL_RUNNER_OF_STORY
+"""The same as an annotation: ``namespace/name`` of the Story, which is never cut."""
+ANNOTATION_RUNNER_RETIRED: Final = "bubustack.io/runner-retired"
+"""An extension, on the account of a Story: no run needs it, and the operator is about to delete it. Whoever needs it
+removes the annotation, and so prevents that.
+"""
 ANNOTATION_STORY_CONVERSION: Final = "bubustack.io/v1beta1-conversion"
 """An extension: the parts of a Story that its other version cannot express; set only while it is needed."""
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from core.policy import config_values as read
-from core.policy.settings import LoweredBy, MissingKey, PullPolicy, RestartPolicy, StorageProvider
+from core.policy.settings import LoweredBy, MissingKey, PullPolicy, RestartPolicy, RunnerIdentity, StorageProvider
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 """The minimum delay between two tries of a work queue."""
@@ -80,6 +80,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("security.tolerations", "security.tolerations", read.tolerations),
         ("security.priority-classes", "security.priority_classes", read.class_patterns),
         ("security.runtime-classes", "security.runtime_classes", read.class_patterns),
+        ("controller.runner-identity", "runner_identity", read.one_of(RunnerIdentity)),
         # Script steps; not in the reference.
         ("scripts.images", "scripts.images", read.image_patterns),
         ("scripts.default-image", "scripts.default_image", read.text),

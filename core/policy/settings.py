@@ -67,6 +67,13 @@ class LoweredBy(StrEnum):
     EVERYBODY = "everybody"
 
 
+class RunnerIdentity(StrEnum):
+    """Whose ServiceAccount the containers of a run have."""
+
+    STORY = "story"
+    RUN = "run"
+
+
 KEYED_TOLERATIONS: Final = "keyed"
 """In ``SecuritySettings.tolerations``: every toleration that names the key of a taint."""
 ANY_TOLERATION: Final = "*"
@@ -91,7 +98,7 @@ class SecuritySettings:
     run_as_user: int | None = 1000
     drop_capabilities: tuple[str, ...] = ("ALL",)
     service_account_name: str = ""
-    """Empty: the run's own runner account."""
+    """Empty: the account that ``OperatorSettings.runner_identity`` says."""
     lowered_by: LoweredBy = LoweredBy.TEMPLATES
     tolerations: tuple[str, ...] = (KEYED_TOLERATIONS,)
     """Keys of the taints that tenants' workloads may tolerate, or one of the words above."""
@@ -296,6 +303,7 @@ class OperatorSettings:
     max_retries: int = 3
     timeouts: TimeoutSettings = TimeoutSettings()
     security: SecuritySettings = SecuritySettings()
+    runner_identity: RunnerIdentity = RunnerIdentity.STORY
     job: JobSettings = JobSettings()
     scripts: ScriptSettings = ScriptSettings()
     templating: TemplatingSettings = TemplatingSettings()

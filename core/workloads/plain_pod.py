@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.api import keys
-from core.api.identity import runner_name
 from core.api.objects import Object
 from core.workloads.environment import EnvVar, identity_environment
 from core.workloads.plain_container import INPUTS_VARIABLE, ContainerCall, escaped
@@ -26,7 +25,7 @@ def plain_pod_template(workload: StepWorkload, call: ContainerCall) -> Object:
     """``spec.template`` of the Job."""
     policy = workload.policy
     spec: Object = {
-        "serviceAccountName": policy.service_account_name or runner_name(workload.story_run_name),
+        "serviceAccountName": policy.service_account_name or workload.account,
         "automountServiceAccountToken": False,
         "restartPolicy": policy.restart_policy,
         "securityContext": pod_security(policy),

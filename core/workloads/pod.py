@@ -6,7 +6,7 @@ An addition to the reference, not visible in containers: labels for finding a ru
 from __future__ import annotations
 
 from core.api import keys
-from core.api.identity import label_value, runner_name
+from core.api.identity import label_value
 from core.api.objects import Object
 from core.workloads.environment import batch_environment
 from core.workloads.pod_policy import container_basics, placement, pod_security
@@ -25,7 +25,7 @@ def pod_template(workload: StepWorkload) -> Object:
     """
     policy = workload.policy
     spec: Object = {
-        "serviceAccountName": policy.service_account_name or runner_name(workload.story_run_name),
+        "serviceAccountName": policy.service_account_name or workload.account,
         "automountServiceAccountToken": True,
         "restartPolicy": policy.restart_policy,
         "securityContext": pod_security(policy),

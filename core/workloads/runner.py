@@ -1,4 +1,5 @@
-"""The identity of a run's containers: ServiceAccount, Role and RoleBinding, all with the run's name.
+"""The base rights of the containers of runs; and, with ``controller.runner-identity: run``, the identity of those of
+one run: ServiceAccount, Role and RoleBinding, all with the run's name.
 
 Source: StepRun contract 16, operator contract 20.4.
 """
@@ -68,21 +69,25 @@ BASE_RULES: Final[tuple[Rule, ...]] = tuple(permission.rule() for permission in 
 
 
 def service_account(run: Object, story: Object) -> Object:
-    """Has the annotations that the Story's S3 policy requests; their keys are recorded, so that old ones can be
-    removed.
+    """Has the annotations that the Story's S3 policy requests."""
+    account = _named(SERVICE_ACCOUNT, run)
+    if annotations := account_annotations(run["metadata"]["namespace"], story):
+        account["metadata"]["annotations"] = annotations
+    return account
 
-    The annotations may name a role at a cloud provider that trusts this namespace, so those of a Story in another
-    namespace are not used.
+
+def account_annotations(namespace: str, story: Object) -> dict[str, str]:
+    """The annotations that the Story's S3 policy requests for accounts in ``namespace``, and one with their keys, so
+    that old ones can be removed.
+
+    They may name a role at a cloud provider that trusts this namespace, so those of a Story in another namespace are
+    not used.
     """
-    if borrowed.is_foreign(story, run["metadata"]["namespace"]):
-        return _named(SERVICE_ACCOUNT, run)
+    if borrowed.is_foreign(story, namespace):
+        return {}
     policy = ((story.get("spec") or {}).get("policy") or {}).get("storage") or {}
     wanted = ((policy.get("s3") or {}).get("authentication") or {}).get("serviceAccountAnnotations") or {}
-    account = _named(SERVICE_ACCOUNT, run)
-    if wanted:
-        managed = ",".join(sorted(wanted))
-        account["metadata"]["annotations"] = {**wanted, keys.ANNOTATION_MANAGED_STORAGE: managed}
-    return account
+    return {**wanted, keys.ANNOTATION_MANAGED_STORAGE: ",".join(sorted(wanted))} if wanted else {}
 
 
 def role(run: Object, extra_rules: Iterable[Rule]) -> Object:

@@ -39,6 +39,8 @@ class StepWorkload:
     trigger_data: str
     step_config: str
     template_context: str | None
+    account: str
+    """The ServiceAccount, unless the policy names another one."""
     secret_schema: Mapping[str, Mapping[str, Any]]
     """EngramTemplate ``spec.secretSchema``: logical name → definition."""
     tls_secret: str = ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.api import keys
-from core.api.identity import runner_name
 from core.api.instant import format_precise_instant
 from core.api.objects import Object
 from core.api.resource import SERVICE
@@ -92,7 +91,7 @@ def stream_runtime(workload: StreamWorkload) -> Object:
 def _template(workload: StreamWorkload) -> Object:
     step, policy = workload.step, workload.step.policy
     spec: Object = {
-        "serviceAccountName": policy.service_account_name or runner_name(step.story_run_name),
+        "serviceAccountName": policy.service_account_name or step.account,
         "automountServiceAccountToken": True,
         "restartPolicy": "Always",
         "securityContext": pod_security(policy),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from core.api.keys import LABEL_RUNNER_GRANTS
+from core.api.keys import LABEL_RUNNER_GRANTS, LABEL_RUNNER_OF_STORY
 from core.api.permission import Permission
+from core.workloads.story_runner import RUNNER_BASE_ROLE
 from deployment.permissions.hub import HUB_TABLES
 from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.people import GATE_APPROVER
@@ -25,10 +26,35 @@ All permissions of the operator, and the reason for each. It runs as the Service
 `{_HERE.namespace}/{_HERE.service_account}`, which has the roles below and no others. The hub of realtime Stories has a
 ServiceAccount of its own, [further down](#the-hub). `manifests/rbac` is rendered from the same tables.
 
-- No rule has a wildcard, none grants `escalate`, `bind` or `impersonate`. The operator lists and watches no Secrets,
-  except those with its own certificates and those of the hub, by their names.
+- No rule has a wildcard, none grants `escalate` or `impersonate`. `bind` is granted for one ClusterRole by its name:
+  [the base rights of containers](#accounts-of-containers). The operator lists and watches no Secrets, except those with
+  its own certificates and those of the hub, by their names.
 - In the end-to-end tests the operator runs with exactly these permissions against a real API server. The audit log must
   show no refusal. Every permission must have been used in these tests, or say below, in *italics*, when it is used.
+"""
+
+_ACCOUNTS: Final = f"""\
+## Accounts of containers
+
+The containers of all runs of a Story in a namespace have one ServiceAccount, `<story>-<digest>-story-runner`. The
+digest stands for the Story, the rules that its templates and Engrams request, and the annotations of its S3 policy: if
+these change, later containers get another account. A run whose account exists writes and reads nothing for it.
+
+| object | what |
+|---|---|
+| RoleBinding of the same name | binds the ClusterRole `{RUNNER_BASE_ROLE}`: the base rights, and nothing else |
+| Role of the same name, RoleBinding `…-extra` | the rules that templates and Engrams request; only if there are some |
+
+They carry the label `{LABEL_RUNNER_OF_STORY}` and an annotation of that name with `namespace/name` of the Story.
+Bindings and Role belong to the account and go with it. The account has no owner, because runs go on when their Story is
+deleted. The operator deletes it ten minutes after it is no longer the current one of its Story, and after all runs that
+were unfinished then have ended.
+
+Who may report a step is decided by the Pod that a token is bound to, not by the account
+([who writes what](when-admission-is-down.md#what-only-the-operator-may-write)).
+
+With `controller.runner-identity: run`, each run has a ServiceAccount, a Role and a RoleBinding `<run>-engram-runner`,
+which belong to the run: for clusters that rely on these names. That costs three writes for each run.
 """
 
 _GRANTS: Final = f"""\
@@ -93,7 +119,7 @@ others. It creates no workload, and the key of no authority is in what it can re
 
 def render() -> str:
     hub = [_HUB, *(_section(table) for table in HUB_TABLES)]
-    sections = [_HEAD, *(_section(table) for table in ROLE_TABLES), _GRANTS, *hub, _PEOPLE]
+    sections = [_HEAD, *(_section(table) for table in ROLE_TABLES), _ACCOUNTS, _GRANTS, *hub, _PEOPLE]
     return "\n".join(sections)
 
 

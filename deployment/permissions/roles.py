@@ -1,8 +1,8 @@
 """The RBAC objects of one installation of the operator, as documents. Pure.
 
-No rule has a wildcard, and none grants ``escalate``, ``bind`` or ``impersonate``: so the API server prevents the
-operator from granting more than it has. To let templates request more than ``RUNNER``, the platform's administrator
-creates ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
+No rule has a wildcard, and none grants ``escalate`` or ``impersonate``; ``bind`` is granted for one ClusterRole, whose
+rules the operator has itself. So the API server prevents the operator from granting more than it has. To let templates
+request more than ``RUNNER``, the platform's administrator creates ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Final
 from core.api.keys import LABEL_RUNNER_GRANTS
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE
+from core.workloads.runner import BASE_RULES
+from core.workloads.story_runner import RUNNER_BASE_ROLE
 from deployment.permissions.documents import rbac_object, role_binding, service_account, table_objects
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.role_table import RoleTable
@@ -24,6 +26,7 @@ __all__ = [
     "grants_objects",
     "metrics_reader",
     "operator_objects",
+    "runner_base_role",
     "service_account",
     "table_objects",
 ]
@@ -39,8 +42,14 @@ def operator_objects(
     yield service_account(installation)
     for table in tables:
         yield from table_objects(installation, table)
+    yield runner_base_role()
     yield from grants_objects(installation)
     yield metrics_reader(installation)
+
+
+def runner_base_role() -> Object:
+    """The base rights of the containers of runs, which the operator binds to their accounts; here nothing binds it."""
+    return {**rbac_object(CLUSTER_ROLE, RUNNER_BASE_ROLE), "rules": [dict(rule) for rule in BASE_RULES]}
 
 
 def grants_objects(installation: Installation) -> Iterator[Object]:

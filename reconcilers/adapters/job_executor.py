@@ -55,6 +55,7 @@ class JobExecutor:
         binder: Binder,
         secrets: SecretCheck,
         events: EventSink,
+        runner: RunnerAccess,
     ) -> None:
         self._client = client
         self._world = world
@@ -62,14 +63,15 @@ class JobExecutor:
         self._binder = binder
         self._secrets = secrets
         self._events = events
-        self._runner = RunnerAccess(client, binder, events)
+        self._runner = runner
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
 
     async def start_attempt(self, order: AttemptOrder) -> None:
+        account = await self._runner.account_of(order.run, order.story)
         try:
-            workload = ordered_workload(order)
+            workload = ordered_workload(order, account)
             manifest = step_job(workload)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error

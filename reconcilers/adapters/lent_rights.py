@@ -1,9 +1,9 @@
-"""The inputs of a step must not refer to objects that only another step of the run may read.
+"""The inputs of a step must not refer to objects that only another step of the Story may read.
 
-All steps of a run share one account with the permissions that all their Engrams request. A container of the SDK reads
-the references in its inputs. So a user who may write Stories, but not read Secrets, could pass a step a reference to a
-Secret that the Engram of another step may read. Permissions from elsewhere, such as a RoleBinding of the platform,
-count.
+All steps of all runs of a Story share one account with the permissions that all their Engrams request. A container of
+the SDK reads the references in its inputs. So a user who may write Stories, but not read Secrets, could pass a step a
+reference to a Secret that the Engram of another step may read. Permissions from elsewhere, such as a RoleBinding of the
+platform, count.
 """
 
 from __future__ import annotations

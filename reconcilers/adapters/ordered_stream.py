@@ -20,9 +20,9 @@ from reconcilers.adapters.ordered_workload import step_config, step_workload
 from reconcilers.adapters.stream_definitions import ResolvedStream
 
 
-def ordered_stream_step(order: AttemptOrder) -> StepWorkload:
-    """The step of an attempt. Its TLS Secret is that of the Engram, which may be missing in the namespace: see
-    ``default_tls_secret``.
+def ordered_stream_step(order: AttemptOrder, account: str) -> StepWorkload:
+    """The step of an attempt under that account. Its TLS Secret is that of the Engram, which may be missing in the
+    namespace: see ``default_tls_secret``.
 
     Raises:
         NotSerializableError: the inputs cannot be written as JSON.
@@ -37,7 +37,7 @@ def ordered_stream_step(order: AttemptOrder) -> StepWorkload:
         "tls_secret": _own_tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
         "skip_input_templating": order.is_resolved,
     }
-    return replace(step_workload(order, payloads), engram_name=order.binding.engram_name)
+    return replace(step_workload(order, account, payloads), engram_name=order.binding.engram_name)
 
 
 def default_tls_secret(order: AttemptOrder) -> str:

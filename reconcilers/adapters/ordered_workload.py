@@ -21,8 +21,9 @@ from core.workloads.tls import tls_secret_name
 from reconcilers.adapters.binding import ResolvedStep
 
 
-def ordered_workload(order: AttemptOrder) -> StepWorkload:
-    """The workload of one attempt of a Job; trigger data and step config are one value, so they cannot differ.
+def ordered_workload(order: AttemptOrder, account: str) -> StepWorkload:
+    """The workload of one attempt of a Job under that account; trigger data and step config are one value, so they
+    cannot differ.
 
     A variable tells SDKs not to evaluate resolved inputs again. SDKs do evaluate the config, so it is escaped for that.
 
@@ -32,11 +33,11 @@ def ordered_workload(order: AttemptOrder) -> StepWorkload:
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
     resolved, call = order.binding.policy, _call(order)
-    workload = step_workload(order, _for_sdk(order, resolved) if call is None else _NOTHING)
+    workload = step_workload(order, account, _for_sdk(order, resolved) if call is None else _NOTHING)
     return workload if call is None else replace(workload, policy=replace(workload.policy, storage=None), call=call)
 
 
-def step_workload(order: AttemptOrder, payloads: Mapping[str, Any]) -> StepWorkload:
+def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]) -> StepWorkload:
     """What every executor needs of an attempt, with ``payloads``, the fields that only an SDK reads.
 
     Raises:
@@ -65,6 +66,7 @@ def step_workload(order: AttemptOrder, payloads: Mapping[str, Any]) -> StepWorkl
         deadline_at=order.deadline_at,
         started_at=started,
         max_recursion_depth=execution.get("maxRecursionDepth") or resolved.settings.engram.max_recursion_depth,
+        account=account,
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
         execution_key=order.execution_key,

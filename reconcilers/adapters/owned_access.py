@@ -1,8 +1,8 @@
 """Ensures objects that belong to one run or one Impulse: ServiceAccounts, Roles, RoleBindings.
 
-They are not watched, so they are read before they are written, unless their owner is new. Their owner is checked, and
-the smallest patch changes them to the wanted state. Objects of another owner are refused. Source: StoryRun contract
-6.3, StepRun contract 16, Trigger contract 6.5.
+Runs own some with ``controller.runner-identity: run`` only. They are not watched, so they are read before they are
+written, unless their owner is new. Their owner is checked, and the smallest patch changes them to the wanted state.
+Objects of another owner are refused. Source: StoryRun contract 6.3, StepRun contract 16, Trigger contract 6.5.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OwnedAccess:
             for resource, manifest in wanted:
                 await self._ensure(owner, resource, manifest, is_new=is_new)
         except DeniedError as error:
-            raise DeniedError(_with_remedy(str(error))) from error
+            raise DeniedError(with_remedy(str(error))) from error
 
     async def correct_existing(self, owner: Object, resource: Resource, manifest: Object) -> None:
         """Like ``ensure`` for an object that need not exist: one that is missing, or belongs to others, is left alone.
@@ -89,7 +89,7 @@ class OwnedAccess:
                 f"{resource.kind} {namespace}/{name} exists and does not belong to this {_word(owner)}; "
                 f"delete it or rename the {_word(owner)}"
             )
-        patch = _difference(stored, manifest)
+        patch = difference(stored, manifest)
         if not patch:
             return
         try:
@@ -129,7 +129,7 @@ def _word(owner: Object) -> str:
     return "run" if owner["kind"] == STORY_RUN.kind else str(owner["kind"])
 
 
-def _with_remedy(refusal: str) -> str:
+def with_remedy(refusal: str) -> str:
     """The API server's text, shortened to the rules, with the remedy."""
     _, found, rules = refusal.partition("not currently held:")
     if not found:
@@ -141,7 +141,7 @@ def _with_remedy(refusal: str) -> str:
     )
 
 
-def _difference(stored: Object, wanted: Object) -> dict[str, Any]:
+def difference(stored: Object, wanted: Object) -> dict[str, Any]:
     """The merge patch that changes rules, subjects and managed annotations to the wanted state; empty when they are
     equal.
     """

@@ -10,6 +10,7 @@ from typing import Final
 
 from core.api.permission import Permission
 from core.api.resource import (
+    CLUSTER_ROLE,
     CONTROLLER_REVISION,
     CORE_EVENT,
     ENGRAM,
@@ -25,6 +26,7 @@ from core.api.resource import (
     STORY,
     STORY_RUN,
 )
+from core.workloads.story_runner import RUNNER_BASE_ROLE
 
 FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
 OWNERS: Final = (
@@ -145,15 +147,35 @@ _WORKLOADS: Final = (
     ),
 )
 
+_PER_RUN: Final = "controller.runner-identity is run"
 _ACCESS_OF_RUNS: Final = (
-    Permission(SERVICE_ACCOUNT, ("create",), "The containers of each run have an account of their own."),
-    Permission(SERVICE_ACCOUNT, ("get",), "Checks that the account exists and belongs to the run."),
+    Permission(
+        SERVICE_ACCOUNT,
+        ("create",),
+        f"The containers of all runs of a Story have one account; or those of each run, where {_PER_RUN}.",
+    ),
+    Permission(
+        SERVICE_ACCOUNT,
+        ("get",),
+        f"Looks for the account of a Story that the watch does not show, or of a run ({_PER_RUN}).",
+    ),
     Permission(SERVICE_ACCOUNT, ("patch",), "Keeps the storage annotations that the Story requests."),
-    Permission(ROLE, ("create",), "The permissions of those containers; never more than this table has."),
-    Permission(ROLE, ("get",), "Checks that the Role exists and belongs to the run."),
+    Permission(
+        CLUSTER_ROLE,
+        ("bind",),
+        "Gives these accounts the base rights of containers, which this ClusterRole has, and no others.",
+        names=(RUNNER_BASE_ROLE,),
+        seldom="The API server checks it as part of other requests; the operator sends no such request.",
+    ),
+    Permission(
+        ROLE,
+        ("create",),
+        f"The extra permissions that templates request; all of them, where {_PER_RUN}. Never more than this table has.",
+    ),
+    Permission(ROLE, ("get",), "Checks that the Role exists and belongs to the account or the run."),
     Permission(ROLE, ("patch",), "Restores it after a change by another client."),
-    Permission(ROLE_BINDING, ("create",), "Binds the Role to the account."),
-    Permission(ROLE_BINDING, ("get",), "Checks that the RoleBinding exists and belongs to the run."),
+    Permission(ROLE_BINDING, ("create",), "Binds ClusterRole or Role to the account."),
+    Permission(ROLE_BINDING, ("get",), "Checks that the RoleBinding exists and belongs to the account or the run."),
     Permission(ROLE_BINDING, ("patch",), "Restores it after a change by another client."),
 )
 

@@ -42,6 +42,7 @@ from reconcilers.adapters.ordered_stream import (
     ordered_stream,
     ordered_stream_step,
 )
+from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.start_check import confirm_start
 from reconcilers.adapters.step_runs import KubeStepRuns
@@ -72,6 +73,7 @@ class StreamExecutor:
         binder: Binder,
         secrets: SecretCheck,
         events: EventSink,
+        runner: RunnerAccess,
         hub: HubAccessProvider,
         ends: StreamEnds | None = None,
         budget: BindingBudget | None = None,
@@ -87,6 +89,7 @@ class StreamExecutor:
         self._binder = binder
         self._secrets = secrets
         self._events = events
+        self._runner = runner
         self._hub = hub
         self._objects = StreamObjects(client, world)
         self._authority = StreamAuthority(client)
@@ -94,7 +97,7 @@ class StreamExecutor:
         self._budget = budget
 
     async def prepare_run(self, run: Object, story: Object) -> None:
-        """The account of the run is that of its Jobs, which their executor ensures for every run."""
+        """The account is that of Jobs, which their executor ensures for every run."""
         await trio.lowlevel.checkpoint()
 
     async def start_attempt(self, order: AttemptOrder) -> None:
@@ -144,7 +147,8 @@ class StreamExecutor:
 
     async def _with_tls(self, order: AttemptOrder) -> StepWorkload:
         """The step, with the operator's default TLS Secret if it exists there: without one, the hub is reached too."""
-        step, default = ordered_stream_step(order), default_tls_secret(order)
+        account = await self._runner.account_of(order.run, order.story)
+        step, default = ordered_stream_step(order, account), default_tls_secret(order)
         if step.tls_secret or not is_object_name(default):
             return step
         with port_errors():

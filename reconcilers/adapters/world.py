@@ -19,6 +19,9 @@ from core.api.resource import (
     JOB,
     POD,
     REFERENCE_GRANT,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
     STEP_RUN,
     STORY,
     STORY_RUN,
@@ -31,7 +34,7 @@ from core.api.resource import (
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
-from core.workloads import stream_workload
+from core.workloads import story_runner, stream_workload
 from core.workloads.live_run import is_live_run
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
@@ -42,7 +45,7 @@ PACKET_PARENT: Final = "packet-parent-uid"
 STEP_RUN_NAME: Final = "step-run"
 """Index of Pods: ``namespace/name`` of their StepRun."""
 STORY_KEY: Final = "story"
-"""Index of StoryRuns, Impulses and pinned Stories: ``namespace/name`` of their Story."""
+"""Index of StoryRuns, Impulses, pinned Stories and accounts of Stories: ``namespace/name`` of their Story."""
 LIVE_RUNS: Final = "live-runs"
 """Like ``STORY_KEY``, without runs that have ended or are being deleted: a Story may have thousands of these."""
 LIVE_RUNS_KEPT: Final = "live-runs-kept"
@@ -236,6 +239,10 @@ def _pinned_story_key(revision: Object) -> list[str]:
     return ["/".join(place)] if place else []
 
 
+def _runner_story_key(obj: Object) -> list[str]:
+    return [place] if (place := story_runner.story_of_runner(obj)) else []
+
+
 def _story_engrams(story: Object) -> list[str]:
     namespace = story["metadata"]["namespace"]
     return sorted({engram_key(step["ref"], namespace) for step in step_references(story)})
@@ -325,6 +332,16 @@ WATCHED: Final = (
         trim=_without_containers,
         is_at_rest=has_ended,  # a Pod has the same words for its ends as a run
         why="A step ends when its container ends; the operator only lists Pods of steps.",
+    ),
+    *(
+        WatchedKind(
+            resource,
+            {STORY_KEY: _runner_story_key},
+            label_selector=story_runner.SELECTOR,
+            why="The accounts of Stories and their rights: while they are there, a run writes and reads none of them. "
+            "The operator only lists these, by label.",
+        )
+        for resource in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
     ),
     WatchedKind(TRANSPORT),
     WatchedKind(TRANSPORT_BINDING, {OWNER_UID: owner_uid}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.api.instant import format_instant, parse_instant
-from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN, Resource
+from core.workloads.story_runner import story_of_runner
 from fuzz.engine.worker import Script
 from tests.acceptance.acceptance_stand import (
     Rig,
@@ -27,6 +28,12 @@ def labels(stand: Stand) -> dict[str, str]:
     return dict(run["metadata"].get("labels") or {}) if run is not None else {}
 
 
+def access(stand: Stand) -> list[tuple[Resource, str]]:
+    """Kind and Story of everything that gives the containers of Stories their rights."""
+    found = ((kind, story_of_runner(obj)) for kind in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING) for obj in stand.all(kind))
+    return [(kind, story.partition("/")[2]) for kind, story in found if story]
+
+
 @scenario()
 async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
     stand.hold("a")
@@ -47,10 +54,8 @@ async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
     await stand.until(lambda: labels(stand).get("bubustack.io/queue") == "default", "the run says its queue")
     if stand.rig is not Rig.MODEL:  # what else the containers of steps need
         await stand.until(lambda: ("Normal", "ChildStepRunCreated") in stand.told(), "the StepRun is told of")
-        access = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
-        await stand.until(
-            lambda: all(stand.find(kind, "run-engram-runner") for kind in access), "steps have an account"
-        )
+        await stand.until(lambda: len(access(stand)) == 2, "steps have an account")
+        assert access(stand) == [(SERVICE_ACCOUNT, "story"), (ROLE_BINDING, "story")]
     stand.let_go("a")
     run = await ended(stand)
     status = status_of(run)

@@ -282,6 +282,24 @@ async def test_a_token_is_bound_to_what_is_there_only(api: Api, reference: Objec
     assert answer.code == code, answer.body
 
 
+async def test_the_user_of_a_token_that_is_bound_to_a_pod_has_the_name_and_the_uid_of_the_pod(
+    api: Api, server: ServerUnderTest
+) -> None:
+    """The policies that say who may report a step depend on this."""
+    await api.until_pods_are_taken()
+    uid = (await api.create("pods", pod("one")))["metadata"]["uid"]
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "one", "uid": uid}
+    answer = await api.post("serviceaccounts", {"spec": {"boundObjectRef": reference}}, "default", "token")
+    token = answer.body["status"]["token"]
+    review = {"spec": {"token": token}}
+    reviewed = await api.send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+    async with acting(server, api, token) as container:
+        itself = await container.send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+    for user in (reviewed.body["status"]["user"], itself.body["status"]["userInfo"]):
+        assert user["extra"]["authentication.kubernetes.io/pod-name"] == ["one"]
+        assert user["extra"]["authentication.kubernetes.io/pod-uid"] == [uid]
+
+
 async def test_a_token_for_another_audience_is_not_for_the_server(api: Api, server: ServerUnderTest) -> None:
     await api.until_pods_are_taken()
     answer = await api.post("serviceaccounts", {"spec": {"audiences": ["elsewhere"]}}, "default", "token")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 import trio
 
 from tests.e2e.comparison import Outcome
+from tests.e2e.control_plane.binaries import find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import play_without_faults
 from tests.integration.operator_cluster import install_on
+
+ENGRAMS = Path(__file__).parent / "engrams"
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +38,25 @@ def steerable(furnished: SessionCluster) -> SessionCluster:
 def faultless(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The outcome of the work of the fault tests when there is no fault."""
     return trio.run(play_without_faults, steerable, tmp_path_factory.mktemp("faultless"))
+
+
+@pytest.fixture(scope="session")
+def mounts() -> None:
+    """The node can give containers mount namespaces."""
+    unshare = shutil.which("unshare")
+    tried = [str(unshare), "--mount", "--user", "--map-root-user", "true"]
+    if unshare is None or subprocess.run(tried, capture_output=True).returncode != 0:
+        pytest.skip("volumes at a Pod's own paths need mount namespaces, which this system does not grant")
+
+
+@pytest.fixture(scope="session")
+def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the programs ``greeter`` and ``starter``."""
+    go = find_go()
+    if go is None:
+        pytest.skip("no Go to build the programs with")
+    folder = tmp_path_factory.mktemp("programs")
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    build = [str(go), "build", "-o", f"{folder}/", "./greeter", "./starter"]
+    subprocess.run(build, cwd=ENGRAMS, env=environment, check=True, timeout=300)
+    return folder

@@ -13,10 +13,20 @@ import orjson
 import trio
 
 from core.api.objects import Object
-from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STORY, STORY_RUN, Resource
+from core.api.resource import (
+    CUSTOM_RESOURCE_DEFINITION,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
 from core.kube.errors import InternalServerError, NotFoundError
+from core.workloads.story_runner import SELECTOR, story_of_runner
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from tests.e2e.control_plane.binaries import ensure_binaries
@@ -79,11 +89,16 @@ class OperatorRig:
     # Objects.
 
     async def apply(self, *paths: str, namespace: str = "") -> None:
-        """Apply files with kubectl, as users do."""
+        """Apply files with kubectl, as users do; again where the gate was late, as with ``create``."""
         command = [str(self.plane.binaries.kubectl), f"--kubeconfig={self.plane.kubeconfig}"]
         where = [f"--namespace={namespace}"] if namespace else []
         files = [f"--filename={ROOT / path}" for path in paths]
-        await trio.run_process([*command, *where, "apply", "--server-side", *files], capture_stdout=True)
+        command += [*where, "apply", "--server-side", *files]
+        for _ in range(4):
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+            if LATE_GATE.encode() not in done.stderr:
+                break
+        assert done.returncode == 0, done.stderr.decode()
 
     async def create(
         self, resource: Resource, name: str, content: Object, namespace: str = FLOWS, **meta: Any
@@ -119,6 +134,12 @@ class OperatorRig:
 
     async def merge(self, resource: Resource, name: str, patch: Object, namespace: str = FLOWS) -> Object:
         return await self.client.patch(resource, name, patch, namespace=namespace if resource.namespaced else None)
+
+    async def account_of(self, story: str) -> str:
+        """The account of the containers of the Story's runs."""
+        found = (await self.client.list(SERVICE_ACCOUNT, FLOWS, label_selector=SELECTOR)).items
+        [name] = [str(each["metadata"]["name"]) for each in found if story_of_runner(each) == f"{FLOWS}/{story}"]
+        return name
 
     # Waiting.
 
@@ -184,8 +205,11 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 
 @asynccontextmanager
-async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
-    """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet."""
+async def open_operator_rig(directory: Path, **node: Any) -> AsyncIterator[OperatorRig]:
+    """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet.
+
+    ``node``: settings of the node.
+    """
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(
             open_control_plane(ensure_binaries(), directory / "plane", audit=True, flags=_STRICT)
@@ -193,7 +217,7 @@ async def open_operator_rig(directory: Path) -> AsyncIterator[OperatorRig]:
         client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
         rig = OperatorRig(plane, client, directory, stack)
         rig.add_images({})
-        await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node"))
+        await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node", **node))
         for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
             await client.create(NAMESPACE, {"metadata": {"name": name}})
         await rig.apply("manifests/crds", "manifests/rbac")

@@ -341,6 +341,8 @@ def _is_checked(policy: Object) -> bool:
 
 
 RUNNER = "system:serviceaccount:team:forged-engram-runner"
+SHARED = "pipeline-3f9c2a7d1b-engram-runner"
+"""The account of a Story."""
 CONTROLS: Object = {"apiVersion": "runs.bubustack.io/v1alpha1", "controller": True}
 
 
@@ -413,15 +415,14 @@ async def test_effects_are_claimed_and_completed_by_the_containers_of_the_step_a
 
 
 async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speaks(server: httpx.AsyncClient) -> None:
-    """Uses tokens that the server has issued, as Pods have them."""
-    run = await _fresh(server, _object("StoryRun", "real", {"storyRef": {"name": "s"}}))
-    account = await _fresh(server, _without_spec("ServiceAccount", "real-engram-runner"))
-    steps, tokens = [], []
-    for name in ("real-a", "real-b"):
-        spec = {"storyRunRef": {"name": "real"}, "stepId": name[-1]}
+    """Uses tokens that the server has issued, as Pods have them; all containers of two runs have one account."""
+    account = await _fresh(server, _without_spec("ServiceAccount", SHARED))
+    made, steps, tokens = [account], [], []
+    for name in ("real-a", "real-b", "second-a"):
+        run = name.partition("-")[0]
+        spec = {"storyRunRef": {"name": run}, "stepId": name[-1]}
         steps.append(await _made_by_operator(server, _object("StepRun", name, spec)))
-        containers = [{"name": "engram", "image": "i"}]
-        pod_spec = {"serviceAccountName": "real-engram-runner", "containers": containers}
+        pod_spec = {"serviceAccountName": SHARED, "containers": [{"name": "engram", "image": "i"}]}
         tokens.append(await _token_of(server, await _fresh(server, _object("Pod", f"{name}-x7k2p", pod_spec))))
     tokens.append(await _token_of(server, None))
     done = {"phase": "Succeeded", "exitCode": 0, "exitClass": "success", "output": {"a": 1}, "retries": 0}
@@ -434,10 +435,29 @@ async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speak
         for word, status in (("done", done), ("conditions", {**done, "conditions": conditions}))
     }
 
-    assert {what for what, code in codes.items() if code == 200} == {("real-a", 0, "done"), ("real-b", 1, "done")}
+    own = {("real-a", 0, "done"), ("real-b", 1, "done"), ("second-a", 2, "done")}
+    assert {what for what, code in codes.items() if code == 200} == own
     assert set(codes.values()) == {200, 422}
-    for obj in (*steps, account, run):
+
+    waits = {"phase": "Pending", "retries": 1, "nextRetryAt": AT}
+    assert (await _write_status(server, steps[0], waits)).status_code == 200
+    assert await _report(server, steps[0], tokens[0], {"phase": "Canceled"}) == 422  # its attempt is over
+    assert (await _write_status(server, steps[0], {"phase": "Running", "nextRetryAt": None})).status_code == 200
+    assert await _report(server, steps[0], tokens[0], {"phase": "Succeeded"}) == 200
+    for obj in (*steps, *made):
         await server.delete(_path(obj, named=True))
+
+
+async def test_a_person_with_kubectl_reports_for_no_step(server: httpx.AsyncClient, guarded: Kubectl) -> None:
+    step = await _made_by_operator(
+        server, _object("StepRun", "told-a", {"storyRunRef": {"name": "told"}, "stepId": "a"})
+    )
+    patch = ("--subresource=status", "--type=merge", "--patch", '{"status":{"phase":"Failed"}}')
+
+    with pytest.raises(AssertionError, match="only the operator and the containers of the step's attempt"):
+        guarded("--namespace=team", f"--as={ANN}", "patch", "stepruns", "told-a", *patch)
+
+    await server.delete(_path(step, named=True))
 
 
 async def test_of_a_status_containers_write_what_sdks_write(server: httpx.AsyncClient) -> None:
@@ -525,17 +545,24 @@ def _without_spec(kind: str, name: str) -> Object:
 
 
 async def _token_of(client: httpx.AsyncClient, pod: Object | None) -> str:
-    """A token of the runner of run ``real``, bound to a Pod or to none."""
+    """A token of the account ``SHARED``, bound to a Pod or to none."""
     spec: Object = {"expirationSeconds": 600}
     if pod is not None:
         metadata = pod["metadata"]
         spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-    path = SERVICE_ACCOUNT.path("team", "real-engram-runner", "token")
+    path = SERVICE_ACCOUNT.path("team", SHARED, "token")
     answer = await client.post(path, json=body)
     assert answer.status_code == 201, answer.text
     token: str = answer.json()["status"]["token"]
     return token
+
+
+async def _write_status(client: httpx.AsyncClient, step: Object, status: Object) -> httpx.Response:
+    """The operator merges ``status`` into the status of a step."""
+    headers = {"content-type": "application/merge-patch+json", "impersonate-user": DEFAULT_INSTALLATION.user}
+    path = _path(step, named=True, subresource="status")
+    return await client.patch(path, json={"status": status}, headers=headers)
 
 
 async def _report(client: httpx.AsyncClient, step: Object, token: str, status: Object) -> int:

@@ -6,9 +6,6 @@ The Go programs use no library: they do what the Go SDK does, request by request
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,10 +13,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from core.api.resource import IMPULSE, POD, SECRET, STORY_RUN, STORY_TRIGGER
+from core.api.resource import IMPULSE, POD, SECRET, SERVICE_ACCOUNT, STORY_RUN, STORY_TRIGGER
+from core.workloads.story_runner import SELECTOR
 from core.workloads.submission import story_run_name
 from reconcilers.definition import COUNT_DELAY
-from tests.e2e.control_plane.binaries import find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
@@ -35,33 +32,9 @@ SECRET_PATH = "/etc/bubu/secrets/api"
 
 
 @pytest.fixture
-async def world(tmp_path: Path, furnished: SessionCluster) -> AsyncIterator[OperatorCluster]:
-    if not can_mount():
-        pytest.skip("volumes at a Pod's own paths need mount namespaces, which this system does not grant")
+async def world(tmp_path: Path, furnished: SessionCluster, mounts: None) -> AsyncIterator[OperatorCluster]:
     async with open_on_real(tmp_path, furnished, isolate=True) as opened:
         yield opened
-
-
-def can_mount() -> bool:
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        return False
-    return (
-        subprocess.run([unshare, "--mount", "--user", "--map-root-user", "true"], capture_output=True).returncode == 0
-    )
-
-
-@pytest.fixture(scope="session")
-def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the programs ``greeter`` and ``starter``."""
-    go = find_go()
-    if go is None:
-        pytest.skip("no Go to build the programs with")
-    folder = tmp_path_factory.mktemp("programs")
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-    build = [str(go), "build", "-o", f"{folder}/", "./greeter", "./starter"]
-    subprocess.run(build, cwd=ENGRAMS, env=environment, check=True, timeout=300)
-    return folder
 
 
 @pytest.fixture(params=["go", "python"])
@@ -85,6 +58,7 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
         await world.create(STORY_RUN, "one", {"storyRef": {"name": "greetings"}, "inputs": {"who": "world"}})
         run = await world.finished("one")
         greet, again, nobody = [await world.step(f"one-{name}", phase) for name, phase in PHASES.items()]
+        [account] = (await world.client.list(SERVICE_ACCOUNT, NAMESPACE_NAME, label_selector=SELECTOR)).items
 
     assert step_phases(run) == PHASES
     assert status_of(greet)["output"] == {
@@ -93,7 +67,7 @@ async def test_a_program_greets_by_what_every_pod_is_given(world: OperatorCluste
         "secretAt": SECRET_PATH,
         "namespace": NAMESPACE_NAME,
         "step": "greet",
-        "account": "one-engram-runner",
+        "account": account["metadata"]["name"],
         "executionMode": "batch",
     }
     assert status_of(again)["output"]["greeting"] == "hello hello world"

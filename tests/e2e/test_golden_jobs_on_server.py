@@ -13,7 +13,7 @@ from core.workloads.job import step_job
 from reconcilers.adapters.ordered_workload import ordered_workload
 from tests.e2e.control_plane.access import load_access
 from tests.e2e.control_plane.session import SessionCluster
-from tests.unit.core.workloads.golden_jobs import cases, order
+from tests.unit.core.workloads.golden_jobs import account_of, cases, order
 from tests.unit.views.explain_samples import facts
 from views.explain.explanation import explain_step
 
@@ -36,7 +36,7 @@ async def server(steerable: SessionCluster) -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_golden_job_is_accepted_and_read_back_without_a_difference(
     server: httpx.AsyncClient, case: str
 ) -> None:
-    manifest = step_job(ordered_workload(order(case)))
+    manifest = step_job(ordered_workload(order(case), account_of(order(case))))
     manifest["metadata"] |= {"namespace": "default"}
 
     answer = await server.post(JOBS, json=manifest, params={"dryRun": "All", "fieldValidation": "Strict"})

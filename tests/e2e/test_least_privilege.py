@@ -125,13 +125,13 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
 
 def the_day_of(rig: OperatorRig) -> Usage:
     """The usage by the operator, and by the containers to which it granted its rights."""
-    events, account = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-(engram|impulse)-runner")
+    events, account = rig.audit_events(), re.compile(rf"system:serviceaccount:{FLOWS}:.+-(story|impulse)-runner")
 
     def containers_of(kind: str) -> Callable[[str], bool]:
         return lambda user: (match := account.fullmatch(user)) is not None and match[1] == kind
 
     operator = usage(events, ROLE_TABLES, of=lambda user: user == DEFAULT_INSTALLATION.user)
-    steps = usage(events, [RUNNER], of=containers_of("engram"))
+    steps = usage(events, [RUNNER], of=containers_of("story"))
     return operator + steps + usage(events, [LISTENER], of=containers_of("impulse"))
 
 
@@ -261,8 +261,8 @@ async def hand_on_what_an_engram_asks_for(rig: OperatorRig) -> None:
     await rig.story("asking", {**step("asking"), "with": inputs})
     await rig.run("asking", "asking")
     await rig.ended("asking", "Succeeded")
-    role = await rig.client.get(ROLE, "asking-engram-runner", FLOWS)
-    assert [rule for rule in role["rules"] if rule in wanted] == wanted
+    role = await rig.client.get(ROLE, await rig.account_of("asking"), FLOWS)
+    assert role["rules"] == wanted
     output = status_of(await rig.client.get(STEP_RUN, "asking-asking", FLOWS))["output"]
     assert output == {"greeting": "hello", "length": 9, "charge": {"charged": 1}}
 
@@ -355,15 +355,17 @@ async def outlive_a_run(rig: OperatorRig) -> None:
 async def crash_and_restore_what_somebody_changed(
     rig: OperatorRig, first: ServerProcess, standby: ServerProcess
 ) -> None:
-    """While no operator leads, the access of a run is changed. The next leader restores it, and the run continues."""
+    """While no operator leads, the access of a Story is changed. The next leader restores it, and its run continues."""
     flag = rig.directory / "released"
-    await rig.engram("survivor", f"until test -e {flag}; do sleep 0.1; done")
+    wanted = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["mine"]}]
+    asks = {"overrides": {"rbac": {"rules": wanted}}}
+    await rig.engram("survivor", f"until test -e {flag}; do sleep 0.1; done", engram=asks)
     annotations = {"authentication": {"serviceAccountAnnotations": {"cloud": "reader"}}}
     await rig.story("survivor", step("survivor"), policy={"storage": {"s3": {"bucket": "b", **annotations}}})
     await rig.run("survivor", "survivor")
     await started(rig, "survivor")
     await first.kill()
-    runner = "survivor-engram-runner"
+    runner = await rig.account_of("survivor")
     rules = (await rig.client.get(ROLE, runner, FLOWS))["rules"]
     stranger = {"kind": "ServiceAccount", "name": "stranger", "namespace": FLOWS}
     await rig.merge(ROLE, runner, {"rules": []})
@@ -413,7 +415,7 @@ async def as_operator(rig: OperatorRig) -> AsyncIterator[KubeClient]:
 
 
 async def refuse_what_leads_to_more(client: KubeClient) -> None:
-    for resource in (SECRET, CONFIG_MAP, ROLE, SERVICE_ACCOUNT):
+    for resource in (SECRET, CONFIG_MAP):
         with pytest.raises(ForbiddenError):
             await client.list(resource)
     everything = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}

@@ -16,7 +16,6 @@ import pytest
 import trio
 
 from core.api import keys
-from core.api.identity import runner_name
 from core.api.resource import POD, STEP_RUN, STORY_RUN
 from deployment.policy import BINDING
 from deployment.policy import POLICY as POLICY_KIND
@@ -123,7 +122,8 @@ async def _until_at_work(rig: OperatorRig, run: str) -> None:
 async def _container_of(rig: OperatorRig, run: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the token that is mounted into the Pod of the run's step."""
     pods = (await rig.client.list(POD, FLOWS, label_selector=f"{keys.LABEL_JOB_NAME}={run}-a")).items
-    token = await rig.plane.token_of(runner_name(run), FLOWS, pod=pods[0]["metadata"]["name"])
+    account, pod = pods[0]["spec"]["serviceAccountName"], pods[0]["metadata"]["name"]
+    token = await rig.plane.token_of(account, FLOWS, pod=pod)
     async with rig.plane.open_client() as client:
         client.headers["authorization"] = f"Bearer {token}"
         client.timeout = httpx.Timeout(60)

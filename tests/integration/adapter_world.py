@@ -26,12 +26,15 @@ from core.kube.client import KubeClient
 from core.kube.errors import AlreadyExistsError
 from core.policy.settings import OperatorSettings
 from core.workloads.hub_access import HubAccess
+from core.workloads.story_runner import story_runner
 from kubewire.wire import status_failure
 from localcluster.server.cluster import open_api_server
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.job_executor import JobExecutor
+from reconcilers.adapters.requested_rules import requested_rules
 from reconcilers.adapters.run_store import KubeRunStore
+from reconcilers.adapters.runner import RunnerAccess
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.stream_executor import StreamExecutor
@@ -119,7 +122,11 @@ class AdapterWorld:
 
     def _executor(self, world: World, step_runs: KubeStepRuns | None = None) -> JobExecutor:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
-        return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events)
+        runner = self._runner(world)
+        return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events, runner)
+
+    def _runner(self, world: World) -> RunnerAccess:
+        return RunnerAccess(self.wired, world, self.binder, self.events, lambda: self.settings)
 
     @property
     def streams(self) -> StreamExecutor:
@@ -137,6 +144,7 @@ class AdapterWorld:
             self.binder,
             secrets,
             self.events,
+            self._runner(self.world),
             lambda: self.hub,
             budget=BindingBudget(lambda: self.settings),
         )
@@ -177,6 +185,12 @@ class AdapterWorld:
         """Create a ServiceAccount. On a real cluster it may already exist."""
         with suppress(AlreadyExistsError):
             await self.create(SERVICE_ACCOUNT, name, {})
+
+    async def story_account(self, run: Object, story: Object) -> str:
+        """The name of the account of the Story's containers, as it is now."""
+        namespace = run["metadata"]["namespace"]
+        rules, _ = await requested_rules(self.binder, story, namespace)
+        return story_runner(namespace, story, rules).name
 
     async def manifest(self, run: Object, story: Object) -> Object:
         [declared] = story["spec"]["steps"]

@@ -271,7 +271,6 @@ def test_each_value_of_a_step_is_explained_before_and_after_it_has_run(stand: St
     assert branch["step"] == "fan/docs"
     assert later.code == 0, later.err
     assert later.out.startswith(f"{run}/publish  has not started; its Job would now get these values\n")
-    assert ["serviceAccountName", f"{run}-engram-runner"] in [line.split()[:2] for line in later.out.splitlines()]
     assert [each.code for each in refused] == [1, 2, 1, 2]
     assert "is of type gate, which has no Job" in refused[0].err
     assert "hint: did you mean 'publish'?" in refused[2].err

@@ -1,4 +1,4 @@
-"""The ServiceAccount of containers, and the Secrets that they get, on a server that stores."""
+"""The ServiceAccount of the containers of one run, and the Secrets that they get, on a server that stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.api.objects import Object
 from core.api.resource import ENGRAM, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN
 from core.engine.errors import MissingReferenceError, NameConflictError, PortError, UnavailableError
 from core.kube.errors import NotFoundError
-from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
+from core.policy.settings import OperatorSettings, RunnerIdentity, StorageProvider, StorageSettings
 from core.policy.sources import operator_storage
 from core.workloads.runner import BASE_RULES
 from core.workloads.storage_copy import ANNOTATION_COPY
@@ -39,51 +39,58 @@ AZURE = StorageSettings(
 )
 
 
+@pytest.fixture
+async def of_runs(there: AdapterWorld) -> AdapterWorld:
+    """Each run has an account of its own."""
+    there.settings = OperatorSettings(runner_identity=RunnerIdentity.RUN)
+    return there
+
+
 def begun(run: Object) -> Object:
     return {**run, "status": {"startedAt": "2025-01-02T03:04:05Z"}}
 
 
-async def test_a_new_run_gets_its_access_in_three_writes_and_an_event_each(there: AdapterWorld) -> None:
-    run, story = await there.definitions()
-    await there.executor.prepare_run(run, story)
-    assert sorted(there.wire.writes) == ["POST rolebindings", "POST roles", "POST serviceaccounts"]
-    assert sorted(reason for _, _, reason in there.events.emitted) == [
+async def test_a_new_run_gets_its_access_in_three_writes_and_an_event_each(of_runs: AdapterWorld) -> None:
+    run, story = await of_runs.definitions()
+    await of_runs.executor.prepare_run(run, story)
+    assert sorted(of_runs.wire.writes) == ["POST rolebindings", "POST roles", "POST serviceaccounts"]
+    assert sorted(reason for _, _, reason in of_runs.events.emitted) == [
         "RoleBindingCreated",
         "RoleCreated",
         "ServiceAccountCreated",
     ]
     for resource in KINDS:
-        stored = await there.client.get(resource, NAME, NAMESPACE_NAME)
+        stored = await of_runs.client.get(resource, NAME, NAMESPACE_NAME)
         [owner] = stored["metadata"]["ownerReferences"]
         assert (owner["uid"], owner.get("controller")) == (run["metadata"]["uid"], None)
 
 
 @pytest.mark.parametrize("how", ["as a new run", "as one that has started"])
-async def test_what_is_there_already_is_left_alone(there: AdapterWorld, how: str) -> None:
-    run, story = await there.definitions(
+async def test_what_is_there_already_is_left_alone(of_runs: AdapterWorld, how: str) -> None:
+    run, story = await of_runs.definitions(
         execution={"rbac": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}}
     )
-    await there.executor.prepare_run(run, story)
-    there.wire.writes.clear()
-    await there.executor.prepare_run(run if how == "as a new run" else begun(run), story)
+    await of_runs.executor.prepare_run(run, story)
+    of_runs.wire.writes.clear()
+    await of_runs.executor.prepare_run(run if how == "as a new run" else begun(run), story)
     attempts = 3 if how == "as a new run" else 0
-    assert len(there.wire.writes) == attempts
-    assert len(there.events.emitted) == 3
+    assert len(of_runs.wire.writes) == attempts
+    assert len(of_runs.events.emitted) == 3
 
 
-async def test_what_drifted_is_corrected(there: AdapterWorld) -> None:
-    run, story = await there.definitions()
+async def test_what_drifted_is_corrected(of_runs: AdapterWorld) -> None:
+    run, story = await of_runs.definitions()
     annotations = {"serviceAccountAnnotations": {"role": "reader"}}
     story["spec"]["policy"] = {"storage": {"s3": {"bucket": "b", "authentication": annotations}}}
-    await there.executor.prepare_run(run, story)
-    await there.client.patch(ROLE, NAME, {"rules": []}, namespace=NAMESPACE_NAME)
+    await of_runs.executor.prepare_run(run, story)
+    await of_runs.client.patch(ROLE, NAME, {"rules": []}, namespace=NAMESPACE_NAME)
     stranger = {"kind": "ServiceAccount", "name": "x", "namespace": "y"}
-    await there.client.patch(ROLE_BINDING, NAME, {"subjects": [stranger]}, namespace=NAMESPACE_NAME)
+    await of_runs.client.patch(ROLE_BINDING, NAME, {"subjects": [stranger]}, namespace=NAMESPACE_NAME)
     annotations["serviceAccountAnnotations"] = {"zone": "a"}
     foreign = {"metadata": {"annotations": {"mine": "kept"}}}
-    await there.client.patch(SERVICE_ACCOUNT, NAME, foreign, namespace=NAMESPACE_NAME)
-    await there.executor.prepare_run(begun(run), story)
-    account, role, binding = [await there.client.get(kind, NAME, NAMESPACE_NAME) for kind in KINDS]
+    await of_runs.client.patch(SERVICE_ACCOUNT, NAME, foreign, namespace=NAMESPACE_NAME)
+    await of_runs.executor.prepare_run(begun(run), story)
+    account, role, binding = [await of_runs.client.get(kind, NAME, NAMESPACE_NAME) for kind in KINDS]
     assert account["metadata"]["annotations"] == {
         "mine": "kept",
         "zone": "a",
@@ -91,7 +98,7 @@ async def test_what_drifted_is_corrected(there: AdapterWorld) -> None:
     }
     assert role["rules"] == [dict(rule) for rule in BASE_RULES]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE_NAME}]
-    assert {reason for _, _, reason in there.events.emitted[3:]} == {
+    assert {reason for _, _, reason in of_runs.events.emitted[3:]} == {
         "ServiceAccountUpdated",
         "RoleUpdated",
         "RoleBindingUpdated",
@@ -99,41 +106,41 @@ async def test_what_drifted_is_corrected(there: AdapterWorld) -> None:
 
 
 @pytest.mark.parametrize("resource", KINDS, ids=lambda resource: resource.kind)
-async def test_access_of_somebody_else_is_refused_whatever_its_kind(there: AdapterWorld, resource: Any) -> None:
-    run, story = await there.definitions()
+async def test_access_of_somebody_else_is_refused_whatever_its_kind(of_runs: AdapterWorld, resource: Any) -> None:
+    run, story = await of_runs.definitions()
     body: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": NAME}}
     if resource is ROLE:
         body["rules"] = []
     if resource is ROLE_BINDING:
         body["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "admin"}
-    await there.client.create(resource, body, namespace=NAMESPACE_NAME)
+    await of_runs.client.create(resource, body, namespace=NAMESPACE_NAME)
     with pytest.raises(NameConflictError, match=f"{resource.kind} team/{NAME} exists and does not belong to this run"):
-        await there.executor.prepare_run(run, story)
+        await of_runs.executor.prepare_run(run, story)
 
 
-async def test_a_server_that_is_away_is_told_as_one_error(there: AdapterWorld) -> None:
-    run, story = await there.definitions()
-    there.wire.refuse = "POST roles"
+async def test_a_server_that_is_away_is_told_as_one_error(of_runs: AdapterWorld) -> None:
+    run, story = await of_runs.definitions()
+    of_runs.wire.refuse = "POST roles"
     with pytest.raises(UnavailableError):
-        await there.executor.prepare_run(run, story)
-    there.wire.refuse = ""
-    await there.executor.prepare_run(run, story)
+        await of_runs.executor.prepare_run(run, story)
+    of_runs.wire.refuse = ""
+    await of_runs.executor.prepare_run(run, story)
 
 
 async def test_an_engram_that_is_missing_or_misconfigured_does_not_keep_others_from_their_rights(
-    there: AdapterWorld,
+    of_runs: AdapterWorld,
 ) -> None:
-    run, story = await there.definitions()
+    run, story = await of_runs.definitions()
     named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["keys"]}
     greedy = {**named, "verbs": ["list"]}
     overrides = {"rbac": {"rules": [named, greedy]}, "imagePullPolicy": "often"}
-    await there.create(ENGRAM, "asking", {"templateRef": {"name": "http"}, "overrides": overrides})
+    await of_runs.create(ENGRAM, "asking", {"templateRef": {"name": "http"}, "overrides": overrides})
     story["spec"]["steps"] += [
         {"name": "lost", "ref": {"name": "nobody"}},
         {"name": "asking", "ref": {"name": "asking"}},
     ]
-    await there.executor.prepare_run(run, story)
-    role = await there.client.get(ROLE, NAME, NAMESPACE_NAME)
+    await of_runs.executor.prepare_run(run, story)
+    role = await of_runs.client.get(ROLE, NAME, NAMESPACE_NAME)
     assert named in role["rules"]
     assert greedy not in role["rules"]
 
@@ -315,14 +322,14 @@ async def test_errors_never_hold_what_is_secret(there: AdapterWorld) -> None:
     assert not any(word in text for text in texts for word in ("hush", "aHVzaA"))
 
 
-async def test_access_of_an_earlier_run_of_the_name_is_waited_for(there: AdapterWorld) -> None:
+async def test_access_of_an_earlier_run_of_the_name_is_waited_for(of_runs: AdapterWorld) -> None:
     """A user may replace a run faster than the garbage collector works."""
-    run, story = await there.definitions()
-    await there.executor.prepare_run(run, story)
+    run, story = await of_runs.definitions()
+    await of_runs.executor.prepare_run(run, story)
     successor = {**run, "metadata": {**run["metadata"], "uid": "00000000-0000-0000-0000-000000000001"}}
 
     with pytest.raises(UnavailableError, match=f"team/{NAME} of a deleted run is still being removed"):
-        await there.executor.prepare_run(successor, story)
+        await of_runs.executor.prepare_run(successor, story)
 
-    stored = await there.client.get(SERVICE_ACCOUNT, NAME, NAMESPACE_NAME)
+    stored = await of_runs.client.get(SERVICE_ACCOUNT, NAME, NAMESPACE_NAME)
     assert stored["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"]

@@ -532,7 +532,6 @@ async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun
 
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
     """Each kind has its own watch. Here the watch of Pods lags behind that of Jobs."""
-    await there.account("one-engram-runner")
     _, _, step_run = await started(there)
     job = await stored_job(there)
     pod = await pod_of(there, job)
@@ -554,7 +553,6 @@ async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_
     there: AdapterWorld, ended: bool
 ) -> None:
     """This holds however late the watch of Pods is. The Job of a container that has ended keeps its logs."""
-    await there.account("one-engram-runner")
     _, _, step_run = await started(there)
     job = await stored_job(there)
     pod = await pod_of(there, job)

@@ -94,12 +94,11 @@ async def test_every_write_of_a_run_has_its_reason_and_an_idle_operator_sends_no
     assert spent == {
         "POST controllerrevisions": 1,  # the copy of the Story, for all runs that begin with it
         "PATCH storyruns": 1,  # finalizer and labels
-        "POST serviceaccounts": 1,
-        "POST roles": 1,
+        "POST serviceaccounts": 1,  # these two as well
         "POST rolebindings": 1,
         "POST stepruns": 3,
         "POST jobs": 3,
-        "POST events": 6,  # start, end, three for the access of its containers, one for all StepRuns
+        "POST events": 5,  # start, end, two for the access of its containers, one for all StepRuns
     }
 
 

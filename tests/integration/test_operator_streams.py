@@ -140,7 +140,6 @@ async def pod(there: AdapterWorld, made: Started, name: str = "p", **status: Any
     """A Pod as the Deployment's ReplicaSet creates it, with this status."""
     deployment = await stored(there, DEPLOYMENT, STEP_RUN_NAME)
     template = deployment["spec"]["template"]
-    await there.account("one-engram-runner")
     metadata = {"labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"]}
     found = await there.create(POD, name, template["spec"], **metadata)
     return await pod_says(there, name, **status) if status else found
@@ -185,6 +184,8 @@ async def test_a_start_creates_everything_and_the_workload_last(there: AdapterWo
     there.wire.writes.clear()
     await there.streams.start_attempt(await order(there, made))
     assert there.wire.writes == [
+        "POST serviceaccounts",
+        "POST rolebindings",
         "POST transportbindings",
         "POST secrets",
         "POST services",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from core.api.conditions import find_condition
+from core.api.keys import ANNOTATION_RUNNER_OF_STORY
 from core.api.objects import Object
-from core.api.resource import ENGRAM, EVENT, JOB, ROLE, SECRET, SERVICE_ACCOUNT, STEP_RUN, STORY_RUN
+from core.api.resource import ENGRAM, EVENT, JOB, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT, STEP_RUN, STORY_RUN
 from core.engine.errors import DeniedError, RejectedError
 from core.kube.errors import NotFoundError
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings, StorageProvider, StorageSettings
@@ -205,8 +206,8 @@ async def test_an_engram_of_another_namespace_gets_no_rights_on_secrets_of_this_
     named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["database-admin"]}
     run, story = await borrowed(there, {"rbac": {"rules": [named]}})
     await there.executor.prepare_run(run, story)
-    role = await there.client.get(ROLE, "one-engram-runner", NAMESPACE_NAME)
-    assert "secrets" not in str(role["rules"])
+    await there.client.get(ROLE_BINDING, await there.story_account(run, story), NAMESPACE_NAME)
+    assert (await there.client.list(ROLE, NAMESPACE_NAME)).items == []
     assert "RuleRefused" in [reason for _, _, reason in there.events.emitted]
 
 
@@ -219,15 +220,15 @@ async def test_a_story_of_another_namespace_gives_the_account_no_role_at_a_cloud
     }
     story["spec"]["steps"][0]["ref"]["namespace"] = NAMESPACE_NAME
     await there.executor.prepare_run(run, story)
-    account = await there.client.get(SERVICE_ACCOUNT, "one-engram-runner", NAMESPACE_NAME)
-    assert "annotations" not in account["metadata"]
+    account = await there.client.get(SERVICE_ACCOUNT, await there.story_account(run, story), NAMESPACE_NAME)
+    assert list(account["metadata"]["annotations"]) == [ANNOTATION_RUNNER_OF_STORY]
 
 
 @pytest.mark.parametrize("reference", ["database-admin:password", {"name": "database-admin", "key": "password"}])
 async def test_a_step_has_nothing_read_that_only_another_steps_engram_may_read(
     there: AdapterWorld, reference: Any
 ) -> None:
-    """The account of the run could read it, because all steps share the account."""
+    """The account could read it, because all steps share it."""
     run, story = await there.definitions()
     named = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["database-admin"]}
     await there.create(ENGRAM, "trusted", {"templateRef": {"name": "http"}, "overrides": {"rbac": {"rules": [named]}}})

@@ -52,7 +52,7 @@ _NO_BOUNDS: Final = OperatorSettings(
 """Instead of unknown settings: they refuse nothing, and their values are not shown."""
 _BY_NOBODY: Final = {
     "seccomp_profile": "always",
-    "service_account_name": "the account of the run",
+    "service_account_name": "operator setting controller.runner-identity",
     "active_deadline_seconds": f"timeout + {format_duration(DEADLINE_MARGIN)}",
 }
 """Values that no layer decides → where they come from."""
@@ -126,6 +126,8 @@ def _resolved(
 ) -> _Resolved:
     depth = ((facts.story["spec"].get("policy") or {}).get("execution") or {}).get("maxRecursionDepth")
     values = job_values(step_job(_workload(facts, sources, policy, timeout, depth)), policy.secrets)
+    if not values.get("service_account_name"):  # the operator chooses it with the Job
+        values.pop("service_account_name", None)
     if name := storage_secret(policy.storage):
         values["storage_secret"] = name
     if policy.cache:
@@ -175,9 +177,16 @@ def _workload(
         trigger_data="{}",
         step_config="{}",
         template_context="{}",
+        account=_account_of(facts.job),
         secret_schema=sources.template["spec"].get("secretSchema") or {},
         tls_secret="" if is_foreign(engram, facts.namespace) else tls_secret_name(engram),
     )
+
+
+def _account_of(job: Object | None) -> str:
+    """That of the Job, which no layer decides; empty before there is a Job."""
+    template = ((job or {}).get("spec") or {}).get("template") or {}
+    return str((template.get("spec") or {}).get("serviceAccountName") or "")
 
 
 def _rows(facts: StepFacts, resolved: _Resolved, *, is_known: bool) -> Iterator[ExplainedValue]:
@@ -191,8 +200,9 @@ def _rows(facts: StepFacts, resolved: _Resolved, *, is_known: bool) -> Iterator[
         row = _row(facts, setting, None, layer, is_known=is_known)
         row = row if unknown else replace(row, source="no layer sets it", value=None)
         yield _compared(facts, setting, row, found)
-    if not is_known and "storage" not in {*found, *resolved.values}:
-        yield _row(facts, "storage", None, OPERATOR, is_known=False)
+    for setting in ("storage", "service_account_name"):
+        if not is_known and setting not in {*found, *resolved.values}:
+            yield _row(facts, setting, None, OPERATOR, is_known=False)
     yield from _retry_rows(facts, resolved, is_known=is_known)
 
 

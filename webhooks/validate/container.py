@@ -1,7 +1,8 @@
 """Whether a caller is a container of a step; the Pod to which its token is bound decides.
 
-All containers of a run share a ServiceAccount, so the user name identifies the run and not the step. The token that is
-mounted into a Pod is bound to that Pod, and the API server names the Pod. Source: admission contract 11 and 15.
+The containers of all runs of a Story share a ServiceAccount, so the user name identifies neither step nor run. The
+token that is mounted into a Pod is bound to that Pod, and the API server names the Pod. Source: admission contract 11
+and 15.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.api.identity import is_pod_name
-from core.api.keys import ANNOTATION_STEP_RUN_UID
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_STEP_RUN_UID
 from core.api.objects import ReadOnlyObject
 from core.api.resource import JOB, POD, STEP_RUN, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET, Resource
 from core.api.text import text
@@ -34,6 +35,8 @@ class ServedStep:
     """Empty if it is unknown."""
     is_stream: bool | None = None
     """Whether it is a realtime step; None if that is unknown."""
+    attempt: int | None = None
+    """The attempt whose Job counts; None: that of any attempt."""
 
     @classmethod
     def of(cls, step_run: ReadOnlyObject, namespace: str) -> ServedStep:
@@ -68,7 +71,12 @@ def _is_of_job(pod: ReadOnlyObject, step: ServedStep, world: ClusterView) -> boo
     if owner.get("kind") != JOB.kind or owner.get("name") != step.name:
         return False
     job = world.find(JOB, step.namespace, step.name)
-    if isinstance(job, Unseen) or metadata_of(job).get("uid") != owner.get("uid") or not step.uid:
+    if isinstance(job, Unseen) or metadata_of(job).get("uid") != owner.get("uid"):
+        return True
+    attempt = fields_of(metadata_of(job).get("annotations")).get(ANNOTATION_ATTEMPT)
+    if step.attempt is not None and attempt is not None and attempt != str(step.attempt):
+        return False
+    if not step.uid:
         return True
     maker = _controller(job)
     return maker.get("kind") == STEP_RUN.kind and maker.get("uid") == step.uid

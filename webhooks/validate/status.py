@@ -8,13 +8,13 @@ fields that the SDK reports. Source: admission contract 8.2, 9.3 and 15; StepRun
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 import orjson
 
 from core.api.gatedata import KEY_RULE, is_key
-from core.api.identity import runner_name
 from core.api.instant import parse_instant_or_none
 from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES
@@ -22,7 +22,7 @@ from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
-from webhooks.caller import Caller, service_account
+from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
 from webhooks.validate import change, gates, payload, reference
@@ -102,7 +102,7 @@ def _writer(
 ) -> Iterator[Finding]:
     if caller.is_trusted:
         return
-    if _is_container(new, caller, world):
+    if _is_container(new, before, caller, world):
         yield from _reported(before, after)
         return
     allowed = ("gates",) if new["kind"] == "StoryRun" else ()
@@ -111,16 +111,22 @@ def _writer(
         yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
 
 
-def _is_container(new: ReadOnlyObject, caller: Caller, world: ClusterView) -> bool:
-    """Whether the caller is a container of the step: it has the account of the run and a Pod of the step."""
+def _is_container(new: ReadOnlyObject, before: ReadOnlyObject, caller: Caller, world: ClusterView) -> bool:
+    """Whether the caller's Pod belongs to the current attempt of the step; its account does not matter.
+
+    While a Job of another attempt is awaited, no Pod belongs to the current one: the operator removes ``nextRetryAt``
+    before it creates that Job, and it creates no Job beside Pods of an earlier attempt. A realtime step starts without
+    that write.
+    """
     if new["kind"] != "StepRun":
         return False
-    run = reference.link(
-        STEP_RUN, namespace_of(new), STORY_RUN, fields_of(fields_of(new.get("spec")).get("storyRunRef"))
-    )
-    if not run.name or caller.username != service_account(run.namespace, runner_name(run.name)):
+    step = ServedStep.of(new, namespace_of(new))
+    if step.is_stream:
+        return works_for(caller, step, world)
+    if "nextRetryAt" in before:
         return False
-    return works_for(caller, ServedStep.of(new, namespace_of(new)), world)
+    retries = before.get("retries") or 0
+    return works_for(caller, replace(step, attempt=retries if isinstance(retries, int) else None), world)
 
 
 def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:

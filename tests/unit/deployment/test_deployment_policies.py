@@ -340,23 +340,45 @@ def test_what_was_given_with_an_approval_stays() -> None:
 
 
 @pytest.mark.parametrize("run_name", ["r", "a" * 49, "a" * 50, "a" * 200, "my.run", "my--run", "a.b-c--d", "m." * 30])
-def test_a_step_is_reported_by_the_containers_of_its_run(run_name: str) -> None:
+def test_a_step_is_reported_by_its_own_pods_whatever_their_account(run_name: str) -> None:
     step = step_of(run_name)
     new = copy.deepcopy(step) | {"status": {"phase": "Succeeded"}}
     own = pod_of(step)
 
     for account, pod, allowed in (
-        (runner_name(run_name), own, True),
-        (runner_name(run_name), "", False),
-        (runner_name(run_name), f"{own}-x7k2p", False),
-        (runner_name(run_name), pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),  # same name
-        ("default", own, False),
-        ("other-runner", own, False),
+        (f"team:{runner_name(run_name)}", own, True),
+        ("team:of-a-story-3f9c2a7d1b-engram-runner", own, True),
+        ("team:default", own, True),
+        (f"team:{runner_name(run_name)}", "", False),
+        (f"team:{runner_name(run_name)}", f"{own}-x7k2p", False),
+        (f"team:{runner_name(run_name)}", pod_of(step_of(run_name, "t")), pod_of(step_of(run_name, "t")) == own),
+        (f"team:{runner_name(run_name)}", pod_of(step_of(f"{run_name}2")), pod_of(step_of(f"{run_name}2")) == own),
+        ("team2:default", own, False),
+        (f"other:{runner_name(run_name)}", own, False),
     ):
-        caller = Caller(f"system:serviceaccount:team:{account}", pod=pod)
+        caller = Caller(f"system:serviceaccount:{account}", pod=pod)
 
         assert bool(refusals(Request(new, step, caller.username, (), "status", pod), {})) != allowed
         assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) != allowed
+
+
+def test_no_pod_reports_while_its_step_waits_for_another_attempt() -> None:
+    """The Pods of all attempts have names of one form; those of the next one start after ``nextRetryAt`` is gone."""
+    waits, own = {"phase": "Pending", "retries": 1, "nextRetryAt": "2026-01-01T00:00:00Z"}, "r-s-x7k2p"
+    job, stream = step_of("r"), streaming_step("r-s")
+
+    def refused(step: Object, stored: Object, reported: Object, pod: str) -> bool:
+        old, new = ({**step, "status": status} for status in (stored, {**stored, **reported}))
+        caller = Caller("system:serviceaccount:team:any", pod=pod)
+        told = bool(refusals(Request(new, old, caller.username, (), "status", pod), {}))
+        assert bool(errors_among(status.validate(new, old, caller, CASES[0].world))) == told
+        return told
+
+    assert refused(job, waits, {"phase": "Canceled"}, own)
+    assert refused(job, waits, {"signals": {"a": {"v": 1}}}, own)
+    assert not refused(job, waits, {}, own)
+    assert not refused(job, {"phase": "Running", "retries": 1}, {"phase": "Succeeded"}, own)
+    assert not refused(stream, waits, {"signals": {"a": {"v": 1}}}, "r-s-0")
 
 
 def step_of(run_name: str, step: str = "s") -> Object:

@@ -13,11 +13,12 @@ from certs.hub_authority import HUB_AUTHORITY_SECRET
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
-from core.api.resource import CONFIG_MAP, LEASE, SECRET
+from core.api.resource import CLUSTER_ROLE, CONFIG_MAP, LEASE, SECRET
 from core.workloads import runner, runner_rules
 from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import impulse_rules
+from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
@@ -31,6 +32,7 @@ ROWS = [(table, permission) for table in ROLE_TABLES for permission in table.per
 CERTIFICATES = ((DEFAULT_SECRET,), (HUB_AUTHORITY_SECRET, HUB_TLS_SECRET))
 OF_THE_HUB = (HUB_KEY_SECRET, HUB_TLS_SECRET)
 OWN_SECRETS = (*CERTIFICATES, OF_THE_HUB)
+BINDS = next(row for _, row in ROWS if "bind" in row.verbs)
 VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
 
 
@@ -41,11 +43,17 @@ def ids(row: Any) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=ids)
 def test_a_row_names_plain_verbs_on_one_resource_and_says_why(row: tuple[Any, Permission]) -> None:
     _, permission = row
-    assert set(permission.verbs) <= VERBS
+    assert set(permission.verbs) <= VERBS or permission == BINDS
     assert permission.verbs
     assert "*" not in permission.target + permission.resource.group
     assert permission.why.endswith(".")
     assert permission.seldom == "" or permission.seldom.endswith(".")
+
+
+def test_one_role_may_be_bound_by_its_name_and_has_only_what_the_operator_has() -> None:
+    assert [row for _, row in ROWS if row.resource == CLUSTER_ROLE] == [BINDS]
+    assert BINDS.names == (RUNNER_BASE_ROLE,)
+    assert all(map(is_held, rights(runner.BASE_RULES)))
 
 
 def test_no_right_is_granted_twice_by_one_role() -> None:
@@ -72,7 +80,7 @@ def test_the_only_config_map_that_is_changed_has_one_name() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["pods/exec", "serviceaccounts/token", "nodes/proxy", "clusterroles", "clusterrolebindings", "namespaces"],
+    ["pods/exec", "serviceaccounts/token", "nodes/proxy", "clusterrolebindings", "namespaces"],
 )
 def test_what_leads_to_other_rights_is_not_held(target: str) -> None:
     assert target not in {row.target for _, row in ROWS}

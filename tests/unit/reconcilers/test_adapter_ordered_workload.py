@@ -58,7 +58,7 @@ def order(
 
 
 def test_everything_the_builder_needs_is_told() -> None:
-    workload = ordered_workload(order(inputs={"b": 1.0, "a": "<"}, version="1.2"))
+    workload = ordered_workload(order(inputs={"b": 1.0, "a": "<"}, version="1.2"), "an-account")
     assert (workload.namespace, workload.step_run_name, workload.step_id) == ("team", "one-fetch", "fetch")
     assert (workload.story_run_name, workload.story_name, workload.story_version) == ("one", "report", "1.2")
     assert (workload.engram_name, workload.engram_version) == ("http", "2.0")
@@ -69,14 +69,14 @@ def test_everything_the_builder_needs_is_told() -> None:
 
 
 def test_the_key_of_the_execution_is_handed_on() -> None:
-    assert ordered_workload(replace(order(), execution_key="0123")).execution_key == "0123"
+    assert ordered_workload(replace(order(), execution_key="0123"), "an-account").execution_key == "0123"
 
 
 def test_resolved_inputs_are_not_evaluated_again() -> None:
     """SDKs obey that for the inputs, but always evaluate the config."""
     data = {"text": "Hello {{name}}"}
-    resolved = ordered_workload(order(inputs=data))
-    left = ordered_workload(replace(order(inputs=data), is_resolved=False))
+    resolved = ordered_workload(order(inputs=data), "an-account")
+    left = ordered_workload(replace(order(inputs=data), is_resolved=False), "an-account")
 
     assert (resolved.skip_input_templating, left.skip_input_templating) == (True, False)
     assert resolved.trigger_data == left.trigger_data == left.step_config == '{"text":"Hello {{name}}"}'
@@ -92,32 +92,32 @@ def test_resolved_inputs_are_not_evaluated_again() -> None:
     ],
 )
 def test_the_first_start_is_that_of_the_step_run(status: Object, started: datetime) -> None:
-    assert ordered_workload(order(status=status)).started_at == started
+    assert ordered_workload(order(status=status), "an-account").started_at == started
 
 
 @pytest.mark.parametrize(("policy", "depth"), [({}, 32), ({"execution": {"maxRecursionDepth": 3}}, 3)])
 def test_the_storys_recursion_depth_beats_the_operators(policy: Object, depth: int) -> None:
-    assert ordered_workload(order(policy=policy)).max_recursion_depth == depth
+    assert ordered_workload(order(policy=policy), "an-account").max_recursion_depth == depth
 
 
 def test_overrides_of_the_step_run_itself_are_the_last_word() -> None:
     overrides = {"cpuLimit": "2", "debug": True}
-    policy = ordered_workload(order(step_spec={"executionOverrides": overrides})).policy
+    policy = ordered_workload(order(step_spec={"executionOverrides": overrides}), "an-account").policy
     assert (policy.resources["cpuLimit"], policy.debug) == ("2", True)
     assert policy.provenance["resources.cpuLimit"] == "StepRun"
 
 
 def test_invalid_overrides_are_refused() -> None:
     with pytest.raises(RejectedError, match=r"^StepRun one-fetch: StepRun: resources\.cpuLimit: 'lots' is not"):
-        ordered_workload(order(step_spec={"executionOverrides": {"cpuLimit": "lots"}}))
+        ordered_workload(order(step_spec={"executionOverrides": {"cpuLimit": "lots"}}), "an-account")
 
 
 def test_inputs_without_a_json_form_are_refused() -> None:
     with pytest.raises(NotSerializableError):
-        ordered_workload(order(inputs={"x": math.nan}))
+        ordered_workload(order(inputs={"x": math.nan}), "an-account")
 
 
 def test_a_skipped_correlation_id_is_empty() -> None:
     plain = order()
     plain = replace(plain, run=run())
-    assert ordered_workload(plain).correlation_id == ""
+    assert ordered_workload(plain, "an-account").correlation_id == ""

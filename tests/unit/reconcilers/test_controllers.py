@@ -13,9 +13,10 @@ import trio.testing
 
 from core.api.keys import ANNOTATION_TRIGGER_REQUEST_NAME, ANNOTATION_TRIGGER_REQUEST_UID
 from core.api.objects import Object
-from core.api.resource import EFFECT_CLAIM, IMPULSE, STORY, STORY_TRIGGER, TRANSPORT, TRANSPORT_BINDING
+from core.api.resource import EFFECT_CLAIM, IMPULSE, SERVICE_ACCOUNT, STORY, STORY_TRIGGER, TRANSPORT, TRANSPORT_BINDING
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
+from core.workloads.story_runner import story_runner
 from core.workloads.submission import story_run_name
 from reconcilers.adapters.triggers import is_awaited
 from reconcilers.adapters.world import World
@@ -27,6 +28,7 @@ from reconcilers.registration import ControllerDependencies, ControllerRegistrat
 from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import Done, Outcome
 from reconcilers.runtime.watch import Watch, connect, own_keys
+from reconcilers.story_account import RUNS_DELAY
 from tests.unit.reconcilers.memory_payloads import MemoryPayloads
 from tests.unit.reconcilers.reconciler_samples import (
     RecordedEvents,
@@ -82,6 +84,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "impulse",
         "catalog-impulsetemplate",
         "storyrevision",
+        "storyaccount",
         "runs-storytrigger",
         "runs-effectclaim",
         "transport",
@@ -111,6 +114,33 @@ async def test_an_engram_concerns_itself_its_template_and_the_stories_that_refer
         "catalog-engramtemplate": {("http-1", SOON)},
         "story": {("team/report", SOON)},
     }
+
+
+async def test_an_account_is_concerned_by_all_that_decides_whether_it_is_the_current_one(heard: Heard) -> None:
+    told = story("report", {"name": "a", "ref": {"name": "http"}})
+    runner = story_runner("team", told, ())
+    heard.world.informer(SERVICE_ACCOUNT).remember(
+        stored("ServiceAccount", runner.name, meta=runner.account()["metadata"])
+    )
+    own = {(f"team/{runner.name}", SOON)}
+    assert heard.look() == {"storyaccount": own}
+    live = run("one", status={"phase": "Running"})
+    for informer, obj, concerned in (
+        (heard.world.stories, told, own),
+        (heard.world.stories, story("other"), None),
+        (heard.world.engrams, stored("Engram", "http", spec={"templateRef": {"name": "http-1"}}), own),
+        (heard.world.engrams, stored("Engram", "other", spec={"templateRef": {"name": "http-1"}}), None),
+        (heard.world.engram_templates, stored("EngramTemplate", "http-1", namespace="", spec={}), own),
+        (heard.world.reference_grants, stored("ReferenceGrant", "g", spec={}), own),
+        (heard.world.story_runs, live, None),
+        (
+            heard.world.story_runs,
+            {**live, "metadata": {**live["metadata"], "resourceVersion": "900003"}, "status": {"phase": "Failed"}},
+            {(f"team/{runner.name}", RUNS_DELAY)},
+        ),
+    ):
+        informer.remember(obj)
+        assert heard.look().get("storyaccount") == concerned, obj["metadata"]["name"]
 
 
 async def test_a_transport_concerns_itself_and_is_concerned_by_its_stories_and_bindings(heard: Heard) -> None:

@@ -26,7 +26,7 @@ def facts(case: str = "gpu-training", *, with_job: bool = False, **more: Any) ->
         config_map=given["ConfigMap"],
     )
     if with_job:
-        job = copy.deepcopy(step_job(ordered_workload(order)))
+        job = copy.deepcopy(step_job(ordered_workload(order, golden_jobs.account_of(order))))
         if order.binding.retry_spec:
             order.step_run["spec"]["retry"] = dict(order.binding.retry_spec)
         job["metadata"]["creationTimestamp"] = golden_jobs.CREATED

@@ -53,7 +53,6 @@ def test_each_value_has_its_layer_before_the_step_has_started() -> None:
             "timeout",
             "job.activeDeadlineSeconds",
             "job.backoffLimit",
-            "serviceAccountName",
             "retry.maxRetries",
             "debug",
         ),
@@ -69,7 +68,6 @@ def test_each_value_has_its_layer_before_the_step_has_started() -> None:
         "timeout": ("4h0m0s", "Story step"),
         "job.activeDeadlineSeconds": (14520, "timeout + 2m0s"),
         "job.backoffLimit": (0, "operator setting job.backoff-limit (built-in)"),
-        "serviceAccountName": ("nightly-1-engram-runner", "the account of the run"),
         "retry.maxRetries": (3, "operator setting retry.max-retries (built-in)"),
         "debug": (False, "built-in"),
     }

@@ -21,6 +21,7 @@ from core.policy.settings import (
     PullPolicy,
     QueueSettings,
     RestartPolicy,
+    RunnerIdentity,
     StorageProvider,
 )
 
@@ -113,6 +114,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.storage.s3.use-path-style": ("true", True),
     "controller.storage.s3.auth-secret-name": ("s3", "s3"),
     "security.lowered-by": ("nobody", LoweredBy.NOBODY),
+    "controller.runner-identity": ("run", RunnerIdentity.RUN),
     "scripts.images": ("python:*, ghcr.io/acme/**", ("python:*", "ghcr.io/acme/**")),
     "scripts.default-image": ("busybox:1", "busybox:1"),
     "security.tolerations": ("gpu, example.com/team", ("gpu", "example.com/team")),
@@ -180,6 +182,7 @@ _BAD_BOOLEANS = ["", "maybe", "tru", "2"]
 
 BAD: dict[str, list[str]] = {
     "security.lowered-by": ["", "stories", "Nobody"],
+    "controller.runner-identity": ["", "Story", "pod"],
     "scripts.images": ["*,busybox", "a b"],
     "security.tolerations": ["keyed, gpu", "*,gpu", "a b", "-gpu"],
     "security.priority-classes": ["High", "a b", "a/b"],

@@ -18,6 +18,8 @@ from core.policy.config import parse_config
 from core.policy.layers import ExecutionPolicy
 from core.policy.sources import Sources
 from core.workloads.job import step_job
+from core.workloads.runner_rules import extra_rules
+from core.workloads.story_runner import story_runner
 from deployment.generate import yaml_text
 from reconcilers.adapters.binding import bound
 from reconcilers.adapters.ordered_workload import ordered_workload
@@ -60,13 +62,21 @@ def order(case: str) -> AttemptOrder:
     )
 
 
+def account_of(order: AttemptOrder) -> str:
+    """The account of the Story, as the operator names it."""
+    namespace, resolved = order.run["metadata"]["namespace"], order.binding.policy
+    return story_runner(namespace, order.story, extra_rules(resolved.template, resolved.engram, namespace)).name
+
+
 def policy_of(case: str) -> ExecutionPolicy:
-    return ordered_workload(order(case)).policy
+    asked = order(case)
+    return ordered_workload(asked, account_of(asked)).policy
 
 
 def rendered(case: str) -> str:
     """The text of ``golden/<case>.job.yaml``."""
-    workload = ordered_workload(order(case))
+    asked = order(case)
+    workload = ordered_workload(asked, account_of(asked))
     notes = "".join(f"# {note}\n" for note in workload.policy.notes)
     return HEADER.format(f"{case}.yaml") + notes + yaml_text(step_job(workload))
 

@@ -26,6 +26,7 @@ from deployment.generate import yaml_text
 from reconcilers.adapters.binding import bound
 from reconcilers.adapters.ordered_stream import ordered_binding, ordered_stream, ordered_stream_step
 from reconcilers.adapters.stream_definitions import declared_transport, kind_of, resolved_stream, stream_mode
+from tests.unit.core.workloads.golden_jobs import account_of
 
 FOLDER: Final = Path(__file__).with_name("golden_streams")
 CREATED: Final = "2026-01-02T03:04:05Z"
@@ -73,7 +74,7 @@ def order(case: str) -> AttemptOrder:
 def objects(case: str) -> list[Object]:
     """What an attempt creates, in the order of its creation."""
     asked, access = order(case), ACCESS[case]
-    step = ordered_stream_step(asked)
+    step = ordered_stream_step(asked, account_of(asked))
     binding = ordered_binding(asked, step, access)
     binding["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"
     workload = ordered_stream(asked, step, binding, access)

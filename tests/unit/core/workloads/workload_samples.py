@@ -55,6 +55,7 @@ WORKLOAD = StepWorkload(
     trigger_data='{"url":"https://example.com"}',
     step_config='{"url":"https://example.com"}',
     template_context='{"inputs":{},"steps":{}}',
+    account="demo-run-engram-runner",
     secret_schema={},
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.api.keys import ANNOTATION_STEP_RUN_UID
+from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_STEP_RUN_UID
 from core.api.objects import Object
 from core.workloads.stream_workload import StreamMode, workload_name
 from webhooks.caller import Caller
@@ -35,9 +35,10 @@ def allowed(
     step_uid: str = "s1",
     user: str = ACCOUNT,
     is_stream: bool | None = None,
+    attempt: int | None = None,
 ) -> bool:
     caller = Caller(user, pod=pod, pod_uid=uid)
-    return works_for(caller, ServedStep("team", step, step_uid, is_stream), InMemoryView(known))
+    return works_for(caller, ServedStep("team", step, step_uid, is_stream, attempt), InMemoryView(known))
 
 
 def test_the_pod_of_the_steps_job_works_for_the_step() -> None:
@@ -75,6 +76,16 @@ def test_a_pod_that_no_job_has_made_works_for_no_step() -> None:
 def test_a_pod_of_an_earlier_attempt_and_another_of_the_same_name_are_taken_at_their_name() -> None:
     assert allowed(POD, owned("Job", "r-a", "j2", ("StepRun", "r-a", "s1")))
     assert allowed(owned("Pod", "r-a-x7k2p", "p0", None))
+
+
+def test_the_pod_of_an_earlier_attempt_does_not_work_for_the_current_one() -> None:
+    job = {**JOB, "metadata": {**JOB["metadata"], "annotations": {ANNOTATION_ATTEMPT: "1"}}}
+
+    assert allowed(POD, job, attempt=1)
+    assert not allowed(POD, job, attempt=2)
+    assert not allowed(POD, job, attempt=0, step_uid="")
+    assert allowed(POD, job)
+    assert allowed(POD, attempt=2)  # its Job is not seen yet: the name decides
 
 
 @pytest.mark.parametrize("user", ["ann", "system:serviceaccount:other:r-engram-runner", "system:serviceaccount:team"])
