@@ -46,7 +46,6 @@ async def test_26_1_two_steps_in_a_row(stand: Stand) -> None:
     assert running["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
     await stand.until(lambda: labels(stand).get("bubustack.io/queue") == "default", "the run says its queue")
     if stand.rig is not Rig.MODEL:  # what else the containers of steps need
-        await stand.until(lambda: ("Normal", "ChildStepRunCreated") in stand.told(), "the StepRun is told of")
         access = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
         await stand.until(
             lambda: all(stand.find(kind, "run-engram-runner") for kind in access), "steps have an account"

@@ -278,8 +278,6 @@ class EngramStep:
             return None
         step_run = await committed(self._step_runs.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
-        # The same text for all steps: the recorder then counts them in one Event, instead of one Event for each.
-        context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         self._known = step_run["metadata"]["uid"]
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
             return None  # it existed already, or an attempt of an earlier one may still run: look again
