@@ -82,7 +82,7 @@ class Operator:
         binder = Binder(client, world, settings)
         step_runs = KubeStepRuns(client, world)
         secrets = SecretCheck(client, operator_namespace, settings)
-        store = KubeRunStore(client, world)
+        store = KubeRunStore(client, world, settings)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._slots = Slots(lambda: limits_of(settings()), clock)

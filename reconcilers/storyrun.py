@@ -1,7 +1,7 @@
 """StoryRuns: pass live runs to the engine, and clean up the others.
 
-``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, none when nothing is
-missing) and passes its key on; so it does with a finished run that has a redrive request. For any other finished run,
+``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, usually none) and passes
+its key on; so it does with a finished run that has a redrive request. For any other finished run,
 it removes the children after their TTL, whatever retention child runs have of their own, and the run itself after its
 retention; but not while the run that started it is live, because that run may still read its output, and not before
 the StoryTrigger that it was created for has an answer. A deleted run is released when its children are gone
@@ -25,9 +25,11 @@ from core.engine.ports import Clock, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
+from core.engine.run_marks import needed_marks
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings
+from core.workloads.kept_data import stored_data_goes
 from core.workloads.live_run import is_live_run
 from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
@@ -35,10 +37,9 @@ from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
 from reconcilers.adapters.world import LIVE_RUNS_KEPT, OWNER_UID, STORY_KEY, World, live_run_key, story_of
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.live_run_decision import is_record_of_rest
-from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of, stored_data_goes
+from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -114,7 +115,7 @@ class StoryRunReconciler:
         return Done()
 
     async def _mark(self, run: Object) -> None:
-        patch = marking_patch(run, self._story_of(run), self._settings())
+        patch = needed_marks(run, self._story_of(run), self._settings())
         if patch:
             await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
 
@@ -268,4 +269,5 @@ CONTROLLER: Final = ControllerRegistration(
     informers=(TRIGGERS,),
     permissions=ENGINE_PERMISSIONS,
     beside=_resync,
+    enqueue_when_settings_change=True,  # with another object store, live runs need the finalizer
 )

@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, step_path
+from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, is_left_by_a_namesake, step_path
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
@@ -148,6 +148,8 @@ class EngramStep:
         if step_run is not None and self.is_foreign(step_run):
             if problem is not None:
                 return failed(problem.reason, problem.message)
+            if is_left_by_a_namesake(step_run, self._context.run):
+                raise UnavailableError(f"StepRun {self.name} of a deleted run is still being removed")
             text = f"a StepRun named {self.name} exists and belongs to another owner; delete or rename it"
             raise NameConflictError(text)
         if problem is not None:
