@@ -387,7 +387,8 @@ class EngramStep:
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)
         context.set_message("")
-        self._told, self._announce_at = None, trio.current_time() + context.engine.settings.announce_after_seconds
+        after = context.engine.settings.seconds_to_announce(stream=serves_stream(step_run))
+        self._told, self._announce_at = None, trio.current_time() + after
         return None
 
     async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:

@@ -97,7 +97,7 @@ async def test_26_2_4_a_run_waits_for_its_story_and_then_starts_properly(
 
 @pytest.mark.parametrize(
     ("seconds", "phases"),
-    [pytest.param(0.05, ["Succeeded"], id="short"), pytest.param(0.5, ["Running", "Succeeded"], id="longer")],
+    [pytest.param(1.5, ["Succeeded"], id="short"), pytest.param(3.0, ["Running", "Succeeded"], id="longer")],
 )
 async def test_a_step_that_ends_at_once_is_not_announced_first(
     autojump_clock: MockClock, scenario: Any, seconds: float, phases: list[str]
