@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +47,8 @@ class OperatorRig:
 
     # The operator.
 
-    async def start_operator(self, name: str, *flags: str) -> ServerProcess:
-        """A manager process under its own ServiceAccount. It ends with the rig."""
+    async def start_operator(self, name: str, *flags: str, variables: Mapping[str, str] | None = None) -> ServerProcess:
+        """A manager process under its own ServiceAccount, with more environment ``variables``. It ends with the rig."""
         command = [
             *(sys.executable, "-m", "cli", "manager"),
             f"--kubeconfig={self.kubeconfig}",
@@ -56,6 +56,8 @@ class OperatorRig:
             "--webhook-bind-address=0",
             *flags,
         ]
+        words = [f"{key}={value}" for key, value in (variables or {}).items()]
+        command = ["/usr/bin/env", *words, *command] if words else command
         return await self._stack.enter_async_context(open_process(name, command, self.directory))
 
     @property
