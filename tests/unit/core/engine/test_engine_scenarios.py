@@ -635,6 +635,27 @@ async def test_somebody_elses_step_run_is_neither_adopted_nor_touched(autojump_c
     assert "status" not in (world.step_run(one.key, "a") or {})
 
 
+async def test_the_step_run_of_a_deleted_run_of_this_name_is_waited_for(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """Without a finalizer, a run may be gone before the garbage collector has deleted what belonged to it."""
+    gone = {"apiVersion": "v1", "kind": "StoryRun", "name": "run", "uid": "of-a-deleted-run", "controller": True}
+    metadata = {"name": "run-a", "namespace": "default", "ownerReferences": [gone], "finalizers": ["x/held"]}
+    async with open_world() as world:
+        spec = {"storyRunRef": {"name": "run"}, "stepId": "a"}
+        left = world.cluster.create("user", {"kind": "StepRun", "metadata": metadata, "spec": spec})
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(60)
+        assert left is not None
+        assert (world.step_run(one.key, "a") or {})["metadata"]["uid"] == left["metadata"]["uid"]
+        world.cluster.delete("user", ("StepRun", "default", "run-a"))
+        world.cluster.merge("user", ("StepRun", "default", "run-a"), {"metadata": {"finalizers": None}}, "")
+        assert await world.until_ended(one.key)
+
+    assert one.phases == {"a": "Succeeded"}
+
+
 async def test_an_output_that_breaks_the_template_schema_fails_the_step(
     autojump_clock: MockClock, scenario: Any
 ) -> None:
