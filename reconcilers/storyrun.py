@@ -34,7 +34,15 @@ from core.workloads.live_run import is_live_run
 from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
 from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
-from reconcilers.adapters.world import LIVE_RUNS_KEPT, OWNER_UID, STORY_KEY, World, live_run_key, story_of
+from reconcilers.adapters.world import (
+    HELD_BY_REFERENCE,
+    LIVE_RUNS_KEPT,
+    OWNER_UID,
+    STORY_KEY,
+    World,
+    live_run_key,
+    story_of,
+)
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
@@ -88,10 +96,10 @@ class StoryRunReconciler:
         self._is_awaited = is_awaited
 
     async def reconcile(self, key: Key) -> Outcome:
+        await self._release_step_runs(key)
         run = self._world.story_runs.get(key.namespace, key.name)
         if run is None:
             return Done()
-        await self._release_step_runs(run)
         if is_being_deleted(run):
             return await self._release(run)
         if has_ended(run):
@@ -176,9 +184,11 @@ class StoryRunReconciler:
                 await delete(self._client, informer, resource, child)
         return any(self._children(run))
 
-    async def _release_step_runs(self, run: Object) -> None:
-        """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
-        for step_run in self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
+    async def _release_step_runs(self, key: Key) -> None:
+        """Remove a finalizer that the reference operator has set, also if the run is gone; this operator neither needs
+        nor sets one.
+        """
+        for step_run in self._world.step_runs.by_index(HELD_BY_REFERENCE, str(key)):
             if is_being_deleted(step_run):
                 await drop_finalizer(self._client, self._world.step_runs, STEP_RUN, step_run, keys.FINALIZER_STEP_RUN)
 

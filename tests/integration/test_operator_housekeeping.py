@@ -170,10 +170,14 @@ async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: Adapter
     assert await left(there) == ["foreign"]
 
 
-async def test_a_finalizer_of_the_reference_does_not_hold_a_step_run(there: AdapterWorld) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["of a run", "of a run that is gone"])
+async def test_a_finalizer_of_the_reference_does_not_hold_a_step_run(there: AdapterWorld, gone: bool) -> None:
     run, _ = await there.definitions()
     await there.known(there.world.story_runs, "one")
     await child(there, run, "one-a", finalizers=["steprun.bubustack.io/finalizer"])
+    if gone:
+        await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+        await there.known(there.world.story_runs, "one", lambda obj: obj is None)
     await there.client.delete(STEP_RUN, "one-a", NAMESPACE_NAME)
     await there.known(there.world.step_runs, "one-a", lambda obj: obj["metadata"].get("deletionTimestamp"))
     await Controller(there).reconcile()
