@@ -5,8 +5,9 @@ The differences to the contract have one purpose: when admission is down, it blo
 * conditions exempt requests for which the validators have no rules (``condition``);
 * writes of a status pass while admission is down, because a result that cannot be stored is lost; a policy also
   restricts who may write a status (``statuswriter``);
-* Stories pass without their defaults, which are resolved again when a run needs them, and decisions on gates pass
-  without their authors; the validation afterwards still refuses;
+* Stories pass without their defaults, which are resolved again when a run needs them, runs without their labels and
+  finalizer, which the operator then writes, and decisions on gates without their authors; the validation afterwards
+  still refuses;
 * the operator's own namespace is exempt, so that the operator cannot lock itself out. Kinds without a namespace have no
   such exemption: the operator creates none of them, and only writes their status, which is not sent to the server.
 
@@ -44,7 +45,7 @@ NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 
 def mutating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    """The webhooks that add defaults, and the author of a decision."""
+    """The webhooks that add defaults, the metadata of runs, and the author of a decision."""
     name = next(target.name for target in DEFAULT_TARGETS if target.resource == MUTATING)
     hooks = [
         {**_webhook(hook, installation), "reinvocationPolicy": "IfNeeded"}  # adding twice has the same result
@@ -64,7 +65,7 @@ def _webhook(hook: Hook, installation: Installation) -> Object:
     rule = {
         "apiGroups": [hook.resource.group],
         "apiVersions": [hook.resource.version],
-        "operations": ["UPDATE"] if hook.subresource else ["CREATE", "UPDATE"],
+        "operations": list(hook.operations),
         "resources": [hook.target],
         "scope": hook.resource.scope.value,
     }

@@ -85,7 +85,7 @@ class Operator:
         secrets = SecretCheck(client, operator_namespace, settings)
         runner = RunnerAccess(client, world, binder, events, settings)
         budget = BindingBudget(settings)
-        store = KubeRunStore(client, world)
+        store = KubeRunStore(client, world, settings)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._slots = Slots(lambda: limits_of(settings()), clock)

@@ -65,7 +65,9 @@ class EngramReconciler:
         current_at = self._clock.now() - timedelta(seconds=self._world.step_runs.seconds_behind)
         stored = engram.get("status") or {}
         count = executions(stored, self._possibly_new(key, stored), current_at)
-        status = self._validity(engram, reason, errors) | count.status
+        status = self._validity(engram, reason, errors)
+        if count.is_due:
+            status |= count.status
         status["usageCount"] = len(self._world.stories.keys_by_index(ENGRAM_KEYS, str(key)))
         await write_status(self._client, self._world.engrams, ENGRAM, engram, status)
         if errors and stored_errors(engram) != errors:
@@ -116,7 +118,13 @@ class ExecutionCount(NamedTuple):
     """The counters to store, and whether some StepRuns have finished too recently to be counted."""
 
     status: dict[str, Any]
+    counted: int
     more_to_come: bool
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to store the counters now. StepRuns that only wait to be counted are stored with that count."""
+        return self.counted > 0 or not self.more_to_come
 
 
 def executions(stored: Object, step_runs: Iterable[Object], current_at: datetime) -> ExecutionCount:
@@ -148,7 +156,7 @@ def executions(stored: Object, step_runs: Iterable[Object], current_at: datetime
         "failedExecutions": failed,
         "lastExecutionTime": format_instant(latest) if latest else None,
     }
-    return ExecutionCount(status, more_to_come=len(counted) < len(fresh))
+    return ExecutionCount(status, len(counted), more_to_come=len(counted) < len(fresh))
 
 
 def ended_in(step_run: Object) -> list[str]:

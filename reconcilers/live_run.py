@@ -24,6 +24,7 @@ from core.api.phases import ConditionType, LiveReason
 from core.api.resource import STORY, STORY_RUN
 from core.engine.errors import RejectedError
 from core.engine.ports import Clock, EventSink, EventType
+from core.engine.run_marks import marked
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change
@@ -128,7 +129,7 @@ class LiveRunReconciler:
 
     async def _started(self, story: Object, decision: LiveDecision, successor: LiveSuccessor) -> LiveDecision:
         """The decision after the run was created, or has turned out to exist."""
-        wanted = live_run_manifest(story, successor.predecessor, successor.restarts)
+        wanted = marked(live_run_manifest(story, successor.predecessor, successor.restarts), story, self._settings())
         name, again = wanted["metadata"]["name"], self._clock.now() + _REFUSED_AGAIN
         try:
             run, _ = await create_or_read(self._client, STORY_RUN, wanted)

@@ -1,5 +1,4 @@
-"""How long a finished run and its children, and an answered StoryTrigger, are kept, and whether stored data goes with
-its run. Pure.
+"""How long a finished run and its children, and an answered StoryTrigger, are kept. Pure.
 
 Unset is not zero: a child TTL of 0 cleans up at once and a negative one never; a retention of 0 keeps the run for ever
 and a negative one removes it at once, as documented (the reference treats every 0 as "unset"). A run is not removed
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
-from core.api import keys
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.engine.realtime import is_realtime
-from core.policy.settings import OperatorSettings, StorageProvider
+from core.policy.settings import OperatorSettings
 from core.workloads.live_run import is_always_on
 
 DEFAULT_RETENTION: Final = timedelta(days=1)
@@ -84,20 +82,6 @@ def trigger_removal(
     if status.get("storyRunRef"):
         kept = max(kept, retention(story, settings) or timedelta())
     return _instant_or_creation(status.get("completedAt"), trigger) + kept
-
-
-def stored_data_goes(run: Object, story: Object | None, settings: OperatorSettings) -> bool:
-    """Whether what the run has stored is deleted with it: unless the operator, the Story or the run keeps it."""
-    storage = settings.storage
-    if storage.provider is StorageProvider.NONE or not storage.delete_with_run:
-        return False
-    return not any(keeps_stored_data(obj) for obj in (run, story) if obj is not None)
-
-
-def keeps_stored_data(obj: Object) -> bool:
-    """Whether a Story or StoryRun asks to keep the stored data of deleted runs."""
-    value = (obj["metadata"].get("annotations") or {}).get(keys.ANNOTATION_KEEP_STORED_DATA)
-    return str(value or "").strip().lower() == "true"
 
 
 def retention_rules_of(story: Object | None) -> tuple[Any, ...]:

@@ -35,13 +35,13 @@ from core.payloads.referred import reachable_from
 from core.payloads.store import Store
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.telemetry.logs import get_logger
+from core.workloads.kept_data import stored_data_goes
 from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.stored_references import REFERRED_OWNER, REFERRING, REFERRING_KINDS, keys_in
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, STEP_RUN_NAME, World, job_has_ended, story_of
 from reconcilers.adapters.writes import drop_finalizer
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
-from reconcilers.retention import stored_data_goes
 from reconcilers.run_changes import begins_to_go, owning_run
 from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater

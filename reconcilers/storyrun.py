@@ -1,7 +1,7 @@
 """StoryRuns: pass live runs to the engine, and clean up the others.
 
-``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, none when nothing is
-missing) and passes its key on; so it does with a finished run that has a redrive request. For any other finished run,
+``core.engine`` executes live runs: this controller marks a run (finalizer, labels: one write, usually none) and passes
+its key on; so it does with a finished run that has a redrive request. For any other finished run,
 it removes the children after their TTL, whatever retention child runs have of their own, and the run itself after its
 retention; but not while the run that started it is live, because that run may still read its output, and not before
 the StoryTrigger that it was created for has an answer. A deleted run is released when its children are gone
@@ -26,20 +26,29 @@ from core.engine.ports import Clock, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
+from core.engine.run_marks import needed_marks
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.policy.settings import OperatorSettings
+from core.workloads.kept_data import stored_data_goes
 from core.workloads.live_run import is_live_run
 from core.workloads.trigger import is_answered
 from reconcilers.adapters.permissions import ENGINE_PERMISSIONS
 from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
-from reconcilers.adapters.world import LIVE_RUNS_KEPT, OWNER_UID, STORY_KEY, World, live_run_key, story_of
+from reconcilers.adapters.world import (
+    HELD_BY_REFERENCE,
+    LIVE_RUNS_KEPT,
+    OWNER_UID,
+    STORY_KEY,
+    World,
+    live_run_key,
+    story_of,
+)
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.live_run_decision import is_record_of_rest
-from reconcilers.marking import marking_patch
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of, stored_data_goes
+from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -88,10 +97,10 @@ class StoryRunReconciler:
         self._is_awaited = is_awaited
 
     async def reconcile(self, key: Key) -> Outcome:
+        await self._release_step_runs(key)
         run = self._world.story_runs.get(key.namespace, key.name)
         if run is None:
             return Done()
-        await self._release_step_runs(run)
         if is_being_deleted(run):
             return await self._release(run)
         if has_ended(run):
@@ -115,7 +124,7 @@ class StoryRunReconciler:
         return Done()
 
     async def _mark(self, run: Object) -> None:
-        patch = marking_patch(run, self._story_of(run), self._settings())
+        patch = needed_marks(run, self._story_of(run), self._settings())
         if patch:
             await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
 
@@ -176,9 +185,11 @@ class StoryRunReconciler:
                 await delete(self._client, informer, resource, child)
         return any(self._children(run))
 
-    async def _release_step_runs(self, run: Object) -> None:
-        """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
-        for step_run in self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"]):
+    async def _release_step_runs(self, key: Key) -> None:
+        """Remove a finalizer that the reference operator has set, also if the run is gone; this operator neither needs
+        nor sets one.
+        """
+        for step_run in self._world.step_runs.by_index(HELD_BY_REFERENCE, str(key)):
             if is_being_deleted(step_run):
                 await drop_finalizer(self._client, self._world.step_runs, STEP_RUN, step_run, keys.FINALIZER_STEP_RUN)
 
@@ -269,4 +280,5 @@ CONTROLLER: Final = ControllerRegistration(
     informers=(TRIGGERS,),
     permissions=ENGINE_PERMISSIONS,
     beside=_resync,
+    enqueue_when_settings_change=True,  # with another object store, live runs need the finalizer
 )

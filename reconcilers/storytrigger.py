@@ -25,6 +25,7 @@ from core.api.unreadable import why_unreadable
 from core.engine.errors import DeniedError, RejectedError, StorageUnavailableError, UnavailableError
 from core.engine.payload_port import Offload, Payloads, StoredAs
 from core.engine.ports import Clock, EventSink, EventType
+from core.engine.run_marks import marked
 from core.engine.step.manifest import size_bytes
 from core.evaluation.asker import Asker
 from core.evaluation.schema import apply_schema_defaults
@@ -64,7 +65,7 @@ from reconcilers.adapters.triggers import (
     TRIGGERS,
     run_of,
 )
-from reconcilers.adapters.world import World, find
+from reconcilers.adapters.world import World, find, story_of
 from reconcilers.adapters.writes import create_or_read, delete
 from reconcilers.definition import write_status
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
@@ -212,6 +213,7 @@ class StoryTriggerReconciler:
     async def _start(self, request: TriggerRequest) -> TriggerAnswer:
         """Create the run, or find the run of its name."""
         wanted = await self._offloaded(requested_run(request))
+        wanted = marked(wanted, story_of(wanted, self._world), self._settings())
         try:
             run, is_new = await create_or_read(self._client, STORY_RUN, wanted)
         except RejectedError as error:

@@ -91,7 +91,7 @@ def _decide(
             assert review.old is not None  # a write to a subresource always has an old object
             whole = with_authors(review.new, review.old, caller, now())
         else:
-            whole = with_defaults(review.new, world.settings)
+            whole = with_defaults(review.new, world)
         return ReviewDecision(patch=tuple(difference(review.new, whole)))
     if hook.subresource:
         assert review.old is not None

@@ -37,6 +37,13 @@ class Hook:
     resource: Resource
     mutating: bool = False
     subresource: str = ""
+    only_creations: bool = False
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        if self.only_creations:
+            return ("CREATE",)
+        return ("UPDATE",) if self.subresource else ("CREATE", "UPDATE")
 
     @property
     def target(self) -> str:
@@ -64,6 +71,7 @@ def _status(resource: Resource) -> Hook:
 
 MUTATING: Final[tuple[Hook, ...]] = (
     Hook("mstory-v1alpha1.kb.io", _path("mutate", STORY), STORY, mutating=True),
+    Hook("mstoryrun-v1alpha1.kb.io", _path("mutate", STORY_RUN), STORY_RUN, mutating=True, only_creations=True),
     Hook(
         "mstoryrunstatus-v1alpha1.kb.io",
         f"{_path('mutate', STORY_RUN)}-status",
@@ -72,7 +80,8 @@ MUTATING: Final[tuple[Hook, ...]] = (
         subresource="status",
     ),
 )
-"""Only Stories have defaults that the schema cannot set, and only decisions on gates get an author."""
+"""Only Stories have defaults that the schema cannot set, only new runs get the metadata that the operator would
+otherwise add, and only decisions on gates get an author."""
 
 VALIDATING: Final[tuple[Hook, ...]] = (
     *(_validating(resource) for resource in (STORY, ENGRAM, IMPULSE, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE)),

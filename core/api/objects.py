@@ -16,6 +16,7 @@ __all__ = [
     "has_ended",
     "is_being_deleted",
     "is_controlled_by",
+    "is_left_by_a_namesake",
     "is_owned_by",
     "owners_of",
     "step_path",
@@ -40,6 +41,16 @@ def controller_of(obj: Mapping[str, Any]) -> Object | None:
 def is_controlled_by(obj: Mapping[str, Any], uid: str) -> bool:
     owner = controller_of(obj)
     return owner is not None and owner.get("uid") == uid
+
+
+def is_left_by_a_namesake(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether an earlier object of the kind and name of ``owner`` controls it.
+
+    That one is gone, because names are unique, so the garbage collector removes the object soon.
+    """
+    found, metadata = controller_of(obj) or {}, owner["metadata"]
+    same = (found.get("kind"), found.get("name")) == (owner.get("kind"), metadata["name"])
+    return same and found.get("uid") != metadata["uid"]
 
 
 def is_owned_by(obj: Mapping[str, Any], uid: str) -> bool:

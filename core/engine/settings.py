@@ -64,11 +64,17 @@ class EngineSettings:
     """Size up to which the output of a run stays in its status, if there is an object store."""
     status_linger_seconds: float = 0.1
     """How long a status change waits for further ones, so that steps which change together share one write."""
+    status_interval_seconds: float = 1.0
+    """Least time between a status write and the next one, unless the phase of the run changes, the run ends or a task
+    waits for the write. A change after a calm time is written after ``status_linger_seconds``; of many short steps, all
+    that happens within this time shares one write."""
     phase_linger_seconds: float = 0.02
     """The same when the phase of the run has changed: people and other programs wait for that."""
-    announce_after_seconds: float = 0.25
-    """How long after the creation of its Job the engine records a StepRun as ``Running``. Writes that let other steps
-    start go first, and a step that ends sooner needs no such write."""
+    announce_after_seconds: float = 2.0
+    """How long after the creation of its Job the engine records a StepRun as ``Running``. A step that ends sooner, or
+    whose container reports itself before, needs no such write; until then the status of the run shows that it runs."""
+    show_stream_after_seconds: float = 0.25
+    """The same for the first state of a stream, which nothing else shows."""
     first_restart_delay_seconds: float = 1.0
     longest_restart_delay_seconds: float = 300.0
     """The pause before a crashed scope is started again doubles from the first to the longest delay."""
@@ -78,6 +84,10 @@ class EngineSettings:
     """``(run namespace, Story namespace, Story name)`` → why not, or None; reads caches only, never blocks."""
     why_call_refused: Callable[[str, str, str], str | None] = refuse_foreign_story
     """``(calling Story's namespace, Story namespace, Story name)`` → the same for a Story that calls another."""
+
+    def seconds_to_announce(self, *, stream: bool) -> float:
+        """How long after the start of an attempt its StepRun shows that it runs."""
+        return self.show_stream_after_seconds if stream else self.announce_after_seconds
 
     @property
     def inputs_limit_bytes(self) -> int:

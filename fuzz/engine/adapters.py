@@ -14,9 +14,17 @@ from typing import Any, TypeVar
 import trio
 
 from core.api.duration import parse_positive_duration
-from core.api.objects import Object, has_ended, is_controlled_by, is_owned_by, step_path, without_data
+from core.api.objects import (
+    Object,
+    has_ended,
+    is_controlled_by,
+    is_left_by_a_namesake,
+    is_owned_by,
+    step_path,
+    without_data,
+)
 from core.api.phases import StepReason
-from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError
+from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import JOB, STREAM, Binding, RunKey
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.record import is_overtaken
@@ -142,6 +150,8 @@ class ModelRunStore:
             return created
         existing = self.cluster.get("StoryRun", manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         assert existing is not None
+        if is_left_by_a_namesake(existing, run):
+            raise UnavailableError("the StoryRun of a deleted run is still being removed")
         wanted, found = manifest["spec"], existing["spec"]
         same = all(values_equal(found.get(key), wanted.get(key)) for key in ("storyRef", "inputs"))
         if same and controlled_by(existing, run["metadata"]["uid"]):
@@ -228,6 +238,8 @@ class ModelStepRuns:
             return created, True
         existing = self.cluster.get(*place_of(manifest))
         assert existing is not None
+        if is_left_by_a_namesake(existing, run):
+            raise UnavailableError("the StepRun of a deleted run is still being removed")
         same = existing["spec"].get("stepId") == manifest["spec"]["stepId"]
         if same and controlled_by(existing, run["metadata"]["uid"]):
             return existing, False

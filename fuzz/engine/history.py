@@ -27,7 +27,9 @@ from fuzz.engine.watches import controller_owner
 from fuzz.engine.world import EPOCH
 
 GATHERING: Final = timedelta(seconds=EngineSettings().status_linger_seconds + 0.01)
-"""The time during which the engine collects changes of a status."""
+"""The time during which the engine collects changes of a status, if it has not written the status just before."""
+BETWEEN_WRITES: Final = timedelta(seconds=EngineSettings().status_interval_seconds + 0.01)
+"""The same, counted from the write before."""
 TIMERS = "runs.bubustack.io/step-timers"
 OF_ATTEMPTS: Final = ("Job", WORKLOAD)
 """Kinds of the objects that are created for an attempt."""

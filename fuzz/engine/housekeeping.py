@@ -58,7 +58,11 @@ _IN_WORLD: Final = {
 """The names of the informers in ``reconcilers.adapters.world.World``, by kind; others are not needed here."""
 NEVER_CHANGES: Final = "ReferenceGrant"
 """A kind for which production has a route; all objects of the model are in one namespace."""
-_OF_STORIES: Final = {production.LIVE_RUNS: production.live_story_key, production.STORY_KEY: production.story_key}
+_INDICES: Final = {
+    production.LIVE_RUNS: production.live_story_key,
+    production.STORY_KEY: production.story_key,
+    production.HELD_BY_REFERENCE: production.held_by_reference,
+}
 _ROWS: Final = (storyrun.CONTROLLER, stored_data.CONTROLLER)
 _ROWS_WITH_CLIENTS: Final = (*_ROWS, storytrigger.CONTROLLER, effectclaim.CONTROLLER)
 
@@ -162,8 +166,8 @@ class ModelInformer:
             return self.known.by_index(self.kind, index, value)
         if index == production.OWNER_UID:
             return self.known.by_owner(self.kind, value)
-        keys_of = _OF_STORIES[index]
-        return [run for run in self.known.all(self.kind) if value in keys_of(run)]
+        keys_of = _INDICES[index]
+        return [obj for obj in self.known.all(self.kind) if value in keys_of(obj)]
 
     def each_by_index(self, index: str, value: str) -> Iterator[Object]:
         return iter(self.by_index(index, value))

@@ -21,6 +21,7 @@ from fuzz.engine.actions import Verb
 from fuzz.engine.answers import until_of
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import (
+    BETWEEN_WRITES,
     GATHERING,
     OF_ATTEMPTS,
     History,
@@ -44,7 +45,7 @@ from reconcilers.effectclaim import SETTLING
 CHILD_GRACE: Final = timedelta(seconds=2)
 """The additional time that a child run may take to end."""
 AFTERWARDS: Final = timedelta(seconds=EngineSettings().announce_after_seconds) + GATHERING
-"""The longest time from a cause to its write: ``Running`` is written after more urgent changes."""
+"""The longest time from a cause to its write: ``Running`` is written if nothing else was until then."""
 
 
 def nothing_is_early(history: History) -> Iterator[str]:
@@ -93,8 +94,8 @@ def instants_stay(history: History) -> Iterator[str]:
 
 
 def deadlines_are_met(history: History) -> Iterator[str]:
-    """I09: a due decision is stored within the time for collecting changes; after a death, within it after the next
-    start.
+    """I09: a due decision is stored within the time for collecting changes, and that of a run not before its next write
+    is due; after a death, within it after the next start.
 
     If requests or watches are disturbed: within this time and the longest pause, after the last disturbance.
     """
@@ -104,6 +105,8 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     """The last change of a Job, a Pod or a worker of a StepRun, by its name; or the time at which it got its slot."""
     alive: dict[str, set[Place]] = {}
     """The Pods of a StepRun that have not ended."""
+    written_at: dict[Place, datetime] = {}
+    """The last write of a status of a run by the operator."""
     for write in history.writes():
         if write.place[0] == "StepRun" and _is_let_go(write):
             moved_at[write.place[2]] = write.at
@@ -119,8 +122,13 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         since, allowed = history.reaction(write.at)
         lingering = bool(alive.get(write.place[2])) or _has_worker(write.old)
         for what, due in _open(history, write.old, moved_at, lingering):
-            if write.at > max(due, since) + allowed:
+            limit = max(due, since) + allowed
+            if write.place in written_at:
+                limit = max(limit, written_at[write.place] + BETWEEN_WRITES)
+            if write.at > limit:
                 yield f"{what} of {write.place[2]} was due at {due}, and open until {write.at}"
+        if write.place[0] == "StoryRun":
+            written_at[write.place] = write.at
 
 
 def _with_slot_since(history: History, write: Write) -> Iterator[str]:
@@ -208,7 +216,7 @@ def writes_have_causes(history: History) -> Iterator[str]:
     instants = {at + pause for at in starts_of(history) for pause in (timedelta(), SETTLING)}
     before: list[Write] = []
     for write in history.writes():
-        since = write.at - AFTERWARDS
+        since = write.at - (BETWEEN_WRITES if write.place[0] == "StoryRun" else AFTERWARDS)
         removes = is_going(write) or is_cleaned(write)
         alone = by_operator(write) and not (removes or _follows(write, before, since) or _tells_of_a_queue(write))
         if alone and not any(since <= instant <= write.at for instant in instants):

@@ -6,24 +6,36 @@ Source: StoryRun contract 11.5, 17.2 and 20.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
-from core.api.objects import Object, controller_of, has_ended, is_being_deleted, is_controlled_by, step_path
+from core.api.objects import (
+    Object,
+    controller_of,
+    has_ended,
+    is_being_deleted,
+    is_controlled_by,
+    is_left_by_a_namesake,
+    step_path,
+)
 from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, NameConflictError, UnavailableError
+from core.engine.run_marks import marked
 from core.kube.client import KubeClient
 from core.kube.patch import bound_to
+from core.policy.settings import OperatorSettings
 from kubewire.wire import values_equal
 from reconcilers.adapters.translation import port_errors
-from reconcilers.adapters.world import OWNER_UID, PACKET_PARENT, World, engram_key
+from reconcilers.adapters.world import OWNER_UID, PACKET_PARENT, World, engram_key, story_of
 from reconcilers.adapters.writes import confirm, create_or_read, delete
 
 
 class ChildRuns:
     """The children of any run; the methods have the contract of ``RunStore``."""
 
-    def __init__(self, client: KubeClient, world: World) -> None:
+    def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
         self._client = client
         self._world = world
+        self._settings = settings
 
     async def create(self, run: Object, manifest: Object) -> Object:
         """See ``RunStore.create_child_run``.
@@ -35,9 +47,12 @@ class ChildRuns:
         """
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
-        stored, _ = await create_or_read(self._client, STORY_RUN, manifest)
+        whole = marked(manifest, story_of(manifest, self._world), self._settings())
+        stored, _ = await create_or_read(self._client, STORY_RUN, whole)
         if is_being_deleted(stored):
             raise UnavailableError(f"StoryRun {_place(stored)} of an earlier attempt is still being removed")
+        if is_left_by_a_namesake(stored, run):
+            raise UnavailableError(f"StoryRun {_place(stored)} of a deleted run is still being removed")
         why = why_not_the_child(run, manifest, stored)
         if why is not None:
             raise NameConflictError(why)

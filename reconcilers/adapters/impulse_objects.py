@@ -113,7 +113,6 @@ class ImpulseObjects:
             self._refuse(impulse, stored)
         if created:
             informer.remember(stored)
-            self._emit(impulse, stored, "Created", "was created")
         return None if created else stored
 
     async def _confirm(self, impulse: Object) -> None:
@@ -167,7 +166,7 @@ class ImpulseObjects:
         return f"the Pods of {stored['kind']} {metadata['name']} {which} must end first"
 
     def _emit(self, impulse: Object, obj: Object, word: str, text: str) -> None:
-        """A Normal Event about the Impulse, such as ``DeploymentCreated``."""
+        """A Normal Event about the Impulse, such as ``DeploymentUpdated``."""
         kind, name = obj["kind"], obj["metadata"]["name"]
         self._events.emit(impulse, EventType.NORMAL, f"{kind}{word}", f"{kind} {name} {text}")
 

@@ -61,11 +61,11 @@ class OwnedAccess:
         with port_errors():
             stored = None if is_new else await self._read(resource, manifest)
             if stored is None:
-                stored = await self._create(owner, resource, manifest)
+                stored = await self._create(resource, manifest)
         if stored is not None:
             await self._correct(owner, resource, stored, manifest)
 
-    async def _create(self, owner: Object, resource: Resource, manifest: Object) -> Object | None:
+    async def _create(self, resource: Resource, manifest: Object) -> Object | None:
         """None when it was created; otherwise the existing object."""
         try:
             await self._client.create(resource, manifest)
@@ -76,7 +76,6 @@ class OwnedAccess:
             return stored
         except NotFoundError as error:  # the Role of a binding is gone again, or the namespace is being deleted
             raise UnavailableError(str(error)) from error
-        self._record(owner, resource, "Created", manifest)
         return None
 
     async def _correct(self, owner: Object, resource: Resource, stored: Object, manifest: Object) -> None:
@@ -99,7 +98,8 @@ class OwnedAccess:
             raise
         except PortError as error:  # it changed or was deleted meanwhile: read it again
             raise UnavailableError(str(error)) from error
-        self._record(owner, resource, "Updated", manifest)
+        text = f"{resource.kind} {name} updated"
+        self._events.emit(owner, EventType.NORMAL, f"{resource.kind}Updated", text)
 
     async def _read(self, resource: Resource, manifest: Object) -> Object | None:
         metadata = manifest["metadata"]
@@ -107,10 +107,6 @@ class OwnedAccess:
             return await self._client.get(resource, metadata["name"], metadata["namespace"])
         except NotFoundError:
             return None
-
-    def _record(self, owner: Object, resource: Resource, action: str, manifest: Object) -> None:
-        message = f"{resource.kind} {manifest['metadata']['name']} {action.lower()}"
-        self._events.emit(owner, EventType.NORMAL, f"{resource.kind}{action}", message)
 
 
 def _belongs_to(stored: Object, owner: Object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.api.objects import Object
@@ -10,6 +10,7 @@ from core.api.resource import STORY, STORY_RUN
 from core.engine.ports import RunKey
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
+from core.policy.settings import OperatorSettings
 from reconcilers.adapters.child_runs import ChildRuns
 from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.translation import port_errors
@@ -23,11 +24,13 @@ class KubeRunStore:
     The step states in a run's status are written in the background: no step waits for them. The run's own phase is not.
     """
 
-    def __init__(self, client: KubeClient, world: World) -> None:
+    def __init__(
+        self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings] = OperatorSettings
+    ) -> None:
         self._client = client
         self._background = client.in_background()
         self._world = world
-        self._children = ChildRuns(client, world)
+        self._children = ChildRuns(client, world, settings)
         self._revisions = StoryRevisions(client, world)
 
     async def read_run(self, key: RunKey) -> Object | None:

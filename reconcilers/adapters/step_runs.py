@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object, has_ended, is_controlled_by, step_path, without_data
+from core.api.objects import Object, has_ended, is_controlled_by, is_left_by_a_namesake, step_path, without_data
 from core.api.resource import STEP_RUN, STORY_RUN
-from core.engine.errors import NameConflictError, StaleError
+from core.engine.errors import NameConflictError, StaleError, UnavailableError
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.engine.step.record import is_overtaken
@@ -61,6 +61,8 @@ class KubeStepRuns:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         sent_at = trio.current_time()
         stored, made = await create_or_read(self._client, STEP_RUN, manifest)
+        if is_left_by_a_namesake(stored, run):
+            raise UnavailableError(f"StepRun {namespace}/{name} of a deleted run is still being removed")
         if not is_controlled_by(stored, run["metadata"]["uid"]):
             raise NameConflictError(f"StepRun {namespace}/{name} exists and does not belong to this run")
         if step_path(stored) != step:

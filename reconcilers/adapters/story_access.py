@@ -45,7 +45,7 @@ class StoryAccess:
         return all(_is_right(self._known(resource, manifest), manifest) for resource, manifest in rights)
 
     async def ensure(self, run: Object, wanted: StoryRunner) -> None:
-        """Return when the account exists and has its rights. Events about writes are those of ``run``.
+        """Return when the account exists and has its rights. Events about corrections are those of ``run``.
 
         Raises:
             NameConflictError: an object of the name belongs to somebody else, or binds another role.
@@ -69,7 +69,6 @@ class StoryAccess:
         if stored is None:
             stored, is_new = await self._create(resource, manifest)
             if is_new:
-                self._record(run, resource, "Created", manifest)
                 return self._world.informer(resource).remember(stored)
         place = f"{resource.kind} {manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
         if is_being_deleted(stored):
@@ -80,7 +79,8 @@ class StoryAccess:
             raise NameConflictError(f"{place} binds another role, which cannot be changed; delete it")
         if patch := _changes(stored, manifest):
             stored = await self._patch(resource, stored, patch)
-            self._record(run, resource, "Updated", manifest)
+            text = f"{resource.kind} {manifest['metadata']['name']} updated"
+            self._events.emit(run, EventType.NORMAL, f"{resource.kind}Updated", text)
         return self._world.informer(resource).remember(stored)
 
     async def _create(self, resource: Resource, manifest: Object) -> tuple[Object, bool]:
@@ -112,10 +112,6 @@ class StoryAccess:
             self._turns = {other: held for other, held in self._turns.items() if held.locked()}
             lock = self._turns[place] = trio.Lock()
         return lock
-
-    def _record(self, run: Object, resource: Resource, action: str, manifest: Object) -> None:
-        message = f"{resource.kind} {manifest['metadata']['name']} {action.lower()}"
-        self._events.emit(run, EventType.NORMAL, f"{resource.kind}{action}", message)
 
 
 def _is_right(stored: Object | None, manifest: Object) -> bool:

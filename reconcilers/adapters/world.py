@@ -40,6 +40,8 @@ from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
+HELD_BY_REFERENCE: Final = "held-by-reference"
+"""Index of StepRuns: ``namespace/name`` of the run that controls them, if they have the reference's finalizer."""
 PACKET_PARENT: Final = "packet-parent-uid"
 """Index of StoryRuns: UID of the realtime run whose packet has started it."""
 STEP_RUN_NAME: Final = "step-run"
@@ -212,6 +214,14 @@ def owner_uid(obj: Object) -> list[str]:
     return [owner["uid"]] if owner else []
 
 
+def held_by_reference(step_run: Object) -> list[str]:
+    """For the index ``HELD_BY_REFERENCE``."""
+    owner = controller_of(step_run)
+    if owner is None or keys.FINALIZER_STEP_RUN not in (step_run["metadata"].get("finalizers") or ()):
+        return []
+    return [f"{step_run['metadata']['namespace']}/{owner['name']}"]
+
+
 def packet_parent(run: Object) -> list[str]:
     """For the index ``PACKET_PARENT``."""
     if (run["metadata"].get("labels") or {}).get(keys.LABEL_APP_MANAGED_BY) != keys.PACKET_RUN_MANAGER:
@@ -310,7 +320,11 @@ WATCHED: Final = (
         },
         is_at_rest=has_ended,
     ),
-    WatchedKind(STEP_RUN, {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram}, is_at_rest=has_ended),
+    WatchedKind(
+        STEP_RUN,
+        {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram, HELD_BY_REFERENCE: held_by_reference},
+        is_at_rest=has_ended,
+    ),
     WatchedKind(
         CONTROLLER_REVISION,
         {STORY_KEY: _pinned_story_key},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from core.api.instant import format_instant, parse_instant
-from core.api.keys import ANNOTATION_CANCEL_REQUESTED
+from core.api.keys import ANNOTATION_CANCEL_REQUESTED, FINALIZER_STORY_RUN
 from core.api.resource import JOB, POD, STEP_RUN, STORY, STORY_RUN
 from fuzz.engine.worker import Act, Script
 from tests.acceptance.acceptance_stand import (
@@ -120,6 +120,21 @@ async def test_26_2_31_a_run_deleted_with_steps_at_work(stand: Stand) -> None:
     await stand.create(STORY_RUN, "run", RUN)
     await reached(stand, "a", "Running")
     await stand.until(lambda: stand.ran == ["a"], "its container runs")
+    await stand.delete(STORY_RUN, "run")
+    await stand.until(lambda: stand.find(STORY_RUN, "run") is None, "the run is gone")
+    await stand.until(lambda: not stand.all(STEP_RUN) and not stand.all(JOB) and not stand.all(POD), "all is gone")
+    assert stand.ran == ["a"]
+
+
+@scenario()
+async def test_26_2_31_a_run_with_the_finalizer_deleted_with_steps_at_work(stand: Stand) -> None:
+    """Runs with stored data have it, and all runs of earlier versions."""
+    stand.scripts["a"] = HANGS
+    await stand.create(STORY, "story", {"steps": [engram("a"), engram("b", "a")]})
+    await stand.create(STORY_RUN, "run", RUN)
+    await reached(stand, "a", "Running")
+    await stand.until(lambda: stand.ran == ["a"], "its container runs")
+    await stand.patch(STORY_RUN, "run", {"metadata": {"finalizers": [FINALIZER_STORY_RUN]}})
     await stand.patch(STEP_RUN, "run-a", {"metadata": {"finalizers": [HOLD]}})
     await stand.delete(STORY_RUN, "run")
     look = stand.find
@@ -130,7 +145,7 @@ async def test_26_2_31_a_run_deleted_with_steps_at_work(stand: Stand) -> None:
     await stand.pause(0.5)
     run = stand.find(STORY_RUN, "run")
     assert run is not None
-    assert run["metadata"]["finalizers"] == ["storyrun.bubustack.io/finalizer"]
+    assert run["metadata"]["finalizers"] == [FINALIZER_STORY_RUN]
     await stand.patch(STEP_RUN, "run-a", {"metadata": {"finalizers": None}})
     await stand.until(lambda: stand.find(STORY_RUN, "run") is None, "the run is gone")
     await stand.until(lambda: not stand.all(STEP_RUN) and not stand.all(JOB) and not stand.all(POD), "all is gone")

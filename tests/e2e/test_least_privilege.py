@@ -19,6 +19,7 @@ import trio
 from core.api.keys import (
     FINALIZER_STEP_RUN,
     FINALIZER_STORY,
+    FINALIZER_STORY_RUN,
     LABEL_RUNNER_GRANTS,
     LABEL_STORY_RUN,
 )
@@ -331,12 +332,13 @@ async def eventually_stored(rig: OperatorRig, resource: Resource, name: str) -> 
 
 
 async def delete_a_run_of_the_reference(rig: OperatorRig) -> None:
-    """Its Story and StepRun carry finalizers that the reference has set."""
+    """It, its Story and its StepRun carry finalizers that the reference has set."""
     await rig.engram("heirloom", "sleep 600")
     await rig.story("heirloom", step("heirloom"))
     await rig.merge(STORY, "heirloom", {"metadata": {"finalizers": [FINALIZER_STORY]}})
     await rig.run("heirloom", "heirloom")
     await started(rig, "heirloom")
+    await rig.merge(STORY_RUN, "heirloom", {"metadata": {"finalizers": [FINALIZER_STORY_RUN]}})
     await rig.merge(STEP_RUN, "heirloom-heirloom", {"metadata": {"finalizers": [FINALIZER_STEP_RUN]}})
     for resource in (STORY_RUN, STORY):
         await rig.client.delete(resource, "heirloom", FLOWS)

@@ -91,7 +91,7 @@ def test_describe_tells_conditions_and_events(kubectl: Kubectl) -> None:
     text = kubectl("describe", "storyrun", "one")
 
     assert "Phase:" in text
-    assert "ChildStepRunCreated" in text
+    assert "StartingExecution" in text
 
 
 def test_logs_are_read_and_followed(kubectl: Kubectl) -> None:

@@ -94,6 +94,15 @@ async def test_a_child_run_that_is_going_is_waited_for(there: AdapterWorld) -> N
     assert (await there.runs.create_child_run(run, manifest))["metadata"]["uid"] != child["metadata"]["uid"]
 
 
+async def test_the_child_of_a_deleted_run_of_the_same_name_is_waited_for(there: AdapterWorld) -> None:
+    run, manifest = await parent_of(there)
+    [owner] = manifest["metadata"]["ownerReferences"]
+    left = {**manifest["metadata"], "ownerReferences": [{**owner, "uid": "of-a-deleted-run"}], "finalizers": [HOLD]}
+    await there.client.create(STORY_RUN, {**manifest, "metadata": left})
+    with pytest.raises(UnavailableError, match="of a deleted run is still being removed"):
+        await there.runs.create_child_run(run, manifest)
+
+
 async def test_no_child_run_is_made_again_for_a_run_that_is_gone(there: AdapterWorld) -> None:
     run, manifest = await parent_of(there)
     recorded = {**run, "status": {"stepStates": {"call": {"phase": "Running"}}}}

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from core.api.keys import FINALIZER_STORY_RUN
 from core.api.objects import Object
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import StaleError
 from core.engine.ports import RunKey
 from core.kube.errors import NotFoundError
+from core.policy.settings import StorageProvider, StorageSettings
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
@@ -23,6 +25,7 @@ from tests.unit.reconcilers.reconciler_samples import NOW, RecordingSupervisor, 
 
 _STORY = STORY
 HOLD = "tests.example/hold"
+WITH_STORE = StorageSettings(StorageProvider.FILE, file_path="/volume", file_volume_claim_name="payloads")
 
 
 class Controller:
@@ -83,6 +86,13 @@ async def end(there: AdapterWorld, step_run: str) -> None:
     await there.known(there.world.step_runs, step_run, _at(stored))
 
 
+async def hold(there: AdapterWorld, name: str) -> None:
+    """Give a run the finalizer."""
+    patch = {"metadata": {"finalizers": [FINALIZER_STORY_RUN]}}
+    stored = await there.client.patch(STORY_RUN, name, patch, namespace=NAMESPACE_NAME)
+    await there.known(there.world.story_runs, name, _at(stored))
+
+
 def _owner(run: Object) -> Object:
     metadata = run["metadata"]
     reference = {"apiVersion": STORY_RUN.api_version, "kind": STORY_RUN.kind, "name": metadata["name"]}
@@ -101,6 +111,7 @@ async def left(there: AdapterWorld, resource: Any = STEP_RUN) -> list[str]:
 
 async def test_a_live_run_is_marked_in_one_write_and_handed_over(there: AdapterWorld) -> None:
     run, _ = await there.definitions()
+    there.settings = replace(there.settings, storage=WITH_STORE)
     await there.known(there.world.story_runs, "one")
     await there.known(there.world.stories, "report")
     controller = Controller(there)
@@ -114,6 +125,15 @@ async def test_a_live_run_is_marked_in_one_write_and_handed_over(there: AdapterW
     assert marked["spec"] == run["spec"]
 
 
+async def test_a_live_run_without_an_object_store_is_handed_over_without_a_write(there: AdapterWorld) -> None:
+    await there.definitions()
+    await there.known(there.world.story_runs, "one")
+    await there.known(there.world.stories, "report")
+    controller = Controller(there)
+    assert await controller.reconcile() == Done()
+    assert (controller.supervisor.adopted, there.wire.writes) == ([RunKey(NAMESPACE_NAME, "one")], [])
+
+
 async def test_a_run_that_is_gone_needs_nothing(there: AdapterWorld) -> None:
     controller = Controller(there)
     assert await controller.reconcile() == Done()
@@ -121,10 +141,10 @@ async def test_a_run_that_is_gone_needs_nothing(there: AdapterWorld) -> None:
 
 
 async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: AdapterWorld) -> None:
+    """Earlier versions gave each run the finalizer."""
     run, _ = await there.definitions()
-    await there.known(there.world.story_runs, "one")
+    await hold(there, "one")
     controller = Controller(there)
-    await controller.reconcile()
     held = await child(there, run, "one-held", finalizers=[HOLD])
     await child(there, run, "one-a")
     stranger = await there.create(STORY_RUN, "other", {"storyRef": {"name": "report"}})
@@ -150,10 +170,14 @@ async def test_a_deleted_run_is_let_go_when_its_children_are_gone(there: Adapter
     assert await left(there) == ["foreign"]
 
 
-async def test_a_finalizer_of_the_reference_does_not_hold_a_step_run(there: AdapterWorld) -> None:
+@pytest.mark.parametrize("gone", [False, True], ids=["of a run", "of a run that is gone"])
+async def test_a_finalizer_of_the_reference_does_not_hold_a_step_run(there: AdapterWorld, gone: bool) -> None:
     run, _ = await there.definitions()
     await there.known(there.world.story_runs, "one")
     await child(there, run, "one-a", finalizers=["steprun.bubustack.io/finalizer"])
+    if gone:
+        await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+        await there.known(there.world.story_runs, "one", lambda obj: obj is None)
     await there.client.delete(STEP_RUN, "one-a", NAMESPACE_NAME)
     await there.known(there.world.step_runs, "one-a", lambda obj: obj["metadata"].get("deletionTimestamp"))
     await Controller(there).reconcile()
@@ -282,7 +306,7 @@ async def test_of_a_deleted_run_the_youngest_go_first(there: AdapterWorld) -> No
     controller = Controller(there)
     family = ("one", "sub", "sub-sub")
     for name in family:
-        await controller.reconcile(name)  # this gives each its finalizer
+        await hold(there, name)
     await there.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
     for name in family:
         await there.known(there.world.story_runs, name, lambda obj: obj["metadata"].get("deletionTimestamp"))

@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, step_path
+from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, is_left_by_a_namesake, step_path
 from core.api.phases import ExitClass, Phase, Reason
 from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
 from core.engine.clock import wait_for_wakeup
@@ -148,6 +148,8 @@ class EngramStep:
         if step_run is not None and self.is_foreign(step_run):
             if problem is not None:
                 return failed(problem.reason, problem.message)
+            if is_left_by_a_namesake(step_run, self._context.run):
+                raise UnavailableError(f"StepRun {self.name} of a deleted run is still being removed")
             text = f"a StepRun named {self.name} exists and belongs to another owner; delete or rename it"
             raise NameConflictError(text)
         if problem is not None:
@@ -278,8 +280,6 @@ class EngramStep:
             return None
         step_run = await committed(self._step_runs.create_step_run, context.run, manifest, self._had_step_run)
         self._had_step_run = True
-        # The same text for all steps: the recorder then counts them in one Event, instead of one Event for each.
-        context.emit(EventType.NORMAL, "ChildStepRunCreated", "created the StepRun of a step that is ready")
         self._known = step_run["metadata"]["uid"]
         if observation.state is not AttemptState.ABSENT or step_run.get("status"):
             return None  # it existed already, or an attempt of an earlier one may still run: look again
@@ -387,7 +387,8 @@ class EngramStep:
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)
         context.set_message("")
-        self._told, self._announce_at = None, trio.current_time() + context.engine.settings.announce_after_seconds
+        after = context.engine.settings.seconds_to_announce(stream=serves_stream(step_run))
+        self._told, self._announce_at = None, trio.current_time() + after
         return None
 
     async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:

@@ -162,7 +162,6 @@ class _Children:
         if child is None:  # our own run is gone; its scope ends
             await trio.sleep_forever()
             raise AssertionError("unreachable")
-        context.emit(EventType.NORMAL, "SubStoryRunCreated", f"step {context.step.name!r} started StoryRun {name}")
         return child
 
     async def _created(self, manifest: Object) -> Object | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.identity import MAX_NAME_LENGTH, label_value
-from core.api.objects import Object, controller_of
+from core.api.objects import Object, ReadOnlyObject, controller_of
 from core.api.resource import STORY_RUN
 from core.policy.settings import DEFAULT_QUEUE, QueueSettings
 
@@ -48,7 +48,10 @@ class Scheduling:
 
 
 def scheduling_of(
-    run: Object, story: Object, queues: Mapping[str, QueueSettings], namespaces: Mapping[str, int] = NO_BOUNDS
+    run: ReadOnlyObject,
+    story: ReadOnlyObject,
+    queues: Mapping[str, QueueSettings],
+    namespaces: Mapping[str, int] = NO_BOUNDS,
 ) -> Scheduling:
     """Queue and priority of a run: those of the Story, else those of the parent run, else the defaults.
 
@@ -95,7 +98,9 @@ def queue_of(story: Mapping[str, Any], parent: Scheduling | None = None) -> str:
     return own or (parent.queue if parent is not None else DEFAULT_QUEUE)
 
 
-def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, QueueSettings], most: int) -> Scheduling:
+def _scheduling(
+    story: ReadOnlyObject, parent: Scheduling | None, queues: Mapping[str, QueueSettings], most: int
+) -> Scheduling:
     policy: Mapping[str, Any] = (story.get("spec") or {}).get("policy") or {}
     own_queue = str(policy.get("queue") or "").strip().lower()
     queue = queue_of(story, parent)
@@ -108,7 +113,7 @@ def _scheduling(story: Object, parent: Scheduling | None, queues: Mapping[str, Q
     return Scheduling(label_value(queue), min(wanted, most), wanted if wanted > most else None)
 
 
-def _inherited(run: Object) -> Scheduling | None:
+def _inherited(run: ReadOnlyObject) -> Scheduling | None:
     """Scheduling of the run's parent; None if no other run controls this run, or if the annotation is malformed."""
     owner = controller_of(run)
     if owner is None or owner.get("kind") != STORY_RUN.kind:

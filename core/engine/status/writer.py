@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from math import inf
 from typing import Final
 
 import trio
@@ -54,6 +55,7 @@ class StatusWriter:
         self._open = trio.CancelScope()
         self._awaited = False
         self._stale_in_a_row = 0
+        self._written_at = -inf
         self.writes = 0
         """Number of answered writes, for statistics."""
 
@@ -144,19 +146,21 @@ class StatusWriter:
         """Let further changes come, unless a task waits for the write or the run has ended."""
         began_at = trio.current_time()
         while not (self._awaited or self._state.ended):
-            with trio.move_on_at(began_at + self._patience_seconds()) as scope:
+            with trio.move_on_at(self._due_at(began_at)) as scope:
                 await self._dirty.wait()
             if scope.cancelled_caught:
                 return
 
-    def _patience_seconds(self) -> float:
+    def _due_at(self, changed_at: float) -> float:
+        """When to store changes, the first of which was made at ``changed_at``; both are Trio times."""
         settings = self._engine.settings
         stored_phase = (self._state.stored.get("status") or {}).get("phase")
         has_moved_on = self._state.phase != stored_phase
         if has_moved_on:
-            return settings.phase_linger_seconds
+            return changed_at + settings.phase_linger_seconds
         size = len(self._state.steps or ()) / _STEPS_PER_LINGER
-        return settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)
+        linger_seconds = settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)
+        return max(changed_at + linger_seconds, self._written_at + settings.status_interval_seconds)
 
     async def _store_once(self, pace: Pace) -> bool:
         """Send one write, or none if nothing is left. True: everything that was known before the call is stored."""
@@ -184,10 +188,11 @@ class StatusWriter:
             self._contention.reset()
             self._stale_in_a_row = 0
             self.writes += 1
+            self._written_at = trio.current_time()
             self._state = self._state.with_stored(run)
             if not metadata_patch:
                 self._note_stored(version)
-                return version == self._changed
+                return True  # what has changed meanwhile is collected again
         return False
 
     async def _rebase(self) -> None:

@@ -234,9 +234,10 @@ def retry_patch(
     step_run: Object, now: datetime, next_at: datetime, of_at_most: int, exit_code: int, message: str
 ) -> Object:
     """The attempt failed, and a retry follows: one write counts it, sets its time and drops the old result."""
-    retries = retries_of(step_run.get("status") or {}) + 1
+    status = step_run.get("status") or {}
+    retries = retries_of(status) + 1
     text = f"Retry {retries} of {of_at_most} follows: {message}"
-    patch = {
+    patch: Object = {
         "phase": str(Phase.PENDING),
         "retries": retries,
         "nextRetryAt": format_deadline(next_at),
@@ -244,6 +245,8 @@ def retry_patch(
         "exitCode": exit_code or None,
     }
     patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
+    if not status.get("startedAt"):
+        patch["startedAt"] = format_instant(_unrecorded_start(step_run, now))
     return patch | conditions_patch(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
 
 
@@ -310,8 +313,8 @@ def _finish(step_run: Object, now: datetime) -> Object:
     status = step_run.get("status") or {}
     patch: Object = {"retries": retries_of(status)}
     started_at = parse_instant_or_none(status.get("startedAt"))
-    if started_at is None:  # it never started, or the SDK was faster than our record of the start
-        started_at = parse_instant_or_none(step_run["metadata"].get("creationTimestamp")) or now
+    if started_at is None:
+        started_at = _unrecorded_start(step_run, now)
         patch["startedAt"] = format_instant(started_at)
     finished_at = parse_instant_or_none(status.get("finishedAt"))
     if finished_at is None or finished_at < started_at:
@@ -320,6 +323,11 @@ def _finish(step_run: Object, now: datetime) -> Object:
     if not status.get("duration") or "finishedAt" in patch:
         patch["duration"] = format_seconds(finished_at - started_at)
     return patch
+
+
+def _unrecorded_start(step_run: Object, now: datetime) -> datetime:
+    """The start of a step that never started, or ended before its start was recorded."""
+    return parse_instant_or_none(step_run["metadata"].get("creationTimestamp")) or now
 
 
 def conditions_patch(

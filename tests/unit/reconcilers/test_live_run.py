@@ -115,7 +115,11 @@ async def test_the_first_run_is_created_once_and_the_story_shows_it() -> None:
     assert run["spec"] == {"storyRef": {"name": "talk"}}
     assert run["metadata"]["name"] == wanted["metadata"]["name"]
     assert run["metadata"]["annotations"] == wanted["metadata"]["annotations"]
-    assert run["metadata"]["labels"] == {keys.LABEL_LIVE_RUN_OF: "talk"}
+    assert run["metadata"]["labels"] == {
+        keys.LABEL_LIVE_RUN_OF: "talk",
+        keys.LABEL_QUEUE: "default",
+        keys.LABEL_QUEUE_PRIORITY: "0",
+    }
     assert stage.shown() == (run["metadata"]["name"], "True", "LiveRunRunning")
     assert stage.server.writes == [CREATE, SHOW]
     assert [emitted[1:] for emitted in stage.events.emitted] == [("Normal", "LiveRunRunning")]

@@ -62,6 +62,49 @@ def test_a_conflict_is_solved_by_reading_again(cluster: InMemoryCluster) -> None
     assert len(cluster.status_patches) == 2
 
 
+def test_the_second_change_starts_from_the_answer_to_the_first(cluster: InMemoryCluster) -> None:
+    methods: list[str] = []
+    cluster.before = lambda method, *_: methods.append(method)
+    mine = client(cluster)
+
+    mine.claim(lambda _: StatusUpdate({"podName": "pod-1"}))
+    mine.update(StatusUpdate({"phase": "Succeeded"}))
+
+    assert methods == ["GET", "PATCH", "PATCH"]
+    assert (status(cluster)["podName"], status(cluster)["phase"]) == ("pod-1", "Succeeded")
+
+
+def test_an_answer_that_is_out_of_date_is_read_again(cluster: InMemoryCluster) -> None:
+    mine = client(cluster)
+    mine.update(StatusUpdate(signals={"first": {}}))
+    cluster.add(PATH, {"status": {"phase": "Running", "retries": 0, "signals": {"theirs": {}}}})
+
+    mine.update(StatusUpdate(signals={"second": {}}))
+
+    assert status(cluster)["signals"] == {"theirs": {}, "second": {}}
+
+
+def test_another_pod_that_has_taken_over_is_found_in_spite_of_an_earlier_answer(cluster: InMemoryCluster) -> None:
+    mine = client(cluster)
+    mine.claim(lambda _: StatusUpdate({"podName": "pod-1"}))
+    cluster.add(PATH, {"status": {"phase": "Running", "retries": 0, "podName": "pod-2"}})
+
+    with pytest.raises(FencedError):
+        mine.update(StatusUpdate({"phase": "Succeeded"}))
+
+    assert status(cluster)["podName"] == "pod-2"
+
+
+def test_a_step_run_that_runs_again_is_not_judged_by_an_earlier_answer(cluster: InMemoryCluster) -> None:
+    mine = client(cluster)
+    mine.update(StatusUpdate({"phase": "Succeeded"}))
+    cluster.add(PATH, {"status": {"phase": "Running", "retries": 1}})
+
+    mine.update(StatusUpdate({"phase": "Failed"}))
+
+    assert status(cluster)["phase"] == "Failed"
+
+
 @pytest.mark.parametrize("code", [429, 500, 503, 504])
 def test_server_failures_are_tried_again_with_growing_pauses(cluster: InMemoryCluster, code: int) -> None:
     sleeps: list[float] = []

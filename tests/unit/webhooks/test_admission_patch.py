@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.policy.settings import OperatorSettings
 from kubewire.wire import apply_json_patch
+from webhooks.cluster_view import InMemoryView
 from webhooks.defaults.admission import with_defaults
 from webhooks.patch import difference
 from webhooks.validate.change import differs
@@ -77,8 +78,8 @@ def test_applied_it_gives_the_other_value(before: Any, after: Any) -> None:
 @given(STORIES)
 def test_defaults_are_written_once(new: Any) -> None:
     settings = OperatorSettings()
-    filled = with_defaults(new, settings)
+    filled = with_defaults(new, InMemoryView(settings=settings))
     patched = applied(new, difference(new, filled))
 
     assert not differs(patched, filled)
-    assert difference(patched, with_defaults(patched, settings)) == []
+    assert difference(patched, with_defaults(patched, InMemoryView(settings=settings))) == []

@@ -164,10 +164,10 @@ async def test_the_recorded_deadline_is_that_of_a_job_made_anew(autojump_clock: 
     async with open_world({"a": (Script(after_seconds=9.0),)}) as world:
         one = scenario(world, [engram("a")])
         world.start(one.key)
-        await trio.sleep(2)
+        await trio.sleep(3)
         first = attempt_of(world.step_run(one.key, "a") or {})
         world.delete_job(one.key, "a")
-        await trio.sleep(2)
+        await trio.sleep(3)
         second = attempt_of(world.step_run(one.key, "a") or {})
         job = world.cluster.objects["Job", "default", "run-a"]
 

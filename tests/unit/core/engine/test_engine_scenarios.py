@@ -97,7 +97,7 @@ async def test_26_2_4_a_run_waits_for_its_story_and_then_starts_properly(
 
 @pytest.mark.parametrize(
     ("seconds", "phases"),
-    [pytest.param(0.05, ["Succeeded"], id="short"), pytest.param(0.5, ["Running", "Succeeded"], id="longer")],
+    [pytest.param(1.5, ["Succeeded"], id="short"), pytest.param(3.0, ["Running", "Succeeded"], id="longer")],
 )
 async def test_a_step_that_ends_at_once_is_not_announced_first(
     autojump_clock: MockClock, scenario: Any, seconds: float, phases: list[str]
@@ -633,6 +633,27 @@ async def test_somebody_elses_step_run_is_neither_adopted_nor_touched(autojump_c
     assert status["stepStates"]["a"]["message"].startswith("NameConflict: ")
     assert trio.current_time() == pytest.approx(NAME_CONFLICT_GRACE_SECONDS, abs=0.2), "no pause lasts longer"
     assert "status" not in (world.step_run(one.key, "a") or {})
+
+
+async def test_the_step_run_of_a_deleted_run_of_this_name_is_waited_for(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    """Without a finalizer, a run may be gone before the garbage collector has deleted what belonged to it."""
+    gone = {"apiVersion": "v1", "kind": "StoryRun", "name": "run", "uid": "of-a-deleted-run", "controller": True}
+    metadata = {"name": "run-a", "namespace": "default", "ownerReferences": [gone], "finalizers": ["x/held"]}
+    async with open_world() as world:
+        spec = {"storyRunRef": {"name": "run"}, "stepId": "a"}
+        left = world.cluster.create("user", {"kind": "StepRun", "metadata": metadata, "spec": spec})
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(60)
+        assert left is not None
+        assert (world.step_run(one.key, "a") or {})["metadata"]["uid"] == left["metadata"]["uid"]
+        world.cluster.delete("user", ("StepRun", "default", "run-a"))
+        world.cluster.merge("user", ("StepRun", "default", "run-a"), {"metadata": {"finalizers": None}}, "")
+        assert await world.until_ended(one.key)
+
+    assert one.phases == {"a": "Succeeded"}
 
 
 async def test_an_output_that_breaks_the_template_schema_fails_the_step(

@@ -215,7 +215,7 @@ async def test_a_container_that_ends_is_started_again_and_the_stream_shows_that_
         assert one.phases == {"a": "Paused"}
         assert one.status["stepStates"]["a"]["reason"] == "AwaitingTransport"
         assert one.status["stepStates"]["a"]["message"] == "Waiting for the connection to the hub"
-        await trio.sleep(0.5)
+        await trio.sleep(1.5)
         assert (one.said("a"), one.phases) == (("Running", "True"), {"a": "Running"})
         assert "message" not in one.status["stepStates"]["a"]
 

@@ -34,7 +34,8 @@ def test_only_large_objects_and_those_at_rest_are_kept_as_text() -> None:
 
 def test_objects_that_are_alike_take_a_few_bytes_each() -> None:
     packer = Packer(ended)
-    step_run: dict[str, Any] = {"phase": "Succeeded", "spec": {"fields": [f"field {number} of many" for number in range(60)]}}
+    fields = [f"field {number} of many" for number in range(60)]
+    step_run: dict[str, Any] = {"phase": "Succeeded", "spec": {"fields": fields}}
     entries = [packer.entry(widget(f"run-{number}", number, **step_run)) for number in range(100)]
 
     assert all(isinstance(entry, Packed) and entry.size > 1000 for entry in entries)

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from core.policy.settings import OperatorSettings
+from webhooks.cluster_view import InMemoryView
 from webhooks.defaults import admission
 from webhooks.defaults.story import with_defaults
 
 SETTINGS = OperatorSettings(max_retries=5)
+WORLD = InMemoryView(settings=SETTINGS)
 
 
 def story(**spec: Any) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def test_a_second_time_changes_nothing_and_the_first_not_its_argument() -> None:
 def test_other_kinds_have_no_defaults() -> None:
     engram = {"kind": "Engram", "spec": {"executionPolicy": {"retry": {}}}}
 
-    assert admission.with_defaults(engram, SETTINGS) == engram
-    assert admission.with_defaults(story(policy={"retries": {"stepRetryPolicy": {}}}), SETTINGS)["spec"]["policy"] == {
+    assert admission.with_defaults(engram, WORLD) == engram
+    assert admission.with_defaults(story(policy={"retries": {"stepRetryPolicy": {}}}), WORLD)["spec"]["policy"] == {
         "retries": {"stepRetryPolicy": {"maxRetries": 5, "delay": "1s", "backoff": "exponential"}}
     }

@@ -76,8 +76,8 @@ def test_no_mistake_makes_a_validator_fail(seed: int) -> None:
             parent[key] = copy.deepcopy(chance.choice(ODDITIES))
 
         assert all(str(finding) for finding in case.findings(new))
-        filled = with_defaults(new, OperatorSettings())
-        assert repr(with_defaults(filled, OperatorSettings())) == repr(filled)
+        filled = with_defaults(new, InMemoryView(settings=OperatorSettings()))
+        assert repr(with_defaults(filled, InMemoryView(settings=OperatorSettings()))) == repr(filled)
 
 
 def test_every_rule_has_an_accepting_and_a_refusing_case() -> None:

@@ -260,7 +260,7 @@ async def test_nothing_is_written_while_a_gate_and_a_wait_wait(autojump_clock: M
     async with open_world() as world:
         one = scenario(world, steps)
         await started(world, one, "z")
-        await trio.sleep(1)
+        await trio.sleep(3)
         before, calls = one.writes(), world.processes[-1].calls
         await trio.sleep(3000)
 

@@ -54,7 +54,7 @@ async def test_it_waits_for_its_story_and_goes_on_as_soon_as_that_is_there(
         world.cluster.force_patch("another operator", ("StoryRun", *one.key), "status", written_over)
         assert await world.until(lambda: one.status["message"] == "Story default/story does not exist (yet)", seconds=1)
         world.add_story("story", spec)
-        assert await world.until(lambda: one.phases == {"a": "Succeeded", "b": "Running"}, seconds=1)
+        assert await world.until(lambda: one.phases == {"a": "Succeeded", "b": "Running"}, seconds=2)
 
 
 @pytest.mark.parametrize(

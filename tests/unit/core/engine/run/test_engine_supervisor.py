@@ -152,12 +152,12 @@ async def test_stopping_the_process_writes_nothing_and_ends_no_run(autojump_cloc
     async with open_world({"a": (Script(after_seconds=5),)}) as world:
         one = scenario(world, [engram("a"), primitive("nap", "sleep", with_={"duration": "9s"})])
         world.start(one.key)
-        await trio.sleep(2)
+        await trio.sleep(3)
         before = len(world.cluster.history)
         await world.stop()
         await trio.sleep(1)
         assert len(world.cluster.history) == before
-        assert trio.current_time() == 3.0
+        assert trio.current_time() == 4.0
         await one.to_the_end()
 
     assert trio.current_time() == 9.0

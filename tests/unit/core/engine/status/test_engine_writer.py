@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from trio.testing import MockClock
 from core.api.objects import Object
 from core.engine.errors import PortError, StaleError, UnavailableError
 from fuzz.engine.adapters import ModelRunStore
-from fuzz.engine.canonical import engram
+from fuzz.engine.canonical import engram, primitive
+from fuzz.engine.worker import Script
 from fuzz.engine.world import open_world
 
 
@@ -94,3 +96,50 @@ async def test_a_process_that_stops_does_not_wait_for_the_next_try_of_a_refused_
     assert tries > 8  # by now, the next one is many seconds away
     assert store.refusals == tries
     assert trio.current_time() - asked_at < 1
+
+
+def status_writes(world: Any) -> list[float]:
+    """When the engine has written the status of the run, in seconds since its start."""
+    start = world.cluster.history[0].at
+    writes = [write for write in world.cluster.history if write.place[0] == "StoryRun" and write.verb != "create"]
+    return [(write.at - start).total_seconds() for write in writes if write.actor.startswith("operator")]
+
+
+async def test_short_steps_in_a_row_share_writes(autojump_clock: MockClock, scenario: Any) -> None:
+    """Ten steps of 0.3 s: the start, the end, and one write a second between them."""
+    names = [f"s{number}" for number in range(10)]
+    needs = [(), *((name,) for name in names)]
+    async with open_world(dict.fromkeys(names, (Script(after_seconds=0.3),))) as world:
+        one = scenario(world, [engram(name, *before) for name, before in zip(names, needs, strict=False)])
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        found = status_writes(world)
+
+    assert len(found) <= 2 + 3
+    assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(found[:-1]))
+
+
+async def test_a_change_after_a_calm_time_is_shown_at_once(autojump_clock: MockClock, scenario: Any) -> None:
+    async with open_world({"a": (Script(after_seconds=5.0),), "b": (Script(after_seconds=5.0),)}) as world:
+        one = scenario(world, [engram("a"), engram("b", "a")])
+        world.start(one.key)
+        assert await world.until(lambda: one.phases == {"a": "Succeeded", "b": "Running"}, seconds=5.5)
+        assert await world.until_ended(one.key)
+        found = status_writes(world)
+
+    assert len(found) == 3
+
+
+async def test_what_a_step_relies_on_is_stored_without_a_pause(autojump_clock: MockClock, scenario: Any) -> None:
+    """The instant of the second sleep is stored as soon as the first has ended, less than a second after the start."""
+    naps = [
+        primitive("a", "sleep", with_={"duration": "300ms"}),
+        primitive("b", "sleep", "a", with_={"duration": "1h"}),
+    ]
+    async with open_world() as world:
+        one = scenario(world, naps)
+        world.start(one.key)
+        await trio.sleep(0.5)
+        run = world.cluster.objects["StoryRun", one.key.namespace, one.key.name]
+
+    assert '"b"' in run["metadata"]["annotations"]["runs.bubustack.io/step-timers"]
