@@ -55,6 +55,14 @@ NOT_PLAYED: Final = (
 
 
 @dataclass(frozen=True)
+class Until:
+    """Wait until the output of the command has a part of this pattern."""
+
+    command: str
+    pattern: str
+
+
+@dataclass(frozen=True)
 class Page:
     """How a page is played.
 
@@ -76,8 +84,8 @@ class Page:
     words: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    first: tuple[str, ...] = ()
-    before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first: tuple[str | Until, ...] = ()
+    before: Mapping[str, tuple[str | Until, ...]] = field(default_factory=dict)
     asks: tuple[str, ...] = ()
     typed: Mapping[str, str] = field(default_factory=dict)
     is_terminal: bool = False
@@ -243,11 +251,6 @@ spec:
 """
 
 
-def _until(command: str, text: str) -> str:
-    """Waits until the output of the command has the text."""
-    return f"for _ in $(seq 200); do {command} | grep -q '{text}' && break; sleep 0.2; done; {command} | grep '{text}'"
-
-
 PAGES: Final[Mapping[str, Page]] = {
     "README.md": Page(namespace="default", is_up=False, first=("python -m examples.weather.run",)),
     "contract/triggers.md": Page(files={"hook.yaml": _HOOK}, first=("kubectl apply -f hook.yaml",)),
@@ -286,7 +289,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "sign()": (
                 "SECRET=…",
                 f"BODY='{_PULL_REQUEST}'",
-                _until("curl -s http://127.0.0.1:$PORT/readyz -o /dev/null -w '%{http_code}'", "200"),
+                Until("curl -s http://127.0.0.1:$PORT/readyz -o /dev/null -w '%{http_code}'", "200"),
             ),
             'curl -H "X-Hub-Signature-256: sha256=$(sign /triggers/$NAME)"': (
                 "NAME=$(kubectl get storytriggers -o name | grep review | cut -d/ -f2)",
@@ -305,7 +308,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "kubectl delete impulses,storytriggers --all",
             "kubectl apply -f stories.yaml",
             "kubectl apply -f request.yaml",
-            _until("bobrapet triggers", "Pending"),
+            Until("bobrapet triggers", "Pending"),
         ),
     ),
     "runs-under-way.md": Page(
@@ -315,9 +318,9 @@ PAGES: Final[Mapping[str, Page]] = {
             "kubectl apply -f wide.yaml -f release.yaml",
             "bobrapet submit nightly --name nightly-x7k2p",
             "bobrapet submit release --name release-n2nr6",
-            _until("bobrapet get nightly-x7k2p", "11/12 done, 1 failed"),
-            _until("bobrapet gates -o name", "release-n2nr6-sub/go"),
-            _until("bobrapet get release-n2nr6", "slow-a.*Succeeded"),
+            Until("bobrapet get nightly-x7k2p", "11/12 done, 1 failed"),
+            Until("bobrapet gates -o name", "release-n2nr6-sub/go"),
+            Until("bobrapet get release-n2nr6", "slow-a.*Succeeded"),
         ),
         is_terminal=True,
     ),

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import pytest
 
-from tests.e2e.documented_pages import NOT_PLAYED, PAGES, NotPlayed, Page
-from tests.integration.commandline import REPOSITORY, CommandLine
+from tests.e2e.documented_pages import NOT_PLAYED, PAGES, NotPlayed, Page, Until
+from tests.integration.commandline import REPOSITORY, CommandLine, wait_until
 from tests.integration.kubectl_binary import needs_kubectl
 from tests.integration.transcript import Command, File, Shell, difference, parts_of
 
@@ -41,6 +42,10 @@ COMMANDS: Final = {
 
 
 PYTHONPATH: Final = os.pathsep.join(str(REPOSITORY / each) for each in ("", "sdk", "impulses"))
+
+
+PATIENCE_SECONDS: Final = 180.0
+"""Twelve containers start on a busy machine."""
 
 
 class Home(CommandLine):
@@ -91,8 +96,7 @@ def test_every_command_of_the_page_works(name: str, home: Home) -> None:
     printed = {part.name: part.text for part in reversed([*parts_of(TEXTS[name])]) if isinstance(part, File)}
     for file, text in {**printed, **page.files}.items():
         (folder / file).write_text(text)
-    for command in page.first:
-        succeed(shell, command)
+    prepare(shell, page.first)
     for part in parts_of(TEXTS[name]):
         if isinstance(part, File):
             (folder / part.name).write_text(part.text)
@@ -107,12 +111,23 @@ def enter(shell: Shell, namespace: str) -> None:
     succeed(shell, f"kubectl config set-context --current --namespace={namespace}")
 
 
+def prepare(shell: Shell, commands: Iterable[str | Until]) -> None:
+    for each in commands:
+        if isinstance(each, str):
+            succeed(shell, each)
+        else:
+            wait_until(partial(is_there, shell, each), seconds=PATIENCE_SECONDS)
+
+
+def is_there(shell: Shell, wanted: Until) -> bool:
+    return re.search(wanted.pattern, shell.play(wanted.command).printed) is not None
+
+
 def play(shell: Shell, page: Page, command: Command) -> None:
     text = re.sub(r"\b[A-Z]+\b", lambda word: page.words.get(word[0], word[0]), command.text)
     for written, instead in page.replaced.items():
         text = text.replace(written, instead)
-    for each in of_beginning(page.before, text, ()):
-        succeed(shell, each)
+    prepare(shell, of_beginning(page.before, text, ()))
     if text.startswith(page.asks):
         text = re.sub(r"^(bobrapet [^#]*[^# ])", r"\1 --yes", text)
     typed = of_beginning(page.typed, text, "")
