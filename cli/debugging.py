@@ -188,7 +188,7 @@ async def _report(session: Session, found: FoundStep, sandbox: Sandbox, code: in
     note(f"ended {ended} with code {code}" + (f": {failure}" if failure else ""))
     for word, items in (("signals", _new_signals(status, before)), ("effects", _new_effects(status, before))):
         if items:
-            note(f"{word} that went nowhere: {'; '.join(items)}")
+            note(f"{word} that were not reported: {'; '.join(items)}")
     if status.get("output") is not None:
         session.console.result(yaml_text(status["output"]))
 

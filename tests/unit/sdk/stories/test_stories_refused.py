@@ -96,7 +96,7 @@ def _unpack(counted: Any) -> None:
         (lambda counted: counted.each[0:2], "take slices"),
         (lambda counted: counted.words > object(), "cannot be compared with"),
         (lambda counted: (counted.words > 1) & 3, "3 is no condition"),
-        (lambda counted: f"{counted.words > 1}", "is no value; pass it to when(…)"),
+        (lambda counted: f"{counted.words > 1}", "is not a value; pass it to when(…)"),
         (lambda counted: {"is": counted.words > 1}, "pass it to when(…)"),
         (lambda counted: when(f"{counted.words} > 3").__enter__(), "mixes a template with other text"),
         (lambda counted: when(expression("{{ true }}")).__enter__(), "write the whole condition as one"),
