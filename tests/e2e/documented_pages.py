@@ -9,6 +9,7 @@ from typing import Final
 
 _REAL_CLUSTER: Final = "needs an operator that is installed in a real cluster"
 _ENDLESS: Final = "serves until a person stops it"
+_COUNTS: Final = "counts messages as they pass; tests/integration/test_command_line_streams.py plays such commands"
 _OTHER_CLUSTER: Final = "the cluster of a command that is not played"
 
 
@@ -46,6 +47,7 @@ NOT_PLAYED: Final = (
     NotPlayed("hub.md", r"bobrapet hub (?!.*--print-tokens).*", _ENDLESS),
     NotPlayed("install.md", r"kubectl apply --server-side -k \.", _REAL_CLUSTER),
     NotPlayed("install.md", r"kubectl delete -k manifests/crds .*", "takes the definitions from the pages that follow"),
+    NotPlayed("realtime-stories.md", r"bobrapet (get|list|graph|why|stream) .*", _COUNTS),
     NotPlayed("story-v1beta1.md", r"kubectl patch crd .*", "takes v1beta1 from the pages that follow"),
     NotPlayed("testing-on-a-real-cluster.md", r"kind .*", "needs kind and containers"),
     NotPlayed("testing-on-a-real-cluster.md", r".* tests\.e2e\.control_plane up .*", _ENDLESS),
@@ -130,6 +132,74 @@ spec:
 }
 """A Story with a step of an Engram, and one that fails."""
 
+_RENDERED: Final = {
+    "story.yaml": """\
+apiVersion: bubustack.io/v1beta1
+kind: Story
+metadata: {name: fetch}
+spec:
+  steps:
+    - {name: fetch, ref: {name: http}, with: {url: "https://example.org/{{ inputs.city }}"}}
+    - name: store
+      ref: {name: store}
+      if: steps.fetch.output.count > 0
+      with: {items: "{{ steps.fetch.output.items }}"}
+""",
+    "outputs.json": '{"fetch": {"count": 1, "items": ["a"]}}',
+}
+_TRAINED: Final = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: team-a}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: train-settings, namespace: team-a}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: models, namespace: team-a}
+spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {name: train}
+spec:
+  version: v1
+  supportedModes: [job]
+  image: registry.example/train:2
+  execution:
+    resources: {recommendedCpuLimit: "8", recommendedMemoryLimit: 64Gi, extended: {nvidia.com/gpu: 1}}
+    sharedMemory: 16Gi
+    runtimeClassName: nvidia
+    volumes:
+      - {name: scratch, mountPath: /scratch, emptyDir: {sizeLimit: 100Gi}}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Engram
+metadata: {name: train, namespace: team-a}
+spec:
+  templateRef: {name: train}
+  overrides:
+    imagePullSecrets: [registry]
+    volumes:
+      - {name: models, mountPath: /models, readOnly: true, persistentVolumeClaim: {claimName: models}}
+      - {name: settings, mountPath: /settings, configMap: {name: train-settings}}
+---
+apiVersion: bubustack.io/v1beta1
+kind: Story
+metadata: {name: nightly, namespace: team-a}
+spec:
+  policy: {timeouts: {step: 4h}}
+  steps:
+    - name: train
+      ref: {name: train}
+      execution:
+        resources: {memoryLimit: 128Gi, extended: {nvidia.com/gpu: 4}}
+        priorityClassName: batch-low
+        placement: {nodeSelector: {accelerator: a100}}
+"""
+_MORE_MEMORY: Final = 'kubectl patch engram train --type=merge -p \'{"spec": {"overrides": {"sharedMemory": "32Gi"}}}\''
 _HOOK: Final = """\
 apiVersion: catalog.bubustack.io/v1alpha1
 kind: ImpulseTemplate
@@ -255,7 +325,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "README.md": Page(namespace="default", is_up=False, first=("python -m examples.weather.run",)),
     "contract/triggers.md": Page(files={"hook.yaml": _HOOK}, first=("kubectl apply -f hook.yaml",)),
     "debugging.md": Page(
-        words={"RUN": "nightly-1", "NS": "debugging", "STEP": "load"},
+        words={"RUN": "nightly-1", "NS": "page-debugging", "STEP": "load"},
         files=_LOADED,
         first=(
             "bobrapet up --image-map images.yaml",
@@ -265,6 +335,18 @@ PAGES: Final[Mapping[str, Page]] = {
         typed={"bobrapet debug nightly-1/load --": "c\nc\nc\n"},
     ),
     "output-cache.md": Page(asks=("bobrapet cache clear",)),
+    "expressions.md": Page(files=_RENDERED),
+    "resources.md": Page(
+        namespace="team-a",
+        files={"train.yaml": _TRAINED},
+        first=(
+            "kubectl apply -f train.yaml",
+            "bobrapet submit nightly --name nightly-1",
+            Until("bobrapet explain step nightly-1/train", "its Job exists"),
+            _MORE_MEMORY,
+            Until("bobrapet explain step nightly-1/train", "32Gi"),
+        ),
+    ),
     "reasons.md": Page(
         words={"RUN": "nightly-1"},
         files=_LOADED,
@@ -312,6 +394,7 @@ PAGES: Final[Mapping[str, Page]] = {
         ),
     ),
     "runs-under-way.md": Page(
+        namespace="default",  # the width of its name decides where lines break
         files=_WIDE,
         first=(
             "bobrapet up --image-map images.yaml",

@@ -89,8 +89,9 @@ def any_is_played(page: str) -> bool:
 def test_every_command_of_the_page_works(name: str, home: Home) -> None:
     page = PAGES.get(name, Page())
     folder = checkout_of(home, name)
-    namespace = page.namespace or folder.name
-    shell = Shell(home, folder, shown={str(folder): "/app", namespace: "default"}, is_terminal=page.is_terminal)
+    namespace = page.namespace or f"page-{folder.name}"
+    shown = {str(folder): "/app", **({} if page.namespace else {namespace: "default"})}
+    shell = Shell(home, folder, shown=shown, is_terminal=page.is_terminal)
     if page.is_up:
         enter(shell, namespace)
     printed = {part.name: part.text for part in reversed([*parts_of(TEXTS[name])]) if isinstance(part, File)}
