@@ -315,11 +315,11 @@ def _invalid(text: str) -> ConsoleRefusalError:
 
 
 def _full(names: str) -> ConsoleRefusalError:
-    return ConsoleRefusalError(ConsoleReason.FULL, f"the buffer of step {names} is full; the packet went nowhere")
+    return ConsoleRefusalError(ConsoleReason.FULL, f"the buffer of step {names} is full; the packet was dropped")
 
 
 def _ended(live: LiveRun) -> ConsoleRefusalError:
-    text = f"run {live.routes.run} has ended, or is being restarted; the packet went nowhere"
+    text = f"run {live.routes.run} has ended, or is being restarted; the packet was dropped"
     return ConsoleRefusalError(ConsoleReason.NOT_SERVED, text)
 
 
