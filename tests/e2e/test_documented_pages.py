@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -44,6 +45,8 @@ COMMANDS: Final = {
 PYTHONPATH: Final = os.pathsep.join(str(REPOSITORY / each) for each in ("", "sdk", "impulses"))
 
 
+PROGRAMS: Final = ("curl", "jq", "openssl", "pgrep")
+"""Beside kubectl. A page with a command that needs a missing one is skipped."""
 PATIENCE_SECONDS: Final = 180.0
 """Twelve containers start on a busy machine."""
 
@@ -79,6 +82,12 @@ def why_not_played(page: str, command: str) -> str:
     return next((row.reason for row in NOT_PLAYED if row.matches(page, command)), "")
 
 
+def words_of(page: str) -> set[str]:
+    """The words of all commands of the page that are played."""
+    played = [each.text for each in COMMANDS[page] if not why_not_played(page, each.text)]
+    return set(re.findall(r"\w+", " ".join(played)))
+
+
 def any_is_played(page: str) -> bool:
     return not all(why_not_played(page, command.text) for command in COMMANDS[page])
 
@@ -88,6 +97,8 @@ def any_is_played(page: str) -> bool:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if any_is_played(name)])
 def test_every_command_of_the_page_works(name: str, home: Home) -> None:
     page = PAGES.get(name, Page())
+    if lacking := [each for each in PROGRAMS if each in words_of(name) and shutil.which(each) is None]:
+        pytest.skip(f"not on PATH: {', '.join(lacking)}")
     folder = checkout_of(home, name)
     namespace = page.namespace or f"page-{folder.name}"
     shown = {str(folder): "/app", **({} if page.namespace else {namespace: "default"})}
