@@ -285,16 +285,19 @@ spec:
   steps:
     - {name: fetch, image: busybox, run: "true"}
     - name: fan
+      needs: [fetch]
       parallel:
         steps:
           - {name: slow-a, image: busybox, run: sleep 1}
           - {name: legal, gate: {timeout: 24h, onTimeout: skip}}
     - {name: approve, gate: {timeout: 24h, onTimeout: skip}}
-    - {name: sub, executeStory: {storyRef: {name: deploy}}}
+    - {name: sub, needs: [fetch], executeStory: {storyRef: {name: deploy}}}
     - {name: publish, needs: [approve, fan], image: busybox, run: "true"}
 """,
 }
-"""A Story with a wide step, whose last branch waits for the file ``go``, and one with gates."""
+"""A Story with a wide step, whose last branch waits for the file ``go``, and one with gates, which it reaches in the
+order of the page.
+"""
 
 _PULL_REQUEST: Final = '{"action": "opened", "pull_request": {"number": 7}, "repository": {"full_name": "ada/engine"}}'
 _FREE_PORT: Final = 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'
@@ -391,6 +394,7 @@ PAGES: Final[Mapping[str, Page]] = {
             "kubectl apply -f stories.yaml",
             "kubectl apply -f request.yaml",
             Until("bobrapet triggers", "Pending"),
+            "sleep 1",  # the list is in order of age, in whole seconds
         ),
     ),
     "runs-under-way.md": Page(

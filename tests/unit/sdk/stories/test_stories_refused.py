@@ -95,7 +95,7 @@ def _unpack(counted: Any) -> None:
         (lambda counted: counted.each[-1], "an index from 0"),
         (lambda counted: counted.each[0:2], "take slices"),
         (lambda counted: counted.words > object(), "cannot be compared with"),
-        (lambda counted: (counted.words > 1) & 3, "3 is no condition"),
+        (lambda counted: (counted.words > 1) & 3, "3 is not a condition"),
         (lambda counted: f"{counted.words > 1}", "is not a value; pass it to when(…)"),
         (lambda counted: {"is": counted.words > 1}, "pass it to when(…)"),
         (lambda counted: when(f"{counted.words} > 3").__enter__(), "mixes a template with other text"),
