@@ -46,20 +46,21 @@ def plain_step(found: FoundStep) -> PlainStep | None:
     """
     assert found.step_run is not None, "checked before"
     spec = found.step_run["spec"]
-    if found.job is not None:
-        annotation = (found.job["metadata"].get("annotations") or {}).get(keys.ANNOTATION_RESULT)
-        if annotation is None:
-            return None
+    annotations = (found.job["metadata"].get("annotations") or {}) if found.job is not None else {}
+    written = annotations.get(keys.ANNOTATION_RESULT)
+    if written is not None:
         try:
-            reading = ResultReading.decoded(str(annotation))
+            reading = ResultReading.decoded(str(written))
         except ValueError as error:
             raise CommandError(f"annotation {keys.ANNOTATION_RESULT} of the Job cannot be read: {error}") from error
-        pod = found.job["spec"]["template"].get("metadata") or {}
-        return PlainStep(reading, (pod.get("annotations") or {}).get(keys.ANNOTATION_INPUTS))
-    if not spec.get("script"):
+    elif spec.get("script"):
+        reading = ResultReading.of(template_of(spec["script"], "")["spec"]["container"])
+    else:
         return None
-    container = template_of(spec["script"], "")["spec"]["container"]
-    return PlainStep(ResultReading.of(container), json.dumps(spec.get("input") or {}))
+    if found.job is None:
+        return PlainStep(reading, json.dumps(spec.get("input") or {}))
+    pod = found.job["spec"]["template"].get("metadata") or {}
+    return PlainStep(reading, (pod.get("annotations") or {}).get(keys.ANNOTATION_INPUTS))
 
 
 def with_inputs(step: PlainStep, variables: dict[str, str], folder: Path) -> dict[str, str]:
