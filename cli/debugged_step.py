@@ -31,6 +31,7 @@ from core.kube.errors import ForbiddenError, NotFoundError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.referred import keys_referred_to, reachable_from
 from core.payloads.store import Store
+from core.workloads.script import template_of
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from embedded.images import MAP_FILE
 from localcluster.node.environment import container_variables, machine_variables
@@ -85,18 +86,25 @@ def container_of(found: FoundStep) -> Object:
             remedy="name a step with an Engram that has begun",
         )
     spec = found.step_run["spec"]
-    if executor_of(found.step_run) != JOB or spec.get("script"):
-        if spec.get("script"):
-            what = "a script"
-            remedy = f"see its inputs with: bobrapet get {found.detail.run}/{found.name}, and run the script with them"
-        else:
-            what, remedy = "a stream", "use StreamHarness of bubu_sdk.testing"
-        raise CommandError(f"step {found.name!r} is {what}, which does not run here", remedy=remedy)
+    if executor_of(found.step_run) != JOB:
+        raise CommandError(
+            f"step {found.name!r} serves a stream, and its packets come from the other steps of the run",
+            remedy=f"see them pass with: bobrapet stream tap {found.detail.run}/{found.name}; to debug its function, "
+            "give it such packets in a test, with StreamHarness of bubu_sdk.testing",
+        )
     if found.job is None:
-        return {"name": ENGRAM_CONTAINER, "image": "", "env": _known(found)}
+        script = _of_script(spec["script"]) if spec.get("script") else {"image": ""}
+        return {"name": ENGRAM_CONTAINER, **script, "env": _known(found)}
     containers = found.job["spec"]["template"]["spec"]["containers"]
     own: Object = next(each for each in containers if each["name"] == ENGRAM_CONTAINER)
     return own
+
+
+def _of_script(script: Object) -> Object:
+    """``command`` and ``image`` of the container for a script; the image is empty if the script does not name one."""
+    image = str(script.get("image") or "")
+    command = template_of(script, image)["spec"]["container"]["command"]
+    return {"image": image, "command": [word.replace("$", "$$") for word in command]}
 
 
 def _known(found: FoundStep) -> list[Object]:

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     """The run ended Failed or Compensated."""
     RUN_TIMED_OUT = 4
     RUN_CANCELED = 5
-    """The run ended Canceled, Aborted, or Finished by cancel."""
+    """The run ended Canceled, Aborted or Finished (canceled)."""
     WAITS_AT_GATE = 6
     REJECTED = 7
     """Refused by admission or validation."""

@@ -19,7 +19,7 @@ _EXIT_MEANINGS: Final = {
     ExitCode.WRONG_USAGE: "wrong usage",
     ExitCode.RUN_FAILED: "the run ended Failed or Compensated",
     ExitCode.RUN_TIMED_OUT: "the run ended Timeout",
-    ExitCode.RUN_CANCELED: "the run ended Canceled or Aborted, or Finished by cancel",
+    ExitCode.RUN_CANCELED: "the run ended Canceled, Aborted or Finished (canceled)",
     ExitCode.WAITS_AT_GATE: "the run waits at a gate, with `--exit-on-gate`",
     ExitCode.REJECTED: "rejected by validation or admission; nothing was changed",
     ExitCode.REUSED: "`trigger`: Reused; nothing was started, because an earlier request had started the same run",

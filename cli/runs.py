@@ -212,7 +212,7 @@ class Following:
     def problem(self) -> str:
         """Why no changes can be received at the moment; empty if they can."""
         error = self.read_problem()
-        return f"no news from the API server: {error}" if error else ""
+        return f"no answer from the API server: {error}" if error else ""
 
 
 @asynccontextmanager

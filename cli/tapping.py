@@ -176,7 +176,7 @@ def _sample(text: str) -> dict[str, Any]:
     try:
         found = orjson.loads(text) if text.strip() else {}
     except orjson.JSONDecodeError as error:
-        raise ConnectionLostError(f"the hub has sent half a line: {error}") from None
+        raise ConnectionLostError(f"the hub sent an incomplete line: {error}") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -192,8 +192,8 @@ async def _end_of(session: Session, run: Object) -> ExitCode:
                 return ExitCode.RUN_CANCELED
             if (stored.get("status") or {}).get("finishedAt"):
                 view = await look_at(session, stored)
-                session.console.note(f"{view.name} {view.phase}")
+                session.console.note(f"{view.name} {view.word}")
                 return exit_code_of(view)
             await trio.sleep(LOOK_SECONDS)
-    session.console.note(f"the step has finished, and {metadata['name']} goes on")
+    session.console.note(f"the step has finished, and {metadata['name']} continues")
     return ExitCode.DONE

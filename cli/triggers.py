@@ -73,7 +73,7 @@ class Submitted:
         if self.session is None:
             return ""
         return (
-            f"detached from StoryTrigger {self.name}; the operator decides nevertheless: "
+            f"detached from StoryTrigger {self.name}; the operator still decides; see: "
             f"{self.session.command('why', f'trigger/{self.name}')}"
         )
 
@@ -232,7 +232,7 @@ class _Notes:
             self._shown = held
         error = informer.last_error
         if error is not None and not self._has_problem:
-            self._console.note(f"no news from the API server: {error}; trying again")
+            self._console.note(f"no answer from the API server: {error}; trying again")
         self._has_problem = error is not None
 
 

@@ -135,14 +135,14 @@ async def report(session: Session, view: RunView) -> None:
     elif exit_code_of(view) is not ExitCode.DONE:
         console.note(await failure_report(session, await find_run(session, view.name), view))
     elif view.output is not None:
-        console.note(f"{view.name} {view.phase}; see the output again with: {session.command('outputs', view.name)}")
+        console.note(f"{view.name} {view.word}; see the output again with: {session.command('outputs', view.name)}")
     elif any(step.serves_stream for step in view.steps):
         console.note(
-            f"{view.name} {view.phase}; its streams have ended; see their message counts with: {_get(session, view)}"
+            f"{view.name} {view.word}; its streams have ended; see their message counts with: {_get(session, view)}"
         )
     else:
         console.note(
-            f"{view.name} {view.phase}; the Story declares no output; see the output of a step with: "
+            f"{view.name} {view.word}; the Story declares no output; see the output of a step with: "
             f"{session.command('outputs', view.name, 'STEP')}"
         )
     if view.output is not None:

@@ -269,7 +269,7 @@ class _Reader:
     def _count(self, values: int, event: Any) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            message = f"the document must have at most {MAX_VALUES:,} values, with what aliases stand for"
+            message = f"the document must have at most {MAX_VALUES:,} values, with its aliases expanded"
             raise SourceError(message, self._place(event), "split it")
 
     def _scalar(self, event: Any, path: Path) -> Any:

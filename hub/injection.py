@@ -90,7 +90,7 @@ def read_order(body: bytes) -> PacketOrder:
     if not isinstance(is_out, bool):
         problems.append("out must be true or false")
     elif is_out and words["from"]:
-        problems.append("from names the need that a packet comes to the step from; leave it out beside out")
+        problems.append("from names the step that the packet seems to come from; use from or out, not both")
     if isinstance(words["messageId"], str) and len(words["messageId"].encode(errors="replace")) > _MAX_ID:
         problems.append(f"messageId must have at most {_MAX_ID} bytes")
     if problems:
@@ -315,11 +315,11 @@ def _invalid(text: str) -> ConsoleRefusalError:
 
 
 def _full(names: str) -> ConsoleRefusalError:
-    return ConsoleRefusalError(ConsoleReason.FULL, f"the buffer of step {names} is full; the packet went nowhere")
+    return ConsoleRefusalError(ConsoleReason.FULL, f"the buffer of step {names} is full; the packet was dropped")
 
 
 def _ended(live: LiveRun) -> ConsoleRefusalError:
-    text = f"run {live.routes.run} has ended, or is being restarted; the packet went nowhere"
+    text = f"run {live.routes.run} has ended, or is being restarted; the packet was dropped"
     return ConsoleRefusalError(ConsoleReason.NOT_SERVED, text)
 
 

@@ -43,8 +43,8 @@ def make_private_folder(folder: Path, marks: Sequence[str]) -> None:
     is_ours = not entries or any((folder / mark).exists() for mark in marks)
     if mode & stat.S_ISVTX or not is_ours:
         raise OpenFolderError(
-            f"other users can enter {folder} (mode {stat.S_IMODE(mode):04o}), and it is not a cluster's alone; "
-            f"choose a folder of its own, or close it: chmod 700 {folder}"
+            f"other users can enter {folder} (mode {stat.S_IMODE(mode):04o}), and it has other files or the "
+            f"sticky bit; choose a separate folder, or close it: chmod 700 {folder}"
         )
     folder.chmod(0o700)
     for entry in entries:

@@ -123,7 +123,7 @@ class HubConsole:
             return
         if before is None or not grants:
             verbs = sorted({verb for grant in grants for verb in grant.verbs})
-            said = "somebody asks for the console of a step" if grants else "nobody asks for the console of a step now"
+            said = "a user opened the console of a step" if grants else "the last user closed the console of a step"
             _log.info(said, binding="/".join(name), verbs=verbs)
         self._news.set()
         if self._address:

@@ -398,7 +398,7 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
         parts.append(_cached(status))
     if status.get("retries"):
         parts.append(f"attempt {_attempt(step_run)}")
-    if status.get("exitCode") and phase is not Phase.SUCCEEDED:
+    if status.get("exitCode") and phase is not Phase.SUCCEEDED and not _has_exit_code(status.get("error") or {}):
         parts.append(f"exit {status['exitCode']}")
     if step.get("allowFailure") and phase is not None and phase.failing:
         parts.append("allowFailure")
@@ -410,6 +410,16 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
     if phase is None and step.get("needs"):
         parts.append(f"needs {', '.join(step['needs'])}")
     return ", ".join(parts)
+
+
+_OF_THE_OPERATOR: Final = frozenset({"version", "type", "message"})
+
+
+def _has_exit_code(error: Object) -> bool:
+    """Whether the message has the exit code: the operator's message about a container has it. An SDK writes more
+    fields, and its messages have no exit code.
+    """
+    return error.keys() == _OF_THE_OPERATOR
 
 
 def _cached(status: Object) -> str:

@@ -60,7 +60,7 @@ def warnings(findings: Sequence[Finding]) -> list[str]:
         line = _short(finding)
         room -= len(line.encode())
         if room < MAX_WARNING_BYTES and len(lines) + 1 < len(findings):
-            return [*lines, f"and {len(findings) - len(lines)} more warnings; `bobrapet lint -f` shows all"]
+            return [*lines, f"and {len(findings) - len(lines)} more warnings; `bobrapet lint FILE` shows all"]
         lines.append(line)
     return lines
 

@@ -100,7 +100,7 @@ def cancel(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the steps to end.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", help="Wait at most this long for the steps to end.")] = "2m",
 ) -> None:
-    """Cancel runs: running steps are asked to stop, then stopped.
+    """Cancel runs: the operator asks running steps to stop, and stops them after a grace period.
 
     Name the runs, or select them with --story, --phase, --selector, --since and --older.
     """

@@ -22,7 +22,7 @@ def show(
     options: CommonOptions,
     secret: Annotated[str, _SECRET_OPTION] = "bobrapet-webhook-server-cert",  # noqa: S107 - a name, not a secret
 ) -> None:
-    """Show the operator's certificates: what is served, whom API servers trust, and until when.
+    """Show the operator's certificates: what it serves, which authorities API servers trust, and until when.
 
     Keys are never printed. The namespace is bobrapet-system unless --namespace names another.
     """

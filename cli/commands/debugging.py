@@ -39,9 +39,9 @@ def debug(
     """Run a step of a run again on this machine, with the inputs, variables and secrets that it had.
 
     Nothing is reported to the cluster: status, signals, effects and output go to an API server that lives as long as
-    the command, and stored data to a folder. Effects that have happened are not repeated; what the step does elsewhere
-    happens for real. The program is that of the image map of the embedded cluster, or --command. Exit code 0: it
-    succeeded; 3: it failed.
+    the command, and stored data to a folder. Effects that have happened are not repeated. Everything else that the
+    step does, such as requests to other services, happens for real. The image map of the embedded cluster names the
+    program, or --command; a script runs as it is in the Story. Exit code 0: it succeeded; 3: it failed.
     """
     from cli.debugged_step import DebugWish
     from cli.debugging import debug_step

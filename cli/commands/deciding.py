@@ -59,10 +59,10 @@ def approve(
 ) -> None:
     """Let a run continue past a gate. A decision is final; it may be made before the run reaches the gate.
 
-    GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
-    It may be left out if the run waits at only one gate.
+    GATE is the name of the step. For a branch it is the path (fan/approve), or the last part of the path if only one
+    gate has it. You may leave GATE out if the run waits at only one gate.
 
-    Here, --data is not the data folder of the embedded cluster: $BOBRAPET_DATA names it.
+    --data does not name the data folder of the embedded cluster here; set $BOBRAPET_DATA for that.
     """
     _decide(options, run, gate, reason, "Approved", data or ())
 
@@ -76,10 +76,10 @@ def reject(
 ) -> None:
     """Fail a gate of a run. A decision is final; it may be made before the run reaches the gate.
 
-    GATE is the step's name; of a branch its path (fan/approve), or its last part where only one gate has it.
-    It may be left out if the run waits at only one gate.
+    GATE is the name of the step. For a branch it is the path (fan/approve), or the last part of the path if only one
+    gate has it. You may leave GATE out if the run waits at only one gate.
 
-    Here, --data is not the data folder of the embedded cluster: $BOBRAPET_DATA names it.
+    --data does not name the data folder of the embedded cluster here; set $BOBRAPET_DATA for that.
     """
     _decide(options, run, gate, reason, "Rejected", data or ())
 

@@ -41,8 +41,9 @@ def lint(
 ) -> None:
     """Check manifests as admission does, all files together: every finding with its file, line and column.
 
-    -o text, json, sarif (for code scanning) or github (annotations in a workflow). Exits with 7 when there are errors;
-    warnings count with --fail-on warning. Without --cluster, references to objects outside the files are not checked.
+    -o text, json, sarif (for code scanning) or github (annotations in a workflow). The exit code is 7 if there
+    are errors, with --fail-on warning also if there are warnings. Without --cluster, references to objects outside the
+    files are not checked.
     """
     from cli.builtfiles import is_python
     from cli.interruption import run_async

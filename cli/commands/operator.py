@@ -26,7 +26,9 @@ PROGRAM_NAME: Final = "manager"
 BOOLEAN_FLAGS: Final = frozenset({"metrics-secure", "leader-elect", "enable-http2", "zap-devel"})
 
 
-_MetricsSecure = Annotated[str, typer.Option(help="true: HTTPS, and callers need get on /metrics; false: plain HTTP.")]
+_MetricsSecure = Annotated[
+    str, typer.Option(help="true: HTTPS, and callers need permission to get /metrics; false: HTTP.")
+]
 _MetricsCertPath = Annotated[
     Path | None, typer.Option(help="Folder of the metrics certificate; default: a self-signed one.")
 ]

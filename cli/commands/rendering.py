@@ -60,8 +60,8 @@ def render(
 ) -> None:
     """Evaluate the expressions of a Story with given data: show the value, its type and the steps it needs.
 
-    It runs and writes nothing. Exits with 7 when an expression has an error. An expression that
-    waits for a step whose output is not given has no error.
+    It runs and writes nothing. The exit code is 7 if an expression has an error. An expression without the output of a
+    step that it needs waits; this is not an error.
 
     With --jsonl each input line is {"template": …, "kind": "value" or "condition", "context": {…}, "deterministic": …,
     "maxOutputBytes": …}; the last two are optional. The output has one line for it: {"value": …}, {"blocked": …} or

@@ -44,7 +44,7 @@ def retry(
     exit_on_gate: ExitOnGate = False,
     cancel_on_interrupt: CancelOnInterrupt = False,
 ) -> None:
-    """Run a run again with the same inputs: all steps, or those from one step on.
+    """Execute a run again with the same inputs: all steps, or one step and the steps that depend on it.
 
     The steps run again with the Story as it is now. --dry-run=client shows which would run again and which are kept.
     """
@@ -106,7 +106,7 @@ def resubmit(
 ) -> None:
     """Start a new run with the inputs of an earlier one, changed by -i and --inputs; print its name.
 
-    With --reuse-cache, steps with side effects, compensations and finally steps execute nevertheless.
+    Even with --reuse-cache, steps with side effects, compensations and finally steps execute.
     """
     from cli import workflow
     from cli.durations import seconds_of

@@ -128,8 +128,8 @@ def get(
 
     RUN/STEP shows that step: its inputs as the container got them, output, attempts, Job, Pod, signals and times.
 
-    On a terminal, a parallel step with more than ten branches counts them, and only those that are not well have a
-    row; in a pipe, or with --all, each has one.
+    On a terminal, a parallel step with more than ten branches shows how many have ended. Only branches that failed, are
+    retried, cannot start or wait for a decision have a row. In a pipe, or with --all, every branch has a row.
 
     -o json gives the StoryRun, and for a realtime run also "streams": what the hub reports for each step; of RUN/STEP
     it gives the StepRun.

@@ -40,7 +40,7 @@ def sweep(
     """List stored objects of runs that do not exist any more; with --delete, delete them.
 
     An object stays if its StepRun or StoryRun exists, if a StoryRun, StepRun or StoryTrigger of the namespace refers to
-    it, also by way of another object, or if it belongs to the output cache.
+    it, directly or through another object, or if it belongs to the output cache.
     """
     from cli.durations import duration_of
     from cli.interruption import run_async

@@ -31,7 +31,8 @@ _Certificate = Annotated[
 ]
 _Drain = Annotated[str, typer.Option(help="How long steps still receive messages after SIGTERM.")]
 _Identity = Annotated[
-    str, typer.Option(help="Name in the Lease; a hub that starts again under its old name need not wait for it.")
+    str,
+    typer.Option(help="Name in the Lease; a hub that starts again with the same name does not wait for it."),
 ]
 _Console = Annotated[
     str,

@@ -16,20 +16,21 @@ _Direction = Annotated[
     str, typer.Option("--direction", help="in: what comes to the step; out: what it has sent; both.", metavar="WHICH")
 ]
 _Rate = Annotated[
-    int, typer.Option("--rate", help="At most so many packets a second; others are counted.", min=1, max=50)
+    int,
+    typer.Option("--rate", help="Show at most this many packets a second; count the others.", min=1, max=50),
 ]
-_Count = Annotated[int | None, typer.Option("--count", help="Stop after so many packets.", min=1)]
+_Count = Annotated[int | None, typer.Option("--count", help="Stop after this many packets.", min=1)]
 _For = Annotated[str, typer.Option("--for", help="Stop after this long, e.g. 30s.")]
 _Payload = Annotated[str | None, typer.Option("--payload", help="The payload, a JSON object; - reads standard input.")]
 _PayloadFile = Annotated[Path | None, typer.Option("--payload-file", help="A file with the payload.")]
 _Lines = Annotated[
     bool, typer.Option("--lines", help="Each line of the input is a payload, and is sent when it comes.")
 ]
-_Metadata = Annotated[list[str] | None, typer.Option("--metadata", help="Metadata, key=value. Repeat.")]
+_Metadata = Annotated[list[str] | None, typer.Option("--metadata", help="Metadata, key=value. May be repeated.")]
 _From = Annotated[
-    str, typer.Option("--from", metavar="NEED", help="The need that it comes from, if the step has several.")
+    str, typer.Option("--from", metavar="NEED", help="The step that it seems to come from, if the step needs several.")
 ]
-_Out = Annotated[bool, typer.Option("--out", help="Send it as if the step itself had: to the steps that need it.")]
+_Out = Annotated[bool, typer.Option("--out", help="Send it in the name of the step, to the steps that need it.")]
 _MessageId = Annotated[str, typer.Option("--message-id", help="Id of the packet; default: the hub gives it one.")]
 _Timeout = Annotated[str, typer.Option("--timeout", help="How long to wait for room in a full buffer (exit code 124).")]
 
@@ -51,8 +52,8 @@ def tap_step(
 ) -> None:
     """Print the packets of a realtime step as they pass, until the run ends; the stream is never slowed.
 
-    Values under names that look like secrets, and recording.redactFields of the stream, are blanked. Packets beyond the
-    rate are not shown, and counted. -o json prints lines of JSON.
+    The hub hides values under names that look like secrets, and the fields in recording.redactFields of the stream. It
+    counts packets beyond the rate and does not show them. -o json prints lines of JSON.
     """
     import math
 
@@ -90,10 +91,10 @@ def send_packets(
     message_id: _MessageId = "",
     timeout: _Timeout = "10s",
 ) -> None:
-    """Send a packet to a realtime step, as if a step that it needs had sent it; with --out, as if it had itself.
+    """Send a packet to a realtime step in the name of a step that it needs; with --out in the name of the step itself.
 
-    It goes the way of every packet: if, runtime, schema, join, routing. Prints its id and what has become of it; exit
-    code 7 if it was refused.
+    The hub treats it like every packet: if, runtime, schema, join, routing. The command prints the id of the packet and
+    the result; exit code 7: refused.
     """
     from cli.durations import seconds_of
     from cli.exit_code import ExitCode

@@ -101,7 +101,6 @@ def _more(detail: StepDetail) -> Iterator[tuple[str, ...]]:
     if detail.engram or detail.is_script:
         yield "logs", run, step
         yield "explain", "step", f"{run}/{step}"
-    if detail.engram:
         yield "debug", f"{run}/{step}"
     if not (detail.step.phase is not None and detail.step.phase.terminal):
         yield "why", f"{run}/{step}"

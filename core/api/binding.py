@@ -86,7 +86,7 @@ class StreamTraffic(WireModel):
     disconnected_at: Instant | None = Field(None, description="When the last client left; absent while one is there.")
     trouble: str | None = Field(None, description="Why the last message or client was refused.")
     observed_at: Instant | None = Field(None, description="When this was counted.")
-    console: StreamConsole | None = Field(None, description="The console of the step; absent if nobody has asked.")
+    console: StreamConsole | None = Field(None, description="The console of the step; absent until a user asks for it.")
 
 
 class TransportBindingStatus(WireModel):

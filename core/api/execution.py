@@ -35,8 +35,8 @@ class CachePolicy(WireModel):
     )
     in_flight: Literal["wait", "run"] | None = Field(
         None,
-        description="What a step does while an equal one is under way: `wait` for its output (default), or `run` "
-        "beside it.",
+        description="What a step does while an equal step executes: `wait` for its output (default), or `run` at "
+        "the same time.",
     )
     mode: CacheMode | None = Field(
         None, description="`read` looks up, `write` stores, `readWrite` (default) does both."

@@ -111,7 +111,7 @@ class FlowControl(WireModel):
         None, description="Fill level at which the sender pauses; default 90 percent."
     )
     resume_threshold: BufferThreshold | None = Field(
-        None, description="Fill level at which the sender goes on; default 50 percent."
+        None, description="Fill level at which the sender continues; default 50 percent."
     )
 
 

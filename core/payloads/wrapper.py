@@ -55,7 +55,7 @@ def _unwrapped(content: bytes, key: str) -> Json:
     kind = wrapper.get("contentType") if isinstance(wrapper, dict) else None
     if kind not in ("json", "raw") or "data" not in wrapper:
         raise PayloadError(
-            f"{subject} is not a payload: it needs contentType 'json' or 'raw' beside data, as the SDK writes it"
+            f"{subject} is not a payload: it needs contentType 'json' or 'raw' together with data, as the SDK writes it"
         )
     data = wrapper["data"]
     if kind == "raw" and not isinstance(data, str):

@@ -90,7 +90,7 @@ class ResultReading:
             codes = {int(code): ExitClass(class_) for code, class_ in document["exitCodes"].items()}
             return cls(ResultSource(document["from"]), ResultFormat(document["format"]), codes)
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"it lacks a part: {error}") from error
+            raise ValueError(f"a part is missing: {error}") from error
 
 
 def output_of_success() -> dict[str, Any]:

@@ -27,7 +27,7 @@ _STALE: Final = "Only when a run was started again before the objects of its for
 
 STREAM_PERMISSIONS: Final = (
     Permission(TRANSPORT, ("get",), FRESH),
-    Permission(TRANSPORT_BINDING, ("create",), "Tells the hub about a realtime step, and which containers it admits."),
+    Permission(TRANSPORT_BINDING, ("create",), "Registers a realtime step and its containers with the hub."),
     Permission(
         TRANSPORT_BINDING,
         ("get",),

@@ -278,7 +278,7 @@ def _text(data: bytes, at: int, end: int) -> str:
     try:
         return str(data[at:end], "utf-8")
     except UnicodeDecodeError:
-        raise MessageError("text that is no UTF-8") from None
+        raise MessageError("text that is not UTF-8") from None
 
 
 def _number(described: Field, raw: int) -> Any:

@@ -97,7 +97,7 @@ class Screen:
         if self._preface_left:
             position = min(end, len(self._preface_left))
             if data[:position] != self._preface_left[:position]:
-                yield Violation(PROTOCOL_ERROR, "the peer does not speak HTTP/2: its first bytes are no preface")
+                yield Violation(PROTOCOL_ERROR, "the peer does not speak HTTP/2: it did not send the preface")
                 return
             self._preface_left = self._preface_left[position:]
         while end - position >= HEADER_BYTES:

@@ -68,7 +68,7 @@ def _text(data: bytes, position: int, end: int) -> str:
     try:
         return str(data[position:end], "utf-8")
     except UnicodeDecodeError:
-        raise MessageError(f"byte {position}: text that is no UTF-8") from None
+        raise MessageError(f"byte {position}: text that is not UTF-8") from None
 
 
 def _deeper(depth: int) -> int:

@@ -1,7 +1,7 @@
 """Plays the commands of a page of the docs in order, and compares what they print with the page.
 
-A page has three kinds of blocks: ``console`` blocks have commands, each after ``$``, and what they print; a block after
-a line with only a file's name is that file; ``sh`` blocks are for people and are not played.
+A page has three kinds of blocks: ``console`` blocks have commands, each after ``$``, and what they print; ``sh`` blocks
+have commands only; a block after a line that ends with a file's name is that file.
 """
 
 from __future__ import annotations
@@ -12,18 +12,25 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import pytest
 
 from cli.main import main
-from tests.integration.commandline import BOBRAPET, DEADLINE_SECONDS, CommandLine, in_place_of_this_process
+from tests.integration.commandline import DEADLINE_SECONDS, CommandLine, in_place_of_this_process
 from tests.integration.kubectl_binary import KUBECTL
 
-_BLOCK: Final = re.compile(r"(?:^`(?P<file>[\w.-]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
-_EXPORT: Final = re.compile(r"export (\w+)=\$\((.+)\)")
+_BLOCK: Final = re.compile(
+    r"(?:^(?:[^\n]* )?`(?P<file>[\w.-]+)`:\n\n)?^(?P<indent> *)```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.M | re.S
+)
+_SIMPLE: Final = re.compile(r"bobrapet [^|;&<>()`*?{}]+")
+"""A command line that needs no shell."""
+_OF_ITS_OWN: Final = ("bobrapet up", "bobrapet hub")
+"""Need a process: the first one leaves processes behind, the second one waits for signals."""
 _ANY: Final = "…"
 """A line that stands for any number of lines."""
 
@@ -48,21 +55,40 @@ class File:
 
 @dataclass(frozen=True)
 class Command:
-    """``printed``: by the page."""
+    """``printed``: by the page; None in a block that has commands only."""
 
     text: str
-    printed: str
+    printed: str | None
 
 
 def parts_of(page: str) -> Iterator[File | Command]:
     """Files and commands in the order of the page."""
     for block in _BLOCK.finditer(page):
+        body = re.sub(f"^{block['indent']}", "", block["text"], flags=re.M)
         if block["kind"] == "console":
-            for text in re.split(r"^\$ ", block["text"], flags=re.M)[1:]:
+            for text in re.split(r"^\$ ", body, flags=re.M)[1:]:
                 command, _, printed = text.partition("\n")
                 yield Command(command, printed)
+        elif block["kind"] == "sh":
+            yield from (Command(text, None) for text in _commands(body))
         elif block["file"]:
-            yield File(block["file"], block["text"])
+            yield File(block["file"], body)
+
+
+def _commands(block: str) -> Iterator[str]:
+    """The commands of a block; one may have several lines."""
+    begun: list[str] = []
+    for line in block.splitlines():
+        if begun or (line.strip() and not line.startswith("#")):
+            begun.append(line)
+            text = "\n".join(begun)
+            if (
+                not line.endswith("\\")
+                and subprocess.run(["bash", "-n", "-c", text], capture_output=True).stderr == b""
+            ):
+                yield text
+                begun = []
+    assert not begun, f"this command has no end: {begun}"
 
 
 def difference(expected: str, printed: str) -> str:
@@ -80,49 +106,82 @@ def _settled(text: str) -> list[str]:
     return [line.strip() for line in text.strip().splitlines()]
 
 
-class Shell:
-    """Somebody who types what the page says, in the folder of ``line``."""
+class Played(NamedTuple):
+    code: int
+    printed: str
+    """On both streams, with the paths that the page shows."""
 
-    def __init__(self, line: CommandLine) -> None:
+
+class Shell:
+    """Somebody who types what the page says, in the folder of ``line``, or in ``folder``."""
+
+    def __init__(
+        self,
+        line: CommandLine,
+        folder: Path | None = None,
+        *,
+        shown: Mapping[str, str] | None = None,
+        is_terminal: bool = False,
+    ) -> None:
+        """``shown``: what the page writes instead of texts that are different here. ``is_terminal``: a person reads
+        standard output."""
         self._line = line
+        self._folder = folder or line.folder
+        self._is_terminal = is_terminal
+        self._shown = {str(line.data): "~/.local/share/bobrapet", str(self._folder): "~/first-hour", **(shown or {})}
         programs = [
             str(Path(sys.executable).parent),
             str(Path(str(KUBECTL)).parent),
             os.environ.get("PATH", os.defpath),
         ]
-        self._variables = {**line.env, "PATH": os.pathsep.join(programs), "COLUMNS": "100", "PWD": str(line.folder)}
+        self._variables = {
+            **line.env,
+            "PATH": os.pathsep.join(programs),
+            "COLUMNS": "100",
+            "NO_COLOR": "1",
+            "PWD": str(self._folder),
+        }
 
-    def play(self, command: str) -> str:
-        """What the command prints on both streams, with the paths that the page shows."""
-        if export := _EXPORT.fullmatch(command):
-            done = self._process(export[2].replace("bobrapet", shlex.join(BOBRAPET), 1), stderr=subprocess.PIPE)
-            self._variables[export[1]] = done.stdout.strip()
-            printed = done.stderr
-        elif command.startswith("bobrapet "):
-            printed = self._here(command)
-        else:
-            printed = self._process(command, stderr=subprocess.STDOUT).stdout
-        shown = {str(self._line.data): "~/.local/share/bobrapet", str(self._line.folder): "~/first-hour"}
-        for path, text in shown.items():
-            printed = printed.replace(path, text)
-        return printed
+    def play(self, command: str, typed: str = "") -> Played:
+        """Run the command; variables, functions and the folder that it sets stay for the next one.
 
-    def _here(self, command: str) -> str:
+        ``typed``: what it reads from standard input.
+        """
+        plain = command.replace("\\\n", " ").partition(" #")[0].strip()
+        is_simple = not typed and _SIMPLE.fullmatch(plain) and not plain.startswith(_OF_ITS_OWN)
+        code, printed = self._here(plain) if is_simple else self._in_shell(command, typed)
+        for text, on_page in self._shown.items():
+            printed = printed.replace(text, on_page)
+        return Played(code, printed)
+
+    def _here(self, command: str) -> tuple[int, str]:
         """In this process; a verb that leaves a process behind, such as ``up``, needs a process of its own."""
         written = self._line.folder / ".printed"
         files = {"stdin": Path(os.devnull), "stdout": written, "stderr": written}
-        with in_place_of_this_process(self._variables, self._line.folder, files), suppress(SystemExit):
-            main([os.path.expandvars(word) for word in shlex.split(command)[1:]])
-        return written.read_text()
+        code = 0
+        with in_place_of_this_process(self._variables, self._folder, files), ExitStack() as held:
+            if self._is_terminal:
+                held.enter_context(pytest.MonkeyPatch.context()).setattr(sys.stdout, "isatty", lambda: True)
+            try:
+                main([os.path.expandvars(word) for word in shlex.split(command)[1:]])
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return code, written.read_text()
 
-    def _process(self, command: str, *, stderr: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", "-c", command],
-            stdin=subprocess.DEVNULL,
+    def _in_shell(self, command: str, typed: str) -> tuple[int, str]:
+        state = self._line.folder / ".variables"
+        done = subprocess.run(
+            ["bash", "-c", f'set -a\n{command}\ncode=$?\ncommand env -0 > "{state}"\nexit $code'],
+            input=typed,
             stdout=subprocess.PIPE,
-            stderr=stderr,
+            stderr=subprocess.STDOUT,
             text=True,
             env=self._variables,
-            cwd=self._line.folder,
-            timeout=DEADLINE_SECONDS,
+            cwd=self._folder,
+            timeout=2 * DEADLINE_SECONDS,
         )
+        if state.exists():
+            entries = (entry.split("=", 1) for entry in state.read_text().split("\0") if "=" in entry)
+            self._variables = {name: value for name, value in entries if name not in ("_", "SHLVL", "code")}
+            self._folder = Path(self._variables["PWD"])
+        return done.returncode, done.stdout

@@ -148,7 +148,7 @@ class Follower:
                 if not error.retryable or (until is not None and again > until):
                     self._log.error("%s failed: %s", what, error, extra=self._fields())
                     return None
-                self._log.warning("%s failed, to be repeated: %s", what, error, extra=self._fields())
+                self._log.warning("%s failed and will be repeated: %s", what, error, extra=self._fields())
             await self._clock.sleep_until(again)
             pause = min(pause * 2, _LAST_PAUSE)
 

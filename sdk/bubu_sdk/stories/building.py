@@ -211,7 +211,7 @@ class StoryBuilder:
                 raise refusal(f"{path}: {text_of(value)} belongs to another Story")
             return str(value)
         if isinstance(value, Condition):
-            raise refusal(f"{path}: {value!r} is no value; pass it to when(…)")
+            raise refusal(f"{path}: {value!r} is not a value; pass it to when(…)")
         if isinstance(value, EngramFunction):
             raise refusal(f"{path}: {value.name} is an engram; call it, and pass what it returns")
         if isinstance(value, Mapping):

@@ -170,7 +170,7 @@ class Condition:
         raise refusal(f"the condition `{self._cel}` {_NO_VALUE}, so Python cannot decide on it; {_FOR_IF}")
 
     def __str__(self) -> str:
-        raise refusal(f"the condition `{self._cel}` is no value; pass it to when(…) or wait_until(…)")
+        raise refusal(f"the condition `{self._cel}` is not a value; pass it to when(…) or wait_until(…)")
 
     def __repr__(self) -> str:
         return f"<condition {self._cel}>"
@@ -202,7 +202,7 @@ def condition_of(value: object) -> Condition:
             )
         return Condition(value, (), "" if whole else "text")
     raise refusal(
-        f"{value!r} is no condition that a run can decide; compare a placeholder, and put each comparison in "
+        f"{value!r} is not a condition that a run can decide; compare a placeholder, and put each comparison in "
         "parentheses: (a > 3) & (b > 2)"
     )
 

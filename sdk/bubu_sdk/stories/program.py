@@ -63,7 +63,7 @@ def load(file: Path) -> list[Story[Any]]:
     sys.path.insert(0, str(path.parent))
     found = importlib.util.spec_from_file_location(path.stem, path)
     if found is None or found.loader is None:
-        raise StoryBuildError(f"{file} is no Python file")
+        raise StoryBuildError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(found)
     sys.modules[path.stem] = module  # where the types of its functions are looked up
     found.loader.exec_module(module)

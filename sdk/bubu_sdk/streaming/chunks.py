@@ -107,7 +107,7 @@ class Assembler:
         if self.held_bytes + len(frame.payload) > MAX_TOTAL_BYTES:
             return f"chunks of more than {MAX_TOTAL_BYTES} bytes wait for others"
         if assembly is None:
-            return None if len(self._assemblies) < MAX_ASSEMBLIES else f"{MAX_ASSEMBLIES} packets in chunks are begun"
+            return None if len(self._assemblies) < MAX_ASSEMBLIES else f"{MAX_ASSEMBLIES} packets are incomplete"
         first = assembly.first.envelope
         assert first is not None
         if (place.chunk_count, place.total_bytes) != (first.chunk_count, first.total_bytes):

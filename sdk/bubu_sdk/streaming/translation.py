@@ -203,7 +203,7 @@ def request_of(packet: Packet, metadata: Mapping[str, str], timestamp_ms: int) -
         return DataRequest(BinaryFrame(envelope, JSON_PACKET, timestamp_ms), pairs)
     if isinstance(frame, Binary):
         if payload is not None or inputs is not None:
-            raise OutputError("a Binary frame has no payload beside it; put it into the metadata, or yield two outputs")
+            raise OutputError("a Binary frame cannot have a payload; put it into the metadata, or yield two outputs")
         return _checked_pairs(DataRequest(_binary(frame), pairs))
     return _encoded(DataRequest(_media(frame), pairs, payload, inputs))
 

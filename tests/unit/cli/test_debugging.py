@@ -18,6 +18,7 @@ from bubu_sdk.contract import Identity
 from bubu_sdk.kubeclient import KubeClient
 from cli.debugged_step import (
     DebugWish,
+    Program,
     completed_claims,
     container_of,
     for_debugger,
@@ -28,13 +29,16 @@ from cli.debugged_step import (
 )
 from cli.debugging import debug_step
 from cli.exit_code import ExitCode
+from cli.plain_program import in_debugger
 from cli.problem import CommandError
 from cli.runs import run_manifest, start_run
 from cli.sandbox import open_sandbox
 from cli.session import Session
 from cli.step_details import FoundStep, find_step
+from core.api import keys
 from core.api.objects import Object
 from core.api.resource import EFFECT_CLAIM, JOB, SECRET, STEP_RUN, STORY, Resource
+from core.workloads.container_result import ResultReading
 from tests.unit.cli.stored_cluster import stored_cluster
 
 MOUNTS = [{"name": "shop", "mountPath": "/etc/bubu/secrets/shop"}, {"name": "store", "mountPath": "/var/store"}]
@@ -156,16 +160,78 @@ async def test_without_its_job_the_step_needs_a_command_and_gets_what_its_step_r
         program_of(session, container, DebugWish(), {})
 
 
-async def test_a_script_or_a_step_without_a_container_is_refused(session: Session) -> None:
+def as_script(found: FoundStep, **script: Any) -> FoundStep:
+    assert found.step_run is not None
+    spec = {**found.step_run["spec"], "script": script}
+    return replace(found, step_run={**found.step_run, "spec": spec})
+
+
+async def test_a_step_that_serves_a_stream_is_refused_and_the_tools_for_it_are_named(session: Session) -> None:
     found = await a_step(session, with_job=False)
     assert found.step_run is not None
-    script = {**found.step_run, "spec": {**found.step_run["spec"], "script": {"run": "echo"}}}
+    stream = {**found.step_run, "spec": {**found.step_run["spec"], "executor": "stream"}}
 
-    with pytest.raises(CommandError, match="is a script, which does not run here") as refused:
-        container_of(replace(found, step_run=script))
-    assert "get report-1/load" in refused.value.remedy
+    with pytest.raises(CommandError, match="serves a stream") as refused:
+        container_of(replace(found, step_run=stream))
+    assert "bobrapet stream tap report-1/load" in refused.value.remedy
+    assert "StreamHarness" in refused.value.remedy
     with pytest.raises(CommandError, match="has no StepRun"):
         container_of(replace(found, step_run=None))
+
+
+async def test_a_script_runs_with_its_inputs_and_its_output_is_read_as_by_the_operator(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "import json, os, sys", "print('reading', file=sys.stderr)", "cost = '$$5'"
+    run = "\n".join((*lines, "print(json.dumps({**json.load(open(os.environ['BUBU_INPUTS'])), 'cost': cost}))"))
+    found = as_script(await a_step(session, with_job=False), image="python:3.12-slim", run=run)
+
+    code = await debug_step(session, found, DebugWish())
+
+    said = capsys.readouterr()
+    assert code == ExitCode.DONE
+    assert said.out == 'reading\n{"a": 1, "cost": "$$5"}\na: 1\ncost: $$5\n'
+    assert "its output is not reported to the cluster" in said.err
+    assert "ended Succeeded with code 0" in said.err
+
+
+async def test_the_inputs_and_the_script_are_those_of_the_job(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = as_script(await a_step(session), image="busybox", run="echo changed")
+    assert found.job is not None
+    reading = ResultReading.of({"result": {"from": "stdout"}}).encoded()
+    container = {"name": "engram", "image": "busybox", "command": ["sh", "-ec", 'cat "$BUBU_INPUTS"; exit 4']}
+    pod = {"metadata": {"annotations": {keys.ANNOTATION_INPUTS: '{"a": 2}'}}, "spec": {"containers": [container]}}
+    metadata = {**found.job["metadata"], "annotations": {keys.ANNOTATION_RESULT: reading}}
+    job = {**found.job, "metadata": metadata, "spec": {"template": pod}}
+
+    code = await debug_step(session, replace(found, job=job), DebugWish(debugger="-x"))
+
+    said = capsys.readouterr()
+    assert (code, said.out) == (ExitCode.RUN_FAILED, "")  # a debugger has the terminal
+    assert "ended Failed with code 4" in said.err
+    assert await debug_step(session, replace(found, job=job), DebugWish()) == ExitCode.RUN_FAILED
+    assert capsys.readouterr().out == '{"a": 2}\n'
+
+
+async def test_only_a_python_script_has_a_debugger_of_its_own(session: Session, tmp_path: Path) -> None:
+    python = Program(("python3", "-c", "x = 1"), "/")
+    stopped = in_debugger(python, DebugWish(pdb=True), tmp_path)
+
+    assert stopped.words == ("python3", "-m", "pdb", str(tmp_path / "script.py"))
+    assert (tmp_path / "script.py").read_text() == "x = 1"
+    assert in_debugger(python, DebugWish(), tmp_path) == python
+    with pytest.raises(CommandError, match="--pdb needs a Python script") as refused:
+        in_debugger(Program(("sh", "-ec", "true"), "/"), DebugWish(pdb=True), tmp_path)
+    assert "--debugger=-x" in refused.value.remedy
+
+
+async def test_a_script_without_an_image_needs_its_job_or_a_command(session: Session) -> None:
+    found = as_script(await a_step(session, with_job=False), run="echo 1")
+
+    with pytest.raises(CommandError, match="its image is not known"):
+        await debug_step(session, found, DebugWish())
 
 
 def test_a_debugger_gets_time() -> None:

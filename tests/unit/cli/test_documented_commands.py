@@ -64,7 +64,7 @@ def lines() -> Iterator[Line]:
         for span in SPAN.findall(FENCE.sub("", text)):
             found = " ".join(span.split())
             if found.startswith("bobrapet ") and re.match(r"[a-z]", found[9:]):
-                yield Line(document, found, False)
+                yield from (Line(document, each, False) for each in commands(found))
 
 
 def commands(line: str) -> Iterator[str]:
@@ -85,7 +85,11 @@ def root() -> Any:
 def why_wrong(line: Line) -> str:
     """What the command line would answer; empty: it accepts the line."""
     text = re.sub(r"\$\(([^)]*)\)", "SUBSTITUTED", line.text.partition(" #")[0]).replace(")", "")
-    words = [word.lower() if word.isupper() else word for word in shlex.split(text) if word not in ("…", "...")]
+    words = [
+        word.lower() if word.isupper() and word[0].isalpha() else word
+        for word in shlex.split(text)
+        if word not in ("…", "...")
+    ]
     words = words[words.index("bobrapet") + 1 :] if "bobrapet" in words else words[1:]
     command: Any = root()
     names: list[str] = []
@@ -97,7 +101,7 @@ def why_wrong(line: Line) -> str:
     if hasattr(command, "commands"):
         return "" if not line.is_whole else f"{' '.join(names)} needs a verb"
     try:
-        command.make_context(" ".join(names), words, resilient_parsing=not line.is_whole)
+        command.make_context(" ".join(names), list(words), resilient_parsing=not line.is_whole)
         command.make_parser(command.context_class(command)).parse_args(list(words))
     except Exception as error:  # the library's own class of usage errors has no public name
         if type(error).__name__ == "Exit" or (not line.is_whole and "requires an argument" in str(error)):
@@ -130,6 +134,11 @@ def test_every_command_line_is_accepted(document: str) -> None:
 )
 def test_a_wrong_command_line_is_noticed(text: str, problem: str) -> None:
     assert problem in why_wrong(Line("test", text, True))
+
+
+def test_a_wrong_option_is_noticed_where_arguments_may_be_missing() -> None:
+    assert "-f" in why_wrong(Line("test", "bobrapet lint -f", False))
+    assert why_wrong(Line("test", "bobrapet lint --cluster", False)) == ""
 
 
 class Manifest(NamedTuple):

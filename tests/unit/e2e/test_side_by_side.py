@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.control_plane.suites import SUITES
 from tests.e2e.cpu_time import Times
-from tests.e2e.side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side
+from tests.e2e.side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side, suites
 from tests.e2e.time_table import Spent, complaints
 
 PASSES = "def test_passes(): pass\n"
@@ -162,3 +163,10 @@ def test_a_budget_makes_up_for_a_slow_machine(speed: float, budget: float, outgr
 
 def test_a_suite_without_a_budget_takes_what_it_likes() -> None:
     assert complaints([Spent("tests/unit", wall=40.0, times=Times(total=30.0), budget=None)]) == []
+
+
+def test_the_pages_of_the_docs_are_played_by_make_e2e_only() -> None:
+    file = "tests/e2e/test_documented_pages.py"
+
+    assert [suite.paths for suite in SUITES if any(file.startswith(path) for path in suite.paths)] == [("tests/e2e",)]
+    assert [suite.paths for suite in suites() if any(file.startswith(path) for path in suite.paths)] == []

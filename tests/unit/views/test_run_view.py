@@ -54,6 +54,18 @@ def test_waiting_on_names_the_first_step_and_counts_the_others() -> None:
     assert view_run(a_run(phase="Running", stepStates=states), a_story(FETCH, SEND)).waiting_on() == "fetch (+1)"
 
 
+def test_an_exit_code_is_shown_once() -> None:
+    container = {"version": "v1", "type": "execution_error", "message": "the container exited with code 3: Error"}
+    of_sdk = {**container, "message": "no such table", "exitClass": "terminal"}
+
+    def detail(error: dict[str, Any]) -> str:
+        step_run = {"spec": {"stepId": "fetch"}, "status": {"phase": "Failed", "exitCode": 3, "error": error}}
+        return view_run(a_run(phase="Failed"), a_story(FETCH), [step_run]).steps[0].detail
+
+    assert detail(container) == "the container exited with code 3: Error"
+    assert detail(of_sdk) == "exit 3, no such table"
+
+
 def test_a_failed_step_tells_attempt_exit_code_error_and_permission_to_fail() -> None:
     step_run = {
         "spec": {"stepId": "send"},

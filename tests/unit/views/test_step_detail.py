@@ -141,7 +141,7 @@ def test_the_output_of_a_gate_is_the_data_of_its_approval() -> None:
     assert "  ticket: OPS-17" in shown(detail)
 
 
-def test_a_script_has_its_inputs_in_a_file_and_cannot_be_debugged() -> None:
+def test_a_script_has_its_inputs_in_a_file() -> None:
     annotations = {"runs.bubustack.io/inputs": '{"price": "5 $$"}'}
     containers = [{"name": "engram", "env": [{"name": "BUBU_INPUTS", "value": "/var/run/bubu/inputs.json"}]}]
     template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
@@ -164,5 +164,6 @@ def test_a_script_has_its_inputs_in_a_file_and_cannot_be_debugged() -> None:
     assert [line for line in lines if "bobrapet" in line] == [
         "more      bobrapet logs report-1 load",
         "          bobrapet explain step report-1/load",
+        "          bobrapet debug report-1/load",
         "          bobrapet why report-1/load",
     ]

@@ -47,7 +47,7 @@ def test_of_too_many_the_last_says_how_many_are_missing() -> None:
     told = messages.warnings([RULE.at(f"spec.steps[{number}]", "is odd " * 20) for number in range(100)])
 
     assert sum(len(line.encode()) for line in told) <= 3_840
-    assert told[-1] == f"and {100 - len(told) + 1} more warnings; `bobrapet lint -f` shows all"
+    assert told[-1] == f"and {100 - len(told) + 1} more warnings; `bobrapet lint FILE` shows all"
 
 
 @given(st.lists(st.builds(RULE.at, st.text(max_size=400), st.text(max_size=400), st.text(max_size=300)), max_size=40))

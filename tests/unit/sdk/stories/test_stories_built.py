@@ -81,6 +81,16 @@ def spec_of(built: Story[Any]) -> Object:
     return spec
 
 
+def test_an_f_string_around_one_value_alone_is_a_template_that_keeps_its_type() -> None:
+    @story
+    def bare(inputs: Inputs) -> dict[str, Any]:
+        counted = count_words(text=inputs.text)
+        return {"bare": f"{counted.words}", "text": f"{counted.words} words"}
+
+    template = '{{ steps["count-words"].output.words }}'
+    assert spec_of(bare)["output"] == {"bare": template, "text": f"{template} words"}
+
+
 def test_calls_are_steps_and_outputs_are_edges() -> None:
     @story
     def two_steps(inputs: Inputs) -> dict[str, Any]:
