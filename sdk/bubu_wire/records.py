@@ -1,7 +1,7 @@
 """Comparison, hash and text of frozen dataclasses, written once for all of them.
 
-``dataclass`` compiles these methods anew for each class. An engram that starts would wait longer for that than for the
-rest of its modules.
+``dataclass`` compiles these methods anew for each class. For the messages alone that was a quarter of the time in which
+an engram loads its modules.
 """
 
 from __future__ import annotations
