@@ -1,15 +1,19 @@
-"""The clients of the measurement of the hub: pairs of a source and a sink, in one process.
+"""The clients of the measurement of the hub, or of another relay: pairs of a source and a sink, in one process.
 
 ``python -m bench.hub_load rate PORT COUNT SOURCE SINK …`` sends COUNT packets through each pair, prints the seconds;
 ``rate-json`` does it with JSON packets as SDKs send them, with the payload in the frame and again in the Struct.
-``latency PORT PER_SECOND SECONDS SOURCE SINK`` prints the milliseconds from sending to receiving, one in a line. SOURCE
-and SINK are tokens with their namespace. Sinks acknowledge each packet by itself, as the Go SDK does.
+``latency PORT PER_SECOND SECONDS SOURCE RELAY … SINK`` prints the milliseconds from sending to receiving, one in a
+line; a RELAY answers each packet with one of its own. SOURCE, RELAY and SINK are tokens with their namespace. Each
+packet is acknowledged by itself, as the Go SDK does; by a relay after it has answered.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import orjson
@@ -111,37 +115,50 @@ async def _acknowledge(client: RigClient, data: RigCall, control: RigCall, count
 
 
 async def _latency(port: int, per_second: int, seconds: int, tokens: list[str]) -> None:
-    source, sink = tokens
     count = per_second * seconds
     waits: list[float] = []
     first = time.perf_counter_ns()
-    async with open_client(port) as receiver, open_client(port) as sender:
-        data, control = await _open(receiver, sink)
-        sending, _ = await _open(sender, source)
 
-        async def note() -> None:
-            receipts = _Receipts()
-            while len(waits) < count:
-                while not data.messages:
-                    await receiver.wire.news()
-                now = time.perf_counter_ns()
-                batch, data.messages = data.messages, []
-                receiver.connection.consumed(data.number, len(batch))
-                control.messages.clear()
-                receiver.connection.send_messages(control.number, receipts.of(batch))
-                receiver.wire.poke()
-                sent = [int.from_bytes(message[_PAYLOAD], "big") for message in batch if len(message) > SMALLEST]
-                waits.extend((now - each) / 1e6 for each in sent if each > first)
+    def note(marks: list[bytes]) -> None:
+        now = time.perf_counter_ns()
+        sent = [int.from_bytes(mark, "big") for mark in marks]
+        waits.extend((now - each) / 1e6 for each in sent if each > first)
 
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(open_client(port)) for _ in tokens]
+        calls = [await _open(client, token) for client, token in zip(clients, tokens, strict=True)]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(note)
+            for client, (data, control) in zip(clients[1:-1], calls[1:-1], strict=True):
+                nursery.start_soon(_answer, client, data, control, partial(_send_marked, client, data))
+            nursery.start_soon(_answer, clients[-1], *calls[-1], note)
             begun = trio.current_time()
             for number in range(count):
                 await trio.sleep_until(begun + number / per_second)
-                now = time.perf_counter_ns().to_bytes(8, "big")
-                sender.connection.send_messages(sending.number, [_marked(now)])
-                sender.wire.poke()
+                _send_marked(clients[0], calls[0][0], [time.perf_counter_ns().to_bytes(8, "big")])
+            while len(waits) < count:
+                await clients[-1].wire.news()
+            await trio.sleep(_FAREWELL)
+            nursery.cancel_scope.cancel()
     sys.stdout.writelines(f"{wait}\n" for wait in waits[per_second // 2 :])  # the first half second is warming up
+
+
+def _send_marked(client: RigClient, data: RigCall, marks: list[bytes]) -> None:
+    client.connection.send_messages(data.number, [_marked(mark) for mark in marks])
+    client.wire.poke()
+
+
+async def _answer(client: RigClient, data: RigCall, control: RigCall, take: Callable[[list[bytes]], None]) -> None:
+    """Give the marks of packets to ``take``, then acknowledge them."""
+    receipts = _Receipts()
+    while True:
+        while not data.messages:
+            await client.wire.news()
+        batch, data.messages = data.messages, []
+        client.connection.consumed(data.number, len(batch))
+        control.messages.clear()
+        take([message[_PAYLOAD] for message in batch if len(message) > SMALLEST])
+        client.connection.send_messages(control.number, receipts.of(batch))
+        client.wire.poke()
 
 
 def _marked(mark: bytes) -> bytes:

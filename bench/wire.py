@@ -51,7 +51,7 @@ def measure() -> list[Row]:
     go = find_go()
     if go is None:
         return [Row("relay", "not measured: the client needs Go on PATH")]
-    peer = _built(go)
+    peer = built_peer(go)
     python = [sys.executable, "-m", "bench.wire_relay"]
     relays = {"bubu_wire": python, "bubu_wire, stamped": [*python, "stamp"], "grpc-go": [str(peer), "relay"]}
     before = os.getloadavg()[0]
@@ -74,7 +74,7 @@ def measure() -> list[Row]:
 
 
 def _measure_once(command: Sequence[str], peer: Path) -> _Run:
-    with _running(command) as (pid, port):
+    with running_relay(command) as (pid, port):
         _load(peer, port, PACKETS // 10)  # warm
         begun = cpu_seconds([pid])
         seconds = _load(peer, port, PACKETS)
@@ -89,7 +89,7 @@ def _load(peer: Path, port: str, count: int) -> float:
 
 
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[tuple[int, str]]:
+def running_relay(command: Sequence[str]) -> Iterator[tuple[int, str]]:
     """A relay, and its port. It ends when its input is closed."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -104,7 +104,8 @@ def _running(command: Sequence[str]) -> Iterator[tuple[int, str]]:
                 process.kill()
 
 
-def _built(go: Path) -> Path:
+def built_peer(go: Path) -> Path:
+    """The program of ``bench/wire_peer``; built once for its sources."""
     content = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
     program = Path(tempfile.gettempdir()) / f"bobrapet-wire-peer-{hashlib.sha256(content).hexdigest()[:12]}"
     if not program.exists():

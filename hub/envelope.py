@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -29,6 +30,7 @@ _FRAMES: Final = (1, 2, 3)
 _FRAME_NAMES: Final = {1: "audio", 2: "video", 3: "binary"}
 _MEDIA: Final = {1: 4, 2: 2, 3: 2}
 """In each frame, the field that says what its bytes are."""
+_inspected: Final = partial(tuple.__new__, Inspected)
 _Field = tuple[int, int, int, int]
 """Number of the field, where it begins, where its value begins, and where it ends."""
 
@@ -141,15 +143,21 @@ class PacketReading:
         Raises:
             MessageError: it would be too large, or a packet without JSON cannot hold one of the values.
         """
+        return PacketReading(self.packet_with_inputs(inputs, encoded))
+
+    def packet_with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> Inspected:
+        """As ``with_inputs``, for somebody who does not read it."""
         packet = self.packet
-        body = packet.body
         if packet.frame_end and packet.document is not None and not packet.may_have_inputs:
             document = _document(packet.document, self.content, encoded)
-            if (made := _with_document(body, packet.frame_end, packet.document, document)) is not None:
-                return PacketReading(packet._replace(body=made, document=document, frame_end=0))
+            body = _with_document(packet.body, packet.frame_end, len(packet.document), document)
+            if body is not None:
+                return _inspected(
+                    (body, packet.partition, packet.chunk, False, True, True, document, packet.pairs, 0, False)
+                )
         return self._with_inputs(inputs, encoded)
 
-    def _with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> PacketReading:
+    def _with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> Inspected:
         body = self.packet.body
         kept: list[bytes] = []
         document, has_struct, frames = self.packet.document, False, 0
@@ -168,7 +176,7 @@ class PacketReading:
             return self._decoded_with_inputs(inputs, encoded)
         if has_struct or document is None:
             kept.append(_struct(inputs, is_needed=document is None))
-        return PacketReading(self.packet._replace(body=b"".join(kept), document=document, frame_end=0))
+        return self.packet._replace(body=b"".join(kept), document=document, frame_end=0)
 
     def with_payload(self, payload: Mapping[str, Json]) -> PacketReading:
         """A packet that carries only ``payload``, with the metadata of this one.
@@ -207,7 +215,7 @@ class PacketReading:
                     merge_struct(merged, self.packet.body, begin, end)
         return merged
 
-    def _decoded_with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> PacketReading:
+    def _decoded_with_inputs(self, inputs: Mapping[str, Json], encoded: bytes) -> Inspected:
         """The long way, for a packet with several frames, which is one of them for every reader."""
         packet = self.packet
         message = decode(DataRequest, packet.body)
@@ -217,7 +225,7 @@ class PacketReading:
             document = _document(document, self.content, encoded)
             frame, struct = replace(frame, payload=document), None
         body = encode(replace(message, frame=frame, inputs=struct))
-        return PacketReading(packet._replace(body=body, document=document, frame_end=0))
+        return packet._replace(body=body, document=document, frame_end=0)
 
 
 def _fields(data: bytes, position: int, end: int) -> list[_Field]:
@@ -262,17 +270,22 @@ def _document(document: bytes, content: Mapping[str, Json], inputs: bytes) -> by
     return made
 
 
-def _with_document(body: bytes, end: int, old: bytes, new: bytes) -> bytes | None:
-    """``body`` with another payload in its first field, a BinaryFrame; None if the payload is not first in that."""
-    size = varint(len(old))
+def _with_document(body: bytes, end: int, old: int, new: bytes) -> bytes | None:
+    """``body`` with another payload in its first field, a BinaryFrame; None if the payload is not first in that.
+
+    Args:
+        end: where the field ends.
+        old: bytes of the payload that it has.
+    """
     begin = 2
     while body[begin - 1] >= 0x80:
         begin += 1
-    rest = begin + 1 + len(size) + len(old)
+    rest = begin + 1 + len(varint(old)) + old
     if body[begin] != 0x0A or rest > end:
         return None
-    frame = b"".join((b"\x0a", varint(len(new)), new, body[rest:end]))
-    return b"".join((b"\x1a", varint(len(frame)), frame, body[end:]))
+    size = varint(len(new))
+    frame = varint(1 + len(size) + len(new) + end - rest)
+    return b"".join((b"\x1a", frame, b"\x0a", size, new, body[rest:]))
 
 
 def _without_payload(data: bytes, position: int, end: int) -> bytes:

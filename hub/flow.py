@@ -120,6 +120,16 @@ class PacketFlow:
                 node.observe_got(passage.via, passage.reading.packet)
             node.delivery.offer(passage.reading.packet, passage.size, now)
             return
+        if isinstance(node, LiveStep) and (packet := intake.at_once(passage)) is not None:
+            size = len(packet.body)
+            if not node.delivery.has_room(size):
+                intake.wait_for_room(passage.with_reading(PacketReading(packet)))
+                node.work.set()
+                return
+            if node.taps:
+                node.observe_got(passage.via, packet)
+            node.delivery.offer(packet, size, now)
+            return
         admitted = intake.offer(passage)
         if admitted is not None:
             self._admit(node, intake, admitted, now)

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bubu_wire.errors import MessageError
+from bubu_wire.inspection import Inspected
 from hub.questions import NotNowError, Question
 from hub.refusal import PacketRefusal, PacketRefusedError, PacketSkippedError
 from hub.troubles import Troubles
@@ -81,6 +82,19 @@ class Intake:
         """How full the queue is, in percent."""
         return 100.0 * max(len(self.queue) / MAX_QUEUED, self._size / MAX_QUEUED_BYTES) if self.queue else 0.0
 
+    def at_once(self, passage: Passage) -> Inspected | None:
+        """The packet as the step receives it, in the usual case of ``runtime``; None: ``offer`` decides."""
+        if self.queue or passage.heard is not None:
+            return None
+        try:
+            made = self.work.at_once(passage)
+        except (PacketRefusedError, MessageError):
+            return None
+        if made is not None:
+            self.arrived += 1
+            self.admitted += 1
+        return made
+
     def offer(self, passage: Passage) -> Passage | None:
         """Judge a packet; returns it if it goes to the step at once. Else look at ``queue``."""
         self.arrived += 1
@@ -91,13 +105,6 @@ class Intake:
         if self.queue:
             self._queue(Queued(passage, self.work.judge(passage)))
             return None
-        try:
-            if (made := self.work.at_once(passage)) is not None:
-                self.admitted += 1
-                _tell(passage, PacketFate.ADMITTED)
-                return made
-        except (PacketRefusedError, MessageError):
-            pass  # the long way says why, with its place
         judgement = self.work.judge(passage)
         asked: Asked | None = None
         try:

@@ -63,17 +63,18 @@ def _content_of(document: bytes) -> dict[str, Any]:
         raise MessageError(f"the packet's frame is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise MessageError("the packet's frame must be a JSON object")
-    if content.get("version", "v1") not in ("v1", ""):
+    get = content.get
+    if get("version", "v1") not in ("v1", ""):
         raise MessageError("the packet's version must be v1")
-    timestamp = content.get("timestampMs", 0)
-    if not isinstance(timestamp, int) or isinstance(timestamp, bool) or timestamp < 0:
+    timestamp = get("timestampMs", 0)
+    if type(timestamp) is not int or timestamp < 0:
         raise MessageError("the packet's timestampMs must be a number of milliseconds")
-    kind = content.get("kind", "")
-    if not isinstance(kind, str) or (kind and not _KIND.fullmatch(kind)):
+    kind = get("kind", "")
+    if kind != "data" and (not isinstance(kind, str) or (kind and not _KIND.fullmatch(kind))):
         raise MessageError("the packet's kind must be letters, digits, '.', '_' and '-'")
-    if not isinstance(content.get("messageId", ""), str):
+    if not isinstance(get("messageId", ""), str):
         raise MessageError("the packet's messageId must be a string")
-    metadata = content.get("metadata")
+    metadata = get("metadata")
     if metadata is not None and not (
         isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
     ):

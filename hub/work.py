@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from bubu_wire.errors import MessageError
+from bubu_wire.inspection import Inspected
 from core.api.identity import step_alias
 from hub.envelope import PacketReading
 from hub.joins import JoinBranch, JoinTable
@@ -112,10 +113,7 @@ class SourceWork:
             SchemaQuestion(schema, f"{field}, output", PacketRefusal.OUTPUT_SCHEMA) if schema is not None else None
         )
         self._rejected = rejected
-
-    @property
-    def has_work(self) -> bool:
-        return bool(self.rules) or self.most is not None or self.schema is not None
+        self.has_work = bool(self.rules) or self.most is not None or self.schema is not None
 
     def check(self, reading: PacketReading) -> Generator[Asked, Json, None]:
         """Whether the packet is what the step has promised; asked once for each packet.
@@ -223,22 +221,27 @@ class StepWork:
         passage.reading.forwards += 1
         return passage
 
-    def at_once(self, passage: Passage) -> Passage | None:
+    def at_once(self, passage: Passage) -> Inspected | None:
         """What ``judge`` returns, for a step that only gets inputs which need no evaluation worth counting; else None.
 
         This is the usual case of ``runtime``, in half of the time.
+
+        Raises:
+            PacketRefusedError, MessageError: ``judge`` says why, with the place.
         """
-        if not self._is_simple or self._runtime is None or passage.origin.has_work:
+        runtime = self._runtime
+        if runtime is None or not self._is_simple or passage.origin.has_work:
             return None
         reading = passage.reading
-        if self._copies * (passage.size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
+        size = len(reading.packet.body)
+        if self._copies * (size + self._input_bytes + passage.weight) > MAX_INPUT_BYTES:
             return None
-        inputs = self._runtime.plain(self._variables(passage, self._reads_metadata, self._reads_steps))
+        inputs = runtime.plain(self._variables(passage, self._reads_metadata, self._reads_steps))
         if inputs is None:
             return None
-        made = reading.with_inputs(inputs, encoded_inputs(inputs, self._name))
+        made = reading.packet_with_inputs(inputs, encoded_inputs(inputs, self._name))
         reading.forwards += 1
-        return passage.with_reading(made)
+        return made
 
     def settings(self) -> Generator[Asked, Json, dict[str, Json]]:
         """The settings of a primitive (``with``), evaluated once."""

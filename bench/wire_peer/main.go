@@ -1,6 +1,7 @@
 // The peer of the measurement of the wire: a relay on grpc-go, and the client that loads a relay.
 //
 //	wire_peer relay                        prints its port, relays until its input ends
+//	wire_peer hub                          the same with a relay that does what the hub does (hub.go)
 //	wire_peer load PORT COUNT HEX          sends COUNT copies of a message through the relay, prints the seconds
 package main
 
@@ -31,9 +32,12 @@ func (raw) Unmarshal(data []byte, v any) error {
 
 func main() {
 	var err error
-	if os.Args[1] == "relay" {
+	switch os.Args[1] {
+	case "relay":
 		err = relay()
-	} else {
+	case "hub":
+		err = serveHub()
+	default:
 		err = load(os.Args[2], os.Args[3], os.Args[4])
 	}
 	if err != nil {

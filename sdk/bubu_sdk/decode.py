@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
-from bubu_sdk import artifact, instant
+from bubu_sdk import artifact, exact, instant
 from bubu_sdk.artifact import Artifact
 from bubu_sdk.errors import EngramError, InputError, Object
 
@@ -40,6 +40,11 @@ def decode(
     Raises:
         InputError: the data does not fit; names each path.
     """
+    if not strict and (quick := exact.converter(target)) is not None:
+        try:
+            return quick(data)
+        except exact.InexactError:
+            pass  # it may fit nevertheless; otherwise the decoder says why not
     decoder = _Decoder(strict, fetch)
     value = decoder.value(data, target, name)
     if decoder.problems:
@@ -242,7 +247,7 @@ class _Decoder:
 
 @functools.lru_cache(maxsize=256)
 def _hints(target: Any) -> Mapping[str, Any]:
-    """Remembered, because a stream decodes the same class for each of its messages."""
+    """Remembered, because a schema and a decoder ask for the same class again and again."""
     return typing.get_type_hints(target, include_extras=True)
 
 

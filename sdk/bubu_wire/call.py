@@ -81,4 +81,6 @@ class Call:
     """We send nothing after the queue."""
     finished: bool = False
     """We have ended our side."""
+    is_plain: bool = False
+    """The peer has begun, without a content length: its DATA frames need no judgement but that of the windows."""
     peer_finished: bool = False

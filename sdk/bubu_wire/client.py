@@ -113,6 +113,7 @@ class ClientConnection(Connection):
             text = "the server compresses its messages, which is not supported"
             self._finish_with(call, Status(StatusCode.UNIMPLEMENTED, text), events, ErrorCodes.CANCEL)
         else:
+            call.is_plain = "content-length" not in values and self._h2.can_count(call.number)
             events.append(CallAccepted(call.number, decode_metadata(headers)))
 
     def _on_trailers(self, event: h2.events.TrailersReceived, _now: float, events: list[Event]) -> None:

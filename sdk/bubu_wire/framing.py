@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
 from bubu_wire.status import Status, StatusCode
 
 PREFIX_BYTES: Final = 5
+_prefix: Final = struct.Struct(">BI").unpack_from
 
 
 @dataclass(slots=True)
@@ -30,11 +32,11 @@ class Deframer:
             data = bytes(self.held)
             self.held.clear()
         messages: list[bytes] = []
-        position, end = 0, len(data)
+        position, end, most = 0, len(data), self.max_message_bytes
         while end - position >= PREFIX_BYTES:
             begin = position + PREFIX_BYTES
-            length = int.from_bytes(data[position + 1 : begin], "big")
-            if (data[position] or length > self.max_message_bytes) and (error := self._error(data, position)):
+            flag, length = _prefix(data, position)
+            if (flag or length > most) and (error := self._error(data, position)):
                 return messages, error
             after = begin + length
             if after > end:

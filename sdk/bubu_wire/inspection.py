@@ -6,6 +6,7 @@ usual packet takes a short way here, which accepts only what it is sure of; ``de
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, NamedTuple
 
 from bubu_wire.codec import decode
@@ -20,7 +21,7 @@ from bubu_wire.messages import (
     StreamEnvelope,
     VideoFrame,
 )
-from bubu_wire.protobuf import read_length, read_varint
+from bubu_wire.protobuf import read_length, read_varint, with_length
 from bubu_wire.structs import merge_struct
 
 HEARTBEAT_KEY: Final = "bubu-heartbeat"
@@ -29,11 +30,15 @@ PACKET_MIME: Final = "application/vnd.bubu.packet+json"
 _FRAMES: Final = {0x0A: AudioFrame, 0x12: VideoFrame}
 _BINARY, _METADATA, _PAYLOAD, _INPUTS, _ENVELOPE = 0x1A, 0x22, 0x2A, 0x32, 0x42
 _HEARTBEAT: Final = HEARTBEAT_KEY.encode()
-_PACKET_MIME: Final = PACKET_MIME.encode()
+_PACKET_MIME_FIELD: Final = with_length(2, PACKET_MIME.encode())
 _LARGEST_KNOWN: Final = 256
 _MOST_KNOWN: Final = 4_096
 _LARGEST_PLAIN: Final = 4_096
 """Bytes of a Struct that is checked the short way."""
+_DEEPEST_PLAIN: Final = 8
+"""Objects in each other, in such a Struct."""
+_NUMBER_BYTES: Final = 8
+"""Of a number, beside its last: more than 63 bits are not sure to fit."""
 
 
 class Inspected(NamedTuple):
@@ -56,6 +61,10 @@ class Inspected(NamedTuple):
     """Where a BinaryFrame ends that is the first field of ``body``; 0 if it is not known to be that."""
     may_have_inputs: bool = True
     """False if there are surely no inputs in a Struct."""
+
+
+_inspected: Final = partial(tuple.__new__, Inspected)
+"""``Inspected`` from a tuple of all its fields: this is done for each packet, and the class itself takes longer."""
 
 
 class _UnusualError(Exception):
@@ -84,7 +93,8 @@ class Inspector:
         """The same for a packet of the usual form; None, or an error, if it is not surely valid."""
         position, end, pairs, seen = 0, len(packet), 0, 0
         begin_of_envelope = end_of_envelope = frame_end = 0
-        partition, document, content = "", None, False
+        partition, document = "", None
+        known = self._known
         while position < end:
             tag, size, begin = packet[position], packet[position + 1], position + 2
             if size >= 0x80:
@@ -98,12 +108,11 @@ class Inspector:
                 return None
             if tag == _METADATA:
                 pair = packet[begin:after]
-                if pair not in self._known and not self._is_pair(pair):
+                if pair not in known and not self._is_pair(pair):
                     return None
                 pairs += 1
             elif tag == _BINARY and not seen & 7:
                 seen |= 4
-                content = True
                 document = _binary(packet, begin, after)
                 if not position:
                     frame_end = after
@@ -113,21 +122,26 @@ class Inspector:
                 partition = _partition(packet, begin, after)
             elif tag in (_PAYLOAD, _INPUTS) and not seen & (16 if tag == _PAYLOAD else 32):
                 seen |= 16 if tag == _PAYLOAD else 32
-                content = True
-                if not _is_plain_struct(packet, begin, after):
+                if not _is_plain_struct(packet, begin, after, 0):
                     merge_struct({}, packet, begin, after)
             elif tag in _FRAMES and not seen & 7:
                 seen |= 1
-                content = True
                 decode(_FRAMES[tag], packet[begin:after])
             else:
                 return None
             position = after
         if pairs > MAX_PAIRS:
             return None
-        body = packet[:begin_of_envelope] + packet[end_of_envelope:] if end_of_envelope else packet
-        has_inputs = bool(seen & 32)
-        return Inspected(body, partition, None, False, bool(seen & 7), content, document, pairs, frame_end, has_inputs)
+        if not end_of_envelope:
+            body = packet
+        elif end_of_envelope == end:
+            body = packet[:begin_of_envelope]
+        else:
+            body = packet[:begin_of_envelope] + packet[end_of_envelope:]
+        has_frame, has_content, has_inputs = bool(seen & 7), bool(seen & ~8), bool(seen & 32)
+        return _inspected(
+            (body, partition, None, False, has_frame, has_content, document, pairs, frame_end, has_inputs)
+        )
 
     def _is_pair(self, pair: bytes) -> bool:
         """Whether an entry of the metadata is valid, and none that decides what the packet is."""
@@ -173,16 +187,13 @@ def _any(packet: bytes) -> Inspected:
 
 
 def _binary(packet: bytes, position: int, end: int) -> bytes | None:
-    """The payload of a BinaryFrame if it is a JSON packet; ``_UnusualError`` if the frame is not surely valid."""
-    payload = (0, 0)
+    """The payload of a BinaryFrame if it is a JSON packet; ``_UnusualError`` if the frame is not surely valid.
+
+    Its fields are expected in the order of their numbers, as protobuf libraries write them.
+    """
+    begin = behind = position
     is_document = False
-    seen = 0
-    while position < end:
-        tag = packet[position]
-        if tag == 0x18 and not seen & 4:
-            seen |= 4
-            position = _behind_number(packet, position + 1)
-            continue
+    if position < end and packet[position] == 0x0A:
         size, begin = packet[position + 1], position + 2
         if size >= 0x80:
             high = packet[begin]
@@ -190,81 +201,102 @@ def _binary(packet: bytes, position: int, end: int) -> bytes | None:
                 size, begin = size & 0x7F | high << 7, begin + 1
             else:
                 size, begin = read_varint(packet, position + 1, end)
-        position = begin + size
-        if tag == 0x0A and not seen & 1 and size <= MAX_FRAME_BYTES:
-            seen |= 1
-            payload = (begin, position)
-        elif tag == 0x12 and not seen & 2:
-            seen |= 2
-            mime = packet[begin:position]
-            if size > 255 or not mime.isascii():
-                raise _UnusualError
-            is_document = mime == _PACKET_MIME
-        else:
+        if size > MAX_FRAME_BYTES:
             raise _UnusualError
+        behind = position = begin + size
+    if packet.startswith(_PACKET_MIME_FIELD, position):
+        position += len(_PACKET_MIME_FIELD)
+        is_document = True
+    elif position < end and packet[position] == 0x12:
+        size = packet[position + 1]
+        begin_of_mime = position + 2
+        position = begin_of_mime + size
+        if size >= 0x80 or not packet[begin_of_mime:position].isascii():
+            raise _UnusualError
+    if position < end and packet[position] == 0x18:
+        first = position = position + 1
+        while packet[position] >= 0x80:
+            position += 1
+        if position - first > _NUMBER_BYTES:
+            raise _UnusualError
+        position += 1
     if position != end:
         raise _UnusualError
-    return packet[slice(*payload)] if is_document else None
+    return packet[begin:behind] if is_document else None
 
 
-def _is_plain_struct(packet: bytes, position: int, end: int) -> bool:
-    """Whether a value is surely a valid Struct: of few short texts and bools, as most are."""
-    if end - position > _LARGEST_PLAIN:
+def _is_plain_struct(packet: bytes, position: int, end: int, depth: int) -> bool:
+    """Whether a value is surely a valid Struct: small, with names and texts of ASCII, as most are."""
+    if end - position > _LARGEST_PLAIN or depth > _DEEPEST_PLAIN:
         return False
     while position < end:
-        after = position + 2 + packet[position + 1]
-        text = position + 4 + packet[position + 3]  # behind the name
-        value = text + 2
+        size, at = packet[position + 1], position + 2
+        if size >= 0x80:
+            size, at = size & 0x7F | packet[at] << 7, at + 1
+        after = at + size
+        text = at + 2 + packet[at + 1]  # behind the name
+        size, value = packet[text + 1], text + 2
+        if size >= 0x80:
+            size, value = size & 0x7F | packet[value] << 7, value + 1
         if (
             after > end
-            or value + 2 > after
+            or value + size != after
             or packet[position] != 0x0A
-            or packet[position + 1] >= 0x80
-            or packet[position + 2] != 0x0A
+            or packet[at] != 0x0A
+            or packet[at + 1] >= 0x80
             or packet[text] != 0x12
-            or value + packet[text + 1] != after
-            or not packet[position + 4 : text].isascii()
+            or not packet[at + 2 : text].isascii()
+            or not _is_plain_value(packet, value, after, depth)
         ):
-            return False
-        tag = packet[value]
-        if tag == 0x1A:
-            if value + 2 + packet[value + 1] != after or not packet[value + 2 : after].isascii():
-                return False
-        elif tag != 0x20 or value + 2 != after or packet[value + 1] > 1:
             return False
         position = after
     return True
 
 
+def _is_plain_value(packet: bytes, position: int, end: int, depth: int) -> bool:
+    """Whether it is surely a valid Value."""
+    size = end - position
+    if size < 2:
+        return False
+    tag = packet[position]
+    if tag == 0x11:  # a number, and with these bits set one that is not finite
+        return size == 9 and not (packet[end - 1] & 0x7F == 0x7F and packet[end - 2] >= 0xF0)
+    if tag in (0x20, 0x08):
+        return size == 2 and packet[end - 1] <= (tag == 0x20)
+    inner, begin = packet[position + 1], position + 2
+    if inner >= 0x80:
+        inner, begin = inner & 0x7F | packet[begin] << 7, begin + 1
+    if begin + inner != end:
+        return False
+    if tag == 0x1A:
+        return packet[begin:end].isascii()
+    return tag == 0x2A and _is_plain_struct(packet, begin, end, depth + 1)
+
+
 def _partition(packet: bytes, position: int, end: int) -> str:
-    """The partition in an envelope without chunk fields; ``_UnusualError`` if it is not surely one."""
-    partition = ""
-    while position < end:
-        tag, size = packet[position], packet[position + 1]
-        if tag == 0x10:
-            position = _behind_number(packet, position + 1)
-            continue
-        if tag not in (0x0A, 0x1A) or size >= 0x80:
-            raise _UnusualError
-        begin, position = position + 2, position + 2 + size
-        text = packet[begin:position]
-        if not text.isascii():
-            raise _UnusualError
-        if tag == 0x1A:
-            partition = text.decode("ascii")
-    if position != end:
-        raise _UnusualError
-    return partition
+    """The partition in an envelope without chunk fields; ``_UnusualError`` if it is not surely one.
 
-
-def _behind_number(packet: bytes, position: int) -> int:
-    """The position behind a number of less than 64 bits; ``_UnusualError`` if it is larger."""
-    begin = position
-    while packet[position] >= 0x80:
+    As in ``_binary``, in the order of the numbers.
+    """
+    if position < end and packet[position] == 0x0A:
+        begin = position + 2
+        position = begin + packet[position + 1]
+        if position - begin >= 0x80 or not packet[begin:position].isascii():
+            raise _UnusualError
+    if position < end and packet[position] == 0x10:
+        first = position = position + 1
+        while packet[position] >= 0x80:
+            position += 1
+        if position - first > _NUMBER_BYTES:
+            raise _UnusualError
         position += 1
-    if position - begin > 8:
+    if position == end:
+        return ""
+    begin = position + 2
+    text = packet[begin:end]
+    if packet[position] != 0x1A or packet[position + 1] != end - begin or len(text) >= 0x80 or not text.isascii():
         raise _UnusualError
-    return position + 1
+    return text.decode("ascii")
 
 
 def _is_text(value: bytes) -> bool:

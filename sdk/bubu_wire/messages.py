@@ -1,4 +1,4 @@
-"""The messages of ``transport.v1``: what ``TransportConnectorService`` and ``HubService`` carry.
+"""The messages of ``transport.v1`` that ``TransportConnectorService`` carries. Those of connectors have another module.
 
 ``codec.decode`` and ``codec.encode`` check the bounds. Lengths are bytes. ``unknown`` has encoded fields of a newer
 peer, which are sent on.
@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final
 
 from bubu_wire.codec import Kind, choice, field, unknown
+from bubu_wire.records import Record
 from bubu_wire.structs import JsonObject
 
 PROTOCOL_VERSION: Final = "1.0.0"
@@ -56,8 +57,8 @@ class FlowControlSignal(IntEnum):
     RESUME = 2
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AudioFrame(Record):
     """Sound, encoded as ``codec`` says."""
 
     sample_rate_hz: int = field(2, Kind.INT32, least=8_000, most=192_000)
@@ -68,8 +69,8 @@ class AudioFrame:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class VideoFrame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VideoFrame(Record):
     """A picture; ``raw`` ones have width and height."""
 
     payload: bytes = field(1, Kind.BYTES, most=MAX_FRAME_BYTES)
@@ -81,8 +82,8 @@ class VideoFrame:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryFrame:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BinaryFrame(Record):
     """Any bytes; JSON packets come in it, too."""
 
     payload: bytes = field(1, Kind.BYTES, most=MAX_FRAME_BYTES)
@@ -94,8 +95,8 @@ class BinaryFrame:
 Frame = AudioFrame | VideoFrame | BinaryFrame
 
 
-@dataclass(frozen=True, slots=True)
-class TransportConfig:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TransportConfig(Record):
     """Which Transport a descriptor means."""
 
     transport_ref: str = field(1, Kind.TEXT, most=253)
@@ -103,8 +104,8 @@ class TransportConfig:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class TransportDescriptor:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TransportDescriptor(Record):
     """A transport of the Story."""
 
     name: str = field(1, Kind.TEXT, most=128)
@@ -114,8 +115,8 @@ class TransportDescriptor:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnvelope:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StreamEnvelope(Record):
     """The place of a packet in its stream, and of a chunk in its packet."""
 
     stream_id: str = field(1, Kind.TEXT, most=128)
@@ -142,8 +143,8 @@ class StreamEnvelope:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class DataRequest:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DataRequest(Record):
     """A packet from an engram."""
 
     frame: Frame | None = choice((1, AudioFrame), (2, VideoFrame), (3, BinaryFrame))
@@ -155,8 +156,8 @@ class DataRequest:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class DataResponse:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DataResponse(Record):
     """A packet to an engram. The fields are those of ``DataRequest``, so bytes of one are bytes of the other."""
 
     frame: Frame | None = choice((1, AudioFrame), (2, VideoFrame), (3, BinaryFrame))
@@ -168,21 +169,8 @@ class DataResponse:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class DataPacket:
-    """A packet between connector and hub: the same fields under other numbers."""
-
-    metadata: Mapping[str, str] = field(1, Kind.MAP, most=MAX_PAIRS)
-    payload: JsonObject | None = field(2, Kind.STRUCT)
-    inputs: JsonObject | None = field(3, Kind.STRUCT)
-    transports: tuple[TransportDescriptor, ...] = field(4, Kind.MESSAGE, of=TransportDescriptor, count=MAX_TRANSPORTS)
-    frame: Frame | None = choice((5, AudioFrame), (6, VideoFrame), (7, BinaryFrame))
-    envelope: StreamEnvelope | None = field(8, Kind.MESSAGE, of=StreamEnvelope)
-    unknown: bytes = unknown()
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionAck:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PartitionAck(Record):
     """Packets of one partition up to ``ack`` are done."""
 
     partition: str = field(1, Kind.TEXT, most=128)
@@ -190,8 +178,8 @@ class PartitionAck:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class FlowControl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FlowControl(Record):
     """Acknowledgements and credits."""
 
     ack: int = field(1, Kind.UINT64)
@@ -202,26 +190,8 @@ class FlowControl:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRequest:
-    """From a connector to the hub."""
-
-    packet: DataPacket | None = field(1, Kind.MESSAGE, of=DataPacket)
-    flow: FlowControl | None = field(2, Kind.MESSAGE, of=FlowControl)
-    unknown: bytes = unknown()
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessResponse:
-    """From the hub to a connector."""
-
-    packet: DataPacket | None = field(1, Kind.MESSAGE, of=DataPacket)
-    flow: FlowControl | None = field(2, Kind.MESSAGE, of=FlowControl)
-    unknown: bytes = unknown()
-
-
-@dataclass(frozen=True, slots=True)
-class ControlError:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ControlError(Record):
     """What went wrong with a directive."""
 
     code: int = field(1, Kind.INT32)
@@ -230,8 +200,8 @@ class ControlError:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class ControlRequest:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ControlRequest(Record):
     """A directive from an engram."""
 
     action: int = field(1, Kind.ENUM, of=ControlAction)
@@ -241,8 +211,8 @@ class ControlRequest:
     unknown: bytes = unknown()
 
 
-@dataclass(frozen=True, slots=True)
-class ControlResponse:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ControlResponse(Record):
     """A directive to an engram."""
 
     action: int = field(1, Kind.ENUM, of=ControlAction)
@@ -250,19 +220,4 @@ class ControlResponse:
     flow: FlowControl | None = field(3, Kind.MESSAGE, of=FlowControl)
     custom_action: str = field(4, Kind.TEXT, most=128)
     error: ControlError | None = field(5, Kind.MESSAGE, of=ControlError)
-    unknown: bytes = unknown()
-
-
-@dataclass(frozen=True, slots=True)
-class BindingInfo:
-    """How a step is bound to its transport."""
-
-    transport_ref: str = field(1, Kind.TEXT, most=128)
-    driver: str = field(2, Kind.TEXT, most=128)
-    endpoint: str = field(3, Kind.TEXT, most=2048)
-    audio_codecs: tuple[str, ...] = field(4, Kind.TEXT, count=32, most=64)
-    video_codecs: tuple[str, ...] = field(5, Kind.TEXT, count=32, most=64)
-    payload: bytes = field(6, Kind.BYTES, most=1024 * 1024)
-    binary_types: tuple[str, ...] = field(7, Kind.TEXT, count=32, most=255)
-    protocol_version: str = field(8, Kind.TEXT, most=128)
     unknown: bytes = unknown()

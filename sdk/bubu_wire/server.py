@@ -117,6 +117,7 @@ class ServerConnection(Connection):
         elif "grpc-timeout" in values and timeout is None:
             self._refuse(call, Status(StatusCode.INTERNAL, "grpc-timeout is malformed; send for example 5S"))
         else:
+            call.is_plain = "content-length" not in values and self._h2.can_count(number)
             events.append(CallStarted(number, path, decode_metadata(headers), timeout))
 
     def _refuse(self, call: Call, status: Status) -> None:

@@ -12,8 +12,6 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final
 
-import re2
-
 from core.expressions.template import values
 from core.expressions.template.functions import INT, STRING, Context, FunctionTable
 from core.expressions.template.values import NilStrings, Strings, Value, from_bytes, to_bytes
@@ -30,7 +28,7 @@ _PROGRAM_BYTES: Final = 1 << 20
 def _regex_match(context: Context, pattern: str, text: str) -> bool:
     try:
         return _compiled(pattern).search(_admitted(context, text)) is not None
-    except re2.error:
+    except _engine().error:
         return False
 
 
@@ -99,21 +97,34 @@ def _regex_quote_meta(context: Context, text: str) -> str:
     return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)
 
 
+@lru_cache(maxsize=1)
+def _engine() -> Any:
+    """RE2. It takes more than 2 MiB, and most processes never see a pattern, so it is loaded for the first one."""
+    import re2
+
+    return re2
+
+
+@lru_cache(maxsize=1)
+def _references() -> Any:
+    return _engine().compile(rb"\$(?:\$|\{([\pL\p{Nd}_]+)\}|([\pL\p{Nd}_]+))")
+
+
 @lru_cache(maxsize=_CACHED_PATTERNS)
 def _compiled(pattern: str) -> Any:
     data = values.to_bytes(pattern)
     if len(data) > MAX_PATTERN_BYTES:
         raise ValueError(f"a pattern holds at most {MAX_PATTERN_BYTES} bytes")
-    options = re2.Options()
+    options = _engine().Options()
     options.max_mem = _PROGRAM_BYTES
     options.log_errors = False
-    return re2.compile(data, options)
+    return _engine().compile(data, options)
 
 
 def _pattern(pattern: str) -> Any:
     try:
         return _compiled(pattern)
-    except re2.error as error:
+    except _engine().error as error:
         raise ValueError("the pattern is not a regular expression; see the syntax of RE2") from error
 
 
@@ -162,7 +173,7 @@ def _template_parts(replacement: bytes) -> list[bytes | int | str]:
     """Literal bytes, group numbers and group names of ``$1``, ``${name}`` and ``$$``."""
     parts: list[bytes | int | str] = []
     position = 0
-    for match in _REFERENCE.finditer(replacement):
+    for match in _references().finditer(replacement):
         parts.append(replacement[position : match.start()])
         name = (match[1] or match[2] or b"").decode()
         parts.append(int(name) if _GROUP_NUMBER.fullmatch(name) else name or b"$")
@@ -178,5 +189,4 @@ def _expand(part: bytes | int | str, match: Any) -> bytes:
     return match[group] or b"" if 0 <= group <= match.re.groups else b""
 
 
-_REFERENCE: Final = re2.compile(rb"\$(?:\$|\{([\pL\p{Nd}_]+)\}|([\pL\p{Nd}_]+))")
 _GROUP_NUMBER: Final = re.compile("0|[1-9][0-9]{0,7}")

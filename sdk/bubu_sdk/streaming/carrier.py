@@ -14,9 +14,10 @@ from bubu_sdk import logs
 from bubu_sdk.stage import NewsDesk, Stage
 from bubu_sdk.streaming.client import StreamClient
 from bubu_sdk.streaming.exchange import Ask, Exchange
+from bubu_sdk.streaming.links import Link
 from bubu_sdk.streaming.session import Session
 from bubu_sdk.streaming.settings import StreamSettings
-from bubu_sdk.streaming.sockets import Link, Network
+from bubu_sdk.streaming.sockets import Network
 
 _READS: Final = 4
 """Between two writes."""

@@ -108,7 +108,11 @@ def _read_usual(data: bytes) -> Read:
     while position < end:
         tag, size, at = data[position], data[position + 1], position + 2
         if size >= 0x80:
-            size, at = _length(data, position + 1)
+            high = data[at]
+            if high < 0x80:
+                size, at = size & 0x7F | high << 7, at + 1
+            else:
+                size, at = _length(data, position + 1)
         position = at + size
         if position > end:
             raise Unusual
@@ -181,7 +185,11 @@ def _read_frame(data: bytes, position: int, end: int, into: Read) -> None:
             continue
         size, begin = data[position + 1], position + 2
         if size >= 0x80:
-            size, begin = _length(data, position + 1)
+            high = data[begin]
+            if high < 0x80:
+                size, begin = size & 0x7F | high << 7, begin + 1
+            else:
+                size, begin = _length(data, position + 1)
         position = begin + size
         if tag == 0x0A and size <= MAX_FRAME_BYTES:
             into.body = data[begin:position]
@@ -291,6 +299,8 @@ def _name(name: str) -> bytes:
 def _varint(value: int) -> bytes:
     if value < 0x80:
         return _SMALL[value]
+    if value < 0x4000:
+        return _SMALL_HIGH[value & 0x7F] + _SMALL[value >> 7]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -300,6 +310,8 @@ def _varint(value: int) -> bytes:
 
 
 _SMALL: Final = tuple(bytes((value,)) for value in range(0x80))
+_SMALL_HIGH: Final = tuple(bytes((value | 0x80,)) for value in range(0x80))
+"""The lower half of a number of two bytes."""
 _JSON_MIME: Final = b"\x12" + _varint(len(JSON_PACKET)) + JSON_PACKET.encode()
 
 

@@ -31,6 +31,7 @@ from bubu_wire.messages import (
     ControlResponse,
     DataRequest,
 )
+from bubu_wire.records import Record
 from bubu_wire.status import Status, StatusCode
 
 CAPABILITIES: Final = "startup.capabilities"
@@ -50,36 +51,36 @@ FINAL_CODES: Final = frozenset(
 """No other connection will do better."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ready(Record):
     """The handshake is over. ``accepts``: the hub says which packets it has accepted."""
 
     accepts: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PacketsReceived:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PacketsReceived(Record):
     """Packets of Data, in order. Say ``consumed`` when they are done with."""
 
     packets: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Accepted(Record):
     """The hub has accepted the first ``total`` packets of this connection."""
 
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Remark(Record):
     """Something for the log."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SessionEnded(Record):
     """The last event. ``final``: another connection will not help. ``finished``: the hub has taken everything."""
 
     reason: str

@@ -5,45 +5,18 @@ Source: Streaming contract 11.2.
 
 from __future__ import annotations
 
-import os
-import re
 import selectors
 import socket
-import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Protocol
 
+from bubu_sdk.streaming.links import Link, SocketLink
 from bubu_sdk.streaming.settings import Endpoint
-from bubu_sdk.volume import mounted
 
-READ_BYTES: Final = 64 * 1024
 _UNACKNOWLEDGED_MS: Final = 60_000
 """Bytes that the other machine does not acknowledge for so long mean that it is gone."""
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
-
-
-class Link(Protocol):
-    """One connection; nothing blocks."""
-
-    def send(self, data: memoryview) -> int:
-        """Send some of ``data``; how much, 0 if nothing can be sent now.
-
-        Raises:
-            OSError: the connection is broken.
-        """
-
-    def receive(self) -> bytes | None:
-        """Some bytes; none at the end; None if nothing is there now.
-
-        Raises:
-            OSError: the connection is broken.
-        """
-
-    def close(self) -> None:
-        """End it at once."""
 
 
 class Network(Protocol):
@@ -66,32 +39,6 @@ class Network(Protocol):
         """Give up what ``wait`` needs."""
 
 
-class SocketLink:
-    """A socket, encrypted or not."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        self.socket = connection
-
-    def send(self, data: memoryview) -> int:
-        try:
-            return self.socket.send(data)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return 0
-
-    def receive(self) -> bytes | None:
-        try:
-            return self.socket.recv(READ_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        except ssl.SSLEOFError:
-            return b""
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self.socket.close()
-
-
 class SocketNetwork:
     """The network of the machine. One thread waits."""
 
@@ -109,10 +56,13 @@ class SocketNetwork:
         by = time.monotonic() + seconds
         connection = _connect(endpoint, seconds)
         try:
-            if endpoint.secure:
-                connection.settimeout(max(0.001, by - time.monotonic()))
-                connection = tls_context(self._environ).wrap_socket(connection, server_hostname=endpoint.host)
-            return SocketLink(connection)
+            if not endpoint.secure:
+                return SocketLink(connection)
+            from bubu_sdk.streaming import tls  # a hub on the same machine needs none
+
+            connection.settimeout(max(0.001, by - time.monotonic()))
+            connection = tls.tls_context(self._environ).wrap_socket(connection, server_hostname=endpoint.host)
+            return tls.TlsLink(connection)
         except BaseException:
             connection.close()
             raise
@@ -142,40 +92,6 @@ class SocketNetwork:
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
-
-
-def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """TLS 1.3 with the roots of the system, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
-
-    As Go does, and unlike OpenSSL, it reads files of any name in these directories. They may be mounted volumes.
-
-    Raises:
-        OSError: a file of ``SSL_CERT_FILE`` cannot be read.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols(["h2"])
-    context.load_default_certs()
-    if file := environ.get("SSL_CERT_FILE"):
-        context.load_verify_locations(file)
-    for folder in environ.get("SSL_CERT_DIR", "").split(os.pathsep):
-        if folder:
-            _load_folder(context, mounted(folder, environ))
-    return context
-
-
-def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
-    try:
-        names = sorted(path.name for path in folder.iterdir())
-    except OSError:
-        return
-    if any(map(_HASHED.fullmatch, names)):
-        context.load_verify_locations(capath=str(folder))  # OpenSSL finds these by itself
-        return
-    for name in names:
-        with suppress(OSError, ssl.SSLError):  # no certificate
-            if (folder / name).is_file():
-                context.load_verify_locations(folder / name)
 
 
 def _connect(endpoint: Endpoint, seconds: float) -> socket.socket:

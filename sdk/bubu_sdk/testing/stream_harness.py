@@ -23,9 +23,9 @@ from typing import Any, Final
 from bubu_sdk import instant, logs
 from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object
+from bubu_sdk.streaming.links import Link
 from bubu_sdk.streaming.run import StreamRun, StreamWorld
 from bubu_sdk.streaming.settings import Endpoint
-from bubu_sdk.streaming.sockets import Link
 from bubu_sdk.streaming.translation import MESSAGE_ID, packet_of, request_of
 from bubu_sdk.streams import StreamFunction
 from bubu_sdk.testing.environment import NAMESPACE, EngramEnvironment

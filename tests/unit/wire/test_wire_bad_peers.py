@@ -11,7 +11,7 @@ from bubu_wire.events import CallEnded, ConnectionEnded
 from bubu_wire.limits import Limits, Rate
 from bubu_wire.screen import Budget
 from bubu_wire.server import ServerConnection
-from tests.unit.wire.pair import REQUEST, Pair, data, frame, frames_in, greeted, request, violation
+from tests.unit.wire.pair import REQUEST, Pair, data, frame, frames_in, greeted, messages, request, violation
 
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 1, 3, 5, 6
 COMPRESSION_ERROR, CALM = 9, 11
@@ -166,6 +166,37 @@ def test_a_peer_that_ignores_the_window_is_left() -> None:
 
     assert violation(events[-1]).error_code == FLOW_CONTROL_ERROR
     assert [type(event) for event in events[-1]] == [CallEnded, ConnectionEnded]
+
+
+def test_a_peer_that_ignores_the_window_in_one_read_is_left_after_its_messages() -> None:
+    server = greeted()
+    server.receive(request(1), 0.0)
+    message = b"\x00\x00\x00\x3f\xfb" + bytes(16_379)
+    events = server.receive(data(1, message) * 4 + data(1, b"\x00\x00\x00\x00\x01g"), 0.0)
+
+    assert len(messages(events)) == 3  # the window has 65,535 bytes, the fourth message would need 65,536
+    assert violation(events).error_code == FLOW_CONTROL_ERROR
+
+
+def test_data_between_the_parts_of_a_header_block_ends_the_connection() -> None:
+    server = greeted()
+    server.receive(request(1), 0.0)
+    events = server.receive(frame(1, b"\x88", stream=3) + data(1, b"\x00\x00\x00\x00\x01g"), 0.0)
+
+    assert violation(events).error_code == PROTOCOL_ERROR
+    assert messages(events) == []
+
+
+@pytest.mark.parametrize("announced", ["6", "5"])
+def test_a_request_must_have_as_many_bytes_as_it_has_announced(announced: str) -> None:
+    server = greeted()
+    server.receive(request(1, (*REQUEST, ("content-length", announced))), 0.0)
+    events = server.receive(data(1, b"\x00\x00\x00\x00\x01g"), 0.0)
+
+    if announced == "6":
+        assert messages(events) == [b"g"]
+    else:
+        assert violation(events).error_code == PROTOCOL_ERROR
 
 
 def test_events_before_a_violation_are_not_lost() -> None:

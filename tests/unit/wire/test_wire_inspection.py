@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -40,7 +41,13 @@ metadata = st.dictionaries(
     st.sampled_from(["", "true", "ä", "v" * 1_024, "v" * 1_025]),
     max_size=3,
 )
-objects = st.one_of(st.none(), st.dictionaries(texts, st.one_of(st.none(), st.booleans(), texts), max_size=2))
+numbers = st.sampled_from([0, 7, -1.5, 1.7e308, 2.0**-1074])
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), texts, numbers, st.just("x" * 200)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(texts, inner, max_size=2)),
+    max_leaves=4,
+)
+objects = st.one_of(st.none(), st.dictionaries(texts, values, max_size=2))
 packets = st.builds(
     lambda **fields: serialize(DataRequest(**fields)),
     frame=frames,
@@ -97,6 +104,27 @@ def test_a_packet_is_inspected_if_and_only_if_it_can_be_decoded(many: list[bytes
         is_document = isinstance(message.frame, BinaryFrame) and message.frame.mime_type == PACKET_MIME
         assert (found.document is not None) == is_document
         assert found.chunk == (envelope if envelope.is_chunk or envelope.unknown else None)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_that_json_has_not_are_refused(value: float) -> None:
+    packet = encode(DataRequest(BinaryFrame(b"x"), payload={"number": 1.0}))
+    assert Inspector().inspect(packet).has_content
+
+    with pytest.raises(MessageError, match="not a JSON value"):
+        Inspector().inspect(packet.replace(struct.pack("<d", 1.0), struct.pack("<d", value)))
+
+
+@pytest.mark.parametrize("depth", [1, 8, 9, 31, 32])
+def test_a_struct_is_valid_to_its_full_depth_and_not_deeper(depth: int) -> None:
+    payload: dict[str, Any] = {}
+    for _ in range(depth):
+        payload = {"inner": payload}
+    if depth < 32:
+        assert Inspector().inspect(encode(DataRequest(BinaryFrame(b"x"), payload=payload))).has_content
+    else:
+        with pytest.raises(MessageError, match="more than 32"):
+            encode(DataRequest(BinaryFrame(b"x"), payload=payload))
 
 
 @given(packets, st.integers(0, 2**64 - 1), st.sampled_from(["", "p", "ä"]))

@@ -9,31 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bubu_wire import connector_messages
 from bubu_wire import messages as transport
 from bubu_wire.codec import MAX_MESSAGE_BYTES, decode, encode, parse
+from bubu_wire.connector_messages import BindingInfo, DataPacket, ProcessRequest
 from bubu_wire.errors import MessageError
 from bubu_wire.forwarding import data_of_packet, envelope_of, packet_of_data, stamp
 from bubu_wire.messages import (
     AudioFrame,
     BinaryFrame,
-    BindingInfo,
     ControlAction,
     ControlError,
     ControlRequest,
     ControlResponse,
-    DataPacket,
     DataRequest,
     DataResponse,
     FlowControl,
     FlowControlSignal,
     PartitionAck,
-    ProcessRequest,
     StreamEnvelope,
     TransportConfig,
     TransportDescriptor,
     VideoFrame,
 )
 from bubu_wire.protobuf import with_length
+from bubu_wire.records import Record
 from bubu_wire.structs import MAX_NESTING, MAX_VALUES
 
 EVERYTHING = DataRequest(
@@ -248,7 +248,27 @@ def test_data_and_packet_are_renumbered_without_decoding() -> None:
 
 
 def test_every_message_can_be_compared_and_not_changed() -> None:
-    classes = [each for each in vars(transport).values() if dataclasses.is_dataclass(each) and isinstance(each, type)]
+    known = {**vars(transport), **vars(connector_messages)}.values()
+    classes = [each for each in known if dataclasses.is_dataclass(each) and isinstance(each, type)]
 
     assert len(classes) == 17
     assert all(each.__dataclass_params__.frozen for each in classes)  # type: ignore[attr-defined]
+    assert all(issubclass(each, Record) for each in classes)
+
+
+def test_a_record_is_compared_hashed_and_shown_as_a_dataclass_is() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class PartitionAck:
+        partition: str = ""
+        ack: int = 0
+        unknown: bytes = b""
+
+    for arguments in ((), ("p", 7), ("p", 7, b"x")):
+        ours, usual = transport.PartitionAck(*arguments), PartitionAck(*arguments)
+        assert ours == transport.PartitionAck(*arguments)
+        assert ours != transport.PartitionAck("other")
+        assert ours != usual
+        assert hash(ours) == hash(usual)
+        assert repr(ours) == repr(usual).replace(PartitionAck.__qualname__, "PartitionAck")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ours.ack = 1  # type: ignore[misc]

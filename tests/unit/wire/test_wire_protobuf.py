@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bubu_wire import messages
+from bubu_wire import connector_messages, messages
 from bubu_wire.codec import parse, serialize
 from bubu_wire.errors import MessageError
 from bubu_wire.protobuf import key, varint, with_length
@@ -20,6 +20,7 @@ from tests.unit.wire import proto
 
 GOOGLE: Final = proto.load()
 NAMES: Final = sorted(GOOGLE)
+OURS: Final = {**vars(messages), **vars(connector_messages)}
 STRICTER: Final = ("more than", "not a JSON value")
 """Where we refuse what Google accepts: counts and nesting that cost memory, and numbers that are not JSON's."""
 
@@ -120,7 +121,7 @@ def compare(name: str, data: bytes) -> None:
         refused = str(error)
     ours, problem = None, ""
     try:
-        ours = parse(getattr(messages, name), data)
+        ours = parse(OURS[name], data)
     except MessageError as error:
         problem = str(error)
     if ours is None:
@@ -139,7 +140,7 @@ def compare(name: str, data: bytes) -> None:
         assert again.SerializeToString(deterministic=True) == google.SerializeToString(deterministic=True)
     if not any(is_map(field) for each in inside for field in each.DESCRIPTOR.fields):  # each sorts pairs in its own way
         assert written == google.SerializeToString(deterministic=True)
-    assert serialize(parse(getattr(messages, name), written)) == written
+    assert serialize(parse(OURS[name], written)) == written
 
 
 @given(st.sampled_from(NAMES), encoded)
@@ -164,7 +165,7 @@ def test_structs_mean_the_same_to_both(name: str, value: dict[str, Any], more: b
     google = GOOGLE[name]()
     google.payload.update(value)
     compare(name, google.SerializeToString() + with_length(5 if name == "DataRequest" else 2, more))
-    ours = parse(getattr(messages, name), google.SerializeToString())
+    ours = parse(OURS[name], google.SerializeToString())
     assert len(serialize(ours)) == google.ByteSize()
 
 
@@ -173,7 +174,7 @@ def test_the_table_and_the_schema_have_the_same_fields(name: str) -> None:
     described = {
         (field.number, "frame" if field.containing_oneof else field.name) for field in GOOGLE[name].DESCRIPTOR.fields
     }
-    of = getattr(messages, name)
+    of = OURS[name]
     ours = {
         (field.number, attribute.name)
         for attribute in of.__dataclass_fields__.values()

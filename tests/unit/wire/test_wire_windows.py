@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bubu_wire import connection
 from bubu_wire.limits import Limits
 from tests.unit.wire.pair import Pair, messages
 
@@ -25,6 +28,22 @@ def test_a_peer_stops_at_the_window_until_messages_are_consumed() -> None:
     pair.move()
     assert len(messages(pair.at_server)) == 200
     assert pair.client.backlog(call) == 0
+
+
+def test_windows_are_the_same_with_an_h2_whose_counters_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for name in (connection._WINDOW, "_another_name"):
+        monkeypatch.setattr(connection, "_WINDOW", name)
+        pair = Pair()
+        call = pair.open_call()
+        for _ in range(9):
+            pair.client.send_messages(call, [MESSAGE] * 40)
+            pair.move()
+            counts.append(len(messages(pair.at_server)))
+            pair.server.consumed(call, 30)
+        assert pair.client.backlog(call) > 0
+
+    assert counts[:9] == counts[9:]
 
 
 def test_calls_that_nobody_reads_do_not_stop_another() -> None:

@@ -15,7 +15,8 @@ import trustme
 
 from bubu_sdk.errors import ContextError
 from bubu_sdk.streaming.settings import Endpoint, Pace, Reconnect, load, parse_endpoint
-from bubu_sdk.streaming.sockets import SocketNetwork, tls_context
+from bubu_sdk.streaming.sockets import SocketNetwork
+from bubu_sdk.streaming.tls import tls_context
 
 
 def binding(**info: Any) -> str:
