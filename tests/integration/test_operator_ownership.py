@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from core.api.resource import JOB, STEP_RUN
+from core.api.objects import Object
+from core.api.resource import JOB, STEP_RUN, STORY_RUN
 from core.engine.ports import RunKey
 from core.ownership.ownership import OwnedKey
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of
@@ -21,6 +22,10 @@ class Share:
         return self._everything != (key in self.exceptions)
 
 
+def phase_of_step(run: Object, name: str) -> object:
+    return ((status_of(run).get("stepStates") or {}).get(name) or {}).get("phase")
+
+
 async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorCluster) -> None:
     await world.engram("slow", "sleep 1")
     await world.engram("quick")
@@ -31,7 +36,7 @@ async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorClu
     async with world.operator_owning(old) as (first, of_first), world.operator_owning(new) as (second, of_second):
         await world.run("one", "report")
         await world.run("two", "report")
-        await world.step("one-a", "Running")
+        await world.until(STORY_RUN, "one", lambda run: phase_of_step(run, "a") == "Running")
         of_one_process = len(of_second.writes)
 
         old.exceptions.add(ONE)

@@ -1,7 +1,8 @@
 """Counts requests to the API server by who sent them, from the audit log. Pure.
 
-Not counted: requests of users and of the API server itself; Leases; watches; and the lists with which a process fills
-its caches after its start, whatever runs. Those lists are about no single namespace, and all others are counted.
+Not counted: requests of users and of the API server itself; those that fail and are sent again; Leases; watches; and
+the lists with which a process fills its caches after its start, whatever runs. Those lists are about no single
+namespace, and all others are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from tests.e2e.control_plane.access import CONTROLLERS, NODE
 
-_RUNNER: Final = re.compile(r"system:serviceaccount:[^:]+:.+-engram-runner")
+_RUNNER: Final = re.compile(r"system:serviceaccount:[^:]+:.+-(story|engram)-runner")
 _CLUSTER: Final = frozenset({CONTROLLERS, NODE})
 
 
@@ -60,10 +61,16 @@ def requests_by_namespace(events: Iterable[dict[str, Any]]) -> dict[str, Counter
     found: dict[str, Counter[Request]] = {}
     for event in events:
         about, sender = event.get("objectRef") or {}, sender_of(event)
-        if sender is None or event["verb"] == "watch" or not about.get("namespace"):
+        if sender is None or event["verb"] == "watch" or not about.get("namespace") or _is_repeated(event):
             continue
         target = about["resource"] + (f"/{about['subresource']}" if about.get("subresource") else "")
         if target == "leases":
             continue
         found.setdefault(about["namespace"], Counter())[Request(sender, event["verb"], target)] += 1
     return found
+
+
+def _is_repeated(event: dict[str, Any]) -> bool:
+    """Whether the request has failed, and its sender sends it again: after a conflict, under load, or after an error."""
+    code = int((event.get("responseStatus") or {}).get("code") or 0)
+    return code in (409, 429) or code >= 500

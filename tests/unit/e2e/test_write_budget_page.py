@@ -65,6 +65,7 @@ def test_requests_of_kubernetes_have_no_limit() -> None:
     [
         (OPERATOR, Sender.OPERATOR),
         ("system:serviceaccount:team:one-engram-runner", Sender.CONTAINER),
+        ("system:serviceaccount:team:report-3f9c2a7d1b-story-runner", Sender.CONTAINER),
         ("controllers", Sender.CLUSTER),
         ("node", Sender.CLUSTER),
         ("admin", None),
@@ -91,10 +92,13 @@ def test_what_a_process_does_at_its_start_is_not_counted() -> None:
         event("patch", "team", subresource="status"),
         event("update", "team", resource="leases"),
         {"verb": "get", "user": {"username": OPERATOR}},
+        *({**event("patch", "team"), "responseStatus": {"code": code}} for code in (409, 429, 500, 503)),
+        {**event("patch", "team"), "responseStatus": {"code": 404}},
     ]
     assert requests_by_namespace(events) == {
         "team": {
             Request(Sender.OPERATOR, "list", "storyruns"): 1,
             Request(Sender.OPERATOR, "patch", "storyruns/status"): 1,
+            Request(Sender.OPERATOR, "patch", "storyruns"): 1,
         }
     }
