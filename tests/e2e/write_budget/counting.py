@@ -71,6 +71,6 @@ def requests_by_namespace(events: Iterable[dict[str, Any]]) -> dict[str, Counter
 
 
 def _is_repeated(event: dict[str, Any]) -> bool:
-    """Whether the request has failed, and its sender sends it again: after a conflict, under load, or after an error."""
+    """Whether the request has failed, and is sent again: after a conflict, under load, or after an error."""
     code = int((event.get("responseStatus") or {}).get("code") or 0)
     return code in (409, 429) or code >= 500
