@@ -14,6 +14,7 @@ from cli.exit_code import ExitCode
 from cli.large_inputs import with_stored_inputs
 from cli.live_runs import live_run_named
 from cli.problem import CommandError, UsageError
+from cli.selection import age_order
 from cli.session import Session
 from cli.streams import bindings_informer, bindings_of, has_streams, may_stream
 from core.api import keys
@@ -288,4 +289,4 @@ def _latest(runs: list[Object], reference: str, namespace: str) -> Object:
     if not candidates:
         what = f" of Story {story!r}" if story else ""
         raise CommandError(f"there is no run{what} in namespace {namespace}", remedy="start one with: bobrapet submit")
-    return max(candidates, key=lambda run: (run["metadata"]["creationTimestamp"], run["metadata"]["name"]))
+    return max(candidates, key=age_order)

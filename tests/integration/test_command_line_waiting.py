@@ -300,7 +300,7 @@ def test_a_failed_run_is_run_again_from_the_step_that_failed(stand: Stand) -> No
     after = json.loads(stand.bobrapet("get", run, "--output=json").out)["status"]
     unknown = stand.bobrapet("retry", run, "--from=fail-hre")
 
-    assert "step fail-here ended Failed: exit 3" in why
+    assert "step fail-here ended Failed: the container exited with code 3" in why
     assert "  | no such table\n" in why
     assert planned.out == "runs again:\n  fail-here  requested\n  after      depends on fail-here\nis kept: one\n"
     assert again.code == 3, again.err

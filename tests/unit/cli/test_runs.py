@@ -25,6 +25,7 @@ from cli.options import (
 )
 from cli.problem import CommandError, UsageError
 from cli.runs import find_run, look_at, open_following, run_manifest, start_run
+from cli.selection import age_order
 from cli.session import Session
 from cli.step_logs import refuse_unknown_steps
 from core.api import keys
@@ -50,6 +51,23 @@ async def put_status(session: Session, run: Object, **status: Any) -> None:
     await session.client.patch(
         STORY_RUN, run["metadata"]["name"], {"status": status}, namespace="default", subresource="status"
     )
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (("2026-11-29T14:00:00Z", "9", "z"), ("2026-11-29T14:00:01Z", "1", "a")),
+        (("2026-11-29T14:00:00Z", "9", "z"), ("2026-11-29T14:00:00Z", "10", "a")),
+        (("2026-11-29T14:00:00Z", "x", "a"), ("2026-11-29T14:00:00Z", "x", "b")),
+    ],
+    ids=["by the second", "within a second, by the last change", "versions that are no numbers"],
+)
+def test_the_newer_of_two_runs(older: tuple[str, str, str], newer: tuple[str, str, str]) -> None:
+    runs = [
+        {"metadata": dict(zip(("creationTimestamp", "resourceVersion", "name"), fields, strict=True))}
+        for fields in (newer, older)
+    ]
+    assert sorted(runs, key=age_order) == [runs[1], runs[0]]
 
 
 async def test_a_run_is_found_by_name_prefix_and_as_the_latest(session: Session) -> None:

@@ -178,7 +178,7 @@ def test_an_error_is_a_message_of_kind_error() -> None:
         (Packet({}, metadata={" a": ""}), "blanks"),
         (Packet({}, metadata={"a": "x" * 1025}), "1024 bytes"),
         (Packet(), "needs a payload"),
-        (Packet({"a": 1}, Binary(b"x")), "no payload beside"),
+        (Packet({"a": 1}, Binary(b"x")), "cannot have a payload"),
         (Binary(b""), "must not be empty"),
         (Binary(b"x", "png"), "MIME"),
         (Audio(b"x", 1), "sample_rate_hz"),
