@@ -219,6 +219,7 @@ def test_gates_that_nobody_knows_are_named(stand: Stand) -> None:
 def test_why_follows_a_run_into_the_one_it_waits_for(stand: Stand) -> None:
     run = stand.start("calls")
     stand.waiting(f"{run}-sub/go")
+    wait_until(lambda: stand.read(run, ".status.stepStates.sub.phase") == "Running")  # up to a second later
 
     text = stand.bobrapet("why", run)
     document = json.loads(stand.bobrapet("why", f"{run}/sub", "--output=json").out)
