@@ -49,10 +49,10 @@ class ChildRuns:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         whole = marked(manifest, story_of(manifest, self._world), self._settings())
         stored, _ = await create_or_read(self._client, STORY_RUN, whole)
-        if is_being_deleted(stored):
-            raise UnavailableError(f"StoryRun {_place(stored)} of an earlier attempt is still being removed")
         if is_left_by_a_namesake(stored, run):
             raise UnavailableError(f"StoryRun {_place(stored)} of a deleted run is still being removed")
+        if is_being_deleted(stored):
+            raise UnavailableError(f"StoryRun {_place(stored)} of an earlier attempt is still being removed")
         why = why_not_the_child(run, manifest, stored)
         if why is not None:
             raise NameConflictError(why)

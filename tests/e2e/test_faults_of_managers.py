@@ -31,7 +31,6 @@ UNCOUNTED = frozenset({"POST events", "PATCH events", "PATCH stories/status", "P
 OFTEN = (
     "PATCH storyruns",
     "POST serviceaccounts",
-    "POST roles",
     "POST rolebindings",
     "POST stepruns",
     "POST jobs",

@@ -312,6 +312,7 @@ async def test_what_a_deleted_run_has_stored_is_swept_and_the_cache_is_cleared(
 
             await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
             await world.gone(STORY_RUN, "one")
+            await world.gone(STEP_RUN, "one-make")
             await sweep(session, delete=True, older_than=at_once)
 
         left = gateway.object_keys()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -97,6 +98,12 @@ class AdapterWorld:
 
     @property
     def executor(self) -> JobExecutor:
+        """A new one, which knows the accounts of containers that this world has got before."""
+        return self._executor(self.world, runner=self._runner)
+
+    @property
+    def new_executor(self) -> JobExecutor:
+        """A new one, as in a process that has just started."""
         return self._executor(self.world)
 
     @property
@@ -120,12 +127,18 @@ class AdapterWorld:
         step_runs = self.step_runs
         return step_runs, self._executor(self.world, step_runs)
 
-    def _executor(self, world: World, step_runs: KubeStepRuns | None = None) -> JobExecutor:
+    def _executor(
+        self, world: World, step_runs: KubeStepRuns | None = None, runner: RunnerAccess | None = None
+    ) -> JobExecutor:
         secrets = SecretCheck(self.wired, OPERATOR_NAMESPACE, lambda: self.settings)
-        runner = self._runner(world)
+        runner = runner or self._new_runner(world)
         return JobExecutor(self.wired, world, step_runs or self.step_runs, self.binder, secrets, self.events, runner)
 
-    def _runner(self, world: World) -> RunnerAccess:
+    @cached_property
+    def _runner(self) -> RunnerAccess:
+        return self._new_runner(self.world)
+
+    def _new_runner(self, world: World) -> RunnerAccess:
         return RunnerAccess(self.wired, world, self.binder, self.events, lambda: self.settings)
 
     @property
@@ -144,7 +157,7 @@ class AdapterWorld:
             self.binder,
             secrets,
             self.events,
-            self._runner(self.world),
+            self._new_runner(self.world),
             lambda: self.hub,
             budget=BindingBudget(lambda: self.settings),
         )

@@ -52,7 +52,7 @@ def begun(run: Object) -> Object:
 
 async def test_a_new_run_gets_its_access_in_three_writes_and_without_an_event(of_runs: AdapterWorld) -> None:
     run, story = await of_runs.definitions()
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
     assert sorted(of_runs.wire.writes) == ["POST rolebindings", "POST roles", "POST serviceaccounts"]
     assert of_runs.events.emitted == []
     for resource in KINDS:
@@ -66,9 +66,9 @@ async def test_what_is_there_already_is_left_alone(of_runs: AdapterWorld, how: s
     run, story = await of_runs.definitions(
         execution={"rbac": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]}}
     )
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
     of_runs.wire.writes.clear()
-    await of_runs.executor.prepare_run(run if how == "as a new run" else begun(run), story)
+    await of_runs.new_executor.prepare_run(run if how == "as a new run" else begun(run), story)
     attempts = 3 if how == "as a new run" else 0
     assert len(of_runs.wire.writes) == attempts
     assert of_runs.events.emitted == []
@@ -78,14 +78,14 @@ async def test_what_drifted_is_corrected(of_runs: AdapterWorld) -> None:
     run, story = await of_runs.definitions()
     annotations = {"serviceAccountAnnotations": {"role": "reader"}}
     story["spec"]["policy"] = {"storage": {"s3": {"bucket": "b", "authentication": annotations}}}
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
     await of_runs.client.patch(ROLE, NAME, {"rules": []}, namespace=NAMESPACE_NAME)
     stranger = {"kind": "ServiceAccount", "name": "x", "namespace": "y"}
     await of_runs.client.patch(ROLE_BINDING, NAME, {"subjects": [stranger]}, namespace=NAMESPACE_NAME)
     annotations["serviceAccountAnnotations"] = {"zone": "a"}
     foreign = {"metadata": {"annotations": {"mine": "kept"}}}
     await of_runs.client.patch(SERVICE_ACCOUNT, NAME, foreign, namespace=NAMESPACE_NAME)
-    await of_runs.executor.prepare_run(begun(run), story)
+    await of_runs.new_executor.prepare_run(begun(run), story)
     account, role, binding = [await of_runs.client.get(kind, NAME, NAMESPACE_NAME) for kind in KINDS]
     assert account["metadata"]["annotations"] == {
         "mine": "kept",
@@ -111,16 +111,16 @@ async def test_access_of_somebody_else_is_refused_whatever_its_kind(of_runs: Ada
         body["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "admin"}
     await of_runs.client.create(resource, body, namespace=NAMESPACE_NAME)
     with pytest.raises(NameConflictError, match=f"{resource.kind} team/{NAME} exists and does not belong to this run"):
-        await of_runs.executor.prepare_run(run, story)
+        await of_runs.new_executor.prepare_run(run, story)
 
 
 async def test_a_server_that_is_away_is_told_as_one_error(of_runs: AdapterWorld) -> None:
     run, story = await of_runs.definitions()
     of_runs.wire.refuse = "POST roles"
     with pytest.raises(UnavailableError):
-        await of_runs.executor.prepare_run(run, story)
+        await of_runs.new_executor.prepare_run(run, story)
     of_runs.wire.refuse = ""
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
 
 
 async def test_an_engram_that_is_missing_or_misconfigured_does_not_keep_others_from_their_rights(
@@ -135,7 +135,7 @@ async def test_an_engram_that_is_missing_or_misconfigured_does_not_keep_others_f
         {"name": "lost", "ref": {"name": "nobody"}},
         {"name": "asking", "ref": {"name": "asking"}},
     ]
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
     role = await of_runs.client.get(ROLE, NAME, NAMESPACE_NAME)
     assert named in role["rules"]
     assert greedy not in role["rules"]
@@ -321,11 +321,11 @@ async def test_errors_never_hold_what_is_secret(there: AdapterWorld) -> None:
 async def test_access_of_an_earlier_run_of_the_name_is_waited_for(of_runs: AdapterWorld) -> None:
     """A user may replace a run faster than the garbage collector works."""
     run, story = await of_runs.definitions()
-    await of_runs.executor.prepare_run(run, story)
+    await of_runs.new_executor.prepare_run(run, story)
     successor = {**run, "metadata": {**run["metadata"], "uid": "00000000-0000-0000-0000-000000000001"}}
 
     with pytest.raises(UnavailableError, match=f"team/{NAME} of a deleted run is still being removed"):
-        await of_runs.executor.prepare_run(successor, story)
+        await of_runs.new_executor.prepare_run(successor, story)
 
     stored = await of_runs.client.get(SERVICE_ACCOUNT, NAME, NAMESPACE_NAME)
     assert stored["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"]

@@ -31,6 +31,7 @@ from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME, eventually
 
 HOLD = "tests.example/hold"
+NOBODY = "nobody"
 
 
 FAILED_CONTAINER: Object = {
@@ -41,6 +42,14 @@ FAILED_CONTAINER: Object = {
     "ready": False,
     "state": {"terminated": {"exitCode": 3, "reason": "Error"}},
 }
+
+
+@pytest.fixture
+def there(there: AdapterWorld) -> AdapterWorld:
+    """The account of containers does not exist, so a real server creates no Pods."""
+    security = replace(there.settings.security, service_account_name=NOBODY)
+    there.settings = replace(there.settings, security=security)
+    return there
 
 
 async def started(there: AdapterWorld) -> tuple[Object, Object, Object]:
@@ -533,6 +542,7 @@ async def test_no_step_run_is_made_again_for_a_run_that_another_leader_has_begun
 async def test_a_job_that_failed_before_its_pod_was_heard_of_is_asked_about(there: AdapterWorld) -> None:
     """Each kind has its own watch. Here the watch of Pods lags behind that of Jobs."""
     _, _, step_run = await started(there)
+    await there.account(NOBODY)
     job = await stored_job(there)
     pod = await pod_of(there, job)
     ended = {"status": {"phase": "Failed", "containerStatuses": [FAILED_CONTAINER]}}
@@ -554,6 +564,7 @@ async def test_of_a_step_whose_end_is_recorded_only_a_container_that_still_runs_
 ) -> None:
     """This holds however late the watch of Pods is. The Job of a container that has ended keeps its logs."""
     _, _, step_run = await started(there)
+    await there.account(NOBODY)
     job = await stored_job(there)
     pod = await pod_of(there, job)
     if ended:

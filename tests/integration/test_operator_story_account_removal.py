@@ -73,7 +73,7 @@ async def begun(there: AdapterWorld) -> tuple[Object, Object, Look]:
     run, story = await there.definitions()
     await there.known(there.world.stories, "report")
     await there.known(there.world.story_runs, "one")
-    await there.executor.prepare_run(run, story)
+    await there.new_executor.prepare_run(run, story)
     return run, story, Look(there, await there.story_account(run, story))
 
 
@@ -151,7 +151,7 @@ async def test_a_run_that_needs_the_account_while_it_is_being_removed_prevents_t
     assert await look.is_marked()
     await there.known(there.world.informer(SERVICE_ACCOUNT), look.name, is_retired)
 
-    await there.executor.prepare_run(run, story)  # another process: as before it creates a workload
+    await there.new_executor.prepare_run(run, story)  # another process: as before it creates a workload
 
     assert not await look.is_marked()
     with pytest.raises(StaleError):
@@ -161,7 +161,7 @@ async def test_a_run_that_needs_the_account_while_it_is_being_removed_prevents_t
 
 async def test_what_is_deleted_while_a_run_begins_is_there_again_before_its_workload(there: AdapterWorld) -> None:
     run, story, look = await begun(there)
-    executor = there.executor
+    executor = there.new_executor
     await executor.prepare_run(run, story)
     before = await look.account()
     assert before is not None
