@@ -19,7 +19,7 @@ from tests.e2e.admission_rig import NAMES, ask_admission
 from tests.e2e.object_store.gateway import BUCKET, REGION, Gateway, open_gateway
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, open_operator_rig
 from tests.e2e.write_budget import scenarios
-from tests.e2e.write_budget.budget import BUDGET, SCENARIOS, Part, deviations
+from tests.e2e.write_budget.budget import BUDGET, EVENTS, SCENARIOS, WARNINGS, Part, deviations
 from tests.e2e.write_budget.counting import Request, requests_by_namespace
 from tests.e2e.write_budget.scenarios import Scene
 
@@ -41,6 +41,7 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
 
 
 async def test_no_run_costs_more_requests_than_its_budget(rig: OperatorRig, tmp_path: Path) -> None:
+    trouble: dict[str, Counter[str]] = {}
     async with open_gateway(tmp_path) as gateway:
         authority = rig.directory / "store-authority.pem"
         authority.write_bytes(gateway.authority.ca_file.read_bytes())
@@ -64,8 +65,13 @@ async def test_no_run_costs_more_requests_than_its_budget(rig: OperatorRig, tmp_
         await quiet(rig)
         counted |= {name: scene.requests() for name, scene in stored.items()}
 
+        for name, scene in {**scenes, **stored}.items():
+            warnings = await scene.warnings()
+            trouble[name] = warnings if warnings.total() > WARNINGS.get(name, 0) else Counter()
+            counted[name][EVENTS] -= max(0, warnings.total() - WARNINGS.get(name, 0))
+
     REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(report(counted))
+    REPORT.write_text(report(counted, trouble))
     assert {name: lines for name, lines in idle.items() if lines} == {}
     found = {name: deviations(counted[name], budget) for name, budget in SCENARIOS.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}
@@ -116,11 +122,14 @@ def of_ours(sent: Counter[Request]) -> Counter[Request]:
     return Counter({request: number for request, number in sent.items() if request.sender.is_ours})
 
 
-def report(counted: Mapping[str, Counter[Request]]) -> str:
-    """For readers: all requests of each scenario, and their sums."""
+def report(counted: Mapping[str, Counter[Request]], trouble: Mapping[str, Counter[str]]) -> str:
+    """For readers: all requests of each scenario, and their sums; and the Warnings where some tell of trouble."""
     lines = []
     for name, sent in counted.items():
         ours, account = of_ours(sent).total(), sum(sent[cost.request] for cost in BUDGET[Part.ACCOUNT])
         lines.append(f"{name}: {ours} of ours, {account} of them for the account; {sent.total()} in all")
         lines += [f"    {number:3} {request}" for request, number in sorted(sent.items())]
+        lines += [
+            f"    Warning {reason}: {number}, partly in addition" for reason, number in sorted(trouble[name].items())
+        ]
     return "\n".join([*lines, ""])

@@ -214,3 +214,8 @@ SCENARIOS: Final[Mapping[str, ScenarioBudget]] = {
     }.items()
 }
 """By the name of the function in ``scenarios`` that plays it."""
+EVENTS: Final = Request(Sender.OPERATOR, "create", "events")
+WARNINGS: Final[Mapping[str, int]] = {"a_retry": 2, "a_compensation": 2}
+"""Warnings that the budget of a scenario contains. Others tell of trouble, such as an API server that answers late; they
+come in addition.
+"""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.api.objects import Object
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, EVENT, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.errors import NotFoundError
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, status_of, step
 from tests.e2e.write_budget.counting import Request, requests_by_namespace
@@ -54,6 +54,12 @@ class Scene:
     def requests(self) -> Counter[Request]:
         """What was sent since the run was created."""
         return requests_by_namespace(self.rig.audit_events()).get(self.name, Counter()) - self.before
+
+    async def warnings(self) -> Counter[str]:
+        """The reasons of Warnings about objects of ours, and how many Events have each."""
+        found = (await self.rig.client.list(EVENT, self.name)).items
+        ours = [event for event in found if "bubustack.io/" in event["regarding"]["apiVersion"]]
+        return Counter(str(event["reason"]) for event in ours if event["type"] == "Warning")
 
     async def create(self, resource: Resource, name: str, spec: Object) -> None:
         await self.rig.create(resource, name, {"spec": spec}, self.name)
