@@ -216,6 +216,6 @@ SCENARIOS: Final[Mapping[str, ScenarioBudget]] = {
 """By the name of the function in ``scenarios`` that plays it."""
 EVENTS: Final = Request(Sender.OPERATOR, "create", "events")
 WARNINGS: Final[Mapping[str, int]] = {"a_retry": 2, "a_compensation": 2}
-"""Warnings that the budget of a scenario contains. Others tell of trouble, such as an API server that answers late; they
+"""Warnings that the budget of a scenario contains. Others tell of trouble, such as an API server that answers late, and
 come in addition.
 """

@@ -13,7 +13,7 @@ from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, EVENT, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
 from core.kube.errors import NotFoundError
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, status_of, step
-from tests.e2e.write_budget.counting import Request, requests_by_namespace
+from tests.e2e.write_budget.counting import Request, Sender, requests_by_namespace
 
 _PROGRAMS: Final = Path(__file__).parent.parent / "engrams"
 _RETRY: Final[Object] = {"execution": {"retry": {"maxRetries": 2, "delay": "10ms"}}}
@@ -45,15 +45,25 @@ class Scene:
 
     async def start(self, **spec: Any) -> None:
         """Start the run once the operator has written the status of all definitions, which is not part of the run."""
+        written: Counter[Request] = Counter()
         for resource in (ENGRAM, STORY):
             for each in (await self.rig.client.list(resource, self.name)).items:
                 await self.until(resource, each["metadata"]["name"], _is_settled)
-        self.before.update(requests_by_namespace(self.rig.audit_events()).get(self.name, {}))
+                written[Request(Sender.OPERATOR, "patch", f"{resource.plural}/status")] += 1
+        await eventually(lambda: self._is_logged(written), lambda: "the audit log lacks what has been written")
+        self.before.update(self._logged())
         await self.create(STORY_RUN, self.name, {"storyRef": {"name": self.name}, **spec})
 
     def requests(self) -> Counter[Request]:
         """What was sent since the run was created."""
-        return requests_by_namespace(self.rig.audit_events()).get(self.name, Counter()) - self.before
+        return self._logged() - self.before
+
+    def _logged(self) -> Counter[Request]:
+        return requests_by_namespace(self.rig.audit_events()).get(self.name, Counter())
+
+    async def _is_logged(self, written: Counter[Request]) -> bool:
+        """An API server logs a request a moment after it has answered it."""
+        return written <= self._logged()
 
     async def warnings(self) -> Counter[str]:
         """The reasons of Warnings about objects of ours, and how many Events have each."""
