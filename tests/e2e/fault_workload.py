@@ -25,7 +25,7 @@ INEXACT: Final = (*GONE, "doomed", "fleeting")
 """Stories and Engrams that count only what they still find of these runs."""
 ENGRAMS: Final = Path(__file__).parent / "engrams"
 _TRY_AGAIN_SECONDS: Final = 0.2
-_PERSON_SECONDS: Final = 120.0
+_PERSON_SECONDS: Final = 240.0
 
 
 class Workload:
