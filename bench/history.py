@@ -26,7 +26,7 @@ from core.kube.client import open_client
 from core.kube.config import load_config
 from embedded.usage import open_cluster
 
-FINISHED: Final = 20_000
+FINISHED: Final = 3_000
 STEPS: Final = 3
 RUNS: Final = 60
 CONCURRENT: Final = 10
