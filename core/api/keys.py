@@ -168,8 +168,8 @@ ANNOTATION_MANAGED_STORAGE: Final = "runs.bubustack.io/managed-storage-annotatio
 ANNOTATION_RUNNER_OF_STORY: Final = LABEL_RUNNER_OF_STORY
 """The same as an annotation: ``namespace/name`` of the Story, which is never cut."""
 ANNOTATION_RUNNER_RETIRED: Final = "bubustack.io/runner-retired"
-"""An extension, on the account of a Story: no run needs it, and the operator is about to delete it. Whoever needs it
-removes the annotation, and so prevents that.
+"""An extension, on the account of a Story: no run needs it, and the operator is about to delete it. A run that needs
+it again removes the annotation, which prevents the deletion.
 """
 ANNOTATION_STORY_CONVERSION: Final = "bubustack.io/v1beta1-conversion"
 """An extension: the parts of a Story that its other version cannot express; set only while it is needed."""

@@ -115,7 +115,7 @@ class World:
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Handlers that are added in this block get the known objects at its end, each of which is read only once."""
+        """Handlers that are added in this block get the known objects at its end. Each object is read only once."""
         with ExitStack() as stack:
             for informer in self:
                 stack.enter_context(informer.gathering_handlers())

@@ -152,7 +152,7 @@ class StatusWriter:
                 return
 
     def _due_at(self, changed_at: float) -> float:
-        """When to store changes, the first of which was made at ``changed_at``; both are Trio times."""
+        """When to store changes. The first of them was made at ``changed_at``. Both are Trio times."""
         settings = self._engine.settings
         stored_phase = (self._state.stored.get("status") or {}).get("phase")
         has_moved_on = self._state.phase != stored_phase
