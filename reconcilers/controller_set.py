@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from core.api.resource import Resource
 from core.policy.settings import OperatorSettings
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Observer
@@ -62,16 +61,18 @@ class ControllerSet:
             controller.enqueue(key)
 
     def _enqueue_all(self, chosen: Callable[[ControllerRegistration], bool]) -> None:
-        """Enqueue the objects of the chosen controllers; each object is read once for all of them."""
-        of_kind: dict[Resource, list[tuple[ControllerRegistration, Controller]]] = {}
+        """Enqueue the objects of the chosen controllers; none that is at rest is read for that."""
         for row, controller in self._made:
-            if chosen(row):
-                of_kind.setdefault(row.kind, []).append((row, controller))
-        for kind, made in of_kind.items():
-            for obj in self._there.world.informer(kind).each():
-                for row, controller in made:
-                    if row.enqueue_only is None or row.enqueue_only(obj):
-                        controller.enqueue(Key.of(obj))
+            if not chosen(row):
+                continue
+            informer, only = self._there.world.informer(row.kind), row.enqueue_only
+            found = (
+                [Key(*key) for key in informer.all_keys()]
+                if only is None
+                else [Key.of(obj) for obj in informer.in_motion() if only(obj)]
+            )
+            for key in found:
+                controller.enqueue(key)
 
     async def release(self, key: Key) -> None:
         """Return once no controller is at work for ``key``, which this process does not own any more."""
@@ -81,7 +82,8 @@ class ControllerSet:
 
 def _controller(row: ControllerRegistration, there: ControllerDependencies, observe: Observer) -> Controller:
     options = controller_options(row, there.settings)
-    return Controller(row.name, row.build(there), options, observe=observe, ownership=there.ownership)
+    glance = None if row.glance is None else row.glance(there)
+    return Controller(row.name, row.build(there), options, glance=glance, observe=observe, ownership=there.ownership)
 
 
 def controller_options(row: ControllerRegistration, settings: Callable[[], OperatorSettings]) -> ControllerOptions:

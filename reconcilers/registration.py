@@ -23,7 +23,7 @@ from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.adapters.world import World
-from reconcilers.runtime.controller import Controller, Key, Reconcile
+from reconcilers.runtime.controller import Controller, Glance, Key, Reconcile
 from reconcilers.runtime.watch import Watch
 
 
@@ -78,6 +78,10 @@ class ControllerRegistration:
     enqueue_when_settings_change: bool = False
     """Whether every object of its kind is reconciled when other settings of the operator come into force."""
     enqueue_only: Callable[[Object], bool] | None = None
-    """Which objects these two are about; None: all. There may be many thousands of finished runs."""
+    """Which objects these two are about, and none that is at rest; None: all. There may be many thousands of finished
+    runs.
+    """
+    glance: Callable[[ControllerDependencies], Glance] | None = None
+    """Builds what says at a glance that a key needs nothing now."""
     beside: Callable[[ControllerDependencies, Controller], Awaitable[None]] | None = None
     """A task that runs as long as the controller runs."""

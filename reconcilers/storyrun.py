@@ -13,7 +13,7 @@ Source: StoryRun contract 1.4, 4, 6.2, 18, 19 and 20.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import starmap
 from typing import Final
@@ -29,6 +29,7 @@ from core.engine.run.termination import orphans
 from core.engine.run_marks import needed_marks
 from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
+from core.kube.store import StoreKey
 from core.policy.settings import OperatorSettings
 from core.workloads.kept_data import stored_data_goes
 from core.workloads.live_run import is_live_run
@@ -38,6 +39,7 @@ from reconcilers.adapters.triggers import TRIGGERS, is_awaited, run_of
 from reconcilers.adapters.world import (
     HELD_BY_REFERENCE,
     LIVE_RUNS_KEPT,
+    LIVE_STEP_RUNS,
     OWNER_UID,
     STORY_KEY,
     World,
@@ -48,7 +50,7 @@ from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, 
 from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.resync import Resync
-from reconcilers.retention import CleanUp, KeepUntil, Remove, next_act, retention_rules_of
+from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, next_act, retention_rules_of
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -58,7 +60,7 @@ from reconcilers.run_changes import (
     owning_run,
     story_was_edited,
 )
-from reconcilers.runtime.controller import Controller, Key, Reconcile
+from reconcilers.runtime.controller import Controller, Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch
 
@@ -96,6 +98,15 @@ class StoryRunReconciler:
         self._settings = settings
         self._is_awaited = is_awaited
 
+    def glance(self, key: Key) -> Outcome | None:
+        """The outcome for a finished run for which nothing is to be done now: there may be many thousands of them."""
+        run = self._world.story_runs.get(key.namespace, key.name)
+        if run is None or is_being_deleted(run) or not has_ended(run) or pending_redrive(run) is not None:
+            return None
+        held, live = self._world.step_runs.keys_by_index(HELD_BY_REFERENCE, str(key)), self._live_step_runs_of(run)
+        act = self._next_act(run)
+        return _until(act, self._clock.now()) if isinstance(act, KeepUntil) and not (held or live) else None
+
     async def reconcile(self, key: Key) -> Outcome:
         await self._release_step_runs(key)
         run = self._world.story_runs.get(key.namespace, key.name)
@@ -116,8 +127,8 @@ class StoryRunReconciler:
         end.
         """
         request = pending_redrive(run)
-        step_runs = self._world.step_runs.by_index(OWNER_UID, run["metadata"]["uid"])
-        if request is not None or orphans(step_runs):
+        live = (self._world.step_runs.get(*key) for key in self._live_step_runs_of(run))
+        if request is not None or orphans(one for one in live if one is not None):
             self._supervisor.adopt(RunKey(run["metadata"]["namespace"], run["metadata"]["name"]))
         if request is None or isinstance(request, Malformed):
             return await self._retire(run)
@@ -129,21 +140,26 @@ class StoryRunReconciler:
             await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
 
     async def _retire(self, run: Object) -> Outcome:
-        now = self._clock.now()
-        # The end of its parent, the answer of its StoryTrigger, and its successor, wake this key.
-        is_needed = self._is_needed(run) or self._is_awaited(run) or self._records_that_its_story_rests(run)
-        match next_act(run, self._story_of(run), self._settings(), now, is_needed=is_needed):
+        match act := self._next_act(run):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
                 return Done()
             case CleanUp():
                 if await self._delete_children(run):
                     return After(_CHILDREN_GONE_CHECK)
-                cleaned = {"childrenCleanedAt": format_instant(now)}
+                cleaned = {"childrenCleanedAt": format_instant(self._clock.now())}
                 await patch_status(self._client, self._world.story_runs, STORY_RUN, run, cleaned)
                 return After(timedelta())
-            case KeepUntil(until):
-                return Done() if until is None else After(min(until - now, _LONGEST_WAIT))
+            case KeepUntil():
+                return _until(act, self._clock.now())
+
+    def _next_act(self, run: Object) -> Act:
+        # The end of its parent, the answer of its StoryTrigger, and its successor, wake this key.
+        is_needed = self._is_needed(run) or self._is_awaited(run) or self._records_that_its_story_rests(run)
+        return next_act(run, self._story_of(run), self._settings(), self._clock.now(), is_needed=is_needed)
+
+    def _live_step_runs_of(self, run: Object) -> list[StoreKey]:
+        return [*self._world.step_runs.keys_by_index(LIVE_STEP_RUNS, run["metadata"]["uid"])]
 
     def _is_needed(self, run: Object) -> bool:
         """Whether the run that started it has not ended: after a restart, the output of its step is still read from
@@ -202,6 +218,10 @@ class StoryRunReconciler:
         return story_of(run, self._world)
 
 
+def _until(keep: KeepUntil, now: datetime) -> Outcome:
+    return Done() if keep.until is None else After(min(keep.until - now, _LONGEST_WAIT))
+
+
 def _of_run(change: Change, caches: Caches) -> Iterator[Key]:
     """The run; when it ends, also its child runs, which may have been kept only because of it; and its parent."""
     run = change.object
@@ -254,7 +274,7 @@ def _of_trigger(change: Change, caches: Caches) -> Iterator[Key]:
             yield run
 
 
-def _build(there: ControllerDependencies) -> Reconcile:
+def _reconciler(there: ControllerDependencies) -> StoryRunReconciler:
     return StoryRunReconciler(
         there.client,
         there.world,
@@ -262,7 +282,7 @@ def _build(there: ControllerDependencies) -> Reconcile:
         there.clock,
         there.settings,
         partial(is_awaited, there.world),
-    ).reconcile
+    )
 
 
 async def _resync(there: ControllerDependencies, controller: Controller) -> None:
@@ -274,11 +294,12 @@ WATCHES: Final = (Watch(STORY_RUN, _of_run), Watch(STORY, _of_story), Watch(STEP
 CONTROLLER: Final = ControllerRegistration(
     "storyrun",
     STORY_RUN,
-    _build,
+    lambda there: _reconciler(there).reconcile,
     options=lambda settings: settings.story_run,
     watches=(*WATCHES, Watch(STORY_TRIGGER, _of_trigger)),
     informers=(TRIGGERS,),
     permissions=ENGINE_PERMISSIONS,
     beside=_resync,
+    glance=lambda there: _reconciler(there).glance,
     enqueue_when_settings_change=True,  # with another object store, live runs need the finalizer
 )

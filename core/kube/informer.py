@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -21,7 +21,17 @@ from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
 from core.kube.packed import Entry, Packer, identity
 from core.kube.retry import Backoff
-from core.kube.store import Change, ChangeKind, Indexer, InformerStore, StoreKey, is_certainly_newer, is_number, key_of
+from core.kube.store import (
+    Change,
+    ChangeKind,
+    Indexer,
+    InformerStore,
+    Listed,
+    StoreKey,
+    is_certainly_newer,
+    is_number,
+    key_of,
+)
 from core.kube.watch import DEFAULT_TIMING, WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
 from core.telemetry import catalogue, metrics
@@ -55,7 +65,7 @@ class Informer:
         trim: returns a smaller copy, without unused fields, to keep in place of an object; must leave name, namespace,
             uid, resourceVersion and deletionTimestamp in its ``metadata``.
         is_at_rest: whether an object will hardly be read again; it is then kept in a fifth of the memory, and read more
-            slowly.
+            slowly. New handlers are not called with such objects.
     """
 
     def __init__(
@@ -121,6 +131,14 @@ class Informer:
         """
         return self._store.list(namespace)
 
+    def all_keys(self) -> Collection[StoreKey]:
+        """Namespaces and names of all objects, without a look at them; changes with the cache."""
+        return self._store.all_keys()
+
+    def in_motion(self) -> Iterator[Object]:
+        """The objects that are not at rest, one at a time, like ``each``."""
+        return self._store.in_motion()
+
     def by_index(self, index: str, value: str) -> Objects:
         """The objects that the indexer ``index`` returns ``value`` for.
 
@@ -179,7 +197,7 @@ class Informer:
     # Handlers and own writes.
 
     def add_handler(self, handler: Handler) -> None:
-        """Call ``handler`` with every change from now on, and immediately with each object that is already known.
+        """Call ``handler`` with every change from now on, and immediately with each known object that is not at rest.
 
         In a block of ``gathering_handlers``, at its end.
         """
@@ -301,12 +319,13 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
-            keep=self._entry,
+            keep=self._listed,
         )
         went_back = is_certainly_newer(self._version, found.resource_version) if self._version else False
         if went_back:
             _LOG.warning("the server's history went back", resource=self.resource.title, to=found.resource_version)
-        self._publish(self._store.replace_all(found.items, found.resource_version, number, trust=went_back))
+        listed: Iterable[Any] = found.items
+        self._publish(self._store.replace_all(listed, found.resource_version, number, trust=went_back))
         self._version = found.resource_version
         self._moved.unpark_all()
         self.last_error = None
@@ -408,8 +427,8 @@ class Informer:
             self._complain("is_at_rest failed; the object is kept as any other", obj, error)
             return False
 
-    def _entry(self, obj: Object) -> Entry:
-        return self._kept(obj)[1]
+    def _listed(self, obj: Object) -> Listed:
+        return self._store.listed(*self._kept(obj))
 
     def _small(self, obj: Object) -> tuple[Object, Entry]:
         kept = self._trimmed(obj)

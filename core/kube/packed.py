@@ -45,6 +45,10 @@ class Packed:
         self._mark: Unreadable | None = unreadable(obj)
 
     @property
+    def is_at_rest(self) -> bool:
+        return self._dictionary is not None
+
+    @property
     def head(self) -> Object:
         """What distinguishes versions of objects: a few fields of ``metadata``."""
         fields = zip(_IDENTITY, self._identity, strict=True)
@@ -116,6 +120,11 @@ def identity(obj: Object) -> Object:
     """The fields that distinguish one version of one object from all others."""
     metadata = obj["metadata"]
     return {"metadata": {name: metadata[name] for name in _IDENTITY if name in metadata}}
+
+
+def is_at_rest(entry: Entry) -> bool:
+    """Whether the object was at rest when it was packed."""
+    return isinstance(entry, Packed) and entry.is_at_rest
 
 
 class Opener:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
-from core.kube.packed import Entry, Opener, Packed, Packer, head_of, opened
+from core.kube.packed import Entry, Opener, Packed, Packer, head_of, is_at_rest, opened
 from kubewire.wire import Object
 
 REMEMBERED_DELETIONS: Final = 10_000
@@ -73,11 +73,23 @@ class Change:
 
 _Changes: TypeAlias = list[Change]  # inside Store, ``list`` is a method
 _Objects: TypeAlias = list[Object]
+_Entries: TypeAlias = list[Entry]
 
 
 class StoreKey(NamedTuple):
     namespace: str
     name: str
+
+
+_IndexValues: TypeAlias = tuple[tuple[str, ...], ...]
+
+
+class Listed(NamedTuple):
+    """An object of a list, in the form in which it is stored."""
+
+    entry: Entry
+    values: _IndexValues
+    """What each indexer returned for it."""
 
 
 class _Deletion(NamedTuple):
@@ -97,7 +109,7 @@ class InformerStore:
         self._opener = Opener()
         self._namespaces: dict[str, dict[StoreKey, None]] = {}
         self._indexes: dict[str, dict[str, dict[StoreKey, None]]] = {name: {} for name in indexers}
-        self._index_values: dict[StoreKey, tuple[tuple[str, ...], ...]] = {}
+        self._index_values: dict[StoreKey, _IndexValues] = {}
         """For each object, the values of each indexer, in the order of the indexers."""
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
@@ -115,9 +127,19 @@ class InformerStore:
             return map(self._opener.glance, [*self._objects.values()])
         return (self._opener.glance(self._objects[key]) for key in [*self._namespaces.get(namespace, ())])
 
+    def all_keys(self) -> Collection[StoreKey]:
+        return self._objects.keys()
+
+    def in_motion(self) -> Iterator[Object]:
+        """The objects that are not at rest, one by one like ``list``."""
+        return map(self._opener.glance, self._entries_in_motion())
+
     def as_added(self) -> Iterator[Change]:
-        """Each object as if it had just been added."""
-        return (Change(ChangeKind.ADDED, None, entry) for entry in [*self._objects.values()])
+        """Each object that is not at rest, as if it had just been added."""
+        return (Change(ChangeKind.ADDED, None, entry) for entry in self._entries_in_motion())
+
+    def _entries_in_motion(self) -> _Entries:
+        return [entry for entry in self._objects.values() if not is_at_rest(entry)]
 
     def by_index(self, index: str, value: str) -> Iterator[Object]:
         return (self._opener.whole(self._objects[key]) for key in [*self._indexes[index].get(value, ())])
@@ -133,17 +155,22 @@ class InformerStore:
         ``entry``: the form to store, if the caller has made it already.
         """
         entry = self._packer.entry(obj) if entry is None else entry
-        key, uid = key_of(obj), _uid(obj)
-        if self._belongs_to_a_deleted_object(obj, uid, in_order):
+        return self._put(Listed(entry, self._values_of(obj)), obj, in_order)
+
+    def _put(self, new: Listed, parsed: Object | None, in_order: bool = True) -> Iterable[Change]:
+        """``parsed``: the object of ``new``, if it is at hand; it is not needed here."""
+        head = head_of(new.entry) if parsed is None else parsed
+        key, uid = key_of(head), _uid(head)
+        if self._belongs_to_a_deleted_object(head, uid, in_order):
             return []
         old = self._objects.get(key)
         if old is None:
-            return [Change(ChangeKind.ADDED, None, self._set(key, obj, entry), obj)]
+            return [Change(ChangeKind.ADDED, None, self._set(key, new), parsed)]
         if _uid(head_of(old)) != uid:
-            return self._replace_with_other(key, old, obj, entry)
-        if not is_newer(version_of(obj), version_of(head_of(old))):
+            return self._replace_with_other(key, old, new, parsed)
+        if not is_newer(version_of(head), version_of(head_of(old))):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry), obj)]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, new), parsed)]
 
     def lacks(self, obj: Object) -> bool:
         """Whether ``put`` would change anything for this version; only the metadata of ``obj`` is read."""
@@ -198,24 +225,27 @@ class InformerStore:
         self._list_number += 1
         return self._list_number
 
-    def replace_all(self, objects: Iterable[Entry], version: str, list_number: int, *, trust: bool) -> Iterable[Change]:
+    def listed(self, obj: Object, entry: Entry) -> Listed:
+        """For ``replace_all``: what is stored of ``obj`` beside ``entry``, so that it need not be parsed again."""
+        return Listed(entry, self._values_of(obj))
+
+    def replace_all(
+        self, objects: Iterable[Listed], version: str, list_number: int, *, trust: bool
+    ) -> Iterable[Change]:
         """Apply a whole list as of ``version``; changes that are newer than the list are kept.
 
         ``trust``: use the list even where the cache looks newer, because the server's history went back.
         """
-        found = {key_of(head_of(entry)): entry for entry in objects}
-        alive = {_uid(head_of(entry)) for entry in found.values()}
+        found = {key_of(head_of(listed.entry)): listed for listed in objects}
+        alive = {_uid(head_of(listed.entry)) for listed in found.values()}
         self._deletions = {
             uid: deletion
             for uid, deletion in self._deletions.items()
             if uid not in alive or (deletion.list_number >= list_number and not trust)
         }
         changes: _Changes = []
-        for entry in found.values():
-            obj = opened(entry)
-            for change in self._put_trusted(obj, entry) if trust else self.put(obj, entry=entry):
-                change.let_go()  # of thousands of objects, only one is parsed at a time
-                changes.append(change)
+        for listed in found.values():
+            changes += self._put_trusted(listed) if trust else self._put(listed, None)
         for key, old in [*self._objects.items()]:
             if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
                 self._unset(key)
@@ -224,15 +254,16 @@ class InformerStore:
                 changes.append(Change(ChangeKind.DELETED, old, None))
         return changes
 
-    def _put_trusted(self, obj: Object, entry: Entry) -> Iterable[Change]:
-        key = key_of(obj)
+    def _put_trusted(self, new: Listed) -> Iterable[Change]:
+        head = head_of(new.entry)
+        key = key_of(head)
         old = self._objects.get(key)
-        if old is None or _uid(head_of(old)) != _uid(obj):
+        if old is None or _uid(head_of(old)) != _uid(head):
             gone = [] if old is None else [Change(ChangeKind.DELETED, old, None)]
-            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, obj, entry), obj)]
-        if version_of(head_of(old)) == version_of(obj):
+            return [*gone, Change(ChangeKind.ADDED, None, self._set(key, new))]
+        if version_of(head_of(old)) == version_of(head):
             return []
-        return [Change(ChangeKind.UPDATED, old, self._set(key, obj, entry), obj)]
+        return [Change(ChangeKind.UPDATED, old, self._set(key, new))]
 
     def _belongs_to_a_deleted_object(self, obj: Object, uid: str, in_order: bool) -> bool:
         deletion = self._deletions.get(uid)
@@ -247,14 +278,15 @@ class InformerStore:
         # Only its deletion was requested; while it waits for finalizers, the server still shows it, marked as ending.
         return not (later and obj["metadata"].get("deletionTimestamp"))
 
-    def _replace_with_other(self, key: StoreKey, old: Entry, new: Object, entry: Entry) -> Iterable[Change]:
+    def _replace_with_other(self, key: StoreKey, old: Entry, new: Listed, parsed: Object | None) -> Iterable[Change]:
         """The name now belongs to another object and its predecessor is gone, unless ``new`` is a late event of the
         predecessor.
         """
-        if is_certainly_newer(version_of(head_of(old)), version_of(new)):
+        version = version_of(head_of(new.entry))
+        if is_certainly_newer(version_of(head_of(old)), version):
             return []
-        self._note_deletion(_uid(head_of(old)), _Deletion(version_of(new), True, self._list_number))
-        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new, entry), new)]
+        self._note_deletion(_uid(head_of(old)), _Deletion(version, True, self._list_number))
+        return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new), parsed)]
 
     def _note_deletion(self, uid: str, deletion: _Deletion) -> None:
         self._deletions.pop(uid, None)
@@ -262,9 +294,12 @@ class InformerStore:
         if len(self._deletions) > REMEMBERED_DELETIONS:
             del self._deletions[next(iter(self._deletions))]
 
-    def _set(self, key: StoreKey, obj: Object, entry: Entry) -> Entry:
-        """Store ``entry`` for ``obj``, and return it."""
-        values = tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
+    def _values_of(self, obj: Object) -> _IndexValues:
+        return tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
+
+    def _set(self, key: StoreKey, new: Listed) -> Entry:
+        """Store it, and return its entry."""
+        entry, values = new
         self._drop_from_indexes(key)
         if (before := self._objects.get(key)) is not None:
             self._opener.close(before)

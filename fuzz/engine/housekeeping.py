@@ -36,9 +36,9 @@ from kubewire.wire import StatusReason, status_failure
 from reconcilers import effectclaim, stored_data, storyrun, storytrigger
 from reconcilers.adapters import world as production
 from reconcilers.adapters.stored_references import REFERRED_OWNER, referred_owners
-from reconcilers.registration import ControllerDependencies
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.router import connect_engine
-from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Reconcile
+from reconcilers.runtime.controller import Controller, ControllerOptions, Glance, Key, Reconcile
 from reconcilers.runtime.outcome import Outcome
 from reconcilers.runtime.watch import connect_controller
 
@@ -99,9 +99,7 @@ class Housekeeping:
             client, world, supervisor, engine.events, engine.clock, settings, payloads, payloads, "", owned
         )
         rows = _ROWS_WITH_CLIENTS if with_clients else _ROWS
-        self._controllers = [
-            (row, Controller(row.name, _telling(row.build(there), crashed), _OPTIONS, ownership=owned)) for row in rows
-        ]
+        self._controllers = [(row, _controller(row, there, crashed)) for row in rows]
         connect_engine(
             world,
             supervisor,
@@ -166,6 +164,8 @@ class ModelInformer:
             return self.known.by_index(self.kind, index, value)
         if index == production.OWNER_UID:
             return self.known.by_owner(self.kind, value)
+        if index == production.LIVE_STEP_RUNS:
+            return [obj for obj in self.known.by_owner(self.kind, value) if production.live_owner_uid(obj)]
         keys_of = _INDICES[index]
         return [obj for obj in self.known.all(self.kind) if value in keys_of(obj)]
 
@@ -259,6 +259,25 @@ class ModelClient:
         if stored["metadata"]["uid"] != uid or version not in (None, stored["metadata"]["resourceVersion"]):
             raise RefusedError(409, StatusReason.CONFLICT, f"{place} is another, or has moved on")
         self.cluster.delete(self.process.actor, place, uid=uid)
+
+
+def _controller(
+    row: ControllerRegistration, there: ControllerDependencies, crashed: Callable[[Exception], None]
+) -> Controller:
+    glance = None if row.glance is None else _telling_at_a_glance(row.glance(there), crashed)
+    reconcile = _telling(row.build(there), crashed)
+    return Controller(row.name, reconcile, _OPTIONS, glance=glance, ownership=there.ownership)
+
+
+def _telling_at_a_glance(glance: Glance, crashed: Callable[[Exception], None]) -> Glance:
+    def told(key: Key) -> Outcome | None:
+        try:
+            return glance(key)
+        except Exception as error:
+            crashed(error)
+            raise
+
+    return told
 
 
 def _telling(reconcile: Reconcile, crashed: Callable[[Exception], None]) -> Reconcile:

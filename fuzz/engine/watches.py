@@ -100,7 +100,8 @@ class Known:
     def list_anew(self, cluster: Cluster, kind: str) -> None:
         store = self._stores[kind]
         number = store.begin_list()
-        listed = [_kept(obj) for place, obj in cluster.objects.items() if place[0] == kind]
+        found = (_kept(obj) for place, obj in cluster.objects.items() if place[0] == kind)
+        listed = [store.listed(obj, obj) for obj in found]
         self._publish(kind, store.replace_all(listed, str(cluster.newest), number, trust=False))
 
     def _publish(self, kind: str, changes: Iterable[Change]) -> None:

@@ -14,12 +14,14 @@ from typing import Any, Final
 import trio
 
 from core.api.objects import Object, has_ended, is_controlled_by, is_left_by_a_namesake, step_path, without_data
+from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, StaleError, UnavailableError
 from core.engine.redrive.request import may_have_a_past
 from core.engine.step.manifest import is_edited, why_not_the_work
 from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
+from core.kube.errors import BadRequestError
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import slim
 from reconcilers.adapters.world import OWNER_UID, World
@@ -29,6 +31,7 @@ NEW_SECONDS: Final = 0.25
 """So long after the request for a StepRun was sent, no other leader can have started, seen failing and ended its first
 attempt: between the two are a watch, a Job, a Pod with a process, and two writes.
 """
+_NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
 _REMEMBERED: Final = 8192
 """Number of StepRuns; a forgotten one costs two more requests."""
 
@@ -102,10 +105,15 @@ class KubeStepRuns:
 
     async def occupants(self) -> list[Object]:
         with port_errors():
-            found = await self._client.list(
-                STEP_RUN, keep=lambda step_run: {} if has_ended(step_run) else _without_status(step_run)
-            )
+            try:
+                found = await self._client.list(STEP_RUN, field_selector=_NOT_ENDED, keep=_occupant)
+            except BadRequestError:  # Kubernetes 1.30 cannot select by fields that a definition names
+                found = await self._client.list(STEP_RUN, keep=_occupant)
         return [step_run for step_run in found.items if step_run]
+
+
+def _occupant(step_run: Object) -> Object:
+    return {} if has_ended(step_run) else _without_status(step_run)
 
 
 def _without_status(step_run: Object) -> Object:

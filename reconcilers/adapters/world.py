@@ -40,6 +40,8 @@ from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
+LIVE_STEP_RUNS: Final = "live-step-runs"
+"""Index of StepRuns that have not ended: UID of their controller owner."""
 HELD_BY_REFERENCE: Final = "held-by-reference"
 """Index of StepRuns: ``namespace/name`` of the run that controls them, if they have the reference's finalizer."""
 PACKET_PARENT: Final = "packet-parent-uid"
@@ -214,6 +216,11 @@ def owner_uid(obj: Object) -> list[str]:
     return [owner["uid"]] if owner else []
 
 
+def live_owner_uid(step_run: Object) -> list[str]:
+    """For the index ``LIVE_STEP_RUNS``."""
+    return [] if has_ended(step_run) else owner_uid(step_run)
+
+
 def held_by_reference(step_run: Object) -> list[str]:
     """For the index ``HELD_BY_REFERENCE``."""
     owner = controller_of(step_run)
@@ -299,6 +306,10 @@ def _without_containers(pod: Object) -> Object:
     return {**slim(pod), "spec": {"nodeName": node} if node else {}}
 
 
+def _is_over(obj: Object) -> bool:
+    return has_ended(obj) and not is_being_deleted(obj)
+
+
 def job_has_ended(job: Object) -> bool:
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(is_true(conditions, ended) for ended in _JOB_ENDS)
@@ -318,12 +329,17 @@ WATCHED: Final = (
             OWNER_UID: owner_uid,
             PACKET_PARENT: packet_parent,
         },
-        is_at_rest=has_ended,
+        is_at_rest=_is_over,
     ),
     WatchedKind(
         STEP_RUN,
-        {OWNER_UID: owner_uid, ENGRAM_KEYS: _step_run_engram, HELD_BY_REFERENCE: held_by_reference},
-        is_at_rest=has_ended,
+        {
+            OWNER_UID: owner_uid,
+            LIVE_STEP_RUNS: live_owner_uid,
+            ENGRAM_KEYS: _step_run_engram,
+            HELD_BY_REFERENCE: held_by_reference,
+        },
+        is_at_rest=_is_over,
     ),
     WatchedKind(
         CONTROLLER_REVISION,
@@ -336,7 +352,7 @@ WATCHED: Final = (
         JOB,
         label_selector=f"{keys.LABEL_APP_NAME}=bobrapet,{keys.LABEL_APP_COMPONENT}=engram",
         trim=_without_template,
-        is_at_rest=job_has_ended,
+        is_at_rest=lambda job: job_has_ended(job) and not is_being_deleted(job),
         why="The operator only lists its own Jobs, by label.",
     ),
     WatchedKind(
@@ -344,7 +360,7 @@ WATCHED: Final = (
         {STEP_RUN_NAME: _step_run_of_pod},
         label_selector=keys.LABEL_STEP_RUN,
         trim=_without_containers,
-        is_at_rest=has_ended,  # a Pod has the same words for its ends as a run
+        is_at_rest=_is_over,  # a Pod has the same words for its ends as a run
         why="A step ends when its container ends; the operator only lists Pods of steps.",
     ),
     *(

@@ -13,7 +13,16 @@ import trio.testing
 
 from core.api.keys import ANNOTATION_TRIGGER_REQUEST_NAME, ANNOTATION_TRIGGER_REQUEST_UID
 from core.api.objects import Object
-from core.api.resource import EFFECT_CLAIM, IMPULSE, SERVICE_ACCOUNT, STORY, STORY_TRIGGER, TRANSPORT, TRANSPORT_BINDING
+from core.api.resource import (
+    EFFECT_CLAIM,
+    IMPULSE,
+    SERVICE_ACCOUNT,
+    STORY,
+    STORY_RUN,
+    STORY_TRIGGER,
+    TRANSPORT,
+    TRANSPORT_BINDING,
+)
 from core.kube.client import KubeClient
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.workloads.story_runner import story_runner
@@ -448,6 +457,35 @@ async def test_of_thousands_of_objects_a_row_chooses_those_to_look_at() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert sorted(seen) == ["team/a", "team/c"]
             seen.clear()
+        nursery.cancel_scope.cancel()
+
+
+async def test_finished_runs_are_looked_at_at_the_start_and_not_read_for_that() -> None:
+    seen: list[str] = []
+
+    async def reconcile(key: Key) -> Outcome:
+        seen.append(str(key))
+        return Done()
+
+    def never(_: object) -> bool:
+        raise AssertionError("a run at rest is not read")
+
+    rows = (
+        replace(ROW, kind=STORY_RUN, build=lambda _: reconcile, watches=()),
+        replace(ROW, name="few", kind=STORY_RUN, build=_never_called, watches=(), enqueue_only=never),
+        replace(ROW, name="watcher", kind=STORY_RUN, build=_never_called, watches=(Watch(STORY_RUN, own_keys),)),
+    )
+    async with open_world() as (_, world), trio.open_nursery() as nursery:
+        world.story_runs.remember(run("old", status={"phase": "Succeeded"}))
+        controllers = ControllerSet(rows[:2], there(world), _unobserved)
+        watching = ControllerSet(rows[2:], there(world), _unobserved)
+        controllers.connect()
+        watching.connect()
+        controllers.start_in(nursery)
+        watching.start_in(nursery)
+        controllers.enqueue_everything()
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["team/old"]
         nursery.cancel_scope.cancel()
 
 

@@ -281,3 +281,20 @@ async def test_a_reconcile_is_at_work_for_its_key(autojump_clock: MockClock) -> 
     await lived(Controller("story", look, ControllerOptions(1, SECOND, SECOND)), KEY, Key("team", "b"))
     assert seen == [KEY, ("team", "b")]
     assert current_key() is None
+
+
+async def test_what_a_glance_answers_is_not_reconciled(autojump_clock: MockClock) -> None:
+    script = Script()
+    glances: list[Outcome | Exception | None] = [After(5 * SECOND), ValueError("a bug"), None]
+
+    def glance(key: Key) -> Outcome | None:
+        answer = glances.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    options = ControllerOptions(workers=1, base_delay=SECOND, max_delay=60 * SECOND)
+    controller = Controller("story", script.reconcile, options, glance=glance, observe=script.observe)
+    started = await lived(controller, KEY)
+    assert [at - started for at in script.asked_at] == [6]
+    assert [word for _, word in script.observed] == ["requeue_after", "error", "success"]

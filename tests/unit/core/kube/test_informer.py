@@ -13,6 +13,7 @@ import trio.testing
 
 from core.kube.errors import ForbiddenError
 from core.kube.informer import Change, Informer
+from core.kube.packed import PACKED_FROM_BYTES
 from core.kube.store import version_of
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
 
@@ -285,8 +286,10 @@ async def test_what_is_added_later_hears_of_everything_already_here(
 async def test_handlers_that_are_gathered_share_each_known_object(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:
-    server = ScriptedServer(answer=lambda request: listing(widget("a", 3), widget("b", 4), version=10))
-    informer, _ = await informer_of(server, nursery, stack, is_at_rest=lambda obj: True)
+    large = "x" * PACKED_FROM_BYTES
+    objects = (widget("a", 3, text=large), widget("b", 4, text=large))
+    server = ScriptedServer(answer=lambda request: listing(*objects, version=10))
+    informer, _ = await informer_of(server, nursery, stack)
     seen: list[tuple[str, int]] = []
 
     def see(number: int) -> Callable[[Change], None]:
@@ -299,6 +302,28 @@ async def test_handlers_that_are_gathered_share_each_known_object(
 
     assert [name for name, _ in seen] == ["a", "a", "b", "b"]
     assert [first + second for (_, first), (_, second) in zip(seen[::2], seen[1::2], strict=True)] == [0, 0]
+
+
+async def test_a_new_handler_is_not_called_with_objects_at_rest(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    objects = (widget("a", 3, phase="Succeeded"), widget("b", 4, phase="Running"))
+    server = ScriptedServer(answer=lambda request: listing(*objects, version=10))
+    informer, told = await informer_of(
+        server,
+        nursery,
+        stack,
+        is_at_rest=lambda obj: bool(obj["phase"] == "Succeeded"),
+        indexers={"all": lambda _: ["x"]},
+    )
+    late = Told()
+    informer.add_handler(late)
+
+    assert told.changes == ["ADDED a@3", "ADDED b@4"]
+    assert late.changes == ["ADDED b@4"]
+    assert [obj["metadata"]["name"] for obj in informer.in_motion()] == ["b"]
+    assert sorted(key.name for key in informer.all_keys()) == ["a", "b"]
+    assert [obj["metadata"]["name"] for obj in informer.by_index("all", "x")] == ["a", "b"]
 
 
 async def test_an_object_whose_rest_cannot_be_told_is_kept_as_any_other(

@@ -90,7 +90,6 @@ def test_a_store_keeps_what_rests_as_text_and_names_it_without_reading() -> None
     assert store.get(StoreKey("team", "a")) == widget("a", 2, phase="Succeeded")
     assert [*store.keys_by_index("phase", "Succeeded")] == [StoreKey("team", "a")]
     assert [*store.keys_by_index("phase", "Failed")] == []
-    assert [change.new for change in store.as_added()] == [
-        widget("a", 2, phase="Succeeded"),
-        widget("b", 3, phase="Running"),
-    ]
+    assert [change.new for change in store.as_added()] == [widget("b", 3, phase="Running")]
+    assert [*store.in_motion()] == [widget("b", 3, phase="Running")]
+    assert {key.name for key in store.all_keys()} == {"a", "b"}

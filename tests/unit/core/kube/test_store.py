@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.kube.store import Change, ChangeKind, InformerStore, StoreKey, version_of
+from core.kube.store import Change, ChangeKind, InformerStore, Listed, StoreKey, version_of
+from kubewire.wire import Object
 from tests.unit.core.kube.scripted_server import widget
 
 A = StoreKey("team", "a")
@@ -20,6 +21,10 @@ def kinds(changes: Any) -> list[str]:
 
 def store(**indexers: Any) -> InformerStore:
     return InformerStore(indexers)
+
+
+def listed(*objects: Object) -> list[Listed]:
+    return [store().listed(obj, obj) for obj in objects]
 
 
 def test_a_version_is_told_once() -> None:
@@ -130,7 +135,7 @@ def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_itself() -> N
     it.put(widget("fresh", 30), in_order=False)
     it.put(widget("a", 31), in_order=False)
 
-    changes = it.replace_all([widget("a", 5), widget("c", 20)], "25", number, trust=False)
+    changes = it.replace_all(listed(widget("a", 5), widget("c", 20)), "25", number, trust=False)
 
     assert kinds(changes) == ["ADDED:20", "DELETED:6"]
     assert {version_of(obj) for obj in it.list(None)} == {"31", "30", "20"}
@@ -142,8 +147,8 @@ def test_what_was_deleted_while_a_list_was_on_its_way_stays_deleted() -> None:
     number = it.begin_list()
     it.forget(A, "uid-a")
 
-    assert kinds(it.replace_all([widget("a", 5)], "5", number, trust=False)) == []
-    assert kinds(it.replace_all([widget("a", 5)], "5", it.begin_list(), trust=False)) == ["ADDED:5"]
+    assert kinds(it.replace_all(listed(widget("a", 5)), "5", number, trust=False)) == []
+    assert kinds(it.replace_all(listed(widget("a", 5)), "5", it.begin_list(), trust=False)) == ["ADDED:5"]
 
 
 def test_a_trusted_list_wins_over_everything_known() -> None:
@@ -152,7 +157,7 @@ def test_a_trusted_list_wins_over_everything_known() -> None:
     it.put(widget("b", 51, uid="new"))
     it.put(widget("c", 52))
 
-    changes = it.replace_all([widget("a", 5), widget("b", 6, uid="old")], "7", it.begin_list(), trust=True)
+    changes = it.replace_all(listed(widget("a", 5), widget("b", 6, uid="old")), "7", it.begin_list(), trust=True)
 
     assert kinds(changes) == ["UPDATED:5", "DELETED:51", "ADDED:6", "DELETED:52"]
 
@@ -249,7 +254,7 @@ class StoreAgainstTruth(RuleBasedStateMachine):
     @rule()
     def relist(self) -> None:
         self.stream.clear()
-        items = [*self.truth.values()]
+        items = [self.it.listed(obj, obj) for obj in self.truth.values()]
         self.tell(self.it.replace_all(items, str(self.version), self.it.begin_list(), trust=False))
         self.agree()
 
