@@ -7,6 +7,7 @@ its next decision already sees them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import trio
 
@@ -21,6 +22,9 @@ _log = get_logger("localcluster.controllers")
 
 Listener = Callable[["Feed", Object, bool], None]
 """Called with the feed, the object as last seen, and whether the object is gone."""
+
+_AT_ONCE: Final = 500
+"""Number of objects; after so many of a list, other tasks have their turn."""
 
 Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
@@ -40,7 +44,7 @@ def controller_uid(obj: Object) -> str | None:
 
 
 class Feed:
-    """Objects of one resource type."""
+    """Objects of one resource type; of a custom one only the metadata, which is all that its owner decides by."""
 
     def __init__(self, registry: Registry, resource: ResourceType) -> None:
         self.resource = resource
@@ -71,6 +75,8 @@ class Feed:
         known = self._objects.get(key)
         if known is not None and _revision(known) >= _revision(obj):
             return
+        if self.resource.custom:
+            obj = _without_contents(obj)
         if known is not None:
             self._unindex(key, known)
         self._objects[key] = obj
@@ -93,10 +99,12 @@ class Feed:
             page = await self._registry.page(self.resource, None, ListOptions())
             present = {obj["metadata"]["uid"] for obj in page.objects}
             for obj in self.objects():
-                if obj["metadata"]["uid"] not in present:
+                if obj["metadata"]["uid"] not in present and _revision(obj) <= page.revision:
                     self.forget(obj)
-            for obj in page.objects:
+            for number, obj in enumerate(page.objects):
                 self.learn(obj)
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await trio.lowlevel.checkpoint()
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             try:
@@ -183,6 +191,11 @@ class Feeds:
             await feed.run(task_status=task_status)
         finally:
             del self._feeds[key]
+
+
+def _without_contents(obj: Object) -> Object:
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
 
 
 def _revision(obj: Object) -> int:

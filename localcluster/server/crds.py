@@ -6,7 +6,8 @@ the write that creates the definition, so clients never wait for them. Deleting 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import logging
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,12 +17,18 @@ from localcluster.clock import to_time
 from localcluster.server import errors, types
 from localcluster.server.catalog import Catalog
 from localcluster.server.cause import SchemaError
+from localcluster.server.storage import StorageError
 from localcluster.server.store import Store, collection_name
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object
 from localcluster.server.watchcache import Change
 from localcluster.server.writeport import Shape
 
+_log = logging.getLogger(__name__)
+
 COLLECTION: Final = "apiextensions.k8s.io/customresourcedefinitions"
+_SHAPE: Final = 1
+"""Raise it when other code would give stored objects another shape by the same schema."""
 CLEANUP_FINALIZER: Final = "customresourcecleanup.apiextensions.k8s.io"
 
 
@@ -107,30 +114,39 @@ class Definitions:
             return
         group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
         self._catalog.replace(group, plural, types.resource_types_of_crd(crd))
-        self._reshape(group, plural)
+        self._reshape(crd)
 
     def _withdraw(self, crd: Object) -> None:
         group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
         self._catalog.replace(group, plural, ())
         self._store.end(collection_name(group, plural))
 
-    def _reshape(self, group: str, plural: str) -> None:
+    def _reshape(self, crd: Object) -> None:
         """Add the current schema's defaults to stored objects; a real server does that when it reads them."""
+        group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
         served = self._catalog.of_resource(group, plural)
         if not served:
             return
         versions = {resource.api_version: resource for resource in served}
-        collection = self._store.collection(collection_name(group, plural))
-        for stored in collection.select():
-            resource = versions.get(stored.object.get("apiVersion", ""))
-            if resource is None:
-                continue
+
+        def reshaped(stored: Stored) -> bytes:
             obj = orjson.loads(stored.data)
+            resource = versions.get(obj.get("apiVersion", ""))
+            if resource is None:
+                return stored.data
             self._shape.prune(obj, resource)
             self._shape.apply_defaults(obj, resource)
-            data = orjson.dumps(obj)
-            if data != stored.data:
-                collection.load(replace(stored, object=obj, data=data))
+            return orjson.dumps(obj)
+
+        try:
+            self._store.shape(collection_name(group, plural), _digest(crd), reshaped)
+        except StorageError as error:
+            _log.warning("%s; objects of %s.%s are shaped again at the next start", error, plural, group)
+
+
+def _digest(crd: Object) -> bytes:
+    """What the shape of stored objects follows from."""
+    return hashlib.sha256(orjson.dumps([_SHAPE, crd["spec"]], option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _conditions(before: Object, wanted: dict[str, tuple[str, str, str]], now: str) -> list[Any]:

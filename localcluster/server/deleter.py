@@ -12,8 +12,8 @@ from localcluster.server import deletion, errors
 from localcluster.server.deletion import Gone, Marked, Pending
 from localcluster.server.options import DeleteOptions
 from localcluster.server.store import StaleWriteError, Store, collection_name
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object
-from localcluster.server.watchcache import Stored
 from localcluster.server.writeport import Admission, AdmissionRequest, Conversion
 from localcluster.server.writer import Target
 

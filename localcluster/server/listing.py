@@ -16,7 +16,8 @@ import orjson
 from localcluster.server import cause, errors
 from localcluster.server.cause import Cause
 from localcluster.server.options import ListOptions
-from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.stored import Stored
+from localcluster.server.watchcache import Collection
 
 _TOO_OLD_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "  # noqa: S105 - an error text, not a secret

@@ -17,8 +17,9 @@ from localcluster.server.policyconfig import AdmissionPolicy, PolicyBinding
 from localcluster.server.policydecision import Refusal
 from localcluster.server.requestmatch import GROUP
 from localcluster.server.store import Store, collection_name, object_key
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object, ResourceType
-from localcluster.server.watchcache import Change, Stored
+from localcluster.server.watchcache import Change
 from localcluster.server.writeport import AdmissionRequest, Conversion
 
 _COLLECTIONS: Final = (f"{GROUP}/validatingadmissionpolicies", f"{GROUP}/validatingadmissionpolicybindings")

@@ -7,6 +7,7 @@ the registry. Every method raises ``StatusError`` for mistakes of a client and f
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -34,9 +35,10 @@ from localcluster.server.options import DeleteOptions, ListOptions, Precondition
 from localcluster.server.patching import Patch
 from localcluster.server.selectors import Predicate
 from localcluster.server.store import Store, collection_name
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.watch import Watch, WatchEvent
-from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.watchcache import Collection
 from localcluster.server.writeport import Admission, Conversion, Shape
 from localcluster.server.writer import Build, Target, Writer, Written
 
@@ -57,13 +59,23 @@ _CONVERSION_BATCH = 500
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list: objects and, if they are shown as stored, their serialized form."""
+    """One page of a list."""
 
-    objects: list[Object]
-    data: list[bytes] | None
+    chosen: list[Stored]
+    converted: list[Object] | None
+    """The objects in the version of the list; None: they are shown as stored."""
     revision: int
     continue_token: str
     remaining: int | None
+
+    @property
+    def objects(self) -> list[Object]:
+        return [each.object for each in self.chosen] if self.converted is None else self.converted
+
+    @property
+    def data(self) -> list[bytes] | None:
+        """Their serialized form, if they are shown as stored."""
+        return [each.data for each in self.chosen] if self.converted is None else None
 
     @property
     def metadata(self) -> Object:
@@ -137,24 +149,35 @@ class Registry:
         found = listing.candidates(self._collection(resource), self._store.revision, namespace, options)
         predicate = _predicate(resource, options)
         chosen: list[Stored] = []
-        objects: list[Object] = []
+        converted: list[Object] | None = None
         position = 0
         while position < len(found.items) and not (options.limit and len(chosen) >= options.limit):
+            if position:  # of many thousands of objects
+                await trio.lowlevel.checkpoint()
             batch = found.items[position : position + (options.limit or _CONVERSION_BATCH)]
-            versions = await self._conversion.convert([item.object for item in batch], resource, resource.version)
+            if predicate is selectors.everything and all(item.api_version == resource.api_version for item in batch):
+                batch = batch[: options.limit - len(chosen)] if options.limit else batch
+                position += len(batch)
+                chosen += batch
+                if converted is not None:
+                    converted += [item.object for item in batch]
+                continue
+            read = [item.object for item in batch]
+            versions = await self._conversion.convert(read, resource, resource.version)
+            if converted is None and not all(map(operator.is_, read, versions)):
+                converted = [item.object for item in chosen]
             for item, obj in zip(batch, versions, strict=True):
                 if options.limit and len(chosen) >= options.limit:
                     break
                 position += 1
                 if predicate(obj):
                     chosen.append(item)
-                    objects.append(obj)
+                    if converted is not None:
+                        converted.append(obj)
         left = len(found.items) - position
         token = listing.write_token(found.revision, chosen[-1].key) if left and chosen else ""
         counts = token and predicate is selectors.everything
-        as_stored = all(item.object is obj for item, obj in zip(chosen, objects, strict=True))
-        data = [item.data for item in chosen] if as_stored else None
-        return Page(objects, data, found.revision, token, left if counts else None)
+        return Page(chosen, converted, found.revision, token, left if counts else None)
 
     def open_watch(
         self,

@@ -70,7 +70,7 @@ class Resources:
         route = request.route
         self._registry.check_reached(request.query.get("resourceVersion", ""))
         stored = self._registry.stored(resource, route.namespace, route.name)
-        if not form.kind and stored.object.get("apiVersion") == resource.api_version:
+        if not form.kind and stored.api_version == resource.api_version:
             return Response(200, stored.data)
         obj = await self._registry.get(resource, route.namespace, route.name)
         return self._rendered(obj, resource, form, request)

@@ -141,6 +141,19 @@ class Storage:
         self._revision = last
         self._pages_written += sum(2 + len(write.data or b"") // 4096 for write in writes)
 
+    def rewrite(self, writes: Sequence[Write]) -> None:
+        """Replace the data of stored objects that keep their revisions: all, or none.
+
+        Raises:
+            StorageError: nothing was changed.
+        """
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(_UPSERT, [(write.key, write.revision, write.data) for write in writes])
+        except sqlite3.Error as error:
+            raise _storage_error(error, self._path) from error
+
     def setting(self, name: str) -> bytes | None:
         """A value that is not an API object, such as the token signing key."""
         row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()

@@ -13,8 +13,9 @@ import orjson
 
 from localcluster.server import errors
 from localcluster.server.storage import Storage, Write
+from localcluster.server.stored import OpenObjects, Stored
 from localcluster.server.types import Object
-from localcluster.server.watchcache import Change, Collection, Stored
+from localcluster.server.watchcache import Change, Collection
 
 MAX_OBJECT_BYTES: Final = 3 << 19
 """1.5 MiB, etcd's limit for one request."""
@@ -45,9 +46,10 @@ class Store:
         self._revision = storage.revision
         self._collections: dict[str, Collection] = {}
         self._listeners: list[OnChange] = []
+        self._opened = OpenObjects()
         for path, revision, data in storage.load():
             group, plural, key = path.split("/", 2)
-            self.collection(f"{group}/{plural}").load(Stored(key, revision, orjson.loads(data), data))
+            self.collection(f"{group}/{plural}").load(Stored(key, revision, data, self._opened))
 
     @property
     def revision(self) -> int:
@@ -94,9 +96,9 @@ class Store:
             if expected is None:
                 raise StaleWriteError(key)
             shown = last or expected.object
-            stored = _stamped(key, revision, {**shown, "metadata": {**shown["metadata"]}})
+            stored = self._stamped(key, revision, {**shown, "metadata": {**shown["metadata"]}})
         else:
-            stored = _stamped(key, revision, obj)
+            stored = self._stamped(key, revision, obj)
             if len(stored.data) > MAX_OBJECT_BYTES:
                 raise errors.too_large_entity(MAX_OBJECT_BYTES)
         path = f"{collection.name}/{key}"
@@ -108,13 +110,30 @@ class Store:
             listener(collection.name, change)
         return stored
 
+    def shape(self, name: str, digest: bytes, reshape: Callable[[Stored], bytes]) -> None:
+        """Bring the objects of a collection into the shape of its schema, which ``digest`` stands for.
+
+        ``reshape`` returns the JSON of an object in that shape. The shape is stored, so that objects that have it
+        already are not looked at when the process starts again: what is written from now on has it, too.
+
+        Raises:
+            StorageError: the disk refused; the objects have the shape as long as this process lives.
+        """
+        setting, collection = f"shape/{name}", self.collection(name)
+        if self._storage.setting(setting) == digest:
+            return
+        changed = [(old, data) for old in collection.select() if (data := reshape(old)) != old.data]
+        for old, data in changed:
+            collection.load(old.reshaped(data))
+        self._storage.rewrite([Write(f"{name}/{old.key}", old.revision, data) for old, data in changed])
+        self._storage.set_setting(setting, digest)
+
+    def _stamped(self, key: str, revision: int, obj: Object) -> Stored:
+        obj["metadata"]["resourceVersion"] = str(revision)
+        return Stored(key, revision, orjson.dumps(obj), self._opened, obj)
+
     def end(self, name: str) -> None:
         """Stop serving a collection: its watches end, and a later one with that name starts empty."""
         collection = self._collections.pop(name, None)
         if collection is not None:
             collection.end()
-
-
-def _stamped(key: str, revision: int, obj: Object) -> Stored:
-    obj["metadata"]["resourceVersion"] = str(revision)
-    return Stored(key, revision, obj, orjson.dumps(obj))

@@ -18,8 +18,9 @@ import trio
 from kubewire.wire import WatchEventType
 from localcluster.server import errors
 from localcluster.server.selectors import Predicate
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object, ResourceType
-from localcluster.server.watchcache import Change, Collection, Stored
+from localcluster.server.watchcache import Change, Collection
 
 BOOKMARK_INTERVAL_SECONDS: Final = 60.0
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"

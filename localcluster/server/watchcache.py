@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from localcluster.server import errors
-from localcluster.server.types import Object
+from localcluster.server.stored import Stored
 
 LOG_CHANGES: Final = 8192
 """Changes remembered per resource; a watch from an earlier revision gets 410 and has to list again."""
@@ -23,16 +23,6 @@ LOG_BYTES: Final = 16 << 20
 """The limit for the serialized bytes of remembered changes; the limit that is reached first applies."""
 _TRIM_FRACTION: Final = 4
 """A quarter of the log is dropped at a time, so that this costs almost nothing per change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A stored object: ``data`` is its JSON, ``key`` is ``namespace/name``, or only the name."""
-
-    key: str
-    revision: int
-    object: Object
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

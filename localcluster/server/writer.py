@@ -19,8 +19,9 @@ from localcluster.server.catalog import Catalog
 from localcluster.server.objectmeta import UndecodableError
 from localcluster.server.options import WriteOptions
 from localcluster.server.store import StaleWriteError, Store, collection_name, object_key
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object, ResourceType
-from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.watchcache import Collection
 from localcluster.server.writeport import Admission, AdmissionRequest, Conversion, Shape
 
 NAME_ATTEMPTS: Final = 8

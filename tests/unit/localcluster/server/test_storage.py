@@ -17,6 +17,8 @@ from localcluster.server.storage import (
     StorageReadOnlyError,
     Write,
 )
+from localcluster.server.store import Store
+from localcluster.server.stored import Stored
 
 WRITER = """
 import sys
@@ -120,3 +122,46 @@ def test_the_log_is_folded_in_without_losing_anything(tmp_path: Path) -> None:
     again = Storage.open(path)
     assert [(key, revision) for key, revision, _ in again.load()] == [("/pods/a/x", 49)]
     again.close()
+
+
+def test_objects_can_be_rewritten_without_a_new_revision(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.db"
+    storage = Storage.open(path)
+    storage.commit((Write("/pods/a/x", 2, b"one"), Write("/pods/a/y", 3, b"two")))
+    storage.rewrite([Write("/pods/a/x", 2, b"other")])
+    storage.rewrite([])
+    storage.close()
+    again = Storage.open(path)
+    assert list(again.load()) == [("/pods/a/x", 2, b"other"), ("/pods/a/y", 3, b"two")]
+    assert again.revision == 3
+    again.close()
+
+
+def test_objects_get_the_shape_of_their_schema_once(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.db"
+    looked_at: list[str] = []
+
+    def reshape(stored: Stored) -> bytes:
+        looked_at.append(stored.key)
+        return stored.data.replace(b"old", b"new")
+
+    storage = Storage.open(path)
+    store = Store(storage)
+    for name, text in (("x", "old"), ("y", "other")):
+        store.write(store.collection("g/things"), f"a/{name}", {"metadata": {}, "text": text}, expected=None)
+    store.shape("g/things", b"first", reshape)
+    store.shape("g/things", b"first", reshape)
+    assert looked_at == ["a/x", "a/y"]
+    storage.close()
+
+    storage = Storage.open(path)
+    again = Store(storage)
+    again.shape("g/things", b"first", reshape)
+    assert looked_at == ["a/x", "a/y"], "the shape is stored"
+    assert [(each.key, each.revision, each.object["text"]) for each in again.collection("g/things").select()] == [
+        ("a/x", 2, "new"),
+        ("a/y", 3, "other"),
+    ]
+    again.shape("g/things", b"second", reshape)
+    assert looked_at == ["a/x", "a/y"] * 2, "another schema may ask for another shape"
+    storage.close()

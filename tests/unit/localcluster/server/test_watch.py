@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,9 +16,10 @@ from localcluster.server.builtin import BUILTIN
 from localcluster.server.errors import StatusError
 from localcluster.server.storage import Storage
 from localcluster.server.store import StaleWriteError, Store
+from localcluster.server.stored import Stored
 from localcluster.server.types import Object, ResourceType
 from localcluster.server.watch import BOOKMARK_INTERVAL_SECONDS, INITIAL_EVENTS_END, Watch
-from localcluster.server.watchcache import Collection, Stored
+from localcluster.server.watchcache import Collection
 
 PODS = next(resource for resource in BUILTIN if resource.plural == "pods")
 
@@ -231,7 +231,7 @@ def test_a_write_that_expects_another_state_changes_nothing(store: Store) -> Non
 def test_keys_are_listed_as_etcd_orders_them() -> None:
     collection = Collection("/pods", 1)
     for key in ("a/z", "a-b/x", "b/x", "a/b"):
-        collection.load(Stored(key, 1, {"metadata": {}}, b"{}"))
+        collection.load(Stored(key, 1, b'{"metadata":{}}'))
     assert [stored.key for stored in collection.select()] == ["a-b/x", "a/b", "a/z", "b/x"]
     assert [stored.key for stored in collection.select("a")] == ["a/b", "a/z"]
     assert [stored.key for stored in collection.select("a", after="a/b")] == ["a/z"]
@@ -258,7 +258,7 @@ def test_an_earlier_state_can_be_read_while_it_is_remembered(store: Store) -> No
 def test_reloading_shows_what_was_written(store: Store) -> None:
     stored = put(store, pod("a"))
     collection = store.collection("/pods")
-    collection.load(replace(stored, object={**stored.object, "spec": {}}))
+    collection.load(stored.reshaped(orjson.dumps({**stored.object, "spec": {}})))
     found = collection.get("default/a")
     assert found is not None
     assert found.object["spec"] == {}
