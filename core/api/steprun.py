@@ -72,9 +72,11 @@ class StepRunOverrides(PodNeeds):
 class StepScript(WireModel):
     """The script of a script step, as its Story declares it."""
 
-    run: str = Field(min_length=1, max_length=65536, description="Its text, which is not a template.")
+    run: str = Field(min_length=1, max_length=65536, description="The text of the script; not a template.")
     image: str | None = Field(None, max_length=512, description="The image that runs it.")
-    shell: list[str] | None = Field(None, min_length=1, max_length=16, description="The words before its text.")
+    shell: list[str] | None = Field(
+        None, min_length=1, max_length=16, description="Program and first arguments; the text is the last argument."
+    )
 
 
 class StepRunSpec(WireModel):

@@ -89,7 +89,9 @@ class StepFields(WireModel):
         description="Logical secret name of the template to the name of a Secret; outranks the Engram's own mapping.",
     )
     shell: list[str] | None = Field(
-        None, description="Words before `run`; default `[python3, -c]` for images `python`, else `[sh, -ec]`."
+        None,
+        description="Program and first arguments, before `run`; default `[python3, -c]` for images `python`, else "
+        "`[sh, -ec]`.",
     )
     side_effects: bool | None = Field(
         None,
