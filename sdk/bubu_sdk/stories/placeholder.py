@@ -198,7 +198,8 @@ def condition_of(value: object) -> Condition:
         if "{{" in value and not whole:
             raise refusal(
                 f"the condition {value!r} mixes a template with other text, so the result is a string; compare "
-                "the value itself, such as when(step.count > 3), or write it in CEL: when('steps.step.output.count > 3')"
+                "the value itself, such as when(step.count > 3), or write it in CEL: "
+                "when('steps.step.output.count > 3')"
             )
         return Condition(value, (), "" if whole else "text")
     raise refusal(
