@@ -113,7 +113,7 @@ _HUB: Final = f"""\
 ## The hub
 
 The hub runs as the ServiceAccount `{_HERE.namespace}/{_HERE.account(HUB_ACCOUNT)}`, which has these two roles and no
-others. It creates no workload, and the key of no authority is in what it can read.
+others. It creates no workload, and it can read the key of no authority.
 """
 
 
