@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-import trustme
 
 from bubu_wire.client import ClientConnection
 from bubu_wire.codec import encode
@@ -26,6 +25,7 @@ from hub.settings import DeliverySettings, Ordering
 from tests.e2e.wire.rig import CallError, RigCall, open_client
 from tests.unit.hub.modelled_client import ModelledEngram, collecting, echo, emitting, forever, text_packet
 from tests.unit.hub.stand import RUN, identity, open_hub, topology_of, until
+from tests.unit.stream_tls import stream_contexts
 
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM)
 CHAIN = (StreamStep("emit"), StreamStep("echo", ("emit",), ALO), StreamStep("sink", ("echo",), ALO))
@@ -35,15 +35,7 @@ VERSION = (PROTOCOL_HEADER, "1.0.0")
 
 @pytest.fixture(scope="module")
 def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    for context in (server, client):
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["h2"])
-    return server, client
+    return stream_contexts()
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
