@@ -420,7 +420,7 @@ def _is_of_operator(error: Object) -> bool:
     """Whether the operator has written the error. Then its message says how the container ended, with the exit code.
 
     This decides about the display only, and by the fields of the error, not by its message. If a program writes an
-    error with exactly these fields, its exit code is not in this line; ``bobrapet get RUN/STEP`` has it.
+    error with exactly these fields, its exit code is not in this line, only in ``status.exitCode`` of the StepRun.
     """
     return error.keys() == _OF_THE_OPERATOR
 

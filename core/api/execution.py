@@ -27,7 +27,7 @@ EXTENDED: Final = (
 class CachePolicy(WireModel):
     """Reuse of the output of an earlier execution with equal input; needs storage."""
 
-    enabled: bool | None = Field(None, description="Whether the cache is used; default true once this object is given.")
+    enabled: bool | None = Field(None, description="Whether the cache is used; default true if this object is given.")
     key: str | None = Field(
         None,
         description="Template for the cache key over `inputs`, `step` and `engram`; default: a hash of the whole "
@@ -117,7 +117,7 @@ class StepSecurity(WireModel):
 
 
 class ExecutionOverrides(PodNeeds):
-    """How one workload is run; each field outranks the layers below it (Story, Engram, template, operator)."""
+    """How one workload is run; each field has priority over the layers below it (Story, Engram, template, operator)."""
 
     automount_service_account_token: bool | None = Field(
         None, description="Ignored, except on Impulses: it would widen privileges."
