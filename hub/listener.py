@@ -181,7 +181,7 @@ class _Driver:
             self._alarm = trio.Event()
 
     async def say_goodbye(self, transport: trio.SocketStream) -> None:
-        """Write what is left, and read on for a moment: a reset would overtake the last words."""
+        """Write what is left, and read on for a moment: a reset would overtake the last data."""
         while data := self._connection.data_to_send():
             await self._stream.send_all(data)
         await transport.send_eof()
