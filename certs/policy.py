@@ -200,7 +200,7 @@ def _succeed(material: Material, now: datetime, rules: CertRules) -> RotationSte
         return RotationStep(SuccessionStep.RENEW_LEAF, why)
     if material.retired and now >= _forget_at(material, lifetimes):
         return RotationStep(SuccessionStep.RETIRE, "every certificate of the old authority has expired")
-    return RotationStep(SuccessionStep.SERVE, "all is well")
+    return RotationStep(SuccessionStep.SERVE, "nothing to do")
 
 
 def _is_fit(authority: Pair, now: datetime, rules: CertRules) -> bool:

@@ -23,7 +23,7 @@ _ISSUER: Final = Resource(_GROUP, "v1", "issuers", "Issuer")
 _CERTIFICATE: Final = Resource(_GROUP, "v1", "certificates", "Certificate")
 
 SERVING: Final = "serving-cert"
-CERTIFICATE_FOLDER: Final = f"{workload.TEMPORARY_FILES}/k8s-webhook-server/serving-certs"
+CERTIFICATE_FOLDER: Final = f"{metadata.TEMPORARY_FILES}/k8s-webhook-server/serving-certs"
 """The same folder as in the reference."""
 _AUTHORITY: Final = "ca"
 _SELF_SIGNED: Final = "selfsigned"

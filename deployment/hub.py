@@ -13,7 +13,7 @@ from core.api.keys import LABEL_APP_NAME
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, SERVICE
 from deployment import metadata
-from deployment.metadata import HEALTH_PORT
+from deployment.metadata import HEALTH_PORT, TEMPORARY_FILES
 from deployment.network import METRICS_READERS, NETWORK_POLICY
 from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
@@ -27,7 +27,6 @@ GRACE_SECONDS: Final = 30
 """More time than the drain and the rest of the stop take (``manager.cluster_hub.STOP_SECONDS``)."""
 LABELS: Final = {"control-plane": "hub"}
 POD_LABELS: Final = {LABEL_APP_NAME: metadata.APP, **LABELS}
-TEMPORARY_FILES: Final = "/tmp"  # noqa: S108 - the container's own, an emptyDir
 
 
 def name_of(installation: Installation = DEFAULT_INSTALLATION) -> str:
@@ -111,14 +110,10 @@ def _container(installation: Installation) -> Object:
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
-        "livenessProbe": _probe("/healthz", first=15, period=20),
-        "readinessProbe": _probe("/readyz", first=1, period=2),
+        "livenessProbe": metadata.probe("/healthz", first=15, period=20),
+        "readinessProbe": metadata.probe("/readyz", first=1, period=2),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": metadata.SECURITY_CONTEXT,
         "volumeMounts": [{"name": "tmp", "mountPath": TEMPORARY_FILES}],
     }
 
@@ -134,7 +129,3 @@ def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
         f"--config-namespace={installation.namespace}",
         f"--drain-seconds={DRAIN_SECONDS}",
     ]
-
-
-def _probe(path: str, *, first: int, period: int) -> Object:
-    return {"httpGet": {"path": path, "port": "health"}, "initialDelaySeconds": first, "periodSeconds": period}

@@ -1,4 +1,4 @@
-"""Names and labels that several documents of an installation share. Source: operator contract 21."""
+"""What several documents of an installation share: names, labels, probes, security. Source: operator contract 21."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ HEALTH_PORT: Final = 8081
 def image() -> str:
     """The image of exactly this version."""
     return f"{IMAGE}:{version('bobrapet')}"
+
+
+TEMPORARY_FILES: Final = "/tmp"  # noqa: S108 - the container's own, an emptyDir
+SECURITY_CONTEXT: Final[Object] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""Of each container: Pod Security Standards, restricted."""
+
+
+def probe(path: str, *, first: int, period: int) -> Object:
+    """A probe of the health port; ``first`` and ``period`` are seconds."""
+    return {"httpGet": {"path": path, "port": "health"}, "initialDelaySeconds": first, "periodSeconds": period}
 
 
 def document(resource: Resource, name: str, *, namespace: str = "", labels: Object | None = None) -> Object:

@@ -26,8 +26,9 @@ Every key of ConfigMap `bobrapet-operator-config` in namespace `bobrapet-system`
 how to change it; `bobrapet explain step RUN/STEP` shows which of them decide about a step.
 
 - A missing key has its **default**. An installation **ships** the values in the third column; `-`: not in the file.
-- A change counts: *live*: from the next use on, without a restart; *new containers*: for Pods that are created later
-  (running steps keep what they have; Deployments of Impulses are updated at once); *start*: when the operator starts:
+- A change takes effect: *live*: from the next use on, without a restart; *new containers*: for Pods that are created
+  later (running steps keep what they have; Deployments of Impulses are updated at once); *start*: when the operator
+  starts:
   `kubectl -n bobrapet-system rollout restart deployment/bobrapet-controller-manager`.
 - **With one wrong value, nothing changes**: the operator keeps the settings that it had. Its log, an Event
   `ConfigurationRejected` of the ConfigMap and `/readyz` name all wrong values. Unknown keys, and keys [without
@@ -40,12 +41,12 @@ how to change it; `bobrapet explain step RUN/STEP` shows which of them decide ab
 | whole number | decimal digits; the unit is in the table, so `65536` and not `64Ki` |
 | quantity | as in Kubernetes: `500m`, `1`, `512Mi` |
 | list | separated by commas |
-| word, text | as it is |
+| word, text | a plain string |
 
 Quote values in YAML (`"true"`, `"3"`): a ConfigMap holds strings only.
 """
 _COLUMNS: Final = (
-    "| key | default | shipped | type and accepted values | counts | what it does |\n|---|---|---|---|---|---|"
+    "| key | default | shipped | type and accepted values | takes effect | what it does |\n|---|---|---|---|---|---|"
 )
 _UNSET: Final = {
     "timeout.default-step": f"unset: `{short_duration(FALLBACK_STEP_TIMEOUT)}`",

@@ -63,12 +63,12 @@ _RUNS: Final = (
     KeyRow(
         "storyrun.cleanup-timeout",
         _START,
-        "Longest duration of the compensations of a run whose Story sets none, and again of its `finally`.",
+        "Longest duration of the compensations of a run whose Story sets none; `finally` has the same time once more.",
     ),
     KeyRow(
         "storyrun.max-story-depth",
         _START,
-        "How deep runs may start runs by `executeStory`; a run that a user started has depth 0.",
+        "How deeply `executeStory` may be nested; a run that a user has started has depth 0.",
     ),
     KeyRow(
         "controller.max-story-with-block-size-bytes",
@@ -139,7 +139,7 @@ _SECURITY: Final = (
     ),
     KeyRow("security.read-only-root-filesystem", _NEW, "`readOnlyRootFilesystem`, likewise."),
     KeyRow("security.allow-privilege-escalation", _NEW, "`allowPrivilegeEscalation`, likewise."),
-    KeyRow("security.drop-capabilities", _NEW, "Capabilities that containers lose."),
+    KeyRow("security.drop-capabilities", _NEW, "Linux capabilities that containers must drop."),
     KeyRow("security.run-as-user", _NEW, "User ID of containers, and `fsGroup` of their volumes."),
     KeyRow(
         "security.service-account-name",
@@ -153,7 +153,9 @@ _SECURITY: Final = (
         "([accounts](permissions.md#accounts-of-containers)).",
     ),
     KeyRow(
-        "security.lowered-by", _LIVE, "Who may set lower security than the layer below: templates, nobody, everybody."
+        "security.lowered-by",
+        _LIVE,
+        "Who may use weaker security settings than the layer below: templates, nobody, everybody.",
     ),
     KeyRow(
         "security.tolerations", _LIVE, "Taints that workloads may tolerate; `keyed`: every toleration that names a key."
@@ -173,7 +175,7 @@ _STORAGE: Final = (
     KeyRow(
         "controller.storage.provider",
         _LIVE,
-        "Which object store the operator uses, and steps that name no other; empty: none.",
+        "The object store of the operator, and of steps that name no other; empty: none.",
     ),
     KeyRow(
         "controller.storage.delete-with-run",
@@ -229,11 +231,11 @@ _STORAGE: Final = (
 
 _TEMPLATING: Final = (
     KeyRow("templating.evaluation-timeout", _LIVE, "Wall time of one expression; 0: no limit."),
-    KeyRow("templating.max-output-bytes", _LIVE, "Size of what one expression results in; 0: no limit."),
+    KeyRow("templating.max-output-bytes", _LIVE, "Size of the result of one expression; 0: no limit."),
     KeyRow(
         "templating.deterministic",
         _LIVE,
-        "Whether functions of time and chance are refused: `now`, `uuidv4`, `randInt` and their like.",
+        "Whether functions are refused whose result changes from call to call: `now`, `uuidv4`, `randInt` and others.",
     ),
     KeyRow(
         "templating.missing-key",
@@ -254,12 +256,13 @@ _TEMPLATING: Final = (
     KeyRow(
         "templating.worker-timeout", _LIVE, "Processor time of one evaluation or schema check in a separate process."
     ),
-    KeyRow("templating.worker-memory-bytes", _LIVE, "Address space of such a process."),
+    KeyRow("templating.worker-memory-bytes", _LIVE, "Memory (address space) of such a process."),
     KeyRow("templating.workers", _LIVE, "Number of these processes."),
     KeyRow(
         "templating.namespace-budget",
         _LIVE,
-        "Time that the expressions and schemas of one namespace may use in a minute; 0: no limit but its turns.",
+        "Time that the expressions and schemas of one namespace may use in a minute; 0: no limit, only "
+        "[turns](scheduling.md#between-namespaces).",
     ),
 )
 
@@ -296,7 +299,8 @@ _CONTAINERS: Final = (
     KeyRow(
         "engram.default-hang-timeout-seconds",
         _NEW,
-        "A hub that is silent for so long is left; 0: never; realtime steps then take 60 s.",
+        "A client that receives nothing from the hub for this time opens another connection; 0: never; "
+        "realtime steps then use 60 s.",
     ),
     KeyRow(
         "engram.default-message-timeout-seconds", _NEW, f"Time limit of one message {_GRPC}; these get at least 600 s."
@@ -350,21 +354,25 @@ _CONTROLLERS: Final = (
     KeyRow(
         "storyrun.binding.max-mutations-per-reconcile",
         _LIVE,
-        "TransportBindings of one run that are written at once; 0: no limit.",
+        "How many TransportBindings of one run are written at once; 0: no limit.",
     ),
-    KeyRow("storyrun.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
+    KeyRow("storyrun.binding.throttle-requeue-delay", _LIVE, "Pause until the same number of writes is allowed again."),
     KeyRow(
         "story.binding.max-mutations-per-reconcile",
         _LIVE,
         "The same for all runs of a Story that is [always on](realtime-stories.md#always-on).",
     ),
-    KeyRow("story.binding.throttle-requeue-delay", _LIVE, "The time after which as many more may follow."),
+    KeyRow("story.binding.throttle-requeue-delay", _LIVE, "Pause until the same number of writes is allowed again."),
 )
 
 _DEBUGGING: Final = (
     KeyRow("debug.enable-verbose-logging", _LIVE, "Log level `debug` instead of `info`."),
-    KeyRow("debug.enable-step-output-logging", _LIVE, "Whether the operator logs the outputs of steps."),
-    KeyRow("debug.enable-metrics", _LIVE, "Whether the operator counts and serves metrics."),
+    KeyRow(
+        "debug.enable-step-output-logging",
+        _LIVE,
+        "Whether the operator logs the names and sizes of the outputs of steps and runs.",
+    ),
+    KeyRow("debug.enable-metrics", _LIVE, "Whether the series `bobrapet_…` are updated; they are served in any case."),
 )
 
 SECTIONS: Final = (
@@ -396,12 +404,12 @@ FAMILIES: Final = (
     KeyRow(
         "storyrun.queue.<name>.priority-aging-seconds",
         _LIVE,
-        "The wait that raises a step's priority by one; 0: never.",
+        "Waiting time after which the priority of a step rises by one; 0: never.",
     ),
     KeyRow(
         "storyrun.queue.<name>.max-priority",
         _LIVE,
-        "Highest priority that a run may have; `default-priority`, if that is higher. "
+        "Highest priority that a run may have, or `default-priority` if that is higher. "
         "A queue without keys has the maximum of `default`.",
     ),
     KeyRow(

@@ -11,14 +11,20 @@ from typing import Final
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, NAMESPACE, Resource
 from deployment import hub, metadata
-from deployment.metadata import CONTROL_PLANE, HEALTH_PORT, METRICS_PORT, POD_LABELS, WEBHOOK_PORT
+from deployment.metadata import (
+    CONTROL_PLANE,
+    HEALTH_PORT,
+    METRICS_PORT,
+    POD_LABELS,
+    TEMPORARY_FILES,
+    WEBHOOK_PORT,
+)
 from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.table import CONFIG_NAME
 
 POD_DISRUPTION_BUDGET: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 
 CONTAINER: Final = "manager"
-TEMPORARY_FILES: Final = "/tmp"  # noqa: S108 - the container's own, an emptyDir
 REPLICAS: Final = 2
 GRACE_SECONDS: Final = 10
 """More time than the manager takes to stop in order (``manager.run.STOP_DEADLINE_SECONDS``)."""
@@ -90,14 +96,10 @@ def _container(installation: Installation) -> Object:
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
-        "livenessProbe": _probe("/healthz", first=15, period=20),
-        "readinessProbe": _probe("/readyz", first=5, period=10),
+        "livenessProbe": metadata.probe("/healthz", first=15, period=20),
+        "readinessProbe": metadata.probe("/readyz", first=5, period=10),
         "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": metadata.SECURITY_CONTEXT,
         "volumeMounts": [{"name": "tmp", "mountPath": TEMPORARY_FILES}],
     }
 
@@ -114,7 +116,3 @@ def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
         "--leader-elect",
         f"--hub-endpoint={hub.endpoint(installation)}",
     ]
-
-
-def _probe(path: str, *, first: int, period: int) -> Object:
-    return {"httpGet": {"path": path, "port": "health"}, "initialDelaySeconds": first, "periodSeconds": period}

@@ -3,7 +3,7 @@
 What a session receives is routed at once, as far as the receivers have room. What has no room stays in the inbox of its
 step, unconsumed, so that the connection stops its client; the sender of the receiver goes on with it when there is room
 again. Packets to steps for which something is evaluated take the way of ``hub.flow``. The state of a step lives as long
-as the run, whoever is connected. Source: streaming contract 12 and 13.
+as the run, also without a client. Source: streaming contract 12 and 13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hub: live runs, their sessions, and the door, in one nursery.
+"""The hub: live runs, their sessions, and the listener for connections, in one nursery.
 
 It follows a topology: a run that appears is served, one that disappears ends with its sessions. A run that fails starts
 again after a pause, with a new epoch and without what it had; no other run is affected. An orderly end stops reading
@@ -20,7 +20,7 @@ from bubu_wire.status import Status, StatusCode
 from core.telemetry.logs import get_logger
 from hub.admission import Admitted, admit
 from hub.attendance import Attendance, AttendanceBook
-from hub.door import Door, DoorRules
+from hub.listener import HubListener, HubListenerRules
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
 from hub.registry import Registry, StaleGenerationError
@@ -48,7 +48,7 @@ class Hub:
     def __init__(
         self,
         keys: Sequence[bytes],
-        rules: DoorRules | None = None,
+        rules: HubListenerRules | None = None,
         *,
         on_end: Callable[[LiveRun], None] | None = None,
         attendance: AttendanceBook | None = None,
@@ -66,7 +66,7 @@ class Hub:
         self._on_end = on_end
         self._attendance = attendance or AttendanceBook()
         self._keys = tuple(keys)
-        self._rules = rules or DoorRules()
+        self._rules = rules or HubListenerRules()
         self._topology = Topology()
         self._bound: dict[Place, BoundStep] = {}
         self._runs: dict[StreamRun, LiveRun] = {}
@@ -135,12 +135,12 @@ class Hub:
         Raises:
             OSError: the address is in use, or is not an address of this machine.
         """
-        door = Door(self, self._rules, context)
+        listener = HubListener(self, self._rules, context)
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow, topology)
             async with trio.open_nursery() as connections:
-                serve = partial(trio.serve_listeners, door.serve, listeners, handler_nursery=connections)
+                serve = partial(trio.serve_listeners, listener.serve, listeners, handler_nursery=connections)
                 await connections.start(serve)
                 task_status.started(listeners[0].socket.getsockname()[1])
                 await trio.sleep_forever()

@@ -21,7 +21,7 @@ from hub.envelope import MESSAGE_ID, PacketReading
 MAX_SHOWN_BYTES: Final = 4 * 1024
 """Of payload and inputs, each."""
 MAX_READ_BYTES: Final = 64 * 1024
-"""Larger JSON is told by its size."""
+"""Of larger JSON, only the size is shown."""
 MAX_VALUES: Final = 2_000
 _MOST_NAMES: Final = 1_000
 """Names for which it is remembered whether they look like secrets."""

@@ -148,9 +148,9 @@ class TapBook:
         from hub.tap_sample import HiddenFields, sample_of  # a hub that nobody looks into does not load it
 
         if len(self.of(place)) >= MAX_TAPS_OF_STEP:
-            raise TooManyTapsError(f"{MAX_TAPS_OF_STEP} commands look at this step already; end one of them")
+            raise TooManyTapsError(f"{MAX_TAPS_OF_STEP} commands already show packets of this step; end one of them")
         if sum(map(len, self._open.values())) >= MAX_TAPS:
-            raise TooManyTapsError(f"{MAX_TAPS} commands look at steps of this hub already; end one of them")
+            raise TooManyTapsError(f"{MAX_TAPS} commands already show packets of this hub; end one of them")
         hidden = HiddenFields(redact_fields)
 
         def render(

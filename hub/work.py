@@ -68,7 +68,7 @@ class Passage:
     weight: int = 0
     """Bytes of what expressions see of earlier steps."""
     heard: Callable[[PacketFate, str, str], None] | None = None
-    """Is told what has become of the packet at the next step, with reason and words: somebody waits for that."""
+    """Called with the outcome of the packet at the next step, reason and message; a user waits for that."""
 
     @property
     def steps(self) -> dict[str, Json]:

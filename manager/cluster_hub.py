@@ -5,7 +5,7 @@ signals
     client, key, certificate
       lease                       only its holder serves, and writes statuses
         bindings                  all of them known
-          door, statuses
+          listener, statuses
 
 Losing the lease ends the sessions with ``UNAVAILABLE``, and the process tries again. What it holds is lost then, as
 after a crash. SIGTERM stops the sources first, and gives the steps behind them time for what is on its way.
@@ -38,7 +38,7 @@ from hub.attendance import AttendanceBook
 from hub.bindings import binding_of
 from hub.cluster_child_runs import ClusterChildRuns
 from hub.cluster_topology import ClusterTopology
-from hub.door import DoorRules
+from hub.listener import HubListenerRules
 from hub.metrics import HubMetrics
 from hub.report import StatusReporter
 from hub.run import LiveRun, RunServices
@@ -82,7 +82,7 @@ class ClusterHubOptions:
     """The kubeconfig is the first line of standard input; the hub stops at the end of standard input."""
     console: ConsoleOptions | None = None
     """Where commands look at packets, and send some; None: nowhere."""
-    rules: DoorRules = field(default_factory=DoorRules)
+    rules: HubListenerRules = field(default_factory=HubListenerRules)
 
     @property
     def served(self) -> tuple[Address, ...]:

@@ -1,4 +1,4 @@
-"""The way to the hub of streams: its endpoint, the key that signs tokens, and the authority of its certificate.
+"""The access to the hub of streams: its endpoint, the key that signs tokens, and the authority of its certificate.
 
 The key is in a Secret of the operator's namespace, which the operator creates when it is missing; the hub reads it from
 there, too. The authority is in the Secret of the hub's certificate. Both are watched, because both are exchanged while
@@ -33,7 +33,7 @@ _LOG: Final = get_logger("transport")
 
 
 class HubAccessSource:
-    """``current()`` gives the way to the hub as it is now; None while a part of it is missing."""
+    """``current()`` gives the access to the hub as it is now; None while a part of it is missing."""
 
     def __init__(
         self, client: KubeClient, namespace: str, settings: Callable[[], OperatorSettings], *, endpoint: str = ""

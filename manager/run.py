@@ -178,7 +178,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 url: str = await serving.start(_serve_metrics, client, options, options.metrics.address)
                 metrics_url = f"{url}/metrics"
             hub = HubAccessSource(client, options.config_namespace, source.current, endpoint=options.hub_endpoint)
-            serving.start_soon(hub.run, name="way to the hub")
+            serving.start_soon(hub.run, name="access to the hub")
             if needs_certificate(options.hub_endpoint):
                 serving.start_soon(_hub_authority(client, events, options).run)
             lease = _lease(client, options) if options.leader.enabled else None

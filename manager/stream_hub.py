@@ -1,4 +1,4 @@
-"""The process of a hub whose runs come from a file, from start to stop: signals, topology, metrics, the door.
+"""The process of a hub whose runs come from a file, from start to stop: signals, topology, metrics, connections.
 
 It imports little: a hub at rest is small, and none of the operator's parts are in it.
 """
@@ -19,7 +19,7 @@ import trio
 from core.telemetry.logs import get_logger
 from core.workloads.binding_token import issue_token
 from core.workloads.hub_key import HubKeyError, parse_keys
-from hub.door import DoorRules, serving_context
+from hub.listener import HubListenerRules, serving_context
 from hub.service import Hub
 from hub.topology_file import TopologyFile, TopologyFileError
 from manager.bind import Address
@@ -45,7 +45,7 @@ class HubOptions:
     certificate: Path | None = None
     key: Path | None = None
     metrics: Address | None = None
-    rules: DoorRules = field(default_factory=DoorRules)
+    rules: HubListenerRules = field(default_factory=HubListenerRules)
 
 
 def run_forever(run: Callable[[], Awaitable[None]], user_errors: tuple[type[BaseException], ...] = ()) -> int:

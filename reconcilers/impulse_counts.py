@@ -1,8 +1,8 @@
 """What an Impulse has started: counted from its StoryTriggers, each of them once, without a write for each. Pure.
 
-``status.counted`` has the totals of everything up to an instant, the base; later triggers are counted anew each time.
+``status.counted`` has the totals of everything up to an instant, the base; later triggers are counted again each time.
 So the numbers are exact at once, and they do not fall when old triggers are removed. Instants are whole seconds of the
-operator's clock, and the base only moves over seconds of which everything has been seen: nothing is missed or counted
+operator's clock, and the base only moves over seconds whose events have all been seen: nothing is missed or counted
 twice.
 
 Runs that an SDK created without a StoryTrigger count as received and launched at their creation. Increments that an SDK

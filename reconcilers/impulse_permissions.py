@@ -38,9 +38,9 @@ IMPULSE_CONTROLLER_PERMISSIONS: Final = (
     Permission(STATEFUL_SET, ("get",), "Examines a StatefulSet that has the name of a new one.", seldom=RACE),
     Permission(STATEFUL_SET, ("patch",), "Rolls out a changed listener; suspends and resumes it."),
     Permission(STATEFUL_SET, ("delete",), "Ends the listener of an earlier mode or template."),
-    Permission(SERVICE, ("create",), "Leads to the ports of a listener."),
+    Permission(SERVICE, ("create",), "Routes requests to the ports of a listener."),
     Permission(SERVICE, ("get",), "Examines a Service that has the name of a new one.", seldom=RACE),
     Permission(SERVICE, ("patch",), "Keeps ports, labels and annotations as template and Impulse want them."),
     Permission(SERVICE, ("delete",), "Removes a Service of its own that is no longer wanted."),
-    Permission(SERVICE_ACCOUNT, ("create",), "So has the container of each Impulse."),
+    Permission(SERVICE_ACCOUNT, ("create",), "The container of each Impulse has a ServiceAccount of its own."),
 )

@@ -161,7 +161,7 @@ def _current(story: Object, generation: int, runs: Sequence[Object]) -> Object |
 
 
 def _newest(candidates: Sequence[Object], runs: Sequence[Object]) -> Object | None:
-    """The last of a chain of runs, each of which names the one before: creation times have whole seconds only."""
+    """The last of a chain of runs. Each names the one before, because creation times have whole seconds only."""
     last = [run for run in candidates if not is_succeeded_by_another(run, runs)] or list(candidates)
     return max(
         last, key=lambda run: (generation_of_story(run), run["metadata"]["creationTimestamp"], _name(run)), default=None

@@ -51,7 +51,7 @@ class ControllerDependencies:
     ownership: Ownership = WHOLE_CLUSTER
     """Controllers need not ask: their queues hand them only keys that this process owns."""
     hub: Callable[[], HubAccess | None] = no_hub
-    """Returns the way to the hub of streams, as far as it is known."""
+    """Returns the access to the hub of streams, as far as it is known."""
     stream_ends: StreamEnds | None = None
     """What ends realtime steps, shared with their executor."""
 

@@ -20,7 +20,7 @@ from typing import Final
 from core.api import keys
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
-from core.api.pinned_story import TooDeepError, kept_story, revision_name
+from core.api.pinned_story import current_revision
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, SERVICE_ACCOUNT, STORY, STORY_RUN
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
@@ -101,13 +101,9 @@ class StoryAccountReconciler:
             await patch_metadata(self._client, accounts, SERVICE_ACCOUNT, account, mark)
 
     def _revision(self, account: Object) -> str | None:
-        """The name of the Story's current version; None: it is gone."""
+        """The name of the Story's current version; None: it was deleted."""
         namespace, _, name = story_of_runner(account).partition("/")
-        story = self._world.stories.get(namespace, name)
-        try:
-            return None if story is None else revision_name(kept_story(story))
-        except TooDeepError:
-            return None
+        return current_revision(self._world.stories.get(namespace, name))
 
     async def _is_current(self, account: Object) -> bool:
         """Whether a run of the Story that starts now gets this account."""

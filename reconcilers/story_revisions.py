@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
-from core.api.pinned_story import TooDeepError, kept_story, revision_name, story_of
+from core.api.pinned_story import current_revision, story_of
 from core.api.resource import CONTROLLER_REVISION, STORY, STORY_RUN
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
@@ -78,7 +78,7 @@ class StoryRevisionReconciler:
     async def reconcile(self, key: Key) -> Outcome:
         revisions = self._world.story_revisions.by_index(STORY_KEY, str(key))
         story = self._world.stories.get(key.namespace, key.name)
-        current = None if story is None else _name_or_none(story)
+        current = current_revision(story)
         if all(revision["metadata"]["name"] == current for revision in revisions):
             self._ceased_at.pop(key, None)
             return Done()
@@ -89,13 +89,6 @@ class StoryRevisionReconciler:
         for revision in decided.remove:
             await delete(self._client, self._world.story_revisions, CONTROLLER_REVISION, revision)
         return Done() if decided.look_again_at is None else After(decided.look_again_at - now)
-
-
-def _name_or_none(story: Object) -> str | None:
-    try:
-        return revision_name(kept_story(story))
-    except TooDeepError:
-        return None
 
 
 def _revision_of(run: Object) -> Any:

@@ -129,6 +129,6 @@ CONTROLLER: Final = ControllerRegistration(
     ),
     permissions=STREAM_PERMISSIONS,
     enqueue_at_start=False,  # its watches bring every step that is there
-    enqueue_when_settings_change=True,  # the way to the hub is one of them
+    enqueue_when_settings_change=True,  # the access to the hub is one of them
     enqueue_only=lambda run: not has_ended(run),
 )

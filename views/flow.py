@@ -37,7 +37,7 @@ class StepFlow:
     waiting_percent: int = 0
     lost: int = 0
     paused_by: tuple[str, ...] = ()
-    """Steps whose full buffers hold up the messages of this one."""
+    """Steps whose full buffers block the messages of this one."""
     is_drained: bool = False
     is_ending: bool = False
     """The operator ends its worker."""

@@ -398,7 +398,7 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
         parts.append(_cached(status))
     if status.get("retries"):
         parts.append(f"attempt {_attempt(step_run)}")
-    if status.get("exitCode") and phase is not Phase.SUCCEEDED and not _has_exit_code(status.get("error") or {}):
+    if status.get("exitCode") and phase is not Phase.SUCCEEDED and not _is_of_operator(status.get("error") or {}):
         parts.append(f"exit {status['exitCode']}")
     if step.get("allowFailure") and phase is not None and phase.failing:
         parts.append("allowFailure")
@@ -413,11 +413,14 @@ def _detail(step: Object, state: Object, step_run: Object, waits: str) -> str:
 
 
 _OF_THE_OPERATOR: Final = frozenset({"version", "type", "message"})
+"""The fields of an error that the operator writes. SDKs add at least ``exitClass``."""
 
 
-def _has_exit_code(error: Object) -> bool:
-    """Whether the message has the exit code: the operator's message about a container has it. An SDK writes more
-    fields, and its messages have no exit code.
+def _is_of_operator(error: Object) -> bool:
+    """Whether the operator has written the error. Then its message says how the container ended, with the exit code.
+
+    This decides about the display only, and by the fields of the error, not by its message. If a program writes an
+    error with exactly these fields, its exit code is not in this line, only in ``status.exitCode`` of the StepRun.
     """
     return error.keys() == _OF_THE_OPERATOR
 

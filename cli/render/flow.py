@@ -128,5 +128,5 @@ def _remarks(flow: StepFlow) -> list[str]:
     if flow.lost:
         found.append(f"{flow.lost:,} lost")
     if flow.paused_by:
-        found.append(f"held up by {', '.join(flow.paused_by)}")
+        found.append(f"blocked by {', '.join(flow.paused_by)}")
     return found

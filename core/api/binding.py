@@ -71,19 +71,22 @@ class StreamTraffic(WireModel):
 
     connected: bool | None = Field(None, description="Whether a client serves the step now.")
     generation: Int64 | None = Field(None, description="Generation of the client that served the step last.")
-    received: Int64 | None = Field(None, description="Messages of the step that the hub has taken.")
-    delivered: Int64 | None = Field(None, description="Messages to the step that it is done with.")
+    received: Int64 | None = Field(None, description="Messages from the step that the hub has accepted.")
+    delivered: Int64 | None = Field(None, description="Messages to the step that it has acknowledged.")
     received_per_minute: Int64 | None = Field(None, description="How fast `received` has grown in the last seconds.")
     delivered_per_minute: Int64 | None = Field(None, description="How fast `delivered` has grown in the last seconds.")
-    waiting: Int64 | None = Field(None, description="Messages to the step that the hub still has.")
+    waiting: Int64 | None = Field(None, description="Messages to the step that are still in the hub.")
     waiting_pct: Int64 | None = Field(None, description="How full the buffer of the step is, in percent.")
     lost: Int64 | None = Field(None, description="Messages from and to the step that were lost.")
-    paused_by: list[str] | None = Field(None, description="Steps whose full buffers hold up the messages of the step.")
+    paused_by: list[str] | None = Field(None, description="Steps whose full buffers block the messages of the step.")
     drained: bool | None = Field(
-        None, description="Whether the steps that the step needs have finished, and it is done with all they have sent."
+        None,
+        description="Whether the steps that the step needs have finished, and it has processed all their messages.",
     )
-    connected_at: Instant | None = Field(None, description="When a client came last.")
-    disconnected_at: Instant | None = Field(None, description="When the last client left; absent while one is there.")
+    connected_at: Instant | None = Field(None, description="When a client last connected.")
+    disconnected_at: Instant | None = Field(
+        None, description="When the last client disconnected; absent while one is connected."
+    )
     trouble: str | None = Field(None, description="Why the last message or client was refused.")
     observed_at: Instant | None = Field(None, description="When this was counted.")
     console: StreamConsole | None = Field(None, description="The console of the step; absent until a user asks for it.")

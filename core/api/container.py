@@ -43,7 +43,9 @@ class ContainerResult(WireModel):
 class ContainerExitCodes(WireModel):
     """Classes of exit codes, 1 to 255; the other codes have those of every step."""
 
-    rate_limited: list[Int32] | None = Field(None, max_length=255, description="Retried, as a reached rate limit.")
+    rate_limited: list[Int32] | None = Field(
+        None, max_length=255, description="Retried; the failure counts as a reached rate limit."
+    )
     retry: list[Int32] | None = Field(None, max_length=255, description="Retried.")
     terminal: list[Int32] | None = Field(None, max_length=255, description="Never retried.")
 

@@ -38,11 +38,12 @@ class EngramSpec(WireModel):
     )
     mode: WorkloadMode | None = Field(
         None,
-        description="`job` (default) ends after each step; `deployment` and `statefulset` run on and serve realtime "
+        description="`job` (default) ends after each step; `deployment` and `statefulset` keep running for realtime "
         "Stories.",
     )
     overrides: ExecutionOverrides | None = Field(
-        None, description="How the workload is run; outranks the template, is outranked by Story and step."
+        None,
+        description="How the workload is run; has priority over the template. Story and step have priority over it.",
     )
     secrets: dict[str, str] | None = Field(
         None, description="Logical secret name of the template to the name of a Secret in this namespace."

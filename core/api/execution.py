@@ -27,7 +27,7 @@ EXTENDED: Final = (
 class CachePolicy(WireModel):
     """Reuse of the output of an earlier execution with equal input; needs storage."""
 
-    enabled: bool | None = Field(None, description="Whether the cache is used; default true once this object is given.")
+    enabled: bool | None = Field(None, description="Whether the cache is used; default true if this object is given.")
     key: str | None = Field(
         None,
         description="Template for the cache key over `inputs`, `step` and `engram`; default: a hash of the whole "
@@ -117,7 +117,7 @@ class StepSecurity(WireModel):
 
 
 class ExecutionOverrides(PodNeeds):
-    """How one workload is run; each field outranks the layers below it (Story, Engram, template, operator)."""
+    """How one workload is run; each field has priority over the layers below it (Story, Engram, template, operator)."""
 
     automount_service_account_token: bool | None = Field(
         None, description="Ignored, except on Impulses: it would widen privileges."
@@ -135,7 +135,7 @@ class ExecutionOverrides(PodNeeds):
     )
     placement: Placement | None = Field(None, description="Nodes the Pods may run on.")
     probes: ProbeSwitches | None = Field(None, description="Health checks to turn off.")
-    rbac: RbacPolicy | None = Field(None, description="Further permissions of the run's ServiceAccount.")
+    rbac: RbacPolicy | None = Field(None, description="Further permissions of the ServiceAccount of the containers.")
     resources: Resources | None = Field(None, description="CPU, memory and extended resources of the container.")
     retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: StepSecurity | None = Field(None, description="Security settings of the Pod.")
@@ -220,7 +220,7 @@ class ExecutionSpec(PodNeeds):
     retry: RetrySpec | None = Field(None, description="What happens after a failed attempt.")
     security: SecurityPolicy | None = Field(None, description="Security settings of the Pods.")
     service_account_name: str | None = Field(
-        None, description="Ignored, because it would widen privileges: each run has its own ServiceAccount."
+        None, description="Ignored, because it would widen privileges: the operator chooses the ServiceAccount."
     )
     storage: StoragePolicy | None = Field(
         None, description="Where large payloads are kept; replaces an inherited value as a whole."

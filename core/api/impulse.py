@@ -90,7 +90,8 @@ class ImpulseWorkload(WireModel):
         "`deployment`. `job` is refused.",
     )
     resources: WorkloadResources | None = Field(
-        None, description="Resources and placement of the workload; `execution.placement` outranks the placement."
+        None,
+        description="Resources and placement of the workload; `execution.placement` has priority over this placement.",
     )
     stateful_set: StatefulSetSettings | None = Field(None, description="Settings of a StatefulSet.")
     update_strategy: UpdateStrategy | None = Field(
@@ -104,9 +105,13 @@ class ImpulseSpec(WireModel):
     story_ref: ObjectReference = Field(description="The Story to start.")
     template_ref: TemplateReference = Field(description="The ImpulseTemplate that brings image and schemas.")
     delivery_policy: DeliveryPolicy | None = Field(
-        None, description="How events become runs: deduplication and retries; fields given here outrank the template's."
+        None,
+        description="How events become runs: deduplication and retries; fields given here have priority over those of "
+        "the template.",
     )
-    execution: ExecutionOverrides | None = Field(None, description="How the workload is run; outranks the template.")
+    execution: ExecutionOverrides | None = Field(
+        None, description="How the workload is run; has priority over the template."
+    )
     mapping: JsonObject | None = Field(
         None, description="Template that turns an event into inputs of the Story; no SDK reads it yet."
     )

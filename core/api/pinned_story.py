@@ -55,6 +55,14 @@ def revision_name(kept: Object) -> str:
     return f"{str(kept['metadata']['name'])[:room].rstrip('-.')}-{digest}"
 
 
+def current_revision(story: Object | None) -> str | None:
+    """The name of the revision for the Story as it is; None if there is no Story, or it is nested too deeply."""
+    try:
+        return None if story is None else revision_name(kept_story(story))
+    except TooDeepError:
+        return None
+
+
 def revision_manifest(kept: Object) -> Object:
     """The ControllerRevision of ``kept``."""
     metadata = kept["metadata"]

@@ -45,7 +45,7 @@ class NodeAffinity(WireModel):
     """Rules on node labels."""
 
     preferred_during_scheduling_ignored_during_execution: AtomicList[PreferredSchedulingTerm] | None = Field(
-        None, description="Preferences; the node with the highest sum of weights wins."
+        None, description="Preferences; the node with the highest sum of weights is chosen."
     )
     required_during_scheduling_ignored_during_execution: NodeSelector | None = Field(
         None, description="What a node must satisfy."

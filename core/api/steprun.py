@@ -50,7 +50,7 @@ class DownstreamTarget(WireModel):
 
 
 class StepRunOverrides(PodNeeds):
-    """How the workload of one StepRun is run; outranks all other layers."""
+    """How the workload of one StepRun is run; has priority over all other layers."""
 
     backoff_limit: Int32 | None = Field(None, description="Restarts by the Job controller before it gives up.")
     cache: CachePolicy | None = Field(None, description="Reuse of an earlier result for equal input.")
@@ -72,9 +72,11 @@ class StepRunOverrides(PodNeeds):
 class StepScript(WireModel):
     """The script of a script step, as its Story declares it."""
 
-    run: str = Field(min_length=1, max_length=65536, description="Its text, which is not a template.")
+    run: str = Field(min_length=1, max_length=65536, description="The text of the script; not a template.")
     image: str | None = Field(None, max_length=512, description="The image that runs it.")
-    shell: list[str] | None = Field(None, min_length=1, max_length=16, description="The words before its text.")
+    shell: list[str] | None = Field(
+        None, min_length=1, max_length=16, description="Program and first arguments; the text is the last argument."
+    )
 
 
 class StepRunSpec(WireModel):
@@ -89,13 +91,13 @@ class StepRunSpec(WireModel):
     )
     engram_ref: ObjectReference | None = Field(None, description="The Engram that does the work.")
     execution_overrides: StepRunOverrides | None = Field(
-        None, description="How the workload is run; outranks all other layers."
+        None, description="How the workload is run; has priority over all other layers."
     )
     executor: LabelName | None = Field(
         None, description="What executes the attempts; `job`, the default, makes a Kubernetes Job of each."
     )
     idempotency_key: str | None = Field(
-        None, max_length=256, description="Key that identifies the effects of the step over retries."
+        None, max_length=256, description="Key that identifies the effects of the step in all attempts."
     )
     input: JsonObject | None = Field(
         None, description="Input; templates in it are evaluated before the container starts."

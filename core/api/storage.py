@@ -33,7 +33,7 @@ class S3Authentication(WireModel):
         description="Secret with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN.",
     )
     service_account_annotations: dict[str, str] | None = Field(
-        None, description="Annotations for the run's ServiceAccount, for example an IAM role."
+        None, description="Annotations for the ServiceAccount of the containers, for example an IAM role."
     )
 
 

@@ -31,7 +31,7 @@ class GateDecision(WireModel):
     """A person's decision on a gate step."""
 
     data: dict[str, Annotated[str, Field(max_length=MAX_CHARACTERS)]] | None = Field(
-        None, max_length=MAX_KEYS, description="Texts given with `Approved`; the output of the step."
+        None, max_length=MAX_KEYS, description="Strings given with `Approved`; the output of the step."
     )
     message: str | None = Field(None, description="Reason given; becomes the step's message.")
     state: Literal["Pending", "Approved", "Rejected"] | None = Field(

@@ -16,7 +16,7 @@ class BackpressureBuffer(WireModel):
     """Messages held per destination step."""
 
     drop_policy: Literal["drop_newest", "drop_oldest"] | None = Field(
-        None, description="Which message goes when the buffer is full: `drop_newest` (default) or `drop_oldest`."
+        None, description="Which message is dropped when the buffer is full: `drop_newest` (default) or `drop_oldest`."
     )
     max_age_seconds: Int32 | None = Field(
         None, ge=0, description="Seconds after which a held message is dropped; 0 or absent: never."

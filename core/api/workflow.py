@@ -56,7 +56,8 @@ class StepFields(WireModel):
     idempotency_key_template: str | None = Field(
         None,
         max_length=512,
-        description="Template of the key that identifies the step's effects over retries; cut to 256 bytes. Default: "
+        description="Template of the key that identifies the step's effects in all attempts; cut to 256 bytes. "
+        "Default: "
         "`ns/<namespace>/storyrun/<run>/step/<step>`.",
     )
     if_: str | None = Field(
@@ -86,10 +87,13 @@ class StepFields(WireModel):
     )
     secrets: dict[str, str] | None = Field(
         None,
-        description="Logical secret name of the template to the name of a Secret; outranks the Engram's own mapping.",
+        description="Logical secret name of the template to the name of a Secret; has priority over that "
+        "of the Engram.",
     )
     shell: list[str] | None = Field(
-        None, description="Words before `run`; default `[python3, -c]` for images `python`, else `[sh, -ec]`."
+        None,
+        description="Program and first arguments, before `run`; default `[python3, -c]` for images `python`, else "
+        "`[sh, -ec]`.",
     )
     side_effects: bool | None = Field(
         None,

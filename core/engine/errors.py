@@ -7,7 +7,7 @@
     │   └── ObstacleError          a person must fix something, then the same call succeeds; carries reason
     │       ├── DeniedError        a permission is missing
     │       ├── StorageUnavailableError  the object store does not answer, or refuses the operator
-    │       └── HubUnknownError    the way to the hub of streams is not known yet
+    │       └── HubUnknownError    the access to the hub of streams is not known yet
     ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
     ├── ResultLostError    -       an attempt has succeeded, but what it has left behind cannot be read any more
     ├── AwaitedError       wait    a definition that a step refers to is not there yet; carries reason and time limit

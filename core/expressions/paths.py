@@ -246,17 +246,7 @@ def _segments(operand: nodes.Operand) -> tuple[str | int, ...] | None:
             return (*before, *fields) if before is not None else None
         case nodes.Pipe(commands=(nodes.Command(operands=(nodes.Name(name="index"), inner, key)),)):
             before = _segments(inner)
-            last = _key(key)
+            last = nodes.constant_key(key)
             return (*before, last) if before is not None and last is not None else None
-        case _:
-            return None
-
-
-def _key(operand: nodes.Operand) -> str | int | None:
-    match operand:
-        case nodes.String(value=value):
-            return value
-        case nodes.Number(value=number):
-            return number.whole
         case _:
             return None

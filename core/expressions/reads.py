@@ -244,17 +244,7 @@ def _command_path(command: nodes.Command, dot_is_root: bool) -> Segments:
         case (operand,):
             return _segments(operand, dot_is_root)
         case (nodes.Name(name="index"), container, *keys):
-            before, constant = _segments(container, dot_is_root), [_key(key) for key in keys]
+            before, constant = _segments(container, dot_is_root), [nodes.constant_key(key) for key in keys]
             return (*before, *(key for key in constant if key is not None)) if before and None not in constant else ()
         case _:
             return ()
-
-
-def _key(operand: nodes.Operand) -> str | int | None:
-    match operand:
-        case nodes.String(value=value):
-            return value
-        case nodes.Number(value=number):
-            return number.whole
-        case _:
-            return None

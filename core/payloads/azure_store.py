@@ -98,7 +98,7 @@ def _credential(store: str, endpoint: str, given: Mapping[str, str]) -> AzureCon
     if store_address.is_plain(endpoint):
         raise StoreUnavailableError(
             f"{store} cannot be read: its endpoint must start with 'https://', because {', '.join(way)} of its Secret "
-            "would be sent in the clear"
+            "would be sent unencrypted"
         )
     if way == (secret_keys.AZURE_STORAGE_SAS_TOKEN,):
         return {"sas_key": given[way[0]].strip(), "credential_type": "sas_token"}

@@ -168,13 +168,13 @@ def offloaded_data_policy(value: str) -> OffloadedDataPolicy:
     return one_of(OffloadedDataPolicy)(value or OffloadedDataPolicy.INJECT)
 
 
-@_reads("list", "capabilities; nothing counts as `ALL`")
+@_reads("list", "capabilities; empty: `ALL`")
 def capabilities(value: str) -> tuple[str, ...]:
     """A comma-separated list, in upper case; an empty one means ``ALL``."""
     return tuple(name for item in value.split(",") if (name := item.strip().upper())) or ("ALL",)
 
 
-@_reads("list", "namespaces, or `*` alone for all")
+@_reads("list", "namespaces; `*` alone: all")
 def namespaces(value: str) -> tuple[str, ...]:
     """A comma-separated list of namespaces; ``*`` alone means all."""
     names = tuple(name for item in value.split(",") if (name := item.strip()))
@@ -187,7 +187,8 @@ def namespaces(value: str) -> tuple[str, ...]:
 
 
 @_reads(
-    "list", f"images; `*` and `?` stand for text without `/`, `**` for any; `{ANY_IMAGE}` alone: all; nothing: none"
+    "list",
+    f"images; `*` and `?` match anything but `/`, `**` matches anything; `{ANY_IMAGE}` alone: all images; empty: none",
 )
 def image_patterns(value: str) -> tuple[str, ...]:
     """A comma-separated list of images, which may have ``*``, ``?`` and ``**``; an empty one allows none."""
@@ -200,7 +201,7 @@ def image_patterns(value: str) -> tuple[str, ...]:
     return patterns
 
 
-@_reads("list", f"keys of taints; or `{KEYED_TOLERATIONS}`, or `{ANY_TOLERATION}`; nothing: none")
+@_reads("list", f"keys of taints; or `{KEYED_TOLERATIONS}`, or `{ANY_TOLERATION}`; empty: none")
 def tolerations(value: str) -> tuple[str, ...]:
     """``keyed``, ``*``, or keys of taints, separated by commas; an empty value allows no toleration."""
     keys = tuple(name for item in value.split(",") if (name := item.strip()))
@@ -213,11 +214,13 @@ def tolerations(value: str) -> tuple[str, ...]:
     return keys
 
 
-@_reads("list", "names of classes, in which `*` stands for any text; nothing: none")
+@_reads("list", "names of classes; `*` matches any characters; empty: none")
 def class_patterns(value: str) -> tuple[str, ...]:
     """Names of classes, separated by commas; ``*`` stands for any characters, and an empty value allows none."""
     patterns = tuple(name for item in value.split(",") if (name := item.strip()))
     for pattern in patterns:
         if not _CLASS_PATTERN.fullmatch(pattern):
-            raise ValueError(f"{pattern!r} is not the name of a class; use names separated by commas; * means any text")
+            raise ValueError(
+                f"{pattern!r} is not the name of a class; use names separated by commas; * matches any characters"
+            )
     return patterns

@@ -47,29 +47,37 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
 # StoryRun and Story.
 STORY_RUNS = _counter("bobrapet_storyruns_total", "Finished StoryRuns.", "namespace", "story", "phase")
 STORY_RUN_DURATION = _histogram(
-    "bobrapet_storyrun_duration_seconds", "Start to finish of StoryRuns.", _LONG, "namespace", "story", "phase"
+    "bobrapet_storyrun_duration_seconds",
+    "Duration of StoryRuns, from start to end.",
+    _LONG,
+    "namespace",
+    "story",
+    "phase",
 )
-STORY_RUN_STEPS_ACTIVE = _gauge("bobrapet_storyrun_steps_active", "Steps under way, all runs.", "namespace", "story")
+STORY_RUN_STEPS_ACTIVE = _gauge(
+    "bobrapet_storyrun_steps_active", "Running steps of all live runs of a Story.", "namespace", "story"
+)
 STORY_RUN_STEPS_COMPLETED = _gauge(
     "bobrapet_storyrun_steps_completed", "Completed steps of live runs.", "namespace", "story"
 )
-STORY_RUN_WINDOW = _gauge(
-    "bobrapet_storyrun_window_seconds", "Retention windows in force.", "namespace", "story", "window"
-)
+STORY_RUN_WINDOW = _gauge("bobrapet_storyrun_window_seconds", "Retention times in use.", "namespace", "story", "window")
 STORY_RUN_QUEUE_AGE = _histogram(
-    "bobrapet_storyrun_queue_age_seconds", "Wait of runs until admitted.", _LONG, "namespace", "queue"
+    "bobrapet_storyrun_queue_age_seconds", "How long a step waited for a slot.", _LONG, "namespace", "queue"
 )
 STORY_RUN_QUEUE_DEPTH = _gauge(
-    "bobrapet_storyrun_queue_depth", "Steps held back by limits.", "namespace", "storyrun", "queue"
+    "bobrapet_storyrun_queue_depth", "Steps of a run that wait for a slot.", "namespace", "storyrun", "queue"
 )
 STORY_RUN_DEPENDENTS_DELETED = _counter(
     "bobrapet_storyrun_dependents_deleted_total", "Children deleted.", "namespace", "storyrun", "resource"
 )
 STORY_RUN_RBAC_OPERATIONS = _counter(
-    "bobrapet_storyrun_rbac_operations_total", "Convergence of run identities.", "resource", "operation"
+    "bobrapet_storyrun_rbac_operations_total",
+    "Writes of ServiceAccounts, Roles and RoleBindings.",
+    "resource",
+    "operation",
 )
 STORY_DIRTY_MARKS = _counter(
-    "bobrapet_story_dirty_marks_total", "Stories marked for recount.", "namespace", "story", "reason"
+    "bobrapet_story_dirty_marks_total", "Stories marked to be counted again.", "namespace", "story", "reason"
 )
 DAG_ITERATION_STEPS = _histogram(
     "bobrapet_dag_iteration_steps", "Steps decided per pass.", (0, 1, 2, 5, 10, 20, 40), "controller", "type"
@@ -80,7 +88,7 @@ SUBSTORY_REFRESH = _counter("bobrapet_substory_refresh_total", "Sub-stories that
 STEP_RUNS = _counter("bobrapet_stepruns_total", "Finished StepRuns.", "namespace", "engram", "phase")
 STEP_RUN_DURATION = _histogram(
     "bobrapet_steprun_duration_seconds",
-    "Pending to finish of StepRuns.",
+    "Duration of StepRuns, from Pending to their end.",
     (0.1, 0.5, 1, 5, 15, 30, 60, 300),
     "namespace",
     "engram",
@@ -88,7 +96,7 @@ STEP_RUN_DURATION = _histogram(
 )
 STEP_RUN_RETRIES = _counter("bobrapet_steprun_retries_total", "Retries scheduled.", "namespace", "engram", "reason")
 STEP_RUN_CACHE_LOOKUPS = _counter(
-    "bobrapet_steprun_cache_lookups_total", "Output cache lookups.", "namespace", "engram", "result"
+    "bobrapet_steprun_cache_lookups_total", "Lookups in the output cache.", "namespace", "engram", "result"
 )
 CHILD_STEP_RUNS_CREATED = _counter(
     "bobrapet_child_stepruns_created_total", "StepRuns created.", "namespace", "storyrun", "engram"
@@ -98,26 +106,29 @@ CHILD_STEP_RUNS_CREATED = _counter(
 RESOLVER_STAGE = _counter("bobrapet_resolver_stage_total", "Resolver stages.", "layer", "stage", "mode", "outcome")
 RESOLVER_STAGE_DURATION = _histogram(
     "bobrapet_resolver_stage_duration_seconds",
-    "Time of resolver stages.",
+    "Duration of resolver stages.",
     (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2),
     "layer",
     "stage",
 )
 RESOLVER_SERVICE_ACCOUNT_FALLBACK = _counter(
-    "bobrapet_resolver_service_account_fallback_total", "Runs that fell back to the run identity.", "storyrun"
+    "bobrapet_resolver_service_account_fallback_total", "Runs that use the ServiceAccount of the run.", "storyrun"
 )
 CONTROLLER_RECONCILE = _counter("bobrapet_controller_reconcile_total", "Reconciles.", "controller", "result")
 CONTROLLER_RECONCILE_DURATION = _histogram(
-    "bobrapet_controller_reconcile_duration_seconds", "Time of reconciles.", _RECONCILE, "controller"
+    "bobrapet_controller_reconcile_duration_seconds", "Duration of reconciles.", _RECONCILE, "controller"
 )
 CONTROLLER_RECONCILE_ERRORS = _counter(
     "bobrapet_controller_reconcile_errors_total", "Failed reconciles.", "controller", "error_type"
 )
 CONTROLLER_MAPPER_FAILURES = _counter(
-    "bobrapet_controller_mapper_failures_total", "Events that found no owner.", "controller", "mapper"
+    "bobrapet_controller_mapper_failures_total",
+    "Events for which no object to reconcile was found.",
+    "controller",
+    "mapper",
 )
 CONTROLLER_INDEX_FALLBACK = _counter(
-    "bobrapet_controller_index_fallback_total", "Scans because an index is missing.", "controller", "index"
+    "bobrapet_controller_index_fallback_total", "Searches without an index.", "controller", "index"
 )
 TRIGGER_BACKFILL_LOOPS = _counter(
     "bobrapet_trigger_backfill_loops_total", "Backfill passes.", "controller", "namespace", "resource", "pending"
@@ -126,26 +137,26 @@ TRIGGER_BACKFILL_MARKED = _counter(
     "bobrapet_trigger_backfill_marked_total", "Triggers marked.", "controller", "namespace", "resource"
 )
 IMPULSE_THROTTLED_TRIGGERS = _gauge(
-    "bobrapet_impulse_throttled_triggers_total", "Throttled triggers, as Impulses report.", "namespace", "impulse"
+    "bobrapet_impulse_throttled_triggers_total", "Throttled triggers, as reported by Impulses.", "namespace", "impulse"
 )
 
 # Evaluation and clean-up.
 CEL_EVALUATION_DURATION = _histogram(
     "bobrapet_cel_evaluation_duration_seconds",
-    "Time of expressions.",
+    "Duration of evaluations of expressions.",
     (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1),
     "expression_type",
 )
 CEL_EVALUATION = _counter("bobrapet_cel_evaluation_total", "Expressions evaluated.", "expression_type", "result")
 CEL_CACHE_HITS = _counter("bobrapet_cel_cache_hits_total", "Compiled expressions reused.", "cache_type")
-RESOURCE_CLEANUP = _counter("bobrapet_resource_cleanup_total", "Objects retired.", "resource_type", "result")
+RESOURCE_CLEANUP = _counter("bobrapet_resource_cleanup_total", "Objects cleaned up.", "resource_type", "result")
 RESOURCE_CLEANUP_DURATION = _histogram(
-    "bobrapet_resource_cleanup_duration_seconds", "Time of clean-ups.", (0.1, 0.5, 1, 5, 10, 30), "resource_type"
+    "bobrapet_resource_cleanup_duration_seconds", "Duration of clean-ups.", (0.1, 0.5, 1, 5, 10, 30), "resource_type"
 )
 JOB_EXECUTION = _counter("bobrapet_job_execution_total", "Jobs finished.", "namespace", "image", "result")
 JOB_EXECUTION_DURATION = _histogram(
     "bobrapet_job_execution_duration_seconds",
-    "Time of Jobs.",
+    "Duration of Jobs.",
     (1, 5, 15, 30, 60, 300, 600, 1800),
     "namespace",
     "image",
@@ -155,7 +166,7 @@ JOB_EXECUTION_DURATION = _histogram(
 CLIENT_REQUESTS = _counter("rest_client_requests_total", "Requests to the API server.", "code", "method", "host")
 CLIENT_REQUEST_DURATION = _histogram(
     "rest_client_request_duration_seconds",
-    "Time of requests to the API server; watches excepted.",
+    "Duration of requests to the API server, without watches.",
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30),
     "verb",
     "host",
@@ -164,11 +175,17 @@ LEADER_STATUS = _gauge("leader_election_master_status", "1 while this process ho
 WORK_QUEUE_DEPTH = _gauge("workqueue_depth", "Keys waiting.", "name", "controller")
 WORK_QUEUE_ADDS = _counter("workqueue_adds_total", "Keys added.", "name", "controller")
 WORK_QUEUE_RETRIES = _counter("workqueue_retries_total", "Keys added again after an error.", "name", "controller")
-WORK_QUEUE_WAIT = _histogram("workqueue_queue_duration_seconds", "Wait of keys.", _RECONCILE, "name", "controller")
-WORK_QUEUE_WORK = _histogram("workqueue_work_duration_seconds", "Work on keys.", _RECONCILE, "name", "controller")
+WORK_QUEUE_WAIT = _histogram(
+    "workqueue_queue_duration_seconds", "Time that keys wait in the queue.", _RECONCILE, "name", "controller"
+)
+WORK_QUEUE_WORK = _histogram(
+    "workqueue_work_duration_seconds", "Time to process a key.", _RECONCILE, "name", "controller"
+)
 WEBHOOK_REQUESTS = _counter("controller_runtime_webhook_requests_total", "Reviews answered.", "webhook", "code")
-WEBHOOK_LATENCY = _histogram("controller_runtime_webhook_latency_seconds", "Time of reviews.", _RECONCILE, "webhook")
-WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews under way.", "webhook")
+WEBHOOK_LATENCY = _histogram(
+    "controller_runtime_webhook_latency_seconds", "Duration of reviews.", _RECONCILE, "webhook"
+)
+WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews in progress.", "webhook")
 
 # Own names, for values without a name in the contract.
 QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that have a slot.", "queue")
@@ -181,38 +198,38 @@ OBJECTS_UNREADABLE = _counter(
 )
 OBJECTS_LEFT_OUT = _counter(
     "bobrapet_objects_left_out_total",
-    "Versions of objects that were passed over because not even their names could be read.",
+    "Versions of objects that were ignored because their names could not be read.",
     "resource",
 )
 INFORMER_OBJECTS = _gauge("bobrapet_informer_objects", "Objects held in memory.", "resource")
 RESYNC_RUNS = _counter(
     "bobrapet_resync_runs_total",
-    "Live runs looked at again without an event, and what was found: nothing, lost-event, not-in-hand.",
+    "Live runs that a resync has checked, by what it found: nothing, lost-event, not-in-hand.",
     "found",
 )
-EVENTS_WRITTEN = _counter("bobrapet_events_total", "Kubernetes Events by fate.", "outcome")
+EVENTS_WRITTEN = _counter("bobrapet_events_total", "Kubernetes Events by outcome.", "outcome")
 EVALUATION_WORKERS_STARTED = _counter(
     "bobrapet_evaluation_workers_started_total", "Processes started for costly evaluations."
 )
 EVALUATION_WORKERS_ENDED = _counter(
-    "bobrapet_evaluation_workers_ended_total", "Such processes that were over a limit: time, memory, crash.", "limit"
+    "bobrapet_evaluation_workers_ended_total", "Such processes that ended, by cause: time, memory, crash.", "limit"
 )
 EVALUATION_WAIT = _histogram(
     "bobrapet_evaluation_wait_seconds",
-    "Wait of what does not run on the event loop for its turn and its namespace's budget, by lane: thread, process, "
-    "analysis.",
+    "Time that work outside the event loop waits for its turn and for the budget of its namespace, by lane: thread, "
+    "process, analysis.",
     (0.01, 0.1, 0.5, 1, 5, 15, 60, 300),
     "lane",
 )
 WEBHOOK_SHED = _counter(
     "bobrapet_webhook_shed_total",
-    "Reviews not decided, by the limit: requests, bytes, turns, time.",
+    "Reviews that were not decided, by the limit that was reached: requests, bytes, turns, time.",
     "reason",
 )
 CERTIFICATE_EXPIRY = _gauge(
-    "bobrapet_certificate_expiry_timestamp_seconds", "When the certificate in use ends, as Unix time.", "certificate"
+    "bobrapet_certificate_expiry_timestamp_seconds", "When the certificate in use expires, as Unix time.", "certificate"
 )
-CERTIFICATE_ROTATIONS = _counter("bobrapet_certificate_rotations_total", "Certificates made or put back.", "step")
+CERTIFICATE_ROTATIONS = _counter("bobrapet_certificate_rotations_total", "Certificates created or restored.", "step")
 CERTIFICATE_FAILURES = _counter(
     "bobrapet_certificate_failures_total", "Certificates that could not be read, stored or published.", "operation"
 )

@@ -25,7 +25,7 @@ BUFFER_SIZE: Final = Series(
 BUFFER_BYTES: Final = Series(
     "bobravoz_hub_buffer_current_bytes",
     SeriesKind.GAUGE,
-    "Bytes kept for a step: waiting, in flight, and just acknowledged.",
+    "Bytes kept for a step: waiting, in flight and recently acknowledged.",
     _LABELS,
 )
 UNACKNOWLEDGED: Final = Series(
@@ -41,19 +41,19 @@ SENT: Final = Series(
 DELIVERED: Final = Series(
     "bobrapet_hub_messages_delivered_total",
     SeriesKind.COUNTER,
-    "Packets that a step has acknowledged; without numbering: that were written to it.",
+    "Packets that a step has acknowledged; if packets have no numbers: packets that were written to it.",
     _LABELS,
 )
 DROPPED: Final = Series(
     "bobravoz_hub_messages_dropped_total",
     SeriesKind.COUNTER,
-    "Packets given up on their way to a step, or of a step that could not be understood, by reason.",
+    "Packets to a step that were given up, and packets of a step that were dropped, by reason.",
     (*_LABELS, "reason"),
 )
 SKIPPED: Final = Series(
     "bobrapet_hub_messages_skipped_total",
     SeriesKind.COUNTER,
-    "Packets that were not meant for a step, by reason: no loss.",
+    "Packets that were not meant for a step, by reason. They are not lost.",
     (*_LABELS, "reason"),
 )
 HEARTBEATS: Final = Series(

@@ -14,7 +14,7 @@ HUB_TLS_SECRET: Final = "bobrapet-hub-tls"  # noqa: S105 - a name, not a secret
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """One state of the way to the hub."""
+    """One state of the access to the hub."""
 
     endpoint: str
     """``host:port``, as containers dial it. A loopback address is dialled without TLS."""

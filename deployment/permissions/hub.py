@@ -30,7 +30,9 @@ STREAMS: Final = RoleTable(
     "Permissions of the hub.",
     (
         Permission(TRANSPORT_BINDING, ("list", "watch"), "Bindings say which steps there are, and who may connect."),
-        Permission(TRANSPORT_BINDING, ("patch",), "Says which steps are connected and drained.", subresource="status"),
+        Permission(
+            TRANSPORT_BINDING, ("patch",), "Reports which steps are connected and drained.", subresource="status"
+        ),
         Permission(STORY_RUN, ("get",), "Reads the inputs of a realtime run, once."),
         Permission(
             STORY_RUN,

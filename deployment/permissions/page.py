@@ -46,9 +46,9 @@ these change, later containers get another account. A run whose account exists w
 | Role of the same name, RoleBinding `…-extra` | the rules that templates and Engrams request; only if there are some |
 
 They carry the label `{LABEL_RUNNER_OF_STORY}` and an annotation of that name with `namespace/name` of the Story.
-Bindings and Role belong to the account and go with it. The account has no owner, because runs go on when their Story is
-deleted. The operator deletes it ten minutes after it is no longer the current one of its Story, and after all runs that
-were unfinished then have ended.
+Bindings and Role belong to the account and are deleted with it. The account has no owner, because runs continue when
+their Story is deleted. The operator deletes it ten minutes after it is no longer the current one of its Story, and
+after all runs that were unfinished then have ended.
 
 Who may report a step is decided by the Pod that a token is bound to, not by the account
 ([who writes what](when-admission-is-down.md#what-only-the-operator-may-write)).
@@ -113,7 +113,7 @@ _HUB: Final = f"""\
 ## The hub
 
 The hub runs as the ServiceAccount `{_HERE.namespace}/{_HERE.account(HUB_ACCOUNT)}`, which has these two roles and no
-others. It creates no workload, and the key of no authority is in what it can read.
+others. It creates no workload, and it can read the key of no authority.
 """
 
 

@@ -126,7 +126,7 @@ HUB_ACCESS: Final = RoleTable(
         Permission(
             SECRET,
             ("list", "watch"),
-            "Keys and authorities are exchanged while the operator runs.",
+            "Keys and authorities are replaced while the operator runs.",
             names=(HUB_KEY_SECRET, HUB_TLS_SECRET),
         ),
     ),

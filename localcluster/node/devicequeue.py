@@ -1,4 +1,4 @@
-"""Extended resources of the node: which Pods may have them, and what the others are told.
+"""Extended resources of the node: which Pods may have them, and what the conditions of the others say.
 
 A node has none until somebody advertises them in its status, as on a real cluster without a device plugin:
 ``kubectl patch node local --subresource=status …``. A Pod that asks for more than is free is not bound; its condition

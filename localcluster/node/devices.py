@@ -22,7 +22,7 @@ def wanted_devices(spec: Object) -> dict[str, Fraction]:
 
 
 def missing_devices(wanted: Amounts, allocatable: Mapping[str, Any], held: Iterable[Amounts]) -> list[str]:
-    """The resources of which less is free than ``wanted``."""
+    """The resources with less free than ``wanted``."""
     taken = _sum(held)
     return [
         name

@@ -65,7 +65,7 @@ class Authenticator:
                 return identity
         claims = self._claims(token, audiences, self._now())
         if not tokens.is_live(claims, self._exists):
-            raise InvalidTokenError("the service account or the object the token is bound to is gone")
+            raise InvalidTokenError("the service account, or the object that the token is bound to, was deleted")
         extra = {_CREDENTIAL_ID: (f"JTI={claims.token_id}",)}
         if claims.bound is not None and claims.bound.kind == "Pod":
             extra |= {_POD_NAME: (claims.bound.name,), _POD_UID: (claims.bound.uid,)}

@@ -6,7 +6,7 @@ validation_builtin.py), as in the real server. Verbs, short names, categories an
 
 from __future__ import annotations
 
-from localcluster.server import builtin_schemas
+from localcluster.server import builtin_schemas, events
 from localcluster.server.types import STANDARD_VERBS, ResourceType
 
 _STATUS = frozenset({"status"})
@@ -35,18 +35,6 @@ _SELECTABLE_CORE_EVENTS = (
     ".reason",
     ".reportingComponent",
     ".source",
-    ".type",
-)
-_SELECTABLE_EVENTS = (
-    ".regarding.kind",
-    ".regarding.namespace",
-    ".regarding.name",
-    ".regarding.uid",
-    ".regarding.apiVersion",
-    ".regarding.resourceVersion",
-    ".regarding.fieldPath",
-    ".reason",
-    ".reportingController",
     ".type",
 )
 
@@ -224,7 +212,7 @@ _MACHINERY = (
     ),
     _kind("coordination.k8s.io", "leases", "Lease"),
     _kind("discovery.k8s.io", "endpointslices", "EndpointSlice"),
-    _kind("events.k8s.io", "events", "Event", short=("ev",), selectable=_SELECTABLE_EVENTS),
+    _kind("events.k8s.io", "events", "Event", short=("ev",), selectable=events.SELECTABLE),
     _kind(
         "networking.k8s.io",
         "networkpolicies",

@@ -30,7 +30,7 @@ meta/v1 ObjectMeta: What every stored object has: names, labels, owners, version
   ownerReferences []OwnerReference key=uid: Objects that own this one; when all are deleted, it is also deleted.
   resourceVersion string: Changes with every write; send it back to detect a write in between.
   selfLink string:
-  uid string: Identity of this very object, made by the server.
+  uid string: Unique id of this object, made by the server.
 meta/v1 OwnerReference atomic: An object another one belongs to, in the same namespace or cluster-scoped.
   apiVersion! string: API version of the object referred to.
   blockOwnerDeletion bool: True makes foreground deletion of the owner wait for this object.

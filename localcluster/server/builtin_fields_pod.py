@@ -21,7 +21,7 @@ core/v1 PodSpec: What runs in a Pod and how.
   imagePullSecrets []LocalObjectReference key=name: Secrets with credentials for image registries.
   initContainers []Container key=name: Containers that run one after another, each to completion, before the others
     start. With restartPolicy Always they keep running beside them (sidecars).
-  nodeName string: Node that runs the Pod. Set by the scheduler; setting it oneself skips scheduling.
+  nodeName string: Node that runs the Pod. Set by the scheduler; a user who sets it skips scheduling.
   nodeSelector map string atomic: Labels a node must have.
   os PodOS: Operating system the containers need.
   overhead map Quantity: Resources used by running the Pod itself.

@@ -112,7 +112,7 @@ batch/v1 JobSpec: What a Job runs and when it is done.
   completionMode string: NonIndexed (default) or Indexed.
   completions int32: Pods that must succeed. Default 1 when parallelism is not set either.
   managedBy string: Controller that runs the Job; cannot be changed.
-  manualSelector bool: Use a selector of one's own. Rarely right.
+  manualSelector bool: True: the selector is given by the user. Rarely needed.
   maxFailedIndexes int32:
   parallelism int32: Pods that run at the same time. Default 1.
   podFailurePolicy Any: What certain failures of Pods mean.

@@ -100,15 +100,7 @@ class _ExpressionChecks:
                 yield cause.required(f"{where}.expression")
             elif why := self._why_not(source, "bool", {}):
                 yield cause.invalid(f"{where}.expression", source, why)
-            name = condition.get("name") or ""
-            if not name:
-                yield cause.required(f"{where}.name")
-                continue
-            for complaint in objectmeta.why_not_qualified(name):
-                yield cause.invalid(f"{where}.name", name, complaint)
-            if name in seen:
-                yield cause.duplicate(f"{where}.name", name)
-            seen.add(name)
+            yield from webhookconditions.name_problems(condition.get("name") or "", f"{where}.name", seen)
 
     def _variable(self, variable: Mapping[str, Any], where: str) -> Iterator[Cause]:
         name, source = variable.get("name") or "", variable.get("expression") or ""

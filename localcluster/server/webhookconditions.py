@@ -89,15 +89,19 @@ def problems(conditions: Sequence[Mapping[str, Any]], field: str) -> Iterator[Ca
     for index, condition in enumerate(conditions):
         where = f"{field}[{index}]"
         yield from _expression_problems(condition.get("expression") or "", f"{where}.expression")
-        name = condition.get("name") or ""
-        if not name:
-            yield cause.required(f"{where}.name")
-            continue
-        for complaint in objectmeta.why_not_qualified(name):
-            yield cause.invalid(f"{where}.name", name, complaint)
-        if name in seen:
-            yield cause.duplicate(f"{where}.name", name)
-        seen.add(name)
+        yield from name_problems(condition.get("name") or "", f"{where}.name", seen)
+
+
+def name_problems(name: str, where: str, seen: set[str]) -> Iterator[Cause]:
+    """Everything wrong with the name of a condition; adds it to ``seen``, the names before it."""
+    if not name:
+        yield cause.required(where)
+        return
+    for complaint in objectmeta.why_not_qualified(name):
+        yield cause.invalid(where, name, complaint)
+    if name in seen:
+        yield cause.duplicate(where, name)
+    seen.add(name)
 
 
 def _expression_problems(source: str, field: str) -> Iterator[Cause]:

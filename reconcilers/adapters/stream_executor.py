@@ -56,7 +56,7 @@ from reconcilers.adapters.world import World, is_object_name
 from reconcilers.adapters.writes import confirm
 
 HubAccessProvider = Callable[[], HubAccess | None]
-"""The way to the hub as it is now; None: it is not known yet."""
+"""The access to the hub as it is now; None: it is not known yet."""
 
 
 class StreamExecutor:

@@ -53,7 +53,7 @@ STREAM_PERMISSIONS: Final = (
     Permission(STATEFUL_SET, ("create",), "Runs a realtime step."),
     Permission(STATEFUL_SET, ("get",), "Looks for the workload of a step that was started a moment ago.", seldom=RACE),
     Permission(STATEFUL_SET, ("delete",), "Ends a realtime step."),
-    Permission(SERVICE, ("create",), "Leads to the ports of a realtime step."),
+    Permission(SERVICE, ("create",), "Routes requests to the ports of a realtime step."),
     Permission(SERVICE, ("get",), "Examines a Service that has the name of a new one.", seldom=RACE),
     Permission(SERVICE, ("delete",), "Removes one that an earlier step of the same name has left.", seldom=_STALE),
 )

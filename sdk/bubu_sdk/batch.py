@@ -304,7 +304,7 @@ class _Step:
         if result.error is not None:
             return Ending(result.exit_code, result.hung)
         if reported and self._environment.hybrid_bridge:
-            log.warning("hybrid bridge skipped: the Python SDK does not have it")
+            log.warning("hybrid bridge skipped: the Python SDK does not support it")
         return Ending(0 if reported else 1)
 
     def _update(self, result: _Result, output: Any) -> StatusUpdate:

@@ -104,18 +104,23 @@ def dehydrate(data: Any, store: Store | None, place: Placement, *, inline_bytes:
         StorageError: the store failed, or it is disabled and ``data`` is too large to stay inline.
     """
     if store is None:
-        size = len(canonical.encode(data))
-        if size > inline_bytes:
-            raise StorageError(
-                f"the output has {size} bytes, more than the inline limit of {inline_bytes} (BUBU_MAX_INLINE_SIZE), "
-                "and no storage is configured; give the Story a storage policy or return less",
-                retryable=False,
-            )
-        return data
+        return _inline(data, inline_bytes, "the output has", "return")
     result, writes = plan(data, place, inline_bytes=inline_bytes, max_depth=max_depth)
     for write in writes:
         store.write(write.key, write.body, "application/json")
     return result
+
+
+def _inline(data: Any, inline_bytes: int, what: str, do: str) -> Any:
+    """``data`` if it may stay inline, where there is no store."""
+    size = len(canonical.encode(data))
+    if size > inline_bytes:
+        raise StorageError(
+            f"{what} {size} bytes, more than the inline limit of {inline_bytes} (BUBU_MAX_INLINE_SIZE), "
+            f"and no storage is configured; give the Story a storage policy or {do} less",
+            retryable=False,
+        )
+    return data
 
 
 def dehydrate_inputs(data: Any, store: Store | None, place: Placement, *, inline_bytes: int, max_depth: int) -> Any:
@@ -125,14 +130,7 @@ def dehydrate_inputs(data: Any, store: Store | None, place: Placement, *, inline
         StorageError: the store failed, or it is disabled and ``data`` is too large to stay inline.
     """
     if store is None:
-        size = len(canonical.encode(data))
-        if size > inline_bytes:
-            raise StorageError(
-                f"the inputs have {size} bytes, more than the inline limit of {inline_bytes} (BUBU_MAX_INLINE_SIZE), "
-                "and no storage is configured; give the Story a storage policy or submit less",
-                retryable=False,
-            )
-        return data
+        return _inline(data, inline_bytes, "the inputs have", "submit")
     result, writes = plan(data, place, inline_bytes=inline_bytes, max_depth=max_depth)
     if len(canonical.encode(result)) > inline_bytes and not reference.is_storage_reference(result):
         key = reference.checked_key(f"{place.prefix}/{place.namespace}/{place.step_run}/input.json")

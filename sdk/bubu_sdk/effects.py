@@ -242,7 +242,8 @@ class Effects:
                 continue
             if backoff.remaining_seconds <= 0:
                 raise EffectInProgressError(
-                    f"the claim of effect {wanted['spec']['effectKey']!r} changes all the time", code="EffectInProgress"
+                    f"the claim of effect {wanted['spec']['effectKey']!r} is changed by others again and again",
+                    code="EffectInProgress",
                 )
 
     def _contend(self, claim: Object, wanted: Object) -> HeldClaim | EffectOutcome | tuple[ClaimFound, Object]:

@@ -152,7 +152,7 @@ def _looked_up(path: template.Segments, data: Mapping[str, Any]) -> Any:
     for position, segment in enumerate(path):
         if reference.is_storage_reference(value):
             where = template.dotted(path[:position])
-            raise TemplateDataError(f"{where} is in the store, where a template of this kind does not look")
+            raise TemplateDataError(f"{where} is in the object store, which a template of this kind does not read")
         if isinstance(segment, int):
             if not isinstance(value, list) or segment >= len(value):
                 return _MISSING

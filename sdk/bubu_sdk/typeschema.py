@@ -118,7 +118,7 @@ def nearest(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if known else ""
+    return f"; known names: {', '.join(known)}" if known else ""
 
 
 def _folded(name: str) -> str:

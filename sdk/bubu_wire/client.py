@@ -45,7 +45,7 @@ class ClientConnection(Connection):
         """Begin a call of ``path``; returns its number. ``timeout`` is sent to the server; keep it here, too.
 
         Raises:
-            CallsExhaustedError: ``Limits.max_calls`` or the server's own limit is reached, or the server is leaving.
+            CallsExhaustedError: ``Limits.max_calls`` or the server's limit is reached, or the server shuts down.
             UsageError: ``metadata`` or ``timeout`` cannot be sent.
             UnknownCallError: the connection has ended.
         """
@@ -63,7 +63,7 @@ class ClientConnection(Connection):
             headers.append(("grpc-timeout", format_timeout(timeout)))
         headers += encode_metadata(metadata)
         if self._leaving:
-            raise CallsExhaustedError("the server is leaving; open a new connection")
+            raise CallsExhaustedError("the server is shutting down; open a new connection")
         if len(self._calls) >= self.limits.max_calls:
             raise CallsExhaustedError(f"{len(self._calls)} calls are open, which is Limits.max_calls; end one first")
         if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
@@ -71,7 +71,7 @@ class ClientConnection(Connection):
         try:
             number = self._h2.get_next_available_stream_id()
         except NoAvailableStreamIDError:
-            raise CallsExhaustedError("this connection has no numbers left; open a new connection") from None
+            raise CallsExhaustedError("this connection has no stream ids left; open a new connection") from None
         self._h2.send_headers(number, headers)
         self._new_call(number)
         return number
@@ -158,5 +158,5 @@ class ClientConnection(Connection):
     def _peer_leaving(self, last_call: int, events: list[Event]) -> None:
         self._leaving = True
         for call in [call for call in self._calls.values() if call.number > last_call]:
-            text = "the server leaves and has not accepted the call; it may be repeated elsewhere"
+            text = "the server is shutting down and has not accepted the call; it may be repeated on another connection"
             self._finish_with(call, Status(StatusCode.UNAVAILABLE, text), events, ErrorCodes.CANCEL)

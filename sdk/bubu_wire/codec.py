@@ -135,7 +135,8 @@ def check(message: Message) -> None:
         if described.choice:
             if not isinstance(value, (*described.choice, type(None))):
                 names = ", ".join(each.__name__ for each in described.choice)
-                raise MessageError(f"{of.__name__}.{described.name}: {type(value).__name__}; one of {names} is needed")
+                kind = type(value).__name__
+                raise MessageError(f"{of.__name__}.{described.name}: must be one of {names}, not {kind}")
             if not isinstance(value, described.of):
                 continue
         values = value if described.count is not None else (value,)
@@ -278,7 +279,7 @@ def _text(data: bytes, at: int, end: int) -> str:
     try:
         return str(data[at:end], "utf-8")
     except UnicodeDecodeError:
-        raise MessageError("text that is not UTF-8") from None
+        raise MessageError("a string that is not UTF-8") from None
 
 
 def _number(described: Field, raw: int) -> Any:
@@ -350,17 +351,17 @@ def _problem(described: Field, value: Any) -> str | None:
     if kind in _VARINTS:
         most = _LARGEST[kind] if described.most is None else described.most
         if not isinstance(value, int):
-            return f"{type(value).__name__}; a number is needed"
-        return None if described.least <= value <= most else f"{value}; between {described.least} and {most}"
+            return f"must be a number, not {type(value).__name__}"
+        return None if described.least <= value <= most else f"{value}; must be between {described.least} and {most}"
     if kind is Kind.MESSAGE:
         if value is None:
             return None
         if not isinstance(value, described.of):
-            return f"{type(value).__name__}; a {described.of.__name__} is needed"
+            return f"must be a {described.of.__name__}, not {type(value).__name__}"
         check(value)
         return None
     if kind is Kind.STRUCT:
-        return None if value is None or isinstance(value, Mapping) else "an object is needed"
+        return None if value is None or isinstance(value, Mapping) else "must be an object"
     if kind is Kind.MAP:
         return _problem_of_map(described, value)
     return _problem_of_length(value, described.most, text=kind is Kind.TEXT)
@@ -368,11 +369,11 @@ def _problem(described: Field, value: Any) -> str | None:
 
 def _problem_of_map(described: Field, value: Any) -> str | None:
     if not isinstance(value, Mapping):
-        return "a map is needed"
+        return "must be a map"
     if described.most is not None and len(value) > described.most:
         return f"{len(value)} pairs; at most {described.most}"
     for name, text in value.items():
-        problem = "a name is empty" if name == "" else _problem_of_length(name, described.key_most, text=True)
+        problem = "a name must not be empty" if name == "" else _problem_of_length(name, described.key_most, text=True)
         problem = problem or _problem_of_length(text, described.value_most, text=True)
         if problem is not None:
             return f"{str(name)[:40]!r}: {problem}"
@@ -381,9 +382,9 @@ def _problem_of_map(described: Field, value: Any) -> str | None:
 
 def _problem_of_length(value: Any, most: int | None, *, text: bool) -> str | None:
     if not isinstance(value, str if text else bytes):
-        return f"{type(value).__name__}; {'text' if text else 'bytes'} needed"
+        return f"must be {'a string' if text else 'bytes'}, not {type(value).__name__}"
     try:
         size = len(value.encode() if isinstance(value, str) else value)
     except UnicodeEncodeError:
-        return "half a surrogate pair, which UTF-8 cannot have"
+        return "an unpaired surrogate, which UTF-8 cannot encode"
     return None if most is None or size <= most else f"{size} bytes; at most {most}"

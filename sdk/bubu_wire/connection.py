@@ -110,7 +110,8 @@ class Connection(ABC):
                 return events
         self._drain()
         if len(self._replies) > self.limits.max_reply_bytes:
-            self._fail(Violation(ErrorCodes.ENHANCE_YOUR_CALM, "the peer asks and does not read the answers"), events)
+            text = "the peer sends requests and does not read the answers"
+            self._fail(Violation(ErrorCodes.ENHANCE_YOUR_CALM, text), events)
         return events
 
     def receive_eof(self) -> list[Event]:

@@ -84,7 +84,7 @@ class ServerConnection(Connection):
         """
         if not (self.ended or self._draining):
             self._draining = True
-            self._write_goaway(_LAST_STREAM, ErrorCodes.NO_ERROR, "the server is leaving")
+            self._write_goaway(_LAST_STREAM, ErrorCodes.NO_ERROR, "the server is shutting down")
             self._send_ping(_DRAIN_PING)
 
     def _on_ping_answered(self, event: h2.events.PingAckReceived, now: float, events: list[Event]) -> None:
@@ -92,7 +92,7 @@ class ServerConnection(Connection):
             events.append(PingAnswered(event.ping_data or b""))
         elif self._last_call is None:
             self._last_call = self._h2.highest_inbound_stream_id
-            self._write_goaway(self._last_call, ErrorCodes.NO_ERROR, "the server is leaving")
+            self._write_goaway(self._last_call, ErrorCodes.NO_ERROR, "the server is shutting down")
 
     def _on_request(self, event: h2.events.RequestReceived, now: float, events: list[Event]) -> None:
         number = event.stream_id

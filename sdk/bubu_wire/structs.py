@@ -153,11 +153,11 @@ def _encode_struct(value: JsonObject, depth: int, budget: _Budget) -> bytes:
 
 def _encode_text(text: Any) -> bytes:
     if not isinstance(text, str):
-        raise MessageError(f"a name in a Struct is {type(text).__name__}; JSON has text")
+        raise MessageError(f"a name in a Struct is {type(text).__name__}; it must be a string")
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise MessageError("text in a Struct has half a surrogate pair, which UTF-8 cannot have") from None
+        raise MessageError("a string in a Struct has an unpaired surrogate, which UTF-8 cannot encode") from None
 
 
 def _encode_value(value: Any, depth: int, budget: _Budget) -> bytes:
@@ -167,7 +167,7 @@ def _encode_value(value: Any, depth: int, budget: _Budget) -> bytes:
         return key(_BOOL, VARINT) + varint(int(value))
     if isinstance(value, int | float):
         if not math.isfinite(value) or (isinstance(value, int) and abs(value) > _EXACT):
-            raise MessageError(f"a Struct cannot hold the number {value}; send it as text")
+            raise MessageError(f"a Struct cannot hold the number {value}; send it as a string")
         return key(_NUMBER, FIXED64) + struct.pack("<d", value)
     if isinstance(value, str):
         return with_length(_TEXT, _encode_text(value))

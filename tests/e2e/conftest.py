@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.e2e.comparison import Outcome
 from tests.e2e.control_plane.binaries import find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import play_without_faults
+from tests.e2e.operator_rig import OperatorRig, open_operator_rig
 from tests.integration.operator_cluster import install_on
 
 ENGRAMS = Path(__file__).parent / "engrams"
@@ -38,6 +40,15 @@ def steerable(furnished: SessionCluster) -> SessionCluster:
 def faultless(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The outcome of the work of the fault tests when there is no fault."""
     return trio.run(play_without_faults, steerable, tmp_path_factory.mktemp("faultless"))
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
+    """An operator's surroundings on a control plane of its own, whose audit log contains only this test."""
+    if pytestconfig.getoption("control_plane") != "real":
+        pytest.skip("needs a real control plane: --control-plane real")
+    async with open_operator_rig(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

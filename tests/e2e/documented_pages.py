@@ -98,6 +98,22 @@ class Page:
     is_terminal: bool = False
 
 
+def _definitions(name: str) -> str:
+    """The EngramTemplate and the Engram of a program that an image map names ``pages/<name>:1``."""
+    return f"""\
+apiVersion: catalog.bubustack.io/v1alpha1
+kind: EngramTemplate
+metadata: {{name: {name}}}
+spec: {{version: 1.0.0, supportedModes: [job], image: "pages/{name}:1"}}
+---
+apiVersion: bubustack.io/v1alpha1
+kind: Engram
+metadata: {{name: {name}}}
+spec: {{templateRef: {{name: {name}}}}}
+---
+"""
+
+
 _LOADED: Final = {
     "images.yaml": """\
 images:
@@ -115,17 +131,8 @@ def main(ctx: Context) -> dict:
 if __name__ == "__main__":
     main.run()
 """,
-    "nightly.yaml": """\
-apiVersion: catalog.bubustack.io/v1alpha1
-kind: EngramTemplate
-metadata: {name: load}
-spec: {version: 1.0.0, supportedModes: [job], image: "pages/load:1"}
----
-apiVersion: bubustack.io/v1alpha1
-kind: Engram
-metadata: {name: load}
-spec: {templateRef: {name: load}}
----
+    "nightly.yaml": _definitions("load")
+    + """\
 apiVersion: bubustack.io/v1beta1
 kind: Story
 metadata: {name: nightly}
@@ -252,17 +259,8 @@ def main(ctx: Context, inputs: Inputs) -> None:
 if __name__ == "__main__":
     main.run()
 """,
-    "wide.yaml": """\
-apiVersion: catalog.bubustack.io/v1alpha1
-kind: EngramTemplate
-metadata: {name: each}
-spec: {version: 1.0.0, supportedModes: [job], image: "pages/each:1"}
----
-apiVersion: bubustack.io/v1alpha1
-kind: Engram
-metadata: {name: each}
-spec: {templateRef: {name: each}}
----
+    "wide.yaml": _definitions("each")
+    + """\
 apiVersion: bubustack.io/v1beta1
 kind: Story
 metadata: {name: nightly}

@@ -5,26 +5,16 @@ Admission runs in the operator's own process, so the engine is down with it, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from core.api.resource import ENGRAM, NAMESPACE, STORY, STORY_RUN, Resource
 from core.kube.errors import KubeError, NotFoundError
 from tests.e2e.admission_rig import NAMES, RIGHT, ask_admission, is_watchful
 from tests.e2e.control_plane.ports import held_port
-from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    if pytestconfig.getoption("control_plane") != "real":
-        pytest.skip("needs a real control plane: --control-plane real")
-    async with open_operator_rig(tmp_path) as opened:
-        yield opened
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
 
 
 async def test_admission_that_is_down_stops_new_definitions_and_nothing_else(rig: OperatorRig) -> None:

@@ -7,7 +7,6 @@ those of the operator's ConfigMap, and the SDK gets the variables that the opera
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import random
 import sys
@@ -27,7 +26,6 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bubu_sdk.errors import StorageError
-from bubu_sdk.storage import ObjectMissingError
 from bubu_sdk.storage import Store as SdkStore
 from bubu_sdk.stores import open_store as open_sdk_store
 from cli.console import Console
@@ -62,6 +60,7 @@ from tests.e2e.object_store.azurite import (
     run_azurite,
     shared_access_signature,
 )
+from tests.e2e.object_store.exchange import exchange
 from tests.e2e.object_store.faulty import FaultyProxy, StoreFault, StoreServer, open_faulty
 from tests.e2e.object_store.google import (
     GOOGLE_BUCKET,
@@ -229,24 +228,9 @@ def in_azure(azurite: Azurite) -> Cloud:
 
 
 async def test_operator_and_sdk_read_what_the_other_has_written(cloud: Cloud) -> None:
-    value = {"text": "x" * 100_000, "rows": [{"n": number} for number in range(5000)], "n": 1}
-    planned = plan(value, ObjectPlace(Folder.INPUTS, "team", "run-step"), OffloadBounds(4096, 4096))
-    store, of_sdk = cloud.store(), cloud.sdk_store()
-    for each in planned.objects:
-        await store.write(each.key, each.content)
-    for each in planned.objects:
-        assert await trio.to_thread.run_sync(of_sdk.read, each.key) == each.content
+    store = cloud.store()
+    key = await exchange(store, cloud.sdk_store())
 
-    body = b'{"contentType":"json","data":[1,2]}'
-    key = f"outputs/team/run-step/output.sha256-{hashlib.sha256(body).hexdigest()}.json"
-    await trio.to_thread.run_sync(of_sdk.write, key, body, "application/json")
-    found = await hydrate(
-        {"mine": planned.remaining, "theirs": {"$bubuStorageRef": key}}, store, namespace="team", field="with"
-    )
-
-    assert found == {"mine": value, "theirs": [1, 2]}
-    with pytest.raises(ObjectMissingError):
-        await trio.to_thread.run_sync(of_sdk.read, "outputs/team/none.json")
     with pytest.raises(PayloadError, match="does not exist"):
         await store.read("outputs/team/none.json", LIMIT)
     with pytest.raises(PayloadError, match="does not exist"):

@@ -65,7 +65,7 @@ from tests.e2e.listener_chapters import (
     move_a_listener_into_a_stateful_set,
     start_runs_from_a_schedule,
 )
-from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, open_operator_rig, status_of, step
+from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, status_of, step
 from tests.e2e.permission_usage import Usage, report, usage
 from tests.e2e.stream_chapters import run_a_stream
 
@@ -74,15 +74,6 @@ ENGRAMS = Path(__file__).parent / "engrams"
 REPORT = ROOT / "report/least-privilege.txt"
 METRICS = "--metrics-bind-address=127.0.0.1:0"
 GATE = "--webhook-bind-address=127.0.0.1:0"
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    """Uses its own control plane, whose audit log contains only this test."""
-    if pytestconfig.getoption("control_plane") != "real":
-        pytest.skip("needs a real control plane: --control-plane real")
-    async with open_operator_rig(tmp_path) as opened:
-        yield opened
 
 
 async def test_every_right_is_used_or_explained_and_none_is_missing(rig: OperatorRig, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -20,7 +19,6 @@ import trio
 
 from bubu_sdk import s3
 from bubu_sdk.errors import StorageError
-from bubu_sdk.storage import ObjectMissingError
 from bubu_sdk.storage import Store as SdkStore
 from cli.console import Console
 from cli.options import CommonOptions
@@ -41,6 +39,7 @@ from core.workloads.cache_entry import CacheSelection
 from deployment.permissions.names import CONFIG_NAME
 from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.object_store.exchange import exchange
 from tests.e2e.object_store.faulty import FaultyProxy, StoreFault, open_faulty
 from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
 from tests.integration.operator_cluster import (
@@ -108,24 +107,7 @@ async def test_the_operator_reads_what_it_has_written(gateway: Gateway) -> None:
 
 
 async def test_operator_and_sdk_read_what_the_other_has_written(gateway: Gateway) -> None:
-    value = {"text": "x" * 100_000, "rows": [{"n": number} for number in range(5000)], "n": 1}
-    planned = plan(value, ObjectPlace(Folder.INPUTS, "team", "run-step"), OffloadBounds(4096, 4096))
-    store, of_sdk = open_s3_store(gateway.location()), sdk_store(gateway)
-    for each in planned.objects:
-        await store.write(each.key, each.content)
-    for each in planned.objects:
-        assert await trio.to_thread.run_sync(of_sdk.read, each.key) == each.content
-
-    body = b'{"contentType":"json","data":[1,2]}'
-    key = f"outputs/team/run-step/output.sha256-{hashlib.sha256(body).hexdigest()}.json"
-    await trio.to_thread.run_sync(of_sdk.write, key, body, "application/json")
-    found = await hydrate(
-        {"mine": planned.remaining, "theirs": {"$bubuStorageRef": key}}, store, namespace="team", field="with"
-    )
-
-    assert found == {"mine": value, "theirs": [1, 2]}
-    with pytest.raises(ObjectMissingError):
-        await trio.to_thread.run_sync(of_sdk.read, "outputs/team/none.json")
+    await exchange(open_s3_store(gateway.location()), sdk_store(gateway))
 
 
 async def test_objects_are_listed_and_deleted(gateway: Gateway, proxy: FaultyProxy, through_faults: Store) -> None:

@@ -7,7 +7,6 @@ about identity. The audit log shows that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +24,6 @@ from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator
 MERGE: Final = {"content-type": "application/merge-patch+json"}
 STEPS: Final = ("first-a", "first-b", "second-a", "second-b")
 IDENTITY: Final = {"serviceaccounts", "roles", "rolebindings"}
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    if pytestconfig.getoption("control_plane") != "real":
-        pytest.skip("needs a real control plane: --control-plane real")
-    async with open_operator_rig(tmp_path) as opened:
-        yield opened
 
 
 async def test_containers_of_one_account_report_their_own_steps_and_nobody_reports_for_them(rig: OperatorRig) -> None:

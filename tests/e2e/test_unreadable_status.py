@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 import trio
 
 from core.api import keys
@@ -22,7 +21,7 @@ from deployment.policy import POLICY as POLICY_KIND
 from tests.e2e.admission_rig import NAMES, ask_admission, ask_nobody
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, open_operator_rig, status_of, step
+from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of, step
 
 DEEP: Final = '{"output":' + '{"a":' * 1_500 + "1" + "}" * 1_501
 """Three times the depth at which recursive parsers give up, in 9 kB."""
@@ -38,14 +37,6 @@ WRITES: Final = {"legit": LEGIT, "deep": DEEP, "many": MANY}
 EXPECTED: Final = {"legit": 200, "deep": 422, "many": 422}
 POLICY: Final = "manifests/policies/status-size.yaml"
 BY_POLICY: Final = "ValidatingAdmissionPolicy 'bobrapet-status-size'"
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    if pytestconfig.getoption("control_plane") != "real":
-        pytest.skip("needs a real control plane: --control-plane real")
-    async with open_operator_rig(tmp_path) as opened:
-        yield opened
 
 
 async def test_it_is_refused_by_admission_and_policy_and_fails_its_own_step_alone_when_it_was_stored(

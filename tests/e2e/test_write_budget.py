@@ -6,10 +6,9 @@ All scenarios are played at the same time, each in a namespace of its own, with 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import trio
 
 from core.api.keys import FINALIZER_STORY_RUN
@@ -17,7 +16,7 @@ from core.api.resource import CONFIG_MAP, SECRET, STORY_RUN
 from deployment.permissions.table import CONFIG_NAME, OPERATOR_NAMESPACE
 from tests.e2e.admission_rig import NAMES, ask_admission
 from tests.e2e.object_store.gateway import BUCKET, REGION, Gateway, open_gateway
-from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, open_operator_rig
+from tests.e2e.operator_rig import ROOT, OperatorRig, eventually
 from tests.e2e.write_budget import scenarios
 from tests.e2e.write_budget.budget import BUDGET, EVENTS, SCENARIOS, WARNINGS, Part, deviations
 from tests.e2e.write_budget.counting import Request, requests_by_namespace
@@ -29,15 +28,6 @@ QUIET_SECONDS = 12.0
 """Longer than counts of definitions and of repeated Events may wait before they are written, which is 10 s."""
 IDLE_SECONDS = 60.0
 LONGEST_SECONDS = 240.0
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[OperatorRig]:
-    """Uses its own control plane, whose audit log contains only this test."""
-    if pytestconfig.getoption("control_plane") != "real":
-        pytest.skip("needs a real control plane: --control-plane real")
-    async with open_operator_rig(tmp_path) as opened:
-        yield opened
 
 
 async def test_no_run_costs_more_requests_than_its_budget(rig: OperatorRig, tmp_path: Path) -> None:

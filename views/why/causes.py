@@ -84,7 +84,7 @@ class Search:
         return [self._cause(kind, step, text, who="the operator")]
 
     def _stream(self, step: StepView) -> list[Cause]:
-        """The cause of a stream; for one that is held up also those of the steps that hold it up."""
+        """The cause of a stream; if it is blocked, also those of the steps that block it."""
         own = replace(stream.cause_of(self.facts, step.name, self.command), signal=step.signal)
         binding = self.facts.bindings.get(step.name)
         if own.kind is not CauseKind.BACKPRESSURE or binding is None:

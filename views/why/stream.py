@@ -134,8 +134,8 @@ def _flowing(facts: Facts, step: str, flow: StepFlow, pod: Object | None, comman
     extra = _extra(flow, pod)
     if flow.paused_by:
         holders = [_full(facts, name) for name in flow.paused_by]
-        text = f"is held up by {', '.join(holders)}"
-        cause = _cause(facts, CauseKind.BACKPRESSURE, step, text, who="the steps that hold it up")
+        text = f"is blocked by {', '.join(holders)}"
+        cause = _cause(facts, CauseKind.BACKPRESSURE, step, text, who="the steps that block it")
         return replace(cause, facts=extra)
     if flow.waiting_percent >= _SLOW_PERCENT:
         text = f"is slower than its sources: {_messages(flow.waiting)} waiting, {flow.waiting_percent} % full"

@@ -49,7 +49,7 @@ def check(placed: PlacedStep) -> Iterator[Finding]:
         shown = parameters.get("message") if type_ == "stop" else None
         if isinstance(shown, str) and "{{" in shown:
             yield UNEVALUATED.at(
-                f"{path}.message", "is shown as it is: this field has no templates", "write plain text"
+                f"{path}.message", "is not evaluated: this field does not support templates", "write plain text"
             )
         target = parameters.get("storyRef") if type_ == "executeStory" else None
         if isinstance(target, Mapping):

@@ -104,7 +104,7 @@ class AttemptPreparation:
         if has_sdk:
             return inputs, left_to_container
         if left_to_container:
-            text = "with reads data in object storage, which only a container with an SDK can read from there"
+            text = "with reads data in object storage, which only a container with an SDK can read"
             return StepError(Reason.EXPRESSION_FAILED, f"{text}; set controller.storage.provider for the operator")
         whole = await whole_inputs(context, inputs)
         return whole if isinstance(whole, StepError) else (whole.value, False)

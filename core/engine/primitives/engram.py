@@ -380,7 +380,7 @@ class EngramStep:
             return await self._succeed(seen, binding, record.cached_patch(found.output, found.source))
         order, step_run = found, found.step_run
         if start.announced:
-            text = f"the {record.word_for(executor.name)} of {self.name} is missing; it is started again"
+            text = f"the {record.word_for(executor.name)} of {self.name} is missing; the operator starts it again"
             context.emit(EventType.WARNING, "JobRestarted", text, step_run)
         if start.announce_first and not executor.starts_by_record:
             await self._announce(step_run, record.attempt_ordered(order))

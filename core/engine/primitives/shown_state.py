@@ -9,7 +9,7 @@ from core.api.phases import Phase, StepReason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import ThrottledError
 from core.engine.ports import Observation
-from core.engine.step.pending_reason import holdup
+from core.engine.step.pending_reason import pending_reason
 
 
 def show(context: StepContext, observation: Observation) -> None:
@@ -20,7 +20,7 @@ def show(context: StepContext, observation: Observation) -> None:
     if state is not None and state.phase is Phase.PENDING:
         return
     was = state.reason if state is not None and state.reason_since is not None else ""
-    found = holdup(observation, context.now())
+    found = pending_reason(observation, context.now())
     phase = live.phase if live is not None else Phase.RUNNING
     if found is not None:
         if found.reason != was:

@@ -39,7 +39,8 @@ class Scheduling:
         """Why the priority is not the one that was asked for; empty if it is."""
         if self.asked is None:
             return ""
-        return f"priority {self.asked} counts as {self.priority}, the most in queue {self.queue} for this namespace"
+        text = f"priority {self.asked} is above the maximum of queue {self.queue} for this namespace"
+        return f"{text}; {self.priority} is used"
 
     @property
     def labels(self) -> dict[str, str]:

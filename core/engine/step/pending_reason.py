@@ -35,8 +35,8 @@ _ENDED_BEFORE: Final = "Waiting for the Pod of an earlier attempt to end"
 
 
 @dataclass(frozen=True, slots=True)
-class Holdup:
-    """``reason`` and ``since`` go into the state of the step; the same reason means the same hold-up."""
+class PendingReason:
+    """``reason`` and ``since`` go into the state of the step; the same reason means the same cause."""
 
     reason: str
     since: datetime
@@ -50,13 +50,13 @@ class Holdup:
         return f"{words} since {format_instant(self.since)}" + (f": {self.why}" if self.why else "")
 
 
-def holdup(observation: Observation, now: datetime) -> Holdup | None:
-    """What holds the step up, as far as is known at ``now``; None: nothing does."""
+def pending_reason(observation: Observation, now: datetime) -> PendingReason | None:
+    """Why the container of the step does not start, as far as is known at ``now``; None: no cause is known."""
     if observation.state is AttemptState.LINGERING:
-        return Holdup(StepReason.EARLIER_ATTEMPT_ENDS, now)
+        return PendingReason(StepReason.EARLIER_ATTEMPT_ENDS, now)
     if observation.state is not AttemptState.STARTING:
         return None
     since = observation.waiting_since
     if not observation.reason or (since is not None and now < since + PATIENCE):
         return None
-    return Holdup(str(_REASONS.get(observation.reason, observation.reason)), since or now, observation.message)
+    return PendingReason(str(_REASONS.get(observation.reason, observation.reason)), since or now, observation.message)

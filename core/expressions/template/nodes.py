@@ -106,6 +106,17 @@ class Pipe:
 Operand: TypeAlias = Number | String | Bool | Nil | Dot | Field | Variable | Name | Chain | Pipe
 
 
+def constant_key(operand: Operand) -> str | int | None:
+    """The key of a map or list that the operand is; None if only an evaluation gives it."""
+    match operand:
+        case String(value=value):
+            return value
+        case Number(value=number):
+            return number.whole
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     value: str

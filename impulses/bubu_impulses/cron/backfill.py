@@ -44,16 +44,22 @@ class BackfillError(ValueError):
 
 def parse(arguments: Sequence[str]) -> Range:
     """The range of a command line; ends the process if it is not valid."""
-    parser = argparse.ArgumentParser(prog="python -m bubu_impulses.cron backfill", description="Make missed starts.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bubu_impulses.cron backfill", description="Submit the starts that a schedule has missed."
+    )
     parser.add_argument("--from", dest="start", required=True, metavar="DATE", help="date or instant (ISO 8601)")
-    parser.add_argument("--to", dest="end", required=True, metavar="DATE", help="not included")
+    parser.add_argument("--to", dest="end", required=True, metavar="DATE", help="date or instant; not included")
     parser.add_argument(
         "--schedule", dest="schedules", action="append", default=[], metavar="NAME", help="default: all"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the keys, submit nothing")
-    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help=f"refuse more starts; default {DEFAULT_LIMIT}")
-    parser.add_argument("--impulse", default="", metavar="NAME", help="outside of the Impulse's container: its name")
-    parser.add_argument("--namespace", default="default", help="of that Impulse")
+    parser.add_argument("--dry-run", action="store_true", help="print the keys and submit nothing")
+    parser.add_argument(
+        "--limit", type=int, default=DEFAULT_LIMIT, help=f"refuse a range with more starts; default {DEFAULT_LIMIT}"
+    )
+    parser.add_argument(
+        "--impulse", default="", metavar="NAME", help="name of the Impulse; only outside of its container"
+    )
+    parser.add_argument("--namespace", default="default", help="namespace of that Impulse")
     given = parser.parse_args(arguments)
     return Range(
         given.start,

@@ -108,7 +108,7 @@ class Follower:
         except TriggerPendingError:
             self._log.warning("submitted, but still undecided", extra=self._fields(start))
         except TriggerConflictError:
-            self._log.warning("was made before, with other inputs", extra=self._fields(start))
+            self._log.warning("was submitted before, with other inputs", extra=self._fields(start))
         except TriggerRejectedError as error:
             self._log.error("rejected: %s: %s", error.reason, error, extra=self._fields(start))
             return False

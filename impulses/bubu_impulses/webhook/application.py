@@ -116,7 +116,7 @@ class Webhook:
         else:
             return None
         if not key:
-            raise TemplateDataError(f"the key is missing: {settings.key_header or 'the template gives a blank text'}")
+            raise TemplateDataError(f"the key is missing: {settings.key_header or 'the template gives a blank string'}")
         return key if len(key) <= MAX_KEY_CHARACTERS else hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
     def _failed(self, error: EngramError) -> Response:

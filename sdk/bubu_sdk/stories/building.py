@@ -66,7 +66,7 @@ class StoryBuilder:
         """
         builder = building.get()
         if not isinstance(builder, cls):
-            raise refusal(f"{what} adds a step, so it belongs into a function with @story")
+            raise refusal(f"{what} adds a step; call it in a function with @story")
         return builder
 
     def call(

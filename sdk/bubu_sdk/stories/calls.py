@@ -62,7 +62,7 @@ class StepCall(Generic[ResultT]):
     def __call__(self, *arguments: Any, **inputs: Any) -> ResultT:
         builder = building.get()
         if builder is None:
-            raise refusal(f"{self.engram.name}.options(…) adds a step, so it belongs into a function with @story")
+            raise refusal(f"{self.engram.name}.options(…) adds a step; call it in a function with @story")
         result: ResultT = builder.call(self.engram, arguments, inputs, self.settings)
         return result
 

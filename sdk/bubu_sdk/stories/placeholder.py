@@ -197,8 +197,9 @@ def condition_of(value: object) -> Condition:
         whole = value.startswith("{{") and value.endswith("}}") and value.count("{{") == 1
         if "{{" in value and not whole:
             raise refusal(
-                f"the condition {value!r} mixes a template with other text, which is always a text; compare the value "
-                "itself, such as when(step.count > 3), or write it in CEL: when('steps.step.output.count > 3')"
+                f"the condition {value!r} mixes a template with other text, so the result is a string; compare "
+                "the value itself, such as when(step.count > 3), or write it in CEL: "
+                "when('steps.step.output.count > 3')"
             )
         return Condition(value, (), "" if whole else "text")
     raise refusal(
@@ -214,7 +215,7 @@ def compare(left: Placeholder, operator: str, right: object) -> Condition:
     elif right is None or isinstance(right, (str, int, float, list)):
         shown = json.dumps(right, ensure_ascii=False)
     else:
-        raise refusal(f"{text_of(left)} cannot be compared with {right!r}: only with texts, numbers and booleans")
+        raise refusal(f"{text_of(left)} cannot be compared with {right!r}: only with strings, numbers and booleans")
     read = (left, right) if isinstance(right, Placeholder) else (left,)
     return Condition(f"{cel_of(left)} {operator} {shown}", read)
 
@@ -295,7 +296,7 @@ def as_json(value: Any, *, otherwise: Any) -> str:
     elif otherwise is None or isinstance(otherwise, (str, int, float)):
         shown = "nil" if otherwise is None else json.dumps(otherwise, ensure_ascii=False)
     else:
-        raise refusal(f"as_json cannot write {otherwise!r} into a template; give {{}}, [], a text or a number")
+        raise refusal(f"as_json cannot write {otherwise!r} into a template; give {{}}, [], a string or a number")
     keys = " ".join(json.dumps(segment, ensure_ascii=False) for segment in path[1:])
     return f"{{{{ dig {keys} {shown} steps | toJson }}}}"
 

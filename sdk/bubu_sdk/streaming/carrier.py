@@ -170,7 +170,7 @@ class Carrier:
                 self._client.written(self._now())
 
     def _leave(self) -> None:
-        """The session has ended: say the last words if the link takes them, and close it."""
+        """The session has ended: send the last data if the connection accepts it, and close the connection."""
         link, session = self._link, self._session
         self._link = self._session = None
         if link is None:
@@ -181,7 +181,7 @@ class Carrier:
                 if last:
                     link.send(memoryview(last))
         except OSError as error:
-            log.debug("the connection ended before its last words: %s", error)
+            log.debug("the connection ended before its last data was sent: %s", error)
         finally:
             self._rest = memoryview(b"")
             link.close()

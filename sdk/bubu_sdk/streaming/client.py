@@ -227,7 +227,7 @@ class StreamClient:
         if settled is not None:
             self._settle(settled)
             return
-        text = f"the hub has accepted {total} packets, which is more than it has got"
+        text = f"the hub has accepted {total} packets, more than were sent to it"
         self._handle(self._session.lost(text), now)
 
     def _settle(self, settled: Settled | None) -> None:

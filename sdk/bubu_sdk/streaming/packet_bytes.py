@@ -359,4 +359,4 @@ def _text(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise OutputError("a text has half a surrogate pair, which UTF-8 cannot have") from None
+        raise OutputError("a string has an unpaired surrogate, which UTF-8 cannot encode") from None

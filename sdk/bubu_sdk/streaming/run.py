@@ -222,8 +222,8 @@ class _Running:
             if carrier.failure is not None or now >= self._deadline:
                 packets, receipts = carrier.unsent()
                 log.error(
-                    "the hub has not taken everything: %d packets, %d receipts: %s",
-                    *(packets, receipts, carrier.failure or "the time has passed"),
+                    "the hub has not accepted everything: %d packets, %d receipts: %s",
+                    *(packets, receipts, carrier.failure or "the grace period has passed"),
                 )
                 ending = self._judged(stage)
                 return ending if ending.exit_code else Ending(1)

@@ -126,7 +126,7 @@ def _check_surrogates(value: Any) -> None:
     try:
         _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
-        raise RefusedError("a text has half a surrogate pair, which UTF-8 cannot have") from None
+        raise RefusedError("a string has an unpaired surrogate, which UTF-8 cannot encode") from None
 
 
 def _decoded(text: str) -> Any:

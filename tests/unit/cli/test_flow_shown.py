@@ -53,7 +53,7 @@ def test_the_tree_shows_traffic_in_columns() -> None:
 def test_a_step_that_is_held_up_says_by_whom() -> None:
     lines = [line for line, _ in tree(flowing(pausedBy=["page"]), NOW, width=120)]
 
-    assert lines[2].endswith("held up by page")
+    assert lines[2].endswith("blocked by page")
 
 
 def test_a_step_that_is_not_connected_shows_both_its_counts_and_why() -> None:

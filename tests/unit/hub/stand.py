@@ -12,7 +12,7 @@ import trio
 
 from core.workloads.binding_token import issue_token
 from hub.delivery import DeliveryCounts
-from hub.door import DoorRules
+from hub.listener import HubListenerRules
 from hub.routes import RunRoutes, StreamRun, StreamStep, compile_routes
 from hub.run import LiveStep
 from hub.service import Hub
@@ -82,7 +82,7 @@ class HubStand:
 async def open_hub(
     steps: Iterable[StreamStep] | RunRoutes,
     *more: RunRoutes,
-    rules: DoorRules | None = None,
+    rules: HubListenerRules | None = None,
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[HubStand]:
     """A hub that serves one run with these steps, and ``more`` runs. Everything must be over within a minute."""

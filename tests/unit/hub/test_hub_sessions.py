@@ -1,4 +1,4 @@
-"""Who may connect, and what a session promises its client, over sockets. (door.py, session.py, service.py)"""
+"""Who may connect, and what a session promises its client, over sockets. (listener.py, session.py, service.py)"""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-import trustme
 
 from bubu_wire.client import ClientConnection
 from bubu_wire.codec import encode
@@ -19,31 +18,24 @@ from bubu_wire.messages import (
     ControlAction,
     ControlRequest,
 )
-from hub.door import DoorRules
+from hub.listener import HubListenerRules
 from hub.routes import StreamStep
 from hub.session import Patience
 from hub.settings import DeliverySettings, Ordering
 from tests.e2e.wire.rig import CallError, RigCall, open_client
 from tests.unit.hub.modelled_client import ModelledEngram, collecting, echo, emitting, forever, text_packet
 from tests.unit.hub.stand import RUN, identity, open_hub, topology_of, until
+from tests.unit.stream_tls import stream_contexts
 
 ALO = DeliverySettings(at_least_once=True, ordering=Ordering.PER_STREAM)
 CHAIN = (StreamStep("emit"), StreamStep("echo", ("emit",), ALO), StreamStep("sink", ("echo",), ALO))
-IMPATIENT = DoorRules(patience=Patience(admission=0.2))
+IMPATIENT = HubListenerRules(patience=Patience(admission=0.2))
 VERSION = (PROTOCOL_HEADER, "1.0.0")
 
 
 @pytest.fixture(scope="module")
 def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    for context in (server, client):
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["h2"])
-    return server, client
+    return stream_contexts()
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -265,7 +257,7 @@ async def _messages(call: RigCall) -> AsyncIterator[bytes]:
 
 async def test_heartbeats_go_both_ways_and_a_client_without_them_is_let_go() -> None:
     patience = Patience(heartbeat=0.05, control=0.5)
-    async with open_hub(CHAIN, rules=DoorRules(patience=patience)) as stand:
+    async with open_hub(CHAIN, rules=HubListenerRules(patience=patience)) as stand:
         beating = ModelledEngram(stand.port, identity("emit"), forever, heartbeat=0.05, control_heartbeat=0.1)
         silent = ModelledEngram(stand.port, identity("echo"), forever, max_retries=0)
         async with trio.open_nursery() as nursery:
@@ -282,7 +274,7 @@ async def test_heartbeats_go_both_ways_and_a_client_without_them_is_let_go() -> 
 
 async def test_a_client_whose_machine_is_gone_is_let_go() -> None:
     patience = Patience(ping=0.1, answer=0.1)
-    async with open_hub(CHAIN, rules=DoorRules(patience=patience)) as stand, open_client(stand.port) as client:
+    async with open_hub(CHAIN, rules=HubListenerRules(patience=patience)) as stand, open_client(stand.port) as client:
         client.open_call(DATA_METHOD, (VERSION,))
         client.open_call(CONTROL_METHOD, (VERSION, (BINDING_HEADER, identity("emit"))))
         gone = ClientConnection("localhost")
@@ -336,7 +328,7 @@ async def test_a_second_session_on_one_connection_is_refused_and_the_first_goes_
 
 
 async def test_strangers_cannot_take_all_places() -> None:
-    rules = DoorRules(connections=6, strangers=3)
+    rules = HubListenerRules(connections=6, strangers=3)
     async with open_hub(CHAIN, rules=rules) as stand, trio.open_nursery() as nursery:
         known = ModelledEngram(stand.port, identity("emit"), forever)
         nursery.start_soon(known.run)

@@ -169,7 +169,7 @@ async def test_there_is_room_for_some_taps_only(autojump_clock: trio.testing.Moc
     with ExitStack() as stack:
         for _ in range(MAX_TAPS_OF_STEP):
             look("a", stack)
-        with pytest.raises(TooManyTapsError, match="look at this step"):
+        with pytest.raises(TooManyTapsError, match="packets of this step"):
             look("a", stack)
         for number in range(MAX_TAPS - MAX_TAPS_OF_STEP):
             look(str(number), stack)

@@ -1,4 +1,4 @@
-"""The way to the hub, from two Secrets of the operator's namespace. (manager/hub_access.py)"""
+"""The access to the hub, from two Secrets of the operator's namespace. (manager/hub_access.py)"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_anything_but_paths_and_known_functions_is_refused_at_once(template: str
         ("{{ body.nothing }}", "body.nothing"),
         ("{{ body.labels[7].name | lower }}", r"body.labels\[7\].name"),
         ("x{{ body.labels }}", "toJson"),
-        ("{{ body.stored.part }}", "in the store"),
+        ("{{ body.stored.part }}", "in the object store"),
     ],
 )
 def test_data_that_does_not_fit_is_named(template: str, named: str) -> None:

@@ -86,8 +86,8 @@ def test_a_step_that_is_held_up_leads_to_the_one_that_is_full() -> None:
         ("days", CauseKind.BACKPRESSURE),
         ("page", CauseKind.CONNECTION),
     ]
-    assert causes[0].text == "is held up by days (80 % full)"
-    assert causes[1].text == "is held up by page (87 % full, not connected)"
+    assert causes[0].text == "is blocked by days (80 % full)"
+    assert causes[1].text == "is blocked by page (87 % full, not connected)"
     assert causes[2].via == ("buoy-1/replay", "buoy-1/days")
     assert (causes[2].text, causes[2].since) == (
         "is not connected to the hub yet, although its container runs; the hub reports: no client serves the step yet",
@@ -96,7 +96,7 @@ def test_a_step_that_is_held_up_leads_to_the_one_that_is_full() -> None:
 
 
 def test_a_step_that_a_primitive_holds_up_names_it() -> None:
-    assert only(facts(samples.binding("days", pausedBy=["pause"]))).text == "is held up by pause"
+    assert only(facts(samples.binding("days", pausedBy=["pause"]))).text == "is blocked by pause"
 
 
 def test_a_slow_step_is_told_apart_from_one_at_work() -> None:

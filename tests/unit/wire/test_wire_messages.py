@@ -99,7 +99,7 @@ def test_an_action_that_is_not_known_stays_a_number() -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (DataRequest(frame=AudioFrame(100, 1)), "AudioFrame.sample_rate_hz: 100; between 8000 and 192000"),
+        (DataRequest(frame=AudioFrame(100, 1)), "AudioFrame.sample_rate_hz: 100; must be between 8000 and 192000"),
         (DataRequest(frame=AudioFrame(8000, 9)), "AudioFrame.channels"),
         (DataRequest(frame=VideoFrame(width=16_385)), "VideoFrame.width"),
         (DataRequest(frame=BinaryFrame(mime_type="x" * 256)), "BinaryFrame.mime_type: 256 bytes; at most 255"),
@@ -107,7 +107,7 @@ def test_an_action_that_is_not_known_stays_a_number() -> None:
         (DataRequest(metadata={f"k{n}": "" for n in range(101)}), "101 pairs; at most 100"),
         (DataRequest(metadata={"k" * 129: ""}), "129 bytes; at most 128"),
         (DataRequest(metadata={"k": "ä" * 513}), "1026 bytes; at most 1024"),
-        (DataRequest(metadata={"": "x"}), "a name is empty"),
+        (DataRequest(metadata={"": "x"}), "a name must not be empty"),
         (DataRequest(transports=(TransportDescriptor(),) * 11), "11 values; at most 10"),
         (DataRequest(envelope=StreamEnvelope("s" * 129)), "StreamEnvelope.stream_id"),
         (DataRequest(envelope=StreamEnvelope(chunk_id="c")), "without chunk_count"),
@@ -115,14 +115,14 @@ def test_an_action_that_is_not_known_stays_a_number() -> None:
         (DataRequest(envelope=StreamEnvelope("s", chunk_id="c", chunk_index=2, chunk_count=2)), "counts from 0"),
         (DataRequest(envelope=StreamEnvelope(sequence=-1)), "StreamEnvelope.sequence"),
         (DataRequest(payload={"n": float("nan")}), "nan"),
-        (DataRequest(payload={"n": 2**53 + 1}), "send it as text"),
+        (DataRequest(payload={"n": 2**53 + 1}), "send it as a string"),
         (DataRequest(payload={"n": b"bytes"}), "JSON values only"),
         (DataRequest(payload={"n": "\ud800"}), "surrogate"),
         (DataRequest(metadata={"n": "\ud800"}), "surrogate"),
         (ControlResponse(error=ControlError(-1)), "ControlError.code"),
         (ControlRequest(custom_action="x" * 129), "ControlRequest.custom_action"),
-        (ControlRequest(metadata={"a": 1}), "text needed"),  # type: ignore[dict-item]
-        (DataRequest(frame=b"raw"), "one of AudioFrame, VideoFrame, BinaryFrame is needed"),  # type: ignore[arg-type]
+        (ControlRequest(metadata={"a": 1}), "must be a string, not int"),  # type: ignore[dict-item]
+        (DataRequest(frame=b"raw"), "must be one of AudioFrame, VideoFrame, BinaryFrame, not bytes"),  # type: ignore[arg-type]
     ],
 )
 def test_messages_outside_their_bounds_are_refused_with_the_name_of_the_field(message: Any, text: str) -> None:

@@ -6,10 +6,10 @@ import ssl
 
 import pytest
 import trio
-import trustme
 
 from bubu_wire.status import Status, StatusCode
 from tests.e2e.wire.rig import CallError, RigCall, open_client, open_server
+from tests.unit.stream_tls import stream_contexts
 
 METHOD = "/test.Service/Talk"
 
@@ -23,15 +23,7 @@ async def echo(call: RigCall) -> None:
 
 @pytest.fixture(scope="module")
 def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    for context in (server, client):
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["h2"])
-    return server, client
+    return stream_contexts()
 
 
 @pytest.mark.parametrize("encrypted", [False, True])

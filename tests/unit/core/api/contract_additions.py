@@ -32,7 +32,7 @@ ADDITIONS = {
     ("TransportBinding", ".status.stream.waiting"): "messages to it that the hub has",
     ("TransportBinding", ".status.stream.waitingPct"): "how full its buffer is",
     ("TransportBinding", ".status.stream.lost"): "messages that went nowhere",
-    ("TransportBinding", ".status.stream.pausedBy"): "who holds it up",
+    ("TransportBinding", ".status.stream.pausedBy"): "which steps block it",
     ("TransportBinding", ".status.stream.pausedBy[]"): "one of them",
     ("TransportBinding", ".status.stream.drained"): "whether it has got everything",
     ("TransportBinding", ".status.stream.trouble"): "why a message or client was refused",

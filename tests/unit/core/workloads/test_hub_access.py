@@ -1,4 +1,4 @@
-"""The way to the hub. (core/workloads/hub_access.py)"""
+"""The access to the hub. (core/workloads/hub_access.py)"""
 
 from __future__ import annotations
 

@@ -133,11 +133,11 @@ def test_a_token_dies_with_its_account_and_with_its_pod(storage: Storage, store:
     assert "system:serviceaccounts:default" in user.groups
     assert user.extra["authentication.kubernetes.io/pod-name"] == ("p",)
     remove(store, "/pods", "default/p")
-    with pytest.raises(InvalidTokenError, match="gone"):
+    with pytest.raises(InvalidTokenError, match="was deleted"):
         found.identity_of(bound)
     assert found.identity_of(plain).uid == "uid-of-bob"
     put(store, "/serviceaccounts", "default/bob", metadata={"uid": "another"})
-    with pytest.raises(InvalidTokenError, match="gone"):
+    with pytest.raises(InvalidTokenError, match="was deleted"):
         found.identity_of(plain)
 
 

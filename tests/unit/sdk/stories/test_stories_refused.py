@@ -218,7 +218,7 @@ def test_steps_belong_into_a_story(call: Callable[[], Any], what: str) -> None:
     with pytest.raises(StoryBuildError) as error:
         call()
 
-    assert f": {what} adds a step, so it belongs into a function with @story" in str(error.value)
+    assert f": {what} adds a step; call it in a function with @story" in str(error.value)
 
 
 def test_a_story_is_a_plain_function_with_one_model() -> None:

@@ -114,7 +114,7 @@ def test_packets_that_say_nothing_are_consumed_and_acknowledged() -> None:
         (serialize(DataRequest(BinaryFrame(b'{"version":"v2"}', "application/vnd.bubu.packet+json"))), "v2"),
         (
             serialize(DataRequest(BinaryFrame(b'{"payload":{"t":"\\ud800"}}', "application/vnd.bubu.packet+json"))),
-            "half a surrogate",
+            "unpaired surrogate",
         ),
         (serialize(DataRequest(BinaryFrame(b"[" * 20_000, "application/vnd.bubu.packet+json"))), "recursion"),
     ],

@@ -171,4 +171,4 @@ def test_a_child_is_created_within_the_bound_of_its_own_queue_and_namespace() ->
 def test_less_than_what_was_asked_for_is_told() -> None:
     assert scheduling_of(run(), story(priority=100), {}).note == ""
     note = scheduling_of(run(), story(priority=101), {}).note
-    assert note == "priority 101 counts as 100, the most in queue default for this namespace"
+    assert note == "priority 101 is above the maximum of queue default for this namespace; 100 is used"

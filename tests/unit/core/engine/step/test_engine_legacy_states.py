@@ -36,7 +36,7 @@ def test_the_reason_is_read_from_the_message_of_then(phase: str, message: str, r
     assert read(phase=phase, message=message).reason == reason
 
 
-def test_a_holdup_is_known_as_one_so_that_it_is_taken_back() -> None:
+def test_a_pending_reason_is_recognised_so_that_it_is_removed() -> None:
     state = read(phase="Running", message="Image cannot be pulled since 2026-01-02T03:04:09Z: no", startedAt=STARTED)
 
     assert state.reason == StepReason.IMAGE_NOT_PULLED

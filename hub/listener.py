@@ -1,4 +1,4 @@
-"""The door: accepts connections, and moves their bytes until one side ends. Errors stay in their connection.
+"""Accepts connections, and moves their bytes until one side ends. Errors stay in their connection.
 
 Plaintext is for the loopback interface; TLS is 1.3 with ALPN ``h2``. A client has a deadline for its handshake and for
 its token. At the limit of clients without a token the oldest of them goes, so that a flood of them ends itself.
@@ -34,8 +34,8 @@ _IO_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.To
 
 
 @dataclass(frozen=True, slots=True)
-class DoorRules:
-    """Limits of the door."""
+class HubListenerRules:
+    """Limits of connections."""
 
     connections: int = 2_000
     strangers: int = 256
@@ -57,10 +57,10 @@ class _Client:
         return self.session is None or self.session.who is None
 
 
-class Door:
+class HubListener:
     """Serves connections. ``context`` returns the TLS context for the next one; None: plaintext."""
 
-    def __init__(self, desk: Desk, rules: DoorRules, context: Callable[[], ssl.SSLContext] | None) -> None:
+    def __init__(self, desk: Desk, rules: HubListenerRules, context: Callable[[], ssl.SSLContext] | None) -> None:
         self._desk = desk
         self._rules = rules
         self._context = context
@@ -126,7 +126,7 @@ class _Driver:
 
     session: ClientSession
 
-    def __init__(self, stream: ClientStream, connection: ServerConnection, rules: DoorRules) -> None:
+    def __init__(self, stream: ClientStream, connection: ServerConnection, rules: HubListenerRules) -> None:
         self._stream = stream
         self._connection = connection
         self._rules = rules
@@ -181,7 +181,7 @@ class _Driver:
             self._alarm = trio.Event()
 
     async def say_goodbye(self, transport: trio.SocketStream) -> None:
-        """Write what is left, and read on for a moment: a reset would overtake the last words."""
+        """Write what is left, and read on for a moment: a reset would overtake the last data."""
         while data := self._connection.data_to_send():
             await self._stream.send_all(data)
         await transport.send_eof()
