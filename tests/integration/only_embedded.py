@@ -23,6 +23,14 @@ _CONTAINER: Final = (
     "shows how a container is started and how its result is read; other containers of the same module run on either"
     " server"
 )
+_COMMANDS: Final = (
+    "shows commands whose writes other tests make on either server: decisions about gates, requests, runs that run"
+    " again, claims (test_operator_families, test_operator_triggers, test_operator_effects, test_gate_decisions)"
+)
+_DEATHS: Final = (
+    "kills the operator in this process at each of its writes; tests/e2e/test_faults_of_managers.py does that with real"
+    " processes on a real server"
+)
 _NODE: Final = "shows what the node does by itself; it reports a Pod's status as in the tests beside it"
 _STORE: Final = "shows what the operator does with an object store; the API server only stores the configuration"
 _DOUBLE: Final = "the test itself refuses the requests, in place of the server"
@@ -113,6 +121,21 @@ ONLY_EMBEDDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "test_what_cannot_work_fails_the_step_with_its_reason",
         ),
         "test_operator_scripts": ("test_a_script_is_retried_limited_and_run_again_like_any_step",),
+    },
+    _COMMANDS: {
+        "test_command_line_waiting": (
+            "test_a_failed_run_is_run_again_from_the_step_that_failed",
+            "test_a_gate_that_is_rejected_early_fails_the_run",
+            "test_a_request_starts_one_run_and_the_exit_code_says_what_was_decided",
+            "test_a_run_goes_on_once_its_gates_are_approved",
+            "test_a_run_that_goes_on_is_run_again_only_when_that_is_confirmed",
+            "test_a_step_waits_for_a_claim_says_so_and_goes_on_when_it_is_created",
+            "test_another_run_like_it_has_its_inputs_and_the_changes",
+            "test_later_steps_read_what_is_given_with_an_approval",
+        ),
+    },
+    _DEATHS: {
+        "test_operator_runs": ("test_an_operator_that_dies_again_and_again_still_brings_a_run_to_its_end",),
     },
     _NODE: {
         "test_node_pods": (

@@ -21,9 +21,12 @@ def _e2e(*names: str) -> tuple[str, ...]:
 
 REAL: Final = ("--control-plane=real",)
 SPARE_TIME: Final = 19
+"""Niceness of what only computes."""
 BEHIND_FAULTS: Final = 5
+"""Niceness of what waits most of the time."""
 
-PAGES: Final = _e2e("documented_pages", "engram_programs", "install_manifests", "write_budget")
+PAGES: Final = _e2e("documented_pages", "write_budget", "modelled_engram", "control_plane", "interruption")
+"""They start what they need: embedded clusters, hubs, or control planes of their own."""
 
 SUITES: Final[Sequence[Suite]] = (
     *(Suite((path,), 0.0, budget, niceness=SPARE_TIME) for path, budget in zip(EVERY_DEATH, (200, 100), strict=True)),
