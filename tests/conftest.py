@@ -1,7 +1,8 @@
 """Which control plane tests run against: the embedded one, or with ``--control-plane real`` a real one.
 
-A test that uses the fixture ``control_plane`` runs on either. With the real one, tests below ``tests/integration`` that
-do not use it are left out. One real control plane serves the whole session (docs/testing-on-a-real-cluster.md).
+A test that uses the fixture ``control_plane`` runs on either. With the real one, tests below ``tests/integration`` are
+left out that do not use it, or that prove nothing more there (``tests/integration/only_embedded.py``). One real control
+plane serves the whole session (docs/testing-on-a-real-cluster.md).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests.e2e.control_plane.session import SessionCluster, running_cluster
+from tests.integration.only_embedded import why_only_embedded
 
 INTEGRATION = Path(__file__).parent / "integration"
 EMBEDDED, REAL = "localcluster", "real"
@@ -36,13 +38,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("control_plane") == EMBEDDED:
         return
-    bound = [item for item in items if INTEGRATION in item.path.parents and not _takes_control_plane(item)]
+    bound = [item for item in items if INTEGRATION in item.path.parents and not _runs_on_real(item)]
     config.hook.pytest_deselected(items=bound)
     items[:] = [item for item in items if item not in bound]
 
 
-def _takes_control_plane(item: pytest.Item) -> bool:
-    return "control_plane" in getattr(item, "fixturenames", ())
+def _runs_on_real(item: pytest.Item) -> bool:
+    takes_control_plane = "control_plane" in getattr(item, "fixturenames", ())
+    function = getattr(item, "originalname", item.name)
+    return takes_control_plane and why_only_embedded(item.path.stem, function) is None
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ from core.kube.fence import Fence
 from core.kube.paging import PAGE_SIZE, Keep, ListSelection, ObjectList, list_pages
 from core.kube.request import ServedKind
 from core.kube.retry import DEFAULT_POLICY, CallRetries, with_retries
-from core.kube.transport import ApiCall, ApiTransport, explain_refusal, open_body, open_transport
+from core.kube.transport import ApiCall, ApiTransport, explain_refusal, open_body, open_transport, transport_errors
 from core.ownership.acting import current_key
 from kubewire.wire import Object, PatchType
 
@@ -362,7 +362,7 @@ class KubeClient:
         Read the body through ``open_body`` or ``open_lines`` of core.kube.transport.
 
         Raises:
-            ApiError: the server refused the request.
+            KubeError: the server refused the request, or did not answer.
         """
         call = ApiCall(method.lower(), method.upper(), path, path, tuple((params or {}).items()), accept="*/*")
         async with self.open_call(call) as response:
@@ -371,9 +371,10 @@ class KubeClient:
     @asynccontextmanager
     async def open_call(self, call: ApiCall) -> AsyncIterator[httpx.Response]:
         """Like ``open_stream``, for a prepared call."""
-        async with self._transport.open_stream(self._prepared(call)) as response:
+        call = self._prepared(call)
+        async with self._transport.open_stream(call) as response:
             if response.is_error:
-                await response.aread()
+                await self._read_refusal(call, response)
                 self._refuse(response)
             yield response
 
@@ -423,6 +424,15 @@ class KubeClient:
                         return None
             return b"".join(chunks)
         raise DeadlineError(f"{call.method} {call.path}: no whole answer within {call.deadline_seconds:g} s")
+
+    async def _read_refusal(self, call: ApiCall, response: httpx.Response) -> None:
+        """Read why a stream was refused. The connection may break meanwhile, or say nothing more."""
+        what = f"{call.method} {call.path}"
+        with transport_errors(what, outcome_unknown=not call.reads):
+            with trio.move_on_after(call.deadline_seconds):
+                await response.aread()
+                return
+        raise DeadlineError(f"{what}: no whole answer within {call.deadline_seconds:g} s")
 
     def _refuse(self, response: httpx.Response) -> None:
         error = error_from_answer(response.status_code, response.content, response.headers.get("retry-after"))

@@ -28,7 +28,7 @@ def check_crash(case: Case, kills: tuple[int, ...], seed: int) -> None:
 
 
 @given(case=cases(), kills=st.lists(st.integers(1, 250), min_size=1, max_size=3).map(tuple), seed=st.integers(0, 3))
-@budget(bounded=180, deep=50_000)
+@budget(bounded=120, deep=50_000)
 def test_a_killed_process_changes_nothing_about_the_end(case: Case, kills: tuple[int, ...], seed: int) -> None:
     event(f"{len(kills)} kills")
     check_crash(case, kills, seed)
@@ -40,7 +40,7 @@ def test_a_killed_process_changes_nothing_about_the_end(case: Case, kills: tuple
     downtime=st.sampled_from((0.9, 2.9, 61.0)),
     seed=st.integers(0, 3),
 )
-@budget(bounded=135, deep=50_000)
+@budget(bounded=90, deep=50_000)
 def test_what_happens_while_no_process_runs_is_taken_up(
     case: Case, kills: tuple[int, ...], downtime: float, seed: int
 ) -> None:
@@ -53,7 +53,7 @@ def test_what_happens_while_no_process_runs_is_taken_up(
     lags=st.dictionaries(st.sampled_from(KINDS), st.sampled_from((0.6, 5.0)), max_size=2),
     seed=st.integers(0, 3),
 )
-@budget(bounded=135, deep=50_000)
+@budget(bounded=90, deep=50_000)
 def test_two_processes_at_once_do_nothing_twice(
     case: Case, trouble: Trouble, lags: dict[str, float], seed: int
 ) -> None:

@@ -28,14 +28,14 @@ def check_trouble(case: Case, trouble: Trouble, seed: int) -> None:
 
 
 @given(case=cases(interrupted=False), trouble=troubles(), seed=st.integers(0, 3))
-@budget(bounded=225, deep=50_000)
+@budget(bounded=150, deep=50_000)
 def test_trouble_changes_nothing_about_the_end(case: Case, trouble: Trouble, seed: int) -> None:
     event(f"{len(trouble.kills)} kills, {sum(map(len, trouble.faults))} faults")
     check_trouble(case, trouble, seed)
 
 
 @given(case=cases(), trouble=troubles(), seed=st.integers(0, 3))
-@budget(bounded=165, deep=50_000)
+@budget(bounded=110, deep=50_000)
 def test_runs_that_are_interrupted_end_properly_under_trouble(case: Case, trouble: Trouble, seed: int) -> None:
     """Cancel, timeout and stop race with every delay, so only the invariants are compared."""
     assert violations(play(case, trouble, seed=seed)) == []

@@ -18,16 +18,16 @@ class SmallStories(EngineMachine):
 
 
 def test_small_stories_under_any_schedule() -> None:
-    run_state_machine_as_test(SmallStories, settings=settings(budget(300, 100_000), stateful_step_count=10))
+    run_state_machine_as_test(SmallStories, settings=settings(budget(200, 100_000), stateful_step_count=10))
 
 
 def test_clients_under_any_schedule() -> None:
-    run_state_machine_as_test(ClientMachine, settings=settings(budget(125, 50_000), stateful_step_count=12))
+    run_state_machine_as_test(ClientMachine, settings=settings(budget(85, 50_000), stateful_step_count=12))
 
 
 def test_streams_under_any_schedule() -> None:
-    run_state_machine_as_test(StreamMachine, settings=settings(budget(90, 50_000), stateful_step_count=10))
+    run_state_machine_as_test(StreamMachine, settings=settings(budget(60, 50_000), stateful_step_count=10))
 
 
 def test_stories_of_up_to_thirty_steps_under_any_schedule() -> None:
-    run_state_machine_as_test(EngineMachine, settings=settings(budget(110, 50_000), stateful_step_count=25))
+    run_state_machine_as_test(EngineMachine, settings=settings(budget(75, 50_000), stateful_step_count=25))

@@ -1,6 +1,7 @@
 """The operations of a schema on an object: prune it, set its defaults, validate it.
 
-Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives.
+Three functions over one compiled form per ResourceType, made on first use and kept as long as the record lives. Records
+with equal schemas share it: those of a definition that is written again, and those of two servers in one process.
 The schema of a custom kind sets defaults and validates; for built-in kinds, code does (builtin_defaults.py,
 validation_builtin.py). Schemas prune both. Not here: object metadata (objectmeta.py).
 """
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 from weakref import WeakKeyDictionary
+
+import orjson
 
 from localcluster.server import cause, validation_ratcheting
 from localcluster.server.builtin_defaults import default_builtin
@@ -57,6 +61,8 @@ class _Part:
     fields: Mapping[str, _Part]
 
 
+_KEPT_SCHEMAS: Final = 64
+"""Schemas whose compiled form outlives their records, the latest ones."""
 _compiled: WeakKeyDictionary[ResourceType, _Compiled] = WeakKeyDictionary()
 
 
@@ -137,10 +143,17 @@ def _of(rtype: ResourceType) -> _Compiled:
 def _compile(rtype: ResourceType) -> _Compiled:
     if rtype.schema is None:
         return _Compiled(None, None, None, None)
-    pruner = compile_pruner(rtype.schema, root=True)
-    if not rtype.custom:  # code validates and defaults built-in kinds; their schema prunes and documents
+    return _compiled_text(orjson.dumps(rtype.schema), custom=rtype.custom)
+
+
+@lru_cache(maxsize=_KEPT_SCHEMAS)
+def _compiled_text(text: bytes, *, custom: bool) -> _Compiled:
+    """The compiled form of a schema, as JSON. Compiling one takes longer than most requests."""
+    schema = orjson.loads(text)
+    pruner = compile_pruner(schema, root=True)
+    if not custom:  # code validates and defaults built-in kinds; their schema prunes and documents
         return _Compiled(pruner, None, None, None)
-    return _Compiled(pruner, compile_defaulter(rtype.schema), _divided(rtype.schema), compile_rules(rtype.schema))
+    return _Compiled(pruner, compile_defaulter(schema), _divided(schema), compile_rules(schema))
 
 
 def _divided(schema: Mapping[str, Any]) -> _Part:

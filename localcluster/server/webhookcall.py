@@ -60,6 +60,26 @@ class Address:
     server_name: str = ""
 
 
+class _WholeBody(httpx.AsyncByteStream):
+    """The body of a request, whole.
+
+    The one of httpx is an async generator. A connection that breaks, or a call whose time is over, leaves such a
+    generator half read, and then it can only be ended by the garbage collector, with a warning.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class WebhookCaller:
     """Calls webhooks; created by ``open_webhook_caller``."""
 
@@ -85,10 +105,13 @@ class WebhookCaller:
         if address.server_name:
             headers["host"] = address.server_name
         try:
+            body = orjson.dumps(review)
+            request = client.build_request(
+                "POST", address.url, content=body, headers=headers, extensions=extensions, timeout=None
+            )
+            request.stream = _WholeBody(body)
             with trio.fail_after(timeout_seconds):
-                answer = await client.post(
-                    address.url, content=orjson.dumps(review), headers=headers, extensions=extensions, timeout=None
-                )
+                answer = await client.send(request)
         except trio.TooSlowError:
             raise WebhookCallError(f'Post "{address.url}": context deadline exceeded') from None
         except (httpx.TransportError, ssl.SSLError) as error:

@@ -5,6 +5,7 @@ Steps record each start of their program in one file, so that the tests see what
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from core.api.resource import STEP_RUN, STORY_RUN
+from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
 from core.kube.errors import AlreadyExistsError, KubeError, NotFoundError
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, eventually, status_of, step
 
@@ -156,7 +157,22 @@ class Workload:
                     pass
                 await trio.sleep(0.05)
 
-        await insist(running)
+        try:
+            await insist(running)
+        except trio.TooSlowError:
+            raise AssertionError(f"{name} is not at work: {await self._how_it_is(name)}") from None
+
+    async def _how_it_is(self, name: str) -> str:
+        """All that is stored of a run, for the message of a test that has waited in vain."""
+        stored = {
+            kind.plural: [
+                {"name": obj["metadata"]["name"], "metadata": obj["metadata"], "status": obj.get("status")}
+                for obj in (await self.cluster.client.list(kind, NAMESPACE_NAME)).items
+                if obj["metadata"]["name"].startswith(name)
+            ]
+            for kind in (STORY_RUN, STEP_RUN, JOB, POD)
+        }
+        return f"{self.executions()}\n{json.dumps(stored, indent=1)}"
 
 
 async def insist(act: Callable[[], Awaitable[None]], *, seconds: float = _PERSON_SECONDS) -> None:

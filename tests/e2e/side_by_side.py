@@ -42,8 +42,8 @@ class Suite:
     """CPU seconds that it may take where ``cpu_time.REFERENCE_PROBE_SECONDS`` was measured. None: no limit."""
     options: tuple[str, ...] = ()
     """Options of pytest for this suite only."""
-    in_spare_time: bool = False
-    """Takes only the CPU that the other suites leave. For tests that only compute, beside tests that wait."""
+    niceness: int = 0
+    """Of its processes. With 19 it takes only the CPU that others leave: for tests that only compute, beside others."""
 
     @property
     def name(self) -> str:
@@ -87,8 +87,6 @@ def _integration(*names: str) -> Paths:
 
 CORES: Final = 2.7
 """A little more than there are: what waits most of the time leaves room that is not to stay empty."""
-LOWEST_PRIORITY: Final = "19"
-"""Of the program nice."""
 HASH_SEED: Final = "0"
 """For all processes, so that a failure can be repeated."""
 NOTHING_FOUND: Final = 5
@@ -169,7 +167,7 @@ async def _play(progress: _Progress, suite: Suite) -> None:
     _say(f"{suite.name}: begins")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *suite.paths]
     left_out = [f"--ignore={path}" for path in progress.left_out[suite]]
-    priority = ["nice", "-n", LOWEST_PRIORITY] if suite.in_spare_time else []
+    priority = ["nice", "-n", str(suite.niceness)] if suite.niceness else []
     importable = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
     with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as times:
         measured = ["-p", "tests.e2e.cpu_time", f"--cpu-times={times.name}"]

@@ -30,6 +30,7 @@ from tests.e2e.control_plane.faults import (
     watches,
     writes,
 )
+from tests.e2e.control_plane.processes import ServerProcess
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import FaultRig, open_fault_rig
 
@@ -153,9 +154,16 @@ async def test_nobody_can_tell(course: Course, steerable: SessionCluster, faultl
         async with trio.open_nursery() as nursery:
             nursery.start_soon(course, rig)
             manager = await rig.start_manager()
+            nursery.start_soon(lives, manager)
             await rig.workload.play()
             await rig.settled()
             nursery.cancel_scope.cancel()
         rig.proxy.heal()
         await rig.ends_like(faultless)
         assert manager.running
+
+
+async def lives(manager: ServerProcess) -> None:
+    """Fail at once when the manager has ended, with the end of its log: nothing that the test waits for will happen."""
+    await manager.wait_ended()
+    raise AssertionError(f"the manager has ended:\n{manager.tail()}")

@@ -401,14 +401,17 @@ def _definitions() -> list[Object]:
 
 
 async def install_definitions(client: KubeClient) -> None:
-    for definition in _definitions():
-        await client.apply(CUSTOM_RESOURCE_DEFINITION, definition, force=True)
-    for definition in _definitions():
-        await eventually(functools.partial(_is_established, client, definition["metadata"]["name"]))
+    applied = [await client.apply(CUSTOM_RESOURCE_DEFINITION, each, force=True) for each in _definitions()]
+    for definition in applied:
+        if not _is_established(definition):  # the embedded server has established it when it answers
+            await eventually(functools.partial(_becomes_established, client, definition["metadata"]["name"]))
 
 
-async def _is_established(client: KubeClient, name: str) -> bool:
-    definition = await client.get(CUSTOM_RESOURCE_DEFINITION, name)
+async def _becomes_established(client: KubeClient, name: str) -> bool:
+    return _is_established(await client.get(CUSTOM_RESOURCE_DEFINITION, name))
+
+
+def _is_established(definition: Object) -> bool:
     return is_true(status_of(definition).get("conditions") or [], "Established")
 
 

@@ -118,8 +118,8 @@ def test_whoever_wants_it_says_so_and_a_dry_run_needs_no_answer(line: CommandLin
     assert "may run commands" not in done.err
 
 
-def test_the_script_of_a_story_runs_on_the_embedded_cluster_once_that_is_allowed(tmp_path: Path) -> None:
-    line = CommandLine(tmp_path)
+def test_the_script_of_a_story_runs_on_the_embedded_cluster_once_that_is_allowed(example_line: CommandLine) -> None:
+    line = example_line
     trace = line.folder / "was-here"
     text = f"touch {trace}; echo $(cat $BUBU_VOLUME_ROOT$BUBU_INPUTS)"
     story = {

@@ -22,7 +22,8 @@ def line(tmp_path: Path) -> Iterator[CommandLine]:
     line.wait_until_nothing_runs()
 
 
-def test_the_project_is_sound_tested_and_runs(line: CommandLine) -> None:
+def test_the_project_is_sound_tested_and_runs(example_line: CommandLine) -> None:
+    line = example_line
     done = line.quick("init", "words")
     assert (done.code, done.out.splitlines()[0]) == (0, "words/story.yaml")
 

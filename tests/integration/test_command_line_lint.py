@@ -120,29 +120,25 @@ def test_on_a_terminal_the_line_is_shown_with_a_mark(line: CommandLine) -> None:
     assert lines[1:] == ["    10 |       sleep: {duration: soon}", "       |               \x1b[31m^\x1b[0m"]
 
 
-def test_references_are_followed_into_the_cluster(line: CommandLine) -> None:
+def test_references_are_followed_into_the_cluster(example_line: CommandLine) -> None:
+    line = example_line
     line.file("caller.yaml", CALL)
     assert line.quick("lint", "caller.yaml").out == "", "nobody knows what else there is"
-    assert line.bobrapet("up", "--quiet", line.images).code == 0
-    try:
-        line.file("caller.yaml", CALL.replace("their-story", "report"))
-        done = line.quick("lint", "caller.yaml", "--cluster", "--local")
-        assert done.code == 0
-        assert [text.rpartition("[")[2] for text in done.out.splitlines()] == [
-            "story/call-missing]",
-            "story/engram-missing]",
-        ]
-        line.file("report.yaml", STORY)
-        both = line.quick("lint", "caller.yaml", "report.yaml", "--cluster", "--local")
-        assert "story/call-missing" not in both.out, "what is in the files is there"
-        assert both.out.count("story/engram-missing") == 2
-        elsewhere = line.file("elsewhere.yaml", CALL.replace("their-engram", "worker, namespace: shared"))
-        denied = line.quick("lint", elsewhere, "--cluster", "--local")
-        assert denied.code == 7
-        assert "story/engram-denied" in denied.out
-    finally:
-        line.quick("down")
-        line.wait_until_nothing_runs()
+    line.file("caller.yaml", CALL.replace("their-story", "report"))
+    done = line.quick("lint", "caller.yaml", "--cluster", "--local")
+    assert done.code == 0
+    assert [text.rpartition("[")[2] for text in done.out.splitlines()] == [
+        "story/call-missing]",
+        "story/engram-missing]",
+    ]
+    line.file("report.yaml", STORY)
+    both = line.quick("lint", "caller.yaml", "report.yaml", "--cluster", "--local")
+    assert "story/call-missing" not in both.out, "what is in the files is there"
+    assert both.out.count("story/engram-missing") == 2
+    elsewhere = line.file("elsewhere.yaml", CALL.replace("their-engram", "worker, namespace: shared"))
+    denied = line.quick("lint", elsewhere, "--cluster", "--local")
+    assert denied.code == 7
+    assert "story/engram-denied" in denied.out
 
 
 def test_convert_prints_both_ways_and_leaves_the_rest_alone(line: CommandLine) -> None:

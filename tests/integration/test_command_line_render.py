@@ -156,20 +156,18 @@ def test_an_editor_asks_when_it_likes_and_leaves(line: CommandLine) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
-def test_a_story_of_the_cluster_is_read_and_nothing_is_run(line: CommandLine) -> None:
-    line.file("story.yaml", MANIFESTS + "---\n" + SOUND.replace("if: ", 'if: "false" #'))
-    try:
-        assert line.bobrapet("up", "--quiet", line.images).code == 0
-        assert line.quick("run", "story.yaml", "-i", "city=Bern", "--quiet", "--story", "report").code == 0
-        before = line.quick("list", "-o", "name").out
+def test_a_story_of_the_cluster_is_read_and_nothing_is_run(example_line: CommandLine) -> None:
+    line = example_line
+    story = SOUND.replace("name: report", "name: weekly").replace("if: ", 'if: "false" #')
+    line.file("story.yaml", MANIFESTS + "---\n" + story)
+    done = line.quick("run", "story.yaml", line.images, "-i", "city=Bern", "--quiet", "--story", "weekly")
+    assert done.code == 0, done.err
+    before = line.quick("list", "-o", "name").out
 
-        done = line.quick("render", "report", "-i", "city=Bern", "--field", "with.title", "-o", "jsonl")
-        missing = line.quick("render", "reprot")
+    done = line.quick("render", "weekly", "-i", "city=Bern", "--field", "with.title", "-o", "jsonl")
+    missing = line.quick("render", "wekely")
 
-        assert json.loads(done.out)["value"] == "BERN"
-        assert missing.code == 1
-        assert 'stories.bubustack.io "reprot" not found' in missing.err
-        assert line.quick("list", "-o", "name").out == before
-    finally:
-        line.quick("down")
-        line.wait_until_nothing_runs()
+    assert json.loads(done.out)["value"] == "BERN"
+    assert missing.code == 1
+    assert 'stories.bubustack.io "wekely" not found' in missing.err
+    assert line.quick("list", "-o", "name").out == before

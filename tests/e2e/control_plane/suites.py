@@ -20,22 +20,37 @@ def _e2e(*names: str) -> tuple[str, ...]:
 
 
 REAL: Final = ("--control-plane=real",)
+SPARE_TIME: Final = 19
+"""Niceness of what only computes."""
+BEHIND_FAULTS: Final = 5
+"""Niceness of what waits most of the time."""
+
+PAGES: Final = _e2e("documented_pages", "write_budget", "modelled_engram", "control_plane", "interruption")
+"""They start what they need: embedded clusters, hubs, or control planes of their own."""
 
 SUITES: Final[Sequence[Suite]] = (
-    *(Suite((path,), 0.0, budget, in_spare_time=True) for path, budget in zip(EVERY_DEATH, (200, 100), strict=True)),
-    Suite(_e2e("faults_between", "faults_of_managers", "faults_of_servers"), 1.2, options=REAL),
-    Suite(("tests/integration",), 0.7, options=REAL),
-    Suite(("tests/conformance",), 0.4, options=REAL),
-    Suite(("tests/e2e",), 0.8, options=REAL),
+    *(Suite((path,), 0.0, budget, niceness=SPARE_TIME) for path, budget in zip(EVERY_DEATH, (200, 100), strict=True)),
+    Suite(_e2e("faults_between", "faults_of_managers", "faults_of_servers"), 1.0, options=REAL),
+    Suite(PAGES, 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(("tests/integration",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(("tests/e2e",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(("tests/conformance",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(
-        _e2e("deliveries", "stored_data", "cloud_stores", "object_store", "topics_example", "wire"), 0.7, options=REAL
+        ("tests/acceptance", *_e2e("realtime_on_server", "unreadable_status", "least_privilege")),
+        0.5,
+        options=REAL,
+        niceness=BEHIND_FAULTS,
     ),
-    Suite(("tests/acceptance",), 0.4, options=REAL),
-    Suite(_e2e("realtime_on_server", "unreadable_status", "least_privilege"), 0.8, options=REAL),
+    Suite(
+        _e2e("deliveries", "stored_data", "cloud_stores", "object_store", "topics_example", "wire"),
+        0.5,
+        options=REAL,
+        niceness=BEHIND_FAULTS,
+    ),
 )
-"""A suite's own control plane uses the part of a core that is free while the tests wait. The fault tests get more than
-they use, because they measure when a lease ends. What they all leave is used by a part of the engine's proof, which
-needs no control plane.
+"""Long suites come first. While the fault tests run, which measure when a lease ends, they come before everything else,
+and two others use what they leave; afterwards there are four at a time. A part of the engine's proof, which needs no
+control plane, uses what all of them leave.
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.control_plane.suites import SUITES
+from tests.e2e.control_plane.suites import PAGES, SUITES
 from tests.e2e.cpu_time import Times
 from tests.e2e.side_by_side import INTERRUPTED, NOTHING_FOUND, OVER_BUDGET, Suite, run_side_by_side, suites
 from tests.e2e.time_table import Spent, complaints
@@ -73,13 +73,13 @@ def test_what_there_is_room_for_runs_beside_others_and_the_rest_when_they_have_e
     assert told.index("### outer: begins") > next(n for n, line in enumerate(told) if "outer/inner: exit code" in line)
 
 
-def test_a_suite_may_have_options_of_its_own_and_run_in_spare_time(folders: Path) -> None:
+def test_a_suite_may_have_options_of_its_own_and_give_way_to_others(folders: Path) -> None:
     (folders / "outer/test_outer.py").write_text("import os\ndef test_priority(): assert os.nice(0) == 19\n")
     (folders / "other/test_other.py").write_text("import os\ndef test_priority(): assert os.nice(0) < 19\n")
     (folders / "other/test_fails.py").write_text(FAILS)
 
     suites = [
-        Suite(("outer",), 0.0, in_spare_time=True),
+        Suite(("outer",), 0.0, niceness=19),
         Suite(("other",), options=("--ignore=other/test_fails.py",)),
     ]
     assert run_side_by_side(suites, ["-q"], cores=1.0) == 0
@@ -168,5 +168,5 @@ def test_a_suite_without_a_budget_takes_what_it_likes() -> None:
 def test_the_pages_of_the_docs_are_played_by_make_e2e_only() -> None:
     file = "tests/e2e/test_documented_pages.py"
 
-    assert [suite.paths for suite in SUITES if any(file.startswith(path) for path in suite.paths)] == [("tests/e2e",)]
+    assert [suite.paths for suite in SUITES if file in suite.paths] == [PAGES]
     assert [suite.paths for suite in suites() if any(file.startswith(path) for path in suite.paths)] == []

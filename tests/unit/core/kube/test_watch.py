@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -9,7 +10,7 @@ import trio.testing
 from core.kube.watch import WatchTiming, open_watch
 from core.kube.watch_line import WatchEvent
 from kubewire.wire import WatchEventType, status_failure
-from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, refusal, widget
+from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, WatchConnection, listing, refusal, widget
 
 
 def names(events: list[WatchEvent]) -> list[str]:
@@ -74,6 +75,31 @@ async def test_a_connection_that_ends_is_continued_from_the_last_version(
         assert second.resource_version == "5"
         assert names(await take(events, 2)) == ["ADDED:5", "MODIFIED:6"]
         assert trio.current_time() - first.opened_at <= 2
+
+
+@pytest.mark.parametrize("how", ["break_off", "stall"])
+async def test_a_refusal_that_does_not_arrive_whole_is_a_failure_like_any_other(
+    autojump_clock: trio.testing.MockClock, how: str
+) -> None:
+    refusals: list[WatchConnection] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if refusals:
+            return None
+        refusals.append(WatchConnection(request))
+        refusals[0].push_bytes(b'{"kind": "Status", ')
+        if how == "break_off":
+            refusals[0].break_off()
+        return httpx.Response(503, stream=refusals[0])
+
+    server = ScriptedServer(refuse_watch=refuse)
+    async with server.client() as client, open_watch(client, WIDGET, resource_version="1") as events:
+        watch = await server.next_watch()
+        watch.push("ADDED", widget("a", 5))
+
+        assert names(await take(events, 1)) == ["ADDED:5"]
+    assert watch.resource_version == "1"
+    assert refusals[0].closed.is_set()
 
 
 async def test_a_bookmark_moves_the_position(autojump_clock: trio.testing.MockClock) -> None:

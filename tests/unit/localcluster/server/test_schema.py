@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localcluster.server import schema
 from localcluster.server.builtin import BUILTIN
+from localcluster.server.defaulting import Defaulter, compile_defaulter
 from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, record_of, spec_record, widget
 
 WIDGETS = record_of(WIDGET_SCHEMA)
@@ -122,3 +125,18 @@ def test_a_fault_without_a_field_is_tolerated_too_while_its_part_stays_the_same(
     assert schema.validate({**old, "status": {"a": 1}}, old, rtype) == []
     assert schema.validate(faulty, old, rtype) != []
     assert schema.validate(faulty, faulty, rtype) == []
+
+
+def test_records_with_equal_schemas_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Mapping[str, Any]] = []
+
+    def counted(of: Mapping[str, Any]) -> Defaulter | None:
+        compiled.append(of)
+        return compile_defaulter(of)
+
+    monkeypatch.setattr(schema, "compile_defaulter", counted)
+    unique = {**WIDGET_SCHEMA, "description": "of this test alone"}
+    for properties in (unique, copy.deepcopy(unique), {**unique, "description": "another"}):
+        schema.apply_defaults(widget(), record_of(properties))
+
+    assert [found["description"] for found in compiled] == ["of this test alone", "another"]

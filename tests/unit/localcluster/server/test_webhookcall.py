@@ -1,7 +1,12 @@
-"""Webhooks that the process around the server answers itself."""
+"""Webhooks that the process around the server answers itself, and connections that break during a call."""
 
 from __future__ import annotations
 
+import gc
+import socket
+import struct
+import warnings
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -63,3 +68,34 @@ async def test_a_local_answer_that_is_no_object_is_an_error(store: Store) -> Non
 
     with pytest.raises(WebhookCallError, match="not an object"):
         await caller.call({"service": SERVICE}, {}, 5)
+
+
+async def _reset(stream: trio.SocketStream) -> None:
+    """End the connection while the client is still sending."""
+    await stream.receive_some(1)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def _never_read(stream: trio.SocketStream) -> None:
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("serve", [_reset, _never_read])
+async def test_a_body_that_cannot_be_sent_leaves_nothing_to_the_garbage_collector(
+    store: Store, serve: Callable[[trio.SocketStream], Awaitable[None]]
+) -> None:
+    larger_than_the_buffers = {"a": "x" * (16 << 20)}
+    caller = WebhookCaller(store)
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(trio.serve_listeners, serve, listeners)
+        port = listeners[0].socket.getsockname()[1]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(WebhookCallError, match=f"127.0.0.1:{port}"):
+                await caller.call({"url": f"http://127.0.0.1:{port}/check"}, larger_than_the_buffers, 1)
+            gc.collect()
+        await caller.aclose()
+        nursery.cancel_scope.cancel()
+
+    assert [str(warning.message) for warning in caught] == []
