@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         do_without_extras()
         if is_completing():
             _speak_to_shells()
-        from cli.app import app
+        from cli.app import app_for
+
+        app = app_for(given)
     _write_whatever_the_terminal_knows()
     sys.exit(int(_run(app, _as_our_parser_takes_them(given))))
 
@@ -43,12 +45,12 @@ def _silently_interruptible() -> Iterator[None]:
 
 
 def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
-    from cli.commands import operator
+    if arguments[:1] != ["manager"]:
+        return arguments
+    from cli.commands.operator import BOOLEAN_FLAGS
     from manager.goflags import normalised
 
-    if arguments[:1] == [operator.PROGRAM_NAME]:
-        return [operator.PROGRAM_NAME, *normalised(arguments[1:], operator.BOOLEAN_FLAGS)]
-    return arguments
+    return [*arguments[:1], *normalised(arguments[1:], BOOLEAN_FLAGS)]
 
 
 def _write_whatever_the_terminal_knows() -> None:
