@@ -16,6 +16,7 @@ from typing import Any
 from cli.completing import is_completing
 from cli.exit_code import ExitCode
 from process.lean_imports import do_without_extras
+from process.lean_records import compile_methods_when_called
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _silently_interruptible():
         do_without_extras()
+        compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
         from cli.app import app_for
