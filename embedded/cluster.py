@@ -192,11 +192,16 @@ async def _install_operator(info: ClusterInfo, data: Path) -> Path:
     """Applies what an administrator must apply before the operator starts; returns the operator's kubeconfig."""
     from core.kube.client import open_client
     from core.kube.config import load_config
-    from deployment.crds import install_crds
+    from deployment.crds import install_definitions, packaged_crds
     from embedded.identity import operator_kubeconfig
+    from localcluster.server.schema_structure import take_as_flawless
 
+    definitions = packaged_crds(converted=True)
+    for definition in definitions:
+        for version in definition["spec"]["versions"]:
+            take_as_flawless(version["schema"]["openAPIV3Schema"])  # a test has found no problems in it
     async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(install_crds, client, converted=True))
+        nursery.start_soon(install_definitions, client, definitions)
         return await operator_kubeconfig(client, info.kubeconfig_path, data)
 
 
