@@ -27,6 +27,7 @@ from embedded.operator_process import operator_process
 from embedded.process import serving
 from embedded.usage import wait_until_unused
 from localcluster.privatefile import PRIVATE_UMASK
+from process.reclaim import spare_what_there_is
 
 if TYPE_CHECKING:
     from localcluster.launch import ClusterInfo
@@ -173,6 +174,7 @@ async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[
     from localcluster.log import LogForm
     from localcluster.serving import PortTakenError
 
+    spare_what_there_is()  # the modules, before the API server begins to visit what is new
     file = data / PORT_FILE
     serve_on = partial(
         launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON, local_webhooks=local_webhooks()
