@@ -14,9 +14,13 @@ from process.lean_imports import collecting_rarely
 def test_the_schedule_is_restored_after_an_error() -> None:
     usual = gc.get_threshold()
 
-    with pytest.raises(KeyError), collecting_rarely():
-        assert gc.get_threshold()[0] > usual[0]
-        raise KeyError
+    def fail() -> None:
+        with collecting_rarely():
+            assert gc.get_threshold()[0] > usual[0]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
     assert gc.get_threshold() == usual
 
