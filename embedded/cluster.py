@@ -1,9 +1,10 @@
 """The process of ``bobrapet up``: API server and controllers in this one, node, operator and hub in child processes.
 
-    python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand]
+    python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand] [--waiting]
 
 Several processes use several cores. Each child can crash or be killed without stopping the cluster: this process starts
-it again. With ``--on-demand`` the cluster ends when no command uses it any more.
+it again. With ``--on-demand`` the cluster ends when no command uses it any more. With ``--waiting`` it begins when it
+is told to (``embedded.preloading``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,7 @@ from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from embedded.folder import STAYS_FILE, EmbeddedCluster, EmbeddedError, claims_folder, must_stay, publish
 from embedded.hub_port import hub_endpoint
 from embedded.operator_process import operator_process
+from embedded.preloading import wait_until_wanted
 from embedded.process import serving
 from embedded.usage import wait_until_unused
 from localcluster.privatefile import PRIVATE_UMASK
@@ -33,6 +36,17 @@ if TYPE_CHECKING:
     from localcluster.launch import ClusterInfo
 
 PORT_FILE: Final = "port"
+_LOADED_LATER: Final = (
+    "core.kube.client",
+    "core.kube.config",
+    "deployment.crds",
+    "embedded.admission",
+    "embedded.identity",
+    "embedded.images",
+    "localcluster.launch",
+    "localcluster.server.schema_structure",
+)
+"""What a start loads while the operator loads its own modules; a process that has to wait loads it at once."""
 
 _log = get_logger("cluster")
 
@@ -43,8 +57,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--image-map", type=Path)
     parser.add_argument("--on-demand", action="store_true")
+    parser.add_argument("--waiting", action="store_true")
     given = parser.parse_args()
     os.umask(PRIVATE_UMASK)  # also for the operator and the node; containers get the usual one again
+    if given.waiting:
+        for module in _LOADED_LATER:
+            import_module(module)
+        if not wait_until_wanted(given.data):
+            return
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
