@@ -15,17 +15,26 @@ from typing import Any
 
 from cli.completing import is_completing
 from cli.exit_code import ExitCode
-from process.lean_imports import do_without_extras
+from process.lean_imports import collecting_rarely, do_without_extras
+from process.lean_records import compile_methods_when_called
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console scripts; always ends with ``SystemExit``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with collecting_rarely():
+        _main(given)
+
+
+def _main(given: list[str]) -> None:
     with _silently_interruptible():
         do_without_extras()
+        compile_methods_when_called()
         if is_completing():
             _speak_to_shells()
-        from cli.app import app
+        from cli.app import app_for
+
+        app = app_for(given)
     _write_whatever_the_terminal_knows()
     sys.exit(int(_run(app, _as_our_parser_takes_them(given))))
 
@@ -43,12 +52,12 @@ def _silently_interruptible() -> Iterator[None]:
 
 
 def _as_our_parser_takes_them(arguments: list[str]) -> list[str]:
-    from cli.commands import operator
+    if arguments[:1] != ["manager"]:
+        return arguments
+    from cli.commands.operator import BOOLEAN_FLAGS
     from manager.goflags import normalised
 
-    if arguments[:1] == [operator.PROGRAM_NAME]:
-        return [operator.PROGRAM_NAME, *normalised(arguments[1:], operator.BOOLEAN_FLAGS)]
-    return arguments
+    return [*arguments[:1], *normalised(arguments[1:], BOOLEAN_FLAGS)]
 
 
 def _write_whatever_the_terminal_knows() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import typer
 
-from cli.app import app
+from cli.app import whole_app
 from cli.exit_code import ExitCode
 from cli.options import ALWAYS, CLUSTER, OPTION_GROUPS, OUTPUT, flags_of
 
@@ -31,7 +31,7 @@ _EXIT_MEANINGS: Final = {
 
 def render() -> str:
     """The text of ``docs/commands.md``."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(whole_app())
     commands = dict(_verbs(group))
     sections = [
         "# Commands",

@@ -33,6 +33,7 @@ from core.kube.errors import NotFoundError
 from core.workloads.live_run import is_always_on
 from embedded.folder import data_folder, make_folder, running
 from embedded.images import use_image_map
+from embedded.preloading import LoadingProcess
 from embedded.usage import open_cluster
 
 
@@ -48,10 +49,12 @@ def run_files(
     cancel_on_interrupt: bool,
     exit_on_gate: bool,
     allow_workloads: bool,
+    loading: LoadingProcess | None,
 ) -> None:
     """Apply ``manifests``, run ``story`` to its end and exit with the code of its phase.
 
-    On the embedded cluster, ``python_files`` are the programs of their images; ``image_map`` wins.
+    On the embedded cluster, ``python_files`` are the programs of their images; ``image_map`` wins. ``loading`` is a
+    process for a new one.
     """
     refuse_other_namespaces(manifests, options.namespace)
     watched = Watched()
@@ -67,7 +70,7 @@ def run_files(
         if always_on:
             refuse_choices(story, given)
         fitting = await fitting_inputs(console, document, given)
-        async with _open_target(options, image_map, python_files) as session:
+        async with _open_target(options, image_map, python_files, loading) as session:
             await refuse_missing(session, manifests)
             await apply_manifests(session, manifests, dry_run=options.dry_run is not DryRun.NONE)
             namespace = (document.get("metadata") or {}).get("namespace") or session.namespace
@@ -219,7 +222,10 @@ async def story_to_submit(session: Session, manifest: Object, namespace: str) ->
 
 @asynccontextmanager
 async def _open_target(
-    options: CommonOptions, image_map: Path | None, python_files: Sequence[BuiltFile]
+    options: CommonOptions,
+    image_map: Path | None,
+    python_files: Sequence[BuiltFile],
+    loading: LoadingProcess | None,
 ) -> AsyncIterator[Session]:
     """The cluster of the flags, otherwise the embedded one, which is started for this command if it is not up."""
     if options.kubeconfig or options.context:
@@ -234,7 +240,7 @@ async def _open_target(
         for map_file in write_image_maps(data, python_files, image_map):
             use_image_map(data, map_file)
     async with (
-        open_cluster(data, image_map=image_map) as cluster,
+        open_cluster(data, image_map=image_map, loading=loading) as cluster,
         open_session(replace(options, local=False), on=cluster) as session,
     ):
         yield session

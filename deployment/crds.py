@@ -23,6 +23,8 @@ from core.kube.errors import KubeError
 FILE_NAME: Final = "definitions.json"
 ESTABLISH_DEADLINE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
+_AT_ONCE: Final = 2
+"""Requests at the same time. Each needs a connection, and to open one costs both sides more than the request."""
 
 
 class NotEstablishedError(KubeError):
@@ -46,21 +48,26 @@ def text_of(definitions: Iterable[dict[str, Any]]) -> str:
 
 
 async def install_crds(client: KubeClient, *, converted: bool = False) -> None:
-    """Server-side apply of all definitions at once; returns when every kind is served.
+    """``install_definitions`` with the packaged ones; ``converted``: as in ``packaged_crds``."""
+    await install_definitions(client, packaged_crds(converted=converted))
 
-    ``converted``: as in ``packaged_crds``.
+
+async def install_definitions(client: KubeClient, definitions: Iterable[dict[str, Any]]) -> None:
+    """Server-side apply of all definitions; returns when every kind is served.
 
     Raises:
         KubeError: the server refused one, or did not establish it within ``ESTABLISH_DEADLINE_SECONDS``.
     """
+    limiter = trio.CapacityLimiter(_AT_ONCE)
     async with trio.open_nursery() as nursery:
-        for crd in packaged_crds(converted=converted):
-            nursery.start_soon(_install, client, crd)
+        for crd in definitions:
+            nursery.start_soon(_install, client, crd, limiter)
 
 
-async def _install(client: KubeClient, crd: dict[str, Any]) -> None:
+async def _install(client: KubeClient, crd: dict[str, Any], limiter: trio.CapacityLimiter) -> None:
     name = crd["metadata"]["name"]
-    stored = await client.apply(CUSTOM_RESOURCE_DEFINITION, crd, field_manager=keys.FIELD_MANAGER, force=True)
+    async with limiter:
+        stored = await client.apply(CUSTOM_RESOURCE_DEFINITION, crd, field_manager=keys.FIELD_MANAGER, force=True)
     with trio.move_on_after(ESTABLISH_DEADLINE_SECONDS):
         while not _established(stored):
             await trio.sleep(_POLL_SECONDS)

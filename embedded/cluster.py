@@ -1,9 +1,10 @@
 """The process of ``bobrapet up``: API server and controllers in this one, node, operator and hub in child processes.
 
-    python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand]
+    python -m embedded --data DIR [--port N] [--image-map FILE] [--on-demand] [--waiting]
 
 Several processes use several cores. Each child can crash or be killed without stopping the cluster: this process starts
-it again. With ``--on-demand`` the cluster ends when no command uses it any more.
+it again. With ``--on-demand`` the cluster ends when no command uses it any more. With ``--waiting`` it begins when it
+is told to (``embedded.preloading``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,14 +26,27 @@ from core.telemetry.logs import LogFormat, configure_logging, get_logger
 from embedded.folder import STAYS_FILE, EmbeddedCluster, EmbeddedError, claims_folder, must_stay, publish
 from embedded.hub_port import hub_endpoint
 from embedded.operator_process import operator_process
+from embedded.preloading import wait_until_wanted
 from embedded.process import serving
 from embedded.usage import wait_until_unused
 from localcluster.privatefile import PRIVATE_UMASK
+from process.reclaim import spare_what_there_is
 
 if TYPE_CHECKING:
     from localcluster.launch import ClusterInfo
 
 PORT_FILE: Final = "port"
+_LOADED_LATER: Final = (
+    "core.kube.client",
+    "core.kube.config",
+    "deployment.crds",
+    "embedded.admission",
+    "embedded.identity",
+    "embedded.images",
+    "localcluster.launch",
+    "localcluster.server.schema_structure",
+)
+"""What a start loads while the operator loads its own modules; a process that has to wait loads it at once."""
 
 _log = get_logger("cluster")
 
@@ -42,8 +57,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--image-map", type=Path)
     parser.add_argument("--on-demand", action="store_true")
+    parser.add_argument("--waiting", action="store_true")
     given = parser.parse_args()
     os.umask(PRIVATE_UMASK)  # also for the operator and the node; containers get the usual one again
+    if given.waiting:
+        for module in _LOADED_LATER:
+            import_module(module)
+        if not wait_until_wanted(given.data):
+            return
     configure_logging(LogFormat.JSON)
     try:
         trio.run(_until_signal, given, strict_exception_groups=True)
@@ -173,6 +194,7 @@ async def _serve_cluster(data: Path, port: int, *, task_status: trio.TaskStatus[
     from localcluster.log import LogForm
     from localcluster.serving import PortTakenError
 
+    spare_what_there_is()  # the modules, before the API server begins to visit what is new
     file = data / PORT_FILE
     serve_on = partial(
         launch.serve, data, image_map=data / MAP_FILE, log_form=LogForm.JSON, local_webhooks=local_webhooks()
@@ -192,11 +214,16 @@ async def _install_operator(info: ClusterInfo, data: Path) -> Path:
     """Applies what an administrator must apply before the operator starts; returns the operator's kubeconfig."""
     from core.kube.client import open_client
     from core.kube.config import load_config
-    from deployment.crds import install_crds
+    from deployment.crds import install_definitions, packaged_crds
     from embedded.identity import operator_kubeconfig
+    from localcluster.server.schema_structure import take_as_flawless
 
+    definitions = packaged_crds(converted=True)
+    for definition in definitions:
+        for version in definition["spec"]["versions"]:
+            take_as_flawless(version["schema"]["openAPIV3Schema"])  # a test has found no problems in it
     async with open_client(await load_config(info.kubeconfig_path)) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(install_crds, client, converted=True))
+        nursery.start_soon(install_definitions, client, definitions)
         return await operator_kubeconfig(client, info.kubeconfig_path, data)
 
 

@@ -17,6 +17,7 @@ from bobrapet.launch import module_command
 from embedded import folder
 from embedded.filelock import open_lock
 from embedded.folder import EmbeddedCluster, EmbeddedError
+from embedded.preloading import LoadingProcess
 
 START_DEADLINE_SECONDS: Final = 60.0
 STOP_DEADLINE_SECONDS: Final = 15.0
@@ -28,7 +29,7 @@ class Starting:
     """A process that is starting."""
 
     data: Path
-    process: trio.Process
+    process: trio.Process | LoadingProcess
     log_offset: int
     """The offset in the log at which its own lines begin."""
 
@@ -48,12 +49,20 @@ class Starting:
         await self.process.wait()
 
 
-async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_demand: bool = False) -> Starting:
+async def start(
+    data: Path,
+    *,
+    port: int = 0,
+    image_map: Path | None = None,
+    on_demand: bool = False,
+    loading: LoadingProcess | None = None,
+) -> Starting:
     """Start the serving process; it writes its log to ``cluster.log`` in the folder.
 
     Args:
         port: 0 means the port of the folder's last run, or a free one.
         on_demand: the cluster ends when no command uses it any more (``usage``).
+        loading: a process for ``data`` to take, with the default port and on demand.
     Raises:
         EmbeddedError: the folder is taken or cannot be written, or its disk is full.
     """
@@ -69,6 +78,8 @@ async def start(data: Path, *, port: int = 0, image_map: Path | None = None, on_
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         with os.fdopen(os.open(data / folder.LOG_FILE, flags, 0o600), "ab") as log:
             offset = log.tell()
+            if loading is not None and on_demand and not port and image_map is None and loading.begin():
+                return Starting(data, loading, offset)
             # In a session of its own: Ctrl-C in the terminal only reaches the command, which then ends the process
             # cleanly.
             process = await trio.lowlevel.open_process(

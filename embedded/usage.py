@@ -18,6 +18,7 @@ import trio
 from embedded import folder, process
 from embedded.filelock import FileLock, open_lock
 from embedded.folder import EmbeddedCluster, EmbeddedError
+from embedded.preloading import LoadingProcess
 from embedded.process import Starting
 
 USAGE_LOCK: Final = "users.lock"
@@ -26,8 +27,12 @@ _WATCH_SECONDS: Final = 0.2
 
 
 @asynccontextmanager
-async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = None) -> AsyncIterator[EmbeddedCluster]:
+async def open_cluster(
+    data: Path, *, port: int = 0, image_map: Path | None = None, loading: LoadingProcess | None = None
+) -> AsyncIterator[EmbeddedCluster]:
     """The cluster of ``data``: one that already runs, or a new one that ends with its last user.
+
+    ``loading``: a process for ``data`` that a new one may use.
 
     Raises:
         EmbeddedError: it did not start, or it ended while the block used it.
@@ -39,7 +44,7 @@ async def open_cluster(data: Path, *, port: int = 0, image_map: Path | None = No
         try:
             if image_map is not None:
                 _bring(data, image_map)
-            cluster = await _running_or_started(data, port, started)
+            cluster = await _running_or_started(data, port, started, loading)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_raise_when_it_ends, data)
                 yield cluster
@@ -103,7 +108,9 @@ async def _take_shared(lock: FileLock, data: Path) -> None:
     raise EmbeddedError(f"the embedded cluster in {data} has been stopping for too long; see {folder.LOG_FILE} there")
 
 
-async def _running_or_started(data: Path, port: int, started: list[Starting]) -> EmbeddedCluster:
+async def _running_or_started(
+    data: Path, port: int, started: list[Starting], loading: LoadingProcess | None
+) -> EmbeddedCluster:
     """Waits for a cluster that another command has just begun to start."""
     with trio.move_on_after(process.START_DEADLINE_SECONDS):
         while True:
@@ -112,7 +119,7 @@ async def _running_or_started(data: Path, port: int, started: list[Starting]) ->
             if folder.is_served(data):
                 await trio.sleep(_POLL_SECONDS)
                 continue
-            starting = await process.start(data, port=port, on_demand=True)
+            starting = await process.start(data, port=port, on_demand=True, loading=loading)
             started.append(starting)
             try:
                 return await process.wait_until_ready(starting)

@@ -78,10 +78,9 @@ def read_kubeconfig(path: Path) -> Connection:
     Raises:
         KubeconfigError: the file or the context does not exist, or the user needs an exec or auth-provider plugin.
     """
-    from ruamel.yaml import YAML  # slow to import; a process that only writes a kubeconfig does not need it
-
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text())
+        text = path.read_text()
+        document = json.loads(text) if text.startswith("{") else _read_yaml(text)
         context = _named(document, "contexts", document["current-context"], "context")
         cluster = _named(document, "clusters", context["cluster"], "cluster")
         user = _named(document, "users", context["user"], "user")
@@ -98,6 +97,12 @@ def read_kubeconfig(path: Path) -> Connection:
         raise KubeconfigError(f"{path}: {error.strerror}") from error
     except (KeyError, TypeError) as error:
         raise KubeconfigError(f"{path}: not a kubeconfig: {error} is missing") from error
+
+
+def _read_yaml(text: str) -> Any:
+    from ruamel.yaml import YAML  # slow to import; a kubeconfig that this module has written is JSON
+
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _named(document: dict[str, Any], section: str, name: str, field: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs.authority import DEFAULT_LIFETIMES, Lifetimes
+from certs.lifetimes import DEFAULT_LIFETIMES, Lifetimes
 from manager.bind import Address
 
 

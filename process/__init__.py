@@ -1,1 +1,1 @@
-"""Tasks of a long-lived process (operator or embedded cluster) about itself: its memory, its parent."""
+"""What a process of ours does about itself: how it loads its modules, its memory, its parent."""

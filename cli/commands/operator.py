@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Parsed = TypeVar("Parsed")
 
-PROGRAM_NAME: Final = "manager"
 BOOLEAN_FLAGS: Final = frozenset({"metrics-secure", "leader-elect", "enable-http2", "zap-devel"})
 
 
@@ -63,7 +62,7 @@ _WebhookNames = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command(PROGRAM_NAME)(run_operator)
+    app.command("manager")(run_operator)
 
 
 def run_operator(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,9 @@ from cli.durations import seconds_of
 from cli.images import ImageMapOption, checked_image_map
 from cli.options import DRY_RUN, QUESTIONS, CommonOptions, with_common_options
 from cli.problem import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from embedded.preloading import LoadingProcess
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +64,6 @@ def run(
     your permissions. On a terminal the command asks before it applies them; otherwise it refuses them (code 7) without
     --allow-workloads or --yes.
     """
-    from cli import workflow
     from cli.builtfiles import is_python
     from cli.inputs import parse_inputs
     from cli.interruption import run_async
@@ -70,20 +73,32 @@ def run(
     given = parse_inputs(inputs or (), inputs_file)
     python = [file for file in files if is_python(file)]
     built = run_async(options, lambda: build(python)) if python else []
-    manifests = load_manifests([file for file in files if file not in python], built)
-    name = chosen_story(manifests, story).name
-    workflow.run_files(
-        options,
-        manifests,
-        name,
-        given,
-        timeout=seconds_of("--timeout", timeout),
-        image_map=checked_image_map(image_map),
-        python_files=built,
-        cancel_on_interrupt=cancel_on_interrupt,
-        exit_on_gate=exit_on_gate,
-        allow_workloads=allow_workloads,
-    )
+    with _cluster_loading(options) as loading:  # on another core, while this process checks the manifests
+        from cli import workflow
+
+        manifests = load_manifests([file for file in files if file not in python], built)
+        name = chosen_story(manifests, story).name
+        workflow.run_files(
+            options,
+            manifests,
+            name,
+            given,
+            timeout=seconds_of("--timeout", timeout),
+            image_map=checked_image_map(image_map),
+            python_files=built,
+            cancel_on_interrupt=cancel_on_interrupt,
+            exit_on_gate=exit_on_gate,
+            allow_workloads=allow_workloads,
+            loading=loading,
+        )
+
+
+def _cluster_loading(options: CommonOptions) -> AbstractContextManager[LoadingProcess | None]:
+    """A process for the embedded cluster, if these options mean it."""
+    from embedded.folder import data_folder
+    from embedded.preloading import loading
+
+    return nullcontext() if options.kubeconfig or options.context else loading(data_folder(options.data))
 
 
 def submit(

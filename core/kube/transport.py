@@ -244,9 +244,11 @@ async def open_transport(
         ConfigError: the CA or the client certificate cannot be used.
     """
     context = ssl_context(config) if transport is None and config.server.startswith("https://") else None
-    lanes = transport or LaneTransport(lambda: _open_lane(config, context))
-    async with lanes:
-        yield ApiTransport(config, lanes, context)
+    if transport is None:
+        proxy = config.proxy_url or _proxy_of_environment(config.server)
+        transport = LaneTransport(lambda: _open_lane(config, context, proxy))
+    async with transport:
+        yield ApiTransport(config, transport, context)
 
 
 def ssl_context(config: ClusterConfig) -> ssl.SSLContext:
@@ -372,8 +374,7 @@ async def _read_whole(response: httpx.Response) -> None:
         raise
 
 
-def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None) -> RawTransport:
-    proxy = config.proxy_url or _proxy_of_environment(config.server)
+def _open_lane(config: ClusterConfig, context: ssl.SSLContext | None, proxy: str | None) -> RawTransport:
     if proxy is None:
         server = httpx.URL(config.server)
         port = server.port or (443 if server.scheme == "https" else 80)

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-import trio
-
 from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT
@@ -37,14 +35,13 @@ async def install_permissions(client: KubeClient, installation: Installation = D
 
 
 async def install_objects(client: KubeClient, objects: Iterable[Object]) -> None:
-    """Server-side apply of the operator's account, roles and bindings, all at once; the namespace must exist.
+    """Server-side apply of the operator's account, roles and bindings; the namespace must exist.
 
     Raises:
         KubeError: the server refused one.
     """
-    async with trio.open_nursery() as nursery:
-        for obj in objects:
-            nursery.start_soon(_apply, client, obj)
+    for obj in objects:  # one after the other on one connection: to open more would cost more than it saves
+        await client.apply(_RESOURCES[obj["kind"]], obj, field_manager=FIELD_MANAGER, force=True)
 
 
 async def request_token(
@@ -65,7 +62,3 @@ async def request_token(
         SERVICE_ACCOUNT, installation.account(account), "token", request, namespace=installation.namespace
     )
     return str(answer["status"]["token"])
-
-
-async def _apply(client: KubeClient, obj: Object) -> None:
-    await client.apply(_RESOURCES[obj["kind"]], obj, field_manager=FIELD_MANAGER, force=True)

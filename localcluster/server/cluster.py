@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -90,14 +90,14 @@ async def open_api_server(
     """
     storage = Storage.open(path, durability=durability)
     trust = node_tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no authorities: loading them takes time
+    secure = node_tls is not None
     try:
         store = Store(storage)
         async with (
-            httpx.AsyncClient(trust_env=False, verify=trust) as node_client,
+            aclosing(PodLogClient(lambda: httpx.AsyncClient(trust_env=False, verify=trust), secure=secure)) as nodes,
             open_webhook_caller(store, local_webhooks) as webhooks,
             trio.open_nursery() as nursery,
         ):
-            nodes = PodLogClient(node_client, secure=node_tls is not None)
             registered = local_webhooks.configurations if local_webhooks is not None else ()
             server = _assembled(storage, store, now, nodes, webhooks, registered)
             await bootstrap(server.registry)

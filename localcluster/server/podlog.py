@@ -6,7 +6,7 @@ Source: kube-apiserver's ``pods/log``; the texts are those of kube-apiserver.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -32,12 +32,23 @@ _FORWARDED: Final = (
 _POSITIVE: Final = ("sinceSeconds", "tailLines", "limitBytes")
 
 
-@dataclass(frozen=True)
 class PodLogClient:
-    """The client for requests to nodes: over TLS when ``secure``."""
+    """Requests to nodes: over TLS when ``secure``. ``open_client`` is called at the first request."""
 
-    client: httpx.AsyncClient
-    secure: bool
+    def __init__(self, open_client: Callable[[], httpx.AsyncClient], *, secure: bool) -> None:
+        self.secure = secure
+        self._open_client = open_client
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = self._open_client()
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
 
 
 class PodLogs:
@@ -45,7 +56,7 @@ class PodLogs:
 
     def __init__(self, registry: Registry, nodes: PodLogClient) -> None:
         self._registry = registry
-        self._client = nodes.client
+        self._nodes = nodes
         self._scheme = "https" if nodes.secure else "http"
 
     async def answer(self, request: Request, resource: ResourceType, send: Send) -> None:
@@ -78,7 +89,7 @@ class PodLogs:
     async def _relay(self, request: Request, url: str, query: dict[str, str], send: Send) -> None:
         timeout = httpx.Timeout(CONNECT_SECONDS, read=None)
         try:
-            async with self._client.stream("GET", url, params=query, timeout=timeout) as answer:
+            async with self._nodes.client.stream("GET", url, params=query, timeout=timeout) as answer:
                 if answer.status_code != 200:
                     text = (await answer.aread()).decode("utf-8", "replace").strip()
                     raise _node_refusal(answer.status_code, text)

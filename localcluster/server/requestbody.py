@@ -6,10 +6,7 @@ import json
 from typing import Any, Final
 
 import orjson
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from kubewire.yaml_booleans import read_words_as_booleans
 from localcluster.server import errors
 from localcluster.server.protobuf import decoding as protobuf
 from localcluster.server.request import Request
@@ -104,6 +101,11 @@ def load_yaml(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         pass
+    from ruamel.yaml import YAML  # clients of ours send JSON
+    from ruamel.yaml.error import YAMLError
+
+    from kubewire.yaml_booleans import read_words_as_booleans
+
     parser = YAML(typ="safe", pure=True)
     parser.allow_duplicate_keys = False
     read_words_as_booleans(parser)

@@ -44,15 +44,18 @@ class ConditionError(Exception):
 
 @dataclass(frozen=True)
 class Condition:
-    """One compiled condition."""
+    """One condition; it is compiled at its first use, because the engine takes a twentieth of a second to start."""
 
     source: str
-    predicate: Predicate
     variables: tuple[str, ...]
     """Those that it mentions."""
 
+    @property
+    def predicate(self) -> Predicate:
+        return _compile(self.source)
 
-def compiled(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
+
+def prepared(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
     """The conditions of a webhook, for which ``problems`` has found nothing wrong; cheap ones first.
 
     Their order makes no difference to the result, but objects are slow to bind and the request is not.
@@ -116,16 +119,15 @@ def _expression_problems(source: str, field: str) -> Iterator[Cause]:
             yield cause.invalid(field, source, str(error))
 
 
-@functools.lru_cache(maxsize=256)
 def _condition(source: str) -> Condition:
-    mentioned = tuple(name for name in _VARIABLES if rules_cel.mentions(source, name))
-    return Condition(source, _compile(source), mentioned)
+    return Condition(source, tuple(name for name in _VARIABLES if rules_cel.mentions(source, name)))
 
 
 def _price(condition: Condition) -> int:
     return sum(name != "request" for name in condition.variables)
 
 
+@functools.lru_cache(maxsize=256)
 def _compile(source: str) -> Predicate:
     for name in rules_fields.undefined(source, REQUEST, ("request",)):
         raise CelSyntaxError(f"compilation failed: undefined field '{name}'")

@@ -80,5 +80,5 @@ def _hook(identity: str, fields: Object) -> Hook:
         timeout_seconds=float(fields.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS),
         dry_run_safe=fields.get("sideEffects") in _SIDE_EFFECT_FREE,
         reinvoke=fields.get("reinvocationPolicy") == "IfNeeded",
-        conditions=webhookconditions.compiled(fields.get("matchConditions") or ()),
+        conditions=webhookconditions.prepared(fields.get("matchConditions") or ()),
     )

@@ -10,7 +10,7 @@ from tables import HOUR, read_table, write_table
 
 from bubu_sdk import Context, EngramError, ErrorType, engram
 
-FORMATS = ("%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S")
+LENGTHS = (len("2010/01/01 00:00"), len("2010/01/01 00:00:00"))
 
 
 @dataclass
@@ -45,12 +45,11 @@ def main(ctx: Context, inputs: Inputs) -> Table:
 
 
 def parse_hour(text: str) -> str:
-    for format_ in FORMATS:
-        try:
-            return datetime.strptime(text.strip(), format_).isoformat(timespec="minutes")  # noqa: DTZ007 - local hours
-        except ValueError:
-            continue
-    raise ValueError(text)
+    """``2010/01/01 00:00`` or ``2010/01/01 00:00:00`` in ISO form; ``strptime`` would take ten times as long."""
+    plain = text.strip().replace("/", "-")
+    if len(plain) not in LENGTHS:
+        raise ValueError(text)
+    return datetime.fromisoformat(plain).isoformat(timespec="minutes")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from cli.app import app
+from cli.app import whole_app
 from cli.linting import check, read_documents, world_of_files
 from cli.project import files_of
 from core.policy.config import parse_config
@@ -79,7 +79,7 @@ LINES: Final = sorted(set(lines()))
 
 @cache
 def root() -> Any:
-    return typer.main.get_command(app)
+    return typer.main.get_command(whole_app())
 
 
 def why_wrong(line: Line) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from cli.app import app
+from cli.app import app_for
 from cli.options import CommonOptions
 from cli.output_cache import clear_cache
 from cli.problem import CommandError
@@ -150,4 +150,4 @@ def test_the_containers_run_the_commands_in_the_image_of_the_operator() -> None:
     assert [each["args"][:2] for each in containers] == [["storage", "sweep"], ["cache", "clear"]]
     for each in containers:
         assert each["command"] == ["bobrapet"]
-        assert app(args=[*each["args"], "--help"], prog_name="bobrapet", standalone_mode=False) == 0
+        assert app_for(each["args"])(args=[*each["args"], "--help"], prog_name="bobrapet", standalone_mode=False) == 0

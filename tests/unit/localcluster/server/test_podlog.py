@@ -59,7 +59,7 @@ class Asked:
 
     async def log(self, node: Any) -> str:
         async with httpx.AsyncClient(transport=httpx.MockTransport(node)) as client:
-            logs = PodLogs(cast(Registry, Objects()), PodLogClient(client, secure=True))
+            logs = PodLogs(cast(Registry, Objects()), PodLogClient(lambda: client, secure=True))
             await logs.answer(self.request, cast(ResourceType, None), self.send)
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from deployment.crds import packaged_crds
+from localcluster.server import schema_structure
 from localcluster.server.cause import SchemaError
-from localcluster.server.schema_structure import structural_problems
+from localcluster.server.schema_structure import structural_problems, take_as_flawless
 from localcluster.server.types import resource_types_of_crd
 from tests.unit.localcluster.server.schema_samples import WIDGET_SCHEMA, crd_of
 
@@ -189,3 +191,20 @@ def test_a_definition_with_a_broken_schema_makes_no_records() -> None:
 
 def test_the_sample_schema_is_structural() -> None:
     assert structural_problems(WIDGET_SCHEMA, "x") == []
+
+
+def test_a_schema_that_its_author_has_checked_is_not_checked_again() -> None:
+    schema = {"type": "object", "properties": {"a": {"description": "has no type, and is taken nevertheless"}}}
+    assert structural_problems(schema, "x") != []
+
+    take_as_flawless(schema)
+
+    assert structural_problems(schema, "x") == []
+
+
+def test_the_definitions_of_this_project_need_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded cluster installs them at each start without one."""
+    monkeypatch.setattr(schema_structure, "_flawless", set())
+    for definition in packaged_crds(converted=True):
+        for version in definition["spec"]["versions"]:
+            assert structural_problems(version["schema"]["openAPIV3Schema"], version["name"]) == []

@@ -18,7 +18,7 @@ def review(**fields: Any) -> dict[str, Any]:
 
 def holds(*expressions: str, **fields: Any) -> bool:
     conditions = [{"name": f"c{index}", "expression": text} for index, text in enumerate(expressions)]
-    return webhookconditions.all_hold(webhookconditions.compiled(conditions), review(**fields))
+    return webhookconditions.all_hold(webhookconditions.prepared(conditions), review(**fields))
 
 
 @pytest.mark.parametrize(
