@@ -333,7 +333,7 @@ def _note_about_workers(facts: StepFacts, resolved: _Resolved | None) -> Iterato
     if why:
         yield f"warm: the step runs as a Job: {why}"
     else:
-        yield "warm: a worker that is kept ready executes the step; the values are those of its container, without a Job"
+        yield "warm: a kept worker executes the step; there is no Job, and the values are those of its container"
 
 
 def _notes_about_objects(facts: StepFacts, settings: OperatorSettings | None) -> Iterator[str]:
