@@ -7,6 +7,7 @@ cancellation, for a store that does not answer, for a blocked event loop. Notifi
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +63,8 @@ class Stage:
         self._work = work
         self._desk = desk
         # a daemon thread, so that a hung function does not keep the process alive
-        threading.Thread(target=self._run, name=f"bubu-{name}", daemon=True).start()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name=f"bubu-{name}", daemon=True).start()
 
     def _run(self) -> None:
         try:
