@@ -7,7 +7,8 @@ the Engram was changed, must find and end what was started.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -63,7 +64,7 @@ class Executors:
 class UnknownExecutor:
     """Stands for an executor that this operator does not have: it starts nothing, and knows of nothing that runs."""
 
-    starts_by_record = False
+    lives_by_record = False
 
     def __init__(self, name: str, problem: StepError) -> None:
         self.name = name
@@ -71,6 +72,11 @@ class UnknownExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         await trio.lowlevel.checkpoint()

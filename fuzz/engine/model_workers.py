@@ -6,7 +6,8 @@ so, and has ended when the worker has released it. So it needs no request to end
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ class ModelWorkerExecutor:
     """Assigns attempts to workers."""
 
     name = WORKER
-    starts_by_record = True
+    lives_by_record = True
 
     cluster: Cluster
     process: Process
@@ -38,6 +39,11 @@ class ModelWorkerExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         """One write with the version of the StepRun in the order as precondition, so that it can succeed only once."""

@@ -7,7 +7,8 @@ attempt and its deadline. Source: StepRun contract 7 and 12, reliability of writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import trio
@@ -45,7 +46,7 @@ class JobExecutor:
     """Engram steps as Kubernetes Jobs."""
 
     name: Final = JOB_EXECUTOR
-    starts_by_record: Final = False
+    lives_by_record: Final = False
 
     def __init__(
         self,
@@ -67,6 +68,11 @@ class JobExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         account = await self._runner.account_of(order.run, order.story)

@@ -382,7 +382,7 @@ class EngramStep:
         if start.announced:
             text = f"the {record.word_for(executor.name)} of {self.name} is missing; it is started again"
             context.emit(EventType.WARNING, "JobRestarted", text, step_run)
-        if start.announce_first and not executor.starts_by_record:
+        if start.announce_first and not executor.lives_by_record:
             await self._announce(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)

@@ -51,6 +51,10 @@ ADDITIONS = {
     ("StepRun", ".status.attempt.deadlineAt"): "when it is ended; before, only the annotation of its Job said so",
     ("StepRun", ".status.attempt.worker"): "which worker it is assigned to",
     ("StepRun", ".status.attempt.key"): "by which a later run recognizes an equal execution",
+    ("StepRun", ".status.workerExit"): "that the process of a warm worker has ended, so the next attempt may start",
+    ("StepRun", ".status.workerExit.attempt"): "of which attempt",
+    ("StepRun", ".status.workerExit.exitCode"): "how",
+    ("StepRun", ".status.workerExit.finishedAt"): "when",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),

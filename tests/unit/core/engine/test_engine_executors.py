@@ -216,7 +216,7 @@ async def test_of_an_unknown_executor_nothing_is_known_and_nothing_starts() -> N
 
 
 def test_the_second_executor_is_no_more_than_the_port_asks_for() -> None:
-    asked = {"name", "starts_by_record", "prepare_run", "start_attempt", "observe", "lingers", "read_result"}
+    asked = {"name", "lives_by_record", "prepare_run", "assigned", "start_attempt", "observe", "lingers", "read_result"}
     asked |= {"tend_attempt", "drain_attempt", "end_attempt", "end_earlier_attempt", "end_leftover"}
 
     assert {name for name in vars(ModelWorkerExecutor) if not name.startswith("_")} == asked
