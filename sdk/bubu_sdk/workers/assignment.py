@@ -50,7 +50,7 @@ def assigned_to(step_run: Object, worker_uid: str) -> AssignedAttempt | None:
     attempt, environment = given.get("attempt"), given.get("environment") or {}
     if not isinstance(attempt, int) or isinstance(attempt, bool) or not isinstance(environment, Mapping):
         return None
-    variables = {str(name): str(value) for name, value in environment.items()}
+    variables = {name: value for name, value in environment.items() if isinstance(value, str)}
     return AssignedAttempt(str(metadata.get("name")), str(metadata.get("uid")), attempt, worker_uid, variables)
 
 

@@ -25,16 +25,24 @@ from typing import Any, Final
 
 from bubu_sdk import logs, stores
 from bubu_sdk.batch import BatchRun, World
+from bubu_sdk.hosting import TrioHost, host_for
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
 from bubu_sdk.workers import channel, kinship
 from bubu_sdk.workers.assigned import AssignedStepRun
-from bubu_sdk.workers.order import RECORD_MARK, StepOrder, order_of_wire, outcome_to_wire
+from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.order import RECORD_MARK, StepOrder, order_of_wire, order_to_wire, outcome_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.zygote import Child
 
+_REHEARSAL: Final = {
+    "BUBU_STEPRUN_NAME": "rehearsal",
+    "BUBU_STEPRUN_NAMESPACE": "rehearsal",
+    "BUBU_TRIGGER_DATA": "{}",
+    "BUBU_SKIP_SCHEMA_VALIDATION": "true",
+}
 _FAREWELL_SECONDS: Final = 10.0
 """The time that the user's exit handlers and threads have, as in a Job."""
 
@@ -79,6 +87,7 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the program has replaced the stream
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _rehearse(inheritance.engram)
     message = channel.receive(end)
     if not isinstance(message, bytes):
         return 0  # the worker ends; this child was only kept ready
@@ -100,7 +109,52 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
     return ending.exit_code
 
 
+def _rehearse(engram: StepFunction) -> None:
+    """Run a step that does nothing, while there is time.
+
+    A child shares the memory of the zygote. What every step changes is copied now, and not when a step waits for it.
+    """
+    attempt = AssignedAttempt("rehearsal", "", 0, "", _REHEARSAL)
+    order = order_of_wire(order_to_wire(StepOrder(attempt, {"metadata": {"name": "rehearsal", "uid": ""}})))
+    idle = StepFunction(_do_nothing)
+    if engram.is_async:
+        host = host_for(engram.function, engram.backend)
+        idle = StepFunction(_do_nothing_async, "trio" if isinstance(host, TrioHost) else "asyncio")
+    inheritance = Inheritance(idle, lambda _: _NoCluster(), open_store=lambda _: None)
+    disabled = logging.root.manager.disable
+    logging.disable()
+    try:
+        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1))[0])
+    finally:
+        logging.disable(disabled)
+
+
+def _do_nothing() -> dict[str, Any]:
+    return {}
+
+
+async def _do_nothing_async() -> dict[str, Any]:
+    return {}
+
+
+class _NoCluster:
+    def request(self, method: str, path: str, body: Any = None, **_: Any) -> dict[str, Any]:
+        raise AssertionError(f"a rehearsal sends nothing: {method} {path} {body}")
+
+
 def _run(inheritance: Inheritance, order: StepOrder, environment: dict[str, str]) -> tuple[AttemptOutcome, Ending]:
+    with logs.Attached(MarkedLines(order.log_fields, 1), debug=inheritance.debug, root=True) as captured:
+        return _executed(inheritance, order, environment, captured, listens=True)
+
+
+def _executed(
+    inheritance: Inheritance,
+    order: StepOrder,
+    environment: dict[str, str],
+    captured: logs.JsonLines,
+    *,
+    listens: bool = False,
+) -> tuple[AttemptOutcome, Ending]:
     clients: list[AssignedStepRun] = []
 
     def client(*arguments: Any, **options: Any) -> AssignedStepRun:
@@ -113,13 +167,14 @@ def _run(inheritance: Inheritance, order: StepOrder, environment: dict[str, str]
         inheritance.open_store,
         step_run_client=client,
         setup=lambda: inheritance.loaded,
+        is_watched=True,
     )
-    with logs.Attached(MarkedLines(order.log_fields, 1), debug=inheritance.debug, root=True) as captured:
-        run = BatchRun(inheritance.engram, world, captured)
+    run = BatchRun(inheritance.engram, world, captured)
+    if listens:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: run.terminate(received))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
-        ending = run.execute()
+    ending = run.execute()
     update = clients[-1].outcome if clients else None
     return AttemptOutcome(ending.exit_code, update), ending
 
@@ -142,21 +197,21 @@ def _seed() -> None:
 
 def _say_farewell(ending: Ending) -> None:
     """Do what the end of a Python process does, in limited time; nothing that the step has started is left."""
-    if not ending.hung:
+    if not ending.hung and (atexit._ncallbacks() or _threads_of_user()):
         farewell = threading.Timer(_FAREWELL_SECONDS, _leave, [ending.exit_code])
         farewell.daemon = True
         farewell.start()
-        _wait_for_threads(time.monotonic() + _FAREWELL_SECONDS)
+        until = time.monotonic() + _FAREWELL_SECONDS
+        for thread in _threads_of_user():
+            thread.join(max(0.0, until - time.monotonic()))
         atexit._run_exitfuncs()
         farewell.cancel()
     _flush()
     kinship.end_children()
 
 
-def _wait_for_threads(until: float) -> None:
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread():
-            thread.join(max(0.0, until - time.monotonic()))
+def _threads_of_user() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
 
 
 def _leave(exit_code: int) -> None:

@@ -88,7 +88,10 @@ class ProcessIsolation:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-        self._refill()
+        with self._lock:
+            is_empty = not self._spare
+        if is_empty:
+            self._refill()  # else it waits for the end of a step: a fork now would take time from this one
         return child
 
     def close(self) -> None:
@@ -113,6 +116,11 @@ class ProcessIsolation:
         with self._lock:
             self._alive.pop(number, None)
 
+    def replenish(self) -> None:
+        """A step is over, so there is time to fork for the next ones."""
+        if not self._is_closing:
+            self._refill()
+
     def _begun_spare(self, order: StepOrder) -> _ChildProcess | None:
         while True:
             with self._lock:
@@ -122,7 +130,7 @@ class ProcessIsolation:
             try:
                 child.begin(order)
             except OSError:
-                child.discard()  # it was killed while it waited
+                child.close()  # it was killed while it waited
             else:
                 return child
 
@@ -218,15 +226,20 @@ class _ChildProcess:
     def kill(self) -> None:
         self._isolation.signal(self._number, signal.SIGKILL)
 
-    def discard(self) -> None:
+    def close(self) -> None:
+        """It has ended: close its descriptors."""
         self._isolation.forget(self._number)
         self._end.close()
         if self._is_followed:
             self._relay.finish(self._output)
         else:
             os.close(self._output)
+
+    def discard(self) -> None:
+        self.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._isolation.replenish()
 
     def lose(self) -> None:
         """The zygote is gone, so nobody says when this child ends; the kernel has killed it."""

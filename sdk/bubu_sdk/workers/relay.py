@@ -1,6 +1,6 @@
 """What the steps of a worker write, as lines of the worker's output that say which step they are from.
 
-One thread reads the outputs of all steps. If nobody reads the worker's output, those of the steps fill up, and the steps
+One thread reads the outputs of all steps. If nobody reads that of the worker, those of the steps fill up, and the steps
 that print wait: nothing grows. Source: Warm workers 6.
 """
 

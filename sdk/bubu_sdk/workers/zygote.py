@@ -13,6 +13,7 @@ supervisor says over a socket, and kills everything below it when the supervisor
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import select
 import signal
@@ -49,6 +50,8 @@ class ZygoteProcess:
         self._child = child
         self._children: dict[int, _Born] = {}
         """By the id that the supervisor gave."""
+        self._tidy = mmap.mmap(-1, mmap.PAGESIZE)
+        """A byte for each child, which it sets at its end if nothing that it started is left. Shared with them."""
         self._wakeup = -1
         self._wakeup_end = -1
 
@@ -110,7 +113,8 @@ class ZygoteProcess:
         return True
 
     def _fork(self, number: int, end: socket.socket, output: int) -> None:
-        zygote = os.getpid()
+        zygote, place = os.getpid(), number % len(self._tidy)
+        self._tidy[place] = 0
         try:
             pid = os.fork()
         except OSError as error:
@@ -121,11 +125,11 @@ class ZygoteProcess:
             os.close(output)
             return
         if pid == 0:
-            self._live(zygote, end, output)
+            self._live(zygote, place, end, output)
         os.close(output)
         self._children[number] = _Born(pid, end)
 
-    def _live(self, zygote: int, end: socket.socket, output: int) -> NoReturn:
+    def _live(self, zygote: int, place: int, end: socket.socket, output: int) -> NoReturn:
         """The child: never comes back to the loop of the zygote."""
         code = _CRASHED
         try:
@@ -140,6 +144,7 @@ class ZygoteProcess:
             for other in self._children.values():
                 other.channel.close()
             code = self._child(end, output)
+            self._tidy[place] = 1
         except BaseException as error:  # noqa: BLE001 - nothing may unwind into the code of the zygote
             with suppress(Exception):
                 sys.stderr.write(traces.of_user_code(error))
@@ -169,9 +174,10 @@ class ZygoteProcess:
             if number is None:
                 continue  # an orphan of a step
             born = self._children.pop(number)
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-            kinship.end_children(spared={each.pid for each in self._children.values()})
+            if not self._tidy[number % len(self._tidy)]:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+                kinship.end_children(spared={each.pid for each in self._children.values()})
             with suppress(OSError):
                 channel.send_exit(born.channel, kinship.exit_code_of(wait_status))
             born.channel.close()
