@@ -75,7 +75,7 @@ class Ledger:
         objects = list(listed)
         present = {_uid(each) for each in objects}
         steps: list[Step] = []
-        for uid in [uid for uid in (*self._waiting, *self._busy, *self._done) if uid not in present]:
+        for uid in {*self._waiting, *self._busy, *self._done} - present:
             steps += self._gone(uid)
         for each in objects:
             steps += self._look_at(each, KILLED if left_behind else None)
