@@ -1,4 +1,4 @@
-"""The lines of a run's steps in the logs of warm workers, which execute steps of many runs. Source: SDK contract 25.
+"""The lines of a run's steps in the logs of warm workers, which execute steps of many runs. Source: SDK contract 24.6.
 
 Each line of a step is a record with the names of its run and StepRun, and the number of the attempt. All Pods of the
 pools are read: an earlier attempt may have been in another worker than the last one.

@@ -1,4 +1,4 @@
-"""The Lease with which a worker says that it is alive, and whether it takes steps. Source: Warm workers 5."""
+"""The Lease with which a worker says that it is alive, and whether it takes steps. Source: SDK contract 24.4."""
 
 from __future__ import annotations
 

@@ -32,6 +32,8 @@ class End:
     """The attempt is over by the record: its process must end."""
 
     attempt: AssignedAttempt
+    at_once: bool = False
+    """Without the grace of the function: the StepRun is gone, so nobody waits for the end before another one begins."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Ledger:
         busy = self._busy.get(uid)
         if busy is not None:
             self._seen[uid] = step_run
-            return [End(busy)] if attempt is None or attempt.key != busy.key or _must_end(step_run, busy) else []
+            if attempt is None or attempt.key != busy.key:
+                return [End(busy)]
+            return [End(busy)] if _must_end(step_run, busy) else []
         waiting = self._waiting.get(uid)
         if waiting is not None and waiting.attempt != attempt:
             del self._waiting[uid]
@@ -160,7 +164,7 @@ class Ledger:
         self._seen.pop(uid, None)
         self._done.pop(uid, None)
         busy = self._busy.get(uid)
-        return [] if busy is None else [End(busy)]
+        return [] if busy is None else [End(busy, at_once=True)]
 
 
 def _must_end(step_run: Object, attempt: AssignedAttempt) -> bool:

@@ -1,4 +1,4 @@
-"""How an attempt ended, and the one patch that reports it. Pure. Source: Warm workers 4.
+"""How an attempt ended, and the one patch that reports it. Pure. Source: SDK contract 24.3.
 
 The patch has the result and ``workerExit``, on the condition that nobody has written since the state that it starts
 from: so the result of an attempt that is over is never recorded.

@@ -1,7 +1,7 @@
 """What the steps of a worker write, as lines of the worker's output that say which step they are from.
 
 One thread reads the outputs of all steps. If nobody reads that of the worker, those of the steps fill up, and the steps
-that print wait: nothing grows. Source: Warm workers 6.
+that print wait: nothing grows. Source: SDK contract 24.6.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the operator tells a worker about its pool, in environment variables. Source: Warm workers 3."""
+"""What the operator tells a worker about its pool, in environment variables. Source: SDK contract 24.1."""
 
 from __future__ import annotations
 

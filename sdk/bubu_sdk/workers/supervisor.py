@@ -208,8 +208,8 @@ class WorkerSupervisor:
                     self._carry(attempt, StepOrder(attempt, step_run), None)
                 case Release(attempt, step_run, exit_code):
                     self._carry(attempt, StepOrder(attempt, step_run), AttemptOutcome(exit_code))
-                case End(attempt):
-                    self._end(attempt)
+                case End(attempt, at_once):
+                    self._end(attempt, self._monotonic() if at_once else None)
 
     def _carry(self, attempt: AssignedAttempt, order: StepOrder, outcome: AttemptOutcome | None) -> None:
         running = _Running(attempt)

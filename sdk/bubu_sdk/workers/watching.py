@@ -1,7 +1,7 @@
 """Lists and watches the StepRuns of this worker, for as long as the process lives.
 
 A watch that ends, also by a failure, is continued where it ended; one that the API server does not remember is begun
-again with a list. Source: Warm workers 2.
+again with a list. Source: SDK contract 24.2.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from bubu_sdk.workers.order import StepOrder
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.settings import WorkerSettings
 from bubu_sdk.workers.supervisor import LeaseRenewed, Unable, WorkerSupervisor
-from bubu_sdk.workers.watching import Listed, Seen
+from bubu_sdk.workers.watching import Listed, LostSight, Seen
 from tests.unit.sdk.workers.test_worker_ledger import UID, step_run
 from tests.unit.sdk.workers.worker_stand import eventually
 
@@ -211,6 +211,15 @@ def test_a_process_that_cannot_even_time_out_by_itself_is_killed(bench: Bench) -
     bench.renew()
 
     eventually(lambda: bench.reports.exits == {"stuck": 137})
+
+
+def test_a_step_whose_step_run_is_gone_is_killed_at_once(bench: Bench) -> None:
+    bench.begin()
+    bench.start("deaf")
+
+    bench.supervisor.post(LostSight(step_run("deaf")))
+
+    eventually(lambda: bench.reports.exits == {"deaf": 137})
 
 
 def test_a_draining_worker_asks_after_half_the_grace_and_kills_at_its_end(bench: Bench) -> None:
