@@ -20,7 +20,6 @@ from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.resource import (
-    CLUSTER_ROLE,
     DEPLOYMENT,
     ENGRAM,
     LEASE,
@@ -35,7 +34,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change
 from core.policy.settings import ControllerSettings
-from core.workloads.worker_pool import WORKER_ROLE, StandingPool, standing_pool
+from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.permissions import RACE
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.worker_registry import PoolKey, WorkerRegistry
@@ -193,7 +192,8 @@ CONTROLLER: Final = ControllerRegistration(
         Watch(ENGRAM, _of_engram),
     ),
     permissions=(
-        Permission(DEPLOYMENT, ("create", "patch"), "A pool of warm workers is a Deployment, which follows the work."),
+        Permission(DEPLOYMENT, ("create",), "Runs the warm workers of a pool."),
+        Permission(DEPLOYMENT, ("patch",), "Scales a pool of warm workers with the work."),
         Permission(DEPLOYMENT, ("get",), "Examines a Deployment that has the name of a new pool.", seldom=RACE),
         Permission(
             SERVICE_ACCOUNT,
@@ -211,13 +211,6 @@ CONTROLLER: Final = ControllerRegistration(
             ("get",),
             "A worker without a heartbeat is read before its steps count as lost: the watch may be late.",
             seldom="Only when a worker is silent.",
-        ),
-        Permission(
-            CLUSTER_ROLE,
-            ("bind",),
-            "Gives the accounts of pools the rights of workers, which this ClusterRole has, and no others.",
-            names=(WORKER_ROLE,),
-            seldom="The API server checks it as part of other requests; the operator sends no such request.",
         ),
     ),
     beside=_listen,

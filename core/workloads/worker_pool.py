@@ -8,6 +8,7 @@ pool. The account owns all objects of the pool: they go with it. Source: StepRun
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,8 +20,17 @@ from core.api import keys
 from core.api.duration import format_duration, parse_duration
 from core.api.identity import compose, label_value
 from core.api.objects import Object, ReadOnlyObject
+from core.api.permission import Permission
 from core.api.quantity import parse_quantity
-from core.api.resource import CLUSTER_ROLE, DEPLOYMENT, ROLE_BINDING, SERVICE_ACCOUNT, Resource
+from core.api.resource import (
+    CLUSTER_ROLE,
+    DEPLOYMENT,
+    LEASE,
+    ROLE_BINDING,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    Resource,
+)
 from core.policy.layers import ExecutionPolicy
 from core.policy.warm import WarmPolicy
 from core.workloads.environment import TEMPLATE_CONTEXT, EnvVar, batch_environment, literal
@@ -35,6 +45,21 @@ from core.workloads.volumes import policy_volume_mounts, policy_volumes
 COMPONENT: Final = "warm-worker"
 WORKER_ROLE: Final = "bobrapet-engram-worker"
 """The ClusterRole with what a worker may do beyond a container of a Job; it has this name in every installation."""
+WORKER_PERMISSIONS: Final = (
+    Permission(
+        STEP_RUN,
+        ("list", "watch"),
+        "A worker watches the StepRuns that are assigned to it, by label.",
+        seldom="Only warm workers do.",
+    ),
+    Permission(
+        LEASE,
+        ("get", "create", "update", "patch"),
+        "A worker renews its Lease, so that its steps do not count as lost.",
+        seldom="Only warm workers do; a worker uses one of update and patch.",
+    ),
+)
+"""The permissions of warm workers beyond those of all containers. The operator binds them, and has only the first."""
 MAX_POOL_NAME: Final = 46
 """Names of Pods of a Deployment are up to 17 characters longer, and must be label values."""
 OF_STEP: Final = frozenset(
@@ -47,6 +72,9 @@ OF_STEP: Final = frozenset(
 """Variables that each step has for itself. All have literal values."""
 
 _DIGEST_LENGTH: Final = 10
+POOL_NAME_END: Final = f"-[0-9a-f]{{{_DIGEST_LENGTH}}}$"
+"""Expression for the end of the name of a pool, which is that of its account."""
+_POOL_NAME: Final = re.compile(POOL_NAME_END)
 _LONGEST_ENGRAM: Final = MAX_POOL_NAME - _DIGEST_LENGTH - 1
 
 
@@ -185,6 +213,15 @@ def environment_of(workload: StepWorkload) -> dict[str, str]:
         for variable in batch_environment(workload)
         if variable["name"] in OF_STEP - left_out
     }
+
+
+def may_be_worker(pod: str, account: str) -> bool:
+    """Whether a Pod of that name, under that account, can be one of a pool, as far as the names tell.
+
+    >>> may_be_worker("fetcher-0123456789-7d9b8c6f5-x7k2p", "fetcher-0123456789")
+    True
+    """
+    return pod.startswith(f"{account}-") and _POOL_NAME.search(account) is not None
 
 
 def standing_pool(deployment: ReadOnlyObject) -> StandingPool | None:
