@@ -100,6 +100,7 @@ def engram(
     image: str | None = None,
     version: str = "1.0.0",
     secrets: Mapping[str, Sequence[str]] | None = None,
+    setup: Callable[[], Any] | None = None,
 ) -> Decorator: ...
 def engram(
     function: Callable[..., Any] | None = None,
@@ -110,6 +111,7 @@ def engram(
     image: str | None = None,
     version: str = "1.0.0",
     secrets: Mapping[str, Sequence[str]] | None = None,
+    setup: Callable[[], Any] | None = None,
 ) -> Any:
     """Make a function an Engram.
 
@@ -120,12 +122,16 @@ def engram(
         image: of the containers; default ``NAME:VERSION``.
         version: of the EngramTemplate.
         secrets: the keys that the function reads, by the logical name of their Secret.
+        setup: loads what is the same for all steps, for example a model. Called without arguments, once in a process:
+            a warm worker calls it before its first step, a Job before its only one. ``ctx.setup`` is its result. An
+            ``async def`` runs in a loop of its own, which has ended when the function starts.
     Raises:
-        TypeError: a plain function has a backend, or its parameters are not a context and one input model.
+        TypeError: a plain function has a backend, its parameters are not a context and one input model, or ``setup``
+            requires an argument.
     """
 
     def decorated(given: Callable[..., Any]) -> Engram[Any]:
-        return Engram(given, backend, name=name, image=image, version=version, secrets=secrets)
+        return Engram(given, backend, name=name, image=image, version=version, secrets=secrets, setup=setup)
 
     return decorated if function is None else decorated(function)
 

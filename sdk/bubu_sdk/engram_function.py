@@ -44,6 +44,7 @@ class EngramFunction(StepFunction, Generic[ResultT]):
         name: of the Engram and its EngramTemplate.
         image: of its containers; ``NAME:VERSION`` if none is given.
         secrets: the keys that it reads, by the logical name of their Secret.
+        setup: called once in a process that runs steps; the steps get its result as ``ctx.setup``.
     """
 
     def __init__(
@@ -55,8 +56,12 @@ class EngramFunction(StepFunction, Generic[ResultT]):
         image: str | None = None,
         version: str = "1.0.0",
         secrets: Mapping[str, Sequence[str]] | None = None,
+        setup: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(function, backend)
+        if setup is not None:
+            _refuse_parameters(setup)
+        self.setup = setup
         self._name = name
         self.image = image
         self.version = version
@@ -79,3 +84,16 @@ class EngramFunction(StepFunction, Generic[ResultT]):
             self.function(*arguments, **keywords) if builder is None else builder.call(self, arguments, keywords)
         )
         return result
+
+
+def _refuse_parameters(setup: Callable[[], Any]) -> None:
+    import inspect
+
+    required = [
+        each.name
+        for each in inspect.signature(setup).parameters.values()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if required:
+        name = getattr(setup, "__name__", setup)
+        raise TypeError(f"setup={name}: it is called without arguments, so {required[0]!r} needs a default")
