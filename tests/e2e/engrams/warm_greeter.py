@@ -1,11 +1,10 @@
-"""An Engram with the SDK, for warm workers: greets after some seconds, and records each start in the file of its
-argument.
+"""An Engram with the SDK, for warm workers: greets after some seconds, and records each start in the file
+``EXECUTIONS``.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ class Inputs:
 
 @engram
 def main(ctx: Context, inputs: Inputs) -> dict[str, object]:
-    with Path(sys.argv[1]).open("a") as executions:
+    with Path(os.environ["EXECUTIONS"]).open("a") as executions:
         executions.write(f"{os.environ['BUBU_STORYRUN_ID']}/{os.environ['BUBU_STEP_NAME']} {os.getpid()}\n")
     time.sleep(inputs.seconds)
     return {"greeting": f"hello {inputs.name}", "step": ctx.step}
