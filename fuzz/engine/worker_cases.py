@@ -43,7 +43,8 @@ CASES: Final[dict[str, Case]] = {
         {"steps": [engram("a")]},
         {"a": (Script(Act.HANG, grace_seconds=1.0),)},
         WARM,
-        cancel_after_seconds=0.01,
+        cancel_after_seconds=0.1,
+        actions=(Action(0.01, Verb.CUT_OFF, "a", 0.7),),
     ),
     "a worker loses contact and comes back": Case(
         {"steps": [engram("a"), engram("b", "a")]},
