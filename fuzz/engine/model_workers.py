@@ -97,9 +97,8 @@ class ModelWorkerExecutor:
 
     async def observe(self, step_run: Object) -> Observation:
         self.process.check()
-        assignment, metadata = assignment_of(step_run), step_run["metadata"]
-        lost = assignment is not None and self._is_lost(assignment)
-        return observe_worker(step_run, lost, self.lingers(metadata["namespace"], metadata["name"]))
+        assignment = assignment_of(step_run)
+        return observe_worker(step_run, assignment is not None and self._is_lost(assignment))
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         raise AssertionError("its workers report by themselves")

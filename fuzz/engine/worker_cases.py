@@ -119,8 +119,8 @@ def _whichever_attempt(sound: Any) -> Any:
 
 
 def _never_ending(sound: Any) -> Any:
-    def wrong(step_run: Any, is_lost: bool, lingers: bool = False) -> Any:
-        seen = sound(step_run, is_lost, lingers)
+    def wrong(step_run: Any, is_lost: bool) -> Any:
+        seen = sound(step_run, is_lost)
         return replace(seen, state=AttemptState.ABSENT) if seen.state is AttemptState.LINGERING else seen
 
     return wrong

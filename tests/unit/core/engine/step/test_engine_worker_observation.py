@@ -58,11 +58,6 @@ def test_the_state_follows_from_the_step_run(obj: dict[str, Any], is_lost: bool,
     assert observe_worker(obj, is_lost).state is state
 
 
-@pytest.mark.parametrize("obj", [step_run(attempt=None), step_run({"retries": 1, "workerExit": EXIT})])
-def test_nothing_may_start_while_an_earlier_step_run_may_be_at_work(obj: dict[str, Any]) -> None:
-    assert observe_worker(obj, False, lingers=True).state is AttemptState.LINGERING
-
-
 def test_an_assigned_attempt_is_described() -> None:
     seen = observe_worker(step_run(), False)
 
