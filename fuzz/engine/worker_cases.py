@@ -12,8 +12,6 @@ from core.engine.primitives import first_attempt
 from core.engine.primitives.running_mark import RunningMark
 from core.engine.redrive import redrive
 from core.engine.step import worker_observation
-from core.engine.step.worker_choice import RoomLine, WorkerLoad
-from core.engine.step.worker_leftovers import WorkerLeftovers
 from core.policy.retry import RetryPolicy
 from fuzz.engine import model_workers, warm_workers
 from fuzz.engine.actions import Action, Verb
@@ -21,6 +19,7 @@ from fuzz.engine.adapters import Engram, ModelStepRuns
 from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
+from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault
 from fuzz.engine.storage_cases import INLINE_BYTES
