@@ -12,6 +12,7 @@ from core.engine.primitives import first_attempt
 from core.engine.primitives.running_mark import RunningMark
 from core.engine.redrive import redrive
 from core.engine.step import worker_observation
+from core.engine.step.assignment import worker_exit_of
 from core.policy.retry import RetryPolicy
 from fuzz.engine import model_workers, warm_workers
 from fuzz.engine.actions import Action, Verb
@@ -114,7 +115,7 @@ def _nothing(sound: Any) -> Any:
 
 
 def _whichever_attempt(sound: Any) -> Any:
-    return lambda step_run, assignment: worker_observation.worker_exit_of(step_run.get("status") or {})
+    return lambda step_run, assignment: worker_exit_of(step_run.get("status") or {})
 
 
 def _never_ending(sound: Any) -> Any:
