@@ -18,15 +18,20 @@ WORKER_LOST: Final = "WorkerLost"
 _LOST: Final = "its worker is gone, or has sent no heartbeat"
 
 
-def observe_worker(step_run: Object, is_lost: bool) -> Observation:
-    """One look at the current attempt. ``is_lost``: nothing runs any more in the worker that is assigned."""
+def observe_worker(step_run: Object, is_lost: bool, lingers: bool = False) -> Observation:
+    """One look at the current attempt.
+
+    ``is_lost``: nothing runs any more in the worker that is assigned. ``lingers``: something may still run for an
+    earlier StepRun of that name (``core.engine.step.worker_leftovers``).
+    """
     assignment, status = assignment_of(step_run), step_run.get("status") or {}
+    none = AttemptState.LINGERING if lingers else AttemptState.ABSENT
     if assignment is None:
-        return Observation(step_run)
+        return Observation(step_run, none)
     exit_ = exit_of(step_run, assignment)
     released = exit_ is not None or is_lost
     if assignment.attempt != retries_of(status):
-        return Observation(step_run, AttemptState.ABSENT if released else AttemptState.LINGERING)
+        return Observation(step_run, none if released else AttemptState.LINGERING)
     if not released and is_over(step_run, assignment.attempt):
         return Observation(step_run, AttemptState.LINGERING)
     seen: dict[str, Any] = {
@@ -48,6 +53,15 @@ def exit_of(step_run: Object, assignment: Assignment) -> WorkerExit | None:
     """The end of the assigned attempt's process; None: as far as the StepRun says, it has not ended."""
     found = worker_exit_of(step_run.get("status") or {})
     return found if found is not None and found.attempt == assignment.attempt else None
+
+
+def is_released(step_run: Object) -> bool:
+    """Whether no worker has to do with the StepRun, as far as it says itself: none was assigned, or its process ended.
+
+    What is not released counts as load of its worker, unless that is lost.
+    """
+    assignment = assignment_of(step_run)
+    return assignment is None or exit_of(step_run, assignment) is not None
 
 
 def is_over(step_run: Object, attempt: int) -> bool:

@@ -13,14 +13,14 @@ from trio.testing import MockClock
 from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.executors import Executors
-from core.engine.ports import AttemptState
+from core.engine.ports import WORKER, AttemptState
 from core.engine.step.manifest import controller_reference
 from core.engine.step.record import attempt_of, executor_of
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram
 from fuzz.engine.model_workers import ModelWorkerExecutor
-from fuzz.engine.warm_workers import MISSED_SECONDS, WORKER
+from fuzz.engine.warm_workers import MISSED_SECONDS
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
