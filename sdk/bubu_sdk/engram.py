@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
-from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction
+from bubu_sdk.engram_function import CONTAINER_VARIABLE, WORKER_VARIABLE, EngramFunction
 from bubu_sdk.hosting import Backend
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
@@ -76,9 +76,15 @@ class Engram(EngramFunction[ResultT]):
     def run(self) -> NoReturn:
         """Run as the container: read the environment, do the work, report the outcome, and end the process.
 
+        In a warm worker, do so for each step that is assigned to it.
+
         Outside a container, arguments of the command are read: ``--manifest`` prints EngramTemplate and Engram,
         ``--inputs`` runs the function here.
         """
+        if os.environ.get(WORKER_VARIABLE):
+            from bubu_sdk.workers import serving  # a Job does not need it
+
+            serving.serve(self)
         if len(sys.argv) > 1 and CONTAINER_VARIABLE not in os.environ:
             from bubu_sdk import commandline
 

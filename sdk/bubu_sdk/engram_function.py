@@ -24,6 +24,9 @@ else:
 CONTAINER_VARIABLE = "BUBU_STEPRUN_NAME"
 """Every container of a step has this variable; its arguments are not those of a user."""
 
+WORKER_VARIABLE = "BUBU_WORKER_POOL"
+"""A container that has this variable is a worker: it runs many steps."""
+
 
 class Builder(Protocol):
     """Builds a Story: takes the calls of engrams instead of the engrams."""
