@@ -44,7 +44,8 @@ class Executors:
         """One look at the step of ``run`` whose StepRun has that name; never waits.
 
         Nothing may start while something still runs for a StepRun of that name, whichever executor started it: an
-        earlier StepRun that is gone may have belonged to another executor.
+        earlier StepRun that is gone may have belonged to another executor. An executor that lives by the record sees in
+        a StepRun nothing of one that is gone.
         """
         step_run = await step_runs.read_step_run(run, name)
         executor = self.of(step_run) if step_run is not None else None
@@ -52,8 +53,8 @@ class Executors:
         if seen.state is not AttemptState.ABSENT:
             return seen
         namespace = run["metadata"]["namespace"]
-        others = (other for other in self._by_name.values() if other is not executor)
-        lingers = any(other.lingers(namespace, name) for other in others)
+        asked = (each for each in self._by_name.values() if each is not executor or each.lives_by_record)
+        lingers = any(each.lingers(namespace, name) for each in asked)
         return Observation(step_run, AttemptState.LINGERING) if lingers else seen
 
     def _problem(self, name: str) -> StepError:

@@ -351,8 +351,8 @@ class AttemptExecutor(Protocol):
 
         Then its workers report from every phase, so that the engine records ``Running`` only after the start, and only
         if the attempt takes longer than a moment. The record of its end is the signal to end; so the engine keeps a
-        StepRun that it will create again until nothing runs for it. And its first attempt may start with the creation
-        (``assigned``).
+        StepRun that it will create again until nothing runs for it; for one that is gone all the same, ``lingers``
+        counts. And its first attempt may start with the creation (``assigned``).
         """
 
     async def prepare_run(self, run: Object, story: Object) -> None:

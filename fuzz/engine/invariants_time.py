@@ -190,6 +190,9 @@ def _open_of_step_run(
     is_cached = keys.ANNOTATION_CACHE_KEY in (metadata.get("annotations") or {})
     assignment = assignment_of(step_run)
     is_assigned = assignment is not None and assignment.attempt == retries_of(status)
+    missing = history.played.missing_workers if len(history.played.starts) > 1 else ()
+    if assignment is not None and assignment.worker_uid in missing and not is_released(step_run):
+        lingering = True  # each process has to notice that the worker is lost
     if retry_at is not None and not (lingering or is_assigned or phase_of(state) is Phase.PENDING or is_cached):
         yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))

@@ -18,17 +18,15 @@ import trio
 
 from core.api import keys
 from core.api.objects import Object, step_path
-from core.engine.errors import NoRoomError, StaleError
+from core.engine.errors import NoRoomError
 from core.engine.ports import WORKER, AttemptOrder, Observation, RunKey
-from core.engine.redrive.request import pending_redrive
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
-from core.engine.step.record import is_asked_to_end, retries_of
+from core.engine.step.record import retries_of
 from core.engine.step.worker_choice import RoomLine, WorkerLoad, least_loaded
 from core.engine.step.worker_leftovers import WorkerLeftovers
 from core.engine.step.worker_observation import is_over, is_released, observe_worker
 from core.kube.store import Change
-from fuzz.engine.adapters import ModelStepRuns, confirm
-from fuzz.engine.cluster import Cluster
+from fuzz.engine.adapters import ModelStepRuns
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner
@@ -44,7 +42,6 @@ class ModelWorkerExecutor:
     name = WORKER
     lives_by_record = True
 
-    cluster: Cluster
     process: Process
     step_runs: ModelStepRuns
     workers: WarmWorkers
@@ -76,13 +73,9 @@ class ModelWorkerExecutor:
             self._reserved[worker.uid] -= 1
 
     async def start_attempt(self, order: AttemptOrder) -> None:
-        """One write with the version of the StepRun in the order as precondition, so that it can succeed only once."""
-        if not self.step_runs.take_new(order.step_run):
-            run = await confirm(self.cluster, self.process, order.run)
-            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
-                raise StaleError("the run has been canceled")
-            if pending_redrive(run) is not None:
-                raise StaleError("the run is to run again")
+        """One write with the version of the StepRun in the order as precondition: it succeeds only once, and not after
+        another leader has ended the step. So no other object has to be read.
+        """
         self.process.check()
         place, worker = _place_of(order), self._choose(order)
         if worker is None:
@@ -97,9 +90,8 @@ class ModelWorkerExecutor:
 
     async def observe(self, step_run: Object) -> Observation:
         self.process.check()
-        assignment, metadata = assignment_of(step_run), step_run["metadata"]
-        lost = assignment is not None and self._is_lost(assignment)
-        return observe_worker(step_run, lost, self.lingers(metadata["namespace"], metadata["name"]))
+        assignment = assignment_of(step_run)
+        return observe_worker(step_run, assignment is not None and self._is_lost(assignment))
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         raise AssertionError("its workers report by themselves")

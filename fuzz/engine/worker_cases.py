@@ -43,7 +43,8 @@ CASES: Final[dict[str, Case]] = {
         {"steps": [engram("a")]},
         {"a": (Script(Act.HANG, grace_seconds=1.0),)},
         WARM,
-        cancel_after_seconds=0.01,
+        cancel_after_seconds=0.1,
+        actions=(Action(0.01, Verb.CUT_OFF, "a", 0.7),),
     ),
     "a worker loses contact and comes back": Case(
         {"steps": [engram("a"), engram("b", "a")]},
@@ -118,8 +119,8 @@ def _whichever_attempt(sound: Any) -> Any:
 
 
 def _never_ending(sound: Any) -> Any:
-    def wrong(step_run: Any, is_lost: bool, lingers: bool = False) -> Any:
-        seen = sound(step_run, is_lost, lingers)
+    def wrong(step_run: Any, is_lost: bool) -> Any:
+        seen = sound(step_run, is_lost)
         return replace(seen, state=AttemptState.ABSENT) if seen.state is AttemptState.LINGERING else seen
 
     return wrong

@@ -232,7 +232,7 @@ class World:
         runs, step_runs = ModelRunStore(self.cluster, process), ModelStepRuns(self.cluster, process)
         slots = self.slots = Slots(lambda: self.limits, clock)
         limiter = ConcurrencyLimiter(runs)
-        warm = ModelWorkerExecutor(self.cluster, process, step_runs, self.warm)
+        warm = ModelWorkerExecutor(process, step_runs, self.warm)
         engine = EngineContext(
             runs=runs,
             step_runs=step_runs,

@@ -18,20 +18,15 @@ WORKER_LOST: Final = "WorkerLost"
 _LOST: Final = "its worker is gone, or has sent no heartbeat"
 
 
-def observe_worker(step_run: Object, is_lost: bool, lingers: bool = False) -> Observation:
-    """One look at the current attempt.
-
-    ``is_lost``: nothing runs any more in the worker that is assigned. ``lingers``: something may still run for an
-    earlier StepRun of that name (``core.engine.step.worker_leftovers``).
-    """
+def observe_worker(step_run: Object, is_lost: bool) -> Observation:
+    """One look at the current attempt. ``is_lost``: nothing runs any more in the worker that is assigned."""
     assignment, status = assignment_of(step_run), step_run.get("status") or {}
-    none = AttemptState.LINGERING if lingers else AttemptState.ABSENT
     if assignment is None:
-        return Observation(step_run, none)
+        return Observation(step_run)
     exit_ = exit_of(step_run, assignment)
     released = exit_ is not None or is_lost
     if assignment.attempt != retries_of(status):
-        return Observation(step_run, none if released else AttemptState.LINGERING)
+        return Observation(step_run, AttemptState.ABSENT if released else AttemptState.LINGERING)
     if not released and is_over(step_run, assignment.attempt):
         return Observation(step_run, AttemptState.LINGERING)
     seen: dict[str, Any] = {
