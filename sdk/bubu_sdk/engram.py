@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
-from bubu_sdk.engram_function import CONTAINER_VARIABLE, WORKER_VARIABLE, EngramFunction
+from bubu_sdk.engram_function import EngramFunction, in_container
 from bubu_sdk.hosting import Backend
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
@@ -81,17 +81,13 @@ class Engram(EngramFunction[ResultT]):
         Outside a container, arguments of the command are read: ``--manifest`` prints EngramTemplate and Engram,
         ``--inputs`` runs the function here.
         """
-        if os.environ.get(WORKER_VARIABLE):
-            from bubu_sdk.workers import serving  # a Job does not need it
-
-            serving.serve(self)
-        if len(sys.argv) > 1 and CONTAINER_VARIABLE not in os.environ:
+        if len(sys.argv) > 1 and not in_container(os.environ):
             from bubu_sdk import commandline
 
             sys.exit(commandline.main(self, sys.argv))
-        from bubu_sdk import process  # imported here, because only a container needs it
+        from bubu_sdk import container  # imported here, because only a container needs it
 
-        process.run(self)
+        container.run(self)
 
 
 @overload
