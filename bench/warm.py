@@ -87,7 +87,7 @@ async def _install(stand: Stand, name: str, warm: Object | None) -> None:
         await stand.client.create(STORY, _manifest(STORY, story, {"steps": steps}), namespace=NAMESPACE)
     each = {"name": "each", "ref": {"name": name}, "with": {"given": "{{ item }}"}}
     loop = {"name": "all", "parallel": {"forEach": list(range(ITEMS)), "maxConcurrency": AT_ONCE, "steps": [each]}}
-    output = {"given": "{{ steps.all.output.items.map(item, item.each.given) }}"}
+    output = {"items": "{{ steps.all.output.items }}"}
     story_v1beta1 = _manifest(_STORY_V1BETA1, f"{name}-each", {"steps": [loop], "output": output})
     await stand.client.create(_STORY_V1BETA1, story_v1beta1, namespace=NAMESPACE)
 
@@ -146,7 +146,8 @@ async def _for_each(stand: Stand) -> list[Row]:
         taken = await _run(stand, progress, "warm-each", ["each"])
     run = await stand.client.get(STORY_RUN, "each", NAMESPACE)
     status = run.get("status") or {}
-    in_order = (status.get("output") or {}).get("given") == list(range(ITEMS))
+    items = (status.get("output") or {}).get("items") or ()
+    in_order = [item["each"]["given"] for item in items] == list(range(ITEMS))
     what = f"forEach of {ITEMS:,} warm steps, {AT_ONCE} at once"
     return [
         Row(f"{what}: {status.get('phase')} in", f"{taken:.1f} s"),

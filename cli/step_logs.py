@@ -177,8 +177,9 @@ async def _print_all(printer: _Printer, run: Object) -> None:
     chosen = [log for log in (previous_of(logs) if wish.previous else logs) if wish.takes(log)]
     of_workers = await read_worker_logs(session, run, step_runs)
     warm = [log for log in of_workers if wish.takes_warm(log)]
-    have = {(log.step, log.attempt) for log in (*logs, *of_workers)}
-    missing = _without_pod(step_runs, have, {log.step for log in (*chosen, *warm)}, wish)
+    have = {(log.step, log.attempt) for log in logs} | {(log.step, log.attempt) for log in of_workers}
+    chosen_steps = {log.step for log in chosen} | {log.step for log in warm}
+    missing = _without_pod(step_runs, have, chosen_steps, wish)
     stored, problem = [StoredLog(log.step, log.attempt, log.lines) for log in warm], ""
     if missing:
         found = await read_stored_logs(session, run, [step_run for step_run, _ in missing])

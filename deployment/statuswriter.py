@@ -47,7 +47,8 @@ def _same_but(field: str) -> str:
 
 
 _IS_WARM: Final = f"has(object.spec.executor) && object.spec.executor == '{WORKER}'"
-_IS_CURRENT: Final = f"(!({_AWAITS_RETRY}) && {is_assigned_attempt(_RETRIES)})"
+_IS_CURRENT: Final = is_assigned_attempt(_RETRIES)
+"""Also while ``nextRetryAt`` is there: a retry is assigned without a write of the status."""
 _ONLY_RELEASES: Final = f"({_same_but(f'k in {[*status.RELEASES]}')})"
 _IS_CONTAINER: Final = (
     f"({_IS_ACCOUNT_OF_NAMESPACE} && ({_IS_WARM} ? {is_assigned_worker()} && ({_IS_CURRENT} || {_ONLY_RELEASES})"

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
-from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction
+from bubu_sdk.engram_function import EngramFunction, in_container
 from bubu_sdk.hosting import Backend
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
@@ -76,16 +76,18 @@ class Engram(EngramFunction[ResultT]):
     def run(self) -> NoReturn:
         """Run as the container: read the environment, do the work, report the outcome, and end the process.
 
+        In a warm worker, do so for each step that is assigned to it.
+
         Outside a container, arguments of the command are read: ``--manifest`` prints EngramTemplate and Engram,
         ``--inputs`` runs the function here.
         """
-        if len(sys.argv) > 1 and CONTAINER_VARIABLE not in os.environ:
+        if len(sys.argv) > 1 and not in_container(os.environ):
             from bubu_sdk import commandline
 
             sys.exit(commandline.main(self, sys.argv))
-        from bubu_sdk import process  # imported here, because only a container needs it
+        from bubu_sdk import container  # imported here, because only a container needs it
 
-        process.run(self)
+        container.run(self)
 
 
 @overload

@@ -22,7 +22,14 @@ else:
     ResultT = TypeVar("ResultT")
 
 CONTAINER_VARIABLE = "BUBU_STEPRUN_NAME"
-"""Every container of a step has this variable; its arguments are not those of a user."""
+"""The container of one step has this variable."""
+WORKER_VARIABLE = "BUBU_WORKER_POOL"
+"""A container that has this variable is a worker: it runs many steps."""
+
+
+def in_container(environ: Mapping[str, str]) -> bool:
+    """Whether this process is a container of steps; its arguments are then not those of a user."""
+    return CONTAINER_VARIABLE in environ or WORKER_VARIABLE in environ
 
 
 class Builder(Protocol):

@@ -16,19 +16,13 @@ from bubu_sdk.stage import Ending
 if TYPE_CHECKING:
     from bubu_sdk.kubeclient import KubeClient
 
-WORKER_VARIABLE: Final = "BUBU_WORKER_POOL"
-"""If it is set, the program serves as a worker of this pool."""
 DEFAULT_USER_AGENT: Final = "bubu-sdk-python"
 _FAREWELL_SECONDS: Final = 10.0
 """The time that the user's exit handlers and threads have after everything was reported."""
 
 
 def run(engram: StepFunction) -> NoReturn:
-    """Run ``engram`` as this process and exit with its code: one step, or as a warm worker many."""
-    if os.environ.get(WORKER_VARIABLE, ""):
-        from bubu_sdk.workers import serving  # a Job does not need it
-
-        serving.serve(engram)
+    """Run ``engram`` as this process and exit with its code."""
     from bubu_sdk import stores
     from bubu_sdk.batch import BatchRun, World  # no other kind of container needs it
 

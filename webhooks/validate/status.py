@@ -143,7 +143,7 @@ def _is_of_earlier_attempt(new: ReadOnlyObject, before: ReadOnlyObject) -> bool:
     found = assignment_of({"metadata": metadata_of(new)})
     if found is None or fields_of(new.get("spec")).get("executor") != WORKER:
         return False
-    return "nextRetryAt" in before or found.attempt != (before.get("retries") or 0)
+    return found.attempt != (before.get("retries") or 0)
 
 
 def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:

@@ -1,4 +1,7 @@
-"""An attempt that the operator has assigned to this worker, as the StepRun says it. Pure. Source: StepRun contract 3.5."""
+"""An attempt that the operator has assigned to this worker, as the StepRun says it. Pure.
+
+Source: StepRun contract 3.5.
+"""
 
 from __future__ import annotations
 

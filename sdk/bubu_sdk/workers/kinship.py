@@ -70,11 +70,13 @@ def exit_code_of(wait_status: int) -> int:
 
 
 def _children() -> Iterator[int]:
-    own = str(os.getpid())
+    """The pids of the children. ``/proc`` may be that of another PID namespace, with other numbers for them."""
+    own = str(Path("/proc/self").readlink())
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
+        with suppress(OSError, StopIteration):
             if (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[_PARENT_FIELD] == own:
-                yield int(folder.name)
+                lines = (folder / "status").read_text(errors="replace").splitlines()
+                yield int(next(line.split()[-1] for line in lines if line.startswith("NSpid:")))
 
 
 def _control(option: int, value: int) -> None:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from bubu_sdk import contract, instant
+from bubu_sdk.engram_function import WORKER_VARIABLE
 from bubu_sdk.errors import ContextError
-from bubu_sdk.process import WORKER_VARIABLE
 
 _MAX_CONCURRENCY: Final = 64
 
