@@ -142,6 +142,14 @@ ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
 ANNOTATION_ASSIGNMENT: Final = "runs.bubustack.io/assignment"
 """An extension: the attempt that a warm worker carries out, as JSON (``core.engine.step.assignment``)."""
 
+# Annotations of pools of warm workers (extensions).
+ANNOTATION_POOL_ENGRAM: Final = "bubustack.io/worker-pool-engram"
+"""On the Deployment of a pool: ``namespace/name`` of its Engram."""
+ANNOTATION_POOL_WORKERS: Final = "bubustack.io/worker-pool-workers"
+"""On the Deployment of a pool: how many workers it has and when, as JSON (``core.workloads.worker_pool``)."""
+ANNOTATION_POOL_EMPTY_SINCE: Final = "bubustack.io/worker-pool-empty-since"
+"""On the Deployment of a pool: since when it has had no worker, RFC 3339; a day later it is deleted."""
+
 # Annotations of the Leases of warm workers (extensions).
 ANNOTATION_WORKER_STATE: Final = "bubustack.io/worker-state"
 """``ready``, or ``draining``: it takes no new attempts. Only the worker writes it."""
