@@ -21,11 +21,12 @@ from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
 from fuzz.engine.cluster import place_of
-from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad
+from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault
 from fuzz.engine.storage_cases import INLINE_BYTES
 from fuzz.engine.worker import Act, Script
+from reconcilers.adapters.worker_line import WorkerLine
 
 ONCE_MORE: Final = RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))
 WARM: Final = {"work": Engram(executor=WORKER, retry=ONCE_MORE)}
@@ -165,7 +166,7 @@ DELETED: Final = ("the StepRun of a warm step is deleted",)
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]], ...]] = (
     ("a full worker has room", ROOM_CASE, ((WorkerLoad, "free", lambda sound: property(lambda self: 1)),)),
-    ("nobody is called when a worker has room", ROOM_CASE, ((RoomLine, "call", _always([])),)),
+    ("nobody is called when a worker has room", ROOM_CASE, ((WorkerLine, "call", _always([])),)),
     ("a warm step always costs three writes", ROOM_CASE, ((first_attempt, "_starts_at_once", _always_async(False)),)),
     ("the start of a short step is recorded", ROOM_CASE, ((RunningMark, "started", _nothing),)),
     (
