@@ -12,26 +12,27 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 import trio
 
 from core.api import keys
-from core.api.objects import Object, step_path
+from core.api.objects import Object, has_ended, step_path
 from core.engine.errors import NoRoomError
 from core.engine.ports import WORKER, AttemptOrder, Observation, RunKey
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
-from core.engine.step.record import retries_of
-from core.engine.step.worker_observation import is_over, is_released, observe_worker
-from core.kube.store import Change
+from core.engine.step.worker_observation import is_released, observe_worker
+from core.kube.store import Change, StoreKey
 from fuzz.engine.adapters import ModelStepRuns
-from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad, least_loaded
+from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad, least_loaded
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner
+from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 
-Place = tuple[str, str]
-"""Namespace and name of a StepRun."""
+KEPT_SECONDS: Final = 30.0
+"""How long room is kept for a step that was called."""
 
 
 @dataclass
@@ -49,7 +50,7 @@ class ModelWorkerExecutor:
     """UIDs of the workers that this process knows to be missing."""
     _reserved: Counter[str] = field(default_factory=Counter)
     """By UID of the worker: attempts that this process is about to assign."""
-    _line: RoomLine[Place] = field(default_factory=RoomLine)
+    _line: WorkerLine = field(default_factory=WorkerLine)
     _leftovers: WorkerLeftovers = field(default_factory=lambda: WorkerLeftovers(MISSED_SECONDS))
 
     async def prepare_run(self, run: Object, story: Object) -> None:
@@ -76,16 +77,17 @@ class ModelWorkerExecutor:
         another leader has ended the step. So no other object has to be read.
         """
         self.process.check()
-        place, worker = _place_of(order), self._choose(order)
+        worker = self._choose(order)
         if worker is None:
-            self._line.wait(place)
-            raise NoRoomError(f"all workers of pool {POOL} are at work; {self._line.before(place)} steps are before it")
+            run = RunKey(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
+            self._line.join(_key_of(order.step_run), AwaitedRoom(run, step_path(order.step_run), inf))
+            raise NoRoomError(f"all workers of pool {POOL} are at work")
         self._reserved[worker.uid] += 1
         try:
             await self.step_runs.patch_step_run_metadata(order.step_run, assignment_patch(_assignment(order, worker)))
         finally:
             self._reserved[worker.uid] -= 1
-        self._line.leave(place)
+            self._call()  # the write may have failed
 
     async def observe(self, step_run: Object) -> Observation:
         self.process.check()
@@ -122,8 +124,9 @@ class ModelWorkerExecutor:
         until = self._leftovers.deleted(change.object, trio.current_time()) if change.new is None else None
         if until is not None:
             self.workers.later(until, self._wake_again, change.object)
-        if len(self._line):
-            self._call()
+        if change.new is None or has_ended(change.new):
+            self._line.leave(_key_of(change.object))
+        self._call()
 
     def miss(self, uid: str) -> None:
         if self.process.dead:
@@ -145,7 +148,7 @@ class ModelWorkerExecutor:
     def _choose(self, order: AttemptOrder) -> WorkerLoad | None:
         loads = self._loads()
         free = sum(worker.free for worker in loads)
-        return least_loaded(loads) if free > self._line.before(_place_of(order)) else None
+        return least_loaded(loads) if self._line.may_take(_key_of(order.step_run), free) else None
 
     def _loads(self) -> list[WorkerLoad]:
         load = Counter(self._reserved)
@@ -157,16 +160,16 @@ class ModelWorkerExecutor:
         return [WorkerLoad(one.name, one.uid, ROOM, load[one.uid]) for one in ready]
 
     def _call(self) -> None:
-        """Wake the next steps, as many as there is room for; those that want none any more are left out."""
-        free = sum(worker.free for worker in self._loads())
-        while free > 0 and (called := self._line.call(1)):
-            step_run = self.process.known.get("StepRun", *called[0])
-            attempt = retries_of(step_run.get("status") or {}) if step_run is not None else 0
-            if step_run is None or is_over(step_run, attempt):
-                self._line.leave(called[0])
-            else:
-                self._wake(step_run)
-                free -= 1
+        """Wake the next steps, as many as there is room for; it is kept for them for a while."""
+        if not len(self._line) or self.process.dead:
+            return
+        self._line.expire(trio.current_time())
+        until = trio.current_time() + KEPT_SECONDS
+        called = self._line.call(sum(worker.free for worker in self._loads()), until)
+        for waiting in called:
+            self.wake(waiting.run, waiting.step)
+        if called:
+            self.workers.later(until, lambda _: self._call(), {})
 
     def _is_lost(self, assignment: Assignment) -> bool:
         return assignment.worker_uid in self._missing
@@ -187,6 +190,5 @@ def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
     return Assignment(order.attempt, worker.name, worker.uid, order.deadline_at, order.execution_key, environment)
 
 
-def _place_of(order: AttemptOrder) -> Place:
-    metadata = order.step_run["metadata"]
-    return metadata["namespace"], metadata["name"]
+def _key_of(step_run: Object) -> StoreKey:
+    return StoreKey(step_run["metadata"]["namespace"], step_run["metadata"]["name"])
