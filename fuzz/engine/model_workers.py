@@ -1,8 +1,8 @@
 """The executor of warm workers on the model cluster, for one process of the operator.
 
-All its records are in the StepRun (``core.engine.step.assignment``). Who is ready, and who is missing, it learns from
-``warm_workers``; what it decides from that is the same code as in production (``worker_observation``,
-``worker_choice``, ``worker_leftovers``). It needs no request to end an attempt.
+All its records are in the StepRun (``core.engine.step.assignment``), and what follows from a StepRun is decided by the
+code of production (``core.engine.step.worker_observation``). Who is ready, and who is missing, it learns from
+``warm_workers``. It needs no request to end an attempt.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from core.engine.errors import NoRoomError
 from core.engine.ports import WORKER, AttemptOrder, Observation, RunKey
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.record import retries_of
-from core.engine.step.worker_choice import RoomLine, WorkerLoad, least_loaded
-from core.engine.step.worker_leftovers import WorkerLeftovers
 from core.engine.step.worker_observation import is_over, is_released, observe_worker
 from core.kube.store import Change
 from fuzz.engine.adapters import ModelStepRuns
+from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad, least_loaded
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner

@@ -12,8 +12,7 @@ from core.engine.primitives import first_attempt
 from core.engine.primitives.running_mark import RunningMark
 from core.engine.redrive import redrive
 from core.engine.step import worker_observation
-from core.engine.step.worker_choice import RoomLine, WorkerLoad
-from core.engine.step.worker_leftovers import WorkerLeftovers
+from core.engine.step.assignment import worker_exit_of
 from core.policy.retry import RetryPolicy
 from fuzz.engine import model_workers, warm_workers
 from fuzz.engine.actions import Action, Verb
@@ -21,6 +20,7 @@ from fuzz.engine.adapters import Engram, ModelStepRuns
 from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
+from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault
 from fuzz.engine.storage_cases import INLINE_BYTES
@@ -115,7 +115,7 @@ def _nothing(sound: Any) -> Any:
 
 
 def _whichever_attempt(sound: Any) -> Any:
-    return lambda step_run, assignment: worker_observation.worker_exit_of(step_run.get("status") or {})
+    return lambda step_run, assignment: worker_exit_of(step_run.get("status") or {})
 
 
 def _never_ending(sound: Any) -> Any:

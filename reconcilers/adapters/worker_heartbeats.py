@@ -58,6 +58,11 @@ class Heartbeats:
         beat.is_ready = (metadata.get("annotations") or {}).get(keys.ANNOTATION_WORKER_STATE) == _READY
         return beat.is_ready and not beat.is_lost and not was_usable
 
+    def doubt(self, uid: str) -> None:
+        """A process of the worker was killed, perhaps the worker itself: it takes nothing until its next heartbeat."""
+        if (beat := self._known.get(uid)) is not None:
+            beat.is_ready = False
+
     def lease_gone(self, lease: ReadOnlyObject) -> None:
         """The Lease was deleted: the worker takes nothing new, and is lost if it does not renew in time."""
         beat = self._known.get(str((lease.get("spec") or {}).get("holderIdentity") or ""))

@@ -21,7 +21,8 @@ from core.api.objects import Object, controller_of, has_ended, is_being_deleted,
 from core.api.resource import STORY_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import GoneError, PortError
 from core.engine.ports import RunKey
-from core.engine.step.assignment import Assignment
+from core.engine.step.assignment import Assignment, assignment_of
+from core.engine.step.worker_observation import exit_of
 from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.kube.store import StoreKey
@@ -41,6 +42,7 @@ LAST_WORK_SECONDS: Final = 10.0
 """So long after its StepRun is gone, a worker may still be ending its process."""
 ASK_AGAIN_SECONDS: Final = 5.0
 """When the API server did not answer the question whether a worker is alive."""
+_KILLED: Final = 137
 _GONE_REMEMBERED: Final = 4096
 """A forgotten one costs one request."""
 
@@ -255,9 +257,18 @@ class WorkerRegistry:
         if had and old is not None and (new is None or assigned_worker(new) != had):
             if new is None:
                 self._remember_last_work(old, had[0])
+            else:
+                self._doubt_if_killed(new)
             self._advance_of(old)
         if new is None or has_ended(new):
             self._leave(change.object)
+
+    def _doubt_if_killed(self, step_run: Object) -> None:
+        """Give nothing to a worker that may be starting again: it would be killed, too, before it had begun."""
+        assignment = assignment_of(step_run)
+        ended = None if assignment is None else exit_of(step_run, assignment)
+        if assignment is not None and ended is not None and ended.exit_code == _KILLED:
+            self._heartbeats.doubt(assignment.worker_uid)
 
     def _leave(self, step_run: Object) -> None:
         metadata = step_run["metadata"]

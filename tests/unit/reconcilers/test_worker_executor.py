@@ -315,6 +315,15 @@ async def test_the_end_of_the_process_ends_the_attempt(scene: WorkerScene) -> No
     assert (seen.state, seen.exit_code) == (AttemptState.FAILED, 137)
 
 
+async def test_a_worker_with_a_killed_process_takes_nothing_before_its_next_heartbeat(scene: WorkerScene) -> None:
+    step_run, pod = await assigned(scene)
+    scene.releases(step_run, 137, phase="Failed")
+    second = await waiting(scene, "second")
+    scene.beats(pod)
+    assert scene.woken == [(("team", "second"), "fetch")]
+    await start(scene, second)
+
+
 async def test_a_retry_waits_until_the_earlier_attempt_has_let_go(scene: WorkerScene) -> None:
     step_run, _ = await assigned(scene)
     later = scene.hears({**step_run, "status": {"retries": 1}})

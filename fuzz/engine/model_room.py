@@ -1,12 +1,20 @@
-"""Which worker gets an attempt, and which steps are next when room appears. Pure."""
+"""What the model of the operator remembers of warm workers: their load, who waits for room, and what may still run.
+
+Production has its own registry of workers (``reconcilers``), which follows Pods and Leases; its rules are the same: the
+least load, first come, first served, and some time for the work of a StepRun that is gone.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Generic, TypeVar
+
+from core.api.objects import Object
+from core.engine.step.assignment import Assignment, assignment_of
+from core.engine.step.worker_observation import is_released
 
 T = TypeVar("T", bound=Hashable)
 
@@ -74,3 +82,29 @@ class RoomLine(Generic[T]):
                 self._waiting.discard(step)
                 called.append(step)
         return called
+
+
+class WorkerLeftovers:
+    """What one process has seen vanish. ``seconds``: by then, a worker has heard of it or has lost its Lease."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: dict[tuple[str, str], tuple[float, Assignment]] = {}
+
+    def deleted(self, last: Object, now: float) -> float | None:
+        """The StepRun, in its ``last`` version, is gone. Returns when it has surely ended; None: nothing ran for it.
+
+        The caller wakes the step of that name then.
+        """
+        assignment = assignment_of(last)
+        if assignment is None or is_released(last):
+            return None
+        self._until = {place: left for place, left in self._until.items() if now < left[0]}
+        until = now + self._seconds
+        self._until[last["metadata"]["namespace"], last["metadata"]["name"]] = until, assignment
+        return until
+
+    def lingers(self, namespace: str, name: str, now: float, is_lost: Callable[[Assignment], bool]) -> bool:
+        """Whether something may still run for a StepRun of that name that is gone."""
+        left = self._until.get((namespace, name))
+        return left is not None and now < left[0] and not is_lost(left[1])
