@@ -20,6 +20,7 @@ from fuzz.engine.adapters import Engram, ModelStepRuns
 from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
+from fuzz.engine.cluster import place_of
 from fuzz.engine.model_room import RoomLine, WorkerLeftovers, WorkerLoad
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault
@@ -75,8 +76,8 @@ CASES: Final[dict[str, Case]] = {
     ),
     RETRIED_BY_TWO: Case(
         {"steps": [engram("a")]},
-        {"a": (Script(Act.EXIT, 0.4, exit_code=137), Script())},
-        {"work": Engram(executor=WORKER, retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=0.1)))},
+        {"a": (*(Script(Act.EXIT, 0.1, exit_code=137) for _ in range(2)), Script(after_seconds=2.0))},
+        {"work": Engram(executor=WORKER, retry=RetryPolicy(max_retries=2, delay=timedelta(seconds=0.05)))},
     ),
     "a warm step with large inputs": Case(
         {"steps": [engram("a"), engram("b", "a", with_={"text": "{{ steps.a.output.text }}", "n": 1})]},
@@ -88,12 +89,12 @@ CASES: Final[dict[str, Case]] = {
 
 TWO_LEADERS: Final = {
     RETRIED_BY_TWO: tuple(
-        (Trouble(faults=({call: fault},), second_lags={"StepRun": 0.3}, twins=True), 0)
-        for call in range(4, 10)
-        for fault in (Fault.SLOW, Fault.LATE_ANSWER)
+        (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": lag}, twins=True), 0)
+        for call in range(5, 9)
+        for lag in (0.1, 0.2)
     )
 }
-"""Both leaders assign the same attempt at the same time."""
+"""One of two leaders is slow to assign an attempt, which the other assigns meanwhile, and sees failing."""
 
 
 def _always(value: Any) -> Any:
@@ -138,8 +139,13 @@ def _deleted_at_once(sound: Any) -> Any:
 
 def _unversioned(sound: Any) -> Any:
     async def wrong(self: ModelStepRuns, step_run: Any, patch: Any) -> Any:
-        stored = self.cluster.objects.get(("StepRun", step_run["metadata"]["namespace"], step_run["metadata"]["name"]))
-        return await sound(self, stored or step_run, patch)
+        def newest() -> Any:
+            stored = self.cluster.objects[place_of(step_run)]
+            return self.cluster.patch(self.process.actor, stored, "metadata", dict(patch))
+
+        stored = await self.process.write(self.cluster, newest)
+        self.process.known.remember(stored)
+        return stored
 
     return wrong
 
