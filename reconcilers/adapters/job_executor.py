@@ -28,6 +28,7 @@ from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
 from core.workloads.plain_container import NotPassableError
 from core.workloads.step_workload import StepWorkload
+from core.workloads.warm_steps import why_not_warm
 from reconcilers.adapters.attempt_result import read_attempt, succeeded_container
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.lent_rights import refuse_lent_rights
@@ -91,6 +92,9 @@ class JobExecutor:
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+        if why := why_not_warm(resolved.policy, resolved.engram, resolved.template, workload.namespace):
+            text = f"step {order.step_run['spec']['stepId']} runs as a Job, not in a warm worker: {why}"
+            self._events.emit(order.run, EventType.NORMAL, "NotWarm", text)
         if not self._step_runs.take_new(order.step_run):
             if any_alive(await self._pods_named(order.step_run)):
                 await self._refuse_beside_living_pods(workload)

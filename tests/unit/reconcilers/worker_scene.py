@@ -159,9 +159,18 @@ def order_for(name: str = "one", *, step_run: Object | None = None, attempt: int
         policy=ResolvedStep(engram, template, settings, resolve_policy(sources), sources),
         executor="worker",
     )
-    inputs, context = {"n": name}, {"inputs": {}, "steps": {}}
+    context: Object = {"inputs": {}, "steps": {}}
     return AttemptOrder(
-        owner, told, step, step_run or manifest(name), binding, attempt, inputs, context, DEADLINE, execution_key="k"
+        owner,
+        told,
+        step,
+        step_run or manifest(name),
+        binding,
+        attempt,
+        {"n": name},
+        context,
+        DEADLINE,
+        execution_key="k",
     )
 
 

@@ -63,8 +63,8 @@ def test_each_obstacle_is_named(changes: dict[str, Any], spec: dict[str, Any], t
 
 def test_the_devices_of_the_engram_itself_are_no_obstacle() -> None:
     for layer in ("EngramTemplate", "Engram overrides", "Engram executionPolicy"):
-        gpu = {"extended_resources": {"g/p": "1"}, "provenance": {"extended_resources.g/p": layer}}
-        assert why_not_warm(replace(ASKED, **gpu), ENGRAM, template(), "team") == ""
+        asked = replace(ASKED, extended_resources={"g/p": "1"}, provenance={"extended_resources.g/p": layer})
+        assert why_not_warm(asked, ENGRAM, template(), "team") == ""
 
 
 def test_all_obstacles_are_told_at_once() -> None:
