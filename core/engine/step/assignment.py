@@ -53,7 +53,7 @@ class WorkerExit:
 
 def assignment_of(step_run: Object) -> Assignment | None:
     """The assignment of the attempt that was assigned last; None: there is none, or it cannot be read."""
-    text = (step_run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_ASSIGNMENT)
+    text = ((step_run.get("metadata") or {}).get("annotations") or {}).get(keys.ANNOTATION_ASSIGNMENT)
     if not isinstance(text, str):
         return None
     try:
