@@ -23,7 +23,7 @@ from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.debugger import under_debugger
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
-from bubu_sdk.hosting import host_for
+from bubu_sdk.hosting import host_for, host_for_setup
 from bubu_sdk.kube import Cluster, KubeError, NotFoundError, StatusError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
@@ -247,7 +247,7 @@ class _Step:
         if self._world.setup is not None:
             self._loaded = self._world.setup()
         elif self._engram.setup is not None:
-            host = host_for(self._engram.setup, None)
+            host = host_for_setup(self._engram.setup, self._engram.backend)
             stage = Stage("setup", self._engram.setup, self._desk, host)
             problem = self._problem(stage, ErrorType.INITIALIZATION)
             if problem is not None:

@@ -41,6 +41,8 @@ class ProcessIsolation:
         self._lock = threading.Lock()
         self._zygote = 0
         self._control: socket.socket | None = None
+        self._forking = 0
+        """Children on their way into ``_spare``; several threads refill."""
         self._is_closing = False
         self._is_prepared = False
 
@@ -118,8 +120,7 @@ class ProcessIsolation:
 
     def replenish(self) -> None:
         """A step is over, so there is time to fork for the next ones."""
-        if not self._is_closing:
-            self._refill()
+        self._refill()
 
     def _begun_spare(self, order: StepOrder) -> _ChildProcess | None:
         while True:
@@ -138,11 +139,16 @@ class ProcessIsolation:
         with suppress(OSError):  # the next start tries it again, and reports it
             while True:
                 with self._lock:
-                    if len(self._spare) >= self._ready:
+                    if self._is_closing or len(self._spare) + self._forking >= self._ready:
                         return
-                child = self._fork()
-                with self._lock:
-                    self._spare.append(child)
+                    self._forking += 1
+                try:
+                    child = self._fork()
+                    with self._lock:
+                        self._spare.append(child)
+                finally:
+                    with self._lock:
+                        self._forking -= 1
 
     def _fork(self) -> _ChildProcess:
         assert self._control is not None

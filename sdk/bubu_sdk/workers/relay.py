@@ -117,6 +117,7 @@ class OutputRelay:
             for descriptor in finished:
                 self._finish(descriptor)
             if self._is_closed and not self._finished:
+                self._copy_rest()
                 return
 
     def _copy(self, descriptor: int, lines: OutputLines) -> bool:
@@ -143,6 +144,15 @@ class OutputRelay:
             with self._lock, suppress(KeyError):
                 self._selector.unregister(descriptor)
         os.close(descriptor)
+
+    def _copy_rest(self) -> None:
+        """Copy what steps have written that nobody has finished."""
+        with self._lock:
+            followed = [key for key in self._selector.get_map().values() if key.fd != self._wakeup]
+        for key in followed:
+            while self._copy(key.fd, key.data):
+                pass
+            self._write(key.data.end())
 
     def _write(self, lines: bytes) -> None:
         left = memoryview(lines)

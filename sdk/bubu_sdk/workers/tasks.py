@@ -21,7 +21,7 @@ from typing import Any
 from bubu_sdk import instant, logs, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.errors import ErrorType, as_engram_error
-from bubu_sdk.hosting import host_for
+from bubu_sdk.hosting import host_for_setup
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.storage import Store
@@ -167,6 +167,6 @@ def set_up(engram: StepFunction) -> Any:
     if engram.setup is None:
         return None
     try:
-        return host_for(engram.setup, None).run(engram.setup)
+        return host_for_setup(engram.setup, engram.backend).run(engram.setup)
     except Exception as error:
         raise as_engram_error(error, ErrorType.INITIALIZATION) from error
