@@ -17,7 +17,7 @@ from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, has_ended, is_owned_by
 from core.api.phases import Phase
-from core.api.resource import EFFECT_CLAIM, EVENT, JOB, LEASE, POD, STORY_RUN
+from core.api.resource import EFFECT_CLAIM, EVENT, JOB, LEASE, POD, STEP_RUN, STORY_RUN
 from core.engine.clock import system_now
 from core.kube.errors import ApiError, ForbiddenError, KubeError, NotFoundError
 from deployment.permissions.names import HUB_LEASE_NAME, OPERATOR_NAMESPACE
@@ -29,6 +29,7 @@ from views.step_layout import path_of
 from views.text import one_line
 from views.why.cause import Facts, HubStanding
 from views.why.stream import hub_standing, last_failure
+from views.why.worker import PoolStanding, current_assignment, is_warm, pool_of, pool_standing
 
 Found = TypeVar("Found")
 
@@ -70,6 +71,7 @@ async def read_facts(session: Session, run: Object, depth: int = 0) -> Facts:
         claims=_by_step_run(claims),
         bindings=bindings_by_step(bindings, run["metadata"]["uid"]),
         hub=await _hub(session) if streams and not has_ended(run) else None,
+        pools=await tolerant("Pods", _pools_of(session, run, step_runs), {}),
         unseen=tuple(unseen),
     )
     facts = replace(facts, warnings=await _warnings(session, facts), last_lines=await _last_lines(session, facts))
@@ -124,6 +126,18 @@ async def _claims_of(session: Session, run: Object, step_runs: Sequence[Object])
     names = {each["metadata"]["name"] for each in again}
     found = await session.client.list(EFFECT_CLAIM, run["metadata"]["namespace"])
     return [claim for claim in found.items if step_run_name(claim) in names]
+
+
+async def _pools_of(session: Session, run: Object, step_runs: Sequence[Object]) -> dict[str, PoolStanding]:
+    """The pools of warm workers that unfinished steps wait for."""
+    waiting = [each for each in step_runs if is_warm(each) and not has_ended(each) and not current_assignment(each)]
+    namespace, found = run["metadata"]["namespace"], dict[str, PoolStanding]()
+    for pool in {pool_of(each) for each in waiting} - {""} if not has_ended(run) else ():
+        selector = f"{keys.LABEL_WORKER_POOL}={pool}"
+        pods = (await session.client.list(POD, namespace, label_selector=selector)).items
+        steps = (await session.client.list(STEP_RUN, namespace, label_selector=selector)).items
+        found[pool] = pool_standing(pool, pods, steps)
+    return found
 
 
 def _by_step_run(claims: Sequence[Object]) -> dict[str, tuple[Object, ...]]:

@@ -41,6 +41,10 @@ class PodLog:
     def has_failed(self) -> bool:
         return (self.pod.get("status") or {}).get("phase") == "Failed"
 
+    def of_all_containers(self) -> list[PodLog]:
+        """The log, after that of the container before, if there was one."""
+        return [replace(self, of_container_before=True), self] if _restarts(self.pod) else [self]
+
     @property
     def has_started(self) -> bool:
         statuses = (self.pod.get("status") or {}).get("containerStatuses") or ()

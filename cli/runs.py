@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -137,6 +137,17 @@ async def pods_of(session: Session, run: Object, *, tolerant: bool = True) -> li
         if not tolerant:
             raise
         return []
+    return _by_age(found.items)
+
+
+async def pods_of_pools(session: Session, run: Object, pools: Sequence[str]) -> list[Object]:
+    """The Pods of the pools of warm workers, oldest first.
+
+    Raises:
+        ForbiddenError: the user may not see them.
+    """
+    selector = f"{keys.LABEL_WORKER_POOL} in ({','.join(pools)})"
+    found = await session.client.list(POD, run["metadata"]["namespace"], label_selector=selector)
     return _by_age(found.items)
 
 

@@ -11,7 +11,8 @@ from cli.streams import bindings_of, has_streams
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object, is_controlled_by
-from core.api.resource import JOB
+from core.api.resource import JOB, POD
+from core.engine.step.assignment import assignment_of
 from core.kube.errors import ForbiddenError, NotFoundError
 from views.run_view import view_run
 from views.step_detail import StepDetail, step_detail
@@ -58,6 +59,7 @@ async def find_step(session: Session, run_name: str, step: str) -> FoundStep:
     name = known_step(view.name, [each.name for each in view.steps], step)
     step_run = next((each for each in step_runs if path_of(each) == name), None)
     own = [pod for pod in pods if step_run is not None and _is_of(pod, step_run)]
+    own += await _worker(session, step_run) if step_run is not None and not own else []
     job = await _job(session, step_run) if step_run is not None else None
     found = next(each for each in view.steps if each.name == name)
     return FoundStep(run, name, step_run, job, step_detail(run, found, step_run, job, own))
@@ -66,6 +68,18 @@ async def find_step(session: Session, run_name: str, step: str) -> FoundStep:
 def _is_of(pod: Object, step_run: Object) -> bool:
     labels = pod["metadata"].get("labels") or {}
     return labels.get(keys.LABEL_STEP_RUN) == label_value(step_run["metadata"]["name"])
+
+
+async def _worker(session: Session, step_run: Object) -> list[Object]:
+    """The Pod of the warm worker that executes the step, or did, if there is one."""
+    found = assignment_of(step_run)
+    if found is None:
+        return []
+    try:
+        pod = await session.client.get(POD, found.worker, step_run["metadata"]["namespace"])
+    except (ForbiddenError, NotFoundError):
+        return []
+    return [pod] if pod["metadata"]["uid"] == found.worker_uid else []
 
 
 async def _job(session: Session, step_run: Object) -> Object | None:

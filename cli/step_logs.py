@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,7 @@ from cli.render.log_lines import LogForm, lines_of
 from cli.runs import look_at, pods_of, step_runs_of
 from cli.session import Session
 from cli.stored_logs import StoredLog, read_stored_logs
+from cli.worker_logs import StepsInWorkers, WarmLog, read_worker_logs, since, worker_pods
 from core.api.identity import label_value
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
@@ -24,7 +25,7 @@ from core.api.phases import TERMINAL_PHASES, Phase
 from core.api.resource import STORY_RUN
 from core.api.suggestion import closest
 from core.engine.clock import system_now
-from core.engine.ports import JOB
+from core.engine.ports import JOB, WORKER
 from core.engine.step.record import executor_of
 from views.step_layout import path_of
 
@@ -61,6 +62,14 @@ class LogWish:
             self.means(log.step)
             and (self.attempt is None or log.attempt == self.attempt)
             and (not self.failed or log.has_failed)
+        )
+
+    def takes_warm(self, log: WarmLog) -> bool:
+        return (
+            self.means(log.step)
+            and (self.attempt is None or log.attempt == self.attempt)
+            and (not self.failed or log.has_failed)
+            and (not self.previous or log.is_previous)
         )
 
     def matches(self, line: str) -> bool:
@@ -109,19 +118,56 @@ async def print_logs(session: Session, run: Object, wish: LogWish, *, raw: bool 
 
 async def _follow(printer: _Printer, run: Object) -> None:
     session, wish = printer.session, printer.wish
-    async with trio.open_nursery() as nursery:
-        while True:
-            over = await _over(session, run)
-            for log in numbered(await pods_of(session, run, tolerant=False), await step_runs_of(session, run)):
-                if wish.takes(log) and log.name not in printer.seen and log.has_started:
-                    printer.seen.add(log.name)
-                    show = _labelled(printer.show, _label(log.step, log.attempt))
-                    nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
-            if over:
-                break
+    workers = _WorkersFollowed(printer, run)
+    async with trio.open_nursery() as of_workers:
+        async with trio.open_nursery() as nursery:
+            while True:
+                over = await _over(session, run)
+                step_runs = await step_runs_of(session, run)
+                for log in numbered(await pods_of(session, run, tolerant=False), step_runs):
+                    if wish.takes(log) and log.name not in printer.seen and log.has_started:
+                        printer.seen.add(log.name)
+                        show = _labelled(printer.show, _label(log.step, log.attempt))
+                        nursery.start_soon(read_pod_log, session, log, wish.parameters, show)
+                await workers.follow(of_workers, step_runs)
+                if over:
+                    break
+                await trio.sleep(_POLL_SECONDS)
+        if workers.followed:  # their logs do not end with the run
             await trio.sleep(_POLL_SECONDS)
+        of_workers.cancel_scope.cancel()
     if not printer.seen and wish.is_specific:
         raise CommandError(f"no logs of {_named(wish.steps)}: no Pod has started")
+
+
+@dataclass
+class _WorkersFollowed:
+    """The logs of warm workers, which are followed as long as the run lives."""
+
+    printer: _Printer
+    run: Object
+    followed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._steps = StepsInWorkers(self.run["metadata"]["name"])
+
+    async def follow(self, nursery: trio.Nursery, step_runs: Sequence[Object]) -> None:
+        """Follow the workers of these StepRuns that are not followed yet."""
+        self._steps.learn(step_runs, self._show)
+        session = self.printer.session
+        for log in await worker_pods(session, self.run, step_runs):
+            if log.name not in self.followed:
+                self.followed.add(log.name)
+                nursery.start_soon(read_pod_log, session, log, {**since(self.run), "follow": "true"}, self._take)
+
+    def _take(self, at: datetime | None, text: str) -> None:
+        self._steps.take(at, text, self._show)
+
+    def _show(self, step: str, attempt: int, at: datetime | None, text: str) -> None:
+        wish = self.printer.wish
+        if wish.means(step) and wish.attempt in (None, attempt):
+            self.printer.seen.add(_label(step, attempt))
+            self.printer.show(_label(step, attempt), at, text)
 
 
 async def _print_all(printer: _Printer, run: Object) -> None:
@@ -129,12 +175,16 @@ async def _print_all(printer: _Printer, run: Object) -> None:
     step_runs = await step_runs_of(session, run)
     logs = [log for log in numbered(await pods_of(session, run, tolerant=False), step_runs) if log.has_started]
     chosen = [log for log in (previous_of(logs) if wish.previous else logs) if wish.takes(log)]
-    missing = _without_pod(step_runs, logs, chosen, wish)
-    stored, problem = [], ""
+    of_workers = await read_worker_logs(session, run, step_runs)
+    warm = [log for log in of_workers if wish.takes_warm(log)]
+    have = {(log.step, log.attempt) for log in logs} | {(log.step, log.attempt) for log in of_workers}
+    chosen_steps = {log.step for log in chosen} | {log.step for log in warm}
+    missing = _without_pod(step_runs, have, chosen_steps, wish)
+    stored, problem = [StoredLog(log.step, log.attempt, log.lines) for log in warm], ""
     if missing:
         found = await read_stored_logs(session, run, [step_run for step_run, _ in missing])
         wanted = {(path_of(step_run), number) for step_run, numbers in missing for number in numbers}
-        stored = [log for log in found.logs if (log.step, log.attempt) in wanted]
+        stored += [log for log in found.logs if (log.step, log.attempt) in wanted]
         problem = found.problem
     await _in_order(printer, chosen, stored)
     lacking = [
@@ -150,20 +200,25 @@ async def _print_all(printer: _Printer, run: Object) -> None:
 
 
 def _without_pod(
-    step_runs: Sequence[Object], logs: Sequence[PodLog], chosen: Sequence[PodLog], wish: LogWish
+    step_runs: Sequence[Object], have: Set[tuple[str, int]], chosen: Set[str], wish: LogWish
 ) -> list[tuple[Object, list[int]]]:
-    """StepRuns and their attempts that are wanted and whose Pods have gone."""
+    """StepRuns and their attempts that are wanted and whose Pods have gone.
+
+    Args:
+        have: step and number of each attempt of which there is a log.
+        chosen: the steps of which a log is printed.
+    """
     found = []
     for step_run in step_runs:
         step, last = path_of(step_run), attempts_started(step_run)
         if not wish.means(step) or not _has_had_an_attempt(step_run):
             continue
         if wish.previous:
-            numbers = [last - 1] if last > 1 and not any(log.step == step for log in chosen) else []
+            numbers = [last - 1] if last > 1 and step not in chosen else []
         else:
-            have = {log.attempt for log in logs if log.step == step}
-            every = [wish.attempt] if wish.attempt is not None else [] if have else list(range(1, last + 1))
-            numbers = [number for number in every if number <= last and number not in have]
+            known = {attempt for each, attempt in have if each == step}
+            every = [wish.attempt] if wish.attempt is not None else [] if known else list(range(1, last + 1))
+            numbers = [number for number in every if number <= last and number not in known]
         if wish.failed:
             has_failed = (step_run.get("status") or {}).get("phase") != Phase.SUCCEEDED
             numbers = [number for number in numbers if number < last or has_failed]
@@ -173,10 +228,10 @@ def _without_pod(
 
 
 def _has_had_an_attempt(step_run: Object) -> bool:
-    """Whether an attempt that stores its log has ended: one of a Job, and not one from the cache."""
+    """Whether an attempt that stores its log has ended: of a Job or in a worker, and not one from the cache."""
     status = step_run.get("status") or {}
     has_ended = status.get("phase") in TERMINAL_PHASES or bool(status.get("retries"))
-    return executor_of(step_run) == JOB and has_ended and not status.get("cached")
+    return executor_of(step_run) in (JOB, WORKER) and has_ended and not status.get("cached")
 
 
 async def _in_order(printer: _Printer, logs: Sequence[PodLog], stored: Sequence[StoredLog]) -> None:

@@ -26,6 +26,7 @@ from deployment.condition import (
     annotation,
     is_pod_of,
     is_stream_pod_of,
+    may_be_worker,
     no_new_controller,
     not_by_trusted,
     run_marks_stay,
@@ -95,7 +96,7 @@ def _checks() -> Iterator[Check]:
     unchanged = "request.operation == 'UPDATE' && variables.now == variables.before"
     yield Check(
         EFFECT_CLAIM,
-        f"({unchanged}) || ({own} && ({is_pod_of(claimer)} || {is_stream_pod_of(claimer)}))",
+        f"({unchanged}) || ({own} && ({is_pod_of(claimer)} || {is_stream_pod_of(claimer)} || {may_be_worker()}))",
         "spec.stepRunRef.name: only containers of that StepRun may write its claims"
         " (claim effects of the step that performs them)",
         (effectclaim.AUTHOR.id,),

@@ -17,15 +17,17 @@ from core.api.keys import (
     ANNOTATION_TRIGGER_INPUT_HASH,
     ANNOTATION_TRIGGER_TOKEN,
     DOMAIN,
+    LABEL_WORKER,
     RUN_ANNOTATIONS_OF_OPERATOR,
 )
 from core.api.objects import Object
 from core.api.resource import ENGRAM, STEP_RUN, STORY_RUN, Resource
 from core.workloads import stream_pod
 from core.workloads.stream_workload import DIGEST_LENGTH, STATEFUL_SET_LENGTH
+from core.workloads.worker_pool import POOL_NAME_END
 from deployment.permissions.roles import Installation
 from deployment.permissions.table import MANAGER
-from webhooks.caller import ADMINISTRATORS, POD_NAME
+from webhooks.caller import ADMINISTRATORS, POD_NAME, POD_UID
 
 IDENTITY_ANNOTATIONS: Final = (ANNOTATION_TRIGGER_TOKEN, ANNOTATION_TRIGGER_INPUT_HASH)
 """Annotations of a StoryRun that may not change, even if the spec does not change."""
@@ -85,11 +87,41 @@ def no_new_controller(*kinds: str) -> str:
     )
 
 
-POD: Final = (
-    f"has(request.userInfo.extra) && '{POD_NAME}' in request.userInfo.extra"
-    f" && size(request.userInfo.extra['{POD_NAME}']) == 1 ? request.userInfo.extra['{POD_NAME}'][0] : ''"
-)
+def _extra(key: str) -> str:
+    """The value of a key that the API server has added to the user; empty if there is none."""
+    there = f"has(request.userInfo.extra) && '{key}' in request.userInfo.extra"
+    return f"{there} && size(request.userInfo.extra['{key}']) == 1 ? request.userInfo.extra['{key}'][0] : ''"
+
+
+POD: Final = _extra(POD_NAME)
 """Variable ``pod`` of a policy: name of the Pod that the caller's token is bound to, empty for other tokens."""
+
+
+UID_OF_POD: Final = _extra(POD_UID)
+"""Variable ``podUid`` of a policy: its UID."""
+
+
+def is_assigned_worker() -> str:
+    """Whether ``variables.pod`` is the Pod that the StepRun is assigned to; see ``core.engine.step.assignment``.
+
+    CEL reads no JSON. Quotes inside the values of the annotation have a backslash, so the text of a field is found only
+    where the field is.
+    """
+    label = f"object.metadata.labels['{LABEL_WORKER}']"
+    labelled = f"has(object.metadata.labels) && '{LABEL_WORKER}' in object.metadata.labels && {label} == variables.pod"
+    uid = "variables.assignment.contains('\"workerUid\":\"' + variables.podUid + '\"')"
+    return f"(variables.pod != '' && {labelled} && (variables.podUid == '' || {uid}))"
+
+
+def is_assigned_attempt(number: str) -> str:
+    """Whether the assignment is that of the attempt with this number, which its JSON begins with."""
+    return f"variables.assignment.startsWith('{{\"attempt\":' + string({number}) + ',')"
+
+
+def may_be_worker() -> str:
+    """Whether ``variables.pod`` can be a Pod of a pool; see ``core.workloads.worker_pool.may_be_worker``."""
+    account = "request.userInfo.username.split(':')[3]"
+    return f"({account}.matches('{POOL_NAME_END}') && variables.pod.startsWith({account} + '-'))"
 
 
 def is_pod_of(job: str) -> str:

@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from core.api.keys import ANNOTATION_ASSIGNMENT
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
-from core.engine.ports import STREAM
-from deployment.condition import NOT_DELETED, POD, is_pod_of, is_stream_pod_of, not_by_trusted
+from core.engine.ports import STREAM, WORKER
+from deployment.condition import (
+    NOT_DELETED,
+    POD,
+    UID_OF_POD,
+    annotation,
+    is_assigned_attempt,
+    is_assigned_worker,
+    is_pod_of,
+    is_stream_pod_of,
+    not_by_trusted,
+)
 from deployment.permissions.roles import Installation
 from deployment.policy import UPDATE, Check, Policy
 from webhooks.validate import status
@@ -23,8 +34,25 @@ _IS_ACCOUNT_OF_NAMESPACE: Final = (
 )
 _IS_STREAM: Final = f"has(object.spec.executor) && object.spec.executor == '{STREAM}'"
 _AWAITS_RETRY: Final = "'nextRetryAt' in variables.before"
+_RETRIES: Final = "('retries' in variables.before ? variables.before.retries : 0)"
+
+
+def _same_but(field: str) -> str:
+    """All other fields are unchanged; ``null`` counts as absent."""
+    before, after = "variables.before", "variables.after"
+    return (
+        f"{after}.all(k, {field} || (k in {before} ? {before}[k] : null) == {after}[k])"
+        f" && {before}.all(k, {field} || k in {after} || {before}[k] == null)"
+    )
+
+
+_IS_WARM: Final = f"has(object.spec.executor) && object.spec.executor == '{WORKER}'"
+_IS_CURRENT: Final = is_assigned_attempt(_RETRIES)
+"""Also while ``nextRetryAt`` is there: a retry is assigned without a write of the status."""
+_ONLY_RELEASES: Final = f"({_same_but(f'k in {[*status.RELEASES]}')})"
 _IS_CONTAINER: Final = (
-    f"({_IS_ACCOUNT_OF_NAMESPACE} && ({_IS_STREAM} ? {is_stream_pod_of(_NAMED)}"
+    f"({_IS_ACCOUNT_OF_NAMESPACE} && ({_IS_WARM} ? {is_assigned_worker()} && ({_IS_CURRENT} || {_ONLY_RELEASES})"
+    f" : {_IS_STREAM} ? {is_stream_pod_of(_NAMED)}"
     f" : (!({_AWAITS_RETRY}) && {is_pod_of(_NAMED)})))"
 )
 """The Pod that the token is bound to decides, not the account; see ``webhooks.validate.status``."""
@@ -73,6 +101,8 @@ def policy(installation: Installation) -> Policy:
             "before": "has(oldObject.status) ? dyn(oldObject.status) : dyn({})",
             "after": "has(object.status) ? dyn(object.status) : dyn({})",
             "pod": POD,
+            "podUid": UID_OF_POD,
+            "assignment": annotation("object", ANNOTATION_ASSIGNMENT),
         },
         subresource="status",
     )
@@ -122,12 +152,3 @@ def _checks() -> Iterator[Check]:
 
 def _check(target: Resource, expression: str, message: str, rule: str) -> Check:
     return Check(target, expression, message, (rule,), (UPDATE,))
-
-
-def _same_but(field: str) -> str:
-    """All other fields are unchanged; ``null`` counts as absent."""
-    before, after = "variables.before", "variables.after"
-    return (
-        f"{after}.all(k, {field} || (k in {before} ? {before}[k] : null) == {after}[k])"
-        f" && {before}.all(k, {field} || k in {after} || {before}[k] == null)"
-    )

@@ -44,6 +44,9 @@ from reconcilers.adapters.stored_payloads import StoredPayloads
 from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.stream_executor import HubAccessProvider, StreamExecutor
 from reconcilers.adapters.stream_objects import StreamObjects
+from reconcilers.adapters.worker_executor import WorkerExecutor
+from reconcilers.adapters.worker_pools import WorkerPools
+from reconcilers.adapters.worker_registry import WorkerRegistry
 from reconcilers.adapters.world import World
 from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
@@ -88,6 +91,9 @@ class Operator:
         store = KubeRunStore(client, world, settings)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
+        self._workers = WorkerRegistry(client, world)
+        pools = WorkerPools(client, world, secrets)
+        warm = WorkerExecutor(step_runs, pools, self._workers, events, clock)
         self._slots = Slots(lambda: limits_of(settings()), clock)
         self._limiter = ConcurrencyLimiter(store)
         self._awaited = AwaitedDefinitions()
@@ -97,7 +103,7 @@ class Operator:
                 step_runs=step_runs,
                 bindings=binder,
                 executors=_executors(
-                    client, world, step_runs, binder, secrets, events, runner, hub, stream_ends, budget
+                    client, world, step_runs, binder, secrets, events, runner, hub, stream_ends, budget, warm
                 ),
                 evaluator=self._evaluator,
                 payloads=payloads,
@@ -125,6 +131,7 @@ class Operator:
                 operator_namespace=operator_namespace,
                 hub=hub,
                 stream_ends=stream_ends,
+                workers=self._workers,
                 ownership=ownership,
             ),
             _observed,
@@ -165,6 +172,7 @@ class Operator:
     async def _work(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._evaluator.keep_warm)
+            nursery.start_soon(self._workers.run, name="heartbeats of warm workers")
             nursery.start_soon(self.supervisor.run)
             self._controllers.start_in(nursery)
             self._controllers.enqueue_everything()
@@ -182,6 +190,7 @@ class Operator:
         connect_streams(
             self._world, self.supervisor, definition_changed=self._awaited.changed, ownership=self._ownership
         )
+        self._workers.connect(self.supervisor.wake)
         self._controllers.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
@@ -235,9 +244,10 @@ def _executors(
     hub: HubAccessProvider,
     stream_ends: StreamEnds,
     budget: BindingBudget,
+    warm: WorkerExecutor,
 ) -> Executors:
     shared = (client, world, step_runs, binder, secrets, events, runner)
-    return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget)])
+    return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget), warm])
 
 
 def _scope_crashed(key: RunKey, error: BaseException) -> None:

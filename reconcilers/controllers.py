@@ -21,6 +21,7 @@ from reconcilers import (
     storytrigger,
     stream,
     transport,
+    worker_pool,
 )
 from reconcilers.adapters.watched_kind import WatchedKind, merged
 from reconcilers.adapters.world import WATCHED
@@ -41,6 +42,7 @@ CONTROLLERS: Final[tuple[ControllerRegistration, ...]] = (
     effectclaim.CONTROLLER,
     transport.CONTROLLER,
     stream.CONTROLLER,
+    worker_pool.CONTROLLER,
 )
 
 

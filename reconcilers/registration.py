@@ -22,6 +22,7 @@ from core.workloads.hub_access import HubAccess
 from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.watched_kind import WatchedKind
+from reconcilers.adapters.worker_registry import WorkerRegistry
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Controller, Glance, Key, Reconcile
 from reconcilers.runtime.watch import Watch
@@ -54,6 +55,8 @@ class ControllerDependencies:
     """Returns the access to the hub of streams, as far as it is known."""
     stream_ends: StreamEnds | None = None
     """What ends realtime steps, shared with their executor."""
+    workers: WorkerRegistry | None = None
+    """The warm workers, shared with their executor."""
 
 
 @dataclass(frozen=True, slots=True)

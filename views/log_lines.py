@@ -22,6 +22,8 @@ _TRACES: Final = ("stacktrace", "exception", "exc_info", "traceback", "stack")
 _NAMES_OF_STEP: Final = frozenset({"storyRun", "step", "stepRun"})
 """Names that every record has; the line is shown behind those of the step."""
 _USER_LOGGERS: Final = frozenset({"engram", "impulse"})
+_PRINTED: Final = "output"
+"""The logger of what a step in a warm worker has printed, which is no record of its own."""
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _PLAIN: Final = re.compile(r"[\w./:@+-]+")
 
@@ -50,6 +52,8 @@ def readable(line: str, at: datetime | None = None) -> ReadableLine:
     message = next((record[name] for name in _MESSAGES if isinstance(record.get(name), str)), None)
     if message is None:
         return ReadableLine(at, "", _safe(line))
+    if record.get("logger") == _PRINTED and "stepRun" in record:
+        return ReadableLine(_instant(_taken(record, _TIMES)) or at, "", _safe(message))
     rest = dict(record)
     when = _taken(rest, _TIMES)
     level = _taken(rest, _LEVELS)

@@ -16,6 +16,8 @@ from core.api import keys
 from core.api.gatedata import given_data
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
+from core.engine.step.assignment import assignment_of
+from core.engine.step.record import attempt_of
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from views.pod_wait import container_state, taken_at
 from views.run_view import StepView
@@ -78,14 +80,15 @@ def step_detail(
     retries, next_at = int(status.get("retries") or 0), parse_instant_or_none(status.get("nextRetryAt"))
     most = (spec.get("retry") or {}).get("maxRetries")
     pod = pods[-1] if pods else None
-    has_begun = bool(status.get("startedAt") or status.get("attempt") or job is not None)
+    assigned = attempt_of(made) if made else None
+    has_begun = bool(status.get("startedAt") or assigned or job is not None)
     logs = status.get("logs")
     return StepDetail(
         run=str(run["metadata"]["name"]),
         step=step,
         engram=str((spec.get("engramRef") or {}).get("name") or ""),
         is_script=bool(spec.get("script")),
-        inputs=_inputs(job) if job is not None else spec.get("input"),
+        inputs=_inputs(job) if job is not None else _assigned_inputs(made) if made else None,
         output=_output(run, step, status),
         attempts=retries + (has_begun and next_at is None),
         most_attempts=most + 1 if isinstance(most, int) else None,
@@ -110,6 +113,16 @@ def _inputs(job: Object) -> Any:
     text = variable.replace("$$", "$") if isinstance(variable, str) else file
     try:
         return json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _assigned_inputs(step_run: Object) -> Any:
+    """What a warm worker gets, or what the StepRun has."""
+    found = assignment_of(step_run)
+    text = found.environment.get(_INPUTS) if found is not None else None
+    try:
+        return json.loads(text) if text is not None else (step_run.get("spec") or {}).get("input")
     except ValueError:
         return None
 

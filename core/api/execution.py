@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from core.api.probes import ProbeSwitches
 from core.api.scheduling import Placement
-from core.api.schema import AtomicList, Int32, Int64, Integer, ObjectName, Quantity, WireModel
+from core.api.schema import AtomicList, DescribedElsewhere, Int32, Int64, Integer, ObjectName, Quantity, WireModel
 from core.api.storage import StoragePolicy
 from core.api.volumes import PodNeeds
+from core.api.warm import WarmWorkers
 
 CacheMode = Literal["read", "write", "readWrite"]
 Backoff = Literal["exponential", "linear", "constant"]
@@ -150,6 +151,9 @@ class ExecutionOverrides(PodNeeds):
         description="Longest duration of one attempt as a Go duration such as `90s` or `1h30m`; default: Story "
         "`policy.timeouts.step`, then operator key `timeout.default-step`.",
     )
+    warm: Annotated[WarmWorkers, DescribedElsewhere()] | None = Field(
+        None, description="Workers kept ready for the steps: see the EngramTemplate."
+    )
 
 
 class JobPolicy(WireModel):
@@ -227,4 +231,7 @@ class ExecutionSpec(PodNeeds):
     )
     timeout: str | None = Field(
         None, description="Longest duration of one attempt as a Go duration such as `90s` or `1h30m`."
+    )
+    warm: Annotated[WarmWorkers, DescribedElsewhere()] | None = Field(
+        None, description="Workers kept ready for the steps: see the EngramTemplate."
     )

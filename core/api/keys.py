@@ -30,6 +30,10 @@ LABEL_APP_INSTANCE: Final = "app.kubernetes.io/instance"
 LABEL_APP_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABEL_JOB_NAME: Final = "job-name"
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
+LABEL_WORKER_POOL: Final = "bubustack.io/worker-pool"
+"""An extension, on StepRuns and on the objects of a pool of warm workers: the name of the pool."""
+LABEL_WORKER: Final = "bubustack.io/worker"
+"""An extension, on a StepRun: the name of the Pod whose worker carries out its attempt."""
 LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
 """An extension, on ClusterRoles: the operator gets their rules, to grant them to runs whose templates request them."""
 LABEL_RUNNER_OF_STORY: Final = "bubustack.io/runner-of-story"
@@ -135,6 +139,20 @@ ANNOTATION_CANCEL_REQUESTED: Final = "bubustack.io/cancel-requested"
 ANNOTATION_JOB_UID: Final = "runs.bubustack.io/job-uid"
 ANNOTATION_RESTART_COUNT: Final = "runs.bubustack.io/restart-count"
 ANNOTATION_RESTARTED_AT: Final = "runs.bubustack.io/restarted-at"
+ANNOTATION_ASSIGNMENT: Final = "runs.bubustack.io/assignment"
+"""An extension: the attempt that a warm worker carries out, as JSON (``core.engine.step.assignment``)."""
+
+# Annotations of pools of warm workers (extensions).
+ANNOTATION_POOL_ENGRAM: Final = "bubustack.io/worker-pool-engram"
+"""On the Deployment of a pool: ``namespace/name`` of its Engram."""
+ANNOTATION_POOL_WORKERS: Final = "bubustack.io/worker-pool-workers"
+"""On the Deployment of a pool: how many workers it has and when, as JSON (``core.workloads.worker_pool``)."""
+ANNOTATION_POOL_EMPTY_SINCE: Final = "bubustack.io/worker-pool-empty-since"
+"""On the Deployment of a pool: since when it has had no worker, RFC 3339; a day later it is deleted."""
+
+# Annotations of the Leases of warm workers (extensions).
+ANNOTATION_WORKER_STATE: Final = "bubustack.io/worker-state"
+"""``ready``, or ``draining``: it takes no new attempts. Only the worker writes it."""
 
 # Annotations of Jobs (extensions).
 ANNOTATION_CACHE_KEY: Final = "cache.bubustack.io/key"

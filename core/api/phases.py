@@ -176,6 +176,8 @@ class StepReason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     NO_POD = "NoPod"
     EARLIER_ATTEMPT_ENDS = "EarlierAttemptEnds"
+    AWAITING_WORKER = "AwaitingWorker"
+    """No warm worker has room."""
     BINDING_THROTTLED = "BindingThrottled"
     """A realtime step waits until its TransportBinding may be written."""
 

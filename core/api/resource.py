@@ -111,6 +111,8 @@ NAMESPACE = Resource("", "v1", "namespaces", "Namespace", Scope.CLUSTER, ("statu
 POD = Resource("", "v1", "pods", "Pod", subresources=("status", "log"))
 IMPULSE_POD = replace(POD, subset="impulses")
 """The Pods of Impulses."""
+WORKER_POD = replace(POD, subset="workers")
+"""The Pods of warm workers."""
 SECRET = Resource("", "v1", "secrets", "Secret")
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap")
 SERVICE = Resource("", "v1", "services", "Service", subresources=("status",))
@@ -125,6 +127,8 @@ STREAM_DEPLOYMENT = replace(DEPLOYMENT, subset="streams")
 """The Deployments of realtime steps."""
 STREAM_STATEFUL_SET = replace(STATEFUL_SET, subset="streams")
 """The StatefulSets of realtime steps."""
+WORKER_DEPLOYMENT = replace(DEPLOYMENT, subset="workers")
+"""The Deployments of pools of warm workers."""
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLE = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", Scope.CLUSTER)
@@ -137,6 +141,8 @@ SUBJECT_ACCESS_REVIEW = Resource(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", Scope.CLUSTER
 )
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+WORKER_LEASE = replace(LEASE, subset="workers")
+"""The heartbeats of warm workers."""
 CUSTOM_RESOURCE_DEFINITION = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", Scope.CLUSTER, ("status",)
 )

@@ -45,8 +45,8 @@ class ListedAsRequired:
 
 @dataclass(frozen=True, slots=True)
 class DescribedElsewhere:
-    """The schema of a type of Kubernetes, without descriptions of its own: a definition must fit into an annotation of
-    ``kubectl apply``, and Kubernetes describes the type.
+    """The schema of a type without descriptions of its own: a definition must fit into an annotation of ``kubectl
+    apply``, and Kubernetes, or another definition, describes the type.
     """
 
 

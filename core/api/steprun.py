@@ -176,6 +176,14 @@ class Attempt(WireModel):
     )
 
 
+class EndedProcess(WireModel):
+    """The process of an attempt has ended."""
+
+    attempt: Int32 = Field(description="Number of the attempt.")
+    exit_code: Int32 = Field(description="How the process ended: 0, its exit code, or 128 and the signal.")
+    finished_at: Instant | None = Field(None, description="When it ended, by the clock of the worker.")
+
+
 class CachedFrom(WireModel):
     """An earlier, equal execution."""
 
@@ -225,6 +233,9 @@ class StepRunStatus(WireModel):
     signals: dict[str, JsonObject] | None = Field(None, description="Last value of each signal.")
     started_at: Instant | None = Field(None, description="When the first attempt started.")
     trace: TraceContext | None = Field(None, description="Trace of the step, when tracing is on.")
+    worker_exit: EndedProcess | None = Field(
+        None, description="The last process of a warm worker that has ended; written by the worker."
+    )
 
 
 class StepRun(KindModel):

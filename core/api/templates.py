@@ -5,7 +5,7 @@ Source: Operator contract 15.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,11 @@ from core.api.scheduling import Placement
 from core.api.schema import Int32, Int64, Integer, JsonObject, Quantity, WireModel
 from core.api.storage import StoragePolicy
 from core.api.volumes import PodNeeds
+from core.api.warm import WarmWorkers
+
+EngramMode = Literal["job", "deployment", "statefulset", "worker"]
+WORKER_MODE: Final = "worker"
+"""An image that can serve as a warm worker."""
 
 
 class TemplateImages(WireModel):
@@ -107,6 +112,9 @@ class TemplateExecution(PodNeeds):
     service: TemplateService | None = Field(None, description="Ports the container serves.")
     storage: StoragePolicy | None = Field(None, description="Where large payloads are kept.")
     timeout: str | None = Field(None, description="Recommended longest duration as a Go duration.")
+    warm: WarmWorkers | None = Field(
+        None, description="Workers that are kept ready for the steps, instead of a Job for each attempt."
+    )
 
 
 class SecretDefinition(WireModel):
@@ -134,10 +142,11 @@ class SecretDefinition(WireModel):
 class EngramTemplateSpec(WireModel):
     """What a worker is and needs."""
 
-    supported_modes: list[WorkloadMode] = Field(
+    supported_modes: list[EngramMode] = Field(
         min_length=1,
-        max_length=3,
-        description="Modes the image can run in, 1 to 3 of `job`, `deployment`, `statefulset`.",
+        max_length=4,
+        description="Modes the image can run in, 1 to 4 of `job`, `deployment`, `statefulset`, `worker`. `worker`, "
+        "beside `job`: it can serve as a warm worker.",
     )
     version: str = Field(description="Version of the template, which references may pin.")
     config_schema: JsonObject | None = Field(None, description="JSON Schema of an Engram's `with`.")

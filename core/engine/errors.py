@@ -8,6 +8,7 @@
     │       ├── DeniedError        a permission is missing
     │       ├── StorageUnavailableError  the object store does not answer, or refuses the operator
     │       └── HubUnknownError    the access to the hub of streams is not known yet
+    ├── NoRoomError        wake-up no worker has room: nothing was started; the executor wakes the run when one has
     ├── GoneError          -       the object no longer exists, or another object with that name has replaced it
     ├── ResultLostError    -       an attempt has succeeded, but what it has left behind cannot be read any more
     ├── AwaitedError       wait    a definition that a step refers to is not there yet; carries reason and time limit
@@ -88,6 +89,12 @@ class HubUnknownError(ObstacleError):
 
 class ThrottledError(UnavailableError):
     """Too many writes of this kind at once: nothing was done, and the same call may succeed when its turn has come."""
+
+
+class NoRoomError(PortError):
+    """No worker has room for the attempt, which was not started. The executor wakes the run when one may have; until
+    then the engine does not ask again. The message says for which workers the step waits.
+    """
 
 
 class GoneError(PortError):

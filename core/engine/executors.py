@@ -7,7 +7,8 @@ the Engram was changed, must find and end what was started.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -43,7 +44,8 @@ class Executors:
         """One look at the step of ``run`` whose StepRun has that name; never waits.
 
         Nothing may start while something still runs for a StepRun of that name, whichever executor started it: an
-        earlier StepRun that is gone may have belonged to another executor.
+        earlier StepRun that is gone may have belonged to another executor. An executor that lives by the record sees in
+        a StepRun nothing of one that is gone.
         """
         step_run = await step_runs.read_step_run(run, name)
         executor = self.of(step_run) if step_run is not None else None
@@ -51,8 +53,8 @@ class Executors:
         if seen.state is not AttemptState.ABSENT:
             return seen
         namespace = run["metadata"]["namespace"]
-        others = (other for other in self._by_name.values() if other is not executor)
-        lingers = any(other.lingers(namespace, name) for other in others)
+        asked = (each for each in self._by_name.values() if each is not executor or each.lives_by_record)
+        lingers = any(each.lingers(namespace, name) for each in asked)
         return Observation(step_run, AttemptState.LINGERING) if lingers else seen
 
     def _problem(self, name: str) -> StepError:
@@ -63,7 +65,7 @@ class Executors:
 class UnknownExecutor:
     """Stands for an executor that this operator does not have: it starts nothing, and knows of nothing that runs."""
 
-    starts_by_record = False
+    lives_by_record = False
 
     def __init__(self, name: str, problem: StepError) -> None:
         self.name = name
@@ -71,6 +73,11 @@ class UnknownExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         await trio.lowlevel.checkpoint()

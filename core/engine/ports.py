@@ -15,6 +15,7 @@ was based on; every write sends both as preconditions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,6 +32,10 @@ STREAM: Final = "stream"
 
 Its attempts have no deadline unless the step declares one, and end only when their worker has finished, has failed too
 often, or is asked to end.
+"""
+WORKER: Final = "worker"
+"""The executor that assigns attempts to workers that always run. Its only record and its only signal is the StepRun
+(``core.engine.step.assignment``).
 """
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 """``Observation.reason`` of an attempt that the executor's platform has ended because its deadline had passed."""
@@ -341,10 +346,13 @@ class AttemptExecutor(Protocol):
         """The value of ``spec.executor``."""
 
     @property
-    def starts_by_record(self) -> bool:
-        """Whether ``start_attempt`` itself writes ``core.engine.step.record.running_patch`` to the StepRun.
+    def lives_by_record(self) -> bool:
+        """Whether the StepRun is all that there is of an attempt.
 
-        If not, the engine writes it: before a retry, and soon after the start of a first attempt.
+        Then its workers report from every phase, so that the engine records ``Running`` only after the start, and only
+        if the attempt takes longer than a moment. The record of its end is the signal to end; so the engine keeps a
+        StepRun that it will create again until nothing runs for it; for one that is gone all the same, ``lingers``
+        counts. And its first attempt may start with the creation (``assigned``).
         """
 
     async def prepare_run(self, run: Object, story: Object) -> None:
@@ -354,10 +362,24 @@ class AttemptExecutor(Protocol):
             RejectedError: it can never be created.
         """
 
+    def assigned(self, order: AttemptOrder) -> AbstractAsyncContextManager[Mapping[str, Any] | None]:
+        """Labels and annotations, ``{"labels": …, "annotations": …}``, with which the StepRun of a first attempt is
+        created while the context is open; ``order.step_run`` is its manifest, without ``uid``.
+
+        With an assignment among them (``core.engine.step.assignment``), the creation starts the attempt, and room for
+        it is kept until then. Without, the attempt does not start: the engine creates the StepRun all the same, and
+        calls ``start_attempt``, which says why. None: nothing is to be added. Called only if ``lives_by_record``.
+
+        Raises:
+            RejectedError, StaleError, UnavailableError: as ``start_attempt``. After a ``RejectedError``, the StepRun is
+                created without, for ``start_attempt`` to be refused and the refusal to be recorded in it.
+        """
+
     async def start_attempt(self, order: AttemptOrder) -> None:
         """Ensure that ``order.attempt`` is started; an attempt that is started already is left alone.
 
         Raises:
+            NoRoomError: no worker has room.
             MissingReferenceError: a Secret that it needs is missing.
             RejectedError: it cannot be started with this order; ``InputTooLarge`` if its input is too large.
             StaleError: another attempt still exists, call ``end_earlier_attempt`` first. Or another leader has ended

@@ -22,6 +22,7 @@ from core.policy.extended import extended_problems
 from core.policy.settings import OperatorSettings, PullPolicy, RestartPolicy
 from core.policy.sources import LISTENER_TEMPLATE, OPERATOR, TEMPLATE, Layer, Sources, layers_of, layers_of_impulse
 from core.policy.volumes import SHARED_MEMORY_PATH, MountedPath, overlaps, size_problem, volume_problems
+from core.policy.warm import WarmPolicy, warm_policy, warm_problems
 
 
 class PolicyError(Exception):
@@ -82,6 +83,8 @@ class ExecutionPolicy:
     priority_class_name: str = ""
     runtime_class_name: str = ""
     image_pull_secrets: tuple[str, ...] = ()
+    warm: WarmPolicy | None = None
+    """Workers that are kept ready; None: each attempt is a Job."""
 
 
 def resolve_policy(sources: Sources) -> ExecutionPolicy:
@@ -136,7 +139,7 @@ def _resolved(layers: Iterable[Layer], bounds: PolicyBounds, no_image: str) -> E
 
 
 _MERGED: Final = frozenset(
-    {"resources", "node_selector", "secrets", "probes", "extended_resources", "volumes", "image_pull_secrets"}
+    {"resources", "node_selector", "secrets", "probes", "extended_resources", "volumes", "image_pull_secrets", "warm"}
 )
 
 
@@ -149,6 +152,8 @@ def _keyed(key: str, value: Any) -> Any:
             return dict.fromkeys(value, True)
         case "extended_resources":
             return {name: str(amount) for name, amount in value.items()}
+        case "warm":
+            return {name: part for name, part in value.items() if part is not None}
         case _:
             return value
 
@@ -191,6 +196,8 @@ def _problems(key: str, value: Any) -> list[str]:
             return [str(problem) for problem in size_problem(value, "sharedMemory", zero=True)]
         case "priority_class_name" | "runtime_class_name" if not is_class_name(value):
             return [f"{CLASSES[key].field}: {value!r} is not the name of a class; use the name of an existing one"]
+        case "warm":
+            return [str(problem) for problem in warm_problems(value, "warm")]
         case "image_pull_secrets" if not _are_names(value):
             return ["imagePullSecrets: must be a list of names; write the names of Secrets, each after a dash"]
         case _:
@@ -286,4 +293,5 @@ def _policy(folded: Mapping[str, Any], provenance: Mapping[str, str]) -> Executi
         priority_class_name=folded.get("priority_class_name", ""),
         runtime_class_name=folded.get("runtime_class_name", ""),
         image_pull_secrets=tuple(folded.get("image_pull_secrets", {})),
+        warm=warm_policy(folded.get("warm")),
     )

@@ -23,7 +23,7 @@ TEMPLATES: Final = (TEMPLATE, LISTENER_TEMPLATE)
 _SHIPPED_KEYS: Final = ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")
 _RESOURCE_KEYS: Final = (*_SHIPPED_KEYS, "ephemeralStorageRequest", "ephemeralStorageLimit")
 _PROBE_KEYS: Final = ("liveness", "readiness", "startup")
-_OF_JOBS: Final = ("backoff_limit", "ttl_seconds_after_finished", "restart_policy")
+_OF_JOBS: Final = ("backoff_limit", "ttl_seconds_after_finished", "restart_policy", "warm")
 """Settings without a meaning for a listener, which does not end."""
 
 
@@ -84,7 +84,7 @@ def layers_of_impulse(settings: OperatorSettings, template: ReadOnlyObject, impu
         Layer("Impulse workload", from_workload, impulse),
         Layer(
             "Impulse execution",
-            {**_overrides(execution), "secrets": spec.get("secrets"), "service_account_name": account},
+            {**_overrides(execution), "warm": None, "secrets": spec.get("secrets"), "service_account_name": account},
             impulse,
         ),
     ]
@@ -174,6 +174,7 @@ def _template(template: ReadOnlyObject, execution: ReadOnlyObject) -> dict[str, 
         "restart_policy": job.get("recommendedRestartPolicy"),
         "storage": execution.get("storage"),
         "probes": _present({key: probes.get(key) for key in _PROBE_KEYS}),
+        "warm": execution.get("warm"),
     }
 
 
@@ -184,6 +185,7 @@ def _engram_policy(policy: ReadOnlyObject) -> dict[str, Any]:
         **_pod(policy),
         **_placement(_block(policy, "placement")),
         "cache": policy.get("cache"),
+        "warm": policy.get("warm"),
     }
 
 
@@ -200,6 +202,7 @@ def _story(policy: ReadOnlyObject) -> dict[str, Any]:
         **_placement(_block(execution, "placement")),
         "cache": execution.get("cache"),
         "storage": policy.get("storage") or execution.get("storage"),
+        "warm": execution.get("warm"),
     }
 
 
@@ -218,6 +221,7 @@ def _overrides(block: ReadOnlyObject) -> dict[str, Any]:
         "debug": block.get("debug"),
         "storage": block.get("storage"),
         "probes": disabled or None,
+        "warm": block.get("warm"),
     }
 
 

@@ -14,6 +14,7 @@ from deployment.permissions.roles import (
     runner_base_role,
     service_account,
     table_objects,
+    worker_role,
 )
 from deployment.permissions.table import (
     ADMISSION,
@@ -35,7 +36,7 @@ def manifest_files() -> Iterator[tuple[str, list[Object]]]:
     here = DEFAULT_INSTALLATION
     yield "service_account.yaml", [service_account(here)]
     yield "manager.yaml", [*table_objects(here, MANAGER)]
-    yield "runner.yaml", [*table_objects(here, RUNNER), runner_base_role(), *grants_objects(here)]
+    yield "runner.yaml", [*table_objects(here, RUNNER), runner_base_role(), worker_role(), *grants_objects(here)]
     yield "listener.yaml", [*table_objects(here, LISTENER)]
     yield "configuration.yaml", [*table_objects(here, CONFIGURATION)]
     yield "hub_access.yaml", [*table_objects(here, HUB_ACCESS)]

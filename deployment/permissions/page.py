@@ -8,6 +8,7 @@ from typing import Final
 from core.api.keys import LABEL_RUNNER_GRANTS, LABEL_RUNNER_OF_STORY
 from core.api.permission import Permission
 from core.workloads.story_runner import RUNNER_BASE_ROLE
+from core.workloads.worker_pool import WORKER_ROLE
 from deployment.permissions.hub import HUB_TABLES
 from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.people import GATE_APPROVER
@@ -52,6 +53,10 @@ after all runs that were unfinished then have ended.
 
 Who may report a step is decided by the Pod that a token is bound to, not by the account
 ([who writes what](when-admission-is-down.md#what-only-the-operator-may-write)).
+
+Workers that are kept ready ([warm workers](warm-workers.md)) have an account for each pool, with the pool's name. Two
+RoleBindings of it bind `{RUNNER_BASE_ROLE}` and the ClusterRole `{WORKER_ROLE}`: list and watch StepRuns, and get,
+create, update and patch Leases. All objects of a pool belong to this account and go with it.
 
 With `controller.runner-identity: run`, each run has a ServiceAccount, a Role and a RoleBinding `<run>-engram-runner`,
 which belong to the run: for clusters that rely on these names. That costs three writes for each run.

@@ -1,7 +1,8 @@
 """The RBAC objects of one installation of the operator, as documents. Pure.
 
-No rule has a wildcard, and none grants ``escalate`` or ``impersonate``; ``bind`` is granted for one ClusterRole, whose
-rules the operator has itself. So the API server prevents the operator from granting more than it has. To let templates
+No rule has a wildcard, and none grants ``escalate`` or ``impersonate``; ``bind`` is granted for two ClusterRoles by
+name: the base rights of containers, which the operator has itself, and the rights of warm workers. So the API server
+prevents the operator from granting more than it has, except those. To let templates
 request more than ``RUNNER``, the platform's administrator creates ClusterRoles with the label ``LABEL_RUNNER_GRANTS``.
 """
 
@@ -15,6 +16,7 @@ from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE
 from core.workloads.runner import BASE_RULES
 from core.workloads.story_runner import RUNNER_BASE_ROLE
+from core.workloads.worker_pool import WORKER_PERMISSIONS, WORKER_ROLE
 from deployment.permissions.documents import rbac_object, role_binding, service_account, table_objects
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.role_table import RoleTable
@@ -43,6 +45,7 @@ def operator_objects(
     for table in tables:
         yield from table_objects(installation, table)
     yield runner_base_role()
+    yield worker_role()
     yield from grants_objects(installation)
     yield metrics_reader(installation)
 
@@ -50,6 +53,11 @@ def operator_objects(
 def runner_base_role() -> Object:
     """The base rights of the containers of runs, which the operator binds to their accounts; here nothing binds it."""
     return {**rbac_object(CLUSTER_ROLE, RUNNER_BASE_ROLE), "rules": [dict(rule) for rule in BASE_RULES]}
+
+
+def worker_role() -> Object:
+    """What warm workers may do beyond that; the operator binds it to the accounts of pools, here nothing does."""
+    return {**rbac_object(CLUSTER_ROLE, WORKER_ROLE), "rules": [dict(each.rule()) for each in WORKER_PERMISSIONS]}
 
 
 def grants_objects(installation: Installation) -> Iterator[Object]:

@@ -217,6 +217,29 @@ def _forbidden_volume(chance: Chance, draft: Draft) -> str:
     return f"{path}.volumes[0].{field}"
 
 
+@breaks("definition/warm", "Engram", "Story", "EngramTemplate")
+def _impossible_workers(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    wrong, field = chance.pick(
+        (
+            ({"replicas": 3, "maxReplicas": 2}, "maxReplicas"),
+            ({"enabled": False, "idleTimeout": "soon"}, "idleTimeout"),
+            ({"maxReplicas": 0, "idleTimeout": "0s"}, "idleTimeout"),
+        )
+    )
+    block["warm"] = wrong
+    return f"{path}.warm.{field}"
+
+
+@breaks("definition/warm-unused", "Engram", "Impulse", "EngramTemplate", "ImpulseTemplate")
+def _workers_that_cannot_serve(chance: Chance, draft: Draft) -> str:
+    block, path = _workload_block(chance, draft)
+    block["warm"] = chance.pick(({}, {"replicas": 2}, {"enabled": True, "maxReplicas": 5, "isolation": "task"}))
+    modes = draft.spec if draft.new["kind"].endswith("Template") else _template(draft)["spec"]
+    modes["supportedModes"] = [mode for mode in modes["supportedModes"] if mode != "worker"] or ["job"]
+    return f"{path}.warm"
+
+
 @breaks("definition/quantity", "Engram", "Impulse", "Story")
 def _no_quantity(chance: Chance, draft: Draft) -> str:
     block, path = _workload_block(chance, draft)

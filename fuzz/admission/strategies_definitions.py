@@ -69,6 +69,9 @@ def delivery_policy(chance: Chance) -> Object:
     return fill(chance, DeliveryPolicy, given, leave=("dedupe", "retry"))
 
 
+_MODES = ("job", "deployment", "statefulset", "worker")
+
+
 def _of_template(
     chance: Chance, around: Surroundings, source: Resource, target: Resource, modes: tuple[str, ...]
 ) -> tuple[Object, list[str]]:
@@ -100,7 +103,7 @@ def _of_template(
 
 
 def engram_template(chance: Chance, around: Surroundings) -> Object:
-    given = _described(chance, ("inputSchema", "outputSchema", "configSchema"), ("job", "deployment", "statefulset"))
+    given = _described(chance, ("inputSchema", "outputSchema", "configSchema"), _MODES)
     if given["supportedModes"] == ["job"] and chance.yes():
         given["container"] = _container(chance)
     leave = ("inputSchema", "outputSchema", "configSchema", "container")
@@ -136,7 +139,7 @@ def impulse_template(chance: Chance, around: Surroundings) -> Object:
 
 def _described(chance: Chance, schemas: tuple[str, ...], modes: tuple[str, ...]) -> Object:
     found: Object = {"version": chance.pick(values.VERSIONS), "image": "registry.example/t:1"}
-    found["supportedModes"] = chance.some(modes, 3, 1)
+    found["supportedModes"] = chance.some(modes, len(modes), 1)
     return found | {key: values.schema(chance) for key in chance.some(schemas, 2)}
 
 

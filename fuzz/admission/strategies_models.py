@@ -61,6 +61,7 @@ _BY_ALIAS: Final[dict[str, Callable[[Chance], Any]]] = {
     "extendedResources": lambda chance: {"nvidia.com/gpu": chance.pick((0, "8"))},
     "priorityClassName": lambda chance: None,
     "runtimeClassName": lambda chance: None,
+    "warm": lambda chance: chance.pick(({"maxReplicas": 0}, {"enabled": False, "replicas": 2, "idleTimeout": "1h"})),
 }
 """Fields whose values the schema describes only in part; None: the field is left out."""
 

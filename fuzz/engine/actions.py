@@ -50,6 +50,8 @@ class Verb(StrEnum):
     DELETE_JOB = "delete Job"
     DELETE_POD = "delete Pod"
     """For an attempt without Pods, the worker vanishes."""
+    CUT_OFF = "cut off"
+    """The warm worker of a step has no contact with the server for ``value`` seconds."""
     BIND = "bind"
     """Binds every Engram to the executor ``value``."""
     APPLY_ENGRAM = "apply Engram"
@@ -178,6 +180,7 @@ _OF_RUN = frozenset(
         Verb.DELETE_STEP_RUN,
         Verb.DELETE_JOB,
         Verb.DELETE_POD,
+        Verb.CUT_OFF,
         Verb.DELETE_RUN,
         Verb.HOLD_RUN,
         Verb.LET_RUN_GO,
@@ -206,6 +209,8 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             world.delete_job(key, action.step)
         case Verb.DELETE_POD:
             _delete_pods(world, key, action.step)
+        case Verb.CUT_OFF:
+            world.warm.cut_off(("StepRun", *of_step(key, action.step)), float(action.value))
         case Verb.DELETE_RUN:
             world.delete_run(key)
         case Verb.START_BY_PACKET if not has_ended(world.run(key)) and has_stream(world.cluster):

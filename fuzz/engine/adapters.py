@@ -26,7 +26,7 @@ from core.api.objects import (
 from core.api.phases import StepReason
 from core.engine.errors import AwaitedError, Definition, GoneError, NameConflictError, StaleError, UnavailableError
 from core.engine.ports import JOB, STREAM, Binding, RunKey
-from core.engine.redrive.request import may_have_a_past
+from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.policy.retry import RetryPolicy
 from fuzz.engine.cluster import Cluster, place_of
@@ -199,7 +199,7 @@ class ModelStepRuns:
         return iter(self.process.known.by_owner("StepRun", run["metadata"]["uid"]))
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
-        anew = again or step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {})
+        anew = again or may_have_begun(run, step_path(manifest) or "")
         if anew:
             await confirm(self.cluster, self.process, run)
         sent_at = trio.current_time()

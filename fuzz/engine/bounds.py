@@ -24,7 +24,9 @@ SLACK_SECONDS: Final = 120.0
 STEP_SECONDS: Final = 2.0
 UNREACHABLE_SECONDS: Final = 60.0
 """How long a container tries to reach the server."""
-REPEATING: Final = frozenset({Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.DELETE_STEP_RUN})
+REPEATING: Final = frozenset(
+    {Verb.REDRIVE, Verb.REDRIVE_FROM, Verb.DELETE_JOB, Verb.DELETE_POD, Verb.CUT_OFF, Verb.DELETE_STEP_RUN}
+)
 """Actions that can make steps run once more."""
 GOING: Final = frozenset({Verb.DELETE_ENGRAM, Verb.DELETE_TEMPLATE})
 """Actions after which a step may wait for a definition, before each attempt."""

@@ -147,6 +147,10 @@ class Played:
     stored_last: Mapping[str, int] = field(default_factory=dict)
     discarded: tuple[Discarded, ...] = ()
     """See ``Cluster``."""
+    missing_workers: frozenset[str] = frozenset()
+    """UIDs of the warm workers that were ever without contact."""
+    workers: Mapping[str, float] = field(default_factory=dict)
+    """UID of each warm worker → the seconds since which it exists."""
 
     @property
     def phase(self) -> str:
@@ -327,6 +331,8 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             stored_after=dict(world.cluster.stored_after),
             stored_last=dict(world.cluster.stored_last),
             discarded=tuple(world.cluster.discarded),
+            missing_workers=frozenset(world.warm.missing),
+            workers={one.uid: one.since for one in world.warm.workers},
         )
 
 
@@ -495,7 +501,16 @@ def _logical(write: Write) -> tuple[str, str]:
     return kind, write.object["spec"]["stepRun"] if kind == "Pod" else name
 
 
-_TIMES = ("startedAt", "finishedAt", "duration", "nextRetryAt", "lastOutputAt", "storyRevision", "attempt")
+_TIMES = (
+    "startedAt",
+    "finishedAt",
+    "duration",
+    "nextRetryAt",
+    "lastOutputAt",
+    "storyRevision",
+    "attempt",
+    "workerExit",
+)
 
 
 def _masked(status: Object) -> Object:

@@ -4,7 +4,8 @@
 instants and causes (I08 to I10 and I16) in ``invariants_time``, I24 and I26 in ``invariants_limits``, the conditions at
 the end in ``invariants_end``, retention (I42) in ``invariants_retention``, the writing process (I44) in
 ``invariants_owners``, waits for Engrams (I45 and I46) in ``invariants_definitions``, object storage (I57 to I60) in
-``invariants_storage``, streams (I61 to I66) in ``invariants_streams``. If clients take part, ``invariants_triggers``
+``invariants_storage``, streams (I61 to I66) in ``invariants_streams``, warm workers (I67 to I69) in
+``invariants_workers``. If clients take part, ``invariants_triggers``
 (I47 to I52) and ``invariants_effects`` (I53 to I56) are checked, too.
 """
 
@@ -19,7 +20,7 @@ from typing import Any, Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase
-from core.engine.ports import STREAM
+from core.engine.ports import STREAM, WORKER
 from core.engine.step.record import attempt_of, executor_of, is_final, retries_of
 from core.engine.step.record import phase_of as recorded_phase
 from fuzz.engine import (
@@ -34,6 +35,7 @@ from fuzz.engine import (
     invariants_streams,
     invariants_time,
     invariants_triggers,
+    invariants_workers,
 )
 from fuzz.engine.actions import Verb
 from fuzz.engine.cases import Played
@@ -45,10 +47,11 @@ from fuzz.engine.history import (
     is_reset,
     run_writes,
     started_by,
+    starts_of,
     states_of,
     status_of,
 )
-from fuzz.engine.warm_workers import WORKER
+from fuzz.engine.warm_workers import HEARD_SECONDS, KILLED_SECONDS
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.worker import UNSAID
 from fuzz.engine.world import NAMESPACE
@@ -121,10 +124,21 @@ def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
     return False
 
 
+def _is_unknown(history: History, name: str) -> bool:
+    """Whether a user deleted a StepRun that a worker had, and the process that creates it again does not know that."""
+    killed = timedelta(seconds=HEARD_SECONDS + KILLED_SECONDS)
+    return any(
+        write.verb == "delete" and not by_operator(write) and write.at <= at <= write.at + killed
+        for write in history.played.history
+        if write.place == ("StepRun", NAMESPACE, name)
+        for at in starts_of(history)
+    )
+
+
 def one_attempt_at_a_time(history: History) -> Iterator[str]:
     """I05: no attempt starts while another one of the same step may be running."""
     for name, attempt in history.played.overlaps:
-        if not _crossed_its_end(history, name, attempt):
+        if not (_crossed_its_end(history, name, attempt) or _is_unknown(history, name)):
             yield f"attempt {attempt} of {name} was started while something was at work for it"
 
 
@@ -500,4 +514,5 @@ CHECKS: Final[Mapping[str, Check]] = {
     "I46": invariants_definitions.nobody_waits_in_vain,
     **invariants_storage.CHECKS,
     **invariants_streams.CHECKS,
+    **invariants_workers.CHECKS,
 }

@@ -10,6 +10,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended
 from core.api.phases import AWAITED_DEFINITIONS, Phase, Reason
 from core.engine.plan import GroupName, StepKind
+from core.engine.ports import WORKER
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import announced_end, attempt_of, executor_of, retries_of
 from fuzz.engine.actions import Verb
@@ -27,7 +28,6 @@ from fuzz.engine.history import (
     status_of,
 )
 from fuzz.engine.invariants_order import step_of
-from fuzz.engine.warm_workers import WORKER
 
 PATIENCE: Final = timedelta(seconds=UNBOUND_SECONDS)
 """The time of a step that waits."""

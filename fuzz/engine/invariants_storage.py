@@ -5,6 +5,7 @@ before.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,15 +14,17 @@ from core.api import keys
 from core.api.objects import Object, step_path
 from core.api.reference_keys import STORAGE_REFERENCE
 from core.engine.errors import RejectedError
+from core.engine.step.assignment import assignment_of
 from core.engine.step.manifest import size_bytes
 from core.expressions.paths import is_reference
 from core.payloads.address import is_intact
 from core.workloads.trigger import is_answered
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.definitions import NAMESPACE
-from fuzz.engine.history import History, by_operator, status_of
+from fuzz.engine.history import History, by_operator, started_by, status_of
 from fuzz.engine.storage_cases import INLINE_BYTES, INLINE_INPUTS_BYTES
 from fuzz.engine.stored import ABSENT, STORED, value_of
+from fuzz.engine.warm_workers import INPUTS
 from fuzz.engine.watches import controller_owner
 from reconcilers.stored_data import GIVE_UP_AFTER
 
@@ -39,7 +42,7 @@ def references_lead_to_objects(history: History) -> Iterator[str]:
     for write in history.writes():
         if not by_operator(write) or write.new is None:
             continue
-        for key in set(_keys_in(write.new, seen)) - STORED.keys() - {ABSENT}:
+        for key in set(_keys_in([write.new, _inputs_assigned(write)], seen)) - STORED.keys() - {ABSENT}:
             if key not in stored_after:
                 yield f"{write.place} refers to {key}, which was never stored"
             elif stored_after[key] >= write.number:
@@ -164,12 +167,21 @@ def _bounded(history: History, write: Write) -> Iterator[tuple[str, Any, int]]:
         if engram is not None and engram.shares_store:
             yield "inputs", spec["inputs"], INLINE_BYTES
     elif write.place[0] == "StepRun":
+        engram = history.played.case.engrams.get("work")
+        if engram is not None and engram.shares_store:
+            yield "inputs", _inputs_assigned(write), INLINE_BYTES
         if write.old is None and keys.ANNOTATION_STEP_PATH in write.new["metadata"].get("annotations", {}):
             yield "input", spec.get("input"), INLINE_BYTES
     elif write.place[0] == "StoryRun":
         yield "output", status_of(write.new).get("output"), INLINE_BYTES
         if write.old is None:
             yield "inputs", spec.get("inputs"), INLINE_INPUTS_BYTES
+
+
+def _inputs_assigned(write: Write) -> Any:
+    """The inputs of the attempt that a worker gets with this write."""
+    assignment = assignment_of(write.object) if write.place[0] == "StepRun" and started_by(write) is not None else None
+    return json.loads(assignment.environment[INPUTS]) if assignment is not None else {}
 
 
 def _keys_in(value: Any, seen: set[int]) -> Iterator[str]:

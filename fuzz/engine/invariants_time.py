@@ -15,8 +15,11 @@ from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.settings import EngineSettings
 from core.engine.status.stored_run import terminated_at
+from core.engine.step.assignment import assignment_of
+from core.engine.step.pending_reason import PATIENCE
 from core.engine.step.record import announced_end, attempt_of, is_final, retries_of
 from core.engine.step.timers import GROUP_MARK
+from core.engine.step.worker_observation import is_released
 from fuzz.engine.actions import Verb
 from fuzz.engine.answers import until_of
 from fuzz.engine.cluster import Place, Write
@@ -108,7 +111,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
     written_at: dict[Place, datetime] = {}
     """The last write of a status of a run by the operator."""
     for write in history.writes():
-        if write.place[0] == "StepRun" and _is_let_go(write):
+        if write.place[0] == "StepRun" and _is_let_go(history, write):
             moved_at[write.place[2]] = write.at
         moved_at |= dict.fromkeys(_with_slot_since(history, write), write.at)
         if write.place[0] in (*OF_ATTEMPTS, "Pod"):
@@ -120,7 +123,7 @@ def deadlines_are_met(history: History) -> Iterator[str]:
         if not by_operator(write) or write.old is None:
             continue
         since, allowed = history.reaction(write.at)
-        lingering = bool(alive.get(write.place[2])) or _has_worker(write.old)
+        lingering = bool(alive.get(write.place[2])) or _has_worker(history, write.old)
         for what, due in _open(history, write.old, moved_at, lingering):
             limit = max(due, since) + allowed
             if write.place in written_at:
@@ -185,25 +188,31 @@ def _open_of_step_run(
     retry_at = parse_instant_or_none(status.get("nextRetryAt"))
     state = states_of(history.run_of(step_run)).get(step_of(step_run))
     is_cached = keys.ANNOTATION_CACHE_KEY in (metadata.get("annotations") or {})
-    if retry_at is not None and not lingering and phase_of(state) is not Phase.PENDING and not is_cached:
+    assignment = assignment_of(step_run)
+    is_assigned = assignment is not None and assignment.attempt == retries_of(status)
+    missing = history.played.missing_workers if len(history.played.starts) > 1 else ()
+    if assignment is not None and assignment.worker_uid in missing and not is_released(step_run):
+        lingering = True  # each process has to notice that the worker is lost
+    if retry_at is not None and not (lingering or is_assigned or phase_of(state) is Phase.PENDING or is_cached):
         yield "the retry", max(retry_at, moved_at.get(metadata["name"], retry_at))
     job = history.objects.get(("Job", metadata["namespace"], metadata["name"]))
     if job is not None and job["spec"]["attempt"] == retries_of(status):
         yield "the timeout", datetime.fromisoformat(job["spec"]["deadlineAt"])
-    attempt = attempt_of(step_run)
-    if _has_worker(step_run) and attempt is not None and attempt.deadline_at and attempt.number == retries_of(status):
-        yield "the timeout", attempt.deadline_at
+    if _has_worker(history, step_run) and is_assigned and assignment is not None and assignment.deadline_at is not None:
+        yield "the timeout", assignment.deadline_at
 
 
-def _has_worker(obj: Object) -> bool:
-    """Whether a StepRun names a worker, which then works for it."""
-    attempt = attempt_of(obj) if obj["kind"] == "StepRun" else None
-    return attempt is not None and bool(attempt.worker)
+def _has_worker(history: History, obj: Object) -> bool:
+    """Whether a worker has not let go of a StepRun yet. Of one that was missing it is not known."""
+    assignment = assignment_of(obj) if obj["kind"] == "StepRun" else None
+    missing = history.played.missing_workers
+    return assignment is not None and not is_released(obj) and assignment.worker_uid not in missing
 
 
-def _is_let_go(write: Write) -> bool:
-    """Whether a StepRun stops naming a worker with this write."""
-    return write.old is not None and _has_worker(write.old) and not (write.new is not None and _has_worker(write.new))
+def _is_let_go(history: History, write: Write) -> bool:
+    """Whether a worker lets go of a StepRun with this write."""
+    old, new = write.old, write.new
+    return old is not None and _has_worker(history, old) and not (new is not None and _has_worker(history, new))
 
 
 def writes_have_causes(history: History) -> Iterator[str]:
@@ -213,7 +222,7 @@ def writes_have_causes(history: History) -> Iterator[str]:
     """
     if history.did(Verb.STEP_CLOCK) or not history.prompt:
         return
-    instants = {at + pause for at in starts_of(history) for pause in (timedelta(), SETTLING)}
+    instants = {at + pause for at in starts_of(history) for pause in (timedelta(), SETTLING, PATIENCE)}
     before: list[Write] = []
     for write in history.writes():
         since = write.at - (BETWEEN_WRITES if write.place[0] == "StoryRun" else AFTERWARDS)
@@ -242,7 +251,8 @@ def _dues(history: History, write: Write) -> set[datetime]:
         case "StepRun":
             retry_at, attempt = parse_instant_or_none(status.get("nextRetryAt")), attempt_of(obj)
             deadline_at = attempt.deadline_at if attempt is not None else None
-            return {write.at + TIME_TO_LEAVE, *(at for at in (retry_at, deadline_at) if at is not None)}
+            dues = {write.at + TIME_TO_LEAVE, *(at for at in (retry_at, deadline_at) if at is not None)}
+            return dues | {at + PATIENCE for at in (write.at, retry_at) if at is not None}  # shows that it waits
         case "StoryTrigger":
             accepted_at = parse_instant_or_none(status.get("acceptedAt"))
             limit = timedelta(seconds=history.played.case.times.pending_timeout_seconds)

@@ -120,6 +120,10 @@ class EngineMachine(RuleBasedStateMachine):
     def delete_of_a_step(self, data: st.DataObject, pause: float, verb: Verb) -> None:
         self._do(pause, verb, data.draw(st.sampled_from(self.steps)))
 
+    @rule(data=st.data(), pause=PAUSES, seconds=st.sampled_from((0.3, 1.0, 3.1)))
+    def cut_a_worker_off(self, data: st.DataObject, pause: float, seconds: float) -> None:
+        self._do(pause, Verb.CUT_OFF, data.draw(st.sampled_from(self.steps)), seconds)
+
     @rule(pause=PAUSES, verb=st.sampled_from((Verb.DELETE_STORY, Verb.DELETE_STORY, Verb.DELETE_RUN)))
     def delete(self, pause: float, verb: Verb) -> None:
         self._do(pause, verb)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ class ModelJobExecutor:
     """Creates a Job for each attempt, as ``reconcilers.adapters.job_executor`` does; ``worker`` plays its Pods."""
 
     name = JOB
-    starts_by_record = False
+    lives_by_record = False
 
     cluster: Cluster
     process: Process
@@ -37,6 +38,11 @@ class ModelJobExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._call(lambda: None)
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         if not self.step_runs.take_new(order.step_run):

@@ -7,7 +7,8 @@ is connected, and drained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -41,7 +42,7 @@ class ModelStreamExecutor:
     """Keeps a workload for each attempt, as the executor of production does; ``stream_workers`` plays the Pods."""
 
     name = STREAM
-    starts_by_record = False
+    lives_by_record = False
 
     cluster: Cluster
     process: Process
@@ -49,6 +50,11 @@ class ModelStreamExecutor:
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         if not self.step_runs.take_new(order.step_run):

@@ -1,26 +1,38 @@
 """The executor of warm workers on the model cluster, for one process of the operator.
 
-All its data is in the StepRun. An attempt starts when the StepRun names a worker for it, is over when the StepRun says
-so, and has ended when the worker has released it. So it needs no request to end an attempt.
+All its records are in the StepRun (``core.engine.step.assignment``), and what follows from a StepRun is decided by the
+code of production (``core.engine.step.worker_observation``). Who is ready, and who is missing, it learns from
+``warm_workers``. It needs no request to end an attempt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object
-from core.engine.errors import StaleError
-from core.engine.ports import AttemptOrder, AttemptState, Clock, Observation
-from core.engine.redrive.request import pending_redrive
-from core.engine.step.record import attempt_of, attempt_ordered, is_asked_to_end, retries_of, running_patch
-from fuzz.engine.adapters import ModelStepRuns, confirm
-from fuzz.engine.cluster import Cluster
+from core.api import keys
+from core.api.objects import Object, has_ended, step_path
+from core.engine.errors import NoRoomError
+from core.engine.ports import WORKER, AttemptOrder, Observation, RunKey
+from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
+from core.engine.step.worker_observation import is_released, observe_worker
+from core.kube.store import Change, StoreKey
+from fuzz.engine.adapters import ModelStepRuns
+from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad, least_loaded
 from fuzz.engine.process import Process
-from fuzz.engine.warm_workers import WORKER, WarmWorkers, is_over, worker_for
+from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
+from fuzz.engine.watches import controller_owner
+from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
+
+KEPT_SECONDS: Final = 30.0
+"""How long room is kept for a step that was called."""
 
 
 @dataclass
@@ -28,57 +40,65 @@ class ModelWorkerExecutor:
     """Assigns attempts to workers."""
 
     name = WORKER
-    starts_by_record = True
+    lives_by_record = True
 
-    cluster: Cluster
     process: Process
     step_runs: ModelStepRuns
     workers: WarmWorkers
-    clock: Clock
+    wake: Callable[[RunKey, str | None], None] = lambda key, step: None
+    _missing: set[str] = field(default_factory=set)
+    """UIDs of the workers that this process knows to be missing."""
+    _reserved: Counter[str] = field(default_factory=Counter)
+    """By UID of the worker: attempts that this process is about to assign."""
+    _line: WorkerLine = field(default_factory=WorkerLine)
+    _leftovers: WorkerLeftovers = field(default_factory=lambda: WorkerLeftovers(MISSED_SECONDS))
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
 
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[Mapping[str, Any]]:
+        await trio.lowlevel.checkpoint()
+        self.process.check()
+        worker = self._choose(order)
+        if worker is None:
+            yield {"labels": {keys.LABEL_WORKER_POOL: POOL}}
+            return
+        self._reserved[worker.uid] += 1
+        try:
+            patch = assignment_patch(_assignment(order, worker))
+            patch["labels"][keys.LABEL_WORKER_POOL] = POOL
+            yield patch
+        finally:
+            self._reserved[worker.uid] -= 1
+
     async def start_attempt(self, order: AttemptOrder) -> None:
-        """One write with the version of the StepRun in the order as precondition, so that it can succeed only once."""
-        if not self.step_runs.take_new(order.step_run):
-            await confirm(self.cluster, self.process, order.step_run)
-            run = await confirm(self.cluster, self.process, order.run)
-            if is_asked_to_end(order.run, run) and not order.outlives_cancel:
-                raise StaleError("the run has been canceled")
-            if pending_redrive(run) is not None:
-                raise StaleError("the run is to run again")
-        metadata = order.step_run["metadata"]
-        self.workers.inputs[metadata["uid"], order.attempt] = dict(order.inputs)
-        worker = worker_for(metadata["name"], order.attempt)
-        attempt = replace(attempt_ordered(order), worker=worker)
-        patch = running_patch(order.step_run, self.clock.now(), attempt)
-        patch["attempt"]["exitCode"] = None
-        await self.step_runs.patch_step_run_status(order.step_run, patch)
+        """One write with the version of the StepRun in the order as precondition: it succeeds only once, and not after
+        another leader has ended the step. So no other object has to be read.
+        """
+        self.process.check()
+        worker = self._choose(order)
+        if worker is None:
+            run = RunKey(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
+            self._line.join(_key_of(order.step_run), AwaitedRoom(run, step_path(order.step_run), inf))
+            raise NoRoomError(f"all workers of pool {POOL} are at work")
+        self._reserved[worker.uid] += 1
+        try:
+            await self.step_runs.patch_step_run_metadata(order.step_run, assignment_patch(_assignment(order, worker)))
+        finally:
+            self._reserved[worker.uid] -= 1
+            self._call()  # the write may have failed
 
     async def observe(self, step_run: Object) -> Observation:
         self.process.check()
-        attempt, status = attempt_of(step_run), step_run.get("status") or {}
-        if attempt is None:
-            return Observation(step_run)
-        if attempt.worker and is_over(step_run, attempt.number):
-            return Observation(step_run, AttemptState.LINGERING)
-        seen: dict[str, Any] = {"attempt": attempt.number, "deadline_at": attempt.deadline_at, "worker": attempt.worker}
-        seen["execution_key"] = attempt.execution_key
-        if attempt.worker:
-            return Observation(step_run, AttemptState.RUNNING, **seen)
-        if attempt.number != retries_of(status):
-            return Observation(step_run)
-        code = status["attempt"].get("exitCode")
-        state = AttemptState.SUCCEEDED if code == 0 else AttemptState.FAILED
-        return Observation(step_run, state, exit_code=code, reason="" if code is not None else "WorkerLost", **seen)
+        assignment = assignment_of(step_run)
+        return observe_worker(step_run, assignment is not None and self._is_lost(assignment))
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         raise AssertionError("its workers report by themselves")
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
-        """A worker stops at once when its StepRun is gone."""
-        return False
+        return self._leftovers.lingers(namespace, step_run_name, trio.current_time(), self._is_lost)
 
     async def tend_attempt(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -94,3 +114,81 @@ class ModelWorkerExecutor:
 
     async def end_leftover(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+    # What it is told.
+
+    def tell(self, kind: str, change: Change) -> None:
+        """Something has changed in the caches of the process."""
+        if kind != "StepRun" or self.process.dead:
+            return
+        until = self._leftovers.deleted(change.object, trio.current_time()) if change.new is None else None
+        if until is not None:
+            self.workers.later(until, self._wake_again, change.object)
+        if change.new is None or has_ended(change.new):
+            self._line.leave(_key_of(change.object))
+        self._call()
+
+    def miss(self, uid: str) -> None:
+        if self.process.dead:
+            return
+        self._missing.add(uid)
+        for step_run in self.process.known.all("StepRun"):
+            assignment = assignment_of(step_run)
+            if assignment is not None and assignment.worker_uid == uid:
+                self._wake(step_run)
+
+    def find(self, uid: str) -> None:
+        if self.process.dead:
+            return
+        self._missing.discard(uid)
+        self._call()
+
+    # What it decides.
+
+    def _choose(self, order: AttemptOrder) -> WorkerLoad | None:
+        loads = self._loads()
+        free = sum(worker.free for worker in loads)
+        return least_loaded(loads) if self._line.may_take(_key_of(order.step_run), free) else None
+
+    def _loads(self) -> list[WorkerLoad]:
+        load = Counter(self._reserved)
+        for step_run in self.process.known.all("StepRun"):
+            assignment = assignment_of(step_run)
+            if assignment is not None and not is_released(step_run):
+                load[assignment.worker_uid] += 1
+        ready = (one for one in self.workers.workers if one.uid not in self._missing)
+        return [WorkerLoad(one.name, one.uid, ROOM, load[one.uid]) for one in ready]
+
+    def _call(self) -> None:
+        """Wake the next steps, as many as there is room for; it is kept for them for a while."""
+        if not len(self._line) or self.process.dead:
+            return
+        self._line.expire(trio.current_time())
+        until = trio.current_time() + KEPT_SECONDS
+        called = self._line.call(sum(worker.free for worker in self._loads()), until)
+        for waiting in called:
+            self.wake(waiting.run, waiting.step)
+        if called:
+            self.workers.later(until, lambda _: self._call(), {})
+
+    def _is_lost(self, assignment: Assignment) -> bool:
+        return assignment.worker_uid in self._missing
+
+    def _wake_again(self, gone: Object) -> None:
+        """Wake the step of a StepRun that is gone."""
+        if not self.process.dead:
+            self._wake(gone)
+
+    def _wake(self, step_run: Object) -> None:
+        owner = controller_owner(step_run)
+        if owner is not None and owner["kind"] == "StoryRun":
+            self.wake(RunKey(step_run["metadata"]["namespace"], owner["name"]), step_path(step_run) or None)
+
+
+def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
+    environment = {INPUTS: json.dumps(dict(order.inputs))}
+    return Assignment(order.attempt, worker.name, worker.uid, order.deadline_at, order.execution_key, environment)
+
+
+def _key_of(step_run: Object) -> StoreKey:
+    return StoreKey(step_run["metadata"]["namespace"], step_run["metadata"]["name"])

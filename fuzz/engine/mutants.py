@@ -45,6 +45,7 @@ from fuzz.engine import (
     storage_cases,
     stream_cases,
     trigger_cases,
+    worker_cases,
 )
 from fuzz.engine.actions import Action, Verb
 from fuzz.engine.canonical import CANONICAL, RETRIED_AT_ONCE, RETRYING, engram, primitive
@@ -196,6 +197,7 @@ TWO_LEADERS: Final = {
     "retry of two leaders": LATE_ANSWERS,
     "sleep of two leaders": SLOW_WRITES,
     "cancel that one of two leaders hears late": LATE_CANCELS,
+    **worker_cases.TWO_LEADERS,
 }
 TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES | trigger_cases.TROUBLES | effect_cases.TROUBLES
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from core.engine.ports import WORKER
 from core.policy.retry import BackoffStrategy, RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.case import Case
@@ -14,7 +15,6 @@ from fuzz.engine.cases import Trouble
 from fuzz.engine.draws import below, one_in, pick, shuffled
 from fuzz.engine.process import Fault
 from fuzz.engine.stored import stored
-from fuzz.engine.warm_workers import WORKER
 from fuzz.engine.watches import Delivery
 from fuzz.engine.worker import Act, Script
 

@@ -1,59 +1,104 @@
 """Plays workers that always run: the StepRun is their queue, and an attempt creates no other object.
 
-A StepRun whose ``status.attempt`` names a worker belongs to this worker. The worker runs the step's script, as a
-container would, writes the result into the StepRun, and releases the attempt: it removes ``worker``, so nothing runs
-any more, and ``exitCode`` says how the attempt ended. Its writes are refused once the attempt is not its own
-(``_is_its_own``). It stops when the StepRun says that the attempt is over (``is_over``), after some grace, and at once
-when the StepRun is deleted. A worker that vanishes writes nothing; some time later a watcher of workers releases the
-attempt in its place, without ``exitCode``.
+A worker hears of the StepRuns that have its name, a moment after they were written. It carries out what is assigned to
+it, at most ``ROOM`` attempts at once and in the order of their assignment, as a container would. Result and exit are
+one write, refused once the attempt is not its own (``_is_its_own``). It ends an attempt when the StepRun says that it
+is over (``is_over``), after some grace, and kills it when the StepRun is gone.
+
+A worker may vanish for good, and another one takes its place; or lose contact, end its attempts by itself, and come
+back. Either way it writes nothing, and each process of the operator notices it some time later.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 
+from core.api import keys
+from core.api.instant import format_instant
 from core.api.objects import Object, step_path
-from core.engine.step.record import attempt_of, end_is_requested, is_final, phase_of, retries_of
+from core.engine.ports import WORKER
+from core.engine.step.assignment import assignment_of
+from core.engine.step.record import is_final, phase_of, retries_of
+from core.engine.step.worker_observation import exit_of, is_over
 from fuzz.engine.cluster import Cluster, Place, Write
 from fuzz.engine.texts import text_of
 from fuzz.engine.worker import SDK_MAY_FAIL_FROM, SDK_MAY_SUCCEED_FROM, UNSAID, Act, Script, Worker
 
-WORKER: Final = "worker"
-"""The name of the executor, and the prefix of its workers' names."""
+POOL: Final = "warm-pool"
 WORKERS: Final = 2
+ROOM: Final = 2
+HEARD_SECONDS: Final = 0.02
+"""The time until a worker hears of a write."""
+FENCE_SECONDS: Final = 0.8
+"""The time until a worker without contact ends what it carries out."""
+KILLED_SECONDS: Final = 0.3
+"""The time until a killed attempt has ended."""
 MISSED_SECONDS: Final = 1.3
-"""The time until the watcher notices that a worker has vanished."""
+"""The time until a process of the operator notices that a worker is missing."""
+REPLACED_SECONDS: Final = 0.6
+"""The time until another worker has the place of one that has vanished."""
+INPUTS: Final = "BUBU_TRIGGER_DATA"
+MAY_SUCCEED_FROM: Final = (*SDK_MAY_SUCCEED_FROM, "Pending")
+"""Workers may report from the phase of a retry, too."""
+ENDED_CODE: Final = 143
+KILLED_CODE: Final = 137
 
 
-def worker_for(step_run_name: str, attempt: int) -> str:
-    """The worker that an attempt is assigned to."""
-    return f"{WORKER}-{(len(step_run_name) + attempt) % WORKERS}"
+class Watcher(Protocol):
+    """What a process of the operator is told of the workers."""
+
+    def miss(self, uid: str) -> None:
+        """Nothing runs any more in this worker."""
+
+    def find(self, uid: str) -> None:
+        """A worker is ready: a new one, or one that was missing."""
 
 
-def is_over(step_run: Object, number: int) -> bool:
-    """Whether the attempt is to end, or has ended, by the operator's records; no other signal is needed."""
-    status = step_run.get("status") or {}
-    return retries_of(status) > number or is_final(status) or end_is_requested(step_run)
-
-
-@dataclass
-class Function:
-    """One attempt that a worker runs."""
+@dataclass(eq=False)
+class WarmAttempt:
+    """One attempt that a worker carries out, or that waits for its turn there."""
 
     place: Place
     """The place of the StepRun."""
     uid: str
     number: int
-    worker: str
     step: str
+    inputs: str
+    has_begun: bool = False
     told: trio.Event = field(default_factory=trio.Event)
-    """Set when the attempt is to end, or is dropped."""
+    """Set when the attempt is to end, or is killed."""
     gone: bool = False
-    """Its StepRun is deleted, or its worker has vanished: nothing of it continues."""
+    """It was killed: nothing of it continues, and nothing is reported."""
+
+
+@dataclass(eq=False)
+class WarmWorker:
+    name: str
+    uid: str
+    since: float
+    attempts: list[WarmAttempt] = field(default_factory=list)
+    """In the order of their assignment."""
+    away_since: float | None = None
+    """Since when it has no contact; ``has_vanished``: for ever."""
+    has_vanished: bool = False
+    changed: trio.Event = field(default_factory=trio.Event)
+    """Set when it has contact again or kills an attempt, and then replaced."""
+    begun: set[tuple[str, int]] = field(default_factory=set)
+    """UID of the StepRun and number of each attempt that it has carried out or begun to."""
+
+    @property
+    def in_contact(self) -> bool:
+        return self.away_since is None
+
+    def tell_change(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @dataclass
@@ -62,150 +107,297 @@ class WarmWorkers:
 
     cluster: Cluster
     containers: Worker
-    inputs: dict[tuple[str, int], Object] = field(default_factory=dict)
-    """The resolved inputs of each attempt, by UID of its StepRun; a storage that operator and worker can both read."""
-    _at_work: dict[Place, Function] = field(default_factory=dict)
-    _begun: set[tuple[str, int]] = field(default_factory=set)
-    """Attempts, by UID of the StepRun: a worker that replaces a vanished one does not start them again."""
-    _orders: tuple[trio.MemorySendChannel[Function], trio.MemoryReceiveChannel[Function]] = field(
-        default_factory=lambda: trio.open_memory_channel[Function](10_000)
+    nursery: trio.Nursery | None = None
+    workers: list[WarmWorker] = field(default_factory=list)
+    """Also those that have vanished."""
+    watchers: list[Watcher] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    """UIDs of the workers that were ever without contact."""
+    _heard: tuple[trio.MemorySendChannel[tuple[float, Write]], trio.MemoryReceiveChannel[tuple[float, Write]]] = field(
+        default_factory=lambda: trio.open_memory_channel[tuple[float, Write]](100_000)
     )
-    _missed: tuple[trio.MemorySendChannel[Function], trio.MemoryReceiveChannel[Function]] = field(
-        default_factory=lambda: trio.open_memory_channel[Function](10_000)
-    )
+
+    def __post_init__(self) -> None:
+        for _ in range(WORKERS):
+            self._add_worker()
 
     def see(self, write: Write) -> None:
         """Listens to the writes of the cluster."""
-        if write.place[0] != "StepRun":
-            return
-        function = self._at_work.get(write.place)
-        if function is not None and (write.new is None or write.new["metadata"]["uid"] != function.uid):
-            self._drop(function)
-        elif function is not None and write.new is not None and is_over(write.new, function.number):
-            function.told.set()
-        elif write.new is not None:
-            self._take(write.place, write.new)
+        if write.place[0] == "StepRun" and keys.LABEL_WORKER in (write.object["metadata"].get("labels") or {}):
+            self._heard[0].send_nowait((trio.current_time() + HEARD_SECONDS, write))
+
+    def introduce(self, watcher: Watcher) -> None:
+        """A process of the operator has started; it takes its time to notice who is missing."""
+        self.watchers.append(watcher)
+        for worker in self.workers:
+            if not worker.in_contact:
+                self._soon(self._miss, worker, [watcher])
 
     def vanish(self, place: Place) -> None:
-        """The worker of this StepRun dies; a new one with the same name exists when it is needed."""
-        function = self._at_work.get(place)
-        if function is not None:
-            self._drop(function)
-            self._missed[0].send_nowait(function)
+        """The worker of this StepRun dies, with everything that it carries out."""
+        worker = self._worker_of(place)
+        if worker is not None:
+            worker.has_vanished = True
+            self._lose_contact(worker)
+            self._kill_all(worker)
+            self._soon(self._replace)
+
+    def cut_off(self, place: Place, seconds: float) -> None:
+        """The worker of this StepRun can neither hear nor report for a while."""
+        worker = self._worker_of(place)
+        if worker is not None and worker.in_contact:
+            self._lose_contact(worker)
+            self._soon(self._come_back, worker, seconds)
+
+    def later(self, at: float, call: Callable[[Object], None], step_run: Object) -> None:
+        """Call a process of the operator at that time."""
+
+        async def wait() -> None:
+            await trio.sleep_until(at)
+            call(step_run)
+
+        self._soon(wait)
 
     def is_at_work(self, place: Place) -> bool:
-        return place in self._at_work
+        return any(attempt.place == place and attempt.has_begun for attempt in self._attempts())
 
     def at_work(self) -> list[str]:
-        """The names of the StepRuns that have a running worker."""
-        return [place[2] for place in self._at_work]
+        """The names of the StepRuns for which a worker runs."""
+        return [attempt.place[2] for attempt in self._attempts() if attempt.has_begun]
 
     def told(self) -> list[str]:
         """The names of those whose attempt is to end."""
-        return [place[2] for place, function in self._at_work.items() if function.told.is_set()]
+        return [attempt.place[2] for attempt in self._attempts() if attempt.told.is_set()]
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._miss_vanished, nursery)
-            async for function in self._orders[1]:
-                nursery.start_soon(self._play, function)
+            self.nursery = nursery
+            async for at, write in self._heard[1]:
+                await trio.sleep_until(at)
+                self._hear(write.place, write.old, write.new)
 
-    def _take(self, place: Place, step_run: Object) -> None:
-        attempt = attempt_of(step_run)
-        if attempt is None or not attempt.worker or place in self._at_work or is_over(step_run, attempt.number):
+    # What a worker hears.
+
+    def _hear(self, place: Place, old: Object | None, new: Object | None) -> None:
+        for worker in self.workers:
+            if worker.in_contact and worker.name in (_worker_name(old), _worker_name(new)):
+                self._look(worker, place, new if _worker_name(new) == worker.name else None)
+
+    def _look(self, worker: WarmWorker, place: Place, step_run: Object | None) -> None:
+        """A worker looks at one StepRun that has its name; None: it has not any more."""
+        assignment = assignment_of(step_run) if step_run is not None else None
+        uid = step_run["metadata"]["uid"] if step_run is not None else ""
+        for attempt in [one for one in worker.attempts if one.place == place]:
+            if attempt.uid != uid:
+                self._kill(worker, attempt)
+            elif step_run is not None and is_over(step_run, attempt.number):
+                attempt.told.set()
+                if not attempt.has_begun:
+                    self._let_go(worker, attempt, ENDED_CODE)
+        if step_run is None or assignment is None or assignment.worker_uid != worker.uid:
             return
-        uid = step_run["metadata"]["uid"]
-        if (uid, attempt.number) in self._begun:
+        if (uid, assignment.attempt) in worker.begun or exit_of(step_run, assignment) is not None:
             return
-        self._begun.add((uid, attempt.number))
-        if any(pod.alive for pod in self.containers.pods.get(("Job", *place[1:]), ())):
-            self.containers.overlaps.append((place[2], attempt.number))
-        function = Function(place, uid, attempt.number, attempt.worker, step_path(step_run))
-        self._at_work[place] = function
-        self._orders[0].send_nowait(function)
+        inputs = assignment.environment.get(INPUTS, "{}")
+        attempt = WarmAttempt(place, uid, assignment.attempt, step_path(step_run), inputs)
+        worker.begun.add((uid, assignment.attempt))
+        worker.attempts.append(attempt)
+        if is_over(step_run, assignment.attempt):
+            self._let_go(worker, attempt, ENDED_CODE)
+        self._begin_next(worker)
 
-    def _drop(self, function: Function) -> None:
-        function.gone = True
-        function.told.set()
-        del self._at_work[function.place]
+    def _begin_next(self, worker: WarmWorker) -> None:
+        for attempt in worker.attempts[:ROOM]:
+            if not attempt.has_begun and worker.in_contact:
+                pods = self.containers.pods.get(("Job", *attempt.place[1:]), ())
+                if self.is_at_work(attempt.place) or any(pod.alive for pod in pods):
+                    self.containers.overlaps.append((attempt.place[2], attempt.number))
+                attempt.has_begun = True
+                self._soon(self._play, worker, attempt)
 
-    async def _miss_vanished(self, nursery: trio.Nursery) -> None:
-        async for function in self._missed[1]:
-            nursery.start_soon(self._miss, function)
+    # What becomes of workers.
 
-    async def _miss(self, function: Function) -> None:
+    def _add_worker(self) -> None:
+        number = len(self.workers)
+        since = trio.current_time() if number >= WORKERS else 0.0
+        self.workers.append(WarmWorker(f"{WORKER}-{number}", f"pod-uid-{number}", since))
+
+    def _lose_contact(self, worker: WarmWorker) -> None:
+        worker.away_since = trio.current_time()
+        self.missing.add(worker.uid)
+        self._soon(self._miss, worker, [*self.watchers])
+
+    async def _miss(self, worker: WarmWorker, watchers: list[Watcher]) -> None:
+        since = worker.away_since
         await trio.sleep(MISSED_SECONDS)
-        if self._is_assigned(function):
-            self._write("worker-watch", function, {"attempt": {"worker": None}})
+        if worker.away_since == since:
+            for watcher in watchers:
+                watcher.miss(worker.uid)
 
-    async def _play(self, function: Function) -> None:
-        script = self.containers.script(function.step, function.number)
+    async def _replace(self) -> None:
+        await trio.sleep(REPLACED_SECONDS)
+        self._add_worker()
+        for watcher in self.watchers:
+            watcher.find(self.workers[-1].uid)
+
+    async def _come_back(self, worker: WarmWorker, seconds: float) -> None:
+        """After a short time it goes on; after a longer one it has ended everything, and begins nothing of what was
+        assigned to it before: a process of the operator may still believe that it is lost.
+        """
+        await trio.sleep(min(seconds, FENCE_SECONDS))
+        if seconds >= FENCE_SECONDS:
+            self._kill_all(worker)
+            await trio.sleep(seconds - FENCE_SECONDS)
+        if worker.has_vanished:
+            return
+        for place, step_run in list(self.cluster.objects.items()) if seconds >= FENCE_SECONDS else ():
+            if place[0] == "StepRun" and _worker_name(step_run) == worker.name:
+                self._release_unbegun(worker, place, step_run)
+        worker.away_since = None
+        for place, step_run in list(self.cluster.objects.items()):
+            if place[0] == "StepRun" and _worker_name(step_run) == worker.name:
+                self._look(worker, place, step_run)
+        for attempt in [one for one in worker.attempts if one.place not in self.cluster.objects]:
+            self._kill(worker, attempt)
+        worker.tell_change()
+        for watcher in self.watchers:
+            watcher.find(worker.uid)
+        self._begin_next(worker)
+
+    def _release_unbegun(self, worker: WarmWorker, place: Place, step_run: Object) -> None:
+        assignment = assignment_of(step_run)
+        if assignment is not None and exit_of(step_run, assignment) is None:
+            worker.begun.add((step_run["metadata"]["uid"], assignment.attempt))
+            uid, number = step_run["metadata"]["uid"], assignment.attempt
+            self._let_go(worker, WarmAttempt(place, uid, number, step_path(step_run), ""), KILLED_CODE)
+
+    def _kill_all(self, worker: WarmWorker) -> None:
+        for attempt in list(worker.attempts):
+            self._kill(worker, attempt)
+
+    def _kill(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        """It reports nothing more. Its process takes some time to end, unless the worker has vanished with it."""
+        if attempt.gone:
+            return
+        attempt.gone = True
+        attempt.told.set()
+        worker.tell_change()
+        if attempt.has_begun and not worker.has_vanished:
+            self._soon(self._die, worker, attempt)
+        else:
+            self._remove(worker, attempt)
+
+    async def _die(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        await trio.sleep(KILLED_SECONDS)
+        self._remove(worker, attempt)
+
+    def _remove(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        if attempt in worker.attempts:
+            worker.attempts.remove(attempt)
+        self._begin_next(worker)
+
+    # What a worker does.
+
+    async def _play(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        script = self.containers.script(attempt.step, attempt.number)
         ends_at = inf if script.act is Act.HANG else trio.current_time() + script.after_seconds
         with trio.move_on_at(ends_at):
-            await function.told.wait()
+            await attempt.told.wait()
             stops_at = trio.current_time() + script.grace_seconds
-            await trio.sleep_until(min(stops_at, ends_at))  # it may end by itself before its grace is over
+            if not attempt.gone:
+                await trio.sleep_until(min(stops_at, ends_at))  # it may end by itself before its grace is over
             if stops_at < ends_at:
-                self._let_go(function, 143)
+                await self._contact(worker, attempt)
+                self._let_go(worker, attempt, ENDED_CODE)
                 return
-        if not function.gone:
-            await self._end(function, script)
+        await self._contact(worker, attempt)
+        if not attempt.gone:
+            await self._end(worker, attempt, script)
 
-    async def _end(self, function: Function, script: Script) -> None:
+    async def _contact(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        """Return when the worker can report, or the attempt was killed."""
+        while not (worker.in_contact or attempt.gone):
+            await worker.changed.wait()
+
+    async def _end(self, worker: WarmWorker, attempt: WarmAttempt, script: Script) -> None:
         """End by itself: result and release are one write, unless the release comes later."""
-        code, result = self._result(function, script)
+        code, result = self._result(worker, attempt, script)
         end = "ok" if code == 0 and script.act is not Act.FAIL else "failed"
-        self.containers.ran.append((function.step, function.number, end))
+        self.containers.ran.append((attempt.step, attempt.number, end))
         unsaid = end == "ok" and script.act is Act.EXIT
-        self.containers.effects.append((function.uid, function.step, UNSAID if unsaid else end))
+        self.containers.effects.append((attempt.uid, attempt.step, UNSAID if unsaid else end))
         if script.exit_lag_seconds:
             if result:
-                self._write(function.worker, function, result)
+                self._write(worker, attempt, result)
             result = {}
             await trio.sleep(script.exit_lag_seconds)
-        self._let_go(function, code, result)
+            await self._contact(worker, attempt)
+        self._let_go(worker, attempt, code, result)
 
-    def _result(self, function: Function, script: Script) -> tuple[int, Object]:
+    def _result(self, worker: WarmWorker, attempt: WarmAttempt, script: Script) -> tuple[int, Object]:
         """The exit code, and the result to write; the result is refused if the attempt is not the current one."""
-        stored = self.cluster.objects.get(function.place) or {}
-        status = stored.get("status") or {}
-        phase = status.get("phase")
-        if not self._is_its_own(function):
+        stored = self.cluster.objects.get(attempt.place) or {}
+        phase = (stored.get("status") or {}).get("phase")
+        if not self._is_its_own(worker, attempt):
             return script.exit_code or 1, {}
         if script.act is Act.SUCCEED:
-            if phase in SDK_MAY_SUCCEED_FROM:
-                output: Any = self.inputs.get((function.uid, function.number)) if script.echo else script.output
+            if phase in MAY_SUCCEED_FROM:
+                output: Any = json.loads(attempt.inputs) if script.echo else script.output
                 return script.exit_code, {"phase": "Succeeded", "exitClass": "success", "output": dict(output or {})}
             if phase != "Timeout":
-                self.containers.refused.append(f"{function.step} out of {phase}")
+                self.containers.refused.append(f"{attempt.step} out of {phase}")
             return 1, {}
         if script.act is Act.FAIL and phase in SDK_MAY_FAIL_FROM:
-            text = script.text or text_of(function.step, function.number)
+            text = script.text or text_of(attempt.step, attempt.number)
             result: Object = {"phase": "Failed", "exitCode": script.exit_code, "lastFailureMsg": text}
             return script.exit_code, result | ({"exitClass": script.exit_class} if script.exit_class else {})
         return script.exit_code, {}
 
-    def _let_go(self, function: Function, code: int, result: Object | None = None) -> None:
-        """The worker releases the attempt; the StepRun records it if it still belongs to the worker."""
-        if function.gone:
+    def _let_go(self, worker: WarmWorker, attempt: WarmAttempt, code: int, result: Object | None = None) -> None:
+        """The process of the attempt has ended; the StepRun records it if it is still assigned."""
+        if attempt.gone:
             return
-        del self._at_work[function.place]
-        if self._is_assigned(function):
-            let_go: Object = {"attempt": {"worker": None, "exitCode": code}}
-            self._write(function.worker, function, {**(result or {}), **let_go})
+        if self._is_assigned(worker, attempt):
+            at = format_instant(self.cluster.now())
+            let_go: Object = {"workerExit": {"attempt": attempt.number, "exitCode": code, "finishedAt": at}}
+            self._write(worker, attempt, {**(result or {}), **let_go})
+        self._remove(worker, attempt)
 
-    def _is_assigned(self, function: Function) -> bool:
-        """Whether it is the same StepRun, and still names this worker with this attempt."""
-        stored = self.cluster.objects.get(function.place)
-        attempt = attempt_of(stored) if stored is not None and stored["metadata"]["uid"] == function.uid else None
-        return attempt is not None and (attempt.number, attempt.worker) == (function.number, function.worker)
-
-    def _is_its_own(self, function: Function) -> bool:
-        """The precondition of a result: the attempt is assigned to this worker, and has not been counted as failed."""
-        if not self._is_assigned(function):
+    def _is_assigned(self, worker: WarmWorker, attempt: WarmAttempt) -> bool:
+        """Whether it is the same StepRun, and still gives this attempt to this worker."""
+        stored = self.cluster.objects.get(attempt.place)
+        if stored is None or stored["metadata"]["uid"] != attempt.uid:
             return False
-        status = self.cluster.objects[function.place].get("status") or {}
-        return retries_of(status) == function.number and (phase_of(status) is None or not is_final(status))
+        found = assignment_of(stored)
+        return found is not None and (found.attempt, found.worker_uid) == (attempt.number, worker.uid)
 
-    def _write(self, actor: str, function: Function, patch: Object) -> None:
-        self.cluster.force_patch(actor, function.place, "status", patch)
+    def _is_its_own(self, worker: WarmWorker, attempt: WarmAttempt) -> bool:
+        """The precondition of a result: the attempt is assigned to this worker, and has not been counted as failed."""
+        if not self._is_assigned(worker, attempt):
+            return False
+        status = self.cluster.objects[attempt.place].get("status") or {}
+        return retries_of(status) == attempt.number and (phase_of(status) is None or not is_final(status))
+
+    def _write(self, worker: WarmWorker, attempt: WarmAttempt, patch: Object) -> None:
+        if "retries" not in (self.cluster.objects[attempt.place].get("status") or {}):
+            patch = {"retries": 0, **patch}
+        self.cluster.force_patch(worker.name, attempt.place, "status", patch)
+
+    def _attempts(self) -> list[WarmAttempt]:
+        return [attempt for worker in self.workers for attempt in worker.attempts]
+
+    def _worker_of(self, place: Place) -> WarmWorker | None:
+        stored = self.cluster.objects.get(place)
+        assignment = assignment_of(stored) if stored is not None else None
+        if stored is None or assignment is None or exit_of(stored, assignment) is not None:
+            return None
+        found = (one for one in self.workers if one.uid == assignment.worker_uid and not one.has_vanished)
+        return next(found, None)
+
+    def _soon(self, task: Callable[..., Any], *args: Any) -> None:
+        assert self.nursery is not None, "the workers run"
+        self.nursery.start_soon(task, *args)
+
+
+def _worker_name(step_run: Object | None) -> str:
+    return str(((step_run or {}).get("metadata", {}).get("labels") or {}).get(keys.LABEL_WORKER) or "")

@@ -55,6 +55,8 @@ class Known:
 
     def __init__(self, tell: Tell, kinds: Sequence[str] = KINDS) -> None:
         self.kinds = kinds
+        self.also: list[Tell] = []
+        """Who gets every change as well, before ``tell``."""
         self._tell = tell
         self._stores = {
             kind: InformerStore(OF_CLIENTS[kind].indexes if kind in OF_CLIENTS else _INDEXERS) for kind in kinds
@@ -106,7 +108,8 @@ class Known:
 
     def _publish(self, kind: str, changes: Iterable[Change]) -> None:
         for change in changes:
-            self._tell(kind, change)
+            for tell in (*self.also, self._tell):
+                tell(kind, change)
 
 
 @dataclass

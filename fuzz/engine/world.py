@@ -232,6 +232,7 @@ class World:
         runs, step_runs = ModelRunStore(self.cluster, process), ModelStepRuns(self.cluster, process)
         slots = self.slots = Slots(lambda: self.limits, clock)
         limiter = ConcurrencyLimiter(runs)
+        warm = ModelWorkerExecutor(process, step_runs, self.warm)
         engine = EngineContext(
             runs=runs,
             step_runs=step_runs,
@@ -239,7 +240,7 @@ class World:
             executors=Executors(
                 (
                     ModelJobExecutor(self.cluster, process, step_runs),
-                    ModelWorkerExecutor(self.cluster, process, step_runs, self.warm, clock),
+                    warm,
                     ModelStreamExecutor(self.cluster, process, step_runs),
                 )
             ),
@@ -253,6 +254,8 @@ class World:
             ownership=owned,
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
+        warm.wake = supervisor.wake
+        self.warm.introduce(warm)
         house: Housekeeping | None = None
         if self.house is None:
             router = Router(supervisor, None if everything else set(keys), limiter.ended, engine.awaited)
@@ -263,6 +266,7 @@ class World:
             house = Housekeeping(self.cluster, process, supervisor, engine, settings, crashed, with_clients)
         lags = self.second_lags if second else self.lags
         watches = Watches(self.cluster, process.known, self.nursery, self.deliveries, lags)
+        process.known.also.append(warm.tell)
         incarnation = Incarnation(process, supervisor, watches, house, trio.current_time(), shard)
         self.incarnations.append(incarnation)
         token = current_process.set(process)

@@ -20,7 +20,7 @@ from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, REFERENCE_GRANT, STORY, T
 from core.api.text import text
 from core.api.unreadable import why_unreadable
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
-from core.engine.ports import JOB, STREAM, Binding
+from core.engine.ports import JOB, STREAM, WORKER, Binding
 from core.kube.client import KubeClient
 from core.policy.credentials import is_operators_store
 from core.policy.layers import ExecutionPolicy, PolicyError, resolve_policy
@@ -31,6 +31,7 @@ from core.policy.timing import BUILT_IN, retry_policy, retry_spec, step_timeout,
 from core.workloads.container_problems import container_problems
 from core.workloads.execution import definition_digest
 from core.workloads.script import engram_of, image_of, is_script, template_of, why_image_not_allowed
+from core.workloads.warm_steps import why_not_warm
 from reconcilers.adapters.stream_definitions import (
     ResolvedStream,
     declared_transport,
@@ -262,13 +263,18 @@ def bound(sources: Sources, engram: Object, template: Object, stream: ResolvedSt
         output_schema=template["spec"].get("outputSchema"),
         declared_output_keys=None if declared is None else frozenset(declared),
         policy=resolved,
-        executor=JOB if stream is None else STREAM,
+        executor=_executor(resolved, sources.namespace) if stream is None else STREAM,
         shares_store=is_operators_store(resolved.policy.storage, resolved.settings.storage),
         cache=resolved.policy.cache if stream is None else None,
         image=resolved.policy.image,
         container=template["spec"].get("container"),
         definition=_definition(engram, template) if stream is None else "",
     )
+
+
+def _executor(resolved: ResolvedStep, namespace: str) -> str:
+    warm, where = resolved.policy.warm, namespace or resolved.engram["metadata"]["namespace"]
+    return JOB if warm is None or why_not_warm(resolved.policy, resolved.engram, resolved.template, where) else WORKER
 
 
 def _declared_timeout(sources: Sources) -> timedelta | None:

@@ -7,7 +7,8 @@ attempt and its deadline. Source: StepRun contract 7 and 12, reliability of writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import trio
@@ -27,6 +28,7 @@ from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.job import step_job
 from core.workloads.plain_container import NotPassableError
 from core.workloads.step_workload import StepWorkload
+from core.workloads.warm_steps import why_not_warm
 from reconcilers.adapters.attempt_result import read_attempt, succeeded_container
 from reconcilers.adapters.binding import Binder, ResolvedStep
 from reconcilers.adapters.lent_rights import refuse_lent_rights
@@ -45,7 +47,7 @@ class JobExecutor:
     """Engram steps as Kubernetes Jobs."""
 
     name: Final = JOB_EXECUTOR
-    starts_by_record: Final = False
+    lives_by_record: Final = False
 
     def __init__(
         self,
@@ -68,6 +70,11 @@ class JobExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         await self._runner.ensure(run, story)
 
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
+
     async def start_attempt(self, order: AttemptOrder) -> None:
         account = await self._runner.account_of(order.run, order.story)
         try:
@@ -85,6 +92,9 @@ class JobExecutor:
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+        if why := why_not_warm(resolved.policy, resolved.engram, resolved.template, workload.namespace):
+            text = f"step {order.step_run['spec']['stepId']} runs as a Job, not in a warm worker: {why}"
+            self._events.emit(order.run, EventType.NORMAL, "NotWarm", text)
         if not self._step_runs.take_new(order.step_run):
             if any_alive(await self._pods_named(order.step_run)):
                 await self._refuse_beside_living_pods(workload)

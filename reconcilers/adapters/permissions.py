@@ -27,6 +27,7 @@ from core.api.resource import (
     STORY_RUN,
 )
 from core.workloads.story_runner import RUNNER_BASE_ROLE
+from core.workloads.worker_pool import WORKER_ROLE
 
 FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
 OWNERS: Final = (
@@ -163,8 +164,9 @@ _ACCESS_OF_RUNS: Final = (
     Permission(
         CLUSTER_ROLE,
         ("bind",),
-        "Gives these accounts the base rights of containers, which this ClusterRole has, and no others.",
-        names=(RUNNER_BASE_ROLE,),
+        "Gives accounts the base rights of containers, which the first of these ClusterRoles has; those of warm "
+        "workers also get the rights of the second.",
+        names=(RUNNER_BASE_ROLE, WORKER_ROLE),
         seldom="The API server checks it as part of other requests; the operator sends no such request.",
     ),
     Permission(

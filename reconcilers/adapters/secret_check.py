@@ -51,11 +51,14 @@ class SecretCheck:
         self._operator_namespace = operator_namespace
         self._settings = settings
 
-    async def check(self, workload: StepWorkload, storage: StorageSettings) -> StepWorkload:
+    async def check(
+        self, workload: StepWorkload, storage: StorageSettings, owner: CopyOwner | None = None
+    ) -> StepWorkload:
         """The workload with the storage Secret that it may read.
 
         ``storage`` is the operator's own store, as it was when the workload's policy was resolved. After the return,
-        every Secret exists, and so does every key that becomes a variable.
+        every Secret exists, and so does every key that becomes a variable. A copy of the operator's Secret belongs to
+        ``owner``; by default, to the StepRun.
 
         Raises:
             MissingReferenceError: names all missing Secrets and keys.
@@ -72,7 +75,7 @@ class SecretCheck:
         if reserved:
             raise RejectedError(f"in namespace {workload.namespace}: {'; '.join(reserved)}")
         policy = workload.policy
-        own = await self._with_storage_secret(step_copy_owner(workload), policy.storage, storage)
+        own = await self._with_storage_secret(owner or step_copy_owner(workload), policy.storage, storage)
         return workload if own is policy.storage else replace(workload, policy=replace(policy, storage=own))
 
     async def check_listener(

@@ -17,8 +17,8 @@ from core.api.objects import Object, has_ended, is_controlled_by, is_left_by_a_n
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, StaleError, UnavailableError
-from core.engine.redrive.request import may_have_a_past
 from core.engine.step.manifest import is_edited, why_not_the_work
+from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
 from core.kube.errors import BadRequestError
@@ -59,7 +59,7 @@ class KubeStepRuns:
 
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         namespace, name, step = manifest["metadata"]["namespace"], manifest["metadata"]["name"], step_path(manifest)
-        anew = again or step in ((run.get("status") or {}).get("stepStates") or {})
+        anew = again or may_have_begun(run, step)
         if anew:
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
         sent_at = trio.current_time()

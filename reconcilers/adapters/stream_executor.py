@@ -8,7 +8,8 @@ after every change as well. Source: streaming contract 6, StepRun contract 22, r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -63,7 +64,7 @@ class StreamExecutor:
     """Engram steps of realtime Stories as workloads that live as long as the stream."""
 
     name: Final = STREAM
-    starts_by_record: Final = False
+    lives_by_record: Final = False
 
     def __init__(
         self,
@@ -99,6 +100,11 @@ class StreamExecutor:
     async def prepare_run(self, run: Object, story: Object) -> None:
         """The account is that of Jobs, which their executor ensures for every run."""
         await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield None
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         access = self._hub()

@@ -29,8 +29,13 @@ from core.api.resource import (
     STREAM_STATEFUL_SET,
     TRANSPORT,
     TRANSPORT_BINDING,
+    WORKER_DEPLOYMENT,
+    WORKER_LEASE,
+    WORKER_POD,
     Resource,
 )
+from core.engine.step.assignment import assignment_of
+from core.engine.step.worker_observation import exit_of
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
@@ -56,6 +61,10 @@ LIVE_RUNS_KEPT: Final = "live-runs-kept"
 """Like ``STORY_KEY``, only the runs that the operator keeps for a Story that is always on, ended ones included."""
 ENGRAM_KEYS: Final = "engrams"
 """Index of Stories and StepRuns: ``namespace/name`` of each Engram that they refer to."""
+WORKER: Final = "worker"
+"""Index of StepRuns: ``namespace/name`` of the Pod of the warm worker that has not let go of them."""
+POOL: Final = "pool"
+"""Index of Pods and Leases of warm workers, and of StepRuns that have not ended: ``namespace/name`` of their pool."""
 TEMPLATE_NAME: Final = "template"
 """Index of Engrams and Impulses: the name of their template."""
 
@@ -290,6 +299,24 @@ def step_run_of_pod(pod: Object) -> str:
     return str(labels.get(keys.LABEL_JOB_NAME, "")) if owner is None else ""
 
 
+def assigned_worker(step_run: Object) -> list[str]:
+    """For the index ``WORKER``."""
+    assignment = assignment_of(step_run)
+    if assignment is None or exit_of(step_run, assignment) is not None:
+        return []
+    return [f"{step_run['metadata']['namespace']}/{assignment.worker}"]
+
+
+def pool_key(obj: Object) -> list[str]:
+    """For the index ``POOL`` of Pods and Leases."""
+    pool = (obj["metadata"].get("labels") or {}).get(keys.LABEL_WORKER_POOL)
+    return [f"{obj['metadata']['namespace']}/{pool}"] if pool else []
+
+
+def _pool_of_unfinished(step_run: Object) -> list[str]:
+    return [] if has_ended(step_run) else pool_key(step_run)
+
+
 def _step_run_of_pod(pod: Object) -> list[str]:
     name = step_run_of_pod(pod)
     return [f"{pod['metadata']['namespace']}/{name}"] if name else []
@@ -338,6 +365,8 @@ WATCHED: Final = (
             LIVE_STEP_RUNS: live_owner_uid,
             ENGRAM_KEYS: _step_run_engram,
             HELD_BY_REFERENCE: held_by_reference,
+            WORKER: assigned_worker,
+            POOL: _pool_of_unfinished,
         },
         is_at_rest=_is_over,
     ),
@@ -362,6 +391,26 @@ WATCHED: Final = (
         trim=_without_containers,
         is_at_rest=_is_over,  # a Pod has the same words for its ends as a run
         why="A step ends when its container ends; the operator only lists Pods of steps.",
+    ),
+    WatchedKind(
+        WORKER_DEPLOYMENT,
+        label_selector=keys.LABEL_WORKER_POOL,
+        trim=_without_template,
+        why="The operator only lists the Deployments of warm workers, by label, and scales them.",
+    ),
+    WatchedKind(
+        WORKER_POD,
+        {POOL: pool_key},
+        label_selector=keys.LABEL_WORKER_POOL,
+        trim=_without_containers,
+        is_at_rest=has_ended,
+        why="Steps are assigned to ready workers, and lost with them; the operator only lists these Pods, by label.",
+    ),
+    WatchedKind(
+        WORKER_LEASE,
+        {POOL: pool_key},
+        label_selector=keys.LABEL_WORKER_POOL,
+        why="The heartbeats of warm workers; the operator only lists these Leases, by label.",
     ),
     *(
         WatchedKind(

@@ -23,7 +23,7 @@ from bubu_sdk.contract import Environment, Identity
 from bubu_sdk.debugger import under_debugger
 from bubu_sdk.effects import DEFAULT_MAX_DETAILS_BYTES, Effects
 from bubu_sdk.errors import EngramError, ErrorType, ExitClass, Object, PayloadPathError, StorageError
-from bubu_sdk.hosting import host_for
+from bubu_sdk.hosting import host_for, host_for_setup
 from bubu_sdk.kube import Cluster, KubeError, NotFoundError, StatusError
 from bubu_sdk.preparation import Prepared, Sources
 from bubu_sdk.signals import DEFAULT_MAX_PAYLOAD_BYTES
@@ -54,6 +54,11 @@ class World:
     open_store: Callable[[Mapping[str, str]], Store | None]
     now: Callable[[], datetime] = instant.utc_now
     sleep: Callable[[float], None] = time.sleep
+    step_run_client: Callable[..., StepRunClient] = StepRunClient
+    setup: Callable[[], Any] | None = None
+    """Returns what the engram's ``setup`` returned earlier, in a process that serves many steps; ``None``: call it."""
+    is_watched: bool = False
+    """Whether another process ends this one if it hangs. Then short work needs no thread, so it takes less time."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +119,10 @@ class BatchRun:
                 error, output=None, exit_code=1, exit_class=error.exit_class, started_at=now, finished_at=now
             )
             try:
-                steprun = StepRunClient(
+                steprun = self._world.step_run_client(
                     self._world.connect(self._world.environ), self._identity, sleep=self._world.sleep
                 )
-                steprun.update(update)
+                steprun.report(update)
             except (KubeError, StepRunError, EngramError, OSError) as failure:
                 log.error("the failure could not be reported: %s", failure)  # noqa: TRY400 - as above
         return Ending(1)
@@ -139,7 +144,8 @@ class _Step:
         self._attempt: int | None = None
         """From 1; None as long as the StepRun has not been read."""
         self._deadline = run._began + environment.step_timeout_seconds
-        self._steprun = StepRunClient(
+        self._loaded: Any = None
+        self._steprun = self._world.step_run_client(
             cluster,
             environment.identity,
             operation_timeout_seconds=environment.operation_timeout_seconds,
@@ -159,7 +165,8 @@ class _Step:
         except (EngramError, OSError, TypeError, NameError) as error:
             return self._report(_failure(errors.as_engram_error(error, ErrorType.INITIALIZATION)))
         sources = Sources(self._environment, self._world.environ, self._cluster, self._store, artifacts=self._artifacts)
-        preparing = Stage("config", lambda: preparation.prepare_config(sources, signature), self._desk)
+        quick = self._reads_nothing()
+        preparing = Stage("config", lambda: preparation.prepare_config(sources, signature), self._desk, inline=quick)
         try:
             step_run = self._claim()
         except (StepRunError, KubeError) as error:
@@ -175,13 +182,29 @@ class _Step:
         problem = self._problem(preparing, ErrorType.INITIALIZATION)
         if problem is not None:
             return self._report(problem)
-        reading = Stage("inputs", lambda: preparation.prepare_inputs(sources, signature, step_run), self._desk)
+        reading = Stage(
+            "inputs", lambda: preparation.prepare_inputs(sources, signature, step_run), self._desk, inline=quick
+        )
         problem = self._problem(reading, ErrorType.VALIDATION)
+        if problem is not None:
+            return self._report(problem)
+        problem = self._set_up()
         if problem is not None:
             return self._report(problem)
         (config, secrets), (inputs, schemas) = preparing.result, reading.result
         result = self._call(Prepared(config, secrets, inputs, schemas), signature, step_run)
         return self._report(self._checked(result, schemas))
+
+    def _reads_nothing(self) -> bool:
+        """Whether the arguments need no request and no file, and another process ends this one if they hang."""
+        environment = self._environment
+        given = (self._world.environ.get(name, "") for name in ("BUBU_TRIGGER_DATA", "BUBU_STEP_CONFIG"))
+        return (
+            self._world.is_watched
+            and environment.skip_schema_validation
+            and not any(value.startswith("file:") for value in environment.secret_descriptors.values())
+            and not any("$bubu" in text for text in given)
+        )
 
     def _claim(self) -> Object:
         """The StepRun, claimed for this Pod; an empty object if the API server does not answer.
@@ -218,6 +241,20 @@ class _Step:
         if kind is ErrorType.VALIDATION and stage.ended_at > self._deadline:
             return self._timeout()
         return _failure(errors.as_engram_error(stage.error, kind))
+
+    def _set_up(self) -> _Result | None:
+        """Call the engram's ``setup``. Returns the reason why the step cannot continue, or ``None``."""
+        if self._world.setup is not None:
+            self._loaded = self._world.setup()
+        elif self._engram.setup is not None:
+            host = host_for_setup(self._engram.setup, self._engram.backend)
+            stage = Stage("setup", self._engram.setup, self._desk, host)
+            problem = self._problem(stage, ErrorType.INITIALIZATION)
+            if problem is not None:
+                host.cancel()
+                return problem
+            self._loaded = stage.result
+        return None
 
     def _call(self, prepared: Prepared, signature: Signature, step_run: Object) -> _Result:
         arguments: dict[str, Any] = {}
@@ -284,7 +321,8 @@ class _Step:
         """Offload the output, write the terminal status, and decide the exit code."""
         output: Any = None
         if result.value is not None:
-            stage = Stage("output", lambda: self._offload(result.value), self._desk)
+            quick = self._world.is_watched and self._store is None
+            stage = Stage("output", lambda: self._offload(result.value), self._desk, inline=quick)
             limit = _STORE_ATTEMPTS * (self._environment.storage_timeout_seconds + 1)
             if self._desk.terminated is not None:
                 limit = min(limit, self._environment.grace_seconds)
@@ -324,7 +362,7 @@ class _Step:
 
     def _patch(self, update: StatusUpdate) -> bool:
         try:
-            self._steprun.update(update)
+            self._steprun.report(update)
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
@@ -383,6 +421,7 @@ class _Step:
             transports=environment.transports,
             logger=logging.getLogger(logs.USER_LOGGER),
             cancelled=self._cancelled,
+            setup=self._loaded,
             _services=Services(self._steprun, effects, self._artifacts, max_signal_bytes, world.now),
         )
 

@@ -65,6 +65,8 @@ class Knowledge(Generic[ConfigT]):
     cancelled: threading.Event
     """Set at the deadline and at SIGTERM. A plain function should check it from time to time, and return."""
     _services: Services
+    setup: Any = None
+    """What the engram's ``setup`` returned, in this process or in the one that it was forked from."""
 
     @property
     def config(self) -> ConfigT:

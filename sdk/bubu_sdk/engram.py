@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
-from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction
+from bubu_sdk.engram_function import EngramFunction, in_container
 from bubu_sdk.hosting import Backend
 
 if TYPE_CHECKING:  # a type checker knows this module even if it is not installed
@@ -76,16 +76,18 @@ class Engram(EngramFunction[ResultT]):
     def run(self) -> NoReturn:
         """Run as the container: read the environment, do the work, report the outcome, and end the process.
 
+        In a warm worker, do so for each step that is assigned to it.
+
         Outside a container, arguments of the command are read: ``--manifest`` prints EngramTemplate and Engram,
         ``--inputs`` runs the function here.
         """
-        if len(sys.argv) > 1 and CONTAINER_VARIABLE not in os.environ:
+        if len(sys.argv) > 1 and not in_container(os.environ):
             from bubu_sdk import commandline
 
             sys.exit(commandline.main(self, sys.argv))
-        from bubu_sdk import process  # imported here, because only a container needs it
+        from bubu_sdk import container  # imported here, because only a container needs it
 
-        process.run(self)
+        container.run(self)
 
 
 @overload
@@ -100,6 +102,7 @@ def engram(
     image: str | None = None,
     version: str = "1.0.0",
     secrets: Mapping[str, Sequence[str]] | None = None,
+    setup: Callable[[], Any] | None = None,
 ) -> Decorator: ...
 def engram(
     function: Callable[..., Any] | None = None,
@@ -110,6 +113,7 @@ def engram(
     image: str | None = None,
     version: str = "1.0.0",
     secrets: Mapping[str, Sequence[str]] | None = None,
+    setup: Callable[[], Any] | None = None,
 ) -> Any:
     """Make a function an Engram.
 
@@ -120,12 +124,16 @@ def engram(
         image: of the containers; default ``NAME:VERSION``.
         version: of the EngramTemplate.
         secrets: the keys that the function reads, by the logical name of their Secret.
+        setup: loads what is the same for all steps, for example a model. Called without arguments, once in a process:
+            a warm worker calls it before its first step, a Job before its only one. ``ctx.setup`` is its result. An
+            ``async def`` runs in a loop of its own, which has ended when the function starts.
     Raises:
-        TypeError: a plain function has a backend, or its parameters are not a context and one input model.
+        TypeError: a plain function has a backend, its parameters are not a context and one input model, or ``setup``
+            requires an argument.
     """
 
     def decorated(given: Callable[..., Any]) -> Engram[Any]:
-        return Engram(given, backend, name=name, image=image, version=version, secrets=secrets)
+        return Engram(given, backend, name=name, image=image, version=version, secrets=secrets, setup=setup)
 
     return decorated if function is None else decorated(function)
 

@@ -22,7 +22,14 @@ else:
     ResultT = TypeVar("ResultT")
 
 CONTAINER_VARIABLE = "BUBU_STEPRUN_NAME"
-"""Every container of a step has this variable; its arguments are not those of a user."""
+"""The container of one step has this variable."""
+WORKER_VARIABLE = "BUBU_WORKER_POOL"
+"""A container that has this variable is a worker: it runs many steps."""
+
+
+def in_container(environ: Mapping[str, str]) -> bool:
+    """Whether this process is a container of steps; its arguments are then not those of a user."""
+    return CONTAINER_VARIABLE in environ or WORKER_VARIABLE in environ
 
 
 class Builder(Protocol):
@@ -44,6 +51,7 @@ class EngramFunction(StepFunction, Generic[ResultT]):
         name: of the Engram and its EngramTemplate.
         image: of its containers; ``NAME:VERSION`` if none is given.
         secrets: the keys that it reads, by the logical name of their Secret.
+        setup: called once in a process that runs steps; the steps get its result as ``ctx.setup``.
     """
 
     def __init__(
@@ -55,8 +63,12 @@ class EngramFunction(StepFunction, Generic[ResultT]):
         image: str | None = None,
         version: str = "1.0.0",
         secrets: Mapping[str, Sequence[str]] | None = None,
+        setup: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(function, backend)
+        if setup is not None:
+            _refuse_parameters(setup)
+        self.setup = setup
         self._name = name
         self.image = image
         self.version = version
@@ -79,3 +91,16 @@ class EngramFunction(StepFunction, Generic[ResultT]):
             self.function(*arguments, **keywords) if builder is None else builder.call(self, arguments, keywords)
         )
         return result
+
+
+def _refuse_parameters(setup: Callable[[], Any]) -> None:
+    import inspect
+
+    required = [
+        each.name
+        for each in inspect.signature(setup).parameters.values()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if required:
+        name = getattr(setup, "__name__", setup)
+        raise TypeError(f"setup={name}: it is called without arguments, so {required[0]!r} needs a default")

@@ -24,7 +24,7 @@ def documents_of(engram: EngramFunction[Any], image: str | None = None) -> list[
     name = engram.name
     spec: Object = {
         "version": engram.version,
-        "supportedModes": ["job"],
+        "supportedModes": ["job", "worker"],
         "image": image or image_of(engram),
         **_described(engram),
         **_schemas(engram),

@@ -52,6 +52,11 @@ def host_for(function: Callable[..., Any], backend: Backend | None) -> Host:
     return TrioHost() if (backend or _detected(function)) == "trio" else AsyncioHost()
 
 
+def host_for_setup(setup: Callable[[], Any], backend: Backend | None) -> Host:
+    """The host for the ``setup`` of a function that has ``backend``."""
+    return host_for(setup, backend if is_async(setup) else None)
+
+
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether ``function`` is an ``async def``, with ``yield`` or without."""
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
 
 from bubu_sdk import canonical
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import StatusError, UnreachableError, UntrustedError, status_error
 from bubu_sdk.kubeconfig import ClusterConfig, split_server
+
+_READ_BYTES: Final = 64 * 1024
 
 
 class KubeClient:
@@ -87,6 +92,9 @@ class KubeClient:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
+        return self._new()
+
+    def _new(self) -> http.client.HTTPConnection:
         if self._context is None:
             return http.client.HTTPConnection(self._host, self._port)
         if self._config.server_name:
@@ -97,12 +105,81 @@ class KubeClient:
         with self._lock:
             self._idle.append(connection)
 
+    def watch(self, path: str, *, silence_seconds: float) -> Watch:
+        """The events of a watch as they arrive, until the API server ends it.
+
+        Args:
+            path: with the query of the watch.
+            silence_seconds: without a byte for so long, the connection counts as broken.
+        Raises:
+            KubeError: the watch was refused, or there was no answer; the iteration raises it, too.
+        """
+        headers = {"Accept": "application/json", "User-Agent": self._user_agent}
+        connection = self._new()
+        connection.timeout = self._timeout_seconds
+        try:
+            if authorization := self._config.authorization():
+                headers["Authorization"] = authorization
+            connection.request("GET", f"{self._base}{path}", None, headers)
+            response = connection.getresponse()
+            if response.status >= 300:
+                _decoded(response, response.read())
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise UntrustedError(f"GET {path}: {error.verify_message}") from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise UnreachableError(f"GET {path}: {type(error).__name__}: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        return Watch(connection, response, silence_seconds)
+
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+class Watch:
+    """The answer to a watch, which arrives as lines."""
+
+    def __init__(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, silence_seconds: float
+    ) -> None:
+        self._response = response
+        self._socket = connection.sock
+        self._connection = connection
+        if self._socket is not None:
+            self._socket.settimeout(silence_seconds)
+
+    def __iter__(self) -> Iterator[Object]:
+        rest = b""
+        while content := self._read():
+            *lines, rest = (rest + content).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield _event(line)
+
+    def close(self) -> None:
+        """End the watch; a thread that waits for an event is woken. Any thread may call it, more than once."""
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # below TLS, whose state another thread uses
+        self._connection.close()
+
+    def _read(self) -> bytes:
+        try:
+            return self._response.read1(_READ_BYTES)
+        except (
+            OSError,
+            ValueError,
+            AttributeError,
+            http.client.HTTPException,
+        ) as error:  # the second and third: closed
+            raise UnreachableError(f"the watch is broken: {type(error).__name__}: {error}") from error
 
 
 class _NamedConnection(http.client.HTTPSConnection):
@@ -116,6 +193,16 @@ class _NamedConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
         self.sock = self._named_context.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
+def _event(line: bytes) -> Object:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise UnreachableError("the watch is broken: an event is not JSON") from error
+    if not isinstance(event, dict):
+        raise UnreachableError("the watch is broken: an event is not an object")
+    return event
 
 
 def _decoded(response: http.client.HTTPResponse, content: bytes) -> Object:

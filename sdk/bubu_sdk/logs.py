@@ -29,11 +29,11 @@ STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asct
 class JsonLines(logging.Handler):
     """Writes each record as one JSON line with redacted credentials, and keeps the newest 1 MiB."""
 
-    def __init__(self, identity: Identity | Mapping[str, str], stream: TextIO | None = None) -> None:
+    def __init__(self, identity: Identity | Mapping[str, object], stream: TextIO | None = None) -> None:
         """Write to ``stream``, default stdout. Every line has the names of the step, or the given fields."""
         super().__init__()
         self._stream = stream
-        self._common = dict(identity) if isinstance(identity, Mapping) else _names(identity)
+        self._common = dict(identity) if isinstance(identity, Mapping) else names_of(identity)
         self._lines: deque[bytes] = deque()
         self._size_bytes = 0
         self._buffer_lock = threading.Lock()
@@ -42,11 +42,14 @@ class JsonLines(logging.Handler):
         try:
             line = self._line(record)
             self._remember(line.encode(errors="replace"))
-            stream = self._stream or sys.stdout
-            stream.write(line)
-            stream.flush()
+            self._write(line)
         except Exception:  # noqa: BLE001 - logging's own edge: a broken record or a closed stdout must not fail the step
             self.handleError(record)
+
+    def _write(self, line: str) -> None:
+        stream = self._stream or sys.stdout
+        stream.write(line)
+        stream.flush()
 
     def captured(self) -> bytes:
         """The newest lines, at most 1 MiB."""
@@ -76,7 +79,8 @@ class JsonLines(logging.Handler):
                 self._size_bytes -= len(self._lines.popleft())
 
 
-def _names(identity: Identity) -> dict[str, str]:
+def names_of(identity: Identity) -> dict[str, object]:
+    """The fields of a line that say which step wrote it."""
     return {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
 
 

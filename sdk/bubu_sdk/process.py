@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from bubu_sdk import contract, instant, logs
-from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import HostedFunction, StepFunction
 from bubu_sdk.stage import Ending
+
+if TYPE_CHECKING:
+    from bubu_sdk.kubeclient import KubeClient
 
 DEFAULT_USER_AGENT: Final = "bubu-sdk-python"
 _FAREWELL_SECONDS: Final = 10.0
@@ -24,10 +26,10 @@ def run(engram: StepFunction) -> NoReturn:
     from bubu_sdk import stores
     from bubu_sdk.batch import BatchRun, World  # no other kind of container needs it
 
-    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True) as captured:
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(), root=True) as captured:
         batch = BatchRun(engram, World(os.environ, connect, stores.open_store), captured)
         ending = _executed(batch)
-    _exit(ending)
+    leave(ending)
 
 
 def run_impulse(impulse: HostedFunction) -> NoReturn:
@@ -35,9 +37,9 @@ def run_impulse(impulse: HostedFunction) -> NoReturn:
     from bubu_sdk import stores
     from bubu_sdk.impulse_run import ImpulseRun, ImpulseWorld, log_fields
 
-    with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=_debug(), root=True):
+    with logs.Attached(logs.JsonLines(log_fields(os.environ)), debug=wants_debug(), root=True):
         ending = _executed(ImpulseRun(impulse, ImpulseWorld(os.environ, connect, stores.open_store)))
-    _exit(ending)
+    leave(ending)
 
 
 def run_stream(work: HostedFunction) -> NoReturn:
@@ -46,9 +48,9 @@ def run_stream(work: HostedFunction) -> NoReturn:
     from bubu_sdk.streaming.run import StreamRun, StreamWorld
     from bubu_sdk.streaming.sockets import SocketNetwork
 
-    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=_debug(), root=True):
+    with logs.Attached(logs.JsonLines(contract.Identity.of(os.environ)), debug=wants_debug(), root=True):
         ending = _executed(StreamRun(work, StreamWorld(os.environ, connect, stores.open_store, SocketNetwork)))
-    _exit(ending)
+    leave(ending)
 
 
 class _Run(Protocol):
@@ -62,7 +64,8 @@ def _executed(run: _Run) -> Ending:
     return run.execute()
 
 
-def _exit(ending: Ending) -> NoReturn:
+def leave(ending: Ending) -> NoReturn:
+    """End this process with the code of ``ending``, in limited time."""
     sys.stdout.flush()
     sys.stderr.flush()
     if ending.hung:
@@ -74,11 +77,12 @@ def _exit(ending: Ending) -> NoReturn:
     sys.exit(ending.exit_code)
 
 
-def _debug() -> bool:
+def wants_debug() -> bool:
+    """Whether records of the level DEBUG are to be written."""
     return os.environ.get("BUBU_DEBUG", "").strip().lower() in {*contract.TRUE_WORDS, "debug"}
 
 
-def connect(environ: Mapping[str, str]) -> Cluster:
+def connect(environ: Mapping[str, str]) -> KubeClient:
     """The API server of this container.
 
     Raises:

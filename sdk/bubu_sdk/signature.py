@@ -102,6 +102,9 @@ class HostedFunction(ABC):
 class StepFunction(HostedFunction):
     """A function that does the work of one step."""
 
+    setup: Callable[[], Any] | None = None
+    """Called once in a process, before the first step of this process; the steps get its result as ``ctx.setup``."""
+
     @classmethod
     def family(cls) -> Family:
         from bubu_sdk.context import AsyncContext, Context, Knowledge

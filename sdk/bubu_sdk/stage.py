@@ -7,6 +7,7 @@ cancellation, for a store that does not answer, for a blocked event loop. Notifi
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +53,10 @@ class Ending:
 class Stage:
     """Work in progress; ``error`` and ``result`` are valid after ``ended`` is set."""
 
-    def __init__(self, name: str, work: Callable[[], Any], desk: NewsDesk, host: Host | None = None) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], Any], desk: NewsDesk, host: Host | None = None, *, inline: bool = False
+    ) -> None:
+        """Start the work: in a thread of its own, or ``inline``, so that it has ended when this returns."""
         self.result: Any = None
         self.error: BaseException | None = None
         self.ended = False
@@ -61,8 +65,12 @@ class Stage:
         self.host = host or PlainHost()
         self._work = work
         self._desk = desk
+        if inline:
+            self._run()
+            return
         # a daemon thread, so that a hung function does not keep the process alive
-        threading.Thread(target=self._run, name=f"bubu-{name}", daemon=True).start()
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name=f"bubu-{name}", daemon=True).start()
 
     def _run(self) -> None:
         try:

@@ -96,6 +96,10 @@ class StepRunClient:
         with self._own_writes:
             return self._retried(lambda: self._update_once(change, deadline), deadline)
 
+    def report(self, outcome: StatusUpdate) -> Object:
+        """``update`` with the outcome of the attempt, after which the process ends."""
+        return self.update(outcome)
+
     def _update_once(self, change: Change | StatusUpdate, deadline: float, *, fenced: bool = True) -> Object:
         known, self._answered = self._answered, None
         if known is not None and known.get("metadata", {}).get("resourceVersion"):
@@ -108,19 +112,26 @@ class StepRunClient:
     def _written(self, step_run: Object, change: Change | StatusUpdate, deadline: float, *, fenced: bool) -> Object:
         """The stored StepRun; ``step_run`` itself if nothing is to be changed."""
         before: Object = step_run.get("status") or {}
-        owner = before.get("podName") or ""
-        if fenced and self._pod and owner and owner != self._pod:
-            raise FencedError(f"the StepRun is owned by Pod {owner!r}; Pod {self._pod!r} belongs to an earlier attempt")
+        if fenced:
+            self._check_owner(step_run)
         update = change if isinstance(change, StatusUpdate) else change(before)
         phase = str(before.get("phase") or "")
         if update.phase and not status.may_become(phase, update.phase):
             raise TransitionError(f"the StepRun is {phase} and may not become {update.phase}")
         after = status.merge(before, update)
-        patch, content_type = _patch(step_run, before, after)
+        patch, content_type = patch_between(step_run, before, after)
         if patch is None:
             return step_run
         self._answered = self._request("PATCH", f"{self._path}/status", deadline, patch, content_type)
         return self._answered
+
+    def _check_owner(self, step_run: Object) -> None:
+        """Raises:
+        FencedError: the StepRun is not, or no more, that of this process.
+        """
+        owner = (step_run.get("status") or {}).get("podName") or ""
+        if self._pod and owner and owner != self._pod:
+            raise FencedError(f"the StepRun is owned by Pod {owner!r}; Pod {self._pod!r} belongs to an earlier attempt")
 
     def _get(self, deadline: float) -> Object:
         return self._request("GET", self._path, deadline)
@@ -152,8 +163,12 @@ def _jittered(seconds: float) -> float:
     return seconds * (1 - _JITTER + 2 * _JITTER * os.urandom(1)[0] / 255)
 
 
-def _patch(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
-    """The smallest patch, on the condition that no other client wrote in the meantime; ``None`` if nothing changes."""
+def patch_between(step_run: Object, before: Object, after: Object) -> tuple[Any, str]:
+    """The smallest patch from one status to another, on the condition that no other client wrote in the meantime.
+
+    Returns:
+        Body and content type; ``None`` as body if nothing changes.
+    """
     changes = status.merge_patch(before, after)
     if not changes:
         return None, MERGE_PATCH

@@ -18,7 +18,7 @@ from core.api.objects import Object
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
 from deployment.policy import Policy, documents
-from webhooks.caller import POD_NAME
+from webhooks.caller import POD_NAME, POD_UID
 
 TOO_DEEP = frozenset({"status-size"})
 """Policies whose expressions are nested too deeply for the library. Only the server evaluates them."""
@@ -37,6 +37,7 @@ class Request:
     subresource: str = ""
     pod: str = ""
     """The Pod to which the token is bound."""
+    pod_uid: str = ""
 
     @property
     def operation(self) -> str:
@@ -131,7 +132,9 @@ def _variables(request: Request) -> Object:
 
 
 def _extra(request: Request) -> Object:
-    return {"extra": {POD_NAME: [request.pod]}} if request.pod else {}
+    named = {POD_NAME: [request.pod]} if request.pod else {}
+    known = {POD_UID: [request.pod_uid]} if request.pod_uid else {}
+    return {"extra": {**named, **known}} if request.pod else {}
 
 
 @functools.cache

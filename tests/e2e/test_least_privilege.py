@@ -68,6 +68,7 @@ from tests.e2e.listener_chapters import (
 from tests.e2e.operator_rig import FLOWS, ROOT, OperatorRig, eventually, status_of, step
 from tests.e2e.permission_usage import Usage, report, usage
 from tests.e2e.stream_chapters import run_a_stream
+from tests.e2e.warm_chapter import serve_steps_warm
 
 WEATHER = ROOT / "examples/weather"
 ENGRAMS = Path(__file__).parent / "engrams"
@@ -98,6 +99,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
             outlive_a_run,
             declare_a_transport,
             run_a_stream,
+            serve_steps_warm,
         ):
             nursery.start_soon(chapter, rig)
     await ask_nobody(rig)  # the first operator is about to die, and here no Service leads to another one

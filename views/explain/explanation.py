@@ -34,6 +34,7 @@ from core.workloads.job import DEADLINE_MARGIN, step_job
 from core.workloads.step_workload import StepWorkload
 from core.workloads.storage import storage_secret
 from core.workloads.tls import tls_secret_name
+from core.workloads.warm_steps import why_not_warm
 from views.explain.facts import ExplainedValue, StepExplanation, StepFacts
 from views.explain.job import is_same, job_values
 from views.explain.settings import bound_of, field_of, key_of, position_of, source_of
@@ -86,7 +87,11 @@ def explain_step(facts: StepFacts) -> StepExplanation:
         state=_state(facts),
         job=facts.job["metadata"]["name"] if facts.job else "",
         values=tuple(sorted(values, key=lambda value: position_of(value.setting))),
-        notes=(*_notes_about_objects(facts, settings), *_notes_of_layers(resolved)),
+        notes=(
+            *_notes_about_objects(facts, settings),
+            *_notes_of_layers(resolved),
+            *_note_about_workers(facts, resolved),
+        ),
         problems=tuple(problems),
         unseen=facts.unseen,
     )
@@ -319,6 +324,16 @@ def _state(facts: StepFacts) -> str:
 
 def _notes_of_layers(resolved: _Resolved | None) -> tuple[str, ...]:
     return (*resolved.policy.notes, *retry_notes(resolved.sources)) if resolved else ()
+
+
+def _note_about_workers(facts: StepFacts, resolved: _Resolved | None) -> Iterator[str]:
+    if resolved is None or facts.engram is None or facts.template is None or resolved.policy.warm is None:
+        return
+    why = why_not_warm(resolved.policy, facts.engram, facts.template, facts.namespace)
+    if why:
+        yield f"warm: the step runs as a Job: {why}"
+    else:
+        yield "warm: a kept worker executes the step; there is no Job, and the values are those of its container"
 
 
 def _notes_about_objects(facts: StepFacts, settings: OperatorSettings | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from core.api.objects import Object
 from views.signals import SignalView
+from views.why.worker import PoolStanding
 
 
 class CauseKind(StrEnum):
@@ -36,6 +37,7 @@ class CauseKind(StrEnum):
     NODE = "node"
     CONTAINER = "container"
     JOB = "job"
+    WORKER = "worker"
     STARTING = "starting"
     RUNNING = "running"
     FAILED = "failed"
@@ -144,6 +146,8 @@ class Facts:
     """The last lines of the log, by step."""
     bindings: Mapping[str, Object] = field(default_factory=dict)
     """TransportBindings of a realtime run, by step."""
+    pools: Mapping[str, PoolStanding] = field(default_factory=dict)
+    """Pools of warm workers, by name; only those that an unfinished step waits for."""
     hub: HubStanding | None = None
     """None: not known, or the run has no streams."""
     unseen: tuple[str, ...] = ()

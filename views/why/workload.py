@@ -15,6 +15,7 @@ from core.engine.step.state import steps_from
 from views.pod_wait import PodObstacle, PodWait, container_state, pod_wait, scheduled_at
 from views.text import one_line
 from views.why.cause import Cause, CauseKind, CommandIn, Facts
+from views.why.worker import current_assignment, how_it_runs, is_warm, look_at, pool_of, why_waiting
 
 _KINDS: Final = {
     PodObstacle.IMAGE: CauseKind.IMAGE,
@@ -59,6 +60,8 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         return Cause(CauseKind.STARTING, facts.namespace, facts.name, step, text, since)
     if retry := _retry(facts, step, step_run, command):
         return retry
+    if is_warm(step_run):
+        return _of_worker(facts, step, step_run, since, command)
     name = step_run["metadata"]["name"]
     job, pod = facts.jobs.get(name), facts.pods.get(name)
     until = _deadline(job)
@@ -83,6 +86,20 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
         until=until,
         then=then,
     )
+
+
+def _of_worker(facts: Facts, step: str, step_run: Object, since: datetime | None, command: CommandIn) -> Cause:
+    place, assignment = (facts.namespace, facts.name, step), current_assignment(step_run)
+    if assignment is None:
+        standing = facts.pools.get(pool_of(step_run))
+        who = "" if standing is None or standing.ready else "the owner of the Engram, or a cluster administrator"
+        commands = look_at(facts.namespace, standing)
+        return Cause(CauseKind.WORKER, *place, why_waiting(step_run, standing), since, who=who, commands=commands)
+    is_running, text = how_it_runs(step_run, assignment)
+    commands = (command(facts.namespace, "logs", facts.name, step, "--follow"),) if is_running else ()
+    kind, until = CauseKind.RUNNING if is_running else CauseKind.STARTING, assignment.deadline_at
+    then = _OUT_OF_TIME if until is not None else ""
+    return Cause(kind, *place, text, since, until, then, "its container" if is_running else "", commands)
 
 
 def _retry(facts: Facts, step: str, step_run: Object, command: CommandIn) -> Cause | None:

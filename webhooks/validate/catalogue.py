@@ -43,6 +43,7 @@ from webhooks.validate import (
     transport,
     transportbinding,
     variable,
+    warm,
     worker,
 )
 
@@ -68,6 +69,7 @@ _MODULES: Final[tuple[ModuleType, ...]] = (
     rights,
     floor,
     pod,
+    warm,
     variable,
     plain_container,
     scheduling,

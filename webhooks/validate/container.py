@@ -15,9 +15,11 @@ from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_STEP_RUN_UID
 from core.api.objects import ReadOnlyObject
 from core.api.resource import JOB, POD, STEP_RUN, STREAM_DEPLOYMENT, STREAM_STATEFUL_SET, Resource
 from core.api.text import text
-from core.engine.ports import STREAM
+from core.engine.ports import STREAM, WORKER
+from core.engine.step.assignment import assignment_of
 from core.workloads.stream_pod import is_replica_set_name, is_stream_pod_name
 from core.workloads.stream_workload import StreamMode, workload_name
+from core.workloads.worker_pool import may_be_worker
 from webhooks.caller import Caller, service_account
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.validate.change import fields_of, metadata_of
@@ -37,11 +39,19 @@ class ServedStep:
     """Whether it is a realtime step; None if that is unknown."""
     attempt: int | None = None
     """The attempt whose Job counts; None: that of any attempt."""
+    is_warm: bool | None = None
+    """Whether a warm worker executes it; None if that is unknown."""
+    worker: str = ""
+    """Name of the Pod that it is assigned to; empty: none."""
+    worker_uid: str = ""
 
     @classmethod
     def of(cls, step_run: ReadOnlyObject, namespace: str) -> ServedStep:
         metadata, spec = metadata_of(step_run), fields_of(step_run.get("spec"))
-        return cls(namespace, text(metadata.get("name")), text(metadata.get("uid")), spec.get("executor") == STREAM)
+        name, uid, executor = text(metadata.get("name")), text(metadata.get("uid")), spec.get("executor")
+        found = assignment_of({"metadata": metadata}) if executor == WORKER else None
+        worker, worker_uid = ("", "") if found is None else (found.worker, found.worker_uid)
+        return cls(namespace, name, uid, executor == STREAM, None, executor == WORKER, worker, worker_uid)
 
     def may_have_pod(self, name: str) -> bool:
         """Whether a Pod of that name can be one of the step's, as far as its name tells."""
@@ -51,13 +61,17 @@ class ServedStep:
 
 
 def works_for(caller: Caller, step: ServedStep, world: ClusterView) -> bool:
-    """Whether the caller's Pod belongs to the Job, Deployment or StatefulSet of the step.
+    """Whether the caller's Pod belongs to the Job, Deployment or StatefulSet of the step, or is its warm worker.
 
     A Pod or a workload that was created a moment ago may be unknown here. Then only its name is checked; a workload has
     the name of the StepRun.
     """
     if not caller.pod or not caller.username.startswith(service_account(step.namespace, "")):
         return False
+    if step.is_warm:
+        return bool(step.worker) and caller.pod == step.worker and caller.pod_uid in ("", step.worker_uid)
+    if step.is_warm is None and may_be_worker(caller.pod, caller.username.rpartition(":")[2]):
+        return True
     pod = world.find(POD, step.namespace, caller.pod)
     if isinstance(pod, Unseen) or (caller.pod_uid and metadata_of(pod).get("uid") != caller.pod_uid):
         return step.may_have_pod(caller.pod)

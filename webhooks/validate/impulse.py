@@ -15,7 +15,7 @@ from core.workloads.impulse_workload import chosen_mode
 from core.workloads.live_run import is_always_on
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, duration, floor, pod, reference, rights, template_use
+from webhooks.validate import change, duration, floor, pod, reference, rights, template_use, warm
 from webhooks.validate.change import namespace_of
 
 STORY_DENIED: Final = Rule("impulse/story-denied", "3.7", CauseType.FORBIDDEN)
@@ -51,6 +51,7 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from floor.check(spec.get("execution"), "spec.execution", template, world)
     of_template = pod.EarlierLayer("the ImpulseTemplate", pod.block_of(template, "execution"))
     yield from pod.check(spec.get("execution"), "spec.execution", world, below=[of_template])
+    yield from warm.check_listener(spec.get("execution"), "spec.execution")
     yield from _mode(new, template)
     yield from template_use.check_payload(new, "mapping", IMPULSE, world)
     if spec.get("mapping") is not None:

@@ -20,6 +20,8 @@ from core.api.objects import ReadOnlyObject
 from core.api.phases import REPORTED_PHASES
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
+from core.engine.ports import WORKER
+from core.engine.step.assignment import assignment_of
 from core.kube.reading import why_status_too_large
 from core.kube.scan import depth_of
 from webhooks.caller import Caller
@@ -56,6 +58,9 @@ OPERATOR_FIELDS: Final = (
     "cachedFrom",
 )
 """Fields in the status of a StepRun; ``retries`` is another, but 0 equals absent. SDKs write the remaining fields."""
+
+RELEASES: Final = ("workerExit",)
+"""Fields in which a warm worker says that nothing runs any more; it may do so when its attempt is over."""
 
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
@@ -104,6 +109,10 @@ def _writer(
         return
     if _is_container(new, before, caller, world):
         yield from _reported(before, after)
+        if _is_of_earlier_attempt(new, before):
+            for field in change.changed_fields(after, before, sorted({*before, *after} - {*RELEASES})):
+                message = "the worker's attempt is over, so it may only say that its process has ended"
+                yield WRITER.at(f"status.{field}", message, f"write {', '.join(RELEASES)} alone")
         return
     allowed = ("gates",) if new["kind"] == "StoryRun" else ()
     for field in change.changed_fields(after, before, sorted({*before, *after} - {*allowed})):
@@ -121,12 +130,20 @@ def _is_container(new: ReadOnlyObject, before: ReadOnlyObject, caller: Caller, w
     if new["kind"] != "StepRun":
         return False
     step = ServedStep.of(new, namespace_of(new))
-    if step.is_stream:
+    if step.is_stream or step.is_warm:
         return works_for(caller, step, world)
     if "nextRetryAt" in before:
         return False
     retries = before.get("retries") or 0
     return works_for(caller, replace(step, attempt=retries if isinstance(retries, int) else None), world)
+
+
+def _is_of_earlier_attempt(new: ReadOnlyObject, before: ReadOnlyObject) -> bool:
+    """Whether a warm worker still has an attempt that is not the current one."""
+    found = assignment_of({"metadata": metadata_of(new)})
+    if found is None or fields_of(new.get("spec")).get("executor") != WORKER:
+        return False
+    return found.attempt != (before.get("retries") or 0)
 
 
 def _reported(before: ReadOnlyObject, after: ReadOnlyObject) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from webhooks.validate import (
     script,
     setting,
     strategy,
+    warm,
     worker,
 )
 from webhooks.validate import steps as stepping
@@ -102,6 +103,7 @@ def _spec_findings(story: ReadOnlyObject, world: ClusterView) -> Iterator[Findin
     timeouts, execution = policy.get("timeouts") or {}, policy.get("execution") or {}
     yield from floor.check(execution, "spec.policy.execution", Unseen.UNKNOWN, world)
     yield from pod.check(execution, "spec.policy.execution", world)
+    yield from warm.check(execution, "spec.policy.execution")
     for key in _DURATIONS:
         yield from duration.check(POLICY_DURATION, timeouts, key, "spec.policy.timeouts")
     grace = "gracefulShutdownTimeout"

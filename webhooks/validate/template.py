@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from core.api.objects import ReadOnlyObject
 from core.api.text import text
 from webhooks.cluster_view import ClusterView
 from webhooks.finding import CauseType, Finding, Rule, Severity
-from webhooks.validate import change, plain_container, pod, rights, schema, variable
+from webhooks.validate import change, plain_container, pod, rights, schema, variable, warm
 
 SCHEMA: Final = Rule("template/schema", "7")
 BLANK: Final = Rule("template/blank", "7", CauseType.REQUIRED, Severity.WARNING)
@@ -31,12 +32,15 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
         yield from schema.check_schema(SCHEMA, spec.get(key), f"spec.{key}")
     yield from rights.check(new, "execution")
     yield from pod.check(spec.get("execution"), "spec.execution", world, is_template=True)
+    is_listener = new["kind"] == "ImpulseTemplate"
+    of_warm = warm.check_listener if is_listener else partial(warm.check, template=new)
+    yield from of_warm(spec.get("execution"), "spec.execution")
     yield from variable.check(spec)
     yield from plain_container.check(spec)
     for key in ("image", "version"):
         if not text(spec.get(key)):
             yield BLANK.at(f"spec.{key}", "is needed before the template can be used", f"add {key}")
     modes = spec["supportedModes"]
-    if new["kind"] == "ImpulseTemplate" and "job" in modes:
+    if is_listener and "job" in modes:
         path = f"spec.supportedModes[{modes.index('job')}]"
         yield JOB.at(path, "a listener does not end, so it cannot be a job", "remove it")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.api.phases import AWAITED_DEFINITIONS, Phase
+from core.api.phases import AWAITED_DEFINITIONS, Phase, StepReason
 from core.engine.context.run_context import RunContext
 from core.engine.plan import StepKind, StepPlan
 from core.engine.status.state import RunState
@@ -29,8 +29,8 @@ def needs_met(run_context: RunContext, step: StepPlan) -> None:
 
 
 def condition_holds(run_context: RunContext, step: StepPlan) -> None:
-    """The step is to do its work. A step that another process left waiting, for a slot or for its Engram, keeps the
-    time since which it has waited.
+    """The step is to do its work. A step that another process left waiting, for a slot, its Engram or a warm worker,
+    keeps the time since which it has waited.
     """
     if step.kind is StepKind.ENGRAM and not _is_waiting(run_context, step):
         record_message(run_context, step, "")
@@ -38,7 +38,7 @@ def condition_holds(run_context: RunContext, step: StepPlan) -> None:
 
 def _is_waiting(run_context: RunContext, step: StepPlan) -> bool:
     recorded = run_context.status.state.step(step.name)
-    if recorded is None or recorded.reason in AWAITED_DEFINITIONS:
+    if recorded is None or recorded.reason in (*AWAITED_DEFINITIONS, StepReason.AWAITING_WORKER):
         return recorded is not None
     return recorded.phase is Phase.PENDING and not run_context.engine.slots.holds(run_context.run_uid, step.name)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from math import inf
 from typing import Any, Final
 
 import trio
@@ -25,6 +24,7 @@ from core.engine.context.step_context import StepContext
 from core.engine.errors import (
     GoneError,
     NameConflictError,
+    NoRoomError,
     RejectedError,
     ResultLostError,
     StaleError,
@@ -32,11 +32,10 @@ from core.engine.errors import (
 )
 from core.engine.ports import (
     AttemptExecutor,
-    AttemptRecord,
+    AttemptOrder,
     AttemptState,
     Binding,
     EventType,
-    LiveStream,
     Observation,
     StepError,
 )
@@ -44,7 +43,10 @@ from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.creation import step_run_to_create, warn_near_limit
 from core.engine.primitives.definitions import StepDefinitions, divided
+from core.engine.primitives.first_attempt import create_step_run
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
+from core.engine.primitives.room import RoomWait
+from core.engine.primitives.running_mark import RunningMark
 from core.engine.primitives.settle import settle_value
 from core.engine.primitives.shown_state import show, show_why_refused
 from core.engine.primitives.success import why_not_successful
@@ -56,7 +58,7 @@ from core.engine.step.manifest import (
     step_run_name,
     why_not_the_work,
 )
-from core.engine.step.stream_record import live_patch, serves_stream
+from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
 
@@ -68,8 +70,6 @@ created again.
 
 Another leader that has just created it checks it again before it starts an attempt, once this time has passed.
 """
-TELL_AGAIN_SECONDS: Final = 5.0
-"""After this time, a process records again how a stream is, if another leader has recorded something else."""
 NAME_CONFLICT_GRACE_SECONDS: Final = 4.0
 """An object of a deleted run of the same name vanishes within this time; one that remains belongs to another owner."""
 
@@ -89,9 +89,6 @@ class EngramStep:
         self._context = context
         self._step_runs = context.engine.step_runs
         self.name = step_run_name(context.run_name, context.step.name)
-        self._announce_at = -inf
-        self._told: LiveStream | None = None
-        """What this process has recorded last of a stream."""
         self._leaves_by: datetime | None = None
         self._had_step_run = False
         self._known = ""
@@ -99,6 +96,8 @@ class EngramStep:
         self._strange_since: float | None = None
         self._definitions = StepDefinitions(context, self)
         self._results = ResultReader(context)
+        self._room = RoomWait(context)
+        self._mark = RunningMark(context)
         self.cache = OutputCache(context)
 
     async def run(self) -> Verdict:
@@ -122,6 +121,8 @@ class EngramStep:
                 else:
                     with trio.move_on_at(conflict_until):
                         await self._pause(pace)
+            except NoRoomError as error:
+                await self._room.wait(error)
             except (StaleError, GoneError, UnavailableError) as error:
                 await self._pause(pace, error)
             except RejectedError as error:
@@ -246,7 +247,7 @@ class EngramStep:
                     return None
                 return await self._start(decision, step_run, binding)
             case outcome.Announce():
-                await self._announce_when_due(step_run, observation)
+                await self._mark.record_when_due(step_run, observation)
             case outcome.EndAttempt():
                 await committed(self.executor_of(step_run).end_earlier_attempt, step_run)
                 await trio.lowlevel.checkpoint()
@@ -278,13 +279,17 @@ class EngramStep:
             await settle_value(context, input_ or {}, "with")
         if not await wait_for_slot(context, self._is_begun):
             return None
-        step_run = await committed(self._step_runs.create_step_run, context.run, manifest, self._had_step_run)
-        self._had_step_run = True
+        again, lingers = self._had_step_run, observation.state is not AttemptState.ABSENT
+        created = await create_step_run(context, binding, manifest, again=again, lingers=lingers)
+        step_run, self._had_step_run = created.step_run, True
         self._known = step_run["metadata"]["uid"]
-        if observation.state is not AttemptState.ABSENT or step_run.get("status"):
+        if lingers or step_run.get("status"):
             return None  # it existed already, or an attempt of an earlier one may still run: look again
+        if is_touched(step_run):  # with its attempt
+            self._has_started(step_run)
+            return None
         start = outcome.Start(announce_first=False, announced=False)
-        return await self._start(start, step_run, binding, waits=False)
+        return await self._start(start, step_run, binding, created.order, waits=False)
 
     async def _is_ours(self, step_run: Object, binding: Binding) -> bool:
         """Whether the StepRun is one that this operator would create; if not, look again.
@@ -365,13 +370,21 @@ class EngramStep:
         return True
 
     async def _start(
-        self, start: outcome.Start, step_run: Object, binding: Binding, *, waits: bool = True
+        self,
+        start: outcome.Start,
+        step_run: Object,
+        binding: Binding,
+        order: AttemptOrder | StepError | None = None,
+        *,
+        waits: bool = True,
     ) -> Verdict | None:
+        """``order``: that of the attempt, if it was prepared before the StepRun existed."""
         context, executor = self._context, self.executor_of(step_run)
-        unknown = context.engine.executors.why_unknown(executor.name)
-        order = unknown or await AttemptPreparation(context, binding, waits).order(step_run)
+        order = context.engine.executors.why_unknown(executor.name) or order
+        order = order or await AttemptPreparation(context, binding, waits).order(step_run)
         if isinstance(order, StepError):
             return await self._fail_for_good(step_run, order)
+        order = replace(order, step_run=step_run)
         found = await self.cache.look_up(order, binding)
         if found is None:
             return None
@@ -382,32 +395,17 @@ class EngramStep:
         if start.announced:
             text = f"the {record.word_for(executor.name)} of {self.name} is missing; the operator starts it again"
             context.emit(EventType.WARNING, "JobRestarted", text, step_run)
-        if start.announce_first and not executor.starts_by_record:
-            await self._announce(step_run, record.attempt_ordered(order))
+        if start.announce_first and not executor.lives_by_record:
+            await self._mark.record(step_run, record.attempt_ordered(order))
         await context.run_context.access.ensure()
         await committed(executor.start_attempt, order)
-        context.set_message("")
-        after = context.engine.settings.seconds_to_announce(stream=serves_stream(step_run))
-        self._told, self._announce_at = None, trio.current_time() + after
+        self._has_started(step_run)
         return None
 
-    async def _announce_when_due(self, step_run: Object, seen: Observation) -> None:
-        """Record ``Running`` after a pause, so that steps that wait for their start go first.
-
-        A wake-up during the pause ends it without a record: a step that ends meanwhile needs only one write.
-        """
-        again = seen.live is not None and seen.live == self._told  # another leader has seen it otherwise
-        with trio.move_on_at(self._announce_at + (TELL_AGAIN_SECONDS if again else 0.0)):
-            await self._context.wakeup.wait()
-            return
-        if seen.live is not None:
-            self._told, self._announce_at = seen.live, trio.current_time()
-        await self._announce(step_run, record.attempt_seen(seen), seen)
-
-    async def _announce(self, step_run: Object, attempt: AttemptRecord, seen: Observation | None = None) -> None:
-        live, now = seen.live if seen is not None else None, self._context.now()
-        patch = live_patch(seen, live, now) if seen and live else record.running_patch(step_run, now, attempt)
-        await committed(self._step_runs.patch_step_run_status, step_run, patch)
+    def _has_started(self, step_run: Object) -> None:
+        self._room.end()
+        self._context.set_message("")
+        self._mark.started(step_run)
 
     async def _collect(self, seen: Observation, binding: Binding | None, policy: RetryPolicy) -> Verdict | None:
         """Read the output of a container without an SDK, and record it together with the end of the step."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from core.api.phases import Phase, StepReason
 from core.engine.context.step_context import StepContext
 from core.engine.errors import ThrottledError
-from core.engine.ports import Observation
+from core.engine.ports import AttemptState, Observation
 from core.engine.step.pending_reason import pending_reason
 
 
@@ -21,6 +21,8 @@ def show(context: StepContext, observation: Observation) -> None:
         return
     was = state.reason if state is not None and state.reason_since is not None else ""
     found = pending_reason(observation, context.now())
+    if was == StepReason.AWAITING_WORKER and observation.state is AttemptState.ABSENT:
+        return  # it waits until its attempt is assigned
     phase = live.phase if live is not None else Phase.RUNNING
     if found is not None:
         if found.reason != was:

@@ -24,10 +24,11 @@ from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.api.resource import STORY_RUN
 from core.api.unreadable import why_unreadable
 from core.engine.calls import Pace, committed, patiently, persistently
+from core.engine.context.end_request import asked_to_end
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, PortError, RejectedError
 from core.engine.plan import GroupName, Refusal, StepKind, StoryPlan
-from core.engine.ports import EventType, RunKey
+from core.engine.ports import AttemptState, EventType, RunKey
 from core.engine.redrive.request import (
     FullRedrive,
     Malformed,
@@ -103,7 +104,9 @@ class Redrive:
         self._key = key
         self._wakeup = wakeup
         self._deleted: set[str] = set()
-        """Steps whose StepRun or StoryRun was deleted for the request."""
+        """Steps whose StepRun or StoryRun was deleted for the request, or was asked to end in order to be deleted."""
+        self._asked: set[str] = set()
+        """UIDs of StepRuns that were asked to end for the request; they are deleted once nothing runs for them."""
 
     async def answer(self, run: Object, request: RedriveRequest) -> None:
         """Return once the request is recorded as answered; the run is then ready to continue, or is as it was before.
@@ -112,6 +115,7 @@ class Redrive:
         """
         rerun = await self._rerun_of(run, request)
         self._deleted.clear()
+        self._asked.clear()
         try:
             if isinstance(rerun, str):
                 await self._refuse(run, request, rerun)
@@ -123,9 +127,29 @@ class Redrive:
                 await self._write(run, request, runs.patch_run_metadata, lambda now: answered_patch(now, rerun))
                 self._engine.events.emit(run, EventType.NORMAL, rerun.event, rerun.message)
         except _OvertakenError:
+            await self._delete_asked(run)
             await self._forget_deleted(run)
         except GoneError:
             with trio.move_on_after(_GOING_CHECK_SECONDS):  # the watch may take a while to show it
+                await self._wakeup.wait()
+
+    async def _delete_asked(self, run: Object) -> None:
+        """Delete the StepRuns that were asked to end for a replaced request: they could not go on."""
+        pace = self._pace()
+        while True:
+            self._wakeup.clear()
+            step_runs, _ = await self._children(run)
+            left = [one for one in step_runs if one["metadata"]["uid"] in self._asked]
+            if not left:
+                return
+            for one in left:
+                try:
+                    await self._delete(one)
+                except RejectedError:
+                    raise
+                except PortError as error:
+                    await trio.sleep(pace.next_seconds(error))
+            with trio.move_on_after(_GOING_CHECK_SECONDS):
                 await self._wakeup.wait()
 
     async def _forget_deleted(self, run: Object) -> None:
@@ -223,14 +247,15 @@ class Redrive:
                 if uid in asked or is_being_deleted(child):
                     continue
                 try:
-                    await self._delete(child)
+                    deleted = await self._delete(child)
                 except RejectedError:
                     raise
                 except PortError as error:
                     await trio.sleep(pace.next_seconds(error))
                 else:
-                    asked.add(uid)
                     self._deleted.add(step_path(child) or "")
+                    if deleted:
+                        asked.add(uid)
             if 0 < before < len(asked):  # another leader, which has answered already, creates them again
                 await trio.sleep(pace.next_seconds())
             with trio.move_on_after(_GOING_CHECK_SECONDS):
@@ -242,13 +267,25 @@ class Redrive:
         for name in filter(rerun.includes, slots.steps_holding(uid)):
             slots.release(uid, name)
 
-    async def _delete(self, child: Object) -> None:
-        """End the attempt first: the garbage collector may end it much later, when a new object has the same name."""
+    async def _delete(self, child: Object) -> bool:
+        """End the attempt first: the garbage collector may end it much later, when a new object has the same name.
+
+        False: it must stay for now, because nothing else would tell when its attempt has ended.
+        """
         if child.get("kind") == STORY_RUN.kind:
             await committed(self._engine.runs.delete_child_run, child)
-        else:
-            await committed(self._engine.executors.of(child).end_attempt, child)
-            await committed(self._engine.step_runs.delete_step_run, child)
+            return True
+        executor = self._engine.executors.of(child)
+        if executor.lives_by_record:
+            state = (await patiently(executor.observe, child, pace=self._pace())).state
+            if state in (AttemptState.STARTING, AttemptState.RUNNING):
+                await asked_to_end(self._engine, child)
+                self._asked.add(child["metadata"]["uid"])
+            if state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING):
+                return False
+        await committed(executor.end_attempt, child)
+        await committed(self._engine.step_runs.delete_step_run, child)
+        return True
 
     async def _children(self, run: Object) -> tuple[list[Object], list[Object]]:
         step_runs = await patiently(self._engine.step_runs.step_runs, run, pace=self._pace())

@@ -7,14 +7,12 @@ records ``answered(run)`` in the same write that starts the rerun, or that refus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from core.api import keys
 from core.api.objects import Object
-from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
-from core.engine.step.record import has_run_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +65,6 @@ def answered(run: Object) -> dict[str, str]:
         (keys.ANNOTATION_REDRIVE_FROM_STEP, keys.ANNOTATION_REDRIVE_FROM_STEP_OBSERVED),
     )
     return {observed: value for asked, observed in pairs if (value := _unanswered(run, asked, observed))}
-
-
-def may_have_a_past(run: Object, find: Callable[[str, str], Object | None]) -> bool:
-    """Whether Pods with the names that ``run`` will use may exist: it, or a run above it, has run again.
-
-    ``find`` returns the StoryRun with that namespace and name, if it is known.
-    """
-    above: Object | None = run
-    for _ in range(LONGEST_CHAIN):
-        if above is None or has_run_again(above):
-            return True
-        parent = parent_of(above)
-        if parent is None:
-            return False
-        above = find(str(above["metadata"]["namespace"]), str(parent.get("name")))
-    return True
 
 
 def _unanswered(run: Object, asked: str, observed: str) -> str:

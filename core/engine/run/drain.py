@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import trio
 
-from core.api import keys
 from core.api.objects import Object, is_being_deleted
 from core.api.phases import ExitClass, Phase, Reason
 from core.api.unreadable import why_unreadable
 from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
+from core.engine.context.end_request import asked_to_end
 from core.engine.context.step_context import StepContext
 from core.engine.errors import PortError, RejectedError, ResultLostError, StaleError
 from core.engine.ports import AttemptState, Observation, StepError
@@ -107,7 +107,7 @@ async def _end_stream(context: StepContext, engram: EngramStep, ending: Ending, 
             if asked is not _Asked.NOTHING and has_stopped:
                 return await _record(context, step_run, observation, ending, None)
             if asked is not _Asked.TO_END:
-                step_run = await _marked(context, step_run)
+                step_run = await asked_to_end(context.engine, step_run)
                 ask = executor.of(step_run).drain_attempt
                 await committed(ask if wanted is _Asked.TO_DRAIN else executor.of(step_run).end_attempt, step_run)
                 if asked is not wanted:
@@ -134,16 +134,8 @@ def _time_to_stop(context: StepContext) -> timedelta:
 
 async def _signal(context: StepContext, step_run: Object) -> None:
     """Ask the step to end, once and idempotently."""
-    step_run = await _marked(context, step_run)
+    step_run = await asked_to_end(context.engine, step_run)
     await committed(context.engine.executors.of(step_run).end_attempt, step_run)
-
-
-async def _marked(context: StepContext, step_run: Object) -> Object:
-    """The StepRun with the mark that it was asked to end. Programs read this mark, never a message."""
-    if record.end_is_requested(step_run):
-        return step_run
-    patch = {"annotations": {keys.ANNOTATION_CANCEL_REQUESTED: "true"}}
-    return await committed(context.engine.step_runs.patch_step_run_metadata, step_run, patch)
 
 
 async def _output_left(
@@ -198,7 +190,7 @@ async def _record(
             reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
             reason = ending.step_reason if phase is ending.running_becomes else reason
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""
-            step_run = await _marked(context, step_run)
+            step_run = await asked_to_end(context.engine, step_run)
             patch = record.failure_patch(step_run, phase, reason, message or ending.text, now)
         step_run = await committed(context.engine.step_runs.patch_step_run_status, step_run, patch)
         if not record.is_final(step_run.get("status") or {}):  # its container has made it unreadable again

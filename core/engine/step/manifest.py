@@ -13,6 +13,7 @@ from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.plan import StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
+from core.engine.step.assignment import assignment_of
 from core.engine.step.record import executor_of, is_final
 from core.workloads.script import is_script, script_of
 from kubewire.wire import copy_value, values_equal
@@ -96,8 +97,10 @@ def step_run_manifest(
 
 
 def is_touched(step_run: Object) -> bool:
-    """Whether its status has anything: then work has been done for it, and it must not be created again."""
-    return bool(step_run.get("status"))
+    """Whether its status has anything, or its attempt is assigned: then work has been done for it, and it must not be
+    created again.
+    """
+    return bool(step_run.get("status")) or assignment_of(step_run) is not None
 
 
 def is_edited(step_run: Object) -> bool:

@@ -21,7 +21,8 @@ from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
 from core.engine.clock import format_deadline
-from core.engine.ports import JOB, STREAM, AttemptOrder, AttemptRecord, Observation
+from core.engine.ports import JOB, STREAM, WORKER, AttemptOrder, AttemptRecord, Observation
+from core.engine.step.assignment import assignment_of
 from core.engine.step.verdict import Verdict
 
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
@@ -146,11 +147,22 @@ def executor_of(step_run: Object) -> str:
 
 
 def attempt_of(step_run: Object) -> AttemptRecord | None:
-    """The record of the attempt that was started last; None: none yet, or none that can be read.
+    """The attempt that was started last, as recorded or as assigned to a worker; None: none yet, or none that can be
+    read.
 
-    Only the operator writes it. ``retries_of`` tells the current attempt: after a failure, that is the next one, even
+    Only the operator writes both. ``retries_of`` tells the current attempt: after a failure, that is the next one, even
     before it is started.
     """
+    recorded, assigned = recorded_attempt_of(step_run), assignment_of(step_run)
+    if assigned is None or (recorded is not None and recorded.number > assigned.attempt):
+        return recorded
+    return AttemptRecord(
+        assigned.attempt, executor_of(step_run), assigned.deadline_at, assigned.worker, assigned.execution_key
+    )
+
+
+def recorded_attempt_of(step_run: Object) -> AttemptRecord | None:
+    """``status.attempt``: the attempt that was recorded last. A short one is recorded only with its end."""
     attempt = (step_run.get("status") or {}).get("attempt")
     number = attempt.get("number") if isinstance(attempt, Mapping) else None
     if not isinstance(attempt, Mapping) or not isinstance(number, int):
@@ -203,14 +215,16 @@ def attempt_seen(seen: Observation) -> AttemptRecord:
     """The record of an observed attempt."""
     assert seen.step_run is not None, "an attempt has a StepRun"
     number = retries_of(seen.step_run.get("status") or {}) if seen.attempt is None else seen.attempt
-    return AttemptRecord(number, executor_of(seen.step_run), seen.deadline_at, execution_key=seen.execution_key)
+    executor = executor_of(seen.step_run)
+    worker = seen.worker if executor == WORKER else ""
+    return AttemptRecord(number, executor, seen.deadline_at, worker, seen.execution_key)
 
 
 def key_patch(seen: Observation) -> Object:
     """The record of an attempt that ends before its start was recorded, so that later runs find its key; else empty."""
     if seen.step_run is None or seen.attempt is None or not seen.execution_key:
         return {}
-    known = attempt_of(seen.step_run)
+    known = recorded_attempt_of(seen.step_run)
     if known is not None and (known.number, known.execution_key) == (seen.attempt, seen.execution_key):
         return {}
     return {"attempt": attempt_to_wire(attempt_seen(seen))}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bubu_sdk import yamltext
-from bubu_sdk.engram_function import CONTAINER_VARIABLE
+from bubu_sdk.engram_function import in_container
 from bubu_sdk.stories import serving
 from bubu_sdk.stories.place import StoryBuildError
 from bubu_sdk.stories.story import Story, engrams_by_name, manifests_of
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--describe", action="store_true", help="print the documents and their places as JSON")
     given = parser.parse_args(argv[1:])
-    if not given.describe and CONTAINER_VARIABLE not in os.environ:
+    if not given.describe and not in_container(os.environ):
         parser.error("outside a container, give --describe")
     try:
         with contextlib.redirect_stdout(sys.stderr):

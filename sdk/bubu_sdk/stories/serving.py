@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from bubu_sdk import process, yamltext
+from bubu_sdk import container, yamltext
 from bubu_sdk.engram_function import EngramFunction
 from bubu_sdk.errors import Object
 from bubu_sdk.stories.place import StoryBuildError
@@ -24,7 +24,7 @@ def run_container(engrams: Mapping[str, EngramFunction[Any]]) -> NoReturn:
     if name not in engrams:
         sys.stderr.write(f"this file has no engram {name!r} (BUBU_ENGRAM_NAME); it has {', '.join(engrams)}\n")
         sys.exit(1)
-    process.run(engrams[name])
+    container.run(engrams[name])
 
 
 def story_command(name: str, manifests: Callable[[], list[Object]], argv: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, cast, overload
 
 from bubu_sdk import engram_manifest, naming, typeschema
-from bubu_sdk.engram_function import CONTAINER_VARIABLE, EngramFunction, building
+from bubu_sdk.engram_function import EngramFunction, building, in_container
 from bubu_sdk.errors import Object
 from bubu_sdk.stories.building import SECTIONS, StoryBuilder
 from bubu_sdk.stories.place import StoryBuildError, Written, refusal
@@ -140,7 +140,7 @@ class Story(Generic[ResultT]):
         """Be the program of its file: in a container, run the engram of the container; else print with --manifest."""
         from bubu_sdk.stories import serving  # it needs the code of containers
 
-        if CONTAINER_VARIABLE in os.environ:
+        if in_container(os.environ):
             serving.run_container(engrams_by_name([self]))
         sys.exit(serving.story_command(self.name, self.manifests, sys.argv))
 

@@ -28,6 +28,8 @@ class Part(StrEnum):
     COUNTS = "the counts of a Story"
     STEP = "a step with a container"
     REPORT = "… whose container has the SDK"
+    POOL = "the first step of a pool of warm workers"
+    WARM = "a step in a warm worker"
     RETRY = "a retry"
     FAILURE = "a failed step"
     GATE = "a gate"
@@ -101,6 +103,24 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
         _cost(_C, "patch", "stepruns/status", 2, "That it runs, in this Pod; and its result."),
         _most(_C, "get", "stepruns", 1, "If another client has written meanwhile: `Running`, or a request to end."),
         _most(_C, "patch", "stepruns/status", 1, "The report once more, in the same case."),
+    ),
+    Part.POOL: (
+        _cost(_O, "create", "serviceaccounts", 1, "The account of the workers."),
+        _cost(_O, "create", "rolebindings", 2, "Gives it the rights of containers, and those of workers."),
+        _cost(_O, "create", "deployments", 1, "The workers."),
+        _cost(_O, "patch", "stepruns", 1, "Assigns the step, which has waited for the first worker."),
+        _most(_O, "patch", "storyruns/status", 1, "That it waits for a worker."),
+        _most(_C, "list", "stepruns", 2, "A worker begins to watch what is assigned to it."),
+    ),
+    Part.WARM: (
+        _cost(_O, "create", "stepruns", 1, "The record of the step, with its assignment if a worker has room."),
+        _cost(_O, "patch", "stepruns/status", 1, "Its end, with conditions, after its checks."),
+        _most(_O, "patch", "stepruns/status", 1, "`Running`, if it lasts two seconds."),
+        _most(_O, "patch", "storyruns/status", 1, "Its state in the run. All that happens within a second shares one."),
+        _most(_O, "patch", "engrams/status", 2, "Counts of its Engram. All steps within two seconds share one."),
+        _cost(_C, "patch", "stepruns/status", 1, "Its result, and that its process has ended."),
+        _most(_C, "patch", "stepruns/status", 1, "That it runs, if it lasts."),
+        _most(_C, "get", "stepruns", 2, "If another client has written meanwhile: `Running`, or a request to end."),
     ),
     Part.RETRY: (
         _cost(_O, "patch", "stepruns/status", 1, "Counts the failure, with the instant of the next attempt."),
@@ -200,6 +220,7 @@ SCENARIOS: Final[Mapping[str, ScenarioBudget]] = {
     for name, parts in {
         "one_step": {**_CONTAINERS, Part.STEP: 1},
         "one_step_with_the_sdk": {**_CONTAINERS, Part.STEP: 1, Part.REPORT: 1},
+        "three_warm_steps": {**_CONTAINERS, Part.POOL: 1, Part.WARM: 3},
         "five_steps_in_a_row": {**_CONTAINERS, Part.STEP: 5},
         "ten_branches": {**_CONTAINERS, Part.STEP: 10},
         "a_retry": {**_CONTAINERS, Part.STEP: 1, Part.RETRY: 1},

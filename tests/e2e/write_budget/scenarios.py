@@ -28,12 +28,15 @@ class Scene:
     before: Counter[Request] = field(default_factory=Counter)
     """What was sent before the run was created."""
 
-    async def engram(self, name: str, script: str = "exit 0", command: list[str] | None = None) -> None:
+    async def engram(
+        self, name: str, script: str = "exit 0", command: list[str] | None = None, warm: Object | None = None
+    ) -> None:
         image = f"budget/{self.name}-{name}"
         self.rig.add_images({image: {"command": command or ["/bin/sh", "-c", script]}})
-        template = f"{self.name}-{name}"
-        await self.create(ENGRAM_TEMPLATE, template, {"version": "1", "image": image, "supportedModes": ["job"]})
-        await self.create(ENGRAM, name, {"templateRef": {"name": template}})
+        template, modes = f"{self.name}-{name}", ["job"] if warm is None else ["job", "worker"]
+        await self.create(ENGRAM_TEMPLATE, template, {"version": "1", "image": image, "supportedModes": modes})
+        overrides = {} if warm is None else {"overrides": {"warm": warm}}
+        await self.create(ENGRAM, name, {"templateRef": {"name": template}, **overrides})
 
     async def sdk_engram(self, name: str, program: str, *arguments: str, **variables: str) -> None:
         words = [f"{key}={value}" for key, value in {"PYTHONPATH": str(ROOT / "sdk"), **variables}.items()]
@@ -119,6 +122,16 @@ async def one_step(scene: Scene) -> None:
 async def one_step_with_the_sdk(scene: Scene) -> None:
     await scene.sdk_engram("work", "plain_greeter.py", str(scene.rig.directory / f"{scene.name}-executions"))
     await scene.story(step("a", "work"))
+    await scene.start()
+    await scene.ended()
+
+
+async def three_warm_steps(scene: Scene) -> None:
+    variables = (f"PYTHONPATH={ROOT / 'sdk'}", f"EXECUTIONS={scene.rig.directory / f'{scene.name}-executions'}")
+    command = ["/usr/bin/env", *variables, sys.executable, str(_PROGRAMS / "warm_greeter.py")]
+    await scene.engram("work", command=command, warm={"idleTimeout": "1h"})
+    chained = [step("a", "work"), {**step("b", "work"), "needs": ["a"]}, {**step("c", "work"), "needs": ["b"]}]
+    await scene.story(*chained)
     await scene.start()
     await scene.ended()
 

@@ -15,6 +15,7 @@ from core.api.identity import is_pod_name, runner_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY
 from core.api.objects import Object
 from core.engine.ports import STREAM
+from core.engine.step.assignment import Assignment, assignment_patch
 from core.engine.step.manifest import step_run_name
 from core.workloads import runner_rules
 from core.workloads.stream_pod import is_stream_pod_name
@@ -451,6 +452,72 @@ def test_a_realtime_step_reports_what_a_job_may_and_nothing_else() -> None:
     assert refused({"retries": 1})
     assert refused({"signals": {"a": {"v": 1}}}, "r-s-x7k2p")
     assert refused({"signals": {"a": {"v": 1}}}, "r-t-7d9b8c6f5-x7k2p")
+
+
+POOL = "fetcher-0123456789"
+WORKER_POD = f"{POOL}-7d9b8c6f5-x7k2p"
+
+
+def warm_step(attempt: int = 0, uid: str = "p1", **status: Any) -> Object:
+    """A StepRun that the worker of Pod ``WORKER_POD`` has, with a text in its inputs that looks like the field."""
+    spec = {"storyRunRef": {"name": "r"}, "stepId": "s", "executor": "worker"}
+    text = '"workerUid":"p9"'
+    given = Assignment(attempt, WORKER_POD, uid, environment={"BUBU_TRIGGER_DATA": text})
+    step = thing("runs.bubustack.io", "StepRun", spec, name="r-s")
+    return step | {"metadata": {**step["metadata"], **assignment_patch(given)}, "status": status}
+
+
+def warm_refused(step: Object, pod: str = WORKER_POD, uid: str = "p1", account: str = POOL, **reported: Any) -> bool:
+    """Whether the write is refused; policy and validators must agree."""
+    new = copy.deepcopy(step) | {"status": {**step["status"], **reported}}
+    caller = Caller(f"system:serviceaccount:team:{account}", pod=pod, pod_uid=uid)
+    told = bool(refusals(Request(new, step, caller.username, (), "status", pod, uid), {}))
+    assert bool(errors_among(status.validate(new, step, caller, CASES[0].world))) == told
+    return told
+
+
+def test_a_warm_step_is_reported_by_the_worker_that_it_is_assigned_to() -> None:
+    running = {"phase": "Running"}
+    assert not warm_refused(warm_step(), **running)
+    assert not warm_refused(warm_step(), uid="", **running)
+    assert not warm_refused(warm_step(2, retries=2), workerExit={"attempt": 2, "exitCode": 0}, phase="Succeeded")
+    assert warm_refused(warm_step(), pod=f"{POOL}-7d9b8c6f5-other", **running)
+    assert warm_refused(warm_step(), uid="p2", **running)
+    assert warm_refused(warm_step(), uid="p9", **running)
+    assert warm_refused(warm_step(), pod="r-s-x7k2p", **running)
+    assert warm_refused(warm_step(), pod="", uid="", **running)
+    assert warm_refused(warm_step(), retries=1)
+    assert warm_refused(warm_step(), phase="Skipped")
+
+
+def test_a_warm_step_that_is_not_assigned_is_reported_by_nobody() -> None:
+    step = warm_step()
+    bare = {**step, "metadata": {key: part for key, part in step["metadata"].items() if key != "annotations"}}
+    del bare["metadata"]["labels"]
+    assert warm_refused(bare, phase="Running")
+
+
+@pytest.mark.parametrize(
+    "over", [{"retries": 1}, {"retries": 10}, {"phase": "Pending", "retries": 1, "nextRetryAt": "2026-01-01T00:00:00Z"}]
+)
+def test_the_worker_of_an_earlier_attempt_only_says_that_it_has_let_go(over: Object) -> None:
+    assert not warm_refused(warm_step(**over), workerExit={"attempt": 0, "exitCode": 143})
+    assert warm_refused(warm_step(**over), phase="Succeeded")
+    assert warm_refused(warm_step(**over), workerExit={"attempt": 0, "exitCode": 0}, output={"a": 1})
+    assert warm_refused(warm_step(**over), workerExit={"attempt": 0, "exitCode": 0}, uid="p2")
+
+
+def test_a_worker_claims_effects_and_no_other_pod_does() -> None:
+    claim = thing("runs.bubustack.io", "EffectClaim", {"stepRunRef": {"name": "r-s"}, "effectKey": "k"}, name="c")
+
+    def refused(pod: str, account: str) -> bool:
+        user = f"system:serviceaccount:team:{account}"
+        return "authors" in refusals(Request(claim, None, user, (), "", pod), {})
+
+    assert not refused(WORKER_POD, POOL)
+    assert refused(WORKER_POD, "report-0123456789-story-runner")
+    assert refused("other-x7k2p", POOL)
+    assert refused("", POOL)
 
 
 def job(owner: str = "StepRun", **more: Any) -> Object:

@@ -15,6 +15,7 @@ from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.runner import BASE_RULES
 from core.workloads.story_runner import RUNNER_BASE_ROLE
+from core.workloads.worker_pool import WORKER_ROLE
 from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.hub import hub_objects
@@ -51,13 +52,20 @@ def test_no_document_holds_a_wildcard_or_a_right_to_more_rights(obj: Object) -> 
         assert not [word for word in words if "*" in word]
         assert not {"escalate", "impersonate"} & set(rule["verbs"])
         if "bind" in rule["verbs"]:
-            assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], [RUNNER_BASE_ROLE])
+            assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], [RUNNER_BASE_ROLE, WORKER_ROLE])
 
 
 def test_the_role_that_the_operator_may_bind_has_the_base_rights_and_no_others() -> None:
     [role] = [obj for obj in stored_documents() if obj["metadata"]["name"] == RUNNER_BASE_ROLE]
     assert (role["kind"], role["rules"]) == ("ClusterRole", [dict(rule) for rule in BASE_RULES])
     assert RUNNER_BASE_ROLE not in {(obj.get("roleRef") or {}).get("name") for obj in stored_documents()}
+
+
+def test_workers_get_their_heartbeats_and_steps_and_nothing_else() -> None:
+    [role] = [obj for obj in stored_documents() if obj["metadata"]["name"] == WORKER_ROLE]
+    assert {word for rule in role["rules"] for word in rule["resources"]} == {"stepruns", "leases"}
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} & {"delete", "deletecollection"} == set()
+    assert WORKER_ROLE not in {(obj.get("roleRef") or {}).get("name") for obj in stored_documents()}
 
 
 def test_nobody_gets_to_list_or_watch_secrets_but_those_of_our_own() -> None:

@@ -13,13 +13,15 @@ from certs.hub_authority import HUB_AUTHORITY_SECRET
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import ReadOnlyObject
 from core.api.permission import Permission
-from core.api.resource import CLUSTER_ROLE, CONFIG_MAP, LEASE, SECRET
+from core.api.resource import CLUSTER_ROLE, CONFIG_MAP, SECRET
 from core.workloads import runner, runner_rules
 from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import impulse_rules
 from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
+from core.workloads.worker_pool import WORKER_ROLE
+from deployment.network import NETWORK_POLICY
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
@@ -50,9 +52,9 @@ def test_a_row_names_plain_verbs_on_one_resource_and_says_why(row: tuple[Any, Pe
     assert permission.seldom == "" or permission.seldom.endswith(".")
 
 
-def test_one_role_may_be_bound_by_its_name_and_has_only_what_the_operator_has() -> None:
+def test_two_roles_may_be_bound_by_their_names_and_the_base_has_only_what_the_operator_has() -> None:
     assert [row for _, row in ROWS if row.resource == CLUSTER_ROLE] == [BINDS]
-    assert BINDS.names == (RUNNER_BASE_ROLE,)
+    assert BINDS.names == (RUNNER_BASE_ROLE, WORKER_ROLE)
     assert all(map(is_held, rights(runner.BASE_RULES)))
 
 
@@ -156,15 +158,15 @@ def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else() -> No
 
 
 def test_the_rights_of_another_controller_come_with_its_row() -> None:
-    rights = (Permission(LEASE, ("create",), "A server needs one."),)
-    row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(LEASE),), permissions=rights)
+    rights = (Permission(NETWORK_POLICY, ("create",), "A server needs one."),)
+    row = replace(story.CONTROLLER, name="server", informers=(WatchedKind(NETWORK_POLICY),), permissions=rights)
     tables = role_tables((*CONTROLLERS, row))
     rules = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects(Installation(), tables)}
     before = {obj["metadata"]["name"]: obj.get("rules", []) for obj in operator_objects()}
     added = [rule for rule in rules["bobrapet-manager-role"] if rule not in before["bobrapet-manager-role"]]
     assert added == [
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create"]},
     ]
     others = before.keys() - {"bobrapet-manager-role"}
     assert all(rules[name] == before[name] for name in others)

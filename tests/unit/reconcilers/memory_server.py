@@ -21,6 +21,7 @@ from reconcilers.controllers import watched_kinds
 
 Request = tuple[str, str]
 """Method and plural, with the subresource: ``("PATCH", "storytriggers/status")``."""
+CREATED = "2025-01-02T03:04:05Z"
 
 
 class MemoryServer(httpx.AsyncBaseTransport):
@@ -39,7 +40,12 @@ class MemoryServer(httpx.AsyncBaseTransport):
 
     def put(self, obj: Object) -> Object:
         """Store an object, as another client does."""
-        metadata = {"generation": 1, **obj["metadata"], "resourceVersion": str(next(self._numbers))}
+        metadata = {
+            "generation": 1,
+            "creationTimestamp": CREATED,
+            **obj["metadata"],
+            "resourceVersion": str(next(self._numbers)),
+        }
         stored = {**obj, "metadata": {**metadata, "uid": metadata.get("uid") or f"uid-{next(self._numbers)}"}}
         self.objects[self._key(stored)] = stored
         return stored
@@ -62,7 +68,7 @@ class MemoryServer(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         parts = request.url.path.strip("/").split("/")
-        namespace, plural, *rest = parts[4:]
+        namespace, plural, *rest = parts[parts.index("namespaces") + 1 :]
         name, sub = (rest[0] if rest else ""), "/".join(rest[1:])
         what = (request.method, f"{plural}/{sub}" if sub else plural)
         self.requests.append(what)
@@ -79,7 +85,7 @@ class MemoryServer(httpx.AsyncBaseTransport):
             key = (key[0], key[1], body["metadata"]["name"])
             if key in self.objects:
                 return refused("AlreadyExists", f"{key} exists", name=key[2])
-            created = {"creationTimestamp": "2025-01-02T03:04:05Z", **body["metadata"]}
+            created = {"creationTimestamp": CREATED, **body["metadata"]}
             return 201, self.put({**body, "metadata": created})
         stored = self.objects.get(key)
         if stored is None:

@@ -98,6 +98,7 @@ def test_controllers_have_names_of_their_own() -> None:
         "runs-effectclaim",
         "transport",
         "stream",
+        "workerpool",
     ]
 
 

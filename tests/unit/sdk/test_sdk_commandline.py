@@ -76,7 +76,7 @@ def test_the_manifest_has_the_schemas_of_the_types(ask: Asked) -> None:
     assert template["metadata"] == use["metadata"] == {"name": "count-words"}
     assert template["spec"] == {
         "version": "1.0.0",
-        "supportedModes": ["job"],
+        "supportedModes": ["job", "worker"],
         "image": "count-words:1.0.0",
         "description": "Count the words of a text.",
         "inputSchema": {
@@ -105,7 +105,7 @@ def test_the_manifest_has_no_finding(ask: Asked) -> None:
     template, use = documents(out)
     assert template["spec"] == {
         "version": "2",
-        "supportedModes": ["job"],
+        "supportedModes": ["job", "worker"],
         "image": "registry.example.com/charge:3",
         "description": "An engram's file as a command: ``--manifest`` and ``--inputs``.",
         "secretSchema": {"shop": {"required": True, "expectedKeys": ["token"]}},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cli.render.log_lines import LogForm, lines_of
-from views.log_lines import readable
+from views.log_lines import ReadableLine, readable
 
 WRITTEN = datetime(2026, 1, 1, 12, 0, 0, 5000, tzinfo=UTC)
 NAMES = {"storyRun": "run", "step": "load", "stepRun": "run-load"}
@@ -79,3 +79,9 @@ def test_a_pipe_gets_lines_as_they_were_written() -> None:
 def test_a_record_has_its_own_time() -> None:
     assert readable('{"msg": "x", "time": "2026-01-01T11:00:00Z"}').at == datetime(2026, 1, 1, 11, tzinfo=UTC)
     assert readable('{"msg": "x", "time": "noon"}', WRITTEN).at == WRITTEN
+
+
+def test_what_a_step_in_a_worker_printed_is_shown_as_it_was_printed() -> None:
+    line = '{"time": "2026-01-01T00:00:00Z", "level": "info", "logger": "output", "msg": "a\\tb", "stepRun": "r-a"}'
+
+    assert readable(line) == ReadableLine(datetime(2026, 1, 1, tzinfo=UTC), "", "a   b")

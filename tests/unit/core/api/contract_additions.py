@@ -51,6 +51,10 @@ ADDITIONS = {
     ("StepRun", ".status.attempt.deadlineAt"): "when it is ended; before, only the annotation of its Job said so",
     ("StepRun", ".status.attempt.worker"): "which worker it is assigned to",
     ("StepRun", ".status.attempt.key"): "by which a later run recognizes an equal execution",
+    ("StepRun", ".status.workerExit"): "that the process of a warm worker has ended, so the next attempt may start",
+    ("StepRun", ".status.workerExit.attempt"): "of which attempt",
+    ("StepRun", ".status.workerExit.exitCode"): "how",
+    ("StepRun", ".status.workerExit.finishedAt"): "when",
     ("StepRun", ".status.retries"): (
         "its default 0: a program may report before the operator's first write, and the Go SDK sends no retries"
     ),
@@ -162,12 +166,26 @@ for _path in _CONTRACT["Story"]["paths"]:
             (_kind, _same): "the image decides which nodes it needs, as in a Story" for _kind, _ in _TEMPLATES
         }
 
+_WARM = {
+    "": "workers that are kept ready for the steps",
+    ".concurrencyPerWorker": "steps that one of them executes at a time",
+    ".enabled": "a step may need a Job all the same",
+    ".idleTimeout": "after which there is none",
+    ".isolation": "whether a step has a process of its own",
+    ".maxReplicas": "how many there are at most",
+    ".replicas": "how many there are while there is work",
+}
+for _kind, _place in (*_OVERRIDES, *_POLICIES, *_TEMPLATES):
+    ADDITIONS |= {(_kind, f"{_place}.warm{path}"): why for path, why in _WARM.items()}
+
 ADDITIONS |= {
     ("TransportBinding", ".status.stream.receivedPerMinute"): "how fast messages of the step come",
     ("TransportBinding", ".status.stream.deliveredPerMinute"): "how fast messages to it go",
 }
 
 CHANGES = {
+    ("EngramTemplate", ".spec.supportedModes"): "an image may also serve as a warm worker, a fourth mode",
+    ("EngramTemplate", ".spec.supportedModes[]"): "the word for it",
     ("Story", ".spec"): "a step may also be a script: exactly one of ref, type and run",
     ("StepRun", ".spec"): "a StepRun has either an Engram or a script",
     ("Impulse", ".spec.workload.mode"): (

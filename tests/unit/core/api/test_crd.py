@@ -94,6 +94,7 @@ def test_every_field_is_described_except_metadata_which_the_api_server_owns(kind
         for path, schema in _schemas(_root(kind, version))
         if "description" not in schema and not path.endswith((".items", ".additionalProperties"))
         if ".placement.affinity." not in path  # Kubernetes describes it, and the definition must not become too large
+        if ".warm." not in path or "Template" in kind.resource.kind  # the templates describe it, for the same reason
     ]
     assert undescribed == [".metadata"]
 

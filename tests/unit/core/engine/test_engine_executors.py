@@ -13,14 +13,14 @@ from trio.testing import MockClock
 from core.api.objects import Object
 from core.engine.errors import RejectedError
 from core.engine.executors import Executors
-from core.engine.ports import AttemptState
+from core.engine.ports import WORKER, AttemptState
 from core.engine.step.manifest import controller_reference
 from core.engine.step.record import attempt_of, executor_of
 from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram
 from fuzz.engine.model_workers import ModelWorkerExecutor
-from fuzz.engine.warm_workers import MISSED_SECONDS, WORKER
+from fuzz.engine.warm_workers import MISSED_SECONDS
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
@@ -50,7 +50,7 @@ async def test_a_worker_takes_the_attempt_off_the_step_run_and_nothing_else_is_m
     assert status["phase"] == "Succeeded"
     assert not kinds(world) & {"Job", "Pod"}
     assert (executor_of(stored), stored["status"]["output"]) == (WORKER, {"n": 1})
-    assert one.writes("StepRun") == 3  # created, started, ended
+    assert one.writes("StepRun") == 2  # created with its attempt, ended
 
 
 async def test_a_step_at_work_keeps_its_executor_when_its_engram_is_bound_to_another(
@@ -215,8 +215,9 @@ async def test_of_an_unknown_executor_nothing_is_known_and_nothing_starts() -> N
         await executor.start_attempt(Any)  # type: ignore[arg-type]
 
 
-def test_the_second_executor_is_no_more_than_the_port_asks_for() -> None:
-    asked = {"name", "starts_by_record", "prepare_run", "start_attempt", "observe", "lingers", "read_result"}
+def test_the_executor_of_workers_is_the_port_and_what_it_hears() -> None:
+    asked = {"name", "lives_by_record", "prepare_run", "assigned", "start_attempt", "observe", "lingers", "read_result"}
     asked |= {"tend_attempt", "drain_attempt", "end_attempt", "end_earlier_attempt", "end_leftover"}
+    asked |= {"wake", "tell", "miss", "find"}
 
     assert {name for name in vars(ModelWorkerExecutor) if not name.startswith("_")} == asked

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from core.api import keys
 from core.api.instant import parse_instant_or_none
-from core.engine.ports import RunKey
+from core.engine.ports import WORKER, RunKey
 from core.engine.primitives import earlier_output
 from core.engine.step import record
 from core.evaluation.evaluator import Evaluator
@@ -20,7 +20,6 @@ from core.policy.retry import RetryPolicy
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.stored import ModelPayloads, value_of
-from fuzz.engine.warm_workers import WORKER
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 

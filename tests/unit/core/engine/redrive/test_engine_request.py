@@ -11,7 +11,6 @@ from core.engine.redrive.request import (
     Malformed,
     RedriveFrom,
     answered,
-    may_have_a_past,
     pending_redrive,
 )
 
@@ -81,24 +80,3 @@ def test_a_full_redrive_wins_and_answers_both(from_step: str) -> None:
     asked = run({TOKEN: "1", FROM: from_step})
     assert pending_redrive(asked) == FullRedrive("1")
     assert answered(asked) == {OBSERVED: "1", FROM_OBSERVED: from_step}
-
-
-def _below(parent: str, name: str = "child") -> dict[str, Any]:
-    owner = {"kind": "StoryRun", "name": parent, "uid": f"uid-{parent}", "controller": True}
-    return {"metadata": {"name": name, "namespace": "team", "ownerReferences": [owner]}}
-
-
-@pytest.mark.parametrize(
-    ("above", "may"),
-    [
-        pytest.param({"top": {}}, False, id="nobody has run again"),
-        pytest.param({"top": {OBSERVED: "t"}}, True, id="the top has"),
-        pytest.param({}, True, id="it is not known"),
-    ],
-)
-def test_a_called_run_may_have_a_past_when_one_above_it_has_run_again(above: dict[str, Any], may: bool) -> None:
-    runs: dict[str, Any] = {
-        name: {"metadata": {"name": name, "namespace": "team", "annotations": notes}} for name, notes in above.items()
-    }
-    runs["middle"] = _below("top", "middle")
-    assert may_have_a_past(_below("middle"), lambda namespace, name: runs.get(name)) is may

@@ -1,0 +1,230 @@
+"""The executor that assigns attempts to warm workers. The StepRun is its only record and its only signal.
+
+A first attempt starts with the creation of its StepRun, if a worker has room; otherwise, and for retries, a patch of
+the metadata starts it. Both are conditional on the StepRun, so an assignment is made once, whoever makes it, and no
+other object has to be read before. Source: StepRun contract 3.5, reliability of writes as in ``core.engine.ports``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.api.canonical import NotSerializableError
+from core.api.instant import format_instant
+from core.api.objects import Object, step_path
+from core.api.phases import Reason
+from core.engine.errors import NoRoomError, RejectedError, StaleError
+from core.engine.ports import WORKER, AttemptOrder, Clock, EventSink, EventType, Observation, RunKey
+from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
+from core.engine.step.worker_observation import exit_of, observe_worker
+from core.kube.store import StoreKey
+from core.policy.warm import WarmPolicy
+from core.workloads.environment import EnvironmentTooLargeError
+from core.workloads.runner import account_annotations
+from core.workloads.step_workload import StepWorkload
+from core.workloads.warm_steps import why_cannot_serve
+from core.workloads.worker_pool import WorkersWanted, environment_of, workers_wanted
+from reconcilers.adapters.binding import ResolvedStep
+from reconcilers.adapters.ordered_workload import ordered_workload
+from reconcilers.adapters.step_runs import KubeStepRuns
+from reconcilers.adapters.worker_line import AwaitedRoom
+from reconcilers.adapters.worker_pools import WorkerPools
+from reconcilers.adapters.worker_registry import PoolKey, WorkerPlace, WorkerRegistry
+
+_NO_TIMEOUT: Final = timedelta(days=1)
+
+
+class WorkerExecutor:
+    """Engram steps in workers that are kept ready."""
+
+    name: Final = WORKER
+    lives_by_record: Final = True
+
+    def __init__(
+        self,
+        step_runs: KubeStepRuns,
+        pools: WorkerPools,
+        registry: WorkerRegistry,
+        events: EventSink,
+        clock: Clock,
+    ) -> None:
+        self._step_runs = step_runs
+        self._pools = pools
+        self._registry = registry
+        self._events = events
+        self._clock = clock
+
+    async def prepare_run(self, run: Object, story: Object) -> None:
+        """Workers have accounts of their own."""
+        await trio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def assigned(self, order: AttemptOrder) -> AsyncIterator[Mapping[str, Any]]:
+        await trio.lowlevel.checkpoint()
+        step_run = order.step_run
+        stamp = {"creationTimestamp": format_instant(self._clock.now()), "uid": ""}
+        order = replace(order, step_run={**step_run, "metadata": {**step_run["metadata"], **stamp}})
+        workload, wanted = self._wanted(order)
+        with self._registry.place_for(_pool(wanted), _key(order)) as place:
+            if place is None:
+                yield _labelled(wanted)
+            else:
+                patch = _assignment(order, workload, wanted, place)
+                self._tell_notes(order, workload)
+                yield patch
+
+    async def start_attempt(self, order: AttemptOrder) -> None:
+        if await self._is_started(order):
+            return
+        workload, wanted = self._wanted(order)
+        resolved: ResolvedStep = order.binding.policy
+        await self._pools.ensure(wanted, resolved.settings.storage)
+        pool, timeout = _pool(wanted), order.binding.timeout or _NO_TIMEOUT
+        now = trio.current_time()
+        waiting = AwaitedRoom(_run(order), step_path(order.step_run) or None, now + timeout.total_seconds())
+        with self._registry.place_for(pool, _key(order), waiting) as place:
+            if place is None:
+                self._refuse_to_wait(pool, order, timeout, now)
+            else:
+                patch = _assignment(order, workload, wanted, place)
+                self._tell_notes(order, workload)
+                await self._step_runs.patch_step_run_metadata(order.step_run, patch)
+
+    async def _is_started(self, order: AttemptOrder) -> bool:
+        """
+        Raises:
+            StaleError: an earlier attempt may still run.
+        """
+        assignment = assignment_of(order.step_run)
+        if assignment is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        if assignment.attempt == order.attempt:
+            await trio.lowlevel.checkpoint()
+            return True
+        if not await self._is_released(order.step_run, assignment):
+            name = order.step_run["metadata"]["name"]
+            raise StaleError(f"attempt {assignment.attempt} of {name} still runs in worker {assignment.worker}")
+        return False
+
+    def _refuse_to_wait(self, pool: PoolKey, order: AttemptOrder, timeout: timedelta, now: float) -> None:
+        """
+        Raises:
+            NoRoomError: the step waits for its turn.
+            RejectedError: no worker has become ready in the time of the step.
+        """
+        why = self._registry.why_no_place(pool)
+        if self._registry.has_waited_too_long(pool, _key(order), now):
+            raise RejectedError(
+                f"{why}, and none was within {timeout.total_seconds():g} s; look at the Pods of Deployment {pool}",
+                reason=Reason.EXECUTION_FAILED,
+            )
+        raise NoRoomError(why)
+
+    def _wanted(self, order: AttemptOrder) -> tuple[StepWorkload, WorkersWanted]:
+        """The attempt and its pool.
+
+        Raises:
+            RejectedError: the Engram cannot be served by a worker any more, or the inputs are too large or no JSON.
+        """
+        resolved: ResolvedStep = order.binding.policy
+        namespace = order.step_run["metadata"]["namespace"]
+        if why := why_cannot_serve(resolved.policy, resolved.engram, resolved.template, namespace):
+            text = f"the step was created for a warm worker, but {why}; start another run"
+            raise RejectedError(text, reason=Reason.INVALID_CONFIGURATION)
+        try:
+            workload = ordered_workload(order, "")
+            annotations = account_annotations(namespace, order.story)
+            warm = workload.policy.warm or WarmPolicy()
+            return workload, workers_wanted(workload, warm, order.binding.engram_namespace, annotations)
+        except EnvironmentTooLargeError as error:
+            raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
+        except NotSerializableError as error:
+            raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
+
+    def _tell_notes(self, order: AttemptOrder, workload: StepWorkload) -> None:
+        for note in workload.policy.notes:
+            text = f"step {order.step_run['spec']['stepId']}: {note}"
+            self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+
+    async def observe(self, step_run: Object) -> Observation:
+        assignment = assignment_of(step_run)
+        if assignment is None or exit_of(step_run, assignment) is not None:
+            await trio.lowlevel.checkpoint()
+            return observe_worker(step_run, is_lost=False)
+        is_lost = await self._registry.is_lost(step_run["metadata"]["namespace"], assignment)
+        await trio.lowlevel.checkpoint()
+        return observe_worker(step_run, is_lost)
+
+    async def _is_released(self, step_run: Object, assignment: Assignment) -> bool:
+        if exit_of(step_run, assignment) is not None:
+            return True
+        return await self._registry.is_lost(step_run["metadata"]["namespace"], assignment)
+
+    async def tend_attempt(self, step_run: Object) -> None:
+        """Nothing: an attempt ends by itself."""
+        await trio.lowlevel.checkpoint()
+
+    async def read_result(self, step_run: Object) -> Mapping[str, Any]:
+        await trio.lowlevel.checkpoint()
+        raise StaleError(f"StepRun {step_run['metadata']['name']} has its result itself")
+
+    def lingers(self, namespace: str, step_run_name: str) -> bool:
+        return self._registry.lingers(StoreKey(namespace, step_run_name))
+
+    async def drain_attempt(self, step_run: Object) -> None:
+        """Nothing, here and below: the mark that the engine has made on the StepRun is the signal."""
+        await trio.lowlevel.checkpoint()
+
+    async def end_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_earlier_attempt(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_leftover(self, step_run: Object) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def _assignment(order: AttemptOrder, workload: StepWorkload, wanted: WorkersWanted, place: WorkerPlace) -> Object:
+    """Labels and annotations that give the attempt to a worker.
+
+    Raises:
+        RejectedError: ``InputTooLarge``.
+    """
+    assignment = Assignment(
+        attempt=order.attempt,
+        worker=place.worker,
+        worker_uid=place.uid,
+        deadline_at=order.deadline_at,
+        execution_key=order.execution_key,
+        environment=environment_of(workload),
+    )
+    patch = assignment_patch(assignment)
+    return {**patch, "labels": {**patch["labels"], **_labelled(wanted)["labels"]}}
+
+
+def _labelled(wanted: WorkersWanted) -> Object:
+    """Without an assignment: the pool is asked for a worker."""
+    return {"labels": {keys.LABEL_WORKER_POOL: wanted.name}}
+
+
+def _pool(wanted: WorkersWanted) -> PoolKey:
+    return PoolKey(wanted.namespace, wanted.name)
+
+
+def _key(order: AttemptOrder) -> StoreKey:
+    metadata = order.step_run["metadata"]
+    return StoreKey(metadata["namespace"], metadata["name"])
+
+
+def _run(order: AttemptOrder) -> RunKey:
+    metadata = order.run["metadata"]
+    return RunKey(metadata["namespace"], metadata["name"])

@@ -1,0 +1,100 @@
+"""Which warm workers are alive, by their Leases and a clock of our own. Pure; instants are arguments.
+
+Clocks of different machines are never compared: what counts is how long ago this process has seen ``renewTime`` change.
+Source: StepRun contract 3.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from core.api import keys
+from core.api.objects import ReadOnlyObject
+
+LOST_AFTER_SECONDS: Final = 20.0
+"""A worker that cannot renew its Lease for 12 s has ended its processes by itself."""
+_READY: Final = "ready"
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """What is known of one worker."""
+
+    namespace: str
+    name: str
+    """Of its Pod and its Lease."""
+    renewed: str
+    """``renewTime``, as it was seen last; empty: never."""
+    due: float
+    """When it is suspected, unless it renews."""
+    is_ready: bool = False
+    """Whether it says that it takes steps."""
+    is_lost: bool = False
+
+
+class Heartbeats:
+    """By the UID of the worker's Pod."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Heartbeat] = {}
+
+    def expect(self, uid: str, namespace: str, name: str, now: float) -> None:
+        """A Pod has appeared, whose heartbeats must follow."""
+        self._known.setdefault(uid, Heartbeat(namespace, name, "", now + LOST_AFTER_SECONDS))
+
+    def heard(self, lease: ReadOnlyObject, now: float) -> bool:
+        """Take in a Lease, as it is now; returns whether the worker may have become ready."""
+        spec, metadata = lease.get("spec") or {}, lease["metadata"]
+        uid, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
+        if not uid:
+            return False
+        self.expect(uid, metadata["namespace"], metadata["name"], now)
+        beat = self._known[uid]
+        was_usable = beat.is_ready and not beat.is_lost
+        if renewed and renewed != beat.renewed:
+            beat.renewed, beat.due, beat.is_lost = renewed, now + LOST_AFTER_SECONDS, False
+        beat.is_ready = (metadata.get("annotations") or {}).get(keys.ANNOTATION_WORKER_STATE) == _READY
+        return beat.is_ready and not beat.is_lost and not was_usable
+
+    def doubt(self, uid: str) -> None:
+        """A process of the worker was killed, perhaps the worker itself: it takes nothing until its next heartbeat."""
+        if (beat := self._known.get(uid)) is not None:
+            beat.is_ready = False
+
+    def lease_gone(self, lease: ReadOnlyObject) -> None:
+        """The Lease was deleted: the worker takes nothing new, and is lost if it does not renew in time."""
+        beat = self._known.get(str((lease.get("spec") or {}).get("holderIdentity") or ""))
+        if beat is not None:
+            beat.is_ready = False
+
+    def pod_gone(self, uid: str) -> None:
+        self._known.pop(uid, None)
+
+    def is_usable(self, uid: str) -> bool:
+        """Whether the worker takes steps, as far as its heartbeats say."""
+        beat = self._known.get(uid)
+        return beat is not None and beat.is_ready and not beat.is_lost
+
+    def is_lost(self, uid: str) -> bool:
+        beat = self._known.get(uid)
+        return beat is not None and beat.is_lost
+
+    def suspects(self, now: float) -> Iterator[tuple[str, Heartbeat]]:
+        """Those who have not renewed in time, with their UIDs: confirm, then ``lose`` or ``ask_later``."""
+        found = [(uid, beat) for uid, beat in self._known.items() if not beat.is_lost and beat.due <= now]
+        yield from found
+
+    def lose(self, uid: str) -> None:
+        if (beat := self._known.get(uid)) is not None:
+            beat.is_lost = True
+
+    def ask_later(self, uid: str, due: float) -> None:
+        if (beat := self._known.get(uid)) is not None:
+            beat.due = max(beat.due, due)
+
+    @property
+    def next_due(self) -> float:
+        """When the next worker is suspected; infinite: none."""
+        return min((beat.due for beat in self._known.values() if not beat.is_lost), default=float("inf"))

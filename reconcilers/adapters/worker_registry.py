@@ -1,0 +1,429 @@
+"""The warm workers of all pools: who is ready, who has room, who is lost; and who waits for them.
+
+Everything follows from the informers of Pods, Leases and StepRuns. What this process adds is what no object says yet:
+places that are kept while a write is under way, the line of those who wait, and how long ago a heartbeat was seen. A
+restarted process has none of it and needs none. The API server is asked before a worker counts as lost, because a watch
+may be late. Source: StepRun contract 3.5; docs/warm-workers.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import trio
+
+from core.api import keys
+from core.api.conditions import is_true
+from core.api.objects import Object, controller_of, has_ended, is_being_deleted, step_path
+from core.api.resource import STORY_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
+from core.engine.errors import GoneError, PortError
+from core.engine.ports import RunKey
+from core.engine.step.assignment import Assignment, assignment_of
+from core.engine.step.worker_observation import exit_of
+from core.kube.client import KubeClient
+from core.kube.informer import Change
+from core.kube.store import StoreKey
+from core.workloads.worker_pool import StandingPool, standing_pool
+from reconcilers.adapters.observation import why_not_running
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.worker_heartbeats import Heartbeats
+from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
+from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
+
+Wake = Callable[[RunKey, str | None], None]
+"""``Supervisor.wake``."""
+
+PLACE_KEPT_SECONDS: Final = 30.0
+"""How long a place is kept for a step that was woken: it may be writing, or waiting for an API server."""
+LAST_WORK_SECONDS: Final = 10.0
+"""So long after its StepRun is gone, a worker may still be ending its process."""
+ASK_AGAIN_SECONDS: Final = 5.0
+"""When the API server did not answer the question whether a worker is alive."""
+_KILLED: Final = 137
+_GONE_REMEMBERED: Final = 4096
+"""A forgotten one costs one request."""
+
+
+class PoolKey(NamedTuple):
+    """Namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class WorkerPlace(NamedTuple):
+    """Room for one step in one worker."""
+
+    worker: str
+    """Name of its Pod."""
+    uid: str
+
+
+class WorkerRegistry:
+    """Call ``connect`` when the informers are filled, and keep ``run`` running."""
+
+    def __init__(self, client: KubeClient, world: World) -> None:
+        self._client = client
+        self._pods = world.informer(WORKER_POD)
+        self._leases = world.informer(WORKER_LEASE)
+        self._deployments = world.informer(WORKER_DEPLOYMENT)
+        self._step_runs = world.step_runs
+        self._heartbeats = Heartbeats()
+        self._lines: dict[PoolKey, WorkerLine] = defaultdict(WorkerLine)
+        self._kept: Counter[tuple[str, str]] = Counter()
+        """Namespace and name of a worker → the places kept in it."""
+        self._last_work: dict[StoreKey, tuple[PoolKey, str, AwaitedRoom | None, float]] = {}
+        """StepRuns that are gone → pool, ``namespace/name`` of the worker, whom to wake, and until when it may run."""
+        self._gone: set[str] = set()
+        """UIDs of Pods that do not exist any more, as the API server has said."""
+        self._emptied: set[PoolKey] = set()
+        self._wake: Wake = lambda run, step: None
+        self._look_at: Callable[[PoolKey], None] = lambda pool: None
+        self._sleeps_until = float("inf")
+        self._earlier = trio.Event()
+
+    # Wiring.
+
+    def connect(self, wake: Wake) -> None:
+        """Hear all changes from now on, and wake the steps that they concern."""
+        self._wake = wake
+        self._pods.add_handler(self._pod_changed)
+        self._leases.add_handler(self._lease_changed)
+        self._deployments.add_handler(self._deployment_changed)
+        self._step_runs.add_handler(self._step_run_changed)
+
+    def when_needed(self, look_at: Callable[[PoolKey], None]) -> None:
+        """Call ``look_at`` with the pool whenever another step waits for a worker, or a worker is lost."""
+        self._look_at = look_at
+
+    async def run(self) -> None:
+        """Notice silent workers, and keep no place for ever. Sleeps until something is due."""
+        while True:
+            self._sleeps_until, self._earlier = self._next_due(), trio.Event()
+            with trio.move_on_at(self._sleeps_until):
+                await self._earlier.wait()
+            await self._settle_what_is_due()
+
+    # Room.
+
+    @contextmanager
+    def place_for(
+        self, pool: PoolKey, step_run: StoreKey, waiting: AwaitedRoom | None = None
+    ) -> Iterator[WorkerPlace | None]:
+        """A place in the ready worker with the most room, kept until the block ends; None: there is none for this step.
+
+        Inside the block the caller stores the assignment, which takes the place from then on. With ``waiting``, a step
+        without a place waits in line, and is woken when it may have one.
+        """
+        line = self._lines[pool]
+        workers = self._room(pool)
+        if not line.may_take(step_run, sum(workers.values())):
+            if waiting is not None:
+                is_new = step_run not in line
+                line.join(step_run, waiting)
+                self._due_at(line.next_due)
+                if is_new:
+                    self._look_at(pool)
+            self._forget_if_empty(pool)
+            yield None
+            return
+        self._forget_if_empty(pool)
+        place = max(workers, key=lambda each: (workers[each], each.worker))
+        held = (pool.namespace, place.worker)
+        self._kept[held] += 1
+        try:
+            yield place
+        finally:
+            self._kept[held] -= 1
+            if not self._kept[held]:
+                del self._kept[held]
+            self._advance(pool)  # the write may have failed
+
+    def why_no_place(self, pool: PoolKey) -> str:
+        """For people; changes seldom, because it is recorded."""
+        if any(self._is_usable(pod) for pod in self._pods_of(pool)):
+            return f"all workers of pool {pool.name} are at work"
+        for pod in self._pods_of(pool):
+            status = pod.get("status") or {}
+            state = next((each.get("state") or {} for each in status.get("containerStatuses") or ()), {})
+            if words := why_not_running(status, state):
+                return f"no worker of pool {pool.name} is ready: {words['reason']}"
+        return f"no worker of pool {pool.name} is ready"
+
+    def has_waited_too_long(self, pool: PoolKey, step_run: StoreKey, now: float) -> bool:
+        """Whether the time of a step that waits is over, and no worker is ready. It does not wait any longer then."""
+        line = self._lines.get(pool)
+        if line is None or now < line.gives_up_at(step_run) or any(map(self._is_usable, self._pods_of(pool))):
+            return False
+        line.leave(step_run)
+        self._forget_if_empty(pool)
+        return True
+
+    # What the controller of pools asks.
+
+    def demand(self, pool: PoolKey) -> int:
+        """The steps of the pool that have not ended, and those that wait for it."""
+        unfinished = self._step_runs.keys_by_index(POOL, str(pool))
+        line = self._lines.get(pool)
+        return len(unfinished) + (sum(each not in unfinished for each in line) if line is not None else 0)
+
+    def is_at_work(self, pool: PoolKey) -> bool:
+        """Whether a worker has not let go of a step, or will be given one."""
+        return any(self._load(pod) for pod in self._pods_of(pool) if not self._is_lost_pod(pod))
+
+    @contextmanager
+    def emptying(self, pool: PoolKey) -> Iterator[bool]:
+        """Whether the pool may lose its workers: nobody needs it, and inside the block nobody gets a place."""
+        self._emptied.add(pool)
+        try:
+            yield not self.demand(pool) and not self.is_at_work(pool)
+        finally:
+            self._emptied.discard(pool)
+            self._advance(pool)
+
+    # What the executor asks.
+
+    async def is_lost(self, namespace: str, assignment: Assignment) -> bool:
+        """Whether nothing runs any more in the worker of an assignment.
+
+        Raises:
+            UnavailableError: the API server does not say whether its Pod exists.
+        """
+        uid = assignment.worker_uid
+        pod = self._pods.get(namespace, assignment.worker)
+        if uid in self._gone or self._heartbeats.is_lost(uid):
+            return True
+        if pod is not None:
+            return bool(pod["metadata"]["uid"] != uid) or has_ended(pod)
+        try:
+            with port_errors():
+                pod = await self._client.get(WORKER_POD, assignment.worker, namespace)
+        except GoneError:
+            pod = None
+        if pod is not None and pod["metadata"]["uid"] == uid and pool_key(pod):
+            self._pods.remember(pod)
+            return has_ended(pod)
+        if len(self._gone) >= _GONE_REMEMBERED:
+            self._gone.clear()
+        self._gone.add(uid)
+        return True
+
+    def lingers(self, step_run: StoreKey) -> bool:
+        """Whether a worker may still run something for a StepRun of that name, which exists or is gone."""
+        if step_run in self._last_work:
+            return True
+        stored = self._step_runs.get(*step_run)
+        worker = next(iter(assigned_worker(stored)), "") if stored is not None else ""
+        pod = self._pods.get(step_run.namespace, worker.partition("/")[2]) if worker else None
+        return pod is not None and not self._is_lost_pod(pod)
+
+    # Changes.
+
+    def _pod_changed(self, change: Change) -> None:
+        pod, now = change.object, trio.current_time()
+        metadata = pod["metadata"]
+        uid = str(metadata["uid"])
+        if change.new is None:
+            self._heartbeats.pod_gone(uid)
+        else:
+            self._heartbeats.expect(uid, metadata["namespace"], metadata["name"], now)
+            self._due_at(self._heartbeats.next_due)
+        if change.new is None or has_ended(pod):
+            self._wake_assigned(metadata["namespace"], metadata["name"])
+        self._advance_of(pod)
+
+    def _lease_changed(self, change: Change) -> None:
+        if change.new is None:
+            self._heartbeats.lease_gone(change.object)
+        elif self._heartbeats.heard(change.new, trio.current_time()):
+            self._advance_of(change.new)
+
+    def _deployment_changed(self, change: Change) -> None:
+        """A pool that is gone is made again by those who wait for it."""
+        if change.new is None or is_being_deleted(change.new):
+            metadata = change.object["metadata"]
+            for waiting in self._everybody(PoolKey(metadata["namespace"], metadata["name"])):
+                self._wake(waiting.run, waiting.step)
+
+    def _step_run_changed(self, change: Change) -> None:
+        old, new = change.old, change.new
+        had = assigned_worker(old) if old is not None else []
+        if had and old is not None and (new is None or assigned_worker(new) != had):
+            if new is None:
+                self._remember_last_work(old, had[0])
+            else:
+                self._doubt_if_killed(new)
+            self._advance_of(old)
+        if new is None or has_ended(new):
+            self._leave(change.object)
+
+    def _doubt_if_killed(self, step_run: Object) -> None:
+        """Give nothing to a worker that may be starting again: it would be killed, too, before it had begun."""
+        assignment = assignment_of(step_run)
+        ended = None if assignment is None else exit_of(step_run, assignment)
+        if assignment is not None and ended is not None and ended.exit_code == _KILLED:
+            self._heartbeats.doubt(assignment.worker_uid)
+
+    def _leave(self, step_run: Object) -> None:
+        metadata = step_run["metadata"]
+        key = StoreKey(metadata["namespace"], metadata["name"])
+        for pool in [pool for pool, line in self._lines.items() if key in line]:
+            self._lines[pool].leave(key)
+            self._advance(pool)
+            self._forget_if_empty(pool)
+
+    def _remember_last_work(self, step_run: Object, worker: str) -> None:
+        metadata, run = step_run["metadata"], _run_of(step_run)
+        pool = _pool_of(step_run)
+        if pool is None:
+            return
+        until = trio.current_time() + LAST_WORK_SECONDS
+        waiting = None if run is None else AwaitedRoom(run, step_path(step_run) or None, until)
+        self._last_work[StoreKey(metadata["namespace"], metadata["name"])] = (pool, worker, waiting, until)
+        self._due_at(until)
+
+    # Timers.
+
+    def _due_at(self, due: float) -> None:
+        if due < self._sleeps_until:
+            self._earlier.set()
+
+    def _next_due(self) -> float:
+        last = min((until for *_, until in self._last_work.values()), default=float("inf"))
+        lines = min((line.next_due for line in self._lines.values()), default=float("inf"))
+        return min(last, lines, self._heartbeats.next_due)
+
+    async def _settle_what_is_due(self) -> None:
+        now = trio.current_time()
+        for step_run, (pool, _, waiting, until) in [*self._last_work.items()]:
+            if until <= now:
+                del self._last_work[step_run]
+                if waiting is not None:
+                    self._wake(waiting.run, waiting.step)
+                self._advance(pool)
+        for pool, line in [*self._lines.items()]:
+            for waiting in line.expire(now):
+                self._wake(waiting.run, waiting.step)
+            self._advance(pool)
+            self._forget_if_empty(pool)
+        for uid, beat in self._heartbeats.suspects(now):
+            if not self._step_runs.keys_by_index(WORKER, f"{beat.namespace}/{beat.name}"):
+                self._heartbeats.lose(uid)  # it takes nothing until it is heard again
+            else:
+                await self._confirm_lost(uid, beat.namespace, beat.name, beat.renewed)
+        await trio.lowlevel.checkpoint()
+
+    async def _confirm_lost(self, uid: str, namespace: str, name: str, renewed: str) -> None:
+        """The watch may be late: the Lease itself says whether the worker has renewed it."""
+        try:
+            with port_errors():
+                lease = await self._client.get(WORKER_LEASE, name, namespace)
+        except GoneError:
+            lease = None
+        except PortError:
+            self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
+            return
+        spec = (lease or {}).get("spec") or {}
+        if lease is not None and spec.get("holderIdentity") == uid and spec.get("renewTime") not in (None, renewed):
+            self._leases.remember(lease)
+            self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
+            return
+        self._heartbeats.lose(uid)
+        self._wake_assigned(namespace, name)
+        pod = self._pods.get(namespace, name)
+        pool = None if pod is None else _pool_of(pod)
+        if pool is not None:
+            self._look_at(pool)
+
+    # Workers.
+
+    def _room(self, pool: PoolKey) -> dict[WorkerPlace, int]:
+        """The ready workers that have room, and how much."""
+        standing = self._standing(pool)
+        if standing is None or not standing.replicas or pool in self._emptied:
+            return {}
+        found: dict[WorkerPlace, int] = {}
+        for pod in self._pods_of(pool):
+            room = standing.warm.concurrency - self._load(pod)
+            if room > 0 and self._is_usable(pod):
+                found[WorkerPlace(pod["metadata"]["name"], pod["metadata"]["uid"])] = room
+        return found
+
+    def _standing(self, pool: PoolKey) -> StandingPool | None:
+        deployment = self._deployments.get(*pool)
+        return None if deployment is None or is_being_deleted(deployment) else standing_pool(deployment)
+
+    def _pods_of(self, pool: PoolKey) -> Iterator[Object]:
+        return self._pods.each_by_index(POOL, str(pool))
+
+    def _is_usable(self, pod: Object) -> bool:
+        conditions = (pod.get("status") or {}).get("conditions") or ()
+        is_ready = is_true(conditions, "Ready") and not is_being_deleted(pod) and not has_ended(pod)
+        return is_ready and _is_of_its_pool(pod) and self._heartbeats.is_usable(str(pod["metadata"]["uid"]))
+
+    def _is_lost_pod(self, pod: Object) -> bool:
+        return has_ended(pod) or self._heartbeats.is_lost(str(pod["metadata"]["uid"]))
+
+    def _load(self, pod: Object) -> int:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        worker = f"{namespace}/{name}"
+        last = sum(held == worker for _, held, _, _ in self._last_work.values()) if self._last_work else 0
+        return len(self._step_runs.keys_by_index(WORKER, worker)) + self._kept[(namespace, name)] + last
+
+    # Waking.
+
+    def _advance_of(self, obj: Object) -> None:
+        pool = _pool_of(obj)
+        if pool is not None:
+            self._advance(pool)
+
+    def _advance(self, pool: PoolKey) -> None:
+        """Wake as many of those who wait as there is room for."""
+        line = self._lines.get(pool)
+        if not line:
+            return
+        for waiting in line.call(sum(self._room(pool).values()), trio.current_time() + PLACE_KEPT_SECONDS):
+            self._wake(waiting.run, waiting.step)
+        self._due_at(line.next_due)
+
+    def _everybody(self, pool: PoolKey) -> list[AwaitedRoom]:
+        line = self._lines.get(pool)
+        return line.everybody() if line is not None else []
+
+    def _wake_assigned(self, namespace: str, worker: str) -> None:
+        """Wake the steps of a worker that is gone."""
+        for step_run in self._step_runs.each_by_index(WORKER, f"{namespace}/{worker}"):
+            run = _run_of(step_run)
+            if run is not None:
+                self._wake(run, step_path(step_run) or None)
+
+    def _forget_if_empty(self, pool: PoolKey) -> None:
+        if pool in self._lines and not self._lines[pool]:
+            del self._lines[pool]
+
+
+def _pool_of(obj: Object) -> PoolKey | None:
+    name = (obj["metadata"].get("labels") or {}).get(keys.LABEL_WORKER_POOL)
+    return PoolKey(obj["metadata"]["namespace"], str(name)) if name else None
+
+
+def _run_of(step_run: Object) -> RunKey | None:
+    owner = controller_of(step_run)
+    if owner is None or owner.get("kind") != STORY_RUN.kind:
+        return None
+    return RunKey(step_run["metadata"]["namespace"], str(owner["name"]))
+
+
+def _is_of_its_pool(pod: Object) -> bool:
+    """Whether the Deployment of the pool can have made the Pod: others may label theirs."""
+    pool = _pool_of(pod)
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return pool is not None and any(
+        owner.get("kind") == "ReplicaSet" and str(owner.get("name")).startswith(f"{pool.name}-") for owner in owners
+    )

@@ -1,0 +1,217 @@
+"""The size of each pool of warm workers, and its end.
+
+A pool has as many workers as its unfinished steps need, between its bounds. It loses all of them together when it has
+had no step for its idle timeout, and never one by one: Kubernetes would choose one that is at work. A day later, or
+when its Engram is gone, its account is deleted, and everything else with it. While nothing changes, nothing is written;
+a restarted operator counts the idle time anew. Source: StepRun contract 3.5; docs/warm-workers.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+
+import trio
+
+from core.api import keys
+from core.api.instant import format_instant, parse_instant_or_none
+from core.api.objects import Object, is_being_deleted
+from core.api.permission import Permission
+from core.api.resource import (
+    DEPLOYMENT,
+    ENGRAM,
+    LEASE,
+    POD,
+    SERVICE_ACCOUNT,
+    STEP_RUN,
+    WORKER_DEPLOYMENT,
+    WORKER_POD,
+)
+from core.engine.ports import Clock
+from core.kube.client import KubeClient
+from core.kube.errors import NotFoundError
+from core.kube.informer import Change
+from core.policy.settings import ControllerSettings
+from core.workloads.worker_pool import StandingPool, standing_pool
+from reconcilers.adapters.permissions import RACE
+from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.worker_registry import PoolKey, WorkerRegistry
+from reconcilers.adapters.world import World, find
+from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.runtime.changes import versions
+from reconcilers.runtime.controller import Controller, Key, Reconcile
+from reconcilers.runtime.outcome import After, Done, Outcome
+from reconcilers.runtime.watch import Caches, Watch, own_keys
+
+KEPT_EMPTY: Final = timedelta(days=1)
+"""How long a pool without workers is kept: its next step finds it, and only waits for a Pod."""
+
+
+class WorkerPoolReconciler:
+    """Looks at one pool at a time."""
+
+    def __init__(self, client: KubeClient, world: World, registry: WorkerRegistry, clock: Clock) -> None:
+        self._client = client
+        self._world = world
+        self._deployments = world.informer(WORKER_DEPLOYMENT)
+        self._registry = registry
+        self._clock = clock
+        self._idle_since: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key) -> Outcome:
+        deployment = self._deployments.get(key.namespace, key.name)
+        pool = None if deployment is None or is_being_deleted(deployment) else standing_pool(deployment)
+        if deployment is None or pool is None:
+            self._idle_since.pop(key, None)
+            return Done()
+        place = PoolKey(key.namespace, key.name)
+        if demand := self._registry.demand(place):
+            self._idle_since.pop(key, None)
+            return await self._grow(deployment, pool, demand)
+        if self._registry.is_at_work(place):
+            return Done()  # its end is a change
+        if await self._engram_is_gone(pool):
+            return await self._delete(pool)
+        return await self._shrink(deployment, pool) if pool.replicas else await self._rest(deployment, pool)
+
+    async def _grow(self, deployment: Object, pool: StandingPool, steps: int) -> Outcome:
+        wanted = max(pool.replicas, pool.warm.replicas_for(steps))
+        if wanted != pool.replicas:
+            await self._patch(deployment, wanted, None)
+        return Done()
+
+    async def _shrink(self, deployment: Object, pool: StandingPool) -> Outcome:
+        """To zero, when it has been idle for long enough."""
+        now = trio.current_time()
+        since = self._idle_since.setdefault(Key(pool.namespace, pool.name), now)
+        left = pool.warm.idle_timeout.total_seconds() - (now - since)
+        if left > 0:
+            return After(timedelta(seconds=left))
+        with self._registry.emptying(PoolKey(pool.namespace, pool.name)) as is_idle:
+            if is_idle:
+                await self._patch(deployment, 0, format_instant(self._clock.now()))
+        return After(KEPT_EMPTY)
+
+    async def _rest(self, deployment: Object, pool: StandingPool) -> Outcome:
+        """Delete a pool that has been empty for long enough. One that somebody else has scaled down counts from now."""
+        annotations = deployment["metadata"].get("annotations") or {}
+        since = parse_instant_or_none(annotations.get(keys.ANNOTATION_POOL_EMPTY_SINCE))
+        if since is None:
+            await self._patch(deployment, 0, format_instant(self._clock.now()))
+            return After(KEPT_EMPTY)
+        left = since + KEPT_EMPTY - self._clock.now()
+        return After(left) if left > timedelta() else await self._delete(pool)
+
+    async def _engram_is_gone(self, pool: StandingPool) -> bool:
+        namespace, name = pool.engram
+        with port_errors():
+            return await find(self._client, self._world.engrams, ENGRAM, namespace, name) is None
+
+    async def _patch(self, deployment: Object, replicas: int, empty_since: str | None) -> None:
+        metadata = deployment["metadata"]
+        patch: dict[str, Any] = {
+            "metadata": {
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+                "annotations": {keys.ANNOTATION_POOL_EMPTY_SINCE: empty_since},
+            },
+            "spec": {"replicas": replicas},
+        }
+        with port_errors():
+            stored = await self._client.patch(
+                WORKER_DEPLOYMENT, metadata["name"], patch, namespace=metadata["namespace"]
+            )
+        self._deployments.remember(stored)
+
+    async def _delete(self, pool: StandingPool) -> Outcome:
+        """The account; the garbage collector deletes what it owns, the Deployment among it."""
+        with port_errors(), suppress(NotFoundError):
+            await self._client.delete(
+                SERVICE_ACCOUNT, pool.name, pool.namespace, uid=pool.account_uid, propagation="Background"
+            )
+        return Done()
+
+
+def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
+    """The pool that the StepRun asks for or is served by."""
+    del caches
+    for step_run in versions(change):
+        yield from _pool_named(step_run)
+
+
+def _of_pod(change: Change, caches: Caches) -> Iterator[Key]:
+    del caches
+    yield from _pool_named(change.object)
+
+
+def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
+    """The pools of an Engram that is gone."""
+    metadata = change.object["metadata"]
+    if change.new is not None:
+        return
+    gone = f"{metadata['namespace']}/{metadata['name']}"
+    for deployment in caches.informer(WORKER_DEPLOYMENT).each():
+        if (deployment["metadata"].get("annotations") or {}).get(keys.ANNOTATION_POOL_ENGRAM) == gone:
+            yield Key.of(deployment)
+
+
+def _pool_named(obj: Object) -> Iterator[Key]:
+    name = (obj["metadata"].get("labels") or {}).get(keys.LABEL_WORKER_POOL)
+    if name:
+        yield Key(obj["metadata"]["namespace"], str(name))
+
+
+def _build(there: ControllerDependencies) -> Reconcile:
+    registry = there.workers or WorkerRegistry(there.client, there.world)
+    return WorkerPoolReconciler(there.client.in_background(), there.world, registry, there.clock).reconcile
+
+
+async def _listen(there: ControllerDependencies, controller: Controller) -> None:
+    """Look again whenever another step waits for a worker, or a worker is lost."""
+    if there.workers is not None:
+        there.workers.when_needed(lambda pool: controller.enqueue(Key(*pool)))
+    await trio.sleep_forever()
+
+
+_OPTIONS: Final = ControllerSettings(2, timedelta(milliseconds=100), timedelta(minutes=1))
+"""Fixed: the reference has no such controller."""
+_SOON: Final = timedelta(milliseconds=50)
+"""Many steps begin and end together; the size of the pool is wanted once."""
+
+CONTROLLER: Final = ControllerRegistration(
+    "workerpool",
+    WORKER_DEPLOYMENT,
+    _build,
+    options=lambda settings: _OPTIONS,
+    watches=(
+        Watch(WORKER_DEPLOYMENT, own_keys),
+        Watch(STEP_RUN, _of_step_run, delay=_SOON),
+        Watch(WORKER_POD, _of_pod, delay=_SOON),
+        Watch(ENGRAM, _of_engram),
+    ),
+    permissions=(
+        Permission(DEPLOYMENT, ("create",), "Runs the warm workers of a pool."),
+        Permission(DEPLOYMENT, ("patch",), "Scales a pool of warm workers with the work."),
+        Permission(DEPLOYMENT, ("get",), "Examines a Deployment that has the name of a new pool.", seldom=RACE),
+        Permission(
+            SERVICE_ACCOUNT,
+            ("delete",),
+            "The account of a pool that is unused for a day, or whose Engram is gone; all of the pool goes with it.",
+        ),
+        Permission(
+            POD,
+            ("get",),
+            "A worker that the watch does not show is read before its steps count as lost.",
+            seldom="Only when a worker is gone.",
+        ),
+        Permission(
+            LEASE,
+            ("get",),
+            "A worker without a heartbeat is read before its steps count as lost: the watch may be late.",
+            seldom="Only when a worker is silent.",
+        ),
+    ),
+    beside=_listen,
+)

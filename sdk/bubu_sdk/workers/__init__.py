@@ -1,0 +1,6 @@
+"""A warm worker: a process that has imported the program, and runs the steps that the operator assigns to its Pod.
+
+    watch ─► ledger ─► isolation (a forked process, or a thread) ─► report
+
+``serving`` puts it together. Nothing here is imported by a container that runs one step.
+"""

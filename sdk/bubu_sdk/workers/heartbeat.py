@@ -1,0 +1,137 @@
+"""The Lease with which a worker says that it is alive, and whether it takes steps. Source: SDK contract 24.4."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from bubu_sdk import instant, logs
+from bubu_sdk.errors import Object
+from bubu_sdk.kube import MERGE_PATCH, Cluster, ConflictError, KubeError, NotFoundError, UntrustedError
+from bubu_sdk.workers.assignment import LABEL_WORKER_POOL
+from bubu_sdk.workers.settings import WorkerSettings
+
+LEASE_SECONDS: Final = 20
+RENEW_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 1.0
+_REQUEST_SECONDS: Final = 4.0
+_STATE_ANNOTATION: Final = "bubustack.io/worker-state"
+
+log = logging.getLogger(logs.SDK_LOGGER)
+
+
+class WorkerState(StrEnum):
+    """What the operator may assign to the worker."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    """Nothing new."""
+
+
+class Heartbeat:
+    """A thread that renews the Lease."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: WorkerSettings,
+        *,
+        renewed: Callable[[], None],
+        distrusted: Callable[[str], None],
+        now: Callable[[], datetime] = instant.utc_now,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            renewed: called after each renewal.
+            distrusted: called with a message if the certificate of the API server is not trusted any more.
+        """
+        self._cluster = cluster
+        self._settings = settings
+        self._renewed = renewed
+        self._distrusted = distrusted
+        self._now = now
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases"
+        self._state = WorkerState.READY
+        self._changed = threading.Event()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="bubu-heartbeat", daemon=True)
+        self.renewed_at: float | None = None
+        """When the request of the last renewal was sent, by ``time.monotonic()``."""
+        self.announced: WorkerState | None = None
+        """The state that the API server has."""
+
+    def begin(self) -> None:
+        """Start to renew."""
+        self._thread.start()
+
+    def announce(self, state: WorkerState) -> None:
+        """Tell the operator a new state, soon."""
+        self._state = state
+        self._changed.set()
+
+    def close(self) -> None:
+        """Stop to renew. The Lease stays; it is deleted with the Pod."""
+        self._is_closed = True
+        self._changed.set()
+        self._thread.join(_REQUEST_SECONDS)
+
+    def _run(self) -> None:
+        was_renewed = True
+        while True:
+            self._changed.clear()
+            if self._is_closed:
+                return
+            began, state = time.monotonic(), self._state
+            try:
+                self._renew(state)
+            except UntrustedError as error:
+                self._distrusted(str(error))
+                was_renewed = False
+            except KubeError as error:
+                if was_renewed:
+                    log.warning("the Lease of this worker could not be renewed: %s", error)
+                was_renewed = False
+            else:
+                was_renewed = True
+                self.renewed_at, self.announced = began, state
+                self._renewed()
+            self._changed.wait(RENEW_SECONDS if was_renewed else _RETRY_SECONDS)
+
+    def _renew(self, state: WorkerState) -> None:
+        lease = self._lease(state)
+        try:
+            self._request("PATCH", f"{self._collection}/{self._settings.pod}", lease, MERGE_PATCH)
+        except NotFoundError:
+            try:
+                self._request("POST", self._collection, lease, "application/json")
+            except ConflictError:
+                self._request("PATCH", f"{self._collection}/{self._settings.pod}", lease, MERGE_PATCH)
+
+    def _lease(self, state: WorkerState) -> Object:
+        settings = self._settings
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": settings.pod, "uid": settings.pod_uid}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": settings.pod,
+                "namespace": settings.namespace,
+                "labels": {LABEL_WORKER_POOL: settings.pool},
+                "annotations": {_STATE_ANNOTATION: str(state)},
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "holderIdentity": settings.pod_uid,
+                "leaseDurationSeconds": LEASE_SECONDS,
+                "renewTime": instant.format_micros(self._now()),
+            },
+        }
+
+    def _request(self, method: str, path: str, body: Object, content_type: str) -> None:
+        self._cluster.request(method, path, body, content_type=content_type, timeout_seconds=_REQUEST_SECONDS)

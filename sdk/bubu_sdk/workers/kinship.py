@@ -1,0 +1,89 @@
+"""What Linux does for processes and their descendants: none of them outlives the one that is responsible for it.
+
+A *subreaper* inherits the orphans among its descendants, also those that left their session. The zygote and each of its
+children are subreapers, so what a step leaves behind stays below the process of the step, and after its end below the
+zygote, which kills it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+_SET_CHILD_SUBREAPER: Final = 36
+_PARENT_FIELD: Final = 1
+"""In ``/proc/PID/stat``, counted after the name in parentheses: state, parent, …"""
+
+
+def die_with_parent(parent: int) -> None:
+    """From now on, the kernel kills this process when its parent, the process ``parent``, ends."""
+    _control(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel knew
+        os._exit(128 + signal.SIGKILL)
+
+
+def survive_parent() -> None:
+    """The opposite of ``die_with_parent``."""
+    _control(_SET_PARENT_DEATH_SIGNAL, 0)
+
+
+def adopt_orphans() -> None:
+    """Become a subreaper."""
+    _control(_SET_CHILD_SUBREAPER, 1)
+
+
+def has_children() -> bool:
+    """Whether this process has a child, alive or not yet waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def end_children(spared: Collection[int] = ()) -> None:
+    """Kill and reap all children except the ``spared`` ones, and the orphans that become children by that."""
+    while has_children():
+        doomed = [pid for pid in _children() if pid not in spared]
+        if not doomed:
+            return
+        for pid in doomed:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in doomed:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def exit_code_of(wait_status: int) -> int:
+    """The exit code as a shell counts it: 128 + n for signal n."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return code if code >= 0 else 128 - code
+
+
+def _children() -> Iterator[int]:
+    """The pids of the children. ``/proc`` may be that of another PID namespace, with other numbers for them."""
+    own = str(Path("/proc/self").readlink())
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, StopIteration):
+            if (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[_PARENT_FIELD] == own:
+                lines = (folder / "status").read_text(errors="replace").splitlines()
+                yield int(next(line.split()[-1] for line in lines if line.startswith("NSpid:")))
+
+
+def _control(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        _library().prctl(option, value, 0, 0, 0)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -1,0 +1,75 @@
+"""What the supervisor tells the process of one step, and what this process answers. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bubu_sdk.contract import Identity
+from bubu_sdk.errors import Object
+from bubu_sdk.logs import names_of
+from bubu_sdk.status import StatusUpdate
+from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.outcome import AttemptOutcome
+
+RECORD_MARK: Final = "\x1e"
+"""Begins a line that is JSON already; other lines of a step are what it printed. Source: RFC 7464."""
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """One attempt to run."""
+
+    attempt: AssignedAttempt
+    step_run: Object
+    folder: str | None = None
+    """The working folder; ``None``: that of the worker."""
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """The fields of each line that this attempt writes; ``attempt`` counts from 1."""
+        environment = self.attempt.environment
+        identity = Identity.of({"BUBU_STEPRUN_NAME": self.attempt.step_run, **environment})
+        return {**names_of(identity), "attempt": self.attempt.attempt + 1}
+
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The variables of the step."""
+        return {**inherited, "BUBU_STEPRUN_NAME": self.attempt.step_run, **self.attempt.environment}
+
+
+def order_to_wire(order: StepOrder) -> bytes:
+    attempt = order.attempt
+    return json.dumps(
+        {
+            "stepRun": order.step_run,
+            "folder": order.folder,
+            "attempt": attempt.attempt,
+            "workerUid": attempt.worker_uid,
+            "environment": dict(attempt.environment),
+        },
+        ensure_ascii=False,
+    ).encode(errors="surrogatepass")
+
+
+def order_of_wire(message: bytes) -> StepOrder:
+    given = json.loads(message.decode(errors="surrogatepass"))
+    metadata = given["stepRun"]["metadata"]
+    attempt = AssignedAttempt(
+        metadata["name"], metadata["uid"], given["attempt"], given["workerUid"], given["environment"]
+    )
+    return StepOrder(attempt, given["stepRun"], given["folder"])
+
+
+def outcome_to_wire(outcome: AttemptOutcome) -> bytes:
+    update = None if outcome.update is None else [outcome.update.fields, list(outcome.update.cleared)]
+    return json.dumps({"exitCode": outcome.exit_code, "update": update}, ensure_ascii=False).encode(
+        errors="surrogatepass"
+    )
+
+
+def outcome_of_wire(message: bytes) -> AttemptOutcome:
+    given = json.loads(message.decode(errors="surrogatepass"))
+    update = None if given["update"] is None else StatusUpdate(given["update"][0], tuple(given["update"][1]))
+    return AttemptOutcome(given["exitCode"], update)

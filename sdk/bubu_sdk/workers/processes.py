@@ -1,0 +1,253 @@
+"""Isolation in processes: the supervisor's side of the zygote and of its children."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from bubu_sdk.errors import EngramError, ErrorType
+from bubu_sdk.workers import channel, kinship
+from bubu_sdk.workers.channel import Exited
+from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
+from bubu_sdk.workers.outcome import AttemptOutcome
+from bubu_sdk.workers.relay import OutputRelay
+from bubu_sdk.workers.zygote import Child, ZygoteProcess
+
+_MESSAGE_BYTES: Final = 16384
+_KILLED: Final = 128 + signal.SIGKILL
+
+
+class ProcessIsolation:
+    """Each step in a process of its own, forked by a zygote. Children are kept ready, so that no step waits for a fork.
+
+    ``begin`` must be called before this process has another thread.
+    """
+
+    def __init__(self, relay: OutputRelay, *, ready: int) -> None:
+        self._relay = relay
+        self._ready = ready
+        self._numbers = itertools.count(1)
+        self._spare: list[_ChildProcess] = []
+        self._alive: dict[int, _ChildProcess] = {}
+        self._lock = threading.Lock()
+        self._zygote = 0
+        self._control: socket.socket | None = None
+        self._forking = 0
+        """Children on their way into ``_spare``; several threads refill."""
+        self._is_closing = False
+        self._is_prepared = False
+
+    def begin(self, load: Callable[[], Child]) -> None:
+        """Fork the zygote, which calls ``load`` and keeps the child function that it returns."""
+        supervisor = os.getpid()
+        ours, theirs = channel.pair()
+        self._zygote = os.fork()
+        if self._zygote == 0:
+            try:
+                ours.close()
+                loaded: list[Child] = []
+                zygote = ZygoteProcess(theirs, lambda end, output: loaded[0](end, output))
+                zygote.run(lambda: loaded.append(load()), supervisor)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._control = ours
+        kinship.adopt_orphans()  # those of a zygote that was killed
+
+    def prepare(self, lost: Callable[[str], None]) -> None:
+        """Wait until the program is set up, then fork the first children."""
+        assert self._control is not None, "begin() comes first"
+        answer = self._control.recv(_MESSAGE_BYTES)
+        if answer != b"r":
+            self._reap()
+            reason = answer[1:].decode() or "the process that was to load it has ended"
+            raise EngramError(f"the setup of the engram failed: {reason}", type=ErrorType.INITIALIZATION)
+        self._is_prepared = True
+        threading.Thread(target=self._watch, args=(lost,), name="bubu-zygote", daemon=True).start()
+        self._refill()
+
+    def start(self, order: StepOrder) -> _ChildProcess:
+        """Give the order to a child that is ready."""
+        folder = None
+        with suppress(OSError):  # no folder that can be written to: the step gets that of the worker
+            folder = tempfile.mkdtemp(prefix="step-")
+        order = replace(order, folder=folder)
+        try:
+            child = self._begun_spare(order)
+            if child is None:
+                child = self._fork()
+                child.begin(order)
+        except OSError:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._lock:
+            is_empty = not self._spare
+        if is_empty:
+            self._refill()  # else it waits for the end of a step: a fork now would take time from this one
+        return child
+
+    def close(self) -> None:
+        """End the zygote, which ends its children first."""
+        self._is_closing = True
+        assert self._control is not None
+        if not self._is_prepared:  # it may be busy with the setup for minutes
+            with suppress(ProcessLookupError):
+                os.kill(self._zygote, signal.SIGKILL)
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._reap()
+
+    def signal(self, number: int, signal_number: int) -> None:
+        """Signal a child, unless it has ended."""
+        assert self._control is not None
+        with suppress(OSError):
+            self._control.send(f"s {number} {signal_number}".encode())
+
+    def forget(self, number: int) -> None:
+        """A child has ended."""
+        with self._lock:
+            self._alive.pop(number, None)
+
+    def replenish(self) -> None:
+        """A step is over, so there is time to fork for the next ones."""
+        self._refill()
+
+    def _begun_spare(self, order: StepOrder) -> _ChildProcess | None:
+        while True:
+            with self._lock:
+                if not self._spare:
+                    return None
+                child = self._spare.pop(0)
+            try:
+                child.begin(order)
+            except OSError:
+                child.close()  # it was killed while it waited
+            else:
+                return child
+
+    def _refill(self) -> None:
+        with suppress(OSError):  # the next start tries it again, and reports it
+            while True:
+                with self._lock:
+                    if self._is_closing or len(self._spare) + self._forking >= self._ready:
+                        return
+                    self._forking += 1
+                try:
+                    child = self._fork()
+                    with self._lock:
+                        self._spare.append(child)
+                finally:
+                    with self._lock:
+                        self._forking -= 1
+
+    def _fork(self) -> _ChildProcess:
+        assert self._control is not None
+        number = next(self._numbers)
+        ours, theirs = channel.pair()
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        child = _ChildProcess(number, ours, reading, self, self._relay)
+        with self._lock:
+            self._alive[number] = child
+        try:
+            socket.send_fds(self._control, [f"f {number}".encode()], [theirs.fileno(), writing])
+        except OSError:
+            self.forget(number)
+            ours.close()
+            os.close(reading)
+            raise
+        finally:
+            theirs.close()
+            os.close(writing)
+        return child
+
+    def _watch(self, lost: Callable[[str], None]) -> None:
+        """Notice the end of the zygote. The kernel ends its children; those they have left behind are ended here."""
+        assert self._control is not None
+        with suppress(OSError):
+            while self._control.recv(_MESSAGE_BYTES):
+                pass
+        if self._is_closing:
+            return
+        kinship.end_children()
+        with self._lock:
+            alive = list(self._alive.values())
+        for child in alive:
+            child.lose()
+        lost("the zygote, which forks the processes of steps, was killed")
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(self._zygote, 0)
+
+
+class _ChildProcess:
+    """A child, ready or with an order."""
+
+    def __init__(
+        self, number: int, end: socket.socket, output: int, isolation: ProcessIsolation, relay: OutputRelay
+    ) -> None:
+        self._number = number
+        self._end = end
+        self._output = output
+        self._isolation = isolation
+        self._relay = relay
+        self._folder: str | None = None
+        self._is_followed = False
+
+    def begin(self, order: StepOrder) -> None:
+        """Give it the order.
+
+        Raises:
+            OSError: it has ended.
+        """
+        channel.send(self._end, order_to_wire(order))
+        self._folder = order.folder
+        self._relay.follow(self._output, order.log_fields)
+        self._is_followed = True
+
+    def wait(self) -> AttemptOutcome:
+        outcome: AttemptOutcome | None = None
+        ended: Exited | None = None
+        with suppress(OSError):
+            while (message := channel.receive(self._end)) is not None:
+                if isinstance(message, Exited):
+                    ended = message
+                    break
+                outcome = outcome_of_wire(message)
+        return outcome or AttemptOutcome(ended.exit_code if ended is not None else _KILLED)
+
+    def terminate(self) -> None:
+        self._isolation.signal(self._number, signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._isolation.signal(self._number, signal.SIGKILL)
+
+    def close(self) -> None:
+        """It has ended: close its descriptors."""
+        self._isolation.forget(self._number)
+        self._end.close()
+        if self._is_followed:
+            self._relay.finish(self._output)
+        else:
+            os.close(self._output)
+
+    def discard(self) -> None:
+        self.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._isolation.replenish()
+
+    def lose(self) -> None:
+        """The zygote is gone, so nobody says when this child ends; the kernel has killed it."""
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,132 @@
+"""Serves as a warm worker: puts the parts together, in the order that a fork demands.
+
+The zygote is forked first, while this process has one thread. Then come signal handlers, threads and connections.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from bubu_sdk import hosting, logs, process
+from bubu_sdk.errors import EngramError
+from bubu_sdk.signature import StepFunction
+from bubu_sdk.stage import Ending
+from bubu_sdk.workers import tasks
+from bubu_sdk.workers.child import Inheritance, child_of
+from bubu_sdk.workers.heartbeat import Heartbeat
+from bubu_sdk.workers.isolation import Isolation
+from bubu_sdk.workers.processes import ProcessIsolation
+from bubu_sdk.workers.relay import OutputRelay
+from bubu_sdk.workers.reporting import ExitReporter
+from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
+from bubu_sdk.workers.supervisor import KILL_SECONDS, LeaseRenewed, Unable, WorkerSupervisor
+from bubu_sdk.workers.watchdog import Watchdog
+from bubu_sdk.workers.watching import StepRunWatch
+from bubu_sdk.workers.zygote import Child
+
+log = logging.getLogger(logs.SDK_LOGGER)
+
+_STORE_LIBRARIES = dict.fromkeys(("s3", "gcs", "azure"), ("obstore", "obstore.store"))
+
+
+def serve(engram: StepFunction) -> NoReturn:
+    """Serve until the Pod ends; exits with the code of the worker."""
+    try:
+        settings = WorkerSettings.of(os.environ)
+    except EngramError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    if settings.isolation is IsolationMode.TASK:
+        _serve_tasks(engram, settings)
+    _serve_processes(engram, settings)
+
+
+def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
+    relay = OutputRelay(1)
+    isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
+    isolation.begin(lambda: load(engram, settings))
+    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+        relay.begin()
+        code = _run(settings, isolation, None)
+        isolation.close()
+        relay.close()
+    process.leave(Ending(code))
+
+
+def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
+    output = tasks.TaskOutput(1)
+    sys.stdout = sys.stderr = output
+    isolation = tasks.TaskIsolation(engram, process.connect, output)
+    with logs.Attached(tasks.TaskRecords(_fields(settings), output), debug=process.wants_debug(), root=True):
+        code = _run(settings, isolation, Watchdog(KILL_SECONDS))
+    process.leave(Ending(code, hung=code != 0))
+
+
+def load(engram: StepFunction, settings: WorkerSettings) -> Child:
+    """What the zygote does before it forks: the ``setup``, and what each step would otherwise import or build.
+
+    Nothing here may start a thread: a fork copies only one.
+    """
+    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+        loaded = tasks.set_up(engram)
+    engram.signature()
+    if engram.is_async:
+        host = hosting.host_for(engram.function, engram.backend)
+        importlib.import_module("trio" if isinstance(host, hosting.TrioHost) else "asyncio")
+    provider = os.environ.get("BUBU_STORAGE_PROVIDER", "")
+    for module in ("traceback", "hashlib", "jsonschema_rs", *_STORE_LIBRARIES.get(provider, ())):
+        with suppress(ImportError):
+            importlib.import_module(module)
+    cluster = process.connect(os.environ)
+    inheritance = Inheritance(
+        engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes, debug=process.wants_debug()
+    )
+    return child_of(inheritance)
+
+
+def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | None) -> int:
+    """Prepare, then supervise; returns the exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit_now(isolation))
+    try:
+        cluster = process.connect(os.environ)
+        reporter = ExitReporter(cluster, settings)
+        supervisor = WorkerSupervisor(settings, isolation, reporter, os.environ, watchdog=watchdog)
+        isolation.prepare(lambda reason: supervisor.post(Unable(reason)))
+    except EngramError as error:
+        log.error("this worker cannot serve: %s", error)  # noqa: TRY400 - the trace says nothing more
+        return 1
+    heartbeat = Heartbeat(
+        cluster,
+        settings,
+        renewed=lambda: supervisor.post(LeaseRenewed()),
+        distrusted=lambda reason: supervisor.post(Unable(reason)),
+    )
+    watch = StepRunWatch(cluster, settings, supervisor.post)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.terminate())
+    watch.begin()
+    code = supervisor.run(heartbeat)
+    heartbeat.close()
+    return code
+
+
+def _exit_now(isolation: Isolation) -> Callable[[int, object], NoReturn]:
+    """The handler of signals while the ``setup`` runs: no step is under way yet."""
+
+    def handler(number: int, _: object) -> NoReturn:
+        isolation.close()
+        os._exit(128 + number)
+
+    return handler
+
+
+def _fields(settings: WorkerSettings) -> dict[str, object]:
+    return {"workerPool": settings.pool, "worker": settings.pod}

@@ -1,0 +1,35 @@
+"""Ends the worker from below Python if functions that run in it keep it from ending them.
+
+A function in a thread of the worker may hold the interpreter's lock for ever. Then no other thread of the worker runs:
+it neither renews its Lease nor notices that it does not. The timer of ``faulthandler`` needs no lock.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import time
+from collections.abc import Callable
+from typing import Final
+
+_STDERR: Final = 2
+"""The descriptor: ``sys.stderr`` may be replaced."""
+
+
+class Watchdog:
+    """A timer that ends the process with exit code 1 and shows where its threads are."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._armed_for: float | None = None
+
+    def guard(self, renewed_at: float | None) -> None:
+        """End the process when the given time after ``renewed_at`` has passed; ``None``: never."""
+        if renewed_at == self._armed_for:
+            return
+        self._armed_for = renewed_at
+        if renewed_at is None:
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            left = max(0.1, renewed_at + self._seconds - self._monotonic())
+            faulthandler.dump_traceback_later(left, exit=True, file=_STDERR)

@@ -1,0 +1,289 @@
+"""The decisions of a supervisor, with steps that only exist in memory and a clock that the test moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bubu_sdk.errors import Object
+from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.heartbeat import WorkerState
+from bubu_sdk.workers.order import StepOrder
+from bubu_sdk.workers.outcome import AttemptOutcome
+from bubu_sdk.workers.settings import WorkerSettings
+from bubu_sdk.workers.supervisor import LeaseRenewed, Unable, WorkerSupervisor
+from bubu_sdk.workers.watching import Listed, LostSight, Seen
+from tests.unit.sdk.workers.test_worker_ledger import UID, step_run
+from tests.unit.sdk.workers.worker_stand import eventually
+
+ENVIRON = {
+    "BUBU_WORKER_POOL": "pool",
+    "BUBU_POD_NAME": "pod",
+    "BUBU_POD_UID": UID,
+    "BUBU_POD_NAMESPACE": "default",
+    "BUBU_WORKER_CONCURRENCY": "2",
+    "BUBU_STEP_TIMEOUT": "30s",
+    "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT": "10s",
+}
+
+
+class MemoryStep:
+    """A step that ends when it is told to; a deaf one only when it is killed."""
+
+    def __init__(self, order: StepOrder) -> None:
+        self.name = order.attempt.step_run
+        self.was_asked = False
+        self._ended = threading.Event()
+        self._exit_code = 0
+
+    def end(self, exit_code: int) -> None:
+        self._exit_code = exit_code
+        self._ended.set()
+
+    def wait(self) -> AttemptOutcome:
+        self._ended.wait(60)
+        return AttemptOutcome(self._exit_code, hung=self._exit_code == HUNG)
+
+    def terminate(self) -> None:
+        self.was_asked = True
+        if "deaf" not in self.name:
+            self.end(143)
+
+    def kill(self) -> None:
+        self.end(137)
+
+    def discard(self) -> None:
+        pass
+
+
+HUNG = 124
+
+
+class MemoryIsolation:
+    def __init__(self) -> None:
+        self.steps: dict[str, MemoryStep] = {}
+        self.broken = False
+
+    def prepare(self, lost: Callable[[str], None]) -> None:
+        del lost
+
+    def start(self, order: StepOrder) -> MemoryStep:
+        if self.broken:
+            raise OSError("no more processes")
+        step = MemoryStep(order)
+        self.steps[step.name] = step
+        return step
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryReports:
+    def __init__(self) -> None:
+        self.exits: dict[str, int] = {}
+        self.stopped = threading.Event()
+        self.away = threading.Event()
+        """Set while the API server does not answer."""
+
+    def report(self, attempt: AssignedAttempt, outcome: AttemptOutcome, known: Object | None) -> None:
+        del known
+        while self.away.is_set() and not self.stopped.wait(0.002):
+            pass
+        if not self.stopped.is_set():
+            self.exits[attempt.step_run] = outcome.exit_code
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
+class MemoryPulse:
+    def __init__(self) -> None:
+        self.renewed_at: float | None = None
+        self.announced: WorkerState | None = None
+        self.has_begun = False
+
+    def begin(self) -> None:
+        self.has_begun = True
+
+    def announce(self, state: WorkerState) -> None:
+        self.announced = state
+
+
+class Bench:
+    """A supervisor in a thread."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.isolation, self.reports, self.pulse = MemoryIsolation(), MemoryReports(), MemoryPulse()
+        self.supervisor = WorkerSupervisor(
+            WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, monotonic=lambda: self.time
+        )
+        self.code: int | None = None
+        self.thread = threading.Thread(target=self._run)
+
+    def begin(self, *left: Object) -> None:
+        self.thread.start()
+        self.supervisor.post(Listed(list(left)))
+        eventually(lambda: self.pulse.has_begun)
+        self.renew()
+
+    def renew(self) -> None:
+        self.pulse.renewed_at = self.time
+        self.supervisor.post(LeaseRenewed())
+
+    def start(self, name: str) -> MemoryStep:
+        self.supervisor.post(Seen(step_run(name)))
+        eventually(lambda: name in self.isolation.steps)
+        return self.isolation.steps[name]
+
+    def wait(self) -> int:
+        self.thread.join(60)
+        assert self.code is not None
+        return self.code
+
+    def _run(self) -> None:
+        self.code = self.supervisor.run(self.pulse)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.reports.stop()
+    bench.supervisor.terminate()
+    for step in bench.isolation.steps.values():
+        step.end(0)
+    bench.thread.join(60)
+    assert not bench.thread.is_alive()
+
+
+def test_attempts_of_an_earlier_process_are_released_before_the_worker_is_ready(bench: Bench) -> None:
+    bench.begin(step_run("left"))
+
+    eventually(lambda: bench.reports.exits == {"left": 137})
+    assert bench.isolation.steps == {}
+
+
+def test_without_renewals_steps_are_asked_to_end_and_then_killed(bench: Bench) -> None:
+    bench.begin()
+    polite, deaf = bench.start("polite"), bench.start("deaf")
+    bench.time += 11.9
+    bench.supervisor.post(Seen(step_run("waits")))
+    bench.supervisor.post(Seen(step_run("waits")))
+    assert not polite.was_asked
+
+    bench.time += 0.2
+
+    eventually(lambda: bench.reports.exits == {"polite": 143})
+    assert deaf.was_asked
+    assert "waits" not in bench.isolation.steps  # there is room, but the worker may be lost already
+    bench.time += 4
+    eventually(lambda: bench.reports.exits == {"polite": 143, "deaf": 137})
+    bench.renew()
+    eventually(lambda: "waits" in bench.isolation.steps)
+
+
+def test_an_end_that_cannot_be_reported_is_kept_until_the_server_answers(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("done")
+    bench.reports.away.set()
+    step.end(0)
+    bench.time += 30
+
+    eventually(lambda: bench.supervisor._ledger.holds)
+    assert bench.reports.exits == {}
+    bench.reports.away.clear()
+
+    eventually(lambda: bench.reports.exits == {"done": 0})
+
+
+def test_a_process_that_cannot_even_time_out_by_itself_is_killed(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("stuck")
+
+    for _ in range(9):
+        bench.time += 5
+        bench.renew()
+    assert not step.was_asked
+    bench.time += 1
+    bench.renew()
+
+    eventually(lambda: bench.reports.exits == {"stuck": 137})
+
+
+def test_a_step_whose_step_run_is_gone_is_killed_at_once(bench: Bench) -> None:
+    bench.begin()
+    bench.start("deaf")
+
+    bench.supervisor.post(LostSight(step_run("deaf")))
+
+    eventually(lambda: bench.reports.exits == {"deaf": 137})
+
+
+def test_a_draining_worker_asks_after_half_the_grace_and_kills_at_its_end(bench: Bench) -> None:
+    bench.begin()
+    polite, deaf = bench.start("polite"), bench.start("deaf")
+
+    bench.supervisor.terminate()
+    eventually(lambda: bench.pulse.announced is WorkerState.DRAINING)
+    bench.supervisor.post(Seen(step_run("late")))
+    eventually(lambda: bench.reports.exits == {"late": 143})
+    bench.time += 4.9
+    assert not polite.was_asked
+    bench.time += 0.2
+    eventually(lambda: deaf.was_asked and bench.reports.exits.get("polite") == 143)
+    bench.time += 5
+    assert bench.wait() == 0
+    assert bench.reports.exits == {"late": 143, "polite": 143, "deaf": 137}
+
+
+def test_a_second_signal_to_end_is_urgent(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("polite")
+
+    bench.supervisor.terminate()
+    bench.supervisor.terminate()
+
+    assert bench.wait() == 0
+    assert step.was_asked
+
+
+def test_an_idle_worker_ends_at_once(bench: Bench) -> None:
+    bench.begin()
+
+    bench.supervisor.terminate()
+
+    assert bench.wait() == 0
+
+
+def test_a_worker_that_cannot_go_on_reports_its_steps_and_ends_with_a_failure(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("last")
+
+    bench.supervisor.post(Unable("the zygote was killed"))
+    step.end(137)
+
+    assert bench.wait() == 1
+    assert bench.reports.exits == {"last": 137}
+    assert bench.pulse.announced is WorkerState.DRAINING
+
+
+def test_a_step_that_cannot_be_started_is_reported(bench: Bench) -> None:
+    bench.begin()
+    bench.isolation.broken = True
+
+    bench.supervisor.post(Seen(step_run("unlucky")))
+
+    eventually(lambda: bench.reports.exits == {"unlucky": 128})
+
+
+def test_a_task_that_hangs_ends_the_worker_at_once(bench: Bench) -> None:
+    bench.begin()
+    other, hung = bench.start("other"), bench.start("hangs")
+
+    hung.end(HUNG)
+
+    assert bench.wait() == 1
+    assert not other.was_asked
