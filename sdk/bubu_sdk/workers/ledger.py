@@ -63,16 +63,14 @@ class Ledger:
         self._done: dict[str, int] = {}
         """By uid, the last attempt that was dealt with."""
         self._takes_new = True
-        self.holds = False
-        """Whether attempts wait although there is room, because the worker is not sure that it is still alive for the
-        operator.
-        """
+        self._holds = False
+        """Whether nothing is started, because the operator may take this worker for lost."""
 
     def replace(self, listed: Iterable[Object], *, left_behind: bool = False) -> list[Step]:
         """All StepRuns of this worker. Those that are not there any more are gone.
 
         Args:
-            left_behind: the attempts are those of an earlier process of this Pod, whose processes have all ended.
+            left_behind: the attempts that are not under way here may have been, or may be elsewhere by now.
         """
         objects = list(listed)
         present = {_uid(each) for each in objects}
@@ -80,12 +78,12 @@ class Ledger:
         for uid in {*self._waiting, *self._busy, *self._done} - present:
             steps += self._gone(uid)
         for each in objects:
-            steps += self._look_at(each, KILLED if left_behind else None)
+            steps += self._look_at(each, is_left=left_behind)
         return steps + self._start_waiting()
 
     def see(self, step_run: Object) -> list[Step]:
         """A StepRun of this worker was created or changed."""
-        return self._look_at(step_run, None) + self._start_waiting()
+        return self._look_at(step_run) + self._start_waiting()
 
     def lose_sight(self, step_run: Object) -> list[Step]:
         """A StepRun was deleted, or is not this worker's any more."""
@@ -97,7 +95,7 @@ class Ledger:
             return []
         del self._busy[attempt.uid]
         latest = self._seen.pop(attempt.uid, None)
-        steps = self._look_at(latest, None) if latest is not None else []
+        steps = self._look_at(latest) if latest is not None else []
         return steps + self._start_waiting()
 
     def drain(self) -> list[Step]:
@@ -106,10 +104,27 @@ class Ledger:
         waiting, self._waiting = list(self._waiting.values()), OrderedDict()
         return [self._release(start.attempt, start.step_run, ENDED) for start in waiting]
 
-    def resume(self) -> list[Step]:
-        """The worker is sure again that it is alive for the operator."""
-        self.holds = False
-        return self._start_waiting()
+    @property
+    def holds(self) -> bool:
+        return self._holds
+
+    def hold(self) -> list[Step]:
+        """The operator may take this worker for lost, and start its attempts elsewhere: none is begun here any more.
+
+        What waits is released, and so is what is seen until ``resume``.
+        """
+        self._holds = True
+        waiting, self._waiting = list(self._waiting.values()), OrderedDict()
+        return [self._release(start.attempt, start.step_run, KILLED) for start in waiting]
+
+    def resume(self, listed: Iterable[Object]) -> list[Step]:
+        """The operator knows again that this worker lives. ``listed``: all its StepRuns, read after that.
+
+        What was assigned until then is released, as above.
+        """
+        steps = self.replace(listed, left_behind=True)
+        self._holds = False
+        return steps
 
     @property
     def busy(self) -> list[AssignedAttempt]:
@@ -120,7 +135,7 @@ class Ledger:
         """The newest state of the StepRun of a busy attempt."""
         return self._seen.get(attempt.uid)
 
-    def _look_at(self, step_run: Object, exit_code_left: int | None) -> list[Step]:
+    def _look_at(self, step_run: Object, *, is_left: bool = False) -> list[Step]:
         uid = _uid(step_run)
         attempt = assignment.assigned_to(step_run, self._worker_uid)
         busy = self._busy.get(uid)
@@ -134,8 +149,8 @@ class Ledger:
             del self._waiting[uid]
         if attempt is None or assignment.is_released(step_run, attempt) or attempt.attempt <= self._done.get(uid, -1):
             return []
-        if exit_code_left is not None:
-            return [self._release(attempt, step_run, exit_code_left)]
+        if is_left or self._holds:
+            return [self._release(attempt, step_run, KILLED)]
         if not self._takes_new or assignment.must_end(step_run, attempt):
             self._waiting.pop(uid, None)
             return [self._release(attempt, step_run, ENDED)]
@@ -148,7 +163,7 @@ class Ledger:
 
     def _start_waiting(self) -> list[Step]:
         steps: list[Step] = []
-        while self._waiting and len(self._busy) < self._concurrency and not self.holds:
+        while self._waiting and len(self._busy) < self._concurrency:
             _, start = self._waiting.popitem(last=False)
             self._take(start.attempt, start.step_run)
             steps.append(start)

@@ -113,7 +113,7 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.terminate())
     watch.begin()
-    code = supervisor.run(heartbeat)
+    code = supervisor.run(heartbeat, watch.list_anew)
     heartbeat.close()
     return code
 

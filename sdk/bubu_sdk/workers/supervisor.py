@@ -34,6 +34,7 @@ from bubu_sdk.workers.watching import Listed, LostSight, Seen, WatchNews
 
 UNSURE_SECONDS: Final = 12.0
 KILL_SECONDS: Final = 16.0
+_NEVER: Final = float("inf")
 _LOOK_SECONDS: Final = 0.5
 """The longest time without a look at the clock and at signals."""
 _REPORT_SECONDS: Final = 5.0
@@ -136,6 +137,9 @@ class WorkerSupervisor:
         self._lock = threading.Lock()
         self._pulse: Pulse | None = None
         self._is_first_list = True
+        self._list_anew: Callable[[], int] = lambda: 0
+        self._resumes_with: float = _NEVER
+        """The number of the list that ends a hold."""
         self._drain_ends_at = float("inf")
         self._drain_began_at = float("inf")
         self._asks_at = float("inf")
@@ -150,9 +154,13 @@ class WorkerSupervisor:
         """Take nothing new, and end when what is under way has ended, or after the grace."""
         self.post(EndRequested())
 
-    def run(self, pulse: Pulse) -> int:
-        """Serve until the end; returns the exit code of the worker. ``pulse`` begins after the first list."""
+    def run(self, pulse: Pulse, list_anew: Callable[[], int]) -> int:
+        """Serve until the end; returns the exit code of the worker.
+
+        ``pulse`` begins after the first list. ``list_anew`` asks for another one, and returns the number that it has.
+        """
         self._pulse = pulse
+        self._list_anew = list_anew
         while True:
             try:
                 news = self._news.get(timeout=_LOOK_SECONDS)
@@ -168,6 +176,9 @@ class WorkerSupervisor:
     def _take(self, news: News) -> bool:
         """Do what follows from the news; True if the process must end at once."""
         match news:
+            case Listed(step_runs, number) if self._ledger.holds and number >= self._resumes_with:
+                self._resumes_with = _NEVER
+                self._do(self._ledger.resume(step_runs))
             case Listed(step_runs):
                 self._do(self._ledger.replace(step_runs, left_behind=self._is_first_list))
                 if self._is_first_list and self._pulse is not None:
@@ -189,8 +200,8 @@ class WorkerSupervisor:
                     self._exit_code = 1
                     return True
             case LeaseRenewed():
-                if self._ledger.holds:
-                    self._do(self._ledger.resume())
+                if self._ledger.holds and self._resumes_with == _NEVER:
+                    self._resumes_with = self._list_anew()
             case EndRequested():
                 if self._is_draining:  # asked again: it is urgent
                     self._asks_at = self._monotonic()
@@ -306,7 +317,8 @@ class WorkerSupervisor:
         """The operator may take this worker for lost: what runs ends, and nothing new is started."""
         if not self._ledger.holds:
             log.warning("no answer to the renewals of the Lease for %d s: the steps of this worker end", UNSURE_SECONDS)
-            self._ledger.holds = True
+            self._do(self._ledger.hold())
+        self._resumes_with = _NEVER
         self._end_all(kill_at)
 
     def _end_all(self, kill_at: float) -> None:

@@ -60,6 +60,8 @@ class Listed:
     """All StepRuns of the worker; the events that follow are later."""
 
     step_runs: list[Object]
+    number: int = 0
+    """The last call of ``list_anew`` before they were read."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,10 @@ class StepRunWatch:
         self._selector = urllib.parse.quote(f"{LABEL_WORKER}={settings.pod}", safe="")
         self._version = ""
         """Where the next watch begins; empty: with a list."""
+        self._wanted = 0
+        """The last call of ``list_anew``."""
+        self._listed = 0
+        """The last one that was answered."""
         self._closed = threading.Event()
         self._stream: WatchStream | None = None
         self._thread = threading.Thread(target=self._run, name="bubu-watch", daemon=True)
@@ -96,6 +102,13 @@ class StepRunWatch:
     def begin(self) -> None:
         """Start to watch."""
         self._thread.start()
+
+    def list_anew(self) -> int:
+        """List once more; returns the number of this call. Only one thread may call it."""
+        self._wanted += 1
+        if (stream := self._stream) is not None:
+            stream.close()
+        return self._wanted
 
     def close(self) -> None:
         """End the watch."""
@@ -108,7 +121,7 @@ class StepRunWatch:
         pause = _FIRST_PAUSE_SECONDS
         while not self._closed.is_set():
             try:
-                if not self._version:
+                if not self._version or self._wanted != self._listed:
                     self._list()
                 self._follow()
                 pause = _FIRST_PAUSE_SECONDS
@@ -124,6 +137,7 @@ class StepRunWatch:
                 pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     def _list(self) -> None:
+        number = self._wanted
         found: list[Object] = []
         more = ""
         while True:
@@ -134,7 +148,8 @@ class StepRunWatch:
             more = urllib.parse.quote(str(metadata.get("continue") or ""), safe="")
             if not more:
                 break
-        self._post(Listed(found))
+        self._post(Listed(found, number))
+        self._listed = number
         self._version = str(metadata.get("resourceVersion") or "0")
 
     def _follow(self) -> None:
@@ -145,7 +160,7 @@ class StepRunWatch:
         stream = self._cluster.watch(f"{self._path}?{query}", silence_seconds=SILENCE_SECONDS)
         self._stream = stream
         try:
-            if self._closed.is_set():
+            if self._closed.is_set() or self._wanted != self._listed:
                 return
             for event in stream:
                 self._take(str(event.get("type")), event.get("object") or {})

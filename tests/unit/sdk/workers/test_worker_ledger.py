@@ -110,12 +110,20 @@ def test_a_worker_that_drains_releases_what_it_has_not_started() -> None:
     assert said(ledger.see(step_run("late"))) == [("Release", "late", 0)]
 
 
-def test_nothing_is_started_while_the_worker_is_not_sure_that_it_lives() -> None:
+def test_what_was_assigned_to_a_worker_that_may_count_as_lost_is_never_begun() -> None:
     ledger = Ledger(UID, 1)
-    ledger.holds = True
+    (start,) = ledger.see(step_run("runs"))
+    assert isinstance(start, Start)
+    ledger.see(step_run("waits"))
 
-    assert ledger.see(step_run("a")) == []
-    assert said(ledger.resume()) == [("Start", "a", 0)]
+    assert said(ledger.hold()) == [("Release", "waits", 0)]
+    assert said(ledger.see(step_run("seen"))) == [("Release", "seen", 0)]
+    assert ledger.over(start.attempt) == []
+    released = ledger.resume([step_run("seen"), step_run("unseen")])
+
+    assert [(step.attempt.step_run, step.exit_code) for step in released if isinstance(step, Release)] == [
+        ("unseen", 137)
+    ]
 
 
 def test_assignments_of_others_and_unreadable_ones_are_left_alone() -> None:

@@ -120,6 +120,7 @@ class Bench:
         self.supervisor = WorkerSupervisor(
             WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, monotonic=lambda: self.time
         )
+        self.lists_wanted = 0
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run)
 
@@ -144,7 +145,11 @@ class Bench:
         return self.code
 
     def _run(self) -> None:
-        self.code = self.supervisor.run(self.pulse)
+        self.code = self.supervisor.run(self.pulse, self._list_anew)
+
+    def _list_anew(self) -> int:
+        self.lists_wanted += 1
+        return self.lists_wanted
 
 
 @pytest.fixture
@@ -176,13 +181,27 @@ def test_without_renewals_steps_are_asked_to_end_and_then_killed(bench: Bench) -
 
     bench.time += 0.2
 
-    eventually(lambda: bench.reports.exits == {"polite": 143})
+    eventually(lambda: bench.reports.exits == {"polite": 143, "waits": 137})
     assert deaf.was_asked
-    assert "waits" not in bench.isolation.steps  # there is room, but the worker may be lost already
     bench.time += 4
-    eventually(lambda: bench.reports.exits == {"polite": 143, "deaf": 137})
+    eventually(lambda: bench.reports.exits == {"polite": 143, "deaf": 137, "waits": 137})
+    assert "waits" not in bench.isolation.steps, "the worker may be lost already"
+
+
+def test_what_was_assigned_while_a_worker_was_silent_is_not_begun_when_it_is_heard_again(bench: Bench) -> None:
+    bench.begin()
+    bench.time += 12.1
+    eventually(lambda: bench.supervisor._ledger.holds)
     bench.renew()
-    eventually(lambda: "waits" in bench.isolation.steps)
+    bench.renew()
+    eventually(lambda: bench.lists_wanted == 1)
+    bench.supervisor.post(Listed([step_run("old")], 0))  # it may have been read before the renewal
+    eventually(lambda: bench.reports.exits == {"old": 137})
+    assert bench.supervisor._ledger.holds
+    bench.supervisor.post(Listed([step_run("old"), step_run("unseen")], 1))
+    eventually(lambda: bench.reports.exits == {"old": 137, "unseen": 137})
+
+    bench.start("new")
 
 
 def test_an_end_that_cannot_be_reported_is_kept_until_the_server_answers(bench: Bench) -> None:

@@ -91,6 +91,24 @@ def test_a_watch_whose_version_is_too_old_begins_again_with_a_list(
     assert [type(each) for each in news] == [Listed, Listed, Seen]
 
 
+def test_it_lists_anew_when_it_is_asked_to(cluster: WatchableCluster, stand: WorkerStand) -> None:
+    news: list[WatchNews] = []
+    watch = StepRunWatch(cluster, SETTINGS, news.append)
+    watch.begin()
+    eventually(lambda: cluster.watches == 1)
+    stand.assign("one")
+    eventually(lambda: len(news) == 2)
+    assert watch.list_anew() == 1
+    eventually(lambda: len(news) == 3)
+    eventually(lambda: cluster.watches == 2)
+    stand.assign("two")
+    eventually(lambda: len(news) == 4)
+    watch.close()
+
+    assert names(news) == [("Seen", "one"), ("Listed", "one"), ("Seen", "two")]
+    assert [each.number for each in news if isinstance(each, Listed)] == [0, 1]
+
+
 def test_a_server_that_is_away_is_asked_again(cluster: WatchableCluster, stand: WorkerStand) -> None:
     failures = iter([UnreachableError("refused"), status_error(503, "busy"), status_error(429, "slow down")])
 
