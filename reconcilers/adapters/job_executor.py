@@ -92,7 +92,9 @@ class JobExecutor:
         for note in workload.policy.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
+        manifest = manifest if checked is workload else step_job(checked)
         if why := why_not_warm(resolved.policy, resolved.engram, resolved.template, workload.namespace):
+            manifest["metadata"]["annotations"][keys.ANNOTATION_NOT_WARM] = why
             text = f"step {order.step_run['spec']['stepId']} runs as a Job, not in a warm worker: {why}"
             self._events.emit(order.run, EventType.NORMAL, "NotWarm", text)
         if not self._step_runs.take_new(order.step_run):
@@ -100,7 +102,7 @@ class JobExecutor:
                 await self._refuse_beside_living_pods(workload)
             # Last: another leader may do all of this meanwhile, and end the Job that this one would create again.
             await confirm_start(self._client, self._world, order)
-        await self._ensure_job(workload, manifest if checked is workload else step_job(checked))
+        await self._ensure_job(workload, manifest)
 
     async def _refuse_beside_living_pods(self, workload: StepWorkload) -> None:
         """Living Pods do not matter if the Job of exactly this attempt exists, or a Job of another owner, to which they

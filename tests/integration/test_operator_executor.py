@@ -203,6 +203,15 @@ async def test_an_attempt_is_started_once_and_seen_at_once(there: AdapterWorld) 
     assert (again["metadata"]["uid"], again["spec"]) == (first["metadata"]["uid"], first["spec"])
 
 
+async def test_a_job_says_why_its_step_runs_in_no_warm_worker(there: AdapterWorld) -> None:
+    run, story = await there.definitions(execution={"warm": {"replicas": 1}})
+    step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))
+    await there.executor.start_attempt(await there.order(run, story, step_run))
+    why = "EngramTemplate http does not have worker in spec.supportedModes; add it if its image can serve"
+    assert (await stored_job(there))["metadata"]["annotations"]["runs.bubustack.io/not-warm"].startswith(why)
+    assert "NotWarm" in [reason for _, _, reason in there.events.emitted]
+
+
 async def test_an_attempt_whose_start_was_not_answered_is_found_by_the_next_try(there: AdapterWorld) -> None:
     run, story = await there.definitions()
     step_run = await there.step_runs.create_step_run(run, await there.manifest(run, story))

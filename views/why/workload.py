@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -46,6 +47,13 @@ _OUT_OF_TIME: Final = "the attempt times out"
 
 def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     """The cause of a step that has begun and not ended."""
+    cause, step_run = _cause_of(facts, step, command), facts.step_runs.get(step)
+    job = None if step_run is None else facts.jobs.get(step_run["metadata"]["name"])
+    not_warm = ((job or {}).get("metadata", {}).get("annotations") or {}).get(keys.ANNOTATION_NOT_WARM)
+    return replace(cause, text=f"{cause.text}; it is a Job, not in a warm worker: {not_warm}") if not_warm else cause
+
+
+def _cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     step_run = facts.step_runs.get(step)
     state = facts.state(step)
     since = parse_instant_or_none(state.get("startedAt"))

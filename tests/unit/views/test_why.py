@@ -84,6 +84,13 @@ def of_engram(
     )
 
 
+def test_a_step_that_asks_for_a_warm_worker_and_has_a_job_says_why() -> None:
+    job: Object = {"metadata": {"name": "release-1-fetch", "annotations": {"runs.bubustack.io/not-warm": "no SDK"}}}
+    running = {"containerStatuses": [{"name": "engram", "state": {"running": {"startedAt": BEGAN}}}]}
+    facts = of_engram(a_step_run("fetch"), job, a_pod("fetch", phase="Running", **running))
+    assert only(facts).text == "runs in Pod pod-x; it is a Job, not in a warm worker: no SDK"
+
+
 # Steps that wait by themselves.
 
 
