@@ -311,10 +311,10 @@ class StepRuns(Protocol):
     async def create_step_run(self, run: Object, manifest: Object, again: bool = False) -> Object:
         """Create the StepRun, or return the existing one that this run controls with the same ``spec.stepId``.
 
-        ``again``: a StepRun of that name existed before, and this process may not know yet why it is gone.
+        ``again``: a StepRun of that name may have existed before, and this process may not know yet why it is gone.
 
         Raises:
-            StaleError: the run has changed since ``run`` was read; this is checked if a StepRun existed before. Or the
+            StaleError: the run has changed since ``run`` was read; this is checked with ``again``. Or the
                 existing StepRun stands for other work than ``manifest``: look at it.
             NameConflictError: a StepRun of another owner has the name.
             RejectedError: admission refused it.

@@ -37,6 +37,10 @@ class RunContext:
     access: RunAccess
     watchers: Watchers
     """Steps that wait for a change of ``variables`` or for the end of a step."""
+    is_taken_over: bool = False
+    """Whether another process has started the run. What this one knows of it may be older than what that one did last,
+    so before a StepRun is created the API server is asked whether the run is still as it is known here.
+    """
     progress: Progress = field(default_factory=Progress)
     streams: Streams = field(default_factory=Streams)
 

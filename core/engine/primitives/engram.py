@@ -279,7 +279,8 @@ class EngramStep:
             await settle_value(context, input_ or {}, "with")
         if not await wait_for_slot(context, self._is_begun):
             return None
-        again, lingers = self._had_step_run, observation.state is not AttemptState.ABSENT
+        again = self._had_step_run or context.run_context.is_taken_over
+        lingers = observation.state is not AttemptState.ABSENT
         created = await create_step_run(context, binding, manifest, again=again, lingers=lingers)
         step_run, self._had_step_run = created.step_run, True
         self._known = step_run["metadata"]["uid"]

@@ -111,7 +111,7 @@ class Preparation:
             plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._status.pace)
         values = {} if isinstance(values, Refusal) else values
-        run_context = self._context(story or {}, plan, values, access)
+        run_context = self._context(story or {}, plan, values, access, is_taken_over=True)
         await self._record_start(run_context)
         return run_context
 
@@ -212,8 +212,8 @@ class Preparation:
                 self._engine.concurrency.ended(str(self._run["metadata"]["uid"]))
                 return None
             self._status.apply(self._status.state.pinned(revision))
-        run_context = self._context(story, plan, resolved, access)
         starts = not self._status.state.started
+        run_context = self._context(story, plan, resolved, access, is_taken_over=not starts)
         await self._record_start(run_context)
         if starts and self._turn_taken:
             await self._status.wait_until_stored()  # before anything is created: after a crash, other runs must know
@@ -255,7 +255,9 @@ class Preparation:
         except RejectedError as error:
             return Refusal(error.reason, str(error))
 
-    def _context(self, story: Object, plan: StoryPlan, values: Mapping[str, Any], access: RunAccess) -> RunContext:
+    def _context(
+        self, story: Object, plan: StoryPlan, values: Mapping[str, Any], access: RunAccess, *, is_taken_over: bool
+    ) -> RunContext:
         watchers = Watchers()
         return RunContext(
             engine=self._engine,
@@ -267,6 +269,7 @@ class Preparation:
             stored=StoredData(self._engine, story, self._status.state.stored),
             access=access,
             watchers=watchers,
+            is_taken_over=is_taken_over,
         )
 
     async def _record_start(self, run_context: RunContext) -> None:
