@@ -21,11 +21,14 @@ from core.workloads.tls import tls_secret_name
 from reconcilers.adapters.binding import ResolvedStep
 
 
-def ordered_workload(order: AttemptOrder, account: str) -> StepWorkload:
+def ordered_workload(order: AttemptOrder, account: str, *, with_context: bool = True) -> StepWorkload:
     """The workload of one attempt of a Job under that account; trigger data and step config are one value, so they
     cannot differ.
 
     A variable tells SDKs not to evaluate resolved inputs again. SDKs do evaluate the config, so it is escaped for that.
+
+    Args:
+        with_context: whether the container gets the outputs of other steps, for templates that it evaluates.
 
     Raises:
         PayloadError: the inputs cannot be written as JSON.
@@ -33,7 +36,8 @@ def ordered_workload(order: AttemptOrder, account: str) -> StepWorkload:
         RejectedError: the StepRun's ``executionOverrides`` are invalid, or the Engram may not choose its TLS Secret.
     """
     resolved, call = order.binding.policy, _call(order)
-    workload = step_workload(order, account, _for_sdk(order, resolved) if call is None else _NOTHING)
+    payloads = _for_sdk(order, resolved, with_context) if call is None else _NOTHING
+    workload = step_workload(order, account, payloads)
     return workload if call is None else replace(workload, policy=replace(workload.policy, storage=None), call=call)
 
 
@@ -74,13 +78,13 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
     )
 
 
-def _for_sdk(order: AttemptOrder, resolved: ResolvedStep) -> dict[str, Any]:
+def _for_sdk(order: AttemptOrder, resolved: ResolvedStep, with_context: bool) -> dict[str, Any]:
     """What only an SDK reads."""
     inputs = encode(order.inputs)
     return {
         "trigger_data": inputs,
         "step_config": step_config(order, inputs),
-        "template_context": encode_template_context(order.template_context),
+        "template_context": encode_template_context(order.template_context) if with_context else None,
         "tls_secret": _tls_secret(resolved.engram, order.step_run["metadata"]["namespace"]),
         "skip_input_templating": order.is_resolved,
     }

@@ -140,7 +140,8 @@ class WorkerExecutor:
             text = f"the step was created for a warm worker, but {why}; start another run"
             raise RejectedError(text, reason=Reason.INVALID_CONFIGURATION)
         try:
-            workload = ordered_workload(order, "")
+            # To write the outputs of all steps again for each one would cost more than all the rest of a long loop.
+            workload = ordered_workload(order, "", with_context=not order.is_resolved)
             annotations = account_annotations(namespace, order.story)
             warm = workload.policy.warm or WarmPolicy()
             return workload, workers_wanted(workload, warm, order.binding.engram_namespace, annotations)

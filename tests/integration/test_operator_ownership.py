@@ -47,7 +47,8 @@ async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorClu
 
         assert of_one_process == 0
         assert (status_of(one)["phase"], status_of(two)["phase"]) == ("Succeeded", "Succeeded")
-        assert of_second.writes["POST stepruns"] == of_second.writes["POST jobs"] == 1  # for its second step
+        assert of_second.writes["POST stepruns"] == 1  # for its second step
+        assert of_second.writes["POST jobs"] in (1, 2)  # if the watch of Jobs is late, the first one is found this way
         assert of_first.writes["POST stepruns"] == of_first.writes["POST jobs"] == 3
         assert status_of(one)["attempts"] == 1
     step_runs, jobs = await world.client.list(STEP_RUN, NAMESPACE_NAME), await world.client.list(JOB, NAMESPACE_NAME)
