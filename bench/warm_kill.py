@@ -13,7 +13,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -25,13 +27,14 @@ from bench.progress import open_progress
 from bench.report import Row
 from bench.stand import NAMESPACE, Stand, open_stand, start_run
 from core.api.objects import Object, has_ended
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY_RUN, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, POD, STEP_RUN, STORY_RUN, Resource
+from core.kube.errors import NotFoundError
 from core.kube.informer import Change, Informer
 
 PROGRAM = Path(__file__).with_name("warm_kill_engram.py")
 RUNS, ITEMS, AT_ONCE = 25, 200, 50
 KILLS = 51
-PAUSE_SECONDS = (0.3, 2.7)
+PAUSE_SECONDS = (1.0, 8.0)
 """The least and the longest time between two kills."""
 TARGETS = ("operator", "worker", "process of a step")
 SLACK_SECONDS = 0.05
@@ -125,10 +128,15 @@ async def _kill(stand: Stand, killed: dict[str, int]) -> None:
         pids = list(_pids(stand, target))
         if not pids:
             continue
+        pid = chance.choice(pids)
         try:
-            os.kill(chance.choice(pids), signal.SIGKILL)
-        except ProcessLookupError:
+            pod = _pod_of(pid) if target == "worker" else ""
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, FileNotFoundError):
             continue
+        if pod:  # else Kubernetes waits longer and longer before it starts the container again
+            with suppress(NotFoundError):
+                await stand.client.delete(POD, pod, NAMESPACE, grace_period_seconds=0)
         killed[target] += 1
 
 
@@ -140,8 +148,14 @@ def _pids(stand: Stand, target: str) -> Iterator[int]:
             return
         return
     ours = [pid for pid in descendants(stand.cluster.pid) if str(PROGRAM).encode() in command_line(pid)]
-    inside = {child for pid in ours for child in descendants(pid)}
-    yield from (pid for pid in ours if (pid in inside) == (target != "worker"))
+    above = Counter(child for pid in ours for child in descendants(pid))
+    # A worker is above its zygote, which is above the processes of steps.
+    yield from (pid for pid in ours if (above[pid] == 0 if target == "worker" else above[pid] > 1))
+
+
+def _pod_of(pid: int) -> str:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((text.partition(b"=")[2].decode() for text in variables if text.startswith(b"BUBU_POD_NAME=")), "")
 
 
 def _worked(beats: Path) -> dict[str, dict[int, tuple[float, float]]]:
