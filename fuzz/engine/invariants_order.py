@@ -8,6 +8,7 @@ from datetime import datetime
 from core.api.objects import Object, has_ended, step_path
 from core.api.phases import Phase
 from core.engine.plan import GroupName, StepKind, StoryPlan
+from core.engine.step.assignment import assignment_of
 from core.engine.step.record import is_final
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Write
@@ -23,8 +24,14 @@ def step_of(obj: Object) -> str:
 def needs_are_met(history: History) -> Iterator[str]:
     """I01 and I02: a StepRun is created only if all needs of its step have ended in the stored state; that of a stream,
     if all its needs have had their StepRuns.
+
+    One of two leaders may create a StepRun in the moment in which the other one lets the run begin anew; then the need
+    must have ended when its first attempt starts.
     """
+    early: dict[str, tuple[str, str]] = {}
+    """UID of such a StepRun → its step, and the need."""
     for write in history.writes():
+        yield from _started_early(history, early, write)
         if write.verb != "create" or write.place[0] != "StepRun" or not by_operator(write):
             continue
         run = history.run_of(write.object)
@@ -40,8 +47,25 @@ def needs_are_met(history: History) -> Iterator[str]:
                     yield from _not_begun(history, run, top, need, write)
                     continue
                 why = _why_incomplete(history, run, plan, need, write.at)
-                if why:
+                if why and history.two_leaders(write) and assignment_of(write.object) is None:
+                    early[write.object["metadata"]["uid"]] = (top, need)
+                elif why:
                     yield f"{top} was created, but {need}: {why}"
+
+
+def _started_early(history: History, early: dict[str, tuple[str, str]], write: Write) -> Iterator[str]:
+    """``write`` starts the first attempt of a StepRun that was created early, and the need has still not ended."""
+    started = write.place[0] == "StepRun" and write.new is not None and assignment_of(write.new) is not None
+    owner = controller_owner(write.object) if write.verb == "create" and write.place[0] == "Job" else None
+    uid = str(write.object["metadata"]["uid"]) if started else str((owner or {}).get("uid"))
+    if uid not in early:
+        return
+    step, need = early.pop(uid)
+    step_run = history.objects[history.uids[uid]]
+    run = history.run_of(step_run)
+    plan = history.plan(run, step_run) if run is not None else None
+    if run is not None and plan is not None and (why := _why_incomplete(history, run, plan, need, write.at)):
+        yield f"{step} was started, but {need}: {why}"
 
 
 def _not_begun(history: History, run: Object, step: str, need: str, write: Write) -> Iterator[str]:

@@ -13,6 +13,7 @@ from core.api.objects import Object, has_ended
 from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
+from core.engine.redrive.request import pending_redrive
 from core.engine.settings import EngineSettings
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.assignment import assignment_of
@@ -150,6 +151,8 @@ def _open(
     run = obj if obj["kind"] == "StoryRun" else history.run_of(obj)
     if run is None or has_ended(run) or run["spec"].get("cancelRequested") or announced_end(status_of(run)) is not None:
         return  # the run is ending, which has its own times
+    if pending_redrive(run) is not None and history.played.missing_workers:
+        return  # it runs again once nothing runs any more, and a worker that is missing does not say so
     if obj["kind"] == "StoryRun":
         yield from _open_of_run(history, run)
     elif obj["kind"] == "StepRun" and not is_final(status_of(obj)):

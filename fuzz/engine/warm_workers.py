@@ -247,7 +247,8 @@ class WarmWorkers:
         await trio.sleep(min(seconds, FENCE_SECONDS))
         if seconds >= FENCE_SECONDS:
             self._kill_all(worker)
-            await trio.sleep(seconds - FENCE_SECONDS)
+            # What it has killed has ended before it says so.
+            await trio.sleep(max(seconds - FENCE_SECONDS, KILLED_SECONDS + HEARD_SECONDS))
         if worker.has_vanished:
             return
         for place, step_run in list(self.cluster.objects.items()) if seconds >= FENCE_SECONDS else ():

@@ -37,10 +37,8 @@ class RunContext:
     access: RunAccess
     watchers: Watchers
     """Steps that wait for a change of ``variables`` or for the end of a step."""
-    is_taken_over: bool = False
-    """Whether another process has started the run. What this one knows of it may be older than what that one did last,
-    so before a StepRun is created the API server is asked whether the run is still as it is known here.
-    """
+    was_under_way: bool = False
+    """Whether another process had started the run before."""
     progress: Progress = field(default_factory=Progress)
     streams: Streams = field(default_factory=Streams)
 
@@ -48,6 +46,13 @@ class RunContext:
     def run(self) -> Object:
         """The StoryRun, in the newest version that is known to be stored."""
         return self.status.state.stored
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another process has worked for the run. What this one knows of it may be older than what that one did
+        last, so before a StepRun is created the API server is asked whether the run is still as it is known here.
+        """
+        return self.was_under_way or self.status.met_another
 
     @property
     def run_uid(self) -> str:

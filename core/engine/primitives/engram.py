@@ -279,7 +279,7 @@ class EngramStep:
             await settle_value(context, input_ or {}, "with")
         if not await wait_for_slot(context, self._is_begun):
             return None
-        again = self._had_step_run or context.run_context.is_taken_over
+        again = self._had_step_run or context.run_context.is_shared
         lingers = observation.state is not AttemptState.ABSENT
         created = await create_step_run(context, binding, manifest, again=again, lingers=lingers)
         step_run, self._had_step_run = created.step_run, True

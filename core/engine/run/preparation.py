@@ -111,7 +111,7 @@ class Preparation:
             plan = bare_plan(begun)
         access = RunAccess(self._engine, self._run, story or {}, self._status.pace)
         values = {} if isinstance(values, Refusal) else values
-        run_context = self._context(story or {}, plan, values, access, is_taken_over=True)
+        run_context = self._context(story or {}, plan, values, access, was_under_way=True)
         await self._record_start(run_context)
         return run_context
 
@@ -213,7 +213,7 @@ class Preparation:
                 return None
             self._status.apply(self._status.state.pinned(revision))
         starts = not self._status.state.started
-        run_context = self._context(story, plan, resolved, access, is_taken_over=not starts)
+        run_context = self._context(story, plan, resolved, access, was_under_way=not starts)
         await self._record_start(run_context)
         if starts and self._turn_taken:
             await self._status.wait_until_stored()  # before anything is created: after a crash, other runs must know
@@ -256,7 +256,7 @@ class Preparation:
             return Refusal(error.reason, str(error))
 
     def _context(
-        self, story: Object, plan: StoryPlan, values: Mapping[str, Any], access: RunAccess, *, is_taken_over: bool
+        self, story: Object, plan: StoryPlan, values: Mapping[str, Any], access: RunAccess, *, was_under_way: bool
     ) -> RunContext:
         watchers = Watchers()
         return RunContext(
@@ -269,7 +269,7 @@ class Preparation:
             stored=StoredData(self._engine, story, self._status.state.stored),
             access=access,
             watchers=watchers,
-            is_taken_over=is_taken_over,
+            was_under_way=was_under_way,
         )
 
     async def _record_start(self, run_context: RunContext) -> None:

@@ -8,10 +8,11 @@ writer reads it again and computes the *remaining* patch again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -58,6 +59,8 @@ class StatusWriter:
         self._written_at = -inf
         self.writes = 0
         """Number of answered writes, for statistics."""
+        self.met_another = False
+        """Whether the status was found changed by another process, or by a write of this one that got no answer."""
 
     @property
     def state(self) -> RunState:
@@ -204,6 +207,7 @@ class StatusWriter:
         run = await patiently(self._engine.runs.read_run, self._key, pace=pace)
         if run is None or run["metadata"]["uid"] != self._state.stored["metadata"]["uid"]:
             raise GoneError(f"StoryRun {self._key} was deleted")
+        self.met_another |= _without_gates(run) != _without_gates(self._state.stored)
         if self._state.is_overtaken_by(run):
             raise OvertakenError(f"StoryRun {self._key} is not in the state that this process stored")
         self._state = self._state.rebased(run)
@@ -212,3 +216,8 @@ class StatusWriter:
         self._stored = max(self._stored, version)
         self._progress.set()
         self._progress = trio.Event()
+
+
+def _without_gates(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The status, without what people write into it."""
+    return {key: value for key, value in (run.get("status") or {}).items() if key != "gates"}
