@@ -207,7 +207,7 @@ async def test_a_worker_that_comes_back_after_its_loss_lets_go_of_what_it_has_en
         world.start(one.key)
         await trio.sleep(1)
         world.warm.cut_off(("StepRun", "default", "run-a"), FENCE_SECONDS + 0.1)
-        await trio.sleep(FENCE_SECONDS + 0.2)
+        await trio.sleep(FENCE_SECONDS + 0.4)
         exit_ = worker_exit_of(status_of(world, "a"))
         assert await world.until_ended(one.key)
 
