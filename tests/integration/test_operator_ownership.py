@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from core.api.keys import LABEL_STORY_RUN
 from core.api.objects import Object
 from core.api.resource import JOB, STEP_RUN, STORY_RUN
 from core.engine.ports import RunKey
@@ -26,6 +29,11 @@ def phase_of_step(run: Object, name: str) -> object:
     return ((status_of(run).get("stepStates") or {}).get(name) or {}).get("phase")
 
 
+async def has_job(world: OperatorCluster, run: str) -> bool:
+    jobs = (await world.client.list(JOB, NAMESPACE_NAME)).items
+    return any(job["metadata"]["labels"].get(LABEL_STORY_RUN) == run for job in jobs)
+
+
 async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorCluster) -> None:
     await world.engram("slow", "sleep 1")
     await world.engram("quick")
@@ -37,6 +45,7 @@ async def test_a_run_is_handed_over_while_its_step_is_at_work(world: OperatorClu
         await world.run("one", "report")
         await world.run("two", "report")
         await world.until(STORY_RUN, "one", lambda run: phase_of_step(run, "a") == "Running")
+        await world.eventually(partial(has_job, world, "one"))  # the run's status may say Running before that
         of_one_process = len(of_second.writes)
 
         old.exceptions.add(ONE)
