@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import trio
 
+from core.api.phases import Phase
 from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.errors import GoneError, ObstacleError, StaleError, UnavailableError
@@ -157,8 +158,10 @@ class StatusWriter:
     def _due_at(self, changed_at: float) -> float:
         """When to store changes. The first of them was made at ``changed_at``. Both are Trio times."""
         settings = self._engine.settings
-        stored_phase = (self._state.stored.get("status") or {}).get("phase")
-        has_moved_on = self._state.phase != stored_phase
+        stored = self._state.stored.get("status") or {}
+        has_moved_on = self._state.phase != stored.get("phase")
+        if has_moved_on and self._state.phase is Phase.RUNNING and not stored.get("attempts"):
+            return changed_at + settings.start_linger_seconds
         if has_moved_on:
             return changed_at + settings.phase_linger_seconds
         size = len(self._state.steps or ()) / _STEPS_PER_LINGER

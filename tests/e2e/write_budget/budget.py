@@ -69,7 +69,7 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
             "patch",
             "storyruns/status",
             1,
-            "Phase, conditions, Story revision, and its first steps; unless it ends at once.",
+            "Phase, conditions, Story revision, and its first steps; unless it is over within 0.25 s.",
         ),
         _cost(_O, "create", "events", 1, "`StartingExecution`."),
     ),

@@ -317,12 +317,10 @@ async def test_a_successor_does_not_wait_for_the_write_that_records_its_predeces
         assert trio.current_time() == 1.0
 
 
-async def test_the_phase_of_a_run_is_told_sooner_than_what_its_steps_do(
-    autojump_clock: MockClock, scenario: Any
-) -> None:
+async def test_a_run_that_lasts_shows_soon_that_it_runs(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=10),)}) as world:
-        one = scenario(world, [engram("a"), primitive("b", "condition", "a"), engram("c", "b")])
+        one = scenario(world, [engram("a")])
         world.start(one.key)
-        await trio.sleep(0.05)
+        await trio.sleep(0.3)
 
         assert one.status["phase"] == "Running"

@@ -119,6 +119,19 @@ async def test_short_steps_in_a_row_share_writes(autojump_clock: MockClock, scen
     assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(found[:-1]))
 
 
+@pytest.mark.parametrize(("seconds", "writes"), [(0.2, 1), (0.4, 2)])
+async def test_a_run_that_is_over_within_a_moment_needs_one_write(
+    autojump_clock: MockClock, scenario: Any, seconds: float, writes: int
+) -> None:
+    async with open_world({"a": (Script(after_seconds=seconds),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        found = status_writes(world)
+
+    assert len(found) == writes
+
+
 async def test_a_change_after_a_calm_time_is_shown_at_once(autojump_clock: MockClock, scenario: Any) -> None:
     async with open_world({"a": (Script(after_seconds=5.0),), "b": (Script(after_seconds=5.0),)}) as world:
         one = scenario(world, [engram("a"), engram("b", "a")])
