@@ -58,6 +58,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,
     "deliveries": deliveries.measure,
+    "warm-kill-on-server": warm_kill.measure_on_server,
     "stored-data": stored_data.measure,
 }
 """Only run when named: parts of the measurements above, and what takes minutes and has one right result."""

@@ -68,8 +68,11 @@ class PlaneStand:
 
 
 @asynccontextmanager
-async def open_plane_stand(metrics_port: int = 18_471) -> AsyncIterator[PlaneStand]:
-    """Keeps everything in one folder and deletes it at the end. First it builds missing programs (minutes)."""
+async def open_plane_stand(metrics_port: int = 18_471, *, instant_node: bool = True) -> AsyncIterator[PlaneStand]:
+    """Keeps everything in one folder and deletes it at the end. First it builds missing programs (minutes).
+
+    ``instant_node``: every Pod is reported as succeeded at once; otherwise the caller opens a node.
+    """
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
         directory = Path(folder)
         async with AsyncExitStack() as stack:
@@ -78,7 +81,8 @@ async def open_plane_stand(metrics_port: int = 18_471) -> AsyncIterator[PlaneSta
             )
             client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))
             await _install(plane, client)
-            await stack.enter_async_context(open_instant_node(client))
+            if instant_node:
+                await stack.enter_async_context(open_instant_node(client))
             account = DEFAULT_INSTALLATION
             kubeconfig = await plane.kubeconfig_of(account.service_account, account.namespace)
             command = [

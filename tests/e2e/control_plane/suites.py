@@ -42,7 +42,7 @@ SUITES: Final[Sequence[Suite]] = (
         niceness=BEHIND_FAULTS,
     ),
     Suite(
-        _e2e("deliveries", "stored_data", "cloud_stores", "object_store", "topics_example", "wire"),
+        _e2e("deliveries", "stored_data", "warm_kills", "cloud_stores", "object_store", "topics_example", "wire"),
         0.5,
         options=REAL,
         niceness=BEHIND_FAULTS,

@@ -1,0 +1,1 @@
+"""Steps in warm workers while their processes, the operator and servers are killed with ``kill -9``."""
