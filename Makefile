@@ -115,7 +115,7 @@ format: $(STAMP)
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-find-links \
   --no-emit-index-url --custom-compile-command "make lock"
 lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
-	$(LOCK) pyproject.toml --extra examples --group dev -o requirements.lock
+	$(LOCK) pyproject.toml --extra examples --group dev --no-emit-package bubu-sdk -o requirements.lock
 	$(LOCK) --group pyproject.toml:build -o requirements-build.lock
 	$(LOCK) --group pyproject.toml:sbom -o requirements-sbom.lock
 
@@ -126,7 +126,9 @@ sbom:  ## build/bobrapet.cdx.json: the components of a plain installation of thi
 	$(SBOM)/build/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
 	$(SBOM)/build/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements-build.lock --out-dir $(SBOM)
 	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/installed
-	wheel="$$(echo $(CURDIR)/$(SBOM)/*.whl)"; echo "bobrapet @ file://$$wheel --hash=sha256:$$(sha256sum "$$wheel" | cut -d' ' -f1)" > $(SBOM)/bobrapet.txt
+	$(SBOM)/build/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements-build.lock --out-dir $(SBOM) sdk
+	for name in bobrapet bubu_sdk; do wheel="$$(echo $(CURDIR)/$(SBOM)/$$name-*.whl)"; \
+	  echo "$$name @ file://$$wheel --hash=sha256:$$(sha256sum "$$wheel" | cut -d' ' -f1)"; done > $(SBOM)/bobrapet.txt
 	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/installed --require-hashes --constraints requirements.lock -r $(SBOM)/bobrapet.txt
 	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/lister
 	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/lister --require-hashes -r requirements-sbom.lock

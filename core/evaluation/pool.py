@@ -20,6 +20,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from bobrapet.launch import ROOT
 from core.evaluation import worker
 from core.telemetry import catalogue, metrics
 
@@ -34,7 +35,6 @@ _START_SECONDS: Final = 60.0
 _QUESTIONS_PER_PROCESS: Final = 1_000  # after so many, its memory is fragmented
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
-_ROOT: Final = str(Path(worker.__file__).resolve().parents[2])
 
 
 class OverLimitError(Exception):
@@ -187,7 +187,7 @@ class _Worker:
     @classmethod
     async def start(cls, program: str, memory_bytes: int) -> _Worker:
         metrics.count(catalogue.EVALUATION_WORKERS_STARTED)
-        command = [sys.executable, "-I", program, str(memory_bytes), _ROOT]
+        command = [sys.executable, "-I", program, str(memory_bytes), str(ROOT)]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
         )
