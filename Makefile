@@ -118,6 +118,7 @@ lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
 	$(LOCK) pyproject.toml --extra examples --group dev --no-emit-package bubu-sdk -o requirements.lock
 	$(LOCK) --group pyproject.toml:build -o requirements-build.lock
 	$(LOCK) --group pyproject.toml:sbom -o requirements-sbom.lock
+	$(LOCK) --group pyproject.toml:pipx -o requirements-pipx.lock
 
 SBOM := build/sbom
 sbom:  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them

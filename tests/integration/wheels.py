@@ -53,7 +53,7 @@ class Environment:
         self.home.mkdir(exist_ok=True)
 
     def install(self, *words: str) -> None:
-        command = [UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", self.python, *words]
+        command = [UV, "pip", "install", "--quiet", "--python", self.python, *words]
         subprocess.run(command, check=True, timeout=_SECONDS)
 
     def borrow_libraries(self) -> None:
