@@ -22,6 +22,7 @@ COPY manager manager
 COPY manifests manifests
 COPY process process
 COPY reconcilers reconcilers
+COPY sboms sboms
 COPY sdk sdk
 COPY views views
 COPY webhooks webhooks

@@ -61,9 +61,12 @@ def test_no_two_wheels_write_the_same_file(wheels: dict[str, Path]) -> None:
     assert len(files) == len(set(files)) > 1_000
 
 
-def test_each_wheel_has_the_licence_and_the_mark_of_typed_packages(wheels: dict[str, Path]) -> None:
+def test_each_wheel_has_its_licence_its_list_of_software_and_the_mark_of_typed_packages(
+    wheels: dict[str, Path],
+) -> None:
     for name, wheel in wheels.items():
         files = names_of(wheel)
+        assert f"{name}-{VERSION}.dist-info/sboms/{name.replace('_', '-')}.cdx.json" in files
         assert f"{name}-{VERSION}.dist-info/licenses/LICENSE" in files
         assert [file for file in files if file.count("/") == 1 and file.endswith("/py.typed")] != []
 

@@ -28,6 +28,7 @@ PACKAGES = (
     "kubewire",
     "process",
     "localcluster",
+    "release",
     "sdk/bubu_sdk",
     "sdk/bubu_wire",
     "impulses/bubu_impulses",
