@@ -127,7 +127,7 @@ sbom: $(STAMP)  ## build/bobrapet.cdx.json: the components of a plain installati
 
 release: $(STAMP)  ## dist/: wheels, sources, components, licences, checksums, provenance, notes; images with docker or podman; pushes nothing
 	$(BIN)/python -m release $(RELEASE_OPTIONS)
-	$(if $(BUILDER),$(MAKE) image impulse-images,@echo "images were not built: docker or podman is not on PATH")
+	@if test -n "$(BUILDER)" && $(BUILDER) info >/dev/null 2>&1; then $(MAKE) image impulse-images; else echo "images were not built: that needs docker or podman, and its daemon"; fi
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report
