@@ -100,6 +100,15 @@ def test_the_sdk_alone_is_small_and_runs_an_engram(wheels: dict[str, Path], fres
     assert sum(path.stat().st_size for path in fresh.packages.rglob("*.py")) < MAX_SDK_KIB * 1024
 
 
+def test_the_impulses_start_from_their_wheel(wheels: dict[str, Path], fresh: Environment) -> None:
+    impulses = f"bobrapet-impulses[cron,webhook] @ {wheels['bobrapet_impulses'].as_uri()}"
+    fresh.install("--constraints", str(LOCK), impulses, str(wheels["bubu_sdk"]))
+
+    for module in ("bubu_impulses.cron", "bubu_impulses.webhook"):
+        done = fresh.run("python", "-m", module)
+        assert "no Kubernetes API server" in done.stdout + done.stderr, "it starts, and asks for the cluster"
+
+
 def test_the_wheel_of_the_operator_is_small(wheels: dict[str, Path]) -> None:
     assert wheels["bobrapet"].stat().st_size < MAX_OPERATOR_KIB * 1024
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def clone(tmp_path: Path) -> Path:
     for name in listed:
         if (REPOSITORY / name).is_file():
             (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "clone" / name).write_bytes((REPOSITORY / name).read_bytes())
+            shutil.copy(REPOSITORY / name, tmp_path / "clone" / name)
     changelog = tmp_path / "clone" / "CHANGELOG.md"
     text = re.sub(r"^## \S+ - .*$", f"## {VERSION} - {DAY}", changelog.read_text(), count=1, flags=re.MULTILINE)
     changelog.write_text(text)
@@ -78,4 +79,7 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
 
     wheel = build(REPOSITORY, tmp_path / "working-tree")
     assert wheel.read_bytes() == files[wheel.name].read_bytes(), "the same files give the same bytes"
+    shown = subprocess.run([clone / ".ci" / "publish"], capture_output=True, text=True, check=False, timeout=60)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"would run: git push origin v{VERSION}\n" in shown.stdout
     assert git(clone, "tag") == git(clone, "remote") == ""

@@ -104,10 +104,11 @@ def test_another_folder_another_time_and_another_umask_give_the_same_bytes(
         assert source_again.read_bytes() == source.read_bytes()
 
 
-def test_the_command_works_beside_modules_with_its_names(installed: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["bobrapet", "kubectl-bobrapet"])
+def test_the_command_works_beside_modules_with_its_names(command: str, installed: Environment, tmp_path: Path) -> None:
     write_namesakes(tmp_path)
 
-    done = installed.run("bobrapet", "--version", folder=tmp_path, python_path=[tmp_path])
+    done = installed.run(command, "--version", folder=tmp_path, python_path=[tmp_path])
 
     assert (done.returncode, done.stdout, done.stderr) == (0, f"bobrapet {VERSION}\n", "")
 
