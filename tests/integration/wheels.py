@@ -19,7 +19,7 @@ VERSION: Final[str] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 UV: Final = str(Path(sys.executable).parent / "uv")
 OUR_NAMES: Final = ("certs", "cli", "core", "hub", "localcluster", "manager", "process", "views", "webhooks")
 """Packages of ours whose names a user's module may have, too."""
-_SECONDS: Final = 120.0
+_SECONDS: Final = 300.0
 
 
 def build(project: Path, target: Path, kind: str = "wheel") -> Path:
