@@ -8,25 +8,30 @@ WORKDIR /src
 COPY requirements-build.lock requirements-sbom.lock ./
 RUN pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-COPY manifests/crds manifests/crds
-COPY core core
-COPY webhooks webhooks
-COPY reconcilers reconcilers
+COPY bobrapet bobrapet
 COPY certs certs
-COPY localcluster localcluster
-COPY manager manager
-COPY views views
-COPY hub hub
-COPY sdk/bubu_wire sdk/bubu_wire
+COPY cli cli
+COPY core core
 COPY deployment deployment
 COPY embedded embedded
+COPY examples examples
+COPY hub hub
 COPY kubewire kubewire
+COPY localcluster localcluster
+COPY manager manager
+COPY manifests manifests
 COPY process process
-COPY cli cli
-RUN uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist
+COPY reconcilers reconcilers
+COPY sboms sboms
+COPY sdk sdk
+COPY views views
+COPY webhooks webhooks
+RUN uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist . \
+ && uv build --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist sdk
 RUN uv venv /opt/bobrapet \
- && wheel="$(echo /dist/*.whl)" \
- && echo "bobrapet @ file://${wheel} --hash=sha256:$(sha256sum "${wheel}" | cut -d' ' -f1)" > /dist/bobrapet.txt \
+ && operator="$(echo /dist/bobrapet-*.whl)" && sdk="$(echo /dist/bubu_sdk-*.whl)" \
+ && echo "bobrapet @ file://${operator} --hash=sha256:$(sha256sum "${operator}" | cut -d' ' -f1)" > /dist/bobrapet.txt \
+ && echo "bubu-sdk @ file://${sdk} --hash=sha256:$(sha256sum "${sdk}" | cut -d' ' -f1)" >> /dist/bobrapet.txt \
  && uv pip install --python /opt/bobrapet --compile-bytecode --require-hashes --constraints requirements.lock -r /dist/bobrapet.txt
 RUN uv venv /opt/lister \
  && uv pip install --python /opt/lister --require-hashes -r requirements-sbom.lock \

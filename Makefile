@@ -29,7 +29,7 @@ HAS_PIP = $(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__
 # What `make run` imports is compiled on another core while pip works.
 COMPILED := bobrapet certs cli core deployment embedded kubewire localcluster manager process reconcilers views webhooks sdk
 
-.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom format image impulse-images deploy undeploy
+.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -63,6 +63,7 @@ check: $(STAMP)  ## lint, types, layers, generated files up to date
 
 generate: $(STAMP)  ## render CRDs, the command reference and the golden objects of the tests from the code
 	$(BIN)/python -m deployment.generate
+	$(BIN)/python -m release.bill
 	$(BIN)/python -m tests.unit.core.workloads.golden_jobs
 	$(BIN)/python -m tests.unit.core.workloads.golden_streams
 
@@ -115,23 +116,18 @@ format: $(STAMP)
 LOCK := $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-find-links \
   --no-emit-index-url --custom-compile-command "make lock"
 lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
-	$(LOCK) pyproject.toml --extra examples --group dev -o requirements.lock
+	$(LOCK) pyproject.toml --extra examples --group dev --no-emit-package bubu-sdk -o requirements.lock
 	$(LOCK) --group pyproject.toml:build -o requirements-build.lock
 	$(LOCK) --group pyproject.toml:sbom -o requirements-sbom.lock
+	$(LOCK) --group pyproject.toml:pipx -o requirements-pipx.lock
+	$(LOCK) --group pyproject.toml:publish -o requirements-publish.lock
 
-SBOM := build/sbom
-sbom:  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them
-	rm -rf $(SBOM) && mkdir -p $(SBOM)
-	$(PYTHON) -m venv $(SBOM)/build
-	$(SBOM)/build/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
-	$(SBOM)/build/bin/uv build --quiet --wheel --require-hashes --build-constraints requirements-build.lock --out-dir $(SBOM)
-	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/installed
-	wheel="$$(echo $(CURDIR)/$(SBOM)/*.whl)"; echo "bobrapet @ file://$$wheel --hash=sha256:$$(sha256sum "$$wheel" | cut -d' ' -f1)" > $(SBOM)/bobrapet.txt
-	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/installed --require-hashes --constraints requirements.lock -r $(SBOM)/bobrapet.txt
-	$(SBOM)/build/bin/uv venv --quiet $(SBOM)/lister
-	$(SBOM)/build/bin/uv pip install --quiet --python $(SBOM)/lister --require-hashes -r requirements-sbom.lock
-	$(SBOM)/lister/bin/cyclonedx-py environment --output-reproducible --output-file build/bobrapet.cdx.json $(SBOM)/installed
-	rm -rf $(SBOM)
+sbom: $(STAMP)  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them
+	$(BIN)/python -m release.installation build/bobrapet.cdx.json
+
+release: $(STAMP)  ## dist/: wheels, sources, components, licences, checksums, provenance, notes; images with docker or podman; pushes nothing
+	$(BIN)/python -m release $(RELEASE_OPTIONS)
+	@if test -n "$(BUILDER)" && $(BUILDER) info >/dev/null 2>&1; then $(MAKE) image impulse-images; else echo "images were not built: that needs docker or podman, and its daemon"; fi
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist report

@@ -1,8 +1,9 @@
 """Starts the programs of this distribution so that they find their own modules.
 
 Packages of this distribution have names such as ``core``, ``manager`` and ``process``. A user may have modules with
-the same names in a folder of ``PYTHONPATH``, which Python searches before installed packages. ``launch`` moves these
-folders behind the installed ones, in programs of ours only: ``PYTHONPATH`` itself stays for the programs of steps.
+the same names: installed in the same environment, or in a folder of ``PYTHONPATH``. Therefore the wheel has them in
+``bobrapet/_modules``, where Python does not search. ``launch`` adds that folder, in programs of ours only: the programs
+of steps see neither our modules nor a ``PYTHONPATH`` of ours.
 
 It imports nothing of ours before that.
 """

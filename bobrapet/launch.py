@@ -14,8 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
-"""The folder that contains our packages."""
+_HERE: Final = Path(__file__).resolve().parent
+_INSTALLED: Final = _HERE / "_modules"
+
+ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _HERE.parent
+"""The folder that contains our packages, examples and manifests: in an installation ``_modules``, else the checkout."""
 
 
 def module_command(module: str, *arguments: str) -> tuple[str, ...]:
@@ -33,18 +36,18 @@ def main() -> None:
 
 
 def own_modules_first() -> None:
-    """Let this process search the folders of ``PYTHONPATH`` last, except the one that our packages are in."""
-    sys.path[:] = search_order(sys.path, os.environ.get("PYTHONPATH", ""))
+    """Let this process search ``ROOT`` first, and the folders of ``PYTHONPATH`` last."""
+    sys.path[:] = search_order(sys.path, os.environ.get("PYTHONPATH", ""), ROOT)
 
 
-def search_order(folders: Sequence[str], python_path: str) -> list[str]:
-    """``folders`` with those of ``python_path`` at the end; our own folder stays, or comes right before these."""
+def search_order(folders: Sequence[str], python_path: str, root: Path) -> list[str]:
+    """``root``, then the other ``folders``, those of ``python_path`` at the end."""
     places = {folder: Path(folder).resolve() for folder in folders}
-    named = {Path(folder).resolve() for folder in python_path.split(os.pathsep) if folder} - {_ROOT}
-    first = [folder for folder in folders if places[folder] not in named]
-    last = [folder for folder in folders if places[folder] in named]
-    own = [] if any(places[folder] == _ROOT for folder in first) else [str(_ROOT)]
-    return [*first, *own, *last]
+    named = {Path(folder).resolve() for folder in python_path.split(os.pathsep) if folder}
+    others = [folder for folder in folders if places[folder] != root]
+    first = [folder for folder in others if places[folder] not in named]
+    last = [folder for folder in others if places[folder] in named]
+    return [str(root), *first, *last]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 
 _VERBS: Final = {
-    "beginning": ("init",),
+    "beginning": ("init", "unpack"),
     "running": ("run", "submit"),
     "triggering": ("trigger", "triggers"),
     "cluster": ("up", "down"),

@@ -148,7 +148,7 @@ _README: Final = """\
 | `images.yaml` | which program the embedded cluster runs for which image |
 | `Dockerfile` | the image for a real cluster |
 
-On this machine; the Python of `bobrapet` needs `pip install bubu-sdk pytest`:
+On this machine; the test needs a Python with `pip install bubu-sdk pytest`:
 
 ```sh
 bobrapet lint story.yaml
@@ -210,7 +210,7 @@ def check_free(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Never overwrites a file, also if somebody else creates one meanwhile.
+    """Write texts by relative path. Never overwrites a file, also if somebody else creates one meanwhile.
 
     Raises:
         CommandError: as ``check_free``.
@@ -221,6 +221,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     written: list[Path] = []
     try:
         for file, text in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             with (folder / file).open("x", encoding="utf-8") as stream:
                 written.append(folder / file)
                 stream.write(text)

@@ -9,6 +9,7 @@ question fails.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Final
 import orjson
 import trio
 
+from bobrapet.launch import ROOT
 from core.evaluation import worker
 from core.telemetry import catalogue, metrics
 
@@ -32,9 +34,13 @@ EXPRESSIONS: Final = str(Path(worker.__file__).resolve())
 
 _START_SECONDS: Final = 60.0
 _QUESTIONS_PER_PROCESS: Final = 1_000  # after so many, its memory is fragmented
+_START: Final = (
+    "import os, runpy, sys; sys.path[:] = sys.argv[1].split(os.pathsep); del sys.argv[:2]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Libraries are found where this process finds them; ``-I`` alone would leave out those of ``pip install --user``."""
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
-_ROOT: Final = str(Path(worker.__file__).resolve().parents[2])
 
 
 class OverLimitError(Exception):
@@ -187,7 +193,8 @@ class _Worker:
     @classmethod
     async def start(cls, program: str, memory_bytes: int) -> _Worker:
         metrics.count(catalogue.EVALUATION_WORKERS_STARTED)
-        command = [sys.executable, "-I", program, str(memory_bytes), _ROOT]
+        places = os.pathsep.join(place for place in sys.path if place)
+        command = [sys.executable, "-I", "-c", _START, places, program, str(memory_bytes), str(ROOT)]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}
         )

@@ -21,6 +21,7 @@ from typing import Any
 
 import trio
 
+from bobrapet.launch import ROOT
 from localcluster.node.launcher.order import LaunchOrder
 from localcluster.node.launcher.zygote import HEADER_BYTES
 
@@ -204,7 +205,7 @@ async def open_launcher(staging: Path, *, isolate: bool = True, niceness: int = 
     """
     staging.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything else runs
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM.format(root=str(Path(__file__).parents[2]))]
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM.format(root=str(ROOT))]
     arguments = [str(theirs.fileno()), str(staging), "isolated" if isolate else "plain", str(niceness)]
     # Not trio.lowlevel.open_process: it forks from a worker thread. When that idle thread ends, the kernel treats it as
     # the death of the parent and kills the launcher. This thread lives as long as the node does.

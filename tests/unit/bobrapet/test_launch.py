@@ -10,24 +10,29 @@ from pathlib import Path
 import pytest
 
 import bobrapet
-from bobrapet.launch import module_command, search_order
+from bobrapet.launch import ROOT, module_command, search_order
 
-ROOT = str(Path(bobrapet.__file__).parents[1])
 OURS = ("cli", "core", "manager", "embedded", "kubewire", "localcluster", "process")
 
 
-def test_folders_of_the_user_come_last() -> None:
-    order = search_order(["/a", "/b", "/lib/python", ROOT], os.pathsep.join(["/a", "/b/"]))
+def test_our_folder_comes_first_and_folders_of_the_user_come_last() -> None:
+    order = search_order(["/a", "/b", "/lib/python", str(ROOT)], os.pathsep.join(["/a", "/b/"]), ROOT)
 
-    assert order == ["/lib/python", ROOT, "/a", "/b"]
+    assert order == [str(ROOT), "/lib/python", "/a", "/b"]
 
 
-def test_our_folder_keeps_its_place_when_the_user_names_it() -> None:
-    assert search_order([ROOT, "/a", "/lib/python"], os.pathsep.join([ROOT, "/a"])) == [ROOT, "/lib/python", "/a"]
+def test_our_folder_comes_first_when_the_user_names_it_too() -> None:
+    python_path = os.pathsep.join([str(ROOT), "/a"])
+
+    assert search_order(["/a", str(ROOT), "/lib/python"], python_path, ROOT) == [str(ROOT), "/lib/python", "/a"]
 
 
 def test_our_folder_is_added_when_nothing_leads_to_it() -> None:
-    assert search_order(["/a", "/lib/python"], "/a") == ["/lib/python", ROOT, "/a"]
+    assert search_order(["/a", "/lib/python"], "/a", ROOT) == [str(ROOT), "/lib/python", "/a"]
+
+
+def test_a_checkout_is_its_own_folder_of_modules() -> None:
+    assert Path(bobrapet.__file__).parents[1] == ROOT
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def beside(tmp_path: Path) -> Path:
     "command", [(sys.executable, "-m", "bobrapet", "--version"), module_command("cli", "--version")]
 )
 def test_a_command_works_beside_modules_with_its_names(beside: Path, command: tuple[str, ...]) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(beside), ROOT])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(beside), str(ROOT)])}
 
     done = subprocess.run(command, cwd=beside, env=environment, capture_output=True, text=True, timeout=120)
 

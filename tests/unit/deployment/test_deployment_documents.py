@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -308,15 +309,15 @@ def test_what_is_installed_and_what_builds_it_is_held_to_hashes() -> None:
     commands = [" ".join(each) for each in dockerfile() if each[0] == "RUN"]
     installs = [part for command in commands for part in command.split("&&") if re.search(r" (install|build) ", part)]
 
-    assert len(installs) == 4
+    assert len(installs) == 5
     assert [each for each in installs if "--require-hashes" not in each] == []
-    assert "--constraints requirements.lock" in installs[2]
+    assert "--constraints requirements.lock" in installs[3]
 
 
 def test_make_installs_nothing_without_a_hash() -> None:
     installs = re.findall(r"pip install .*", (REPOSITORY / "Makefile").read_text())
 
-    assert len(installs) == 8
+    assert len(installs) == 5
     assert [
         each for each in installs if not re.search(r"--require-hashes|--no-deps --no-build-isolation -e", each)
     ] == []
@@ -333,6 +334,8 @@ def test_what_the_image_is_built_from_exists_and_nothing_else_gets_in() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
     let_in = {line[1:] for line in ignored if line.startswith("!")}
 
+    wheel = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {folder.partition("/")[0] for folder in wheel["only-include"]} <= copied
     assert all((REPOSITORY / source).exists() for source in copied)
     assert let_in == copied
     assert "*" in ignored

@@ -212,3 +212,19 @@ async def test_another_program_may_ask_back_while_it_works(tmp_path: Path) -> No
 
     assert await WorkerPool(program=program).ask({"names": ["a", "bcd"]}, look_up) == 4
     assert asked == ["a", "bcd"]
+
+
+async def test_a_process_finds_libraries_where_this_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library_of_this_test.py").write_text("ANSWER = 42\n")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "import library_of_this_test\n"
+        "from core.evaluation.worker import serve\n"
+        "sys.exit(serve(lambda ask: lambda request: {'value': library_of_this_test.ANSWER}))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert await WorkerPool(program=str(program)).ask({}) == {"value": 42}

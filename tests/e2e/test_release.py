@@ -1,0 +1,85 @@
+"""A release in a clone: refused with all reasons, then built, and nothing is pushed. About 12 s of CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.wheels import REPOSITORY, VERSION, build
+
+DAY = "2026-12-24"
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=A Tester", "-c", "user.email=tester@example.org", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def release(clone: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{clone}{os.pathsep}{clone / 'sdk'}"}
+    command = [sys.executable, "-m", "release"]
+    return subprocess.run(command, cwd=clone, env=environment, check=False, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A repository whose one commit has the files of this tree, as git knows them."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git repository")
+    listed = git(REPOSITORY, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in listed:
+        if (REPOSITORY / name).is_file():
+            (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, tmp_path / "clone" / name)
+    changelog = tmp_path / "clone" / "CHANGELOG.md"
+    text = re.sub(r"^## \S+ - .*$", f"## {VERSION} - {DAY}", changelog.read_text(), count=1, flags=re.MULTILINE)
+    changelog.write_text(text)
+    git(tmp_path / "clone", "init", "--quiet", "--initial-branch=main")
+    git(tmp_path / "clone", "add", "--all")
+    git(tmp_path / "clone", "commit", "--quiet", "--message=All of it")
+    return tmp_path / "clone"
+
+
+def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Path) -> None:
+    (clone / "forgotten.txt").write_text("not committed")
+    refused = release(clone)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: the tree must be clean; commit or remove: forgotten.txt\n"
+    assert not (clone / "dist").exists()
+    (clone / "forgotten.txt").unlink()
+
+    done = release(clone)
+
+    assert done.returncode == 0, done.stderr
+    files = {path.name: path for path in (clone / "dist").iterdir()}
+    sums = dict(line.split("  ")[::-1] for line in files["SHA256SUMS"].read_text().splitlines())
+    assert set(files) - set(sums) == {"SHA256SUMS", "provenance.predicate.json"}
+    assert {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sums} == sums
+    assert len([name for name in files if name.endswith((".whl", ".tar.gz"))]) == 6
+
+    said = json.loads(files["provenance.intoto.json"].read_text())
+    assert {each["name"]: each["digest"]["sha256"] for each in said["subject"]}.items() <= sums.items()
+    (source, *tools) = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert source["digest"] == {"gitCommit": git(clone, "rev-parse", "HEAD").strip()}
+    assert any(tool["uri"].startswith("pkg:pypi/hatchling@") for tool in tools)
+
+    components = {each["name"] for each in json.loads(files[f"bobrapet-{VERSION}.cdx.json"].read_text())["components"]}
+    assert {"bobrapet", "bubu-sdk", "trio"} <= components
+    assert str(tmp_path) not in files[f"bobrapet-{VERSION}.cdx.json"].read_text()
+    assert "| trio |" in files[f"bobrapet-{VERSION}-licences.md"].read_text()
+    assert files["RELEASE_NOTES.md"].read_text().startswith(f"# bobrapet {VERSION}\n\n###")
+
+    wheel = build(REPOSITORY, tmp_path / "working-tree")
+    assert wheel.read_bytes() == files[wheel.name].read_bytes(), "the same files give the same bytes"
+    shown = subprocess.run([clone / ".ci" / "publish"], capture_output=True, text=True, check=False, timeout=60)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"would run: git push origin v{VERSION}\n" in shown.stdout
+    assert git(clone, "tag") == git(clone, "remote") == ""
