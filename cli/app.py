@@ -34,6 +34,7 @@ _VERBS: Final = {
     "operator": ("manager",),
     "streaming": ("hub",),
     "tapping": ("stream",),
+    "configuring": ("config",),
     "certificates": ("certs",),
     "shell": ("version", "completion", "options"),
 }

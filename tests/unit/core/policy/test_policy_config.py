@@ -339,7 +339,7 @@ def test_keys_of_the_reference_without_effect_are_accepted_with_a_warning(key: s
     result = parse_config({key: "anything"})
     assert result.settings == OperatorSettings()
     [warning] = result.warnings
-    assert str(warning) == f"{key}: is accepted for compatibility; it has no effect in this version"
+    assert str(warning) == f"{key}: is accepted without effect: {ACCEPTED_WITHOUT_EFFECT[key]}"
 
 
 @pytest.mark.parametrize(
