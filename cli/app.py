@@ -34,6 +34,7 @@ _VERBS: Final = {
     "operator": ("manager",),
     "streaming": ("hub",),
     "tapping": ("stream",),
+    "supporting": ("doctor",),
     "configuring": ("config",),
     "certificates": ("certs",),
     "shell": ("version", "completion", "options"),

@@ -75,12 +75,12 @@ async def _found(options: CommonOptions) -> FoundConfiguration:
         return FoundConfiguration(configuration_of({}), None, "", str(error))
 
 
-async def find_configuration(session: Session) -> FoundConfiguration:
+async def find_configuration(session: Session, namespace: str = "") -> FoundConfiguration:
     """
     Raises:
         KubeError: the ConfigMap cannot be read, although a ConfigMap may exist.
     """
-    namespace = session.options.namespace or OPERATOR_NAMESPACE
+    namespace = namespace or session.options.namespace or OPERATOR_NAMESPACE
     process = await _process(session, namespace)
     namespace = process.flag("--config-namespace") or namespace
     name = process.flag("--config-name") or CONFIG_NAME

@@ -1,7 +1,7 @@
 """The operator's settings as ``bobrapet config`` shows them: a row for each key. Pure.
 
 What a key means, its bounds and when a change applies come from ``deployment.settings_table`` and ``core.policy``.
-Source: operator contract 2 and 3.
+SettingSource: operator contract 2 and 3.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _HUB_ENDPOINT: Final = "controller.transport.hub-endpoint"
 _HUB_FLAG: Final = "--hub-endpoint"
 _REGION: Final = "controller.storage.s3.region"
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_SEE: Final = re.compile(r" See \[[^\]]+\]\([^)]*\)\.")
 _LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 
-class Source(StrEnum):
+class SettingSource(StrEnum):
     """Where the value of a key comes from; the values are the words of the output."""
 
     DEFAULT = "default"
@@ -37,7 +38,7 @@ class Source(StrEnum):
     ENVIRONMENT = "environment"
 
 
-class Need(StrEnum):
+class ChangeNeed(StrEnum):
     """What a change needs to take effect."""
 
     NOTHING = "live"
@@ -47,21 +48,24 @@ class Need(StrEnum):
 
 
 _NEEDS: Final = {
-    Counts.LIVE: Need.NOTHING,
-    Counts.NEW_CONTAINERS: Need.NEW_CONTAINERS,
-    Counts.START: Need.RESTART,
+    Counts.LIVE: ChangeNeed.NOTHING,
+    Counts.NEW_CONTAINERS: ChangeNeed.NEW_CONTAINERS,
+    Counts.START: ChangeNeed.RESTART,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigRow:
-    """One key. ``value`` and ``default`` are text as in a ConfigMap; None: not set."""
+    """One key. ``value`` and ``default`` are text as in a ConfigMap; None: not set.
+
+    A value with an ``error`` is not in force.
+    """
 
     key: str
     value: str | None
     default: str | None
-    source: Source
-    need: Need
+    source: SettingSource
+    need: ChangeNeed
     does: str = ""
     accepted: str = ""
     """The kind of its values, and their bounds."""
@@ -72,7 +76,7 @@ class ConfigRow:
 
     @property
     def is_changed(self) -> bool:
-        return self.source is not Source.DEFAULT or bool(self.error)
+        return self.source is not SettingSource.DEFAULT or bool(self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def configuration_of(data: Mapping[str, str], process: OperatorProcess | None = 
     settings = _settings_without(data, parsed)
     rows = [_started_with(row, process or OperatorProcess()) for row in _known_rows(data, settings)]
     rows += _family_rows(data, settings)
-    rows = [replace(row, error=errors.get(row.key, "")) for row in rows]
+    rows = [_refused(row, errors[row.key], data) if row.key in errors else row for row in rows]
     shown = {row.key for row in rows}
     warnings = {each.key: each.message for each in parsed.warnings}
     rows += [_other_row(key, data[key], errors, warnings) for key in sorted(data) if key not in shown]
@@ -137,7 +141,12 @@ def chosen(rows: Sequence[ConfigRow], wanted: Sequence[str], *, changed: bool) -
 
 def plain(markdown: str) -> str:
     """The text of a description of the settings page, for a terminal."""
-    return _LINK.sub(r"\1", markdown).replace("`", "")
+    return _LINK.sub(r"\1", _SEE.sub("", markdown)).replace("`", "")
+
+
+def _refused(row: ConfigRow, error: str, data: Mapping[str, str]) -> ConfigRow:
+    """The row with the value that is refused."""
+    return replace(row, value=data.get(row.key, row.value), error=error)
 
 
 def _settings_without(data: Mapping[str, str], parsed: ParsedConfig) -> OperatorSettings:
@@ -173,7 +182,7 @@ def _unset(key: str) -> str | None:
 
 
 def _row(described: KeyRow, key: str, value: str | None, default: str | None, is_set: bool, accepted: str) -> ConfigRow:
-    source = Source.CONFIG_MAP if is_set else Source.DEFAULT
+    source = SettingSource.CONFIG_MAP if is_set else SettingSource.DEFAULT
     return ConfigRow(key, value, default, source, _NEEDS[described.counts], plain(described.does), accepted)
 
 
@@ -182,11 +191,11 @@ def _started_with(row: ConfigRow, process: OperatorProcess) -> ConfigRow:
     if row.value:
         return row
     if row.key == _HUB_ENDPOINT and (endpoint := process.flag(_HUB_FLAG)):
-        return replace(row, value=endpoint, source=Source.FLAG)
+        return replace(row, value=endpoint, source=SettingSource.FLAG)
     if row.key == _REGION:
         there = process.environment or {}
         region = next((there[name] for name in _REGION_VARIABLES if there.get(name)), "")
-        return replace(row, value=region, source=Source.ENVIRONMENT) if region else row
+        return replace(row, value=region, source=SettingSource.ENVIRONMENT) if region else row
     return row
 
 
@@ -224,6 +233,6 @@ def _whole_number() -> str:
 def _other_row(key: str, value: str | None, errors: Mapping[str, str], warnings: Mapping[str, str]) -> ConfigRow:
     """A key that this operator does not have, or that has no effect."""
     why = ACCEPTED_WITHOUT_EFFECT.get(key, "")
-    source = Source.DEFAULT if value is None else Source.CONFIG_MAP
+    source = SettingSource.DEFAULT if value is None else SettingSource.CONFIG_MAP
     warning = f"is accepted without effect: {plain(why)}" if why else warnings.get(key, "")
-    return ConfigRow(key, value, None, source, Need.NO_EFFECT, error=errors.get(key, ""), warning=warning)
+    return ConfigRow(key, value, None, source, ChangeNeed.NO_EFFECT, error=errors.get(key, ""), warning=warning)

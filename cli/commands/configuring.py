@@ -18,7 +18,7 @@ def config(
     options: CommonOptions,
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY]...", help="Keys to describe; `storage.` means all keys below it; default: all."),
+        typer.Argument(metavar="[KEY]...", help="Keys to describe; `timeout.` means all keys below it; default: all."),
     ] = None,
     changed: Annotated[
         bool, typer.Option("--changed", help="Only keys that have another source than their default, or a problem.")

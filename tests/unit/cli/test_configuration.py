@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from cli.configuration import find_configuration
-from cli.configured import Source
+from cli.configured import SettingSource
 from cli.session import Session
 from core.api.resource import CONFIG_MAP, DEPLOYMENT, NAMESPACE
 from deployment.permissions.names import CONFIG_NAME, OPERATOR_NAMESPACE
@@ -35,7 +35,7 @@ async def test_the_config_map_and_the_flags_of_the_deployment_are_read(session: 
     rows = {row.key: row for row in found.configuration.rows}
     assert found.place == f"ConfigMap {OPERATOR_NAMESPACE}/mine"
     assert rows["retry.max-retries"].value == "9"
-    assert rows["controller.transport.hub-endpoint"].source is Source.FLAG
+    assert rows["controller.transport.hub-endpoint"].source is SettingSource.FLAG
 
 
 def test_without_a_cluster_the_defaults_are_shown_and_a_note_says_so(tmp_path: Path) -> None:

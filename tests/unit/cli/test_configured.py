@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.configured import ConfigRow, Need, OperatorProcess, Source, chosen, configuration_of, plain
+from cli.configured import ChangeNeed, ConfigRow, OperatorProcess, SettingSource, chosen, configuration_of, plain
 from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
 from deployment.configuration import SHIPPED
 
@@ -17,25 +17,25 @@ def test_without_a_config_map_every_key_has_its_default() -> None:
     rows = configuration_of({}).rows
 
     assert set(KEYS) <= {each.key for each in rows}
-    assert {each.source for each in rows} == {Source.DEFAULT}
+    assert {each.source for each in rows} == {SettingSource.DEFAULT}
     assert all(each.value == each.default for each in rows)
 
 
 def test_a_value_of_the_config_map_stands_beside_its_default() -> None:
     found = row("retry.max-retries", {"retry.max-retries": " 5 "})
 
-    assert (found.value, found.default, found.source) == ("5", "3", Source.CONFIG_MAP)
+    assert (found.value, found.default, found.source) == ("5", "3", SettingSource.CONFIG_MAP)
 
 
 @pytest.mark.parametrize(
     ("key", "need"),
     [
-        ("retry.max-retries", Need.NOTHING),
-        ("job.backoff-limit", Need.NEW_CONTAINERS),
-        ("story.max-concurrent-reconciles", Need.RESTART),
+        ("retry.max-retries", ChangeNeed.NOTHING),
+        ("job.backoff-limit", ChangeNeed.NEW_CONTAINERS),
+        ("story.max-concurrent-reconciles", ChangeNeed.RESTART),
     ],
 )
-def test_a_row_says_what_a_change_needs(key: str, need: Need) -> None:
+def test_a_row_says_what_a_change_needs(key: str, need: ChangeNeed) -> None:
     assert row(key, {}).need is need
 
 
@@ -65,7 +65,7 @@ def test_a_missing_key_that_another_requires_is_named() -> None:
 def test_a_key_without_effect_is_shown_with_the_reason(key: str) -> None:
     found = row(key, {key: "1"})
 
-    assert (found.need, found.value) == (Need.NO_EFFECT, "1")
+    assert (found.need, found.value) == (ChangeNeed.NO_EFFECT, "1")
     assert plain(ACCEPTED_WITHOUT_EFFECT[key]) in found.warning
 
 
@@ -80,16 +80,16 @@ def test_flags_and_variables_of_the_operator_apply_while_the_key_is_empty() -> N
     region = row("controller.storage.s3.region", {}, process)
     chosen_hub = row("controller.transport.hub-endpoint", {"controller.transport.hub-endpoint": "a.b:1"}, process)
 
-    assert (hub.value, hub.source) == ("hub.example:9000", Source.FLAG)
-    assert (region.value, region.source) == ("eu-central-1", Source.ENVIRONMENT)
-    assert (chosen_hub.value, chosen_hub.source) == ("a.b:1", Source.CONFIG_MAP)
+    assert (hub.value, hub.source) == ("hub.example:9000", SettingSource.FLAG)
+    assert (region.value, region.source) == ("eu-central-1", SettingSource.ENVIRONMENT)
+    assert (chosen_hub.value, chosen_hub.source) == ("a.b:1", SettingSource.CONFIG_MAP)
 
 
 def test_queues_and_namespaces_have_rows_of_their_own() -> None:
     data = {"storyrun.queue.gpu.concurrency": "2", "storyrun.namespace.team.max-priority": "9"}
 
     assert row("storyrun.queue.gpu.concurrency", data).value == "2"
-    assert row("storyrun.queue.gpu.max-priority", data).source is Source.DEFAULT
+    assert row("storyrun.queue.gpu.max-priority", data).source is SettingSource.DEFAULT
     assert row("storyrun.namespace.team.max-priority", data).value == "9"
 
 

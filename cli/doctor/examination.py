@@ -1,0 +1,115 @@
+"""Runs all checks at once, each with a deadline, so that the answer comes even where an API server hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+import trio
+
+from cli.doctor import (
+    admission,
+    api_server,
+    certificates,
+    definitions,
+    leftovers,
+    operator,
+    operator_permissions,
+    own_permissions,
+    policies,
+    quota,
+    runs,
+    settings,
+    store,
+    webhooks,
+)
+from cli.doctor.patient import Patient
+from core.kube.errors import ForbiddenError, KubeError, NotServedError, UnauthorizedError
+from views.doctor.diagnosis import CheckResult, Diagnosis, problem, skipped
+
+FIRST_SECONDS: Final = 3.0
+"""For the first answer of the API server; without one there are no other checks."""
+CHECK_SECONDS: Final = 5.5
+"""For all others, which run at the same time."""
+
+
+class NamedCheck(NamedTuple):
+    name: str
+    examine: Callable[[Patient], Awaitable[list[Diagnosis]]]
+
+
+_API_SERVER: Final = NamedCheck("api-server", api_server.examine)
+CHECKS: Final = (
+    NamedCheck("your-permissions", own_permissions.examine),
+    NamedCheck("definitions", definitions.examine),
+    NamedCheck("operator", operator.examine),
+    NamedCheck("lease", operator.examine_lease),
+    NamedCheck("operator-permissions", operator_permissions.examine),
+    NamedCheck("configuration", settings.examine),
+    NamedCheck("webhooks", webhooks.examine),
+    NamedCheck("certificates", certificates.examine),
+    NamedCheck("admission", admission.examine),
+    NamedCheck("policies", policies.examine),
+    NamedCheck("object-store", store.examine),
+    NamedCheck("quota", quota.examine),
+    NamedCheck("runs", runs.examine),
+    NamedCheck("leftovers", leftovers.examine),
+)
+"""In the order of the output: what others depend on comes first."""
+
+
+async def examine(patient: Patient, checks: Sequence[NamedCheck] = CHECKS) -> list[CheckResult]:
+    """The results of all checks, in their order. It takes at most ``FIRST_SECONDS`` and ``CHECK_SECONDS``."""
+    first = await _result(_API_SERVER, patient, FIRST_SECONDS)
+    if not first.answers:
+        return [
+            first.result,
+            *(CheckResult(each.name, (skipped("the API server does not answer"),)) for each in checks),
+        ]
+    results: dict[str, CheckResult] = {}
+
+    async def run(check: NamedCheck) -> None:
+        results[check.name] = (await _result(check, patient, CHECK_SECONDS)).result
+
+    async with trio.open_nursery() as nursery:
+        for check in checks:
+            nursery.start_soon(run, check)
+    return [first.result, *(results[check.name] for check in checks)]
+
+
+class _Attempt(NamedTuple):
+    result: CheckResult
+    answers: bool
+    """Whether the server has answered in a way that other checks can build on."""
+
+
+async def _result(check: NamedCheck, patient: Patient, seconds: float) -> _Attempt:
+    with trio.move_on_after(seconds):
+        try:
+            return _Attempt(CheckResult(check.name, tuple(await check.examine(patient))), True)
+        except* KubeError as errors:
+            diagnosis = _of_error(errors.exceptions[0])
+        return _Attempt(CheckResult(check.name, (diagnosis,)), False)
+    text = f"the API server did not answer within {seconds:g} s"
+    remedy = "look at the API server and the network; a second attempt may help"
+    return _Attempt(CheckResult(check.name, (problem(text, remedy),)), False)
+
+
+def _of_error(error: BaseException) -> Diagnosis:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    match error:
+        case UnauthorizedError():
+            return problem(f"the API server does not know you: {error}", "renew the credentials of the kubeconfig")
+        case ForbiddenError():
+            return skipped(f"you may not read {_subject(error)}")
+        case NotServedError():
+            return skipped(f"the cluster does not serve this kind: {error.message}")
+        case _:
+            return problem(f"the API server gave no usable answer: {error}", "look at the API server and the network")
+
+
+def _subject(error: ForbiddenError) -> str:
+    """The kind that the answer is about, as ``plural.group``."""
+    kind, group = error.details.get("kind"), error.details.get("group")
+    return f"{kind}.{group}" if kind and group else str(kind or error.message)
