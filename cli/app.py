@@ -34,7 +34,7 @@ _VERBS: Final = {
     "operator": ("manager",),
     "streaming": ("hub",),
     "tapping": ("stream",),
-    "supporting": ("doctor",),
+    "supporting": ("doctor", "dump"),
     "configuring": ("config",),
     "certificates": ("certs",),
     "shell": ("version", "completion", "options"),
