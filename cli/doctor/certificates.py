@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -21,8 +21,8 @@ from core.engine.clock import system_now
 from core.kube.errors import ForbiddenError, NotFoundError
 from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
 
-SOON: Final = timedelta(days=7)
-"""The operator renews its certificates long before; what is left with less time was not renewed."""
+LATE: Final = 5
+"""A certificate is renewed when about a third of its lifetime is left. One with less than a fifth was not renewed."""
 _ROTATE: Final = ("a running operator renews its own certificates", "bobrapet certs rotate")
 
 
@@ -34,8 +34,9 @@ def of_served(certificate: x509.Certificate, now: datetime) -> Diagnosis:
     if now < certificate.not_valid_before_utc:
         begins = format_instant(certificate.not_valid_before_utc)
         return problem(f"the certificate of admission is valid from {begins} on", "look at the clocks")
-    if until - now < SOON:
-        return warning(f"the certificate of admission expires at {format_instant(until)}", *_ROTATE)
+    if until - now < (until - certificate.not_valid_before_utc) / LATE:
+        text = f"the certificate of admission expires at {format_instant(until)}, and was not renewed in time"
+        return warning(text, *_ROTATE)
     return ok(f"the certificate of admission is valid until {format_instant(until)}")
 
 
