@@ -202,7 +202,7 @@ class Operator:
 
     def _engine_settings(self) -> EngineSettings:
         return EngineSettings(
-            run_defaults=lambda: _run_defaults(self._settings()),
+            run_defaults=lambda: run_defaults_of(self._settings()),
             queues=lambda: self._settings().runs.queues,
             max_priorities=lambda: self._settings().runs.max_priorities,
             offloaded_data=lambda: self._settings().templating.offloaded_data_policy,
@@ -227,7 +227,8 @@ class Operator:
         return why_denied(reference, self._settings().cross_namespace_policy, grants)
 
 
-def _run_defaults(settings: OperatorSettings) -> RunDefaults:
+def run_defaults_of(settings: OperatorSettings) -> RunDefaults:
+    """What the engine uses for runs whose Story sets nothing else."""
     return RunDefaults(
         max_inline_inputs_bytes=settings.runs.max_inline_inputs_size_bytes,
         graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
