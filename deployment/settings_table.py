@@ -92,6 +92,17 @@ _STEPS: Final = (
         _LIVE,
         "Retries of a step whose policy sets no `maxRetries`. See [retries](steps.md#retries).",
     ),
+    KeyRow(
+        "retry.exponential-backoff-base",
+        _LIVE,
+        "Delay before the first retry of steps without a policy and a recommendation of their template. "
+        "A policy that names no delay has `1s`.",
+    ),
+    KeyRow(
+        "retry.exponential-backoff-max",
+        _LIVE,
+        "Longest delay between two retries with exponential back-off, if neither policy nor template sets one.",
+    ),
     KeyRow("timeout.default-step", _LIVE, "Timeout of an attempt when nothing more specific sets one."),
     KeyRow(
         "timeout.approval-default",
@@ -111,6 +122,11 @@ _STEPS: Final = (
     ),
     KeyRow("job.restart-policy", _NEW, "Restart policy of the Pods of Jobs."),
     KeyRow("images.pull-policy", _NEW, "Pull policy of containers whose definitions set none."),
+    KeyRow(
+        "images.default-engram",
+        _LIVE,
+        "Image of Engrams whose EngramTemplate names none; empty: such a template cannot be used.",
+    ),
     KeyRow(
         "images.default-impulse",
         _LIVE,

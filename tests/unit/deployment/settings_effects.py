@@ -19,9 +19,10 @@ from core.engine.slots.queueing import limits_of
 from core.policy.classes import why_not_named
 from core.policy.credentials import may_have_credentials, operators_secret
 from core.policy.floor import lowered, why_not_tolerated
-from core.policy.layers import PolicyError, resolve_impulse_policy
+from core.policy.layers import PolicyError, resolve_impulse_policy, resolve_policy
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
+from core.policy.sources import Sources
 from core.workloads.job import step_job
 from core.workloads.kept_data import stored_data_goes
 from core.workloads.script import image_of, why_image_not_allowed
@@ -186,6 +187,19 @@ def _impulse_image(settings: OperatorSettings) -> str:
         return ""
 
 
+def _engram_image(settings: OperatorSettings) -> str:
+    template: Object = {"metadata": {"name": "t"}, "spec": {}}
+    engram = {"metadata": {"name": "e", "namespace": "team"}, "spec": {}}
+    try:
+        return resolve_policy(Sources(settings, template, engram, _story(), {"name": "a"}, namespace="team")).image
+    except PolicyError:
+        return ""
+
+
+def _retry(field: str) -> Observe:
+    return lambda settings: getattr(golden_jobs.order("plain", settings).binding.retry, field)
+
+
 def _is_denied(settings: OperatorSettings) -> bool:
     reference = ForeignReference("g", "K", "a", "g", "Story", "b", "s")
     return why_denied(reference, settings.cross_namespace_policy) is not None
@@ -319,7 +333,9 @@ _RUNS: Final = (
         "tests/unit/reconcilers/test_storytrigger.py",
         "test_the_timer_ends_at_the_limit_and_then_the_request_is_rejected",
     ),
-    Effect("retry.max-retries", "7", lambda found: golden_jobs.order("plain", found).binding.retry.max_retries, 7),
+    Effect("retry.max-retries", "7", _retry("max_retries"), 7),
+    Effect("retry.exponential-backoff-base", "7s", _retry("delay"), timedelta(seconds=7)),
+    Effect("retry.exponential-backoff-max", "77s", _retry("max_delay"), timedelta(seconds=77)),
     Effect("timeout.default-step", "7m", _env("BUBU_STEP_TIMEOUT"), "7m0s"),
     Effect("timeout.approval-default", "7m", _defaults("gate_timeout"), timedelta(minutes=7)),
     Effect("timeout.external-data-default", "7m", _defaults("wait_timeout"), timedelta(minutes=7)),
@@ -327,6 +343,7 @@ _RUNS: Final = (
     Effect("job.ttl-seconds-after-finished", "77", _at(_job, "spec", "ttlSecondsAfterFinished"), 77),
     Effect("job.restart-policy", "OnFailure", _at(_pod, "restartPolicy"), "OnFailure"),
     Effect("images.pull-policy", "Always", _container("imagePullPolicy"), "Always"),
+    Effect("images.default-engram", "img:1", _engram_image, "img:1"),
     Effect("images.default-impulse", "img:1", _impulse_image, "img:1"),
 )
 _TEMPLATING: Final = (
