@@ -75,7 +75,24 @@ def of_bundles(
 async def examine(patient: Patient) -> list[Diagnosis]:
     if patient.is_embedded:
         return [skipped("admission of an embedded cluster needs no certificates")]
-    now, found, served = system_now(), list[Diagnosis](), None
+    now = system_now()
+    found, served = await _served(patient, now)
+    bundles = {}
+    for target in DEFAULT_TARGETS:
+        try:
+            obj = await patient.client.get(target.resource, target.name)
+        except NotFoundError:
+            continue  # another check says so
+        if configs := client_configs(obj):
+            bundles[str(target)] = [_decoded(config.get("caBundle")) for config in configs]
+    return [*found, *of_bundles(bundles, served, now)]
+
+
+async def _served(patient: Patient, now: datetime) -> tuple[list[Diagnosis], x509.Certificate | None]:
+    """The certificate that admission serves, and what there is to say about it."""
+    if not patient.reads_secrets:
+        return [skipped("the served certificate is in a Secret, which is not read here")], None
+    found, served = list[Diagnosis](), None
     try:
         secret = await patient.client.get(SECRET, DEFAULT_SECRET, patient.installation.namespace)
     except ForbiddenError:
@@ -91,15 +108,7 @@ async def examine(patient: Patient) -> list[Diagnosis]:
             if served is not None
             else problem(f"Secret {DEFAULT_SECRET} has no certificate that can be read", "a running operator writes it")
         )
-    bundles = {}
-    for target in DEFAULT_TARGETS:
-        try:
-            obj = await patient.client.get(target.resource, target.name)
-        except NotFoundError:
-            continue  # another check says so
-        if configs := client_configs(obj):
-            bundles[str(target)] = [_decoded(config.get("caBundle")) for config in configs]
-    return [*found, *of_bundles(bundles, served, now)]
+    return found, served
 
 
 def client_configs(obj: Object) -> list[Object]:

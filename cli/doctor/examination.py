@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import trio
@@ -25,12 +26,13 @@ from cli.doctor import (
 )
 from cli.doctor.patient import Patient
 from core.kube.errors import ForbiddenError, KubeError, NotServedError, UnauthorizedError
-from views.doctor.diagnosis import CheckResult, Diagnosis, problem, skipped
+from views.doctor.diagnosis import CheckResult, Diagnosis, problem, skipped, warning
 
 FIRST_SECONDS: Final = 3.0
 """For the first answer of the API server; without one there are no other checks."""
 CHECK_SECONDS: Final = 5.5
 """For all others, which run at the same time."""
+_SLOW: Final = "look at the API server and the network; a second attempt may help"
 
 
 class NamedCheck(NamedTuple):
@@ -66,39 +68,50 @@ async def examine(patient: Patient, checks: Sequence[NamedCheck] = CHECKS) -> li
             first.result,
             *(CheckResult(each.name, (skipped("the API server does not answer"),)) for each in checks),
         ]
-    results: dict[str, CheckResult] = {}
+    attempts: dict[str, _Attempt] = {}
 
     async def run(check: NamedCheck) -> None:
-        results[check.name] = (await _result(check, patient, CHECK_SECONDS)).result
+        attempts[check.name] = await _result(check, patient, CHECK_SECONDS)
 
     async with trio.open_nursery() as nursery:
         for check in checks:
             nursery.start_soon(run, check)
-    return [first.result, *(results[check.name] for check in checks)]
+    results = [first.result, *(attempts[check.name].result for check in checks)]
+    late = sum(attempt.is_late for attempt in attempts.values())
+    if late * 2 <= len(checks):
+        return results
+    text = f"{late} of {len(checks)} checks had no answer within {CHECK_SECONDS:g} s"
+    return [replace(first.result, diagnoses=(*first.result.diagnoses, problem(text, _SLOW))), *results[1:]]
 
 
 class _Attempt(NamedTuple):
     result: CheckResult
     answers: bool
     """Whether the server has answered in a way that other checks can build on."""
+    is_late: bool = False
 
 
 async def _result(check: NamedCheck, patient: Patient, seconds: float) -> _Attempt:
     with trio.move_on_after(seconds):
         try:
             return _Attempt(CheckResult(check.name, tuple(await check.examine(patient))), True)
-        except* KubeError as errors:
-            diagnosis = _of_error(errors.exceptions[0])
-        return _Attempt(CheckResult(check.name, (diagnosis,)), False)
-    text = f"the API server did not answer within {seconds:g} s"
-    remedy = "look at the API server and the network; a second attempt may help"
-    return _Attempt(CheckResult(check.name, (problem(text, remedy),)), False)
+        except Exception as error:  # noqa: BLE001 - one damaged object must not hide what the other checks find
+            return _Attempt(CheckResult(check.name, (_of_error(error),)), False)
+    if check is _API_SERVER:
+        found = problem(f"the API server did not answer within {seconds:g} s", _SLOW)
+    else:
+        found = warning(f"not finished within {seconds:g} s", _SLOW)  # there may be much to look at
+    return _Attempt(CheckResult(check.name, (found,)), False, is_late=True)
 
 
 def _of_error(error: BaseException) -> Diagnosis:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     match error:
+        case _ if not isinstance(error, KubeError):
+            return problem(
+                f"the check has failed: {type(error).__name__}: {error}", "this is a bug in bobrapet; please report it"
+            )
         case UnauthorizedError():
             return problem(f"the API server does not know you: {error}", "renew the credentials of the kubeconfig")
         case ForbiddenError():

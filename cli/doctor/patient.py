@@ -26,6 +26,8 @@ class Patient:
 
     session: Session
     installation: Installation = field(default_factory=Installation)
+    reads_secrets: bool = True
+    """Whether checks may read Secrets: that of the operator's certificate, and that of its object store."""
 
     @property
     def client(self) -> KubeClient:

@@ -10,6 +10,7 @@ from cli.problem import CommandError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.place import StoredKind, folders_of
 from core.policy.settings import StorageProvider
+from reconcilers.adapters.payload_store import secret_of
 from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
 
 _SECONDS: Final = 4.0
@@ -21,6 +22,8 @@ async def examine(patient: Patient) -> list[Diagnosis]:
         settings = (await operator_settings(session, "")).storage
         if settings.provider is StorageProvider.NONE:
             return [ok("the operator has no object store: large inputs and outputs are refused")]
+        if secret_of(settings) and not patient.reads_secrets:
+            return [skipped("the credentials of the object store are in a Secret, which is not read here")]
         store = (await find_stores(session, timeout_seconds=_SECONDS)).of(session.namespace)
     except CommandError as error:
         return [skipped(f"the object store cannot be reached from here: {error}")]

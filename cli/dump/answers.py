@@ -105,7 +105,7 @@ async def _settings(session: Session, contents: DumpContents, installation: Inst
 
 async def _doctor(session: Session, contents: DumpContents, run: Object, installation: Installation) -> None:
     here = session.in_namespace(run["metadata"]["namespace"])
-    results = await examine(Patient(here, installation))
+    results = await examine(Patient(here, installation, reads_secrets=False))
     contents.add_json("doctor.json", contents.redaction.object(document_of_doctor(results)))
 
 

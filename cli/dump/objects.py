@@ -52,6 +52,9 @@ async def tolerant(contents: DumpContents, what: str, ask: Callable[[], Awaitabl
         except KubeError as error:
             contents.unreadable[what] = contents.redaction.text(str(error))
             return otherwise
+        except Exception as error:  # noqa: BLE001 - a dump is wanted most when an object is damaged
+            contents.unreadable[what] = contents.redaction.text(f"{type(error).__name__}: {error}")
+            return otherwise
     contents.unreadable[what] = f"no answer within {_SECONDS:g} s"
     return otherwise
 

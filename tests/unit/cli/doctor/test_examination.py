@@ -48,7 +48,7 @@ async def test_a_check_that_hangs_ends_by_its_deadline_and_delays_no_other(
     began = trio.current_time()
     _, *results = await examine(Patient(session), [NamedCheck("a", hangs), NamedCheck("b", answers)])
 
-    assert [each.health for each in results] == [Health.PROBLEM, Health.OK]
+    assert [each.health for each in results] == [Health.WARNING, Health.OK]
     assert trio.current_time() - began <= FIRST_SECONDS + CHECK_SECONDS < 10
 
 
@@ -62,3 +62,29 @@ async def test_a_permission_that_is_missing_within_a_check_skips_it(session: Ses
 
     assert result.health is Health.SKIPPED
     assert result.diagnoses[0].text == "you may not read leases.coordination.k8s.io"
+
+
+async def test_a_server_that_stops_to_answer_is_a_problem(session: Session, autojump_clock: MockClock) -> None:
+    async def hangs(_: Patient) -> list[Diagnosis]:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    first, *_ = await examine(Patient(session), [NamedCheck("a", hangs), NamedCheck("b", hangs)])
+
+    assert first.health is Health.PROBLEM
+    assert "2 of 2 checks had no answer" in first.diagnoses[-1].text
+
+
+async def test_a_check_that_fails_on_a_damaged_object_hides_no_other(session: Session) -> None:
+    async def broken(_: Patient) -> list[Diagnosis]:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("metadata")
+
+    async def answers(_: Patient) -> list[Diagnosis]:
+        await trio.lowlevel.checkpoint()
+        return [ok("fine")]
+
+    _, failed, fine = await examine(Patient(session), [NamedCheck("a", broken), NamedCheck("b", answers)])
+
+    assert (failed.health, fine.health) == (Health.PROBLEM, Health.OK)
+    assert "KeyError" in failed.diagnoses[0].text

@@ -7,13 +7,29 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from cli.dump.dumping import dump
+from cli.options import CommonOptions
 from cli.session import Session
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import EVENT, JOB, POD, ROLE, ROLE_BINDING, STEP_RUN, STORY, STORY_RUN, Resource
-from deployment.permissions.names import DEFAULT_INSTALLATION
-from tests.unit.cli.conftest import Server
+from core.api.resource import (
+    CONFIG_MAP,
+    EVENT,
+    JOB,
+    NAMESPACE,
+    POD,
+    ROLE,
+    ROLE_BINDING,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    Resource,
+)
+from core.kube.client import open_client
+from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION
+from tests.unit.cli.conftest import Server, session_of
 
 PLANTED = "planted-4711"
 LABELS = {keys.LABEL_STORY_RUN: "run"}
@@ -91,6 +107,39 @@ async def test_no_planted_secret_is_in_the_archive(session: Session, tmp_path: P
     assert set(manifest["files"]) == set(files) - {"manifest.json"}
     assert {"run.json", "pods/run-a-1.json", "jobs/run-a.json", "events.json"} <= set(manifest["valuesLeftOut"])
     assert len(json.loads(files["events.json"])) == 1
+
+
+class Recording(httpx.AsyncBaseTransport):
+    """Notes what is asked for, and asks for it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self.paths: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.paths.append(request.url.path)
+        return await self._transport.handle_async_request(request)
+
+
+async def test_no_secret_is_read(server: Server, session: Session, tmp_path: Path) -> None:
+    await plant(session)
+    await session.client.create(NAMESPACE, {"metadata": {"name": DEFAULT_INSTALLATION.namespace}})
+    stored = {
+        "controller.storage.provider": "s3",
+        "controller.storage.s3.bucket": "bucket",
+        "controller.storage.s3.auth-secret-name": "credentials",
+    }
+    config_map = {"metadata": {"name": CONFIG_NAME}, "data": stored}
+    await session.client.create(CONFIG_MAP, config_map, namespace=DEFAULT_INSTALLATION.namespace)
+    transport = Recording(server.transport)
+
+    async with open_client(server.config, transport=transport) as client:
+        target = tmp_path / "d.tar.gz"
+        recorded = session_of(client, CommonOptions())
+        await dump(recorded, "run", target, DEFAULT_INSTALLATION, with_data=True, with_logs=True)
+
+    assert len(transport.paths) > 100
+    assert [path for path in transport.paths if "/secrets" in path] == []
 
 
 async def test_with_data_only_what_looks_like_a_secret_is_left_out(session: Session, tmp_path: Path) -> None:
