@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.complete import complete_setting
 from cli.options import CommonOptions, with_common_options
 
 
@@ -18,7 +19,11 @@ def config(
     options: CommonOptions,
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY]...", help="Keys to describe; `timeout.` means all keys below it; default: all."),
+        typer.Argument(
+            metavar="[KEY]...",
+            help="Keys to describe; `timeout.` means all keys below it; default: all.",
+            autocompletion=complete_setting,
+        ),
     ] = None,
     changed: Annotated[
         bool, typer.Option("--changed", help="Only keys that have another source than their default, or a problem.")

@@ -37,7 +37,7 @@ def diagnoses_of(quotas: Sequence[Object], events: Sequence[Object], now: dateti
         if full and not blocked:
             place = f"{quota['metadata']['namespace']}/{quota['metadata']['name']}"
             found.append(warning(f"ResourceQuota {place} is used up: {listed(full)}", *_REMEDY))
-    return found or [ok(f"{len(quotas)} quotas have room" if quotas else "no quota limits the namespace")]
+    return found or [ok("no quota is used up" if quotas else "no quota limits the namespace")]
 
 
 async def examine(patient: Patient) -> list[Diagnosis]:
