@@ -27,6 +27,8 @@ _DATA: Final = frozenset(
     }
 )
 """Names of fields with data, in objects of these kinds."""
+_TERMINATION: Final = ("terminated", "message")
+"""What a container has written at its end: its output, or the end of its log."""
 _DATA_VARIABLES: Final = ("DATA", "CONFIG", "CONTEXT", "INPUT", "OUTPUT", "PAYLOAD", "ARGS", "SCRIPT")
 _OURS: Final = "BUBU_"
 _DATA_ANNOTATIONS: Final = frozenset({keys.ANNOTATION_INPUTS, keys.ANNOTATION_RESULT})
@@ -87,7 +89,9 @@ class Redaction:
                 return {each: self._annotation(each, child) for each, child in value.items()}
             case Mapping():
                 return {
-                    each: self._part(each, child, has_data, depth + 1)
+                    each: self.data(child)
+                    if (name, each) == _TERMINATION
+                    else self._part(each, child, has_data, depth + 1)
                     for each, child in value.items()
                     if each != "managedFields"
                 }

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import re
+
+import httpx
 import trio
 from trio.testing import MockClock
 
 from cli.doctor.examination import CHECK_SECONDS, CHECKS, FIRST_SECONDS, NamedCheck, examine
 from cli.doctor.patient import Patient
+from cli.options import CommonOptions
 from cli.session import Session
+from core.kube.client import open_client
 from core.kube.errors import ForbiddenError
 from kubewire.wire import status_failure
-from tests.unit.cli.conftest import Server
+from tests.unit.cli.conftest import Server, session_of
 from views.doctor.diagnosis import Diagnosis, Health, ok
 
 
@@ -32,6 +37,33 @@ async def test_a_user_without_permissions_gets_skipped_checks_and_no_error(serve
     assert {health for name, health in healths.items() if name not in ("api-server", "your-permissions")} == {
         Health.SKIPPED
     }
+
+
+class RecordingWrites(httpx.AsyncBaseTransport):
+    """Notes every request that is not a GET, and sends it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self.writes: set[str] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method != "GET":
+            query = f"?{request.url.query.decode()}" if request.url.query else ""
+            self.writes.add(f"{request.method} {request.url.path}{query}")
+        return await self._transport.handle_async_request(request)
+
+
+async def test_nothing_is_changed(server: Server, session: Session) -> None:
+    transport = RecordingWrites(server.transport)
+    async with open_client(server.config, transport=transport) as client:
+        await examine(Patient(session_of(client, CommonOptions())))
+
+    authorization = "/apis/authorization.k8s.io/v1"
+    reviews = {f"POST {authorization}/{kind}" for kind in ("selfsubjectaccessreviews", "subjectaccessreviews")}
+    (other,) = {re.sub(r"\?fieldManager=\w+$", "", write) for write in transport.writes} - reviews
+    path, _, query = other.partition("?")
+    assert path == "POST /apis/bubustack.io/v1alpha1/namespaces/default/stories"
+    assert "dryRun=All" in query
 
 
 async def test_a_check_that_hangs_ends_by_its_deadline_and_delays_no_other(

@@ -32,6 +32,7 @@ from deployment.permissions.names import CONFIG_NAME, DEFAULT_INSTALLATION
 from tests.unit.cli.conftest import Server, session_of
 
 PLANTED = "planted-4711"
+LOG = f"begins\napi_key={PLANTED}-log\nuses {PLANTED}-password and {PLANTED}-env\n"
 LABELS = {keys.LABEL_STORY_RUN: "run"}
 ANNOTATIONS = {"team.example/note": f"{PLANTED}-annotation"}
 
@@ -69,6 +70,10 @@ async def plant(session: Session) -> None:
     }
     await create(JOB, "run-a", spec={"template": template})
     pod = await create(POD, "run-a-1", spec=template["spec"])
+    state = {"name": "engram", "ready": False, "restartCount": 0, "image": "x", "imageID": "x"}
+    terminated = {"terminated": {"exitCode": 1, "message": f"token={PLANTED}-termination"}}
+    status = {"phase": "Failed", "containerStatuses": [{**state, "state": terminated}]}
+    await session.client.patch(POD, "run-a-1", {"status": status}, namespace="default", subresource="status")
     await create(
         EVENT,
         "event",
@@ -92,25 +97,8 @@ def contents_of(archive: Path) -> dict[str, str]:
         }
 
 
-async def test_no_planted_secret_is_in_the_archive(session: Session, tmp_path: Path) -> None:
-    await plant(session)
-
-    target, _ = await dump(session, "run", tmp_path / "d.tar.gz", DEFAULT_INSTALLATION, with_data=False, with_logs=True)
-
-    files = contents_of(target)
-    assert set(files) >= {
-        *("manifest.json", "run.json", "story.json", "stepruns/run-a.json", "jobs/run-a.json", "pods/run-a-1.json"),
-        *("events.json", "why.txt", "why.json", "timeline.json", "config.json", "doctor.json", "versions.json"),
-    }
-    assert [path for path, text in files.items() if PLANTED in text] == []
-    manifest = json.loads(files["manifest.json"])
-    assert set(manifest["files"]) == set(files) - {"manifest.json"}
-    assert {"run.json", "pods/run-a-1.json", "jobs/run-a.json", "events.json"} <= set(manifest["valuesLeftOut"])
-    assert len(json.loads(files["events.json"])) == 1
-
-
-class Recording(httpx.AsyncBaseTransport):
-    """Notes what is asked for, and asks for it."""
+class RecordingLogs(httpx.AsyncBaseTransport):
+    """Notes what is asked for, and asks for it. It answers requests for logs itself: there is no node."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
@@ -118,7 +106,30 @@ class Recording(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.paths.append(request.url.path)
+        if request.url.path.endswith("/log"):
+            return httpx.Response(200, content=LOG.encode())
         return await self._transport.handle_async_request(request)
+
+
+async def test_no_planted_secret_is_in_the_archive(server: Server, session: Session, tmp_path: Path) -> None:
+    await plant(session)
+
+    async with open_client(server.config, transport=RecordingLogs(server.transport)) as client:
+        recorded = session_of(client, CommonOptions())
+        place = tmp_path / "d.tar.gz"
+        target, _ = await dump(recorded, "run", place, DEFAULT_INSTALLATION, with_data=False, with_logs=True)
+
+    files = contents_of(target)
+    assert set(files) >= {
+        *("manifest.json", "run.json", "story.json", "stepruns/run-a.json", "jobs/run-a.json", "pods/run-a-1.json"),
+        *("events.json", "why.txt", "why.json", "timeline.json", "config.json", "doctor.json", "versions.json"),
+    }
+    assert [path for path, text in files.items() if PLANTED in text] == []
+    assert files["logs/run-a-1.engram.log"] == "begins\napi_key=[redacted]\nuses [redacted] and [redacted]\n"
+    manifest = json.loads(files["manifest.json"])
+    assert set(manifest["files"]) == set(files) - {"manifest.json"}
+    assert {"run.json", "pods/run-a-1.json", "jobs/run-a.json", "events.json"} <= set(manifest["valuesLeftOut"])
+    assert len(json.loads(files["events.json"])) == 1
 
 
 async def test_no_secret_is_read(server: Server, session: Session, tmp_path: Path) -> None:
@@ -131,7 +142,7 @@ async def test_no_secret_is_read(server: Server, session: Session, tmp_path: Pat
     }
     config_map = {"metadata": {"name": CONFIG_NAME}, "data": stored}
     await session.client.create(CONFIG_MAP, config_map, namespace=DEFAULT_INSTALLATION.namespace)
-    transport = Recording(server.transport)
+    transport = RecordingLogs(server.transport)
 
     async with open_client(server.config, transport=transport) as client:
         target = tmp_path / "d.tar.gz"

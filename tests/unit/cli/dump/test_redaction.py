@@ -40,6 +40,7 @@ def run(**more: Any) -> Object:
         {"kind": "Pod", "spec": {"containers": [{"env": [{"name": "PLAIN", "value": PLANTED}]}]}},
         {"kind": "Pod", "spec": {"containers": [{"env": [{"name": "BUBU_TRIGGER_DATA", "value": PLANTED}]}]}},
         {"kind": "Pod", "spec": {"containers": [{"args": ["-c", PLANTED], "command": [PLANTED]}]}},
+        {"kind": "Pod", "status": {"containerStatuses": [{"state": {"terminated": {"message": PLANTED}}}]}},
         {"kind": "Job", "spec": {"template": {"metadata": {"annotations": {"a.example/b": PLANTED}}}}},
         {"kind": "EffectClaim", "status": {"details": {"receipt": PLANTED}}},
         {"kind": "Engram", "spec": {"with": {"apiKey": PLANTED}}},
