@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -36,10 +37,12 @@ _BEFORE: Final = timedelta(minutes=2)
 _WIDTH: Final = 110
 
 
-async def add_answers(session: Session, contents: DumpContents, run: Object, installation: Installation) -> None:
+async def add_answers(
+    session: Session, contents: DumpContents, run: Object, installation: Installation, *, with_logs: bool
+) -> None:
     """Add all of them; what cannot be read is named in the manifest."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_explanation, session, contents, run)
+        nursery.start_soon(_explanation, session, contents, run, with_logs)
         nursery.start_soon(_settings, session, contents, installation)
         nursery.start_soon(_doctor, session, contents, run, installation)
         nursery.start_soon(_versions, session, contents)
@@ -68,10 +71,21 @@ async def add_operator_logs(session: Session, contents: DumpContents, run: Objec
     await add_logs(session, contents, logs_of(pods, "operator"), {"sinceTime": format_instant(since)})
 
 
-async def _explanation(session: Session, contents: DumpContents, run: Object) -> None:
+async def _explanation(session: Session, contents: DumpContents, run: Object, with_logs: bool) -> None:
+    with_data = contents.redaction.with_data
+
     async def ask() -> None:
         facts = await read_facts(session, run)
         explanation = explain(facts, "", session.command_in)
+        causes = tuple(
+            replace(
+                cause,
+                signal=cause.signal if with_data else None,  # its value is data
+                last_lines=cause.last_lines if with_logs else (),
+            )
+            for cause in explanation.causes
+        )
+        explanation = replace(explanation, causes=causes)
         lines = lines_of(explanation, system_now(), width=_WIDTH, ascii_only=True)
         contents.add_text("why.txt", "".join(f"{line}\n" for line, _ in lines))
         contents.add_json("why.json", contents.redaction.object(document_of_why(explanation)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +68,7 @@ async def _collect(
     objects = RunObjects(session, contents, run)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(objects.collect)
-        nursery.start_soon(add_answers, session, contents, run, installation)
+        nursery.start_soon(partial(add_answers, session, contents, run, installation, with_logs=with_logs))
     if with_logs:
         since = {"sinceTime": str(run["metadata"]["creationTimestamp"])}
         await add_logs(session, contents, logs_of(objects.pods, "logs"), since)
