@@ -76,7 +76,8 @@ class ConfigRow:
 
     @property
     def is_changed(self) -> bool:
-        return self.source is not SettingSource.DEFAULT or bool(self.error)
+        """Whether it has another value than its default, or there is something to say about it."""
+        return self.value != self.default or bool(self.error or self.warning)
 
 
 @dataclass(frozen=True, slots=True)

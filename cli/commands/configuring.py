@@ -26,7 +26,7 @@ def config(
         ),
     ] = None,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only keys that have another source than their default, or a problem.")
+        bool, typer.Option("--changed", help="Only keys that have another value than their default, or a problem.")
     ] = False,
 ) -> None:
     """Show the operator's settings: value, default, where the value comes from, and what a change needs.

@@ -48,28 +48,33 @@ def of_bundles(
         bundles: PEM, by the place where API servers read it.
         served: the certificate that they must trust; None: not known.
     """
-    found = []
-    remedy = "the operator writes it within seconds: look at its logs, and at its role bobrapet-ca-bundle-role"
+    wrong: dict[str, list[str]] = {}
     for place, texts in bundles.items():
         for text in dict.fromkeys(texts):
-            authorities = _certificates(text)
-            valid = [each for each in authorities if each.not_valid_before_utc <= now <= each.not_valid_after_utc]
-            if not authorities:
-                found.append(problem(f"{place} has no caBundle that can be read: API servers trust nobody", remedy))
-            elif not valid:
-                found.append(problem(f"every authority in the caBundle of {place} has expired", remedy))
-            elif served is not None and not any(_is_issued_by(served, each) for each in valid):
-                found.append(
-                    problem(
-                        f"the caBundle of {place} does not have the authority of the served certificate: "
-                        "API servers refuse it",
-                        remedy,
-                    )
-                )
+            if why := _why_not_trusted(text, served, now):
+                wrong.setdefault(why, []).append(place)
+    remedy = "the operator writes it within seconds: look at its logs, and at its role bobrapet-ca-bundle-role"
+    found = [
+        problem(f"the caBundle of {', '.join(dict.fromkeys(places))} {why}: API servers do not trust admission", remedy)
+        for why, places in wrong.items()
+    ]
     if found or not bundles:
         return found
     says = "trust the served certificate" if served is not None else "have valid authorities"
     return [ok(f"{len(bundles)} objects with a caBundle {says}")]
+
+
+def _why_not_trusted(bundle: bytes, served: x509.Certificate | None, now: datetime) -> str:
+    """What is wrong with a bundle; empty if nothing is."""
+    authorities = _certificates(bundle)
+    valid = [each for each in authorities if each.not_valid_before_utc <= now <= each.not_valid_after_utc]
+    if not authorities:
+        return "is empty or cannot be read"
+    if not valid:
+        return "has no authority that is valid now"
+    if served is not None and not any(_is_issued_by(served, each) for each in valid):
+        return "does not have the authority of the served certificate"
+    return ""
 
 
 async def examine(patient: Patient) -> list[Diagnosis]:

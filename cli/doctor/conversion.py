@@ -8,7 +8,7 @@ import httpx
 
 from cli.doctor.patient import Patient
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, STORY
-from core.kube.errors import ApiError, error_from_answer
+from core.kube.errors import ApiError, NotFoundError, error_from_answer
 from views.doctor.diagnosis import Diagnosis, ok, problem, skipped
 
 OTHER_VERSION: Final = "v1beta1"
@@ -31,7 +31,10 @@ async def examine(patient: Patient) -> list[Diagnosis]:
     Raises:
         ApiError: the definition cannot be read, or this user may not list Stories.
     """
-    definition = await patient.client.get(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}")
+    try:
+        definition = await patient.client.get(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}")
+    except NotFoundError:
+        return [skipped("the cluster does not serve Stories")]
     served = [each["name"] for each in definition["spec"]["versions"] if each.get("served")]
     if OTHER_VERSION not in served:
         return [skipped(f"Stories are not served in version {OTHER_VERSION}")]

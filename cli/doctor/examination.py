@@ -121,7 +121,7 @@ def _of_error(error: BaseException) -> Diagnosis:
         case ForbiddenError():
             return skipped(f"you may not read {_subject(error)}")
         case NotServedError():
-            return skipped(f"the cluster does not serve this kind: {error.message}")
+            return skipped("the cluster does not serve a kind that this check looks at")
         case _:
             return problem(f"the API server gave no usable answer: {error}", "look at the API server and the network")
 

@@ -29,7 +29,7 @@ def diagnoses_of(configuration: Configuration, place: str, *, exists: bool) -> l
     if not exists:
         return [*found, ok(f"there is no {place}: the defaults are in force")]
     changed = sum(row.is_changed for row in configuration.rows)
-    return found or [ok(f"{place} is valid ({changed} keys)")]
+    return found or [ok(f"{place} is valid; {changed} settings differ from their default")]
 
 
 async def examine(patient: Patient) -> list[Diagnosis]:

@@ -115,9 +115,17 @@ def test_a_key_that_does_not_exist_leads_to_the_nearest_one() -> None:
 
 
 def test_only_changed_keys_are_shown_when_asked_for() -> None:
-    rows = configuration_of({"retry.max-retries": "3", "job.backoff-limit": "x"}).rows
+    data = {
+        "retry.max-retries": "3",
+        "timeout.default-step": "5m",
+        "job.backoff-limit": "x",
+        "loop.max-concurrency": "1",
+    }
+    rows = configuration_of(data).rows
 
-    assert [each.key for each in chosen(rows, [], changed=True)[0]] == ["retry.max-retries", "job.backoff-limit"]
+    assert [each.key for each in chosen(rows, [], changed=True)[0]] == [
+        *("timeout.default-step", "job.backoff-limit", "loop.max-concurrency"),
+    ]
 
 
 def test_the_shipped_config_map_has_no_problem_and_no_warning() -> None:

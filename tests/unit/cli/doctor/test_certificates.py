@@ -38,7 +38,13 @@ def test_a_bundle_of_another_authority_is_a_problem_at_its_place() -> None:
     (found,) = of_bundles({"a": [TRUSTED], "b": [FOREIGN]}, LEAF, NOW)
 
     assert found.health is Health.PROBLEM
-    assert "caBundle of b does not have the authority" in found.text
+    assert found.text.startswith("the caBundle of b does not have the authority of the served certificate")
+
+
+def test_places_with_the_same_fault_are_named_together() -> None:
+    (found,) = of_bundles({"a": [b""], "b": [b"", b""]}, LEAF, NOW)
+
+    assert found.text.startswith("the caBundle of a, b is empty or cannot be read")
 
 
 def test_an_empty_and_an_expired_bundle_are_problems_even_if_the_certificate_is_unknown() -> None:
