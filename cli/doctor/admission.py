@@ -34,7 +34,7 @@ def diagnose(error: KubeError | None, namespace: str, *, of_operator: bool) -> D
         case None:
             return problem(
                 "an invalid Story would be accepted: the webhooks are not called",
-                "apply the webhook configurations",
+                "apply the webhook configurations (bobrapet unpack manifests)",
                 "kubectl apply --server-side -k manifests/default",
             )
         case ForbiddenError():

@@ -12,7 +12,10 @@ from core.api.resource import CUSTOM_RESOURCE_DEFINITION
 from deployment.crds import packaged_crds
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, warning
 
-REMEDY: Final = ("install those of this release", "kubectl apply --server-side -f manifests/crds")
+REMEDY: Final = (
+    "install those of this release (bobrapet unpack manifests)",
+    "kubectl apply --server-side -f manifests/crds",
+)
 
 
 def diagnoses_of(present: Mapping[str, Object], wanted: Sequence[Object]) -> list[Diagnosis]:

@@ -34,7 +34,11 @@ def diagnose(missing: Sequence[Wanted], asked: int, user: str) -> Diagnosis:
     if not missing:
         return ok(f"{user} has all {asked} permissions of this release")
     text = f"{user} may not {listed([str(each) for each in missing])}"
-    return problem(text, "apply the roles of this release", "kubectl apply --server-side -k manifests/default")
+    return problem(
+        text,
+        "apply the roles of this release (bobrapet unpack manifests)",
+        "kubectl apply --server-side -k manifests/default",
+    )
 
 
 async def examine(patient: Patient) -> list[Diagnosis]:

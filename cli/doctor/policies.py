@@ -11,7 +11,10 @@ from deployment.files import policies
 from deployment.policy import BINDING, POLICY, documents
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, skipped, warning
 
-_REMEDY: Final = ("apply those of this release", "kubectl apply --server-side -k manifests/default")
+_REMEDY: Final = (
+    "apply those of this release (bobrapet unpack manifests)",
+    "kubectl apply --server-side -k manifests/default",
+)
 
 
 def diagnoses_of(

@@ -15,7 +15,10 @@ from deployment.registration import mutating_configuration, validating_configura
 from views.doctor.diagnosis import Diagnosis, listed, ok, problem, skipped, warning
 
 _GROUPS: Final = frozenset(resource.group for resource in OUR_RESOURCES)
-_REMEDY: Final = ("apply those of this release", "kubectl apply --server-side -k manifests/default")
+_REMEDY: Final = (
+    "apply those of this release (bobrapet unpack manifests)",
+    "kubectl apply --server-side -k manifests/default",
+)
 
 Place = tuple[str, str]
 """Namespace and name of a Service."""
