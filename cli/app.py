@@ -34,6 +34,8 @@ _VERBS: Final = {
     "operator": ("manager",),
     "streaming": ("hub",),
     "tapping": ("stream",),
+    "supporting": ("doctor", "dump"),
+    "configuring": ("config",),
     "certificates": ("certs",),
     "shell": ("version", "completion", "options"),
 }

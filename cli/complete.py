@@ -144,6 +144,13 @@ def complete_phase(incomplete: str) -> list[str]:
     return [phase.value for phase in Phase if phase.value.lower().startswith(incomplete.lower())]
 
 
+def complete_setting(incomplete: str) -> list[str]:
+    """Keys of the operator's ConfigMap."""
+    from core.policy.config_keys import KEYS
+
+    return [key for key in KEYS if key.startswith(incomplete)]
+
+
 def input_keys(story: Mapping[str, Any]) -> list[str]:
     """The names of the inputs, required ones first."""
     schema = (story.get("spec") or {}).get("inputsSchema") or {}

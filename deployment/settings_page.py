@@ -5,16 +5,14 @@ Type, bounds and default come from the code that reads the key; the shipped valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from core.api.duration import short_duration
 from core.policy.config_keys import ACCEPTED_WITHOUT_EFFECT, KEYS
 from core.policy.config_values import SettingReader, integer
-from core.policy.settings import FALLBACK_STEP_TIMEOUT, OperatorSettings, QueueSettings
+from core.policy.settings import OperatorSettings, QueueSettings
 from deployment.configuration import SHIPPED
+from deployment.setting_values import USED_WHEN_UNSET, queue_values, value_of
 from deployment.settings_table import FAMILIES, SECTIONS, KeyRow
 
 _HEAD: Final = """\
@@ -23,7 +21,8 @@ _HEAD: Final = """\
 # Settings of the operator
 
 Every key of ConfigMap `bobrapet-operator-config` in namespace `bobrapet-system`. [Installing](install.md#settings) says
-how to change it; `bobrapet explain step RUN/STEP` shows which of them decide about a step.
+how to change it. `bobrapet config` shows the values of a cluster, where each comes from, and problems;
+`bobrapet explain step RUN/STEP` shows which of them decide about a step.
 
 - A missing key has its **default**. An installation **ships** the values in the third column; `-`: not in the file.
 - A change takes effect: *live*: from the next use on, without a restart; *new containers*: for Pods that are created
@@ -48,11 +47,6 @@ Quote values in YAML (`"true"`, `"3"`): a ConfigMap holds strings only.
 _COLUMNS: Final = (
     "| key | default | shipped | type and accepted values | takes effect | what it does |\n|---|---|---|---|---|---|"
 )
-_UNSET: Final = {
-    "timeout.default-step": f"unset: `{short_duration(FALLBACK_STEP_TIMEOUT)}`",
-    "storyrun.retention-seconds": "unset: `86400`",
-}
-"""Settings without a value that still have an effect."""
 
 
 def render() -> str:
@@ -71,13 +65,7 @@ def _row(described: KeyRow) -> str:
 
 
 def _families() -> str:
-    defaults = QueueSettings()
-    of_queues = {
-        "storyrun.queue.<name>.concurrency": defaults.concurrency,
-        "storyrun.queue.<name>.default-priority": defaults.default_priority,
-        "storyrun.queue.<name>.priority-aging-seconds": defaults.priority_aging_seconds,
-        "storyrun.queue.<name>.max-priority": defaults.max_priority,
-    }
+    of_queues = {f"storyrun.queue.<name>.{field}": value for field, value in queue_values(QueueSettings()).items()}
     rows = (
         _line(described, _shown(of_queues.get(described.key)), integer(0), described.key.replace("-", "_"))
         for described in FAMILIES
@@ -125,27 +113,9 @@ def _unit(kind: str, field: str) -> str:
 
 
 def _default(key: str) -> str:
-    value: Any = OperatorSettings()
-    for part in KEYS[key].path:
-        value = getattr(value, part)
-    if key.startswith("controller.requeue-") and not value:
-        return "unset"
-    return _UNSET[key] if value is None and key in _UNSET else _shown(value)
+    value = value_of(OperatorSettings(), key)
+    return f"unset: `{USED_WHEN_UNSET[key]}`" if value is None and key in USED_WHEN_UNSET else _shown(value)
 
 
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "unset"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case timedelta():
-            return f"`{short_duration(value) if value else 0}`"
-        case StrEnum():
-            return _shown(value.value)
-        case tuple() | "":
-            return f"`{','.join(value)}`" if value else "empty"
-        case Mapping():
-            raise TypeError("a family of keys has a table of its own")
-        case _:
-            return f"`{value}`"
+def _shown(value: str | None) -> str:
+    return "unset" if value is None else f"`{value}`" if value else "empty"

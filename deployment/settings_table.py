@@ -56,18 +56,17 @@ _RUNS: Final = (
     ),
     KeyRow(
         "storyrun.max-inline-inputs-size",
-        _START,
-        "Larger inputs of a run are refused, or stored if there is a store. "
-        "Admission and StoryTriggers apply a change at once.",
+        _LIVE,
+        "Larger inputs of a run are refused, or stored if there is a store.",
     ),
     KeyRow(
         "storyrun.cleanup-timeout",
-        _START,
+        _LIVE,
         "Longest duration of the compensations of a run whose Story sets none; `finally` has the same time once more.",
     ),
     KeyRow(
         "storyrun.max-story-depth",
-        _START,
+        _LIVE,
         "How deeply `executeStory` may be nested; a run that a user has started has depth 0.",
     ),
     KeyRow(
@@ -93,9 +92,28 @@ _STEPS: Final = (
         _LIVE,
         "Retries of a step whose policy sets no `maxRetries`. See [retries](steps.md#retries).",
     ),
+    KeyRow(
+        "retry.exponential-backoff-base",
+        _LIVE,
+        "Delay before the first retry of steps without a policy and a recommendation of their template. "
+        "A policy that names no delay has `1s`.",
+    ),
+    KeyRow(
+        "retry.exponential-backoff-max",
+        _LIVE,
+        "Longest delay between two retries with exponential back-off, if neither policy nor template sets one.",
+    ),
     KeyRow("timeout.default-step", _LIVE, "Timeout of an attempt when nothing more specific sets one."),
-    KeyRow("timeout.approval-default", _START, "Timeout of a `gate` that sets none; unset: it waits for ever."),
-    KeyRow("timeout.external-data-default", _START, "Timeout of a `wait` that sets none; unset: it waits for ever."),
+    KeyRow(
+        "timeout.approval-default",
+        _LIVE,
+        "Timeout of a `gate` that sets none; unset: it waits for ever. Open gates keep theirs.",
+    ),
+    KeyRow(
+        "timeout.external-data-default",
+        _LIVE,
+        "Timeout of a `wait` that sets none; unset: it waits for ever. Waiting steps keep theirs.",
+    ),
     KeyRow("job.backoff-limit", _NEW, "Restarts by Kubernetes itself, within one attempt of a step."),
     KeyRow(
         "job.ttl-seconds-after-finished",
@@ -104,6 +122,11 @@ _STEPS: Final = (
     ),
     KeyRow("job.restart-policy", _NEW, "Restart policy of the Pods of Jobs."),
     KeyRow("images.pull-policy", _NEW, "Pull policy of containers whose definitions set none."),
+    KeyRow(
+        "images.default-engram",
+        _LIVE,
+        "Image of Engrams whose EngramTemplate names none; empty: such a template cannot be used.",
+    ),
     KeyRow(
         "images.default-impulse",
         _LIVE,
@@ -276,7 +299,7 @@ _CONTAINERS: Final = (
     KeyRow("engram.default-storage-timeout-seconds", _NEW, "Time limit of one operation on the object store."),
     KeyRow(
         "engram.default-graceful-shutdown-timeout-seconds",
-        _START,
+        _LIVE,
         "How long steps of a canceled run may finish their work; containers that start later get the new value.",
     ),
     KeyRow("engram.default-termination-grace-period-seconds", _NEW, "Time between SIGTERM and SIGKILL of a Pod."),
@@ -331,7 +354,7 @@ _CONTROLLERS: Final = (
     ),
     KeyRow("controller.requeue-base-delay", _START, "First pause after an error, of controllers whose own key is 0."),
     KeyRow("controller.requeue-max-delay", _START, "Longest such pause."),
-    KeyRow("controller.reconcile-timeout", _START, "Time limit of one pass over one object; 0: no limit."),
+    KeyRow("controller.reconcile-timeout", _LIVE, "Time limit of one pass over one object; 0: no limit."),
     *(
         described
         for name, what in (

@@ -20,7 +20,7 @@ from core.engine.engine_context import EngineContext
 from core.engine.executors import Executors
 from core.engine.ports import Clock, RunKey
 from core.engine.run.supervisor import Supervisor
-from core.engine.settings import EngineSettings
+from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.slots.queueing import limits_of
 from core.engine.slots.slots import Slots
 from core.kube.client import KubeClient
@@ -201,14 +201,8 @@ class Operator:
         self._controllers.settings_changed()
 
     def _engine_settings(self) -> EngineSettings:
-        settings = self._settings()
         return EngineSettings(
-            max_inline_inputs_bytes=settings.runs.max_inline_inputs_size_bytes,
-            graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
-            cleanup_timeout=settings.runs.cleanup_timeout,
-            gate_timeout=settings.timeouts.approval_default,
-            wait_timeout=settings.timeouts.external_data_default,
-            max_story_depth=settings.runs.max_story_depth,
+            run_defaults=lambda: run_defaults_of(self._settings()),
             queues=lambda: self._settings().runs.queues,
             max_priorities=lambda: self._settings().runs.max_priorities,
             offloaded_data=lambda: self._settings().templating.offloaded_data_policy,
@@ -231,6 +225,18 @@ class Operator:
         )
         grants = self._world.reference_grants.list(story_namespace)
         return why_denied(reference, self._settings().cross_namespace_policy, grants)
+
+
+def run_defaults_of(settings: OperatorSettings) -> RunDefaults:
+    """What the engine uses for runs whose Story sets nothing else."""
+    return RunDefaults(
+        max_inline_inputs_bytes=settings.runs.max_inline_inputs_size_bytes,
+        graceful_shutdown=timedelta(seconds=settings.engram.graceful_shutdown_timeout_seconds),
+        cleanup_timeout=settings.runs.cleanup_timeout,
+        gate_timeout=settings.timeouts.approval_default,
+        wait_timeout=settings.timeouts.external_data_default,
+        max_story_depth=settings.runs.max_story_depth,
+    )
 
 
 def _executors(

@@ -16,11 +16,12 @@ from core.policy.settings import MissingKey, OperatorSettings, TemplatingSetting
 
 def evaluator_of(settings: Callable[[], OperatorSettings], now: Callable[[], datetime]) -> Evaluator:
     """An evaluator that uses the current ``templating.*`` settings; ``now`` is the clock of templates."""
-    pool = WorkerPool(lambda: _worker_limits(settings().templating))
-    return Evaluator(lambda: _policy(settings().templating), now=now, pool=pool)
+    pool = WorkerPool(lambda: worker_limits_of(settings().templating))
+    return Evaluator(lambda: policy_of(settings().templating), now=now, pool=pool)
 
 
-def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
+def policy_of(templating: TemplatingSettings) -> EvaluationPolicy:
+    """The limits of one evaluation."""
     limits = EvaluationLimits(
         steps=templating.max_steps,
         output_bytes=templating.max_output_bytes,
@@ -39,7 +40,8 @@ def _policy(templating: TemplatingSettings) -> EvaluationPolicy:
     )
 
 
-def _worker_limits(templating: TemplatingSettings) -> WorkerLimits:
+def worker_limits_of(templating: TemplatingSettings) -> WorkerLimits:
+    """The limits of the separate processes."""
     return WorkerLimits(
         seconds=templating.worker_timeout.total_seconds(),
         memory_bytes=templating.worker_memory_bytes,

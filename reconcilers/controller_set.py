@@ -93,5 +93,5 @@ def controller_options(row: ControllerRegistration, settings: Callable[[], Opera
         workers=wanted.max_concurrent_reconciles,
         base_delay=wanted.base_delay,
         max_delay=wanted.max_delay,
-        reconcile_timeout=now.reconcile_timeout,
+        reconcile_timeout=lambda: settings().reconcile_timeout,
     )

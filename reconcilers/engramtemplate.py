@@ -5,7 +5,7 @@ A schema must compile, not only parse: an unusable one would fail every step lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from core.api.objects import Object, is_being_deleted
@@ -17,6 +17,7 @@ from core.engine.ports import Clock
 from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
 from core.kube.informer import Change
+from core.policy.settings import OperatorSettings
 from core.workloads.container_problems import container_problems
 from reconcilers.adapters.world import TEMPLATE_NAME, World
 from reconcilers.definition import STATUS_WHY, validated, write_status
@@ -33,17 +34,21 @@ ENGRAM_SCHEMAS: Final = ("inputSchema", "outputSchema", "configSchema")
 class EngramTemplateReconciler:
     """Reconciles one template at a time, by key."""
 
-    def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
+    def __init__(
+        self, client: KubeClient, world: World, clock: Clock, settings: Callable[[], OperatorSettings]
+    ) -> None:
         self._client = client.in_background()
         self._world = world
         self._clock = clock
+        self._settings = settings
         self._schemas = SchemaValidator()
 
     async def reconcile(self, key: Key) -> Outcome:
         template = self._world.engram_templates.get("", key.name)
         if template is None or is_being_deleted(template):
             return Done()
-        errors = await template_errors(template, self._schemas)
+        needs_image = not self._settings().default_engram_image
+        errors = await template_errors(template, self._schemas, image=needs_image)
         if not why_unreadable(template):
             errors += [str(problem) for problem in container_problems(template["spec"])]
         status = validated(
@@ -92,7 +97,9 @@ def _of_engram(change: Change, caches: Caches) -> Iterator[Key]:
 
 
 def _build(dependencies: ControllerDependencies) -> Reconcile:
-    return EngramTemplateReconciler(dependencies.client, dependencies.world, dependencies.clock).reconcile
+    return EngramTemplateReconciler(
+        dependencies.client, dependencies.world, dependencies.clock, dependencies.settings
+    ).reconcile
 
 
 CONTROLLER: Final = ControllerRegistration(
@@ -102,4 +109,5 @@ CONTROLLER: Final = ControllerRegistration(
     options=lambda settings: settings.template,
     watches=(Watch(ENGRAM_TEMPLATE, own_keys, when=spec_changed), Watch(ENGRAM, _of_engram, when=spec_changed)),
     permissions=(Permission(ENGRAM_TEMPLATE, ("patch",), STATUS_WHY, subresource="status"),),
+    enqueue_when_settings_change=True,
 )

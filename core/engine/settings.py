@@ -35,21 +35,29 @@ FALLBACK_INPUTS_LIMIT_BYTES: Final = 5120
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSettings:
+class RunDefaults:
+    """What applies to a run whose Story sets nothing else."""
+
     max_inline_inputs_bytes: int = 1024
-    """Largest size of ``spec.inputs`` as compact JSON; see ``inputs_limit_bytes``."""
+    """Largest size of ``spec.inputs`` as compact JSON; see ``EngineSettings.inputs_limit_bytes``."""
     graceful_shutdown: timedelta = timedelta(seconds=20)
-    """How long canceled steps may take to end, unless the Story sets another time."""
+    """How long canceled steps may take to end."""
     cleanup_timeout: timedelta = timedelta(minutes=10)
-    """How long compensations, and again ``finally`` steps, may take, unless the Story sets another time."""
-    disconnected_grace: timedelta = timedelta(seconds=60)
-    """How long all streams of a realtime run may be without a connection before the run shows it."""
+    """How long compensations, and again ``finally`` steps, may take."""
     gate_timeout: timedelta | None = None
     """For gates that set no timeout; None: they wait without limit."""
     wait_timeout: timedelta | None = None
     """For ``wait`` steps that set no timeout; None: they wait without limit."""
     max_story_depth: int = 10
     """How many ``executeStory`` steps may be above a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    run_defaults: Callable[[], RunDefaults] = RunDefaults
+    """Returns the defaults of runs in the operator's current configuration; read whenever one is needed."""
+    disconnected_grace: timedelta = timedelta(seconds=60)
+    """How long all streams of a realtime run may be without a connection before the run shows it."""
     queues: Callable[[], Mapping[str, QueueSettings]] = dict
     """Returns the scheduling queues in the operator's current configuration."""
     max_priorities: Callable[[], Mapping[str, int]] = dict
@@ -95,4 +103,5 @@ class EngineSettings:
     @property
     def inputs_limit_bytes(self) -> int:
         """Largest size of a run's inputs."""
-        return self.max_inline_inputs_bytes if self.max_inline_inputs_bytes > 0 else FALLBACK_INPUTS_LIMIT_BYTES
+        limit = self.run_defaults().max_inline_inputs_bytes
+        return limit if limit > 0 else FALLBACK_INPUTS_LIMIT_BYTES

@@ -73,7 +73,7 @@ def parse_config(data: Mapping[str, str]) -> ParsedConfig:
             elif key.startswith(_NAMESPACE_PREFIX):
                 settings = _with_namespace(settings, key, text.strip())
             elif key in ACCEPTED_WITHOUT_EFFECT:
-                warnings.append(ConfigProblem(key, "is accepted for compatibility; it has no effect in this version"))
+                warnings.append(ConfigProblem(key, f"is accepted without effect: {ACCEPTED_WITHOUT_EFFECT[key]}"))
             else:
                 warnings.append(ConfigProblem(key, _unknown(key)))
         except ValueError as error:

@@ -54,6 +54,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("controller.requeue-max-delay", "controllers.max_delay", read.duration()),
         # Images and resources.
         ("images.pull-policy", "pull_policy", read.one_of(PullPolicy)),
+        ("images.default-engram", "default_engram_image", read.text),
         ("images.default-impulse", "default_impulse_image", read.text),
         ("resources.default.cpu-request", "default_resources.cpu_request", read.quantity),
         ("resources.default.cpu-limit", "default_resources.cpu_limit", read.quantity),
@@ -65,6 +66,8 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("resources.engram.memory-limit", "engram_resources.memory_limit", read.quantity),
         # Retries and timeouts.
         ("retry.max-retries", "max_retries", read.retries),
+        ("retry.exponential-backoff-base", "retry_delay", read.duration(MIN_DELAY)),
+        ("retry.exponential-backoff-max", "retry_max_delay", read.duration(MIN_DELAY)),
         ("timeout.default-step", "timeouts.default_step", read.duration()),
         ("timeout.approval-default", "timeouts.approval_default", read.duration()),
         ("timeout.external-data-default", "timeouts.external_data_default", read.duration()),
@@ -201,9 +204,6 @@ _NO_TELEMETRY: Final = "the operator exports no OpenTelemetry data"
 
 ACCEPTED_WITHOUT_EFFECT: Final[dict[str, str]] = {
     "controller.cleanup-interval": _NOR_IN_THE_REFERENCE,
-    "images.default-engram": _NOR_IN_THE_REFERENCE,
-    "retry.exponential-backoff-base": _NOR_IN_THE_REFERENCE,
-    "retry.exponential-backoff-max": _NOR_IN_THE_REFERENCE,
     "loop.max-iterations": _NOR_IN_THE_REFERENCE,
     "loop.default-batch-size": _NOR_IN_THE_REFERENCE,
     "loop.max-batch-size": _NOR_IN_THE_REFERENCE,

@@ -94,7 +94,10 @@ def resolve_policy(sources: Sources) -> ExecutionPolicy:
         PolicyError: with every problem.
     """
     bounds = PolicyBounds(sources.settings, sources.template, sources.namespace)
-    no_image = f"{TEMPLATE} spec.image: is empty; name the image that runs the Engram"
+    no_image = (
+        f"{TEMPLATE} spec.image: is empty; name the image that runs the Engram, "
+        "or set images.default-engram in the operator's ConfigMap"
+    )
     return _resolved(layers_of(sources), bounds, no_image)
 
 

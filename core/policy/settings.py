@@ -296,11 +296,17 @@ class OperatorSettings:
     reconcile_timeout: timedelta = timedelta(seconds=30)
     max_story_with_block_size_bytes: int = 65536
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    default_engram_image: str = ""
+    """Of EngramTemplates that name none; empty: they must name one."""
     default_impulse_image: str = ""
     """The image of Impulses whose template names none; empty: such a template cannot be used."""
     default_resources: ResourceSettings = ResourceSettings("100m", "500m", "128Mi", "512Mi")
     engram_resources: ResourceSettings = ResourceSettings()
     max_retries: int = 3
+    retry_delay: timedelta = timedelta(seconds=1)
+    """Delay before the first retry with exponential back-off, if the policy sets none."""
+    retry_max_delay: timedelta | None = None
+    """Longest delay with exponential back-off, if the policy sets none; None: five minutes."""
     timeouts: TimeoutSettings = TimeoutSettings()
     security: SecuritySettings = SecuritySettings()
     runner_identity: RunnerIdentity = RunnerIdentity.STORY

@@ -58,7 +58,7 @@ def layers_of(sources: Sources) -> list[Layer]:
     overrides = _block(engram, "overrides")
     step_execution = _block(sources.step, "execution")
     return [
-        Layer(OPERATOR, _operator(sources.settings)),
+        Layer(OPERATOR, {**_operator(sources.settings), "image": sources.settings.default_engram_image or None}),
         Layer(TEMPLATE, _template(template, execution)),
         Layer("Engram executionPolicy", _engram_policy(_block(engram, "executionPolicy")), sources.engram),
         Layer("Engram overrides", {**_overrides(overrides), "secrets": engram.get("secrets")}, sources.engram),

@@ -13,10 +13,11 @@ from core.api.duration import parse_positive_duration
 from core.api.objects import ReadOnlyObject
 from core.policy.layers import PolicyError
 from core.policy.retry import MAX_RETRIES_LIMIT, BackoffStrategy, RetryPolicy, default_max_delay
-from core.policy.settings import FALLBACK_STEP_TIMEOUT
+from core.policy.settings import FALLBACK_STEP_TIMEOUT, OperatorSettings
 from core.policy.sources import OPERATOR, TEMPLATE, Sources
 
 DEFAULT_DELAY: Final = timedelta(seconds=1)
+"""Of back-offs that the operator's settings do not name."""
 STORED_RETRIES_LIMIT: Final = 10
 """The largest ``maxRetries`` that the CRD of StepRun accepts."""
 
@@ -118,8 +119,8 @@ def _asked_fields(sources: Sources) -> dict[str, tuple[Any, str]]:
     return {"maxRetries": (sources.settings.max_retries, OPERATOR)} | filled
 
 
-def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> RetryPolicy:
-    """The policy in ``StepRun.spec.retry``; missing fields have their defaults.
+def retry_policy(spec: ReadOnlyObject | None, settings: OperatorSettings) -> RetryPolicy:
+    """The policy in ``StepRun.spec.retry``; missing fields have the operator's defaults.
 
     Raises:
         PolicyError: a delay is not a positive duration, or the backoff is unknown.
@@ -129,15 +130,23 @@ def retry_policy(spec: ReadOnlyObject | None, default_max_retries: int) -> Retry
     if word not in set(BackoffStrategy):
         raise PolicyError([f"retry.backoff {word!r} must be exponential, linear or constant"])
     backoff, retries = BackoffStrategy(word), spec.get("maxRetries")
-    delay = _duration("retry.delay", spec["delay"]) if spec.get("delay") else DEFAULT_DELAY
+    default_delay = settings.retry_delay if backoff is BackoffStrategy.EXPONENTIAL else DEFAULT_DELAY
+    delay = _duration("retry.delay", spec["delay"]) if spec.get("delay") else default_delay
     longest = spec.get("maxDelay")
     return RetryPolicy(
-        max_retries=min(default_max_retries if retries is None else int(retries), MAX_RETRIES_LIMIT),
+        max_retries=min(settings.max_retries if retries is None else int(retries), MAX_RETRIES_LIMIT),
         delay=delay,
-        max_delay=_duration("retry.maxDelay", longest) if longest else default_max_delay(backoff, delay),
+        max_delay=_duration("retry.maxDelay", longest) if longest else _default_max_delay(backoff, delay, settings),
         backoff=backoff,
         jitter_percent=int(spec.get("jitter") or 0),
     )
+
+
+def _default_max_delay(backoff: BackoffStrategy, delay: timedelta, settings: OperatorSettings) -> timedelta:
+    """Never below the delay, which a policy may set without a maximum."""
+    if settings.retry_max_delay is None or backoff is not BackoffStrategy.EXPONENTIAL:
+        return default_max_delay(backoff, delay)
+    return max(settings.retry_max_delay, delay)
 
 
 def _duration(label: str, text: str) -> timedelta:

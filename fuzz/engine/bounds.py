@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, Final
 
 from core.api.duration import parse_positive_duration
-from core.engine.settings import EngineSettings
+from core.engine.settings import RunDefaults
 from core.policy.retry import retry_delay
 from fuzz.engine.actions import Verb
 from fuzz.engine.adapters import UNBOUND_SECONDS, Engram
@@ -56,7 +56,7 @@ def _story_seconds(case: Case, spec: Mapping[str, Any], depth: int) -> float:
         steps = spec.get(group) or ()
         seconds += sum(_step_seconds(case, step, step["name"], depth) for step in steps)
         if group != "steps" and any(_may_wait_for_ever(step) for step in steps):
-            seconds += EngineSettings().cleanup_timeout.total_seconds()
+            seconds += RunDefaults().cleanup_timeout.total_seconds()
     return seconds
 
 

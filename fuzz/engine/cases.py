@@ -22,7 +22,7 @@ from core.api.phases import Phase
 from core.engine.plan import Refusal, parse_story
 from core.engine.ports import RunKey
 from core.engine.redrive.request import pending_redrive
-from core.engine.settings import EngineSettings
+from core.engine.settings import EngineSettings, RunDefaults
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings, TriggerSettings
 from fuzz.engine.actions import Action, act
 from fuzz.engine.answers import answers_of, anybody_waits, are_settled
@@ -89,7 +89,7 @@ class Trouble:
 
 _SETTINGS = EngineSettings(
     jitter=lambda: 0.0,
-    max_inline_inputs_bytes=INLINE_INPUTS_BYTES,
+    run_defaults=lambda: RunDefaults(max_inline_inputs_bytes=INLINE_INPUTS_BYTES),
     max_inline_bytes=lambda: INLINE_BYTES,
     max_inline_output_bytes=INLINE_BYTES,
 )

@@ -11,7 +11,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, has_ended, is_controlled_by, is_owned_by, step_path
 from core.api.phases import Phase
 from core.engine.plan import StoryPlan
-from core.engine.settings import EngineSettings
+from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import announced_end, attempt_of, end_is_requested, is_final, phase_of, retries_of
 from core.engine.step.stream_record import serves_stream
@@ -113,7 +113,7 @@ def _ends_of(plan: StoryPlan, run: Object) -> Iterator[datetime]:
 
 
 def _drain_of(plan: StoryPlan) -> timedelta:
-    return plan.drain_timeout or plan.graceful_shutdown or EngineSettings().graceful_shutdown
+    return plan.drain_timeout or plan.graceful_shutdown or RunDefaults().graceful_shutdown
 
 
 def success_is_earned(history: History) -> Iterator[str]:

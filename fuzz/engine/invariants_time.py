@@ -14,7 +14,7 @@ from core.api.phases import Phase, Reason, StepReason, member_or_none
 from core.engine.plan import GroupName, StoryPlan
 from core.engine.primitives.engram import TIME_TO_LEAVE
 from core.engine.redrive.request import pending_redrive
-from core.engine.settings import EngineSettings
+from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.assignment import assignment_of
 from core.engine.step.pending_reason import PATIENCE
@@ -284,7 +284,7 @@ def _dues(history: History, write: Write) -> set[datetime]:
 
 def _time_to_stop(plan: StoryPlan | None) -> timedelta:
     """How long a step may take to end once it is asked to."""
-    return (plan.graceful_shutdown if plan is not None else None) or EngineSettings().graceful_shutdown
+    return (plan.graceful_shutdown if plan is not None else None) or RunDefaults().graceful_shutdown
 
 
 def _drain_of(plan: StoryPlan) -> timedelta:

@@ -256,7 +256,7 @@ def bound(sources: Sources, engram: Object, template: Object, stream: ResolvedSt
         template_generation=template["metadata"].get("generation", 0),
         default_with=engram["spec"].get("with"),
         retry_spec=spec,
-        retry=retry_policy(spec, settings.max_retries),
+        retry=retry_policy(spec, settings),
         timeout=step_timeout(sources) if stream is None else _declared_timeout(sources),
         max_inline_size_bytes=resolved.policy.max_inline_size_bytes,
         input_schema=template["spec"].get("inputSchema"),

@@ -52,8 +52,8 @@ class ControllerOptions:
     workers: int
     base_delay: timedelta
     max_delay: timedelta
-    reconcile_timeout: timedelta = timedelta(seconds=30)
-    """Zero: no deadline."""
+    reconcile_timeout: Callable[[], timedelta] = lambda: timedelta(seconds=30)
+    """Returns how long the next reconcile may take; zero: no deadline."""
 
 
 class Controller:
@@ -145,7 +145,7 @@ class Controller:
         return outcome
 
     async def _outcome_of(self, key: Key) -> Outcome:
-        seconds = self._options.reconcile_timeout.total_seconds() or float("inf")
+        seconds = self._options.reconcile_timeout().total_seconds() or float("inf")
         try:
             with acting_for(key), trio.fail_after(seconds):
                 return await self._reconcile(key)

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from core.api.objects import Object, step_path
 from core.api.resource import Resource
+from core.engine.settings import RunDefaults
 from core.engine.slots.queueing import SlotLimits
 from core.evaluation.asker import NOBODY, Asker
 from core.evaluation.evaluator import Evaluator
@@ -164,7 +165,9 @@ class ModelStand:
         yield
         if "max_inline_inputs_size_bytes" in settings:
             limit = settings["max_inline_inputs_size_bytes"]
-            self.world.settings = replace(self.world.settings, max_inline_inputs_bytes=limit)
+            self.world.settings = replace(
+                self.world.settings, run_defaults=lambda: RunDefaults(max_inline_inputs_bytes=limit)
+            )
         self.world.start(everything=True)
 
     @asynccontextmanager

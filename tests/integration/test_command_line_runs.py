@@ -12,6 +12,7 @@ import re
 import select
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,6 +143,35 @@ def test_a_step_runs_again_on_this_machine_and_changes_nothing_in_the_cluster(st
     assert (again.code, again.out) == (0, "this is one\n"), again.err
     assert "reported nothing: it does not use the SDK" in again.err
     assert stand.bobrapet("get", step, "--output=json").out == before
+
+
+def test_a_dump_has_the_objects_logs_and_answers_of_a_failed_run(stand: Stand) -> None:
+    run, place = stand.name("fails"), stand.line.folder / "dump.tar.gz"
+    done = stand.bobrapet("dump", "@latest:fails", f"--file={place}")
+    again = stand.bobrapet("dump", "@latest:fails", f"--file={place}")
+
+    assert (done.code, done.out) == (0, f"{place}\n"), done.err
+    assert place.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(place) as archive:
+        named = {member.name.partition("/")[2]: member for member in archive.getmembers()}
+        [log] = [member for name, member in named.items() if re.fullmatch(f"logs/{run}-fail-here-.*log", name)]
+        file = archive.extractfile(log)
+        assert file is not None
+        assert b"no such table" in file.read()
+    assert {"manifest.json", "run.json", "story.json", "why.txt", "timeline.json", "config.json"} <= set(named)
+    assert {"doctor.json", "events.json", f"stepruns/{run}-one.json", "engramtemplates/shell.json"} <= set(named)
+    assert (again.code, again.err.splitlines()[0]) == (1, f"error: {place} exists")
+
+
+def test_doctor_examines_the_cluster_and_finds_no_problem_of_it(stand: Stand) -> None:
+    done = stand.bobrapet("doctor", "--output=json")
+
+    health = {each["check"]: each["health"] for each in json.loads(done.out)["checks"]}
+    assert {health[name] for name in ("api-server", "your-permissions", "definitions", "leftovers")} == {"ok"}
+    if not stand.there:  # on the real cluster of the tests, the operator is a process and admission is not installed
+        assert done.code == 0
+        assert "problem" not in health.values()
+        assert (health["operator"], health["admission"]) == ("ok", "ok")
 
 
 def test_outputs_are_json_whole_or_in_part(stand: Stand) -> None:

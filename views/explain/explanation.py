@@ -111,7 +111,7 @@ def _resolution(facts: StepFacts, settings: OperatorSettings | None) -> tuple[_R
     problems: list[str] = []
     policy = _unless_invalid(problems, lambda: resolve_policy(sources))
     timeout = _unless_invalid(problems, lambda: timeout_choice(sources))
-    _unless_invalid(problems, lambda: retry_policy(retry_spec(sources), sources.settings.max_retries))
+    _unless_invalid(problems, lambda: retry_policy(retry_spec(sources), sources.settings))
     if policy is None or timeout is None or problems:
         return None, problems
     return _resolved(facts, sources, policy, timeout, is_known=settings is not None), []
@@ -242,20 +242,28 @@ def _compared(facts: StepFacts, setting: str, row: ExplainedValue, found: Mappin
 def _retry_rows(facts: StepFacts, resolved: _Resolved, *, is_known: bool) -> Iterator[ExplainedValue]:
     """The retries, which the operator does; the StepRun keeps those with which it was created."""
     sources = resolved.sources
-    layers, default = retry_layers(sources), sources.settings.max_retries
-    wanted = _retry_values(retry_spec(sources), default)
-    stored = _retry_values(facts.step_run["spec"].get("retry"), default) if facts.step_run else {}
+    layers, settings = retry_layers(sources), sources.settings
+    of_operator = {"maxRetries"} | {
+        field
+        for field, value, built_in in (
+            ("delay", settings.retry_delay, OperatorSettings().retry_delay),
+            ("maxDelay", settings.retry_max_delay, None),
+        )
+        if value != built_in
+    }
+    wanted = _retry_values(retry_spec(sources), settings)
+    stored = _retry_values(facts.step_run["spec"].get("retry"), settings) if facts.step_run else {}
     for field, value in wanted.items():
-        layer = layers.get(field) or (OPERATOR if field == "maxRetries" else BUILT_IN)
+        layer = layers.get(field) or (OPERATOR if field in of_operator else BUILT_IN)
         row = _row(facts, f"retry.{field}", value, layer, is_known=is_known)
         if stored and row.value is not None and stored[field] != value:
             row = replace(row, in_job=stored[field], differs=True, why=_why_other(facts, layer))
         yield row
 
 
-def _retry_values(spec: ReadOnlyObject | None, default: int) -> dict[str, Any]:
+def _retry_values(spec: ReadOnlyObject | None, settings: OperatorSettings) -> dict[str, Any]:
     try:
-        policy = retry_policy(spec, default)
+        policy = retry_policy(spec, settings)
     except PolicyError:
         return {}
     return {

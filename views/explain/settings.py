@@ -70,6 +70,8 @@ _KEYS: Final = {
     "restart_policy": "job.restart-policy",
     "termination_grace_period_seconds": "engram.default-termination-grace-period-seconds",
     "retry.maxRetries": "retry.max-retries",
+    "retry.delay": "retry.exponential-backoff-base",
+    "retry.maxDelay": "retry.exponential-backoff-max",
 }
 _RESOURCE_KEYS: Final = {
     "resources.cpuRequest": "cpu-request",

@@ -37,7 +37,9 @@ def _findings(new: ReadOnlyObject, world: ClusterView) -> Iterator[Finding]:
     yield from of_warm(spec.get("execution"), "spec.execution")
     yield from variable.check(spec)
     yield from plain_container.check(spec)
-    for key in ("image", "version"):
+    settings = world.settings
+    has_default = bool(settings.default_impulse_image if is_listener else settings.default_engram_image)
+    for key in ("version",) if has_default else ("image", "version"):
         if not text(spec.get(key)):
             yield BLANK.at(f"spec.{key}", "is needed before the template can be used", f"add {key}")
     modes = spec["supportedModes"]

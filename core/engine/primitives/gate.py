@@ -23,7 +23,7 @@ from core.engine.step.verdict import Verdict, failed
 
 
 async def run(context: StepContext) -> Verdict:
-    settings = Waiting.of(context, context.engine.settings.gate_timeout)
+    settings = Waiting.of(context, context.engine.settings.run_defaults().gate_timeout)
     if isinstance(settings, StepError):
         return failed(settings.reason, settings.message)
     verdict = await _decision(context)

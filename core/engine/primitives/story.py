@@ -188,7 +188,7 @@ class _Children:
         refused = context.engine.settings.why_call_refused(caller.namespace, call.namespace, call.name)
         if refused is not None:
             return StepError(Reason.STORY_REFERENCE_INVALID, refused)
-        deepest = context.engine.settings.max_story_depth
+        deepest = context.engine.settings.run_defaults().max_story_depth
         if story_depth(context.run) >= deepest:
             text = f"Stories call each other more than {deepest} levels deep; check for a cycle of calls"
             return StepError(Reason.INVALID_CONFIGURATION, text)

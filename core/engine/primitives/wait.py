@@ -30,7 +30,7 @@ FIRST_LOOK: Final = timedelta(seconds=1)
 
 
 async def run(context: StepContext) -> Verdict:
-    settings = Waiting.of(context, context.engine.settings.wait_timeout)
+    settings = Waiting.of(context, context.engine.settings.run_defaults().wait_timeout)
     if isinstance(settings, StepError):
         return failed(settings.reason, settings.message)
     until = context.step.parameters.get("until")

@@ -86,7 +86,7 @@ class Cleanup:
 
     @property
     def _drain(self) -> timedelta:
-        return self.plan.graceful_shutdown or self._run_context.engine.settings.graceful_shutdown
+        return self.plan.graceful_shutdown or self._run_context.engine.settings.run_defaults().graceful_shutdown
 
     async def _deadline_at(self, name: GroupName) -> datetime:
         """When the time of the list is over. Stored, with all ends before it, before the first step of the list starts.
@@ -95,7 +95,7 @@ class Cleanup:
         """
         key, status = f"{GROUP_MARK}{name}", self._run_context.status
         if key not in (status.state.timers or {}):
-            budget = self.plan.cleanup_timeout or self._run_context.engine.settings.cleanup_timeout
+            budget = self.plan.cleanup_timeout or self._run_context.engine.settings.run_defaults().cleanup_timeout
             timer = Timer(TimerKind.DEADLINE, self._run_context.engine.clock.now() + budget)
             status.apply(status.state.timer_set(key, timer))
         return (await status.stored_timer(key)).at

@@ -129,7 +129,7 @@ def _has_finished(observation: Observation) -> bool:
 
 def _time_to_stop(context: StepContext) -> timedelta:
     """How long the container of a stream may take to stop once it is asked to end."""
-    return context.run_context.plan.graceful_shutdown or context.engine.settings.graceful_shutdown
+    return context.run_context.plan.graceful_shutdown or context.engine.settings.run_defaults().graceful_shutdown
 
 
 async def _signal(context: StepContext, step_run: Object) -> None:

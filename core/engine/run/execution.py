@@ -220,7 +220,7 @@ class RunExecution:
         return plan.drain_timeout or self._time_to_stop(plan)
 
     def _time_to_stop(self, plan: StoryPlan) -> timedelta:
-        return plan.graceful_shutdown or self._engine.settings.graceful_shutdown
+        return plan.graceful_shutdown or self._engine.settings.run_defaults().graceful_shutdown
 
 
 def _all_ended(names: tuple[str, ...], phases: Mapping[str, Phase]) -> bool:

@@ -92,29 +92,20 @@ def test_the_contract_says_the_same_about_restarts() -> None:
     assert all(key in at_the_start or key in families or "rate-limiter" in key for key in said)
 
 
-def test_what_the_engine_reads_once_counts_at_the_next_start() -> None:
-    """``Assembly._engine_settings`` reads some settings when the operator starts, and others by a function."""
+def test_the_engine_reads_its_settings_whenever_it_needs_one() -> None:
+    """``Assembly._engine_settings`` passes functions on, not values of the moment when the operator starts."""
     tree = ast.parse((DOCS.parent / "manager" / "assembly.py").read_text(encoding="utf-8"))
     (call,) = (
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "EngineSettings"
     )
-    once, each_time = (
-        {
-            node.attr
-            for keyword in call.keywords
-            if isinstance(keyword.value, ast.Lambda) is is_function
-            for node in ast.walk(keyword.value)
-            if isinstance(node, ast.Attribute)
-        }
-        for is_function in (False, True)
-    )
-    of_the_engine = [described for described in DESCRIBED if KEYS[described.key].path[-1] in once | each_time]
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
 
-    assert len(of_the_engine) > 7
+    assert "run_defaults" in given
     assert [
-        described.key
-        for described in of_the_engine
-        if (described.counts is Counts.START) is not (KEYS[described.key].path[-1] in once)
+        name
+        for name, value in given.items()
+        if any(isinstance(node, ast.Attribute) and node.attr == "_settings" for node in ast.walk(value))
+        and not isinstance(value, ast.Lambda)
     ] == []

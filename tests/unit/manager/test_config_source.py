@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from core.kube.credentials import bearer_token
 from core.kube.store import Change, ChangeKind
 from core.policy.settings import OperatorSettings
 from core.telemetry import metrics
+from core.telemetry.logs import get_logger
 from localcluster.server.cluster import open_api_server
 from localcluster.transport import ASGIStreamingTransport
 from manager.config_source import ConfigSource
@@ -83,6 +85,18 @@ async def test_series_of_ours_stand_still_while_the_configuration_says_so(stand:
         await stand.until(lambda: recorder.enabled)
 
 
+async def test_verbose_logging_begins_and_ends_at_once(stand: Stand) -> None:
+    logger = get_logger("test")
+    before = logging.getLogger("bobrapet").level
+    try:
+        await stand.write(**{"debug.enable-verbose-logging": "true"})
+        await stand.until(lambda: logger.is_enabled_for(logging.DEBUG))
+        await stand.write(**{"debug.enable-verbose-logging": "false"})
+        await stand.until(lambda: not logger.is_enabled_for(logging.DEBUG))
+    finally:
+        logging.getLogger("bobrapet").setLevel(before)
+
+
 async def test_what_cannot_be_accepted_changes_nothing_and_is_told(stand: Stand) -> None:
     await stand.write(**{"controller.max-concurrent-reconciles": "3"})
     await stand.until(lambda: stand.source.current() != OperatorSettings())
@@ -105,7 +119,7 @@ async def test_each_change_warns_of_keys_that_have_no_effect(stand: Stand, caplo
 
     warnings = [vars(record)["bobrapet_fields"] for record in caplog.records if record.levelname == "WARNING"]
     assert [warning["key"] for warning in warnings] == ["telemetry.enabled"] * 2
-    assert all("has no effect in this version" in warning["warning"] for warning in warnings)
+    assert all("is accepted without effect" in warning["warning"] for warning in warnings)
 
 
 async def test_a_config_map_that_cannot_be_read_changes_nothing(stand: Stand) -> None:

@@ -50,11 +50,21 @@ async def test_the_status_names_all_problems_of_a_container_without_an_sdk() -> 
     known = template(supportedModes=["job"], container=container)
     async with open_world(Answering(known)) as (client, world):
         world.engram_templates.remember(known)
-        await EngramTemplateReconciler(client, world, clock()).reconcile(Key("", "http"))
+        await EngramTemplateReconciler(client, world, clock(), OperatorSettings).reconcile(Key("", "http"))
         [latest] = world.engram_templates.list()
     errors = latest["status"]["validationErrors"]
     assert [error.partition(": ")[0] for error in errors] == ["spec.container.args[0]", "spec.container.result.path"]
     assert latest["status"]["validationStatus"] == "invalid"
+
+
+async def test_an_engram_template_needs_no_image_where_the_operator_has_one() -> None:
+    known = template(image="")
+    async with open_world(Answering(known)) as (client, world):
+        world.engram_templates.remember(known)
+        settings = OperatorSettings(default_engram_image="img")
+        await EngramTemplateReconciler(client, world, clock(), lambda: settings).reconcile(Key("", "http"))
+        [latest] = world.engram_templates.list()
+    assert latest["status"]["validationStatus"] == "valid"
 
 
 async def test_the_status_counts_engrams_and_is_written_once() -> None:
@@ -65,7 +75,7 @@ async def test_the_status_counts_engrams_and_is_written_once() -> None:
         world.engrams.remember(stored("Engram", "a", spec={"templateRef": {"name": "http"}}))
         world.engrams.remember(stored("Engram", "b", spec={"templateRef": {"name": "other"}}))
         for _ in range(2):
-            await EngramTemplateReconciler(client, world, clock()).reconcile(Key("", "http"))
+            await EngramTemplateReconciler(client, world, clock(), OperatorSettings).reconcile(Key("", "http"))
         [latest] = world.engram_templates.list()
     assert (latest["status"]["usageCount"], latest["status"]["validationStatus"]) == (1, "valid")
     assert latest["status"]["conditions"][0]["reason"] == "ValidationPassed"

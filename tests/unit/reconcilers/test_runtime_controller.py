@@ -96,7 +96,7 @@ async def test_a_reconcile_that_takes_too_long_is_ended_and_tried_again(autojump
             await trio.sleep_forever()
         return Done()
 
-    options = ControllerOptions(1, SECOND, 60 * SECOND, reconcile_timeout=30 * SECOND)
+    options = ControllerOptions(1, SECOND, 60 * SECOND, reconcile_timeout=lambda: 30 * SECOND)
     started = await lived(Controller("story", slow, options), KEY)
     assert [at - started for at in calls] == [0, 31]
 
@@ -109,7 +109,7 @@ async def test_without_a_deadline_a_reconcile_may_take_its_time(autojump_clock: 
         ended.append(key)
         return Done()
 
-    options = ControllerOptions(1, SECOND, SECOND, reconcile_timeout=timedelta())
+    options = ControllerOptions(1, SECOND, SECOND, reconcile_timeout=timedelta)
     await lived(Controller("story", slow, options), KEY, seconds=4000)
     assert ended == [KEY]
 

@@ -34,6 +34,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "controller.requeue-base-delay": ("2s", 2 * SECOND),
     "controller.requeue-max-delay": ("1m", 60 * SECOND),
     "images.pull-policy": ("Always", PullPolicy.ALWAYS),
+    "images.default-engram": (" registry.example/any:1 ", "registry.example/any:1"),
     "images.default-impulse": (" registry.example/hook:1 ", "registry.example/hook:1"),
     "resources.default.cpu-request": ("250m", "250m"),
     "resources.default.cpu-limit": ("2", "2"),
@@ -44,6 +45,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "resources.engram.memory-request": ("1Gi", "1Gi"),
     "resources.engram.memory-limit": ("2Gi", "2Gi"),
     "retry.max-retries": ("99", 50),
+    "retry.exponential-backoff-base": ("2s", 2 * SECOND),
+    "retry.exponential-backoff-max": ("1m", 60 * SECOND),
     "timeout.default-step": ("5m", 300 * SECOND),
     "timeout.approval-default": ("24h", 86400 * SECOND),
     "timeout.external-data-default": ("1.5s", 1.5 * SECOND),
@@ -339,7 +342,7 @@ def test_keys_of_the_reference_without_effect_are_accepted_with_a_warning(key: s
     result = parse_config({key: "anything"})
     assert result.settings == OperatorSettings()
     [warning] = result.warnings
-    assert str(warning) == f"{key}: is accepted for compatibility; it has no effect in this version"
+    assert str(warning) == f"{key}: is accepted without effect: {ACCEPTED_WITHOUT_EFFECT[key]}"
 
 
 @pytest.mark.parametrize(

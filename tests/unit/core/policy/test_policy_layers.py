@@ -312,10 +312,16 @@ def test_a_storys_own_storage_policy_beats_its_execution_policy_but_not_its_step
     assert resolve_policy(sources(story_policy=story, step=step)).storage == {"file": {"path": "/c"}}
 
 
+NO_IMAGE = (
+    "EngramTemplate spec.image: is empty; name the image that runs the Engram, "
+    "or set images.default-engram in the operator's ConfigMap"
+)
+
+
 @pytest.mark.parametrize(
     ("layers", "problem"),
     [
-        ({"template": {"image": "  "}}, "EngramTemplate spec.image: is empty; name the image that runs the Engram"),
+        ({"template": {"image": "  "}}, NO_IMAGE),
         (in_step(security={"runAsUser": 0}), "Story step: runAsUser 0 must be greater than 0"),
         (in_template(security={"recommendedRunAsUser": -1}), "EngramTemplate: runAsUser -1 must be greater than 0"),
         (

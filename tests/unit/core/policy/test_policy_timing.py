@@ -192,7 +192,27 @@ def test_the_operators_default_is_what_is_spelled_out() -> None:
     ],
 )
 def test_a_stored_policy_is_read_with_defaults(spec: Object | None, policy: RetryPolicy) -> None:
-    assert retry_policy(spec, 3) == policy
+    assert retry_policy(spec, OperatorSettings()) == policy
+
+
+@pytest.mark.parametrize(
+    ("spec", "delay", "max_delay"),
+    [
+        (None, 7 * SECOND, 77 * SECOND),
+        ({"delay": "2s"}, 2 * SECOND, 77 * SECOND),
+        ({"delay": "2m"}, 120 * SECOND, 120 * SECOND),
+        ({"maxDelay": "9s"}, 7 * SECOND, 9 * SECOND),
+        ({"backoff": "constant"}, SECOND, 50 * SECOND),
+    ],
+)
+def test_the_operators_exponential_backoff_fills_what_a_policy_leaves_out(
+    spec: Object | None, delay: timedelta, max_delay: timedelta
+) -> None:
+    settings = OperatorSettings(retry_delay=7 * SECOND, retry_max_delay=77 * SECOND)
+
+    policy = retry_policy(spec, settings)
+
+    assert (policy.delay, policy.max_delay) == (delay, max_delay)
 
 
 @pytest.mark.parametrize(
@@ -205,5 +225,5 @@ def test_a_stored_policy_is_read_with_defaults(spec: Object | None, policy: Retr
 )
 def test_an_invalid_policy_is_refused(spec: Object, problem: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        retry_policy(spec, 3)
+        retry_policy(spec, OperatorSettings())
     assert caught.value.problems == (problem,)

@@ -16,6 +16,7 @@ from core.api.objects import Object
 from core.engine.ports import AttemptOrder
 from core.policy.config import parse_config
 from core.policy.layers import ExecutionPolicy
+from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
 from core.workloads.job import step_job
 from core.workloads.runner_rules import extra_rules
@@ -40,13 +41,13 @@ def documents(case: str) -> dict[str, Object]:
     return {document["kind"]: document for document in loaded}
 
 
-def order(case: str) -> AttemptOrder:
-    """The order of the engine for the attempt of the case."""
+def order(case: str, settings: OperatorSettings | None = None) -> AttemptOrder:
+    """The order of the engine for the attempt of the case, under ``settings`` instead of its ConfigMap."""
     given = documents(case)
     story, run, step_run = given["Story"], given["StoryRun"], given["StepRun"]
     for number, obj in enumerate((run, step_run)):
         obj["metadata"] |= {"uid": f"11111111-2222-3333-4444-{number:012}", "creationTimestamp": CREATED}
-    settings = parse_config(given["ConfigMap"]["data"]).settings
+    settings = settings or parse_config(given["ConfigMap"]["data"]).settings
     assert settings is not None, f"{case}: the ConfigMap is invalid"
     lists = ("steps", "compensations", "finally")
     steps = [step for name in lists for step in story["spec"].get(name) or ()]

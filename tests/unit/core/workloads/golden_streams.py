@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from core.api.objects import Object
 from core.engine.ports import AttemptOrder
 from core.policy.config import parse_config
+from core.policy.settings import OperatorSettings
 from core.policy.sources import Sources
 from core.workloads.hub_access import HubAccess
 from core.workloads.stream_credentials import authority_config_map, stream_secret
@@ -48,13 +49,13 @@ def documents(case: str) -> dict[str, Object]:
     return {document["kind"]: document for document in loaded}
 
 
-def order(case: str) -> AttemptOrder:
-    """The order of the engine for the attempt of the case."""
+def order(case: str, settings: OperatorSettings | None = None) -> AttemptOrder:
+    """The order of the engine for the attempt of the case, under ``settings`` instead of its ConfigMap."""
     given = documents(case)
     story, run, step_run = given["Story"], given["StoryRun"], given["StepRun"]
     for number, obj in enumerate((run, step_run)):
         obj["metadata"] |= {"uid": f"11111111-2222-3333-4444-{number:012}", "creationTimestamp": CREATED}
-    settings = parse_config(given["ConfigMap"]["data"]).settings
+    settings = settings or parse_config(given["ConfigMap"]["data"]).settings
     assert settings is not None, f"{case}: the ConfigMap is invalid"
     step = next(step for step in story["spec"]["steps"] if step["name"] == step_run["spec"]["stepId"])
     engram, template, transport = given["Engram"], given["EngramTemplate"], given["Transport"]
@@ -71,9 +72,9 @@ def order(case: str) -> AttemptOrder:
     return AttemptOrder(run, story, step, step_run, binding, attempt, inputs, context, deadline)
 
 
-def objects(case: str) -> list[Object]:
+def objects(case: str, settings: OperatorSettings | None = None) -> list[Object]:
     """What an attempt creates, in the order of its creation."""
-    asked, access = order(case), ACCESS[case]
+    asked, access = order(case, settings), ACCESS[case]
     step = ordered_stream_step(asked, account_of(asked))
     binding = ordered_binding(asked, step, access)
     binding["metadata"]["uid"] = "99999999-2222-3333-4444-555555555555"

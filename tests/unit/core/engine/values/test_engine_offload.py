@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from core.api.conditions import find_condition
 from core.engine.errors import StorageUnavailableError
 from core.engine.payload_port import Offload
-from core.engine.settings import EngineSettings
+from core.engine.settings import EngineSettings, RunDefaults
 from core.expressions.paths import has_reference, is_reference
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
@@ -23,7 +23,10 @@ from fuzz.engine.world import World, open_world
 
 LONG = "x" * 900
 SMALL = EngineSettings(
-    jitter=lambda: 0.0, max_inline_inputs_bytes=400, max_inline_bytes=lambda: 400, max_inline_output_bytes=500
+    jitter=lambda: 0.0,
+    run_defaults=lambda: RunDefaults(max_inline_inputs_bytes=400),
+    max_inline_bytes=lambda: 400,
+    max_inline_output_bytes=500,
 )
 SHARING = {"work": Engram(max_inline_size_bytes=400, shares_store=True)}
 SCRIPTS = {"a": (Script(output={"text": LONG, "n": 1}),), "b": (Script(echo=True),)}

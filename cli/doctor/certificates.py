@@ -1,0 +1,145 @@
+"""Whether the certificates of admission are valid, and trusted where API servers read their authorities."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from certs.inject import DEFAULT_TARGETS
+from certs.rotation import DEFAULT_SECRET
+from cli.doctor.patient import Patient
+from core.api.instant import format_instant
+from core.api.objects import Object
+from core.api.resource import SECRET
+from core.engine.clock import system_now
+from core.kube.errors import ForbiddenError, NotFoundError
+from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
+
+LATE: Final = 5
+"""A certificate is renewed when about a third of its lifetime is left. One with less than a fifth was not renewed."""
+_ROTATE: Final = ("a running operator renews its own certificates", "bobrapet certs rotate")
+
+
+def of_served(certificate: x509.Certificate, now: datetime) -> Diagnosis:
+    """Whether the certificate that admission serves is valid now, and for some days more."""
+    until = certificate.not_valid_after_utc
+    if now > until:
+        return problem(f"the certificate of admission has expired at {format_instant(until)}", *_ROTATE)
+    if now < certificate.not_valid_before_utc:
+        begins = format_instant(certificate.not_valid_before_utc)
+        return problem(f"the certificate of admission is valid from {begins} on", "look at the clocks")
+    if until - now < (until - certificate.not_valid_before_utc) / LATE:
+        text = f"the certificate of admission expires at {format_instant(until)}, and was not renewed in time"
+        return warning(text, *_ROTATE)
+    return ok(f"the certificate of admission is valid until {format_instant(until)}")
+
+
+def of_bundles(
+    bundles: Mapping[str, Sequence[bytes]], served: x509.Certificate | None, now: datetime
+) -> list[Diagnosis]:
+    """
+    Args:
+        bundles: PEM, by the place where API servers read it.
+        served: the certificate that they must trust; None: not known.
+    """
+    wrong: dict[str, list[str]] = {}
+    for place, texts in bundles.items():
+        for text in dict.fromkeys(texts):
+            if why := _why_not_trusted(text, served, now):
+                wrong.setdefault(why, []).append(place)
+    remedy = "the operator writes it within seconds: look at its logs, and at its role bobrapet-ca-bundle-role"
+    found = [
+        problem(f"the caBundle of {', '.join(dict.fromkeys(places))} {why}: API servers do not trust admission", remedy)
+        for why, places in wrong.items()
+    ]
+    if found or not bundles:
+        return found
+    says = "trust the served certificate" if served is not None else "have valid authorities"
+    return [ok(f"{len(bundles)} objects with a caBundle {says}")]
+
+
+def _why_not_trusted(bundle: bytes, served: x509.Certificate | None, now: datetime) -> str:
+    """What is wrong with a bundle; empty if nothing is."""
+    authorities = _certificates(bundle)
+    valid = [each for each in authorities if each.not_valid_before_utc <= now <= each.not_valid_after_utc]
+    if not authorities:
+        return "is empty or cannot be read"
+    if not valid:
+        return "has no authority that is valid now"
+    if served is not None and not any(_is_issued_by(served, each) for each in valid):
+        return "does not have the authority of the served certificate"
+    return ""
+
+
+async def examine(patient: Patient) -> list[Diagnosis]:
+    if patient.is_embedded:
+        return [skipped("admission of an embedded cluster needs no certificates")]
+    now = system_now()
+    found, served = await _served(patient, now)
+    bundles = {}
+    for target in DEFAULT_TARGETS:
+        try:
+            obj = await patient.client.get(target.resource, target.name)
+        except NotFoundError:
+            continue  # another check says so
+        if configs := client_configs(obj):
+            bundles[str(target)] = [_decoded(config.get("caBundle")) for config in configs]
+    return [*found, *of_bundles(bundles, served, now)]
+
+
+async def _served(patient: Patient, now: datetime) -> tuple[list[Diagnosis], x509.Certificate | None]:
+    """The certificate that admission serves, and what there is to say about it."""
+    if not patient.reads_secrets:
+        return [skipped("the served certificate is in a Secret, which is not read here")], None
+    found, served = list[Diagnosis](), None
+    try:
+        secret = await patient.client.get(SECRET, DEFAULT_SECRET, patient.installation.namespace)
+    except ForbiddenError:
+        found.append(skipped(f"you may not read Secret {DEFAULT_SECRET}; only the authorities are examined"))
+    except NotFoundError:
+        place = f"{patient.installation.namespace}/{DEFAULT_SECRET}"
+        found.append(problem(f"there is no Secret {place} with a certificate", "a running operator writes it"))
+    else:
+        certificates = _certificates(_decoded((secret.get("data") or {}).get("tls.crt")))
+        served = certificates[0] if certificates else None
+        found.append(
+            of_served(served, now)
+            if served is not None
+            else problem(f"Secret {DEFAULT_SECRET} has no certificate that can be read", "a running operator writes it")
+        )
+    return found, served
+
+
+def client_configs(obj: Object) -> list[Object]:
+    """Where API servers find the webhooks of a configuration, or the conversion of a definition."""
+    webhooks = [each.get("clientConfig") or {} for each in obj.get("webhooks") or ()]
+    conversion = ((obj.get("spec") or {}).get("conversion") or {}).get("webhook") or {}
+    return [*webhooks, *([conversion["clientConfig"]] if conversion.get("clientConfig") else [])]
+
+
+def _decoded(text: object) -> bytes:
+    try:
+        return base64.b64decode(str(text or ""), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        return []
+
+
+def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What ``bobrapet doctor`` says: ``diagnosis`` has the record of one answer. Pure."""
