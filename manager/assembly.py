@@ -53,6 +53,7 @@ from reconcilers.controllers import CONTROLLERS
 from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams
+from reconcilers.run_counts import RunCounts
 from reconcilers.runtime.controller import Key
 
 _log = get_logger("controller.storyrun")
@@ -192,6 +193,7 @@ class Operator:
         )
         self._workers.connect(self.supervisor.wake)
         self._controllers.connect()
+        RunCounts(self._ownership).connect(self._world)
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:

@@ -1,11 +1,12 @@
-"""Gauges of running and waiting work, and of Impulses, read whenever the metrics are scraped."""
+"""Gauges that are read whenever the metrics are scraped: running and waiting work, Impulses, readiness."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from core.api.resource import Resource
 from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
 from core.telemetry import catalogue, metrics
@@ -31,8 +32,18 @@ class KnownImpulses(Protocol):
     def each(self, namespace: str | None = None) -> Iterable[dict[str, Any]]: ...
 
 
+class FollowedKind(Protocol):
+    """The part of an informer that the gauges need."""
+
+    resource: Resource
+
+    @property
+    def stuck_seconds(self) -> float: ...
+
+
 class LiveGauges:
-    """``collect`` sets ``bobrapet_storyrun_steps_active``: the active steps of all runs of a Story, by namespace.
+    """``collect`` sets ``bobrapet_storyrun_steps_active``, the active steps of all runs of a Story, and the number of
+    live runs of a namespace.
 
     A Story without a live run has no series. Source: operator contract 8.1 (the reference reports one run only).
     """
@@ -41,22 +52,32 @@ class LiveGauges:
         self._supervisor = supervisor
         self._story_runs = story_runs
         self._reported: set[_Story] = set()
+        self._namespaces: set[str] = set()
 
     def collect(self) -> None:
         active: Counter[_Story] = Counter()
+        runs: Counter[str] = Counter()
         for key, steps in self._supervisor.steps_at_work():
+            runs[key.namespace] += 1
             active[key.namespace, _story_of(self._story_runs.get(key.namespace, key.name))] += steps
         for namespace, story in self._reported - set(active):
             metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story)
         for (namespace, story), steps in active.items():
             metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
         self._reported = set(active)
+        for namespace in self._namespaces - set(runs):
+            metrics.drop(catalogue.STORY_RUNS_LIVE, namespace=namespace)
+        for namespace, number in runs.items():
+            metrics.set_gauge(catalogue.STORY_RUNS_LIVE, number, namespace=namespace)
+        self._namespaces = set(runs)
 
 
 class QueueGauges:
-    """``collect`` sets ``bobrapet_storyrun_queue_depth``, the waiting steps of a run, and counts steps with a slot.
+    """``collect`` sets ``bobrapet_storyrun_queue_depth``, the waiting steps of a run; and for each queue the number of
+    steps with a slot, and how long the oldest step has waited.
 
-    A run without waiting steps has no series; a queue without running steps has 0. Source: operator contract 8.1.
+    A run without waiting steps has no series; a queue without running or waiting steps has 0.
+    Source: operator contract 8.1.
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -73,10 +94,11 @@ class QueueGauges:
                 catalogue.STORY_RUN_QUEUE_DEPTH, steps, namespace=run.namespace, storyrun=run.name, queue=queue
             )
         self._reported = set(waiting)
-        running = self._slots.running()
-        self._queues |= set(running)
+        running, oldest = self._slots.running(), self._slots.longest_waits()
+        self._queues |= {*running, *oldest}
         for queue in self._queues:
             metrics.set_gauge(catalogue.QUEUE_STEPS_RUNNING, running.get(queue, 0), queue=queue)
+            metrics.set_gauge(catalogue.QUEUE_OLDEST_WAIT, oldest.get(queue, 0.0), queue=queue)
 
 
 class ImpulseGauges:
@@ -99,6 +121,21 @@ class ImpulseGauges:
         for namespace, name in self._reported - known:
             metrics.drop(catalogue.IMPULSE_THROTTLED_TRIGGERS, namespace=namespace, impulse=name)
         self._reported = known
+
+
+class ReadinessGauges:
+    """``collect`` sets ``bobrapet_ready`` for each check of ``/readyz``, and how long a kind could not be followed."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], str]], kinds: Iterable[FollowedKind]) -> None:
+        """``checks``: name → the reason why the check fails, empty if it does not; ``kinds``: the informers."""
+        self._checks = checks
+        self._kinds = kinds
+
+    def collect(self) -> None:
+        for name, check in self._checks.items():
+            metrics.set_gauge(catalogue.READY, 0.0 if check() else 1.0, check=name)
+        for kind in self._kinds:
+            metrics.set_gauge(catalogue.INFORMER_STUCK, kind.stuck_seconds, resource=kind.resource.title)
 
 
 def _story_of(run: dict[str, Any] | None) -> str:

@@ -41,11 +41,12 @@ from manager.bind import Address
 from manager.config_source import ConfigSource
 from manager.hub_access import HubAccessSource
 from manager.hub_endpoint import host_of, needs_certificate
+from manager.live import ReadinessGauges
 from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
 from manager.metrics_tls import metrics_context
 from manager.options import ManagerOptions
-from manager.probes import MetricsPage, Probes
+from manager.probes import Check, MetricsPage, Probes
 from manager.serving import ListenError, serve_on
 from manager.task_tree import lines_of
 from process import parent
@@ -160,12 +161,11 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
     state = _Readiness()
     async with trio.open_nursery() as serving:
         await serving.start(partial(reclaim_when_quiet, state.changes, heeds_timers=True))
+        state.checks |= {"informers": state.informers, "configuration": state.configuration}
+        if options.admission.address is not None:
+            state.checks["webhook"] = state.webhook
         if options.health is not None:
-            checks = {"informers": state.informers, "configuration": state.configuration}
-            if options.admission.address is not None:
-                checks["webhook"] = state.webhook
-            probes = Probes(checks)
-            await serving.start(serve_on, probes, options.health)
+            await serving.start(serve_on, Probes(state.checks), options.health)
         if options.metrics.address is not None:
             metrics.start_recording()  # before anything lists or serves: some gauges are set only when they change
         config = await load_config(options.kubeconfig, options.context)
@@ -227,6 +227,7 @@ class _Readiness:
         self.synced = False
         self.source: ConfigSource | None = None
         self.admission: AdmissionService | None = None
+        self.checks: dict[str, Check] = {}
 
     def changes(self) -> int:
         """The number of changes that the informers have seen."""
@@ -270,7 +271,8 @@ async def _open_world(
         await nursery.start(world.run)
         spare_what_there_is()
         state.synced = True
-        yield world, source, events
+        with metrics.collected_by(ReadinessGauges(state.checks, world).collect):
+            yield world, source, events
         nursery.cancel_scope.cancel()
 
 

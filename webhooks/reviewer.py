@@ -81,6 +81,8 @@ class Reviewer:
             raise UnansweredError(429, CROWDED) from None
         except ReviewUnavailableError as error:
             raise _unavailable(str(error)) from None
+        outcome = "denied" if decision.is_denial else "allowed"
+        metrics.count(catalogue.ADMISSION_DECISIONS, webhook=hook.path, decision=outcome)
         return orjson.dumps(_answer_of(hook, asked, decision))
 
 

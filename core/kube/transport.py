@@ -62,6 +62,7 @@ JSON: Final = "application/json"
 Part = TypeVar("Part", bytes, str)
 
 _LOG: Final = get_logger("kube-client")
+_WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +229,10 @@ class ApiTransport:
             return
         metrics.count(catalogue.CLIENT_REQUESTS, code=code, method=str(span.fields.get("method", "")), host=self._host)
         if span.name == "call":
-            metrics.observe(
-                catalogue.CLIENT_REQUEST_DURATION, span.seconds, verb=str(span.fields["verb"]), host=self._host
-            )
+            verb = str(span.fields["verb"])
+            metrics.observe(catalogue.CLIENT_REQUEST_DURATION, span.seconds, verb=verb, host=self._host)
+            if verb in _WRITES:
+                metrics.count(catalogue.API_WRITES, verb=verb, resource=str(span.fields["resource"]))
 
 
 @asynccontextmanager

@@ -260,10 +260,12 @@ class _Watcher:
         """After silence: whether the server's newest version is older than ours; then the watch would wait for ever.
 
         A server that was restored from a backup accepts our version and stays silent until its own count has passed it.
+        It is asked with the selectors of the watch: a right to objects by name is a right to no other list.
         """
         target = self._target
+        same = ListSelection(target.resource, target.namespace, target.label_selector, target.field_selector)
         try:
-            newest = await newest_version(target.client.body_of, ListSelection(target.resource, target.namespace))
+            newest = await newest_version(target.client.body_of, same)
         except KubeError:
             return False  # the next connection will show it
         self._on_contact()

@@ -188,6 +188,23 @@ WEBHOOK_LATENCY = _histogram(
 WEBHOOK_IN_FLIGHT = _gauge("controller_runtime_webhook_requests_in_flight", "Reviews in progress.", "webhook")
 
 # Own names, for values without a name in the contract.
+STORY_RUNS_LIVE = _gauge("bobrapet_storyruns_live", "Live runs that this process executes.", "namespace")
+QUEUE_OLDEST_WAIT = _gauge(
+    "bobrapet_queue_oldest_wait_seconds", "How long the oldest step in the queue has waited for a slot.", "queue"
+)
+API_WRITES = _counter(
+    "bobrapet_api_writes_total",
+    "Writes that were sent to the API server, whatever the answer; the resource includes the subresource.",
+    "verb",
+    "resource",
+)
+READY = _gauge("bobrapet_ready", "1 while a check of /readyz passes, else 0.", "check")
+INFORMER_STUCK = _gauge(
+    "bobrapet_informer_stuck_seconds", "For how long a kind could not be listed or watched; 0: it can be.", "resource"
+)
+ADMISSION_DECISIONS = _counter(
+    "bobrapet_admission_decisions_total", "Reviews that were decided: allowed, denied.", "webhook", "decision"
+)
 QUEUE_STEPS_RUNNING = _gauge("bobrapet_queue_steps_running", "Engram steps that have a slot.", "queue")
 WATCH_RESTARTS = _counter("bobrapet_watch_restarts_total", "Watches opened again.", "resource", "reason")
 INFORMER_RELISTS = _counter("bobrapet_informer_relists_total", "Full lists of a kind.", "resource")
@@ -242,6 +259,6 @@ CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().v
 """All series of this module."""
 CLIENT_CATALOGUE: Final = (
     *(CLIENT_REQUESTS, CLIENT_REQUEST_DURATION, LEADER_STATUS, WATCH_RESTARTS, INFORMER_RELISTS, INFORMER_OBJECTS),
-    *(OBJECTS_UNREADABLE, OBJECTS_LEFT_OUT, CERTIFICATE_EXPIRY, CERTIFICATE_READS, CERTIFICATE_READ_ERRORS),
+    *(API_WRITES, OBJECTS_UNREADABLE, OBJECTS_LEFT_OUT, CERTIFICATE_EXPIRY, CERTIFICATE_READS, CERTIFICATE_READ_ERRORS),
 )
 """The series of a client of an API server that follows a few kinds, holds a Lease and serves a certificate."""

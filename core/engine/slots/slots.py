@@ -161,6 +161,14 @@ class Slots:
         """Number of waiting steps, by run and queue."""
         return Counter((demand.run, demand.queue) for demand in self._ledger.waiting())
 
+    def longest_waits(self) -> Mapping[str, float]:
+        """For how many seconds the oldest step has waited, by queue; queues without waiting steps are left out."""
+        now, oldest = self._clock.now(), dict[str, float]()
+        for demand in self._ledger.waiting():
+            waited = max((now - demand.queued_at).total_seconds(), 0.0)
+            oldest[demand.queue] = max(waited, oldest.get(demand.queue, 0.0))
+        return oldest
+
     async def _wait(
         self, demand: Demand, report: Callable[[str], None], wakeup: WakeUp, gives_up: Callable[[], Awaitable[bool]]
     ) -> bool:

@@ -111,6 +111,30 @@ def ensure_node_program(name: str, *, environ: Mapping[str, str] = os.environ) -
     return Path(node), target / "node_modules" / name
 
 
+def ensure_debian_program(package: str, name: str, *, environ: Mapping[str, str] = os.environ) -> Path:
+    """A program of a Debian package, such as ``promtool`` of ``prometheus``: from the named directory, ``PATH`` or the
+    cache, into which the package is unpacked. Its version is that of the system's distribution.
+
+    Prometheus takes minutes to build from source, and its package a second.
+
+    Raises:
+        MissingBinariesError: there is no apt-get.
+        BuildError: apt-get failed; the message ends with the last lines of the log.
+    """
+    for directory in filter(None, map(environ.get, ASSETS_VARIABLES)):
+        if (path := Path(directory) / name).exists():
+            return path
+    if found := shutil.which(name, path=environ.get("PATH")):
+        return Path(found)
+    target = cache_directory(environ) / f"debian-{package}-{platform.machine()}"
+    if not target.exists():
+        apt = shutil.which("apt-get", path=environ.get("PATH"))
+        if apt is None:
+            raise MissingBinariesError(f"{name} is not on PATH, and no apt-get is there to fetch it; install {package}")
+        building.unpack(package, target, Path(apt))
+    return target / "usr" / "bin" / name
+
+
 def pinned_versions() -> list[str]:
     """The versions of Kubernetes that can be built, newest first."""
     versions = [path.name.removeprefix("kubernetes-") for path in _TOOLCHAIN.glob("kubernetes-*")]

@@ -82,6 +82,39 @@ def install(package: Path, target: Path, npm: Path) -> None:
         partial.rename(target)
 
 
+def unpack(package: str, target: Path, apt: Path) -> None:
+    """Fetch a package of the system's distribution into ``target`` and unpack it there; nothing is installed.
+
+    apt checks its signature. Root renews the lists of packages if they do not have it.
+
+    Args:
+        apt: ``apt-get``; ``dpkg`` is beside it.
+
+    Raises:
+        BuildError: there is no such package, or another builder holds the lock for longer than a build may take.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_builder(target.parent):
+        if target.exists():
+            return
+        partial, log = target.with_name(f".{target.name}.partial"), target.with_name(f"{target.name}.log")
+        _say(f"fetching {package}; log: {log}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        fetch = [str(apt), "-o", "APT::Sandbox::User=root", "download", package]
+        try:
+            _run(package, fetch, partial, os.environ, log)
+        except BuildError:
+            if os.geteuid() != 0:
+                raise
+            _run(package, [str(apt), "update"], partial, os.environ, log)
+            _run(package, fetch, partial, os.environ, log)
+        [archive] = partial.glob("*.deb")
+        _run(package, [str(apt.parent / "dpkg"), "-x", archive.name, "."], partial, os.environ, log)
+        archive.unlink()
+        partial.rename(target)
+
+
 def _run(name: str, command: Sequence[str], directory: Path, environment: Mapping[str, str], log: Path) -> None:
     started = time.monotonic()
     with log.open("w") as output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.e2e.control_plane import binaries, building
 from tests.e2e.control_plane.binaries import (
     MissingBinariesError,
     ensure_binaries,
+    ensure_debian_program,
     ensure_node_program,
     pinned_versions,
 )
@@ -135,3 +137,47 @@ def test_a_failed_installation_leaves_nothing_and_shows_the_end_of_its_log(tmp_p
 def test_without_node_the_message_says_what_to_install() -> None:
     with pytest.raises(MissingBinariesError, match=r"azurite needs node and npm; install Node\.js"):
         ensure_node_program("azurite", environ={"PATH": ""})
+
+
+APT = """#!/bin/sh
+echo "$@" >> {folder}/calls
+case "$*" in
+*update*) touch {folder}/lists ;;
+*download*) test -e {folder}/lists || exit 100; touch prometheus_2_amd64.deb ;;
+-x*) mkdir -p usr/bin && echo program > usr/bin/promtool ;;
+esac
+"""
+
+
+def fake_debian(folder: Path) -> dict[str, str]:
+    """A PATH whose apt-get has no lists of packages until it is told to update them."""
+    for name in ("apt-get", "dpkg"):
+        program = folder / name
+        program.write_text(APT.format(folder=folder))
+        program.chmod(0o755)
+    return {"PATH": str(folder), "BOBRAPET_E2E_CACHE": str(folder / "cache")}
+
+
+def test_a_program_of_debian_is_unpacked_once_and_nothing_is_installed(tmp_path: Path) -> None:
+    environ = fake_debian(tmp_path)
+    (tmp_path / "lists").touch()
+
+    first, second = (ensure_debian_program("prometheus", "promtool", environ=environ) for _ in range(2))
+
+    assert first == second
+    assert first.read_text() == "program\n"
+    assert [line.split()[-1] for line in calls(tmp_path)] == ["prometheus", "."]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root renews lists of packages")
+def test_root_renews_lists_that_lack_the_package(tmp_path: Path) -> None:
+    ensure_debian_program("prometheus", "promtool", environ=fake_debian(tmp_path))
+
+    assert [line.split()[-1] for line in calls(tmp_path)] == ["prometheus", "update", "prometheus", "."]
+
+
+def test_a_machine_without_apt_gets_a_remedy(tmp_path: Path) -> None:
+    environ = {"PATH": str(tmp_path), "BOBRAPET_E2E_CACHE": str(tmp_path)}
+
+    with pytest.raises(MissingBinariesError, match=r"promtool is not on PATH, and no apt-get .* install prometheus"):
+        ensure_debian_program("prometheus", "promtool", environ=environ)

@@ -8,12 +8,13 @@ from typing import Any
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from core.api.resource import STORY_RUN, Resource
 from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
 from core.engine.wakeup import WakeUp
 from core.telemetry import metrics
 from fuzz.engine.slot_model import clock, demand, limits, never
-from manager.live import ImpulseGauges, LiveGauges, QueueGauges
+from manager.live import ImpulseGauges, LiveGauges, QueueGauges, ReadinessGauges
 
 
 class Alive:
@@ -57,6 +58,19 @@ def test_a_run_that_is_gone_from_the_store_counts_under_an_unknown_story() -> No
         assert active("(unknown)") == 1
 
 
+def test_live_runs_are_counted_by_namespace_and_a_namespace_without_any_has_no_series() -> None:
+    alive = Alive()
+    alive.runs = {RunKey("team", "etl-1"): 0, RunKey("team", "etl-2"): 3, RunKey("other", "etl-1"): 1}
+    with metrics.recording(), metrics.collected_by(LiveGauges(alive, StoryRuns()).collect):
+        metrics.exposition()
+        numbers = [metrics.sample("bobrapet_storyruns_live", namespace=name) for name in ("team", "other")]
+        assert numbers == [2, 1]
+        alive.runs = {RunKey("team", "etl-1"): 0}
+        metrics.exposition()
+        numbers = [metrics.sample("bobrapet_storyruns_live", namespace=name) for name in ("team", "other")]
+        assert numbers == [1, None]
+
+
 def test_after_the_block_nobody_collects() -> None:
     alive = Alive()
     alive.runs = {RunKey("team", "etl-1"): 2}
@@ -89,6 +103,51 @@ async def test_queues_tell_what_waits_and_what_runs(autojump_clock: MockClock, n
         slots.forget("uid-two")
         metrics.exposition()
         assert running() == 0
+
+
+async def test_a_queue_tells_how_long_its_oldest_step_has_waited(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    def waited() -> float | None:
+        return metrics.sample("bobrapet_queue_oldest_wait_seconds", queue="gpu")
+
+    slots = Slots(lambda: limits(gpu=1), clock())
+    slots.load([])
+    for step in ("one/a", "two/a", "two/b"):
+        nursery.start_soon(slots.acquire, demand(step, queue="gpu"), list[str]().append, WakeUp(), never)
+        await wait_all_tasks_blocked()
+        await trio.sleep(60)
+    with metrics.recording(), metrics.collected_by(QueueGauges(slots).collect):
+        metrics.exposition()
+        oldest = waited()
+        assert oldest is not None
+        assert oldest >= 120
+        for run in ("one", "two"):
+            slots.forget(f"uid-{run}")
+            await wait_all_tasks_blocked()
+        slots.forget("uid-two")
+        metrics.exposition()
+        assert waited() == 0
+
+
+class Followed:
+    """Stands for an informer that has not been able to follow its kind for a while."""
+
+    resource: Resource = STORY_RUN
+    stuck_seconds = 90.0
+
+
+def test_readiness_is_a_series_for_each_check_and_each_kind() -> None:
+    reasons = {"informers": "cannot watch storyruns for 90 s", "configuration": ""}
+    checks = {name: lambda name=name: reasons[name] for name in reasons}
+    with metrics.recording(), metrics.collected_by(ReadinessGauges(checks, [Followed()]).collect):
+        metrics.exposition()
+        assert metrics.sample("bobrapet_ready", check="informers") == 0
+        assert metrics.sample("bobrapet_ready", check="configuration") == 1
+        assert metrics.sample("bobrapet_informer_stuck_seconds", resource="storyruns") == 90
+        reasons["informers"] = ""
+        metrics.exposition()
+        assert metrics.sample("bobrapet_ready", check="informers") == 1
 
 
 class KnownImpulses:

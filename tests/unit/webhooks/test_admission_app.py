@@ -412,10 +412,14 @@ async def test_requests_are_counted_by_path_and_code() -> None:
         async with asking(gate(), requests=1) as client:
             await client.post(VALIDATE_STORY.path, json=review(VALIDATE_STORY, story()))
             await client.post(VALIDATE_STORY.path, content=b"{", headers=JSON)
+            wrong = story({"name": "a", "type": "stop", "needs": ["gone"]})
+            await client.post(VALIDATE_STORY.path, json=review(VALIDATE_STORY, wrong))
         path = VALIDATE_STORY.path
         name = "controller_runtime_webhook"
-        assert metrics.sample(f"{name}_requests_total", webhook=path, code="200") == 1
+        assert metrics.sample(f"{name}_requests_total", webhook=path, code="200") == 2
         assert metrics.sample(f"{name}_requests_total", webhook=path, code="400") == 1
+        assert metrics.sample("bobrapet_admission_decisions_total", webhook=path, decision="allowed") == 1
+        assert metrics.sample("bobrapet_admission_decisions_total", webhook=path, decision="denied") == 1
         assert metrics.sample(f"{name}_requests_in_flight", webhook=path) == 0
         assert metrics.sample(f"{name}_requests_in_flight", webhook=MUTATE_STORY.path) == 0
-        assert metrics.sample(f"{name}_latency_seconds_count", webhook=path) == 2
+        assert metrics.sample(f"{name}_latency_seconds_count", webhook=path) == 3

@@ -425,6 +425,19 @@ async def test_every_call_is_counted_by_code() -> None:
         assert metrics.sample("rest_client_request_duration_seconds_count", verb="get", host="scripted") == 2
 
 
+async def test_writes_are_counted_by_verb_and_resource_and_reads_are_not() -> None:
+    answers = [ok(widget("a", 5)), ok(widget("a", 6)), refusal("Conflict")]
+    with metrics.recording():
+        async with ScriptedServer(answer=lambda request: answers.pop(0)).client() as client:
+            await client.get(WIDGET, "a", "team")
+            await client.patch(WIDGET, "a", {"status": {}}, namespace="team", subresource="status")
+            with pytest.raises(ConflictError):
+                await client.patch(WIDGET, "a", {"status": {}}, namespace="team", subresource="status")
+
+        assert metrics.sample("bobrapet_api_writes_total", verb="patch", resource="widgets/status") == 2
+        assert metrics.sample("bobrapet_api_writes_total", verb="get", resource="widgets") is None
+
+
 async def test_a_deadline_of_nothing_is_refused() -> None:
     from core.kube.client import open_client
     from core.kube.config import ClusterConfig

@@ -147,6 +147,29 @@ async def test_silence_from_a_server_whose_history_went_back_asks_for_a_new_list
             await events.receive()
 
 
+async def test_after_silence_only_objects_that_may_be_watched_are_asked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A right by name allows nothing but a list with the same field selector."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("fieldSelector", ""))
+        return listing(version=40)
+
+    server = ScriptedServer(answer=answer)
+    by_name = "metadata.name=a"
+    async with (
+        server.client() as client,
+        open_watch(client, WIDGET, field_selector=by_name, resource_version="100") as events,
+    ):
+        await server.next_watch()
+        [event] = await take(events, 1)
+
+    assert event.type is WatchEventType.ERROR
+    assert asked == [by_name]
+
+
 @pytest.mark.parametrize("answered", ["as an event", "with HTTP"])
 async def test_history_that_is_gone_ends_the_watch_with_one_error(
     autojump_clock: trio.testing.MockClock, answered: str

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from core.telemetry import catalogue, metrics
+
+ROOT = Path(__file__).parents[4]
 
 
 def test_nothing_is_recorded_before_recording_starts() -> None:
@@ -118,3 +122,13 @@ def test_importing_telemetry_loads_neither_prometheus_nor_structlog() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_client_finds_every_series_that_it_changes() -> None:
+    """A hub records only these: one that is missing would end it at the first change."""
+    clients = ("transport", "watch", "paging", "informer", "lease")
+    texts = [(ROOT / f"core/kube/{name}.py").read_text(encoding="utf-8") for name in clients]
+    changed = {getattr(catalogue, name) for text in texts for name in re.findall(r"catalogue\.([A-Z_]+)", text)}
+
+    assert changed - set(catalogue.CLIENT_CATALOGUE) == set()
+    assert len(changed) > 5

@@ -1,0 +1,1 @@
+"""The alerts and recording rules, by what is affected; ``deployment.observability.rules`` renders them."""

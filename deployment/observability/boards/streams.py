@@ -1,0 +1,163 @@
+"""Streams: the packets of realtime Stories, and where they wait."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deployment.observability.board import HERE, OF_JOB, RATE, Dashboard, Query, Row, Unit, graph, stat
+from deployment.observability.query import rates, sums
+from deployment.observability.rule import HUB_JOB, growth
+
+_STEP: Final = ("namespace", "story", "step")
+
+
+def _of(series: str) -> str:
+    return f"{series}{{{HERE}}}"
+
+
+BOARD: Final = Dashboard(
+    "streams",
+    "bobrapet / Streams",
+    "The packets of realtime Stories on their way through the hub.",
+    (
+        Row(
+            "Now",
+            (
+                stat(
+                    "Connected steps",
+                    Unit.COUNT,
+                    "Containers that serve a step.",
+                    Query(f"sum({_of('bobravoz_hub_active_streams')})"),
+                ),
+                stat(
+                    "Packets a second",
+                    Unit.PER_SECOND,
+                    "From steps.",
+                    Query(f"sum(rate({_of('bobravoz_grpc_messages_received_total')}[{RATE}]))"),
+                ),
+                stat(
+                    "Waiting packets",
+                    Unit.COUNT,
+                    "For all steps.",
+                    Query(f"sum({_of('bobravoz_hub_buffer_current_size')})"),
+                ),
+                stat(
+                    "Bytes kept",
+                    Unit.BYTES,
+                    "Waiting, in flight and recently acknowledged.",
+                    Query(f"sum({_of('bobravoz_hub_buffer_current_bytes')})"),
+                ),
+                stat(
+                    "Steps held back",
+                    Unit.COUNT,
+                    "Producers that wait for a full receiver. For minutes: runbook BobrapetStreamBlocked.",
+                    Query(f"sum({_of('bobrapet_hub_held_steps')})"),
+                ),
+                stat(
+                    "Lost in the last hour",
+                    Unit.COUNT,
+                    "Packets that were given up or dropped. Runbook BobrapetPacketsLost.",
+                    Query(growth(_of("bobravoz_hub_messages_dropped_total"), "1h")),
+                    bad_from=1,
+                ),
+            ),
+        ),
+        Row(
+            "Packets",
+            (
+                graph(
+                    "Packets from steps a second",
+                    Unit.PER_SECOND,
+                    "Without heartbeats.",
+                    rates(_of("bobravoz_grpc_messages_received_total"), *_STEP),
+                ),
+                graph(
+                    "Packets acknowledged by steps a second",
+                    Unit.PER_SECOND,
+                    "A receiver far below its producer is the slow one.",
+                    rates(_of("bobrapet_hub_messages_delivered_total"), *_STEP),
+                ),
+                graph(
+                    "Packets sent to steps a second",
+                    Unit.PER_SECOND,
+                    "Repetitions included: more than the acknowledged ones means that they are sent again.",
+                    rates(_of("bobravoz_grpc_messages_sent_total"), *_STEP),
+                ),
+                graph(
+                    "Packets that were lost or not meant for a step, a minute",
+                    Unit.PER_MINUTE,
+                    "lost: given up or dropped. The others went by a condition or a rule, and are not lost.",
+                    Query(
+                        f"sum by (step, reason) (rate({_of('bobravoz_hub_messages_dropped_total')}[{RATE}])) * 60",
+                        "lost: {{step}} {{reason}}",
+                    ),
+                    Query(
+                        f"sum by (step, reason) (rate({_of('bobrapet_hub_messages_skipped_total')}[{RATE}])) * 60",
+                        "{{step}} {{reason}}",
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "Pressure",
+            (
+                graph(
+                    "Packets that wait for a step",
+                    Unit.COUNT,
+                    "A full buffer holds its producers back; nothing is dropped to be fast.",
+                    sums(_of("bobravoz_hub_buffer_current_size"), *_STEP),
+                ),
+                graph(
+                    "Packets in flight to a step",
+                    Unit.COUNT,
+                    "Sent and not acknowledged. Flat at the limit: the step is slow.",
+                    sums(_of("bobravoz_hub_replay_unacked_current"), *_STEP),
+                ),
+                graph(
+                    "Bytes kept for a step",
+                    Unit.BYTES,
+                    "What a reconnect gets again.",
+                    sums(_of("bobravoz_hub_buffer_current_bytes"), *_STEP),
+                ),
+                graph(
+                    "Producers that wait for a full receiver",
+                    Unit.COUNT,
+                    "Look at the step behind them.",
+                    sums(_of("bobrapet_hub_held_steps"), *_STEP),
+                ),
+            ),
+        ),
+        Row(
+            "Connections and process",
+            (
+                graph(
+                    "Connected containers",
+                    Unit.COUNT,
+                    "0 for a step whose packets wait: its container is away.",
+                    sums(_of("bobravoz_hub_active_streams"), *_STEP),
+                ),
+                graph(
+                    "Heartbeats a minute",
+                    Unit.PER_MINUTE,
+                    "A connected step that stops sending them is about to be cut.",
+                    rates(_of("bobravoz_hub_heartbeats_received_total"), *_STEP, times=60),
+                ),
+                graph(
+                    "CPU of the hub",
+                    Unit.SHARE,
+                    "One thread; near 100 % all streams slow down.",
+                    Query(f"rate(process_cpu_seconds_total{{{OF_JOB}}}[{RATE}])", "{{instance}}"),
+                    bad_from=0.9,
+                ),
+                graph(
+                    "Memory of the hub",
+                    Unit.BYTES,
+                    "The limit that is shipped is 1 GiB.",
+                    Query(f"process_resident_memory_bytes{{{OF_JOB}}}", "{{instance}}"),
+                ),
+            ),
+        ),
+    ),
+    has_namespaces=True,
+    job=HUB_JOB,
+)

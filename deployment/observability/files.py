@@ -1,0 +1,95 @@
+"""What ``manifests/observability`` has: rules in two forms, monitors, dashboards, and the file that combines them.
+
+``python -m deployment.observability.files --runbooks URL`` prints the rules with runbooks below another base, such as
+the wiki of an installation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from core.api.objects import Object
+from deployment import kustomization
+from deployment.observability.board import Dashboard, to_json
+from deployment.observability.boards import (
+    admission,
+    certificates,
+    latency,
+    operator,
+    queues,
+    runs,
+    streams,
+    write_budget,
+)
+from deployment.observability.rules import RUNBOOKS, prometheus_rule, rule_file
+from deployment.observability.scraping import pod_monitor, service_monitor
+from deployment.permissions.roles import DEFAULT_INSTALLATION
+from deployment.yaml_text import yaml_text
+
+DIRECTORY: Final = PurePosixPath("manifests/observability")
+DASHBOARDS: Final = DIRECTORY / "dashboards"
+BOARDS: Final[tuple[Dashboard, ...]] = (
+    operator.BOARD,
+    runs.BOARD,
+    queues.BOARD,
+    latency.BOARD,
+    write_budget.BOARD,
+    admission.BOARD,
+    certificates.BOARD,
+    streams.BOARD,
+)
+RULES: Final = "prometheusrule.yaml"
+MONITORS: Final = "monitors.yaml"
+PLAIN_RULES: Final = "prometheus.rules.yaml"
+"""For a Prometheus without the Prometheus Operator."""
+CONFIG_MAP: Final = "bobrapet-dashboards"
+SIDECAR_LABEL: Final = {"grafana_dashboard": "1"}
+"""Grafana's sidecar imports the dashboards in ConfigMaps with this label."""
+
+
+def documents() -> Iterator[tuple[str, list[Object]]]:
+    """File name and documents, without the dashboards."""
+    yield PLAIN_RULES, [rule_file()]
+    yield RULES, [prometheus_rule()]
+    yield MONITORS, [service_monitor(), pod_monitor()]
+    yield kustomization.FILE_NAME, [_kustomization()]
+
+
+def dashboards() -> Iterator[tuple[str, str]]:
+    """File name and text of each dashboard."""
+    for board in BOARDS:
+        yield _file_of(board), json.dumps(to_json(board), indent=1, ensure_ascii=False) + "\n"
+
+
+def _kustomization() -> Object:
+    files = [f"{DASHBOARDS.name}/{_file_of(board)}" for board in BOARDS]
+    generator = {
+        "name": CONFIG_MAP,
+        "namespace": DEFAULT_INSTALLATION.namespace,
+        "files": files,
+        "options": {"disableNameSuffixHash": True, "labels": SIDECAR_LABEL},
+    }
+    return {**kustomization.of_files([RULES, MONITORS]), "configMapGenerator": [generator]}
+
+
+def _file_of(board: Dashboard) -> str:
+    return f"{board.uid}.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deployment.observability.files", description="Print the rules.")
+    parser.add_argument("--runbooks", default=RUNBOOKS, help=f"base of runbook_url (default: {RUNBOOKS})")
+    parser.add_argument("--plain", action="store_true", help="a rule file of Prometheus instead of a PrometheusRule")
+    options = parser.parse_args(arguments)
+    base = options.runbooks.rstrip("/")
+    sys.stdout.write(yaml_text(rule_file(base) if options.plain else prometheus_rule(runbooks=base)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
