@@ -32,6 +32,7 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from manager.evaluation import evaluator_of
 from manager.live import ImpulseGauges, LiveGauges, QueueGauges
+from manager.tracing import Tracing
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.event_sink import KubeEventSink
@@ -55,6 +56,7 @@ from reconcilers.registration import ControllerDependencies, ControllerRegistrat
 from reconcilers.router import connect_engine, connect_streams
 from reconcilers.run_counts import RunCounts
 from reconcilers.runtime.controller import Key
+from reconcilers.traces.trace_projection import TraceProjection
 
 _log = get_logger("controller.storyrun")
 
@@ -78,18 +80,21 @@ class Operator:
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
         ownership: Ownership = WHOLE_CLUSTER,
         hub: HubAccessProvider = no_hub,
+        tracing: Tracing | None = None,
     ) -> None:
         self._world = world
+        self._tracing = tracing or Tracing(settings)
+        rules = self._tracing.rules
         self._settings = settings
         self._ownership = ownership
         self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
-        binder = Binder(client, world, settings)
-        step_runs = KubeStepRuns(client, world)
+        binder = Binder(client, world, settings, rules)
+        step_runs = KubeStepRuns(client, world, rules)
         secrets = SecretCheck(client, operator_namespace, settings)
         runner = RunnerAccess(client, world, binder, events, settings)
         budget = BindingBudget(settings)
-        store = KubeRunStore(client, world, settings)
+        store = KubeRunStore(client, world, settings, rules)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._workers = WorkerRegistry(client, world)
@@ -118,6 +123,7 @@ class Operator:
             ),
             _scope_crashed,
         )
+        self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
@@ -175,6 +181,7 @@ class Operator:
             nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self._workers.run, name="heartbeats of warm workers")
             nursery.start_soon(self.supervisor.run)
+            nursery.start_soon(self._tracing.run, self._traces, name="export of traces")
             self._controllers.start_in(nursery)
             self._controllers.enqueue_everything()
 
@@ -194,6 +201,7 @@ class Operator:
         self._workers.connect(self.supervisor.wake)
         self._controllers.connect()
         RunCounts(self._ownership).connect(self._world)
+        self._traces.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
@@ -201,6 +209,7 @@ class Operator:
         self._slots.limits_changed()
         self._awaited.rules_changed()
         self._controllers.settings_changed()
+        self._tracing.settings_changed()
 
     def _engine_settings(self) -> EngineSettings:
         return EngineSettings(

@@ -255,6 +255,12 @@ CERTIFICATE_READ_ERRORS = _counter(
     "certwatcher_read_certificate_errors_total", "Mounted certificate files that could not be used."
 )
 
+TRACE_SPANS = _counter(
+    "bobrapet_trace_spans_total",
+    "Spans of traces, by what became of them: exported, refused by the collector, dropped.",
+    "outcome",
+)
+
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))
 """All series of this module."""
 CLIENT_CATALOGUE: Final = (

@@ -9,10 +9,11 @@ from typing import Any, Final
 from core.api import keys
 from core.api.canonical import encode
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import Object, step_path
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
+from core.telemetry.tracing.run_trace import context_for_attempt
 from core.workloads.literals import as_literals
 from core.workloads.plain_container import ContainerCall, call_of
 from core.workloads.step_workload import StepWorkload
@@ -74,6 +75,8 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
         execution_key=order.execution_key,
+        propagates_trace=resolved.trace_rules.propagates,
+        trace_context=context_for_attempt(order.run, step_path(order.step_run), order.attempt, resolved.trace_rules),
         **payloads,
     )
 
