@@ -55,6 +55,7 @@ from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams
 from reconcilers.run_counts import RunCounts
+from reconcilers.run_meter import RunMeter, trace_fields
 from reconcilers.runtime.controller import Key
 from reconcilers.traces.trace_projection import TraceProjection
 
@@ -121,9 +122,10 @@ class Operator:
                 ownership=ownership,
                 awaited=self._awaited,
             ),
-            _scope_crashed,
+            self._scope_crashed,
         )
         self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
+        self._meter = RunMeter(world, clock.now(), rules, ownership)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
@@ -202,6 +204,7 @@ class Operator:
         self._controllers.connect()
         RunCounts(self._ownership).connect(self._world)
         self._traces.connect()
+        self._meter.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
@@ -222,6 +225,14 @@ class Operator:
             why_story_refused=partial(self._why_refused, STORY_RUN),
             why_call_refused=partial(self._why_refused, STORY),
         )
+
+    def _scope_crashed(self, key: RunKey, error: BaseException) -> None:
+        metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
+        if isinstance(error, Exception):
+            run = self._world.story_runs.get(key.namespace, key.name)
+            fields = trace_fields(run, "", self._tracing.rules()) if run is not None else {}
+            text = "a run crashed; it starts again from its recorded state"
+            _log.error(text, run=str(key), error=error, **fields)
 
     def _why_refused(self, source: Resource, namespace: str, story_namespace: str, story_name: str) -> str | None:
         """Why an object of the kind ``source`` in ``namespace`` may not refer to a Story, or None."""
@@ -265,12 +276,6 @@ def _executors(
 ) -> Executors:
     shared = (client, world, step_runs, binder, secrets, events, runner)
     return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget), warm])
-
-
-def _scope_crashed(key: RunKey, error: BaseException) -> None:
-    metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
-    if isinstance(error, Exception):
-        _log.error("a run crashed; it starts again from its recorded state", run=str(key), error=error)
 
 
 def _observed(controller: str, outcome: str, seconds: float) -> None:

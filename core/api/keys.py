@@ -111,6 +111,7 @@ ANNOTATION_TRACE_PARENT: Final = "bubustack.io/traceparent"
 """An extension, on StoryTriggers and StoryRuns: the span that has started the run (W3C Trace Context)."""
 ANNOTATION_TRACE_STATE: Final = "bubustack.io/tracestate"
 ANNOTATION_BAGGAGE: Final = "bubustack.io/baggage"
+TRACE_ANNOTATIONS: Final = (ANNOTATION_TRACE_PARENT, ANNOTATION_TRACE_STATE, ANNOTATION_BAGGAGE)
 ANNOTATION_PARENT_SCHEDULING: Final = "runs.bubustack.io/parent-scheduling"
 """An extension, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
 

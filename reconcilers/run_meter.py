@@ -1,0 +1,144 @@
+"""Counts the ends of runs, steps and attempts, whoever records them, and logs them with the ids of their trace.
+
+It follows the informers: an SDK records the end of most steps, and another leader may have begun a run. The log has
+them at level debug, and failures at level info. Source: operator contract 8.1, 8.2 and 10.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from core.api.instant import parse_instant_or_none
+from core.api.objects import Object, controller_of, has_ended, step_path
+from core.api.phases import Phase
+from core.engine.step.outcome import exit_class
+from core.engine.step.record import is_final, retries_of
+from core.kube.informer import Change
+from core.ownership.ownership import WHOLE_CLUSTER, Ownership
+from core.telemetry import catalogue, metrics
+from core.telemetry.logs import get_logger
+from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
+from reconcilers.adapters.world import World
+
+_log = get_logger("controller.storyrun")
+_SCRIPT: Final = "(script)"
+"""The label ``engram`` of a step whose program is in its Story."""
+
+
+class RunMeter:
+    """Handlers for the informers of StoryRuns and StepRuns.
+
+    ``began_at``: when this process began; what was created before was counted by another one.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        began_at: datetime,
+        rules: Callable[[], TraceRules] = untraced,
+        ownership: Ownership = WHOLE_CLUSTER,
+    ) -> None:
+        self._world = world
+        self._began_at = began_at.replace(microsecond=0)
+        self._rules = rules
+        self._ownership = ownership
+
+    def connect(self) -> None:
+        self._world.step_runs.add_handler(self.step_run_changed)
+        self._world.story_runs.add_handler(self.story_run_changed)
+
+    def story_run_changed(self, change: Change) -> None:
+        run = change.new
+        if run is None or change.old is None or not has_ended(run) or has_ended(change.old):
+            return
+        metadata, status = run["metadata"], run["status"]
+        if not self._ownership.owns((metadata["namespace"], metadata["name"])):
+            return
+        story = str(((run.get("spec") or {}).get("storyRef") or {}).get("name") or "")
+        labels = {"namespace": metadata["namespace"], "story": story, "phase": status["phase"]}
+        if status.get("startedAt"):
+            metrics.count(catalogue.STORY_RUNS, **labels)
+            if (seconds := _seconds(status)) is not None:
+                metrics.observe(catalogue.STORY_RUN_DURATION, seconds, **labels)
+        self._tell("a run ended", status, run, "", {"story": story})
+
+    def step_run_changed(self, change: Change) -> None:
+        step_run = change.new
+        if step_run is None:
+            return
+        if change.old is None:
+            self._created(step_run)
+            return
+        old, new = change.old.get("status") or {}, step_run.get("status") or {}
+        ended = is_final(new) and not is_final(old)
+        failed = retries_of(new) == retries_of(old) + 1
+        run = self._run_of(step_run) if ended or failed else None
+        if run is None:
+            return
+        labels = {"namespace": step_run["metadata"]["namespace"], "engram": _engram(step_run)}
+        path, attempt = step_path(step_run), retries_of(old) + 1
+        if failed:
+            reason = old.get("exitClass") or (exit_class(code) if (code := new.get("exitCode")) else "unknown")
+            metrics.count(catalogue.STEP_RUN_RETRIES, **labels, reason=str(reason))
+            self._tell("an attempt failed; a retry follows", new, run, path, {"attempt": attempt})
+        if ended:
+            phase = new["phase"]
+            metrics.count(catalogue.STEP_RUNS, **labels, phase=phase)
+            if (seconds := _seconds(new)) is not None:
+                metrics.observe(catalogue.STEP_RUN_DURATION, seconds, **labels, phase=phase)
+            self._tell("a step ended", new, run, path, {"attempt": retries_of(new) + 1})
+
+    def _created(self, step_run: Object) -> None:
+        metadata = step_run["metadata"]
+        created_at = parse_instant_or_none(metadata.get("creationTimestamp"))
+        run = self._run_of(step_run) if created_at is not None and created_at >= self._began_at else None
+        if run is not None:
+            metrics.count(
+                catalogue.CHILD_STEP_RUNS_CREATED,
+                namespace=metadata["namespace"],
+                storyrun=run["metadata"]["name"],
+                engram=_engram(step_run),
+            )
+
+    def _run_of(self, step_run: Object) -> Object | None:
+        """The run of the step, if this process works for it."""
+        owner, namespace = controller_of(step_run) or {}, step_run["metadata"]["namespace"]
+        if not self._ownership.owns((namespace, str(owner.get("name")))):
+            return None
+        run = self._world.story_runs.get(namespace, str(owner.get("name")))
+        return run if run is not None and run["metadata"]["uid"] == owner.get("uid") else None
+
+    def _tell(
+        self, message: str, status: Mapping[str, Any], run: Object, path: str, fields: Mapping[str, str | int]
+    ) -> None:
+        failed = status.get("phase") in (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
+        level = logging.INFO if failed else logging.DEBUG
+        if not _log.is_enabled_for(level):
+            return
+        metadata = run["metadata"]
+        record: dict[str, Any] = {"run": f"{metadata['namespace']}/{metadata['name']}"}
+        if path:
+            record["step"] = path
+        record |= {**fields, "phase": status.get("phase")}
+        _log.write(level, message, record | trace_fields(run, path, self._rules()))
+
+
+def trace_fields(run: Object, path: str, rules: TraceRules) -> dict[str, str]:
+    """``trace_id`` and ``span_id`` of the run, or of its step with that path; empty while runs are not traced."""
+    if not rules.records:
+        return {}
+    trace = run_trace(run, rules)
+    return {"trace_id": trace.trace_id, "span_id": trace.step_id(path) if path else trace.root_id}
+
+
+def _engram(step_run: Object) -> str:
+    spec = step_run.get("spec") or {}
+    return _SCRIPT if spec.get("script") else str((spec.get("engramRef") or {}).get("name") or "")
+
+
+def _seconds(status: Mapping[str, Any]) -> float | None:
+    began_at, ended_at = (parse_instant_or_none(status.get(key)) for key in ("startedAt", "finishedAt"))
+    return (ended_at - began_at).total_seconds() if began_at is not None and ended_at is not None else None
