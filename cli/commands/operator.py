@@ -88,12 +88,8 @@ def run_operator(
     webhook_drain: _WebhookDrain = "",
     webhook_names: _WebhookNames = "",
     hub_endpoint: _HubEndpoint = "",
-    tracing_init_timeout: Annotated[
-        str, typer.Option(help="Accepted; no effect: nothing waits for a collector.")
-    ] = "10s",
-    tracing_shutdown_timeout: Annotated[
-        str, typer.Option(help="How long spans are sent after the signal to stop.")
-    ] = "5s",
+    tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect: nothing waits for it.")] = "10s",
+    tracing_shutdown_timeout: Annotated[str, typer.Option(help="How long spans are sent after SIGTERM.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs as plain text, and debug level.")] = "false",
     zap_encoder: Annotated[str, typer.Option(help="json or console; default: json.")] = "",
     zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",

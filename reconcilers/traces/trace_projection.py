@@ -210,8 +210,12 @@ def _newly_ended(old: Object, new: Object) -> Iterator[str]:
     if before is after:
         return
     for path, entry in after.items():
-        if entry.get("finishedAt") and not (before.get(path) or {}).get("finishedAt"):
+        if _finished(entry) and not _finished(before.get(path)):
             yield path
+
+
+def _finished(entry: object) -> bool:
+    return isinstance(entry, Mapping) and bool(entry.get("finishedAt"))
 
 
 def _last_recorded(run: Object) -> datetime | None:
