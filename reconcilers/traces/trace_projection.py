@@ -116,7 +116,9 @@ class TraceProjection:
             self._attempt_failed(sink, step_run, before)
 
     async def catch_up(self) -> None:
-        """Export again what ended shortly before this process began: the one before may not have sent it."""
+        """Export again what ended in traced runs shortly before this process began: the one before may not have sent
+        it.
+        """
         sink = self.sink
         if sink is None:
             await trio.lowlevel.checkpoint()
@@ -134,6 +136,8 @@ class TraceProjection:
             run = self._world.story_runs.get(namespace, name)
             at = _last_recorded(run) if run is not None else None
             if run is None or at is None or at < since or not self._is_ours(run):
+                continue
+            if not run["status"].get("trace"):  # it was not traced
                 continue
             trace = run_trace(run, self._rules())
             if trace.sampled:

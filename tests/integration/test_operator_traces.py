@@ -7,6 +7,7 @@ import trio
 from core.api import keys
 from core.api.objects import Object
 from core.api.resource import STEP_RUN, STORY_RUN
+from core.ownership.ownership import WHOLE_CLUSTER
 from core.policy.settings import OperatorSettings
 from core.telemetry.otlp.otlp_settings import OtlpSettings, QueueLimits
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
@@ -150,3 +151,24 @@ async def test_traces_cost_no_request_to_the_api_server(world: OperatorCluster) 
 
 def _phase(run: Object, name: str) -> str:
     return str((status_of(run).get("stepStates") or {}).get(name, {}).get("phase"))
+
+
+async def test_the_setting_starts_and_ends_the_export_while_the_operator_runs(world: OperatorCluster) -> None:
+    await world.engram("greet")
+    await world.story("plain", step("greet", "greet"))
+    chosen = [OperatorSettings()]
+    async with (
+        collecting() as collector,
+        world.operator_owning(WHOLE_CLUSTER, lambda: chosen[0], otlp=otlp(collector)) as (operator, _),
+    ):
+        for name, settings in (("off", OperatorSettings()), ("on", ON), ("off-again", OperatorSettings())):
+            chosen[0] = settings
+            operator.settings_changed()
+            await trio.sleep(0.2)
+            await world.run(name, "plain")
+            await world.finished(name)
+            if settings is ON:
+                await arrived(world, collector, "run plain", "attempt 1")
+        await trio.sleep(0.3)
+    assert {span.attributes["storyrun"] for span in collector.spans} == {"on"}
+    assert len(collector.named("run plain")) == 1
