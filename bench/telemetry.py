@@ -28,7 +28,7 @@ from core.telemetry.tracing.run_trace import untraced
 from reconcilers.adapters.world import World
 from reconcilers.traces.trace_projection import LiveStates, TraceProjection
 
-ROUNDS: Final = 6
+ROUNDS: Final = 5
 """Pairs; the first one warms up."""
 RUNS: Final = 60
 STEPS: Final = 3

@@ -79,16 +79,18 @@ class Tracing:
     async def _export(self, projection: TraceProjection, otlp: OtlpSettings, scope: trio.CancelScope) -> None:
         from core.telemetry.otlp.span_exporter import SpanExporter  # only a process that exports needs protobuf
 
-        exporter = SpanExporter(replace(otlp, resource={**_of_process(), **otlp.resource}), self._shutdown_seconds)
+        try:
+            exporter = SpanExporter(replace(otlp, resource={**_of_process(), **otlp.resource}), self._shutdown_seconds)
+        except OSError as error:
+            _log.error("traces cannot be exported: a file that a variable names cannot be used", cause=str(error))
+            scope.cancel()
+            return
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(exporter.run)
                 _log.info("traces are exported", endpoint=otlp.endpoint.partition("?")[0])
                 projection.sink = exporter
                 nursery.start_soon(projection.catch_up, name="spans that were not sent before the start")
-        except* OSError as errors:
-            _log.error("traces cannot be exported", cause="; ".join(str(each) for each in errors.exceptions))
-            scope.cancel()
         finally:
             projection.sink = None
 

@@ -51,5 +51,7 @@ class StepWorkload:
     propagates_trace: bool = False
     trace_context: Mapping[str, str] = field(default_factory=dict)
     """``traceparent``, ``tracestate``, ``baggage`` of the attempt; empty: the container gets none."""
+    step_trace_parent: str = ""
+    """``traceparent`` of the step, for the hub; empty: the run is not traced."""
     call: ContainerCall | None = None
     """Set for a container without an SDK, which gets this instead of the payloads above."""

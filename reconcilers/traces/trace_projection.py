@@ -23,7 +23,7 @@ from core.engine.step.state import steps_from
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.tracing.run_trace import RunTrace, TraceRules, run_trace
-from core.telemetry.tracing.trace_span import TraceSpan
+from core.telemetry.tracing.trace_span import SpanSink, TraceSpan
 from reconcilers.adapters.world import World
 from reconcilers.traces.run_spans import TracedRun, TracedStep, failed_attempt_spans, run_spans, step_spans
 from reconcilers.traces.seen_instants import SeenInstants
@@ -35,10 +35,8 @@ spends in the queue of a process whose collector answers.
 """
 
 
-class SpanSink(Protocol):
+class PatientSink(SpanSink, Protocol):
     """The part of an exporter that is needed here."""
-
-    def put(self, span: TraceSpan) -> None: ...
 
     def put_all(self, spans: Iterable[TraceSpan]) -> Awaitable[None]: ...
 
@@ -68,7 +66,7 @@ class TraceProjection:
         self._seen = SeenInstants()
         self._sent: dict[str, set[str]] = {}
         """Ids of the failed attempts that were exported when they failed, by the UID of their live StepRun."""
-        self.sink: SpanSink | None = None
+        self.sink: PatientSink | None = None
 
     def connect(self) -> None:
         self._world.step_runs.add_handler(self.step_run_changed)

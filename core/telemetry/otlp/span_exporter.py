@@ -58,7 +58,12 @@ class SpanExporter:
         send: Send | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """
+        Raises:
+            OSError: a file that the settings name cannot be used.
+        """
         self._settings = settings
+        self._context = _tls(settings)
         self._shutdown_seconds = shutdown_seconds
         self._send = send
         self._jitter = jitter
@@ -91,11 +96,7 @@ class SpanExporter:
         await trio.lowlevel.checkpoint()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Send batches until cancelled.
-
-        Raises:
-            OSError: a file that the settings name cannot be used.
-        """
+        """Send batches until cancelled."""
         if self._send is not None:
             await self._work(self._send, task_status)
             return
@@ -107,7 +108,7 @@ class SpanExporter:
         if self._settings.compresses:
             headers["content-encoding"] = "gzip"
         timeout = self._settings.timeout_seconds
-        async with httpx.AsyncClient(headers=headers, timeout=timeout, verify=_tls(self._settings)) as client:
+        async with httpx.AsyncClient(headers=headers, timeout=timeout, verify=self._context) as client:
 
             async def send(body: bytes) -> httpx.Response:
                 with trio.fail_after(timeout):
@@ -212,6 +213,8 @@ def _retry_after(response: httpx.Response) -> dict[str, str]:
 
 
 def _tls(settings: OtlpSettings) -> ssl.SSLContext:
+    if settings.endpoint.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used, and quick to make
     context = ssl.create_default_context(cafile=settings.certificate or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.client_certificate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 AttributeValue: TypeAlias = str | int | bool | float
 
@@ -29,3 +29,9 @@ class TraceSpan:
     """``tracestate``."""
     is_entry: bool = False
     """Whether it is the work for a caller outside (span kind SERVER)."""
+
+
+class SpanSink(Protocol):
+    """Takes finished spans; never blocks, never fails."""
+
+    def put(self, span: TraceSpan) -> None: ...
