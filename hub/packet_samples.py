@@ -1,7 +1,7 @@
 """Which packets to a step are traced, and what is told of them. Pure.
 
 Each packet would be a span: a stream of thousands a second would cost more than its packets. So a share of them is
-taken, and never more than ``MOST_A_SECOND``. Source: streaming contract 4 (``observability.tracing``) and 13.8.
+taken, and never more than ``MOST_A_SECOND``. Source: streaming contract 4 (``observability.tracing``).
 """
 
 from __future__ import annotations
