@@ -22,6 +22,7 @@ from core.engine.step.record import retries_of
 from core.engine.step.state import steps_from
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
+from core.telemetry.logs import get_logger
 from core.telemetry.tracing.run_trace import RunTrace, TraceRules, run_trace
 from core.telemetry.tracing.trace_span import SpanSink, TraceSpan
 from reconcilers.adapters.world import World
@@ -33,6 +34,8 @@ LOOK_BACK: Final = timedelta(minutes=2)
 """What had ended so long before the last thing that is recorded is exported again by a new leader: the time that a span
 spends in the queue of a process whose collector answers.
 """
+
+_log = get_logger("telemetry")
 
 
 class PatientSink(SpanSink, Protocol):
@@ -137,9 +140,17 @@ class TraceProjection:
                 continue
             if not run["status"].get("trace"):  # it was not traced
                 continue
-            trace = run_trace(run, self._rules())
-            if trace.sampled:
-                yield from self._of_run_since(self._facts(run, trace), since)
+            yield from self._spans_of(run, since)
+
+    def _spans_of(self, run: Object, since: datetime) -> list[TraceSpan]:
+        trace = run_trace(run, self._rules())
+        if not trace.sampled:
+            return []
+        try:
+            return [*self._of_run_since(self._facts(run, trace), since)]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # a damaged object costs its own spans
+            _log.error("the spans of a run cannot be made", run=run["metadata"]["name"], error=error)
+            return []
 
     def _of_run_since(self, facts: TracedRun, since: datetime) -> Iterator[TraceSpan]:
         for path, step in steps_from(facts.status.get("stepStates")).items():

@@ -7,10 +7,10 @@ Configuration; operator contract 1.2 and 9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from core.telemetry.tracing.sampler import ALWAYS, Sampler
@@ -24,8 +24,6 @@ _ALL: Final = "OTEL_EXPORTER_OTLP_"
 _SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
 _MOST_SPANS: Final = 1 << 20
 _LONGEST_MILLISECONDS: Final = 3_600_000
-
-Read = TypeVar("Read")
 
 
 class OtlpSettingsError(ValueError):
@@ -200,7 +198,7 @@ class _Reader:
         for number, part in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
             name, found, value = part.partition("=")
             name, value = unquote(name.strip()), unquote(value.strip())
-            fits = not secret or (name.isascii() and name.isprintable() and " " not in name and value.isprintable())
+            fits = not secret or (name.isascii() and name.isprintable() and " " not in name and _is_text(value))
             if not found or not name or not fits:
                 self._problems.append(f"{variable}: entry {number} must be name=value, with values percent-encoded")
                 continue
@@ -208,11 +206,5 @@ class _Reader:
         return pairs
 
 
-def read_or(problem: Callable[[str], None], environ: Mapping[str, str]) -> OtlpSettings | None:
-    """The settings, or None after ``problem`` was called with each thing that is wrong."""
-    try:
-        return read_otlp_settings(environ)
-    except OtlpSettingsError as error:
-        for line in str(error).splitlines():
-            problem(line)
-        return None
+def _is_text(value: str) -> bool:
+    return value.isascii() and value.isprintable()

@@ -148,7 +148,12 @@ class SpanExporter:
 
     async def _export(self, batch: list[TraceSpan], send: Send, within_seconds: float) -> None:
         """One batch, with repetitions. If this is cancelled, the batch is in the queue again."""
-        body = encoded_request(batch, self._settings.resource)
+        try:
+            body = encoded_request(batch, self._settings.resource)
+        except (TypeError, ValueError) as error:  # a name from a damaged object must not end the process
+            self._count(SpanFate.DROPPED, len(batch))
+            _log.error("spans cannot be encoded", spans=len(batch), error=error)
+            return
         if self._settings.compresses:
             body = gzip.compress(body, 1)
         outcome, refused = SpanFate.DROPPED, 0
@@ -171,7 +176,7 @@ class SpanExporter:
             wish = None
             try:
                 response = await send(body)
-            except (httpx.HTTPError, OSError, trio.TooSlowError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, trio.TooSlowError) as error:
                 cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             else:
                 if response.is_success:

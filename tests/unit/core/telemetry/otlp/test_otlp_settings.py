@@ -113,6 +113,11 @@ def test_all_mistakes_are_reported_at_once_and_without_credentials() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_header_must_be_ascii() -> None:
+    with pytest.raises(OtlpSettingsError, match="OTEL_EXPORTER_OTLP_HEADERS: entry 1"):
+        read_otlp_settings({"OTEL_EXPORTER_OTLP_HEADERS": "a=%C3%A4"})
+
+
 def test_an_unknown_sampler_and_credentials_in_a_url_are_refused() -> None:
     with pytest.raises(OtlpSettingsError, match="OTEL_TRACES_SAMPLER: must be one of"):
         read_otlp_settings({"OTEL_TRACES_SAMPLER": "jaeger_remote"})

@@ -200,6 +200,19 @@ async def test_requests_are_compressed_if_asked_for(autojump_clock: trio.testing
     assert ExportTraceServiceRequest.FromString(gzip.decompress(bodies[0])).resource_spans
 
 
+async def test_a_span_that_cannot_be_encoded_costs_its_batch_and_not_the_process(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    collector = Collector()
+    async with running(collector) as exporter:
+        exporter.put(replace(span(0), name="\ud800"))
+        await trio.sleep(6)
+        exporter.put(span(1))
+        await trio.sleep(6)
+    assert collector.requests == [["span 1"]]
+    assert (counted("dropped"), counted("exported")) == (1, 1)
+
+
 def test_a_wish_is_a_number_of_seconds_within_an_hour() -> None:
     assert [wished_pause_seconds(text) for text in ("7", "999999999999", "", "Wed, 21 Oct 2026 07:28:00 GMT")] == [
         *(7.0, 3600.0),
