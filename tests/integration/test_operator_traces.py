@@ -122,6 +122,26 @@ async def test_a_new_operator_continues_the_tree_and_sends_what_the_one_before_c
     assert {parent_of(span, collector) for span in collector.named("attempt 1")} == {"step greet"}
 
 
+async def test_a_run_that_runs_again_stays_in_its_trace(world: OperatorCluster) -> None:
+    await world.engram("greet")
+    await world.story("plain", step("greet", "greet"))
+    async with collecting() as collector, world.operator(ON, otlp=otlp(collector)):
+        await world.run("one", "plain")
+        await world.finished("one")
+        await arrived(world, collector, "run plain", "attempt 1")
+        patch = {"metadata": {"annotations": {keys.ANNOTATION_REDRIVE_TOKEN: "again"}}}
+        await world.client.patch(STORY_RUN, "one", patch, namespace=NAMESPACE_NAME)
+
+        async def has_run_again() -> bool:
+            return len(collector.named("run plain")) == 2
+
+        await world.eventually(has_run_again)
+    first, again = collector.named("run plain")
+    assert (again.trace_id, again.parent_id) == (first.trace_id, first.span_id)
+    assert [span.parent_id for span in collector.named("step greet")] == [first.span_id, again.span_id]
+    assert len({span.span_id for span in collector.spans}) == len(collector.spans)
+
+
 async def test_nothing_of_traces_is_stored_or_sent_while_they_are_off(world: OperatorCluster) -> None:
     await world.engram("greet")
     await world.story("plain", step("greet", "greet"))
