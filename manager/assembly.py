@@ -55,7 +55,7 @@ from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams
 from reconcilers.run_counts import RunCounts
-from reconcilers.run_meter import RunMeter, trace_fields
+from reconcilers.run_log import RunLog, trace_fields
 from reconcilers.runtime.controller import Key
 from reconcilers.traces.trace_projection import TraceProjection
 
@@ -125,7 +125,7 @@ class Operator:
             self._scope_crashed,
         )
         self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
-        self._meter = RunMeter(world, clock.now(), rules, ownership)
+        self._run_log = RunLog(world, clock.now(), rules, ownership)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
@@ -204,7 +204,7 @@ class Operator:
         self._controllers.connect()
         RunCounts(self._ownership).connect(self._world)
         self._traces.connect()
-        self._meter.connect()
+        self._run_log.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:

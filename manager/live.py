@@ -44,7 +44,6 @@ class FollowedKind(Protocol):
 class LiveGauges:
     """``collect`` sets ``bobrapet_storyrun_steps_active``, the active steps of all runs of a Story, and the number of
     live runs of a namespace.
-    """``collect`` sets ``bobrapet_storyrun_steps_active`` and ``…_completed``: the steps of all live runs of a Story.
 
     A Story without a live run has no series. Source: operator contract 8.1 (the reference reports one run only).
     """
@@ -65,19 +64,6 @@ class LiveGauges:
             metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story)
         for (namespace, story), steps in active.items():
             metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
-        completed: Counter[_Story] = Counter()
-        for key, steps in self._supervisor.steps_at_work():
-            run = self._story_runs.get(key.namespace, key.name)
-            story = (key.namespace, _story_of(run))
-            active[story] += steps
-            completed[story] += len(((run or {}).get("status") or {}).get("completed") or ())
-        for namespace, story_name in self._reported - set(active):
-            metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story_name)
-            metrics.drop(catalogue.STORY_RUN_STEPS_COMPLETED, namespace=namespace, story=story_name)
-        for (namespace, story_name), steps in completed.items():
-            metrics.set_gauge(catalogue.STORY_RUN_STEPS_COMPLETED, steps, namespace=namespace, story=story_name)
-        for (namespace, story_name), steps in active.items():
-            metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story_name)
         self._reported = set(active)
         for namespace in self._namespaces - set(runs):
             metrics.drop(catalogue.STORY_RUNS_LIVE, namespace=namespace)

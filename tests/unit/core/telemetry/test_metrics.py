@@ -132,6 +132,8 @@ def test_a_client_finds_every_series_that_it_changes() -> None:
 
     assert changed - set(catalogue.CLIENT_CATALOGUE) == set()
     assert len(changed) > 5
+
+
 def test_ten_thousand_namespaces_make_a_bounded_number_of_series() -> None:
     with metrics.recording() as recorder:
         for number in range(10_000):

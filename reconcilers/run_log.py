@@ -1,4 +1,4 @@
-"""Counts the ends of runs, steps and attempts, whoever records them, and logs them with the ids of their trace.
+"""Logs the ends of runs, steps and attempts with the ids of their trace, and counts the StepRuns that appear.
 
 It follows the informers: an SDK records the end of most steps, and another leader may have begun a run. The log has
 them at level debug, and failures at level info. Source: operator contract 8.1, 8.2 and 10.
@@ -14,7 +14,6 @@ from typing import Any, Final
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, controller_of, has_ended, step_path
 from core.api.phases import Phase
-from core.engine.step.outcome import exit_class
 from core.engine.step.record import is_final, retries_of
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
@@ -28,7 +27,7 @@ _SCRIPT: Final = "(script)"
 """The label ``engram`` of a step whose program is in its Story."""
 
 
-class RunMeter:
+class RunLog:
     """Handlers for the informers of StoryRuns and StepRuns.
 
     ``began_at``: when this process began; what was created before was counted by another one.
@@ -58,11 +57,6 @@ class RunMeter:
         if not self._ownership.owns((metadata["namespace"], metadata["name"])):
             return
         story = str(((run.get("spec") or {}).get("storyRef") or {}).get("name") or "")
-        labels = {"namespace": metadata["namespace"], "story": story, "phase": status["phase"]}
-        if status.get("startedAt"):
-            metrics.count(catalogue.STORY_RUNS, **labels)
-            if (seconds := _seconds(status)) is not None:
-                metrics.observe(catalogue.STORY_RUN_DURATION, seconds, **labels)
         self._tell("a run ended", status, run, "", {"story": story})
 
     def step_run_changed(self, change: Change) -> None:
@@ -78,17 +72,10 @@ class RunMeter:
         run = self._run_of(step_run) if ended or failed else None
         if run is None:
             return
-        labels = {"namespace": step_run["metadata"]["namespace"], "engram": _engram(step_run)}
         path, attempt = step_path(step_run), retries_of(old) + 1
         if failed:
-            reason = old.get("exitClass") or (exit_class(code) if (code := new.get("exitCode")) else "unknown")
-            metrics.count(catalogue.STEP_RUN_RETRIES, **labels, reason=str(reason))
             self._tell("an attempt failed; a retry follows", new, run, path, {"attempt": attempt})
         if ended:
-            phase = new["phase"]
-            metrics.count(catalogue.STEP_RUNS, **labels, phase=phase)
-            if (seconds := _seconds(new)) is not None:
-                metrics.observe(catalogue.STEP_RUN_DURATION, seconds, **labels, phase=phase)
             self._tell("a step ended", new, run, path, {"attempt": retries_of(new) + 1})
 
     def _created(self, step_run: Object) -> None:
@@ -137,8 +124,3 @@ def trace_fields(run: Object, path: str, rules: TraceRules) -> dict[str, str]:
 def _engram(step_run: Object) -> str:
     spec = step_run.get("spec") or {}
     return _SCRIPT if spec.get("script") else str((spec.get("engramRef") or {}).get("name") or "")
-
-
-def _seconds(status: Mapping[str, Any]) -> float | None:
-    began_at, ended_at = (parse_instant_or_none(status.get(key)) for key in ("startedAt", "finishedAt"))
-    return (ended_at - began_at).total_seconds() if began_at is not None and ended_at is not None else None

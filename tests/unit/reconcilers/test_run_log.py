@@ -1,4 +1,4 @@
-"""Ends are counted once, whoever records them, and logged with the ids of their trace."""
+"""Ends are logged with the ids of their trace; StepRuns are counted once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.kube.store import Change, ChangeKind
 from core.telemetry import metrics
 from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
 from reconcilers.adapters.world import World
-from reconcilers.run_meter import RunMeter
+from reconcilers.run_log import RunLog
 from tests.unit.reconcilers.reconciler_samples import run, step_run
 
 BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
@@ -38,49 +38,12 @@ def recorded() -> Iterator[None]:
         yield
 
 
-def meter(rules: TraceRules | None = None) -> RunMeter:
-    return RunMeter(cast("World", _World()), BEGAN, untraced if rules is None else lambda: rules)
+def meter(rules: TraceRules | None = None) -> RunLog:
+    return RunLog(cast("World", _World()), BEGAN, untraced if rules is None else lambda: rules)
 
 
 def changed(obj: Object, old: Object, new: Object) -> Change:
     return Change(ChangeKind.UPDATED, {**obj, "status": old}, {**obj, "status": new})
-
-
-def test_the_end_of_a_run_is_counted_once_with_its_duration() -> None:
-    counted, ended = meter(), {"phase": "Canceled", **TIMES}
-    counted.story_run_changed(changed(run(), {"phase": "Running"}, ended))
-    counted.story_run_changed(changed(run(), ended, {**ended, "childrenCleanedAt": "2026-01-01T00:00:09Z"}))
-
-    labels = {"namespace": "team", "story": run()["spec"]["storyRef"]["name"], "phase": "Canceled"}
-    assert metrics.sample("bobrapet_storyruns_total", **labels) == 1
-    assert metrics.sample("bobrapet_storyrun_duration_seconds_sum", **labels) == 7
-
-
-def test_a_run_that_has_not_started_is_not_counted() -> None:
-    meter().story_run_changed(changed(run(), {}, {"phase": "Failed", "finishedAt": TIMES["finishedAt"]}))
-    assert metrics.sample("bobrapet_storyruns_total", namespace="team", story="report", phase="Failed") is None
-
-
-def test_a_step_is_counted_when_the_operator_has_recorded_the_end_that_its_container_reported() -> None:
-    counted, reported = meter(), {"phase": "Failed", **TIMES}
-    counted.step_run_changed(changed(step_run(run()), {"phase": "Running"}, reported))
-    counted.step_run_changed(changed(step_run(run()), reported, {**reported, "conditions": FINAL}))
-
-    [(labels, value)] = _samples("bobrapet_stepruns_total")
-    assert (labels["phase"], value) == ("Failed", 1)
-    assert _samples("bobrapet_steprun_duration_seconds_sum")[0][1] == 7
-
-
-def test_a_retry_is_counted_by_the_class_of_the_exit() -> None:
-    counted = meter()
-    counted.step_run_changed(changed(step_run(run()), {"retries": 0}, {"retries": 1, "exitCode": 137}))
-    counted.step_run_changed(
-        changed(step_run(run()), {"retries": 1, "exitClass": "rateLimited"}, {"retries": 2, "exitCode": 1})
-    )
-    assert sorted(labels["reason"] for labels, _ in _samples("bobrapet_steprun_retries_total")) == [
-        "rateLimited",
-        "retry",
-    ]
 
 
 def test_step_runs_of_this_process_are_counted_and_earlier_ones_are_not() -> None:
