@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "unknown"
 UNKNOWN_NAME: Final = "(unknown)"
-OTHER: Final = "other"
+OTHER: Final = "(other)"
 """The value of every label of a series for all that came after ``MOST_LABEL_SETS``."""
 MOST_LABEL_SETS: Final = 1000
 """Combinations of labels of one metric. A histogram of twelve lines with so many is 1.5 MB of text for each scrape."""
@@ -106,7 +106,7 @@ class Recorder:
         return not self.enabled and series.name.startswith(_OURS)
 
     def _bounded(self, series: Series, values: tuple[str, ...]) -> tuple[str, ...]:
-        """``values``, or ``other`` for each if the metric has too many combinations: users choose some of the names."""
+        """``values``, or ``(other)`` for each if the metric has too many combinations: users choose some of the names."""
         if not values:
             return values
         known = self._label_sets.setdefault(series, set())
