@@ -125,7 +125,7 @@ class Operator:
             self._scope_crashed,
         )
         self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
-        self._run_log = RunLog(world, clock.now(), rules, ownership)
+        self._run_log = RunLog(world, rules, ownership)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(

@@ -1,4 +1,4 @@
-"""Logs the ends of runs, steps and attempts with the ids of their trace, and counts the StepRuns that appear.
+"""Logs the ends of runs, steps and attempts with the ids of their trace.
 
 It follows the informers: an SDK records the end of most steps, and another leader may have begun a run. The log has
 them at level debug, and failures at level info. Source: operator contract 8.1, 8.2 and 10.
@@ -8,40 +8,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, controller_of, has_ended, step_path
 from core.api.phases import Phase
 from core.engine.step.record import is_final, retries_of
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
-from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
 from reconcilers.adapters.world import World
 
 _log = get_logger("controller.storyrun")
-_SCRIPT: Final = "(script)"
-"""The label ``engram`` of a step whose program is in its Story."""
 
 
 class RunLog:
-    """Handlers for the informers of StoryRuns and StepRuns.
-
-    ``began_at``: when this process began; what was created before was counted by another one.
-    """
+    """Handlers for the informers of StoryRuns and StepRuns."""
 
     def __init__(
         self,
         world: World,
-        began_at: datetime,
         rules: Callable[[], TraceRules] = untraced,
         ownership: Ownership = WHOLE_CLUSTER,
     ) -> None:
         self._world = world
-        self._began_at = began_at.replace(microsecond=0)
         self._rules = rules
         self._ownership = ownership
 
@@ -61,10 +51,7 @@ class RunLog:
 
     def step_run_changed(self, change: Change) -> None:
         step_run = change.new
-        if step_run is None:
-            return
-        if change.old is None:
-            self._created(step_run)
+        if step_run is None or change.old is None:
             return
         old, new = change.old.get("status") or {}, step_run.get("status") or {}
         ended = is_final(new) and not is_final(old)
@@ -77,18 +64,6 @@ class RunLog:
             self._tell("an attempt failed; a retry follows", new, run, path, {"attempt": attempt})
         if ended:
             self._tell("a step ended", new, run, path, {"attempt": retries_of(new) + 1})
-
-    def _created(self, step_run: Object) -> None:
-        metadata = step_run["metadata"]
-        created_at = parse_instant_or_none(metadata.get("creationTimestamp"))
-        run = self._run_of(step_run) if created_at is not None and created_at >= self._began_at else None
-        if run is not None:
-            metrics.count(
-                catalogue.CHILD_STEP_RUNS_CREATED,
-                namespace=metadata["namespace"],
-                storyrun=run["metadata"]["name"],
-                engram=_engram(step_run),
-            )
 
     def _run_of(self, step_run: Object) -> Object | None:
         """The run of the step, if this process works for it."""
@@ -119,8 +94,3 @@ def trace_fields(run: Object, path: str, rules: TraceRules) -> dict[str, str]:
         return {}
     trace = run_trace(run, rules)
     return {"trace_id": trace.trace_id, "span_id": trace.step_id(path) if path else trace.root_id}
-
-
-def _engram(step_run: Object) -> str:
-    spec = step_run.get("spec") or {}
-    return _SCRIPT if spec.get("script") else str((spec.get("engramRef") or {}).get("name") or "")

@@ -106,7 +106,7 @@ class Recorder:
         return not self.enabled and series.name.startswith(_OURS)
 
     def _bounded(self, series: Series, values: tuple[str, ...]) -> tuple[str, ...]:
-        """``values``, or ``(other)`` for each if the metric has too many combinations: users choose some of the names."""
+        """``values``, or ``(other)`` for each if the metric has too many combinations: users choose many names."""
         if not values:
             return values
         known = self._label_sets.setdefault(series, set())

@@ -1,22 +1,18 @@
-"""Ends are logged with the ids of their trace; StepRuns are counted once."""
+"""Ends are logged with the ids of their trace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from core.api.objects import Object
 from core.kube.store import Change, ChangeKind
-from core.telemetry import metrics
 from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
 from reconcilers.adapters.world import World
 from reconcilers.run_log import RunLog
 from tests.unit.reconcilers.reconciler_samples import run, step_run
 
-BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 TIMES = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:07Z"}
 FINAL = [{"type": "Progressing", "status": "False"}, {"type": "Degraded", "status": "True"}]
 
@@ -32,27 +28,12 @@ class _World:
     story_runs = _Runs()
 
 
-@pytest.fixture(autouse=True)
-def recorded() -> Iterator[None]:
-    with metrics.recording():
-        yield
-
-
 def meter(rules: TraceRules | None = None) -> RunLog:
-    return RunLog(cast("World", _World()), BEGAN, untraced if rules is None else lambda: rules)
+    return RunLog(cast("World", _World()), untraced if rules is None else lambda: rules)
 
 
 def changed(obj: Object, old: Object, new: Object) -> Change:
     return Change(ChangeKind.UPDATED, {**obj, "status": old}, {**obj, "status": new})
-
-
-def test_step_runs_of_this_process_are_counted_and_earlier_ones_are_not() -> None:
-    counted = meter()
-    for at in ("2019-12-31T23:59:59Z", "2026-01-01T00:00:00Z"):
-        obj = step_run(run())
-        obj = {**obj, "metadata": {**obj["metadata"], "creationTimestamp": at}}
-        counted.step_run_changed(Change(ChangeKind.ADDED, None, obj))
-    assert [value for _, value in _samples("bobrapet_child_stepruns_created_total")] == [1]
 
 
 def test_a_record_has_run_step_attempt_and_trace(caplog: pytest.LogCaptureFixture) -> None:
@@ -66,13 +47,3 @@ def test_a_record_has_run_step_attempt_and_trace(caplog: pytest.LogCaptureFixtur
     trace = run_trace(run(), TraceRules(records=True))
     assert plain == {"run": "team/one", "step": "fetch", "attempt": 3, "phase": "Failed"}
     assert traced == {**plain, "trace_id": trace.trace_id, "span_id": trace.step_id("fetch")}
-
-
-def _samples(name: str) -> list[tuple[dict[str, str], float]]:
-    recorder = metrics.start_recording()
-    return [
-        (sample.labels, sample.value)
-        for family in recorder.registry.collect()
-        for sample in family.samples
-        if sample.name == name
-    ]
