@@ -28,8 +28,8 @@ from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from core.engine.step.verdict import Conclusion, Degradation, Verdict
 from kubewire.wire import merge_patch_between, values_equal
 
-_PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
-"""They follow from other fields, so they alone never cause a write."""
+_PASSIVE_FIELDS = frozenset({"observedGeneration", "observedUid", "conditions"})
+"""They follow from other fields, or never change, so they alone never cause a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +408,7 @@ class RunState:
         waiting = "" if self.ended else words_for_run(self.waiting_since or {}, self.steps or ())
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),
+            "observedUid": self.stored["metadata"].get("uid"),
             "phase": str(self.phase),
             "message": truncated(self._obstruction or waiting or self.topology or self.message, MAX_MESSAGE_LENGTH),
             "conditions": self._conditions(now),
