@@ -36,7 +36,7 @@ from core.kube.informer import Change
 from core.policy.settings import ControllerSettings, OperatorSettings, RestoredRuns, StorageProvider
 from core.workloads.keyed_request import Decision
 from core.workloads.live_run import always_on_problem, is_always_on
-from core.workloads.restored import was_created_before
+from core.workloads.restored import was_created_before, with_created_mark
 from core.workloads.trigger import (
     TriggerAnswer,
     TriggerFacts,
@@ -218,6 +218,7 @@ class StoryTriggerReconciler:
         """Create the run, or find the run of its name."""
         wanted = await self._offloaded(requested_run(request))
         wanted = marked(wanted, story_of(wanted, self._world), self._settings())
+        wanted = with_created_mark(wanted, self._clock.now())  # the webhooks leave out what the operator writes
         try:
             run, is_new = await create_or_read(self._client, STORY_RUN, wanted)
         except RejectedError as error:

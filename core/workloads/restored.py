@@ -13,7 +13,7 @@ from typing import Final
 
 from core.api import keys
 from core.api.instant import format_instant, parse_instant_or_none
-from core.api.objects import ReadOnlyObject, controller_of
+from core.api.objects import Object, ReadOnlyObject, controller_of
 
 LONGEST_SKEW: Final = timedelta(minutes=5)
 """The clocks of API server, admission and operator differ by less."""
@@ -27,7 +27,7 @@ def is_restored_run(run: ReadOnlyObject) -> bool:
     observed = str((run.get("status") or {}).get("observedUid") or "")
     if observed:
         return observed != str(run["metadata"].get("uid"))
-    return was_created_before(run)
+    return was_created_before(run) or is_alien(run)
 
 
 def former_uid(run: ReadOnlyObject) -> str:
@@ -57,6 +57,18 @@ def created_mark(metadata: ReadOnlyObject, now: datetime) -> str:
     stored = str((metadata.get("annotations") or {}).get(keys.ANNOTATION_CREATED) or "")
     name = str(metadata.get("name") or metadata.get("generateName") or "")
     return stored if _names(stored, name) else f"{name} {format_instant(now)}"
+
+
+def with_created_mark(obj: ReadOnlyObject, now: datetime) -> Object:
+    """A copy of a StoryRun or StoryTrigger that is being created, with the mark; it also asks Velero for the status."""
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    marks = {
+        keys.ANNOTATION_VELERO_STATUS: "true",
+        **annotations,
+        keys.ANNOTATION_CREATED: created_mark(metadata, now),
+    }
+    return {**obj, "metadata": {**metadata, "annotations": marks}}
 
 
 def is_alien(child: ReadOnlyObject) -> bool:

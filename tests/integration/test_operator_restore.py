@@ -144,6 +144,18 @@ async def test_with_its_status_an_ended_run_stays_and_one_under_way_ends_with_it
     assert scene.executions == before
 
 
+async def test_a_person_may_continue_a_run_that_was_ended(scene: Scene) -> None:
+    saved = await under_way(scene, NO_RETRY)
+    scene.go.touch()
+    async with scene.another(saved) as new, new.operator():
+        await settled(new, "half")
+        again = {"metadata": {"annotations": {"storyrun.bubustack.io/redrive-from-step": "b:checked"}}}
+        await new.client.patch(STORY_RUN, "half", again, namespace=NAMESPACE_NAME)
+        half = await new.until(STORY_RUN, "half", lambda run: status_of(run).get("phase") == "Succeeded")
+    assert step_phases(half) == {"a": "Succeeded", "b": "Succeeded", "c": "Succeeded"}
+    assert scene.executions == {"done/a": 1, "half/a": 1, "half/b": 2, "half/c": 1}
+
+
 async def owned(cluster: OperatorCluster, run: Object) -> bool:
     found = await step_runs(cluster, run["metadata"]["name"])
     return all(is_controlled_by(one, run["metadata"]["uid"]) for one in found)

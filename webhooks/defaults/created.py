@@ -1,7 +1,6 @@
 """The mark of its first creation, which admission writes into each new StoryRun and StoryTrigger.
 
-A backup keeps it, so the operator recognizes an object that was restored (``core.workloads.restored``). The second
-annotation asks Velero to restore the status as well.
+A backup keeps it, so the operator recognizes an object that was restored (``core.workloads.restored``).
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from core.api import keys
 from core.api.objects import ReadOnlyObject
-from core.workloads.restored import created_mark
+from core.workloads import restored
 from webhooks.validate.change import metadata_of
 
 _KINDS = ("StoryRun", "StoryTrigger")
@@ -24,9 +22,4 @@ def with_created_mark(new: ReadOnlyObject, now: datetime) -> dict[str, Any]:
     annotations = metadata.get("annotations") or {}
     if new.get("kind") not in _KINDS or not metadata or not isinstance(annotations, Mapping):
         return dict(new)
-    marks = {
-        keys.ANNOTATION_VELERO_STATUS: "true",
-        **annotations,
-        keys.ANNOTATION_CREATED: created_mark({**metadata, "annotations": annotations}, now),
-    }
-    return {**new, "metadata": {**metadata, "annotations": marks}}
+    return restored.with_created_mark(new, now)

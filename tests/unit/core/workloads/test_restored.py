@@ -41,6 +41,7 @@ def run(status: Object | None = None, **metadata: Any) -> Object:
             run(name="on-e1x2z", annotations={"bubustack.io/created": f"on- {LONG_AGO}"}), True, id="a generated name"
         ),
         pytest.param(run(annotations={"bubustack.io/created": "garbage"}), False, id="a damaged mark"),
+        pytest.param(run(annotations={"runs.bubustack.io/created-by-run": "u"}), True, id="a child run without parent"),
         pytest.param(run({"startedAt": LONG_AGO}), True, id="an operator that recorded no UID has started it"),
     ],
 )
