@@ -58,6 +58,7 @@ from core.engine.step.manifest import (
     step_run_name,
     why_not_the_work,
 )
+from core.engine.step.past import why_missing_in_backup
 from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
@@ -269,6 +270,8 @@ class EngramStep:
         if await self._run_is_over():
             await context.wakeup.wait()
             return None
+        if not self._had_step_run and (missing := why_missing_in_backup(context.run, step.name)):
+            return failed(Reason.RESTORED, missing)
         manifest = context.engine.executors.why_unknown(binding.executor) or await step_run_to_create(context, binding)
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)

@@ -51,7 +51,9 @@ def step_run_manifest(
         keys.LABEL_STORY_NAME: _story_label(str(story["metadata"]["name"])),
         **scheduling.labels,
     }
-    annotations = {keys.ANNOTATION_STORY_REVISION: revision} if revision else {}
+    annotations = {keys.ANNOTATION_CREATED_BY_RUN: str(metadata["uid"]), keys.ANNOTATION_VELERO_STATUS: "true"}
+    if revision:
+        annotations[keys.ANNOTATION_STORY_REVISION] = revision
     if story["metadata"].get("namespace", metadata["namespace"]) != metadata["namespace"]:
         annotations[keys.ANNOTATION_STORY_NAMESPACE] = story["metadata"]["namespace"]
     manifest: Object = {
@@ -84,8 +86,7 @@ def step_run_manifest(
         annotations[keys.ANNOTATION_STEP_PATH] = step.name
         if left_to_container:
             annotations[keys.ANNOTATION_INPUT_LEFT] = "true"
-    if annotations:
-        manifest["metadata"]["annotations"] = annotations
+    manifest["metadata"]["annotations"] = annotations
     if input_ is not None:
         manifest["spec"]["input"] = input_
     timeout = (step.declared.get("execution") or {}).get("timeout")
@@ -164,6 +165,8 @@ def child_run_manifest(
     annotations = {
         keys.ANNOTATION_STEP_PATH: step.name,
         keys.ANNOTATION_STORY_DEPTH: str(story_depth(run) + 1),
+        keys.ANNOTATION_CREATED_BY_RUN: str(metadata["uid"]),
+        keys.ANNOTATION_VELERO_STATUS: "true",
     }
     if revision:
         annotations[keys.ANNOTATION_PARENT_STORY_REVISION] = revision

@@ -28,6 +28,8 @@ from core.engine.step.verdict import Verdict
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 """Reasons of a run that is ended before its time."""
 UNREADABLE = "the result cannot be read"
+UNKNOWN_ATTEMPT = "unknown"
+"""Of ``lost_attempt``: the backup has no status, so it is unknown how many attempts there were."""
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
 _ERROR_TYPES = {
     Reason.TIMED_OUT: "timeout",
@@ -118,6 +120,19 @@ def was_started(status: Mapping[str, Any]) -> bool:
 def end_is_requested(step_run: Object) -> bool:
     """Whether the operator has asked the step to end, because its run or its list of steps was ended."""
     return keys.ANNOTATION_CANCEL_REQUESTED in (step_run["metadata"].get("annotations") or {})
+
+
+def is_lost_in_backup(step_run: Object) -> bool:
+    """Whether a backup has brought the StepRun back while its current attempt was under way: nothing is known of its
+    end.
+    """
+    lost, retries = lost_attempt(step_run), retries_of(step_run.get("status") or {})
+    return lost == UNKNOWN_ATTEMPT or lost == str(retries)
+
+
+def lost_attempt(step_run: Object) -> str:
+    """The number of the attempt that was under way in a backup, ``UNKNOWN_ATTEMPT``, or empty."""
+    return str((step_run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_LOST_ATTEMPT) or "")
 
 
 def verdict_of(step_run: Object) -> Verdict:

@@ -59,6 +59,7 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
                 "bubustack.io/queue": "bulk-jobs",
                 "bubustack.io/queue-priority": "7",
             },
+            "annotations": {"runs.bubustack.io/created-by-run": "u1", "velero.io/restore-status": "true"},
             "ownerReferences": [
                 {
                     "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -98,7 +99,7 @@ def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
     metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key", QUEUE, "")["metadata"]
 
     assert metadata["labels"]["bubustack.io/correlation-id"] == "trace-7"
-    assert metadata["annotations"] == {"bubustack.io/correlation-id": "Trace 7"}
+    assert metadata["annotations"]["bubustack.io/correlation-id"] == "Trace 7"
 
 
 def test_a_story_name_too_long_for_a_label_is_shortened() -> None:
