@@ -103,12 +103,21 @@ def is_touched(step_run: Object) -> bool:
     return bool(step_run.get("status")) or assignment_of(step_run) is not None
 
 
+def is_of_reference(step_run: Object) -> bool:
+    """Whether the Go operator has created it. It gives every StepRun a finalizer, and does not know executors."""
+    held = keys.FINALIZER_STEP_RUN in (step_run["metadata"].get("finalizers") or ())
+    return held and not step_run["spec"].get("executor")
+
+
 def is_edited(step_run: Object) -> bool:
     """Whether its spec has been changed since it was created. The operator never changes the spec of a StepRun.
 
-    The API server counts changes of the spec in ``metadata.generation``; it also counts the start of a deletion.
+    The API server counts changes of the spec in ``metadata.generation``; it also counts the start of a deletion. The Go
+    operator changes timeout and retry policy of its StepRuns, so for them the number says nothing.
     """
     metadata = step_run["metadata"]
+    if is_of_reference(step_run):
+        return False
     return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
 
 
