@@ -10,6 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,10 @@ ENDLESS: Final = (
 """Steps whose first container does not end by itself."""
 REPORTED: Final[Mapping[str, tuple[str, Object]]] = {"first-step-runs": ("one-a", {"ok": True})}
 """A StepRun whose container reports a success with this output once our operator has the run. Others exit with 0."""
+AWAY: Final[Mapping[str, timedelta]] = dict.fromkeys(
+    ("retry-backs-off", "sleeping", "step-timeout-runs", "time-nearly-over", "waiting"), timedelta(seconds=7)
+)
+"""How long no operator has run, where something becomes due. A time that began anew would be over that much later."""
 APPROVED: Final = {"gate-waits": ("approve",), "gate-in-parallel-with-step": ("approve",)}
 """Gates that are approved once our operator has the run, in the form of that operator."""
 
@@ -81,7 +86,7 @@ async def play(directory: Path) -> dict[str, Played]:
 
     async def restore_all(client: KubeClient) -> None:
         for name in NAMES:
-            moved = recording(name).moved_to(system_now())
+            moved = recording(name).moved_to(system_now() - AWAY.get(name, timedelta(0)))
             await restore(client, moved)
             played[name] = Played(moved, await _objects(client, name))
 
