@@ -46,11 +46,14 @@ webhooks:
     sideEffects: None
     failurePolicy: Fail
     clientConfig:
-      service: {{name: bobrapet-webhook-service, namespace: bobrapet-system, path: /mutate-bubustack-io-v1alpha1-engram}}
+      service:
+        name: bobrapet-webhook-service
+        namespace: bobrapet-system
+        path: /mutate-bubustack-io-v1alpha1-engram
     rules:
       - {{apiGroups: [bubustack.io], apiVersions: [v1alpha1], operations: [CREATE, UPDATE], resources: [engrams]}}
 """
-"""One of the webhooks of that operator, as its installation applies it."""
+"""One of the webhooks of that operator."""
 
 
 async def test_what_an_installation_of_the_go_operator_leaves(rig: OperatorRig) -> None:
@@ -64,7 +67,7 @@ async def webhooks_that_are_left_stay_unless_they_are_deleted(rig: OperatorRig) 
     left = rig.directory / "left.yaml"
     left.write_text(_LEFT)
 
-    await kubectl(rig, "apply", "-f", str(left))
+    await kubectl(rig, "apply", "--server-side", "--field-manager=argocd", "-f", str(left))
     await kubectl(rig, "apply", "--server-side", "--force-conflicts", "-f", ours)
     assert _FOREIGN in await webhooks(rig)  # nobody answers it, and it refuses every Engram
 
