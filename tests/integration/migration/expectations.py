@@ -23,6 +23,8 @@ _FAILED: Final = {"a": "Failed", "b": "Skipped"}
 _GATE: Final = {"a": _S, "approve": _S, "b": _S}
 _FAN: Final = {"fan": _S, "fan/left": _S, "fan/right": _S, "after": _S}
 _UNDO: Final = {"a": _S, "b": "Failed", "refund": _S, "tidy": _S}
+_MIX: Final = {"a": _S, "nap": _S, "call": _S, "flaky": _S, "fan": _S, "fan/left": _S, "fan/right": _S, "end": _S}
+_INNER: Final = {"one-call-one": 1, "one-call-two": 1}
 
 ENDS: Final[Mapping[str, End]] = {
     "between-steps": End(_S, _CHAIN, {"one-b": 1}),
@@ -46,6 +48,9 @@ ENDS: Final[Mapping[str, End]] = {
     "parallel-hangs": End(_S, _FAN, {"one-after": 1}),
     "parallel-runs": End(_S, _FAN, {"one-fan-right": 1, "one-after": 1}),
     "queued": End(_S, {"a": _S}, {"one-a": 1, "two-a": 1}),
+    "random-02": End(_S, _MIX, {"one-flaky": 1, "one-end": 1}),
+    "random-04": End(_S, _MIX, {**_INNER, "one-fan-left": 1, "one-fan-right": 1, "one-flaky": 1, "one-end": 1}),
+    "random-07": End(_S, _MIX, {"one-flaky": 1, "one-call-two": 1, "one-end": 1}),
     "redrive-requested": End(_S, _CHAIN, {"one-a": 2, "one-b": 1}),
     "redriven-from-step": End(_S, {**_CHAIN, "c": _S}, {"one-b": 1, "one-c": 1}),
     "reported-while-away": End(_S, _CHAIN, {"one-b": 1}),
@@ -54,6 +59,7 @@ ENDS: Final[Mapping[str, End]] = {
     "second-step-runs": End(_S, {**_CHAIN, "c": _S}, {"one-b": 1, "one-c": 1}),
     "sleeping": End(_S, {"a": _S, "nap": _S, "b": _S}, {"one-b": 1}),
     "step-timeout-runs": End(_S, _CHAIN, {"one-a": 2, "one-b": 1}),
+    "stream-runs": End("Failed", {"ear": "Failed"}),
     "succeeded": End(_S, _CHAIN),
     "tidying": End(_S, {"a": _S, "refund": "Skipped", "tidy": _S}, {"one-tidy": 1}),
     "time-nearly-over": End("Timeout", {"a": "Timeout", "b": "Skipped"}, {"one-a": 1}),
@@ -67,7 +73,9 @@ ENDS: Final[Mapping[str, End]] = {
 - ``compensating``, ``failed``, ``failed-while-away``: the Job of the failed step was allowed three more Pods, and the
   Job controller has started one before our operator comes.
 - ``redrive-requested``: the same, and the first step of the second execution.
+- ``random-…``: killed at random instants of one Story with all of that at once.
 - ``step-timeout-runs``: the time of the first attempt is over, and the Story allows three more.
+- ``stream-runs``: a realtime run, whose stream cannot be taken over.
 - ``canceled``, ``timed-out``: had ended; the states of their steps stay as that operator left them.
 """
 

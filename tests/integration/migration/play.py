@@ -6,7 +6,6 @@ second has short retentions and removes what has ended. What a test asserts is k
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -49,9 +48,12 @@ ENDLESS: Final = (
 REPORTED: Final[Mapping[str, tuple[str, Object]]] = {"first-step-runs": ("one-a", {"ok": True})}
 """A StepRun whose container reports a success with this output once our operator has the run. Others exit with 0."""
 AWAY: Final[Mapping[str, timedelta]] = dict.fromkeys(
-    ("retry-backs-off", "sleeping", "step-timeout-runs", "time-nearly-over", "waiting"), timedelta(seconds=7)
+    ("retry-backs-off", "sleeping", "step-timeout-runs", "time-nearly-over", "waiting"), timedelta(seconds=105)
 )
-"""How long no operator has run, where something becomes due. A time that began anew would be over that much later."""
+"""How long no operator has run, where something is due two minutes after its start.
+
+A time that began anew would be over much later.
+"""
 APPROVED: Final = {"gate-waits": ("approve",), "gate-in-parallel-with-step": ("approve",)}
 """Gates that are approved once our operator has the run, in the form of that operator."""
 
@@ -85,7 +87,7 @@ async def play(directory: Path) -> dict[str, Played]:
     played: dict[str, Played] = {}
 
     async def restore_all(client: KubeClient) -> None:
-        for name in NAMES:
+        for name in sorted(NAMES, key=AWAY.__contains__):  # what becomes due comes last
             moved = recording(name).moved_to(system_now() - AWAY.get(name, timedelta(0)))
             await restore(client, moved)
             played[name] = Played(moved, await _objects(client, name))
@@ -99,7 +101,7 @@ async def play(directory: Path) -> dict[str, Played]:
             await _approve(world)
             await _report(world)
             await _apply_missing(world)
-            await _until_everywhere(world.client, _has_ended)
+            await _until(world.client, _unfinished)
         for name in NAMES:
             played[name].ended = await _objects(world.client, name)
         for line in log.read_text().split():
@@ -107,11 +109,11 @@ async def play(directory: Path) -> dict[str, Played]:
             played[namespace].starts[step_run] += 1
         settings = OperatorSettings()
         async with world.operator(replace(settings, runs=replace(settings.runs, retention_seconds=-1))):
-            await _until_everywhere(world.client, _has_gone)
+            await _until(world.client, lambda client: _left(client, STORY_RUN, STEP_RUN))
             for name in NAMES:
                 for kind in (STORY_TRIGGER, IMPULSE, STORY):
                     await world.client.delete_collection(kind, name)
-            await _until_everywhere(world.client, functools.partial(_has_none, STORY))
+            await _until(world.client, lambda client: _left(client, STORY))
             for name in NAMES:
                 played[name].cleaned = await _objects(world.client, name)
     return played
@@ -152,36 +154,39 @@ async def _apply_missing(world: OperatorCluster) -> None:
         await world.client.create(ENGRAM, engram)
 
 
-async def _until_everywhere(client: KubeClient, holds: Callable[[KubeClient, str], Awaitable[bool]]) -> None:
-    waiting = list(NAMES)
+async def _until(client: KubeClient, unfinished: Callable[[KubeClient], Awaitable[list[str]]]) -> None:
+    """Wait until nothing is unfinished. Each look is a few requests for all namespaces: it delays what it waits for."""
+    left: list[str] = []
 
     async def done() -> bool:
-        waiting[:] = [name for name in waiting if not await holds(client, name)]
-        return not waiting
+        left[:] = await unfinished(client)
+        return not left
 
     try:
         await eventually(done, seconds=_DEADLINE_SECONDS)
     except trio.TooSlowError:
-        left = {name: [_summary(run) for run in (await client.list(STORY_RUN, name)).items] for name in waiting}
         raise AssertionError(f"these did not get there: {left}") from None
 
 
-async def _has_ended(client: KubeClient, namespace: str) -> bool:
-    """Every run has ended, and so has every request for one."""
-    runs = (await client.list(STORY_RUN, namespace)).items
-    triggers = (await client.list(STORY_TRIGGER, namespace)).items
-    answered = all(status_of(each).get("decision") for each in triggers)
-    return answered and len(runs) >= len(triggers) and all(map(has_ended, runs)) and not any(map(pending_redrive, runs))
+async def _unfinished(client: KubeClient) -> list[str]:
+    """Runs that have not ended, and requests without an answer or whose run has not begun."""
+    runs = (await client.list(STORY_RUN)).items
+    requests = (await client.list(STORY_TRIGGER)).items
+    begun = {run["metadata"]["namespace"] for run in runs}
+    waiting = [each for each in requests if not status_of(each).get("decision")]
+    waiting += [each for each in requests if each["metadata"]["namespace"] not in begun]
+    return [_summary(each) for each in (*(run for run in runs if _is_live(run)), *waiting)]
 
 
-async def _has_gone(client: KubeClient, namespace: str) -> bool:
-    return await _has_none(STORY_RUN, client, namespace) and await _has_none(STEP_RUN, client, namespace)
+def _is_live(run: Object) -> bool:
+    return not has_ended(run) or pending_redrive(run) is not None
 
 
-async def _has_none(kind: Resource, client: KubeClient, namespace: str) -> bool:
-    return not (await client.list(kind, namespace)).items
+async def _left(client: KubeClient, *kinds: Resource) -> list[str]:
+    return [_summary(each) for kind in kinds for each in (await client.list(kind)).items]
 
 
-def _summary(run: Object) -> str:
-    status = status_of(run)
-    return f"{run['metadata']['name']} {status.get('phase')} {status.get('message')} {status.get('stepStates')}"
+def _summary(obj: Object) -> str:
+    status, metadata = status_of(obj), obj["metadata"]
+    place = f"{metadata['namespace']}/{metadata['name']}"
+    return f"{obj['kind']} {place} {status.get('phase')} {status.get('message')} {status.get('stepStates')}"

@@ -31,6 +31,8 @@ from core.api.resource import (
     STORY,
     STORY_RUN,
     STORY_TRIGGER,
+    TRANSPORT,
+    TRANSPORT_BINDING,
     Resource,
 )
 from core.kube.client import KubeClient
@@ -39,12 +41,14 @@ from tests.integration.migration.recording import Recording
 _ORDER: Final = (
     ENGRAM_TEMPLATE,
     IMPULSE_TEMPLATE,
+    TRANSPORT,
     ENGRAM,
     STORY,
     IMPULSE,
     STORY_TRIGGER,
     STORY_RUN,
     STEP_RUN,
+    TRANSPORT_BINDING,
     EFFECT_CLAIM,
     SERVICE_ACCOUNT,
     ROLE,
@@ -121,6 +125,8 @@ def _with_new_uids(obj: Object, uids: dict[str, str]) -> Object:
     if new_obj["kind"] == JOB.kind:
         new_obj["spec"].pop("selector", None)
         _drop(new_obj["spec"]["template"]["metadata"]["labels"], _LABELS_OF_JOBS)
+    if new_obj["kind"] == POD.kind:
+        metadata.pop("finalizers", None)  # of the Job controller, which has counted Pods that have ended
     if new_obj["kind"] == SERVICE.kind:
         _drop(new_obj["spec"], ("clusterIP", "clusterIPs"))
     return new_obj

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trio
@@ -19,8 +20,9 @@ from tests.integration.migration.play import APPROVED, Objects, Played, play
 from tests.integration.migration.recording import NAMES
 from tests.integration.operator_cluster import status_of, step_phases
 
-LATE = timedelta(seconds=8)
-"""How much later than its instant something may happen on a busy machine. No operator has run for nearly as long."""
+LATE = timedelta(seconds=60)
+"""How much later than its instant something may happen on a busy machine. A new count would end later."""
+PAGE = Path(__file__).parents[3] / "docs/coming-from-the-go-operator.md"
 RUNS_IN_FLIGHT = [name for name in NAMES if name not in UNTOUCHED]
 
 
@@ -71,7 +73,8 @@ def without_uid(spec: Object) -> Object:
 
 
 def test_there_are_recordings_of_more_than_twenty_points() -> None:
-    assert len(NAMES) > 20
+    assert len(NAMES) > 20  # the page says how many
+    assert f"killed at {len(NAMES)} points" in PAGE.read_text()
     assert set(NAMES) == {*ENDS, "being-deleted"}
 
 
@@ -101,9 +104,11 @@ def test_no_step_that_has_succeeded_runs_again(played: Played, name: str) -> Non
     "name", [name for name in RUNS_IN_FLIGHT if name not in ("redrive-requested", "being-deleted")]
 )
 def test_step_runs_and_called_runs_are_adopted(played: Played, name: str) -> None:
+    """A StepRun without a status is created again unless it is exactly what our operator creates."""
     for kind in ("StoryRun", "StepRun"):
+        begun = [each for each, obj in played.restored[kind].items() if kind == "StoryRun" or "status" in obj]
         before, after = uids(played.restored, kind), uids(played.ended, kind)
-        assert {each: after.get(each) for each in before} == before
+        assert {each: after.get(each) for each in begun} == {each: before[each] for each in begun}
 
 
 @pytest.mark.parametrize("name", ["child-runs", "effect-done", "first-step-runs", "parallel-runs", "queued", "tidying"])
@@ -145,7 +150,7 @@ def test_a_timer_keeps_its_instant(played: Played, name: str, step: str, kind: s
 
 @pytest.mark.parametrize("name", ["time-nearly-over"])
 def test_the_time_of_a_story_counts_from_the_start_of_the_run(played: Played, name: str) -> None:
-    due = instant(played.restored["StoryRun"]["one"], "status", "startedAt") + timedelta(seconds=16)
+    due = instant(played.restored["StoryRun"]["one"], "status", "startedAt") + timedelta(minutes=2)
     ended = instant(the_run(played.ended), "status", "finishedAt")
 
     assert played.recorded.recorded_at < due <= ended < due + LATE
@@ -153,7 +158,7 @@ def test_the_time_of_a_story_counts_from_the_start_of_the_run(played: Played, na
 
 @pytest.mark.parametrize("name", ["step-timeout-runs"])
 def test_the_time_of_a_step_counts_from_the_start_of_its_job(played: Played, name: str) -> None:
-    due = instant(played.restored["Job"]["one-a"], "status", "startTime") + timedelta(seconds=15)
+    due = instant(played.restored["Job"]["one-a"], "status", "startTime") + timedelta(minutes=2)
     again = instant(played.ended["Job"]["one-a"], "metadata", "creationTimestamp")
 
     assert status_of(played.ended["StepRun"]["one-a"])["retries"] == 1
