@@ -1,7 +1,7 @@
 """What Jobs of the Go operator say of their attempts. They have no annotations. Pure.
 
 That operator records a failure in the StepRun before it deletes the Job, so after its death a Job may belong to an
-attempt that is counted already. Source: StepRun contract 12, 18.1 and 18.3.
+attempt that is counted already. Source: StepRun contract 27.
 """
 
 from __future__ import annotations

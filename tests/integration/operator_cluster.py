@@ -59,6 +59,7 @@ from localcluster.kubeconfig import Connection
 from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.server.webhookcall import LocalWebhooks
 from manager.assembly import Operator
 from reconcilers.adapters.world import World
 from reconcilers.controllers import CONTROLLERS, watched_kinds
@@ -348,12 +349,15 @@ async def _nothing(_: KubeClient) -> None:
 
 @asynccontextmanager
 async def open_embedded(
-    directory: Path, before_controllers: Callable[[KubeClient], Awaitable[None]] = _nothing
+    directory: Path,
+    before_controllers: Callable[[KubeClient], Awaitable[None]] = _nothing,
+    *,
+    webhooks: LocalWebhooks | None = None,
 ) -> AsyncIterator[OperatorCluster]:
     """On its own embedded cluster. ``before_controllers`` may create objects that no controller has seen yet."""
     authority = certificates.load_or_create_authority(directory, "tests", utc_now())
     to_nodes = _towards_nodes(authority, directory)
-    async with open_api_server(node_tls=to_nodes) as server, trio.open_nursery() as nursery:
+    async with open_api_server(node_tls=to_nodes, local_webhooks=webhooks) as server, trio.open_nursery() as nursery:
         access = embedded(server, nursery)
         async with access.connected() as client:
             await install_definitions(client)

@@ -1,5 +1,7 @@
 """Plays all recordings in one embedded cluster: they are restored, then one operator of ours takes all of them over.
 
+Our admission and our policies are in force from the start, as for whoever applies these objects again.
+
 Three operators follow each other. The first brings the runs to their ends; people approve the gates that wait. The
 second has short retentions and removes what has ended. What a test asserts is kept for each recording (``Played``).
 """
@@ -13,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import pytest
 import trio
 
 from core.api.instant import format_instant
@@ -21,7 +24,9 @@ from core.api.resource import DEPLOYMENT, ENGRAM, IMPULSE, JOB, POD, STEP_RUN, S
 from core.engine.clock import system_now
 from core.engine.redrive.request import pending_redrive
 from core.kube.client import KubeClient
+from core.kube.errors import ApiError
 from core.policy.settings import OperatorSettings
+from embedded.admission import local_webhooks
 from tests.integration.migration.recording import NAMES, Recording, recording
 from tests.integration.migration.restoring import restore
 from tests.integration.operator_cluster import OperatorCluster, eventually, open_embedded, status_of
@@ -92,13 +97,14 @@ async def play(directory: Path) -> dict[str, Played]:
             await restore(client, moved)
             played[name] = Played(moved, await _objects(client, name))
 
-    async with open_embedded(directory, restore_all) as world:
+    async with open_embedded(directory, restore_all, webhooks=local_webhooks()) as world:
         worker = _WORKER.format(log=log, endless="|".join(ENDLESS))
         world.images["migration/worker"] = {"command": ["/bin/sh", "-c", worker]}
         world.images["migration/listener"] = {"command": ["/bin/sh", "-c", "exec sleep 300"]}
         world.image("unused", "exit 0")  # writes the map
         async with world.operator():
             await _approve(world)
+            await _is_refused(world)
             await _report(world)
             await _apply_missing(world)
             await _until(world.client, _unfinished)
@@ -133,6 +139,12 @@ async def _approve(world: OperatorCluster) -> None:
             continue
         patch = {"status": {"gates": {gate: {"state": "Approved"} for gate in gates}}}
         await world.client.patch(STORY_RUN, "one", patch, namespace=namespace, subresource="status")
+
+
+async def _is_refused(world: OperatorCluster) -> None:
+    """Admission answers."""
+    with pytest.raises(ApiError, match="steps"):
+        await world.story("without-steps")
 
 
 async def _report(world: OperatorCluster) -> None:
