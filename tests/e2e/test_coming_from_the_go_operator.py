@@ -1,8 +1,8 @@
 """The move from the Go operator on a real API server, with the roles and policies of an installation.
 
 A container that the Go operator has started has the account and the Role that it gave to the run. It reports to our
-operator under our policies. And what docs/coming-from-the-go-operator.md says of webhooks that are left is true. About
-10 s of CPU.
+operator under our policies. Its objects outlive the change of the definitions, in both directions. And what
+docs/coming-from-the-go-operator.md says of webhooks that are left is true. About 15 s of CPU.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from typing import Final
 
 import trio
 
-from core.api.resource import JOB, POD, STEP_RUN, STORY_RUN
+from core.api.objects import Object
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, JOB, POD, STEP_RUN, STORY, STORY_RUN
 from core.engine.clock import system_now
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, status_of
+from tests.integration.migration.go_definitions import go_definitions
 from tests.integration.migration.recording import recording
 from tests.integration.migration.restoring import restore
 
 NAMESPACE: Final = "first-step-runs"
+OTHER: Final = "compensating"
 CONFIGURATION: Final = "bobrapet-mutating-webhook-configuration"
 _PROGRAM: Final = """
 import pathlib, sys, time
@@ -58,8 +61,62 @@ webhooks:
 
 async def test_what_an_installation_of_the_go_operator_leaves(rig: OperatorRig) -> None:
     """One test for all, because creating a cluster takes longer than all of this."""
+    await objects_outlive_the_change_of_their_definitions_and_the_way_back(rig)
     await webhooks_that_are_left_stay_unless_they_are_deleted(rig)
     await a_container_reports_to_our_operator(rig)
+
+
+async def objects_outlive_the_change_of_their_definitions_and_the_way_back(rig: OperatorRig) -> None:
+    await define_as_the_go_operator(rig)
+    await restore(rig.client, recording(OTHER).moved_to(system_now()))
+    before = await stored(rig)
+    assert len(before) > 4
+
+    await kubectl(rig, "apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "manifests/crds"))
+    await until_additions_are(rig, kept=True)
+    assert without_additions(await stored(rig)) == before
+
+    await define_as_the_go_operator(rig)
+    await until_additions_are(rig, kept=False)
+    assert await stored(rig) == before
+
+    await kubectl(rig, "apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "manifests/crds"))
+    await until_additions_are(rig, kept=True)
+    await kubectl(rig, "delete", "namespace", OTHER, "--wait=false")
+
+
+async def define_as_the_go_operator(rig: OperatorRig) -> None:
+    for definition in go_definitions():
+        name = definition["metadata"]["name"]
+        there = await rig.client.get(CUSTOM_RESOURCE_DEFINITION, name)
+        changed = {**there, "spec": {**definition["spec"], "conversion": {"strategy": "None"}}}
+        await rig.client.replace(CUSTOM_RESOURCE_DEFINITION, changed)
+
+
+async def stored(rig: OperatorRig) -> dict[str, tuple[Object, Object]]:
+    """Spec and status of every object of ours in the namespace."""
+    kinds = (STORY, ENGRAM, STORY_RUN, STEP_RUN)
+    found = [each for kind in kinds for each in (await rig.client.list(kind, OTHER)).items]
+    return {f"{each['kind']}/{each['metadata']['name']}": (each["spec"], status_of(each)) for each in found}
+
+
+def without_additions(objects: dict[str, tuple[Object, Object]]) -> dict[str, tuple[Object, Object]]:
+    """Without what the Go operator does not know."""
+    return {
+        name: (spec, {key: value for key, value in status.items() if key != "storyRevision"})
+        for name, (spec, status) in objects.items()
+    }
+
+
+async def until_additions_are(rig: OperatorRig, *, kept: bool) -> None:
+    """An API server applies a changed definition a moment later."""
+
+    async def applied() -> bool:
+        patch = {"status": {"storyRevision": "chain-1"}}
+        run = await rig.client.patch(STORY_RUN, "one", patch, namespace=OTHER, subresource="status")
+        return ("storyRevision" in status_of(run)) is kept
+
+    await eventually(applied, lambda: f"the definition of StoryRun is not the one that keeps additions: {kept}")
 
 
 async def webhooks_that_are_left_stay_unless_they_are_deleted(rig: OperatorRig) -> None:
