@@ -14,6 +14,7 @@ import trio
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, JOB, POD, STEP_RUN, STORY, STORY_RUN
 from core.engine.clock import system_now
+from core.kube.errors import ConflictError
 from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, status_of
 from tests.integration.migration.go_definitions import go_definitions
 from tests.integration.migration.recording import recording
@@ -87,10 +88,17 @@ async def objects_outlive_the_change_of_their_definitions_and_the_way_back(rig: 
 
 async def define_as_the_go_operator(rig: OperatorRig) -> None:
     for definition in go_definitions():
-        name = definition["metadata"]["name"]
-        there = await rig.client.get(CUSTOM_RESOURCE_DEFINITION, name)
-        changed = {**there, "spec": {**definition["spec"], "conversion": {"strategy": "None"}}}
-        await rig.client.replace(CUSTOM_RESOURCE_DEFINITION, changed)
+
+        async def replaced(definition: Object = definition) -> bool:
+            there = await rig.client.get(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"])
+            changed = {**there, "spec": {**definition["spec"], "conversion": {"strategy": "None"}}}
+            try:
+                await rig.client.replace(CUSTOM_RESOURCE_DEFINITION, changed)
+            except ConflictError:  # the API server writes their status at the same time
+                return False
+            return True
+
+        await eventually(replaced, lambda: "a definition changes all the time")
 
 
 async def stored(rig: OperatorRig) -> dict[str, tuple[Object, Object]]:
