@@ -374,16 +374,14 @@ class RunState:
         if self.phase is None or self.stored_terminal:
             return {}
         status = self.stored.get("status") or {}
-        stored_states = {
-            name: old
-            for name, old in (status.get("stepStates") or {}).items()
-            if self._is_ours(name) and isinstance(old, dict)
-        }
+        every = {name: old for name, old in (status.get("stepStates") or {}).items() if isinstance(old, dict)}
+        stored_states = {name: old for name, old in every.items() if self._is_ours(name)}
         states = self._states_over(stored_states)
         phases = {name: Phase(states[name]["phase"]) for name in self.order if name in states}
         fields = self._fields(phases, now)
         patch = {field: value for field, value in fields.items() if not values_equal(status.get(field), value)}
-        if states_patch := merge_patch_between(stored_states, states):
+        before = every if self.ended and self.order else stored_states  # the Go operator writes branches as steps
+        if states_patch := merge_patch_between(before, states):
             patch["stepStates"] = states_patch
         return patch if patch.keys() - _PASSIVE_FIELDS else {}
 
