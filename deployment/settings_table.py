@@ -65,6 +65,12 @@ _RUNS: Final = (
         "Longest duration of the compensations of a run whose Story sets none; `finally` has the same time once more.",
     ),
     KeyRow(
+        "storyrun.restored",
+        _LIVE,
+        "Runs under way that a backup brings back: `end` them (reason `Restored`), or `resume` them, if the old "
+        "cluster had stopped before the backup. See [backup and restore](backup-and-restore.md).",
+    ),
+    KeyRow(
         "storyrun.max-story-depth",
         _LIVE,
         "How deeply `executeStory` may be nested; a run that a user has started has depth 0.",

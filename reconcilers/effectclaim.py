@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from core.api.conditions import with_condition
-from core.api.objects import Object, is_being_deleted, owners_of
+from core.api.objects import Object, controller_of, is_being_deleted, owners_of
 from core.api.permission import Permission
 from core.api.phases import ConditionType
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
@@ -26,10 +26,11 @@ from core.kube.store import ChangeKind
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.telemetry.logs import get_logger
 from core.workloads.effect_lease import ClaimStanding, standing_of
+from core.workloads.restored import creator_of, is_restored_child
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import WatchedKind, slim
 from reconcilers.adapters.world import World, is_object_name
-from reconcilers.adapters.writes import delete, patch_metadata
+from reconcilers.adapters.writes import delete, patch_metadata, patch_spec
 from reconcilers.definition import write_status
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.changes import spec_changed
@@ -55,6 +56,7 @@ class EffectClaimReconciler:
     def __init__(self, client: KubeClient, world: World, clock: Clock) -> None:
         self._client = client.in_background()
         self._step_runs = world.step_runs
+        self._story_runs = world.story_runs
         self._claims = world.informer(EFFECT_CLAIM)
         self._clock = clock
 
@@ -67,6 +69,9 @@ class EffectClaimReconciler:
             await delete(self._client, self._claims, EFFECT_CLAIM, claim, unchanged=True)
             _LOG.info("deleted an EffectClaim without its StepRun", key=str(key), step_run=_step_run_place(claim)[1])
             return Done()
+        if not _is_meant(claim, step_run):  # both were restored from a backup: what is recorded still holds
+            reference = {"stepRunRef": {"uid": step_run["metadata"]["uid"]}}
+            claim = await patch_spec(self._client, self._claims, EFFECT_CLAIM, claim, reference)
         if not _is_owned(claim, step_run):
             owners = [*owners_of(claim), owner_reference(step_run)]
             claim = await patch_metadata(self._client, self._claims, EFFECT_CLAIM, claim, {"ownerReferences": owners})
@@ -87,14 +92,22 @@ class EffectClaimReconciler:
         if namespace != claim["metadata"]["namespace"] or not is_object_name(name):
             return None
         known = self._step_runs.get(namespace, name)
-        if known is not None and _is_meant(claim, known):
+        if known is not None and self._belongs_to(claim, known):
             return known
         with port_errors():
             try:
                 stored = await self._client.get(STEP_RUN, name, namespace)
             except NotFoundError:
                 return None
-        return stored if _is_meant(claim, stored) else None
+        return stored if self._belongs_to(claim, stored) else None
+
+    def _belongs_to(self, claim: Object, step_run: Object) -> bool:
+        """Whether the claim is kept for this StepRun: it refers to it, or to the one that a backup has brought back."""
+        if _is_meant(claim, step_run) or is_restored_child(step_run):
+            return True
+        owner = controller_of(step_run) or {}
+        run = self._story_runs.get(step_run["metadata"]["namespace"], str(owner.get("name")))
+        return run is not None and creator_of(step_run) not in ("", run["metadata"]["uid"])
 
 
 def status_with(claim: Object, standing: ClaimStanding, now: datetime) -> Object:

@@ -22,7 +22,7 @@ from core.api import keys
 from core.api.instant import format_instant
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted
 from core.api.resource import STEP_RUN, STORY, STORY_RUN, STORY_TRIGGER, Resource
-from core.engine.ports import Clock, RunKey
+from core.engine.ports import Clock, EventSink, RunKey
 from core.engine.redrive.request import Malformed, pending_redrive
 from core.engine.run.supervisor import Supervisor
 from core.engine.run.termination import orphans
@@ -49,6 +49,7 @@ from reconcilers.adapters.world import (
 from reconcilers.adapters.writes import delete, drop_finalizer, patch_metadata, patch_status
 from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
+from reconcilers.restored import RestoredRunKeeper, run_of_alien
 from reconcilers.resync import Resync
 from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, next_act, retention_rules_of
 from reconcilers.run_changes import (
@@ -86,6 +87,7 @@ class StoryRunReconciler:
         clock: Clock,
         settings: Callable[[], OperatorSettings],
         is_awaited: Callable[[Object], bool] = _by_nobody,
+        events: EventSink | None = None,
     ) -> None:
         """
         Args:
@@ -97,11 +99,14 @@ class StoryRunReconciler:
         self._clock = clock
         self._settings = settings
         self._is_awaited = is_awaited
+        self._restored = RestoredRunKeeper(self._client, world, clock, settings, events)
 
     def glance(self, key: Key) -> Outcome | None:
         """The outcome for a finished run for which nothing is to be done now: there may be many thousands of them."""
         run = self._world.story_runs.get(key.namespace, key.name)
         if run is None or is_being_deleted(run) or not has_ended(run) or pending_redrive(run) is not None:
+            return None
+        if self._restored.concerns(run):
             return None
         held, live = self._world.step_runs.keys_by_index(HELD_BY_REFERENCE, str(key)), self._live_step_runs_of(run)
         act = self._next_act(run)
@@ -114,6 +119,8 @@ class StoryRunReconciler:
             return Done()
         if is_being_deleted(run):
             return await self._release(run)
+        if (outcome := await self._restored.take_over(run)) is not None:
+            return outcome
         if has_ended(run):
             return await self._retire_or_hand_over(run)
         await self._mark(run)
@@ -250,6 +257,8 @@ def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
     Also a run that has ended, if a StepRun appears for it: the operator that created it may not live to end it.
     """
     yield from _owner_of_what_goes(change)
+    if (former := run_of_alien(change)) is not None:
+        yield former
     if change.old is None and change.new is not None and not has_ended(change.new):
         owner = controller_of(change.new)
         namespace = change.new["metadata"]["namespace"]
@@ -282,6 +291,7 @@ def _reconciler(there: ControllerDependencies) -> StoryRunReconciler:
         there.clock,
         there.settings,
         partial(is_awaited, there.world),
+        there.events,
     )
 
 

@@ -33,9 +33,10 @@ from core.evaluation.validation import SchemaValidator
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change
-from core.policy.settings import ControllerSettings, OperatorSettings, StorageProvider
+from core.policy.settings import ControllerSettings, OperatorSettings, RestoredRuns, StorageProvider
 from core.workloads.keyed_request import Decision
 from core.workloads.live_run import always_on_problem, is_always_on
+from core.workloads.restored import was_created_before, with_created_mark
 from core.workloads.trigger import (
     TriggerAnswer,
     TriggerFacts,
@@ -52,6 +53,7 @@ from core.workloads.trigger import (
     rejected,
     request_of,
     requested_run,
+    restored_without_answer,
     waits_with_a_limit,
 )
 from reconcilers.adapters.permissions import FRESH
@@ -158,6 +160,8 @@ class StoryTriggerReconciler:
 
     async def _answer(self, trigger: Object, request: TriggerRequest) -> TriggerAnswer:
         refusal = await self._refusal(trigger, request)
+        if refusal is None and self._must_not_start(trigger) and not await self._run_exists(request):
+            return restored_without_answer(request)
         if refusal is None:
             answer = await self._start(request)
             if answer.run is not None:
@@ -214,6 +218,7 @@ class StoryTriggerReconciler:
         """Create the run, or find the run of its name."""
         wanted = await self._offloaded(requested_run(request))
         wanted = marked(wanted, story_of(wanted, self._world), self._settings())
+        wanted = with_created_mark(wanted, self._clock.now())  # the webhooks leave out what the operator writes
         try:
             run, is_new = await create_or_read(self._client, STORY_RUN, wanted)
         except RejectedError as error:
@@ -224,6 +229,16 @@ class StoryTriggerReconciler:
             return rejected(TriggerReason.VALIDATION_FAILED, message)
         self._world.story_runs.remember(run)
         return created(run) if is_new else answer_of(request, wanted, run)
+
+    def _must_not_start(self, trigger: Object) -> bool:
+        """Whether a backup has brought it back without its answer: it may have started its run before."""
+        resumes = self._settings().runs.restored is RestoredRuns.RESUME and bool(trigger.get("status"))
+        return was_created_before(trigger) and not resumes
+
+    async def _run_exists(self, request: TriggerRequest) -> bool:
+        with port_errors():
+            place, name = request.place.namespace, request.run_name
+            return await find(self._client, self._world.story_runs, STORY_RUN, place, name) is not None
 
     async def _offloaded(self, wanted: Object) -> Object:
         """``wanted``, with the large parts of its inputs in the object store.

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.api import keys
-from core.api.objects import Object
+from core.api.objects import Object, step_path
 from core.api.suggestion import closest
 from core.engine.realtime import is_realtime, serves_stream
 from views.errors import ViewError
@@ -92,9 +91,7 @@ def known_step(run: str, names: Sequence[str], step: str) -> str:
 
 def path_of(step_run: Mapping[str, Any]) -> str:
     """The path of the step that a StepRun or a child StoryRun belongs to."""
-    annotations = (step_run.get("metadata") or {}).get("annotations") or {}
-    spec = step_run.get("spec") or {}
-    return str(annotations.get(keys.ANNOTATION_STEP_PATH) or spec.get("stepId") or "")
+    return step_path(step_run)
 
 
 def fits(pattern: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from core.engine.clock import system_now
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView
 from webhooks.defaults.admission import with_defaults
+from webhooks.defaults.created import with_created_mark
 from webhooks.defaults.decided import with_authors
 from webhooks.finding import CauseType, Finding, Rule, Severity, errors_among
 from webhooks.patch import Operation, difference
@@ -91,7 +92,7 @@ def _decide(
             assert review.old is not None  # a write to a subresource always has an old object
             whole = with_authors(review.new, review.old, caller, now())
         else:
-            whole = with_defaults(review.new, world)
+            whole = with_created_mark(with_defaults(review.new, world), now())
         return ReviewDecision(patch=tuple(difference(review.new, whole)))
     if hook.subresource:
         assert review.old is not None

@@ -73,6 +73,13 @@ MUTATING: Final[tuple[Hook, ...]] = (
     Hook("mstory-v1alpha1.kb.io", _path("mutate", STORY), STORY, mutating=True),
     Hook("mstoryrun-v1alpha1.kb.io", _path("mutate", STORY_RUN), STORY_RUN, mutating=True, only_creations=True),
     Hook(
+        "mstorytrigger-v1alpha1.kb.io",
+        _path("mutate", STORY_TRIGGER),
+        STORY_TRIGGER,
+        mutating=True,
+        only_creations=True,
+    ),
+    Hook(
         "mstoryrunstatus-v1alpha1.kb.io",
         f"{_path('mutate', STORY_RUN)}-status",
         STORY_RUN,
@@ -81,7 +88,8 @@ MUTATING: Final[tuple[Hook, ...]] = (
     ),
 )
 """Only Stories have defaults that the schema cannot set, only new runs get the metadata that the operator would
-otherwise add, and only decisions on gates get an author."""
+otherwise add, only they and new StoryTriggers get the time of their creation (``webhooks.defaults.created``), and only
+decisions on gates get an author."""
 
 VALIDATING: Final[tuple[Hook, ...]] = (
     *(_validating(resource) for resource in (STORY, ENGRAM, IMPULSE, ENGRAM_TEMPLATE, IMPULSE_TEMPLATE)),

@@ -39,6 +39,24 @@ LABEL_RUNNER_GRANTS: Final = "bubustack.io/aggregate-to-runner-grants"
 LABEL_RUNNER_OF_STORY: Final = "bubustack.io/runner-of-story"
 """An extension, on the account of a Story's containers, its Role and its RoleBindings: the name of the Story."""
 
+# Backup and restore (extensions, and keys of Velero).
+ANNOTATION_CREATED: Final = "bubustack.io/created"
+"""On StoryRuns and StoryTriggers, by admission: the name of the object, and the instant of its creation. A restored
+object keeps it, and gets a later ``creationTimestamp``.
+"""
+ANNOTATION_CREATED_BY_RUN: Final = "runs.bubustack.io/created-by-run"
+"""On StepRuns and child StoryRuns: the UID of the run that created them. A restored run has another UID."""
+ANNOTATION_RESTORED_AT: Final = "runs.bubustack.io/restored-at"
+"""On StoryRuns and StepRuns that were restored from a backup: when the operator took them over, RFC 3339."""
+ANNOTATION_LOST_ATTEMPT: Final = "runs.bubustack.io/lost-attempt"
+"""On restored StepRuns: the attempt that was under way in the backup, or ``unknown`` if the backup has no status."""
+LABEL_VELERO_RESTORE: Final = "velero.io/restore-name"
+"""Velero sets it on each object that it restores."""
+LABEL_VELERO_EXCLUDE: Final = "velero.io/exclude-from-backup"
+"""Velero leaves out objects on which it is ``true``."""
+ANNOTATION_VELERO_STATUS: Final = "velero.io/restore-status"
+"""Velero restores the status of objects on which it is ``true``."""
+
 # Annotations of TransportBindings, and of the Pods of realtime steps.
 ANNOTATION_ROUTING_MODE: Final = "transport.bubustack.io/routing-mode"
 ANNOTATION_DOWNSTREAM_STEPS: Final = "transport.bubustack.io/downstream-steps"
@@ -132,6 +150,8 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_LIVE_PREDECESSOR,
     ANNOTATION_LIVE_RESTARTS,
     ANNOTATION_LIVE_REPLACED,
+    ANNOTATION_CREATED_BY_RUN,
+    ANNOTATION_RESTORED_AT,
 )
 """On StoryRuns: the operator acts on them, so only it may write them. The other annotations of runs are requests of
 users: redrive tokens, the reason of a cancel, the correlation id, the context of a trace, and the trigger token with

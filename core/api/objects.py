@@ -61,11 +61,14 @@ def is_owned_by(obj: Mapping[str, Any], uid: str) -> bool:
 def step_path(obj: Mapping[str, Any]) -> str:
     """The full name of the step of a StepRun or a child StoryRun: ``fetch``, or ``fan/a`` for a branch.
 
-    Empty when it belongs to no step.
+    Empty when it belongs to no step. The Go operator names the step around a branch only in a label.
     """
-    metadata = obj["metadata"]
-    name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH) or (obj.get("spec") or {}).get("stepId")
-    name = name or (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
+    metadata = obj.get("metadata") or {}
+    name = (metadata.get("annotations") or {}).get(keys.ANNOTATION_STEP_PATH)
+    if not name:
+        around = (metadata.get("labels") or {}).get(keys.LABEL_PARENT_STEP)
+        inside = (obj.get("spec") or {}).get("stepId")
+        name = f"{around}/{inside}" if around and inside else inside or around
     return name if isinstance(name, str) else ""
 
 

@@ -118,6 +118,8 @@ class Reason(StrEnum):
     """Of ``Degraded``: no stream of the run has been connected for a while."""
     UNREADABLE = "Unreadable"
     """A part of an object is too deep, too large or damaged, so its content is unknown."""
+    RESTORED = "Restored"
+    """A backup has brought the object back, so it is unknown what has happened since."""
 
 
 class ImpulseReason(StrEnum):

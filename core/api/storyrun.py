@@ -96,6 +96,11 @@ class StoryRunStatus(WireModel):
     input_schema_ref: SchemaReference | None = Field(None, description="Schema the inputs were checked against.")
     message: str | None = Field(None, description="Explanation of the phase, for users.")
     observed_generation: Int64 | None = Field(None, description="Generation this status was computed from.")
+    observed_uid: str | None = Field(
+        None,
+        description="UID of the StoryRun that this status was written for; another one than that of the object: it was "
+        "restored from a backup.",
+    )
     output: JsonObject | None = Field(
         None, description="Result of the run: the Story's `output` evaluated, or a storage reference to it."
     )

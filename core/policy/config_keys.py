@@ -8,7 +8,15 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from core.policy import config_values as read
-from core.policy.settings import LoweredBy, MissingKey, PullPolicy, RestartPolicy, RunnerIdentity, StorageProvider
+from core.policy.settings import (
+    LoweredBy,
+    MissingKey,
+    PullPolicy,
+    RestartPolicy,
+    RestoredRuns,
+    RunnerIdentity,
+    StorageProvider,
+)
 
 MIN_DELAY: Final = timedelta(milliseconds=10)
 """The minimum delay between two tries of a work queue."""
@@ -98,6 +106,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("storyrun.global-concurrency", "runs.global_concurrency", read.integer(0)),
         # About runs, and not in the reference.
         ("storyrun.cleanup-timeout", "runs.cleanup_timeout", read.duration()),
+        ("storyrun.restored", "runs.restored", read.one_of(RestoredRuns)),
         ("storyrun.max-story-depth", "runs.max_story_depth", read.integer(1, MAX_STORY_DEPTH)),
         # StoryTriggers; not in the reference.
         ("storytrigger.retention-seconds", "triggers.retention_seconds", read.integer(0)),

@@ -253,6 +253,14 @@ class QueueSettings:
     """
 
 
+class RestoredRuns(StrEnum):
+    """What happens to runs that a backup has brought back while they were under way."""
+
+    END = "end"
+    RESUME = "resume"
+    """The old cluster had stopped before the backup was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     max_inline_inputs_size_bytes: int = 1024
@@ -265,6 +273,8 @@ class RunSettings:
     """For the compensations of a run whose Story sets none, and the same again for its ``finally``."""
     max_story_depth: int = 10
     """The nesting of runs by ``executeStory``; a run that a user started has depth 0."""
+    restored: RestoredRuns = RestoredRuns.END
+    """Also for StoryTriggers without an answer."""
     queues: Mapping[str, QueueSettings] = field(default_factory=lambda: {DEFAULT_QUEUE: QueueSettings()})
     max_priorities: Mapping[str, int] = field(default_factory=dict)
     """Namespace → the highest priority of its runs in any queue."""

@@ -15,7 +15,7 @@ from core.api.identity import label_value
 from core.api.instant import format_precise_instant
 from core.api.resource import STEP_RUN
 from core.workloads.plain_pod import plain_pod_template
-from core.workloads.pod import pod_template
+from core.workloads.pod import NEVER_RESTORED, pod_template
 from core.workloads.step_workload import StepWorkload
 
 DEADLINE_MARGIN: Final = timedelta(seconds=120)
@@ -52,6 +52,7 @@ def step_job(workload: StepWorkload) -> dict[str, Any]:
                 keys.LABEL_APP_COMPONENT: "engram",
                 keys.LABEL_STEP_RUN: label_value(workload.step_run_name),
                 keys.LABEL_STORY_RUN: label_value(workload.story_run_name),
+                **NEVER_RESTORED,
             },
             "annotations": {
                 keys.ANNOTATION_ATTEMPT: str(workload.attempt),

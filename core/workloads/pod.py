@@ -5,6 +5,8 @@ An addition to the reference, not visible in containers: labels for finding a ru
 
 from __future__ import annotations
 
+from typing import Final
+
 from core.api import keys
 from core.api.identity import label_value
 from core.api.objects import Object
@@ -15,6 +17,9 @@ from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
 from core.workloads.storage import identity_labels, storage_volume_mounts, storage_volumes
 from core.workloads.tls import tls_volume_mounts, tls_volumes
 from core.workloads.volumes import policy_volume_mounts, policy_volumes
+
+NEVER_RESTORED: Final[dict[str, str]] = {keys.LABEL_VELERO_EXCLUDE: "true"}
+"""Of Jobs and their Pods: a restored one would execute the step once more."""
 
 
 def pod_template(workload: StepWorkload) -> Object:
@@ -42,7 +47,8 @@ def pod_template(workload: StepWorkload) -> Object:
     ]
     if volumes:
         spec["volumes"] = volumes
-    return {"metadata": {"labels": {**pod_labels(workload), **identity_labels(policy.storage)}}, "spec": spec}
+    labels = {**pod_labels(workload), **NEVER_RESTORED, **identity_labels(policy.storage)}
+    return {"metadata": {"labels": labels}, "spec": spec}
 
 
 def pod_labels(workload: StepWorkload) -> dict[str, str]:

@@ -47,6 +47,8 @@ class TriggerReason(StrEnum):
     """The operator lacks a permission."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     """The object store, where the operator puts large inputs, does not answer."""
+    RESTORED = "Restored"
+    """A backup has brought the StoryTrigger back without its answer; only rejections have this reason."""
 
 
 _REASON_AT_THE_LIMIT: Final = {
@@ -260,6 +262,16 @@ def answer_of(request: TriggerRequest, wanted: Object, existing: Object) -> Trig
         )
     message = f"reused StoryRun {place}, which an earlier request started"
     return TriggerAnswer(Decision.REUSED, TriggerReason.STORY_RUN_REUSED, message, existing)
+
+
+def restored_without_answer(request: TriggerRequest) -> TriggerAnswer:
+    """The rejection of a StoryTrigger that a backup has brought back without its answer, and without a run."""
+    return rejected(
+        TriggerReason.RESTORED,
+        f"the StoryTrigger was restored from a backup without its answer, and StoryRun {request.place.namespace}/"
+        f"{request.run_name} is not there; whether it was started before is unknown, so it is not started; to start "
+        "it, delete this StoryTrigger and submit the request again",
+    )
 
 
 def created(run: Object, *, recovered: bool = False) -> TriggerAnswer:

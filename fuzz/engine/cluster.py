@@ -169,6 +169,10 @@ class Cluster:
 
     # Writing.
 
+    def skip_numbers(self, until: int) -> None:
+        """The next write gets this number, and the next object this UID."""
+        self._numbers = itertools.count(until)
+
     def create(self, actor: str, manifest: Object) -> Object | None:
         """The created object, or None if the name is taken."""
         place = place_of(manifest)

@@ -62,6 +62,7 @@ _INDICES: Final = {
     production.LIVE_RUNS: production.live_story_key,
     production.STORY_KEY: production.story_key,
     production.HELD_BY_REFERENCE: production.held_by_reference,
+    production.ALIEN: production.alien,
 }
 _ROWS: Final = (storyrun.CONTROLLER, stored_data.CONTROLLER)
 _ROWS_WITH_CLIENTS: Final = (*_ROWS, storytrigger.CONTROLLER, effectclaim.CONTROLLER)

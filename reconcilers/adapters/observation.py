@@ -19,6 +19,7 @@ from core.api.phases import StepReason
 from core.engine.ports import DEADLINE_EXCEEDED, AttemptState, Observation
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from reconcilers.adapters.attempt_result import reading_of
+from reconcilers.adapters.reference_jobs import attempt_of_reference, deadline_of_reference
 
 _ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
 _WHY_NO_POD: Final = "a quota or a policy may refuse it, or the Job controller does not run"
@@ -93,12 +94,12 @@ class _Look:
 
     def observation(self, state: AttemptState, **more: Any) -> Observation:
         annotations = self.job["metadata"].get("annotations") or {}
-        attempt = annotations.get(keys.ANNOTATION_ATTEMPT, "")
+        attempt, deadline = annotations.get(keys.ANNOTATION_ATTEMPT, ""), annotations.get(keys.ANNOTATION_DEADLINE_AT)
         return Observation(
             self.step_run,
             state,
-            attempt=int(attempt) if attempt.isdecimal() else None,
-            deadline_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT)),
+            attempt=int(attempt) if attempt.isdecimal() else attempt_of_reference(self.step_run, self.job),
+            deadline_at=parse_instant_or_none(deadline) if deadline else deadline_of_reference(self.job),
             worker=self.pod["metadata"]["name"] if self.pod else "",
             has_result=keys.ANNOTATION_RESULT in annotations,
             execution_key=annotations.get(keys.ANNOTATION_EXECUTION_KEY, ""),

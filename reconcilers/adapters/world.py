@@ -41,12 +41,17 @@ from core.kube.errors import NotFoundError
 from core.kube.informer import Informer
 from core.workloads import story_runner, stream_workload
 from core.workloads.live_run import is_live_run
+from core.workloads.restored import is_alien
 from reconcilers.adapters.watched_kind import WatchedKind, merged, slim
 
 OWNER_UID: Final = "controller-uid"
 """Index: UID of the controller owner reference."""
 LIVE_STEP_RUNS: Final = "live-step-runs"
 """Index of StepRuns that have not ended: UID of their controller owner."""
+ALIEN: Final = "alien"
+"""Index of StepRuns and StoryRuns that another run controls, or none, than the one that has created them: namespace,
+and name of that run as a label. Only a restore from a backup makes such objects.
+"""
 HELD_BY_REFERENCE: Final = "held-by-reference"
 """Index of StepRuns: ``namespace/name`` of the run that controls them, if they have the reference's finalizer."""
 PACKET_PARENT: Final = "packet-parent-uid"
@@ -238,6 +243,16 @@ def held_by_reference(step_run: Object) -> list[str]:
     return [f"{step_run['metadata']['namespace']}/{owner['name']}"]
 
 
+def alien(child: Object) -> list[str]:
+    """For the index ``ALIEN``."""
+    if not is_alien(child):
+        return []
+    metadata = child["metadata"]
+    labels = metadata.get("labels") or {}
+    run = labels.get(keys.LABEL_PARENT_STORY_RUN) or labels.get(keys.LABEL_STORY_RUN)
+    return [f"{metadata['namespace']}/{run}"] if run else []
+
+
 def packet_parent(run: Object) -> list[str]:
     """For the index ``PACKET_PARENT``."""
     if (run["metadata"].get("labels") or {}).get(keys.LABEL_APP_MANAGED_BY) != keys.PACKET_RUN_MANAGER:
@@ -355,6 +370,7 @@ WATCHED: Final = (
             LIVE_RUNS_KEPT: live_run_key,
             OWNER_UID: owner_uid,
             PACKET_PARENT: packet_parent,
+            ALIEN: alien,
         },
         is_at_rest=_is_over,
     ),
@@ -366,6 +382,7 @@ WATCHED: Final = (
             ENGRAM_KEYS: _step_run_engram,
             HELD_BY_REFERENCE: held_by_reference,
             WORKER: assigned_worker,
+            ALIEN: alien,
             POOL: _pool_of_unfinished,
         },
         is_at_rest=_is_over,

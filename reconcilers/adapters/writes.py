@@ -90,6 +90,13 @@ async def patch_metadata(
     return await _patch(client, informer, resource, obj, {"metadata": patch}, subresource=None)
 
 
+async def patch_spec(
+    client: KubeClient, informer: Informer, resource: Resource, obj: Object, patch: Mapping[str, Any]
+) -> Object:
+    """Like ``patch_status``, for ``spec``."""
+    return await _patch(client, informer, resource, obj, {"spec": patch}, subresource=None)
+
+
 async def delete(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, *, unchanged: bool = False
 ) -> None:

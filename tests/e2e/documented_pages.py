@@ -12,6 +12,9 @@ _ENDLESS: Final = "serves until a person stops it"
 _COUNTS: Final = (
     "shows counts of the moment; test_command_line_streams.py and test_hub_stream_console.py run such commands"
 )
+_GO_OPERATOR: Final = (
+    "needs an installation of the Go operator; test_coming_from_the_go_operator.py plays what it leaves"
+)
 _OTHER_CLUSTER: Final = "the cluster of a command that is not played"
 
 
@@ -37,6 +40,7 @@ NOT_PLAYED: Final = (
     NotPlayed("start-from-a-schedule.md", r"kubectl exec .*", "the embedded cluster has no exec, as the page says"),
     NotPlayed("*", r"bobrapet manager .*|\.venv/bin/bobrapet manager .*", _ENDLESS),
     NotPlayed("*", r"kubectl apply --server-side -f manifests/crds", "the embedded cluster has these definitions"),
+    NotPlayed("coming-from-the-go-operator.md", r"(?!make).*", _GO_OPERATOR),
     NotPlayed("debugging.md", r"curl -s 'localhost:8081/.*", _REAL_CLUSTER),
     NotPlayed("debugging.md", r"bobrapet debug .* debugpy .*", "waits for an editor; debugpy is not installed"),
     NotPlayed("debugging.md", r"tail -f .*", "shows new lines until a person stops it"),

@@ -60,6 +60,7 @@ from localcluster.kubeconfig import Connection
 from localcluster.node.running import NodeAccess, run_node
 from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
+from localcluster.server.webhookcall import LocalWebhooks
 from manager.assembly import Operator
 from manager.tracing import Tracing
 from reconcilers.adapters.world import World
@@ -342,21 +343,32 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 @asynccontextmanager
 async def open_operator_cluster(directory: Path, real: SessionCluster | None) -> AsyncIterator[OperatorCluster]:
     """On the real control plane if there is one, otherwise on its own embedded cluster."""
-    opened = _open_embedded(directory) if real is None else open_on_real(directory, real)
+    opened = open_embedded(directory) if real is None else open_on_real(directory, real)
     async with opened as cluster:
         yield cluster
 
 
+async def _nothing(_: KubeClient) -> None:
+    await trio.lowlevel.checkpoint()
+
+
 @asynccontextmanager
-async def _open_embedded(directory: Path) -> AsyncIterator[OperatorCluster]:
+async def open_embedded(
+    directory: Path,
+    before_controllers: Callable[[KubeClient], Awaitable[None]] = _nothing,
+    *,
+    webhooks: LocalWebhooks | None = None,
+) -> AsyncIterator[OperatorCluster]:
+    """On its own embedded cluster. ``before_controllers`` may create objects that no controller has seen yet."""
     authority = certificates.load_or_create_authority(directory, "tests", utc_now())
     to_nodes = _towards_nodes(authority, directory)
-    async with open_api_server(node_tls=to_nodes) as server, trio.open_nursery() as nursery:
+    async with open_api_server(node_tls=to_nodes, local_webhooks=webhooks) as server, trio.open_nursery() as nursery:
         access = embedded(server, nursery)
         async with access.connected() as client:
             await install_definitions(client)
             for name in (NAMESPACE_NAME, OPERATOR_NAMESPACE):
                 await client.create(NAMESPACE, {"metadata": {"name": name}})
+            await before_controllers(client)
             await nursery.start(start_controllers, server)
             image_map = directory / "images.yaml"
             await nursery.start(_node, server, authority, directory, image_map, access.open_wire())

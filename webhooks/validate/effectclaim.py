@@ -16,12 +16,13 @@ from core.api.objects import ReadOnlyObject
 from core.api.resource import EFFECT_CLAIM, STEP_RUN
 from core.api.text import text
 from core.workloads.effect_lease import ABANDONED, COMPLETED, lease_of
+from core.workloads.restored import is_restored_child
 from core.workloads.submission import claim_name
 from webhooks.caller import Caller
 from webhooks.cluster_view import ClusterView, Unseen
 from webhooks.finding import CauseType, Finding, Rule
 from webhooks.validate import change, reference, submission
-from webhooks.validate.change import fields_of, namespace_of
+from webhooks.validate.change import fields_of, metadata_of, namespace_of
 from webhooks.validate.container import ServedStep, works_for
 
 BLANK: Final = Rule("claim/effect-key", "11", CauseType.REQUIRED)
@@ -49,7 +50,8 @@ def validate(new: ReadOnlyObject, old: ReadOnlyObject | None, world: ClusterView
     if old is None:
         findings += _identity(new, world)
     else:
-        findings += _transition(new["spec"], fields_of(old.get("spec")))
+        before = fields_of(old.get("spec"))
+        findings += _transition(new["spec"], _relinked(before, new, world))
         findings += _takeover(new["spec"], old)
     return findings
 
@@ -132,6 +134,18 @@ def _transition(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[Finding]:
         yield COMPLETED_FROZEN.at(
             f"spec.{field}", "may not be changed after the effect is completed", "leave it unchanged"
         )
+
+
+def _relinked(before: ReadOnlyObject, new: ReadOnlyObject, world: ClusterView) -> ReadOnlyObject:
+    """The spec before the change. If a backup has brought its StepRun back, it may change to the new UID of that."""
+    old_reference, reference_ = fields_of(before.get("stepRunRef")), new["spec"]["stepRunRef"]
+    uid = text(reference_.get("uid"))
+    if uid == text(old_reference.get("uid")):
+        return before
+    found = reference.find(reference.link(EFFECT_CLAIM, namespace_of(new), STEP_RUN, reference_), world)
+    if isinstance(found, Unseen) or uid != metadata_of(found).get("uid") or not is_restored_child(found):
+        return before
+    return {**before, "stepRunRef": {**old_reference, "uid": uid}}
 
 
 def _identities(new: ReadOnlyObject, old: ReadOnlyObject) -> Iterator[tuple[str, str, str]]:

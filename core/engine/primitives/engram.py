@@ -53,11 +53,12 @@ from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
     is_edited,
-    is_edited_under_way,
     is_touched,
     step_run_name,
+    why_not_continued,
     why_not_the_work,
 )
+from core.engine.step.past import why_missing_in_backup
 from core.engine.step.stream_record import serves_stream
 from core.engine.step.verdict import Verdict, failed
 from core.policy.retry import RetryPolicy, retry_delay, with_wish
@@ -155,9 +156,8 @@ class EngramStep:
             raise NameConflictError(text)
         if problem is not None:
             return await self._fail_for_good(step_run, problem)
-        if step_run is not None and is_edited_under_way(step_run):
-            text = f"the spec of StepRun {self.name} was changed after it had been created; start another run"
-            return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, text))
+        if step_run is not None and (why := why_not_continued(step_run, streams=self._context.step.serves_stream)):
+            return await self._fail_for_good(step_run, StepError(Reason.INVALID_CONFIGURATION, why))
         assert binding is not None, "a step is either bound or has a problem"
         return await self._act(outcome.decide(observation, binding.retry, self._context.now()), observation, binding)
 
@@ -269,6 +269,8 @@ class EngramStep:
         if await self._run_is_over():
             await context.wakeup.wait()
             return None
+        if not self._had_step_run and (missing := why_missing_in_backup(context.run, step.name)):
+            return failed(Reason.RESTORED, missing)
         manifest = context.engine.executors.why_unknown(binding.executor) or await step_run_to_create(context, binding)
         if isinstance(manifest, StepError):
             return failed(manifest.reason, manifest.message)

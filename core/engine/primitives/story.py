@@ -28,6 +28,7 @@ from core.engine.primitives.settle import settle_condition, settle_value
 from core.engine.primitives.waiting import keep_deadline, until_words
 from core.engine.slots.scheduling import child_metadata
 from core.engine.step.manifest import child_run_manifest, child_run_name, merged_input
+from core.engine.step.past import why_missing_in_backup
 from core.engine.step.timers import TimerKind
 from core.engine.step.verdict import Verdict, failed
 from core.expressions import roots
@@ -144,6 +145,10 @@ class _Children:
         state = context.state.step(context.step.name)
         if state is not None and state.child_run == name:
             return StepError(Reason.EXECUTION_FAILED, f"StoryRun {name} was deleted before it had ended")
+        if number == self._recorded_iteration() and why_missing_in_backup(context.run, context.step.name):
+            return StepError(
+                Reason.RESTORED, f"StoryRun {name} is not in the backup, so it is unknown what it has done"
+            )
         target = await self._target()
         if isinstance(target, StepError):
             return target

@@ -155,11 +155,14 @@ async def _output_left(
 
 
 def _has_succeeded(observation: Observation) -> bool:
-    """Whether the container of an SDK has succeeded, with or without a report."""
+    """Whether the container of an SDK has succeeded, with or without a report. A report of a failure counts more than a
+    later Pod of the same Job.
+    """
     assert observation.step_run is not None, "only what exists is ended"
     reported = record.phase_of(observation.step_run.get("status") or {})
-    silently = observation.state is AttemptState.SUCCEEDED and not observation.has_result
-    return reported is Phase.SUCCEEDED or silently
+    if reported is not None and reported.terminal:
+        return reported is Phase.SUCCEEDED
+    return observation.state is AttemptState.SUCCEEDED and not observation.has_result
 
 
 async def _record(

@@ -26,7 +26,13 @@ from core.engine.run.group_execution import GroupExecution
 from core.engine.run.output import conclude
 from core.engine.run.preparation import Preparation
 from core.engine.run.step_runner import StepRunner
-from core.engine.run.termination import cancel_children, cancel_packet_runs, end_group, end_orphans
+from core.engine.run.termination import (
+    cancel_children,
+    cancel_packet_runs,
+    end_group,
+    end_orphans,
+    end_retrying_jobs,
+)
 from core.engine.run.topology_watch import watch_topology
 from core.engine.status.stored_run import terminated_at
 from core.engine.status.writer import StatusWriter
@@ -117,6 +123,7 @@ class RunExecution:
         self._early_end.stage = Stage.MAIN
         self._resume_ending(run_context.plan)
         await trio.lowlevel.checkpoint_if_cancelled()
+        await end_retrying_jobs(run_context)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_story_timeout, run_context.plan, name=f"timeout of {self._key}")
             if run_context.plan.is_realtime:

@@ -72,7 +72,8 @@ def restore_outputs(
     for step_run in step_runs:
         name = step_path(step_run)
         if plan.has(name, StepKind.ENGRAM):
-            variables.remember(step_run)
+            recorded = state.step(name)
+            variables.remember(step_run, has_ended=recorded is not None and recorded.phase.terminal)
     by_name = {str(child["metadata"]["name"]): child for child in child_runs}
     for step in reversed(list(_declared_and_begun(plan, state))):  # inner steps before the steps around them
         recorded = state.step(step.name)

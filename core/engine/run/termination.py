@@ -16,7 +16,7 @@ import trio
 
 from core.api.objects import Object, has_ended, is_being_deleted, step_path
 from core.api.phases import Phase, member_or_none
-from core.engine.calls import patiently
+from core.engine.calls import patiently, persistently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_context import RunContext
 from core.engine.context.step_context import StepContext
@@ -27,7 +27,8 @@ from core.engine.primitives.engram import EngramStep
 from core.engine.primitives.story import cancel_child
 from core.engine.run.drain import end_engram
 from core.engine.step.endings import Ending, outlived
-from core.engine.step.record import is_final
+from core.engine.step.manifest import is_of_reference
+from core.engine.step.record import is_final, phase_of
 from core.engine.step.verdict import Verdict
 
 _CHILD_GRACE: Final = timedelta(seconds=2)
@@ -81,6 +82,17 @@ async def end_orphans(run_context: RunContext, remaining: Iterable[Object], drai
                 context = StepContext.of(run_context, step)
                 end = partial(end_engram, context, ending, ending.decided_at + drain, unheard=True)
                 nursery.start_soon(end)
+
+
+async def end_retrying_jobs(run_context: RunContext) -> None:
+    """End the Jobs of failed steps that the Go operator has left: it lets a Job start further Pods by itself."""
+    engine, run, pace = run_context.engine, run_context.run, run_context.status.pace()
+    for step_run in await patiently(engine.step_runs.step_runs, run, pace=pace):
+        phase = phase_of(step_run.get("status") or {})
+        has_failed = phase is not None and phase.terminal and phase is not Phase.SUCCEEDED
+        recorded = run_context.status.state.step(step_path(step_run))
+        if has_failed and is_of_reference(step_run) and recorded is not None and recorded.phase.terminal:
+            await persistently(engine.executors.of(step_run).end_leftover, step_run, pace=pace)
 
 
 async def cancel_children(run_context: RunContext) -> None:

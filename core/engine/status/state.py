@@ -28,8 +28,8 @@ from core.engine.step.timers import Timer, timers_from, timers_to_wire
 from core.engine.step.verdict import Conclusion, Degradation, Verdict
 from kubewire.wire import merge_patch_between, values_equal
 
-_PASSIVE_FIELDS = frozenset({"observedGeneration", "conditions"})
-"""They follow from other fields, so they alone never cause a write."""
+_PASSIVE_FIELDS = frozenset({"observedGeneration", "observedUid", "conditions"})
+"""They follow from other fields, or never change, so they alone never cause a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class RunState:
     @classmethod
     def from_stored(cls, run: Object) -> RunState:
         """The state that a stored StoryRun describes; damaged entries count as absent."""
-        status = run.get("status") or {}
+        status, annotations = run.get("status") or {}, annotations_of(run)
         ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
         progressing = find_condition(status.get("conditions") or (), ConditionType.PROGRESSING) or {}
         # Facts of the moment, e.g. what the run waits for, are left out: the engine records them again if they hold.
@@ -83,10 +83,8 @@ class RunState:
             started_at=parse_instant_or_none(status.get("startedAt")),
             finished_at=parse_instant_or_none(status.get("finishedAt")),
             steps=steps_from(status.get("stepStates")),
-            timers=timers_from(annotations_of(run).get(keys.ANNOTATION_STEP_TIMERS)),
-            cancel_observed_at=parse_instant_or_none(
-                annotations_of(run).get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)
-            ),
+            timers=timers_from(annotations.get(keys.ANNOTATION_STEP_TIMERS)),
+            cancel_observed_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_GRACEFUL_CANCEL_OBSERVED_AT)),
             tokens=tuple(status.get("triggerTokens") or ()),
             children=children_from(status.get("primitiveChildren")),
             revision=revision_of(run),
@@ -376,16 +374,14 @@ class RunState:
         if self.phase is None or self.stored_terminal:
             return {}
         status = self.stored.get("status") or {}
-        stored_states = {
-            name: old
-            for name, old in (status.get("stepStates") or {}).items()
-            if self._is_ours(name) and isinstance(old, dict)
-        }
+        every = {name: old for name, old in (status.get("stepStates") or {}).items() if isinstance(old, dict)}
+        stored_states = {name: old for name, old in every.items() if self._is_ours(name)}
         states = self._states_over(stored_states)
         phases = {name: Phase(states[name]["phase"]) for name in self.order if name in states}
         fields = self._fields(phases, now)
         patch = {field: value for field, value in fields.items() if not values_equal(status.get(field), value)}
-        if states_patch := merge_patch_between(stored_states, states):
+        before = every if self.ended and self.order else stored_states  # the Go operator writes branches as steps
+        if states_patch := merge_patch_between(before, states):
             patch["stepStates"] = states_patch
         return patch if patch.keys() - _PASSIVE_FIELDS else {}
 
@@ -408,6 +404,7 @@ class RunState:
         waiting = "" if self.ended else words_for_run(self.waiting_since or {}, self.steps or ())
         fields: Object = {
             "observedGeneration": self.stored["metadata"].get("generation", 0),
+            "observedUid": self.stored["metadata"].get("uid"),
             "phase": str(self.phase),
             "message": truncated(self._obstruction or waiting or self.topology or self.message, MAX_MESSAGE_LENGTH),
             "conditions": self._conditions(now),

@@ -12,6 +12,7 @@ from core.api.phases import Phase, Reason, StepReason
 
 _SKIPPED: Final = {
     "Skipped: its 'if' condition is false": StepReason.CONDITION_FALSE,
+    "Skipped due to 'if' condition": StepReason.CONDITION_FALSE,  # as the Go operator words it
     "Skipped: nobody decided in time": StepReason.NOT_DECIDED,
 }
 _UNFINISHED: Final[tuple[tuple[str, StepReason | Reason, bool], ...]] = (

@@ -51,7 +51,9 @@ def step_run_manifest(
         keys.LABEL_STORY_NAME: _story_label(str(story["metadata"]["name"])),
         **scheduling.labels,
     }
-    annotations = {keys.ANNOTATION_STORY_REVISION: revision} if revision else {}
+    annotations = {keys.ANNOTATION_CREATED_BY_RUN: str(metadata["uid"]), keys.ANNOTATION_VELERO_STATUS: "true"}
+    if revision:
+        annotations[keys.ANNOTATION_STORY_REVISION] = revision
     if story["metadata"].get("namespace", metadata["namespace"]) != metadata["namespace"]:
         annotations[keys.ANNOTATION_STORY_NAMESPACE] = story["metadata"]["namespace"]
     manifest: Object = {
@@ -84,8 +86,7 @@ def step_run_manifest(
         annotations[keys.ANNOTATION_STEP_PATH] = step.name
         if left_to_container:
             annotations[keys.ANNOTATION_INPUT_LEFT] = "true"
-    if annotations:
-        manifest["metadata"]["annotations"] = annotations
+    manifest["metadata"]["annotations"] = annotations
     if input_ is not None:
         manifest["spec"]["input"] = input_
     timeout = (step.declared.get("execution") or {}).get("timeout")
@@ -103,18 +104,37 @@ def is_touched(step_run: Object) -> bool:
     return bool(step_run.get("status")) or assignment_of(step_run) is not None
 
 
+def is_of_reference(step_run: Object) -> bool:
+    """Whether the Go operator has created it. It gives every StepRun a finalizer, and does not know executors."""
+    held = keys.FINALIZER_STEP_RUN in (step_run["metadata"].get("finalizers") or ())
+    return held and not step_run["spec"].get("executor")
+
+
 def is_edited(step_run: Object) -> bool:
     """Whether its spec has been changed since it was created. The operator never changes the spec of a StepRun.
 
-    The API server counts changes of the spec in ``metadata.generation``; it also counts the start of a deletion.
+    The API server counts changes of the spec in ``metadata.generation``; it also counts the start of a deletion. The Go
+    operator changes timeout and retry policy of its StepRuns, so for them the number says nothing.
     """
     metadata = step_run["metadata"]
+    if is_of_reference(step_run):
+        return False
     return int(metadata.get("generation") or 1) > 1 and not metadata.get("deletionTimestamp")
 
 
-def is_edited_under_way(step_run: Object) -> bool:
-    """The same, while work has been done for it and its end is not recorded."""
-    return is_edited(step_run) and is_touched(step_run) and not is_final(step_run.get("status") or {})
+def why_not_continued(step_run: Object, *, streams: bool) -> str | None:
+    """Why a step for which work has been done, and whose end is not recorded, cannot go on; None: it can.
+
+    ``streams``: whether the step serves a stream.
+    """
+    name = step_run["metadata"]["name"]
+    if not is_touched(step_run) or is_final(step_run.get("status") or {}):
+        return None
+    if is_edited(step_run):
+        return f"the spec of StepRun {name} was changed after it had been created; start another run"
+    if streams and is_of_reference(step_run):
+        return f"StepRun {name} is from the Go operator, whose streams cannot be taken over; start another run"
+    return None
 
 
 def why_not_the_work(wanted: Object, stored: Object) -> str | None:
@@ -164,6 +184,8 @@ def child_run_manifest(
     annotations = {
         keys.ANNOTATION_STEP_PATH: step.name,
         keys.ANNOTATION_STORY_DEPTH: str(story_depth(run) + 1),
+        keys.ANNOTATION_CREATED_BY_RUN: str(metadata["uid"]),
+        keys.ANNOTATION_VELERO_STATUS: "true",
     }
     if revision:
         annotations[keys.ANNOTATION_PARENT_STORY_REVISION] = revision

@@ -133,6 +133,8 @@ def decide(observation: Observation, policy: RetryPolicy, now: datetime) -> Next
         return _reported_failure(status, phase, policy, alive=stream)
     if observation.attempt is not None and not current:
         return EndAttempt()
+    if observation.state is AttemptState.ABSENT and record.is_lost_in_backup(step_run):
+        return _lost_in_backup(step_run, status, policy)
     match observation.state:
         case AttemptState.LINGERING:
             return Wait()
@@ -151,6 +153,15 @@ def lost_result(step_run: Object, why: str, policy: RetryPolicy) -> Retry | Fail
     status, code = step_run.get("status") or {}, UNDETERMINED_EXIT_CODE
     message = f"the container succeeded, but its result is lost: {why}"
     return _failure(Phase.FAILED, Reason.EXECUTION_FAILED, message, code, exit_class(code), status, policy, alive=False)
+
+
+def _lost_in_backup(step_run: Object, status: Mapping[str, Any], policy: RetryPolicy) -> Retry | Fail:
+    """The attempt was under way when the backup was made: it counts as one whose container has vanished."""
+    code, text = UNDETERMINED_EXIT_CODE, "the attempt was under way when the backup was made, and its end is unknown"
+    if record.lost_attempt(step_run) == record.UNKNOWN_ATTEMPT:
+        text = f"{text}, as is the number of attempts: the backup has no status of the StepRun"
+        return Fail(Phase.FAILED, Reason.RESTORED, text, code, exit_class(code), still_alive=False)
+    return _failure(Phase.FAILED, Reason.RESTORED, text, code, exit_class(code), status, policy, alive=False)
 
 
 def final_failure(reason: Reason, message: str, *, still_alive: bool) -> Fail:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.api import keys
+from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import Phase
 from core.engine.concurrency.rules import LONGEST_CHAIN, parent_of
@@ -37,3 +39,17 @@ def may_have_begun(run: Object, step: str) -> bool:
     entry = ((run.get("status") or {}).get("stepStates") or {}).get(step)
     state = steps_from({step: entry}).get(step) if entry else None
     return state is not None and (state.phase is not Phase.PENDING or state.has_lost_its_slot)
+
+
+def why_missing_in_backup(run: Object, step: str) -> str | None:
+    """Why a step without a StepRun must not start: a backup has brought the run back, the step had begun in it, and
+    the backup lacks its StepRun, so nobody knows what the step has done. None: it may start.
+    """
+    restored_at = parse_instant_or_none((run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_RESTORED_AT))
+    entry = ((run.get("status") or {}).get("stepStates") or {}).get(step) if restored_at is not None else None
+    state = steps_from({step: entry}).get(step) if entry else None
+    if state is None or state.started_at is None or restored_at is None or not may_have_begun(run, step):
+        return None
+    if state.started_at >= restored_at:
+        return None
+    return "its StepRun is not in the backup, so it is unknown what the step has done; start another run"

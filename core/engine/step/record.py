@@ -30,6 +30,8 @@ ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 UNREADABLE = "the result cannot be read"
 MAX_FAILED_ATTEMPTS = 16
 MAX_FAILED_MESSAGE_LENGTH = 256
+UNKNOWN_ATTEMPT = "unknown"
+"""Of ``lost_attempt``: the backup has no status, so it is unknown how many attempts there were."""
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
 _ERROR_TYPES = {
     Reason.TIMED_OUT: "timeout",
@@ -120,6 +122,19 @@ def was_started(status: Mapping[str, Any]) -> bool:
 def end_is_requested(step_run: Object) -> bool:
     """Whether the operator has asked the step to end, because its run or its list of steps was ended."""
     return keys.ANNOTATION_CANCEL_REQUESTED in (step_run["metadata"].get("annotations") or {})
+
+
+def is_lost_in_backup(step_run: Object) -> bool:
+    """Whether a backup has brought the StepRun back while its current attempt was under way: nothing is known of its
+    end.
+    """
+    lost, retries = lost_attempt(step_run), retries_of(step_run.get("status") or {})
+    return lost == UNKNOWN_ATTEMPT or lost == str(retries)
+
+
+def lost_attempt(step_run: Object) -> str:
+    """The number of the attempt that was under way in a backup, ``UNKNOWN_ATTEMPT``, or empty."""
+    return str((step_run["metadata"].get("annotations") or {}).get(keys.ANNOTATION_LOST_ATTEMPT) or "")
 
 
 def verdict_of(step_run: Object) -> Verdict:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from core.api import identity, keys
-from core.api.objects import Object
+from core.api import identity
+from core.api.objects import Object, step_path
 from core.api.phases import Phase
 from core.api.unreadable import unreadable
 from core.engine.step.record import is_final
@@ -31,17 +31,20 @@ class Variables:
         self._steps: dict[str, dict[str, Any] | _Folded] = {}
         """By full name, in the order in which the steps were first seen."""
 
-    def remember(self, step_run: Object) -> None:
-        """Store the values that this version of a StepRun shows."""
+    def remember(self, step_run: Object, *, has_ended: bool = False) -> None:
+        """Store the values that this version of a StepRun shows.
+
+        ``has_ended``: the run records the end of the step. The Go operator takes the end from the container and leaves
+        the conditions of the StepRun as they are.
+        """
         status = step_run.get("status") or {}
         entry: dict[str, Any] = {}
-        if is_final(status):
+        if has_ended or is_final(status):
             entry = _outputs(status)
         signals = status.get("signals")
         if isinstance(signals, Mapping) and signals:
             entry["signals"] = _nested(signals)
-        annotations = step_run["metadata"].get("annotations") or {}
-        name = str(annotations.get(keys.ANNOTATION_STEP_PATH) or step_run["spec"].get("stepId") or "")
+        name = step_path(step_run)
         if unreadable(step_run) is not None and (not name or name in self._steps):
             return  # keep what was read while it was readable
         self._set(name, entry)

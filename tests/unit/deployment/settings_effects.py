@@ -329,6 +329,11 @@ _RUNS: Final = (
     Effect("controller.max-story-with-block-size-bytes", "1024", _is_too_large, True),
     Effect("storytrigger.retention-seconds", "77", _trigger_kept, timedelta(seconds=77)),
     Proof(
+        "storyrun.restored",
+        "tests/integration/test_operator_restore.py",
+        "test_a_resumed_run_repeats_only_the_lost_attempt_that_its_policy_repeats",
+    ),
+    Proof(
         "storytrigger.pending-timeout",
         "tests/unit/reconcilers/test_storytrigger.py",
         "test_the_timer_ends_at_the_limit_and_then_the_request_is_rejected",

@@ -39,7 +39,7 @@ def held(reason: str) -> Object:
     return trigger(decision="Pending", reason=reason, message="it is missing", acceptedAt=accepted)
 
 
-FINAL = {"StoryRunCreated", "StoryRunReused", "ValidationFailed", "InputHashMismatch", "StoryRunConflict"}
+FINAL = {"StoryRunCreated", "StoryRunReused", "ValidationFailed", "InputHashMismatch", "StoryRunConflict", "Restored"}
 
 
 @pytest.mark.parametrize("reason", sorted({*TriggerReason} - FINAL))

@@ -12,6 +12,7 @@ ADDITIONS = {
     ("Story", ".spec.policy.timeouts.cleanup"): "what undoes and tidies up must end, too",
     ("StoryRun", ".status.stepStates{}.reason"): "why a step is in its phase; a message may be anybody's text",
     ("StoryRun", ".status.stepStates{}.reasonSince"): "since when the container of a step cannot start",
+    ("StoryRun", ".status.observedUid"): "a run that was restored from a backup has another UID than its status says",
     ("StoryRun", ".status.storyRevision"): "a run executes the Story as it stood when it began, and says where it is",
     ("StoryRun", ".status.gates{}.data"): "whoever approves may give texts along, which later steps read",
     ("StoryRun", ".status.gates{}.data{}"): "such a text",

@@ -521,3 +521,28 @@ async def test_only_the_operator_starts_a_run_of_a_story_that_is_always_on(autoj
     assert "set streamingStrategy: PerStoryRun" in status["message"]
     assert "startedAt" not in status
     assert world.step_run(one.key, "a") is None
+
+
+async def test_a_stream_that_the_go_operator_has_left_fails_its_step_and_starts_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with world_of(forever("ear")) as world:
+        one = Realtime(world, stream("ear"))
+        run = world.cluster.objects["StoryRun", *one.key]
+        owner = {"apiVersion": run["apiVersion"], "kind": "StoryRun", "name": "run", "uid": run["metadata"]["uid"]}
+        metadata = {"name": "run-ear", "namespace": "default", "finalizers": ["steprun.bubustack.io/finalizer"]}
+        step_run = {
+            "apiVersion": "runs.bubustack.io/v1alpha1",
+            "kind": "StepRun",
+            "metadata": {**metadata, "ownerReferences": [{**owner, "controller": True}]},
+            "spec": {"storyRunRef": {"name": "run"}, "stepId": "ear", "engramRef": {"name": "ear"}},
+        }
+        world.cluster.create("go", step_run)
+        world.cluster.force_patch("go", ("StepRun", "default", "run-ear"), "status", {"phase": "Running", "retries": 0})
+        world.start(one.key)
+        status = await one.ended()
+
+        assert status["phase"] == "Failed"
+        assert "from the Go operator" in status["stepStates"]["ear"]["message"]
+        assert not one.has_workload("ear")
+        assert ("Job", "default", "run-ear") not in world.cluster.objects

@@ -21,6 +21,7 @@ from core.policy.settings import (
     PullPolicy,
     QueueSettings,
     RestartPolicy,
+    RestoredRuns,
     RunnerIdentity,
     StorageProvider,
 )
@@ -66,6 +67,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "storyrun.cleanup-timeout": ("90s", 90 * SECOND),
     "storytrigger.retention-seconds": ("0", 0),
     "storytrigger.pending-timeout": ("0", timedelta()),
+    "storyrun.restored": ("resume", RestoredRuns.RESUME),
     "storyrun.max-story-depth": ("3", 3),
     "storyrun.binding.max-mutations-per-reconcile": ("0", 0),
     "storyrun.binding.throttle-requeue-delay": ("500ms", timedelta(milliseconds=500)),
@@ -211,6 +213,7 @@ BAD: dict[str, list[str]] = {
     "storyrun.cleanup-timeout": ["0s", "-1m", "10", "soon", ""],
     "storytrigger.retention-seconds": ["-1", "1d"],
     "storytrigger.pending-timeout": ["-1s", "10", ""],
+    "storyrun.restored": ["", "continue", "true"],
     "storyrun.max-story-depth": ["0", "-1", "101", "deep", ""],
     "storyrun.binding.max-mutations-per-reconcile": ["-1", "many", "1.5", ""],
     "storyrun.binding.throttle-requeue-delay": ["0s", "-1s", "3", ""],

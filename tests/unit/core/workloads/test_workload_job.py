@@ -22,6 +22,7 @@ GOLDEN: dict[str, Any] = {
             "app.kubernetes.io/component": "engram",
             "bubustack.io/steprun": "demo-run-fetch",
             "bubustack.io/storyrun": "demo-run",
+            "velero.io/exclude-from-backup": "true",
         },
         "annotations": {
             "runs.bubustack.io/attempt": "0",
@@ -50,6 +51,7 @@ GOLDEN: dict[str, Any] = {
                     "bubustack.io/story-name": "report",
                     "bubustack.io/step": "fetch",
                     "bubustack.io/engram": "fetcher",
+                    "velero.io/exclude-from-backup": "true",
                 }
             },
             "spec": {

@@ -67,4 +67,4 @@ def test_only_creations_are_asked_for() -> None:
     assert HOOK.operations == ("CREATE",)
     asked = reviews.review_of(review(HOOK, run(), userInfo={"username": "ann"}), HOOK)
     decision = decide(HOOK, asked, WORLD, OPERATOR)
-    assert [operation["path"] for operation in decision.patch] == ["/metadata/labels"]
+    assert [operation["path"] for operation in decision.patch] == ["/metadata/labels", "/metadata/annotations"]

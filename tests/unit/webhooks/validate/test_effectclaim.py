@@ -45,6 +45,22 @@ def test_a_claim_is_reserved_released_taken_again_and_completed() -> None:
     assert [admission.validate(new, old, WORLD) for old, new in pairwise(life) if new] == [[]] * 4
 
 
+@pytest.mark.parametrize(
+    ("annotations", "uid", "allowed"),
+    [
+        pytest.param({"runs.bubustack.io/restored-at": "2026-01-02T00:00:00Z"}, "u1", True, id="restored"),
+        pytest.param({"runs.bubustack.io/restored-at": "2026-01-02T00:00:00Z"}, "u2", False, id="of another object"),
+        pytest.param({}, "u1", False, id="not restored"),
+    ],
+)
+def test_only_the_claim_of_a_restored_step_run_follows_it(annotations: dict[str, str], uid: str, allowed: bool) -> None:
+    metadata = {"name": "run-1-charge", "namespace": "default", "uid": "u1", "annotations": annotations}
+    step_run = {"apiVersion": "runs.bubustack.io/v1alpha1", "kind": "StepRun", "metadata": metadata}
+    old, new = (claim(stepRunRef={"name": "run-1-charge", "uid": each}) for each in ("old", uid))
+
+    assert (admission.validate(new, old, InMemoryView([step_run])) == []) is allowed
+
+
 SHAPES: dict[str, Any] = {
     "create": {
         "stepRunRef": {"name": "run1-step-notify", "uid": "u1"},

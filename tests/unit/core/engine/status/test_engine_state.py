@@ -259,3 +259,15 @@ def test_a_condition_alone_is_no_reason_for_a_write() -> None:
 
     assert state.with_stored(body).status_patch(LATER) == {}
     assert "conditions" in state.with_stored(body).step_started("a", LATER).status_patch(LATER)
+
+
+def test_what_the_go_operator_recorded_of_branches_goes_with_the_end_of_the_run() -> None:
+    states = {"fan": {"phase": "Running"}, "left": {"phase": "Running"}}
+    state = RunState.from_stored(run({"phase": "Running", "stepStates": states, "attempts": 1})).planned(
+        ("fan",), frozenset()
+    )
+    under_way = stored(state.began(NOW, {}).step_started("fan/left", NOW))
+    ended = stored(under_way.step_ended("fan/left", OK, NOW).step_ended("fan", OK, NOW).concluded(DONE, NOW))
+
+    assert sorted(under_way.stored["status"]["stepStates"]) == ["fan", "fan/left", "left"]
+    assert sorted(ended.stored["status"]["stepStates"]) == ["fan", "fan/left"]

@@ -8,7 +8,15 @@ import pytest
 from core.engine.plan import StepKind, StepPlan
 from core.engine.ports import Binding
 from core.engine.slots.scheduling import Scheduling
-from core.engine.step.manifest import idempotency_key, merged_input, size_bytes, step_run_manifest, why_not_the_work
+from core.engine.step.manifest import (
+    idempotency_key,
+    is_edited,
+    merged_input,
+    size_bytes,
+    step_run_manifest,
+    why_not_continued,
+    why_not_the_work,
+)
 from core.policy.retry import RetryPolicy
 
 BINDING = Binding(
@@ -59,6 +67,7 @@ def test_a_step_run_is_created_as_the_contract_says() -> None:
                 "bubustack.io/queue": "bulk-jobs",
                 "bubustack.io/queue-priority": "7",
             },
+            "annotations": {"runs.bubustack.io/created-by-run": "u1", "velero.io/restore-status": "true"},
             "ownerReferences": [
                 {
                     "apiVersion": "runs.bubustack.io/v1alpha1",
@@ -98,7 +107,7 @@ def test_a_correlation_id_is_carried_on_as_label_and_annotation() -> None:
     metadata = step_run_manifest(run, STORY, planned(STEP), BINDING, None, "key", QUEUE, "")["metadata"]
 
     assert metadata["labels"]["bubustack.io/correlation-id"] == "trace-7"
-    assert metadata["annotations"] == {"bubustack.io/correlation-id": "Trace 7"}
+    assert metadata["annotations"]["bubustack.io/correlation-id"] == "Trace 7"
 
 
 def test_a_story_name_too_long_for_a_label_is_shortened() -> None:
@@ -163,3 +172,29 @@ def test_a_script_takes_the_place_of_the_engram_and_is_part_of_the_work() -> Non
     assert wanted["spec"].keys().isdisjoint({"engramRef", "templateGeneration"})
     assert why_not_the_work(wanted, wanted) is None
     assert why_not_the_work(wanted, other) == "spec.script"
+
+
+def test_a_stream_of_the_go_operator_is_not_continued() -> None:
+    theirs: dict[str, Any] = {
+        "metadata": {"name": "run-ear", "finalizers": ["steprun.bubustack.io/finalizer"]},
+        "spec": {},
+        "status": {"phase": "Running"},
+    }
+    ours = {**theirs, "spec": {"executor": "stream"}}
+
+    assert why_not_continued(theirs, streams=False) is None
+    assert why_not_continued(ours, streams=True) is None
+    why = "StepRun run-ear is from the Go operator, whose streams cannot be taken over; start another run"
+    assert why_not_continued(theirs, streams=True) == why
+
+
+def test_the_go_operator_changes_the_spec_of_its_step_runs() -> None:
+    ours: dict[str, Any] = {"metadata": {"generation": 2}, "spec": {"executor": "job"}}
+    theirs: dict[str, Any] = {
+        "metadata": {"generation": 2, "finalizers": ["steprun.bubustack.io/finalizer"]},
+        "spec": {"retry": {"maxRetries": 1}},
+    }
+
+    assert is_edited(ours)
+    assert is_edited({**ours, "metadata": {**theirs["metadata"]}})
+    assert not is_edited(theirs)

@@ -361,3 +361,32 @@ def test_a_final_failure_has_no_exit_code() -> None:
     fail = final_failure(Reason.OUTPUT_TOO_LARGE, "too large", still_alive=False)
 
     assert (fail.phase, fail.exit_code, fail.exit_class) == (Phase.FAILED, None, ExitClass.TERMINAL)
+
+
+def lost(
+    attempt: str, status: dict[str, Any], policy: RetryPolicy, state: AttemptState = AttemptState.ABSENT
+) -> NextAction:
+    annotations = {"runs.bubustack.io/lost-attempt": attempt}
+    return decide(Observation(step_run(status, annotations=annotations), state), policy, NOW)
+
+
+def test_an_attempt_that_was_under_way_in_a_backup_counts_as_failed() -> None:
+    assert isinstance(lost("0", RUNNING, TWICE), Retry)
+    match lost("0", RUNNING, NO_RETRY):
+        case Fail(phase=phase, reason=reason, still_alive=alive):
+            assert (phase, reason, alive) == (Phase.FAILED, Reason.RESTORED, False)
+        case other:
+            pytest.fail(str(other))
+
+
+def test_the_attempt_after_a_lost_one_is_like_any_other() -> None:
+    assert isinstance(lost("0", {**RETRYING, "nextRetryAt": None}, TWICE), Start)
+    assert isinstance(lost("0", RUNNING, TWICE, AttemptState.RUNNING), Wait)
+
+
+def test_a_result_that_was_reported_before_the_backup_counts() -> None:
+    assert lost("0", {**RUNNING, "phase": "Succeeded"}, TWICE) == Succeed()
+
+
+def test_without_a_status_no_further_attempt_is_made() -> None:
+    assert isinstance(lost("unknown", {}, TWICE), Fail)

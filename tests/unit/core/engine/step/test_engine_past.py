@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.engine.step.past import may_have_a_past, may_have_begun
+from core.engine.step.past import may_have_a_past, may_have_begun, why_missing_in_backup
 
 OBSERVED = "storyrun.bubustack.io/redrive-observed"
 
@@ -50,3 +50,27 @@ def test_a_step_with_a_state_may_have_begun(state: Any, may: bool) -> None:
 
     assert may_have_begun({"status": {"stepStates": states}}, "a") is may
     assert not may_have_begun({}, "a")
+
+
+@pytest.mark.parametrize(
+    ("state", "restored_at", "missing"),
+    [
+        pytest.param(
+            {"phase": "Running", "startedAt": "2026-01-01T10:00:00Z"}, "2026-01-02T00:00:00Z", True, id="begun"
+        ),
+        pytest.param({"phase": "Running", "startedAt": "2026-01-01T10:00:00Z"}, None, False, id="not restored"),
+        pytest.param(
+            {"phase": "Running", "startedAt": "2026-01-02T00:00:00Z"}, "2026-01-02T00:00:00Z", False, id="later"
+        ),
+        pytest.param(None, "2026-01-02T00:00:00Z", False, id="not begun"),
+        pytest.param(
+            {"phase": "Pending", "reason": "Queued"}, "2026-01-02T00:00:00Z", False, id="it waited for a slot"
+        ),
+    ],
+)
+def test_a_step_that_had_begun_in_a_backup_without_its_step_run_does_not_start(
+    state: dict[str, Any] | None, restored_at: str | None, missing: bool
+) -> None:
+    annotations = {"runs.bubustack.io/restored-at": restored_at} if restored_at else {}
+    run = {"metadata": {"annotations": annotations}, "status": {"stepStates": {"a": state} if state else {}}}
+    assert (why_missing_in_backup(run, "a") is not None) is missing

@@ -92,3 +92,20 @@ def test_what_was_seen_of_a_step_stays_when_it_cannot_be_read_any_more() -> None
     variables.remember(marked(spoilt, Unreadable((("status", "output"),), "is nested too deeply")))
 
     assert variables.output_of("a") == {"x": 1}
+
+
+def test_a_branch_of_the_go_operator_appears_under_its_own_name() -> None:
+    branch = final("left", {"x": 1}) | {"metadata": {"labels": {"bubustack.io/parent-step": "fan"}}}
+    variables = Variables({})
+    variables.remember(branch)
+
+    assert variables.output_of("fan/left") == {"x": 1}
+    assert variables.output_of("left") == {}
+
+
+def test_an_output_counts_once_the_run_records_the_end_of_its_step() -> None:
+    reported = step_run("a", {"phase": "Succeeded", "output": {"x": 1}})
+    variables = Variables({})
+    variables.remember(reported, has_ended=True)
+
+    assert variables.output_of("a") == {"x": 1}
