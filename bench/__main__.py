@@ -22,6 +22,7 @@ from bench import (
     stall,
     stored_data,
     stream_sdk,
+    telemetry,
     throughput,
     warm,
     warm_kill,
@@ -54,6 +55,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "wire": wire.measure,
     "stream-sdk": stream_sdk.measure,
     "hub": hub.measure,
+    "telemetry": telemetry.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "reactions": plane.measure_reactions,

@@ -63,6 +63,8 @@ SHIPPED: Final = {
     "templating.workers": "2",
     "templating.worker-memory-bytes": "268435456",
     "references.cross-namespace-policy": "deny",
+    "telemetry.enabled": "false",
+    "telemetry.trace-propagation": "false",
     "debug.enable-verbose-logging": "false",
     "debug.enable-step-output-logging": "false",
     "debug.enable-metrics": "true",

@@ -394,6 +394,15 @@ _CONTROLLERS: Final = (
     KeyRow("story.binding.throttle-requeue-delay", _LIVE, "Pause until the same number of writes is allowed again."),
 )
 
+_TELEMETRY: Final = (
+    KeyRow("telemetry.enabled", _LIVE, "Whether the operator exports traces of runs by OTLP."),
+    KeyRow(
+        "telemetry.trace-propagation",
+        _LIVE,
+        "Whether a run continues the trace of its caller, and containers get theirs as `TRACEPARENT`.",
+    ),
+)
+
 _DEBUGGING: Final = (
     KeyRow("debug.enable-verbose-logging", _LIVE, "Log level `debug` instead of `info`."),
     KeyRow(
@@ -420,6 +429,7 @@ SECTIONS: Final = (
         _CONTAINERS,
     ),
     Section("Controllers", "", _CONTROLLERS),
+    Section("Telemetry", "[Telemetry](telemetry.md) has the variables that say where to.", _TELEMETRY),
     Section("Debugging", "", _DEBUGGING),
 )
 

@@ -17,6 +17,7 @@ from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
 from core.api.text import text
 from core.api.unreadable import why_unreadable
+from core.telemetry.tracing.trace_parent import TraceParent, parse_trace_parent
 from hub.routes import StreamRun
 from hub.topology import BindingName, Place
 
@@ -25,6 +26,7 @@ _ANNOTATIONS: Final = (
     keys.ANNOTATION_STREAM_FINISHED,
     keys.ANNOTATION_STORY_REVISION,
     keys.ANNOTATION_STREAM_WATCHED_UNTIL,
+    keys.ANNOTATION_TRACE_PARENT,
 )
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 _SPEC: Final = (
@@ -62,6 +64,8 @@ class StreamBinding:
     output_schema: Mapping[str, Any] | None = None
     problem: str = ""
     """Why it serves no client; empty if it can be used."""
+    trace_parent: TraceParent | None = None
+    """The span of the step; None: the run is not traced."""
 
     @property
     def is_over(self) -> bool:
@@ -110,6 +114,7 @@ def read_binding(binding: Object) -> StreamBinding:
         _mapping(spec.get("inputSchema")) or None,
         _mapping(spec.get("outputSchema")) or None,
         problem,
+        parse_trace_parent(annotations.get(keys.ANNOTATION_TRACE_PARENT)),
     )
 
 

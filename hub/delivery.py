@@ -25,6 +25,7 @@ from typing import Final
 from bubu_wire.forwarding import Address
 from bubu_wire.inspection import Inspected
 from hub.lanes import LaneTable, lane_of
+from hub.packet_samples import DonePacket, PacketSamples
 from hub.pressure import FillGate
 from hub.settings import DeliverySettings, DropPolicy, LaneKind, Ordering
 
@@ -75,6 +76,7 @@ class Parcel:
     """A receipt was counted."""
     lane: LaneKind = LaneKind.PAYLOAD
     """Known if the step has lanes."""
+    is_traced: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +107,8 @@ class StepDelivery:
         self.gate = FillGate(settings.pause_percent, settings.resume_percent)
         """Closed while producers must wait."""
         self.is_connected = False
+        self.samples: PacketSamples | None = None
+        """Set while packets are traced."""
         self.stream_id = stream_id
         self.added_pairs = len(metadata)
         """Metadata pairs that each packet gets."""
@@ -211,6 +215,8 @@ class StepDelivery:
         sequence = self._number(partition) if self._is_sequenced else 0
         key = (partition, sequence) if sequence else ("", self._order)
         parcel = Parcel(packet, size, self._order, sequence, key, now)
+        if self.samples is not None:
+            parcel.is_traced = self.samples.takes(now)
         self._waiting.append(parcel)
         self._waiting_bytes += size
         if self._lanes is not None:
@@ -272,6 +278,8 @@ class StepDelivery:
         """Everything that was taken is written. Packets without numbers are delivered by that."""
         if not self._is_sequenced:
             self.counts.delivered += len(self._in_flight)
+            for parcel in self._in_flight.values() if self.samples is not None else ():
+                self._trace(parcel)
             self._in_flight.clear()
             self._in_flight_bytes = 0
 
@@ -290,10 +298,16 @@ class StepDelivery:
         if not parcel.is_delivered:
             parcel.is_delivered = True
             self.counts.delivered += 1
+            self._trace(parcel)
         if self.settings.at_least_once:
             self._lingering.append((reading + self.settings.linger_seconds, parcel))
             self._lingering_bytes += parcel.size
         return True
+
+    def export_samples(self, now: float) -> None:
+        """Tell of the traced packets that are done."""
+        if self.samples is not None:
+            self.samples.export(now)
 
     # Time.
 
@@ -335,6 +349,11 @@ class StepDelivery:
             self._lanes.clear()
 
     # Details.
+
+    def _trace(self, parcel: Parcel) -> None:
+        if parcel.is_traced and self.samples is not None:
+            number = parcel.sequence or parcel.order
+            self.samples.done(DonePacket(parcel.key[0], number, parcel.size, parcel.attempts, parcel.accepted_at))
 
     def _left(self, parcel: Parcel) -> None:
         """A parcel waits no longer."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
+from core.telemetry.tracing.trace_parent import TraceParent
 from hub.settings import DEFAULT_DELIVERY, MAX_DOWNSTREAMS, DeliverySettings, JoinSettings, PartitionMode
 
 Json = Any
@@ -69,6 +70,8 @@ class StreamStep:
     """JSON Schema of what the packets of the step carry."""
     timeout: float | None = None
     """``execution.timeout`` of an ``executeStory``, in seconds."""
+    trace_parent: TraceParent | None = None
+    """The span of the step; None: the run is not traced."""
 
     @property
     def is_primitive(self) -> bool:

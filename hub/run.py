@@ -21,6 +21,7 @@ from bubu_wire.messages import MAX_PAIRS, StreamEnvelope
 from core.telemetry.logs import get_logger
 from hub.delivery import Loss, StepDelivery
 from hub.nodes import LiveNode, LivePrimitive, LiveStep, StepLink
+from hub.packet_samples import samples_of
 from hub.packets import ADDED_PAIRS, PacketChecker
 from hub.pressure import FillGate, Pressure, ReadingClock
 from hub.receipts import Receipt
@@ -31,6 +32,7 @@ from hub.topology import Place
 from hub.troubles import Troubles
 
 if TYPE_CHECKING:
+    from core.telemetry.tracing.trace_span import SpanSink
     from hub.child_runs import StreamChildRuns
     from hub.evaluation import PacketEvaluator
     from hub.flow import PacketFlow
@@ -55,6 +57,8 @@ class RunServices:
     """Starts StoryRuns for ``executeStory``; None if there is no cluster."""
     taps: TapBook = field(default_factory=TapBook)
     """Of people who look at packets."""
+    spans: SpanSink | None = None
+    """Where the spans of packets go; None: nowhere."""
     _evaluator: PacketEvaluator | None = field(default=None, init=False)
 
     @property
@@ -94,6 +98,8 @@ class LiveRun:
                 continue
             metadata = {"storyrun-name": run.name, "storyrun-namespace": run.namespace, "current-step-id": name}
             delivery = StepDelivery(spec.delivery, stream_id_of(run, name, epoch), metadata)
+            if services is not None and services.spans is not None:
+                delivery.samples = samples_of(spec, Place(run, name), delivery.stream_id, services.spans)
             self.steps[name] = LiveStep(spec, delivery, troubles)
         self._finished: set[str] = set()
         self._connect()
@@ -267,6 +273,7 @@ class LiveRun:
         reading = step.clock.read(trio.current_time())
         for stream_id, partition, sequence in receipts:
             step.delivery.receipt(stream_id, partition, sequence, reading)
+        step.delivery.export_samples(trio.current_time())
         self._push(step)
 
     def written(self, name: str, link: StepLink, *, everything: bool) -> None:
@@ -276,6 +283,7 @@ class LiveRun:
             return
         if everything:
             step.delivery.flushed()
+            step.delivery.export_samples(trio.current_time())
         if step.delivery.waiting:
             self._push(step)
 

@@ -231,7 +231,7 @@ class RunBook:
                 record.why, record.is_invalid = f"the run waits for the bindings of {', '.join(missing)}", False
                 return
             settings = {
-                step: BoundSettings(binding.settings, binding.input_schema, binding.output_schema)
+                step: BoundSettings(binding.settings, binding.input_schema, binding.output_schema, binding.trace_parent)
                 for step, binding in record.bindings.items()
             }
             record.routes = routes_of(run, story, record.pinned.inputs, settings, record.life.identity.uid)

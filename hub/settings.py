@@ -176,6 +176,8 @@ class DeliverySettings:
     """How many steps receive one packet *of* the step."""
     redact_fields: tuple[str, ...] = ()
     """``recording.redactFields``: fields of its packets, in both directions, that are shown to nobody."""
+    trace_percent: float = 100.0
+    """``observability.tracing``: the share of packets to trace, if the run is traced."""
 
     @property
     def is_sequenced(self) -> bool:
@@ -238,7 +240,19 @@ def settings_of(
         rules=_rules(streaming),
         max_downstreams=_max_downstreams(streaming),
         redact_fields=tuple(recording.redact_fields or ()) if recording else (),
+        trace_percent=_trace_percent(streaming),
     )
+
+
+def _trace_percent(streaming: Streaming | None) -> float:
+    """Source: streaming contract 4. ``random`` means the same share as ``rate``."""
+    tracing = streaming.observability.tracing if streaming and streaming.observability else None
+    policy = ((tracing.sample_policy if tracing else None) or "rate").strip().lower()
+    if tracing is None:
+        return 100.0
+    if tracing.enabled is False or policy == "never":
+        return 0.0
+    return 100.0 if policy == "always" or tracing.sample_rate is None else float(tracing.sample_rate)
 
 
 def _refuse_unsupported(streaming: Streaming | None) -> None:

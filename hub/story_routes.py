@@ -18,6 +18,7 @@ from core.api.streaming import Streaming
 from core.graph.contraction import contracted
 from core.graph.cycles import find_cycle
 from core.graph.needs import Declared, build_graph
+from core.telemetry.tracing.trace_parent import TraceParent
 from hub.routes import RouteError, RunRoutes, StreamRun, StreamStep, StreamStepKind, compile_routes
 from hub.settings import DEFAULT_DELIVERY, DeliverySettings, settings_of
 
@@ -39,6 +40,7 @@ class BoundSettings:
     """``rawSettings``: the merged settings of its transport."""
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
+    trace_parent: TraceParent | None = None
 
 
 def streaming_steps(story: Object) -> tuple[str, ...]:
@@ -155,6 +157,7 @@ def _stream_step(name: str, step: Mapping[str, Any], needs: tuple[str, ...], bou
         input_schema=bound.input_schema if bound is not None else None,
         output_schema=bound.output_schema if bound is not None else None,
         timeout=_timeout(step) if kind is StreamStepKind.EXECUTE_STORY else None,
+        trace_parent=bound.trace_parent if bound is not None else None,
     )
 
 

@@ -32,6 +32,7 @@ from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from manager.evaluation import evaluator_of
 from manager.live import ImpulseGauges, LiveGauges, QueueGauges
+from manager.tracing import Tracing
 from reconcilers.adapters.binding import Binder
 from reconcilers.adapters.binding_budget import BindingBudget
 from reconcilers.adapters.event_sink import KubeEventSink
@@ -54,7 +55,9 @@ from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams
 from reconcilers.run_counts import RunCounts
+from reconcilers.run_log import RunLog, trace_fields
 from reconcilers.runtime.controller import Key
+from reconcilers.traces.trace_projection import TraceProjection
 
 _log = get_logger("controller.storyrun")
 
@@ -78,18 +81,21 @@ class Operator:
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
         ownership: Ownership = WHOLE_CLUSTER,
         hub: HubAccessProvider = no_hub,
+        tracing: Tracing | None = None,
     ) -> None:
         self._world = world
+        self._tracing = tracing or Tracing(settings)
+        rules = self._tracing.rules
         self._settings = settings
         self._ownership = ownership
         self._evaluator = evaluator_of(settings, clock.now)
         events = KubeEventSink(recorder)
-        binder = Binder(client, world, settings)
-        step_runs = KubeStepRuns(client, world)
+        binder = Binder(client, world, settings, rules)
+        step_runs = KubeStepRuns(client, world, rules)
         secrets = SecretCheck(client, operator_namespace, settings)
         runner = RunnerAccess(client, world, binder, events, settings)
         budget = BindingBudget(settings)
-        store = KubeRunStore(client, world, settings)
+        store = KubeRunStore(client, world, settings, rules)
         stream_ends = StreamEnds(StreamObjects(client, world))
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._workers = WorkerRegistry(client, world)
@@ -116,8 +122,10 @@ class Operator:
                 ownership=ownership,
                 awaited=self._awaited,
             ),
-            _scope_crashed,
+            self._scope_crashed,
         )
+        self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
+        self._run_log = RunLog(world, rules, ownership)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
@@ -175,6 +183,7 @@ class Operator:
             nursery.start_soon(self._evaluator.keep_warm)
             nursery.start_soon(self._workers.run, name="heartbeats of warm workers")
             nursery.start_soon(self.supervisor.run)
+            nursery.start_soon(self._tracing.run, self._traces, name="export of traces")
             self._controllers.start_in(nursery)
             self._controllers.enqueue_everything()
 
@@ -194,6 +203,8 @@ class Operator:
         self._workers.connect(self.supervisor.wake)
         self._controllers.connect()
         RunCounts(self._ownership).connect(self._world)
+        self._traces.connect()
+        self._run_log.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
     def settings_changed(self) -> None:
@@ -201,6 +212,7 @@ class Operator:
         self._slots.limits_changed()
         self._awaited.rules_changed()
         self._controllers.settings_changed()
+        self._tracing.settings_changed()
 
     def _engine_settings(self) -> EngineSettings:
         return EngineSettings(
@@ -213,6 +225,14 @@ class Operator:
             why_story_refused=partial(self._why_refused, STORY_RUN),
             why_call_refused=partial(self._why_refused, STORY),
         )
+
+    def _scope_crashed(self, key: RunKey, error: BaseException) -> None:
+        metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
+        if isinstance(error, Exception):
+            run = self._world.story_runs.get(key.namespace, key.name)
+            fields = trace_fields(run, "", self._tracing.rules()) if run is not None else {}
+            text = "a run crashed; it starts again from its recorded state"
+            _log.error(text, run=str(key), error=error, **fields)
 
     def _why_refused(self, source: Resource, namespace: str, story_namespace: str, story_name: str) -> str | None:
         """Why an object of the kind ``source`` in ``namespace`` may not refer to a Story, or None."""
@@ -256,12 +276,6 @@ def _executors(
 ) -> Executors:
     shared = (client, world, step_runs, binder, secrets, events, runner)
     return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget), warm])
-
-
-def _scope_crashed(key: RunKey, error: BaseException) -> None:
-    metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
-    if isinstance(error, Exception):
-        _log.error("a run crashed; it starts again from its recorded state", run=str(key), error=error)
 
 
 def _observed(controller: str, outcome: str, seconds: float) -> None:

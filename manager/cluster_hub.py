@@ -49,7 +49,7 @@ from manager.bind import Address
 from manager.followed_secret import FollowedSecret
 from manager.hub_console import ConsoleOptions, HubConsole
 from manager.hub_endpoint import is_loopback
-from manager.hub_serving import HubFiles, listen_error, metrics_of, shown
+from manager.hub_serving import HubFiles, listen_error, metrics_of, shown, span_exporter
 from process import parent
 
 LEASE: Final = "bobrapet-hub"
@@ -212,6 +212,8 @@ class _Term:
         writer = self.client.fenced(lease.check)
         child_runs = ClusterChildRuns(writer)
         services = RunServices(child_runs=child_runs)
+        exporter = span_exporter(os.environ)
+        services.spans = exporter
         hub = Hub(self.keys[0], options.rules, on_end=ended, attendance=attendance, services=services)
         console = self._console(topology, hub, look_at)
         place_of = console.place_of if console is not None else lambda name: None
@@ -231,6 +233,8 @@ class _Term:
                 except OSError as error:
                     raise listen_error(options.address, error) from None
                 nursery.start_soon(reporter.run)
+                if exporter is not None:
+                    nursery.start_soon(exporter.run, name="export of spans")
                 nursery.start_soon(child_runs.follow)
                 if console is not None:
                     nursery.start_soon(console.run)

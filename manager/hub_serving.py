@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from hub.metrics import HubMetrics
 from hub.service import Hub
 from manager.bind import Address
+
+if TYPE_CHECKING:
+    from core.telemetry.otlp.span_exporter import SpanExporter
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Without one of these variables, a hub exports nothing: unlike the operator, it has no setting."""
 
 
 class HubStartError(Exception):
@@ -39,6 +47,30 @@ def metrics_of(address: Address | None) -> HubMetrics | None:
 
     start_recording((*HUB_CATALOGUE, *CLIENT_CATALOGUE))
     return HubMetrics()
+
+
+def span_exporter(environ: Mapping[str, str]) -> SpanExporter | None:
+    """Where the spans of packets go; None: no variable names a collector.
+
+    Raises:
+        HubStartError: a variable of OpenTelemetry cannot be used, or a file that one names.
+    """
+    if not any(environ.get(name, "").strip() for name in ENDPOINTS):
+        return None
+    from core.telemetry.otlp.otlp_settings import OtlpSettingsError, read_otlp_settings
+
+    try:
+        settings = read_otlp_settings(environ, "bobrapet-hub")
+    except OtlpSettingsError as error:
+        raise HubStartError(str(error)) from None
+    if not settings.exports:
+        return None
+    from core.telemetry.otlp.span_exporter import SpanExporter
+
+    try:
+        return SpanExporter(settings)
+    except OSError as error:
+        raise HubStartError(f"OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE or _CLIENT_KEY: {error}") from None
 
 
 def shown(metrics: HubMetrics | None, hub: Hub) -> AbstractContextManager[None]:

@@ -72,5 +72,7 @@ class ManagerOptions:
     config_name: str = "bobrapet-operator-config"
     hub_endpoint: str = ""
     """Where the containers of realtime steps reach the hub, as host:port; empty: there is no hub."""
+    tracing_shutdown_seconds: float = 5.0
+    """How long spans are still sent after the signal to stop."""
     volume_claims: Path | None = None
     """Folder of this machine with the data of volume claims, as NAMESPACE/CLAIM; None: there is no such folder."""

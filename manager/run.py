@@ -36,6 +36,7 @@ from core.kube.lease import LeaderLease
 from core.ownership.ownership import WHOLE_CLUSTER
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
+from core.telemetry.otlp.otlp_settings import OtlpSettings, OtlpSettingsError, read_otlp_settings
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
@@ -49,6 +50,7 @@ from manager.options import ManagerOptions
 from manager.probes import Check, MetricsPage, Probes
 from manager.serving import ListenError, serve_on
 from manager.task_tree import lines_of
+from manager.tracing import Tracing
 from process import parent
 from process.reclaim import reclaim_when_quiet, spare_what_there_is
 from reconcilers.adapters.world import World
@@ -159,6 +161,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
         LeaseLostError: another manager has the lease.
     """
     state = _Readiness()
+    otlp = _otlp_settings()
     async with trio.open_nursery() as serving:
         await serving.start(partial(reclaim_when_quiet, state.changes, heeds_timers=True))
         state.checks |= {"informers": state.informers, "configuration": state.configuration}
@@ -193,7 +196,10 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 volume_claims=options.volume_claims,
                 ownership=ownership,
                 hub=hub.current,
+                tracing=Tracing(source.current, otlp, options.tracing_shutdown_seconds),
             )
+            if source.current().tracing_enabled and isinstance(otlp, OtlpSettingsError):
+                raise StartError(f"telemetry.enabled is true, and its variables cannot be used: {otlp}")
             source.listeners.append(operator.settings_changed)
             hub.listeners.append(operator.settings_changed)
 
@@ -207,6 +213,14 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             else:
                 await lease.run(work)
         serving.cancel_scope.cancel()
+
+
+def _otlp_settings() -> OtlpSettings | OtlpSettingsError:
+    """What the variables say, or what is wrong with them: that counts only while traces are exported."""
+    try:
+        return read_otlp_settings(os.environ)
+    except OtlpSettingsError as error:
+        return error
 
 
 def _lease(client: KubeClient, options: ManagerOptions) -> LeaderLease:

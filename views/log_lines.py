@@ -19,7 +19,7 @@ _TIMES: Final = ("time", "timestamp", "ts", "@timestamp")
 _LEVELS: Final = ("level", "severity", "levelname")
 _MESSAGES: Final = ("msg", "message", "event")
 _TRACES: Final = ("stacktrace", "exception", "exc_info", "traceback", "stack")
-_NAMES_OF_STEP: Final = frozenset({"storyRun", "step", "stepRun"})
+_NAMES_OF_STEP: Final = frozenset({"storyRun", "step", "stepRun", "trace_id", "span_id"})
 """Names that every record has; the line is shown behind those of the step."""
 _USER_LOGGERS: Final = frozenset({"engram", "impulse"})
 _PRINTED: Final = "output"

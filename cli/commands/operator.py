@@ -88,8 +88,8 @@ def run_operator(
     webhook_drain: _WebhookDrain = "",
     webhook_names: _WebhookNames = "",
     hub_endpoint: _HubEndpoint = "",
-    tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "10s",
-    tracing_shutdown_timeout: Annotated[str, typer.Option(help="Accepted; no effect yet.")] = "5s",
+    tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect: nothing waits for it.")] = "10s",
+    tracing_shutdown_timeout: Annotated[str, typer.Option(help="How long spans are sent after SIGTERM.")] = "5s",
     zap_devel: Annotated[str, typer.Option(help="true: logs as plain text, and debug level.")] = "false",
     zap_encoder: Annotated[str, typer.Option(help="json or console; default: json.")] = "",
     zap_log_level: Annotated[str, typer.Option(help="debug, info, error, panic or a number; default: info.")] = "",
@@ -115,7 +115,6 @@ def run_operator(
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         _configure_logging(log_format or zap.log_format, log_level or zap.log_level)
-        _check_durations(tracing_init_timeout=tracing_init_timeout, tracing_shutdown_timeout=tracing_shutdown_timeout)
         http2 = boolean("enable-http2", enable_http2)
         options = ManagerOptions(
             attached=attached,
@@ -137,6 +136,7 @@ def run_operator(
             config_namespace=config_namespace,
             config_name=config_name,
             hub_endpoint=_checked("--hub-endpoint", parse_endpoint, hub_endpoint),
+            tracing_shutdown_seconds=_flush_seconds(tracing_shutdown_timeout, tracing_init_timeout),
             volume_claims=volume_claims,
         )
     except ValueError as error:
@@ -147,12 +147,13 @@ def run_operator(
     raise typer.Exit(run_forever(options))
 
 
-def _check_durations(**flags: str) -> None:
-    """Flags without effect are checked, too."""
+def _flush_seconds(shutdown: str, init: str) -> float:
+    """Seconds; zero and less mean the default, and more than the process has for its end is of no use."""
     from core.api.duration import parse_duration
 
-    for name, value in flags.items():
-        _checked(f"--{name.replace('_', '-')}", parse_duration, value)
+    _checked("--tracing-init-timeout", parse_duration, init)  # it has no effect, and is checked all the same
+    seconds = _checked("--tracing-shutdown-timeout", parse_duration, shutdown).total_seconds()
+    return min(seconds, 7.0) if seconds > 0 else 5.0
 
 
 def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, str], http2: bool) -> MetricsOptions:

@@ -125,6 +125,11 @@ ANNOTATION_LIVE_RESTARTS: Final = "storyrun.bubustack.io/live-restarts"
 ANNOTATION_LIVE_REPLACED: Final = "storyrun.bubustack.io/live-replaced"
 """Why the operator, and no person, has canceled the run."""
 ANNOTATION_CORRELATION_ID: Final = "bubustack.io/correlation-id"
+ANNOTATION_TRACE_PARENT: Final = "bubustack.io/traceparent"
+"""An extension, on StoryTriggers and StoryRuns: the span that has started the run (W3C Trace Context)."""
+ANNOTATION_TRACE_STATE: Final = "bubustack.io/tracestate"
+ANNOTATION_BAGGAGE: Final = "bubustack.io/baggage"
+TRACE_ANNOTATIONS: Final = (ANNOTATION_TRACE_PARENT, ANNOTATION_TRACE_STATE, ANNOTATION_BAGGAGE)
 ANNOTATION_PARENT_SCHEDULING: Final = "runs.bubustack.io/parent-scheduling"
 """An extension, on child StoryRuns: queue and priority of the parent, ``gpu/7``, which the child inherits."""
 
@@ -149,7 +154,8 @@ RUN_ANNOTATIONS_OF_OPERATOR: Final = (
     ANNOTATION_RESTORED_AT,
 )
 """On StoryRuns: the operator acts on them, so only it may write them. The other annotations of runs are requests of
-users: redrive tokens, the reason of a cancel, the correlation id, and the trigger token with its hash, which stay.
+users: redrive tokens, the reason of a cancel, the correlation id, the context of a trace, and the trigger token with
+its hash, which stay.
 """
 
 # Annotations of StepRuns.

@@ -176,6 +176,16 @@ class Attempt(WireModel):
     )
 
 
+class FailedAttempt(WireModel):
+    """An attempt after which a retry followed."""
+
+    number: Int32 = Field(description="0 for the first attempt, then the number of retries before it.")
+    exit_code: Int32 | None = Field(None, description="Exit code of the container, if it is known.")
+    finished_at: Instant | None = Field(None, description="When the operator saw that it had failed.")
+    message: str | None = Field(None, max_length=256, description="Why it failed.")
+    retry_at: Instant | None = Field(None, description="When the next attempt was to start.")
+
+
 class EndedProcess(WireModel):
     """The process of an attempt has ended."""
 
@@ -214,6 +224,9 @@ class StepRunStatus(WireModel):
     error: StructuredError | None = Field(None, description="Structured error written by the container's SDK.")
     exit_class: ExitClassWord | None = Field(None, description="What the exit means for retries.")
     exit_code: Int32 | None = Field(None, description="Exit code of the container.")
+    failed_attempts: list[FailedAttempt] | None = Field(
+        None, max_length=16, description="Attempts after which a retry followed, newest 16."
+    )
     finished_at: Instant | None = Field(None, description="When the step reached a terminal phase.")
     handoff: Handoff | None = Field(None, description="Progress of moving a realtime step to a new version.")
     input_schema_ref: SchemaReference | None = Field(None, description="Schema the input was checked against.")

@@ -51,6 +51,9 @@ class StepState(WireModel):
     reason_since: Instant | None = Field(
         None, description="Since when the reason holds; set while the container of the step cannot start."
     )
+    queued_at: Instant | None = Field(
+        None, description="Since when the step waited for a slot, if that took a second or longer."
+    )
     started_at: Instant | None = Field(None, description="When the step first got a phase.")
     sub_story_run_name: str | None = Field(None, description="StoryRun started by an `executeStory` step.")
 

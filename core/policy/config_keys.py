@@ -140,6 +140,8 @@ KEYS: Final[dict[str, ConfigKey]] = {
         ("debug.enable-verbose-logging", "verbose_logging", read.boolean),
         ("debug.enable-step-output-logging", "step_output_logging", read.boolean),
         ("debug.enable-metrics", "metrics_enabled", read.boolean),
+        ("telemetry.enabled", "tracing_enabled", read.boolean),
+        ("telemetry.trace-propagation", "trace_propagation", read.boolean),
         # Values for containers.
         ("engram.default-max-inline-size", "engram.max_inline_size_bytes", _positive),
         ("engram.default-max-recursion-depth", "engram.max_recursion_depth", _positive),
@@ -209,7 +211,6 @@ KEYS: Final[dict[str, ConfigKey]] = {
 
 _NOR_IN_THE_REFERENCE: Final = "it has no effect in the Go operator, either"
 _NO_CONTROLLER: Final = "StepRuns have no controller of their own"
-_NO_TELEMETRY: Final = "the operator exports no OpenTelemetry data"
 
 ACCEPTED_WITHOUT_EFFECT: Final[dict[str, str]] = {
     "controller.cleanup-interval": _NOR_IN_THE_REFERENCE,
@@ -223,8 +224,6 @@ ACCEPTED_WITHOUT_EFFECT: Final[dict[str, str]] = {
     "transport.enabled": _NOR_IN_THE_REFERENCE,
     "transport.security-mode": _NOR_IN_THE_REFERENCE,
     "controller.transport.heartbeat-timeout": "a binding shows whether a client is connected; it has no heartbeat",
-    "telemetry.enabled": _NO_TELEMETRY,
-    "telemetry.trace-propagation": _NO_TELEMETRY,
     "steprun.max-concurrent-reconciles": _NO_CONTROLLER,
     "steprun.rate-limiter.base-delay": _NO_CONTROLLER,
     "steprun.rate-limiter.max-delay": _NO_CONTROLLER,

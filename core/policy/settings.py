@@ -336,6 +336,8 @@ class OperatorSettings:
     verbose_logging: bool = False
     step_output_logging: bool = False
     metrics_enabled: bool = True
+    tracing_enabled: bool = False
+    trace_propagation: bool = False
     controllers: ControllerSettings = ControllerSettings(10, timedelta(), timedelta())
     """The values for zeros in a controller's settings; delays of zero mean the built-in ones."""
     story_run: ControllerSettings = ControllerSettings(8, timedelta(milliseconds=50), timedelta(minutes=5))

@@ -1,6 +1,6 @@
 """All metrics of the operator, with the names, labels and buckets that dashboards use. Data only.
 
-The streaming series (operator contract 8.4 and 8.5) belong to the hub (``hub_catalogue``).
+The series of streams, ``bobravoz_grpc_…``, belong to the hub (``hub_catalogue``).
 Source: operator contract 8.
 """
 
@@ -162,6 +162,43 @@ JOB_EXECUTION_DURATION = _histogram(
     "image",
 )
 
+# Names of the contract for what this operator does otherwise, or not at all: they exist, and never change.
+DOWNSTREAM_MUTATIONS = _counter(
+    "bobrapet_downstream_target_mutations_total",
+    "Changes of spec.downstreamTargets, which this operator does not make.",
+    *("namespace", "step", "action", "hashes"),
+)
+BINDING_OPERATIONS = _counter(
+    "bobrapet_transport_binding_operations_total",
+    "Writes of TransportBindings; see rest_client_requests_total.",
+    *("controller", "result", "mutated", "binding_alias"),
+)
+BINDING_OPERATION_DURATION = _histogram(
+    "bobrapet_transport_binding_operation_duration_seconds",
+    "Duration of such writes; see rest_client_request_duration_seconds.",
+    (0.01, 0.05, 0.1, 0.5, 1, 2, 5),
+    *("controller", "mutated", "binding_alias"),
+)
+BINDING_READ_FALLBACKS = _counter(
+    "bobrapet_transport_binding_read_fallbacks_total",
+    "Reads of bindings beside the cache, which this operator does not make.",
+    *("namespace", "reader"),
+)
+BINDING_SANITIZE_FAILURES = _counter(
+    "bobrapet_transport_binding_annotation_sanitize_failures_total",
+    "References to bindings that fit into no annotation, which this operator does not write.",
+    *("namespace", "story_run", "step"),
+)
+BINDINGS_READY = _gauge("bobrapet_transport_bindings_ready", "See the status of the Transport.", "transport")
+BINDINGS_TOTAL = _gauge("bobrapet_transport_bindings_total", "See the status of the Transport.", "transport")
+BINDINGS_PENDING = _gauge("bobrapet_transport_bindings_pending", "See the status of the Transport.", "transport")
+BINDINGS_FAILED = _gauge("bobrapet_transport_bindings_failed", "See the status of the Transport.", "transport")
+QUOTA_VIOLATIONS = _counter(
+    "bobrapet_quota_violation_total", "Not in use.", "namespace", "resource_type", "violation_type"
+)
+QUOTA_USAGE = _gauge("bobrapet_resource_quota_usage", "Not in use.", "namespace", "resource_type")
+QUOTA_LIMIT = _gauge("bobrapet_resource_quota_limit", "Not in use.", "namespace", "resource_type")
+
 # Names that dashboards for Kubernetes operators commonly use.
 CLIENT_REQUESTS = _counter("rest_client_requests_total", "Requests to the API server.", "code", "method", "host")
 CLIENT_REQUEST_DURATION = _histogram(
@@ -253,6 +290,12 @@ CERTIFICATE_FAILURES = _counter(
 CERTIFICATE_READS = _counter("certwatcher_read_certificate_total", "Reads of mounted certificate files.")
 CERTIFICATE_READ_ERRORS = _counter(
     "certwatcher_read_certificate_errors_total", "Mounted certificate files that could not be used."
+)
+
+TRACE_SPANS = _counter(
+    "bobrapet_trace_spans_total",
+    "Spans of traces, by what became of them: exported, refused by the collector, dropped.",
+    "outcome",
 )
 
 CATALOGUE: Final[tuple[Series, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Series))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "unknown"
 UNKNOWN_NAME: Final = "(unknown)"
+OTHER: Final = "(other)"
+"""The value of every label of a series for all that came after ``MOST_LABEL_SETS``."""
+MOST_LABEL_SETS: Final = 1000
+"""Combinations of labels of one metric. A histogram of twelve lines with so many is 1.5 MB of text for each scrape."""
 
 _OURS: Final = "bobrapet_"
 """The prefix of the operator's own series; the other series have common names of other operators."""
@@ -39,6 +43,7 @@ class Recorder:
         self.enabled = enabled
         self._series: dict[str, Any] = {}
         self._kept: dict[tuple[Series, tuple[str, ...]], float] = {}
+        self._label_sets: dict[Series, set[tuple[str, ...]]] = {}
         for series in catalogue:
             match series.kind:
                 case SeriesKind.COUNTER:
@@ -66,12 +71,14 @@ class Recorder:
 
     def at(self, series: Series, labels: dict[str, str]) -> Any | None:
         """The prometheus child to change, or None while the series is frozen."""
-        values = _values(series, labels)
+        values = self._bounded(series, _values(series, labels))
         return None if self._is_frozen(series) else self._child(series, values)
 
     def set(self, series: Series, value: float, labels: dict[str, str]) -> None:
-        """Set a gauge, now or when it is no longer frozen."""
-        values = _values(series, labels)
+        """Set a gauge, now or when it is no longer frozen; one beyond the bound is left out: a sum is not known."""
+        values = self._bounded(series, _values(series, labels))
+        if values and all(value == OTHER for value in values):
+            return
         if self._is_frozen(series):
             self._kept[series, values] = value
         else:
@@ -79,7 +86,7 @@ class Recorder:
 
     def add(self, series: Series, amount: float, labels: dict[str, str]) -> None:
         """Change a gauge by ``amount``, now or when it is no longer frozen."""
-        values = _values(series, labels)
+        values = self._bounded(series, _values(series, labels))
         if self._is_frozen(series):
             shown = self.registry.get_sample_value(series.name, dict(zip(series.labels, values, strict=True))) or 0.0
             self._kept[series, values] = self._kept.get((series, values), shown) + amount
@@ -89,6 +96,7 @@ class Recorder:
     def drop(self, series: Series, labels: dict[str, str]) -> None:
         values = _values(series, labels)
         self._kept.pop((series, values), None)
+        self._label_sets.get(series, set()).discard(values)
         try:
             self._series[series.name].remove(*values)
         except KeyError:  # it has never changed
@@ -96,6 +104,17 @@ class Recorder:
 
     def _is_frozen(self, series: Series) -> bool:
         return not self.enabled and series.name.startswith(_OURS)
+
+    def _bounded(self, series: Series, values: tuple[str, ...]) -> tuple[str, ...]:
+        """``values``, or ``(other)`` for each if the metric has too many combinations: users choose many names."""
+        if not values:
+            return values
+        known = self._label_sets.setdefault(series, set())
+        if values not in known:
+            if len(known) >= MOST_LABEL_SETS:
+                return (OTHER,) * len(values)
+            known.add(values)
+        return values
 
     def _child(self, series: Series, values: tuple[str, ...]) -> Any:
         made = self._series[series.name]

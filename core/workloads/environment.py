@@ -6,6 +6,7 @@ in literal values. So every ``$`` in a payload is doubled, and the payload arriv
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from core.workloads.variables import MAX_VARIABLE_BYTES
 EnvVar = dict[str, Any]
 
 TEMPLATE_CONTEXT: Final = "BUBU_TEMPLATE_CONTEXT"
+TRACE_VARIABLES: Final = ("TRACEPARENT", "TRACESTATE", "BAGGAGE")
 
 
 class EnvironmentTooLargeError(Exception):
@@ -63,7 +65,17 @@ def batch_environment(workload: StepWorkload) -> list[EnvVar]:
     env.append(literal("BUBU_SKIP_SCHEMA_VALIDATION", "true"))  # an extension: the operator has validated already
     for variable in storage_environment(workload.policy.storage):  # 39
         put(env, variable)
-    return env
+    return env + trace_environment(workload, env)
+
+
+def trace_environment(workload: StepWorkload, env: Iterable[EnvVar] = ()) -> list[EnvVar]:
+    """The span of the attempt, an extension; ``env`` has the other variables, which have priority.
+
+    Source: OpenTelemetry, Environment Variables as Context Propagation Carriers.
+    """
+    taken = {variable["name"] for variable in env} if workload.trace_context else ()
+    context = {name.upper(): value for name, value in workload.trace_context.items()}
+    return [escaped(name, value) for name, value in context.items() if name not in taken]
 
 
 def identity_environment(workload: StepWorkload) -> list[EnvVar]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.api import keys
 from core.api.objects import Object
-from core.workloads.environment import EnvVar, identity_environment
+from core.workloads.environment import EnvVar, identity_environment, trace_environment
 from core.workloads.plain_container import INPUTS_VARIABLE, ContainerCall, escaped
 from core.workloads.pod import NEVER_RESTORED, pod_labels
 from core.workloads.pod_policy import container_basics, placement, pod_security
@@ -63,7 +63,8 @@ def _environment(workload: StepWorkload, call: ContainerCall) -> list[EnvVar]:
     inputs = [{"name": INPUTS_VARIABLE, "value": call.inputs_file}] if call.inputs_file else []
     names, values = [name for name, _ in call.env], escaped(value for _, value in call.env)
     own = [{"name": name, "value": value} for name, value in zip(names, values, strict=True)]
-    return [*identity_environment(workload), *inputs, *of_secrets, *own]
+    env = [*identity_environment(workload), *inputs, *of_secrets, *own]
+    return env + trace_environment(workload, env)
 
 
 def _inputs_volumes(call: ContainerCall) -> list[dict[str, Any]]:

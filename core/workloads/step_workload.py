@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -48,5 +48,10 @@ class StepWorkload:
     correlation_id: str = ""
     execution_key: str = ""
     """What equal executions have in common; empty: it has no equal."""
+    propagates_trace: bool = False
+    trace_context: Mapping[str, str] = field(default_factory=dict)
+    """``traceparent``, ``tracestate``, ``baggage`` of the attempt; empty: the container gets none."""
+    step_trace_parent: str = ""
+    """``traceparent`` of the step, for the hub; empty: the run is not traced."""
     call: ContainerCall | None = None
     """Set for a container without an SDK, which gets this instead of the payloads above."""

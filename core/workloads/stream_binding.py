@@ -89,6 +89,7 @@ def binding_manifest(
         keys.ANNOTATION_DOWNSTREAM_STEPS: ",".join(neighbours.downstream),
         keys.ANNOTATION_UPSTREAM_STEPS: ",".join(neighbours.upstream),
         keys.ANNOTATION_STORY_REVISION: revision,
+        keys.ANNOTATION_TRACE_PARENT: step.step_trace_parent,
     }
     obj["metadata"]["annotations"] = {
         keys.ANNOTATION_ROUTING_MODE: HUB_ROUTING,

@@ -20,7 +20,7 @@ from core.api.canonical import encode
 from core.api.duration import format_duration
 from core.api.instant import format_precise_instant
 from core.policy.streaming import CHANNEL_BUFFER, CHANNEL_BUFFER_VARIABLE, variables_of
-from core.workloads.environment import EnvVar, escaped, literal, put, seconds_of
+from core.workloads.environment import EnvVar, escaped, literal, put, seconds_of, trace_environment
 from core.workloads.secrets import secret_environment
 from core.workloads.storage import storage_environment
 from core.workloads.stream_binding import BINDING_VARIABLE, codecs_of, mime_types_of
@@ -101,7 +101,7 @@ def stream_environment(workload: StreamWorkload) -> list[EnvVar]:
     if workload.has_authority:
         put(env, literal("SSL_CERT_DIR", CERTIFICATE_FOLDERS))
     put(env, literal("BUBU_CONNECTOR_GENERATION", str(workload.generation)))
-    return env
+    return env + trace_environment(step, env)
 
 
 def _runtime(workload: StreamWorkload) -> list[EnvVar]:
@@ -116,7 +116,7 @@ def _runtime(workload: StreamWorkload) -> list[EnvVar]:
         _downward("BUBU_SERVICE_ACCOUNT_NAME", "spec.serviceAccountName"),
         literal("BUBU_MAX_INLINE_SIZE", str(step.policy.max_inline_size_bytes)),
         literal("BUBU_STORAGE_TIMEOUT", seconds_of(settings.storage_timeout_seconds)),
-        literal("BUBU_TRACE_PROPAGATION", "false"),
+        literal("BUBU_TRACE_PROPAGATION", str(step.propagates_trace).lower()),
         literal("BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT", seconds_of(settings.graceful_shutdown_timeout_seconds)),
     ]
 

@@ -8,7 +8,7 @@ Source: Trigger contract 2, 3 and 4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -92,6 +92,8 @@ class TriggerRequest:
     submission_id: str
     input_hash: str
     impulse: QualifiedName | None
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """Annotations with the context of the caller's trace, which the run inherits."""
 
     @property
     def identity(self) -> str:
@@ -128,6 +130,7 @@ class TriggerAnswer:
 def request_of(trigger: Object) -> TriggerRequest:
     """The request of a stored StoryTrigger, which may have any shape."""
     metadata, spec = trigger["metadata"], _fields(trigger.get("spec"))
+    annotations = _fields(metadata.get("annotations"))
     place = QualifiedName(metadata.get("namespace", ""), metadata["name"])
     story, impulse, identity = (_fields(spec.get(name)) for name in ("storyRef", "impulseRef", "deliveryIdentity"))
     return TriggerRequest(
@@ -141,6 +144,7 @@ def request_of(trigger: Object) -> TriggerRequest:
         submission_id=_text(identity.get("submissionId")),
         input_hash=_text(identity.get("inputHash")),
         impulse=_referred(impulse, place.namespace) if impulse else None,
+        trace={name: _text(annotations[name]) for name in keys.TRACE_ANNOTATIONS if _text(annotations.get(name))},
     )
 
 
@@ -154,6 +158,7 @@ def is_answered(trigger: Object) -> bool:
 def requested_run(request: TriggerRequest) -> Object:
     """The manifest of the StoryRun."""
     annotations = {
+        **request.trace,
         keys.ANNOTATION_TRIGGER_REQUEST_NAME: request.place.name,
         keys.ANNOTATION_TRIGGER_REQUEST_UID: request.uid,
     }

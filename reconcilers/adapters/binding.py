@@ -28,6 +28,7 @@ from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from core.policy.sources import OPERATOR, Sources
 from core.policy.timing import BUILT_IN, retry_policy, retry_spec, step_timeout, timeout_choice
+from core.telemetry.tracing.run_trace import OFF, TraceRules, untraced
 from core.workloads.container_problems import container_problems
 from core.workloads.execution import definition_digest
 from core.workloads.script import engram_of, image_of, is_script, template_of, why_image_not_allowed
@@ -62,6 +63,7 @@ class ResolvedStep:
     sources: Sources
     stream: ResolvedStream | None = None
     """Of a step of a realtime Story."""
+    trace_rules: TraceRules = OFF
 
     def policy_for(self, step_run: Object) -> ExecutionPolicy:
         """The policy with the StepRun's own ``executionOverrides``, if it has any.
@@ -81,10 +83,17 @@ class ResolvedStep:
 class Binder:
     """``Bindings``: resolves engram steps against the current objects."""
 
-    def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        settings: Callable[[], OperatorSettings],
+        rules: Callable[[], TraceRules] = untraced,
+    ) -> None:
         self._client = client
         self._world = world
         self._settings = settings
+        self._rules = rules
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
@@ -97,7 +106,7 @@ class Binder:
             raise RejectedError(f"step {step['name']!r}: its {what} cannot be used: {text}")
         try:
             sources = Sources(settings, template, engram, story, step, namespace=namespace)
-            return bound(sources, engram, template, stream)
+            return bound(sources, engram, template, stream, self._rules())
         except PolicyError as error:
             raise RejectedError(f"step {step['name']!r}: {error}") from error
 
@@ -235,7 +244,13 @@ def _refuse_unreadable(definition: Object) -> None:
         raise RejectedError(text, reason=Reason.UNREADABLE)
 
 
-def bound(sources: Sources, engram: Object, template: Object, stream: ResolvedStream | None = None) -> Binding:
+def bound(
+    sources: Sources,
+    engram: Object,
+    template: Object,
+    stream: ResolvedStream | None = None,
+    rules: TraceRules = OFF,
+) -> Binding:
     """What a step is bound to; ``engram`` and ``template`` are those of ``sources``. Pure.
 
     A stream flows without a time limit, unless a definition sets one: the operator's default is for steps that end.
@@ -244,7 +259,7 @@ def bound(sources: Sources, engram: Object, template: Object, stream: ResolvedSt
         PolicyError: the layers have invalid values.
     """
     settings = sources.settings
-    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream)
+    resolved = ResolvedStep(engram, template, settings, resolve_policy(sources), sources, stream, rules)
     spec = retry_spec(sources)
     declared = template["spec"].get("declaredOutputKeys")
     version = _text(engram["spec"].get("version"))  # the step asks for this one, if it asks for any

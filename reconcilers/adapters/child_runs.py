@@ -23,6 +23,7 @@ from core.engine.run_marks import marked
 from core.kube.client import KubeClient
 from core.kube.patch import bound_to
 from core.policy.settings import OperatorSettings
+from core.telemetry.tracing.run_trace import TraceRules, context_for_child, untraced
 from kubewire.wire import values_equal
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import OWNER_UID, PACKET_PARENT, World, engram_key, story_of
@@ -32,10 +33,17 @@ from reconcilers.adapters.writes import confirm, create_or_read, delete
 class ChildRuns:
     """The children of any run; the methods have the contract of ``RunStore``."""
 
-    def __init__(self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        settings: Callable[[], OperatorSettings],
+        rules: Callable[[], TraceRules] = untraced,
+    ) -> None:
         self._client = client
         self._world = world
         self._settings = settings
+        self._rules = rules
 
     async def create(self, run: Object, manifest: Object) -> Object:
         """See ``RunStore.create_child_run``.
@@ -47,6 +55,9 @@ class ChildRuns:
         """
         if step_path(manifest) in ((run.get("status") or {}).get("stepStates") or {}):
             await confirm(self._client, self._world.story_runs, STORY_RUN, run)
+        if context := context_for_child(run, step_path(manifest), self._rules()):
+            annotations = {**(manifest["metadata"].get("annotations") or {}), **context}
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
         whole = marked(manifest, story_of(manifest, self._world), self._settings())
         stored, _ = await create_or_read(self._client, STORY_RUN, whole)
         if is_left_by_a_namesake(stored, run):

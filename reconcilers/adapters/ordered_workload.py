@@ -9,10 +9,11 @@ from typing import Any, Final
 from core.api import keys
 from core.api.canonical import encode
 from core.api.instant import parse_instant_or_none
-from core.api.objects import Object
+from core.api.objects import Object, step_path
 from core.engine.errors import RejectedError
 from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
+from core.telemetry.tracing.run_trace import context_for_attempt, run_trace
 from core.workloads.literals import as_literals
 from core.workloads.plain_container import ContainerCall, call_of
 from core.workloads.step_workload import StepWorkload
@@ -74,8 +75,19 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
         execution_key=order.execution_key,
+        propagates_trace=resolved.trace_rules.propagates,
+        step_trace_parent=_step_trace_parent(order, resolved),
+        trace_context=context_for_attempt(order.run, step_path(order.step_run), order.attempt, resolved.trace_rules),
         **payloads,
     )
+
+
+def _step_trace_parent(order: AttemptOrder, resolved: ResolvedStep) -> str:
+    """For the hub, which traces packets below the step; empty for a step without a stream."""
+    if resolved.stream is None or not resolved.trace_rules.records:
+        return ""
+    trace = run_trace(order.run, resolved.trace_rules)
+    return trace.context_of(trace.step_id(step_path(order.step_run)))["traceparent"]
 
 
 def _for_sdk(order: AttemptOrder, resolved: ResolvedStep, with_context: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from core.engine.ports import RunKey
 from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.policy.settings import OperatorSettings
+from core.telemetry.tracing.run_trace import TraceRules, untraced, with_trace
 from reconcilers.adapters.child_runs import ChildRuns
 from reconcilers.adapters.story_revisions import StoryRevisions
 from reconcilers.adapters.translation import port_errors
@@ -25,12 +26,17 @@ class KubeRunStore:
     """
 
     def __init__(
-        self, client: KubeClient, world: World, settings: Callable[[], OperatorSettings] = OperatorSettings
+        self,
+        client: KubeClient,
+        world: World,
+        settings: Callable[[], OperatorSettings] = OperatorSettings,
+        rules: Callable[[], TraceRules] = untraced,
     ) -> None:
         self._client = client
         self._background = client.in_background()
         self._world = world
-        self._children = ChildRuns(client, world, settings)
+        self._rules = rules
+        self._children = ChildRuns(client, world, settings, rules)
         self._revisions = StoryRevisions(client, world)
 
     async def read_run(self, key: RunKey) -> Object | None:
@@ -52,6 +58,7 @@ class KubeRunStore:
 
     async def patch_run_status(self, run: Object, patch: Mapping[str, Any]) -> Object:
         client = self._client if "phase" in patch else self._background
+        patch = with_trace(run, patch, self._rules(), run)
         return await patch_status(client, self._world.story_runs, STORY_RUN, run, patch)
 
     async def patch_run_metadata(self, run: Object, patch: Mapping[str, Any]) -> Object:

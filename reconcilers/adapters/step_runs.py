@@ -7,13 +7,21 @@ in ``core.engine.ports``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
 import trio
 
-from core.api.objects import Object, has_ended, is_controlled_by, is_left_by_a_namesake, step_path, without_data
+from core.api.objects import (
+    Object,
+    controller_of,
+    has_ended,
+    is_controlled_by,
+    is_left_by_a_namesake,
+    step_path,
+    without_data,
+)
 from core.api.phases import TERMINAL_PHASES
 from core.api.resource import STEP_RUN, STORY_RUN
 from core.engine.errors import NameConflictError, StaleError, UnavailableError
@@ -22,6 +30,7 @@ from core.engine.step.past import may_have_a_past, may_have_begun
 from core.engine.step.record import is_overtaken
 from core.kube.client import KubeClient
 from core.kube.errors import BadRequestError
+from core.telemetry.tracing.run_trace import TraceRules, untraced, with_trace
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import slim
 from reconcilers.adapters.world import OWNER_UID, World
@@ -39,9 +48,10 @@ _REMEMBERED: Final = 8192
 class KubeStepRuns:
     """StepRuns of all runs, through the informer and with preconditions."""
 
-    def __init__(self, client: KubeClient, world: World) -> None:
+    def __init__(self, client: KubeClient, world: World, rules: Callable[[], TraceRules] = untraced) -> None:
         self._client = client
         self._world = world
+        self._rules = rules
         self._new: dict[str, float] = {}
         """By UID, oldest first: when this process sent the request that created a StepRun for the first time, while no
         attempt of it was started.
@@ -95,6 +105,12 @@ class KubeStepRuns:
         return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
+        rules = self._rules()
+        if rules.records:
+            owner = controller_of(step_run) or {}
+            run = self._world.story_runs.get(step_run["metadata"]["namespace"], str(owner.get("name")))
+            known = run if run is not None and run["metadata"]["uid"] == owner.get("uid") else None
+            patch = with_trace(step_run, patch, rules, known)
         return await patch_status(self._client, self._world.step_runs, STEP_RUN, step_run, patch)
 
     async def patch_step_run_metadata(self, step_run: Object, patch: Mapping[str, Any]) -> Object:

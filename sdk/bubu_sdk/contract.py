@@ -7,6 +7,7 @@ can fail. Source: SDK contract 10, 11.1.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,8 @@ DEFAULT_STORAGE_TIMEOUT_SECONDS: Final = 300.0
 
 TRUE_WORDS: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 _SECRET, _CONFIG = "BUBU_SECRET_", "BUBU_CONFIG_"
+_TRACE_PARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
+"""Source: W3C Trace Context 3.2."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,15 @@ class Identity:
     engram: str = ""
     engram_version: str = ""
     pod: str = ""
+    trace_id: str = ""
+    """32 hexadecimal digits; empty: the attempt is in no trace."""
+    span_id: str = ""
+    """The span of the attempt, 16 hexadecimal digits."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Identity:
         """The identity in ``environ``; never fails."""
+        trace = _TRACE_PARENT.fullmatch(environ.get("TRACEPARENT", "").strip())
         return cls(
             story=environ.get("BUBU_STORY_NAME", ""),
             story_version=environ.get("BUBU_STORY_VERSION", ""),
@@ -55,6 +63,8 @@ class Identity:
             engram=environ.get("BUBU_ENGRAM_NAME", ""),
             engram_version=environ.get("BUBU_ENGRAM_VERSION", ""),
             pod=environ.get("BUBU_POD_NAME", ""),
+            trace_id=trace[1] if trace else "",
+            span_id=trace[2] if trace else "",
         )
 
     @property

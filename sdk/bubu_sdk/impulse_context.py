@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
-from bubu_sdk import hosting
+from bubu_sdk import hosting, storytrigger
 from bubu_sdk.secret import Secrets
 from bubu_sdk.sessions import Session, Sessions
 from bubu_sdk.storyruns import StartedRun, StoryRuns
@@ -128,16 +128,18 @@ class ImpulseContext(ImpulseKnowledge[ConfigT]):
         version: str | None = None,
         *,
         patience_seconds: float | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> TriggerDecision:
         """Store the request, and return before its decision. What this returns is not lost, whatever happens.
 
         Args:
             patience_seconds: how long the throttle may delay the call; ``None`` for any time.
+            trace: headers of the event; the run continues the trace in ``traceparent``, ``tracestate``, ``baggage``.
         Raises:
             TriggerThrottledError: the throttle would delay the call for longer.
             TriggerError, StorageError: as for ``trigger``.
         """
-        request = Request(story, inputs, key, submission_id, namespace, version)
+        request = Request(story, inputs, key, submission_id, namespace, version, storytrigger.trace_marks(trace))
         return self._services.triggers.accept(request, patience_seconds=patience_seconds)
 
     def decision(self, trigger: str) -> TriggerDecision:
@@ -217,9 +219,10 @@ class AsyncImpulseContext(ImpulseKnowledge[ConfigT]):
         version: str | None = None,
         *,
         patience_seconds: float | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> TriggerDecision:
         """See ``ImpulseContext.accept``."""
-        request = Request(story, inputs, key, submission_id, namespace, version)
+        request = Request(story, inputs, key, submission_id, namespace, version, storytrigger.trace_marks(trace))
         triggers = self._services.triggers
         decision: TriggerDecision = await hosting.interruptible(
             lambda call: triggers.accept(request, patience_seconds=patience_seconds, cancellation=call)

@@ -80,8 +80,11 @@ class JsonLines(logging.Handler):
 
 
 def names_of(identity: Identity) -> dict[str, object]:
-    """The fields of a line that say which step wrote it."""
-    return {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
+    """The fields of a line that say which step wrote it, and in which trace."""
+    names: dict[str, object] = {"storyRun": identity.story_run, "step": identity.step, "stepRun": identity.step_run}
+    if identity.trace_id:
+        names |= {"trace_id": identity.trace_id, "span_id": identity.span_id}
+    return names
 
 
 class Attached:

@@ -19,6 +19,9 @@ LABEL_IMPULSE: Final = "bubustack.io/impulse"
 """An extension: the Impulse that submitted a StoryTrigger, in label form, for ``kubectl get storytriggers -l``."""
 ANNOTATION_TRIGGER_NAME: Final = "storyrun.bubustack.io/trigger-request-name"
 ANNOTATION_TRIGGER_TOKEN: Final = "storyrun.bubustack.io/trigger-token"  # noqa: S105 - the name of an annotation
+ANNOTATION_PREFIX: Final = "bubustack.io/"
+MAX_TRACE: Final = 8192
+"""Characters of one annotation with the context of a trace. Source: W3C Baggage 3.3.2."""
 _NAMESPACES: Final = (
     "BUBU_IMPULSE_NAMESPACE",
     "BUBU_STEPRUN_NAMESPACE",
@@ -124,6 +127,15 @@ def target_of(origin: Origin, story: str | None, namespace: str | None, version:
     if name:
         return StoryTarget(name, given or origin.namespace, (version or "").strip())
     return StoryTarget(origin.story, given or origin.story_namespace or origin.namespace, (version or "").strip())
+
+
+def trace_marks(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The annotations by which a run continues the trace in these headers; what is too long for them is left out."""
+    given = {name.lower(): value.strip() for name, value in (headers or {}).items()}
+    found = {name: given.get(name, "") for name in ("traceparent", "tracestate", "baggage")}
+    if not found["traceparent"]:
+        return {}
+    return {f"{ANNOTATION_PREFIX}{name}": value for name, value in found.items() if value and len(value) <= MAX_TRACE}
 
 
 def manifest(

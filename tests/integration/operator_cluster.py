@@ -47,6 +47,7 @@ from core.kube.events import EventRecorder
 from core.kube.fence import fence_of
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import OperatorSettings
+from core.telemetry.otlp.otlp_settings import OtlpSettings
 from deployment.crds import packaged_crds
 from deployment.permissions.install import request_token
 from deployment.permissions.roles import DEFAULT_INSTALLATION, operator_objects
@@ -61,6 +62,7 @@ from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.server.webhookcall import LocalWebhooks
 from manager.assembly import Operator
+from manager.tracing import Tracing
 from reconcilers.adapters.world import World
 from reconcilers.controllers import CONTROLLERS, watched_kinds
 from reconcilers.registration import ControllerRegistration
@@ -134,14 +136,15 @@ class OperatorCluster:
         *,
         may_be_refused: bool = False,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
+        otlp: OtlpSettings | None = None,
     ) -> AsyncIterator[Traffic]:
         """An operator for the block. When it ends, nothing of it is left, as after a crash.
 
         It uses its own ServiceAccount with the rights of a deployed operator, and these must be sufficient. A function
-        as ``settings`` gives the settings of the moment.
+        as ``settings`` gives the settings of the moment. ``otlp``: where traces go, if the settings ask for them.
         """
         async with self.operator_owning(
-            WHOLE_CLUSTER, settings, may_be_refused=may_be_refused, controllers=controllers
+            WHOLE_CLUSTER, settings, may_be_refused=may_be_refused, controllers=controllers, otlp=otlp
         ) as (_, traffic):
             yield traffic
 
@@ -153,6 +156,7 @@ class OperatorCluster:
         *,
         may_be_refused: bool = False,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
+        otlp: OtlpSettings | None = None,
     ) -> AsyncIterator[tuple[Operator, Traffic]]:
         """The same, and the operator itself, which works only for the keys that it owns."""
         chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
@@ -172,6 +176,7 @@ class OperatorCluster:
                 OPERATOR_NAMESPACE,
                 controllers=controllers,
                 ownership=ownership,
+                tracing=Tracing(chosen, otlp, 0.5) if otlp is not None else None,
             )
             nursery.start_soon(operator.run)
             yield operator, traffic

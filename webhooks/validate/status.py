@@ -48,6 +48,7 @@ OPERATOR_FIELDS: Final = (
     "conditions",
     "observedGeneration",
     "attempt",
+    "failedAttempts",
     "trace",
     "nextRetryAt",
     "inputSchemaRef",

@@ -52,6 +52,11 @@ class StoryRunScope:
     def steps_at_work(self) -> int:
         return len(self._wakeups)
 
+    @property
+    def state(self) -> RunState | None:
+        """None before the run has been read."""
+        return self._status.state if self._status is not None else None
+
     def wake(self, step: str | None = None) -> None:
         """Something about the step ``step`` has changed; None: look at everything again.
 

@@ -19,6 +19,7 @@ from core.engine.calls import Pace, committed, patiently
 from core.engine.engine_context import EngineContext
 from core.engine.ports import EventType, RunKey
 from core.engine.run.scope import StoryRunScope
+from core.engine.status.state import RunState
 from core.ownership.acting import acting_for
 
 
@@ -117,6 +118,12 @@ class Supervisor:
     def has_in_hand(self, key: RunKey) -> bool:
         """Whether the run was adopted and has not ended since."""
         return key in self._charges or key in self._waiting
+
+    def live_state(self, key: RunKey, uid: str) -> RunState | None:
+        """What this process knows of a run that it has in hand, stored or not; instants are not cut to seconds."""
+        charge = self._charges.get(key)
+        scope = charge.scope if charge is not None else None
+        return scope.state if scope is not None and scope.run_uid == uid else None
 
     async def release(self, key: RunKey) -> None:
         """Give up one run without a write, so that another process can adopt it; success, too, if it was not adopted.

@@ -198,9 +198,9 @@ class RunState:
         old = self.step(name)
         if old is not None and old.phase.terminal:
             return self
-        started_at = self._start_of(name) or now
-        child_run = child_run or (old.child_run if old is not None else "")
-        new = StepState(phase, message, started_at, None, child_run, reason, reason_since)
+        started_at, before = self._start_of(name) or now, old or StepState(phase)
+        child_run, queued_at = child_run or before.child_run, before.queued_at
+        new = StepState(phase, message, started_at, None, child_run, reason, reason_since, queued_at)
         return self if new == old else self._with_step(name, new)
 
     def _start_of(self, name: str) -> datetime | None:
@@ -228,8 +228,7 @@ class RunState:
         """Record that a step runs. Its time as ``Pending`` does not count, unless it had started before."""
         old = self.step(name)
         if old is not None and old.phase is Phase.PENDING:
-            started_at = self._stored_start_of(name) or begun_at or now
-            return self._with_step(name, StepState(Phase.RUNNING, "", started_at, child_run=old.child_run))
+            return self._with_step(name, old.as_launched(self._stored_start_of(name) or begun_at or now, now))
         return self.step_started(name, now)
 
     def step_ended(self, name: str, verdict: Verdict, now: datetime) -> RunState:
@@ -242,8 +241,9 @@ class RunState:
         started_at = None if waited else self._start_of(name) or verdict.started_at
         if started_at is not None:  # a container's clock may be ahead of ours, or behind
             finished_at = max(finished_at, started_at)
-        child_run = verdict.child_run or (old.child_run if old is not None else "")
-        new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run, verdict.state_reason)
+        child_run, queued_at = (old.child_run, old.queued_at) if old is not None else ("", None)
+        child_run, reason = verdict.child_run or child_run, verdict.state_reason
+        new = StepState(verdict.phase, verdict.text, started_at, finished_at, child_run, reason, None, queued_at)
         return self.unobstructed(name)._with_step(name, new)
 
     def timer_set(self, name: str, timer: Timer) -> RunState:

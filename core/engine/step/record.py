@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from core.api import keys
-from core.api.conditions import find_condition, is_true, with_condition
+from core.api.conditions import find_condition, is_true, truncated, with_condition
 from core.api.duration import format_seconds
-from core.api.instant import format_instant, parse_instant_or_none
+from core.api.instant import format_instant, format_precise_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType, ExitClass, Phase, Reason, StepReason, member_or_none
 from core.api.unreadable import missing_in
@@ -28,6 +28,8 @@ from core.engine.step.verdict import Verdict
 ENDINGS = frozenset({Reason.CANCELED, Reason.TIMED_OUT, Reason.STOPPED})
 """Reasons of a run that is ended before its time."""
 UNREADABLE = "the result cannot be read"
+MAX_FAILED_ATTEMPTS = 16
+MAX_FAILED_MESSAGE_LENGTH = 256
 UNKNOWN_ATTEMPT = "unknown"
 """Of ``lost_attempt``: the backup has no status, so it is unknown how many attempts there were."""
 _DEGRADED = (Phase.FAILED, Phase.TIMEOUT, Phase.ABORTED)
@@ -272,11 +274,26 @@ def retry_patch(
         "nextRetryAt": format_deadline(next_at),
         "lastFailureMsg": message,
         "exitCode": exit_code or None,
+        "failedAttempts": _failed_attempts(status, now, next_at, exit_code, message),
     }
     patch |= dict.fromkeys(("exitClass", "error", "output", "podName", "finishedAt", "duration", "lastOutputAt"))
     if not status.get("startedAt"):
         patch["startedAt"] = format_instant(_unrecorded_start(step_run, now))
     return patch | conditions_patch(step_run, Phase.PENDING, Reason.RETRY_SCHEDULED, text, now)
+
+
+def _failed_attempts(
+    status: Mapping[str, Any], now: datetime, next_at: datetime, exit_code: int, message: str
+) -> list[Object]:
+    """``status.failedAttempts`` with the attempt that has failed now."""
+    earlier = status.get("failedAttempts")
+    failed: Object = {"number": retries_of(status), "finishedAt": format_precise_instant(now)}
+    failed["retryAt"] = format_precise_instant(next_at)
+    if exit_code:
+        failed["exitCode"] = exit_code
+    if message:
+        failed["message"] = truncated(message, MAX_FAILED_MESSAGE_LENGTH)
+    return [*(earlier if isinstance(earlier, list) else ()), failed][-MAX_FAILED_ATTEMPTS:]
 
 
 def claims_success(step_run: Object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.conditions import truncated
@@ -15,6 +15,9 @@ from core.engine.step.legacy_states import reason_of_message
 
 MAX_STEP_MESSAGE_LENGTH: Final = 1024
 """Keeps the status of a run with a thousand failed steps below the size limit of an object."""
+
+_LEAST_QUEUE_TIME: Final = timedelta(seconds=1)
+"""A shorter wait is not recorded: instants have whole seconds, and a run may have a thousand steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class StepState:
     """A ``StepReason``, a ``Reason`` or a reason of the kubelet; empty: the default of the phase."""
     reason_since: datetime | None = None
     """Set while something in the cluster keeps the container from starting."""
+    queued_at: datetime | None = None
+    """Since when the step waited for its first slot; None: not a second."""
 
     @property
     def has_lost_its_slot(self) -> bool:
@@ -43,6 +48,16 @@ class StepState:
         if not self.has_lost_its_slot:
             return None
         return self.reason_since if self.reason == Reason.QUEUED else now
+
+    def _queued_at(self, now: datetime) -> datetime | None:
+        """The ``queued_at`` of the step when it gets a slot ``now``."""
+        queued = self.queued_at is None and self.reason == Reason.QUEUED and not self.has_lost_its_slot
+        since = self.started_at if queued else self.queued_at
+        return since if since is not None and now - since >= _LEAST_QUEUE_TIME else self.queued_at
+
+    def as_launched(self, at: datetime, now: datetime) -> StepState:
+        """The state of a waiting step that gets its slot ``now``; ``at``: its start."""
+        return StepState(Phase.RUNNING, "", at, child_run=self.child_run, queued_at=self._queued_at(now))
 
     def as_defined(self) -> StepState:
         """The state once the definitions exist for which the step has waited."""
@@ -78,6 +93,8 @@ class StepState:
             wire["startedAt"] = format_instant(self.started_at)
         if self.finished_at is not None:
             wire["finishedAt"] = format_instant(self.finished_at)
+        if self.queued_at is not None:
+            wire["queuedAt"] = format_instant(self.queued_at)
         if self.child_run:
             wire["subStoryRunName"] = self.child_run
         return wire
@@ -115,6 +132,7 @@ def _state(phase: Phase, entry: Mapping[str, object]) -> StepState:
         str(entry.get("subStoryRunName") or ""),
         reason,
         reason_since,
+        parse_instant_or_none(entry.get("queuedAt")),
     )
 
 

@@ -85,6 +85,12 @@ BOARD: Final = Dashboard(
                     rates("bobrapet_events_total", "outcome"),
                 ),
                 graph(
+                    "Spans of traces a second, by outcome",
+                    Unit.PER_SECOND,
+                    "dropped: the collector does not take them in time. refused: it does not accept them.",
+                    rates("bobrapet_trace_spans_total", "outcome"),
+                ),
+                graph(
                     "Ended steps and runs a second",
                     Unit.PER_SECOND,
                     "What the writes are for.",

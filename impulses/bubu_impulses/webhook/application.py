@@ -42,6 +42,7 @@ class Acceptor(Protocol):
         key: str | None = None,
         *,
         patience_seconds: float | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> TriggerDecision: ...
 
     async def decision(self, trigger: str) -> TriggerDecision: ...
@@ -102,7 +103,9 @@ class Webhook:
             return refusal(400, "MissingValue", str(error))
         if not isinstance(inputs, dict):
             return refusal(400, "InvalidBody", "the body must be an object")
-        decision = await self._acceptor.accept(None, inputs, key, patience_seconds=settings.patience_seconds)
+        decision = await self._acceptor.accept(
+            None, inputs, key, patience_seconds=settings.patience_seconds, trace=request.headers
+        )
         fields = {"trigger": decision.trigger, "repeated": decision.existed}
         self._log.info("accepted", extra=fields)
         return _decided(202, decision)

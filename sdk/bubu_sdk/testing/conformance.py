@@ -18,7 +18,8 @@ from bubu_sdk.signature import StepFunction
 from bubu_sdk.testing.environment import EngramEnvironment, EngramOutcome
 
 NEVER_SENT: Final = frozenset(
-    {"conditions", "observedGeneration", "attempt", "trace", "handoff", "needs", "nextRetryAt", "lastOutputAt"}
+    {"conditions", "observedGeneration", "attempt", "failedAttempts", "trace", "handoff", "needs"}
+    | {"nextRetryAt", "lastOutputAt"}
 )
 """Status fields that belong to the operator."""
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -34,6 +34,7 @@ _KUBERNETES: Final = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
 }
 _TOOLS: Final = {
+    "otlp-collector": {"otlp-collector": "."},
     "grpc-interop": {"grpc-interop": "google.golang.org/grpc/interop/client"},
     "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},

@@ -95,6 +95,17 @@ async def test_an_event_is_one_storytrigger_and_its_name_is_the_answer(stand: St
     assert trigger["spec"]["storyRef"] == {"name": "orders"}
 
 
+async def test_the_run_continues_the_trace_of_the_sender(stand: Stand) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    await stand.send(event({"n": 1}, traceparent=parent, tracestate="vendor=1"))
+    await stand.send(event({"n": 2}, tracestate="vendor=1", baggage="a=1"))
+
+    traced, plain = (trigger["metadata"].get("annotations") or {} for trigger in stand.environment.triggers)
+    assert traced["bubustack.io/traceparent"] == parent
+    assert traced["bubustack.io/tracestate"] == "vendor=1"
+    assert not any(name.startswith("bubustack.io/t") or name.endswith("baggage") for name in plain)
+
+
 async def test_the_decision_can_be_looked_up(stand: Stand) -> None:
     stand.environment.operator.holds = True
     name = content(await stand.send(event({"n": 1})))["trigger"]

@@ -112,13 +112,13 @@ async def test_what_cannot_be_accepted_changes_nothing_and_is_told(stand: Stand)
 
 
 async def test_each_change_warns_of_keys_that_have_no_effect(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
-    await stand.write(**{"telemetry.enabled": "true", "retry.max-retries": "4"})
+    await stand.write(**{"transport.enabled": "true", "retry.max-retries": "4"})
     await stand.until(lambda: stand.source.current().max_retries == 4)
-    await stand.write(**{"telemetry.enabled": "true", "retry.max-retries": "5"})
+    await stand.write(**{"transport.enabled": "true", "retry.max-retries": "5"})
     await stand.until(lambda: stand.source.current().max_retries == 5)
 
     warnings = [vars(record)["bobrapet_fields"] for record in caplog.records if record.levelname == "WARNING"]
-    assert [warning["key"] for warning in warnings] == ["telemetry.enabled"] * 2
+    assert [warning["key"] for warning in warnings] == ["transport.enabled"] * 2
     assert all("is accepted without effect" in warning["warning"] for warning in warnings)
 
 

@@ -91,6 +91,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "references.cross-namespace-policy": ("grant", CrossNamespacePolicy.GRANT),
     "debug.enable-verbose-logging": ("on", True),
     "debug.enable-step-output-logging": ("y", True),
+    "telemetry.enabled": ("true", True),
+    "telemetry.trace-propagation": ("1", True),
     "debug.enable-metrics": ("off", False),
     "engram.default-max-inline-size": ("1", 1),
     "engram.default-max-recursion-depth": ("8", 8),

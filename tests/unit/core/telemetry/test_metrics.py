@@ -132,3 +132,28 @@ def test_a_client_finds_every_series_that_it_changes() -> None:
 
     assert changed - set(catalogue.CLIENT_CATALOGUE) == set()
     assert len(changed) > 5
+
+
+def test_ten_thousand_namespaces_make_a_bounded_number_of_series() -> None:
+    with metrics.recording() as recorder:
+        for number in range(10_000):
+            metrics.count(catalogue.STORY_RUNS, namespace=f"team-{number}", story="daily", phase="Succeeded")
+            metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, 1, namespace=f"team-{number}", story="daily")
+        families = {family.name: family.samples for family in recorder.registry.collect()}
+
+    totals = [sample for sample in families["bobrapet_storyruns"] if sample.name.endswith("_total")]
+    assert len(totals) == metrics.MOST_LABEL_SETS + 1
+    assert sum(sample.value for sample in totals) == 10_000
+    other = dict.fromkeys(("namespace", "story", "phase"), metrics.OTHER)
+    assert [sample.value for sample in totals if sample.labels == other] == [10_000 - metrics.MOST_LABEL_SETS]
+    assert len(families["bobrapet_storyrun_steps_active"]) == metrics.MOST_LABEL_SETS
+
+
+def test_a_dropped_series_makes_room_for_another() -> None:
+    series = catalogue.STORY_RUN_STEPS_ACTIVE
+    with metrics.recording():
+        for number in range(metrics.MOST_LABEL_SETS + 1):
+            metrics.set_gauge(series, 1, namespace="team", story=str(number))
+        metrics.drop(series, namespace="team", story="0")
+        metrics.set_gauge(series, 1, namespace="team", story="late")
+        assert metrics.sample(series.name, namespace="team", story="late") == 1

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
 from core.api import keys
 from core.api.objects import Object
+from core.graph.streams import StreamNeighbours
 from core.workloads import stream_binding
-from core.workloads.stream_binding import BindingTooLargeError, binding_document, binding_variable
+from core.workloads.stream_binding import (
+    BindingTooLargeError,
+    BoundTransport,
+    binding_document,
+    binding_manifest,
+    binding_variable,
+)
 from core.workloads.variables import MAX_VARIABLE_BYTES
-from tests.unit.core.workloads.stream_samples import KEY, binding, stream
+from tests.unit.core.workloads.stream_samples import ENDPOINT, KEY, STEP, TRANSPORT, binding, stream
 
 
 def test_empty_parts_are_left_out() -> None:
@@ -72,3 +80,11 @@ def test_the_next_generation_forgets_how_the_last_one_ended() -> None:
     again = {**made, "metadata": {**made["metadata"], "annotations": merged}}
     assert stream_binding.admitted_generation(again) == 2
     assert not stream_binding.is_finished(again)
+
+
+def test_the_binding_of_a_traced_run_names_the_span_of_its_step() -> None:
+    bound = BoundTransport("voice", TRANSPORT, {})
+    traced = replace(STEP, step_trace_parent="00-x")
+    made = binding_manifest(traced, "uid-of-run", bound, StreamNeighbours((), ()), ENDPOINT, "report-abc")
+    assert made["metadata"]["annotations"][keys.ANNOTATION_TRACE_PARENT] == "00-x"
+    assert keys.ANNOTATION_TRACE_PARENT not in binding()["metadata"]["annotations"]

@@ -101,6 +101,16 @@ def test_the_run_of_a_submission_id_has_only_the_marks_of_the_origin() -> None:
     assert run["spec"] == {"storyRef": {"name": "report"}}
 
 
+def test_the_run_inherits_the_trace_of_the_request() -> None:
+    obj = trigger()
+    context = {"bubustack.io/traceparent": "00-…", "bubustack.io/baggage": " a=1 ", "bubustack.io/tracestate": ""}
+    obj["metadata"]["annotations"] = {**context, "team/other": "x"}
+    annotations = requested_run(request_of(obj))["metadata"]["annotations"]
+    assert annotations["bubustack.io/traceparent"] == "00-…"
+    assert annotations["bubustack.io/baggage"] == "a=1"
+    assert not annotations.keys() & {"bubustack.io/tracestate", "team/other"}
+
+
 # What nothing can mend.
 
 

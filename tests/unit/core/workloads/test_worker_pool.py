@@ -150,3 +150,10 @@ def test_a_deployment_of_others_is_left_alone() -> None:
     made = pool().deployment("u1", WORKLOAD.policy)
     del made["metadata"]["ownerReferences"]
     assert standing_pool(made) is None
+
+
+def test_the_context_of_a_trace_goes_with_the_step_and_not_with_its_pool() -> None:
+    traced = workload(trace_context={"traceparent": "00-x"})
+    assert environment_of(traced)["TRACEPARENT"] == "00-x"
+    assert pool(traced).name == pool().name
+    assert "TRACEPARENT" not in variables(pool(traced).deployment("uid", POLICY))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.policy.settings import EngramSettings
-from core.workloads.environment import EnvironmentTooLargeError, batch_environment
+from core.workloads.environment import EnvironmentTooLargeError, batch_environment, trace_environment
 from core.workloads.step_workload import StepWorkload
 from core.workloads.variables import MAX_VARIABLE_BYTES
 from tests.unit.core.workloads.workload_samples import WORKLOAD, workload
@@ -211,3 +211,18 @@ def test_the_bound_is_what_the_kernel_accepts() -> None:
     assert subprocess.run(["/bin/true"], env={"V": longest}, check=False).returncode == 0
     with pytest.raises(OSError, match=os.strerror(7)):
         subprocess.run(["/bin/true"], env={"V": longest + "x"}, check=False)
+
+
+CONTEXT = {"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "baggage": "price=$5"}
+
+
+def test_the_context_of_a_trace_comes_last_and_reaches_the_program_unchanged() -> None:
+    env = batch_environment(workload(trace_context=CONTEXT))
+    assert [variable["name"] for variable in env[-2:]] == ["TRACEPARENT", "BAGGAGE"]
+    assert (env[-2]["value"], env[-1]["value"]) == (CONTEXT["traceparent"], "price=$$5")
+    assert [variable["name"] for variable in batch_environment(WORKLOAD)] == [variable["name"] for variable in env[:-2]]
+
+
+def test_a_variable_of_the_container_has_priority_over_the_context() -> None:
+    own = [{"name": "TRACEPARENT", "value": "mine"}]
+    assert [variable["name"] for variable in trace_environment(workload(trace_context=CONTEXT), own)] == ["BAGGAGE"]
