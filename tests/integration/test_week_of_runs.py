@@ -18,11 +18,15 @@ from core.telemetry import metrics
 
 ROUNDS: Final = 3
 RUNS: Final = 40
+SLACK: Final = 20
+"""What may be under way by chance; one entry for each run of the later rounds would be four times as many."""
 ROUND_SECONDS: Final = 1800.0
 CHILDREN_SECONDS: Final = 300
 RETENTION_SECONDS: Final = 900
-GONE_SECONDS: Final = 5400.0
-"""More than the sleep of a run, its retention, and the hour after which the server deletes its Events."""
+GONE_SECONDS: Final = 5477.0
+"""More than the sleep of a run, its retention, and the hour after which the server deletes its Events. At no count is
+the ten-minute resync under way.
+"""
 REMEMBERED: Final = {"InformerStore._deletions", "RunnerAccess._chosen"}
 """Caches of the last thousands of runs; their oldest entries give way."""
 
@@ -55,10 +59,10 @@ async def test_nothing_is_left_of_runs_after_their_retention(
     before, first, *later = counts
     _no_object_is_left(before, later[-1])
     _no_structure_grows(first, later[-1])
-    assert {each.series for each in later} == {first.series}
-    assert {each.tasks for each in later} == {before.tasks}
+    assert later[-1].series < first.series + SLACK
+    assert later[-1].tasks < before.tasks + SLACK
+    assert later[-1].wakeups < before.wakeups + SLACK
     assert later[-1].runs_alive == 0
-    assert later[-1].wakeups == before.wakeups
 
 
 async def _all_have_succeeded(cluster: CompressedCluster) -> None:
@@ -77,5 +81,5 @@ def _no_object_is_left(before: Count, after: Count) -> None:
 
 
 def _no_structure_grows(first: Count, last: Count) -> None:
-    grown = {name: (first.held[name], size) for name, size in last.held.items() if size > first.held[name]}
+    grown = {name: (first.held[name], size) for name, size in last.held.items() if size > first.held[name] + SLACK}
     assert grown.keys() <= REMEMBERED, grown
