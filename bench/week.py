@@ -41,6 +41,8 @@ from process.reclaim import spare_what_there_is
 DAYS: Final = 7
 RUNS_A_DAY: Final = 10_000
 DAY_SECONDS: Final = 86_400.0
+SETTLED_SECONDS: Final = 300.0
+"""Longer than a start takes; and at the end of a day the ten-minute resync is not under way."""
 LOAD: Final = "load"
 RETRIED: Final = "load-late"
 """An Engram whose first attempt fails."""
@@ -92,6 +94,7 @@ async def live_through(
         async with open_compressed_cluster(database, failing={RETRIED: 1}) as cluster:
             await install(cluster)
             spare_what_there_is()  # as a manager does
+            await trio.sleep(SETTLED_SECONDS)
             found = []
             for day in range(days):
                 await start_runs(cluster, range(day * runs_a_day, (day + 1) * runs_a_day), DAY_SECONDS)
