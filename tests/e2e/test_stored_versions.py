@@ -6,14 +6,12 @@ The commands are those of docs/upgrading.md.
 from __future__ import annotations
 
 import base64
-import os
 from copy import deepcopy
 from typing import Any, Final
 
 import httpx
 import orjson
 import pytest
-import trio
 
 from core.api.crd import custom_resource_definition
 from core.api.objects import Object
@@ -24,7 +22,7 @@ from deployment.generate import CONVERSION_SERVICE
 from tests.e2e.admission_rig import NAMES, url_of
 from tests.e2e.control_plane.ports import held_port
 from tests.e2e.operator_rig import FLOWS, OperatorRig, eventually, status_of
-from tests.e2e.upgrading_page import command
+from tests.e2e.upgrading_page import command, play
 
 DEFINITION: Final = "stories.bubustack.io"
 ALPHA, BETA = "v1alpha1", "v1beta1"
@@ -52,10 +50,10 @@ async def test_stored_stories_move_to_another_version_and_back(rig: OperatorRig)
         with pytest.raises(InvalidError, match="storedVersions"):
             await _without(rig, before)
 
-        await _play(rig, command("kubectl get stories.bubustack.io"))
+        await play(rig, command("kubectl get stories.bubustack.io"))
         for name in ("report", f"new-{version}"):
             assert (await _in_etcd(rig, "stories", name))["apiVersion"].endswith(version)
-        await _play(rig, command("kubectl patch crd").replace(BETA, version))
+        await play(rig, command("kubectl patch crd").replace(BETA, version))
         assert await _stored_versions(rig) == [version]
         assert await _read(rig, ALPHA) == SPEC
 
@@ -85,7 +83,7 @@ async def test_the_command_lists_steps_that_an_older_operator_would_execute_agai
             await rig.create(STEP_RUN, name, {"spec": spec})
             status = {"status": {"phase": phase}}
             await rig.client.patch(STEP_RUN, name, status, namespace=FLOWS, subresource="status")
-    listed = await _play(rig, command("kubectl get stepruns"))
+    listed = await play(rig, command("kubectl get stepruns"))
     assert sorted(line.split()[1] for line in listed.splitlines()) == ["running-stream", "running-worker"]
 
 
@@ -153,13 +151,3 @@ async def _in_etcd(rig: OperatorRig, plural: str, name: str) -> Any:
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(f"{rig.plane.etcd_url}/v3/kv/range", json={"key": key})
     return orjson.loads(base64.b64decode(answer.json()["kvs"][0]["value"]))
-
-
-async def _play(rig: OperatorRig, line: str) -> str:
-    """The output of a command of the page, run by an administrator."""
-    path = f"{rig.plane.binaries.kubectl.parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(rig.plane.kubeconfig)}
-    words = ["bash", "-o", "pipefail", "-c", line]
-    done = await trio.run_process(words, env=environment, capture_stdout=True, capture_stderr=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()

@@ -25,7 +25,7 @@ TOGETHER_SECONDS: Final = 2.0
 """How long servers of both releases answer."""
 NOTICED_SECONDS: Final = 0.5
 """How long a Service still leads to a server that is about to stop."""
-PAUSE_SECONDS: Final = 0.1
+PAUSE_SECONDS: Final = 0.5
 _REGISTRATIONS: Final = {MUTATING: "mutating.yaml", VALIDATING: "validating.yaml"}
 
 

@@ -1,10 +1,14 @@
-"""What tests read in docs/upgrading.md: its commands, and its list of new fields."""
+"""What tests take from docs/upgrading.md: its commands, which they run, and its list of new fields."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
+import trio
+
+from tests.e2e.operator_rig import OperatorRig
 from tests.e2e.previous_release import ROOT
 
 _PAGE: Final = ROOT / "docs/upgrading.md"
@@ -27,3 +31,13 @@ def listed_fields() -> dict[str, set[str]]:
         for kind, cells in rows
         if kind != "kind"
     }
+
+
+async def play(rig: OperatorRig, line: str) -> str:
+    """The output of a command of the page, run by an administrator."""
+    path = f"{rig.plane.binaries.kubectl.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(rig.plane.kubeconfig)}
+    words = ["bash", "-o", "pipefail", "-c", line]
+    done = await trio.run_process(words, env=environment, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
