@@ -45,7 +45,7 @@ from reconcilers.adapters.impulse_objects import ImpulseObjects
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
 from reconcilers.definition import COUNT_DELAY, referred_key, write_status
-from reconcilers.impulse_counts import SETTLING, ImpulseCounts, RunFacts, TriggerFacts, impulse_counts
+from reconcilers.impulse_counts import SETTLING, CountedRun, CountedTrigger, ImpulseCounts, impulse_counts
 from reconcilers.impulse_held_up import ListenerHeldUpError, failed, held_up_by, is_namespace_ending, wait_for
 from reconcilers.impulse_permissions import IMPULSE_CONTROLLER_PERMISSIONS
 from reconcilers.impulse_references import ImpulseReferences
@@ -79,8 +79,8 @@ _OF_WORKLOAD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    triggers: Mapping[StoreKey, Derived[TriggerFacts]] = field(default_factory=dict)
-    runs: Mapping[StoreKey, Derived[RunFacts]] = field(default_factory=dict)
+    triggers: Mapping[StoreKey, Derived[CountedTrigger]] = field(default_factory=dict)
+    runs: Mapping[StoreKey, Derived[CountedRun]] = field(default_factory=dict)
 
 
 class ImpulseReconciler:
@@ -231,8 +231,8 @@ class ImpulseReconciler:
         before = self._facts.get(key, _Facts())
         index = (IMPULSE_KEY, str(key))
         now = self._facts[key] = _Facts(
-            self._world.informer(STORY_TRIGGER).derived(*index, TriggerFacts.of, before.triggers),
-            self._world.informer(STORY_RUN).derived(*index, RunFacts.of, before.runs),
+            self._world.informer(STORY_TRIGGER).derived(*index, CountedTrigger.of, before.triggers),
+            self._world.informer(STORY_RUN).derived(*index, CountedRun.of, before.runs),
         )
         known = impulse.get("status") or {}
         lag = max(self._world.informer(kind).seconds_since_contact for kind in (STORY_TRIGGER, STORY_RUN))

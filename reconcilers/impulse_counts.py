@@ -29,7 +29,7 @@ _FIELDS: Final = {"received": "triggersReceived", "launched": "storiesLaunched",
 """Counter → field of the status."""
 
 
-class TriggerFacts(NamedTuple):
+class CountedTrigger(NamedTuple):
     """What counts of a StoryTrigger: texts as it has them, so that little is kept of the many that were counted."""
 
     created: object
@@ -38,13 +38,13 @@ class TriggerFacts(NamedTuple):
     decision: object
 
     @classmethod
-    def of(cls, trigger: Object) -> TriggerFacts:
+    def of(cls, trigger: Object) -> CountedTrigger:
         status = trigger.get("status") or {}
         texts = (status.get(name) for name in ("acceptedAt", "completedAt", "decision"))
         return cls(trigger["metadata"].get("creationTimestamp"), *texts)
 
 
-class RunFacts(NamedTuple):
+class CountedRun(NamedTuple):
     """What counts of a StoryRun."""
 
     created: object
@@ -54,7 +54,7 @@ class RunFacts(NamedTuple):
     """Whether it was created for a StoryTrigger, which counts instead."""
 
     @classmethod
-    def of(cls, run: Object) -> RunFacts:
+    def of(cls, run: Object) -> CountedRun:
         metadata, status = run["metadata"], run.get("status") or {}
         succeeded = status.get("finishedAt") if status.get("phase") == Phase.SUCCEEDED else None
         has_trigger = keys.ANNOTATION_TRIGGER_REQUEST_NAME in (metadata.get("annotations") or {})
@@ -76,7 +76,7 @@ class ImpulseCounts(NamedTuple):
 
 
 def impulse_counts(
-    stored: ReadOnlyObject, triggers: Iterable[TriggerFacts], runs: Iterable[RunFacts], current_at: datetime | None
+    stored: ReadOnlyObject, triggers: Iterable[CountedTrigger], runs: Iterable[CountedRun], current_at: datetime | None
 ) -> ImpulseCounts:
     """The counters of an Impulse with the status ``stored``.
 
@@ -125,7 +125,7 @@ class _Latest:
         self.success = _later(self.success, text)
 
 
-def _of_triggers(triggers: Iterable[TriggerFacts], through: str, latest: _Latest) -> Iterator[CountedEvent]:
+def _of_triggers(triggers: Iterable[CountedTrigger], through: str, latest: _Latest) -> Iterator[CountedEvent]:
     for created, accepted, completed, decision in triggers:
         latest.saw_trigger(created)
         if through and _surely_by(accepted, through) and _surely_by(completed, through):
@@ -137,7 +137,7 @@ def _of_triggers(triggers: Iterable[TriggerFacts], through: str, latest: _Latest
             yield CountedEvent("failed", _instant(completed))
 
 
-def _of_runs(runs: Iterable[RunFacts], through: str, latest: _Latest) -> Iterator[CountedEvent]:
+def _of_runs(runs: Iterable[CountedRun], through: str, latest: _Latest) -> Iterator[CountedEvent]:
     for run in runs:
         if run.succeeded is not None:
             latest.saw_success(run.succeeded)

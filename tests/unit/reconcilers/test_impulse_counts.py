@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.api.instant import format_instant
 from core.api.objects import Object
-from reconcilers.impulse_counts import SETTLING, RunFacts, TriggerFacts, impulse_counts
+from reconcilers.impulse_counts import SETTLING, CountedRun, CountedTrigger, impulse_counts
 from tests.unit.reconcilers.reconciler_samples import NOW
 
 
@@ -18,21 +18,23 @@ def at(seconds_ago: float) -> str:
     return format_instant(NOW - timedelta(seconds=seconds_ago))
 
 
-def trigger(decision: str = "Created", seconds_ago: float = 60, *, accepted: float | None = None) -> TriggerFacts:
+def trigger(decision: str = "Created", seconds_ago: float = 60, *, accepted: float | None = None) -> CountedTrigger:
     first = seconds_ago if accepted is None else accepted
     status = {"decision": decision, "acceptedAt": at(first), "completedAt": at(seconds_ago)}
-    return TriggerFacts.of({"metadata": {"creationTimestamp": at(first)}, "status": status})
+    return CountedTrigger.of({"metadata": {"creationTimestamp": at(first)}, "status": status})
 
 
-UNDECIDED = TriggerFacts.of({"metadata": {"creationTimestamp": at(5)}, "spec": {}})
-PENDING = TriggerFacts.of({"metadata": {"creationTimestamp": at(5)}, "status": {"decision": "Pending"}})
+UNDECIDED = CountedTrigger.of({"metadata": {"creationTimestamp": at(5)}, "spec": {}})
+PENDING = CountedTrigger.of({"metadata": {"creationTimestamp": at(5)}, "status": {"decision": "Pending"}})
 
 
-def run(phase: str = "Running", seconds_ago: float = 60, *, by_trigger: bool = False, finished: float = 30) -> RunFacts:
+def run(
+    phase: str = "Running", seconds_ago: float = 60, *, by_trigger: bool = False, finished: float = 30
+) -> CountedRun:
     annotations = {"storyrun.bubustack.io/trigger-request-name": "t"} if by_trigger else {}
     status = {"phase": phase, **({"finishedAt": at(finished)} if phase == "Succeeded" else {})}
     metadata = {"creationTimestamp": at(seconds_ago), "annotations": annotations}
-    return RunFacts.of({"metadata": metadata, "status": status})
+    return CountedRun.of({"metadata": metadata, "status": status})
 
 
 def totals(status: Object) -> tuple[int, int, int]:
@@ -52,7 +54,7 @@ def totals(status: Object) -> tuple[int, int, int]:
     ],
 )
 def test_received_launched_and_failed_are_those_of_the_triggers(
-    triggers: list[TriggerFacts], runs: list[RunFacts], counted: tuple[int, int, int]
+    triggers: list[CountedTrigger], runs: list[CountedRun], counted: tuple[int, int, int]
 ) -> None:
     assert totals(impulse_counts({}, triggers, runs, NOW).status) == counted
 
