@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from core.api.objects import Object
+from core.api.phases import Reason
+from core.api.resource import STORY_RUN
 from tests.e2e.control_plane.processes import ServerProcess
-from tests.e2e.operator_rig import ROOT, open_operator_rig
+from tests.e2e.operator_rig import ROOT, open_operator_rig, status_of
 from tests.e2e.previous_release import unpacked_release
 from tests.e2e.upgrade_admission import UpgradeAdmission, begin_admission, open_upgrade_admission
 from tests.e2e.upgrade_workload import UpgradeWorkload, WarmWorkload
@@ -78,14 +81,22 @@ async def test_runs_of_an_operator_that_was_killed_are_continued_by_another_rele
     async with open_operator_rig(tmp_path, release=release) as rig:
         work = UpgradeWorkload(rig)
         await work.install()
-        before = await rig.start_operator("old", release=release)
-        for word, name, next_release in (("up", "new", ROOT), ("back", "old-again", release)):
-            await work.start(word)
-            await before.kill()
-            if next_release is ROOT:
-                await rig.install()
-            else:
-                await rig.apply(f"{release}/manifests/rbac")
-            before = await rig.start_operator(name, release=next_release)
-            await work.release(word)
-            await work.all_ended(word)
+        old = await rig.start_operator("old", release=release)
+        await work.start("up")
+        await old.kill()
+        await rig.install()
+        new = await rig.start_operator("new")
+        await work.release("up")
+        await work.all_ended("up")
+
+        await work.start("back")
+        await new.kill()
+        await rig.start_operator("old-again", release=release)
+        await rig.until(STORY_RUN, "back-chain", lacks_rights)  # and nothing is started a second time
+        await rig.apply(f"{release}/manifests/rbac")
+        await work.release("back")
+        await work.all_ended("back")
+
+
+def lacks_rights(run: Object) -> bool:
+    return any(condition.get("reason") == Reason.PERMISSION_DENIED for condition in status_of(run)["conditions"])
