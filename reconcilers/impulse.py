@@ -7,10 +7,11 @@ is looked at again when that changes; nothing polls. Source: Trigger contract 6 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from core.api.conditions import find_condition, with_condition
 from core.api.objects import Object, is_being_deleted
@@ -30,6 +31,7 @@ from core.api.resource import (
 from core.engine.errors import PortError
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
+from core.kube.store import Derived, StoreKey
 from core.policy.settings import OperatorSettings
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.impulse_pod import listener
@@ -43,7 +45,7 @@ from reconcilers.adapters.impulse_objects import ImpulseObjects
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
 from reconcilers.definition import COUNT_DELAY, referred_key, write_status
-from reconcilers.impulse_counts import SETTLING, ImpulseCounts, impulse_counts
+from reconcilers.impulse_counts import SETTLING, CountedRun, CountedTrigger, ImpulseCounts, impulse_counts
 from reconcilers.impulse_held_up import ListenerHeldUpError, failed, held_up_by, is_namespace_ending, wait_for
 from reconcilers.impulse_permissions import IMPULSE_CONTROLLER_PERMISSIONS
 from reconcilers.impulse_references import ImpulseReferences
@@ -67,11 +69,18 @@ from reconcilers.runtime.controller import Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater
 from reconcilers.runtime.watch import Watch, own_keys
 
+T = TypeVar("T")
 _ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.CANCELED, Phase.COMPENSATED})
 _OF_WORKLOAD: Final = {
     ListenerMode.DEPLOYMENT: ImpulseReason.DEPLOYMENT_FAILED,
     ListenerMode.STATEFUL_SET: ImpulseReason.STATEFUL_SET_FAILED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    triggers: Mapping[StoreKey, Derived[CountedTrigger]] = field(default_factory=dict)
+    runs: Mapping[StoreKey, Derived[CountedRun]] = field(default_factory=dict)
 
 
 class ImpulseReconciler:
@@ -97,12 +106,15 @@ class ImpulseReconciler:
         self._access = ImpulseAccess(self._client, secrets, events, clock)
         self._announced: dict[Key, tuple[Any, ...]] = {}
         """The Events that were last emitted about the configuration of each Impulse."""
+        self._facts: dict[Key, _Facts] = {}
+        """What was read for the last count: ten thousand runs may be kept, and each of them changes a number."""
 
     async def reconcile(self, key: Key) -> Outcome:
         impulse = self._impulses.get(key.namespace, key.name)
         if impulse is None or is_being_deleted(impulse) or _phase(impulse) in _ENDED:
             self._access.forget(key)
             self._announced.pop(key, None)
+            self._facts.pop(key, None)
             return Done()
         held_up: ListenerHeldUpError | None = None
         try:
@@ -212,18 +224,24 @@ class ImpulseReconciler:
 
         Other namespaces do not count: everybody may name any Impulse.
         """
-        own_namespace = impulse["metadata"]["namespace"]
+        key, own_namespace = Key.of(impulse), impulse["metadata"]["namespace"]
         story = referred_key(impulse["spec"].get("storyRef") or {}, own_namespace)
         places = {own_namespace, story.namespace}
 
-        def of_this(informer_kind: Any) -> Iterator[Object]:
-            found = self._world.informer(informer_kind).each_by_index(IMPULSE_KEY, str(Key.of(impulse)))
-            return (obj for obj in found if obj["metadata"]["namespace"] in places)
-
+        before = self._facts.get(key, _Facts())
+        index = (IMPULSE_KEY, str(key))
+        now = self._facts[key] = _Facts(
+            self._world.informer(STORY_TRIGGER).derived(*index, CountedTrigger.of, before.triggers),
+            self._world.informer(STORY_RUN).derived(*index, CountedRun.of, before.runs),
+        )
         known = impulse.get("status") or {}
         lag = max(self._world.informer(kind).seconds_since_contact for kind in (STORY_TRIGGER, STORY_RUN))
         current_at = self._clock.now() - timedelta(seconds=lag) if isfinite(lag) else None
-        return impulse_counts(known, of_this(STORY_TRIGGER), of_this(STORY_RUN), current_at)
+        return impulse_counts(known, _in_places(now.triggers, places), _in_places(now.runs, places), current_at)
+
+
+def _in_places(found: Mapping[StoreKey, Derived[T]], namespaces: Collection[str]) -> Iterator[T]:
+    return (derived.value for key, derived in found.items() if key.namespace in namespaces)
 
 
 def _phase(impulse: Object) -> str:

@@ -29,6 +29,38 @@ _FIELDS: Final = {"received": "triggersReceived", "launched": "storiesLaunched",
 """Counter → field of the status."""
 
 
+class CountedTrigger(NamedTuple):
+    """What counts of a StoryTrigger: texts as it has them, so that little is kept of the many that were counted."""
+
+    created: object
+    accepted: object
+    completed: object
+    decision: object
+
+    @classmethod
+    def of(cls, trigger: Object) -> CountedTrigger:
+        status = trigger.get("status") or {}
+        texts = (status.get(name) for name in ("acceptedAt", "completedAt", "decision"))
+        return cls(trigger["metadata"].get("creationTimestamp"), *texts)
+
+
+class CountedRun(NamedTuple):
+    """What counts of a StoryRun."""
+
+    created: object
+    succeeded: object
+    """When it ended, if it succeeded."""
+    has_trigger: bool
+    """Whether it was created for a StoryTrigger, which counts instead."""
+
+    @classmethod
+    def of(cls, run: Object) -> CountedRun:
+        metadata, status = run["metadata"], run.get("status") or {}
+        succeeded = status.get("finishedAt") if status.get("phase") == Phase.SUCCEEDED else None
+        has_trigger = keys.ANNOTATION_TRIGGER_REQUEST_NAME in (metadata.get("annotations") or {})
+        return cls(metadata.get("creationTimestamp"), succeeded, has_trigger)
+
+
 class CountedEvent(NamedTuple):
     counter: str
     """A key of ``_FIELDS``."""
@@ -44,7 +76,7 @@ class ImpulseCounts(NamedTuple):
 
 
 def impulse_counts(
-    stored: ReadOnlyObject, triggers: Iterable[Object], runs: Iterable[Object], current_at: datetime | None
+    stored: ReadOnlyObject, triggers: Iterable[CountedTrigger], runs: Iterable[CountedRun], current_at: datetime | None
 ) -> ImpulseCounts:
     """The counters of an Impulse with the status ``stored``.
 
@@ -59,7 +91,7 @@ def impulse_counts(
     until = (current_at - SETTLING).replace(microsecond=0) - timedelta(seconds=1) if current_at is not None else None
     later = [
         event
-        for event in (*_of_triggers(triggers, through_text, latest), *_of_runs(runs, latest))
+        for event in (*_of_triggers(triggers, through_text, latest), *_of_runs(runs, through_text, latest))
         if event.at is None or through is None or event.at > through
     ]
     base = _base(stored, counted, later)
@@ -93,11 +125,9 @@ class _Latest:
         self.success = _later(self.success, text)
 
 
-def _of_triggers(triggers: Iterable[Object], through: str, latest: _Latest) -> Iterator[CountedEvent]:
-    for trigger in triggers:  # one at a time: they may be large
-        status = trigger.get("status") or {}
-        latest.saw_trigger(trigger["metadata"].get("creationTimestamp"))
-        accepted, completed, decision = status.get("acceptedAt"), status.get("completedAt"), status.get("decision")
+def _of_triggers(triggers: Iterable[CountedTrigger], through: str, latest: _Latest) -> Iterator[CountedEvent]:
+    for created, accepted, completed, decision in triggers:
+        latest.saw_trigger(created)
         if through and _surely_by(accepted, through) and _surely_by(completed, through):
             continue
         yield CountedEvent("received", _instant(accepted) or _instant(completed))
@@ -107,15 +137,16 @@ def _of_triggers(triggers: Iterable[Object], through: str, latest: _Latest) -> I
             yield CountedEvent("failed", _instant(completed))
 
 
-def _of_runs(runs: Iterable[Object], latest: _Latest) -> Iterator[CountedEvent]:
+def _of_runs(runs: Iterable[CountedRun], through: str, latest: _Latest) -> Iterator[CountedEvent]:
     for run in runs:
-        metadata, status = run["metadata"], run.get("status") or {}
-        if status.get("phase") == Phase.SUCCEEDED:
-            latest.saw_success(status.get("finishedAt"))
-        if keys.ANNOTATION_TRIGGER_REQUEST_NAME in (metadata.get("annotations") or {}):
-            continue  # its StoryTrigger counts
-        latest.saw_trigger(metadata.get("creationTimestamp"))
-        created = _instant(metadata.get("creationTimestamp"))
+        if run.succeeded is not None:
+            latest.saw_success(run.succeeded)
+        if run.has_trigger:
+            continue
+        latest.saw_trigger(run.created)
+        if through and _surely_by(run.created, through):
+            continue
+        created = _instant(run.created)
         yield CountedEvent("received", created)
         yield CountedEvent("launched", created)
 

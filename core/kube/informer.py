@@ -24,10 +24,12 @@ from core.kube.retry import Backoff
 from core.kube.store import (
     Change,
     ChangeKind,
+    Derived,
     Indexer,
     InformerStore,
     Listed,
     StoreKey,
+    T,
     is_certainly_newer,
     is_number,
     key_of,
@@ -154,6 +156,16 @@ class Informer:
     def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
         """Namespaces and names of the objects of ``by_index``, without a look at them; changes with the cache."""
         return self._store.keys_by_index(index, value)
+
+    def derived(
+        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
+    ) -> dict[StoreKey, Derived[T]]:
+        """The result of ``derive`` for each object of ``by_index``; ``derive`` must not wait.
+
+        Args:
+            known: the answer to the same question before: an object that has not changed since is not read.
+        """
+        return self._store.derived(index, value, derive, known)
 
     @property
     def has_synced(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from core.kube.packed import Entry, Opener, Packed, Packer, head_of, is_at_rest, opened
 from kubewire.wire import Object
@@ -19,6 +19,7 @@ REMEMBERED_DELETIONS: Final = 10_000
 _LONGEST_NUMBER: Final = 20
 
 Indexer = Callable[[Object], Iterable[str]]
+T = TypeVar("T")
 
 
 class ChangeKind(StrEnum):
@@ -92,6 +93,16 @@ class Listed(NamedTuple):
     """What each indexer returned for it."""
 
 
+class Derived(Generic[T]):
+    """What a caller has derived of one version of an object."""
+
+    __slots__ = ("entry", "value")
+
+    def __init__(self, entry: Entry, value: T) -> None:
+        self.entry = entry
+        self.value = value
+
+
 class _Deletion(NamedTuple):
     version: str
     """Of the deletion itself if ``observed``; otherwise the last version known before it."""
@@ -147,6 +158,22 @@ class InformerStore:
     def keys_by_index(self, index: str, value: str) -> Collection[StoreKey]:
         """The names of the objects of ``by_index``, which are not read."""
         return self._indexes[index].get(value, {}).keys()
+
+    def derived(
+        self, index: str, value: str, derive: Callable[[Object], T], known: Mapping[StoreKey, Derived[T]]
+    ) -> dict[StoreKey, Derived[T]]:
+        """The result of ``derive`` for each object of ``by_index``.
+
+        Args:
+            known: the answer to the same question before: an object that has not changed since is not read.
+        """
+        found: dict[StoreKey, Derived[T]] = {}
+        for key in self._indexes[index].get(value, ()):
+            entry, before = self._objects[key], known.get(key)
+            if before is None or before.entry is not entry:
+                before = Derived(entry, derive(self._opener.glance(entry)))
+            found[key] = before
+        return found
 
     def put(self, obj: Object, *, in_order: bool = True, entry: Entry | None = None) -> Iterable[Change]:
         """Apply a version that was seen: nothing changes if a newer one, or the deletion, is already known.

@@ -16,16 +16,28 @@ from tests.integration.admission_stand import led_to
 
 NAMES: Final = "--webhook-names=127.0.0.1"
 WRONG: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "never"}}]}}
+_ANSWERED: Final = r"admission reviews are answered.*\"url\": ?\"(https://127\.0\.0\.1:\d+)"
 RIGHT: Final[Object] = {"spec": {"steps": [{"name": "a", "type": "sleep", "with": {"duration": "1s"}}]}}
 
 
 async def ask_admission(rig: OperatorRig, operator: ServerProcess) -> None:
     """From now on ``operator`` reviews what users write. It was started with ``NAMES``."""
-    log = operator.log.read_text()
-    [url] = re.findall(r"admission reviews are answered.*\"url\": ?\"(https://127\.0\.0\.1:\d+)", log)
+    url = await url_of(operator)
     await rig.client.create(MUTATING, led_to(mutating_configuration(), url))
     await rig.client.create(VALIDATING, led_to(validating_configuration(), url))
     await eventually(lambda: is_watchful(rig), operator.tail)
+
+
+async def url_of(operator: ServerProcess) -> str:
+    """Wait until the process answers reviews; returns where."""
+    found: list[str] = []
+
+    async def answers() -> bool:
+        found[:] = re.findall(_ANSWERED, operator.log.read_text())
+        return bool(found)
+
+    await eventually(answers, operator.tail)
+    return found[-1]
 
 
 async def ask_nobody(rig: OperatorRig) -> None:

@@ -57,17 +57,24 @@ class OperatorRig:
 
     # The operator.
 
-    async def start_operator(self, name: str, *flags: str, variables: Mapping[str, str] | None = None) -> ServerProcess:
-        """A manager process under its own ServiceAccount, with more environment ``variables``. It ends with the rig."""
+    async def start_operator(
+        self, name: str, *flags: str, variables: Mapping[str, str] | None = None, release: Path = ROOT
+    ) -> ServerProcess:
+        """A manager process under its own ServiceAccount, with more environment ``variables``. It ends with the rig.
+
+        Args:
+            release: the checkout whose code it runs.
+        """
+        variables = {"PYTHONPATH": f"{release}:{release / 'sdk'}"} | dict(variables or {})
         command = [
-            *(sys.executable, "-m", "cli", "manager"),
+            *(sys.executable, "-P", "-m", "cli", "manager"),
             f"--kubeconfig={self.kubeconfig}",
             "--health-probe-bind-address=0",
             "--webhook-bind-address=0",
             *flags,
         ]
-        words = [f"{key}={value}" for key, value in (variables or {}).items()]
-        command = ["/usr/bin/env", *words, *command] if words else command
+        words = [f"{key}={value}" for key, value in variables.items()]
+        command = ["/usr/bin/env", *words, *command]
         return await self._stack.enter_async_context(open_process(name, command, self.directory))
 
     @property
@@ -103,6 +110,12 @@ class OperatorRig:
             said = done.stderr.decode()
             assert LATE_GATE in said, said
             assert not last, said
+
+    async def install(self, release: Path = ROOT) -> None:
+        """Apply definitions and RBAC of a checkout, and wait until the definitions are served."""
+        await self.apply(f"{release}/manifests/crds", f"{release}/manifests/rbac")
+        for definition in (await self.client.list(CUSTOM_RESOURCE_DEFINITION)).items:
+            await self.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
 
     async def create(
         self, resource: Resource, name: str, content: Object, namespace: str = FLOWS, **meta: Any
@@ -209,10 +222,12 @@ def step(name: str, engram: str = "", **fields: Any) -> Object:
 
 
 @asynccontextmanager
-async def open_operator_rig(directory: Path, **node: Any) -> AsyncIterator[OperatorRig]:
+async def open_operator_rig(directory: Path, *, release: Path = ROOT, **node: Any) -> AsyncIterator[OperatorRig]:
     """A control plane with an audit log, a node, our definitions and RBAC. No operator runs yet.
 
-    ``node``: settings of the node.
+    Args:
+        release: the checkout that has the manifests of definitions and RBAC.
+        node: settings of the node.
     """
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(
@@ -224,9 +239,7 @@ async def open_operator_rig(directory: Path, **node: Any) -> AsyncIterator[Opera
         await stack.enter_async_context(open_node(plane, directory / "images.yaml", directory / "node", **node))
         for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
             await client.create(NAMESPACE, {"metadata": {"name": name}})
-        await rig.apply("manifests/crds", "manifests/rbac")
-        for definition in (await client.list(CUSTOM_RESOURCE_DEFINITION)).items:
-            await rig.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
+        await rig.install(release)
         await rig.renew_token()
         connection = Connection(plane.url, token="", ca_pem=plane.ca_pem)
         write_private(rig.kubeconfig, with_token_file(render_kubeconfig(connection), directory / "token"))

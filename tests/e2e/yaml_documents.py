@@ -16,5 +16,11 @@ def images(path: Path) -> dict[str, Any]:
     }
 
 
+def manifest(path: Path) -> dict[str, Any]:
+    """The only document of a file."""
+    found: dict[str, Any] = YAML(typ="safe").load(path.read_text())
+    return found
+
+
 def _absolute(word: str, folder: Path) -> str:
     return str(folder / word) if word.startswith("./") else word

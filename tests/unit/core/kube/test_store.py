@@ -174,6 +174,25 @@ def test_an_index_follows_its_objects() -> None:
     assert [obj["metadata"]["name"] for obj in it.by_index("colour", "blue")] == ["a"]
 
 
+def test_what_is_derived_of_an_object_is_derived_once_for_each_version() -> None:
+    read: list[str] = []
+
+    def version(obj: Object) -> str:
+        read.append(version_of(obj))
+        return read[-1]
+
+    it = store(colour=lambda obj: obj.get("colours", []))
+    for name, number in (("a", 1), ("b", 2), ("c", 3)):
+        it.put(widget(name, number, uid=name, colours=["red"]))
+    first = it.derived("colour", "red", version, {})
+    it.put(widget("b", 4, uid="b", colours=["red"]))
+    it.remove(widget("c", 5, uid="c"))
+    second = it.derived("colour", "red", version, first)
+
+    assert read == ["1", "2", "3", "4"]
+    assert {key.name: found.value for key, found in second.items()} == {"a": "1", "b": "4"}
+
+
 def test_listing_a_namespace_shows_only_it() -> None:
     it = store()
     it.put(widget("a", 1))

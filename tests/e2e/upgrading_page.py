@@ -1,0 +1,43 @@
+"""What tests take from docs/upgrading.md: its commands, which they run, and its list of new fields."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+import trio
+
+from tests.e2e.operator_rig import OperatorRig
+from tests.e2e.previous_release import ROOT
+
+_PAGE: Final = ROOT / "docs/upgrading.md"
+
+
+def command(beginning: str) -> str:
+    """The only command of the page that begins with these words."""
+    blocks = re.findall(r"^```text\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found: str
+    [found] = {line for block in blocks for line in block.splitlines() if line.startswith(beginning)}
+    return found
+
+
+def listed_fields() -> dict[str, set[str]]:
+    """The last names of the new fields by kind; the row of execution policies has an empty name."""
+    section = _PAGE.read_text().partition("### Fields of this release")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+|execution policies of all kinds) \| (.+) \|$", section, re.MULTILINE)
+    return {
+        "" if " " in kind else kind: {path.rpartition(".")[2] for path in re.findall(r"`([^`]+)`", cells)}
+        for kind, cells in rows
+        if kind != "kind"
+    }
+
+
+async def play(rig: OperatorRig, line: str) -> str:
+    """The output of a command of the page, run by an administrator."""
+    path = f"{rig.plane.binaries.kubectl.parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(rig.plane.kubeconfig)}
+    words = ["bash", "-o", "pipefail", "-c", line]
+    done = await trio.run_process(words, env=environment, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
