@@ -11,6 +11,9 @@ KUBECTL ?= kubectl
 BUILDER ?= $(firstword $(foreach name,docker podman,$(if $(shell command -v $(name) 2>/dev/null),$(name))))
 IMG     ?= bobrapet-py:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 DEPLOY  ?= manifests/default
+HELM    ?= helm
+KIND    ?= kind
+KIND_CLUSTER ?= bobrapet
 API_SERVERS ?=
 
 # Images of Python often forbid bytecode. Then each process compiles all that it imports: 1 s of CPU, hundreds of times.
@@ -29,7 +32,9 @@ HAS_PIP = $(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__
 # What `make run` imports is compiled on another core while pip works.
 COMPILED := bobrapet certs cli core deployment embedded kubewire localcluster manager process reconcilers views webhooks sdk
 
-.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy
+.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy \
+  install uninstall build-installer helm-chart docker-build docker-push \
+  kind-create kind-delete kind-load-image kind-load-controller kind-status kind-quickstart
 
 run: $(STAMP)  ## the main job: a real Story on an embedded cluster
 	$(BIN)/python -m examples.weather.run
@@ -94,7 +99,7 @@ api_server_blocks = $(foreach cidr,$(API_SERVERS),{ipBlock: {cidr: "$(cidr)"}}$(
 only_api_servers = $(if $(API_SERVERS),-e '/^  - ports:$$/{N;s|^  - ports:\(\n *- port: 9443\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;s|^  - ports:\(\n *- port: 9001\)$$|  - from: [$(api_server_blocks)]\n    ports:\1|;}')
 
 deploy:  ## install into the cluster that kubectl points to, with IMG, and wait; DEPLOY=manifests/cert-manager for the overlay
-	@command -v $(KUBECTL) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	@command -v $(firstword $(KUBECTL)) >/dev/null || { echo "make deploy needs kubectl on PATH; or name it: make deploy KUBECTL=/path/to/kubectl" >&2; exit 1; }
 	! $(KUBECTL) get crd stories.bubustack.io >/dev/null 2>&1 || $(KUBECTL) apply --server-side --force-conflicts -f manifests/conversion
 	$(KUBECTL) kustomize $(DEPLOY) | sed -e 's|image: bobrapet-py:[^ ]*$$|image: $(IMG)|' $(only_api_servers) | $(KUBECTL) apply --server-side -f -
 	$(KUBECTL) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
@@ -108,6 +113,71 @@ undeploy:  ## take the operator out; definitions and all objects of ours stay (d
 	$(KUBECTL) delete --ignore-not-found -k manifests/manager
 	$(KUBECTL) delete --ignore-not-found -k manifests/policies
 	$(KUBECTL) delete --ignore-not-found -k manifests/rbac
+
+install:  ## the definitions alone, for an operator that runs elsewhere
+	@command -v $(KUBECTL) >/dev/null || { echo "make install needs kubectl on PATH; or name it: make install KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	$(KUBECTL) apply --server-side -f manifests/crds
+
+uninstall:  ## delete the definitions, and with them all objects of ours
+	@command -v $(KUBECTL) >/dev/null || { echo "make uninstall needs kubectl on PATH; or name it: make uninstall KUBECTL=/path/to/kubectl" >&2; exit 1; }
+	$(KUBECTL) delete --ignore-not-found -f manifests/crds
+
+build-installer: $(STAMP)  ## dist/install.yaml: the whole installation in one file, with IMG
+	@mkdir -p dist
+	$(BIN)/python -m deployment.installer --image $(IMG) > dist/install.yaml
+
+helm-chart:  ## dist/charts/bobrapet-<version>.tgz
+	@command -v $(HELM) >/dev/null || { echo "make helm-chart needs helm on PATH; or name it: make helm-chart HELM=/path/to/helm" >&2; exit 1; }
+	$(HELM) package charts/bobrapet --destination dist/charts
+
+docker-build: image  ## the same as make image
+
+docker-push:  ## push IMG to its registry
+	@test -n "$(BUILDER)" || { echo "make docker-push needs docker or podman on PATH; or name one: make docker-push BUILDER=/path/to/it" >&2; exit 1; }
+	$(BUILDER) push $(IMG)
+
+# A cluster on this machine (docs/kind.md). Its nodes are containers, and IMG is copied into them; podman calls a local image localhost/….
+NEEDS_KIND = @command -v $(KIND) >/dev/null || { echo "make $@ needs kind on PATH; or name it: make $@ KIND=/path/to/kind" >&2; exit 1; }
+NEEDS_BUILDER = @test -n "$(BUILDER)" || { echo "make $@ needs docker or podman on PATH; or name one: make $@ BUILDER=/path/to/it" >&2; exit 1; }
+KIND_ENGINE = $(if $(filter podman,$(notdir $(BUILDER))),KIND_EXPERIMENTAL_PROVIDER=podman )
+ON_KIND = $(KUBECTL) --context kind-$(KIND_CLUSTER)
+
+kind-create:  ## a cluster on this machine, called KIND_CLUSTER=bobrapet, unless it exists
+	$(NEEDS_KIND)
+	$(KIND_ENGINE)$(KIND) get clusters | grep -qx $(KIND_CLUSTER) || $(KIND_ENGINE)$(KIND) create cluster --name $(KIND_CLUSTER) --wait 120s
+
+kind-delete:  ## delete it, with everything in it
+	$(NEEDS_KIND)
+	$(KIND_ENGINE)$(KIND) delete cluster --name $(KIND_CLUSTER)
+
+kind-load-image:  ## copy IMG into its nodes
+	$(NEEDS_KIND)
+	$(NEEDS_BUILDER)
+ifeq ($(notdir $(BUILDER)),podman)
+	mkdir -p dist
+	$(BUILDER) tag $(IMG) docker.io/library/$(IMG)
+	$(BUILDER) save --output dist/image.tar docker.io/library/$(IMG)
+	$(KIND_ENGINE)$(KIND) load image-archive dist/image.tar --name $(KIND_CLUSTER)
+	rm dist/image.tar
+else
+	$(KIND) load docker-image $(IMG) --name $(KIND_CLUSTER)
+endif
+
+kind-load-controller: image kind-load-image  ## build IMG, copy it into the nodes, and start the operator again with it
+	$(ON_KIND) -n bobrapet-system rollout restart deployment/bobrapet-controller-manager
+	$(ON_KIND) -n bobrapet-system rollout status deployment/bobrapet-controller-manager --timeout=180s
+
+kind-status:  ## the nodes, the operator's Pods, and the runs
+	$(NEEDS_KIND)
+	$(KIND_ENGINE)$(KIND) get clusters
+	$(ON_KIND) get nodes
+	$(ON_KIND) -n bobrapet-system get pods
+	$(ON_KIND) get storyruns --all-namespaces
+
+kind-quickstart: kind-create image kind-load-image  ## a cluster on this machine with the operator, and a first run
+	$(MAKE) deploy KUBECTL="$(ON_KIND)" IMG=$(IMG)
+	$(ON_KIND) apply -f examples/hello/hello.yaml
+	$(ON_KIND) wait storyrun/hello-1 --for=jsonpath='{.status.phase}'=Succeeded --timeout=180s
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

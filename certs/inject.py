@@ -43,11 +43,16 @@ class Target:
         return f"{self.resource.kind} {self.name}"
 
 
-DEFAULT_TARGETS: Final = (
-    Target(MUTATING, "bobrapet-mutating-webhook-configuration"),
-    Target(VALIDATING, "bobrapet-validating-webhook-configuration"),
-    Target(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}"),
-)
+def targets_of(prefix: str) -> tuple[Target, ...]:
+    """The objects of an installation whose names begin with ``prefix``; the definition has one name everywhere."""
+    return (
+        Target(MUTATING, f"{prefix}mutating-webhook-configuration"),
+        Target(VALIDATING, f"{prefix}validating-webhook-configuration"),
+        Target(CUSTOM_RESOURCE_DEFINITION, f"{STORY.plural}.{STORY.group}"),
+    )
+
+
+DEFAULT_TARGETS: Final = targets_of("bobrapet-")
 """The objects that the manifests install."""
 
 

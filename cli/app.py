@@ -37,6 +37,7 @@ _VERBS: Final = {
     "supporting": ("doctor", "dump"),
     "configuring": ("config",),
     "certificates": ("certs",),
+    "conversion": ("conversion",),
     "shell": ("version", "completion", "options"),
 }
 """The verbs of each module in ``cli.commands``; the help has the modules in this order."""

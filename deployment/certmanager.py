@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from certs.inject import DEFAULT_TARGETS
+from certs.inject import targets_of
 from certs.rotation import DEFAULT_SECRET
 from core.api.objects import Object
 from core.api.resource import DEPLOYMENT, Resource
@@ -31,10 +31,12 @@ _AUTHORITY_LIFETIME: Final = "43800h"
 _KEY: Final = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
 
 
-def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
+def issuers_and_certificates(
+    installation: Installation = DEFAULT_INSTALLATION, *, domain: str = "cluster.local"
+) -> list[Object]:
     """A self-signed root, the authority that it issues, and the certificate of the Service."""
     prefix = installation.prefix
-    host = f"{WEBHOOK_SERVICE}.{installation.namespace}.svc"
+    host = f"{installation.named(WEBHOOK_SERVICE)}.{installation.namespace}.svc"
     authority = {
         "isCA": True,
         "commonName": f"{prefix}{_AUTHORITY}",
@@ -45,7 +47,7 @@ def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) 
     }
     serving = {
         "secretName": DEFAULT_SECRET,
-        "dnsNames": [host, f"{host}.cluster.local"],
+        "dnsNames": [host, f"{host}.{domain}"],
         "privateKey": _KEY,
         "issuerRef": {"kind": _ISSUER.kind, "name": f"{prefix}{_AUTHORITY}"},
     }
@@ -59,7 +61,7 @@ def issuers_and_certificates(installation: Installation = DEFAULT_INSTALLATION) 
 
 def patches(installation: Installation = DEFAULT_INSTALLATION) -> list[Object]:
     """The changes that kustomize makes to the default installation: strategic merge patches."""
-    return [_mounted(installation), *_injected(installation), *_rights_taken(installation)]
+    return [mounted(installation), *_injected(installation), *_rights_taken(installation)]
 
 
 def _document(installation: Installation, resource: Resource, name: str, spec: Object) -> Object:
@@ -67,7 +69,8 @@ def _document(installation: Installation, resource: Resource, name: str, spec: O
     return {**named, "spec": spec}
 
 
-def _mounted(installation: Installation) -> Object:
+def mounted(installation: Installation) -> Object:
+    """The change of the Deployment: the certificate of the Service, and the flag that says where it is."""
     volume = "serving-cert"
     container = {
         "name": workload.CONTAINER,
@@ -79,12 +82,14 @@ def _mounted(installation: Installation) -> Object:
     return _patch(DEPLOYMENT, name, installation.namespace, {"spec": {"template": {"spec": pod}}})
 
 
+def injected(installation: Installation) -> dict[str, str]:
+    """The annotation of an object whose ``caBundle`` the injector fills in."""
+    return {f"{_GROUP}/inject-ca-from": f"{installation.namespace}/{installation.prefix}{SERVING}"}
+
+
 def _injected(installation: Installation) -> list[Object]:
-    annotations = {f"{_GROUP}/inject-ca-from": f"{installation.namespace}/{installation.prefix}{SERVING}"}
-    return [
-        _patch(target.resource, target.name, "", {"metadata": {"annotations": annotations}})
-        for target in DEFAULT_TARGETS
-    ]
+    change = {"metadata": {"annotations": injected(installation)}}
+    return [_patch(target.resource, target.name, "", change) for target in targets_of(installation.prefix)]
 
 
 def _rights_taken(installation: Installation) -> list[Object]:

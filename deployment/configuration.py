@@ -75,4 +75,5 @@ SHIPPED: Final = {
 
 
 def config_map(installation: Installation = DEFAULT_INSTALLATION) -> Object:
-    return {**metadata.document(CONFIG_MAP, CONFIG_NAME, namespace=installation.namespace), "data": dict(SHIPPED)}
+    name = installation.named(CONFIG_NAME)
+    return {**metadata.document(CONFIG_MAP, name, namespace=installation.namespace), "data": dict(SHIPPED)}

@@ -52,9 +52,14 @@ def policies(installation: Installation = DEFAULT_INSTALLATION) -> list[Policy]:
     return [*(table.policy(installation) for table in tables), *author.policies(installation)]
 
 
-def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
+def manifest_folders(installation: Installation = DEFAULT_INSTALLATION) -> Iterator[tuple[str, str, list[Object]]]:
     """Folder, file name, documents; with the ``Kustomization`` of every folder except ``CERT_MANAGER``."""
-    folders = {MANAGER: dict(_manager()), HUB: dict(_hub()), WEBHOOKS: dict(_webhooks()), POLICIES: dict(_policies())}
+    folders = {
+        MANAGER: dict(_manager(installation)),
+        HUB: dict(_hub(installation)),
+        WEBHOOKS: dict(_webhooks(installation)),
+        POLICIES: dict(_policies(installation)),
+    }
     for folder, files in folders.items():
         for name, contents in files.items():
             yield folder, name, contents
@@ -64,7 +69,7 @@ def manifest_folders() -> Iterator[tuple[str, str, list[Object]]]:
     yield RBAC, kustomization.FILE_NAME, [kustomization.of_files(name for name, _ in manifest_files())]
     everything = kustomization.of_folders((CRDS, RBAC, *folders), components=COMPONENTS)
     yield DEFAULT, kustomization.FILE_NAME, [everything]
-    yield CERT_MANAGER, _CERTIFICATES, certmanager.issuers_and_certificates()
+    yield CERT_MANAGER, _CERTIFICATES, certmanager.issuers_and_certificates(installation)
 
 
 def conversion_component() -> Object:
@@ -78,23 +83,24 @@ def cert_manager_overlay(text_of: Callable[[Object], str]) -> Object:
     return kustomization.overlay(DEFAULT, [_CERTIFICATES], map(text_of, certmanager.patches()))
 
 
-def _manager() -> Iterator[tuple[str, list[Object]]]:
-    yield "namespace.yaml", [workload.namespace()]
-    yield "configuration.yaml", [configuration.config_map()]
-    yield "deployment.yaml", [workload.deployment(), workload.disruption_budget()]
-    yield "network.yaml", [network.webhook_service(), network.metrics_service(), network.network_policy()]
+def _manager(installation: Installation) -> Iterator[tuple[str, list[Object]]]:
+    yield "namespace.yaml", [workload.namespace(installation)]
+    yield "configuration.yaml", [configuration.config_map(installation)]
+    yield "deployment.yaml", [workload.deployment(installation), workload.disruption_budget(installation)]
+    services = [network.webhook_service(installation), network.metrics_service(installation)]
+    yield "network.yaml", [*services, network.network_policy(installation)]
 
 
-def _hub() -> Iterator[tuple[str, list[Object]]]:
-    yield "deployment.yaml", [hub.deployment()]
-    yield "network.yaml", [hub.service(), hub.network_policy()]
+def _hub(installation: Installation) -> Iterator[tuple[str, list[Object]]]:
+    yield "deployment.yaml", [hub.deployment(installation)]
+    yield "network.yaml", [hub.service(installation), hub.network_policy(installation)]
 
 
-def _webhooks() -> Iterator[tuple[str, list[Object]]]:
-    yield "mutating.yaml", [registration.mutating_configuration()]
-    yield "validating.yaml", [registration.validating_configuration()]
+def _webhooks(installation: Installation) -> Iterator[tuple[str, list[Object]]]:
+    yield "mutating.yaml", [registration.mutating_configuration(installation)]
+    yield "validating.yaml", [registration.validating_configuration(installation)]
 
 
-def _policies() -> Iterator[tuple[str, list[Object]]]:
-    for policy in policies():
-        yield f"{policy.name}.yaml", list(documents(policy, DEFAULT_INSTALLATION))
+def _policies(installation: Installation) -> Iterator[tuple[str, list[Object]]]:
+    for policy in policies(installation):
+        yield f"{policy.name}.yaml", list(documents(policy, installation))

@@ -19,6 +19,7 @@ from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
 from core.api.kinds import KINDS
 from deployment import crds, files, policy, registered, settings_page
+from deployment.chart import files as chart
 from deployment.kustomization import FILE_NAME as KUSTOMIZATION
 from deployment.metadata import WEBHOOK_SERVICE
 from deployment.observability import files as observability
@@ -53,6 +54,8 @@ OWNED_DIRECTORIES: Final = (
     *(MANIFESTS_DIRECTORY / folder for folder in files.FOLDERS),
     observability.DIRECTORY,
     observability.DASHBOARDS,
+    PurePosixPath(chart.FOLDER),
+    PurePosixPath(chart.FOLDER) / "templates",
 )
 
 CONVERSION_SERVICE: Final = ConversionService(OPERATOR_NAMESPACE, WEBHOOK_SERVICE, CONVERT_PATH)
@@ -144,6 +147,12 @@ def settings_of_the_operator() -> Iterator[GeneratedFile]:
     yield SETTINGS_PAGE, settings_page.render()
 
 
+def helm_chart() -> Iterator[GeneratedFile]:
+    """The Helm chart, from the same objects as the files for kustomize."""
+    for path, text in chart.chart_files():
+        yield PurePosixPath(path), text
+
+
 PRODUCERS: Final[tuple[Producer, ...]] = (
     custom_resource_definitions,
     definitions_to_install,
@@ -155,6 +164,7 @@ PRODUCERS: Final[tuple[Producer, ...]] = (
     monitoring,
     command_reference,
     settings_of_the_operator,
+    helm_chart,
 )
 
 

@@ -8,15 +8,18 @@ from typing import Final
 from core.api.keys import LABEL_APP_NAME
 from core.api.objects import Object
 from core.api.resource import Resource
+from deployment.permissions.names import METRICS_SERVICE, WEBHOOK_SERVICE
+
+__all__ = [
+    "METRICS_SERVICE",
+    "WEBHOOK_SERVICE",
+]
 
 APP: Final = "bobrapet"
 IMAGE: Final = "bobrapet-py"
 """Has no registry: an installation adds its own (``make deploy IMG=…``)."""
 CONTROL_PLANE: Final = {"control-plane": "controller-manager"}
 POD_LABELS: Final = {LABEL_APP_NAME: APP, **CONTROL_PLANE}
-WEBHOOK_SERVICE: Final = "bobrapet-webhook-service"
-METRICS_SERVICE: Final = "bobrapet-controller-manager-metrics-service"
-
 WEBHOOK_PORT: Final = 9443
 METRICS_PORT: Final = 8443
 HEALTH_PORT: Final = 8081

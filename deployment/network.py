@@ -25,12 +25,12 @@ METRICS_READERS: Final = {"metrics": "enabled"}
 def webhook_service(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     """The Service that API servers call; replicas that are not ready are left out."""
     port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "webhook-server"}
-    return _service(installation, WEBHOOK_SERVICE, port)
+    return _service(installation, installation.named(WEBHOOK_SERVICE), port)
 
 
 def metrics_service(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     port = {"name": "https", "port": METRICS_PORT, "protocol": "TCP", "targetPort": "metrics"}
-    return _service(installation, METRICS_SERVICE, port)
+    return _service(installation, installation.named(METRICS_SERVICE), port)
 
 
 def network_policy(installation: Installation = DEFAULT_INSTALLATION) -> Object:

@@ -105,7 +105,7 @@ def documents(policy: Policy, installation: Installation) -> tuple[Object, Objec
     if policy.reads_settings:
         spec = {"paramKind": {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind}, **spec}
         binding["paramRef"] = {
-            "name": CONFIG_NAME,
+            "name": installation.named(CONFIG_NAME),
             "namespace": installation.namespace,
             "parameterNotFoundAction": "Allow",
         }

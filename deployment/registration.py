@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from certs.inject import DEFAULT_TARGETS, MUTATING, VALIDATING
+from certs.inject import MUTATING, VALIDATING, targets_of
 from core.api.objects import Object
 from deployment import metadata
 from deployment.condition import (
@@ -46,7 +46,7 @@ NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 def mutating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     """The webhooks that add defaults, the metadata of runs, and the author of a decision."""
-    name = next(target.name for target in DEFAULT_TARGETS if target.resource == MUTATING)
+    name = next(target.name for target in targets_of(installation.prefix) if target.resource == MUTATING)
     hooks = [
         {**_webhook(hook, installation), "reinvocationPolicy": "IfNeeded"}  # adding twice has the same result
         for hook in registration.MUTATING
@@ -56,7 +56,7 @@ def mutating_configuration(installation: Installation = DEFAULT_INSTALLATION) ->
 
 def validating_configuration(installation: Installation = DEFAULT_INSTALLATION) -> Object:
     """The webhooks that accept or refuse objects."""
-    name = next(target.name for target in DEFAULT_TARGETS if target.resource == VALIDATING)
+    name = next(target.name for target in targets_of(installation.prefix) if target.resource == VALIDATING)
     hooks = [_webhook(hook, installation) for hook in registration.VALIDATING]
     return {**metadata.document(VALIDATING, name), "webhooks": hooks}
 
@@ -69,7 +69,8 @@ def _webhook(hook: Hook, installation: Installation) -> Object:
         "resources": [hook.target],
         "scope": hook.resource.scope.value,
     }
-    service = {"namespace": installation.namespace, "name": WEBHOOK_SERVICE, "path": hook.path, "port": SERVICE_PORT}
+    name = installation.named(WEBHOOK_SERVICE)
+    service = {"namespace": installation.namespace, "name": name, "path": hook.path, "port": SERVICE_PORT}
     webhook: Object = {
         "name": hook.name,
         "admissionReviewVersions": ["v1"],

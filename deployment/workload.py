@@ -19,6 +19,7 @@ from deployment.metadata import (
     TEMPORARY_FILES,
     WEBHOOK_PORT,
 )
+from deployment.permissions.names import DEFAULT_PREFIX
 from deployment.permissions.roles import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.table import CONFIG_NAME
 
@@ -105,14 +106,16 @@ def _container(installation: Installation) -> Object:
 
 
 def arguments(installation: Installation = DEFAULT_INSTALLATION) -> list[str]:
-    """Arguments of ``bobrapet manager``: those of the reference, in its order, without a certificate, with Lease; and
-    where the hub is.
+    """Arguments of ``bobrapet manager``: those of the reference, in its order, without a certificate, with Lease; where
+    the hub is; and how the names of the installation begin, if not as in the default one.
     """
+    own_names = installation.prefix != DEFAULT_PREFIX
     return [
         f"--metrics-bind-address=:{METRICS_PORT}",
         f"--health-probe-bind-address=:{HEALTH_PORT}",
         f"--config-namespace={installation.namespace}",
-        f"--config-name={CONFIG_NAME}",
+        f"--config-name={installation.named(CONFIG_NAME)}",
         "--leader-elect",
         f"--hub-endpoint={hub.endpoint(installation)}",
+        *([f"--name-prefix={installation.prefix}"] if own_names else []),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
+import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
@@ -37,3 +38,8 @@ def yaml_text(document: dict[str, Any]) -> str:
     buffer = io.StringIO()
     yaml.dump(document, buffer)
     return buffer.getvalue()
+
+
+def unshared(document: Any) -> Any:
+    """The same document, whose YAML has no anchors: no part of it is the same object as another one."""
+    return orjson.loads(orjson.dumps(document))

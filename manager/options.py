@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from certs.lifetimes import DEFAULT_LIFETIMES, Lifetimes
 from manager.bind import Address
+
+DEFAULT_PREFIX: Final = "bobrapet-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class AdmissionOptions:
 
     address: Address | None = None
     """None: this process does not answer reviews."""
+    prefix: str = DEFAULT_PREFIX
+    """Beginning of the names of the Service and of the webhook configurations."""
     names: tuple[str, ...] = ()
     """DNS names and IP addresses in the certificate, in addition to those of the Service."""
     files: CertificateFiles | None = None

@@ -50,6 +50,9 @@ _WebhookClientCa = Annotated[
 _WebhookDrain = Annotated[
     str, typer.Option(help="How long reviews are still answered after SIGTERM; default: 3s in a Pod, else 0s.")
 ]
+_NamePrefix = Annotated[
+    str, typer.Option(help="Beginning of the names of the Service for admission and of the webhook configurations.")
+]
 _HubEndpoint = Annotated[
     str,
     typer.Option(
@@ -87,6 +90,7 @@ def run_operator(
     webhook_client_ca: _WebhookClientCa = None,
     webhook_drain: _WebhookDrain = "",
     webhook_names: _WebhookNames = "",
+    name_prefix: _NamePrefix = "bobrapet-",
     hub_endpoint: _HubEndpoint = "",
     tracing_init_timeout: Annotated[str, typer.Option(help="Accepted; no effect: nothing waits for it.")] = "10s",
     tracing_shutdown_timeout: Annotated[str, typer.Option(help="How long spans are sent after SIGTERM.")] = "5s",
@@ -111,7 +115,6 @@ def run_operator(
     from manager.options import LeaderOptions, ManagerOptions
     from manager.run import run_forever
 
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None
     zap = ZapFlags(zap_devel, zap_encoder, zap_log_level, zap_stacktrace_level, zap_time_encoding)
     try:
         _configure_logging(log_format or zap.log_format, log_level or zap.log_level)
@@ -128,8 +131,8 @@ def run_operator(
                 address=webhook_bind_address,
                 files=(webhook_cert_path, webhook_cert_name, webhook_cert_key),
                 client_ca=webhook_client_ca,
-                names=webhook_names,
-                drain=webhook_drain or ("3s" if in_pod else "0s"),
+                names=(name_prefix, webhook_names),
+                drain=webhook_drain or _drain_time(kubeconfig),
                 http2=http2,
             ),
             leader=LeaderOptions(boolean("leader-elect", leader_elect), leader_election_id, leader_election_namespace),
@@ -145,6 +148,11 @@ def run_operator(
     if sys.modules.get("click", ...) is None:  # most commands do not need it; the HTTP library of admission does
         del sys.modules["click"]
     raise typer.Exit(run_forever(options))
+
+
+def _drain_time(kubeconfig: Path | None) -> str:
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ and kubeconfig is None
+    return "3s" if in_pod else "0s"
 
 
 def _flush_seconds(shutdown: str, init: str) -> float:
@@ -172,7 +180,13 @@ def _metrics_options(address: str, secure: str, files: tuple[Path | None, str, s
 
 
 def _admission_options(
-    *, address: str, files: tuple[Path | None, str, str], client_ca: Path | None, names: str, drain: str, http2: bool
+    *,
+    address: str,
+    files: tuple[Path | None, str, str],
+    client_ca: Path | None,
+    names: tuple[str, str],
+    drain: str,
+    http2: bool,
 ) -> AdmissionOptions:
     from core.api.duration import parse_duration
     from manager.admission.enabled import webhooks_enabled
@@ -180,10 +194,12 @@ def _admission_options(
     from manager.options import AdmissionOptions, CertificateFiles
 
     folder, certificate, key = files
+    prefix, more_names = names
     listened_on = _checked("--webhook-bind-address", parse_address, address)
     return AdmissionOptions(
         address=listened_on if webhooks_enabled(os.environ) else None,
-        names=tuple(name for name in names.replace(" ", "").split(",") if name),
+        prefix=prefix,
+        names=tuple(name for name in more_names.replace(" ", "").split(",") if name),
         files=CertificateFiles(folder, certificate, key) if folder else None,
         client_ca=client_ca,
         http2=http2,

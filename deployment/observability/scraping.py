@@ -27,6 +27,7 @@ def service_monitor(installation: Installation = DEFAULT_INSTALLATION) -> Object
     The Service of admission has the same labels and a port of the same name, so it is left out by its name. The
     certificate is not verified, because the operator signs it itself unless ``--metrics-cert-path`` names one.
     """
+    service = installation.named(metadata.METRICS_SERVICE)
     endpoint: Object = {
         "port": "https",
         "path": "/metrics",
@@ -36,7 +37,11 @@ def service_monitor(installation: Installation = DEFAULT_INSTALLATION) -> Object
         "tlsConfig": {"insecureSkipVerify": True},
         "honorLabels": True,
         "relabelings": [
-            {"action": "keep", "sourceLabels": ["__meta_kubernetes_service_name"], "regex": metadata.METRICS_SERVICE},
+            {
+                "action": "keep",
+                "sourceLabels": ["__meta_kubernetes_service_name"],
+                "regex": service,
+            },
             _job(JOB),
         ],
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from core.api.keys import LABEL_APP_NAME
 from core.api.objects import Object
+from core.api.permission import Permission
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Resource
 from deployment.permissions.names import OPERATOR_ACCOUNT, Installation
 from deployment.permissions.role_table import Reach, RoleTable
@@ -20,9 +22,13 @@ def table_objects(installation: Installation, table: RoleTable) -> Iterator[Obje
     own = table.reach is Reach.OPERATOR_NAMESPACE
     namespace = installation.namespace if own else ""
     name = installation.prefix + table.name
-    rules = [permission.rule() for permission in table.permissions]
+    rules = [_named(installation, permission).rule() for permission in table.permissions]
     yield {**rbac_object(ROLE if own else CLUSTER_ROLE, name, namespace=namespace), "rules": rules}
     yield role_binding(installation, table.binding, name, namespace, table.account)
+
+
+def _named(installation: Installation, permission: Permission) -> Permission:
+    return replace(permission, names=tuple(map(installation.named, permission.names)))
 
 
 def role_binding(

@@ -9,6 +9,7 @@ from deployment.permissions.hub import hub_objects
 from deployment.permissions.people import people_roles
 from deployment.permissions.roles import (
     DEFAULT_INSTALLATION,
+    Installation,
     grants_objects,
     metrics_reader,
     runner_base_role,
@@ -31,9 +32,8 @@ from deployment.permissions.table import (
 )
 
 
-def manifest_files() -> Iterator[tuple[str, list[Object]]]:
+def manifest_files(here: Installation = DEFAULT_INSTALLATION) -> Iterator[tuple[str, list[Object]]]:
     """File name and its documents. ``people.yaml`` can be left out: the operator does not need it."""
-    here = DEFAULT_INSTALLATION
     yield "service_account.yaml", [service_account(here)]
     yield "manager.yaml", [*table_objects(here, MANAGER)]
     yield "runner.yaml", [*table_objects(here, RUNNER), runner_base_role(), worker_role(), *grants_objects(here)]

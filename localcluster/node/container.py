@@ -213,7 +213,9 @@ class Container:
             if ready != self.record.ready and not scope.stop.is_requested:
                 self._set(scope, self.record.running_ready(ready))
 
-        if await probes.watch_health(self.spec, order, self._services.launcher, set_ready):
+        address = self._services.host.address_of(scope.pod)
+        probed = probes.Probed(self.spec, address, order, self._services.launcher)
+        if await probes.watch_health(probed, set_ready):
             grace = scope.pod["spec"].get("terminationGracePeriodSeconds", 30)
             await _end(process, grace)
 

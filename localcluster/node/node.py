@@ -21,6 +21,7 @@ import trio
 from localcluster.clock import Now
 from localcluster.log import get_logger
 from localcluster.node import disk
+from localcluster.node.addresses import address_of
 from localcluster.node.capacity import ContainerSlots
 from localcluster.node.client import ApiClient, ApiError, Change, Changed, Gone, Synced, UnreachableError, namespaced
 from localcluster.node.devicequeue import DeviceQueue
@@ -61,7 +62,7 @@ async def open_services(
             images=ImageMap(settings.image_map),
             logbook=logbook,
             slots=ContainerSlots(settings.max_containers),
-            host=HostFacts(settings.name, HOST_IP, settings.capacity),
+            host=HostFacts(settings.name, HOST_IP, settings.capacity, address_of=lambda pod: address_of(pod, settings)),
             base_variables={
                 **machine_variables(os.environ, str(Path(sys.executable).parent)),
                 **service_variables(settings.api_url),

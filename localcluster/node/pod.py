@@ -196,6 +196,7 @@ class PodWorker:
             main=[container.record for container in self._main],
             started_at=self._started_at,
             host_ip=HOST_IP,
+            pod_ip=self._services.host.address_of(self._pod),
             verdict=self._verdict,
             stopped=self._stop.is_requested,
             at_work=self._at_work,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from localcluster.node.quantity import in_units
+from localcluster.node.settings import HOST_IP
 
 Object = dict[str, Any]
 
@@ -26,6 +27,8 @@ class HostFacts:
     host_ip: str
     allocatable: Mapping[str, str]
     """Quantity by resource name: the limit that a container without one of its own sees."""
+    address_of: Callable[[Object], str] = lambda _: HOST_IP
+    """The address of a Pod."""
 
 
 def field_value(pod: Object, path: str, host: HostFacts) -> str:
@@ -48,8 +51,10 @@ def field_value(pod: Object, path: str, host: HostFacts) -> str:
             return host.node_name
         case "spec.serviceAccountName":
             return str(spec.get("serviceAccountName") or "default")
-        case "status.hostIP" | "status.hostIPs" | "status.podIP" | "status.podIPs":
+        case "status.hostIP" | "status.hostIPs":
             return host.host_ip
+        case "status.podIP" | "status.podIPs":
+            return host.address_of(pod)
     raise PodFieldError(f"fieldRef.fieldPath: {path!r} is not supported")
 
 

@@ -57,6 +57,7 @@ class PodView:
     main: Sequence[ContainerRecord]
     started_at: datetime
     host_ip: str
+    pod_ip: str
     verdict: Verdict | None = None
     stopped: bool = False
     """The Pod is being stopped: no container is restarted any more."""
@@ -97,8 +98,8 @@ def pod_status(view: PodView, previous: Object, now: datetime) -> Object:
         "conditions": _conditions(view, phase, previous.get("conditions") or [], now),
         "hostIP": view.host_ip,
         "hostIPs": [{"ip": view.host_ip}],
-        "podIP": view.host_ip,
-        "podIPs": [{"ip": view.host_ip}],
+        "podIP": view.pod_ip,
+        "podIPs": [{"ip": view.pod_ip}],
         "startTime": to_time(view.started_at),
         "containerStatuses": [record.to_status() for record in view.main],
         "qosClass": previous.get("qosClass") or "BestEffort",

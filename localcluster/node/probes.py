@@ -1,7 +1,7 @@
 """Startup, readiness and liveness probes of a container: exec, httpGet and tcpSocket, as a kubelet runs them.
 
-Containers share the machine's network, so a probe without a host uses 127.0.0.1. For a gRPC probe the node only checks
-that the port accepts a connection.
+Containers share the machine's network; a probe without a host uses the Pod's address (``addresses``). For a gRPC probe
+the node only checks that the port accepts a connection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import signal
 import ssl
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h11
@@ -23,7 +23,16 @@ from localcluster.node.processes import Launcher, LaunchError
 
 Object = dict[str, Any]
 
-_LOCAL_HOST = "127.0.0.1"
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A running container, and how its probes reach it."""
+
+    container: Object
+    address: str
+    """That of its Pod."""
+    order: LaunchOrder
+    launcher: Launcher
 
 
 def decide_readiness(container: Object) -> bool:
@@ -31,15 +40,14 @@ def decide_readiness(container: Object) -> bool:
     return bool(container.get("readinessProbe") or container.get("startupProbe"))
 
 
-async def watch_health(
-    container: Object, order: LaunchOrder, launcher: Launcher, set_ready: Callable[[bool], None]
-) -> bool:
+async def watch_health(probed: Probed, set_ready: Callable[[bool], None]) -> bool:
     """Run the container's probes while they pass. True: end the container; its policy decides about a restart.
 
     Returns False at once when no probe is left to run.
     """
+    container = probed.container
     startup = container.get("startupProbe")
-    if startup and not await _until_passed(container, startup, order, launcher):
+    if startup and not await _until_passed(probed, startup):
         return True
     readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
     if not readiness:
@@ -48,18 +56,18 @@ async def watch_health(
         return False
     async with trio.open_nursery() as nursery:
         if readiness:
-            nursery.start_soon(_follow_readiness, container, readiness, order, launcher, set_ready)
+            nursery.start_soon(_follow_readiness, probed, readiness, set_ready)
         if liveness:
-            await _until_failed(container, liveness, order, launcher)
+            await _until_failed(probed, liveness)
             nursery.cancel_scope.cancel()
     return bool(liveness)
 
 
-async def _until_passed(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> bool:
+async def _until_passed(probed: Probed, probe: Object) -> bool:
     """Run the probe until it passes; False if it fails ``failureThreshold`` times."""
     await trio.sleep(probe.get("initialDelaySeconds") or 0)
     failures = 0
-    while not await _passes(container, probe, order, launcher):
+    while not await _passes(probed, probe):
         failures += 1
         if failures >= (probe.get("failureThreshold") or 3):
             return False
@@ -67,21 +75,19 @@ async def _until_passed(container: Object, probe: Object, order: LaunchOrder, la
     return True
 
 
-async def _until_failed(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> None:
+async def _until_failed(probed: Probed, probe: Object) -> None:
     await trio.sleep(probe.get("initialDelaySeconds") or 0)
     failures = 0
     while failures < (probe.get("failureThreshold") or 3):
-        failures = 0 if await _passes(container, probe, order, launcher) else failures + 1
+        failures = 0 if await _passes(probed, probe) else failures + 1
         await trio.sleep(probe.get("periodSeconds") or 10)
 
 
-async def _follow_readiness(
-    container: Object, probe: Object, order: LaunchOrder, launcher: Launcher, set_ready: Callable[[bool], None]
-) -> None:
+async def _follow_readiness(probed: Probed, probe: Object, set_ready: Callable[[bool], None]) -> None:
     await trio.sleep(probe.get("initialDelaySeconds") or 0)
     passed = failed = 0
     while True:
-        if await _passes(container, probe, order, launcher):
+        if await _passes(probed, probe):
             passed, failed = passed + 1, 0
         else:
             passed, failed = 0, failed + 1
@@ -92,16 +98,17 @@ async def _follow_readiness(
         await trio.sleep(probe.get("periodSeconds") or 10)
 
 
-async def _passes(container: Object, probe: Object, order: LaunchOrder, launcher: Launcher) -> bool:
+async def _passes(probed: Probed, probe: Object) -> bool:
     passed = False
     with trio.move_on_after(probe.get("timeoutSeconds") or 1):
         if probe.get("exec"):
-            passed = await _exec_passes(tuple(probe["exec"].get("command") or ()), order, launcher)
+            passed = await _exec_passes(tuple(probe["exec"].get("command") or ()), probed.order, probed.launcher)
         elif probe.get("httpGet"):
-            passed = await _http_passes(container, probe["httpGet"])
+            passed = await _http_passes(probed, probe["httpGet"])
         else:
             target = probe.get("tcpSocket") or probe.get("grpc") or {}
-            passed = await _tcp_passes(target.get("host") or _LOCAL_HOST, _port(container, target.get("port")))
+            port = _port(probed.container, target.get("port"))
+            passed = await _tcp_passes(target.get("host") or probed.address, port)
     return passed
 
 
@@ -122,13 +129,14 @@ async def _exec_passes(command: tuple[str, ...], order: LaunchOrder, launcher: L
             await process.send_signal(signal.SIGKILL, group=True)
 
 
-async def _http_passes(container: Object, target: Object) -> bool:
+async def _http_passes(probed: Probed, target: Object) -> bool:
     scheme = str(target.get("scheme") or "HTTP").lower()
     path = str(target.get("path") or "/")
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a kubelet does not check this certificate either
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
-    url = f"{scheme}://{target.get('host') or _LOCAL_HOST}:{_port(container, target.get('port'))}"
+    port = _port(probed.container, target.get("port"))
+    url = f"{scheme}://{target.get('host') or probed.address}:{port}"
     headers = {str(header["name"]).lower(): str(header["value"]) for header in target.get("httpHeaders") or []}
     server = HttpServer(url, unverified, connections=1)
     try:

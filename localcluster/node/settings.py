@@ -24,6 +24,8 @@ class NodeSettings:
     """Bind Pods that no scheduler has placed. Set it to False where a scheduler runs."""
     max_containers: int = 256
     """Containers that run at once; further Pods wait as Pending."""
+    pod_addresses: bool = False
+    """Each Pod has an address of its own (``localcluster.node.addresses``), for Pods that listen on the same port."""
     isolate: bool = True
     """Use mount and process namespaces where the system allows them."""
     heartbeat_seconds: float = 10.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 import trio
 
+from certs.inject import targets_of
 from certs.mounted import MountedCertificate
 from certs.policy import CertRules
 from certs.readiness import Readiness
@@ -26,21 +27,21 @@ from manager.admission.draining import Application, LastAnswers
 from manager.admission.informer_view import InformerView
 from manager.admission.secret_names import SecretNames
 from manager.bind import Address
-from manager.options import AdmissionOptions
+from manager.options import DEFAULT_PREFIX, AdmissionOptions
 from reconcilers.adapters.world import World
 from webhooks.app import admission_app
 from webhooks.conversion.review import answer
 from webhooks.server import serve_admission
 from webhooks.setup import AdmissionSetup
 
-SERVICE: Final = "bobrapet-webhook-service"
-
 _log = get_logger("webhook")
 
 
-def certificate_names(namespace: str, further: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The names that API servers use for this server: those of the Service first."""
-    service = f"{SERVICE}.{namespace}.svc"
+def certificate_names(
+    namespace: str, further: tuple[str, ...] = (), *, prefix: str = DEFAULT_PREFIX
+) -> tuple[str, ...]:
+    """The names that API servers use for this server: those of the Service first, whose name begins with ``prefix``."""
+    service = f"{prefix}webhook-service.{namespace}.svc"
     return tuple(dict.fromkeys((service, f"{service}.cluster.local", *further)))
 
 
@@ -145,5 +146,13 @@ def _certificate(
     files = options.files
     if files is not None:
         return MountedCertificate(files.folder, serving, certificate=files.certificate, key=files.key)
-    rules = CertRules(certificate_names(namespace, options.names), options.lifetimes)
-    return CertificateKeeper(client, serving, namespace=namespace, rules=rules, clock=clock, events=events)
+    names = certificate_names(namespace, options.names, prefix=options.prefix)
+    return CertificateKeeper(
+        client,
+        serving,
+        namespace=namespace,
+        rules=CertRules(names, options.lifetimes),
+        clock=clock,
+        events=events,
+        targets=targets_of(options.prefix),
+    )

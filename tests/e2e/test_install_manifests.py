@@ -16,6 +16,7 @@ from certs.inject import DEFAULT_TARGETS
 from core.api.keys import FIELD_MANAGER
 from core.api.objects import Object
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION
+from deployment import installer, metadata
 from deployment.permissions.table import OPERATOR_NAMESPACE
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.kubectl import Kubectl
@@ -128,6 +129,16 @@ def test_everything_is_applied_without_a_warning_and_again(installed: Kubectl) -
 
         assert done.err == ""
         assert len(done.out.splitlines()) > 80
+
+
+def test_the_single_file_is_accepted_without_a_warning(installed: Kubectl, tmp_path: Path) -> None:
+    path = tmp_path / "install.yaml"
+    path.write_text(installer.text(metadata.image()))
+
+    done = installed("apply", "--server-side", "--dry-run=server", f"--filename={path}")
+
+    assert done.err == ""
+    assert len(done.out.splitlines()) == len([*installer.objects()])
 
 
 def test_applying_it_again_leaves_what_the_operator_has_filled_in(

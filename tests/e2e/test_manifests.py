@@ -24,6 +24,7 @@ OF_OTHERS = (ROOT / "manifests" / "cert-manager", ROOT / "manifests" / "observab
 DOCUMENTS = [
     *(path for path in sorted(ROOT.glob("manifests/**/*.yaml")) if path.parent not in OF_OTHERS),
     ROOT / "examples/weather/manifests.yaml",
+    ROOT / "examples/hello/hello.yaml",
 ]
 RESOURCES = [kind.resource for kind in KINDS]
 

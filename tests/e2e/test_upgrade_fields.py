@@ -21,6 +21,7 @@ def test_the_page_lists_the_fields_that_older_definitions_would_drop(tmp_path: P
         for path in new_fields(older, newer):
             name = path.rpartition(".")[2].removesuffix("[]")
             owner = kind if name in listed.get(kind, ()) else ""
-            assert name in listed[owner], f"{kind} {path} is missing: add it to docs/upgrading.md, Fields of this release"
+            remedy = "add it to docs/upgrading.md, Fields of this release"
+            assert name in listed[owner], f"{kind} {path} is missing: {remedy}"
             found[owner].add(name)
     assert found == listed

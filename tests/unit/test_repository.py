@@ -40,6 +40,7 @@ DOCUMENTS = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "sdk").glob("*.md"),
         *(ROOT / "impulses").glob("*.md"),
+        *(ROOT / "charts").rglob("*.md"),
     ]
 )
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ _KUBERNETES: Final = {
 _TOOLS: Final = {
     "otlp-collector": {"otlp-collector": "."},
     "grpc-interop": {"grpc-interop": "google.golang.org/grpc/interop/client"},
+    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "h2spec": {"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
     "kubeconform": {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
     "modelled-engram": {"modelled-engram": "."},
@@ -207,9 +209,14 @@ def _remedy(module: Module, environ: Mapping[str, str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``build [VERSION]``: put everything into the cache, and print where it is."""
+    """``build [VERSION]``: put everything into the cache, and print where it is.
+
+    That includes helm, which takes longest of the other programs. Tests skip what they cannot run without it.
+    """
     try:
         print(ensure_binaries(*arguments).etcd.parent)
+        with suppress(MissingBinariesError):
+            ensure_tool("helm")
     except (MissingBinariesError, BuildError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -21,7 +21,7 @@ from core.policy.sources import Sources
 from core.workloads.job import step_job
 from core.workloads.runner_rules import extra_rules
 from core.workloads.story_runner import story_runner
-from deployment.generate import yaml_text
+from deployment.yaml_text import yaml_text
 from reconcilers.adapters.binding import bound
 from reconcilers.adapters.ordered_workload import ordered_workload
 

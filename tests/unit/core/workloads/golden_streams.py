@@ -23,7 +23,7 @@ from core.policy.sources import Sources
 from core.workloads.hub_access import HubAccess
 from core.workloads.stream_credentials import authority_config_map, stream_secret
 from core.workloads.stream_runtime import stream_runtime, stream_service
-from deployment.generate import yaml_text
+from deployment.yaml_text import yaml_text
 from reconcilers.adapters.binding import bound
 from reconcilers.adapters.ordered_stream import ordered_binding, ordered_stream, ordered_stream_step
 from reconcilers.adapters.stream_definitions import declared_transport, kind_of, resolved_stream, stream_mode

@@ -19,7 +19,7 @@ CRASHED = FAILED.waiting("CrashLoopBackOff", "back-off")
 def view(
     policy: RestartPolicy, main: Sequence[ContainerRecord], init: Sequence[ContainerRecord] = (), stopped: bool = False
 ) -> PodView:
-    return PodView(policy, init, main, NOW, "127.0.0.1", stopped=stopped)
+    return PodView(policy, init, main, NOW, "127.0.0.1", "127.0.0.1", stopped=stopped)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""All objects of a release, file by file, each with the condition under which it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from core.api.crd import ConversionService, custom_resource_definition
+from core.api.kind import Kind
+from core.api.kinds import KINDS
+from core.api.objects import Object
+from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
+from deployment import certmanager, files, policy, registration
+from deployment.chart.nodes import ALWAYS, Also, Scalar, Values, When, given, part, partial, value, value_at
+from deployment.chart.pods import Placed, hub_objects, manager_objects, monitors
+from deployment.chart.release import (
+    BY_CERT_MANAGER,
+    BY_ITSELF,
+    CLUSTER_DOMAIN,
+    HUB,
+    LEADER,
+    PEOPLE,
+    POLICIES,
+    RELEASE,
+    WEBHOOKS,
+    labelled,
+)
+from deployment.chart.removal import removal_objects
+from deployment.permissions import hub as hub_access
+from deployment.permissions import table
+from deployment.permissions.documents import rbac_object
+from deployment.permissions.names import WEBHOOK_SERVICE
+from deployment.permissions.people import people_roles
+from deployment.permissions.roles import (
+    METRICS_READER,
+    grants_objects,
+    metrics_reader,
+    runner_base_role,
+    service_account,
+    table_objects,
+    worker_role,
+)
+from webhooks.registration import CONVERT_PATH
+
+_CONVERSION: Final = ConversionService(RELEASE.namespace, RELEASE.named(WEBHOOK_SERVICE), CONVERT_PATH)
+_TABLES: Final = (
+    *((each, ALWAYS) for each in (table.MANAGER, table.RUNNER, table.LISTENER, table.METRICS_AUTH)),
+    (table.LEADER_ELECTION, LEADER),
+    *((each, ALWAYS) for each in (table.CONFIGURATION, table.HUB_ACCESS)),
+    (table.ADMISSION, WEBHOOKS),
+    (table.CERTIFICATES, BY_ITSELF),
+    (table.CA_BUNDLES, BY_ITSELF),
+    (table.HUB_CERTIFICATE, HUB),
+)
+"""Roles of the operator's account, and when it needs them."""
+
+
+def template_files() -> Iterator[tuple[str, list[Placed]]]:
+    """File name below ``templates``, and the objects in it."""
+    for kind in KINDS:
+        yield f"crd-{kind.resource.plural}.yaml", [(given("crds.install"), _definition(kind))]
+    yield "access.yaml", [*_access()]
+    yield "people.yaml", [(PEOPLE, labelled(role)) for role in people_roles(RELEASE)]
+    yield "manager.yaml", [*manager_objects()]
+    yield "hub.yaml", [*hub_objects()]
+    yield "webhooks.yaml", [*_webhooks()]
+    yield "policies.yaml", [*_policies()]
+    yield "certificates.yaml", [*_certificates()]
+    yield "monitors.yaml", [*monitors()]
+    yield "removal.yaml", [*removal_objects()]
+
+
+def _definition(kind: Kind) -> Object:
+    """The definition with all its versions. Without admission only the stored one is served.
+
+    The conversion stays: API servers refuse to change it to ``None`` as long as it has a ``caBundle``, which belongs to
+    the operator, so Helm cannot remove it. Nothing is converted while one version is served, so nobody misses it.
+    """
+    definition = custom_resource_definition(kind, _CONVERSION if len(kind.versions) > 1 else None)
+    keep = {"helm.sh/resource-policy": When(given("crds.keep"), "keep")}
+    if len(kind.versions) == 1:
+        return labelled(_when_annotated(definition, keep))
+    served = value("webhooks.enabled", quoted=False)
+    versions = [each if each["storage"] else {**each, "served": served} for each in definition["spec"]["versions"]]
+    webhook = definition["spec"]["conversion"]["webhook"]
+    conversion = {"strategy": "Webhook", "webhook": {**webhook, "clientConfig": _client(webhook["clientConfig"])}}
+    annotations = {**keep, **_injected()}
+    changed = {**definition, "spec": {**definition["spec"], "conversion": conversion, "versions": versions}}
+    return labelled(_when_annotated(changed, annotations))
+
+
+def _when_annotated(obj: Object, annotations: Object) -> Object:
+    conditions = [inner.condition for inner in annotations.values()]
+    either = conditions[0]
+    for each in conditions[1:]:
+        either = ~(~either & ~each)
+    return {**obj, "metadata": {**obj["metadata"], "annotations": When(either, annotations)}}
+
+
+def _injected() -> Object:
+    """The annotation by which cert-manager's injector fills in the ``caBundle``."""
+    return {key: When(BY_CERT_MANAGER, text) for key, text in certmanager.injected(RELEASE).items()}
+
+
+def _client(config: Object) -> Object:
+    """The client configuration of a webhook: the Service, or a URL among the values."""
+    service = {**config["service"], "port": Scalar("(index $.Values.webhookService.ports 0).port", _first_port)}
+    path = config["service"]["path"]
+    url = Scalar(f'printf "%s{path}" (trimSuffix "/" $.Values.webhooks.url) | quote', _url_with(path))
+    return {"service": When(~given("webhooks.url"), service), "url": When(given("webhooks.url"), url)}
+
+
+def _first_port(values: Values) -> Any:
+    return value_at(values, "webhookService.ports")[0]["port"]
+
+
+def _url_with(path: str) -> Callable[[Values], str]:
+    return lambda values: str(value_at(values, "webhooks.url")).removesuffix("/") + path
+
+
+def _access() -> Iterator[Placed]:
+    account = labelled(service_account(RELEASE))
+    account["metadata"]["annotations"] = part("serviceAccount.annotations")
+    token = When(~given("serviceAccount.automount"), False)
+    yield given("serviceAccount.create"), {**account, "automountServiceAccountToken": token}
+    for rows, condition in _TABLES:
+        for obj in table_objects(RELEASE, rows):
+            yield condition, labelled(obj)
+    for obj in (runner_base_role(), worker_role(), *grants_objects(RELEASE), metrics_reader(RELEASE)):
+        yield ALWAYS, labelled(obj)
+    yield given("rbac.metricsReaders"), _metrics_readers()
+    for obj in hub_access.hub_objects(RELEASE):
+        yield HUB, labelled(obj)
+
+
+def _metrics_readers() -> Object:
+    name = RELEASE.prefix + METRICS_READER
+    role = {"apiGroup": CLUSTER_ROLE.group, "kind": CLUSTER_ROLE.kind, "name": name}
+    binding = labelled(rbac_object(CLUSTER_ROLE_BINDING, name))
+    return {**binding, "roleRef": role, "subjects": part("rbac.metricsReaders")}
+
+
+def _webhooks() -> Iterator[Placed]:
+    for configuration in (registration.mutating_configuration(RELEASE), registration.validating_configuration(RELEASE)):
+        hooks = [{**hook, "clientConfig": _client(hook["clientConfig"])} for hook in configuration["webhooks"]]
+        yield WEBHOOKS, labelled(_when_annotated({**configuration, "webhooks": hooks}, _injected()))
+
+
+def _policies() -> Iterator[Placed]:
+    for each in files.policies(RELEASE):
+        for obj in policy.documents(each, RELEASE):
+            yield POLICIES, labelled(obj)
+
+
+def _certificates() -> Iterator[Placed]:
+    own = BY_CERT_MANAGER & ~given("certificates.certManager.issuerRef")
+    *chain, serving = certmanager.issuers_and_certificates(RELEASE, domain=CLUSTER_DOMAIN)
+    for obj in chain:
+        yield own, labelled(obj)
+    issuer = serving["spec"]["issuerRef"]
+    chosen = {
+        "issuerRef": When(own, issuer),
+        Also(partial("bobrapet.issuer", _issuer)): None,
+    }
+    spec = {key: inner for key, inner in serving["spec"].items() if key != "issuerRef"}
+    yield BY_CERT_MANAGER, {**labelled(serving), "spec": {**spec, **chosen}}
+
+
+def _issuer(values: Values) -> Object:
+    chosen = value_at(values, "certificates.certManager.issuerRef")
+    return {"issuerRef": chosen} if chosen else {}

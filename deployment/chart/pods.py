@@ -1,0 +1,198 @@
+"""The Pods of a release: managers, hub, and what stands around them. Those of the Kustomize set, with values in it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from core.api.objects import Object
+from deployment import certmanager, configuration, hub, metadata, network, workload
+from deployment.chart.nodes import (
+    ALWAYS,
+    Also,
+    ReleaseCondition,
+    Scalar,
+    Values,
+    When,
+    given,
+    part,
+    partial,
+    value,
+    value_at,
+)
+from deployment.chart.release import BUDGET, BY_CERT_MANAGER, HUB, MONITORED, NETWORK, RELEASE, WEBHOOKS, labelled
+from deployment.chart.values import EXTRA, SETTINGS, setting_keys
+from deployment.chart.values_table import PASSED_ARGUMENTS
+from deployment.observability import scraping
+
+_MANAGER: Final = "controllerManager"
+
+Placed = tuple[ReleaseCondition, Object]
+"""An object with nodes, and the condition under which it exists."""
+
+
+def manager_objects() -> Iterator[Placed]:
+    """The managers, their settings, Services, budget and network policy."""
+    yield ALWAYS, _settings()
+    yield ALWAYS, _managers()
+    yield BUDGET, _budget()
+    yield WEBHOOKS, _service(network.webhook_service(RELEASE), "webhookService")
+    yield ALWAYS, _service(network.metrics_service(RELEASE), "metricsService")
+    yield NETWORK, _network_policy(network.network_policy(RELEASE), admission=WEBHOOKS)
+
+
+def hub_objects() -> Iterator[Placed]:
+    """The hub, its Service and network policy."""
+    yield HUB, _hub()
+    yield HUB, labelled(hub.service(RELEASE))
+    yield HUB & NETWORK, _network_policy(hub.network_policy(RELEASE), admission=ALWAYS)
+
+
+def monitors() -> Iterator[Placed]:
+    """What the Prometheus operator reads, as in ``manifests/observability``."""
+    yield MONITORED, _monitor(scraping.service_monitor(RELEASE), "endpoints")
+    yield MONITORED & HUB, _monitor(scraping.pod_monitor(RELEASE), "podMetricsEndpoints")
+
+
+def _settings() -> Object:
+    """Keys that have a value, and those of ``extra``."""
+    found = labelled(configuration.config_map(RELEASE))
+    return {**found, "data": {Also(partial("bobrapet.settings", _settings_of)): None}}
+
+
+def _settings_of(values: Values) -> dict[str, str]:
+    texts: Mapping[str, str] = {name: text for name, text in value_at(values, SETTINGS).items() if name != EXTRA}
+    extra: Mapping[str, str] = value_at(values, f"{SETTINGS}.{EXTRA}")
+    keys = setting_keys()
+    return {**{keys[name]: text for name, text in texts.items()}, **extra}
+
+
+def _managers() -> Object:
+    deployment = labelled(copy.deepcopy(workload.deployment(RELEASE)))
+    spec = deployment["spec"]
+    spec["replicas"] = value("controllerManager.replicas", quoted=False)
+    _with_metadata(spec["template"], _MANAGER)
+    pod = spec["template"]["spec"]
+    _with_placement(pod, _MANAGER)
+    pod["terminationGracePeriodSeconds"] = value(f"{_MANAGER}.terminationGracePeriodSeconds", quoted=False)
+    pod["topologySpreadConstraints"] = part(f"{_MANAGER}.topologySpreadConstraints")
+    (container,) = pod["containers"]
+    _with_image(container)
+    container["args"] = [Also(partial("bobrapet.arguments", _arguments))]
+    container["env"] = partial("bobrapet.environment", _environment)
+    container["envFrom"] = part(f"{_MANAGER}.manager.envFrom")
+    container["resources"] = part(f"{_MANAGER}.manager.resources")
+    (mount,), (volume,) = _certificate(certmanager.mounted(RELEASE))
+    container["volumeMounts"] += [mount, Also(part(f"{_MANAGER}.extraVolumeMounts"))]
+    pod["volumes"] += [volume, Also(part(f"{_MANAGER}.extraVolumes"))]
+    container["ports"] = [
+        When(WEBHOOKS, port) if port["containerPort"] == metadata.WEBHOOK_PORT else port for port in container["ports"]
+    ]
+    return deployment
+
+
+def _certificate(patch: Object) -> tuple[list[When], list[When]]:
+    """Mounts and volumes of cert-manager's certificate, from the overlay of the Kustomize set."""
+    pod = patch["spec"]["template"]["spec"]
+    mounts = pod["containers"][0]["volumeMounts"]
+    return [When(BY_CERT_MANAGER, each) for each in mounts], [When(BY_CERT_MANAGER, each) for each in pod["volumes"]]
+
+
+def _arguments(values: Values) -> list[str]:
+    """What ``bobrapet.arguments`` writes while the flags among the values are the default ones."""
+    own = workload.arguments(RELEASE)
+    leader, endpoint, prefix = own[PASSED_ARGUMENTS:]
+    hub_ = [endpoint] if value_at(values, "hub.enabled") else []
+    by_others = value_at(values, "certificates.certManager.enabled") and value_at(values, "webhooks.enabled")
+    files = [f"--webhook-cert-path={certmanager.CERTIFICATE_FOLDER}"] if by_others else []
+    elected = leader if value_at(values, f"{_MANAGER}.leaderElection") else f"{leader}=false"
+    extra: list[str] = value_at(values, f"{_MANAGER}.manager.extraArgs")
+    return [*own[:PASSED_ARGUMENTS], elected, *hub_, prefix, *files, *extra]
+
+
+def _environment(values: Values) -> list[Object]:
+    off = [] if value_at(values, "webhooks.enabled") else [{"name": "ENABLE_WEBHOOKS", "value": "false"}]
+    return [*off, *value_at(values, f"{_MANAGER}.manager.env")]
+
+
+def _budget() -> Object:
+    budget = labelled(workload.disruption_budget(RELEASE))
+    least = value(f"{_MANAGER}.podDisruptionBudget.minAvailable", quoted=False)
+    return {**budget, "spec": {**budget["spec"], "minAvailable": least}}
+
+
+def _hub() -> Object:
+    deployment = labelled(copy.deepcopy(hub.deployment(RELEASE)))
+    template = deployment["spec"]["template"]
+    _with_metadata(template, "hub")
+    _with_placement(template["spec"], "hub")
+    (container,) = template["spec"]["containers"]
+    _with_image(container)
+    container["args"] = [*hub.arguments(RELEASE), Also(part("hub.extraArgs"))]
+    container["env"] = part("hub.env")
+    container["resources"] = part("hub.resources")
+    return deployment
+
+
+def _with_metadata(template: Object, values: str) -> None:
+    more = {Also(part(f"{_MANAGER}.podLabels")): None} if values == _MANAGER else {}
+    template["metadata"]["labels"] = {**template["metadata"]["labels"], **more}
+    template["metadata"]["annotations"] = part(f"{values}.podAnnotations")
+
+
+def _with_placement(pod: Object, values: str) -> None:
+    pod["imagePullSecrets"] = part("imagePullSecrets")
+    pod["securityContext"] = part(f"{_MANAGER}.podSecurityContext")
+    pod["nodeSelector"] = part(f"{values}.nodeSelector")
+    pod["tolerations"] = part(f"{values}.tolerations")
+    pod["affinity"] = part(f"{values}.affinity")
+    pod["priorityClassName"] = When(given(f"{values}.priorityClassName"), value(f"{values}.priorityClassName"))
+
+
+def _with_image(container: Object) -> None:
+    image = container["image"]
+    container["image"] = Scalar('include "bobrapet.image" $', lambda _: image)
+    container["imagePullPolicy"] = value(f"{_MANAGER}.manager.imagePullPolicy")
+    container["securityContext"] = part(f"{_MANAGER}.manager.containerSecurityContext")
+
+
+def _service(service: Object, values: str) -> Object:
+    found = labelled(service)
+    spec = {
+        "type": When(_is_not("ClusterIP", f"{values}.type"), value(f"{values}.type")),
+        **found["spec"],
+        "ports": part(f"{values}.ports"),
+    }
+    metadata_ = {**found["metadata"], "annotations": part(f"{values}.annotations")}
+    return {**found, "metadata": metadata_, "spec": spec}
+
+
+def _is_not(word: str, path: str) -> ReleaseCondition:
+    return ReleaseCondition(f'ne $.Values.{path} "{word}"', lambda values: value_at(values, path) != word)
+
+
+def _network_policy(policy: Object, *, admission: ReleaseCondition) -> Object:
+    """The policy, in which values say who reaches the ports of admission, console and metrics."""
+    return {
+        **labelled(policy),
+        "spec": {**policy["spec"], "ingress": [_rule(rule, admission) for rule in policy["spec"]["ingress"]]},
+    }
+
+
+def _rule(rule: Object, admission: ReleaseCondition) -> Any:
+    ports = {each["port"] for each in rule["ports"]}
+    if ports & {metadata.WEBHOOK_PORT, hub.CONSOLE_PORT}:
+        return When(admission, {"ports": rule["ports"], "from": part("networkPolicies.admissionFrom")})
+    if ports & {metadata.METRICS_PORT, hub.METRICS_PORT}:
+        return {"ports": rule["ports"], "from": part("networkPolicies.metricsFrom")}
+    return rule
+
+
+def _monitor(monitor: Object, endpoints: str) -> Object:
+    found = labelled(copy.deepcopy(monitor))
+    found["metadata"]["labels"][Also(part("serviceMonitor.labels"))] = None
+    for endpoint in found["spec"][endpoints]:
+        endpoint["interval"] = value("serviceMonitor.interval")
+        endpoint["scrapeTimeout"] = value("serviceMonitor.scrapeTimeout")
+    return found

@@ -1,0 +1,203 @@
+"""What ``helm lint`` and ``helm template`` make of the chart: the objects of the Kustomize set, and valid ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from core.api.objects import Object
+from tests.e2e.control_plane.binaries import ensure_tool
+from tests.e2e.control_plane.session import SessionCluster
+from tests.e2e.helm import CHART, Helm, open_helm
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.manifest_schemas import FILE_NAMES, write_schemas
+from tests.unit.deployment.chart_release import by_key, merged, release_objects
+
+OF_OTHERS = ("Issuer", "Certificate", "ServiceMonitor", "PodMonitor")
+"""Kinds of cert-manager and of the Prometheus operator, whose schemas no server of the tests has."""
+
+
+@dataclass(frozen=True)
+class ValueSet:
+    """Values of a release. ``args``: what its managers get, where the values replace the flags."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    name: str = "bobrapet"
+    namespace: str = "bobrapet-system"
+    args: tuple[str, ...] = ()
+
+
+_REFERENCE: dict[str, Any] = {
+    "controllerManager": {
+        "replicas": 1,
+        "manager": {
+            "args": [
+                "--metrics-bind-address=:8443",
+                "--health-probe-bind-address=:8081",
+                "--config-namespace=bobrapet-system",
+                "--config-name=bobrapet-operator-config",
+                "--webhook-cert-path=/tmp/k8s-webhook-server/serving-certs",
+            ],
+            "image": {"repository": "ghcr.io/bubustack/bobrapet", "tag": "latest"},
+        },
+    },
+    "webhookService": {"type": "ClusterIP", "ports": [{"port": 443, "protocol": "TCP", "targetPort": 9443}]},
+    "operatorConfig": {"controllerStorageProvider": "s3", "controllerStorageS3Bucket": "data", "retryMaxRetries": "5"},
+}
+"""A file of values as for the chart of the reference."""
+_PODS: dict[str, Any] = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "commonLabels": {"team": "data", "app.kubernetes.io/name": "ignored"},
+    "controllerManager": {
+        "replicas": 3,
+        "priorityClassName": "system-cluster-critical",
+        "podAnnotations": {"example.org/a": "{{ b }}"},
+        "podLabels": {"tier": "control"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "control", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "topologySpreadConstraints": [],
+        "podDisruptionBudget": {"minAvailable": "50%"},
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+        "manager": {
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+            "envFrom": [{"secretRef": {"name": "store"}}],
+            "extraArgs": ["--log-level=debug"],
+            "image": {"repository": "registry.example/bobrapet", "digest": "sha256:" + "0" * 64},
+        },
+    },
+    "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}, "automount": False},
+    "hub": {"env": [{"name": "A", "value": "1"}], "priorityClassName": "system-cluster-critical"},
+}
+VALUE_SETS = {
+    "defaults": ValueSet(),
+    "another name and a namespace that looks like a number": ValueSet(name="flows", namespace="1234"),
+    "a name of 53 characters": ValueSet(name="a" * 53, namespace="true"),
+    "cert-manager": ValueSet({"certificates": {"certManager": {"enabled": True}}}, name="flows", namespace="team-a"),
+    "an issuer of the cluster, another domain": ValueSet(
+        {
+            "kubernetesClusterDomain": "k8s.example",
+            "certificates": {
+                "certManager": {"enabled": True, "issuerRef": {"kind": "ClusterIssuer", "name": "shared-ca"}}
+            },
+        },
+        args=("--webhook-names=bobrapet-webhook-service.bobrapet-system.svc.k8s.example",),
+    ),
+    "without admission": ValueSet({"webhooks": {"enabled": False}, "controllerManager": {"leaderElection": False}}),
+    "almost nothing": ValueSet(
+        {
+            "admissionPolicies": {"enabled": False},
+            "hub": {"enabled": False},
+            "networkPolicies": {"enabled": False},
+            "rbac": {"people": False},
+            "crds": {"keep": False},
+            "serviceAccount": {"create": False},
+            "controllerManager": {"replicas": 1},
+        },
+    ),
+    "everything about Pods": ValueSet(_PODS),
+    "monitoring, peers, settings": ValueSet(
+        {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rbac": {"metricsReaders": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": "monitoring"}]},
+            "networkPolicies": {"admissionFrom": [{"ipBlock": {"cidr": "10.0.0.5/32"}}]},
+            "operatorConfig": {"extra": {"storyrun.queue.night.concurrency": "2"}},
+            "fullnameOverride": "flows",
+        }
+    ),
+    "values of the reference": ValueSet(_REFERENCE, name="flows", namespace="team-a"),
+    "admission at a URL": ValueSet(
+        {"webhooks": {"url": "https://admission.example:8443"}}, args=("--webhook-names=admission.example",)
+    ),
+}
+ADDED = {
+    *("app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"),
+    "team",
+}
+"""Labels that the chart adds to every object of these value sets."""
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return open_helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def schemas(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JSON Schemas of every kind of the API server, those of our definitions included."""
+    kubectl, folder = Kubectl(steerable, tmp_path_factory.mktemp("kubectl")), tmp_path_factory.mktemp("schemas")
+    for path, entry in json.loads(kubectl("get", "--raw=/openapi/v3").out)["paths"].items():
+        if path.startswith("api"):
+            write_schemas(json.loads(kubectl("get", f"--raw={entry['serverRelativeURL']}").out), folder)
+    return folder
+
+
+def test_the_chart_has_no_faults(helm: Helm) -> None:
+    for chosen in VALUE_SETS.values():
+        said = helm("lint", "--strict", str(CHART), values=chosen.values)
+
+        assert "WARNING" not in said
+        assert "0 chart(s) failed" in said
+
+
+@pytest.mark.parametrize("case", VALUE_SETS)
+def test_helm_renders_the_objects_of_the_kustomize_set(helm: Helm, schemas: Path, case: str, tmp_path: Path) -> None:
+    chosen = VALUE_SETS[case]
+    whole = case in ("defaults", "without admission", "almost nothing", "cert-manager")
+    values = chosen.values if whole else merged(chosen.values, {"crds": {"install": False}})  # a second of parsing
+
+    text = helm("template", chosen.name, str(CHART), f"--namespace={chosen.namespace}", values=values)
+
+    found = by_key(map(plain, YAML(typ="safe").load_all(text)))
+    expected = release_objects(values, name=chosen.name, namespace=chosen.namespace)
+    for obj in expected:
+        if obj["kind"] == "Deployment" and not obj["metadata"]["name"].endswith("-hub"):
+            (container,) = obj["spec"]["template"]["spec"]["containers"]
+            container["args"] += chosen.args
+            container["image"] = image_of(values)
+        elif obj["kind"] == "Deployment":
+            obj["spec"]["template"]["spec"]["containers"][0]["image"] = image_of(values)
+    assert found == by_key(expected)
+    (tmp_path / "rendered.yaml").write_text(text)
+    command = [str(ensure_tool("kubeconform")), "-strict", "-summary", f"-schema-location={schemas}/{FILE_NAMES}"]
+    done = subprocess.run(
+        [*command, f"-skip={','.join(OF_OTHERS)}", str(tmp_path / "rendered.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Skipped: {sum(kind in OF_OTHERS for kind, _, _ in found)}" in done.stdout
+
+
+def plain(obj: Object) -> Object:
+    """The object without the labels of the release, which every object has."""
+    labels = obj["metadata"]["labels"]
+    assert labels["app.kubernetes.io/managed-by"] == "Helm"
+    assert labels["helm.sh/chart"].startswith("bobrapet-")
+    obj["metadata"]["labels"] = {key: text for key, text in labels.items() if key not in ADDED}
+    return obj
+
+
+def image_of(values: dict[str, Any]) -> str:
+    image = {"repository": "bobrapet-py", **values.get("controllerManager", {}).get("manager", {}).get("image", {})}
+    return (
+        f"{image['repository']}@{image['digest']}"
+        if "digest" in image
+        else f"{image['repository']}:{version('bobrapet')}"
+    )
+
+
+def test_a_wrong_value_is_refused_by_name(helm: Helm) -> None:
+    done = helm.run("template", "bobrapet", str(CHART), values={"operatorConfig": {"retryMaxRetires": "3"}})
+
+    assert done.returncode != 0
+    assert "retryMaxRetires" in done.stderr

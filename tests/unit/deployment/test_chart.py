@@ -1,0 +1,189 @@
+"""The Helm chart and the Kustomize set are one installation. What Helm itself renders is tested in ``tests/e2e``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from certs.inject import targets_of
+from deployment import certmanager
+from deployment.chart import values
+from deployment.chart.release import LONGEST_NAME
+from deployment.chart.values_table import ROWS
+from deployment.configuration import SHIPPED
+from deployment.permissions.names import Installation
+from tests.unit.deployment.chart_release import by_key, kustomize_objects, merged, release_objects
+
+CHART = Path(__file__).parents[3] / "charts" / "bobrapet"
+AS_IT_IS: dict[str, Any] = {"crds": {"keep": False}}
+"""Without what only Helm reads: an annotation, and the Job for ``helm uninstall``."""
+RELEASES = [("bobrapet", "bobrapet-system"), ("flows", "1234"), ("my-bobrapet", "team-a"), ("x" * 53, "true")]
+
+
+@pytest.mark.parametrize(("name", "namespace"), RELEASES)
+def test_a_release_has_the_objects_of_the_kustomize_set(name: str, namespace: str) -> None:
+    fullname = (name if "bobrapet" in name else f"{name}-bobrapet")[:LONGEST_NAME]
+    installation = Installation(namespace, f"{fullname}-", manager_account=fullname)
+
+    assert by_key(release_objects(AS_IT_IS, name=name, namespace=namespace)) == by_key(kustomize_objects(installation))
+
+
+def test_a_release_with_the_account_of_the_default_installation_is_exactly_that() -> None:
+    account = AS_IT_IS | {"serviceAccount": {"name": "bobrapet-controller-manager"}}
+
+    assert by_key(release_objects(account)) == by_key(kustomize_objects(Installation()))
+
+
+def test_conditions_and_policies_name_the_account_and_namespace_of_the_release() -> None:
+    text = json.dumps(release_objects({"serviceAccount": {"name": "ada"}}, name="flows", namespace="team-a"))
+
+    assert "system:serviceaccount:team-a:ada'" in text
+    assert "bobrapet-system" not in text
+    for word in ("namespace-of-the-release", "full-name-of-the-release", "account-of-the-operator", "domain.of.the"):
+        assert word not in text
+
+
+def test_with_cert_manager_the_objects_are_those_of_its_overlay() -> None:
+    installation = Installation(manager_account="bobrapet")
+    found = by_key(release_objects(AS_IT_IS | {"certificates": {"certManager": {"enabled": True}}}))
+    patches = certmanager.patches(installation)
+    taken = {
+        (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
+        for each in patches
+        if each.get("$patch") == "delete"
+    }
+    added = by_key(certmanager.issuers_and_certificates(installation))
+
+    assert found.keys() == by_key(kustomize_objects(installation)).keys() - taken | added.keys()
+    assert {key: found[key] for key in added} == added
+    deployment = found["Deployment", "bobrapet-system", "bobrapet-controller-manager"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (patched,) = certmanager.mounted(installation)["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == patched["args"]
+    assert patched["volumeMounts"][0] in container["volumeMounts"]
+    annotation = certmanager.injected(installation).items()
+    injected = {key for key, obj in found.items() if annotation <= obj["metadata"].get("annotations", {}).items()}
+    assert injected == {(target.resource.kind, "", target.name) for target in targets_of(installation.prefix)}
+
+
+OFF: dict[str, Any] = {
+    "webhooks": {"enabled": False},
+    "admissionPolicies": {"enabled": False},
+    "hub": {"enabled": False},
+    "networkPolicies": {"enabled": False},
+    "rbac": {"people": False},
+    "crds": {"install": False},
+    "controllerManager": {"replicas": 1, "leaderElection": False},
+}
+
+
+def test_what_is_switched_off_is_left_out_with_its_permissions() -> None:
+    found = by_key(release_objects(OFF))
+
+    assert sorted({kind for kind, _, _ in found}) == [
+        *("ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "Role", "RoleBinding"),
+        *("Service", "ServiceAccount"),
+    ]
+    roles = {name for kind, _, name in found if kind in ("Role", "ClusterRole")}
+    assert not roles & {
+        *("bobrapet-admission-role", "bobrapet-certificates-role", "bobrapet-ca-bundle-role"),
+        *("bobrapet-hub-role", "bobrapet-leader-election-role", "bobrapet-hub-certificate-role"),
+    }
+    (deployment,) = (obj for (kind, _, _), obj in found.items() if kind == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "--leader-elect=false" in container["args"]
+    assert container["env"] == [{"name": "ENABLE_WEBHOOKS", "value": "false"}]
+    assert "webhook-server" not in {port["name"] for port in container["ports"]}
+
+
+def test_without_admission_stories_are_served_as_they_are_stored() -> None:
+    found = by_key(release_objects({"webhooks": {"enabled": False}}))
+
+    spec = found["CustomResourceDefinition", "", "stories.bubustack.io"]["spec"]
+    assert [(version["name"], version["served"]) for version in spec["versions"]] == [
+        ("v1alpha1", True),
+        ("v1beta1", False),
+    ]
+
+
+def test_uninstalling_keeps_every_definition_unless_told_otherwise() -> None:
+    policy = "helm.sh/resource-policy"
+    for keep in (True, False):
+        found = release_objects({"crds": {"keep": keep}})
+        definitions = [obj for obj in found if obj["kind"] == "CustomResourceDefinition"]
+
+        kept = [obj for obj in definitions if obj["metadata"].get("annotations", {}).get(policy) == "keep"]
+        assert kept == (definitions if keep else [])
+
+
+def test_before_kept_definitions_lose_their_webhook_a_job_stops_the_conversion() -> None:
+    def hooks(changes: dict[str, Any]) -> list[str]:
+        found = release_objects(changes)
+        return [obj["kind"] for obj in found if "helm.sh/hook" in obj["metadata"].get("annotations", {})]
+
+    assert hooks({}) == ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Job"]
+    for off in ({"crds": {"keep": False}}, {"crds": {"removalJob": False}}, {"webhooks": {"enabled": False}}):
+        assert hooks(off) == []
+    (job,) = (obj for obj in release_objects({}) if obj["kind"] == "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["bobrapet", "conversion", "off"]
+
+
+def test_settings_are_those_of_an_installation_and_extra_keys_win() -> None:
+    extra = {"storyrun.queue.night.concurrency": "2", "retry.max-retries": "5"}
+    changes = {"operatorConfig": {"retryMaxRetries": "4", "realtimeTtlSecondsAfterFinished": "60", "extra": extra}}
+
+    found = by_key(release_objects(changes))["ConfigMap", "bobrapet-system", "bobrapet-operator-config"]
+
+    assert found["data"] == SHIPPED | extra | {"realtime.ttl-seconds-after-finished": "60"}
+
+
+SCHEMA = jsonschema_rs.validator_for(json.loads((CHART / "values.schema.json").read_text()))
+
+
+def complaints(changes: dict[str, Any]) -> str:
+    return "\n".join(error.message for error in SCHEMA.iter_errors(merged(values.default_values(), changes)))
+
+
+def test_the_schema_accepts_the_defaults_and_every_key_of_the_contract() -> None:
+    of_the_reference = {
+        "controllerStorageS3UsePathStyle": "true",
+        "storyrunQueueDefaultDefaultPriority": "1",
+        "loopMaxIterations": "10000",
+        "telemetryTracePropagation": "false",
+    }
+
+    assert complaints({}) == ""
+    assert complaints({"operatorConfig": of_the_reference, "global": {"a": 1}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"operatorConfig": {"retryMaxRetries": 3}}, '3 is not of type "string"'),
+        ({"operatorConfig": {"retryMaxRetires": "3"}}, "retryMaxRetires"),
+        ({"controllerManager": {"replicas": "two"}}, '"two" is not of type "integer"'),
+        ({"hub": {"enable": False}}, "enable"),
+        ({"webhookService": {"ports": []}}, "[] has less than 1 item"),
+    ],
+)
+def test_the_schema_names_what_is_wrong(changes: dict[str, Any], complaint: str) -> None:
+    assert complaint in complaints(changes)
+
+
+def test_no_two_keys_of_the_settings_have_the_same_name_among_the_values() -> None:
+    names = values.setting_keys()
+
+    assert [values.camel_case(key) for key in names.values()] == list(names)
+    assert set(SHIPPED) <= set(names.values())
+
+
+def test_every_value_says_what_it_does() -> None:
+    for row in ROWS:
+        assert row.does.endswith((".", "`"))
+    text = (CHART / "values.yaml").read_text()
+    assert not [line for line in text.splitlines() if len(line) > 120]
