@@ -510,12 +510,17 @@ _TIMES = (
     "storyRevision",
     "attempt",
     "workerExit",
+    "observedUid",
 )
+"""Fields that differ between two executions with the same end."""
 
 
 def _masked(status: Object) -> Object:
     kept = {key: value for key, value in status.items() if key not in _TIMES}
     kept["conditions"] = [(c["type"], c["status"], c["reason"]) for c in status.get("conditions", ())]
+    if "failedAttempts" in status:
+        # a deadline and the loss of a worker may both end an attempt: each of them may be noticed first
+        kept["failedAttempts"] = [attempt["number"] for attempt in status["failedAttempts"]]
     if "effects" in status:
         kept["effects"] = [(effect["key"], effect["status"]) for effect in status["effects"]]
     if "stepStates" in status:
