@@ -209,7 +209,7 @@ def test_a_killed_operator_is_started_again_and_the_run_goes_on(line: CommandLin
         _, err = run.communicate(timeout=DEADLINE_SECONDS)
 
     assert run.returncode == 0, err
-    assert "Running→Succeeded" in err
+    assert "→Succeeded" in err
 
 
 def test_a_killed_node_is_started_again_and_the_step_begins_anew(line: CommandLine) -> None:
