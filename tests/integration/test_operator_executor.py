@@ -155,7 +155,7 @@ async def test_status_is_patched_under_the_version_it_was_decided_on(there: Adap
     with pytest.raises(StaleError):
         await there.step_runs.patch_step_run_status(step_run, {"phase": "Failed"})
     annotated = await there.step_runs.patch_step_run_metadata(stored, {"annotations": {"a": "b"}})
-    assert (annotated["metadata"]["annotations"], annotated["status"]["phase"]) == ({"a": "b"}, "Running")
+    assert (annotated["metadata"]["annotations"]["a"], annotated["status"]["phase"]) == ("b", "Running")
     await there.step_runs.delete_step_run(annotated)
     with pytest.raises(GoneError):
         await there.step_runs.patch_step_run_status(annotated, {"phase": "Failed"})
