@@ -66,5 +66,5 @@ def descendants(pid: int) -> Iterator[tuple[int, bytes]]:
                 if parent_of(child) == pid:
                     yield child, (entry / "cmdline").read_bytes()
                     yield from descendants(child)
-            except FileNotFoundError:  # it has ended meanwhile
+            except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 continue
