@@ -183,6 +183,7 @@ class ReleaseRig:
 @asynccontextmanager
 async def open_release_rig(directory: Path, helm: Path, *, namespace: str = SYSTEM) -> AsyncIterator[ReleaseRig]:
     """A control plane and a node, on which nothing of ours is installed. ``namespace``: that of the release."""
+    assert not ROOT.is_relative_to("/tmp"), "the operator's Pods mount a volume there: move the repository elsewhere"
     async with AsyncExitStack() as stack:
         plane = await stack.enter_async_context(open_control_plane(ensure_binaries(), directory / "plane"))
         client = await stack.enter_async_context(open_client(await load_config(plane.kubeconfig)))

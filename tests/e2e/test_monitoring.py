@@ -43,9 +43,10 @@ ONLY_IN_TROUBLE: Final = frozenset(
         "Lost in the last hour",
         "Share of steps from the output cache, by Engram",
         "Packets that were lost or not meant for a step, a minute",
+        "Spans of traces a second, by outcome",
     }
 )
-"""Panels that are empty while all is well, for the first ten minutes, or without an object store."""
+"""Panels that are empty while all is well, for the first ten minutes, or without an object store or traces."""
 MAY_BE_PENDING: Final = frozenset({"BobrapetRunsFailing"})
 
 

@@ -33,8 +33,6 @@ from core.kube.informer import Change, Informer
 PROGRAM: Final = Path(__file__).with_name("engram.py")
 IMAGE: Final = "test/warm-kill:1"
 AT_ONCE: Final = 50
-PAUSE_SECONDS: Final = (0.2, 6.0)
-"""The least and the longest time between the wait for steps at work and the kill."""
 SLACK_SECONDS: Final = 0.05
 """The observer may see an end a moment before the last line of the step that was read from the file."""
 _SETTLE_SECONDS: Final = 2.0
@@ -50,6 +48,8 @@ class WarmPlan:
     seconds: float
     steps_between: int = 20
     """So many steps must have ended since the last kill, so that the next one finds steps at work."""
+    longest_pause_seconds: float = 6.0
+    """Then the kill comes at a random instant within this time."""
     seed: int = 50
 
 
@@ -154,7 +154,7 @@ async def _kill(plan: WarmPlan, victims: Victims, killed: dict[str, int], ends: 
     chance = random.Random(plan.seed)
     while (count := sum(killed.values())) < plan.kills:
         await ends.go_on(plan.steps_between)
-        await trio.sleep(chance.uniform(*PAUSE_SECONDS))
+        await trio.sleep(chance.uniform(0.0, plan.longest_pause_seconds))
         target = list(killed)[count % len(killed)]
         if target in victims.servers:
             with trio.CancelScope(shield=True):  # the results are read from it
