@@ -66,12 +66,12 @@ def suites() -> Sequence[Suite]:
     """
     return (
         Suite(_integration("node_*", "launch_*", "full_disk", "*_example"), 0.4, 115),
-        Suite(("tests/integration",), 0.4, 170),
+        Suite(("tests/integration",), 0.4, 330),
         Suite(_integration("admission_*", "certs_*", "conversion_*", "embedded_admission*", "wheels"), 0.4, 120),
         Suite(_integration("hub_*", "embedded_hub", "operator_streams"), 0.4, 95),
         Suite(("fuzz/engine",), 1.0, 260, tuple(f"--ignore={path}" for path in EVERY_DEATH)),
         Suite(_integration("command_line_*"), 0.6, 200),
-        Suite(("tests/unit",), 0.8, 180),
+        Suite(("tests/unit",), 0.8, 240),
         Suite(("tests/unit/core",), 0.8, 200),
         Suite(("tests/unit/cli", "tests/unit/hub", "tests/unit/sdk"), 0.8, 180),
         Suite(("fuzz",), 0.8, 140),
