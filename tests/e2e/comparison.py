@@ -20,11 +20,15 @@ _VARYING: Final = (
     *("uid", "duration", "resourceVersion", "storyRevision"),
     *("podName", "podIP", "hostIP", "podIPs", "containerID"),
 )
-_UNCOMPARED: Final = ("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision", "attempt")
+_UNCOMPARED: Final = (
+    *("runs.bubustack.io/story-revision", "runs.bubustack.io/parent-story-revision"),
+    *("attempt", "queuedAt"),
+)
 """What may differ although both outcomes are correct.
 
 The names follow from a Story's UID, and stand beside a run's timers only if these were stored before its start. The
-attempt of a StepRun is written with the record of Running, and a step that ends at once gets no such record.
+attempt of a StepRun is written with the record of Running, and a step that ends at once gets no such record. A short
+wait for a slot is not recorded.
 """
 _RANDOM: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<instant>"),
