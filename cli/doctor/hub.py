@@ -16,7 +16,7 @@ from views.why.stream import hub_standing
 
 
 def diagnose(lease: Object | None, now: datetime, namespace: str) -> Diagnosis:
-    """A missing hub is no problem where no Story is realtime."""
+    """A hub is needed only where a Story is realtime."""
     if lease is None:
         return skipped("no hub has ever served; only realtime Stories need one")
     standing = hub_standing(lease, now)

@@ -1,6 +1,6 @@
 """The context of a trace as text: ``traceparent``, ``tracestate``, ``baggage``. Pure.
 
-What cannot be read counts as absent: whoever sends it must not be able to stop a run. Source: W3C Trace Context 1 and
+What cannot be read counts as absent: a sender must not be able to stop a run. Source: W3C Trace Context 1 and
 W3C Baggage; operator contract 9.
 """
 
