@@ -25,6 +25,7 @@ from localcluster.server.authn import Authenticator
 from localcluster.server.authz import Authorizer
 from localcluster.server.bootstrap import bootstrap
 from localcluster.server.catalog import Catalog
+from localcluster.server.compaction import forget_old_changes
 from localcluster.server.conversion import Converter
 from localcluster.server.crd_cleanup import clean_up_definitions
 from localcluster.server.crds import Definitions
@@ -104,6 +105,7 @@ async def open_api_server(
             await nursery.start(storage.keep_checkpointed)
             await nursery.start(reclaim_when_quiet, lambda: store.revision)
             await nursery.start(clean_up_definitions, server.registry)
+            await nursery.start(forget_old_changes, store)
             await nursery.start(expire_events, server.registry, now)
             yield server
             nursery.cancel_scope.cancel()

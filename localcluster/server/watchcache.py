@@ -114,9 +114,14 @@ class Collection:
 
     def compact(self) -> None:
         """Forget all remembered changes; watches that are behind have to list again."""
-        if self._log:
-            self._forget(len(self._log))
-        self._waiting.unpark_all()
+        self.forget_before(self.end_position)
+
+    def forget_before(self, position: int) -> None:
+        """Forget the changes before ``position``; a watch that is behind it has to list again."""
+        count = min(position - self._log_start, len(self._log))
+        if count > 0:
+            self._forget(count)
+            self._waiting.unpark_all()
 
     def position_after(self, revision: int) -> int:
         """The position in the log from which a watch continues after ``revision``.
