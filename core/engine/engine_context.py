@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
@@ -14,7 +15,13 @@ from core.engine.ports import Bindings, Clock, EventSink, RunStore, StepRuns
 from core.engine.settings import EngineSettings
 from core.engine.slots.slots import Slots
 from core.evaluation.evaluator import Evaluator
+from core.fairness.turns import Turns
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
+
+STARTS_AT_ONCE: Final = 32
+STARTS_OF_ONE: Final = 8
+STARTS_ALONE: Final = 16
+"""Those of one namespace beside others, and alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +46,7 @@ class EngineContext:
     """Steps with an output cache that execute the same."""
     awaited: AwaitedDefinitions = field(default_factory=AwaitedDefinitions)
     """Steps that wait for their Engram or template."""
+    starts: Turns = field(default_factory=lambda: Turns(STARTS_AT_ONCE, STARTS_OF_ONE, at_once_alone=STARTS_ALONE))
+    """Steps whose StepRun is created and whose first attempt is started, by namespace. What has begun goes first: else
+    many starts at once would delay each other until each needs further requests.
+    """

@@ -81,6 +81,8 @@ class EngineSettings:
     start_linger_seconds: float = 0.25
     """The same when the run has begun to run: a run that is over by then needs no write for its start. Its StepRuns
     have its Story revision, so a process that takes over finds it without that write."""
+    longest_start_linger_seconds: float = 5.0
+    """The same while other steps wait for their turn to start: writes of starts would delay them further."""
     announce_after_seconds: float = 2.0
     """How long after the creation of its Job the engine records a StepRun as ``Running``. A step that ends sooner, or
     whose container reports itself before, needs no such write; until then the status of the run shows that it runs."""

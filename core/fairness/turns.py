@@ -70,6 +70,7 @@ class Turns:
         self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
         self._busy: dict[Hashable, int] = {}
         self.waiting = 0
+        self._calm = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<Turns: {self._at_once - self._free} of {self._at_once} under way, {self.waiting} wait>"
@@ -116,6 +117,11 @@ class Turns:
         if not self._busy[caller]:
             del self._busy[caller]
         self._call_next()
+
+    async def until_none_waits(self) -> None:
+        """Return at once if no request waits for a turn; else when none waits any more."""
+        if self.waiting:
+            await self._calm.park()
 
     def _is_next(self, caller: Hashable) -> bool:
         """Whether no other request is ahead; requests that only wait for turns of their own caller do not count."""
@@ -170,6 +176,8 @@ class Turns:
         self.waiting -= 1
         if not queue:
             del self._queues[caller]
+        if not self.waiting:
+            self._calm.unpark_all()
 
     def _begin(self, caller: Hashable) -> None:
         self._free -= 1

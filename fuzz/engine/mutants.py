@@ -8,8 +8,8 @@ from that of the engine without the bug.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -312,6 +312,15 @@ def _given_back_late(sound: Any) -> Any:
     return wrong
 
 
+def _turn_kept(sound: Any) -> Any:
+    @asynccontextmanager
+    async def wrong(context: Any, binding: Any) -> AsyncIterator[None]:
+        await context.engine.starts.take(context.key.namespace)
+        yield
+
+    return wrong
+
+
 def _talkative(sound: Any) -> Any:
     async def wrong(context: Any) -> Any:
         async def talk() -> None:
@@ -477,6 +486,8 @@ _TABLE: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]],
     ("a story's time ends late", ("story timeout",), WallClock, "sleep_until", _late),
     ("what is decided is stored late", ("sleep between steps", "gate in time"), writer.StatusWriter, "_linger",
      _stored_late),
+    ("steps that have started keep their turn to start", ("diamond with data",), engram_steps, "start_turn",
+     _turn_kept),
     ("slots are given back late", ("one at a time",), slots.Slots, "release", _given_back_late),
     ("a gate says every second how long it waits", ("gate in time",), gate, "run", _talkative),
     ("of two leaders each sleeps until its own instant", ("sleep of two leaders",), writer.StatusWriter, "stored_timer",

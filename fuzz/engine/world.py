@@ -28,6 +28,7 @@ from core.engine.run.supervisor import Supervisor
 from core.engine.settings import EngineSettings
 from core.engine.slots.queueing import SlotLimits
 from core.engine.slots.slots import Slots
+from core.fairness.turns import Turns
 from core.policy.settings import OperatorSettings
 from fuzz.engine.adapters import Engram, ModelBindings, ModelRunStore, ModelStepRuns
 from fuzz.engine.clients.fate import Fates
@@ -64,6 +65,8 @@ current_process: ContextVar[Process | None] = ContextVar("process of the engine"
 
 
 GARBAGE_SECONDS = 0.3
+STARTS_AT_ONCE = 2
+"""Fewer than in an operator, so that steps of one run wait for each other."""
 """The time until an object without an owner is removed."""
 
 
@@ -252,6 +255,7 @@ class World:
             slots=slots,
             concurrency=limiter,
             ownership=owned,
+            starts=Turns(STARTS_AT_ONCE),
         )
         supervisor = Supervisor(engine, lambda _key, error: self.crashes.append(error))
         warm.wake = supervisor.wake

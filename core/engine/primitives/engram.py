@@ -17,7 +17,7 @@ import trio
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object, has_ended, is_being_deleted, is_controlled_by, is_left_by_a_namesake, step_path
 from core.api.phases import ExitClass, Phase, Reason
-from core.engine.calls import FIRST_PAUSE_SECONDS, Pace, committed, patiently
+from core.engine.calls import committed, patiently
 from core.engine.clock import wait_for_wakeup
 from core.engine.context.run_slots import has_slot, wait_for_slot
 from core.engine.context.step_context import StepContext
@@ -43,12 +43,12 @@ from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.creation import step_run_to_create, warn_near_limit
 from core.engine.primitives.definitions import StepDefinitions, divided
-from core.engine.primitives.first_attempt import create_step_run
+from core.engine.primitives.first_attempt import create_step_run, start_turn
 from core.engine.primitives.output_cache import CachedOutput, OutputCache
 from core.engine.primitives.room import RoomWait
 from core.engine.primitives.running_mark import RunningMark
 from core.engine.primitives.settle import settle_value
-from core.engine.primitives.shown_state import show, show_why_refused
+from core.engine.primitives.shown_state import pause_after, show
 from core.engine.primitives.success import why_not_successful
 from core.engine.step import outcome, record
 from core.engine.step.manifest import (
@@ -121,11 +121,11 @@ class EngramStep:
                     problem = StepError(error.reason, str(error))
                 else:
                     with trio.move_on_at(conflict_until):
-                        await self._pause(pace)
+                        await pause_after(error, context, pace)
             except NoRoomError as error:
                 await self._room.wait(error)
             except (StaleError, GoneError, UnavailableError) as error:
-                await self._pause(pace, error)
+                await pause_after(error, context, pace)
             except RejectedError as error:
                 if problem is not None:
                     raise  # even the record of the failure is refused: the supervisor reports it
@@ -283,7 +283,11 @@ class EngramStep:
             return None
         again = self._had_step_run or context.run_context.is_shared
         lingers = observation.state is not AttemptState.ABSENT
-        created = await create_step_run(context, binding, manifest, again=again, lingers=lingers)
+        async with start_turn(context, binding):
+            return await self._begin(manifest, binding, again=again, lingers=lingers)
+
+    async def _begin(self, manifest: Object, binding: Binding, *, again: bool, lingers: bool) -> Verdict | None:
+        created = await create_step_run(self._context, binding, manifest, again=again, lingers=lingers)
         step_run, self._had_step_run = created.step_run, True
         self._known = step_run["metadata"]["uid"]
         if lingers or step_run.get("status"):
@@ -489,11 +493,3 @@ class EngramStep:
             return record.verdict_of(step_run)
         message = f"{problem.reason}: {problem.message}"
         return await self._fail(outcome.final_failure(problem.reason, message, still_alive=still_alive), step_run)
-
-    async def _pause(self, pace: Pace, error: Exception | None = None) -> None:
-        """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing."""
-        show_why_refused(self._context, error)
-        seconds = pace.next_seconds(error)
-        await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
-        with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
-            await self._context.wakeup.wait()

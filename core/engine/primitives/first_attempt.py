@@ -6,8 +6,8 @@ and started after the checks of ``start_attempt``. Source: StepRun contract 3.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,18 @@ from core.engine.primitives.attempt import AttemptPreparation
 from core.engine.primitives.earlier_output import reuses_from
 from core.engine.step.past import may_have_a_past, may_have_begun
 from core.workloads.output_cache import CacheRules
+
+
+@asynccontextmanager
+async def start_turn(context: StepContext, binding: Binding) -> AsyncIterator[None]:
+    """The block creates a StepRun and starts its first attempt, and holds a turn; but not if it looks for the output of
+    an equal execution in between, which can take long.
+    """
+    if CacheRules.of(binding.cache) is not None:
+        yield
+        return
+    async with context.engine.starts.turn(context.key.namespace):
+        yield
 
 
 @dataclass(frozen=True, slots=True)

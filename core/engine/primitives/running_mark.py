@@ -41,6 +41,9 @@ class RunningMark:
         with trio.move_on_at(self._due_at + (TELL_AGAIN_SECONDS if again else 0.0)):
             await self._context.wakeup.wait()
             return
+        if seen.live is None and self._context.engine.starts.waiting:  # steps that wait for their start go first
+            self._due_at = trio.current_time() + self._context.engine.settings.seconds_to_announce(stream=False)
+            return
         if seen.live is not None:
             self._told, self._due_at = seen.live, trio.current_time()
         await self.record(step_run, record.attempt_seen(seen), seen)

@@ -5,9 +5,12 @@ Nothing is written while it stays the same.
 
 from __future__ import annotations
 
+import trio
+
 from core.api.phases import Phase, StepReason
+from core.engine.calls import FIRST_PAUSE_SECONDS, Pace
 from core.engine.context.step_context import StepContext
-from core.engine.errors import ThrottledError
+from core.engine.errors import PortError, ThrottledError
 from core.engine.ports import AttemptState, Observation
 from core.engine.step.pending_reason import pending_reason
 
@@ -33,7 +36,14 @@ def show(context: StepContext, observation: Observation) -> None:
         context.set_message("")
 
 
-def show_why_refused(context: StepContext, error: Exception | None) -> None:
-    """Show what keeps an attempt from starting, if it is only the number of writes at once."""
+async def pause_after(error: PortError, context: StepContext, pace: Pace) -> None:
+    """Wait before the next look after a write that failed; a wake-up shortens the pause, but not to nothing.
+
+    Show what keeps an attempt from starting, if it is only the number of writes at once.
+    """
     if isinstance(error, ThrottledError):
         context.set_message(str(error), Phase.BLOCKED, reason=StepReason.BINDING_THROTTLED)
+    seconds = pace.next_seconds(error)
+    await trio.sleep(min(seconds, FIRST_PAUSE_SECONDS))
+    with trio.move_on_after(seconds - FIRST_PAUSE_SECONDS):
+        await context.wakeup.wait()

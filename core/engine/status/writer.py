@@ -8,7 +8,7 @@ writer reads it again and computes the *remaining* patch again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -149,20 +149,40 @@ class StatusWriter:
     async def _linger(self) -> None:
         """Let further changes come, unless a task waits for the write or the run has ended."""
         began_at = trio.current_time()
+        longest = began_at + self._engine.settings.longest_start_linger_seconds
         while not (self._awaited or self._state.ended):
             with trio.move_on_at(self._due_at(began_at)) as scope:
                 await self._dirty.wait()
             if scope.cancelled_caught:
-                return
+                if not (self._engine.starts.waiting and self._stores_a_start) or trio.current_time() >= longest:
+                    return
+                with trio.move_on_at(longest):
+                    await self._until_calm_or_changed()
+                began_at = trio.current_time()
+
+    @property
+    def _stores_a_start(self) -> bool:
+        """Whether the next write is that of the run's start, for which no task waits."""
+        stored = self._state.stored.get("status") or {}
+        begins = self._state.phase is Phase.RUNNING and stored.get("phase") != Phase.RUNNING
+        return begins and not stored.get("attempts") and not self._awaited
+
+    async def _until_calm_or_changed(self) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def end_after(wait: Callable[[], Awaitable[None]]) -> None:
+                await wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_after, self._engine.starts.until_none_waits)
+            nursery.start_soon(end_after, self._dirty.wait)
 
     def _due_at(self, changed_at: float) -> float:
         """When to store changes. The first of them was made at ``changed_at``. Both are Trio times."""
         settings = self._engine.settings
-        stored = self._state.stored.get("status") or {}
-        has_moved_on = self._state.phase != stored.get("phase")
-        if has_moved_on and self._state.phase is Phase.RUNNING and not stored.get("attempts"):
+        if self._stores_a_start:
             return changed_at + settings.start_linger_seconds
-        if has_moved_on:
+        if self._state.phase != (self._state.stored.get("status") or {}).get("phase"):
             return changed_at + settings.phase_linger_seconds
         size = len(self._state.steps or ()) / _STEPS_PER_LINGER
         linger_seconds = settings.status_linger_seconds * min(max(size, 1.0), _LONGEST_LINGER_FACTOR)

@@ -69,7 +69,8 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
             "patch",
             "storyruns/status",
             1,
-            "Phase, conditions, Story revision, and its first steps; unless it is over within 0.25 s.",
+            "Phase, conditions, Story revision, and its first steps; unless it is over within 0.25 s, or while other "
+            "steps wait for their turn to start.",
         ),
         _cost(_O, "create", "events", 1, "`StartingExecution`."),
     ),

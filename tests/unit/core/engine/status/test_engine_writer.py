@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from core.engine.errors import PortError, StaleError, UnavailableError
 from fuzz.engine.adapters import ModelRunStore
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.worker import Script
-from fuzz.engine.world import open_world
+from fuzz.engine.world import STARTS_AT_ONCE, open_world
 
 
 class RefusingRunStore(ModelRunStore):
@@ -130,6 +131,62 @@ async def test_a_run_that_is_over_within_a_moment_needs_one_write(
         found = status_writes(world)
 
     assert len(found) == writes
+
+
+@asynccontextmanager
+async def no_step_may_start(world: Any) -> AsyncIterator[None]:
+    """The block holds every turn of steps that start, as in a process with more starts than the API server answers."""
+    starts = world.supervisor._engine.starts
+    while starts.take_nowait("another"):
+        pass
+    yield
+    for _ in range(STARTS_AT_ONCE):
+        starts.give_back("another")
+
+
+async def test_the_start_of_a_run_whose_step_waits_for_its_turn_is_not_written_before_it_starts(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world({"a": (Script(after_seconds=0.1),)}) as world:
+        one = scenario(world, [engram("a")])
+        world.start()
+        async with no_step_may_start(world):
+            world.supervisor.adopt(one.key)
+            await trio.sleep(3)
+            assert one.status == {}
+            assert world.step_run(one.key, "a") is None
+        assert await world.until_ended(one.key)
+        found = status_writes(world)
+
+    assert len(found) == 1
+    assert one.phases == {"a": "Succeeded"}
+
+
+async def test_the_start_of_a_run_is_shown_after_five_seconds_whatever_else_starts(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        world.start()
+        async with no_step_may_start(world):
+            world.supervisor.adopt(one.key)
+            await trio.sleep(5.5)
+            assert one.status["phase"] == "Running"
+        assert await world.until_ended(one.key)
+
+
+async def test_a_run_that_is_canceled_while_its_step_waits_for_its_turn_ends_at_once(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    async with open_world() as world:
+        one = scenario(world, [engram("a")])
+        world.start()
+        async with no_step_may_start(world):
+            world.supervisor.adopt(one.key)
+            await trio.sleep(1)
+            world.cancel_run(one.key)
+            assert await world.until_ended(one.key, seconds=2)
+            assert world.step_run(one.key, "a") is None
 
 
 async def test_a_change_after_a_calm_time_is_shown_at_once(autojump_clock: MockClock, scenario: Any) -> None:
