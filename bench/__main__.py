@@ -53,6 +53,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "webhook": webhook.measure,
     "object-store": object_store.measure,
     "control-plane": plane.measure,
+    "control-plane-rates": plane.measure_rates,
     "wire": wire.measure,
     "stream-sdk": stream_sdk.measure,
     "hub": hub.measure,

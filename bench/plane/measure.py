@@ -11,9 +11,9 @@ from pathlib import Path
 import trio
 
 from bench.plane.figure import BASELINE, Figure, as_rows, read_figures, write_figures
-from bench.plane.jobs import bare_jobs_per_minute
+from bench.plane.rates import rates
 from bench.plane.reactions import reactions
-from bench.plane.runs import chains, one_step_runs_per_minute, writes
+from bench.plane.runs import chains, writes
 from bench.plane.sleepers import sleepers
 from bench.plane.stand import open_plane_stand
 from bench.report import Row
@@ -23,6 +23,11 @@ FIGURES_VARIABLE = "BOBRAPET_BENCH_FIGURES"
 
 def measure() -> list[Row]:
     return _told(trio.run(_measure))
+
+
+def measure_rates() -> list[Row]:
+    """Measures only the rates; takes about three minutes."""
+    return _told(trio.run(_rates))
 
 
 def measure_reactions() -> list[Row]:
@@ -36,6 +41,11 @@ def _told(figures: list[Figure]) -> list[Row]:
     return as_rows(figures, read_figures(BASELINE))
 
 
+async def _rates() -> list[Figure]:
+    async with open_plane_stand() as stand:
+        return await rates(stand)
+
+
 async def _reactions() -> list[Figure]:
     async with open_plane_stand() as stand:
         return await reactions(stand)
@@ -43,13 +53,8 @@ async def _reactions() -> list[Figure]:
 
 async def _measure() -> list[Figure]:
     async with open_plane_stand() as stand:
-        bare = await bare_jobs_per_minute(stand)
-        runs, cost = await one_step_runs_per_minute(stand)
         return [
-            Figure("jobs.rate", "bare Jobs", bare, "/min"),
-            Figure("one-step.rate", "one-step runs", runs, "/min"),
-            Figure("one-step.share", "one-step runs / bare Jobs", runs / bare, target="0.80", ratio=True),
-            *cost,
+            *await rates(stand),
             *await chains(stand),
             *await reactions(stand),
             *await writes(stand),

@@ -1,4 +1,4 @@
-"""Measures runs of one, three and ten steps: runs per minute, the time between steps, and the operator's writes."""
+"""Measures runs of three and ten steps: runs per minute, the time between steps, and the operator's writes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from bench.observer import open_observer
 from bench.plane import audit
 from bench.plane.figure import Figure
 from bench.plane.stand import PlaneStand
-from bench.process import cpu_seconds, resident_bytes
 from bench.report import percentile
 from bench.stand import install_chain, start_run
 
-ONE_STEP_RUNS = 400
 SETTLED_SECONDS = 15.0
 """After this time, counters and series of Events (every ten seconds) are written, too."""
 
@@ -42,27 +40,6 @@ CHAINS = (
 )
 PROMISED = {10: ("20 ms", "150 ms"), 50: ("60 ms", "")}
 """Runs alive at a time → targets for p50 and p99."""
-
-
-async def one_step_runs_per_minute(stand: PlaneStand) -> tuple[float, list[Figure]]:
-    """Starts all runs at once, like the bare Jobs; returns their rate and the operator's cost."""
-    story = await install_chain(stand.client, length=1)
-    async with open_observer(stand.client) as observer:
-        cpu = cpu_seconds([stand.operator.pid])
-        started = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for index in range(ONE_STEP_RUNS):
-                nursery.start_soon(start_run, stand.client, story, f"one-{index}")
-        with trio.fail_after(300):
-            await observer.wait_for_runs(ONE_STEP_RUNS)
-        rate = ONE_STEP_RUNS / (trio.current_time() - started) * 60
-        cpu = cpu_seconds([stand.operator.pid]) - cpu
-        succeeded = list(observer.run_phase.values()).count("Succeeded")
-    return rate, [
-        Figure("one-step.succeeded", f"of {ONE_STEP_RUNS} one-step runs at once: succeeded", succeeded, ratio=True),
-        Figure("one-step.cpu", "CPU of the operator for a one-step run", cpu / ONE_STEP_RUNS * 1000, "ms"),
-        Figure("one-step.memory", "operator's memory after them", resident_bytes(stand.operator.pid) / 2**20, "MiB"),
-    ]
 
 
 async def chains(stand: PlaneStand) -> list[Figure]:

@@ -14,6 +14,8 @@ from core.api.resource import STORY
 COUNTS = (1000, 5000)
 AT_A_TIME = 32
 WATCH_SECONDS = 20.0
+CALM_SECONDS = 15.0
+SETTLED_SECONDS = 300.0
 STORY_NAME = "asleep"
 
 
@@ -31,7 +33,7 @@ async def sleepers(stand: PlaneStand) -> list[Figure]:
         await _start(stand, range(begun, count))
         begun = count
         await stand.wait_for_live_steps(count)
-        await trio.sleep(20)
+        await _until_nothing_is_written(stand)
         figures += await _cost(stand, count, empty)
     return figures
 
@@ -51,6 +53,16 @@ async def _cost(stand: PlaneStand, count: int, empty: int) -> list[Figure]:
         Figure(f"{key}.writes", f"… API writes in {WATCH_SECONDS:.0f} s", idle, target="0", ratio=True),
         Figure(f"{key}.restart", "… a new operator has all of them in hand after", seconds, "s"),
     ]
+
+
+async def _until_nothing_is_written(stand: PlaneStand) -> None:
+    """Events and counts follow the runs in the background."""
+    with trio.fail_after(SETTLED_SECONDS):
+        while True:
+            before = audit.size(stand.audit_log)
+            await trio.sleep(CALM_SECONDS)
+            if not audit.writes_by_kind(stand.audit_log, stand.operator_user, since=before).total():
+                return
 
 
 async def _restart(stand: PlaneStand, live: int = 0) -> float:

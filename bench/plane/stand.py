@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -24,6 +25,9 @@ from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.running import ControlPlane, open_control_plane
 
 ROOT = Path(__file__).parents[2]
+SERVERS_MEMORY = "6GiB"
+"""With the limit of the tests, 1 GiB, an API server that has thousands of finished runs collects garbage all the time.
+"""
 READY_SECONDS = 120.0
 _STEPS_ACTIVE = re.compile(r"^bobrapet_storyrun_steps_active\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -73,6 +77,7 @@ async def open_plane_stand(metrics_port: int = 18_471, *, instant_node: bool = T
 
     ``instant_node``: every Pod is reported as succeeded at once; otherwise the caller opens a node.
     """
+    os.environ.setdefault("GOMEMLIMIT", SERVERS_MEMORY)  # the servers inherit it
     with tempfile.TemporaryDirectory(prefix="bobrapet-bench-") as folder:
         directory = Path(folder)
         async with AsyncExitStack() as stack:
