@@ -276,4 +276,5 @@ CONTROLLER: Final = ControllerRegistration(
         Permission(STORY, ("patch",), "Removes the finalizer that the reference operator has set."),
         Permission(STORY, ("patch",), STATUS_WHY, subresource="status"),
     ),
+    enqueue_when_settings_change=True,  # they decide which references are allowed
 )

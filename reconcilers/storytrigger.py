@@ -406,4 +406,5 @@ CONTROLLER: Final = ControllerRegistration(
         Permission(STORY_RUN, ("get",), "Reads the run that has the name of a new one."),
         Permission(STORY, ("get",), FRESH),
     ),
+    enqueue_when_settings_change=True,  # they decide how long it may wait, and how long its answer is kept
 )

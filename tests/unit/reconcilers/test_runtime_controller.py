@@ -101,6 +101,19 @@ async def test_a_reconcile_that_takes_too_long_is_ended_and_tried_again(autojump
     assert [at - started for at in calls] == [0, 31]
 
 
+async def test_another_time_limit_counts_from_the_next_pass(autojump_clock: MockClock) -> None:
+    calls, limit = [], [30 * SECOND]
+
+    async def slow(key: Key) -> Outcome:
+        calls.append(trio.current_time())
+        limit[0] = 5 * SECOND
+        await trio.sleep_forever()
+
+    options = ControllerOptions(1, SECOND, SECOND, reconcile_timeout=lambda: limit[0])
+    started = await lived(Controller("story", slow, options), KEY, seconds=40)
+    assert [at - started for at in calls] == [0, 31, 37]
+
+
 async def test_without_a_deadline_a_reconcile_may_take_its_time(autojump_clock: MockClock) -> None:
     ended = []
 

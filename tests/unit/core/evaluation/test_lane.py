@@ -94,6 +94,17 @@ async def test_a_budget_is_of_one_namespace_and_of_all_lanes(autojump_clock: Moc
         assert trio.current_time() - began == pytest.approx(180, abs=1)  # 30 s over budget, at 10 s a minute
 
 
+async def test_another_budget_counts_from_the_next_question(autojump_clock: MockClock) -> None:
+    seconds = [10.0]
+    lane = WorkerLane("test", lambda: 2, WaitNotifier(), Budget(lambda: seconds[0]))
+    async with lane.turn(Asker("noisy")):
+        await trio.sleep(40)
+    seconds[0] = 60
+    began = trio.current_time()
+    async with lane.turn(Asker("noisy")):
+        assert trio.current_time() - began == pytest.approx(30, abs=1)  # not the 180 s of the other
+
+
 async def test_without_a_budget_a_namespace_uses_what_its_turns_give(autojump_clock: MockClock) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:

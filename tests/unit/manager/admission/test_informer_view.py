@@ -16,6 +16,7 @@ from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from manager.admission.informer_view import InformerView
 from reconcilers.adapters.world import World
 from webhooks.cluster_view import Unseen
+from webhooks.validate.story import validate as validate_story
 
 
 def _object(resource: Resource, name: str, namespace: str = "team") -> dict[str, Any]:
@@ -61,6 +62,25 @@ def test_grants_are_those_of_one_namespace(view: InformerView, world: World) -> 
 def test_settings_and_policy_are_those_in_force(view: InformerView) -> None:
     assert view.policy is CrossNamespacePolicy.GRANT
     assert view.settings.cross_namespace_policy is CrossNamespacePolicy.GRANT
+
+
+def test_another_largest_block_counts_from_the_next_review(world: World) -> None:
+    settings = [OperatorSettings(max_story_with_block_size_bytes=65536)]
+    view = InformerView(cast("KubeClient", None), world, lambda: settings[0])
+    step = {"name": "a", "type": "sleep", "with": {"duration": "1s", "text": "x" * 2000}}
+    story = {
+        "apiVersion": STORY.api_version,
+        "kind": STORY.kind,
+        "metadata": {"name": "s", "namespace": "team"},
+        "spec": {"steps": [step]},
+    }
+
+    def refused() -> list[str]:
+        return [each.path for each in validate_story(story, None, view) if "bytes" in each.message]
+
+    assert refused() == []
+    settings[0] = OperatorSettings(max_story_with_block_size_bytes=1024)
+    assert refused() == ["spec.steps[0].with"]
 
 
 def test_kinds_that_were_never_listed_are_named(view: InformerView) -> None:

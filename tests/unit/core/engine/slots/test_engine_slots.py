@@ -494,6 +494,24 @@ async def test_with_aging_every_step_starts_however_much_more_important_work_arr
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(("aging", "next_one"), [(0, "rich/a"), (60, "poor/a")])
+async def test_another_aging_counts_for_who_waits(
+    autojump_clock: MockClock, nursery: trio.Nursery, aging: int, next_one: str
+) -> None:
+    office = loaded(limits(default=(1, 0)))
+    await office.ask(demand("first/a"))
+    nursery.start_soon(office.ask, demand("poor/a"))
+    await trio.sleep(360)
+    nursery.start_soon(office.ask, demand("rich/a", priority=5, queued=trio.current_time()))
+    await wait_all_tasks_blocked()
+    office.bounds = limits(default=(1, aging))
+    office.slots.limits_changed()
+    office.slots.release("uid-first", "a")
+    await wait_all_tasks_blocked()
+    assert office.started == ["first/a", next_one]
+    nursery.cancel_scope.cancel()
+
+
 async def test_runs_of_equal_priority_share_the_slots(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """A run with a hundred steps came first. A run with five steps gets every other slot as soon as it arrives."""
     office = loaded(limits(4))
