@@ -27,6 +27,7 @@ from views.signals import SignalView, last_signal
 from views.step_layout import ANY_ITEM, STEP_LISTS, RunStep, declared_steps, parent_of, path_of, recorded_steps
 from views.text import one_line
 from views.timers import deadlines_of
+from views.trace_view import TraceView, trace_view
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _BY_STEP_RUN: Final = "steprun/"
@@ -139,6 +140,8 @@ class RunView:
     cancel_requested: bool = False
     cancel_reason: str = ""
     """What the user who canceled it said."""
+    trace: TraceView | None = None
+    """None: the run is not traced."""
 
     @property
     def word(self) -> str:
@@ -255,6 +258,7 @@ def view_run(
         queue=_queue(story),
         cancel_requested=bool(run["spec"].get("cancelRequested")),
         cancel_reason=one_line(annotations.get(keys.ANNOTATION_CANCEL_REASON) or ""),
+        trace=trace_view(run),
     )
 
 

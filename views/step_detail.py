@@ -23,6 +23,7 @@ from views.pod_wait import container_state, taken_at
 from views.run_view import StepView
 from views.signals import SignalView, signals_of
 from views.text import one_line
+from views.trace_view import TraceView, trace_view
 
 _INPUTS: Final = "BUBU_TRIGGER_DATA"
 
@@ -65,6 +66,8 @@ class StepDetail:
     """The key of the stored log; empty if none is stored."""
     timings: tuple[tuple[str, datetime], ...]
     """What happened when, in order."""
+    trace: TraceView | None
+    """That of its StepRun, or without one that of the run; None: the run is not traced."""
 
 
 def step_detail(
@@ -100,6 +103,7 @@ def step_detail(
         effects=tuple((one_line(each.get("key")), one_line(each.get("status") or "")) for each in _effects(status)),
         logs=str(logs.get("$bubuStorageRef") or "") if isinstance(logs, dict) else "",
         timings=tuple(_timings(step, made, job, pod)),
+        trace=trace_view(step_run, run),
     )
 
 

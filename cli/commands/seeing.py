@@ -26,7 +26,6 @@ from cli.arguments import (
 )
 from cli.options import ALL_NAMESPACES, CommonOptions, TimeStyle, with_common_options
 from cli.problem import UsageError
-from core.api.artifact import for_people
 from core.api.objects import Object, owners_of
 
 if TYPE_CHECKING:
@@ -135,8 +134,9 @@ def get(
     it gives the StepRun.
     """
     from cli.interruption import run_async
-    from cli.render.output import render, yaml_text
+    from cli.render.output import render
     from cli.render.progress import whole_tree
+    from cli.render.run_end import paragraphs_of
     from cli.runs import find_run, look_at
     from cli.session import open_session
     from cli.streams import with_streams
@@ -158,14 +158,8 @@ def get(
             folded = session.command("get", view.name, "--all") if console.reader_is_person and not every_step else ""
             for line, colour in whole_tree(view, system_now(), folded=folded, ascii_only=options.ascii_only):
                 console.result(console.styled(line, colour))
-            if view.cancel_reason:
-                console.result(f"\ncanceled: {view.cancel_reason}")
-            if view.message:
-                console.result(f"\nmessage: {view.message}")
-            if view.error is not None:
-                console.result(f"\nerror:\n{yaml_text(view.error)}")
-            if view.output is not None:
-                console.result(f"\noutput:\n{yaml_text(for_people(view.output))}")
+            for paragraph in paragraphs_of(view):
+                console.result(f"\n{paragraph}")
 
     run_async(options, work)
 

@@ -54,6 +54,8 @@ def lines_of(detail: StepDetail, now: datetime, command: CommandText) -> Iterato
         yield from _row("" if number else "effects", f"{key} {state}".rstrip())
     for number, (what, at) in enumerate(detail.timings):
         yield from _row("" if number else "times", f"{format_instant(at)}  {what}")
+    if detail.trace is not None:
+        yield from _row("trace", detail.trace.text)
     yield from _data("inputs", detail.inputs)
     yield from _data("output", detail.output)
     commands = list(_more(detail))

@@ -46,6 +46,8 @@ def lines_of(explanation: Explanation, now: datetime, *, width: int, ascii_only:
     if explanation.later:
         lines.append(("", ""))
         lines += [(line, "bright_black") for line in _later(explanation, width)]
+    if explanation.trace is not None:
+        lines += [("", ""), (f"trace {explanation.trace.text}", "bright_black")]
     if explanation.unseen:
         text = f"this answer may be incomplete: you may not read {', '.join(explanation.unseen)}"
         lines += [("", ""), *((line, "yellow") for line in textwrap.wrap(text, width))]

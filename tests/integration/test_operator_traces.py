@@ -12,6 +12,7 @@ from core.policy.settings import OperatorSettings
 from core.telemetry.otlp.otlp_settings import OtlpSettings, QueueLimits
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, status_of, step
 from tests.integration.span_collector import ReceivedSpan, SpanCollector, collecting
+from views.trace_view import trace_view
 
 ON = OperatorSettings(tracing_enabled=True, trace_propagation=True)
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -68,6 +69,9 @@ async def test_a_run_is_one_tree_of_steps_attempts_and_child_runs(world: Operato
     root = collector.one("run outer")
     assert status_of(run)["trace"] == {"traceId": root.trace_id, "spanId": root.span_id, "sampled": True}
     assert status_of(step_run)["trace"]["spanId"] == collector.one("step fail").span_id
+    shown = trace_view(run)
+    assert shown is not None
+    assert (shown.text, shown.span_id) == (root.trace_id, root.span_id)
     assert [each["number"] for each in status_of(step_run)["failedAttempts"]] == [0]
     assert collector.one("step fail").attributes["retries"] == 1
     assert collector.one("step fail").attributes["step_type"] == "engram"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from core.api.objects import Object
 from views.signals import SignalView
+from views.trace_view import TraceView
 from views.why.worker import PoolStanding
 
 
@@ -107,6 +108,8 @@ class Explanation:
     """The whole answer, if the run waits for nothing."""
     trigger: str = ""
     """The StoryTrigger, if the question was about one; without a run, the explanation is about the StoryTrigger."""
+    trace: TraceView | None = None
+    """Of the explained step or run; None: the run is not traced."""
 
 
 @dataclass(frozen=True, slots=True)

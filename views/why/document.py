@@ -27,6 +27,7 @@ def document_of(explanation: Explanation) -> Object:
         "causes": [_cause(cause) for cause in explanation.causes],
         "later": [{"step": step, "needs": list(needs)} for step, needs in explanation.later],
         "unseen": list(explanation.unseen),
+        "trace": explanation.trace.document() if explanation.trace is not None else None,
     }
 
 

@@ -16,6 +16,7 @@ from views.rerun import refusal_of
 from views.run_view import RunView, view_run
 from views.step_layout import known_step
 from views.text import one_line
+from views.trace_view import trace_view
 from views.why.cause import Cause, CauseKind, CommandIn, Explanation, Facts
 from views.why.causes import Search
 
@@ -28,9 +29,8 @@ def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
     """
     view = _view(facts, command)
     search = _search(facts, view, command)
-    causes = (
-        _causes(search) if not step else search.causes(known_step(view.name, [each.name for each in view.steps], step))
-    )
+    known = known_step(view.name, [each.name for each in view.steps], step) if step else ""
+    causes = search.causes(known) if known else _causes(search)
     waits = not view.terminal and not step
     return Explanation(
         namespace=facts.namespace,
@@ -45,6 +45,7 @@ def explain(facts: Facts, step: str, command: CommandIn) -> Explanation:
         later=tuple((name, needs) for name, needs in search.needs.items() if needs) if waits else (),
         unseen=_unseen(facts),
         summary="" if causes else _summary(facts, view),
+        trace=trace_view(facts.step_runs.get(known), facts.run),
     )
 
 

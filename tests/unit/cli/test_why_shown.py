@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.render.why import lines_of
+from views.trace_view import TraceView
 from views.why.cause import Cause, CauseKind, Explanation
 from views.why.document import document_of
 
@@ -50,6 +51,14 @@ def test_a_cause_tells_since_when_until_when_who_and_what_to_type() -> None:
         "",
         "later: publish needs approve, fan",
     ]
+
+
+def test_the_trace_is_shown_where_there_is_one() -> None:
+    trace = TraceView("ab" * 16, "cd" * 8, sampled=True)
+
+    assert shown(explanation(GATE, trace=trace))[-2:] == ["", f"trace {'ab' * 16}"]
+    assert document_of(explanation(GATE, trace=trace))["trace"] == trace.document()
+    assert document_of(explanation(GATE))["trace"] is None
 
 
 def test_a_failure_tells_its_error_and_its_last_words() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cli.render.progress import MAX_ROWS, columns, transitions, tree, whole_tree
+from cli.render.run_end import paragraphs_of
 from core.api.phases import Phase
 from views.run_view import view_run
 
@@ -107,6 +108,33 @@ def test_duration_runs_until_now_and_never_below_zero() -> None:
 
     assert view.duration(NOW) == timedelta(seconds=10)
     assert view.duration(NOW - timedelta(hours=1)) == timedelta()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "paragraphs"),
+    [
+        ({"traceId": "ab" * 16, "spanId": "cd" * 8, "sampled": True}, [f"trace: {'ab' * 16}"]),
+        (
+            {"traceId": "ab" * 16, "spanId": "cd" * 8, "sampled": False},
+            [f"trace: {'ab' * 16} (not exported: the sampler left it out)"],
+        ),
+        ({"traceId": "\x1b[2J"}, []),
+        ("damaged", []),
+        (None, []),
+    ],
+)
+def test_the_trace_of_a_run_stands_below_its_steps(recorded: Any, paragraphs: list[str]) -> None:
+    view = view_run(a_run(phase="Succeeded", trace=recorded), a_story(FETCH))
+
+    assert list(paragraphs_of(view)) == paragraphs
+
+
+def test_what_stands_below_the_steps_comes_in_one_order() -> None:
+    told = {"message": "one failed", "error": {"type": "StepFailed"}, "output": {"n": 1}}
+    view = view_run(a_run(phase="Failed", trace={"traceId": "ab" * 16, "spanId": "", "sampled": True}, **told), None)
+
+    words = [each.partition(":")[0] for each in paragraphs_of(view)]
+    assert words == ["message", "trace", "error", "output"]
 
 
 def test_the_tree_shows_the_word_of_every_phase_and_drops_signs_for_ascii() -> None:

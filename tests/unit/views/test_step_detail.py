@@ -75,6 +75,22 @@ def shown(detail: StepDetail) -> list[str]:
     return [line for line, _ in lines_of(detail, NOW, plain_command)]
 
 
+def test_the_trace_is_that_of_the_step_run_and_of_a_step_without_one_that_of_the_run() -> None:
+    run: Object = {
+        "metadata": {"namespace": "team", "name": "report-1"},
+        "spec": {"storyRef": {"name": "report"}},
+        "status": {"phase": "Running", "trace": {"traceId": "ab" * 16, "spanId": "cd" * 8, "sampled": True}},
+    }
+    own = {"traceId": "ab" * 16, "spanId": "ef" * 8, "sampled": True}
+
+    traced = detail_of(run=run, trace=own).trace
+    assert traced is not None
+    assert traced.document() == own
+    assert f"trace     {'ab' * 16}" in shown(detail_of(run=run, trace=own))
+    assert f"trace     {'ab' * 16}" in shown(detail_of("approve", run=run))
+    assert detail_of().trace is None
+
+
 def test_inputs_are_those_that_the_container_got() -> None:
     assert detail_of(job=JOB).inputs == {"price": "5 $", "rows": 3}
     assert detail_of().inputs == {"price": "{{ late }}"}

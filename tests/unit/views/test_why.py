@@ -349,6 +349,16 @@ def test_a_step_that_two_others_need_is_told_once() -> None:
     assert [cause.step for cause in about(Facts(run, story), "c").causes] == ["c", "a", "approve", "b"]
 
 
+def test_the_trace_is_that_of_the_explained_step_or_run() -> None:
+    of_run, of_step = ({"traceId": "ab" * 16, "spanId": span * 16, "sampled": True} for span in "cd")
+    run = a_run(stepStates={"fetch": at_work()}, trace=of_run)
+    facts = Facts(run, a_story(engram("fetch")), step_runs={"fetch": a_step_run("fetch", trace=of_step)})
+
+    traces = [about(facts, step).trace for step in ("", "fetch")]
+    assert [each.document() for each in traces if each is not None] == [of_run, of_step]
+    assert about(of_engram()).trace is None
+
+
 def test_a_step_that_is_unknown_is_no_step() -> None:
     with pytest.raises(ViewError, match="has no step 'publsh'") as refusal:
         about(Facts(WAITS, NEEDY), "publsh")
