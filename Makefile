@@ -195,8 +195,8 @@ lock: $(STAMP)  ## renew the locks within the bounds of pyproject.toml
 sbom: $(STAMP)  ## build/bobrapet.cdx.json: the components of a plain installation of this checkout, as the image has them
 	$(BIN)/python -m release.installation build/bobrapet.cdx.json
 
-release: $(STAMP)  ## dist/: wheels, sources, components, licences, checksums, provenance, notes; images with docker or podman; pushes nothing
-	$(BIN)/python -m release $(RELEASE_OPTIONS)
+release: $(STAMP)  ## dist/: wheels, sources, install.yaml, chart, components, licences, checksums, provenance, notes; images with docker or podman; pushes nothing
+	$(BIN)/python -m release $(if $(REGISTRY),--registry $(REGISTRY)) $(RELEASE_OPTIONS)
 	@if test -n "$(BUILDER)" && $(BUILDER) info >/dev/null 2>&1; then $(MAKE) image impulse-images; else echo "images were not built: that needs docker or podman, and its daemon"; fi
 
 clean:

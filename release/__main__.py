@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from release import changelog, installation, provenance, readiness, tree
+from release import changelog, for_clusters, installation, provenance, readiness, tree
 from release.bill import PROJECTS, ROOT
 from release.installation import sha256
 
@@ -33,7 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m release", allow_abbrev=False, description=__doc__)
     parser.add_argument("--draft", action="store_true", help="build also if this is not ready to be released")
     parser.add_argument("--target", type=Path, default=ROOT / "dist", help="the folder; it is replaced (default: dist)")
+    where = "where the image will be, such as registry.example/team, for install.yaml and the chart (default: nowhere)"
+    parser.add_argument("--registry", default="", help=where)
     given = parser.parse_args(arguments)
+    try:
+        registry = for_clusters.registry_of(given.registry)
+    except ValueError as error:
+        parser.error(f"--registry: {error}")
     facts = tree.facts(ROOT)
     found = readiness.problems(facts)
     for problem in found:
@@ -44,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     given.target.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as work:
         try:
-            write(facts, given.target.resolve(), Path(work))
-        except (changelog.ChangelogError, subprocess.CalledProcessError) as error:
+            write(facts, given.target.resolve(), Path(work), registry)
+        except (changelog.ChangelogError, for_clusters.ForClustersError, subprocess.CalledProcessError) as error:
             sys.stderr.write(f"error: {error}\n")
             return 1
     for path in sorted(given.target.iterdir()):
@@ -53,11 +59,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def write(facts: readiness.ReleaseFacts, target: Path, work: Path) -> None:
-    """Write the files of a release to ``target``.
+def write(facts: readiness.ReleaseFacts, target: Path, work: Path, registry: str = "") -> None:
+    """Write the files of a release to ``target``. The image of the operator is expected in ``registry``.
 
     Raises:
         ChangelogError: CHANGELOG.md has no section for the version.
+        ForClustersError: the chart of the commit cannot be packed.
         subprocess.CalledProcessError: a tool failed; it has said why.
     """
     version, source = facts.version, work / "source"
@@ -70,9 +77,13 @@ def write(facts: readiness.ReleaseFacts, target: Path, work: Path) -> None:
     bill = installation.components_of(wheels, work, source)
     _write(target / f"bobrapet-{version}.cdx.json", json.dumps(bill, indent=1) + "\n")
     _write(target / f"bobrapet-{version}-licences.md", installation.licences(bill, version))
+    image = for_clusters.image_of(version, registry)
+    (target / for_clusters.MANIFEST).write_bytes(for_clusters.manifest(source, image))
+    (target / f"bobrapet-{version}.tgz").write_bytes(for_clusters.chart_package(source, registry))
     digests = {path.name: sha256(path) for path in target.iterdir()}
     built = provenance.BuildFacts(
         version=version,
+        registry=registry,
         commit=facts.commit,
         repository=provenance.without_credentials(tree.origin(ROOT)),
         builder=provenance.builder_of(os.environ),

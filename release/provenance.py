@@ -25,6 +25,7 @@ class BuildFacts:
 
     Attributes:
         version: of the release.
+        registry: where install.yaml and the chart expect the image; empty: nowhere.
         commit: the full hash.
         repository: where the commit is found, without credentials; empty if unknown.
         builder: a URI of the machine or service that built it.
@@ -33,6 +34,7 @@ class BuildFacts:
     """
 
     version: str
+    registry: str
     commit: str
     repository: str
     builder: str
@@ -58,7 +60,7 @@ def predicate(facts: BuildFacts) -> dict[str, Any]:
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": {"version": facts.version, "command": "make release"},
+            "externalParameters": {"version": facts.version, "registry": facts.registry, "command": "make release"},
             "internalParameters": {"python": facts.python},
             "resolvedDependencies": [source, *tools],
         },

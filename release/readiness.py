@@ -20,6 +20,7 @@ class ReleaseFacts:
         versions: of each distribution, by its name.
         needs: for each distribution, the requirements that name another one of ours, such as ``bubu-sdk>=0.1,<0.2``.
         image: the image of the shipped manifests, with its tag.
+        chart: the version of the Helm chart.
         changelog: the text of CHANGELOG.md.
         changed_files: those that differ from the commit, or are not in it.
         commit: the full hash.
@@ -29,6 +30,7 @@ class ReleaseFacts:
     versions: Mapping[str, str]
     needs: Mapping[str, Sequence[str]]
     image: str
+    chart: str
     changelog: str
     changed_files: Sequence[str]
     commit: str
@@ -60,6 +62,8 @@ def _of_versions(facts: ReleaseFacts) -> list[str]:
         ]
     if facts.image != f"{IMAGE}:{version}":
         found.append(f"deployment/metadata.py: the image is {facts.image}; it must be {IMAGE}:{version}; make generate")
+    if facts.chart != version:
+        found.append(f"charts/bobrapet/Chart.yaml: the version is {facts.chart}; it must be {version}; make generate")
     return found
 
 

@@ -16,6 +16,7 @@ from release.bill import PROJECTS, version_of
 from release.readiness import ReleaseFacts
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_CHART_VERSION: Final = re.compile(r"^version: (\S+)$", re.MULTILINE)
 
 
 def facts(root: Path) -> ReleaseFacts:
@@ -30,6 +31,7 @@ def facts(root: Path) -> ReleaseFacts:
         versions={name: version_of(name) for name in PROJECTS},
         needs={name: _needs(folder) for name, folder in PROJECTS.items()},
         image=metadata.image(),
+        chart=_chart_version((root / "charts/bobrapet/Chart.yaml").read_text(encoding="utf-8")),
         changelog=(root / "CHANGELOG.md").read_text(encoding="utf-8"),
         changed_files=[line[3:] for line in changed],
         commit=_git(root, "rev-parse", "HEAD").strip(),
@@ -61,6 +63,12 @@ def _needs(folder: Path) -> list[str]:
     stated: list[str] = [*project.get("dependencies", ()), *chain(*project.get("optional-dependencies", {}).values())]
     named = ((need, _NAME.match(need)) for need in stated)
     return [need for need, name in named if name is not None and name[0] in PROJECTS and ">" in need]
+
+
+def _chart_version(text: str) -> str:
+    """Empty if the chart has none."""
+    found = _CHART_VERSION.search(text)
+    return found[1] if found is not None else ""
 
 
 def _git(root: Path, *words: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from core.api.objects import Object
+from release.for_clusters import chart_package
 from tests.e2e.control_plane.binaries import ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.helm import CHART, Helm, open_helm
@@ -194,6 +195,18 @@ def image_of(values: dict[str, Any]) -> str:
         if "digest" in image
         else f"{image['repository']}:{version('bobrapet')}"
     )
+
+
+def test_helm_reads_the_package_of_a_release_and_renders_what_it_renders_from_the_folder(
+    helm: Helm, tmp_path: Path
+) -> None:
+    package = tmp_path / "bobrapet.tgz"
+    package.write_bytes(chart_package(CHART.parents[1], "registry.example/team"))
+
+    shown = YAML(typ="safe").load(helm("show", "chart", str(package)))
+    assert (shown["name"], shown["version"]) == ("bobrapet", version("bobrapet"))
+    image = {"controllerManager": {"manager": {"image": {"repository": "registry.example/team/bobrapet-py"}}}}
+    assert helm("template", "bobrapet", str(package)) == helm("template", "bobrapet", str(CHART), values=image)
 
 
 def test_a_wrong_value_is_refused_by_name(helm: Helm) -> None:

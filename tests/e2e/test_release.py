@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deployment import installer
+from release.for_clusters import chart_package
 from tests.integration.wheels import REPOSITORY, VERSION, build
 
 DAY = "2026-12-24"
@@ -27,6 +29,12 @@ def release(clone: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{clone}{os.pathsep}{clone / 'sdk'}"}
     command = [sys.executable, "-m", "release"]
     return subprocess.run(command, cwd=clone, env=environment, check=False, capture_output=True, text=True, timeout=600)
+
+
+def publish(clone: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [clone / ".ci" / "publish"]
+    given = {**os.environ, **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture
@@ -64,9 +72,14 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
     assert set(files) - set(sums) == {"SHA256SUMS", "provenance.predicate.json"}
     assert {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sums} == sums
     assert len([name for name in files if name.endswith((".whl", ".tar.gz"))]) == 6
+    image = f"bobrapet-py:{VERSION}"
+    assert files["install.yaml"].read_text() == installer.text(image)
+    assert files[f"bobrapet-{VERSION}.tgz"].read_bytes() == chart_package(REPOSITORY, "")
 
     said = json.loads(files["provenance.intoto.json"].read_text())
-    assert {each["name"]: each["digest"]["sha256"] for each in said["subject"]}.items() <= sums.items()
+    subjects = {each["name"]: each["digest"]["sha256"] for each in said["subject"]}
+    assert subjects.items() <= sums.items()
+    assert {"install.yaml", f"bobrapet-{VERSION}.tgz"} <= subjects.keys()
     (source, *tools) = said["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert source["digest"] == {"gitCommit": git(clone, "rev-parse", "HEAD").strip()}
     assert any(tool["uri"].startswith("pkg:pypi/hatchling@") for tool in tools)
@@ -79,7 +92,21 @@ def test_a_release_has_everything_that_is_pushed_later(clone: Path, tmp_path: Pa
 
     wheel = build(REPOSITORY, tmp_path / "working-tree")
     assert wheel.read_bytes() == files[wheel.name].read_bytes(), "the same files give the same bytes"
-    shown = subprocess.run([clone / ".ci" / "publish"], capture_output=True, text=True, check=False, timeout=60)
+    shown = publish(clone)
     assert (shown.returncode, shown.stderr) == (0, "")
+    signed = next(line for line in shown.stdout.splitlines() if "sigstore attest" in line)
+    attached = next(line for line in shown.stdout.splitlines() if line.startswith("attach "))
+    for name in ("install.yaml", f"bobrapet-{VERSION}.tgz"):
+        assert f"dist/{name}" in signed
+        assert f"dist/{name}" in attached
+    assert "no chart is pushed" in shown.stdout
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helm").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "helm").chmod(0o700)
+    charts = publish(clone, CHARTS="oci://charts.example", PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert f"would run: helm push dist/bobrapet-{VERSION}.tgz oci://charts.example\n" in charts.stdout
+    elsewhere = publish(clone, REGISTRY="registry.example/team")
+    assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+    assert f"must have the image registry.example/team/{image}; run make release with the same" in elsewhere.stderr
     assert f"would run: git push origin v{VERSION}\n" in shown.stdout
     assert git(clone, "tag") == git(clone, "remote") == ""

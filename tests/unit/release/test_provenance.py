@@ -6,6 +6,7 @@ from release.provenance import LOCAL_BUILDER, BuildFacts, builder_of, statement,
 
 FACTS = BuildFacts(
     version="0.1.0",
+    registry="registry.example/team",
     commit="c" * 40,
     repository="https://git.example/bobrapet.git",
     builder="https://ci.example/release",
@@ -26,7 +27,11 @@ def test_it_names_the_files_by_digest_and_the_sources_by_commit() -> None:
         {"name": "b.whl", "digest": {"sha256": "22"}},
     ]
     definition = said["predicate"]["buildDefinition"]
-    assert definition["externalParameters"]["version"] == "0.1.0"
+    assert definition["externalParameters"] == {
+        "version": "0.1.0",
+        "registry": "registry.example/team",
+        "command": "make release",
+    }
     assert definition["resolvedDependencies"] == [
         {"uri": "git+https://git.example/bobrapet.git", "digest": {"gitCommit": "c" * 40}},
         {"uri": "pkg:pypi/hatchling@1.33.0"},
