@@ -3,7 +3,8 @@
 A worker hears of the StepRuns that have its name, a moment after they were written. It carries out what is assigned to
 it, at most ``ROOM`` attempts at once and in the order of their assignment, as a container would. Result and exit are
 one write, refused once the attempt is not its own (``_is_its_own``). It ends an attempt when the StepRun says that it
-is over (``is_over``), after some grace, and kills it when the StepRun is gone.
+is over (``is_over``), after some grace, and kills it when the StepRun is gone. A moment after the deadline of the
+assignment it ends the attempt by itself, whatever the operator does or does not, and reports a timeout.
 
 A worker may vanish for good, and another one takes its place; or lose contact, end its attempts by itself, and come
 back. Either way it writes nothing, and each process of the operator notices it some time later.
@@ -43,11 +44,14 @@ MISSED_SECONDS: Final = 1.3
 """The time until a process of the operator notices that a worker is missing."""
 REPLACED_SECONDS: Final = 0.6
 """The time until another worker has the place of one that has vanished."""
+OVERTIME_SECONDS: Final = 2.0
+"""The time after its deadline in which only the operator ends an attempt."""
 INPUTS: Final = "BUBU_TRIGGER_DATA"
 MAY_SUCCEED_FROM: Final = (*SDK_MAY_SUCCEED_FROM, "Pending")
 """Workers may report from the phase of a retry, too."""
 ENDED_CODE: Final = 143
 KILLED_CODE: Final = 137
+TIMEOUT_CODE: Final = 124
 
 
 class Watcher(Protocol):
@@ -70,6 +74,8 @@ class WarmAttempt:
     number: int
     step: str
     inputs: str
+    overdue_at: float = inf
+    """When the worker ends it by itself."""
     has_begun: bool = False
     told: trio.Event = field(default_factory=trio.Event)
     """Set when the attempt is to end, or is killed."""
@@ -113,6 +119,8 @@ class WarmWorkers:
     watchers: list[Watcher] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     """UIDs of the workers that were ever without contact."""
+    overdue: list[tuple[str, int]] = field(default_factory=list)
+    """Name of the StepRun and number of each attempt that a worker has ended by itself after its deadline."""
     _heard: tuple[trio.MemorySendChannel[tuple[float, Write]], trio.MemoryReceiveChannel[tuple[float, Write]]] = field(
         default_factory=lambda: trio.open_memory_channel[tuple[float, Write]](100_000)
     )
@@ -200,6 +208,9 @@ class WarmWorkers:
             return
         inputs = assignment.environment.get(INPUTS, "{}")
         attempt = WarmAttempt(place, uid, assignment.attempt, step_path(step_run), inputs)
+        if assignment.deadline_at is not None:
+            left = (assignment.deadline_at - self.cluster.now()).total_seconds()
+            attempt.overdue_at = trio.current_time() + left + OVERTIME_SECONDS
         worker.begun.add((uid, assignment.attempt))
         worker.attempts.append(attempt)
         if is_over(step_run, assignment.attempt):
@@ -303,13 +314,17 @@ class WarmWorkers:
         script = self.containers.script(attempt.step, attempt.number)
         ends_at = inf if script.act is Act.HANG else trio.current_time() + script.after_seconds
         with trio.move_on_at(ends_at):
-            await attempt.told.wait()
+            with trio.move_on_at(attempt.overdue_at) as overdue:
+                await attempt.told.wait()
             stops_at = trio.current_time() + script.grace_seconds
             if not attempt.gone:
                 await trio.sleep_until(min(stops_at, ends_at))  # it may end by itself before its grace is over
             if stops_at < ends_at:
                 await self._contact(worker, attempt)
-                self._let_go(worker, attempt, ENDED_CODE)
+                if overdue.cancelled_caught:
+                    self._time_out(worker, attempt)
+                else:
+                    self._let_go(worker, attempt, ENDED_CODE)
                 return
         await self._contact(worker, attempt)
         if not attempt.gone:
@@ -334,6 +349,13 @@ class WarmWorkers:
             await trio.sleep(script.exit_lag_seconds)
             await self._contact(worker, attempt)
         self._let_go(worker, attempt, code, result)
+
+    def _time_out(self, worker: WarmWorker, attempt: WarmAttempt) -> None:
+        """Report that the attempt has taken too long, unless somebody has recorded its end."""
+        self.overdue.append((attempt.place[2], attempt.number))
+        result: Object = {"phase": "Timeout", "exitCode": TIMEOUT_CODE, "exitClass": "retry"}
+        result["lastFailureMsg"] = "the step did not finish within its timeout"  # in the words of the operator
+        self._let_go(worker, attempt, TIMEOUT_CODE, result if self._is_its_own(worker, attempt) else {})
 
     def _result(self, worker: WarmWorker, attempt: WarmAttempt, script: Script) -> tuple[int, Object]:
         """The exit code, and the result to write; the result is refused if the attempt is not the current one."""

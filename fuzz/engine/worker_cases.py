@@ -57,6 +57,12 @@ CASES: Final[dict[str, Case]] = {
         WARM,
         actions=(Action(0.5, Verb.CUT_OFF, "a", 1.0), Action(6.0, Verb.CUT_OFF, "b", 3.1)),
     ),
+    "the operator is down when the time of a warm step is over": Case(
+        {"steps": [engram("a"), engram("b", "a")], "output": {"n": "{{ steps.b.output.n }}"}},
+        {"a": (Script(Act.HANG, grace_seconds=0.5), Script(after_seconds=0.4)), "b": (Script(output={"n": 1}),)},
+        {"work": Engram(executor=WORKER, retry=ONCE_MORE, timeout_seconds=2.0)},
+        actions=(Action(1.0, Verb.KILL, value=6.0),),
+    ),
     "a worker vanishes": Case(
         {"steps": [engram("a")]},
         {"a": (Script(Act.HANG), Script())},

@@ -59,6 +59,8 @@ class World:
     """Returns what the engram's ``setup`` returned earlier, in a process that serves many steps; ``None``: call it."""
     is_watched: bool = False
     """Whether another process ends this one if it hangs. Then short work needs no thread, so it takes less time."""
+    ends_at: float | None = None
+    """When the time of the step is over, if that is before ``BUBU_STEP_TIMEOUT`` has passed; ``time.monotonic()``."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ class _Step:
         self._attempt: int | None = None
         """From 1; None as long as the StepRun has not been read."""
         self._deadline = run._began + environment.step_timeout_seconds
+        if self._world.ends_at is not None:
+            self._deadline = min(self._deadline, self._world.ends_at)
         self._loaded: Any = None
         self._steprun = self._world.step_run_client(
             cluster,
@@ -191,6 +195,8 @@ class _Step:
         problem = self._set_up()
         if problem is not None:
             return self._report(problem)
+        if time.monotonic() >= self._deadline:
+            return self._report(self._timeout())  # nothing begins after it
         (config, secrets), (inputs, schemas) = preparing.result, reading.result
         result = self._call(Prepared(config, secrets, inputs, schemas), signature, step_run)
         return self._report(self._checked(result, schemas))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from core.api import keys
 from core.api.objects import Object
@@ -27,6 +28,7 @@ from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, 
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/e2e/engrams/warm_greeter.py"
+GRACE = "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT"
 PATIENCE = 20.0
 """On a quiet machine: a worker starts an interpreter, and a lost one is noticed after twenty seconds."""
 
@@ -38,10 +40,10 @@ def with_socket(real: SessionCluster | None) -> None:
         pytest.skip("needs a real control plane: --control-plane real")
 
 
-async def install(world: OperatorCluster, directory: Path, **warm: Any) -> Path:
+async def install(world: OperatorCluster, directory: Path, grace: str = "20s", **warm: Any) -> Path:
     """An Engram ``greet`` with warm workers; returns the file in which its steps record that they have begun."""
     executions = directory / "executions"
-    variables = (f"PYTHONPATH={ROOT / 'sdk'}", f"EXECUTIONS={executions}")
+    variables = (f"PYTHONPATH={ROOT / 'sdk'}", f"EXECUTIONS={executions}", f"{GRACE}={grace}")
     command = ["/usr/bin/env", *variables, sys.executable, str(PROGRAM)]
     overrides = {"overrides": {"warm": {"idleTimeout": "1h", **warm}}}
     await world.engram("greet", command=command, engram=overrides, supportedModes=["job", "worker"])
@@ -118,6 +120,40 @@ async def test_a_cancel_ends_the_process_of_a_step(world: OperatorCluster, tmp_p
         )
         assert status_of(ended)["phase"] == "Canceled"
         assert not _is_alive(int(line.split()[1]))
+
+
+async def test_a_worker_ends_a_step_at_its_deadline_while_there_is_no_operator(
+    world: OperatorCluster, tmp_path: Path
+) -> None:
+    """The worker is stopped while a second step is assigned, so it sees that step after its time."""
+    once = {"retry": {"maxRetries": 0}}
+    executions = await install(world, tmp_path, grace="1s", concurrencyPerWorker=2)
+    await world.story("long", greeting("a", seconds=600, execution={"timeout": "5s", **once}))
+    await world.story("late", greeting("b", execution={"timeout": "1s", **once}))
+    async with world.operator():
+        await world.run("one", "long")
+        await world.until(STEP_RUN, "one-a", lambda obj: bool(begun(executions)), seconds=PATIENCE)
+        process = int(executions.read_text().split()[1])
+        worker = _parent_of(_parent_of(process))
+        os.kill(worker, signal.SIGSTOP)
+        await world.run("two", "late")
+        await world.until(STEP_RUN, "two-b", lambda obj: assignment_of(obj) is not None)
+    try:
+        await trio.sleep(3.5)  # the worker must not take itself for lost, which it does after twelve
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+    for name, message in (("one-a", "did not finish within 5s"), ("two-b", "did not begin within 1s")):
+        ended = await world.until(STEP_RUN, name, lambda obj: worker_exit_of(status_of(obj)) is not None)
+        assert (status_of(ended)["phase"], status_of(ended)["workerExit"]["exitCode"]) == ("Timeout", 124)
+        assert message in status_of(ended)["lastFailureMsg"]
+        assert "conditions" not in status_of(ended), "only the operator records the end"
+    assert not _is_alive(process)
+    async with world.operator():
+        for name in ("one", "two"):
+            assert status_of(await world.finished(name))["phase"] == "Failed"
+    assert begun(executions) == ["one/a"]
+    assert {status_of(each)["phase"] for each in (await step_runs(world)).values()} == {"Timeout"}
 
 
 async def test_a_worker_that_is_killed_loses_its_step_which_is_retried(world: OperatorCluster, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
+from bubu_sdk import instant
 from bubu_sdk.errors import Object
 
 LABEL_WORKER: Final = "bubustack.io/worker"
@@ -34,6 +36,8 @@ class AssignedAttempt:
     worker_uid: str
     environment: Mapping[str, str]
     """The variables of this step that differ from those of the worker's container."""
+    deadline_at: datetime | None = None
+    """When the operator ends it, by the operator's clock."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -54,7 +58,17 @@ def assigned_to(step_run: Object, worker_uid: str) -> AssignedAttempt | None:
     if not isinstance(attempt, int) or isinstance(attempt, bool) or not isinstance(environment, Mapping):
         return None
     variables = {name: value for name, value in environment.items() if isinstance(value, str)}
-    return AssignedAttempt(str(metadata.get("name")), str(metadata.get("uid")), attempt, worker_uid, variables)
+    deadline_at = instant_or_none(given.get("deadlineAt"))
+    name, uid = str(metadata.get("name")), str(metadata.get("uid"))
+    return AssignedAttempt(name, uid, attempt, worker_uid, variables, deadline_at)
+
+
+def instant_or_none(given: object) -> datetime | None:
+    """The instant in an RFC 3339 string; ``None`` for anything else."""
+    try:
+        return instant.parse_instant(given) if isinstance(given, str) else None
+    except ValueError:
+        return None
 
 
 def is_released(step_run: Object, attempt: AssignedAttempt) -> bool:

@@ -168,6 +168,7 @@ def _executed(
         step_run_client=client,
         setup=lambda: inheritance.loaded,
         is_watched=True,
+        ends_at=order.ends_at,
     )
     run = BatchRun(inheritance.engram, world, captured)
     if listens:

@@ -11,7 +11,7 @@ from bubu_sdk.contract import Identity
 from bubu_sdk.errors import Object
 from bubu_sdk.logs import names_of
 from bubu_sdk.status import StatusUpdate
-from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.assignment import AssignedAttempt, instant_or_none
 from bubu_sdk.workers.outcome import AttemptOutcome
 
 RECORD_MARK: Final = "\x1e"
@@ -26,6 +26,8 @@ class StepOrder:
     step_run: Object
     folder: str | None = None
     """The working folder; ``None``: that of the worker."""
+    ends_at: float | None = None
+    """When the function must end, by ``time.monotonic()``, which all processes of a machine have in common."""
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -45,9 +47,11 @@ def order_to_wire(order: StepOrder) -> bytes:
         {
             "stepRun": order.step_run,
             "folder": order.folder,
+            "endsAt": order.ends_at,
             "attempt": attempt.attempt,
             "workerUid": attempt.worker_uid,
             "environment": dict(attempt.environment),
+            "deadlineAt": attempt.deadline_at.isoformat() if attempt.deadline_at is not None else None,
         },
         ensure_ascii=False,
     ).encode(errors="surrogatepass")
@@ -57,9 +61,14 @@ def order_of_wire(message: bytes) -> StepOrder:
     given = json.loads(message.decode(errors="surrogatepass"))
     metadata = given["stepRun"]["metadata"]
     attempt = AssignedAttempt(
-        metadata["name"], metadata["uid"], given["attempt"], given["workerUid"], given["environment"]
+        metadata["name"],
+        metadata["uid"],
+        given["attempt"],
+        given["workerUid"],
+        given["environment"],
+        instant_or_none(given["deadlineAt"]),
     )
-    return StepOrder(attempt, given["stepRun"], given["folder"])
+    return StepOrder(attempt, given["stepRun"], given["folder"], given["endsAt"])
 
 
 def outcome_to_wire(outcome: AttemptOutcome) -> bytes:

@@ -16,13 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
-from bubu_sdk import contract, logs
-from bubu_sdk.errors import Object
+from bubu_sdk import contract, instant, logs, status
+from bubu_sdk.batch import TIMEOUT_EXIT_CODE
+from bubu_sdk.errors import EngramError, Object
 from bubu_sdk.workers import ledger
 from bubu_sdk.workers.assignment import AssignedAttempt
+from bubu_sdk.workers.deadline import Deadlines
 from bubu_sdk.workers.heartbeat import WorkerState
 from bubu_sdk.workers.isolation import Isolation, RunningStep
 from bubu_sdk.workers.ledger import End, Ledger, Release, Start
@@ -133,6 +136,7 @@ class WorkerSupervisor:
         self._began_at = monotonic()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._ledger = Ledger(settings.pod_uid, settings.concurrency)
+        self._deadlines = Deadlines()
         self._running: dict[tuple[str, int], _Running] = {}
         self._lock = threading.Lock()
         self._pulse: Pulse | None = None
@@ -216,11 +220,19 @@ class WorkerSupervisor:
         for step in steps:
             match step:
                 case Start(attempt, step_run):
-                    self._carry(attempt, StepOrder(attempt, step_run), None)
+                    self._begin(attempt, step_run)
                 case Release(attempt, step_run, exit_code):
                     self._carry(attempt, StepOrder(attempt, step_run), AttemptOutcome(exit_code))
                 case End(attempt, at_once):
                     self._end(attempt, self._monotonic() if at_once else None)
+
+    def _begin(self, attempt: AssignedAttempt, step_run: Object) -> None:
+        """Start an attempt, unless its time was over before this worker had room for it, or saw it."""
+        timeout_seconds = self._timeout_seconds(attempt)
+        now = self._monotonic()
+        ends_at = self._deadlines.of(attempt, timeout_seconds, now)
+        too_late = None if now < ends_at else _not_begun(timeout_seconds)
+        self._carry(attempt, StepOrder(attempt, step_run, ends_at=ends_at), too_late)
 
     def _carry(self, attempt: AssignedAttempt, order: StepOrder, outcome: AttemptOutcome | None) -> None:
         running = _Running(attempt)
@@ -252,7 +264,9 @@ class WorkerSupervisor:
             return None, AttemptOutcome(_CANNOT_START)
         with self._lock:
             running.step = step
-            running.kill_at = min(running.kill_at, self._monotonic() + self._longest_seconds(running.attempt))
+            if order.ends_at is not None:  # even its own supervision may fail
+                latest = order.ends_at + self._grace_seconds(running.attempt) + _REPORT_SECONDS
+                running.kill_at = min(running.kill_at, latest)
             must_end = running.is_ending
         if must_end:
             step.terminate()
@@ -266,11 +280,9 @@ class WorkerSupervisor:
         self._reports.report(attempt, outcome, self._ledger.latest(attempt))
         limit.cancel()
 
-    def _longest_seconds(self, attempt: AssignedAttempt) -> float:
-        """The time after which the process is killed, because even its own supervision has failed."""
+    def _timeout_seconds(self, attempt: AssignedAttempt) -> float:
         environ = {**self._environ, **attempt.environment}
-        limit = seconds_of(environ, "BUBU_STEP_TIMEOUT", contract.DEFAULT_STEP_TIMEOUT_SECONDS)
-        return limit + self._grace_seconds(attempt) + _REPORT_SECONDS
+        return seconds_of(environ, "BUBU_STEP_TIMEOUT", contract.DEFAULT_STEP_TIMEOUT_SECONDS)
 
     def _grace_seconds(self, attempt: AssignedAttempt) -> float:
         environ = {**self._environ, **attempt.environment}
@@ -342,3 +354,11 @@ class WorkerSupervisor:
             return False
         is_told = self._pulse is None or self._is_first_list or self._pulse.announced is WorkerState.DRAINING
         return is_told or self._monotonic() >= self._drain_began_at + _ANNOUNCE_SECONDS
+
+
+def _not_begun(timeout_seconds: float) -> AttemptOutcome:
+    """A timeout before the function was called."""
+    limit = instant.format_duration(timedelta(seconds=timeout_seconds))
+    error = EngramError(f"the step did not begin within {limit}: its worker was busy, or did not see it")
+    now = instant.utc_now()
+    return AttemptOutcome(TIMEOUT_EXIT_CODE, status.timed_out(error, output=None, started_at=now, finished_at=now))

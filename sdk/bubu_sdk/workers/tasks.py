@@ -129,6 +129,7 @@ class TaskStep:
             isolation.open_store,
             step_run_client=self._connected,
             setup=lambda: isolation.loaded,
+            ends_at=order.ends_at,
         )
         self._run = BatchRun(isolation.engram, world, self.records)
 

@@ -19,7 +19,15 @@ from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import engram, primitive
 from fuzz.engine.cluster import Write
 from fuzz.engine.process import Fault
-from fuzz.engine.warm_workers import FENCE_SECONDS, HEARD_SECONDS, MISSED_SECONDS, POOL, ROOM, WORKERS
+from fuzz.engine.warm_workers import (
+    FENCE_SECONDS,
+    HEARD_SECONDS,
+    MISSED_SECONDS,
+    OVERTIME_SECONDS,
+    POOL,
+    ROOM,
+    WORKERS,
+)
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
 
@@ -215,6 +223,48 @@ async def test_a_worker_that_comes_back_after_its_loss_lets_go_of_what_it_has_en
     assert (exit_.attempt, exit_.exit_code) == (0, 137)
     assert one.status["phase"] == "Succeeded"
     assert world.worker.overlaps == []
+
+
+async def test_after_the_deadline_a_worker_ends_a_step_that_no_operator_ends(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    scripts = (Script(Act.HANG, grace_seconds=1.0), Script(output={"n": 1}))
+    hasty = {"work": replace(WARM["work"], timeout_seconds=5.0)}
+    async with open_world({"a": scripts}, engrams=hasty) as world:
+        one = scenario(world, [engram("a")])
+        world.start(one.key)
+        await trio.sleep(4)
+        await world.kill()
+        assert await world.until(lambda: worker_exit_of(status_of(world, "a")) is not None)
+        let_go_at = trio.current_time()
+        reported = status_of(world, "a")
+        await trio.sleep(20)
+        assert status_of(world, "a") == reported, "nobody records the end but the operator"
+        world.start(one.key)
+        assert await world.until_ended(one.key)
+        counts = [(write.object.get("status") or {}).get("retries", 0) for write in writes_of(world, "a")]
+
+    assert let_go_at == pytest.approx(5.0 + OVERTIME_SECONDS + 1.0, abs=0.1)
+    assert (reported["phase"], reported["exitCode"], reported["workerExit"]["exitCode"]) == ("Timeout", 124, 124)
+    assert world.warm.overdue == [("run-a", 0)]
+    assert one.status["phase"] == "Succeeded"
+    assert world.worker.ran == [("a", 1, "ok")]
+    assert counts == sorted(counts)
+    assert counts[-1] == 1, "the timeout is counted once"
+
+
+async def test_while_the_operator_works_no_worker_decides_about_a_deadline(
+    autojump_clock: MockClock, scenario: Any
+) -> None:
+    hasty = {"work": replace(WARM["work"], timeout_seconds=5.0, retry=RetryPolicy(max_retries=0))}
+    async with open_world({"a": (Script(Act.HANG, grace_seconds=9.0),)}, engrams=hasty) as world:
+        one = scenario(world, [engram("a")])
+        await one.to_the_end()
+        assert await world.until(lambda: worker_exit_of(status_of(world, "a")) is not None)
+
+    assert world.warm.overdue == []
+    assert status_of(world, "a")["workerExit"]["exitCode"] == 143
+    assert one.phases == {"a": "Timeout"}
 
 
 async def test_a_worker_that_comes_back_soon_goes_on_and_reports(autojump_clock: MockClock, scenario: Any) -> None:

@@ -12,9 +12,14 @@ UID = "pod-uid"
 
 
 def step_run(
-    name: str, attempt: int = 0, *, status: Object | None = None, annotations: dict[str, str] | None = None
+    name: str,
+    attempt: int = 0,
+    *,
+    status: Object | None = None,
+    annotations: dict[str, str] | None = None,
+    deadline_at: str | None = None,
 ) -> Object:
-    given = {"attempt": attempt, "worker": "pod", "workerUid": UID, "environment": {}}
+    given = {"attempt": attempt, "worker": "pod", "workerUid": UID, "environment": {}, "deadlineAt": deadline_at}
     return {
         "metadata": {
             "name": name,

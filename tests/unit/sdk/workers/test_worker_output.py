@@ -99,8 +99,11 @@ def test_half_a_message_of_a_killed_process_is_dropped() -> None:
 
 
 def test_orders_and_outcomes_survive_the_way() -> None:
-    attempt = AssignedAttempt("run-a", "uid", 1, "pod-uid", {"A": "ä", "B": "\udc80"})
-    order = StepOrder(attempt, {"metadata": {"name": "run-a", "uid": "uid"}, "status": {"retries": 1}}, "/tmp/x")
+    attempt = AssignedAttempt(
+        "run-a", "uid", 1, "pod-uid", {"A": "ä", "B": "\udc80"}, datetime(2026, 1, 1, 0, 0, 0, 12, UTC)
+    )
+    step_run = {"metadata": {"name": "run-a", "uid": "uid"}, "status": {"retries": 1}}
+    order = StepOrder(attempt, step_run, "/tmp/x", ends_at=1234.5)
     outcome = AttemptOutcome(3, StatusUpdate({"phase": "Failed", "output": {"n": None}}, ("error",)))
 
     assert order_of_wire(order_to_wire(order)) == order

@@ -222,6 +222,26 @@ def test_a_step_times_out(start_worker: StartWorker, stand: WorkerStand, tmp_pat
     assert stand.status("slow")["phase"] == "Timeout"
 
 
+def test_a_step_that_was_seen_late_times_out_at_the_deadline_of_the_operator(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path
+) -> None:
+    start_worker(MANY, BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT="200ms", BUBU_STEP_TIMEOUT="10m")
+    stand.assign("prompt", seconds_left=600, do="echo", text="in time")
+    assert stand.wait_for_exit("prompt") == 0
+    file = tmp_path / "late.pids"
+
+    stand.assign("late", seconds_left=-1.0, do="wait", file=str(file), deaf=True)
+    stand.assign("too-late", seconds_left=-2.5, do="echo", text="never")
+
+    assert stand.wait_for_exit("late") == 124
+    assert stand.status("late")["phase"] == "Timeout"
+    assert "was killed" in stand.status("late")["lastFailureMsg"]
+    assert not any(is_alive(int(pid)) for pid in file.read_text().split()[:2])
+    assert stand.wait_for_exit("too-late") == 124
+    assert stand.status("too-late")["exitClass"] == "retry"
+    assert "did not begin within 10m" in stand.status("too-late")["lastFailureMsg"]
+
+
 def test_a_step_may_not_take_more_memory_than_its_share(start_worker: StartWorker, stand: WorkerStand) -> None:
     start_worker(MANY, BUBU_WORKER_MEMORY_BYTES=str(64 << 20))
     stand.assign("large", do="fill", bytes=128 << 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -29,11 +30,17 @@ ENVIRON = {
 }
 
 
+def deadline(assigned_at: float) -> str:
+    """``deadlineAt`` of an attempt, by an operator whose clock has nothing to do with that of the worker."""
+    return datetime.fromtimestamp(1_700_000_000 + assigned_at + 30, UTC).isoformat()
+
+
 class MemoryStep:
     """A step that ends when it is told to; a deaf one only when it is killed."""
 
     def __init__(self, order: StepOrder) -> None:
         self.name = order.attempt.step_run
+        self.ends_at = order.ends_at
         self.was_asked = False
         self._ended = threading.Event()
         self._exit_code = 0
@@ -83,6 +90,7 @@ class MemoryIsolation:
 class MemoryReports:
     def __init__(self) -> None:
         self.exits: dict[str, int] = {}
+        self.phases: dict[str, object] = {}
         self.stopped = threading.Event()
         self.away = threading.Event()
         """Set while the API server does not answer."""
@@ -92,6 +100,7 @@ class MemoryReports:
         while self.away.is_set() and not self.stopped.wait(0.002):
             pass
         if not self.stopped.is_set():
+            self.phases[attempt.step_run] = outcome.update.phase if outcome.update is not None else None
             self.exits[attempt.step_run] = outcome.exit_code
 
     def stop(self) -> None:
@@ -134,8 +143,9 @@ class Bench:
         self.pulse.renewed_at = self.time
         self.supervisor.post(LeaseRenewed())
 
-    def start(self, name: str) -> MemoryStep:
-        self.supervisor.post(Seen(step_run(name)))
+    def start(self, name: str, assigned_at: float | None = None) -> MemoryStep:
+        """``assigned_at``: by ``time``, when the operator has assigned it; ``None``: it has no deadline."""
+        self.supervisor.post(Seen(step_run(name, deadline_at=None if assigned_at is None else deadline(assigned_at))))
         eventually(lambda: name in self.isolation.steps)
         return self.isolation.steps[name]
 
@@ -230,6 +240,39 @@ def test_a_process_that_cannot_even_time_out_by_itself_is_killed(bench: Bench) -
     bench.renew()
 
     eventually(lambda: bench.reports.exits == {"stuck": 137})
+
+
+def test_a_step_that_was_seen_late_ends_by_the_deadline_of_the_operator(bench: Bench) -> None:
+    bench.begin()
+    prompt = bench.start("prompt", bench.time)
+    bench.time += 10
+    bench.renew()
+
+    late = bench.start("late", bench.time - 9)
+
+    assert prompt.ends_at == 1030
+    assert late.ends_at == 1010 + 30 - 9 + 2
+    for _ in range(38):
+        bench.time += 1
+        bench.renew()
+    assert "late" not in bench.reports.exits
+    bench.time += 1
+    eventually(lambda: bench.reports.exits.get("late") == 137)
+
+
+def test_a_step_whose_deadline_has_passed_is_not_begun_and_has_timed_out(bench: Bench) -> None:
+    bench.begin()
+    first, second = bench.start("first", bench.time), bench.start("second", bench.time)
+    bench.supervisor.post(Seen(step_run("waits", deadline_at=deadline(bench.time))))
+    for _ in range(4):
+        bench.time += 8
+        bench.renew()
+    first.end(0)
+
+    eventually(lambda: bench.reports.exits == {"first": 0, "waits": 124})
+    assert bench.reports.phases["waits"] == "Timeout"
+    assert "waits" not in bench.isolation.steps
+    second.end(0)
 
 
 def test_a_step_whose_step_run_is_gone_is_killed_at_once(bench: Bench) -> None:

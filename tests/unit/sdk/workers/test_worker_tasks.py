@@ -82,6 +82,23 @@ def test_a_task_that_ignores_its_cancellation_ends_the_worker(start_worker: Star
     assert "phase" not in stand.status("victim")
 
 
+def test_a_task_that_was_seen_late_times_out_at_the_deadline_of_the_operator(
+    start_worker: StartWorker, stand: WorkerStand
+) -> None:
+    worker = start_worker(MANY, **TASKS, BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT="300ms", BUBU_STEP_TIMEOUT="10m")
+    stand.assign("prompt", seconds_left=600, do="echo", text="in time")
+    assert stand.wait_for_exit("prompt") == 0
+
+    stand.assign("polite", seconds_left=-1.5, do="wait")
+    assert stand.wait_for_exit("polite") == 124
+    assert stand.status("polite")["phase"] == "Timeout"
+    stand.assign("deaf", seconds_left=-1.5, do="deaf")
+
+    assert worker.process.wait(60) == 1
+    assert stand.status("deaf")["phase"] == "Timeout"
+    assert stand.exit_code("deaf") is None, "it was still at work"
+
+
 def test_a_setup_that_fails_ends_the_worker(start_worker: StartWorker, stand: WorkerStand) -> None:
     source = """
         from bubu_sdk import engram

@@ -11,11 +11,13 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from bubu_sdk.errors import Object
+from bubu_sdk.instant import utc_now
 from bubu_sdk.kube import RUNS_API, UnreachableError
 from bubu_sdk.testing import InMemoryCluster
 from bubu_sdk.testing.cluster import step_run_path
@@ -165,9 +167,18 @@ class WorkerStand:
         self.cluster = cluster
 
     def assign(
-        self, name: str, attempt: int = 0, environment: Mapping[str, str] | None = None, **inputs: Any
+        self,
+        name: str,
+        attempt: int = 0,
+        environment: Mapping[str, str] | None = None,
+        seconds_left: float | None = None,
+        **inputs: Any,
     ) -> Object:
-        """Give an attempt of a StepRun to the worker; creates the StepRun if there is none."""
+        """Give an attempt of a StepRun to the worker; creates the StepRun if there is none.
+
+        Args:
+            seconds_left: until its deadline, by the clock of this machine; ``None``: it has none.
+        """
         variables = {
             "BUBU_STEPRUN_NAME": name,
             "BUBU_STEP_NAME": "step",
@@ -176,6 +187,8 @@ class WorkerStand:
             **(environment or {}),
         }
         assignment = {"attempt": attempt, "worker": POD, "workerUid": POD_UID, "environment": variables}
+        if seconds_left is not None:
+            assignment["deadlineAt"] = (utc_now() + timedelta(seconds=seconds_left)).isoformat()
         metadata: Object = {
             "labels": {"bubustack.io/worker": POD},
             "annotations": {"runs.bubustack.io/assignment": json.dumps(assignment)},
