@@ -1,9 +1,10 @@
-"""The size of each pool of warm workers, and its end.
+"""The size of each pool of warm workers, its rights, and its end.
 
 A pool has as many workers as its unfinished steps need, between its bounds. It loses all of them together when it has
 had no step for its idle timeout, and never one by one: Kubernetes would choose one that is at work. A day later, or
-when its Engram is gone, its account is deleted, and everything else with it. While nothing changes, nothing is written;
-a restarted operator counts the idle time anew. Source: StepRun contract 3.5; docs/warm-workers.md.
+when its Engram is gone, its account is deleted, and everything else with it. What gives the account its rights is
+restored if somebody deletes or changes it. While nothing changes, nothing is written; a restarted operator counts the
+idle time anew. Source: StepRun contract 3.5; docs/warm-workers.md.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from core.api.resource import (
     ENGRAM,
     LEASE,
     POD,
+    ROLE_BINDING,
     SERVICE_ACCOUNT,
     STEP_RUN,
     WORKER_DEPLOYMENT,
@@ -34,8 +36,10 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.kube.informer import Change
 from core.policy.settings import ControllerSettings
+from core.telemetry.logs import get_logger
 from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.permissions import RACE
+from reconcilers.adapters.pool_objects import PoolObjects
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.worker_registry import PoolKey, WorkerRegistry
 from reconcilers.adapters.world import World, find
@@ -45,8 +49,14 @@ from reconcilers.runtime.controller import Controller, Key, Reconcile
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.runtime.watch import Caches, Watch, own_keys
 
+_log = get_logger("controller.workerpool")
+
 KEPT_EMPTY: Final = timedelta(days=1)
 """How long a pool without workers is kept: its next step finds it, and only waits for a Pod."""
+RESTORED_AFTER: Final = timedelta(seconds=1)
+"""How long rights are missing before they are made again. Another process may just have made them: the watches of
+several kinds are not in step.
+"""
 
 
 class WorkerPoolReconciler:
@@ -58,14 +68,39 @@ class WorkerPoolReconciler:
         self._deployments = world.informer(WORKER_DEPLOYMENT)
         self._registry = registry
         self._clock = clock
+        self._objects = PoolObjects(client, world)
         self._idle_since: dict[Key, float] = {}
+        self._lacks_since: dict[Key, float] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
         deployment = self._deployments.get(key.namespace, key.name)
         pool = None if deployment is None or is_being_deleted(deployment) else standing_pool(deployment)
         if deployment is None or pool is None:
             self._idle_since.pop(key, None)
+            self._lacks_since.pop(key, None)
             return Done()
+        if left := await self._restore(key, pool):
+            return After(left)
+        return await self._resize(key, deployment, pool)
+
+    async def _restore(self, key: Key, pool: StandingPool) -> timedelta | None:
+        """Restore the rights of the workers; returns the time until that is to be done, if it is not yet.
+
+        Without their rights they count as lost after twenty seconds, and no other worker becomes ready.
+        """
+        if not self._objects.lacks_rights(pool):
+            self._lacks_since.pop(key, None)
+            return None
+        now = trio.current_time()
+        left = RESTORED_AFTER - timedelta(seconds=now - self._lacks_since.setdefault(key, now))
+        if left > timedelta():
+            return left
+        del self._lacks_since[key]
+        await self._objects.ensure_rights(pool.namespace, pool.name, pool.account_uid)
+        _log.warning("restored the rights of a pool of warm workers", namespace=pool.namespace, pool=pool.name)
+        return None
+
+    async def _resize(self, key: Key, deployment: Object, pool: StandingPool) -> Outcome:
         place = PoolKey(key.namespace, key.name)
         if demand := self._registry.demand(place):
             self._idle_since.pop(key, None)
@@ -141,7 +176,8 @@ def _of_step_run(change: Change, caches: Caches) -> Iterator[Key]:
         yield from _pool_named(step_run)
 
 
-def _of_pod(change: Change, caches: Caches) -> Iterator[Key]:
+def _of_object(change: Change, caches: Caches) -> Iterator[Key]:
+    """The pool of one of its Pods, or of what gives it its rights."""
     del caches
     yield from _pool_named(change.object)
 
@@ -188,7 +224,9 @@ CONTROLLER: Final = ControllerRegistration(
     watches=(
         Watch(WORKER_DEPLOYMENT, own_keys),
         Watch(STEP_RUN, _of_step_run, delay=_SOON),
-        Watch(WORKER_POD, _of_pod, delay=_SOON),
+        Watch(WORKER_POD, _of_object, delay=_SOON),
+        Watch(SERVICE_ACCOUNT, _of_object),
+        Watch(ROLE_BINDING, _of_object),
         Watch(ENGRAM, _of_engram),
     ),
     permissions=(

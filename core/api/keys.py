@@ -175,6 +175,8 @@ ANNOTATION_POOL_WORKERS: Final = "bubustack.io/worker-pool-workers"
 """On the Deployment of a pool: how many workers it has and when, as JSON (``core.workloads.worker_pool``)."""
 ANNOTATION_POOL_EMPTY_SINCE: Final = "bubustack.io/worker-pool-empty-since"
 """On the Deployment of a pool: since when it has had no worker, RFC 3339; a day later it is deleted."""
+ANNOTATION_POOL_ACCOUNT: Final = "bubustack.io/worker-pool-account"
+"""On the Pods of a pool whose account was made again: UID of the account."""
 
 # Annotations of the Leases of warm workers (extensions).
 ANNOTATION_WORKER_STATE: Final = "bubustack.io/worker-state"

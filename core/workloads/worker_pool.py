@@ -20,17 +20,8 @@ from core.api import keys
 from core.api.duration import format_duration, parse_duration
 from core.api.identity import compose, label_value
 from core.api.objects import Object, ReadOnlyObject
-from core.api.permission import Permission
 from core.api.quantity import parse_quantity
-from core.api.resource import (
-    CLUSTER_ROLE,
-    DEPLOYMENT,
-    LEASE,
-    ROLE_BINDING,
-    SERVICE_ACCOUNT,
-    STEP_RUN,
-    Resource,
-)
+from core.api.resource import DEPLOYMENT, SERVICE_ACCOUNT
 from core.policy.layers import ExecutionPolicy
 from core.policy.warm import WarmPolicy
 from core.workloads.environment import TEMPLATE_CONTEXT, TRACE_VARIABLES, EnvVar, batch_environment, literal
@@ -38,28 +29,10 @@ from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
 from core.workloads.storage import identity_labels, storage_volume_mounts, storage_volumes
-from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.tls import tls_volume_mounts, tls_volumes
 from core.workloads.volumes import policy_volume_mounts, policy_volumes
+from core.workloads.worker_access import owned_by_account, pool_labels, worker_account
 
-COMPONENT: Final = "warm-worker"
-WORKER_ROLE: Final = "bobrapet-engram-worker"
-"""The ClusterRole with what a worker may do beyond a container of a Job; it has this name in every installation."""
-WORKER_PERMISSIONS: Final = (
-    Permission(
-        STEP_RUN,
-        ("list", "watch"),
-        "A worker watches the StepRuns that are assigned to it, by label.",
-        seldom="Only warm workers do.",
-    ),
-    Permission(
-        LEASE,
-        ("get", "create", "update", "patch"),
-        "A worker renews its Lease, so that its steps do not count as lost.",
-        seldom="Only warm workers do; a worker uses one of update and patch.",
-    ),
-)
-"""The permissions of warm workers beyond those of all containers. The operator binds them, and has only the first."""
 MAX_POOL_NAME: Final = 46
 """Names of Pods of a Deployment are up to 17 characters longer, and must be label values."""
 OF_STEP: Final = frozenset(
@@ -94,17 +67,7 @@ class WorkersWanted:
     """Those of the account."""
 
     def account(self) -> Object:
-        account = self._named(SERVICE_ACCOUNT, self.name)
-        if self.annotations:
-            account["metadata"]["annotations"] = dict(self.annotations)
-        return account
-
-    def rights(self, account_uid: str) -> list[tuple[Resource, Object]]:
-        """The bindings of the account, which it owns."""
-        return [
-            (ROLE_BINDING, self._binding(self.name, RUNNER_BASE_ROLE, account_uid)),
-            (ROLE_BINDING, self._binding(f"{self.name}-worker", WORKER_ROLE, account_uid)),
-        ]
+        return worker_account(self.namespace, self.name, self.annotations)
 
     def deployment(self, account_uid: str, policy: ExecutionPolicy) -> Object:
         """The Deployment, with the workers that one step needs.
@@ -115,8 +78,8 @@ class WorkersWanted:
             EnvironmentTooLargeError: a payload does not fit into one environment variable.
         """
         workload = replace(self.workload, policy=policy)
-        labels = {**self._labels(), keys.LABEL_ENGRAM: label_value(self.workload.engram_name)}
-        deployment = self._owned(DEPLOYMENT, self.name, account_uid)
+        labels = {**pool_labels(self.name), keys.LABEL_ENGRAM: label_value(self.workload.engram_name)}
+        deployment = owned_by_account(DEPLOYMENT, self.namespace, self.name, self.name, account_uid)
         deployment["metadata"] |= {
             "labels": labels,
             "annotations": {
@@ -136,31 +99,6 @@ class WorkersWanted:
                     "spec": _pod(workload, self.name, self.warm),
                 },
             },
-        }
-
-    def _binding(self, name: str, role: str, account_uid: str) -> Object:
-        return {
-            **self._owned(ROLE_BINDING, name, account_uid),
-            "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": CLUSTER_ROLE.kind, "name": role},
-            "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": self.name, "namespace": self.namespace}],
-        }
-
-    def _owned(self, resource: Resource, name: str, account_uid: str) -> Object:
-        made = self._named(resource, name)
-        owner = {"apiVersion": SERVICE_ACCOUNT.api_version, "kind": SERVICE_ACCOUNT.kind}
-        made["metadata"]["ownerReferences"] = [{**owner, "name": self.name, "uid": account_uid}]
-        return made
-
-    def _named(self, resource: Resource, name: str) -> Object:
-        metadata: Object = {"name": name, "namespace": self.namespace, "labels": self._labels()}
-        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
-
-    def _labels(self) -> dict[str, str]:
-        return {
-            keys.LABEL_APP_NAME: "bobrapet",
-            keys.LABEL_APP_COMPONENT: COMPONENT,
-            keys.LABEL_APP_MANAGED_BY: keys.FIELD_MANAGER,
-            keys.LABEL_WORKER_POOL: self.name,
         }
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from core.api.keys import LABEL_RUNNER_GRANTS, LABEL_RUNNER_OF_STORY
 from core.api.permission import Permission
 from core.workloads.story_runner import RUNNER_BASE_ROLE
-from core.workloads.worker_pool import WORKER_ROLE
+from core.workloads.worker_access import WORKER_ROLE
 from deployment.permissions.hub import HUB_TABLES
 from deployment.permissions.names import HUB_ACCOUNT
 from deployment.permissions.people import GATE_APPROVER

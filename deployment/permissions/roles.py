@@ -16,7 +16,7 @@ from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE
 from core.workloads.runner import BASE_RULES
 from core.workloads.story_runner import RUNNER_BASE_ROLE
-from core.workloads.worker_pool import WORKER_PERMISSIONS, WORKER_ROLE
+from core.workloads.worker_access import WORKER_PERMISSIONS, WORKER_ROLE
 from deployment.permissions.documents import rbac_object, role_binding, service_account, table_objects
 from deployment.permissions.names import DEFAULT_INSTALLATION, Installation
 from deployment.permissions.role_table import RoleTable

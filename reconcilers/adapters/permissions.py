@@ -27,7 +27,7 @@ from core.api.resource import (
     STORY_RUN,
 )
 from core.workloads.story_runner import RUNNER_BASE_ROLE
-from core.workloads.worker_pool import WORKER_ROLE
+from core.workloads.worker_access import WORKER_ROLE
 
 FRESH: Final = "The watch may not have delivered an object yet that was created a moment ago."
 OWNERS: Final = (

@@ -60,6 +60,7 @@ class WorkerExecutor:
         self._registry = registry
         self._events = events
         self._clock = clock
+        registry.when_misconfigured(pools.doubt)
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         """Workers have accounts of their own."""

@@ -1,36 +1,45 @@
-"""Makes the objects of a pool of warm workers: account, bindings, Deployment.
+"""Makes the objects of a pool of warm workers: account, bindings, copy of the store's Secret, Deployment.
 
-A pool that stands costs no request. Names are the lock: a second process finds what the first one has made. The
-Deployment is the last, because it starts the work; the controller ``reconcilers.worker_pool`` scales and deletes it.
-Source: StepRun contract 3.5, reliability of writes as in ``core.engine.ports``.
+A pool that stands costs no request, unless its Pods cannot start: then all of it is looked at once more, and what is
+missing is made again. The Deployment is the last, because it starts the work; the controller
+``reconcilers.worker_pool`` scales it, restores the rights of the account, and deletes it. Source: StepRun contract 3.5.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
-from core.api.objects import Object, is_being_deleted, owners_of
-from core.api.resource import SERVICE_ACCOUNT, WORKER_DEPLOYMENT, Resource
-from core.engine.errors import GoneError, NameConflictError, UnavailableError
+from core.api.objects import Object, is_being_deleted
+from core.api.resource import SERVICE_ACCOUNT, WORKER_DEPLOYMENT
+from core.engine.errors import NameConflictError
 from core.kube.client import KubeClient
 from core.policy.settings import StorageSettings
 from core.workloads.storage_copy import CopyOwner
 from core.workloads.worker_pool import WorkersWanted, standing_pool
+from reconcilers.adapters.pool_objects import PoolObjects
 from reconcilers.adapters.secret_check import SecretCheck
 from reconcilers.adapters.world import World
-from reconcilers.adapters.writes import create_or_read
 
 
 class WorkerPools:
     """One caller at a time makes a pool; the others find it."""
 
     def __init__(self, client: KubeClient, world: World, secrets: SecretCheck) -> None:
-        self._client = client
+        self._objects = PoolObjects(client, world)
         self._deployments = world.informer(WORKER_DEPLOYMENT)
         self._secrets = secrets
         self._turns: dict[tuple[str, str], trio.Lock] = {}
+        self._doubted: set[tuple[str, str]] = set()
+
+    def doubt(self, namespace: str, name: str) -> None:
+        """A Pod of the pool cannot start: look at everything when the pool is needed next."""
+        self._doubted.add((namespace, name))
 
     def is_there(self, wanted: WorkersWanted) -> bool:
+        if (wanted.namespace, wanted.name) in self._doubted:
+            return False
         deployment = self._deployments.get(wanted.namespace, wanted.name)
         return deployment is not None and not is_being_deleted(deployment) and standing_pool(deployment) is not None
 
@@ -50,40 +59,22 @@ class WorkerPools:
         async with self._turn(wanted):
             if not self.is_there(wanted):
                 await self._make(wanted, storage)
+                self._doubted.discard((wanted.namespace, wanted.name))
 
     async def _make(self, wanted: WorkersWanted, storage: StorageSettings) -> None:
-        account = await self._ensured(SERVICE_ACCOUNT, wanted.account(), "")
+        namespace, name = wanted.namespace, wanted.name
+        account = await self._objects.ensure(SERVICE_ACCOUNT, wanted.account())
         uid = str(account["metadata"]["uid"])
-        for resource, manifest in wanted.rights(uid):
-            await self._ensured(resource, manifest, uid)
-        owner = CopyOwner(SERVICE_ACCOUNT, wanted.namespace, wanted.name, uid, account["metadata"].get("labels") or {})
+        await self._objects.ensure_rights(namespace, name, uid)
+        owner = CopyOwner(SERVICE_ACCOUNT, namespace, name, uid, account["metadata"].get("labels") or {})
         checked = await self._secrets.check(wanted.workload, storage, owner)
-        made = await self._ensured(WORKER_DEPLOYMENT, wanted.deployment(uid, checked.policy), uid)
+        manifest = wanted.deployment(uid, checked.policy)
+        made = await self._objects.ensure(WORKER_DEPLOYMENT, manifest, uid)
+        if patch := _outdated(made, manifest):
+            made = await self._objects.patch(WORKER_DEPLOYMENT, made, patch)
         if standing_pool(made) is None:
-            raise NameConflictError(f"Deployment {wanted.namespace}/{wanted.name} was changed; delete it")
+            raise NameConflictError(f"Deployment {namespace}/{name} was changed; delete it")
         self._deployments.remember(made)
-
-    async def _ensured(self, resource: Resource, manifest: Object, owner_uid: str) -> Object:
-        """
-        Args:
-            owner_uid: of the account that owns it; empty: it is the account itself.
-        """
-        metadata = manifest["metadata"]
-        place = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
-        try:
-            stored, _ = await create_or_read(self._client, resource, manifest)
-        except GoneError as error:  # the namespace is being deleted, or a role of a binding is missing
-            raise UnavailableError(str(error)) from error
-        if is_being_deleted(stored):
-            raise UnavailableError(f"{place} is being removed")
-        labels = stored["metadata"].get("labels") or {}
-        if any(labels.get(key) != value for key, value in metadata["labels"].items()):
-            raise NameConflictError(f"{place} exists and does not belong to a pool of workers; delete it")
-        if owner_uid and all(owner.get("uid") != owner_uid for owner in owners_of(stored)):
-            raise UnavailableError(f"{place} of a deleted pool is still being removed")
-        if stored.get("roleRef") != manifest.get("roleRef"):
-            raise NameConflictError(f"{place} binds another role, which cannot be changed; delete it")
-        return stored
 
     def _turn(self, wanted: WorkersWanted) -> trio.Lock:
         place = (wanted.namespace, wanted.name)
@@ -92,3 +83,20 @@ class WorkerPools:
             self._turns = {other: held for other, held in self._turns.items() if held.locked()}
             lock = self._turns[place] = trio.Lock()
         return lock
+
+
+def _outdated(stored: Object, manifest: Object) -> Object:
+    """The merge patch for a Deployment whose Pods would not be those of this account, or would read a copy of the
+    store's Secret that cannot be made again; empty if they are right. It replaces all Pods.
+    """
+    have, want = stored["spec"]["template"], manifest["spec"]["template"]
+    if _secrets_of(have) == _secrets_of(want):
+        return {}
+    return {"spec": {"template": {"spec": {"containers": want["spec"]["containers"]}}}}
+
+
+def _secrets_of(template: Object) -> list[Any]:
+    """The Secrets that variables are from."""
+    variables = [each for container in template["spec"]["containers"] for each in container.get("env") or ()]
+    references = [(each["name"], (each.get("valueFrom") or {}).get("secretKeyRef")) for each in variables]
+    return [(name, found["name"], found["key"]) for name, found in references if found]

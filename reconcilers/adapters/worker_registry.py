@@ -43,6 +43,7 @@ LAST_WORK_SECONDS: Final = 10.0
 ASK_AGAIN_SECONDS: Final = 5.0
 """When the API server did not answer the question whether a worker is alive."""
 _KILLED: Final = 137
+_MISCONFIGURED: Final = "CreateContainerConfigError"
 _GONE_REMEMBERED: Final = 4096
 """A forgotten one costs one request."""
 
@@ -85,6 +86,7 @@ class WorkerRegistry:
         self._emptied: set[PoolKey] = set()
         self._wake: Wake = lambda run, step: None
         self._look_at: Callable[[PoolKey], None] = lambda pool: None
+        self._doubt: Callable[[str, str], None] = lambda namespace, name: None
         self._sleeps_until = float("inf")
         self._earlier = trio.Event()
 
@@ -101,6 +103,12 @@ class WorkerRegistry:
     def when_needed(self, look_at: Callable[[PoolKey], None]) -> None:
         """Call ``look_at`` with the pool whenever another step waits for a worker, or a worker is lost."""
         self._look_at = look_at
+
+    def when_misconfigured(self, doubt: Callable[[str, str], None]) -> None:
+        """Call ``doubt`` with namespace and name of a pool when one of its Pods lacks what its container refers to. The
+        steps that wait for the pool are woken after that.
+        """
+        self._doubt = doubt
 
     async def run(self) -> None:
         """Notice silent workers, and keep no place for ever. Sleeps until something is due."""
@@ -236,7 +244,15 @@ class WorkerRegistry:
             self._due_at(self._heartbeats.next_due)
         if change.new is None or has_ended(pod):
             self._wake_assigned(metadata["namespace"], metadata["name"])
+        elif _is_misconfigured(pod) and not (change.old is not None and _is_misconfigured(change.old)):
+            self._doubt_pool_of(pod)
         self._advance_of(pod)
+
+    def _doubt_pool_of(self, pod: Object) -> None:
+        pool = _pool_of(pod)
+        if pool is not None and _is_of_its_pool(pod):
+            self._doubt(*pool)
+            self._wake_everybody(pool)
 
     def _lease_changed(self, change: Change) -> None:
         if change.new is None:
@@ -248,8 +264,7 @@ class WorkerRegistry:
         """A pool that is gone is made again by those who wait for it."""
         if change.new is None or is_being_deleted(change.new):
             metadata = change.object["metadata"]
-            for waiting in self._everybody(PoolKey(metadata["namespace"], metadata["name"])):
-                self._wake(waiting.run, waiting.step)
+            self._wake_everybody(PoolKey(metadata["namespace"], metadata["name"]))
 
     def _step_run_changed(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -392,9 +407,10 @@ class WorkerRegistry:
             self._wake(waiting.run, waiting.step)
         self._due_at(line.next_due)
 
-    def _everybody(self, pool: PoolKey) -> list[AwaitedRoom]:
+    def _wake_everybody(self, pool: PoolKey) -> None:
         line = self._lines.get(pool)
-        return line.everybody() if line is not None else []
+        for waiting in line.everybody() if line is not None else ():
+            self._wake(waiting.run, waiting.step)
 
     def _wake_assigned(self, namespace: str, worker: str) -> None:
         """Wake the steps of a worker that is gone."""
@@ -418,6 +434,12 @@ def _run_of(step_run: Object) -> RunKey | None:
     if owner is None or owner.get("kind") != STORY_RUN.kind:
         return None
     return RunKey(step_run["metadata"]["namespace"], str(owner["name"]))
+
+
+def _is_misconfigured(pod: Object) -> bool:
+    """Whether the kubelet cannot make its container because it lacks a Secret, a key of one, or the like."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(((each.get("state") or {}).get("waiting") or {}).get("reason") == _MISCONFIGURED for each in statuses)
 
 
 def _is_of_its_pool(pod: Object) -> bool:

@@ -81,6 +81,8 @@ STUCK_SECONDS: Final = 300.0
 
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
+_OWN_ACCESS: Final = f"{keys.LABEL_APP_MANAGED_BY}={keys.FIELD_MANAGER}"
+"""Selects the accounts that are kept for many runs, and their rights."""
 _JOB_ENDS: Final = ("Complete", "Failed")
 
 
@@ -433,9 +435,9 @@ WATCHED: Final = (
         WatchedKind(
             resource,
             {STORY_KEY: _runner_story_key},
-            label_selector=story_runner.SELECTOR,
-            why="The accounts of Stories and their rights: while they are there, a run writes and reads none of them. "
-            "The operator only lists these, by label.",
+            label_selector=_OWN_ACCESS,
+            why="The accounts of Stories and of pools of warm workers, and their rights: while they are there, a run "
+            "writes and reads none of them. The operator only lists these, by label.",
         )
         for resource in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
     ),

@@ -15,7 +15,7 @@ from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.runner import BASE_RULES
 from core.workloads.story_runner import RUNNER_BASE_ROLE
-from core.workloads.worker_pool import WORKER_ROLE
+from core.workloads.worker_access import WORKER_ROLE
 from deployment.permissions import page
 from deployment.permissions.files import manifest_files
 from deployment.permissions.hub import hub_objects

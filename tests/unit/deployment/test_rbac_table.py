@@ -20,7 +20,7 @@ from core.workloads.hub_key import HUB_KEY_SECRET
 from core.workloads.impulse_access import impulse_rules
 from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
-from core.workloads.worker_pool import WORKER_ROLE
+from core.workloads.worker_access import WORKER_ROLE
 from deployment.network import NETWORK_POLICY
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects

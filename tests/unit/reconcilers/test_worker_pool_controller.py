@@ -213,6 +213,8 @@ async def test_changes_concern_the_pool_that_they_name(trial: PoolTrial) -> None
         "deployments (workers)": {Key("team", "x")},
         "stepruns": {pool},
         "pods (workers)": {pool},
+        "serviceaccounts": {pool},
+        "rolebindings": {pool},
         "engrams": set(),
     }
     assert _keys(trial.scene.world, engram, gone=True)["engrams"] == {pool}

@@ -135,12 +135,19 @@ class WorkerScene:
         return worker
 
 
-def order_for(name: str = "one", *, step_run: Object | None = None, attempt: int = 0, **warm: Any) -> AttemptOrder:
+def order_for(
+    name: str = "one",
+    *,
+    step_run: Object | None = None,
+    attempt: int = 0,
+    settings: OperatorSettings | None = None,
+    **warm: Any,
+) -> AttemptOrder:
     """An order for the step ``fetch`` of the run ``name``; its StepRun is a manifest unless one is given."""
     owner, told, step = run(name), story("report"), {"name": "fetch", "ref": {"name": "http"}}
     template = stored("EngramTemplate", "http", spec={"image": "x", "supportedModes": ["job", "worker"]})
     engram = stored("Engram", "http", spec={"overrides": {"warm": {**WARM, **warm}}})
-    settings = OperatorSettings()
+    settings = settings or OperatorSettings()
     sources = Sources(settings, template, engram, told, step)
     binding = Binding(
         engram_namespace=NAMESPACE,
@@ -186,18 +193,18 @@ def manifest(name: str = "one") -> Object:
 
 
 @asynccontextmanager
-async def open_scene(*objects: Object) -> AsyncIterator[WorkerScene]:
+async def open_scene(*objects: Object, settings: OperatorSettings | None = None) -> AsyncIterator[WorkerScene]:
     """A process with empty informers. ``objects`` are on the server only."""
     server = MemoryServer(KINDS, *objects)
     async with open_client(ClusterConfig("http://nowhere"), transport=server, retry=ONCE) as client:
-        yield scene_of(client, server)
+        yield scene_of(client, server, settings)
 
 
-def scene_of(client: KubeClient, server: MemoryServer) -> WorkerScene:
+def scene_of(client: KubeClient, server: MemoryServer, settings: OperatorSettings | None = None) -> WorkerScene:
     """Another process, before the same server."""
     world = World.watching(client, watched_kinds())
     registry, events = WorkerRegistry(client, world), RecordedEvents()
-    pools = WorkerPools(client, world, SecretCheck(client, "system", OperatorSettings))
+    pools = WorkerPools(client, world, SecretCheck(client, "system", lambda: settings or OperatorSettings()))
     executor = WorkerExecutor(KubeStepRuns(client, world), pools, registry, events, clock())
     scene = WorkerScene(client, server, world, registry, executor, events)
     registry.connect(lambda run_key, step: scene.woken.append((run_key, step)))

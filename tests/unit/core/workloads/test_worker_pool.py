@@ -13,6 +13,7 @@ from core.api.objects import Object
 from core.policy.warm import WarmPolicy
 from core.workloads.environment import batch_environment
 from core.workloads.step_workload import StepWorkload
+from core.workloads.worker_access import worker_rights
 from core.workloads.worker_pool import (
     MAX_POOL_NAME,
     OF_STEP,
@@ -120,13 +121,11 @@ def test_without_a_memory_limit_a_step_has_none() -> None:
 
 def test_the_account_owns_everything_and_is_bound_to_both_roles() -> None:
     wanted = pool(WORKLOAD, WARM)
-    owned = [obj for _, obj in wanted.rights("u1")] + [wanted.deployment("u1", WORKLOAD.policy)]
+    rights = [obj for _, obj in worker_rights(wanted.namespace, wanted.name, "u1")]
+    owned = [*rights, wanted.deployment("u1", WORKLOAD.policy)]
     assert {each["metadata"]["ownerReferences"][0]["uid"] for each in owned} == {"u1"}
-    assert [obj["roleRef"]["name"] for _, obj in wanted.rights("u1")] == [
-        "bobrapet-engram-runner",
-        "bobrapet-engram-worker",
-    ]
-    assert len({obj["metadata"]["name"] for _, obj in wanted.rights("u1")}) == 2
+    assert [obj["roleRef"]["name"] for obj in rights] == ["bobrapet-engram-runner", "bobrapet-engram-worker"]
+    assert len({obj["metadata"]["name"] for obj in rights}) == 2
 
 
 def test_a_deployment_says_what_its_pool_is() -> None:
