@@ -43,7 +43,12 @@ class PodLog:
 
     def of_all_containers(self) -> list[PodLog]:
         """The log, after that of the container before, if there was one."""
-        return [replace(self, of_container_before=True), self] if _restarts(self.pod) else [self]
+        return [replace(self, of_container_before=True), self] if self.restarts else [self]
+
+    @property
+    def restarts(self) -> int:
+        """How often the container was started again."""
+        return _restarts(self.pod)
 
     @property
     def has_started(self) -> bool:

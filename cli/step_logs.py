@@ -142,11 +142,12 @@ async def _follow(printer: _Printer, run: Object) -> None:
 
 @dataclass
 class _WorkersFollowed:
-    """The logs of warm workers, which are followed as long as the run lives."""
+    """The logs of warm workers, which are followed as long as the run lives, also after a restart of a container."""
 
     printer: _Printer
     run: Object
-    followed: set[str] = field(default_factory=set)
+    followed: dict[str, int] = field(default_factory=dict)
+    """Name of the Pod → how often its container had been restarted when it was followed last."""
 
     def __post_init__(self) -> None:
         self._steps = StepsInWorkers(self.run["metadata"]["name"])
@@ -154,11 +155,18 @@ class _WorkersFollowed:
     async def follow(self, nursery: trio.Nursery, step_runs: Sequence[Object]) -> None:
         """Follow the workers of these StepRuns that are not followed yet."""
         self._steps.learn(step_runs, self._show)
-        session = self.printer.session
-        for log in await worker_pods(session, self.run, step_runs):
-            if log.name not in self.followed:
-                self.followed.add(log.name)
-                nursery.start_soon(read_pod_log, session, log, {**since(self.run), "follow": "true"}, self._take)
+        for log in await worker_pods(self.printer.session, self.run, step_runs):
+            known = self.followed.get(log.name)
+            if known is None or known < log.restarts:
+                self.followed[log.name] = log.restarts
+                nursery.start_soon(self._read, log.of_all_containers() if known is None else [log])
+
+    async def _read(self, logs: Sequence[PodLog]) -> None:
+        seconds = self.printer.wish.since_seconds
+        begin = since(self.run) if seconds is None else {"sinceSeconds": str(seconds)}
+        for log in logs:
+            more = {} if log.of_container_before else {"follow": "true"}
+            await read_pod_log(self.printer.session, log, {**begin, **more}, self._take)
 
     def _take(self, at: datetime | None, text: str) -> None:
         self._steps.take(at, text, self._show)

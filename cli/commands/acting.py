@@ -11,7 +11,7 @@ from cli.arguments import (
     ManyRunsArgument,
     OlderOption,
     PhaseOption,
-    RunArgument,
+    RunOrStepArgument,
     SelectorOption,
     SinceOption,
     StepsArgument,
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     options: CommonOptions,
-    run: RunArgument,
+    run: RunOrStepArgument,
     steps: StepsArgument = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the run has ended.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only steps whose container failed.")] = False,
@@ -58,13 +58,16 @@ def logs(
 
     if previous and (follow or attempt is not None):
         raise UsageError("--previous excludes --follow and --attempt", remedy="leave out one of them")
+    run, slash, step = run.partition("/")
+    if slash and not (run and step):
+        raise UsageError(f"{run}/{step} does not name a step of a run", remedy="write RUN/STEP, or RUN alone")
     seconds = seconds_of("--since", since)
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
         raise UsageError(f"--grep: {error}", remedy="write a regular expression in Python syntax") from None
     wish = LogWish(
-        steps=tuple(steps or ()),
+        steps=(*([step] if step else []), *(steps or ())),
         follow=follow,
         failed=failed,
         previous=previous,

@@ -18,9 +18,11 @@ from core.api.resource import (
     ENGRAM,
     JOB,
     POD,
+    ROLE_BINDING,
     SERVICE_ACCOUNT,
     STEP_RUN,
     STORY_RUN,
+    Resource,
 )
 from core.engine.step.assignment import assignment_of, worker_exit_of
 from tests.e2e.control_plane.session import SessionCluster
@@ -199,6 +201,45 @@ async def test_a_deleted_pod_loses_its_step_and_a_deleted_engram_its_pool(
             return not accounts.items and await world.names(DEPLOYMENT) == []
 
         await world.eventually(pool_is_gone, seconds=PATIENCE)
+
+
+async def test_what_somebody_deletes_of_a_pool_is_restored_while_it_is_in_use(
+    world: OperatorCluster, tmp_path: Path
+) -> None:
+    executions = await install(world, tmp_path, grace="2s")
+    await world.story("slow", greeting("a", seconds=5), greeting("b", needs=["a"]))
+    again = {"retry": {"maxRetries": 3, "delay": "10ms"}}
+    await world.story("patient", greeting("c", seconds=2, execution=again))
+    async with world.operator():
+        await world.run("one", "slow")
+        await world.until(STEP_RUN, "one-a", lambda obj: bool(begun(executions)), seconds=PATIENCE)
+        bindings = await _of_pools(world, ROLE_BINDING)
+        for binding in bindings:
+            await world.client.delete(ROLE_BINDING, binding["metadata"]["name"], NAMESPACE_NAME)
+        await world.eventually(lambda: _are_made_again(world, ROLE_BINDING, bindings))
+        assert status_of(await world.finished("one", seconds=PATIENCE))["phase"] == "Succeeded"
+        assert begun(executions) == ["one/a", "one/b"], "the worker has lost nothing"
+
+        accounts = await _of_pools(world, SERVICE_ACCOUNT)
+        await world.run("two", "patient")
+        await world.until(STEP_RUN, "two-c", lambda obj: "two/c" in begun(executions), seconds=PATIENCE)
+        await world.client.delete(
+            SERVICE_ACCOUNT, accounts[0]["metadata"]["name"], NAMESPACE_NAME, propagation="Background"
+        )
+        assert status_of(await world.finished("two", seconds=2 * PATIENCE))["phase"] == "Succeeded"
+        assert begun(executions).count("two/c") > 1
+        assert await _are_made_again(world, SERVICE_ACCOUNT, accounts)
+
+
+async def _of_pools(world: OperatorCluster, resource: Resource) -> list[Object]:
+    return (await world.client.list(resource, NAMESPACE_NAME, label_selector=keys.LABEL_WORKER_POOL)).items
+
+
+async def _are_made_again(world: OperatorCluster, resource: Resource, before: list[Object]) -> bool:
+    """Whether there are objects of the same names, and none of the former ones."""
+    now = {each["metadata"]["name"]: each["metadata"]["uid"] for each in await _of_pools(world, resource)}
+    was = {each["metadata"]["name"]: each["metadata"]["uid"] for each in before}
+    return now.keys() == was.keys() and not set(now.values()) & set(was.values())
 
 
 async def test_an_image_that_cannot_serve_runs_as_a_job(world: OperatorCluster) -> None:
