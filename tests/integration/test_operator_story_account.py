@@ -9,13 +9,13 @@ import trio
 
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import ENGRAM, JOB, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
+from core.api.resource import ENGRAM, JOB, POD, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, STORY, STORY_RUN
 from core.engine.errors import NameConflictError, UnavailableError
 from core.policy.settings import OperatorSettings, RunnerIdentity
 from core.workloads.story_runner import RUNNER_BASE_ROLE
 from reconcilers.adapters.job_executor import JobExecutor
 from tests.integration.adapter_world import AdapterWorld
-from tests.integration.operator_cluster import NAMESPACE_NAME
+from tests.integration.operator_cluster import NAMESPACE_NAME, eventually
 
 READS: Object = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["keys"]}
 
@@ -186,10 +186,15 @@ async def test_a_run_keeps_its_account_when_the_setting_changes_and_another_proc
 
     await there.client.delete(JOB, "one-fetch", NAMESPACE_NAME, propagation="Background")
     await there.known(there.world.jobs, "one-fetch", lambda obj: obj is None)
+    await eventually(lambda: _has_no_pods(there))  # a real controller may just have made one
     await there.new_executor.start_attempt(order)
     job = await there.client.get(JOB, "one-fetch", NAMESPACE_NAME)
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == "one-engram-runner"
     await there.client.get(ROLE, "one-engram-runner", NAMESPACE_NAME)
+
+
+async def _has_no_pods(there: AdapterWorld) -> bool:
+    return not (await there.client.list(POD, NAMESPACE_NAME)).items
 
 
 async def test_stories_of_one_name_in_two_namespaces_share_no_account(there: AdapterWorld) -> None:
