@@ -70,6 +70,12 @@ class Publication:
         return not self.failures
 
 
+def is_injected(obj: Object) -> bool:
+    """Whether cert-manager's injector fills in the bundles of ``obj``. Pure."""
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    return any(key in annotations for key in _INJECTED)
+
+
 def changes_for(obj: Object, bundle: bytes, *, beside_others_at: datetime | None = None) -> list[dict[str, Any]]:
     """The JSON patch after which ``obj`` trusts exactly ``bundle`` (PEM); empty when it already does. Pure.
 
@@ -114,9 +120,8 @@ class Publisher:
     async def _publish(self, target: Target, bundle: bytes, beside_others_at: datetime | None) -> bool:
         for attempt in range(1, _ATTEMPTS + 1):
             obj = await self._client.get(target.resource, target.name)
-            annotations = (obj.get("metadata") or {}).get("annotations") or {}
             changes = changes_for(obj, bundle, beside_others_at=beside_others_at)
-            if not changes or (beside_others_at is not None and any(key in annotations for key in _INJECTED)):
+            if not changes or (beside_others_at is not None and is_injected(obj)):
                 return False
             try:
                 await self._client.patch(target.resource, target.name, changes, patch_type=PatchType.JSON)

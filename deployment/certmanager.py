@@ -1,7 +1,7 @@
 """The overlay for clusters with cert-manager: it issues the certificate, its injector writes every ``caBundle``.
 
 All objects are in the operator's namespace. In the reference, issuers are global and the namespace of cert-manager is
-fixed. With this overlay the operator writes neither a Secret nor a webhook configuration, and has no permission to.
+fixed. With this overlay the operator writes neither that Secret nor a webhook configuration, and may not change them.
 Source: operator contract 21; cert-manager's own reference, ``cert-manager.io/v1``.
 """
 
@@ -29,6 +29,8 @@ _AUTHORITY: Final = "ca"
 _SELF_SIGNED: Final = "selfsigned"
 _AUTHORITY_LIFETIME: Final = "43800h"
 _KEY: Final = {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"}
+_USAGES: Final = ["digital signature", "server auth"]
+"""Without them cert-manager asks for the encipherment of keys, which keys of this type cannot do, and for no server."""
 
 
 def issuers_and_certificates(
@@ -48,6 +50,7 @@ def issuers_and_certificates(
     serving = {
         "secretName": DEFAULT_SECRET,
         "dnsNames": [host, f"{host}.{domain}"],
+        "usages": _USAGES,
         "privateKey": _KEY,
         "issuerRef": {"kind": _ISSUER.kind, "name": f"{prefix}{_AUTHORITY}"},
     }
@@ -77,7 +80,8 @@ def mounted(installation: Installation) -> Object:
         "args": [*workload.arguments(installation), f"--webhook-cert-path={CERTIFICATE_FOLDER}"],
         "volumeMounts": [{"name": volume, "mountPath": CERTIFICATE_FOLDER, "readOnly": True}],
     }
-    pod = {"containers": [container], "volumes": [{"name": volume, "secret": {"secretName": DEFAULT_SECRET}}]}
+    secret = {"secretName": DEFAULT_SECRET, "optional": True}  # the engine does not wait for the certificate
+    pod = {"containers": [container], "volumes": [{"name": volume, "secret": secret}]}
     name = f"{installation.prefix}controller-manager"
     return _patch(DEPLOYMENT, name, installation.namespace, {"spec": {"template": {"spec": pod}}})
 

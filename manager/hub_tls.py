@@ -13,7 +13,9 @@ from certs.errors import UnusableError
 from certs.mounted import MountedCertificate
 from certs.secret import TLS_CERT, TLS_KEY, served_pair
 from certs.serving import ServingContext
+from certs.verifiertime import LocalTime
 from core.api.objects import Object
+from core.engine.clock import WallClock
 from core.kube.client import KubeClient
 from core.workloads.hub_access import HUB_TLS_SECRET
 from manager.followed_secret import FollowedSecret
@@ -55,7 +57,9 @@ class HubCertificate:
         names = files.certificate.name, files.key.name
         async with trio.open_nursery() as nursery:
             for serving in (self._serving, self._console):
-                nursery.start_soon(MountedCertificate(folder, serving, certificate=names[0], key=names[1]).run)
+                clock = LocalTime(WallClock())
+                mounted = MountedCertificate(folder, serving, clock, certificate=names[0], key=names[1])
+                nursery.start_soon(mounted.run)
 
     async def wait_until_installed(self) -> None:
         while not self._serving.has_certificate:  # noqa: ASYNC110 - files have no events

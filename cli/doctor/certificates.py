@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from certs.inject import DEFAULT_TARGETS
+from certs.inject import DEFAULT_TARGETS, is_injected
 from certs.rotation import DEFAULT_SECRET
 from cli.doctor.patient import Patient
 from core.api.instant import format_instant
@@ -23,25 +24,56 @@ from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
 
 LATE: Final = 5
 """A certificate is renewed when about a third of its lifetime is left. One with less than a fifth was not renewed."""
-_ROTATE: Final = ("a running operator renews its own certificates", "bobrapet certs rotate")
 
 
-def of_served(certificate: x509.Certificate, now: datetime) -> Diagnosis:
+@dataclass(frozen=True, slots=True)
+class CertificateMaker:
+    """Who issues the certificate and writes the bundles: what to do where it has not."""
+
+    missing: str
+    renewal: tuple[str, str]
+    """And a command."""
+    bundles: str
+
+
+OPERATOR: Final = CertificateMaker(
+    "a running operator writes it",
+    ("a running operator renews its own certificates", "bobrapet certs rotate"),
+    "the operator writes it within seconds: look at its logs, and at its role bobrapet-ca-bundle-role",
+)
+
+
+def cert_manager(namespace: str) -> CertificateMaker:
+    """cert-manager, with its Certificates in the operator's namespace."""
+    return CertificateMaker(
+        f"cert-manager writes it: look at Certificates and Issuers in {namespace}",
+        (
+            f"cert-manager renews it: look at Certificates and Issuers in {namespace}",
+            f"kubectl -n {namespace} describe certificates.cert-manager.io",
+        ),
+        f"cert-manager's injector writes it: look at its logs, and at the Certificates in {namespace}",
+    )
+
+
+def of_served(certificate: x509.Certificate, now: datetime, maker: CertificateMaker = OPERATOR) -> Diagnosis:
     """Whether the certificate that admission serves is valid now, and for some days more."""
     until = certificate.not_valid_after_utc
     if now > until:
-        return problem(f"the certificate of admission has expired at {format_instant(until)}", *_ROTATE)
+        return problem(f"the certificate of admission has expired at {format_instant(until)}", *maker.renewal)
     if now < certificate.not_valid_before_utc:
         begins = format_instant(certificate.not_valid_before_utc)
         return problem(f"the certificate of admission is valid from {begins} on", "look at the clocks")
     if until - now < (until - certificate.not_valid_before_utc) / LATE:
         text = f"the certificate of admission expires at {format_instant(until)}, and was not renewed in time"
-        return warning(text, *_ROTATE)
+        return warning(text, *maker.renewal)
     return ok(f"the certificate of admission is valid until {format_instant(until)}")
 
 
 def of_bundles(
-    bundles: Mapping[str, Sequence[bytes]], served: x509.Certificate | None, now: datetime
+    bundles: Mapping[str, Sequence[bytes]],
+    served: x509.Certificate | None,
+    now: datetime,
+    maker: CertificateMaker = OPERATOR,
 ) -> list[Diagnosis]:
     """
     Args:
@@ -53,9 +85,11 @@ def of_bundles(
         for text in dict.fromkeys(texts):
             if why := _why_not_trusted(text, served, now):
                 wrong.setdefault(why, []).append(place)
-    remedy = "the operator writes it within seconds: look at its logs, and at its role bobrapet-ca-bundle-role"
     found = [
-        problem(f"the caBundle of {', '.join(dict.fromkeys(places))} {why}: API servers do not trust admission", remedy)
+        problem(
+            f"the caBundle of {', '.join(dict.fromkeys(places))} {why}: API servers do not trust admission",
+            maker.bundles,
+        )
         for why, places in wrong.items()
     ]
     if found or not bundles:
@@ -81,19 +115,23 @@ async def examine(patient: Patient) -> list[Diagnosis]:
     if patient.is_embedded:
         return [skipped("admission of an embedded cluster needs no certificates")]
     now = system_now()
-    found, served = await _served(patient, now)
-    bundles = {}
+    bundles, maker = {}, OPERATOR
     for target in DEFAULT_TARGETS:
         try:
             obj = await patient.client.get(target.resource, target.name)
         except NotFoundError:
             continue  # another check says so
+        if is_injected(obj):
+            maker = cert_manager(patient.installation.namespace)
         if configs := client_configs(obj):
             bundles[str(target)] = [_decoded(config.get("caBundle")) for config in configs]
-    return [*found, *of_bundles(bundles, served, now)]
+    found, served = await _served(patient, now, maker)
+    return [*found, *of_bundles(bundles, served, now, maker)]
 
 
-async def _served(patient: Patient, now: datetime) -> tuple[list[Diagnosis], x509.Certificate | None]:
+async def _served(
+    patient: Patient, now: datetime, maker: CertificateMaker
+) -> tuple[list[Diagnosis], x509.Certificate | None]:
     """The certificate that admission serves, and what there is to say about it."""
     if not patient.reads_secrets:
         return [skipped("the served certificate is in a Secret, which is not read here")], None
@@ -104,14 +142,14 @@ async def _served(patient: Patient, now: datetime) -> tuple[list[Diagnosis], x50
         found.append(skipped(f"you may not read Secret {DEFAULT_SECRET}; only the authorities are examined"))
     except NotFoundError:
         place = f"{patient.installation.namespace}/{DEFAULT_SECRET}"
-        found.append(problem(f"there is no Secret {place} with a certificate", "a running operator writes it"))
+        found.append(problem(f"there is no Secret {place} with a certificate", maker.missing))
     else:
         certificates = _certificates(_decoded((secret.get("data") or {}).get("tls.crt")))
         served = certificates[0] if certificates else None
         found.append(
-            of_served(served, now)
+            of_served(served, now, maker)
             if served is not None
-            else problem(f"Secret {DEFAULT_SECRET} has no certificate that can be read", "a running operator writes it")
+            else problem(f"Secret {DEFAULT_SECRET} has no certificate that can be read", maker.missing)
         )
     return found, served
 

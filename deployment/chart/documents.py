@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from core.api.crd import ConversionService, custom_resource_definition
 from core.api.kind import Kind
@@ -11,7 +13,19 @@ from core.api.kinds import KINDS
 from core.api.objects import Object
 from core.api.resource import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
 from deployment import certmanager, files, policy, registration
-from deployment.chart.nodes import ALWAYS, Also, Scalar, Values, When, given, part, partial, value, value_at
+from deployment.chart.nodes import (
+    ALWAYS,
+    Also,
+    ReleaseCondition,
+    Scalar,
+    Values,
+    When,
+    given,
+    part,
+    partial,
+    value,
+    value_at,
+)
 from deployment.chart.pods import Placed, hub_objects, manager_objects, monitors
 from deployment.chart.release import (
     BY_CERT_MANAGER,
@@ -163,7 +177,24 @@ def _certificates() -> Iterator[Placed]:
         Also(partial("bobrapet.issuer", _issuer)): None,
     }
     spec = {key: inner for key, inner in serving["spec"].items() if key != "issuerRef"}
-    yield BY_CERT_MANAGER, {**labelled(serving), "spec": {**spec, **chosen}}
+    host = Scalar("(urlParse $.Values.webhooks.url).hostname | quote", _url_host)
+    names = {
+        "dnsNames": [*spec["dnsNames"], When(given("webhooks.url") & ~_IS_ADDRESS, host)],
+        "ipAddresses": When(given("webhooks.url") & _IS_ADDRESS, [host]),
+    }
+    yield BY_CERT_MANAGER, {**labelled(serving), "spec": {**spec, **names, **chosen}}
+
+
+def _url_host(values: Values) -> str:
+    return urlsplit(str(value_at(values, "webhooks.url"))).hostname or ""
+
+
+def _is_address(values: Values) -> bool:
+    return re.search("^[0-9.]+$|:", _url_host(values)) is not None
+
+
+_IS_ADDRESS: Final = ReleaseCondition('regexMatch "^[0-9.]+$|:" (urlParse $.Values.webhooks.url).hostname', _is_address)
+"""The host of ``webhooks.url`` is an IP address, which certificates name in another way than DNS names."""
 
 
 def _issuer(values: Values) -> Object:

@@ -18,6 +18,7 @@ from certs.policy import CertRules
 from certs.readiness import Readiness
 from certs.rotation import CertificateKeeper
 from certs.serving import ServingContext
+from certs.verifiertime import VerifierClock
 from core.engine.ports import Clock
 from core.kube.client import KubeClient
 from core.kube.events import EventRecorder
@@ -143,10 +144,17 @@ def _certificate(
     clock: Clock,
     namespace: str,
 ) -> _Certificate:
+    names = certificate_names(namespace, options.names, prefix=options.prefix)
     files = options.files
     if files is not None:
-        return MountedCertificate(files.folder, serving, certificate=files.certificate, key=files.key)
-    names = certificate_names(namespace, options.names, prefix=options.prefix)
+        return MountedCertificate(
+            files.folder,
+            serving,
+            VerifierClock(client.for_itself(), clock),
+            certificate=files.certificate,
+            key=files.key,
+            names=(names[0], *options.names),
+        )
     return CertificateKeeper(
         client,
         serving,

@@ -92,6 +92,13 @@ VALUE_SETS = {
         },
         args=("--webhook-names=bobrapet-webhook-service.bobrapet-system.svc.k8s.example",),
     ),
+    "cert-manager, admission at an address": ValueSet(
+        {
+            "certificates": {"certManager": {"enabled": True, "issuerRef": {"kind": "Issuer", "name": "ours"}}},
+            "webhooks": {"url": "https://[fd00::7]:8443/"},
+        },
+        args=("--webhook-names=fd00::7",),
+    ),
     "without admission": ValueSet({"webhooks": {"enabled": False}, "controllerManager": {"leaderElection": False}}),
     "almost nothing": ValueSet(
         {

@@ -70,6 +70,27 @@ def test_with_cert_manager_the_objects_are_those_of_its_overlay() -> None:
     assert injected == {(target.resource.kind, "", target.name) for target in targets_of(installation.prefix)}
 
 
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("", {}),
+        ("https://admission.example:8443/hooks", {"dnsNames": ["admission.example"]}),
+        ("https://10.0.0.7", {"ipAddresses": ["10.0.0.7"]}),
+        ("https://[fd00::7]:8443/", {"ipAddresses": ["fd00::7"]}),
+    ],
+)
+def test_cert_manager_issues_for_every_name_by_which_api_servers_reach_admission(
+    url: str, names: dict[str, list[str]]
+) -> None:
+    changes = {"certificates": {"certManager": {"enabled": True}}, "webhooks": {"url": url}}
+    spec = by_key(release_objects(changes))["Certificate", "bobrapet-system", "bobrapet-serving-cert"]["spec"]
+
+    host = "bobrapet-webhook-service.bobrapet-system.svc"
+    assert spec["dnsNames"] == [host, f"{host}.cluster.local", *names.get("dnsNames", [])]
+    assert spec.get("ipAddresses") == names.get("ipAddresses")
+    assert spec["usages"] == ["digital signature", "server auth"]
+
+
 OFF: dict[str, Any] = {
     "webhooks": {"enabled": False},
     "admissionPolicies": {"enabled": False},

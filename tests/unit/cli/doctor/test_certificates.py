@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from certs.authority import issue_authority, issue_leaf
 from certs.lifetimes import DEFAULT_LIFETIMES
 from certs.material import pem_of
-from cli.doctor.certificates import client_configs, of_bundles, of_served
+from cli.doctor.certificates import cert_manager, client_configs, of_bundles, of_served
 from views.doctor.diagnosis import Health
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -53,6 +53,15 @@ def test_an_empty_and_an_expired_bundle_are_problems_even_if_the_certificate_is_
     assert [each.health for each in of_bundles({"a": [b""]}, None, NOW)] == [Health.PROBLEM]
     assert [each.health for each in of_bundles({"a": [TRUSTED]}, None, late)] == [Health.PROBLEM]
     assert [each.health for each in of_bundles({"a": [FOREIGN]}, None, NOW)] == [Health.OK]
+
+
+def test_what_cert_manager_makes_is_not_asked_of_the_operator() -> None:
+    maker = cert_manager("team-a")
+    found = [of_served(LEAF, END + timedelta(days=1), maker), *of_bundles({"a": [FOREIGN]}, LEAF, NOW, maker)]
+
+    assert found[0].commands == ("kubectl -n team-a describe certificates.cert-manager.io",)
+    assert all(each.remedy.startswith("cert-manager") for each in found)
+    assert "cert-manager" not in of_served(LEAF, END + timedelta(days=1)).remedy
 
 
 def test_webhooks_and_conversions_have_client_configurations() -> None:
