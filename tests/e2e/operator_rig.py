@@ -82,6 +82,12 @@ class OperatorRig:
         """The operator's kubeconfig. Its token is in a separate file, as in a Pod."""
         return self.directory / "operator.kubeconfig"
 
+    async def write_kubeconfig(self) -> None:
+        """Write it, and the token; the account exists."""
+        await self.renew_token()
+        connection = Connection(self.plane.url, token="", ca_pem=self.plane.ca_pem)
+        write_private(self.kubeconfig, with_token_file(render_kubeconfig(connection), self.directory / "token"))
+
     async def renew_token(self) -> None:
         """Renew the token, as the kubelet does for a Pod."""
         account = DEFAULT_INSTALLATION
@@ -114,6 +120,10 @@ class OperatorRig:
     async def install(self, release: Path = ROOT) -> None:
         """Apply definitions and RBAC of a checkout, and wait until the definitions are served."""
         await self.apply(f"{release}/manifests/crds", f"{release}/manifests/rbac")
+        await self.established()
+
+    async def established(self) -> None:
+        """Wait until every definition is served."""
         for definition in (await self.client.list(CUSTOM_RESOURCE_DEFINITION)).items:
             await self.until(CUSTOM_RESOURCE_DEFINITION, definition["metadata"]["name"], _is_established)
 
@@ -240,9 +250,7 @@ async def open_operator_rig(directory: Path, *, release: Path = ROOT, **node: An
         for name in (DEFAULT_INSTALLATION.namespace, FLOWS):
             await client.create(NAMESPACE, {"metadata": {"name": name}})
         await rig.install(release)
-        await rig.renew_token()
-        connection = Connection(plane.url, token="", ca_pem=plane.ca_pem)
-        write_private(rig.kubeconfig, with_token_file(render_kubeconfig(connection), directory / "token"))
+        await rig.write_kubeconfig()
         yield rig
 
 

@@ -5,8 +5,9 @@ As with a real Service, the balancer learns only after a while that a replica st
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -23,6 +24,7 @@ class Balancer:
     refused: int = 0
     """Connections for which there was no replica, or whose replica did not listen."""
     _turn: int = 0
+    _open: set[trio.SocketStream] = field(default_factory=set)
 
     async def serve(self, stream: trio.SocketStream) -> None:
         self._turn += 1
@@ -33,8 +35,22 @@ class Balancer:
             await stream.aclose()
             return
         async with stream, other, trio.open_nursery() as nursery:
+            self._open.add(stream)
             nursery.start_soon(_pump, stream, other, nursery.cancel_scope)
             nursery.start_soon(_pump, other, stream, nursery.cancel_scope)
+        self._open.discard(stream)
+
+    async def cut(self) -> None:
+        """End all connections; returns once their clients know, so that the next requests begin with a handshake.
+
+        No request may be in progress.
+        """
+        ended = set(self._open)
+        for stream in ended:
+            with suppress(OSError):  # the client has just closed it
+                stream.socket.shutdown(socket.SHUT_WR)
+        while ended & self._open:  # noqa: ASYNC110 - clients close them within milliseconds
+            await trio.sleep(0.002)
 
 
 async def _pump(source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:

@@ -138,6 +138,23 @@ def ensure_debian_program(package: str, name: str, *, environ: Mapping[str, str]
     return target / "usr" / "bin" / name
 
 
+def ensure_go_module(name: str, path: str, *, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of a pinned Go module in Go's own cache, for files that it has beside its programs.
+
+    Args:
+        name: of the folder here that pins its version and checksum.
+        path: of the module.
+
+    Raises:
+        MissingBinariesError: there is no Go.
+        BuildError: Go failed; the message has what it said.
+    """
+    go = find_go(environ)
+    if go is None:
+        raise MissingBinariesError(f"{path} needs Go; install it and put it on PATH, or name it in {GO_VARIABLE}")
+    return building.sources(_TOOLCHAIN / name, path, go)
+
+
 def pinned_versions() -> list[str]:
     """The versions of Kubernetes that can be built, newest first."""
     versions = [path.name.removeprefix("kubernetes-") for path in _TOOLCHAIN.glob("kubernetes-*")]

@@ -7,6 +7,7 @@ This blocks, because nothing can be tested before it has ended. An interrupt end
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -59,6 +60,24 @@ def _build_program(module: Module, name: str, target: Path, go: Path) -> None:
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
     _run(name, command, module.directory, environment, target / f"{name}.log")
     partial.replace(target / name)
+
+
+def sources(module: Path, path: str, go: Path) -> Path:
+    """Fetch the Go module ``path`` in the version, and with the checksum, that the module in ``module`` pins.
+
+    Returns its folder in Go's cache.
+
+    Raises:
+        BuildError: Go failed; the message has what it said.
+    """
+    command = [str(go), "mod", "download", "-json", path]
+    environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    done = subprocess.run(
+        command, cwd=module, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(command)} in {module}: {done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def install(package: Path, target: Path, npm: Path) -> None:

@@ -34,7 +34,7 @@ SUITES: Final[Sequence[Suite]] = (
     Suite(PAGES, 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/integration",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/e2e",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
-    Suite(_e2e("helm_release", "helm_templates"), 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(_e2e("helm_release", "helm_templates", "cert_manager"), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/conformance",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(
         ("tests/acceptance", *_e2e("realtime_on_server", "unreadable_status", "least_privilege")),

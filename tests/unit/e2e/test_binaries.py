@@ -13,6 +13,7 @@ from tests.e2e.control_plane.binaries import (
     MissingBinariesError,
     ensure_binaries,
     ensure_debian_program,
+    ensure_go_module,
     ensure_node_program,
     pinned_versions,
 )
@@ -94,6 +95,26 @@ def test_a_failed_build_leaves_no_program_and_shows_the_end_of_its_log(tmp_path:
     with pytest.raises(BuildError, match=r"(?s)tool: go build failed.*no such package"):
         building.build(module(tmp_path / "module", "tool"), tmp_path / "cache", go)
     assert not (tmp_path / "cache" / "tool").exists()
+
+
+def test_a_go_module_is_fetched_as_pinned_and_its_folder_returned(tmp_path: Path) -> None:
+    go = fake_go(tmp_path, """echo '{"Dir": "/cache/module"}'; exit 0""")
+    environ = {"BOBRAPET_E2E_GO": str(go)}
+    assert ensure_go_module("cert-manager", "example.org/module", environ=environ) == Path("/cache/module")
+    assert calls(tmp_path) == ["mod download -json example.org/module"]
+
+
+def test_a_go_module_that_cannot_be_fetched_is_an_error_with_the_words_of_go(tmp_path: Path) -> None:
+    go = fake_go(tmp_path, "echo checksum mismatch >&2; exit 1")
+    with pytest.raises(BuildError, match="checksum mismatch"):
+        building.sources(tmp_path, "example.org/module", go)
+
+
+def test_without_go_the_message_about_a_module_says_what_to_install() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binaries, "find_go", lambda environ: None)
+        with pytest.raises(MissingBinariesError, match=r"example\.org/module needs Go; install it"):
+            ensure_go_module("cert-manager", "example.org/module", environ={})
 
 
 def test_two_builders_at_once_build_once(tmp_path: Path) -> None:
