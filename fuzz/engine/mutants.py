@@ -314,7 +314,7 @@ def _given_back_late(sound: Any) -> Any:
 
 def _turn_kept(sound: Any) -> Any:
     @asynccontextmanager
-    async def wrong(context: Any, binding: Any) -> AsyncIterator[None]:
+    async def wrong(context: Any, *_: Any) -> AsyncIterator[None]:
         await context.engine.starts.take(context.key.namespace)
         yield
 

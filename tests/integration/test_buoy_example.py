@@ -56,7 +56,8 @@ def test_a_buoy_is_replayed_to_its_end_and_the_page_has_every_day(tmp_path: Path
     for step in ("replay", "jumps", "days", "page"):
         assert re.search(rf" {step} \w+→Succeeded", done.err), done.err
     page = (tmp_path / "buoy.html").read_text()
-    assert f"{48 * DAYS} readings, {DAYS} days, 1 jump" in page
+    facts = re.findall(r"<p>(.*?)</p>", page)
+    assert facts[0] == f"{48 * DAYS} readings, {DAYS} days, 1 jump", (facts, done.err)
     assert "2016-02-20: 8.0 to 8.9 °C" in page
     assert "<small>live</small>" not in page
     assert "refresh" not in page

@@ -283,7 +283,7 @@ class EngramStep:
             return None
         again = self._had_step_run or context.run_context.is_shared
         lingers = observation.state is not AttemptState.ABSENT
-        async with start_turn(context, binding):
+        async with start_turn(context, binding, manifest):
             return await self._begin(manifest, binding, again=again, lingers=lingers)
 
     async def _begin(self, manifest: Object, binding: Binding, *, again: bool, lingers: bool) -> Verdict | None:

@@ -24,11 +24,11 @@ from core.workloads.output_cache import CacheRules
 
 
 @asynccontextmanager
-async def start_turn(context: StepContext, binding: Binding) -> AsyncIterator[None]:
-    """The block creates a StepRun and starts its first attempt, and holds a turn; but not if it looks for the output of
-    an equal execution in between, which can take long.
+async def start_turn(context: StepContext, binding: Binding, manifest: Object) -> AsyncIterator[None]:
+    """The block creates a StepRun and starts its first attempt, and holds a turn. None is needed where one write does
+    both; and none is held while an output of an equal execution is looked for, which can take long.
     """
-    if CacheRules.of(binding.cache) is not None:
+    if context.engine.executors.of(manifest).lives_by_record or CacheRules.of(binding.cache) is not None:
         yield
         return
     async with context.engine.starts.turn(context.key.namespace):

@@ -36,15 +36,16 @@ class Day:
 
 @stream
 def main(ctx: StreamContext[Config], messages: Messages[Day]) -> None:
-    days: list[Day] = []
+    days: dict[str, Day] = {}
+    """By its name: one that is delivered again takes its own place."""
     written_at = 0.0
     for message in messages:
-        days.append(message.data)
+        days[message.data.day] = message.data
         if time.monotonic() - written_at >= EACH_SECONDS:
-            write(Path(ctx.config.file), page(days, is_live=True))
+            write(Path(ctx.config.file), page([*days.values()], is_live=True))
             written_at = time.monotonic()
     if days:
-        write(Path(ctx.config.file), page(days, is_live=False))
+        write(Path(ctx.config.file), page([*days.values()], is_live=False))
 
 
 def write(file: Path, text: str) -> None:

@@ -29,11 +29,16 @@ class Marked(Reading):
 
 @stream
 def main(ctx: StreamContext[Config], messages: Messages[Reading]) -> Iterator[Marked]:
-    """The state is a window of hours; a new process begins with an empty one."""
+    """The state is a window of hours; a new process begins with an empty one. A reading that is delivered again, after a
+    lost connection, is known by its time.
+    """
     window: deque[float] = deque(maxlen=max(1, int(ctx.config.hours * 2)))
-    is_jumping = False
+    is_jumping, latest = False, ""
     for message in messages:
         reading = message.data
+        if reading.time <= latest:
+            continue
+        latest = reading.time
         change = max((reading.celsius - earlier for earlier in window), key=abs, default=0.0)
         is_new = abs(change) >= ctx.config.degrees and not is_jumping
         is_jumping = abs(change) >= ctx.config.degrees

@@ -28,9 +28,13 @@ class Day:
 
 @stream
 def main(messages: Messages[Reading]) -> Iterator[Day]:
-    """The last day is sent when the stream ends."""
+    """The last day is sent when the stream ends. A reading that is delivered again is known by its time."""
     today: list[Reading] = []
+    latest = ""
     for message in messages:
+        if message.data.time <= latest:
+            continue
+        latest = message.data.time
         if today and day_of(message.data) != day_of(today[0]):
             yield summary(today)
             today = []
