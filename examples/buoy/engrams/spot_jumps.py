@@ -29,8 +29,8 @@ class Marked(Reading):
 
 @stream
 def main(ctx: StreamContext[Config], messages: Messages[Reading]) -> Iterator[Marked]:
-    """The state is a window of hours; a new process begins with an empty one. A reading that is delivered again, after a
-    lost connection, is known by its time.
+    """The state is a window of hours; a new process begins with an empty one. A reading that comes again is known
+    by its time.
     """
     window: deque[float] = deque(maxlen=max(1, int(ctx.config.hours * 2)))
     is_jumping, latest = False, ""
