@@ -98,6 +98,7 @@ class JobExecutor:
             text = f"step {order.step_run['spec']['stepId']} runs as a Job, not in a warm worker: {why}"
             self._events.emit(order.run, EventType.NORMAL, "NotWarm", text)
         if not self._step_runs.take_new(order.step_run):
+            await self._step_runs.let_its_maker_go_first(order.step_run)
             if any_alive(await self._pods_named(order.step_run)):
                 await self._refuse_beside_living_pods(workload)
             # Last: another leader may do all of this meanwhile, and end the Job that this one would create again.

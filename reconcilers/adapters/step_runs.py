@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -38,11 +38,12 @@ from reconcilers.adapters.writes import confirm, create_or_read, delete, patch_m
 
 NEW_SECONDS: Final = 0.25
 """So long after the request for a StepRun was sent, no other leader can have started, seen failing and ended its first
-attempt: between the two are a watch, a Job, a Pod with a process, and two writes.
+attempt: each lets its maker go first.
 """
 _NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
 _REMEMBERED: Final = 8192
-"""Number of StepRuns; a forgotten one costs two more requests."""
+"""Number of StepRuns; a forgotten one costs two more requests, and a moment."""
+T = TypeVar("T")
 
 
 class KubeStepRuns:
@@ -56,6 +57,8 @@ class KubeStepRuns:
         """By UID, oldest first: when this process sent the request that created a StepRun for the first time, while no
         attempt of it was started.
         """
+        self._made: dict[str, None] = {}
+        """UIDs of StepRuns that this process has created, oldest first."""
 
     async def read_step_run(self, run: Object, name: str) -> Object | None:
         step_run = self._world.step_runs.get(run["metadata"]["namespace"], name)
@@ -86,10 +89,10 @@ class KubeStepRuns:
         if not made and (why_not_the_work(manifest, stored) is not None or is_edited(stored)):
             self._world.step_runs.remember(stored)
             raise StaleError(f"StepRun {namespace}/{name} exists and differs from what the operator creates")
+        if made:
+            _remember(self._made, stored["metadata"]["uid"], None)
         if made and not anew and not may_have_a_past(run, self._world.story_runs.get):
-            self._new[stored["metadata"]["uid"]] = sent_at
-            if len(self._new) > _REMEMBERED:
-                del self._new[next(iter(self._new))]
+            _remember(self._new, stored["metadata"]["uid"], sent_at)
         return self._world.step_runs.remember(stored)
 
     def take_new(self, step_run: Object) -> bool:
@@ -103,6 +106,15 @@ class KubeStepRuns:
             step_run, known
         )  # by another leader, as far as the watch has reported
         return not overtaken and trio.current_time() - sent_at <= NEW_SECONDS
+
+    async def let_its_maker_go_first(self, step_run: Object) -> None:
+        """Wait before the first start of a StepRun that another process may have created a moment ago: that one starts
+        it within ``NEW_SECONDS`` without a question, and must not be overtaken by an attempt that has ended already.
+        """
+        if step_run["metadata"]["uid"] in self._made or step_run.get("status"):
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(NEW_SECONDS)
 
     async def patch_step_run_status(self, step_run: Object, patch: Mapping[str, Any]) -> Object:
         rules = self._rules()
@@ -137,3 +149,10 @@ def _without_status(step_run: Object) -> Object:
     out.
     """
     return {key: value for key, value in slim(step_run).items() if key != "status"}
+
+
+def _remember(known: dict[str, T], uid: str, value: T) -> None:
+    """Keep the newest ``_REMEMBERED``."""
+    known[uid] = value
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]

@@ -393,6 +393,31 @@ async def test_a_first_attempt_that_comes_late_is_asked_for_as_well(
         await stored_job(there)
 
 
+async def test_of_two_leaders_the_one_that_has_created_a_step_run_starts_it(
+    there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks nothing within that time; so nobody may have started and ended the attempt by then."""
+    monkeypatch.setattr(stored_step_runs, "NEW_SECONDS", 1.0)
+    run, story = await there.definitions()
+    (makes, maker), (finds, finder) = there.process(), there.process()
+    manifest = await there.manifest(run, story)
+    step_run = await makes.create_step_run(run, manifest)
+    assert (await finds.create_step_run(run, manifest))["metadata"]["uid"] == step_run["metadata"]["uid"]
+    order = await there.order(run, story, step_run)
+
+    with trio.move_on_after(0.5) as early:
+        await finder.start_attempt(order)
+    assert early.cancelled_caught
+    with pytest.raises(NotFoundError):
+        await stored_job(there)
+
+    began_at = trio.current_time()
+    await maker.start_attempt(order)
+    assert trio.current_time() - began_at < 0.5
+    assert await stored_job(there)
+    await finder.start_attempt(order)
+
+
 async def test_a_first_attempt_that_another_leader_is_known_to_have_ended_is_not_started_again(
     there: AdapterWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
