@@ -45,7 +45,10 @@ class Workload:
         await cluster.engram("greeter", command=greeter)
         for name in ("nap", "fleeting"):
             await cluster.engram(name, f"{note}; sleep 0.3")
-        await cluster.engram("flaky", f"{note}; test -e {self._tried} || {{ touch {self._tried}; exit 137; }}")
+        # Nothing is asked between the last question about an attempt and its Job. On a kubelet no attempt begins and
+        # ends within that moment; here it could.
+        fails = f"touch {self._tried}; sleep 0.5; exit 137"
+        await cluster.engram("flaky", f"{note}; test -e {self._tried} || {{ {fails}; }}")
         await cluster.engram("bad", f"{note}; exit 3")
         for name in ("endless", "doomed"):
             await cluster.engram(name, f"{note}; exec sleep 600")
