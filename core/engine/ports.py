@@ -72,7 +72,7 @@ class RunStore(Protocol):
 
         Raises:
             StaleError: ``run`` is not the newest version.
-            GoneError: the run is gone, or another run has its name.
+            GoneError: the run is gone, and ``read_run`` knows that now; or another run has its name.
             UnavailableError, RejectedError.
         """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.api.objects import Object, is_being_deleted
@@ -57,16 +57,17 @@ async def confirm(client: KubeClient, informer: Informer, resource: Resource, ow
 
     Raises:
         GoneError: it does not exist, is another object, or is being deleted.
-        StaleError: it has ended or is being ended, or has another attempt; the informer knows that now.
+        StaleError: it has ended or is being ended, or has another attempt.
         UnavailableError.
+        The informer knows now what the API server has answered.
     """
     metadata = owner["metadata"]
     place = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
-    with port_errors():
+    with port_errors(), _forgotten_if_absent(informer, owner):
         stored = await client.get(resource, metadata["name"], metadata["namespace"])
+    informer.remember(stored)
     if stored["metadata"]["uid"] != metadata["uid"] or is_being_deleted(stored):
         raise GoneError(f"{place} has been deleted")
-    informer.remember(stored)
     if is_overtaken(owner, stored):
         raise StaleError(f"{place} has ended, or is at another attempt")
     return stored
@@ -129,7 +130,7 @@ async def _patch(
     subresource: str | None,
 ) -> Object:
     metadata = obj["metadata"]
-    with port_errors():
+    with port_errors(), _forgotten_if_absent(informer, obj):
         stored = await client.patch(
             resource,
             metadata["name"],
@@ -138,3 +139,18 @@ async def _patch(
             subresource=subresource,
         )
     return informer.remember(stored)
+
+
+@contextlib.contextmanager
+def _forgotten_if_absent(informer: Informer, obj: Object) -> Iterator[None]:
+    """Let the informer forget ``obj`` at once if the API server answers that it does not exist.
+
+    The watch of its kind may be away while those of other kinds are not. What is decided by the stale copy would begin
+    again with each of their events.
+    """
+    try:
+        yield
+    except NotFoundError:
+        metadata = obj["metadata"]
+        informer.forget(metadata.get("namespace"), metadata["name"], metadata["uid"])
+        raise

@@ -120,6 +120,11 @@ class FaultRig:
 
     async def settled(self, *, seconds: float = SETTLE_SECONDS) -> None:
         """Return once every run of the workload has ended, and the removed runs are gone with all that they owned."""
+        await self.ended(seconds=seconds)
+        await self.ends_without_orphans()
+
+    async def ended(self, *, seconds: float = SETTLE_SECONDS) -> None:
+        """Return once every run of the workload has ended, and the removed runs are gone."""
 
         async def all_ended() -> bool:
             runs = {run["metadata"]["name"]: run for run in await self.listed(STORY_RUN)}
@@ -128,7 +133,6 @@ class FaultRig:
             )
 
         await eventually(all_ended, seconds=seconds)
-        await self.ends_without_orphans()
 
     async def collector_knows_our_kinds(self) -> None:
         """Return once the garbage collector follows owners among our kinds. A new control plane learns them late."""

@@ -224,7 +224,7 @@ async def test_a_server_that_is_gone_holds_nobody_up_on_the_way_out(
         inner.cancel_scope.cancel()
 
     assert trio.current_time() <= 1
-    assert len(server.requests) <= 4
+    assert len(server.requests) <= 5, "at most three within the first 0.1 s, and two on the way out"
 
 
 @pytest.mark.parametrize("message", ["x" * 5000, "ü" * 5000])
