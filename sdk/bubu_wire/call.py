@@ -79,6 +79,8 @@ class Call:
     """Server: what ends the answer, when the queue is empty."""
     finishing: bool = False
     """We send nothing after the queue."""
+    broken: bool = False
+    """Server: ended by us because of what the peer sent; the application gets a ``CallEnded``."""
     finished: bool = False
     """We have ended our side."""
     is_plain: bool = False

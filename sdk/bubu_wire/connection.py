@@ -354,7 +354,7 @@ class Connection(ABC):
     def _sending(self, number: int) -> Call:
         self._require_alive()
         call = self._calls.get(number)
-        if call is None or (call.muted and not call.finishing):
+        if call is None or call.broken or (call.muted and not call.finishing):
             raise UnknownCallError(f"call {number} has ended")
         if call.finishing:
             raise UsageError(f"call {number}: this side is finished and cannot send more")

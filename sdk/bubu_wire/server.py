@@ -165,7 +165,7 @@ class ServerConnection(Connection):
 
     def _break(self, call: Call, status: Status, events: list[Event]) -> None:
         call.queue.clear()
-        call.muted = call.finishing = True
+        call.muted = call.finishing = call.broken = True
         call.trailers = _status_headers(status)
         events.append(CallEnded(call.number, status))
         self._ready[call.number] = None

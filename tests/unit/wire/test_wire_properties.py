@@ -123,6 +123,7 @@ def test_any_split_of_the_bytes_gives_the_same_events(sent: bytes, chance: rando
 @given(conversations)
 @settings(max_examples=200)
 @example(PREFACE + frame(4) + request(1) + frame(5, bytes(30), flags=0xFF, stream=1))
+@example(PREFACE + frame(4) + request(3) + frame(0, b"\0\0\x01\x86\xa1", stream=3))  # a message beyond the limit
 def test_no_bytes_raise_or_grow_memory_in_a_server(sent: bytes) -> None:
     server = ServerConnection([METHOD], LIMITS)
     for begin in range(0, len(sent), 1000):
