@@ -6,7 +6,7 @@ import gc
 import socket
 import struct
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import orjson
@@ -21,8 +21,10 @@ SERVICE = {"namespace": "ours", "name": "hooks", "path": "/check"}
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(Storage.open(None))
+def store() -> Iterator[Store]:
+    storage = Storage.open(None)
+    yield Store(storage)
+    storage.close()
 
 
 async def echo(store: Store, path: str, raw: bytes) -> bytes:
