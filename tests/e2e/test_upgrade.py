@@ -64,6 +64,7 @@ async def test_a_rolling_upgrade_and_its_rollback_refuse_no_write_and_execute_ea
     assert admission.refused == []
     assert admission.let_through == 0
     assert admission.admitted > 20
+    assert admission.late <= max(3, admission.admitted // 10)
 
 
 async def replaced(admission: UpgradeAdmission, name: str, before: ServerProcess, release: Path) -> ServerProcess:
