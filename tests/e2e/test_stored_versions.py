@@ -15,7 +15,7 @@ import pytest
 
 from core.api.crd import custom_resource_definition
 from core.api.objects import Object
-from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, STEP_RUN, STORY
+from core.api.resource import CUSTOM_RESOURCE_DEFINITION, ENGRAM, STEP_RUN, STORY, STORY_RUN
 from core.api.story import STORY_KIND
 from core.kube.errors import InvalidError
 from deployment.generate import CONVERSION_SERVICE
@@ -36,10 +36,11 @@ SPEC: Final[Object] = {
 }
 
 
-async def test_stored_stories_move_to_another_version_and_back(rig: OperatorRig) -> None:
+async def test_stored_stories_move_to_another_version_and_back_under_their_runs(rig: OperatorRig) -> None:
     await rig.create(STORY, "report", {"spec": SPEC})
     await _serve_both_versions(rig)
     assert await _stored_versions(rig) == [ALPHA]
+    await _start(rig, "before")
 
     for version, before, in_both in ((BETA, ALPHA, [ALPHA, BETA]), (ALPHA, BETA, [BETA, ALPHA])):
         await _store_as(rig, version)
@@ -56,6 +57,11 @@ async def test_stored_stories_move_to_another_version_and_back(rig: OperatorRig)
         await play(rig, command("kubectl patch crd").replace(BETA, version))
         assert await _stored_versions(rig) == [version]
         assert await _read(rig, ALPHA) == SPEC
+        await _start(rig, f"under-{version}")
+    for name in ("before", f"under-{BETA}", f"under-{ALPHA}"):  # runs that were under way, and their Story, go on
+        approval = {"status": {"gates": {"ask": {"state": "Approved"}}}}
+        await rig.client.patch(STORY_RUN, name, approval, namespace=FLOWS, subresource="status")
+        await rig.ended(name, "Succeeded")
 
 
 async def test_a_field_that_a_definition_lost_is_stored_until_its_object_is_written(rig: OperatorRig) -> None:
@@ -85,6 +91,12 @@ async def test_the_command_lists_steps_that_an_older_operator_would_execute_agai
             await rig.client.patch(STEP_RUN, name, status, namespace=FLOWS, subresource="status")
     listed = await play(rig, command("kubectl get stepruns"))
     assert sorted(line.split()[1] for line in listed.splitlines()) == ["running-stream", "running-worker"]
+
+
+async def _start(rig: OperatorRig, run: str) -> None:
+    """Start a run, and return once it waits at its gate."""
+    await rig.create(STORY_RUN, run, {"spec": {"storyRef": {"name": "report"}}})
+    await rig.until(STORY_RUN, run, lambda found: bool((status_of(found).get("stepStates") or {}).get("ask")))
 
 
 async def _define(rig: OperatorRig, versions: list[Object]) -> None:
