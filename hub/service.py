@@ -20,9 +20,11 @@ from bubu_wire.status import Status, StatusCode
 from core.telemetry.logs import get_logger
 from hub.admission import Admitted, admit
 from hub.attendance import Attendance, AttendanceBook
+from hub.client_refusal import ClientRefusal, Refused
 from hub.listener import HubListener, HubListenerRules
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
+from hub.refusal_log import RefusalLog
 from hub.registry import Registry, StaleGenerationError
 from hub.routes import RunRoutes, StreamRun
 from hub.run import LiveRun, RunServices
@@ -73,6 +75,7 @@ class Hub:
         self._scopes: dict[StreamRun, trio.CancelScope] = {}
         self._sessions: Registry[ClientSession] = Registry()
         self._checker = PacketChecker()
+        self._refusals = RefusalLog(trio.current_time)
         self._is_leaving = False
 
     @property
@@ -229,23 +232,27 @@ class Hub:
 
     # The desk.
 
-    def admit(self, metadata: Metadata) -> Admitted | Status:
+    def admit(self, metadata: Metadata) -> Admitted | Refused:
         if self._is_leaving:
-            return _LEAVING
+            return Refused(ClientRefusal.HUB_STOPPING, _LEAVING)
         return admit(metadata, self._topology, self._keys, self._sessions.generation)
 
-    def attach(self, who: Admitted, session: ClientSession) -> Status | None:
+    def refused(self, refused: Refused, peer: str) -> None:
+        self._refusals.note(refused, peer)
+        if refused.place is not None and refused.place in self._bound:
+            self._attendance.refused(refused.place, refused.reason, refused.status.message)
+
+    def attach(self, who: Admitted, session: ClientSession) -> Refused | None:
         live = self._runs.get(who.place.run)
         bound = self._bound.get(who.place)
         if live is None or bound is None or bound.uid != who.uid:
-            return _ENDED
+            return Refused(ClientRefusal.NOT_SERVED, _ENDED)
         if not live.can_attach(who.place.step):
-            return _FULL
+            return Refused(ClientRefusal.LEFTOVERS, _FULL)
         try:
             replaced = self._sessions.take(who.place, who.generation, session)
         except StaleGenerationError as error:
-            self._attendance.refused(who.place, str(error))
-            return Status(StatusCode.FAILED_PRECONDITION, str(error))
+            return Refused(ClientRefusal.STALE_GENERATION, Status(StatusCode.FAILED_PRECONDITION, str(error)))
         if replaced is not None:
             _log.info("a client was replaced", step=str(who.place), generation=who.generation)
             replaced.refuse(_REPLACED)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from hub.attendance import NOBODY
 from hub.binding_status import ConsolePlace, StepTraffic, StreamState
 from hub.drain import DrainWatch
 from hub.rate import RateMeter
@@ -68,7 +67,7 @@ class StreamView:
             return StreamState(problem=standing.problem if standing is not None else "", waits_for=_NOBODY_YET)
         place = known.place = standing.place
         who = self._hub.attendance(place)
-        waits_for = _NOBODY_YET if who is NOBODY else _NOBODY_NOW
+        waits_for = _NOBODY_YET if who.generation is None else _NOBODY_NOW
         if standing.is_finished:
             waits_for = _FINISHED
         elif standing.waits_for:

@@ -60,9 +60,15 @@ SKIPPED: Final = Series(
 HEARTBEATS: Final = Series(
     "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS
 )
+REFUSALS: Final = Series(
+    "bobrapet_hub_refusals_total",
+    SeriesKind.COUNTER,
+    "Clients, calls and connections that were refused, by reason.",
+    ("reason",),
+)
 
 HUB_CATALOGUE: Final[tuple[Series, ...]] = (
     *(ACTIVE_STREAMS, BUFFER_SIZE, BUFFER_BYTES, UNACKNOWLEDGED, HELD),
-    *(RECEIVED, SENT, DELIVERED, DROPPED, SKIPPED, HEARTBEATS),
+    *(RECEIVED, SENT, DELIVERED, DROPPED, SKIPPED, HEARTBEATS, REFUSALS),
     *(EVALUATION_WAIT, EVALUATION_WORKERS_STARTED, EVALUATION_WORKERS_ENDED, TRACE_SPANS),
 )

@@ -12,11 +12,12 @@ from certs.hub_authority import HUB_AUTHORITY_SECRET, HubAuthority
 from core.api.objects import Object
 from core.api.resource import LEASE, SECRET, TRANSPORT_BINDING
 from core.engine.clock import WallClock
+from core.workloads.binding_token import issue_token
 from core.workloads.hub_key import HUB_KEY_SECRET, hub_key_secret
 from deployment.permissions.names import OPERATOR_NAMESPACE
 from tests.integration.hub_cluster import ALO, KEY, PATIENCE_SECONDS, HubCluster, free_port, open_hub_cluster, trusting
 from tests.integration.operator_cluster import eventually
-from tests.unit.hub.modelled_client import EngramIO, Program, collecting, emitting
+from tests.unit.hub.modelled_client import EngramIO, ModelledEngram, Program, collecting, emitting, forever
 
 
 def numbers(count: int, start: int = 0) -> list[str]:
@@ -110,6 +111,40 @@ async def test_an_idle_hub_writes_its_lease_and_nothing_else(tmp_path: Path) -> 
         await eventually(is_quiet, seconds=60)  # the last write says that the rates are zero
         renewed = await cluster.client.get(LEASE, "bobrapet-hub", OPERATOR_NAMESPACE)
         assert renewed["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]
+
+
+async def test_strangers_who_name_a_step_are_shown_and_cannot_make_the_hub_write(tmp_path: Path) -> None:
+    async with open_hub_cluster(tmp_path) as cluster:
+        await cluster.begin()
+        await cluster.start_hub()
+        sink = cluster.engram("sink", collecting([]))
+        await sink.ready.wait()
+        before = await cluster.until_status("sink", lambda status: status["stream"].get("connected") is True)
+        token = issue_token(bytes(32), "default", "run-1-sink-transport", cluster.uids["run-1/sink"], 1)
+        refused = 0
+
+        async def knock() -> None:
+            nonlocal refused
+            while True:
+                stranger = ModelledEngram(cluster.hub_port, f"default/{token}", forever, max_retries=0)
+                assert await stranger.run() == 1
+                refused += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(knock)
+            nursery.start_soon(knock)
+            shown = await cluster.until_status("sink", lambda status: "lastRefusal" in status["stream"])
+            assert shown["stream"]["lastRefusal"]["reason"] == "wrong_token"
+            assert "is not valid" in shown["stream"]["lastRefusal"]["message"]
+            seen, began = refused, trio.current_time()
+            await until(lambda: refused > seen + 60)
+            took = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        after = await cluster.status("sink")
+        assert (after == shown) or took > 29, "the next refusal of this step is shown half a minute later"
+        assert after["conditions"] == before["conditions"]
+        assert cluster.hub_log.count("a client was refused") <= 3 + took / 10 < 10
+        assert token not in cluster.hub_log
 
 
 async def test_a_hub_without_the_lease_does_not_serve_and_takes_over_when_it_is_free(tmp_path: Path) -> None:

@@ -143,6 +143,12 @@ BOARD: Final = Dashboard(
                     rates(_of("bobravoz_hub_heartbeats_received_total"), *_STEP, times=60),
                 ),
                 graph(
+                    "Refused clients and connections a minute, by reason",
+                    Unit.PER_MINUTE,
+                    "Of all namespaces. The log of the hub has addresses; a binding shows the last one of its step.",
+                    rates(f"bobrapet_hub_refusals_total{{{OF_JOB}}}", "reason", times=60),
+                ),
+                graph(
                     "CPU of the hub",
                     Unit.SHARE,
                     "One thread; near 100 % all streams slow down.",
