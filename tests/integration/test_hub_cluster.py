@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from certs.hub_authority import HUB_AUTHORITY_SECRET, HubAuthority
@@ -236,6 +238,11 @@ async def test_the_hub_serves_the_certificate_of_the_operator_and_its_successor(
             await first.ready.wait()
             sessions = first.sessions
             serial = await served_serial(cluster.hub_port, authority.bundle)
+            older = trusting(authority.bundle)
+            older.maximum_version = ssl.TLSVersion.TLSv1_2
+            with pytest.raises(trio.BrokenResourceError):
+                await handshake(cluster.hub_port, older)
+            await until(lambda: "no TLS handshake: UNSUPPORTED_PROTOCOL" in cluster.hub_log)
 
             rotate = {"metadata": {"annotations": {"certs.bubustack.io/rotate": "leaf"}}}
             await cluster.client.patch(SECRET, HUB_AUTHORITY_SECRET, rotate, namespace=OPERATOR_NAMESPACE)
@@ -272,11 +279,23 @@ def open_scope(nursery: trio.Nursery, run: Callable[[], Awaitable[None]]) -> Ite
 
 async def served_serial(port: int, bundle: bytes | None) -> str:
     """The serial number of the certificate that a new connection gets."""
-    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=trusting(bundle))
-    await stream.do_handshake()
-    certificate = stream.getpeercert()
-    await trio.aclose_forcefully(stream)
+    certificate = await handshake(port, trusting(bundle))
     return str(certificate["serialNumber"])
+
+
+async def handshake(port: int, context: ssl.SSLContext) -> Object:
+    """The certificate of the hub.
+
+    Raises:
+        trio.BrokenResourceError: one side has refused the other.
+    """
+    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=context)
+    try:
+        await stream.do_handshake()
+        certificate: Object = stream.getpeercert()
+        return certificate
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def versions(cluster: HubCluster) -> list[str]:
