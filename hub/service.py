@@ -17,6 +17,8 @@ import trio
 
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
+from core.telemetry import metrics
+from core.telemetry.hub_catalogue import CALL_DURATION, CALLS, HEARTBEAT_INTERVAL
 from core.telemetry.logs import get_logger
 from hub.admission import Admitted, admit
 from hub.attendance import Attendance, AttendanceBook
@@ -138,6 +140,7 @@ class Hub:
         Raises:
             OSError: the address is in use, or is not an address of this machine.
         """
+        metrics.set_gauge(HEARTBEAT_INTERVAL, self._rules.patience.heartbeat)
         listener = HubListener(self, self._rules, context)
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
@@ -236,6 +239,15 @@ class Hub:
         if self._is_leaving:
             return Refused(ClientRefusal.HUB_STOPPING, _LEAVING)
         return admit(metadata, self._topology, self._keys, self._sessions.generation)
+
+    def silent(self, who: Admitted) -> None:
+        if (live := self._runs.get(who.place.run)) is not None:
+            live.steps[who.place.step].silences += 1
+
+    def call_ended(self, path: str, code: StatusCode, seconds: float) -> None:
+        method = path.rpartition("/")[2]
+        metrics.count(CALLS, method=method, code=code.name)
+        metrics.observe(CALL_DURATION, seconds, method=method)
 
     def refused(self, refused: Refused, peer: str) -> None:
         self._refusals.note(refused, peer)

@@ -32,6 +32,7 @@ from bubu_wire.server import ServerConnection
 from bubu_wire.status import OK, Status, StatusCode
 from hub.admission import Admitted, refusal_of_protocol
 from hub.client_refusal import ClientRefusal, Refused
+from hub.open_calls import OpenCalls
 from hub.receipts import RECEIPT_ACTION, Receipt, ReceiptReader, receipt_of
 
 METHODS: Final = (DATA_METHOD, CONTROL_METHOD)
@@ -80,6 +81,14 @@ class Desk(Protocol):
 
     def detach(self, who: Admitted, session: ClientSession) -> None:
         """The session has ended."""
+        ...
+
+    def silent(self, who: Admitted) -> None:
+        """The session ends because its client gives no sign of life."""
+        ...
+
+    def call_ended(self, path: str, code: StatusCode, seconds: float) -> None:
+        """A call was open for so long."""
         ...
 
     def refused(self, refused: Refused, peer: str) -> None:
@@ -133,6 +142,7 @@ class ClientSession:
         self._hurry = hurry
         self._data: int | None = None
         self._control: int | None = None
+        self._calls = OpenCalls(desk.call_ended)
         self._early: list[bytes] = []
         """What Data has brought before the session was attached. Its window bounds it."""
         self._unread = 0
@@ -186,9 +196,11 @@ class ClientSession:
                 self._turn_away(Refused(self._missing_call(), _TOO_LATE))
             return due
         if now >= self._directed + patience.control:
+            self._end_of_silence()
             self.refuse(Status(StatusCode.UNAVAILABLE, "the client has sent no heartbeat on Control"))
             return math.inf
         if now >= self._asked_at + patience.answer:
+            self._end_of_silence()
             self._close("the client has not answered a ping")
             return math.inf
         if now >= self._heard + patience.ping and self._asked_at == math.inf:
@@ -218,6 +230,7 @@ class ClientSession:
             if call is not None:
                 with suppress(UnknownCallError):
                     self.connection.finish(call, status)
+                self._calls.ended(call, status.code, self._now)
         if self._control is self._data is None:
             self._close("no call was opened in time")
         self._end()
@@ -267,6 +280,7 @@ class ClientSession:
                 case PeerFinished():
                     self._on_finished(event.call)
                 case CallEnded():
+                    self._calls.ended(event.call, event.status.code, self._now)
                     if event.call in (self._data, self._control):
                         self._forget(event.call)
                         if event.status.code not in _ENDS_OF_CALLS:
@@ -280,11 +294,13 @@ class ClientSession:
 
     def _on_call(self, event: CallStarted) -> bool:
         is_data = event.path == DATA_METHOD
+        self._calls.began(event.call, event.path, self._now)
         if (self._data if is_data else self._control) is not None:
             text = "this connection has such a call already; open a connection for each session"
             status = Status(StatusCode.FAILED_PRECONDITION, text)
             self._note(Refused(ClientRefusal.SECOND_CALL, status))
             self.connection.finish(event.call, status)
+            self._calls.ended(event.call, status.code, self._now)
             return False
         if is_data:
             self._data = event.call
@@ -428,6 +444,10 @@ class ClientSession:
         else:
             self._control = None
 
+    def _end_of_silence(self) -> None:
+        if self.who is not None:
+            self._desk.silent(self.who)
+
     def _close(self, why: str) -> None:
         self.connection.close(reason=why)
         self._end()
@@ -436,6 +456,7 @@ class ClientSession:
         if self.is_over:
             return
         self.is_over = True
+        self._calls.all_ended(StatusCode.UNAVAILABLE, self._now)
         if self.is_attached and self.who is not None:
             self.is_attached = False
             self._desk.detach(self.who, self)
