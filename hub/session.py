@@ -299,7 +299,8 @@ class ClientSession:
             text = "this connection has such a call already; open a connection for each session"
             status = Status(StatusCode.FAILED_PRECONDITION, text)
             self._note(Refused(ClientRefusal.SECOND_CALL, status))
-            self.connection.finish(event.call, status)
+            with suppress(UnknownCallError):  # the same bytes have ended it
+                self.connection.finish(event.call, status)
             self._calls.ended(event.call, status.code, self._now)
             return False
         if is_data:
