@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from bubu_wire.client import ClientConnection
 from bubu_wire.codec import encode
@@ -244,6 +245,16 @@ async def test_a_message_that_is_too_large_ends_the_session_and_is_shown(watch: 
         await hub.until_counted("message")
         reason, message = hub.shown("emit") or ("", "")
         assert (reason, "is larger than" in message) == ("message", True)
+
+
+async def test_a_hub_that_stops_says_so_and_shows_it_for_no_step(watch: Any) -> None:
+    async with watch() as hub:
+        assert await hub.stand.hub.drain(0.1)
+        engram = ModelledEngram(hub.port, identity("echo"), forever, max_retries=0)
+        assert await engram.run() == 1
+        await hub.until_counted("hub_stopping")
+        (line,) = hub.lines()
+        assert (line["cause"], hub.news) == ("the hub is stopping; try again", [])
 
 
 async def test_a_client_that_only_goes_was_not_refused(watch: Any) -> None:

@@ -151,3 +151,18 @@ def test_no_client_breaks_its_session_and_everything_is_reported_once(
     assert len(final) <= 2, "what ended the session, and perhaps that its connection broke a rule in the same read"
     if StatusCode.FAILED_PRECONDITION in {code for _, code in desk.ended}:
         assert desk.refusals, "nobody is told that he is refused without a record of it"
+
+
+def test_a_client_that_does_not_read_its_answers_is_left_and_reported() -> None:
+    desk = RecordedDesk(is_full=False)
+    connection = ServerConnection(METHODS, Limits(max_backlog_bytes=MOST_BYTES))
+    session = ClientSession(desk, connection, 0.0, Patience(), lambda: None, lambda: None, "10.0.0.1:7")
+    session.receive(PREFACE + frame(4) + PIECES[0] + called(3, CONTROL_METHOD, VERSION, (BINDING_HEADER, "yes")), 0.0)
+    asked = message(3, encode(ControlRequest(ControlAction.HEARTBEAT)))
+    while not session.is_over:
+        session.receive(asked * 10, 0.0)
+        connection.data_to_send()  # as much as the window of the client allows, which it never opens again
+
+    (refused,) = desk.refusals
+    assert (refused.reason, refused.place) == (ClientRefusal.UNREAD, WHO.place)
+    assert len(desk.ended) == 2
