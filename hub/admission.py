@@ -9,7 +9,8 @@ from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
 from core.workloads.binding_token import TokenError, is_genuine, read_identity
-from hub.topology import BindingName, Place, Topology, UnservedStep
+from hub.client_refusal import ClientRefusal, Refused
+from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,17 @@ class Admitted:
     generation: int
 
 
-def refusal_of_protocol(metadata: Metadata) -> Status | None:
+def refusal_of_protocol(metadata: Metadata) -> Refused | None:
     """Why a call does not speak our version of the protocol; None if it does."""
     if dict(metadata).get(PROTOCOL_HEADER) == PROTOCOL_VERSION:
         return None
     text = f"the header {PROTOCOL_HEADER} must be {PROTOCOL_VERSION}"
-    return Status(StatusCode.FAILED_PRECONDITION, text)
+    return _refused(ClientRefusal.PROTOCOL, text)
 
 
 def admit(
     metadata: Metadata, topology: Topology, keys: Sequence[bytes], generation_of: Callable[[Place], int]
-) -> Admitted | Status:
+) -> Admitted | Refused:
     """The step that a client with this metadata of its Control call serves, or why it is refused.
 
     A token that is wrong or too old is refused for good (``FAILED_PRECONDITION``: an SDK ends its process). A binding
@@ -43,24 +44,31 @@ def admit(
     """
     text = dict(metadata).get(BINDING_HEADER)
     if not isinstance(text, str):
-        return _refused(f"the header {BINDING_HEADER} is missing")
+        return _refused(ClientRefusal.MALFORMED_TOKEN, f"the header {BINDING_HEADER} is missing")
     try:
         identity = read_identity(text)
     except TokenError as error:
-        return _refused(str(error))
+        return _refused(ClientRefusal.MALFORMED_TOKEN, str(error))
     name = BindingName(identity.namespace, identity.binding)
     known = topology.bindings.get(name) or topology.unserved.get(name)
     if known is None:
-        return Status(StatusCode.UNAVAILABLE, f"the binding {name.namespace}/{name.name} is unknown to this hub")
+        text = f"the binding {name.namespace}/{name.name} is unknown to this hub"
+        return Refused(ClientRefusal.UNKNOWN_BINDING, Status(StatusCode.UNAVAILABLE, text))
+    place = known.place if isinstance(known, BoundStep) else None
     if not is_genuine(identity, known.uid, keys):
-        return _refused(f"the token of the binding {name.namespace}/{name.name} is not valid")
+        text = f"the token of the binding {name.namespace}/{name.name} is not valid"
+        return _refused(ClientRefusal.WRONG_TOKEN, text, place)
     if isinstance(known, UnservedStep):
-        return _refused(known.why) if known.is_final else Status(StatusCode.UNAVAILABLE, known.why)
+        if known.is_final:
+            return _refused(ClientRefusal.UNSERVABLE, known.why)
+        return Refused(ClientRefusal.NOT_SERVED, Status(StatusCode.UNAVAILABLE, known.why))
     current = max(known.generation, generation_of(known.place))
     if identity.generation < current:
-        return _refused(f"generation {identity.generation} was replaced by generation {current}")
+        text = f"generation {identity.generation} was replaced by generation {current}"
+        return _refused(ClientRefusal.STALE_GENERATION, text, known.place)
     return Admitted(known.place, known.uid, identity.generation)
 
 
-def _refused(text: str) -> Status:
-    return Status(StatusCode.FAILED_PRECONDITION, text)
+def _refused(reason: ClientRefusal, text: str, place: Place | None = None) -> Refused:
+    """For good: the client need not try again."""
+    return Refused(reason, Status(StatusCode.FAILED_PRECONDITION, text), place)

@@ -129,6 +129,12 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
                 stream[field] = format_instant(instant)
     elif old.get("connected"):  # to a former process of the hub
         stream["disconnectedAt"] = format_instant(now)
+    if who.refusal is not None:
+        stream["lastRefusal"] = {
+            "reason": str(who.refusal.reason),
+            "message": truncated(who.refusal.message, _MAX_TROUBLE),
+            "at": format_instant(who.refusal.at),
+        }
     stream.pop("console", None)
     if view.console is not None:
         stream["console"] = {"address": view.console.address, "until": format_instant(view.console.until)}
@@ -145,8 +151,8 @@ def _stream(old: Mapping[str, Any], view: StreamState, now: datetime) -> Object:
         "pausedBy": list(traffic.paused_by),
     }
     stream.pop("trouble", None)
-    if trouble := who.refusal or traffic.trouble:
-        stream["trouble"] = truncated(trouble, _MAX_TROUBLE)
+    if traffic.trouble:
+        stream["trouble"] = truncated(traffic.trouble, _MAX_TROUBLE)
     return stream
 
 
@@ -161,4 +167,4 @@ def _edges(status: Mapping[str, Any]) -> tuple[object, ...]:
         stream.get("generation"),
     )
     console = (stream.get("console") or {}).get("address")
-    return (*edges, stream.get("drained"), bool(stream.get("trouble")), console)
+    return (*edges, stream.get("drained"), bool(stream.get("trouble")), bool(stream.get("lastRefusal")), console)

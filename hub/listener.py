@@ -19,6 +19,7 @@ from bubu_wire.limits import Limits
 from bubu_wire.server import ServerConnection
 from bubu_wire.status import Status, StatusCode
 from core.telemetry.logs import get_logger
+from hub.client_refusal import ClientRefusal, Refused
 from hub.session import METHODS, ClientSession, Desk, Patience
 
 ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -30,6 +31,8 @@ _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 1024 * 1024
 
 _log = get_logger("hub")
+_ENDS_OF_TLS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""Of a client that goes without a handshake, as probes do."""
 _IO_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError)
 
 
@@ -50,6 +53,8 @@ class HubListenerRules:
 @dataclass(slots=True, eq=False)
 class _Client:
     scope: trio.CancelScope
+    peer: str
+    """Its address."""
     session: ClientSession | None = None
 
     @property
@@ -72,8 +77,8 @@ class HubListener:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it ends; a cancellation lets the client go with ``UNAVAILABLE``."""
-        client = _Client(trio.CancelScope())
-        if not self._has_room():
+        client = _Client(trio.CancelScope(), _address_of(stream))
+        if not self._has_room(client.peer):
             await trio.aclose_forcefully(stream)
             return
         self._clients[client] = None
@@ -88,25 +93,31 @@ class HubListener:
             del self._clients[client]
             await trio.aclose_forcefully(stream)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, peer: str) -> bool:
         staying = [client for client in self._clients if not client.scope.cancel_called]
         if len(staying) >= self._rules.connections:
+            text = f"there are {len(staying)} connections, the most that are allowed"
+            self._note(ClientRefusal.CONNECTIONS, text, peer)
             return False
         strangers = [client for client in staying if client.is_stranger]
         if len(strangers) >= self._rules.strangers:
             strangers[0].scope.cancel()
+            text = f"there are {len(strangers)} connections without a token, and this one is the oldest of them"
+            self._note(ClientRefusal.STRANGERS, text, strangers[0].peer)
         return True
+
+    def _note(self, reason: ClientRefusal, text: str, peer: str) -> None:
+        self._desk.refused(Refused(reason, Status(StatusCode.UNAVAILABLE, text)), peer)
 
     async def _serve(self, client: _Client, transport: trio.SocketStream) -> None:
         stream: ClientStream = transport
         if self._context is not None:
             stream = trio.SSLStream(transport, self._context(), server_side=True)
-            with trio.fail_after(self._rules.handshake_seconds):
-                await stream.do_handshake()
+            await self._shake_hands(stream, client.peer)
         connection = ServerConnection(METHODS, WIRE_LIMITS)
         driver = _Driver(stream, connection, self._rules)
         session = driver.session = ClientSession(
-            self._desk, connection, trio.current_time(), self._rules.patience, driver.poke, driver.hurry
+            self._desk, connection, trio.current_time(), self._rules.patience, driver.poke, driver.hurry, client.peer
         )
         client.session = session
         try:
@@ -119,6 +130,20 @@ class HubListener:
             if not client.scope.cancel_called:
                 with trio.move_on_after(_LINGER_SECONDS, shield=True), suppress(*_IO_ERRORS):
                     await driver.say_goodbye(transport)
+
+    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream], peer: str) -> None:
+        """Raises what ends the connection: no handshake, or none in time."""
+        try:
+            with trio.fail_after(self._rules.handshake_seconds):
+                await stream.do_handshake()
+        except trio.TooSlowError:
+            self._note(ClientRefusal.TLS, "no TLS handshake in time", peer)
+            raise
+        except trio.BrokenResourceError as broken:
+            cause = broken.__cause__
+            if isinstance(cause, ssl.SSLError) and not isinstance(cause, _ENDS_OF_TLS):
+                self._note(ClientRefusal.TLS, f"no TLS handshake: {cause.reason or type(cause).__name__}", peer)
+            raise
 
 
 class _Driver:
@@ -188,6 +213,15 @@ class _Driver:
         left = _LINGER_BYTES
         while left > 0 and (data := bytes(await transport.receive_some(READ_BYTES))):
             left -= len(data)
+
+
+def _address_of(stream: trio.SocketStream) -> str:
+    """``host:port`` of the client; empty if it has gone already."""
+    try:
+        host, port, *_ = stream.socket.getpeername()
+    except OSError:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serving_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -13,9 +13,12 @@ from core.telemetry.catalogue import Series, SeriesKind
 from core.telemetry.hub_catalogue import (
     ACTIVE_STREAMS,
     BUFFER_BYTES,
+    BUFFER_BYTES_LIMIT,
     BUFFER_SIZE,
+    BUFFER_SIZE_LIMIT,
     DELIVERED,
     DROPPED,
+    HEARTBEAT_FAILURES,
     HEARTBEATS,
     HELD,
     RECEIVED,
@@ -87,12 +90,15 @@ def _samples(run: LiveRun) -> Iterator[tuple[Child, float]]:
         yield (ACTIVE_STREAMS, labels), step.link is not None
         yield (BUFFER_SIZE, labels), delivery.waiting
         yield (BUFFER_BYTES, labels), delivery.kept_bytes
+        yield (BUFFER_SIZE_LIMIT, labels), delivery.settings.max_messages
+        yield (BUFFER_BYTES_LIMIT, labels), delivery.settings.max_bytes
         yield (UNACKNOWLEDGED, labels), delivery.in_flight
         yield (HELD, labels), run.is_held(name)
         yield (RECEIVED, labels), step.received
         yield (SENT, labels), counts.sent
         yield (DELIVERED, labels), counts.delivered
         yield (HEARTBEATS, labels), step.heartbeats
+        yield (HEARTBEAT_FAILURES, labels), step.silences
         chunks = (("chunk", step.chunks.lost),) if step.chunks.lost else ()
         for reason, count in (*counts.lost.items(), *step.refused.items(), *chunks):
             yield (DROPPED, (*labels, str(reason))), count

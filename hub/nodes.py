@@ -77,6 +77,8 @@ class LiveStep:
     received: int = 0
     """Packets of this step, heartbeats not counted."""
     heartbeats: int = 0
+    silences: int = 0
+    """Sessions that were ended because the client gave no sign of life."""
     work: trio.Event = field(default_factory=trio.Event)
     """Something for the task that works the intake off."""
     works_at: float = -math.inf

@@ -17,12 +17,16 @@ import trio
 
 from bubu_wire.metadata import Metadata
 from bubu_wire.status import Status, StatusCode
+from core.telemetry import metrics
+from core.telemetry.hub_catalogue import CALL_DURATION, CALLS, HEARTBEAT_INTERVAL
 from core.telemetry.logs import get_logger
 from hub.admission import Admitted, admit
 from hub.attendance import Attendance, AttendanceBook
+from hub.client_refusal import ClientRefusal, Refused
 from hub.listener import HubListener, HubListenerRules
 from hub.packets import PacketChecker
 from hub.receipts import Receipt
+from hub.refusal_log import RefusalLog
 from hub.registry import Registry, StaleGenerationError
 from hub.routes import RunRoutes, StreamRun
 from hub.run import LiveRun, RunServices
@@ -73,6 +77,7 @@ class Hub:
         self._scopes: dict[StreamRun, trio.CancelScope] = {}
         self._sessions: Registry[ClientSession] = Registry()
         self._checker = PacketChecker()
+        self._refusals = RefusalLog(trio.current_time)
         self._is_leaving = False
 
     @property
@@ -135,6 +140,7 @@ class Hub:
         Raises:
             OSError: the address is in use, or is not an address of this machine.
         """
+        metrics.set_gauge(HEARTBEAT_INTERVAL, self._rules.patience.heartbeat)
         listener = HubListener(self, self._rules, context)
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         async with trio.open_nursery() as nursery:
@@ -229,23 +235,36 @@ class Hub:
 
     # The desk.
 
-    def admit(self, metadata: Metadata) -> Admitted | Status:
+    def admit(self, metadata: Metadata) -> Admitted | Refused:
         if self._is_leaving:
-            return _LEAVING
+            return Refused(ClientRefusal.HUB_STOPPING, _LEAVING)
         return admit(metadata, self._topology, self._keys, self._sessions.generation)
 
-    def attach(self, who: Admitted, session: ClientSession) -> Status | None:
+    def silent(self, who: Admitted) -> None:
+        if (live := self._runs.get(who.place.run)) is not None:
+            live.steps[who.place.step].silences += 1
+
+    def call_ended(self, path: str, code: StatusCode, seconds: float) -> None:
+        method = path.rpartition("/")[2]
+        metrics.count(CALLS, method=method, code=code.name)
+        metrics.observe(CALL_DURATION, seconds, method=method)
+
+    def refused(self, refused: Refused, peer: str) -> None:
+        self._refusals.note(refused, peer)
+        if refused.place is not None and refused.place in self._bound:
+            self._attendance.refused(refused.place, refused.reason, refused.status.message)
+
+    def attach(self, who: Admitted, session: ClientSession) -> Refused | None:
         live = self._runs.get(who.place.run)
         bound = self._bound.get(who.place)
         if live is None or bound is None or bound.uid != who.uid:
-            return _ENDED
+            return Refused(ClientRefusal.NOT_SERVED, _ENDED)
         if not live.can_attach(who.place.step):
-            return _FULL
+            return Refused(ClientRefusal.LEFTOVERS, _FULL)
         try:
             replaced = self._sessions.take(who.place, who.generation, session)
         except StaleGenerationError as error:
-            self._attendance.refused(who.place, str(error))
-            return Status(StatusCode.FAILED_PRECONDITION, str(error))
+            return Refused(ClientRefusal.STALE_GENERATION, Status(StatusCode.FAILED_PRECONDITION, str(error)))
         if replaced is not None:
             _log.info("a client was replaced", step=str(who.place), generation=who.generation)
             replaced.refuse(_REPLACED)

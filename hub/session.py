@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from bubu_wire.codec import decode, encode
@@ -27,9 +27,12 @@ from bubu_wire.messages import (
     DataResponse,
 )
 from bubu_wire.metadata import Metadata
+from bubu_wire.screen import ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR
 from bubu_wire.server import ServerConnection
 from bubu_wire.status import OK, Status, StatusCode
 from hub.admission import Admitted, refusal_of_protocol
+from hub.client_refusal import ClientRefusal, Refused
+from hub.open_calls import OpenCalls
 from hub.receipts import RECEIPT_ACTION, Receipt, ReceiptReader, receipt_of
 
 METHODS: Final = (DATA_METHOD, CONTROL_METHOD)
@@ -43,6 +46,10 @@ _READY: Final = encode(
     ControlResponse(ControlAction.CONNECTOR_READY, {"startup.capabilities": "none", "upstream.accepts": "1"})
 )
 _PING: Final = b"bobrapet"
+_TOO_LATE: Final = Status(StatusCode.FAILED_PRECONDITION, "Data and an admitted Control must be open in time")
+_UNREAD: Final = "the client does not read its messages"
+_ENDS_OF_CALLS: Final = (StatusCode.OK, StatusCode.CANCELLED, StatusCode.UNAVAILABLE)
+"""Of calls that the client, or the end of its connection, has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +71,28 @@ class Patience:
 class Desk(Protocol):
     """What a session asks of the hub."""
 
-    def admit(self, metadata: Metadata) -> Admitted | Status:
+    def admit(self, metadata: Metadata) -> Admitted | Refused:
         """Whether the client of a Control call with this metadata may serve a step."""
         ...
 
-    def attach(self, who: Admitted, session: ClientSession) -> Status | None:
+    def attach(self, who: Admitted, session: ClientSession) -> Refused | None:
         """Let the session serve its step; returns why it cannot."""
         ...
 
     def detach(self, who: Admitted, session: ClientSession) -> None:
         """The session has ended."""
+        ...
+
+    def silent(self, who: Admitted) -> None:
+        """The session ends because its client gives no sign of life."""
+        ...
+
+    def call_ended(self, path: str, code: StatusCode, seconds: float) -> None:
+        """A call was open for so long."""
+        ...
+
+    def refused(self, refused: Refused, peer: str) -> None:
+        """A client at the address ``peer`` is turned away, or has broken a rule."""
         ...
 
     def arrived(self, who: Admitted, session: ClientSession, messages: Sequence[bytes]) -> bool:
@@ -104,8 +123,12 @@ class ClientSession:
         patience: Patience,
         poke: Callable[[], None],
         hurry: Callable[[], None],
+        peer: str = "",
     ) -> None:
-        """``poke`` is called when there is something to write or the session is over; ``hurry`` asks for ``tick``."""
+        """``poke`` is called when there is something to write or the session is over; ``hurry`` asks for ``tick``.
+
+        ``peer`` is the address of the client.
+        """
         self.connection = connection
         self.is_over = False
         """Nothing more is read; the owner writes what is left and closes."""
@@ -113,11 +136,13 @@ class ClientSession:
         """The step, once Control was admitted."""
         self.is_attached = False
         self._desk = desk
+        self._peer = peer
         self._patience = patience
         self._poke = poke
         self._hurry = hurry
         self._data: int | None = None
         self._control: int | None = None
+        self._calls = OpenCalls(desk.call_ended)
         self._early: list[bytes] = []
         """What Data has brought before the session was attached. Its window bounds it."""
         self._unread = 0
@@ -138,7 +163,11 @@ class ClientSession:
         """Take bytes of the client; returns whether ``go_on`` has more to do."""
         self._now = self._heard = now
         self._asked_at = math.inf
-        return self._handle(self.connection.receive(data, now))
+        events = self.connection.receive(data, now)
+        more = self._handle(events)
+        if events and isinstance(events[-1], ConnectionEnded) and events[-1].error_code:
+            self._note(_refusal_of_connection(events[-1]))
+        return more
 
     def receive_eof(self) -> None:
         """The transport has ended."""
@@ -164,12 +193,14 @@ class ClientSession:
         if not self.is_attached:
             due = self._begun + patience.admission
             if now >= due:
-                self.refuse(Status(StatusCode.FAILED_PRECONDITION, "Data and an admitted Control must be open in time"))
+                self._turn_away(Refused(self._missing_call(), _TOO_LATE))
             return due
         if now >= self._directed + patience.control:
+            self._end_of_silence()
             self.refuse(Status(StatusCode.UNAVAILABLE, "the client has sent no heartbeat on Control"))
             return math.inf
         if now >= self._asked_at + patience.answer:
+            self._end_of_silence()
             self._close("the client has not answered a ping")
             return math.inf
         if now >= self._heard + patience.ping and self._asked_at == math.inf:
@@ -199,6 +230,7 @@ class ClientSession:
             if call is not None:
                 with suppress(UnknownCallError):
                     self.connection.finish(call, status)
+                self._calls.ended(call, status.code, self._now)
         if self._control is self._data is None:
             self._close("no call was opened in time")
         self._end()
@@ -248,8 +280,11 @@ class ClientSession:
                 case PeerFinished():
                     self._on_finished(event.call)
                 case CallEnded():
+                    self._calls.ended(event.call, event.status.code, self._now)
                     if event.call in (self._data, self._control):
                         self._forget(event.call)
+                        if event.status.code not in _ENDS_OF_CALLS:
+                            self._note(Refused(ClientRefusal.MESSAGE, event.status))
                         self.refuse(Status(StatusCode.UNAVAILABLE, "the other call of the session has ended"))
                 case ConnectionEnded():
                     self._end()
@@ -259,9 +294,14 @@ class ClientSession:
 
     def _on_call(self, event: CallStarted) -> bool:
         is_data = event.path == DATA_METHOD
+        self._calls.began(event.call, event.path, self._now)
         if (self._data if is_data else self._control) is not None:
             text = "this connection has such a call already; open a connection for each session"
-            self.connection.finish(event.call, Status(StatusCode.FAILED_PRECONDITION, text))
+            status = Status(StatusCode.FAILED_PRECONDITION, text)
+            self._note(Refused(ClientRefusal.SECOND_CALL, status))
+            with suppress(UnknownCallError):  # the same bytes have ended it
+                self.connection.finish(event.call, status)
+            self._calls.ended(event.call, status.code, self._now)
             return False
         if is_data:
             self._data = event.call
@@ -272,13 +312,13 @@ class ClientSession:
         refusal = refusal_of_protocol(event.metadata)
         if refusal is None and not is_data:
             found = self._desk.admit(event.metadata)
-            if isinstance(found, Status):
+            if isinstance(found, Refused):
                 refusal = found
             else:
                 self.who = found
                 self._send(event.call, [_READY])
         if refusal is not None:
-            self.refuse(refusal)
+            self._turn_away(refusal)
             return False
         return self._attach()
 
@@ -287,7 +327,7 @@ class ClientSession:
             return False
         refusal = self._desk.attach(self.who, self)
         if refusal is not None:
-            self.refuse(refusal)
+            self._turn_away(refusal)
             return False
         self.is_attached = True
         self.connection.resume(self._data)
@@ -380,14 +420,34 @@ class ClientSession:
         except UnknownCallError:
             return  # the client has ended it; the event is under way
         except BacklogError:
-            self._close("the client does not read its messages")
+            self._note(Refused(ClientRefusal.UNREAD, Status(StatusCode.UNAVAILABLE, _UNREAD)))
+            self._close(_UNREAD)
         self._poke()
+
+    def _missing_call(self) -> ClientRefusal:
+        if self._control is self._data is None:
+            return ClientRefusal.NO_CALL
+        return ClientRefusal.NO_CONTROL if self.who is None else ClientRefusal.NO_DATA
+
+    def _turn_away(self, refused: Refused) -> None:
+        self._note(refused)
+        self.refuse(refused.status)
+
+    def _note(self, refused: Refused) -> None:
+        """Tell the hub, with the step of a client that has shown a genuine token."""
+        if refused.place is None and self.who is not None:
+            refused = replace(refused, place=self.who.place)
+        self._desk.refused(refused, self._peer)
 
     def _forget(self, call: int) -> None:
         if call == self._data:
             self._data = None
         else:
             self._control = None
+
+    def _end_of_silence(self) -> None:
+        if self.who is not None:
+            self._desk.silent(self.who)
 
     def _close(self, why: str) -> None:
         self.connection.close(reason=why)
@@ -397,6 +457,7 @@ class ClientSession:
         if self.is_over:
             return
         self.is_over = True
+        self._calls.all_ended(StatusCode.UNAVAILABLE, self._now)
         if self.is_attached and self.who is not None:
             self.is_attached = False
             self._desk.detach(self.who, self)
@@ -404,10 +465,19 @@ class ClientSession:
         self._hurry()
 
 
+_OF_CODES: Final = {FRAME_SIZE_ERROR: ClientRefusal.FRAME_SIZE, ENHANCE_YOUR_CALM: ClientRefusal.FLOOD}
+_NO_HTTP2: Final = "the client breaks the rules of HTTP/2, or does not speak it (error code {code} of RFC 9113)"
 _UNSUPPORTED: Final = frozenset(
     {"start", "stop", "start-upstream", "stop-upstream", "start-downstream", "stop-downstream", "pause", "resume"}
     | {"codec-select"}
 )
+
+
+def _refusal_of_connection(event: ConnectionEnded) -> Refused:
+    """Why the connection of a client was ended. Texts about broken rules may quote headers, so they are not used."""
+    reason = _OF_CODES.get(event.error_code, ClientRefusal.HTTP2)
+    text = event.reason if reason is not ClientRefusal.HTTP2 else _NO_HTTP2.format(code=event.error_code)
+    return Refused(reason, Status(StatusCode.UNAVAILABLE, text))
 
 
 def action_text(request: ControlRequest) -> str:

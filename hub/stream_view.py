@@ -6,13 +6,13 @@ counts of a run that has ended are kept as long as its bindings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from hub.attendance import NOBODY
 from hub.binding_status import ConsolePlace, StepTraffic, StreamState
 from hub.drain import DrainWatch
+from hub.nodes import LivePrimitive
 from hub.rate import RateMeter
 from hub.run import LiveRun
 from hub.run_book import BindingStanding, RunBook
@@ -68,7 +68,7 @@ class StreamView:
             return StreamState(problem=standing.problem if standing is not None else "", waits_for=_NOBODY_YET)
         place = known.place = standing.place
         who = self._hub.attendance(place)
-        waits_for = _NOBODY_YET if who is NOBODY else _NOBODY_NOW
+        waits_for = _NOBODY_YET if who.generation is None else _NOBODY_NOW
         if standing.is_finished:
             waits_for = _FINISHED
         elif standing.waits_for:
@@ -129,5 +129,28 @@ def _traffic(run: LiveRun, name: str) -> StepTraffic:
         waiting_percent=min(100, round(delivery.fill())),
         lost=delivery.counts.lost.total() + step.refused.total() + step.chunks.lost,
         paused_by=run.held_by(name),
-        trouble=step.trouble,
+        trouble=_trouble_of(run, name),
     )
+
+
+def _trouble_of(run: LiveRun, name: str) -> str:
+    """Why the last packet of a step, or to it, was lost: there, or in a primitive behind it, which has no binding."""
+    last = run.steps[name].troubles
+    said = last.last
+    for primitive in _primitives_behind(run, name):
+        troubles = primitive.troubles
+        if troubles.noted > last.noted:
+            last, said = troubles, f"{primitive.name} ({troubles.counts.total()} lost): {troubles.last}"
+    return said
+
+
+def _primitives_behind(run: LiveRun, name: str) -> Iterator[LivePrimitive]:
+    """Those that packets of a step come to before they come to another step, each once."""
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        for target in run.node(pending.pop()).targets:
+            if isinstance(target, LivePrimitive) and target.name not in seen:
+                seen.add(target.name)
+                pending.append(target.name)
+                yield target

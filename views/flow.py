@@ -44,12 +44,22 @@ class StepFlow:
     is_finished: bool = False
     """No client of the step will connect again."""
     trouble: str = ""
-    """Why the last message or client was refused."""
+    """Why the last message was refused."""
+    refusal: str = ""
+    """Why the last client that was refused was, and which was the step or claimed to be."""
+    refused_at: datetime | None = None
     connected_at: datetime | None = None
     disconnected_at: datetime | None = None
     observed_at: datetime | None = None
     """When this was counted."""
     created_at: datetime | None = None
+
+    @property
+    def refusal_since_connected(self) -> str:
+        """``refusal``, if the step has not connected since."""
+        if self.refused_at is None or (self.connected_at is not None and self.refused_at < self.connected_at):
+            return ""
+        return self.refusal
 
 
 def flow_of(binding: Object) -> StepFlow:
@@ -58,7 +68,7 @@ def flow_of(binding: Object) -> StepFlow:
     annotations = metadata.get("annotations") or {}
     status = binding.get("status") or {}
     stream = status.get("stream") or {}
-    held_by = stream.get("pausedBy")
+    held_by, refused = stream.get("pausedBy"), stream.get("lastRefusal") or {}
     return StepFlow(
         binding=str(metadata["name"]),
         is_reported=bool(status),
@@ -77,6 +87,8 @@ def flow_of(binding: Object) -> StepFlow:
         is_ending=bool(ending_of(binding)),
         is_finished=is_finished(binding),
         trouble=one_line(stream.get("trouble") or ""),
+        refusal=one_line(refused.get("message") or refused.get("reason") or ""),
+        refused_at=parse_instant_or_none(refused.get("at")),
         connected_at=parse_instant_or_none(stream.get("connectedAt")),
         disconnected_at=parse_instant_or_none(stream.get("disconnectedAt")),
         observed_at=parse_instant_or_none(stream.get("observedAt")),

@@ -64,6 +64,14 @@ class StreamConsole(WireModel):
     until: Instant | None = Field(None, description="Until when it is open, unless it is asked for again.")
 
 
+class StreamRefusal(WireModel):
+    """A client that the hub has turned away."""
+
+    reason: str | None = Field(None, description="A word for programs, as in `bobrapet_hub_refusals_total`.")
+    message: str | None = Field(None, description="What the client was told.")
+    at: Instant | None = Field(None, description="When.")
+
+
 class StreamTraffic(WireModel):
     """What the hub says of the step's stream: on every edge, else every ten seconds while something changes,
     and every second while a command watches (annotation ``watched-until``).
@@ -87,7 +95,10 @@ class StreamTraffic(WireModel):
     disconnected_at: Instant | None = Field(
         None, description="When the last client disconnected; absent while one is connected."
     )
-    trouble: str | None = Field(None, description="Why the last message or client was refused.")
+    trouble: str | None = Field(None, description="Why the last message was refused.")
+    last_refusal: StreamRefusal | None = Field(
+        None, description="The last client that was refused, and whose binding this is, or was claimed to be."
+    )
     observed_at: Instant | None = Field(None, description="When this was counted.")
     console: StreamConsole | None = Field(None, description="The console of the step; absent until a user asks for it.")
 

@@ -29,6 +29,18 @@ BUFFER_BYTES: Final = Series(
     "Bytes kept for a step: waiting, in flight and recently acknowledged.",
     _LABELS,
 )
+BUFFER_SIZE_LIMIT: Final = Series(
+    "bobravoz_hub_buffer_max_messages_config",
+    SeriesKind.GAUGE,
+    "Packets that may wait for a step: the sum of the setting over its runs.",
+    _LABELS,
+)
+BUFFER_BYTES_LIMIT: Final = Series(
+    "bobravoz_hub_buffer_max_bytes_config",
+    SeriesKind.GAUGE,
+    "Bytes that may wait for a step: the sum of the setting over its runs.",
+    _LABELS,
+)
 UNACKNOWLEDGED: Final = Series(
     "bobravoz_hub_replay_unacked_current", SeriesKind.GAUGE, "Packets in flight to a step.", _LABELS
 )
@@ -60,9 +72,37 @@ SKIPPED: Final = Series(
 HEARTBEATS: Final = Series(
     "bobravoz_hub_heartbeats_received_total", SeriesKind.COUNTER, "Heartbeats from a step.", _LABELS
 )
+HEARTBEAT_FAILURES: Final = Series(
+    "bobravoz_hub_heartbeat_failures_total",
+    SeriesKind.COUNTER,
+    "Sessions of a step that were ended because the client gave no sign of life.",
+    _LABELS,
+)
+HEARTBEAT_INTERVAL: Final = Series(
+    "bobravoz_hub_heartbeat_interval_seconds",
+    SeriesKind.GAUGE,
+    "Between two heartbeats that the hub sends to a client.",
+)
+CALLS: Final = Series(
+    "bobravoz_grpc_requests_total", SeriesKind.COUNTER, "Calls that have ended, by code of gRPC.", ("method", "code")
+)
+CALL_DURATION: Final = Series(
+    "bobravoz_grpc_request_duration_seconds",
+    SeriesKind.HISTOGRAM,
+    "How long calls that have ended were open.",
+    ("method",),
+    (0.1, 1, 10, 60, 300, 3_600, 21_600, 86_400),
+)
+REFUSALS: Final = Series(
+    "bobrapet_hub_refusals_total",
+    SeriesKind.COUNTER,
+    "Clients, calls and connections that were refused, by reason.",
+    ("reason",),
+)
 
 HUB_CATALOGUE: Final[tuple[Series, ...]] = (
-    *(ACTIVE_STREAMS, BUFFER_SIZE, BUFFER_BYTES, UNACKNOWLEDGED, HELD),
-    *(RECEIVED, SENT, DELIVERED, DROPPED, SKIPPED, HEARTBEATS),
+    *(ACTIVE_STREAMS, BUFFER_SIZE, BUFFER_BYTES, BUFFER_SIZE_LIMIT, BUFFER_BYTES_LIMIT, UNACKNOWLEDGED, HELD),
+    *(RECEIVED, SENT, DELIVERED, DROPPED, SKIPPED, HEARTBEATS, HEARTBEAT_FAILURES, HEARTBEAT_INTERVAL),
+    *(REFUSALS, CALLS, CALL_DURATION),
     *(EVALUATION_WAIT, EVALUATION_WORKERS_STARTED, EVALUATION_WORKERS_ENDED, TRACE_SPANS),
 )

@@ -43,6 +43,9 @@ ONLY_IN_TROUBLE: Final = frozenset(
         "Lost in the last hour",
         "Share of steps from the output cache, by Engram",
         "Packets that were lost or not meant for a step, a minute",
+        "Refused clients and connections a minute, by reason",
+        "Calls that have ended, a minute, by code",
+        "Time that calls were open",
         "Spans of traces a second, by outcome",
     }
 )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from certs.hub_authority import HUB_AUTHORITY_SECRET, HubAuthority
 from core.api.objects import Object
 from core.api.resource import LEASE, SECRET, TRANSPORT_BINDING
 from core.engine.clock import WallClock
+from core.workloads.binding_token import issue_token
 from core.workloads.hub_key import HUB_KEY_SECRET, hub_key_secret
 from deployment.permissions.names import OPERATOR_NAMESPACE
 from tests.integration.hub_cluster import ALO, KEY, PATIENCE_SECONDS, HubCluster, free_port, open_hub_cluster, trusting
 from tests.integration.operator_cluster import eventually
-from tests.unit.hub.modelled_client import EngramIO, Program, collecting, emitting
+from tests.unit.hub.modelled_client import EngramIO, ModelledEngram, Program, collecting, emitting, forever
 
 
 def numbers(count: int, start: int = 0) -> list[str]:
@@ -112,6 +115,40 @@ async def test_an_idle_hub_writes_its_lease_and_nothing_else(tmp_path: Path) -> 
         assert renewed["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]
 
 
+async def test_strangers_who_name_a_step_are_shown_and_cannot_make_the_hub_write(tmp_path: Path) -> None:
+    async with open_hub_cluster(tmp_path) as cluster:
+        await cluster.begin()
+        await cluster.start_hub()
+        sink = cluster.engram("sink", collecting([]))
+        await sink.ready.wait()
+        before = await cluster.until_status("sink", lambda status: status["stream"].get("connected") is True)
+        token = issue_token(bytes(32), "default", "run-1-sink-transport", cluster.uids["run-1/sink"], 1)
+        refused = 0
+
+        async def knock() -> None:
+            nonlocal refused
+            while True:
+                stranger = ModelledEngram(cluster.hub_port, f"default/{token}", forever, max_retries=0)
+                assert await stranger.run() == 1
+                refused += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(knock)
+            nursery.start_soon(knock)
+            shown = await cluster.until_status("sink", lambda status: "lastRefusal" in status["stream"])
+            assert shown["stream"]["lastRefusal"]["reason"] == "wrong_token"
+            assert "is not valid" in shown["stream"]["lastRefusal"]["message"]
+            seen, began = refused, trio.current_time()
+            await until(lambda: refused > seen + 60)
+            took = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        after = await cluster.status("sink")
+        assert (after == shown) or took > 29, "the next refusal of this step is shown half a minute later"
+        assert after["conditions"] == before["conditions"]
+        assert cluster.hub_log.count("a client was refused") <= 3 + took / 10 < 10
+        assert token not in cluster.hub_log
+
+
 async def test_a_hub_without_the_lease_does_not_serve_and_takes_over_when_it_is_free(tmp_path: Path) -> None:
     async with open_hub_cluster(tmp_path) as cluster:
         await cluster.begin()
@@ -201,6 +238,11 @@ async def test_the_hub_serves_the_certificate_of_the_operator_and_its_successor(
             await first.ready.wait()
             sessions = first.sessions
             serial = await served_serial(cluster.hub_port, authority.bundle)
+            older = trusting(authority.bundle)
+            older.maximum_version = ssl.TLSVersion.TLSv1_2
+            with pytest.raises(trio.BrokenResourceError):
+                await handshake(cluster.hub_port, older)
+            await until(lambda: "no TLS handshake: UNSUPPORTED_PROTOCOL" in cluster.hub_log)
 
             rotate = {"metadata": {"annotations": {"certs.bubustack.io/rotate": "leaf"}}}
             await cluster.client.patch(SECRET, HUB_AUTHORITY_SECRET, rotate, namespace=OPERATOR_NAMESPACE)
@@ -237,11 +279,23 @@ def open_scope(nursery: trio.Nursery, run: Callable[[], Awaitable[None]]) -> Ite
 
 async def served_serial(port: int, bundle: bytes | None) -> str:
     """The serial number of the certificate that a new connection gets."""
-    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=trusting(bundle))
-    await stream.do_handshake()
-    certificate = stream.getpeercert()
-    await trio.aclose_forcefully(stream)
+    certificate = await handshake(port, trusting(bundle))
     return str(certificate["serialNumber"])
+
+
+async def handshake(port: int, context: ssl.SSLContext) -> Object:
+    """The certificate of the hub.
+
+    Raises:
+        trio.BrokenResourceError: one side has refused the other.
+    """
+    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=context)
+    try:
+        await stream.do_handshake()
+        certificate: Object = stream.getpeercert()
+        return certificate
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 async def versions(cluster: HubCluster) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from core.api.conditions import find_condition
-from core.api.instant import parse_instant_or_none
+from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
 from core.api.phases import ConditionType, Reason
 from views.flow import StepFlow, flow_of
@@ -84,7 +84,8 @@ def _failing(facts: Facts, step: str, pod: Object, flow: StepFlow, command: Comm
     who = "the author of the Engram; Kubernetes starts it again, with growing pauses"
     cause = _cause(facts, CauseKind.CONTAINER, step, text, since, who, commands)
     lines = facts.last_lines.get(step, ())
-    return replace(cause, facts=(("message", said),) if said else (), last_lines=lines)
+    details = (("message", said), ("refused by the hub", flow.refusal_since_connected))
+    return replace(cause, facts=tuple((name, value) for name, value in details if value), last_lines=lines)
 
 
 def _starting(facts: Facts, step: str, pod: Object | None, command: CommandIn) -> Cause:
@@ -119,7 +120,9 @@ def _ending(facts: Facts, step: str, flow: StepFlow) -> Cause:
 def _not_connected(facts: Facts, step: str, flow: StepFlow, pod: Object | None, why: str, command: CommandIn) -> Cause:
     word = "any more" if flow.connected_at is not None else "yet"
     text = f"is not connected to the hub {word}, although its container runs"
-    if flow.trouble:
+    if refusal := flow.refusal_since_connected:
+        text += f": the hub refuses its client: {refusal}"
+    elif flow.trouble:
         text += f": {flow.trouble}"
     elif why:
         text += f"; the hub reports: {why}"
@@ -176,6 +179,8 @@ def _extra(flow: StepFlow, pod: Object | None) -> tuple[tuple[str, str], ...]:
         found.append(("lost", _messages(flow.lost)))
     if flow.trouble:
         found.append(("last problem", flow.trouble))
+    if flow.refusal and flow.refused_at is not None:
+        found.append(("last refused client", f"{flow.refusal} ({format_instant(flow.refused_at)})"))
     container = _container(pod) if pod is not None else {}
     if restarts := container.get("restartCount"):
         ended = (container.get("lastState") or {}).get("terminated") or {}

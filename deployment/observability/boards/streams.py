@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from deployment.observability.board import HERE, OF_JOB, RATE, Dashboard, Query, Row, Unit, graph, stat
-from deployment.observability.query import rates, sums
+from deployment.observability.query import quantiles, rates, sums
 from deployment.observability.rule import HUB_JOB, growth
 
 _STEP: Final = ("namespace", "story", "step")
+
+
+def _limit(series: str) -> Query:
+    query = sums(_of(series), *_STEP)
+    return Query(query.expression, f"limit: {query.legend}")
 
 
 def _of(series: str) -> str:
@@ -106,6 +111,7 @@ BOARD: Final = Dashboard(
                     Unit.COUNT,
                     "A full buffer holds its producers back; nothing is dropped to be fast.",
                     sums(_of("bobravoz_hub_buffer_current_size"), *_STEP),
+                    _limit("bobravoz_hub_buffer_max_messages_config"),
                 ),
                 graph(
                     "Packets in flight to a step",
@@ -116,8 +122,9 @@ BOARD: Final = Dashboard(
                 graph(
                     "Bytes kept for a step",
                     Unit.BYTES,
-                    "What a reconnect gets again.",
+                    "Waiting, in flight, and what a reconnect gets again. limit: what may wait.",
                     sums(_of("bobravoz_hub_buffer_current_bytes"), *_STEP),
+                    _limit("bobravoz_hub_buffer_max_bytes_config"),
                 ),
                 graph(
                     "Producers that wait for a full receiver",
@@ -139,8 +146,33 @@ BOARD: Final = Dashboard(
                 graph(
                     "Heartbeats a minute",
                     Unit.PER_MINUTE,
-                    "A connected step that stops sending them is about to be cut.",
+                    "A connected step that stops sending them is about to be cut. sent: by the hub to each client.",
                     rates(_of("bobravoz_hub_heartbeats_received_total"), *_STEP, times=60),
+                    Query(f"60 / max(bobravoz_hub_heartbeat_interval_seconds{{{OF_JOB}}})", "sent"),
+                ),
+                graph(
+                    "Silent clients that were cut, a minute",
+                    Unit.PER_MINUTE,
+                    "No heartbeat on Control, or no answer to a ping: the container is stuck, or its machine is gone.",
+                    rates(_of("bobravoz_hub_heartbeat_failures_total"), *_STEP, times=60),
+                ),
+                graph(
+                    "Calls that have ended, a minute, by code",
+                    Unit.PER_MINUTE,
+                    "OK: the client has finished. A session is one Data and one Control call.",
+                    rates(f"bobravoz_grpc_requests_total{{{OF_JOB}}}", "method", "code", times=60),
+                ),
+                graph(
+                    "Time that calls were open",
+                    Unit.SECONDS,
+                    "Of those that have ended. Short ones, again and again: containers that start and die.",
+                    *quantiles(f"bobravoz_grpc_request_duration_seconds_bucket{{{OF_JOB}}}", "method", shares=(0.5,)),
+                ),
+                graph(
+                    "Refused clients and connections a minute, by reason",
+                    Unit.PER_MINUTE,
+                    "Of all namespaces. The log of the hub has addresses; a binding shows the last one of its step.",
+                    rates(f"bobrapet_hub_refusals_total{{{OF_JOB}}}", "reason", times=60),
                 ),
                 graph(
                     "CPU of the hub",

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from core.workloads.binding_token import issue_token
+from hub.attendance import AttendanceBook
 from hub.delivery import DeliveryCounts
 from hub.listener import HubListenerRules
 from hub.routes import RunRoutes, StreamRun, StreamStep, compile_routes
@@ -84,11 +85,12 @@ async def open_hub(
     *more: RunRoutes,
     rules: HubListenerRules | None = None,
     context: ssl.SSLContext | None = None,
+    attendance: AttendanceBook | None = None,
 ) -> AsyncIterator[HubStand]:
     """A hub that serves one run with these steps, and ``more`` runs. Everything must be over within a minute."""
     first = steps if isinstance(steps, RunRoutes) else compile_routes(RUN, "story", steps)
     topology = ChangingTopology(topology_of(first, *more))
-    hub = Hub([KEY], rules)
+    hub = Hub([KEY], rules, attendance=attendance)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
 

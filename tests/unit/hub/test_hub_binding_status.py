@@ -10,8 +10,9 @@ import pytest
 
 from core.api.binding import TransportBindingStatus
 from core.api.objects import Object
-from hub.attendance import Attendance
+from hub.attendance import Attendance, LastRefusal
 from hub.binding_status import StepTraffic, StreamState, is_edge, status_patch, wanted_status
+from hub.client_refusal import ClientRefusal
 from hub.rate import PerMinute
 from tests.unit.hub.cluster_samples import ENDPOINT, transport_binding
 
@@ -133,6 +134,30 @@ def test_counts_are_no_edge(change: dict[str, Any], expected: bool) -> None:
 def test_why_a_step_waits_is_told_at_once() -> None:
     assert is_edge(written(StreamState(waits_for="a, b")), written(StreamState(waits_for="b")))
     assert is_edge(written(StreamState(problem="a")), written(StreamState(problem="b")))
+
+
+def test_the_last_client_that_was_refused_is_shown_also_when_nobody_has_connected() -> None:
+    refusal = LastRefusal(ClientRefusal.WRONG_TOKEN, "the token is not valid" + "x" * 1000, NOW)
+    status = written(StreamState(waits_for="nobody", attendance=Attendance(refusal=refusal)))
+    shown = status["stream"]["lastRefusal"]
+    assert (shown["reason"], shown["at"], len(shown["message"])) == ("wrong_token", "2026-01-02T03:04:05Z", 256)
+    assert status["stream"].keys() == {"connected", "drained", "lastRefusal"}
+
+
+def test_the_first_refusal_is_an_edge_and_a_hub_that_has_started_again_keeps_it() -> None:
+    """Strangers cause refusals: further ones may wait for the next report."""
+
+    def refused(message: str, former: Object) -> Object:
+        attendance = replace(HERE, refusal=LastRefusal(ClientRefusal.STALE_GENERATION, message, LATER))
+        return written(StreamState(attendance=attendance, traffic=TRAFFIC), former, LATER)
+
+    before = written(StreamState(attendance=HERE, traffic=TRAFFIC))
+    after = refused("first", before)
+    assert is_edge(before, after)
+    assert not is_edge(after, refused("second", after))
+    assert after["stream"]["trouble"] == before["stream"]["trouble"]
+    again = written(StreamState(waits_for="nobody"), after, LATER)
+    assert again["stream"]["lastRefusal"] == after["stream"]["lastRefusal"]
 
 
 def test_trouble_is_short() -> None:

@@ -56,6 +56,8 @@ async def test_counts_are_summed_over_runs_and_survive_their_end() -> None:
         shows.collect([first, second])
         assert shown("bobravoz_hub_active_streams", "emit") == 2
         assert shown("bobravoz_hub_buffer_current_size", "sink") == 5
+        assert shown("bobravoz_hub_buffer_max_messages_config", "sink") == 2 * ALO.max_messages
+        assert shown("bobravoz_hub_buffer_max_bytes_config", "sink") == 2 * ALO.max_bytes
         assert shown("bobravoz_grpc_messages_received_total", "emit") == 7
         assert shown("bobravoz_hub_heartbeats_received_total", "emit") == 2
         assert shown("bobravoz_hub_messages_dropped_total", "emit", reason="invalid") == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
@@ -18,7 +18,10 @@ from bubu_wire.messages import (
     ControlAction,
     ControlRequest,
 )
+from core.telemetry import metrics
+from core.telemetry.hub_catalogue import HUB_CATALOGUE
 from hub.listener import HubListenerRules
+from hub.metrics import HubMetrics
 from hub.routes import StreamStep
 from hub.session import Patience
 from hub.settings import DeliverySettings, Ordering
@@ -255,16 +258,29 @@ async def _messages(call: RigCall) -> AsyncIterator[bytes]:
         yield message
 
 
+@pytest.fixture
+def counted() -> Iterator[None]:
+    with metrics.recording(HUB_CATALOGUE):
+        yield
+
+
+@pytest.mark.usefixtures("counted")
 async def test_heartbeats_go_both_ways_and_a_client_without_them_is_let_go() -> None:
     patience = Patience(heartbeat=0.05, control=0.5)
     async with open_hub(CHAIN, rules=HubListenerRules(patience=patience)) as stand:
+        assert metrics.sample("bobravoz_hub_heartbeat_interval_seconds") == 0.05
         beating = ModelledEngram(stand.port, identity("emit"), forever, heartbeat=0.05, control_heartbeat=0.1)
         silent = ModelledEngram(stand.port, identity("echo"), forever, max_retries=0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(beating.run)
             assert await silent.run() == 1
             await until(lambda: stand.step("emit").heartbeats > 3)
+            HubMetrics().collect(stand.hub.runs.values())
             nursery.cancel_scope.cancel()
+
+    labels = {"namespace": "team", "story": "story"}
+    found = [metrics.sample("bobravoz_hub_heartbeat_failures_total", step=step, **labels) for step in ("emit", "echo")]
+    assert found == [0, 1]
 
     assert "no heartbeat on Control" in silent.ends[0]
     assert beating.ends == []
@@ -284,9 +300,46 @@ async def test_a_client_whose_machine_is_gone_is_let_go() -> None:
         await stream.send_all(gone.data_to_send())
         await until(lambda: stand.hub.sessions == 2)
         await until(lambda: stand.hub.sessions == 1)
+        assert (stand.step("echo").silences, stand.step("emit").silences) == (1, 0)
         await trio.sleep(0.3)
         assert stand.step("emit").link is not None  # its HTTP/2 answers pings
         await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.usefixtures("counted")
+async def test_each_call_is_counted_once_with_the_code_with_which_it_has_ended() -> None:
+    def ended(method: str, code: str) -> float | None:
+        return metrics.sample("bobravoz_grpc_requests_total", method=method, code=code)
+
+    known = (VERSION, (BINDING_HEADER, identity("emit")))
+    async with open_hub(CHAIN, rules=IMPATIENT) as stand:
+        async with open_client(stand.port) as client:  # it finishes
+            data = client.open_call(DATA_METHOD, (VERSION,))
+            client.open_call(CONTROL_METHOD, known)
+            await until(lambda: stand.hub.sessions == 1)
+            client.finish(data)
+            assert await data.receive() is None
+        assert (ended("Data", "OK"), ended("Control", "OK")) == (1, 1)
+        async with open_client(stand.port) as client:  # its connection ends
+            client.open_call(DATA_METHOD, (VERSION,))
+            client.open_call(CONTROL_METHOD, known)
+            await until(lambda: stand.hub.sessions == 1)
+        await until(lambda: (ended("Data", "UNAVAILABLE"), ended("Control", "UNAVAILABLE")) == (1, 1))
+        async with open_client(stand.port) as client:  # it is refused after a deadline
+            client.open_call(DATA_METHOD, (VERSION,))
+            await until(lambda: ended("Data", "FAILED_PRECONDITION") == 1)
+        async with open_client(stand.port) as client:  # it resets a call
+            data = client.open_call(DATA_METHOD, (VERSION,))
+            client.open_call(CONTROL_METHOD, known)
+            await until(lambda: stand.hub.sessions == 1)
+            client.connection.cancel(data.number)
+            client.wire.poke()
+            await until(lambda: ended("Data", "CANCELLED") == 1)
+        await until(lambda: ended("Control", "UNAVAILABLE") == 2)
+    assert metrics.sample("bobravoz_grpc_request_duration_seconds_count", method="Data") == 4
+    assert metrics.sample("bobravoz_grpc_request_duration_seconds_count", method="Control") == 3
+    seconds = metrics.sample("bobravoz_grpc_request_duration_seconds_sum", method="Data") or 0
+    assert seconds >= 0.2, "the one that was refused had waited for its deadline"
 
 
 async def test_directives_are_answered_as_a_connector_does() -> None:

@@ -98,6 +98,10 @@ class ClusterStand:
     def see(self, step: str) -> StreamState:
         return self.view.of(BindingName("team", f"run-1-{step}-transport"), f"uid-{step}")
 
+    def trouble(self, step: str) -> str:
+        traffic = self.see(step).traffic
+        return traffic.trouble if traffic is not None else ""
+
     async def live(self) -> LiveRun:
         """The run, once the hub serves it."""
         await until(lambda: RUN in self.hub.runs)
@@ -212,6 +216,39 @@ async def test_nobody_waits_for_a_step_that_has_finished() -> None:
         assert not live.is_held("emit")
         assert live.steps["sink"].delivery.waiting == 0
         await stand.until_drained("sink")
+
+
+async def test_what_goes_wrong_in_a_primitive_is_shown_by_the_steps_that_send_to_it() -> None:
+    late = {"name": "late", "type": "sleep", "needs": ["emit"], "with": {"duration": "soon"}}
+    only = {"name": "only", "type": "condition", "needs": ["echo"], "if": "{{ packet.nothing > 1 }}"}
+    call = {"name": "call", "type": "executeStory", "needs": ["only", "echo"], "with": {"storyRef": {"name": "other"}}}
+    story = realtime_story(engram_step("emit"), late, engram_step("echo", "late"), only, call)
+    async with open_stand() as stand:
+        stand.bind_all("emit", "echo", story=story)
+        sources = {"emit": stand.engram("emit", emitting(["a"])), "echo": stand.engram("echo", emitting(["b"]))}
+        live = await stand.live()
+        await until(lambda: "late" in stand.trouble("emit"))
+        assert stand.trouble("emit").startswith("late (1 lost): expression: ")
+        assert "with.duration" in stand.trouble("emit")
+        await until(lambda: live.node("only").refused.total() == live.node("call").refused.total() == 1)
+        texts = {live.node("only").trouble, live.node("call").trouble}
+        assert stand.trouble("echo").split(" (1 lost): ")[1] in texts, "two primitives deep, and none of the first step"
+        assert "late" not in stand.trouble("echo")
+        assert all(engram.ends == [] for engram in sources.values())
+
+
+async def test_the_newest_problem_of_a_step_and_its_primitives_is_shown() -> None:
+    only = {"name": "only", "type": "condition", "needs": ["emit"], "if": "{{ packet.nothing > 1 }}"}
+    async with open_stand() as stand:
+        stand.bind_all("emit", "sink", story=realtime_story(engram_step("emit"), only, engram_step("sink", "only")))
+        live = await stand.live()
+        live.node("only").troubles.note("expression", "first")
+        assert stand.trouble("emit") == "only (1 lost): expression: first"
+        live.steps["emit"].troubles.note("invalid", "second")
+        assert stand.trouble("emit") == "invalid: second"
+        live.node("only").troubles.note("expression", "third")
+        assert stand.trouble("emit") == "only (2 lost): expression: third"
+        assert stand.trouble("sink") == ""
 
 
 async def test_a_step_that_finishes_before_its_needs_is_drained_when_its_own_packets_have_gone_on() -> None:

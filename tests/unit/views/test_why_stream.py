@@ -74,6 +74,27 @@ def test_a_step_that_is_connected_also_says_what_went_wrong_before() -> None:
     }
 
 
+REFUSED: Object = {"reason": "wrong_token", "message": "the token is not valid", "at": "2026-01-02T11:59:30Z"}
+
+
+def test_a_step_whose_client_the_hub_refuses_says_so() -> None:
+    waiting = samples.binding("days", connected=False, lastRefusal=REFUSED)
+    text = only(facts(waiting)).text
+    assert text.endswith("although its container runs: the hub refuses its client: the token is not valid")
+    crashing = only(facts(waiting, pods={"days": pod({"state": CRASHED})}))
+    assert crashing.kind is CauseKind.CONTAINER
+    assert dict(crashing.facts) == {"message": "no table", "refused by the hub": "the token is not valid"}
+
+
+def test_a_refusal_before_the_last_connection_is_only_a_detail() -> None:
+    later: Object = {"connectedAt": "2026-01-02T11:59:40Z", "lastRefusal": REFUSED}
+    assert dict(only(facts(samples.binding("days", **later))).facts) == {
+        "last refused client": "the token is not valid (2026-01-02T11:59:30Z)"
+    }
+    gone = samples.binding("days", connected=False, disconnectedAt="2026-01-02T11:59:50Z", **later)
+    assert "token" not in only(facts(gone)).text
+
+
 def test_a_step_that_is_held_up_leads_to_the_one_that_is_full() -> None:
     held = samples.binding("replay", pausedBy=["days"])
     full = samples.binding("days", pausedBy=["page"], waiting=40, waitingPct=80)

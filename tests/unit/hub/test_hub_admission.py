@@ -1,0 +1,60 @@
+"""Which client may serve which step, and the reason of each refusal. (hub/admission.py)"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from bubu_wire.messages import BINDING_HEADER, PROTOCOL_HEADER
+from bubu_wire.status import StatusCode
+from hub.admission import Admitted, admit, refusal_of_protocol
+from hub.client_refusal import ClientRefusal, Refused
+from hub.topology import BindingName, BoundStep, Place, Topology, UnservedStep
+from tests.unit.hub.stand import KEY, RUN, binding_of, identity
+
+ECHO: Final = Place(RUN, "echo")
+
+
+def asked(binding: str | None, *, generation: int = 1, served: int = 0) -> Admitted | Refused:
+    """``echo`` is served from ``generation`` on; ``waits`` is not yet, and ``wrong`` never."""
+    unserved = {"waits": UnservedStep("uid-waits", "no Story"), "wrong": UnservedStep("uid-wrong", "no step", True)}
+    topology = Topology(
+        bindings={BindingName("team", binding_of(RUN, "echo")): BoundStep(ECHO, "uid-echo", generation)},
+        unserved={BindingName("team", binding_of(RUN, step)): each for step, each in unserved.items()},
+    )
+    metadata = ((BINDING_HEADER, binding),) if binding is not None else ()
+    return admit(metadata, topology, [KEY], lambda place: served if place == ECHO else 0)
+
+
+def test_a_genuine_token_of_a_step_that_is_served_is_admitted() -> None:
+    assert asked(identity("echo")) == Admitted(ECHO, "uid-echo", 1)
+    assert asked(identity("echo", generation=3), generation=2, served=2) == Admitted(ECHO, "uid-echo", 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "code", "place"),
+    [
+        (asked(None), ClientRefusal.MALFORMED_TOKEN, StatusCode.FAILED_PRECONDITION, None),
+        (asked("team/run-1"), ClientRefusal.MALFORMED_TOKEN, StatusCode.FAILED_PRECONDITION, None),
+        (asked(identity("gone")), ClientRefusal.UNKNOWN_BINDING, StatusCode.UNAVAILABLE, None),
+        (asked(identity("echo", key=bytes(32))), ClientRefusal.WRONG_TOKEN, StatusCode.FAILED_PRECONDITION, ECHO),
+        (asked(identity("waits", key=bytes(32))), ClientRefusal.WRONG_TOKEN, StatusCode.FAILED_PRECONDITION, None),
+        (asked(identity("waits")), ClientRefusal.NOT_SERVED, StatusCode.UNAVAILABLE, None),
+        (asked(identity("wrong")), ClientRefusal.UNSERVABLE, StatusCode.FAILED_PRECONDITION, None),
+        (asked(identity("echo"), generation=2), ClientRefusal.STALE_GENERATION, StatusCode.FAILED_PRECONDITION, ECHO),
+        (asked(identity("echo"), served=2), ClientRefusal.STALE_GENERATION, StatusCode.FAILED_PRECONDITION, ECHO),
+    ],
+)
+def test_a_refusal_has_its_reason_and_the_step_if_its_condition_does_not_say_why(
+    given: Admitted | Refused, reason: ClientRefusal, code: StatusCode, place: Place | None
+) -> None:
+    assert isinstance(given, Refused)
+    assert (given.reason, given.status.code, given.place) == (reason, code, place)
+
+
+def test_another_protocol_is_refused() -> None:
+    assert refusal_of_protocol(((PROTOCOL_HEADER, "1.0.0"),)) is None
+    refused = refusal_of_protocol(((PROTOCOL_HEADER, "2.0.0"),))
+    assert refused is not None
+    assert refused.reason is ClientRefusal.PROTOCOL
