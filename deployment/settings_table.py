@@ -341,6 +341,12 @@ _CONTAINERS: Final = (
     ),
     KeyRow("controller.transport.heartbeat-interval", _NEW, "The same on its control call."),
     KeyRow(
+        "controller.transport.heartbeat-timeout",
+        _LIVE,
+        "How long the hub may be silent, in its Lease, before its streams count as not connected; never shorter than "
+        "the Lease lasts (60 s).",
+    ),
+    KeyRow(
         "controller.transport.hub-endpoint",
         _NEW,
         "The hub, as containers dial it; empty: `bobrapet-hub.<operator's namespace>.svc:9000`.",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from core.api.resource import IMPULSE, STORY, STORY_RUN, Resource
+from core.api.resource import IMPULSE, STORY, STORY_RUN, TRANSPORT, TRANSPORT_BINDING, Resource
 from core.engine.awaited import AwaitedDefinitions
 from core.engine.concurrency.limiter import ConcurrencyLimiter
 from core.engine.engine_context import EngineContext
@@ -30,6 +30,7 @@ from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
+from core.workloads.hub_lease import HubSilenceProvider, no_silence
 from manager.evaluation import evaluator_of
 from manager.live import ImpulseGauges, LiveGauges, QueueGauges
 from manager.tracing import Tracing
@@ -53,7 +54,7 @@ from reconcilers.controller_set import ControllerSet
 from reconcilers.controllers import CONTROLLERS
 from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
-from reconcilers.router import connect_engine, connect_streams
+from reconcilers.router import connect_engine, connect_streams, runs_with_streams
 from reconcilers.run_counts import RunCounts
 from reconcilers.run_log import RunLog, trace_fields
 from reconcilers.runtime.controller import Key
@@ -81,6 +82,7 @@ class Operator:
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
         ownership: Ownership = WHOLE_CLUSTER,
         hub: HubAccessProvider = no_hub,
+        hub_silence: HubSilenceProvider = no_silence,
         tracing: Tracing | None = None,
     ) -> None:
         self._world = world
@@ -97,6 +99,7 @@ class Operator:
         budget = BindingBudget(settings)
         store = KubeRunStore(client, world, settings, rules)
         stream_ends = StreamEnds(StreamObjects(client, world))
+        shared = (client, world, step_runs, binder, secrets, events, runner)
         payloads = StoredPayloads(client, settings, operator_namespace, volume_claims)
         self._workers = WorkerRegistry(client, world)
         pools = WorkerPools(client, world, secrets)
@@ -109,8 +112,8 @@ class Operator:
                 runs=store,
                 step_runs=step_runs,
                 bindings=binder,
-                executors=_executors(
-                    client, world, step_runs, binder, secrets, events, runner, hub, stream_ends, budget, warm
+                executors=Executors(
+                    [JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget, hub_silence), warm]
                 ),
                 evaluator=self._evaluator,
                 payloads=payloads,
@@ -139,6 +142,7 @@ class Operator:
                 stores=payloads,
                 operator_namespace=operator_namespace,
                 hub=hub,
+                hub_silence=hub_silence,
                 stream_ends=stream_ends,
                 workers=self._workers,
                 ownership=ownership,
@@ -207,6 +211,12 @@ class Operator:
         self._run_log.connect()
         OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
 
+    def hub_changed(self) -> None:
+        """The hub is lost, or is back: whether their streams are connected is news for live runs and Transports."""
+        for run in runs_with_streams(self._world.informer(TRANSPORT_BINDING).each()):
+            self.supervisor.wake(run)
+        self._controllers.enqueue_all_of(TRANSPORT)
+
     def settings_changed(self) -> None:
         """Apply the new limits, the new policy for references, and what is new for listeners."""
         self._slots.limits_changed()
@@ -259,23 +269,6 @@ def run_defaults_of(settings: OperatorSettings) -> RunDefaults:
         wait_timeout=settings.timeouts.external_data_default,
         max_story_depth=settings.runs.max_story_depth,
     )
-
-
-def _executors(
-    client: KubeClient,
-    world: World,
-    step_runs: KubeStepRuns,
-    binder: Binder,
-    secrets: SecretCheck,
-    events: KubeEventSink,
-    runner: RunnerAccess,
-    hub: HubAccessProvider,
-    stream_ends: StreamEnds,
-    budget: BindingBudget,
-    warm: WorkerExecutor,
-) -> Executors:
-    shared = (client, world, step_runs, binder, secrets, events, runner)
-    return Executors([JobExecutor(*shared), StreamExecutor(*shared, hub, stream_ends, budget), warm])
 
 
 def _observed(controller: str, outcome: str, seconds: float) -> None:

@@ -42,6 +42,7 @@ from manager.bind import Address
 from manager.config_source import ConfigSource
 from manager.hub_access import HubAccessSource
 from manager.hub_endpoint import host_of, needs_certificate
+from manager.hub_presence import HubPresence
 from manager.live import ReadinessGauges
 from manager.memory import give_back_large_blocks
 from manager.metrics_access import MetricsAccess
@@ -182,6 +183,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 metrics_url = f"{url}/metrics"
             hub = HubAccessSource(client, options.config_namespace, source.current, endpoint=options.hub_endpoint)
             serving.start_soon(hub.run, name="access to the hub")
+            presence = HubPresence(client, options.config_namespace, source.current, system_now)
+            serving.start_soon(presence.run, name="presence of the hub")
             if needs_certificate(options.hub_endpoint):
                 serving.start_soon(_hub_authority(client, events, options).run)
             lease = _lease(client, options) if options.leader.enabled else None
@@ -196,12 +199,15 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
                 volume_claims=options.volume_claims,
                 ownership=ownership,
                 hub=hub.current,
+                hub_silence=presence.silence,
                 tracing=Tracing(source.current, otlp, options.tracing_shutdown_seconds),
             )
             if source.current().tracing_enabled and isinstance(otlp, OtlpSettingsError):
                 raise StartError(f"telemetry.enabled is true, and its variables cannot be used: {otlp}")
             source.listeners.append(operator.settings_changed)
             hub.listeners.append(operator.settings_changed)
+            source.listeners.append(presence.settings_changed)
+            presence.listeners.append(operator.hub_changed)
 
             async def work() -> None:
                 _log.info("controllers start")

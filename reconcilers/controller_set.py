@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from core.api.resource import Resource
 from core.policy.settings import OperatorSettings
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Observer
@@ -54,6 +55,10 @@ class ControllerSet:
     def settings_changed(self) -> None:
         """Enqueue the objects on which the operator's settings have an effect while they do not change."""
         self._enqueue_all(lambda row: row.enqueue_when_settings_change)
+
+    def enqueue_all_of(self, kind: Resource) -> None:
+        """Enqueue the objects of one kind: something that no object says has changed for all of them."""
+        self._enqueue_all(lambda row: row.kind is kind)
 
     def enqueue(self, key: Key) -> None:
         """Have every controller look at the object of that name: this process has become its owner."""

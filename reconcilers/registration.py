@@ -19,6 +19,7 @@ from core.kube.client import KubeClient
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import ControllerSettings, OperatorSettings
 from core.workloads.hub_access import HubAccess
+from core.workloads.hub_lease import HubSilenceProvider, no_silence
 from reconcilers.adapters.stored_payloads import ObjectStores
 from reconcilers.adapters.stream_ends import StreamEnds
 from reconcilers.adapters.watched_kind import WatchedKind
@@ -53,6 +54,7 @@ class ControllerDependencies:
     """Controllers need not ask: their queues hand them only keys that this process owns."""
     hub: Callable[[], HubAccess | None] = no_hub
     """Returns the access to the hub of streams, as far as it is known."""
+    hub_silence: HubSilenceProvider = no_silence
     stream_ends: StreamEnds | None = None
     """What ends realtime steps, shared with their executor."""
     workers: WorkerRegistry | None = None

@@ -8,7 +8,7 @@ to another phase or disappears. A definition wakes the steps that wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -101,6 +101,16 @@ def connect_streams(
 
     connect(STREAM_WAKE_UPS, caches, wake)
     connect(STREAM_DEFINITIONS, caches, lambda definition, _: definition_changed(definition))
+
+
+def runs_with_streams(bindings: Iterable[Object]) -> set[RunKey]:
+    """The runs that the TransportBindings are of; some may have ended."""
+    found = set()
+    for binding in bindings:
+        name = ((binding.get("spec") or {}).get("storyRunRef") or {}).get("name")
+        if isinstance(name, str):
+            found.add(RunKey(binding["metadata"]["namespace"], name))
+    return found
 
 
 def _of_run(change: Change, caches: Caches) -> Iterator[WaitingTask]:

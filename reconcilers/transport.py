@@ -1,7 +1,8 @@
 """Transports: check that the spec is usable, count the Stories that use them, and sum up their bindings.
 
 ``Ready`` says only whether the spec is usable: a broken run must not make a Transport of the whole cluster unusable.
-What is wrong with bindings is the condition ``BindingsReady``. Source: streaming contract 2 and 5.4.
+What is wrong with bindings is the condition ``BindingsReady``. The hub alone writes the status of a binding; while it
+is silent, what it has written counts no more. Source: streaming contract 2 and 5.4.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.policy.settings import ControllerSettings
 from core.policy.transport_problems import OFFERS, unsupported, why_unusable
+from core.telemetry import catalogue, metrics
+from core.workloads.hub_lease import HubSilence, HubSilenceProvider, no_silence
+from core.workloads.stream_binding import is_finished
 from reconcilers.adapters.watched_kind import WatchedKind
 from reconcilers.adapters.world import World
 from reconcilers.definition import COUNT_DELAY, STATUS_WHY, stored_errors, validated, write_status
@@ -44,6 +48,12 @@ _AVAILABLE: Final = {
 """Field of the spec → field of the status, field of a binding's status."""
 _BINDINGS_READY: Final = "BindingsReady"
 """An addition to the reference's conditions."""
+_GAUGES: Final = (
+    catalogue.BINDINGS_TOTAL,
+    catalogue.BINDINGS_READY,
+    catalogue.BINDINGS_PENDING,
+    catalogue.BINDINGS_FAILED,
+)
 _FAILED: Final = frozenset({"TransportFailed", "ValidationFailed", "InvalidConfiguration"})
 """Reasons of ``Ready`` = False that do not go away by waiting."""
 
@@ -56,53 +66,98 @@ class BindingSummary:
     pending: int
     failed: tuple[str, ...]
     """For each binding that cannot work: its name and why."""
+    unserved: int = 0
+    """Those that were ready when the hub fell silent."""
     changed_at: str = ""
     """When a binding last became ready, or ceased to be."""
+    silence: HubSilence | None = None
 
     @classmethod
-    def of(cls, transport: Object, bindings: Sequence[Object]) -> BindingSummary:
-        ready, pending, failed, changes = 0, 0, list[str](), list[str]()
+    def of(cls, transport: Object, bindings: Sequence[Object], silence: HubSilence | None = None) -> BindingSummary:
+        ready, pending, unserved, failed, changes = 0, 0, 0, list[str](), list[str]()
         for binding in bindings:
-            condition = find_condition((binding.get("status") or {}).get("conditions") or (), ConditionType.READY) or {}
+            status = binding.get("status") or {}
+            condition = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
             changes.append(text(condition.get("lastTransitionTime")))
             why = _why_incompatible(transport, binding)
             if not why and condition.get("status") == "False" and condition.get("reason") in _FAILED:
                 why = text(condition.get("message")) or str(condition["reason"])
             if why:
                 failed.append(f"{binding['metadata']['namespace']}/{binding['metadata']['name']}: {why}")
-            elif condition.get("status") == "True":
-                ready += 1
-            else:
+            elif condition.get("status") != "True":
                 pending += 1
-        return cls(ready, pending, tuple(sorted(failed)), max(changes, default=""))
+            elif silence is None or not silence.covers(status.get("stream") or {}):
+                ready += 1
+            elif is_finished(binding):  # a hub would have said so
+                pending += 1
+            else:
+                unserved += 1
+        return cls(ready, pending, tuple(sorted(failed)), unserved, max(changes, default=""), silence)
 
     @property
-    def message(self) -> str:
-        if not self.failed:
-            return f"{self.ready} ready, {self.pending} pending"
-        more = len(self.failed) - MOST_NAMED
-        return "; ".join(self.failed[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    def total(self) -> int:
+        return self.ready + self.pending + self.all_failed
+
+    @property
+    def all_failed(self) -> int:
+        return len(self.failed) + self.unserved
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """Reason and message of the condition. ``HubSilent``: no hub renews its Lease, so no binding is served,
+        whatever its status says.
+        """
+        texts = list(self.failed[:MOST_NAMED])
+        if (more := len(self.failed) - MOST_NAMED) > 0:
+            texts.append(f"and {more} more")
+        if self.silence is not None and self._is_silent:
+            texts.append(f"{self.unserved} not served any more, {self.pending} pending: {self.silence.why}")
+        message = "; ".join(texts) or f"{self.ready} ready, {self.pending} pending"
+        if self.failed:
+            return "TransportFailed", message
+        if self._is_silent:
+            return "HubSilent", message
+        if self.pending:
+            return "Reconciling", message
+        return "BindingsReady", message
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the lost hub matters: not to a Transport without bindings, nor once its successor has reported."""
+        if self.silence is None:
+            return False
+        return bool(self.unserved) or (self.silence.back_at is None and bool(self.pending))
 
 
 class TransportReconciler:
     """Reconciles one Transport at a time, by key."""
 
-    def __init__(self, client: KubeClient, world: World, events: EventSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        world: World,
+        events: EventSink,
+        clock: Clock,
+        hub_silence: HubSilenceProvider = no_silence,
+    ) -> None:
         self._client = client.in_background()
         self._transports = world.informer(TRANSPORT)
         self._bindings = world.informer(TRANSPORT_BINDING)
         self._stories = world.stories
         self._events = events
         self._clock = clock
+        self._hub_silence = hub_silence
 
     async def reconcile(self, key: Key) -> Outcome:
         transport = self._transports.get("", key.name)
         if transport is None or is_being_deleted(transport):
+            drop_counts(key.name)
             return Done()
         why = why_unreadable(transport)
         errors = [f"the Transport cannot be read: {why}; make it smaller"] if why else _errors(transport)
         bindings = self._bindings.by_index(TRANSPORT_NAMES, key.name)
-        summary = BindingSummary.of(transport, bindings)
+        summary = BindingSummary.of(transport, bindings, self._hub_silence())
+        show_counts(key.name, summary)
         status = self._validity(transport, errors, summary)
         status |= {
             "usageCount": len(self._stories.keys_by_index(TRANSPORT_NAMES, key.name)),
@@ -114,8 +169,8 @@ class TransportReconciler:
         has_changed = await write_status(self._client, self._transports, TRANSPORT, transport, status)
         if errors and stored_errors(transport) != errors:
             self._events.emit(transport, EventType.WARNING, Reason.VALIDATION_FAILED, errors[0])
-        if summary.failed and has_changed:
-            self._events.emit(transport, EventType.WARNING, "TransportFailed", summary.message)
+        if has_changed and (summary.failed or summary.unserved):
+            self._events.emit(transport, EventType.WARNING, *summary.verdict)
         return Done()
 
     def _validity(self, transport: Object, errors: list[str], summary: BindingSummary) -> dict[str, Any]:
@@ -128,20 +183,29 @@ class TransportReconciler:
             if_valid=_usable(transport),
             now=now,
         )
-        if summary.failed:
-            is_ready, reason = False, "TransportFailed"
-        else:
-            is_ready, reason = not summary.pending, "Reconciling" if summary.pending else "BindingsReady"
+        reason, message = summary.verdict
         status["conditions"] = with_condition(
             status["conditions"],
             _BINDINGS_READY,
-            is_ready,
+            reason == _BINDINGS_READY,
             reason=reason,
-            message=summary.message,
+            message=message,
             generation=transport["metadata"].get("generation", 0),
             now=now,
         )
         return status
+
+
+def show_counts(transport: str, summary: BindingSummary) -> None:
+    """Set the gauges of a Transport. Source: operator contract 8.4."""
+    for gauge, count in zip(_GAUGES, (summary.total, summary.ready, summary.pending, summary.all_failed), strict=True):
+        metrics.set_gauge(gauge, count, transport=transport)
+
+
+def drop_counts(transport: str) -> None:
+    """Drop them: the Transport is gone."""
+    for gauge in _GAUGES:
+        metrics.drop(gauge, transport=transport)
 
 
 def available(transport: Object, bindings: Sequence[Object]) -> dict[str, Any]:
@@ -203,7 +267,11 @@ def _of_binding(change: Change, caches: Caches) -> Iterator[Key]:
 
 def _build(dependencies: ControllerDependencies) -> Reconcile:
     return TransportReconciler(
-        dependencies.client, dependencies.world, dependencies.events, dependencies.clock
+        dependencies.client,
+        dependencies.world,
+        dependencies.events,
+        dependencies.clock,
+        dependencies.hub_silence,
     ).reconcile
 
 

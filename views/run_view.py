@@ -105,8 +105,10 @@ class StepView:
 
     @property
     def is_connected(self) -> bool:
-        """Whether its container is connected to the hub."""
-        if not self.at_work or not self.serves_stream:
+        """Whether its container is connected to the hub; a dead hub leaves in its report that it is, and the operator
+        pauses the step.
+        """
+        if not self.at_work or not self.serves_stream or self.phase is Phase.PAUSED:
             return False
         return self.flow.is_connected if self.flow is not None else self.phase is Phase.RUNNING
 

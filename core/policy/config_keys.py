@@ -170,6 +170,7 @@ KEYS: Final[dict[str, ConfigKey]] = {
             "transport.heartbeat_interval",
             read.duration(timedelta(seconds=1)),
         ),
+        ("controller.transport.heartbeat-timeout", "transport.heartbeat_timeout", read.duration()),
         ("controller.transport.hub-endpoint", "transport.hub_endpoint", read.endpoint),  # not in the reference
         ("storyrun.binding.max-mutations-per-reconcile", "story_run_bindings.max_mutations", read.integer(0)),
         ("storyrun.binding.throttle-requeue-delay", "story_run_bindings.delay", read.duration()),
@@ -223,7 +224,6 @@ ACCEPTED_WITHOUT_EFFECT: Final[dict[str, str]] = {
     "controller.transport.grpc.enable-downstream-targets": _NOR_IN_THE_REFERENCE,
     "transport.enabled": _NOR_IN_THE_REFERENCE,
     "transport.security-mode": _NOR_IN_THE_REFERENCE,
-    "controller.transport.heartbeat-timeout": "a binding shows whether a client is connected; it has no heartbeat",
     "steprun.max-concurrent-reconciles": _NO_CONTROLLER,
     "steprun.rate-limiter.base-delay": _NO_CONTROLLER,
     "steprun.rate-limiter.max-delay": _NO_CONTROLLER,

@@ -199,6 +199,8 @@ class TransportSettings:
     """The TLS Secret of Engrams that name none; it is used in namespaces where it exists."""
     heartbeat_interval: timedelta = timedelta(seconds=30)
     """Of the Control call."""
+    heartbeat_timeout: timedelta = timedelta(minutes=2)
+    """How long the hub may be silent before its streams count as not connected."""
 
 
 @dataclass(frozen=True, slots=True)

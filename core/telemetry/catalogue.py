@@ -161,6 +161,12 @@ JOB_EXECUTION_DURATION = _histogram(
     "namespace",
     "image",
 )
+BINDINGS_TOTAL = _gauge("bobrapet_transport_bindings_total", "TransportBindings of a Transport.", "transport")
+BINDINGS_READY = _gauge("bobrapet_transport_bindings_ready", "Those whose step is served by a hub.", "transport")
+BINDINGS_PENDING = _gauge("bobrapet_transport_bindings_pending", "Those that wait for their step.", "transport")
+BINDINGS_FAILED = _gauge(
+    "bobrapet_transport_bindings_failed", "Those that cannot work, or were left by a dead hub.", "transport"
+)
 
 # Names of the contract for what this operator does otherwise, or not at all: they exist, and never change.
 DOWNSTREAM_MUTATIONS = _counter(
@@ -189,10 +195,6 @@ BINDING_SANITIZE_FAILURES = _counter(
     "References to bindings that fit into no annotation, which this operator does not write.",
     *("namespace", "story_run", "step"),
 )
-BINDINGS_READY = _gauge("bobrapet_transport_bindings_ready", "See the status of the Transport.", "transport")
-BINDINGS_TOTAL = _gauge("bobrapet_transport_bindings_total", "See the status of the Transport.", "transport")
-BINDINGS_PENDING = _gauge("bobrapet_transport_bindings_pending", "See the status of the Transport.", "transport")
-BINDINGS_FAILED = _gauge("bobrapet_transport_bindings_failed", "See the status of the Transport.", "transport")
 QUOTA_VIOLATIONS = _counter(
     "bobrapet_quota_violation_total", "Not in use.", "namespace", "resource_type", "violation_type"
 )

@@ -30,6 +30,7 @@ from core.api.resource import (
 )
 from core.workloads.hub_access import HUB_TLS_SECRET
 from core.workloads.hub_key import HUB_KEY_SECRET
+from core.workloads.hub_lease import HUB_LEASE
 from core.workloads.impulse_access import IMPULSE_PERMISSIONS
 from core.workloads.runner import RUNNER_PERMISSIONS
 from deployment.permissions.names import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE
@@ -115,7 +116,8 @@ HUB_ACCESS: Final = RoleTable(
     "hub-access-role",
     "hub-access-rolebinding",
     Reach.OPERATOR_NAMESPACE,
-    "The key with which the operator and its hub recognise the containers of realtime steps, and the hub's authority.",
+    "The key with which the operator and its hub recognise the containers of realtime steps, the hub's authority, and "
+    "whether the hub is alive.",
     (
         Permission(
             SECRET,
@@ -128,6 +130,19 @@ HUB_ACCESS: Final = RoleTable(
             ("list", "watch"),
             "Keys and authorities are replaced while the operator runs.",
             names=(HUB_KEY_SECRET, HUB_TLS_SECRET),
+        ),
+        Permission(
+            LEASE,
+            ("list", "watch"),
+            "The hub renews it; when that ends, what it has reported about streams counts no more.",
+            names=(HUB_LEASE,),
+        ),
+        Permission(
+            LEASE,
+            ("get",),
+            "It is read before the hub counts as lost: the watch may be late.",
+            names=(HUB_LEASE,),
+            seldom="Only when the hub is silent.",
         ),
     ),
 )

@@ -94,6 +94,8 @@ class Verb(StrEnum):
     """
     HUB_DOWN = "hub down"
     """All streams lose their connection; for ``value`` seconds nobody can connect again."""
+    HUB_KILLED = "hub killed"
+    """The same, but nothing is written about it; the next hub starts ``value`` seconds later."""
     STEP_CLOCK = "step clock"
     """Moves the wall clock by ``value`` seconds."""
 
@@ -139,8 +141,8 @@ async def act(world: World, key: RunKey, action: Action) -> None:
             world.take_server_down()
             await trio.sleep(float(action.value))
             world.bring_server_up(forgetful=action.verb is Verb.SERVER_FORGETS)
-        case Verb.HUB_DOWN:
-            world.hub.go_down()
+        case Verb.HUB_DOWN | Verb.HUB_KILLED:
+            world.hub.go_down() if action.verb is Verb.HUB_DOWN else world.hub.die()
             await trio.sleep(float(action.value))
             world.hub.come_up()
         case Verb.RELIST:

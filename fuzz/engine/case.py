@@ -79,6 +79,7 @@ class Case:
     def last_action_at(self) -> float:
         longest = (
             Verb.HUB_DOWN,
+            Verb.HUB_KILLED,
             Verb.CUT_OFF,
             Verb.SERVER_DOWN,
             Verb.SERVER_FORGETS,

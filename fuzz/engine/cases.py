@@ -34,6 +34,7 @@ from fuzz.engine.cluster import Discarded, Place, Write
 from fuzz.engine.incarnation import Incarnation
 from fuzz.engine.kept import due_by, is_cleaned, is_going
 from fuzz.engine.kill_at import MOST_TASK_STEPS, KillAt
+from fuzz.engine.model_hub import Silence
 from fuzz.engine.process import Fault
 from fuzz.engine.routing import story_of
 from fuzz.engine.shards import Change
@@ -113,6 +114,7 @@ class Played:
     """See ``StreamWorkers``."""
     doubled: Sequence[str]
     """See ``ModelHub``."""
+    silences: Sequence[Silence]
     refused: Sequence[str]
     still_ending: Sequence[str]
     """StepRuns whose attempt was asked to end, but still ran when the last run ended."""
@@ -309,6 +311,7 @@ async def _play(case: Case, trouble: Trouble, killer: KillAt) -> Played | None:
             overlaps=tuple(world.worker.overlaps),
             unfenced=tuple(world.streams.unfenced),
             doubled=tuple(world.hub.doubled),
+            silences=tuple(world.hub.silences),
             refused=tuple(world.worker.refused),
             still_ending=ending,
             still_alive=_alive(world),

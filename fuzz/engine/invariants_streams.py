@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,11 +16,12 @@ from core.engine.settings import EngineSettings, RunDefaults
 from core.engine.status.stored_run import terminated_at
 from core.engine.step.record import announced_end, attempt_of, end_is_requested, is_final, phase_of, retries_of
 from core.engine.step.stream_record import serves_stream
+from core.workloads.hub_lease import HubSilence
 from fuzz.engine.actions import Verb
 from fuzz.engine.cluster import Place, Write
 from fuzz.engine.history import GATHERING, History, by_operator, starts_of, states_of, status_of
 from fuzz.engine.invariants_definitions import is_waiting
-from fuzz.engine.model_hub import BINDING, is_drained, is_finished, stream_of
+from fuzz.engine.model_hub import BINDING, is_drained, is_finished, silence_at, stream_of
 from fuzz.engine.stream_workers import WORKLOAD
 from fuzz.engine.world import EPOCH
 
@@ -145,7 +147,11 @@ def what_is_shown_is_true(history: History) -> Iterator[str]:
     wrong_since: dict[str, datetime] = {}
     always = len(history.played.starts) == 1
     """Whether a process runs at every write; else only at those of the operator is this certain."""
+    news = deque(EPOCH + timedelta(seconds=at) for silence in history.played.silences for at in silence.news)
     for write in history.writes():
+        while news and news[0] < write.at:
+            at = news.popleft()
+            wrong_since = {name: wrong_since.get(name, since) for name, since in _wrong(history, history.objects, at)}
         if always or by_operator(write):
             yield from _shown_late(history, wrong_since, write.at)
         after = {**history.objects, write.place: write.new}
@@ -166,6 +172,9 @@ def _shown_late(history: History, wrong_since: Mapping[str, datetime], now: date
 
 def _wrong(history: History, objects: Mapping[Place, Object | None], now: datetime) -> Iterator[tuple[str, datetime]]:
     """StepRuns and runs whose status does not say how their streams are connected, and since when at the latest."""
+    seconds = (now - EPOCH).total_seconds()
+    silence = silence_at(history.played.silences, seconds)
+    known_at = EPOCH + timedelta(seconds=max((one.begins for one in history.played.silences), default=0.0))
     for place, run in objects.items():
         if place[0] != "StoryRun" or run is None or _is_ending(history, run):
             continue
@@ -181,12 +190,15 @@ def _wrong(history: History, objects: Mapping[Place, Object | None], now: dateti
             continue  # a step that waits for its Engram shows that
         own = {name: found for name, found in streams.items() if name in plan.main.graph.position}
         for step_run, binding in own.values():
-            if binding is not None and not _is_shown(objects, step_run, binding):
+            if binding is not None and not _is_shown(objects, step_run, binding, silence):
                 yield step_run["metadata"]["name"], now
-        yield from _wrong_topology(run, [binding for one, binding in own.values() if not is_final(status_of(one))], now)
+        bindings = [binding for one, binding in own.values() if not is_final(status_of(one))]
+        yield from _wrong_topology(run, bindings, silence, known_at, now)
 
 
-def _is_shown(objects: Mapping[Place, Object | None], step_run: Object, binding: Object) -> bool:
+def _is_shown(
+    objects: Mapping[Place, Object | None], step_run: Object, binding: Object, silence: HubSilence | None
+) -> bool:
     status = status_of(step_run)
     attempt = attempt_of(step_run)
     place = (WORKLOAD, step_run["metadata"]["namespace"], step_run["metadata"]["name"])
@@ -195,15 +207,23 @@ def _is_shown(objects: Mapping[Place, Object | None], step_run: Object, binding:
         return True
     stream = stream_of(binding)
     connected = stream.get("connected") is True and stream.get("generation") == retries_of(status) + 1
+    connected &= not (silence is not None and silence.covers(stream))
     shown = find_condition(status.get("conditions") or (), "TransportReady") or {}
     return shown.get("status") == str(connected) and (status.get("phase") == "Running") == connected
 
 
-def _wrong_topology(run: Object, bindings: list[Object | None], now: datetime) -> Iterator[tuple[str, datetime]]:
-    lost: list[Any] = [parse_instant_or_none(stream_of(one).get("disconnectedAt")) for one in bindings]
-    connected = any(stream_of(one).get("connected") is True for one in bindings)
+def _wrong_topology(
+    run: Object, bindings: list[Object | None], silence: HubSilence | None, known_at: datetime, now: datetime
+) -> Iterator[tuple[str, datetime]]:
+    streams = [stream_of(one) for one in bindings]
+    left = [silence is not None and stream.get("connected") is True and silence.covers(stream) for stream in streams]
+    connected = any(one.get("connected") is True and not is_left for one, is_left in zip(streams, left, strict=True))
+    lost: list[Any] = [parse_instant_or_none(stream.get("disconnectedAt")) for stream in streams]
+    lost += [silence.since] if silence is not None and any(left) else []
     lost_at = max((at for at in lost if at is not None), default=None)
     due = lost_at + GRACE if lost_at is not None and not connected else None  # perhaps later than now
+    if due is not None and any(left):
+        due = max(due, known_at)
     shown = find_condition(status_of(run).get("conditions") or (), "Degraded") or {}
     degraded = shown.get("status") == "True" and shown.get("reason") == "TopologyDegraded"
     if due is not None and not degraded:

@@ -44,6 +44,7 @@ from fuzz.engine.invariants_definitions import is_waiting, waits_until
 from fuzz.engine.invariants_order import step_of
 from fuzz.engine.kept import is_cleaned, is_going
 from fuzz.engine.model_hub import BINDING, stream_of
+from fuzz.engine.world import EPOCH
 from reconcilers.effectclaim import SETTLING
 
 CHILD_GRACE: Final = timedelta(seconds=2)
@@ -226,6 +227,9 @@ def writes_have_causes(history: History) -> Iterator[str]:
     if history.did(Verb.STEP_CLOCK) or not history.prompt:
         return
     instants = {at + pause for at in starts_of(history) for pause in (timedelta(), SETTLING, PATIENCE)}
+    for silence in history.played.silences:
+        instants |= {EPOCH + timedelta(seconds=at) for at in silence.news}
+        instants.add(silence.lost.since + EngineSettings().disconnected_grace)
     before: list[Write] = []
     for write in history.writes():
         since = write.at - (BETWEEN_WRITES if write.place[0] == "StoryRun" else AFTERWARDS)

@@ -2,12 +2,17 @@
 
 It knows the TransportBindings and writes their status, on edges only. A client of a generation that is fenced, or of a
 step that has finished, is not admitted; nor is anybody before every stream of the run has its binding.
+
+A hub that is killed writes nothing: the operator learns of it by the silence of its Lease. The next hub corrects the
+statuses when it comes, and counts as there when it has renewed the Lease (core.workloads.hub_lease).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 import trio
@@ -15,6 +20,7 @@ import trio
 from core.api import keys
 from core.api.instant import format_precise_instant
 from core.api.objects import Object
+from core.workloads.hub_lease import HubSilence
 from fuzz.engine.cluster import Cluster, Place, Write
 
 HUB: Final = "hub"
@@ -24,6 +30,33 @@ CONNECT_SECONDS: Final = 0.2
 """How long a client takes to connect."""
 LINGER_SECONDS: Final = 0.3
 """How long the hub waits for late messages before it calls a step drained."""
+SILENCE_SECONDS: Final = 30.0
+"""How long its Lease may be silent."""
+RENEWS_SECONDS: Final = 5.0
+"""When a new hub renews the Lease for the first time."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A time during which the operator knows that the hub is lost; seconds."""
+
+    lost: HubSilence
+    begins: float
+    back: float = math.inf
+    """When the next hub takes the Lease, and corrects statuses."""
+    ends: float = math.inf
+    """When it renews the Lease."""
+
+    def at(self, seconds: float) -> HubSilence | None:
+        """What the operator knows then."""
+        if not self.begins <= seconds < self.ends:
+            return None
+        return self.lost if seconds >= self.back else replace(self.lost, back_at=None)
+
+    @property
+    def news(self) -> tuple[float, ...]:
+        """When the operator learns something."""
+        return (self.begins,) if self.ends == math.inf else (self.begins, self.ends)
 
 
 @dataclass
@@ -49,6 +82,11 @@ class ModelHub:
     down: bool = False
     doubled: list[str] = field(default_factory=list)
     """Bindings that two clients of different generations served at once; there must be none."""
+    silences: list[Silence] = field(default_factory=list)
+    listeners: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the hub is lost, and when it is back."""
+    _term: int = 0
+    """Counts the ends and starts of hubs."""
     _clients: dict[Place, Client] = field(default_factory=dict)
     _backlogs: dict[Place, float] = field(default_factory=dict)
     _draining: set[Place] = field(default_factory=set)
@@ -89,18 +127,62 @@ class ModelHub:
         client.lost.set()
         self._report_lost(client.binding)
 
+    @property
+    def silence(self) -> HubSilence | None:
+        """What every process of the operator knows."""
+        return silence_at(self.silences, trio.current_time())
+
     def go_down(self) -> None:
-        """All connections end; the next hub finds that when it comes."""
+        """All connections end, and nobody can connect; the hub lives and says so."""
+        for place in self._let_go():
+            self._report_lost(place)
+
+    def die(self) -> None:
+        """It is killed: all connections end, and nothing is written about it."""
+        self._let_go()
+        self._term += 1
+        assert self.nursery is not None, "a hub that is killed is that of a world"
+        self.nursery.start_soon(self._miss, self._term, self.cluster.now())
+
+    def come_up(self) -> None:
+        """It lives again, or its successor begins with what the former one has left wrong."""
+        self.down = False
+        self._term += 1
+        if self.silence is not None and self.nursery is not None:
+            lost = replace(self.silences[-1].lost, back_at=self.cluster.now())
+            self.silences[-1] = replace(self.silences[-1], lost=lost, back=trio.current_time())
+            self.nursery.start_soon(self._renew, self._term)
+        for place, binding in list(self.cluster.objects.items()):
+            if place[0] == BINDING and stream_of(binding).get("connected") is True and place not in self._clients:
+                self._report_lost(place)
+        self._wake()
+
+    def _let_go(self) -> list[Place]:
         self.down = True
         for client in self._clients.values():
             client.lost.set()
         lost, self._clients = [*self._clients], {}
-        for place in lost:
-            self._report_lost(place)
+        return lost
 
-    def come_up(self) -> None:
-        self.down = False
-        self._wake()
+    async def _miss(self, term: int, since: datetime) -> None:
+        await trio.sleep(SILENCE_SECONDS)
+        if self._term != term:
+            return
+        now = trio.current_time()
+        if self.silence is not None:  # its predecessor was lost, too, and it has not renewed
+            self.silences[-1] = replace(self.silences[-1], ends=now)
+        self.silences.append(Silence(HubSilence(since), now))
+        self._tell()
+
+    async def _renew(self, term: int) -> None:
+        await trio.sleep(RENEWS_SECONDS)
+        if self._term == term:
+            self.silences[-1] = replace(self.silences[-1], ends=trio.current_time())
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()
 
     def _admits(self, client: Client) -> bool:
         binding = self.cluster.objects.get(client.binding)
@@ -159,8 +241,13 @@ class ModelHub:
         self._report(place, {"connected": False, "disconnectedAt": at})
 
     def _report(self, place: Place, stream: Object) -> None:
+        stream = {**stream, "observedAt": format_precise_instant(self.cluster.now())}
         if place in self.cluster.objects:
             self.cluster.force_patch(HUB, place, "status", {"stream": stream})
+
+
+def silence_at(silences: Sequence[Silence], seconds: float) -> HubSilence | None:
+    return next((known for one in silences if (known := one.at(seconds)) is not None), None)
 
 
 def stream_of(binding: Object | None) -> Object:

@@ -24,9 +24,10 @@ from core.engine.errors import NameConflictError, StaleError
 from core.engine.ports import STREAM, AttemptOrder, AttemptState, LiveStream, Observation
 from core.engine.redrive.request import pending_redrive
 from core.engine.step.record import end_is_requested, is_asked_to_end, is_final, retries_of
+from core.workloads.hub_lease import HubSilence
 from fuzz.engine.adapters import ModelStepRuns, confirm, delete, merge
 from fuzz.engine.cluster import Cluster
-from fuzz.engine.model_hub import BINDING, is_drained, is_finished, lowest_generation, stream_of
+from fuzz.engine.model_hub import BINDING, ModelHub, is_drained, is_finished, lowest_generation, stream_of
 from fuzz.engine.process import Process
 from fuzz.engine.stream_workers import STREAM_POD, WORKLOAD
 from fuzz.engine.watches import controlled_by
@@ -47,6 +48,7 @@ class ModelStreamExecutor:
     cluster: Cluster
     process: Process
     step_runs: ModelStepRuns
+    hub: ModelHub
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -79,7 +81,7 @@ class ModelStreamExecutor:
         workload, binding = self._known(WORKLOAD, step_run), self._known(BINDING, step_run)
         namespace, name = step_run["metadata"]["namespace"], step_run["metadata"]["name"]
         pods = [pod for pod in self.process.known.pods_of(namespace, name) if _is_alive(pod)]
-        return observation(step_run, workload, binding, pods)
+        return observation(step_run, workload, binding, pods, self.hub.silence)
 
     async def tend_attempt(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -219,7 +221,13 @@ class ModelStreamExecutor:
         return existing
 
 
-def observation(step_run: Object, workload: Object | None, binding: Object | None, pods: list[Object]) -> Observation:
+def observation(
+    step_run: Object,
+    workload: Object | None,
+    binding: Object | None,
+    pods: list[Object],
+    silence: HubSilence | None = None,
+) -> Observation:
     """Reads the objects as the executor of production reads the real ones; ``pods`` are those that are alive."""
     status = step_run.get("status") or {}
     has_ended = is_final(status) or end_is_requested(step_run)
@@ -239,7 +247,8 @@ def observation(step_run: Object, workload: Object | None, binding: Object | Non
     state = AttemptState.RUNNING if pods else AttemptState.STARTING
     if finished or said.get("exitCode") == 0:
         return Observation(step_run, state, attempt=number, live=_finishing(binding))
-    return Observation(step_run, state, attempt=number, deadline_at=deadline_of(workload), live=_live(binding, number))
+    live = _live(binding, number, silence)
+    return Observation(step_run, state, attempt=number, deadline_at=deadline_of(workload), live=live)
 
 
 def deadline_of(workload: Object) -> datetime | None:
@@ -247,10 +256,13 @@ def deadline_of(workload: Object) -> datetime | None:
     return None if at is None else datetime.fromisoformat(at)
 
 
-def _live(binding: Object | None, number: int) -> LiveStream:
+def _live(binding: Object | None, number: int, silence: HubSilence | None) -> LiveStream:
     stream = stream_of(binding)
     connected = stream.get("connected") is True and stream.get("generation") == number + 1
     lost_at = None if connected else parse_instant_or_none(stream.get("disconnectedAt"))
+    if silence is not None and silence.covers(stream) and (connected or silence.back_at is None):
+        since = silence.since if connected else lost_at
+        return LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, silence.why, False, since)
     if connected:
         return LiveStream(Phase.RUNNING, Reason.RUNNING, "The stream is connected", True)
     text = "Waiting for the connection to the hub"

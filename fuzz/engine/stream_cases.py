@@ -25,6 +25,7 @@ from fuzz.engine.model_hub import BINDING, is_drained
 from fuzz.engine.model_streams import ModelStreamExecutor
 from fuzz.engine.streams import FRAIL, HASTY, STREAMS, realtime, stream
 from fuzz.engine.worker import Act, Script
+from fuzz.engine.world import World
 
 ENGRAMS: Final = {"work": Engram(), **STREAMS}
 _ON: Final = (Script(Act.HANG),)
@@ -104,6 +105,12 @@ CASES: Final[dict[str, Case]] = {
         ENGRAMS,
         actions=(Action(3.3, Verb.HUB_DOWN, value=75.0),),
     ),
+    "the hub is killed": Case(
+        realtime(stream("a"), stream("b", "a")),
+        {"a": (Script(after_seconds=170.0),), "b": _ON},
+        ENGRAMS,
+        actions=(Action(3.3, Verb.HUB_KILLED, value=130.0),),
+    ),
     "streams run again from b": Case(
         realtime(*_PAIR),
         {"a": (Script(after_seconds=2.3),), "b": _ON},
@@ -173,6 +180,7 @@ _UNDRAINED: Final = ("streams that do not drain",)
 _FAILED: Final = ("a stream fails for good",)
 _TERMINATED: Final = ("a topology is terminated",)
 _AWAY: Final = ("the hub is away",)
+_KILLED: Final = ("the hub is killed",)
 _CALLED: Final = ("packets have started runs", "packets have started runs, and the Story's time is over")
 _ALONE: Final = ("streams end by themselves",)
 
@@ -196,6 +204,9 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], Any, str, Callable[[Any], Any]], .
     ("nobody says that all streams are away", _AWAY, Streams, "all_lost_since",
      lambda sound: property(lambda streams: None)),
     ("nobody says that a stream is back", _AWAY, RunState, "topology_restored", lambda sound: lambda self: self),
+    ("a dead hub's streams count as connected", _KILLED, model_streams, "_live",
+     lambda sound: lambda binding, number, silence: sound(binding, number, None)),
+    ("nobody hears that the hub is dead", _KILLED, World, "hub_changed", _always(None)),
     ("runs of packets that come late go on", _CALLED, execution, "cancel_packet_runs", _never),
     ("a finished stream is started again", _ALONE, model_streams, "is_finished", _always(False)),
 )  # fmt: skip

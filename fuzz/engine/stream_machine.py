@@ -27,6 +27,10 @@ class StreamMachine(EngineMachine):
     def hub_is_away(self, pause: float, seconds: float) -> None:
         self._do(pause, Verb.HUB_DOWN, value=seconds)
 
+    @rule(pause=PAUSES, seconds=st.sampled_from((3.1, 45.0, 130.0)))
+    def hub_is_killed(self, pause: float, seconds: float) -> None:
+        self._do(pause, Verb.HUB_KILLED, value=seconds)
+
     @rule(pause=PAUSES)
     def terminate_topology(self, pause: float) -> None:
         self._do(pause, Verb.TERMINATE_TOPOLOGY)

@@ -38,7 +38,7 @@ from fuzz.engine.definitions import apply_engram, apply_template
 from fuzz.engine.evaluator import PathEvaluator
 from fuzz.engine.housekeeping import Housekeeping
 from fuzz.engine.incarnation import Incarnation
-from fuzz.engine.model_hub import ModelHub
+from fuzz.engine.model_hub import BINDING, ModelHub
 from fuzz.engine.model_jobs import ModelJobExecutor
 from fuzz.engine.model_streams import ModelStreamExecutor
 from fuzz.engine.model_workers import ModelWorkerExecutor
@@ -244,7 +244,7 @@ class World:
                 (
                     ModelJobExecutor(self.cluster, process, step_runs),
                     warm,
-                    ModelStreamExecutor(self.cluster, process, step_runs),
+                    ModelStreamExecutor(self.cluster, process, step_runs, self.hub),
                 )
             ),
             evaluator=self.evaluator,
@@ -405,6 +405,13 @@ class World:
             await trio.sleep(RELIST_SECONDS)
             self.relist()
 
+    def hub_changed(self) -> None:
+        """Wake the runs that have streams, in all processes, as ``Operator.hub_changed`` does."""
+        bindings = [(place, obj) for place, obj in self.cluster.objects.items() if place[0] == BINDING]
+        for run in dict.fromkeys(RunKey(place[1], obj["spec"]["run"]) for place, obj in bindings):
+            for one in self.alive:
+                one.supervisor.wake(run)
+
     def _see_doomed(self, write: Write) -> None:
         if write.verb == "create" and write.new is not None and write.new["metadata"].get("ownerReferences"):
             self._doomed.set()
@@ -500,6 +507,7 @@ async def open_world(
         for name in world.engrams:
             apply_engram(cluster, name)
         hub.nursery = nursery
+        hub.listeners.append(world.hub_changed)
         cluster.listeners += [worker.see, warm.see, hub.see, streams.see, world._see_doomed]
         nursery.start_soon(worker.run)
         nursery.start_soon(warm.run)

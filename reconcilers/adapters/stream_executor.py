@@ -28,6 +28,7 @@ from core.kube.client import KubeClient
 from core.kube.errors import NotFoundError
 from core.workloads.environment import EnvironmentTooLargeError
 from core.workloads.hub_access import HubAccess
+from core.workloads.hub_lease import HubSilenceProvider, no_silence
 from core.workloads.step_workload import StepWorkload
 from core.workloads.stream_binding import BindingTooLargeError
 from core.workloads.stream_credentials import stream_secret
@@ -78,6 +79,7 @@ class StreamExecutor:
         hub: HubAccessProvider,
         ends: StreamEnds | None = None,
         budget: BindingBudget | None = None,
+        hub_silence: HubSilenceProvider = no_silence,
     ) -> None:
         """
         Args:
@@ -92,6 +94,7 @@ class StreamExecutor:
         self._events = events
         self._runner = runner
         self._hub = hub
+        self._hub_silence = hub_silence
         self._objects = StreamObjects(client, world)
         self._authority = StreamAuthority(client)
         self._ends = ends or StreamEnds(self._objects)
@@ -182,7 +185,8 @@ class StreamExecutor:
             raise StaleError(f"a Pod of an earlier attempt of {metadata['name']} is still alive")
 
     async def observe(self, step_run: Object) -> Observation:
-        return observe_stream(await self._objects.look_with_binding(step_run))
+        look = await self._objects.look_with_binding(step_run)
+        return observe_stream(replace(look, hub_silence=self._hub_silence()))
 
     async def read_result(self, step_run: Object) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()

@@ -14,6 +14,7 @@ from core.api import keys
 from core.api.objects import Object, ReadOnlyObject, is_being_deleted
 from core.engine.step.record import retries_of
 from core.workloads import stream_binding
+from core.workloads.hub_lease import HubSilence
 from core.workloads.step_workload import ENGRAM_CONTAINER
 from core.workloads.stream_workload import generation_of
 from reconcilers.adapters.observation import any_alive
@@ -30,6 +31,8 @@ class StreamLook:
     binding: Object | None
     workload: Object | None
     pods: Sequence[Object] = ()
+    hub_silence: HubSilence | None = None
+    """None: no hub is known to be lost."""
 
     @property
     def attempt(self) -> int:

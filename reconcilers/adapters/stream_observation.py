@@ -18,6 +18,7 @@ from core.api.objects import Object, ReadOnlyObject
 from core.api.phases import ConditionType, Phase, Reason, StepReason
 from core.engine.ports import AttemptState, LiveStream, Observation
 from core.workloads import stream_binding
+from core.workloads.hub_lease import HubSilence
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.stream_look import StreamLook, attempt_of, container_of, has_failed, last_end
 
@@ -48,13 +49,19 @@ def observe_stream(look: StreamLook) -> Observation:
     return _gone_binding(look) or _failed(look) or _under_way(look)
 
 
-def live_stream(binding: ReadOnlyObject | None) -> LiveStream:
-    """What the StepRun shows of the stream, from the status that the hub writes."""
+def live_stream(binding: ReadOnlyObject | None, silence: HubSilence | None = None) -> LiveStream:
+    """What the StepRun shows of the stream, from the status that the hub writes. That a client is connected does not
+    count if a lost hub has left it so.
+    """
     status = (binding or {}).get("status") or {}
     ready = find_condition(status.get("conditions") or (), ConditionType.READY) or {}
     stream, message = status.get("stream") or {}, str(ready.get("message") or "")
     is_connected = stream.get("connected") is True
     since = None if is_connected else parse_instant_or_none(stream.get("disconnectedAt"))
+    is_left = silence is not None and silence.covers(stream) and (is_connected or silence.back_at is None)
+    if silence is not None and is_left and ready.get("reason") not in _FAILED:
+        since = silence.since if is_connected else since
+        return LiveStream(Phase.PAUSED, Reason.AWAITING_TRANSPORT, silence.why, False, since)
     if ready.get("status") == "True":
         return LiveStream(Phase.RUNNING, Reason.TRANSPORT_READY, message or "the step is connected", True, since)
     if ready.get("reason") in _FAILED:
@@ -75,7 +82,8 @@ def _finished(look: StreamLook, binding: Object) -> Observation:
     if look.standing_workload is not None:
         return _ending(look, "its worker has finished; the operator is removing it")
     if not stream_binding.is_drained(binding):
-        return _ending(look, "its worker has finished; the hub still has messages from or to it")
+        why = f"; {look.hub_silence.why}" if look.hub_silence is not None else ""
+        return _ending(look, f"its worker has finished; the hub still has messages from or to it{why}")
     return Observation(look.step_run, AttemptState.SUCCEEDED, attempt=look.attempt, exit_code=0)
 
 
@@ -157,6 +165,6 @@ def _observation(look: StreamLook, state: AttemptState, **more: Any) -> Observat
         attempt=attempt_of(workload) if workload is not None else None,
         deadline_at=parse_instant_or_none(annotations.get(keys.ANNOTATION_DEADLINE_AT)),
         worker=pod["metadata"]["name"] if pod is not None else "",
-        live=live_stream(look.current_binding) if is_live else None,
+        live=live_stream(look.current_binding, look.hub_silence) if is_live else None,
         **more,
     )

@@ -360,6 +360,11 @@ ELSEWHERE: Final = (
         "test_another_largest_block_counts_from_the_next_review",
     ),
     Elsewhere(
+        "controller.transport.heartbeat-timeout",
+        "tests/unit/manager/test_hub_presence.py",
+        "test_another_time_limit_counts_for_a_hub_that_is_silent_already",
+    ),
+    Elsewhere(
         "storyrun.queue.<name>.priority-aging-seconds",
         "tests/unit/core/engine/slots/test_engine_slots.py",
         "test_another_aging_counts_for_who_waits",

@@ -48,6 +48,7 @@ from core.kube.fence import fence_of
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.policy.settings import OperatorSettings
 from core.telemetry.otlp.otlp_settings import OtlpSettings
+from core.workloads.hub_access import HubAccess
 from deployment.crds import packaged_crds
 from deployment.permissions.install import request_token
 from deployment.permissions.roles import DEFAULT_INSTALLATION, operator_objects
@@ -62,6 +63,7 @@ from localcluster.node.settings import NodeSettings
 from localcluster.server.cluster import ApiServer, open_api_server
 from localcluster.server.webhookcall import LocalWebhooks
 from manager.assembly import Operator
+from manager.hub_presence import HubPresence
 from manager.tracing import Tracing
 from reconcilers.adapters.world import World
 from reconcilers.controllers import CONTROLLERS, watched_kinds
@@ -157,8 +159,13 @@ class OperatorCluster:
         may_be_refused: bool = False,
         controllers: Sequence[ControllerRegistration] = CONTROLLERS,
         otlp: OtlpSettings | None = None,
+        hub: HubAccess | None = None,
     ) -> AsyncIterator[tuple[Operator, Traffic]]:
-        """The same, and the operator itself, which works only for the keys that it owns."""
+        """The same, and the operator itself, which works only for the keys that it owns.
+
+        Args:
+            hub: that of realtime steps; the operator follows its Lease. None: there is none.
+        """
         chosen = settings if callable(settings) else functools.partial(_always, settings or OperatorSettings())
         traffic = Traffic(self.access.open_wire())
         config = replace(self.access.config, credentials=bearer_token(await self._operator_token(controllers)))
@@ -167,6 +174,7 @@ class OperatorCluster:
             nursery.start_soon(recorder.run)
             world = World.watching(client, watched_kinds(controllers))
             await nursery.start(world.run)
+            presence = HubPresence(client, OPERATOR_NAMESPACE, chosen, system_now)
             operator = Operator(
                 client.fenced(fence_of(ownership, None)),
                 world,
@@ -176,8 +184,13 @@ class OperatorCluster:
                 OPERATOR_NAMESPACE,
                 controllers=controllers,
                 ownership=ownership,
+                hub=lambda: hub,
+                hub_silence=presence.silence,
                 tracing=Tracing(chosen, otlp, 0.5) if otlp is not None else None,
             )
+            if hub is not None:
+                presence.listeners.append(operator.hub_changed)
+                nursery.start_soon(presence.run)
             nursery.start_soon(operator.run)
             yield operator, traffic
             nursery.cancel_scope.cancel()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from core.api.conditions import find_condition
 from core.api.instant import format_instant, parse_instant_or_none
 from core.api.objects import Object
-from core.api.phases import ConditionType, Reason
+from core.api.phases import ConditionType, Phase, Reason
+from core.workloads.hub_lease import HubLease
 from views.flow import StepFlow, flow_of
 from views.pod_wait import container_state, pod_wait
 from views.text import one_line
@@ -23,11 +24,9 @@ _HUB: Final = "an administrator: check that the hub runs"
 
 def hub_standing(lease: Object, now: datetime) -> HubStanding:
     """Whether a hub serves, by the Lease that it renews every five seconds."""
-    spec = lease.get("spec") or {}
-    renewed_at, seconds = parse_instant_or_none(spec.get("renewTime")), spec.get("leaseDurationSeconds")
-    lasts = timedelta(seconds=seconds if isinstance(seconds, int) else 0)
-    is_held = bool(spec.get("holderIdentity")) and renewed_at is not None and now <= renewed_at + lasts
-    return HubStanding(is_held, None if is_held else renewed_at)
+    found = HubLease.of(lease)
+    is_there = found.is_held and found.renewed_at is not None and now <= found.renewed_at + found.lasts
+    return HubStanding(is_there, None if is_there else found.renewed_at)
 
 
 def last_failure(pod: Object) -> Object:
@@ -53,6 +52,10 @@ def cause_of(facts: Facts, step: str, command: CommandIn) -> Cause:
     hub = facts.hub
     if hub is not None and not hub.is_there:
         return _without_hub(facts, step, flow, hub)
+    if hub is None and (lost := _as_the_operator_sees_it(step_run, flow)):
+        since = parse_instant_or_none(lost.get("lastTransitionTime"))
+        text = f"is not connected any more: {one_line(lost.get('message') or '')}"
+        return _cause(facts, CauseKind.HUB, step, text, since, _HUB)
     if not flow.is_reported:
         text = "waits for the hub, which has not reported about it yet"
         return _cause(facts, CauseKind.HUB, step, text, flow.created_at, _who_runs(hub), _commands(hub))
@@ -101,6 +104,17 @@ def _without_hub(facts: Facts, step: str, flow: StepFlow, hub: HubStanding) -> C
     lost = "; what the hub held is lost" if flow.is_connected else ""
     text = f"waits for the hub, which is not running; its container keeps trying to connect{lost}"
     return _cause(facts, CauseKind.HUB, step, text, hub.since, _who_runs(hub), _commands(hub))
+
+
+def _as_the_operator_sees_it(step_run: Object, flow: StepFlow) -> Object:
+    """For a user who may not see the Lease: the condition of a step whose client was connected to a hub that is dead.
+
+    Empty if the operator says so, too, or if the step has never been connected.
+    """
+    status = step_run.get("status") or {}
+    found = find_condition(status.get("conditions") or (), ConditionType.TRANSPORT_READY) or {}
+    is_lost = flow.is_connected and not flow.is_ending and not flow.is_finished and status.get("phase") == Phase.PAUSED
+    return dict(found) if is_lost and found.get("status") == "False" else {}
 
 
 def _ending(facts: Facts, step: str, flow: StepFlow) -> Cause:

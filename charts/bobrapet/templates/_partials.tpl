@@ -173,6 +173,7 @@ issuerRef:
 {{- $_ := set $keys "controllerStorageS3UsePathStyle" "controller.storage.s3.use-path-style" }}
 {{- $_ := set $keys "controllerTransportGrpcDefaultTlsSecret" "controller.transport.grpc.default-tls-secret" }}
 {{- $_ := set $keys "controllerTransportHeartbeatInterval" "controller.transport.heartbeat-interval" }}
+{{- $_ := set $keys "controllerTransportHeartbeatTimeout" "controller.transport.heartbeat-timeout" }}
 {{- $_ := set $keys "controllerTransportHubEndpoint" "controller.transport.hub-endpoint" }}
 {{- $_ := set $keys "engramDefaultChannelBufferSize" "engram.default-channel-buffer-size" }}
 {{- $_ := set $keys "engramDefaultDialTimeoutSeconds" "engram.default-dial-timeout-seconds" }}
@@ -228,7 +229,6 @@ issuerRef:
 {{- $_ := set $keys "templatingWorkerTimeout" "templating.worker-timeout" }}
 {{- $_ := set $keys "controllerCleanupInterval" "controller.cleanup-interval" }}
 {{- $_ := set $keys "controllerTransportGrpcEnableDownstreamTargets" "controller.transport.grpc.enable-downstream-targets" }}
-{{- $_ := set $keys "controllerTransportHeartbeatTimeout" "controller.transport.heartbeat-timeout" }}
 {{- $_ := set $keys "loopDefaultBatchSize" "loop.default-batch-size" }}
 {{- $_ := set $keys "loopMaxBatchSize" "loop.max-batch-size" }}
 {{- $_ := set $keys "loopMaxConcurrency" "loop.max-concurrency" }}

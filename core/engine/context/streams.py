@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.engine.ports import LiveStream
@@ -20,6 +20,8 @@ class _Connection:
     is_there: bool
     lost_at: datetime | None = None
     """Since when it is away, after it was there."""
+    why: str = field(default="", compare=False)
+    """Why it is away, for people: other words are no news."""
 
 
 class Streams:
@@ -59,9 +61,10 @@ class Streams:
         if live is not None and live.is_connected:
             found = _Connection(True)
         else:
-            found = _Connection(False, lost_at or (now if before.is_there else None))
+            why = live.message if live is not None else ""
+            found = _Connection(False, lost_at or (now if before.is_there else None), why)
+        self._connections[step] = found
         if found != before:
-            self._connections[step] = found
             self.changed.wake()
 
     def ended(self, step: str) -> None:
@@ -78,3 +81,9 @@ class Streams:
         if self.any_connected:
             return None
         return max((one.lost_at for one in self._connections.values() if one.lost_at is not None), default=None)
+
+    @property
+    def why_lost(self) -> str:
+        """Why the connection that was lost last is away; empty: nobody says so."""
+        lost = [(one.lost_at, one.why) for one in self._connections.values() if one.lost_at is not None]
+        return max(lost)[1] if lost else ""

@@ -24,7 +24,8 @@ async def watch_topology(run_context: RunContext) -> None:
         elif lost_at is not None:
             due = lost_at + engine.settings.disconnected_grace
             if engine.clock.now() >= due:
-                text = f"No stream of the run has been connected since {format_instant(lost_at)}"
+                why = f": {streams.why_lost}" if streams.why_lost else ""
+                text = f"No stream of the run has been connected since {format_instant(lost_at)}{why}"
                 before, due = status.state, None
                 status.apply(before.topology_degraded(text))
                 if not before.topology:

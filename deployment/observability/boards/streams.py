@@ -135,6 +135,25 @@ BOARD: Final = Dashboard(
             ),
         ),
         Row(
+            "Transports, as the operator counts them",
+            (
+                graph(
+                    "Bindings of a Transport, and those that are served",
+                    Unit.COUNT,
+                    "One for each step of a realtime run. 0 for all: the hub may be dead, see the next panel.",
+                    Query("max by (transport) (bobrapet_transport_bindings_total)", "all: {{transport}}"),
+                    Query("max by (transport) (bobrapet_transport_bindings_ready)", "served: {{transport}}"),
+                ),
+                graph(
+                    "Bindings of a Transport that are not served",
+                    Unit.COUNT,
+                    "failed: the condition BindingsReady of the Transport says why, for example HubSilent.",
+                    Query("max by (transport) (bobrapet_transport_bindings_failed)", "failed: {{transport}}"),
+                    Query("max by (transport) (bobrapet_transport_bindings_pending)", "pending: {{transport}}"),
+                ),
+            ),
+        ),
+        Row(
             "Connections and process",
             (
                 graph(

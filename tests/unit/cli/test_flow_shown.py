@@ -63,6 +63,14 @@ def test_a_step_that_is_not_connected_shows_both_its_counts_and_why() -> None:
     assert tree(seen, NOW, width=120)[3][0].endswith("in 7  no client serves the step now")
 
 
+def test_steps_that_a_dead_hub_has_left_as_connected_do_not_count_as_connected() -> None:
+    states = {name: {"phase": "Paused", "startedAt": samples.BEGAN, "message": "no hub"} for name in samples.NEEDS}
+
+    assert tree(view(samples.binding("page"), states=states), NOW, width=120)[0][0].startswith(
+        "buoy-1  Running  0/3 connected"
+    )
+
+
 def test_a_pipe_gets_a_line_for_each_step_that_has_changed_every_ten_seconds_at_most() -> None:
     lines = FlowLines()
 

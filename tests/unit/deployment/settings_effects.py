@@ -435,6 +435,11 @@ _STORAGE: Final = (
 _OTHERS: Final = (
     Effect("controller.transport.heartbeat-interval", "7s", _stream_env("BUBU_TRANSPORT_HEARTBEAT_INTERVAL"), "7s"),
     Proof(
+        "controller.transport.heartbeat-timeout",
+        "tests/integration/test_operator_hub_silence.py",
+        "test_streams_of_a_killed_hub_count_as_not_connected_until_the_next_one_has_reported",
+    ),
+    Proof(
         "controller.transport.hub-endpoint",
         "tests/unit/manager/test_hub_access.py",
         "test_the_settings_count_more_than_the_hub_of_the_operator",

@@ -22,6 +22,7 @@ from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from core.workloads.worker_access import WORKER_ROLE
 from deployment.network import NETWORK_POLICY
+from deployment.permissions.names import HUB_LEASE_NAME
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
 from deployment.permissions.table import CONFIG_NAME, LEASE_NAME, OPERATOR_NAMESPACE, ROLE_TABLES, Reach, role_tables
@@ -93,6 +94,7 @@ def test_objects_of_the_operators_own_namespace_are_limited_by_name_where_rbac_c
     assert {row.names for row in own if row.verbs != ("create",)} == {
         (CONFIG_NAME,),
         (LEASE_NAME,),
+        (HUB_LEASE_NAME,),
         *OWN_SECRETS,
     }
 

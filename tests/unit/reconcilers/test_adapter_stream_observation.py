@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +12,12 @@ from core.api import keys
 from core.api.objects import Object
 from core.api.phases import Phase, Reason
 from core.engine.ports import AttemptState
+from core.workloads.hub_lease import HubSilence
 from reconcilers.adapters.stream_observation import live_stream, observe_stream
 from tests.unit.reconcilers.test_adapter_stream_ending import EXITED, GONE, look, pod
 
+SILENT_SINCE = datetime(2026, 1, 2, 3, 2, tzinfo=UTC)
+SILENCE = HubSilence(SILENT_SINCE)
 MADE = "2026-01-02T03:00:00Z"
 CRASHED: Object = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:02:30Z"}}
 
@@ -107,3 +112,42 @@ def test_a_binding_that_no_hub_has_answered_waits_for_the_hub() -> None:
     assert live.message == "waits until the hub serves the step"
     failed = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "ValidationFailed"}]}}
     assert live_stream(failed).reason is Reason.TRANSPORT_FAILED
+
+
+def reported(reason: str, **stream: Any) -> Object:
+    """A binding as the hub has left it."""
+    condition = {"type": "Ready", "status": str(reason == "TransportReady"), "reason": reason, "message": "m"}
+    return {"metadata": {}, "status": {"conditions": [condition], "stream": stream}}
+
+
+def test_a_client_of_a_silent_hub_is_not_connected_whatever_the_hub_has_written() -> None:
+    live = live_stream(reported("TransportReady", connected=True), SILENCE)
+    assert (live.phase, live.reason, live.is_connected) == (Phase.PAUSED, Reason.AWAITING_TRANSPORT, False)
+    assert live.disconnected_since == SILENT_SINCE
+    assert live.message == "no hub has renewed the Lease bobrapet-hub since 2026-01-02T03:02:00Z"
+
+
+def test_a_client_that_had_left_before_the_hub_fell_silent_is_away_since_then() -> None:
+    left = reported("AwaitingTransport", connected=False, disconnectedAt="2026-01-02T03:01:00Z")
+    assert live_stream(left, SILENCE).disconnected_since == SILENT_SINCE - timedelta(minutes=1)
+    never = reported("AwaitingTransport", connected=False)
+    assert live_stream(never, SILENCE).disconnected_since is None
+
+
+def test_a_client_of_the_next_hub_is_connected_at_once() -> None:
+    back = replace(SILENCE, back_at=SILENT_SINCE + timedelta(minutes=5))
+    old = reported("TransportReady", connected=True, observedAt="2026-01-02T03:01:00Z")
+    new = reported("TransportReady", connected=True, observedAt="2026-01-02T03:07:00Z")
+    assert [live_stream(each, back).is_connected for each in (old, new)] == [False, True]
+
+
+def test_a_run_that_no_hub_could_serve_stays_blocked_while_the_hub_is_silent() -> None:
+    live = live_stream(reported("InvalidConfiguration"), SILENCE)
+    assert (live.phase, live.reason, live.message) == (Phase.BLOCKED, Reason.INVALID_CONFIGURATION, "m")
+
+
+def test_what_a_finished_worker_waits_for_says_that_the_hub_is_silent() -> None:
+    finished = look(marks={keys.ANNOTATION_STREAM_FINISHED: "true"}, workload=None)
+    live = observe_stream(replace(finished, hub_silence=SILENCE)).live
+    assert live is not None
+    assert live.message.endswith("; no hub has renewed the Lease bobrapet-hub since 2026-01-02T03:02:00Z")

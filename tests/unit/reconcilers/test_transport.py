@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from core.api import keys
 from core.api.conditions import find_condition
 from core.api.objects import Object
 from core.api.resource import TRANSPORT, TRANSPORT_BINDING
+from core.telemetry import metrics
+from core.workloads.hub_lease import HubSilence
 from reconcilers.runtime.controller import Key
 from reconcilers.transport import MOST_NAMED, TransportReconciler, available
 from tests.unit.reconcilers.reconciler_samples import Answering, RecordedEvents, clock, open_world, stored, story
 
+SILENCE = HubSilence(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 GOOD = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
 CARRIED = {"binary": {"direction": "bidirectional", "mimeTypes": ["application/json"]}}
 
@@ -34,8 +40,9 @@ def binding(name: str, reason: str | None = None, message: str = "", *, ready: b
 class TransportTrial:
     """Transports, Stories and bindings in caches, and what their controller writes and reports."""
 
-    def __init__(self, known: Object, *others: Object, times: int = 1) -> None:
+    def __init__(self, known: Object, *others: Object, times: int = 1, silence: HubSilence | None = None) -> None:
         self._known, self._others, self._times = known, others, times
+        self._silence = silence
         self.server = Answering(known)
         self.events = RecordedEvents()
 
@@ -45,7 +52,8 @@ class TransportTrial:
             for each in self._others:
                 (world.stories if each["kind"] == "Story" else world.informer(TRANSPORT_BINDING)).remember(each)
             for _ in range(self._times):
-                await TransportReconciler(client, world, self.events, clock()).reconcile(Key("", "voice"))
+                reconciler = TransportReconciler(client, world, self.events, clock(), lambda: self._silence)
+                await reconciler.reconcile(Key("", "voice"))
             [latest] = world.informer(TRANSPORT).list()
         found: Object = latest["status"]
         return found
@@ -185,3 +193,75 @@ def test_what_bindings_have_agreed_on_is_available_else_what_is_supported() -> N
 async def test_direct_routing_is_accepted_and_the_status_says_that_the_hub_carries_it() -> None:
     status = await TransportTrial(transport(streaming={"routing": {"mode": "p2p"}})).status()
     assert "through the hub" in condition(status, "Ready")[2]
+
+
+async def test_while_the_hub_is_silent_no_binding_is_ready_and_the_status_is_written_once() -> None:
+    bindings = [binding("a", "TransportReady", ready=True), binding("b", "AwaitingTransport")]
+    trial = TransportTrial(transport(), *bindings, silence=SILENCE, times=3)
+    status = await trial.status()
+
+    assert condition(status, "BindingsReady") == (
+        "False",
+        "HubSilent",
+        "1 not served any more, 1 pending: no hub has renewed the Lease bobrapet-hub since 2026-01-02T03:04:05Z",
+    )
+    assert condition(status, "Ready")[0] == "True"
+    assert status["pendingBindings"] == 1
+    assert trial.events.emitted == [("voice", "Warning", "HubSilent")]
+    assert len(trial.server.patches) == 1
+
+
+async def test_a_silent_hub_says_nothing_about_a_transport_without_bindings() -> None:
+    status = await TransportTrial(transport(), silence=SILENCE).status()
+    assert condition(status, "BindingsReady") == ("True", "BindingsReady", "0 ready, 0 pending")
+
+
+async def test_a_stream_that_has_finished_is_not_missed_while_the_hub_is_silent() -> None:
+    over = binding("a", "TransportReady", ready=True)
+    over["metadata"]["annotations"] = {keys.ANNOTATION_STREAM_FINISHED: "true"}
+    status = await TransportTrial(transport(), over, silence=SILENCE).status()
+    assert condition(status, "BindingsReady")[2].startswith("0 not served any more, 1 pending")
+
+
+async def test_what_cannot_work_is_named_before_the_silence_of_the_hub() -> None:
+    bindings = [binding("a", "TransportReady", ready=True), binding("d", "TransportFailed", "gone")]
+    found = condition(await TransportTrial(transport(), *bindings, silence=SILENCE).status(), "BindingsReady")
+    assert found[1] == "TransportFailed"
+    assert found[2].startswith("team/d: gone; 1 not served any more, 0 pending: ")
+
+
+async def test_what_the_next_hub_has_corrected_counts_at_once() -> None:
+    back = replace(SILENCE, back_at=datetime(2026, 1, 2, 3, 9, tzinfo=UTC))
+    old, new = ({"stream": {"observedAt": f"2026-01-02T03:0{minute}:30Z"}} for minute in (3, 9))
+    bindings = [binding(name, "TransportReady", ready=True, status=status) for name, status in (("a", new), ("b", old))]
+    both = await TransportTrial(transport(), *bindings, binding("c"), silence=back).status()
+    assert condition(both, "BindingsReady")[1] == "HubSilent"
+    corrected = await TransportTrial(transport(), bindings[0], binding("c"), silence=back).status()
+    assert condition(corrected, "BindingsReady")[1:] == ("Reconciling", "1 ready, 1 pending")
+
+
+def shown(recorder: metrics.Recorder) -> dict[str, float | None]:
+    names = ("total", "ready", "pending", "failed")
+    value = recorder.registry.get_sample_value
+    return {name: value(f"bobrapet_transport_bindings_{name}", {"transport": "voice"}) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("hub_lost", "counts"),
+    [
+        (False, {"total": 4, "ready": 2, "pending": 1, "failed": 1}),
+        (True, {"total": 4, "ready": 0, "pending": 1, "failed": 3}),
+    ],
+)
+async def test_gauges_show_the_counts_of_a_transport_until_it_is_gone(
+    hub_lost: bool, counts: dict[str, float | None]
+) -> None:
+    bindings = [binding(name, "TransportReady", ready=True) for name in "ab"]
+    bindings += [binding("c"), binding("d", "TransportFailed", "gone")]
+    trial = TransportTrial(transport(), *bindings, silence=SILENCE if hub_lost else None)
+    with metrics.recording() as recorder:
+        await trial.status()
+        assert shown(recorder) == counts
+        async with open_world(trial.server) as (client, world):
+            await TransportReconciler(client, world, trial.events, clock()).reconcile(Key("", "voice"))
+        assert shown(recorder) == dict.fromkeys(counts, None)

@@ -174,6 +174,24 @@ def test_without_a_hub_that_is_the_cause_and_what_to_do(connected: bool) -> None
     assert ("what the hub held is lost" in cause.text) is connected
 
 
+def test_who_may_not_see_the_lease_of_a_dead_hub_is_told_what_the_operator_says() -> None:
+    lost = {
+        "type": "TransportReady",
+        "status": "False",
+        "reason": "AwaitingTransport",
+        "message": "no hub has renewed the Lease bobrapet-hub since 2026-01-02T11:59:00Z",
+        "lastTransitionTime": samples.BEGAN,
+    }
+    found = facts(samples.binding("days", delivered=3), hub=None)
+    paused = samples.step_run("days", phase="Paused", conditions=[lost])
+
+    cause = only(replace(found, step_runs={**found.step_runs, "days": paused}))
+
+    assert (cause.kind, cause.since) == (CauseKind.HUB, BEGAN_AT)
+    assert cause.text == f"is not connected any more: {lost['message']}"
+    assert only(found).kind is CauseKind.RUNNING
+
+
 def test_a_hub_that_has_said_nothing_is_asked_for_also_by_users_who_may_not_see_it() -> None:
     cause = only(facts(samples.binding("days", reported=False, connected=False), hub=None))
 

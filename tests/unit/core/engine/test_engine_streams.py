@@ -15,7 +15,7 @@ from core.api.objects import Object
 from core.engine.ports import RunKey
 from fuzz.engine.adapters import Engram
 from fuzz.engine.canonical import CONTINUE, engram, primitive
-from fuzz.engine.model_hub import is_drained, is_finished
+from fuzz.engine.model_hub import RENEWS_SECONDS, SILENCE_SECONDS, is_drained, is_finished
 from fuzz.engine.streams import FRAIL, STREAMS, realtime, stream
 from fuzz.engine.worker import Act, Script
 from fuzz.engine.world import World, open_world
@@ -415,11 +415,63 @@ async def test_a_run_without_any_connection_shows_it_after_a_while_and_goes_on(a
 
         assert early == ("False", "StartingExecution")
         assert late == restarted == ("True", "TopologyDegraded")
-        assert message == "No stream of the run has been connected since 2026-01-02T03:04:15Z"
+        since = "No stream of the run has been connected since 2026-01-02T03:04:15Z"
+        assert message == f"{since}: Waiting for the connection to the hub"
         assert silent
         assert one.condition("Degraded") == ("False", "StartingExecution")
         assert one.phases == {"a": "Running", "b": "Running"}
         assert [told[1] for told in world.events.told].count("TopologyDegraded") == 1
+
+
+async def test_a_hub_that_is_killed_degrades_its_runs_although_it_has_written_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with world_of(forever("a", "b")) as world:
+        one = Realtime(world, stream("a"), stream("b", "a"))
+        world.start(one.key)
+        await trio.sleep(10)
+        writes = len(world.cluster.history)
+        world.hub.die()
+        await trio.sleep(SILENCE_SECONDS - 1)
+        nothing_is_written = len(world.cluster.history) == writes
+        before = one.phases
+        await trio.sleep(2)
+        silent, early = one.phases, one.condition("Degraded")
+        await trio.sleep(SILENCE_SECONDS)
+        late, message = one.condition("Degraded"), one.status["message"]
+        writes = len(world.cluster.history)
+        await world.kill()
+        world.start(one.key)
+        await trio.sleep(3600)
+        stays = len(world.cluster.history) == writes
+        world.hub.come_up()
+        await trio.sleep(RENEWS_SECONDS - 1)  # what the new hub has written counts before it renews
+
+        assert nothing_is_written
+        assert (before, early) == ({"a": "Running", "b": "Running"}, ("False", "StartingExecution"))
+        assert silent == {"a": "Paused", "b": "Paused"}
+        assert late == ("True", "TopologyDegraded")
+        since = "2026-01-02T03:04:15Z"
+        why = f"no hub has renewed the Lease bobrapet-hub since {since}"
+        assert message == f"No stream of the run has been connected since {since}: {why}"
+        assert stays
+        assert one.condition("Degraded") == ("False", "StartingExecution")
+        assert one.phases == {"a": "Running", "b": "Running"}
+
+
+async def test_a_hub_that_is_back_in_time_degrades_nothing(autojump_clock: MockClock) -> None:
+    async with world_of(forever("a", "b")) as world:
+        one = Realtime(world, stream("a"), stream("b", "a"))
+        world.start(one.key)
+        await trio.sleep(10)
+        world.hub.die()
+        await trio.sleep(SILENCE_SECONDS - 1)
+        world.hub.come_up()
+        await trio.sleep(600)
+
+        assert world.hub.silences == []
+        assert one.phases == {"a": "Running", "b": "Running"}
+        assert "TopologyDegraded" not in [told[1] for told in world.events.told]
 
 
 async def test_declared_timeouts_end_streams_and_runs(autojump_clock: MockClock) -> None:

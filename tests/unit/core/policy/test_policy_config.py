@@ -112,6 +112,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "engram.default-grpc-heartbeat-interval-seconds": ("7", 7),
     "controller.transport.grpc.default-tls-secret": ("stream-tls", "stream-tls"),
     "controller.transport.heartbeat-interval": ("5s", 5 * SECOND),
+    "controller.transport.heartbeat-timeout": ("5s", 5 * SECOND),
     "controller.transport.hub-endpoint": ("hub.example:9000", "hub.example:9000"),
     "controller.storage.provider": ("", StorageProvider.NONE),
     "controller.storage.delete-with-run": ("false", False),
