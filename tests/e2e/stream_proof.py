@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import trio
 
+from core.api.resource import CONFIG_MAP
 from tests.e2e.stream_rig import STEPS, Kept, StreamRig, until
 from tests.e2e.stream_times import (
     CONNECTED_SECONDS,
@@ -19,8 +21,8 @@ from tests.e2e.stream_times import (
     starts_of_steps,
     time_to_connect,
 )
-from tests.e2e.stream_writes import HUB_LEASE, processor_seconds, recording
-from tests.integration.operator_cluster import step_phases
+from tests.e2e.stream_writes import HUB_LEASE, Writes, processor_seconds, recording
+from tests.integration.operator_cluster import NAMESPACE_NAME, step_phases
 
 IDLE_SECONDS: Final = 60.0
 IDLE_PROCESSOR_SECONDS: Final = 6.0
@@ -54,6 +56,7 @@ async def rest_for_a_minute(rig: StreamRig) -> dict[str, float]:
     Returns the processor seconds of operator, hub and containers, some seconds before that minute included.
     """
     async with recording(rig) as writes:
+        await _write_once(rig, writes)
         before = processor_seconds(rig)
         renewed = await writes.until_only_leases(IDLE_SECONDS)
         used = {name: seconds - before[name] for name, seconds in processor_seconds(rig).items()}
@@ -61,6 +64,14 @@ async def rest_for_a_minute(rig: StreamRig) -> dict[str, float]:
     assert HUB_LEASE in renewed, "the hub is alive, and the renewals of Leases are seen"
     assert sum(used.values()) < IDLE_PROCESSOR_SECONDS
     return used
+
+
+async def _write_once(rig: StreamRig, writes: Writes) -> None:
+    """Any object, to see that the write of a program is noticed."""
+    earlier = time.monotonic()
+    metadata = {"name": "written", "namespace": NAMESPACE_NAME}
+    await rig.cluster.client.create(CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    await until(lambda: any(at > earlier for at in writes.objects.values()))
 
 
 async def kill_the_hub_and_stream_again(rig: StreamRig, directory: Path) -> None:
