@@ -22,6 +22,7 @@ from bench import (
     stall,
     stored_data,
     stream_sdk,
+    streams,
     telemetry,
     throughput,
     warm,
@@ -57,6 +58,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "wire": wire.measure,
     "stream-sdk": stream_sdk.measure,
     "hub": hub.measure,
+    "streams": streams.measure,
     "telemetry": telemetry.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {

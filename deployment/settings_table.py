@@ -319,7 +319,11 @@ _CONTAINERS: Final = (
         _NEW,
         "Attempts to connect again, for batch steps; realtime steps try without end.",
     ),
-    KeyRow("engram.default-reconnect-base-backoff-millis", _NEW, "First pause before an attempt to connect again."),
+    KeyRow(
+        "engram.default-reconnect-base-backoff-millis",
+        _NEW,
+        "First pause before an attempt to connect again; realtime steps pause 100 ms at most.",
+    ),
     KeyRow(
         "engram.default-reconnect-max-backoff-seconds",
         _NEW,

@@ -55,6 +55,8 @@ class ReportPace:
     """Writes a second for all that are watched together: beyond, each is written less often."""
     edges: float = 1.0
     """Between two other writes of one binding: a client that comes and goes all the time must not flood the server."""
+    edges_at_once: int = 3
+    """So many may follow each other without that time: a step that starts waits for others, then for its client."""
     settle: float = 0.2
     """Before the first write of a new binding: those of a run come one after the other, and say less alone."""
     tick: float = 0.1
@@ -70,6 +72,8 @@ class _Past:
 
     uid: str
     written_at: float = -math.inf
+    edges_paid_until: float = -math.inf
+    """Each write other than of counts costs ``ReportPace.edges`` seconds, from the end of those before it."""
     failures: int = 0
     """In a row."""
     not_before: float = -math.inf
@@ -195,16 +199,19 @@ class StatusReporter:
         if patch is None:
             await trio.lowlevel.checkpoint()
             return
-        if is_edge(binding.get("status") or {}, wanted):
-            pause = self._pace.edges
-        due = max(past.not_before, past.written_at + pause)
+        edge = is_edge(binding.get("status") or {}, wanted)
+        allowed = self._next_edge(past) if edge else past.written_at + pause
+        due = max(past.not_before, allowed)
         if now < due:
             self._again(name, due)
             await trio.lowlevel.checkpoint()
             return
-        await self._write(name, past, patch)
+        await self._write(name, past, patch, edge=edge)
 
-    async def _write(self, name: BindingName, past: _Past, patch: Object) -> None:
+    def _next_edge(self, past: _Past) -> float:
+        return past.edges_paid_until - (self._pace.edges_at_once - 1) * self._pace.edges
+
+    async def _write(self, name: BindingName, past: _Past, patch: Object, *, edge: bool) -> None:
         began_at = trio.current_time()
         try:
             stored = await self._client.patch(
@@ -227,7 +234,8 @@ class StatusReporter:
             self._past[name] = replace(past, failures=failures, not_before=due)
             self._again(name, due)
         else:
-            self._past[name] = _Past(past.uid, written_at=began_at)
+            paid_until = max(began_at, past.edges_paid_until) + self._pace.edges if edge else past.edges_paid_until
+            self._past[name] = _Past(past.uid, written_at=began_at, edges_paid_until=paid_until)
             self._bindings.remember(stored)
 
     def _pause(self, name: BindingName, binding: Object) -> float:

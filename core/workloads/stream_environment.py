@@ -3,7 +3,7 @@
 Source: streaming contract 6.4, StepRun contract 22. What differs, and why:
 
 - The SDK holds at least 64 messages, because the Go SDK drops receipts beyond its buffer.
-- It reconnects without end: the Go SDK never refills its budget of retries.
+- It reconnects without end, and soon: the Go SDK never refills its budget of retries.
 - A held producer waits for ten minutes before it gives its connection up, and a silent hub is left after one.
 - ``BUBU_GRPC_CHANNEL_SEND_TIMEOUT`` is not set: with it, SDKs drop what they cannot send in time.
 - ``BUBU_TRANSPORT_BINDING`` comes from a Secret, because it contains the token of the container.
@@ -32,8 +32,10 @@ MESSAGE_TIMEOUT_SECONDS: Final = 600
 """The shortest message timeout: longer than the pauses of a receiver that holds its producers."""
 HANG_TIMEOUT_SECONDS: Final = 60
 """The hang timeout where the operator's settings have none: six heartbeats."""
+RECONNECT_BASE_MILLIS: Final = 100
+"""The longest first pause between two attempts to reach the hub, which often starts at the same time as a container."""
 RECONNECT_MAX_SECONDS: Final = 2
-"""The longest pause between two attempts to reach the hub: one that has started again is used at once."""
+"""The longest pause between two attempts: a hub that has started again is used at once."""
 WITHOUT_END: Final = "-1"
 HOT: Final = "hot"
 HOT_REASON: Final = "streaming-default"
@@ -124,7 +126,7 @@ def _runtime(workload: StreamWorkload) -> list[EnvVar]:
 def _grpc(workload: StreamWorkload) -> list[EnvVar]:
     settings = workload.step.settings
     receive, send = str(settings.max_recv_msg_bytes), str(settings.max_send_msg_bytes)
-    backoff = timedelta(milliseconds=settings.reconnect_base_backoff_millis)
+    backoff = timedelta(milliseconds=min(settings.reconnect_base_backoff_millis, RECONNECT_BASE_MILLIS))
     values = {
         "BUBU_GRPC_MAX_RECV_BYTES": receive,
         "BUBU_GRPC_MAX_SEND_BYTES": send,

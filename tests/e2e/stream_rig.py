@@ -1,34 +1,58 @@
-"""A realtime run on a real API server, with a process for each program that an installation has.
+"""A realtime run with a process for each program that an installation has, on either kind of API server.
 
-The operator (``bobrapet manager``) and the hub (``bobrapet hub``) run under their own ServiceAccounts, and meet only in
-TransportBindings. The Deployments and StatefulSets of the steps become Pods through the controllers of
-kube-controller-manager, and Pods become processes on our node, because there is no kubelet: ``engrams/sums.py``, on the
-Python SDK. No Service can be reached here: the operator is told where the hub listens.
+``open_real_rig``: etcd, kube-apiserver, kube-controller-manager. The operator (``bobrapet manager``) and the hub
+(``bobrapet hub``) run under their own ServiceAccounts, and meet only in TransportBindings. The Deployments and
+StatefulSets of the steps become Pods through the controllers of kube-controller-manager, and Pods become processes on
+our node, because there is no kubelet. No Service can be reached here: the operator is told where the hub listens.
+
+``open_embedded_rig``: the cluster of ``bobrapet up``, which starts operator and hub itself, and again when they end.
+
+The steps are ``engrams/sums.py``, on the Python SDK.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+import orjson
+import trio
+
+from bench.process import command_line, descendants
 from core.api.conditions import is_true
 from core.api.objects import Object
-from core.api.resource import POD, STEP_RUN, STORY, STORY_RUN, TRANSPORT
+from core.api.resource import (
+    DEPLOYMENT,
+    ENGRAM,
+    ENGRAM_TEMPLATE,
+    NAMESPACE,
+    POD,
+    STATEFUL_SET,
+    STEP_RUN,
+    STORY,
+    STORY_RUN,
+    TRANSPORT,
+)
 from deployment.permissions.hub import hub_objects
 from deployment.permissions.install import request_token
 from deployment.permissions.names import HUB_ACCOUNT, OPERATOR_ACCOUNT
 from deployment.permissions.roles import operator_objects
+from embedded.hub_port import PORT_FILE
+from embedded.usage import open_cluster
 from localcluster.kubeconfig import Connection, render_kubeconfig, write_private
 from tests.e2e.control_plane.forked import open_manager
 from tests.e2e.control_plane.ports import unshared_port
 from tests.e2e.control_plane.processes import ServerProcess, open_process
 from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.api_access import over_network
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OPERATOR,
@@ -48,6 +72,8 @@ STEPS: Final = ("count", "add", "keep")
 TLS_HOST: Final = "hub.test"
 """The hub's name with TLS. The containers take it for this machine; a loopback address would not use TLS."""
 PATIENCE_SECONDS: Final = 90.0
+EMBEDDED_PATIENCE: Final = 3.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class Kept(NamedTuple):
@@ -61,57 +87,91 @@ class Kept(NamedTuple):
     """By ``time.monotonic()``."""
 
 
+class Program(Protocol):
+    """The operator or the hub."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def kill(self) -> None:
+        """SIGKILL; returns when the process is gone. Another one starts at once."""
+
+    def away(self) -> AbstractAsyncContextManager[None]:
+        """Until the end of the block, it is killed, and no other one gets ready."""
+
+
 @dataclass
 class StreamRig:
-    """Operator and hub work, the Story ``sums`` is known to them, and there is no run yet."""
+    """Operator and hub work, or start when they are needed. Nothing of the Story is applied yet."""
 
     cluster: OperatorCluster
-    etcd_url: str
     folder: Path
     """Files by which the source is told what to do, and those that the programs write."""
     port: int
     """Of the hub."""
-    operator: ServerProcess
-    hub: ServerProcess
+    operator: Program
+    hub: Program
+    etcd_url: str = ""
+    """Of the real control plane."""
+    hub_runs: bool = True
+    """Whether the hub runs before there is a run. Otherwise it starts with the first one."""
+
+    def hub_listens(self) -> bool:
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", self.port)) == 0
 
     async def until_hub_listens(self) -> None:
-        def listens() -> bool:
-            with socket.socket() as trial:
-                return trial.connect_ex(("127.0.0.1", self.port)) == 0
-
-        await until(listens)
+        await until(self.hub_listens)
 
     # The run.
 
-    async def submit(self) -> None:
-        await self.cluster.run(RUN, "sums")
+    async def apply(self, run: str = RUN) -> None:
+        """All objects of the Story, and at once a run of it, with nothing awaited between them."""
+        spec = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
+        await self.cluster.create(TRANSPORT, run, spec, namespaced=False)
+        for name in STEPS:
+            mode = _mode(name)
+            template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": [mode]}
+            await self.cluster.create(ENGRAM_TEMPLATE, f"{run}-{name}", template, namespaced=False)
+            engram = {"version": "1.0.0", "mode": mode, "templateRef": {"name": f"{run}-{name}"}}
+            await self.cluster.create(ENGRAM, f"{run}-{name}", engram)
+        numbers = {"name": "numbers", "transportRef": run, "streaming": {"delivery": {"semantics": "at_least_once"}}}
+        await self.cluster.story(
+            run,
+            step("count", f"{run}-count"),
+            step("add", f"{run}-add", needs=["count"]),
+            step("keep", f"{run}-keep", needs=["add"]),
+            pattern="realtime",
+            transports=[numbers],
+        )
+        await self.cluster.run(run, run)
 
-    async def until_connected(self) -> None:
+    async def until_connected(self, run: str = RUN) -> None:
         """Return once the run shows all of its streams as connected."""
 
         async def are_connected() -> bool:
-            states = status_of(await self.run()).get("stepStates") or {}
+            states = status_of(await self.run(run)).get("stepStates") or {}
             return [states.get(name, {}).get("phase") for name in STEPS] == ["Running"] * 3 and all(
                 [
-                    is_connected(await self.cluster.client.get(STEP_RUN, f"{RUN}-{name}", NAMESPACE_NAME))
+                    is_connected(await self.cluster.client.get(STEP_RUN, f"{run}-{name}", NAMESPACE_NAME))
                     for name in STEPS
                 ]
             )
 
         await eventually(are_connected, seconds=PATIENCE_SECONDS)
 
-    async def cancel(self) -> None:
-        await self.cluster.client.patch(STORY_RUN, RUN, {"spec": {"cancelRequested": True}}, namespace=NAMESPACE_NAME)
+    async def cancel(self, run: str = RUN) -> None:
+        await self.cluster.client.patch(STORY_RUN, run, {"spec": {"cancelRequested": True}}, namespace=NAMESPACE_NAME)
 
-    async def run(self) -> Object:
-        return await self.cluster.client.get(STORY_RUN, RUN, NAMESPACE_NAME)
+    async def run(self, run: str = RUN) -> Object:
+        return await self.cluster.client.get(STORY_RUN, run, NAMESPACE_NAME)
 
-    async def ended(self) -> Object:
+    async def ended(self, run: str = RUN) -> Object:
         """The status of the run, once it has ended."""
-        run = await self.cluster.until(
-            STORY_RUN, RUN, lambda obj: bool(status_of(obj).get("finishedAt")), seconds=PATIENCE_SECONDS
+        found = await self.cluster.until(
+            STORY_RUN, run, lambda obj: bool(status_of(obj).get("finishedAt")), seconds=PATIENCE_SECONDS
         )
-        return status_of(run)
+        return status_of(found)
 
     async def pods(self) -> dict[str, int]:
         """The UIDs of all Pods, each with the number of times that its container was started again."""
@@ -120,6 +180,11 @@ class StreamRig:
             pod["metadata"]["uid"]: sum(each["restartCount"] for each in status_of(pod).get("containerStatuses") or ())
             for pod in pods
         }
+
+    async def nothing_runs(self) -> None:
+        """Return once no workload is left."""
+        for kind in (DEPLOYMENT, STATEFUL_SET, POD):
+            await self.cluster.none_left(kind)
 
     # The stream.
 
@@ -130,6 +195,10 @@ class StreamRig:
     def let_end(self) -> None:
         """The source returns, so its container exits with 0."""
         (self.folder / "end").touch()
+
+    def source_ended(self) -> bool:
+        """Whether the source has returned; its container may still send what it has yielded."""
+        return (self.folder / "returned").exists()
 
     def sent(self) -> int:
         """How many numbers the source has given to its SDK."""
@@ -161,13 +230,56 @@ def is_connected(step_run: Object) -> bool:
     return is_true(status_of(step_run).get("conditions") or [], "TransportReady")
 
 
+def program(name: str, folder: Path, *options: str) -> list[str]:
+    """The command of a step."""
+    return [sys.executable, str(PROGRAM), name, str(folder), *options]
+
+
 def _lines(file: Path) -> list[str]:
     """Without a line that is being written."""
     return file.read_text().rpartition("\n")[0].splitlines() if file.exists() else []
 
 
+def _mode(name: str) -> str:
+    return "statefulset" if name == "add" else "deployment"
+
+
+def _images(folder: Path, *options: str) -> Object:
+    """The image map of the steps."""
+    images = {}
+    for name in STEPS:
+        command = shlex.join(program(name, folder, *options))
+        script = f'echo "{name} $(date +%s.%N)" >> {folder}/began; export PYTHONPATH={ROOT}/sdk; exec {command}'
+        images[f"test/{name}"] = {"command": ["/bin/sh", "-c", script]}
+    return images
+
+
+# On a real API server.
+
+
+@dataclass(frozen=True)
+class StartedProgram:
+    """A program that the rig starts, as a kubelet would."""
+
+    process: ServerProcess
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def kill(self) -> None:
+        await self.process.kill()
+        self.process.start()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        await self.process.kill()
+        yield
+        self.process.start()
+
+
 @asynccontextmanager
-async def open_stream_rig(
+async def open_real_rig(
     directory: Path, real: SessionCluster, *, tls: bool = False, elect: bool = False
 ) -> AsyncIterator[StreamRig]:
     """During the block, on the emptied cluster.
@@ -183,12 +295,12 @@ async def open_stream_rig(
     bound, endpoint = (f"0.0.0.0:{port}", f"{TLS_HOST}:{port}") if tls else (f"127.0.0.1:{port}",) * 2
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(open_on_real(directory, real, isolate=tls))
+        cluster.image_map.write_bytes(orjson.dumps({"images": _images(folder, *([TLS_HOST] if tls else []))}))
         await ensure_rights(cluster.client, [*operator_objects(OPERATOR), *hub_objects()])
         for account in (OPERATOR_ACCOUNT, HUB_ACCOUNT):
             token = await request_token(cluster.client, account=account)
             connection = Connection(real.ready.url, token, real.ready.ca_pem)
             write_private(directory / f"{account}.kubeconfig", render_kubeconfig(connection))
-        await _install_story(cluster, folder, [TLS_HOST] if tls else [])
         manager = [
             f"--kubeconfig={directory / OPERATOR_ACCOUNT}.kubeconfig",
             "--health-probe-bind-address=0",
@@ -204,27 +316,81 @@ async def open_stream_rig(
         ]
         operator = await stack.enter_async_context(open_manager("operator", manager, directory))
         process = await stack.enter_async_context(open_process("hub", hub, directory))
-        rig = StreamRig(cluster, real.ready.etcd_url, folder, port, operator, process)
-        await cluster.until(STORY, "sums", lambda story: bool(status_of(story)), seconds=PATIENCE_SECONDS)
+        rig = StreamRig(
+            cluster, folder, port, StartedProgram(operator), StartedProgram(process), etcd_url=real.ready.etcd_url
+        )
+        await _until_the_operator_works(cluster)
         await rig.until_hub_listens()
         yield rig
 
 
-async def _install_story(cluster: OperatorCluster, folder: Path, options: list[str]) -> None:
-    spec = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
-    await cluster.create(TRANSPORT, "hub", spec, namespaced=False)
-    for name in STEPS:
-        mode = "statefulset" if name == "add" else "deployment"
-        program = shlex.join([sys.executable, str(PROGRAM), name, str(folder), *options])
-        script = f'echo "{name} $(date +%s.%N)" >> {folder}/began; export PYTHONPATH={ROOT}/sdk; exec {program}'
-        await cluster.engram(name, script, engram={"mode": mode}, supportedModes=[mode])
-    await cluster.story(
-        "sums",
-        step("count"),
-        step("add", needs=["count"]),
-        step("keep", needs=["add"]),
-        pattern="realtime",
-        transports=[
-            {"name": "numbers", "transportRef": "hub", "streaming": {"delivery": {"semantics": "at_least_once"}}}
-        ],
-    )
+async def _until_the_operator_works(cluster: OperatorCluster) -> None:
+    """It has looked at a Story."""
+    await cluster.story("first", {"name": "only", "type": "condition"})
+    await cluster.until(STORY, "first", lambda story: bool(status_of(story)), seconds=PATIENCE_SECONDS)
+
+
+# On the embedded cluster.
+
+
+@dataclass(frozen=True)
+class KeptProgram:
+    """A program that the embedded cluster starts again when it ends: after 0.2 s, then after twice the last pause."""
+
+    verb: str
+    cluster_pid: int
+
+    @property
+    def pid(self) -> int:
+        """
+        Raises:
+            LookupError: none runs.
+        """
+        for pid in self._pids():
+            return pid
+        raise LookupError(f"bobrapet {self.verb} is not running")
+
+    async def kill(self) -> None:
+        await until(lambda: any(self._pids()))
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not command_line(pid))
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        await self.kill()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._kill_each)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _kill_each(self) -> None:
+        """Each that starts, long before it is ready."""
+        while True:
+            for pid in self._pids():
+                os.kill(pid, signal.SIGKILL)
+            await trio.sleep(_LOOK_SECONDS)
+
+    def _pids(self) -> Iterator[int]:
+        words = f"\0cli\0{self.verb}\0".encode()
+        return (pid for pid in descendants(self.cluster_pid) if words in command_line(pid))
+
+
+@asynccontextmanager
+async def open_embedded_rig(directory: Path) -> AsyncIterator[StreamRig]:
+    """During the block, on a cluster of its own, as ``bobrapet up`` starts it."""
+    folder = directory / "stream"
+    folder.mkdir()
+    images = directory / "images.json"
+    images.write_bytes(orjson.dumps({"images": _images(folder)}))
+    async with (
+        open_cluster(directory / "data", image_map=images) as embedded,
+        over_network(embedded.kubeconfig, patience=EMBEDDED_PATIENCE) as access,
+        access.connected() as client,
+    ):
+        await client.create(NAMESPACE, {"metadata": {"name": NAMESPACE_NAME}})
+        port = int((embedded.data / PORT_FILE).read_text())
+        operator, hub = (KeptProgram(verb, embedded.pid) for verb in ("manager", "hub"))
+        cluster = OperatorCluster(access, client, images)
+        await _until_the_operator_works(cluster)
+        yield StreamRig(cluster, folder, port, operator, hub, hub_runs=False)

@@ -22,6 +22,8 @@ DEADLINE_SECONDS: Final = 60.0
 CASES: Final = (
     "empty_unary",
     "large_unary",
+    "client_streaming",
+    "server_streaming",
     "ping_pong",
     "empty_stream",
     "cancel_after_begin",

@@ -23,7 +23,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from bubu_sdk import contract, instant, logs, preparation
-from bubu_sdk.errors import EngramError
+from bubu_sdk.errors import EngramError, ErrorType, Object, as_engram_error, structured
 from bubu_sdk.hosting import FunctionCancelledError, Host, host_for
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import HostedFunction
@@ -89,6 +89,10 @@ class StreamRun:
         self._network = world.network(world.environ)
         self._desk = WakingDesk(self._network.wake)
         self._cancelled = Event()
+        self.error: Object | None = None
+        """After ``execute``: what was raised, as a structured error (version v1); None if nothing was, and at a signal.
+        A failure of the hub or of its connection is none.
+        """
 
     def terminate(self, signal_number: int) -> None:
         """Take no further message, and end within the grace period."""
@@ -119,7 +123,7 @@ class StreamRun:
             store = world.open_store(world.environ)
         except (EngramError, OSError, TypeError, NameError) as error:
             log.error("not started: %s", error)  # noqa: TRY400 - a setting is wrong; the trace says nothing more
-            return Ending(1)
+            return self._failed(error, ErrorType.INITIALIZATION)
         cluster = LateCluster(lambda: world.connect(world.environ))
         surroundings = Surroundings(environment, world.environ, cluster, store, world.now)
         preparing = Stage("config", lambda: preparation.prepare_config(surroundings.sources, signature), self._desk)
@@ -127,7 +131,7 @@ class StreamRun:
             return self._terminated()
         if preparing.error is not None:
             log.error("not started: %s", preparing.error)
-            return Ending(1)
+            return self._failed(preparing.error, ErrorType.INITIALIZATION)
         self._desk.keeps = False
         carrier = Carrier(settings, self._network, self._desk, now=world.monotonic, wall=world.now, chance=world.chance)
         outputs = Outputs(environment.identity, lambda: int(world.now().timestamp() * 1000))
@@ -144,6 +148,11 @@ class StreamRun:
         drive = driving.driver(self._work, arguments, feed, lambda: source and feed.ended)
         log.info("connecting to the hub", extra={"endpoint": str(settings.endpoint)})
         return _Running(self, environment.grace_seconds, carrier, drive, source=source).serve()
+
+    def _failed(self, error: BaseException, stage_type: ErrorType) -> Ending:
+        known = as_engram_error(error, stage_type)
+        self.error = structured(known, exit_code=1, exit_class=known.exit_class)
+        return Ending(1)
 
     def _terminated(self) -> Ending:
         terminated = self._desk.terminated
@@ -265,4 +274,5 @@ class _Running:
             return Ending(1 if self._carrier.failure else 0)
         if not over:
             log.error("the function failed: %s", error, exc_info=error)
+            return self._run._failed(error, ErrorType.EXECUTION)
         return Ending(1)

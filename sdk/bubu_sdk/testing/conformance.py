@@ -22,6 +22,7 @@ NEVER_SENT: Final = frozenset(
     | {"nextRetryAt", "lastOutputAt"}
 )
 """Status fields that belong to the operator."""
+PLAIN: Final = "the error is a plain exception; raise an EngramError with a code and a message"
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -58,8 +59,8 @@ def check_batch(
         problems.append(f"the engram failed: {outcome.status.get('lastFailureMsg') or outcome.logs}")
     if expect_error and not failed:
         problems.append("the engram succeeded; an error was expected")
-    if expect_error and require_structured_error and failed and not _is_structured(outcome.error):
-        problems.append("the error is a plain exception; raise an EngramError with a code and a message")
+    if expect_error and require_structured_error and failed and not is_structured(outcome.error):
+        problems.append(PLAIN)
     if problems:
         raise ConformanceError("; ".join(problems))
     if failed and validate_error is not None:
@@ -108,15 +109,8 @@ def patch_problems(patch: Any) -> list[str]:
     return problems
 
 
-def _expected(exit_code: int) -> Object:
-    if exit_code == 0:
-        return {"phase": "Succeeded", "exitCode": 0, "exitClass": "success"}
-    if exit_code == 124:
-        return {"phase": "Timeout", "exitCode": 124, "exitClass": "retry"}
-    return {"phase": "Failed", "exitCode": exit_code}
-
-
-def _is_structured(error: Object | None) -> bool:
+def is_structured(error: Object | None) -> bool:
+    """Whether the error has its own type, code or exit class, as a plain exception has not."""
     if error is None:
         return False
     return (
@@ -124,3 +118,11 @@ def _is_structured(error: Object | None) -> bool:
         or error.get("type") != ErrorType.EXECUTION
         or error.get("exitClass") != ExitClass.TERMINAL
     )
+
+
+def _expected(exit_code: int) -> Object:
+    if exit_code == 0:
+        return {"phase": "Succeeded", "exitCode": 0, "exitClass": "success"}
+    if exit_code == 124:
+        return {"phase": "Timeout", "exitCode": 124, "exitClass": "retry"}
+    return {"phase": "Failed", "exitCode": exit_code}

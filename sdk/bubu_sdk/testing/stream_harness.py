@@ -52,6 +52,8 @@ class StreamOutcome:
     """The log lines, decoded."""
     hung: bool
     """The function ignored its cancellation; its thread is still running."""
+    error: Object | None = None
+    """What the function, or its start, has raised, as a structured error (version v1)."""
 
     @property
     def payloads(self) -> list[Any]:
@@ -194,6 +196,11 @@ class StreamHarness:
         return self.wait(timeout)
 
     @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._outcome is not None
+
+    @property
     def outcome(self) -> StreamOutcome:
         """How the process has ended."""
         assert self._outcome is not None, "the process has not ended"
@@ -321,6 +328,7 @@ class StreamHarness:
                 refusals=list(self.hub.refusals),
                 logs=[json.loads(line) for line in stream.getvalue().splitlines()],
                 hung=ending.hung,
+                error=run.error,
             )
             self._changed.notify_all()
 

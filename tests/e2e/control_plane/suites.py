@@ -35,7 +35,7 @@ SUITES: Final[Sequence[Suite]] = (
     Suite(("tests/integration",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(("tests/e2e",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(_e2e("helm_release", "helm_templates", "cert_manager"), 0.5, options=REAL, niceness=BEHIND_FAULTS),
-    Suite(("tests/conformance",), 0.5, options=REAL, niceness=BEHIND_FAULTS),
+    Suite(("tests/conformance", *_e2e("realtime_embedded")), 0.5, options=REAL, niceness=BEHIND_FAULTS),
     Suite(
         ("tests/acceptance", *_e2e("realtime_on_server", "unreadable_status", "least_privilege")),
         0.5,

@@ -1,7 +1,8 @@
 """Three streaming Engrams: numbers, their sums, and a file of what arrived. ``sums.py count|add|keep FOLDER [HOST]``.
 
 The source does what files in ``FOLDER`` say: numbers flow while ``flow`` is there, and it returns once ``end`` is. It
-notes in ``sent`` which numbers it has handed to the SDK. ``HOST`` stands for this machine.
+notes in ``sent`` which numbers it has handed to the SDK, and makes ``returned`` at its end. ``HOST`` stands for this
+machine.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def count(ctx: StreamContext) -> Iterator[Number]:
                 yield Number(number)
                 sent.write(f"{number}\n")
                 number += 1
+    (folder / "returned").touch()
 
 
 @stream

@@ -46,17 +46,23 @@ async def full_duplex_call(call: RigCall) -> None:
 
 
 async def streaming_input_call(call: RigCall) -> None:
-    """Payloads of any number, until the client has finished. The answer has no size: no test reads it."""
+    """StreamingInputCallRequest: payload=1 {body=2}. StreamingInputCallResponse: aggregated_payload_size=1."""
     _begin(call)
-    while await call.receive() is not None:
-        pass
-    await call.send(b"")
+    size = 0
+    while (message := await call.receive()) is not None:
+        payload = _fields(message).get(1, b"")
+        assert isinstance(payload, bytes)
+        body = _fields(payload).get(2, b"")
+        assert isinstance(body, bytes)
+        size += len(body)
+    await call.send(b"\x08" + _varint(size))
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     f"{SERVICE}/EmptyCall": empty_call,
     f"{SERVICE}/UnaryCall": unary_call,
     f"{SERVICE}/StreamingInputCall": streaming_input_call,
+    f"{SERVICE}/StreamingOutputCall": full_duplex_call,
     f"{SERVICE}/FullDuplexCall": full_duplex_call,
 }
 

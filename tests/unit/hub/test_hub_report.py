@@ -187,6 +187,25 @@ async def test_a_client_that_comes_and_goes_costs_a_write_a_second(autojump_cloc
         assert stand.stored[name_of("a").name]["status"]["stream"]["connected"] is False
 
 
+async def test_a_client_that_comes_soon_after_its_binding_is_shown_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with ReportStand(("a",)).open() as stand:
+        await trio.sleep(0.5)
+        assert len(stand.writes_of("a")) == 1, "it waits for a client"
+        came_at = trio.current_time()
+        stand.see("a", HERE)
+        await trio.sleep(0.3)
+        left_at = trio.current_time()
+        stand.see("a", NONE)
+        await trio.sleep(0.3)
+        assert stand.writes_of("a")[1:] == pytest.approx([came_at, left_at], abs=0.15)
+        stand.see("a", HERE)
+        await trio.sleep(2)
+        first, _, _, fourth = stand.writes_of("a")
+        assert fourth - first >= 1, "later ones come once a second"
+
+
 async def test_a_step_that_may_be_drained_is_looked_at_without_an_event(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
