@@ -92,7 +92,7 @@ class Informer:
         self._timing = timing
         self._packer = Packer() if is_at_rest is None else Packer(partial(self._rests, is_at_rest))
         guarded = {name: self._guarded(indexer) for name, indexer in (indexers or {}).items()}
-        self._store = InformerStore(guarded, self._packer)
+        self._store = InformerStore(guarded, self._packer, trio.current_time)
         self._handlers: list[Handler] = []
         self._gathered: list[Handler] | None = None
         """Those that have not got the known objects yet."""

@@ -8,6 +8,7 @@ kept as text (core.kube.packed).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -16,6 +17,10 @@ from core.kube.packed import Entry, Opener, Packed, Packer, head_of, is_at_rest,
 from kubewire.wire import Object
 
 REMEMBERED_DELETIONS: Final = 10_000
+REMEMBERED_SECONDS: Final = 1_800.0
+"""For the deletions that the server has reported; far longer than an answer or an event can be late."""
+_UNREPORTED_SECONDS: Final = 3_600.0
+"""For the others: a watch that is away reports them when it is back."""
 _LONGEST_NUMBER: Final = 20
 
 Indexer = Callable[[Object], Iterable[str]]
@@ -108,14 +113,22 @@ class _Deletion(NamedTuple):
     """Of the deletion itself if ``observed``; otherwise the last version known before it."""
     observed: bool
     list_number: int
+    noted_at: float
 
 
 class InformerStore:
     """Every method returns the changes that it made, for the handlers."""
 
-    def __init__(self, indexers: Mapping[str, Indexer], packer: Packer | None = None) -> None:
+    def __init__(
+        self,
+        indexers: Mapping[str, Indexer],
+        packer: Packer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock``: seconds, for the time for which deletions are remembered."""
         self._indexers = dict(indexers)
         self._packer = packer or Packer()
+        self._clock = clock
         self._objects: dict[StoreKey, Entry] = {}
         self._opener = Opener()
         self._namespaces: dict[str, dict[StoreKey, None]] = {}
@@ -226,11 +239,16 @@ class InformerStore:
         old = head_of(entry) if entry is not None else None
         if old is not None and _uid(old) == uid and is_certainly_newer(version_of(old), version_of(obj)):
             return []  # it left the selection and came back; this is the older event
-        self._note_deletion(uid, _Deletion(version_of(obj), True, self._list_number))
+        self._note_deletion(uid, version_of(obj), observed=True)
         if old is None or _uid(old) != uid:
             return []
         self._unset(key)
         return [Change(ChangeKind.DELETED, obj, None)]
+
+    @property
+    def remembered_deletions(self) -> int:
+        """How many deletions a late event or answer cannot undo."""
+        return len(self._deletions)
 
     def forget(self, key: StoreKey, uid: str) -> Iterable[Change]:
         """Treat the object as deleted, although only its deletion was requested.
@@ -239,11 +257,11 @@ class InformerStore:
         """
         entry = self._objects.get(key)
         if entry is None or _uid(head_of(entry)) != uid:
-            self._note_deletion(uid, _Deletion("", False, self._list_number))
+            self._note_deletion(uid, "", observed=False)
             return []
         if head_of(entry)["metadata"].get("deletionTimestamp"):
             return []
-        self._note_deletion(uid, _Deletion(version_of(head_of(entry)), False, self._list_number))
+        self._note_deletion(uid, version_of(head_of(entry)), observed=False)
         self._unset(key)
         return [Change(ChangeKind.DELETED, entry, None)]
 
@@ -277,7 +295,7 @@ class InformerStore:
             if key not in found and (trust or not is_certainly_newer(version_of(head_of(old)), version)):
                 self._unset(key)
                 if not trust:
-                    self._note_deletion(_uid(head_of(old)), _Deletion(version, True, list_number))
+                    self._note_deletion(_uid(head_of(old)), version, observed=True, list_number=list_number)
                 changes.append(Change(ChangeKind.DELETED, old, None))
         return changes
 
@@ -312,14 +330,20 @@ class InformerStore:
         version = version_of(head_of(new.entry))
         if is_certainly_newer(version_of(head_of(old)), version):
             return []
-        self._note_deletion(_uid(head_of(old)), _Deletion(version, True, self._list_number))
+        self._note_deletion(_uid(head_of(old)), version, observed=True)
         return [Change(ChangeKind.DELETED, old, None), Change(ChangeKind.ADDED, None, self._set(key, new), parsed)]
 
-    def _note_deletion(self, uid: str, deletion: _Deletion) -> None:
+    def _note_deletion(self, uid: str, version: str, *, observed: bool, list_number: int | None = None) -> None:
+        number, now = self._list_number if list_number is None else list_number, self._clock()
         self._deletions.pop(uid, None)
-        self._deletions[uid] = deletion
-        if len(self._deletions) > REMEMBERED_DELETIONS:
+        self._deletions[uid] = _Deletion(version, observed, number, now)
+        while len(self._deletions) > REMEMBERED_DELETIONS or self._is_outdated(
+            next(iter(self._deletions.values())), now
+        ):
             del self._deletions[next(iter(self._deletions))]
+
+    def _is_outdated(self, deletion: _Deletion, now: float) -> bool:
+        return now - deletion.noted_at > (REMEMBERED_SECONDS if deletion.observed else _UNREPORTED_SECONDS)
 
     def _values_of(self, obj: Object) -> _IndexValues:
         return tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())

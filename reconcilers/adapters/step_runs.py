@@ -41,8 +41,10 @@ NEW_SECONDS: Final = 0.25
 attempt: each lets its maker go first.
 """
 _NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
-_REMEMBERED: Final = 8192
-"""Number of StepRuns; a forgotten one costs two more requests, and a moment."""
+_REMEMBERED: Final = 1024
+"""Number of StepRuns. Each is started a moment after it was created; a forgotten one costs two more requests, and a
+moment.
+"""
 T = TypeVar("T")
 
 

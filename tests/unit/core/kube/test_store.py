@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.kube.store import Change, ChangeKind, InformerStore, Listed, StoreKey, version_of
+from core.kube.store import (
+    REMEMBERED_DELETIONS,
+    REMEMBERED_SECONDS,
+    Change,
+    ChangeKind,
+    InformerStore,
+    Listed,
+    StoreKey,
+    version_of,
+)
 from kubewire.wire import Object
 from tests.unit.core.kube.scripted_server import widget
 
@@ -117,6 +127,30 @@ def test_an_object_that_is_known_to_wait_for_its_end_is_not_forgotten() -> None:
 
     assert kinds(it.forget(A, "uid-a")) == []
     assert kinds(it.put(widget("a", 7, deletion=True))) == ["UPDATED:7"]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_deletions_are_remembered_for_a_time(reported: bool) -> None:
+    now = 0.0
+    it = InformerStore({}, clock=lambda: now)
+    it.put(widget("a", 5))
+    it.remove(widget("a", 6)) if reported else it.forget(A, "uid-a")
+    it.remove(widget("b", 7))
+
+    now = REMEMBERED_SECONDS - 1
+    it.remove(widget("c", 8))
+    assert kinds(it.put(widget("a", 4))) == kinds(it.put(widget("b", 6))) == []
+
+    now = 2 * REMEMBERED_SECONDS + 1
+    it.remove(widget("d", 9))
+    assert it.remembered_deletions == 1
+
+
+def test_no_more_deletions_are_remembered_than_that() -> None:
+    it = store()
+    for number in range(REMEMBERED_DELETIONS + 10):
+        it.remove(widget(f"w-{number}", number + 1))
+    assert it.remembered_deletions == REMEMBERED_DELETIONS
 
 
 def test_forgetting_names_a_uid_not_a_name() -> None:
