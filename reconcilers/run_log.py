@@ -1,7 +1,8 @@
 """Logs the ends of runs, steps and attempts with the ids of their trace.
 
 It follows the informers: an SDK records the end of most steps, and another leader may have begun a run. The log has
-them at level debug, and failures at level info. Source: operator contract 8.1, 8.2 and 10.
+them at level debug, and failures at level info: metrics count the others, traces show them, and a line for each of
+millions of steps would hide the rest. Source: operator contract 8.1, 8.2 and 10.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from core.api.phases import Phase
 from core.engine.step.record import is_final, retries_of
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
-from core.telemetry.logs import get_logger
+from core.telemetry.logs import TraceOf, get_logger
 from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
 from reconcilers.adapters.world import World
 
@@ -86,6 +87,20 @@ class RunLog:
             record["step"] = path
         record |= {**fields, "phase": status.get("phase")}
         _log.write(level, message, record | trace_fields(run, path, self._rules()))
+
+
+def trace_in_log(world: World, rules: Callable[[], TraceRules]) -> TraceOf:
+    """Looks the run up when a record is written; a run that is gone or damaged has no trace."""
+
+    def trace_of(run: str, path: str) -> Mapping[str, str]:
+        namespace, _, name = run.partition("/")
+        known = world.story_runs.get(namespace, name)
+        try:
+            return trace_fields(known, path, rules()) if known is not None else {}
+        except (AttributeError, KeyError, TypeError, ValueError):  # a damaged object must not cost the record
+            return {}
+
+    return trace_of
 
 
 def trace_fields(run: Object, path: str, rules: TraceRules) -> dict[str, str]:
