@@ -160,7 +160,8 @@ class Operator:
                 stack.enter_context(metrics.collected_by(gauges.collect))
             await self._work()
 
-    def _gauges(self) -> Iterator[LiveGauges | QueueGauges | ImpulseGauges]:
+    def _gauges(self) -> Iterator[LiveGauges | QueueGauges | ImpulseGauges | ControllerSet]:
+        yield self._controllers
         yield LiveGauges(self.supervisor, self._world.story_runs)
         yield QueueGauges(self._slots)
         if self._world.watches(IMPULSE):

@@ -79,6 +79,11 @@ class ControllerSet:
             for key in found:
                 controller.enqueue(key)
 
+    def collect(self) -> None:
+        """Set the metrics of the controllers and of their queues."""
+        for _, controller in self._made:
+            controller.meter.collect()
+
     async def release(self, key: Key) -> None:
         """Return once no controller is at work for ``key``, which this process does not own any more."""
         for _, controller in self._made:

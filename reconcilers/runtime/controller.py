@@ -19,6 +19,7 @@ from core.engine.errors import GoneError, PortError, RejectedError, StaleError, 
 from core.ownership.acting import acting_for
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
 from core.telemetry.logs import get_logger, log_fields
+from reconcilers.runtime.controller_meter import ControllerMeter
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
 
@@ -91,6 +92,7 @@ class Controller:
         self._observe = observe
         self._ownership = ownership
         self._of_runs = of_runs
+        self.meter = ControllerMeter(name, self.queue, options.workers)
         self._log = get_logger(f"controller.{name}")
 
     def enqueue(self, key: Key) -> None:
@@ -184,6 +186,7 @@ class Controller:
                 word = "terminal"
                 log = self._log.bind(key=str(key), **self._run_of(key))
                 log.error("reconcile refused; waiting for a change", cause=str(error))
+        self.meter.settled(word, seconds, is_bug=isinstance(outcome, RetryLater) and not _is_expected(outcome.error))
         if self._observe is not None:
             self._observe(self.name, word, seconds)
 
@@ -198,8 +201,13 @@ class Controller:
         fields = {"key": str(key), **self._run_of(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
         if isinstance(error, StaleError):
             self._log.debug("the object changed meanwhile; trying again", cause=str(error), **fields)
-        elif isinstance(error, PortError | trio.TooSlowError):
+        elif _is_expected(error):
             cause = str(error) or "the reconcile took too long"
             self._log.warning("reconcile failed; trying again", cause=cause, **fields)
         else:
             self._log.error("reconcile failed; trying again", error=error, **fields)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Whether the API server or time is the cause, and no bug."""
+    return isinstance(error, PortError | trio.TooSlowError)

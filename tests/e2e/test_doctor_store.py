@@ -49,7 +49,10 @@ async def patient(
     *,
     reads_secrets: bool = True,
 ) -> AsyncIterator[Patient]:
-    """A cluster whose operator has this store. ``secret``: its credentials; None: there is no Secret. ``more``: settings."""
+    """A cluster whose operator has this store. ``secret``: its credentials; None: there is no Secret.
+
+    ``more``: settings.
+    """
     settings = {
         "provider": "s3",
         "s3.bucket": BUCKET,
