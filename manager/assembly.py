@@ -56,7 +56,7 @@ from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams, runs_with_streams
 from reconcilers.run_counts import RunCounts
-from reconcilers.run_log import RunLog, trace_in_log
+from reconcilers.run_log import RunLog
 from reconcilers.runtime.controller import Key
 from reconcilers.traces.trace_projection import TraceProjection
 
@@ -129,7 +129,6 @@ class Operator:
         )
         self._traces = TraceProjection(world, self.supervisor, rules, clock.now, ownership)
         self._run_log = RunLog(world, rules, ownership)
-        self._trace_of = trace_in_log(world, rules)
         self._controllers = ControllerSet(
             controllers,
             ControllerDependencies(
@@ -155,7 +154,7 @@ class Operator:
         with self._world.connecting():
             self._connect()
         with ExitStack() as stack:
-            stack.enter_context(log_traces(self._trace_of))
+            stack.enter_context(log_traces(self._run_log.trace_of))
             for gauges in self._gauges():
                 stack.enter_context(metrics.collected_by(gauges.collect))
             await self._work()
@@ -212,7 +211,9 @@ class Operator:
         RunCounts(self._ownership).connect(self._world)
         self._traces.connect()
         self._run_log.connect()
-        OutputLog(lambda: self._settings().step_output_logging, self._ownership, self._trace_of).connect(self._world)
+        OutputLog(lambda: self._settings().step_output_logging, self._ownership, self._run_log.trace_of).connect(
+            self._world
+        )
 
     def hub_changed(self) -> None:
         """The hub is lost, or is back: whether their streams are connected is news for live runs and Transports."""

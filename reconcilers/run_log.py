@@ -16,7 +16,7 @@ from core.api.phases import Phase
 from core.engine.step.record import is_final, retries_of
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
-from core.telemetry.logs import TraceOf, get_logger
+from core.telemetry.logs import get_logger
 from core.telemetry.tracing.run_trace import TraceRules, run_trace, untraced
 from reconcilers.adapters.world import World
 
@@ -66,6 +66,15 @@ class RunLog:
         if ended:
             self._tell("a step ended", new, run, path, {"attempt": retries_of(new) + 1})
 
+    def trace_of(self, run: str, path: str) -> Mapping[str, str]:
+        """The ids for records with ``run`` (``namespace/name``) and ``step``; none of a run that is gone or damaged."""
+        namespace, _, name = run.partition("/")
+        known = self._world.story_runs.get(namespace, name)
+        try:
+            return trace_fields(known, path, self._rules()) if known is not None else {}
+        except (AttributeError, KeyError, TypeError, ValueError):  # a damaged object must not cost the record
+            return {}
+
     def _run_of(self, step_run: Object) -> Object | None:
         """The run of the step, if this process works for it."""
         owner, namespace = controller_of(step_run) or {}, step_run["metadata"]["namespace"]
@@ -87,20 +96,6 @@ class RunLog:
             record["step"] = path
         record |= {**fields, "phase": status.get("phase")}
         _log.write(level, message, record | trace_fields(run, path, self._rules()))
-
-
-def trace_in_log(world: World, rules: Callable[[], TraceRules]) -> TraceOf:
-    """Looks the run up when a record is written; a run that is gone or damaged has no trace."""
-
-    def trace_of(run: str, path: str) -> Mapping[str, str]:
-        namespace, _, name = run.partition("/")
-        known = world.story_runs.get(namespace, name)
-        try:
-            return trace_fields(known, path, rules()) if known is not None else {}
-        except (AttributeError, KeyError, TypeError, ValueError):  # a damaged object must not cost the record
-            return {}
-
-    return trace_of
 
 
 def trace_fields(run: Object, path: str, rules: TraceRules) -> dict[str, str]:

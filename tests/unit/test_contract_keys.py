@@ -52,6 +52,5 @@ def test_a_key_does_here_what_it_does_there_or_is_a_named_difference(key: str) -
 
 
 def test_a_named_difference_does_less_here() -> None:
-    """But for one that may have an effect by now: the page says what it is."""
-    for key in named_differences() - {"controller.transport.heartbeat-timeout"}:
+    for key in named_differences():
         assert key in ACCEPTED_WITHOUT_EFFECT or HERE[key] is Counts.START

@@ -1,4 +1,7 @@
-"""A backup of runs that wait: at a gate, for a condition, for time, for their turn, for items. Nothing runs twice."""
+"""A backup of runs that waited, restored hours later, or with the usual setting, which ends them. Nothing runs twice.
+
+How they go on with ``storyrun.restored: resume`` at once is in ``test_operator_restore_waiting``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pytest
 
 from core.api.instant import format_instant, parse_instant
 from core.api.objects import Object
-from core.api.resource import STEP_RUN, STORY, STORY_RUN, TRANSPORT
+from core.api.resource import STORY, STORY_RUN, TRANSPORT
 from tests.integration.backup_tool import Backup, backup
 from tests.integration.operator_cluster import NAMESPACE_NAME, open_operator_cluster, status_of, step, step_phases
 from tests.integration.restore_scene import ONE_RETRY, RESUME, USUAL, Scene, reason_of, settled
@@ -33,14 +36,12 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         yield scene
 
 
-async def saved_while(scene: Scene, holds: Callable[[Object], bool], *steps: Object, at_work: str = "") -> Backup:
-    """The backup of run ``one`` of these steps, made when ``holds`` accepted it and the StepRun ``at_work`` was."""
+async def saved_while(scene: Scene, holds: Callable[[Object], bool], *steps: Object) -> Backup:
+    """The backup of run ``one`` of these steps, made when ``holds`` accepted it."""
     await scene.old.story("report", *steps)
     async with scene.old.operator():
         await scene.old.run("one", "report")
         await scene.old.until(STORY_RUN, "one", holds)
-        if at_work:
-            await scene.old.step(at_work, "Running")
         return await backup(scene.old.client, NAMESPACE_NAME)
 
 
@@ -61,22 +62,6 @@ def aged(saved: Backup, by: timedelta) -> Backup:
 
 
 GATE: Final = {"name": "ask", "type": "gate", "needs": ["a"], "with": {"timeout": "2h", "onTimeout": "fail"}}
-
-
-async def test_a_run_at_a_gate_waits_on_and_goes_on_with_the_decision(scene: Scene) -> None:
-    saved = await saved_while(scene, waits_at("ask"), step("a", "quick"), GATE, step("c", "quick", needs=["ask"]))
-    async with scene.another(aged(saved, timedelta(hours=1))) as new, new.operator(RESUME):
-        await new.until(STORY_RUN, "one", lambda run: status_of(run)["observedUid"] == run["metadata"]["uid"])
-        assert step_phases(await new.client.get(STORY_RUN, "one", NAMESPACE_NAME)) == {
-            "a": "Succeeded",
-            "ask": "Paused",
-        }
-        assert scene.executions == {"one/a": 1}
-        approved = {"status": {"gates": {"ask": {"state": "Approved"}}}}
-        await new.client.patch(STORY_RUN, "one", approved, namespace=NAMESPACE_NAME, subresource="status")
-        run = await settled(new, "one")
-    assert status_of(run)["phase"] == "Succeeded"
-    assert scene.executions == {"one/a": 1, "one/c": 1}
 
 
 async def test_a_decision_that_is_in_the_backup_counts(scene: Scene) -> None:
@@ -123,8 +108,7 @@ async def test_without_the_setting_a_run_that_waits_ends(scene: Scene, kind: str
     assert scene.executions == {"one/a": 1}
 
 
-@pytest.mark.parametrize("resumes", [True, False], ids=["resume", "end"])
-async def test_runs_that_take_turns_do_so_after_a_restore(scene: Scene, resumes: bool) -> None:
+async def test_without_the_setting_runs_that_wait_for_their_turn_end_too(scene: Scene) -> None:
     """The first was at work, the others had not begun."""
     names = ("one", "two", "three")
     await scene.old.story("turns", step("b", "held", execution=ONE_RETRY), concurrency={"mode": "serial"})
@@ -134,48 +118,11 @@ async def test_runs_that_take_turns_do_so_after_a_restore(scene: Scene, resumes:
             await scene.old.until(STORY_RUN, name, lambda run: bool(status_of(run).get("phase")))
         await scene.old.step("one-b", "Running")
         saved = await backup(scene.old.client, NAMESPACE_NAME)
-    assert [run["metadata"]["name"] for run in saved[STEP_RUN]] == ["one-b"]
     scene.go.touch()
-    async with scene.another(saved) as new, new.operator(RESUME if resumes else USUAL):
+    async with scene.another(saved) as new, new.operator(USUAL):
         runs = [await settled(new, name) for name in names]
-    if resumes:
-        assert [status_of(run)["phase"] for run in runs] == ["Succeeded"] * 3
-        assert scene.executions == {"one/b": 2, "two/b": 1, "three/b": 1}
-        ends = [status_of(run)["finishedAt"] for run in runs]
-        assert ends == sorted(ends)
-    else:
-        assert [reason_of(run) for run in runs] == ["Restored"] * 3
-        assert scene.executions == {"one/b": 1}
-
-
-@pytest.mark.parametrize("resumes", [True, False], ids=["resume", "end"])
-async def test_items_that_are_done_are_not_done_again(scene: Scene, resumes: bool) -> None:
-    """One of three items is done, one at work, and one has not begun."""
-    script = f"""
-    echo "$BUBU_STEPRUN_NAME" >> {scene.directory}/executions
-    case "$BUBU_STEPRUN_NAME" in one-fan-0*) ;; *) until [ -e {scene.go} ]; do sleep 0.02; done ;; esac
-    """
-    await scene.old.engram("item", script)
-    branch = step("each", "item", execution=ONE_RETRY)
-    fan = {"name": "fan", "type": "parallel", "with": {"forEach": [0, 1, 2], "maxConcurrency": 1, "steps": [branch]}}
-
-    def second_is_at_work(run: Object) -> bool:
-        phases = step_phases(run)
-        return (phases.get("fan/0"), phases.get("fan/1")) == ("Succeeded", "Running")
-
-    saved = await saved_while(scene, second_is_at_work, fan, at_work="one-fan-1")
-    assert scene.executions == {"one-fan-0": 1, "one-fan-1": 1}
-    scene.go.touch()
-    async with scene.another(saved) as new:
-        new.image("item", script)
-        async with new.operator(RESUME if resumes else USUAL):
-            run = await settled(new, "one")
-    if resumes:
-        assert status_of(run)["phase"] == "Succeeded"
-        assert scene.executions == {"one-fan-0": 1, "one-fan-1": 2, "one-fan-2": 1}, "the lost one is repeated"
-    else:
-        assert reason_of(run) == "Restored"
-        assert scene.executions == {"one-fan-0": 1, "one-fan-1": 1}
+    assert [reason_of(run) for run in runs] == ["Restored"] * 3
+    assert scene.executions == {"one/b": 1}
 
 
 @pytest.mark.parametrize("resumes", [True, False], ids=["resume", "end"])
