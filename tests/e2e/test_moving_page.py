@@ -93,7 +93,7 @@ def commands(section: str) -> Iterator[str]:
 
 async def typed(rig: OperatorRig, folder: Path, line: str, stdin: str = "") -> str:
     path = f"{rig.plane.binaries.kubectl.parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(rig.plane.kubeconfig), "HOME": str(folder)}
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(rig.plane.kubeconfig), "HOME": str(rig.directory)}
     words = ["bash", "-o", "pipefail", "-c", line]
     done = await trio.run_process(
         words, env=environment, cwd=folder, stdin=stdin.encode(), capture_stdout=True, capture_stderr=True, check=False
