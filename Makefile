@@ -32,7 +32,7 @@ HAS_PIP = $(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__
 # What `make run` imports is compiled on another core while pip works.
 COMPILED := bobrapet certs cli core deployment embedded kubewire localcluster manager process reconcilers views webhooks sdk
 
-.PHONY: run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy \
+.PHONY: manifests lint build test-e2e docker-buildx run topics buoy quick test e2e check generate oracle fuzz bench clean lock sbom release format image impulse-images deploy undeploy \
   install uninstall build-installer helm-chart docker-build docker-push \
   kind-create kind-delete kind-load-image kind-load-controller kind-status kind-quickstart
 
@@ -71,6 +71,15 @@ generate: $(STAMP)  ## render CRDs, the command reference and the golden objects
 	$(BIN)/python -m release.bill
 	$(BIN)/python -m tests.unit.core.workloads.golden_jobs
 	$(BIN)/python -m tests.unit.core.workloads.golden_streams
+
+manifests: generate  ## the same as make generate
+
+lint: check  ## the same as make check
+
+test-e2e: e2e  ## the same as make e2e: on a control plane of its own instead of kind
+
+build: $(STAMP)  ## dist/: the wheels of the operator, the SDK and the Impulses
+	for project in . sdk impulses; do (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist) || exit 1; done
 
 oracle: $(STAMP)  ## record again what Go makes of the conformance cases of templates; needs Go
 	$(BIN)/python -m fuzz.expressions.table
@@ -131,6 +140,16 @@ helm-chart:  ## dist/charts/bobrapet-<version>.tgz
 	$(HELM) package charts/bobrapet --destination dist/charts
 
 docker-build: image  ## the same as make image
+
+PLATFORMS ?= linux/amd64,linux/arm64
+docker-buildx:  ## build IMG for PLATFORMS and push it; with docker's buildx or with podman
+	@test -n "$(BUILDER)" || { echo "make docker-buildx needs docker or podman on PATH; or name one: make docker-buildx BUILDER=/path/to/it" >&2; exit 1; }
+ifeq ($(notdir $(BUILDER)),podman)
+	$(BUILDER) build --platform $(PLATFORMS) --manifest $(IMG) .
+	$(BUILDER) manifest push --all $(IMG)
+else
+	$(BUILDER) buildx build --platform $(PLATFORMS) --tag $(IMG) --push .
+endif
 
 docker-push:  ## push IMG to its registry
 	@test -n "$(BUILDER)" || { echo "make docker-push needs docker or podman on PATH; or name one: make docker-push BUILDER=/path/to/it" >&2; exit 1; }

@@ -22,6 +22,10 @@ from embedded.operator_process import OPERATOR_NAMESPACE
 from reconcilers.adapters import payload_store
 
 
+class StoreSettingsError(CommandError):
+    """What the operator was given for its object store cannot be used, neither here nor by the operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The store of each namespace. A bucket is one for all; on the embedded cluster each namespace has a volume."""
@@ -35,6 +39,7 @@ async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: fl
         remedy: the remedy in errors.
         timeout_seconds: for one request to the store.
     Raises:
+        StoreSettingsError: its settings or its Secret cannot be used.
         CommandError: the operator has no store, or this user or machine cannot open it.
     """
     wanted = (await operator_settings(session, remedy)).storage
@@ -48,10 +53,9 @@ async def find_stores(session: Session, *, remedy: str = "", timeout_seconds: fl
         claims = claims_folder(cluster.data)
         return Stores(lambda namespace: payload_store.open_volume(wanted, claims, namespace, timeout_seconds))
     try:
-        credentials = await _credentials(session, wanted, remedy)
-        store = payload_store.open_store(wanted, credentials, timeout_seconds)
+        store = payload_store.open_store(wanted, await _credentials(session, wanted, remedy), timeout_seconds)
     except (PortError, StoreUnavailableError) as error:
-        raise CommandError(str(error), remedy=remedy) from error
+        raise StoreSettingsError(str(error), remedy=remedy) from error
     return Stores(lambda _: store)
 
 
@@ -88,6 +92,8 @@ async def _credentials(session: Session, wanted: StorageSettings, remedy: str) -
             "object store"
         )
         return {}
+    except NotFoundError:
+        raise StoreSettingsError(f"storage Secret {place} does not exist", remedy=remedy) from None
     except KubeError as error:
         raise CommandError(f"storage Secret {place} cannot be read: {error}", remedy=remedy) from error
     return payload_store.credentials_in(secret, wanted, place)

@@ -29,7 +29,7 @@ from core.ownership.ownership import WHOLE_CLUSTER, OwnedKey, Ownership
 from core.policy.references import ForeignReference, why_denied
 from core.policy.settings import OperatorSettings
 from core.telemetry import catalogue, metrics
-from core.telemetry.logs import get_logger
+from core.telemetry.logs import get_logger, log_traces
 from core.workloads.hub_lease import HubSilenceProvider, no_silence
 from manager.evaluation import evaluator_of
 from manager.live import ImpulseGauges, LiveGauges, QueueGauges
@@ -56,7 +56,7 @@ from reconcilers.output_log import OutputLog
 from reconcilers.registration import ControllerDependencies, ControllerRegistration, no_hub
 from reconcilers.router import connect_engine, connect_streams, runs_with_streams
 from reconcilers.run_counts import RunCounts
-from reconcilers.run_log import RunLog, trace_fields
+from reconcilers.run_log import RunLog
 from reconcilers.runtime.controller import Key
 from reconcilers.traces.trace_projection import TraceProjection
 
@@ -154,11 +154,13 @@ class Operator:
         with self._world.connecting():
             self._connect()
         with ExitStack() as stack:
+            stack.enter_context(log_traces(self._run_log.trace_of))
             for gauges in self._gauges():
                 stack.enter_context(metrics.collected_by(gauges.collect))
             await self._work()
 
-    def _gauges(self) -> Iterator[LiveGauges | QueueGauges | ImpulseGauges]:
+    def _gauges(self) -> Iterator[LiveGauges | QueueGauges | ImpulseGauges | ControllerSet]:
+        yield self._controllers
         yield LiveGauges(self.supervisor, self._world.story_runs)
         yield QueueGauges(self._slots)
         if self._world.watches(IMPULSE):
@@ -209,7 +211,9 @@ class Operator:
         RunCounts(self._ownership).connect(self._world)
         self._traces.connect()
         self._run_log.connect()
-        OutputLog(lambda: self._settings().step_output_logging, self._ownership).connect(self._world)
+        OutputLog(lambda: self._settings().step_output_logging, self._ownership, self._run_log.trace_of).connect(
+            self._world
+        )
 
     def hub_changed(self) -> None:
         """The hub is lost, or is back: whether their streams are connected is news for live runs and Transports."""
@@ -239,10 +243,7 @@ class Operator:
     def _scope_crashed(self, key: RunKey, error: BaseException) -> None:
         metrics.count(catalogue.CONTROLLER_RECONCILE_ERRORS, controller="storyrun", error_type=type(error).__name__)
         if isinstance(error, Exception):
-            run = self._world.story_runs.get(key.namespace, key.name)
-            fields = trace_fields(run, "", self._tracing.rules()) if run is not None else {}
-            text = "a run crashed; it starts again from its recorded state"
-            _log.error(text, run=str(key), error=error, **fields)
+            _log.error("a run crashed; it starts again from its recorded state", run=str(key), error=error)
 
     def _why_refused(self, source: Resource, namespace: str, story_namespace: str, story_name: str) -> str | None:
         """Why an object of the kind ``source`` in ``namespace`` may not refer to a Story, or None."""

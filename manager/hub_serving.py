@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from core.telemetry.otlp.otlp_ignored import warn_of_ignored_variables
+from core.telemetry.otlp.otlp_settings import OtlpSettingsError, names_a_collector, read_otlp_settings
 from hub.metrics import HubMetrics
 from hub.service import Hub
 from manager.bind import Address
 
 if TYPE_CHECKING:
     from core.telemetry.otlp.span_exporter import SpanExporter
-
-ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""Without one of these variables, a hub exports nothing: unlike the operator, it has no setting."""
 
 
 class HubStartError(Exception):
@@ -50,15 +49,14 @@ def metrics_of(address: Address | None) -> HubMetrics | None:
 
 
 def span_exporter(environ: Mapping[str, str]) -> SpanExporter | None:
-    """Where the spans of packets go; None: no variable names a collector.
+    """Where the spans of packets go; None: no variable names a collector. Unlike the operator, a hub has no setting.
 
     Raises:
         HubStartError: a variable of OpenTelemetry cannot be used, or a file that one names.
     """
-    if not any(environ.get(name, "").strip() for name in ENDPOINTS):
+    warn_of_ignored_variables(environ)
+    if not names_a_collector(environ):
         return None
-    from core.telemetry.otlp.otlp_settings import OtlpSettingsError, read_otlp_settings
-
     try:
         settings = read_otlp_settings(environ, "bobrapet-hub")
     except OtlpSettingsError as error:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from core.api.phases import TERMINAL_PHASES
 from core.api.resource import Resource
 from core.engine.ports import RunKey
 from core.engine.slots.slots import Slots
@@ -42,8 +43,8 @@ class FollowedKind(Protocol):
 
 
 class LiveGauges:
-    """``collect`` sets ``bobrapet_storyrun_steps_active``, the active steps of all runs of a Story, and the number of
-    live runs of a namespace.
+    """``collect`` sets ``bobrapet_storyrun_steps_active`` and ``…_completed``, the active and the ended steps of all
+    live runs of a Story, and the number of live runs of a namespace.
 
     A Story without a live run has no series. Source: operator contract 8.1 (the reference reports one run only).
     """
@@ -56,14 +57,22 @@ class LiveGauges:
 
     def collect(self) -> None:
         active: Counter[_Story] = Counter()
+        ended: Counter[_Story] = Counter()
         runs: Counter[str] = Counter()
         for key, steps in self._supervisor.steps_at_work():
             runs[key.namespace] += 1
-            active[key.namespace, _story_of(self._story_runs.get(key.namespace, key.name))] += steps
-        for namespace, story in self._reported - set(active):
-            metrics.drop(catalogue.STORY_RUN_STEPS_ACTIVE, namespace=namespace, story=story)
-        for (namespace, story), steps in active.items():
-            metrics.set_gauge(catalogue.STORY_RUN_STEPS_ACTIVE, steps, namespace=namespace, story=story)
+            run = self._story_runs.get(key.namespace, key.name)
+            of_story = key.namespace, _story_of(run)
+            active[of_story] += steps
+            ended[of_story] += _ended_steps(run)
+        for series, counts in (
+            (catalogue.STORY_RUN_STEPS_ACTIVE, active),
+            (catalogue.STORY_RUN_STEPS_COMPLETED, ended),
+        ):
+            for namespace, story in self._reported - set(active):
+                metrics.drop(series, namespace=namespace, story=story)
+            for (namespace, story), steps in counts.items():
+                metrics.set_gauge(series, steps, namespace=namespace, story=story)
         self._reported = set(active)
         for namespace in self._namespaces - set(runs):
             metrics.drop(catalogue.STORY_RUNS_LIVE, namespace=namespace)
@@ -136,6 +145,11 @@ class ReadinessGauges:
             metrics.set_gauge(catalogue.READY, 0.0 if check() else 1.0, check=name)
         for kind in self._kinds:
             metrics.set_gauge(catalogue.INFORMER_STUCK, kind.stuck_seconds, resource=kind.resource.title)
+
+
+def _ended_steps(run: dict[str, Any] | None) -> int:
+    states = ((run or {}).get("status") or {}).get("stepStates") or {}
+    return sum(isinstance(state, dict) and state.get("phase") in TERMINAL_PHASES for state in states.values())
 
 
 def _story_of(run: dict[str, Any] | None) -> str:

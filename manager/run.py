@@ -36,7 +36,8 @@ from core.kube.lease import LeaderLease
 from core.ownership.ownership import WHOLE_CLUSTER
 from core.telemetry import metrics
 from core.telemetry.logs import get_logger
-from core.telemetry.otlp.otlp_settings import OtlpSettings, OtlpSettingsError, read_otlp_settings
+from core.telemetry.otlp.otlp_ignored import warn_of_ignored_variables
+from core.telemetry.otlp.otlp_settings import OtlpSettings, OtlpSettingsError, names_a_collector, read_otlp_settings
 from manager.assembly import Operator
 from manager.bind import Address
 from manager.config_source import ConfigSource
@@ -204,6 +205,8 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
             )
             if source.current().tracing_enabled and isinstance(otlp, OtlpSettingsError):
                 raise StartError(f"telemetry.enabled is true, and its variables cannot be used: {otlp}")
+            if not source.current().tracing_enabled and names_a_collector(os.environ):
+                _log.info("traces are not exported, although a variable names a collector: telemetry.enabled is false")
             source.listeners.append(operator.settings_changed)
             hub.listeners.append(operator.settings_changed)
             source.listeners.append(presence.settings_changed)
@@ -223,6 +226,7 @@ async def run_manager(options: ManagerOptions, *, task_status: trio.TaskStatus[s
 
 def _otlp_settings() -> OtlpSettings | OtlpSettingsError:
     """What the variables say, or what is wrong with them: that counts only while traces are exported."""
+    warn_of_ignored_variables(os.environ)
     try:
         return read_otlp_settings(os.environ)
     except OtlpSettingsError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from core.api.resource import Resource
+from core.api.resource import STORY_RUN, Resource
 from core.policy.settings import OperatorSettings
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key, Observer
@@ -79,6 +79,11 @@ class ControllerSet:
             for key in found:
                 controller.enqueue(key)
 
+    def collect(self) -> None:
+        """Set the metrics of the controllers and of their queues."""
+        for _, controller in self._made:
+            controller.meter.collect()
+
     async def release(self, key: Key) -> None:
         """Return once no controller is at work for ``key``, which this process does not own any more."""
         for _, controller in self._made:
@@ -88,7 +93,15 @@ class ControllerSet:
 def _controller(row: ControllerRegistration, there: ControllerDependencies, observe: Observer) -> Controller:
     options = controller_options(row, there.settings)
     glance = None if row.glance is None else row.glance(there)
-    return Controller(row.name, row.build(there), options, glance=glance, observe=observe, ownership=there.ownership)
+    return Controller(
+        row.name,
+        row.build(there),
+        options,
+        glance=glance,
+        observe=observe,
+        ownership=there.ownership,
+        of_runs=row.kind is STORY_RUN,
+    )
 
 
 def controller_options(row: ControllerRegistration, settings: Callable[[], OperatorSettings]) -> ControllerOptions:

@@ -13,9 +13,10 @@ import orjson
 
 from core.api.objects import Object, controller_of, step_path
 from core.api.phases import TERMINAL_PHASES
+from core.engine.step.record import retries_of
 from core.kube.informer import Change
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
-from core.telemetry.logs import get_logger
+from core.telemetry.logs import TraceOf, get_logger, log_traces, no_trace
 from reconcilers.adapters.world import World
 
 MAX_KEYS: Final = 32
@@ -28,9 +29,12 @@ _log = get_logger("controller.storyrun")
 class OutputLog:
     """Handlers for the informers of StepRuns and StoryRuns; each end with an output is one record at level info."""
 
-    def __init__(self, is_on: Callable[[], bool], ownership: Ownership = WHOLE_CLUSTER) -> None:
+    def __init__(
+        self, is_on: Callable[[], bool], ownership: Ownership = WHOLE_CLUSTER, trace_of: TraceOf = no_trace
+    ) -> None:
         self._is_on = is_on
         self._ownership = ownership
+        self._trace_of = trace_of
 
     def connect(self, world: World) -> None:
         world.step_runs.add_handler(self.step_run_changed)
@@ -38,16 +42,18 @@ class OutputLog:
 
     def step_run_changed(self, change: Change) -> None:
         if self._is_on() and (step_run := _just_ended(change)) is not None:
-            owner = controller_of(step_run) or {}
-            self._write("a step ended with an output", step_run, owner.get("name", ""), step=step_path(step_run))
+            owner, attempt = controller_of(step_run) or {}, retries_of(step_run["status"]) + 1
+            path = step_path(step_run)
+            self._write("a step ended with an output", step_run, owner.get("name", ""), step=path, attempt=attempt)
 
     def story_run_changed(self, change: Change) -> None:
         if self._is_on() and (run := _just_ended(change)) is not None:
             self._write("a run ended with an output", run, run["metadata"]["name"])
 
-    def _write(self, message: str, obj: Object, run: str, **fields: str) -> None:
+    def _write(self, message: str, obj: Object, run: str, **fields: str | int) -> None:
         if self._ownership.owns((obj["metadata"]["namespace"], run)):
-            _write(message, obj, run, **fields)
+            with log_traces(self._trace_of):
+                _write(message, obj, run, **fields)
 
 
 def _just_ended(change: Change) -> Object | None:
@@ -62,7 +68,7 @@ def _is_terminal(obj: Object) -> bool:
     return isinstance(phase, str) and phase in TERMINAL_PHASES
 
 
-def _write(message: str, obj: Object, run: str, **fields: str) -> None:
+def _write(message: str, obj: Object, run: str, **fields: str | int) -> None:
     status = obj["status"]
     output = status.get("output")
     if output is None:

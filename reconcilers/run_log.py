@@ -1,7 +1,8 @@
 """Logs the ends of runs, steps and attempts with the ids of their trace.
 
 It follows the informers: an SDK records the end of most steps, and another leader may have begun a run. The log has
-them at level debug, and failures at level info. Source: operator contract 8.1, 8.2 and 10.
+them at level debug, and failures at level info: metrics count the others, traces show them, and a line for each of
+millions of steps would hide the rest. Source: operator contract 8.1, 8.2 and 10.
 """
 
 from __future__ import annotations
@@ -64,6 +65,15 @@ class RunLog:
             self._tell("an attempt failed; a retry follows", new, run, path, {"attempt": attempt})
         if ended:
             self._tell("a step ended", new, run, path, {"attempt": retries_of(new) + 1})
+
+    def trace_of(self, run: str, path: str) -> Mapping[str, str]:
+        """The ids for records with ``run`` (``namespace/name``) and ``step``; none of a run that is gone or damaged."""
+        namespace, _, name = run.partition("/")
+        known = self._world.story_runs.get(namespace, name)
+        try:
+            return trace_fields(known, path, self._rules()) if known is not None else {}
+        except (AttributeError, KeyError, TypeError, ValueError):  # a damaged object must not cost the record
+            return {}
 
     def _run_of(self, step_run: Object) -> Object | None:
         """The run of the step, if this process works for it."""

@@ -31,6 +31,7 @@ from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 from core.kube.store import StoreKey
 from core.policy.settings import OperatorSettings
+from core.telemetry import catalogue, metrics
 from core.workloads.kept_data import stored_data_goes
 from core.workloads.live_run import is_live_run
 from core.workloads.trigger import is_answered
@@ -51,7 +52,7 @@ from reconcilers.live_run_decision import is_record_of_rest
 from reconcilers.registration import ControllerDependencies, ControllerRegistration
 from reconcilers.restored import RestoredRunKeeper, run_of_alien
 from reconcilers.resync import Resync
-from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, next_act, retention_rules_of
+from reconcilers.retention import Act, CleanUp, KeepUntil, Remove, child_ttl, next_act, retention, retention_rules_of
 from reconcilers.run_changes import (
     begins_to_go,
     concerns_the_run,
@@ -147,6 +148,7 @@ class StoryRunReconciler:
             await patch_metadata(self._client, self._world.story_runs, STORY_RUN, run, patch)
 
     async def _retire(self, run: Object) -> Outcome:
+        self._show_windows(run)
         match act := self._next_act(run):
             case Remove():
                 await delete(self._client, self._world.story_runs, STORY_RUN, run, unchanged=True)
@@ -159,6 +161,14 @@ class StoryRunReconciler:
                 return After(timedelta())
             case KeepUntil():
                 return _until(act, self._clock.now())
+
+    def _show_windows(self, run: Object) -> None:
+        story, settings = self._story_of(run), self._settings()
+        name = str(((run.get("spec") or {}).get("storyRef") or {}).get("name") or "")
+        for window, kept in (("child_ttl", child_ttl(story, settings)), ("retention", retention(story, settings))):
+            if kept is not None:
+                where = {"namespace": run["metadata"]["namespace"], "story": name, "window": window}
+                metrics.set_gauge(catalogue.STORY_RUN_WINDOW, kept.total_seconds(), **where)
 
     def _next_act(self, run: Object) -> Act:
         # The end of its parent, the answer of its StoryTrigger, and its successor, wake this key.

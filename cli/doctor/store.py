@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cli.doctor.patient import Patient
-from cli.object_store import find_stores, operator_settings
+from cli.object_store import StoreSettingsError, find_stores, operator_settings
 from cli.problem import CommandError
 from core.payloads.errors import PayloadError, StoreUnavailableError
 from core.payloads.place import StoredKind, folders_of
@@ -14,6 +14,7 @@ from reconcilers.adapters.payload_store import secret_of
 from views.doctor.diagnosis import Diagnosis, ok, problem, skipped, warning
 
 _SECONDS: Final = 4.0
+_REMEDY: Final = ("check its settings, its credentials and the network", "bobrapet config controller.storage.")
 
 
 async def examine(patient: Patient) -> list[Diagnosis]:
@@ -25,18 +26,14 @@ async def examine(patient: Patient) -> list[Diagnosis]:
         if secret_of(settings) and not patient.reads_secrets:
             return [skipped("the credentials of the object store are in a Secret, which is not read here")]
         store = (await find_stores(session, timeout_seconds=_SECONDS)).of(session.namespace)
+    except StoreSettingsError as error:
+        return [problem(f"the object store cannot be used: {error}", *_REMEDY)]
     except CommandError as error:
         return [skipped(f"the object store cannot be reached from here: {error}")]
     try:
         await store.page(folders_of(session.namespace)[StoredKind.OUTPUTS], limit=1)
     except StoreUnavailableError as error:
-        return [
-            problem(
-                f"the object store does not answer here: {error}",
-                "check its settings, its credentials and the network",
-                "bobrapet config controller.storage.",
-            )
-        ]
+        return [problem(f"the object store does not answer here: {error}", *_REMEDY)]
     except PayloadError as error:
         return [warning(f"the object store answers, but objects cannot be listed: {error}")]
     return [ok(f"the object store ({settings.provider}) answers")]

@@ -211,7 +211,35 @@ CLIENT_REQUEST_DURATION = _histogram(
     "host",
 )
 LEADER_STATUS = _gauge("leader_election_master_status", "1 while this process holds the lease.", "name")
-WORK_QUEUE_DEPTH = _gauge("workqueue_depth", "Keys waiting.", "name", "controller")
+RUNTIME_RECONCILE = _counter(
+    "controller_runtime_reconcile_total", "Reconciles: success, error, requeue_after.", "controller", "result"
+)
+RUNTIME_RECONCILE_ERRORS = _counter("controller_runtime_reconcile_errors_total", "Failed reconciles.", "controller")
+RUNTIME_TERMINAL_ERRORS = _counter(
+    "controller_runtime_terminal_reconcile_errors_total",
+    "Reconciles that failed and are not repeated before the object changes.",
+    "controller",
+)
+RUNTIME_PANICS = _counter(
+    "controller_runtime_reconcile_panics_total", "Reconciles that ended with a bug; they are repeated.", "controller"
+)
+RUNTIME_RECONCILE_TIME = _histogram(
+    "controller_runtime_reconcile_time_seconds", "Duration of reconciles.", (*_RECONCILE, 30, 60), "controller"
+)
+RUNTIME_WORKERS = _gauge(
+    "controller_runtime_max_concurrent_reconciles", "Keys that may be processed at a time.", "controller"
+)
+RUNTIME_ACTIVE_WORKERS = _gauge("controller_runtime_active_workers", "Keys that are processed now.", "controller")
+WORK_QUEUE_DEPTH = _gauge("workqueue_depth", "Keys waiting.", "name", "controller", "priority")
+WORK_QUEUE_UNFINISHED = _gauge(
+    "workqueue_unfinished_work_seconds",
+    "Time spent on the keys that are processed now.",
+    "name",
+    "controller",
+)
+WORK_QUEUE_LONGEST = _gauge(
+    "workqueue_longest_running_processor_seconds", "The longest of these.", "name", "controller"
+)
 WORK_QUEUE_ADDS = _counter("workqueue_adds_total", "Keys added.", "name", "controller")
 WORK_QUEUE_RETRIES = _counter("workqueue_retries_total", "Keys added again after an error.", "name", "controller")
 WORK_QUEUE_WAIT = _histogram(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -36,6 +36,16 @@ _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 _NOISY_LIBRARIES: Final = ("httpx", "httpcore", "hypercorn.access")
 _DEEPEST: Final = 6
 
+TraceOf = Callable[[str, str], Mapping[str, str]]
+"""Returns ``trace_id`` and ``span_id`` of a run (``namespace/name``), or of its step of a path; empty: not traced."""
+
+
+def no_trace(_: str, __: str) -> Mapping[str, str]:
+    """No run is traced."""
+    return {}
+
+
+_trace_of: ContextVar[TraceOf] = ContextVar("ids of the trace of a run", default=no_trace)
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("bobrapet_log_fields", default={})  # noqa: B039 - never mutated, only replaced
 
 
@@ -75,8 +85,10 @@ class Logger:
 
     def write(self, level: int, message: str, fields: Mapping[str, Any], error: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
-            extra = {"bobrapet_fields": {**_bound.get(), **self._fields, **fields}}
-            self._logger.log(level, "%s", message, exc_info=error, extra=extra)
+            shown = {**_bound.get(), **self._fields, **fields}
+            if "run" in shown and "trace_id" not in shown:
+                shown |= _trace_of.get()(str(shown["run"]), str(shown.get("step") or ""))
+            self._logger.log(level, "%s", message, exc_info=error, extra={"bobrapet_fields": shown})
 
 
 def get_logger(name: str) -> Logger:
@@ -93,6 +105,16 @@ def log_fields(**fields: Any) -> Iterator[None]:
         yield
     finally:
         _bound.reset(token)
+
+
+@contextmanager
+def log_traces(trace_of: TraceOf) -> Iterator[None]:
+    """Add the ids of its trace to every record with ``run``, of this task and of tasks that it starts inside."""
+    token = _trace_of.set(trace_of)
+    try:
+        yield
+    finally:
+        _trace_of.reset(token)
 
 
 def configure_logging(

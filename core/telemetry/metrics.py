@@ -187,7 +187,7 @@ def drop(series: Series, **labels: str) -> None:
         _Process.recorder.drop(series, labels)
 
 
-def sample(name: str, **labels: str) -> float | None:
+def sample(name: str, /, **labels: str) -> float | None:
     """The value of one exposed sample, e.g. ``rest_client_requests_total``; None when it has never changed."""
     if _Process.recorder is None:
         return None

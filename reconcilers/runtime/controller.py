@@ -18,7 +18,8 @@ import trio
 from core.engine.errors import GoneError, PortError, RejectedError, StaleError, UnavailableError
 from core.ownership.acting import acting_for
 from core.ownership.ownership import WHOLE_CLUSTER, Ownership
-from core.telemetry.logs import get_logger
+from core.telemetry.logs import get_logger, log_fields
+from reconcilers.runtime.controller_meter import ControllerMeter
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 from reconcilers.runtime.queue import WorkQueue
 
@@ -71,10 +72,12 @@ class Controller:
         glance: Glance | None = None,
         observe: Observer | None = None,
         ownership: Ownership = WHOLE_CLUSTER,
+        of_runs: bool = False,
     ) -> None:
         """
         Args:
             glance: asked first, for each key, because a reconcile costs more.
+            of_runs: keys are those of StoryRuns, so records of the log have them as ``run``, too.
         """
         self.name = name
         self.queue: WorkQueue[Key] = WorkQueue(
@@ -88,6 +91,8 @@ class Controller:
         self._options = options
         self._observe = observe
         self._ownership = ownership
+        self._of_runs = of_runs
+        self.meter = ControllerMeter(name, self.queue, options.workers)
         self._log = get_logger(f"controller.{name}")
 
     def enqueue(self, key: Key) -> None:
@@ -147,7 +152,7 @@ class Controller:
     async def _outcome_of(self, key: Key) -> Outcome:
         seconds = self._options.reconcile_timeout().total_seconds() or float("inf")
         try:
-            with acting_for(key), trio.fail_after(seconds):
+            with acting_for(key), log_fields(**self._run_of(key)), trio.fail_after(seconds):
                 return await self._reconcile(key)
         except GoneError:
             return Done()
@@ -179,19 +184,30 @@ class Controller:
             case Terminal(error):
                 self.queue.forget(key)
                 word = "terminal"
-                self._log.error("reconcile refused; waiting for a change", key=str(key), cause=str(error))
+                log = self._log.bind(key=str(key), **self._run_of(key))
+                log.error("reconcile refused; waiting for a change", cause=str(error))
+        self.meter.settled(word, seconds, is_bug=isinstance(outcome, RetryLater) and not _is_expected(outcome.error))
         if self._observe is not None:
             self._observe(self.name, word, seconds)
+
+    def _run_of(self, key: Key) -> dict[str, str]:
+        """A field for records of the log. A run that is adopted in a reconcile keeps it for all of its tasks."""
+        return {"run": str(key)} if self._of_runs else {}
 
     def _report(self, key: Key, error: BaseException, delay: timedelta) -> None:
         """An error of the API server is one line, a conflict only a debug record; a bug is logged with its stack
         trace.
         """
-        fields = {"key": str(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
+        fields = {"key": str(key), **self._run_of(key), "retry_in_seconds": round(delay.total_seconds(), 3)}
         if isinstance(error, StaleError):
             self._log.debug("the object changed meanwhile; trying again", cause=str(error), **fields)
-        elif isinstance(error, PortError | trio.TooSlowError):
+        elif _is_expected(error):
             cause = str(error) or "the reconcile took too long"
             self._log.warning("reconcile failed; trying again", cause=cause, **fields)
         else:
             self._log.error("reconcile failed; trying again", error=error, **fields)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Whether the API server or time is the cause, and no bug."""
+    return isinstance(error, PortError | trio.TooSlowError)

@@ -65,7 +65,13 @@ class WorkQueue(Generic[Key]):
         """By tenant, the tenant with the next turn first; no entry is empty."""
         self._at_work: dict[Hashable, int] = {}
         self._dirty: set[Key] = set()
-        self._working: set[Key] = set()
+        self._working: dict[Key, float] = {}
+        """Since when, as Trio time."""
+        self._ready_at: dict[Key, float] = {}
+        self.added = self.retried = 0
+        """Keys that were added by ``add``, and after a failure, since the start."""
+        self.observe_wait: Callable[[float], None] | None = None
+        """Called with the seconds that a key was ready until a worker took it."""
         self._due: dict[Key, float] = {}
         self._schedule: list[tuple[float, int, Key]] = []
         """A heap of everything in ``_due``, and of old entries: an entry is valid only if ``_due`` has the same
@@ -86,6 +92,7 @@ class WorkQueue(Generic[Key]):
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self.added += 1
         if key not in self._working:
             self._make_ready(key)
 
@@ -103,6 +110,7 @@ class WorkQueue(Generic[Key]):
         """Count a failure of ``key`` and retry it after its back-off; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retried += 1
         seconds = min(self._base_seconds * 2.0 ** min(failures, _MAX_EXPONENT), self._max_seconds)
         delay = timedelta(seconds=seconds)
         self.add_after(key, delay)
@@ -126,7 +134,7 @@ class WorkQueue(Generic[Key]):
     def done(self, key: Key) -> None:
         """The caller has finished with ``key``; if it was added meanwhile, it is ready now."""
         tenant = self._tenant_of(key)
-        self._working.discard(key)
+        self._working.pop(key, None)
         if key in self._done:
             self._done.pop(key).set()
         self._at_work[tenant] -= 1
@@ -145,6 +153,7 @@ class WorkQueue(Generic[Key]):
 
     def _make_ready(self, key: Key) -> None:
         self._ready.setdefault(self._tenant_of(key), deque()).append(key)
+        self._ready_at[key] = trio.current_time()
         self._wake()
 
     def _may_work(self, tenant: Hashable) -> bool:
@@ -158,9 +167,17 @@ class WorkQueue(Generic[Key]):
         if not keys:
             del self._ready[tenant]
         self._dirty.discard(key)
-        self._working.add(key)
+        now = self._working[key] = trio.current_time()
+        waited = now - self._ready_at.pop(key)
+        if self.observe_wait is not None:
+            self.observe_wait(waited)
         self._at_work[tenant] = self._at_work.get(tenant, 0) + 1
         return key
+
+    def working_seconds(self) -> list[float]:
+        """For how long each key is being processed."""
+        now = trio.current_time()
+        return [now - since for since in self._working.values()]
 
     def statistics(self) -> QueueStatistics:
         ready = sum(map(len, self._ready.values()))

@@ -149,7 +149,8 @@ class TraceProjection:
         try:
             return [*self._of_run_since(self._facts(run, trace), since)]
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # a damaged object costs its own spans
-            _log.error("the spans of a run cannot be made", run=run["metadata"]["name"], error=error)
+            place = "/".join((run["metadata"]["namespace"], run["metadata"]["name"]))
+            _log.error("the spans of a run cannot be made", run=place, error=error)
             return []
 
     def _of_run_since(self, facts: TracedRun, since: datetime) -> Iterator[TraceSpan]:

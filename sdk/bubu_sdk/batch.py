@@ -143,8 +143,6 @@ class _Step:
         self._environment = environment
         self._cluster = cluster
         self._store: Store | None = None
-        self._attempt: int | None = None
-        """From 1; None as long as the StepRun has not been read."""
         self._deadline = run._began + environment.step_timeout_seconds
         if self._world.ends_at is not None:
             self._deadline = min(self._deadline, self._world.ends_at)
@@ -178,7 +176,7 @@ class _Step:
             log.error("not started: %s", error)  # noqa: TRY400 - an ended step or a missing right, not a bug here
             return Ending(1)
         if step_run:
-            self._attempt = _attempt_of(step_run)
+            self._captured.add(attempt=_attempt_of(step_run))
         if (step_run.get("status") or {}).get("phase") == status.Phase.SUCCEEDED:
             self._store = None
             log.info("not started: an earlier Pod has already finished this step")
@@ -372,8 +370,7 @@ class _Step:
         except (KubeError, StepRunError) as error:
             log.error("the outcome %s could not be reported: %s", update.phase, error)  # noqa: TRY400 - for the administrator of the cluster
             return False
-        said = {"phase": update.phase, "exitClass": update.fields["exitClass"]}
-        log.info("step ended", extra=said if self._attempt is None else said | {"attempt": self._attempt})
+        log.info("step ended", extra={"phase": update.phase, "exitClass": update.fields["exitClass"]})
         return True
 
     def _offload(self, value: Any) -> Any:

@@ -96,6 +96,7 @@ class ImpulseContext(ImpulseKnowledge[ConfigT]):
         version: str | None = None,
         *,
         timeout_seconds: float | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> TriggerDecision:
         """Start a Story, and wait for the operator's decision: ``Created``, or ``Reused`` for a repeated request.
 
@@ -107,6 +108,7 @@ class ImpulseContext(ImpulseKnowledge[ConfigT]):
             namespace: of the Story; default: that of the Impulse's Story, or the Impulse's own for another Story.
             version: the ``spec.version`` that the Story must have.
             timeout_seconds: how long each attempt waits for the decision; default: 30 s.
+            trace: headers of the event; the run continues the trace in ``traceparent``, ``tracestate``, ``baggage``.
         Raises:
             TriggerRejectedError: the operator rejected the request.
             TriggerPendingError: the request is stored, but undecided.
@@ -115,7 +117,7 @@ class ImpulseContext(ImpulseKnowledge[ConfigT]):
             TriggerError: the base of these and others; ``retryable`` says whether another call may succeed.
             StorageError: large inputs could not be stored.
         """
-        request = Request(story, inputs, key, submission_id, namespace, version)
+        request = Request(story, inputs, key, submission_id, namespace, version, storytrigger.trace_marks(trace))
         return self._services.triggers.trigger(request, timeout_seconds=timeout_seconds)
 
     def accept(
@@ -200,9 +202,10 @@ class AsyncImpulseContext(ImpulseKnowledge[ConfigT]):
         version: str | None = None,
         *,
         timeout_seconds: float | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> TriggerDecision:
         """See ``ImpulseContext.trigger``."""
-        request = Request(story, inputs, key, submission_id, namespace, version)
+        request = Request(story, inputs, key, submission_id, namespace, version, storytrigger.trace_marks(trace))
         triggers = self._services.triggers
         decision: TriggerDecision = await hosting.interruptible(
             lambda call: triggers.trigger(request, timeout_seconds=timeout_seconds, cancellation=call)

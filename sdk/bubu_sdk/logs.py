@@ -38,6 +38,10 @@ class JsonLines(logging.Handler):
         self._size_bytes = 0
         self._buffer_lock = threading.Lock()
 
+    def add(self, **fields: object) -> None:
+        """Every line from now on has these fields, too."""
+        self._common = {**self._common, **fields}
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self._line(record)

@@ -7,8 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
+from tests.e2e.cert_manager import definition_files
+from tests.e2e.control_plane.binaries import ensure_go_module
+
 FILE_NAMES = "{{ .ResourceKind }}-{{ .Group }}-{{ .ResourceAPIVersion }}.json"
 _KIND = "x-kubernetes-group-version-kind"
+_MONITORING = ("servicemonitors", "podmonitors", "prometheusrules")
 
 
 def write_schemas(document: Mapping[str, Any], directory: Path) -> None:
@@ -19,6 +25,28 @@ def write_schemas(document: Mapping[str, Any], directory: Path) -> None:
             reference = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": components}}
             path = directory / f"{kind.lower()}-{group or version}-{version}.json"  # kubeconform's convention
             path.write_text(json.dumps(reference))
+
+
+def write_schema_of(definition: Mapping[str, Any], directory: Path) -> None:
+    """The same for each version of a CustomResourceDefinition, of a project that no server of the tests has."""
+    spec = definition["spec"]
+    for version in spec["versions"]:
+        path = directory / f"{spec['names']['kind'].lower()}-{spec['group']}-{version['name']}.json"
+        path.write_text(json.dumps(_closed(version["schema"]["openAPIV3Schema"])))
+
+
+def definitions_of_others() -> Iterator[Any]:
+    """The definitions of Issuer and Certificate, and of what the Prometheus operator reads, as their projects publish
+    them: from their Go modules.
+
+    Raises:
+        MissingBinariesError: there is no Go.
+    """
+    crds = ensure_go_module("prometheus-operator", "github.com/prometheus-operator/prometheus-operator")
+    folder = crds / "example" / "prometheus-operator-crd"
+    ours = [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in _MONITORING]
+    for path in (*map(Path, definition_files()), *ours):
+        yield YAML(typ="safe").load(path)
 
 
 def _kinds(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

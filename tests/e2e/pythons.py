@@ -10,8 +10,11 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+import pytest
+
+WITHOUT: Final = "BOBRAPET_E2E_WITHOUT_PYTHONS"
 _PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
 _VERSION: Final = "import sys; print(*sys.version_info[:3])"
 
@@ -21,6 +24,13 @@ def supported() -> tuple[str, ...]:
     classifiers: list[str] = tomllib.loads(_PROJECT.read_text())["project"]["classifiers"]
     found = (re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in classifiers)
     return tuple(each[1] for each in found if each)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test; where ``CI`` is true, fail it: what is promised must not go untested in silence."""
+    if os.environ.get("CI") == "true" and not os.environ.get(WITHOUT, ""):
+        pytest.fail(f"CI has no {what}; install it, or accept that it is untested with {WITHOUT}=1")
+    pytest.skip(f"this machine has no {what}")
 
 
 @cache

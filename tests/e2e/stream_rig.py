@@ -17,7 +17,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from bench.process import command_line, descendants
 from core.api.conditions import is_true
 from core.api.objects import Object
 from core.api.resource import (
+    CONFIG_MAP,
     DEPLOYMENT,
     ENGRAM,
     ENGRAM_TEMPLATE,
@@ -280,13 +281,19 @@ class StartedProgram:
 
 @asynccontextmanager
 async def open_real_rig(
-    directory: Path, real: SessionCluster, *, tls: bool = False, elect: bool = False
+    directory: Path,
+    real: SessionCluster,
+    *,
+    tls: bool = False,
+    elect: bool = False,
+    exports: Mapping[str, str] | None = None,
 ) -> AsyncIterator[StreamRig]:
     """During the block, on the emptied cluster.
 
     Args:
         tls: containers reach the hub by TLS, with the certificate that the operator issues; else on loopback.
         elect: the operator takes a Lease. After ``kill -9`` the next one waits until it expires.
+        exports: variables of OpenTelemetry; operator and hub export traces by them. None: traces are off.
     """
     assert real.ready is not None
     folder = directory / "stream"
@@ -314,14 +321,27 @@ async def open_real_rig(
             f"--bind-address={bound}",
             "--lease-identity=hub",
         ]
-        operator = await stack.enter_async_context(open_manager("operator", manager, directory))
-        process = await stack.enter_async_context(open_process("hub", hub, directory))
+        environment = {**os.environ, **(exports or {})}
+        if exports is None:
+            started = open_manager("operator", manager, directory)
+        else:
+            await _turn_traces_on(cluster)
+            command = [sys.executable, "-m", "cli", "manager", *manager]
+            started = open_process("operator", command, directory, environment)
+        operator = await stack.enter_async_context(started)
+        process = await stack.enter_async_context(open_process("hub", hub, directory, environment))
         rig = StreamRig(
             cluster, folder, port, StartedProgram(operator), StartedProgram(process), etcd_url=real.ready.etcd_url
         )
         await _until_the_operator_works(cluster)
         await rig.until_hub_listens()
         yield rig
+
+
+async def _turn_traces_on(cluster: OperatorCluster) -> None:
+    data = {"telemetry.enabled": "true", "telemetry.trace-propagation": "true"}
+    metadata = {"name": "bobrapet-operator-config", "namespace": OPERATOR.namespace}
+    await cluster.client.create(CONFIG_MAP, {"metadata": metadata, "data": data})
 
 
 async def _until_the_operator_works(cluster: OperatorCluster) -> None:

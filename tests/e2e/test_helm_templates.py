@@ -18,11 +18,11 @@ from tests.e2e.control_plane.binaries import ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.helm import CHART, Helm, open_helm
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifest_schemas import FILE_NAMES, write_schemas
+from tests.e2e.manifest_schemas import FILE_NAMES, definitions_of_others, write_schema_of, write_schemas
 from tests.unit.deployment.chart_release import by_key, merged, release_objects
 
-OF_OTHERS = ("Issuer", "Certificate", "ServiceMonitor", "PodMonitor")
-"""Kinds of cert-manager and of the Prometheus operator, whose schemas no server of the tests has."""
+ROOT = CHART.parents[1]
+OF_OTHERS = ("observability/monitors.yaml", "observability/prometheusrule.yaml", "cert-manager/certificates.yaml")
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,22 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="module")
 def schemas(steerable: SessionCluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """JSON Schemas of every kind of the API server, those of our definitions included."""
+    """JSON Schemas of every kind of the API server, those of our definitions included, and of kinds of others."""
     kubectl, folder = Kubectl(steerable, tmp_path_factory.mktemp("kubectl")), tmp_path_factory.mktemp("schemas")
     for path, entry in json.loads(kubectl("get", "--raw=/openapi/v3").out)["paths"].items():
         if path.startswith("api"):
             write_schemas(json.loads(kubectl("get", f"--raw={entry['serverRelativeURL']}").out), folder)
+    for definition in definitions_of_others():
+        write_schema_of(definition, folder)
     return folder
+
+
+def conforms(file: Path, schemas: Path) -> str:
+    """The summary of kubeconform, which has accepted each object of the file."""
+    command = [str(ensure_tool("kubeconform")), "-strict", "-summary", f"-schema-location={schemas}/{FILE_NAMES}"]
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_chart_has_no_faults(helm: Helm) -> None:
@@ -175,15 +185,23 @@ def test_helm_renders_the_objects_of_the_kustomize_set(helm: Helm, schemas: Path
             obj["spec"]["template"]["spec"]["containers"][0]["image"] = image_of(values)
     assert found == by_key(expected)
     (tmp_path / "rendered.yaml").write_text(text)
-    command = [str(ensure_tool("kubeconform")), "-strict", "-summary", f"-schema-location={schemas}/{FILE_NAMES}"]
-    done = subprocess.run(
-        [*command, f"-skip={','.join(OF_OTHERS)}", str(tmp_path / "rendered.yaml")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Skipped: {sum(kind in OF_OTHERS for kind, _, _ in found)}" in done.stdout
+    assert "Skipped: 0" in conforms(tmp_path / "rendered.yaml", schemas)
+
+
+@pytest.mark.parametrize("path", OF_OTHERS)
+def test_manifests_of_kinds_of_others_are_valid_by_the_definitions_of_others(path: str, schemas: Path) -> None:
+    said = conforms(ROOT / "manifests" / path, schemas)
+
+    assert "Skipped: 0" in said
+    assert "Valid: 0" not in said
+
+
+def test_a_field_that_others_do_not_know_is_found(schemas: Path, tmp_path: Path) -> None:
+    text = (ROOT / "manifests" / "observability" / "monitors.yaml").read_text()
+    (tmp_path / "wrong.yaml").write_text(text.replace("scheme:", "schema:"))
+
+    with pytest.raises(AssertionError, match="schema"):
+        conforms(tmp_path / "wrong.yaml", schemas)
 
 
 def plain(obj: Object) -> Object:

@@ -1,7 +1,7 @@
 """The wheels in fresh environments, on each supported Python of this machine, and as a tool of uv and of pipx.
 
 Libraries come from the package index, in the versions of ``requirements.lock``. About 8 s of CPU for each Python, 15 s
-in total for uv and pipx; more if libraries must be downloaded.
+in total for uv and pipx with uv, 20 s for pipx with pip; more if libraries must be downloaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.pythons import python, supported
+from tests.e2e.pythons import missing, python, supported
 from tests.integration.wheels import PROJECTS, REPOSITORY, UV, VERSION, Environment, build, write_namesakes
 
 LOCK = REPOSITORY / "requirements.lock"
@@ -50,10 +50,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(params=supported())
 def interpreter(request: pytest.FixtureRequest) -> str:
-    found = python(request.param)
-    if found is None:
-        pytest.skip(f"this machine has no Python {request.param}")
-    return found
+    return python(request.param) or missing(f"Python {request.param}")
 
 
 @pytest.fixture
@@ -121,11 +118,20 @@ def pipx(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(environment.folder / "bin" / "pipx")
 
 
-@pytest.mark.parametrize("installer", ["uv", "pipx"])
+def with_venv() -> str:
+    """A supported Python that can make environments by itself, as pipx asks it to, without uv."""
+    for minor in supported():
+        found = python(minor)
+        if found is not None and subprocess.run([found, "-c", "import ensurepip"], capture_output=True).returncode == 0:
+            return found
+    return missing("Python with the module ensurepip")
+
+
+@pytest.mark.parametrize("installer", ["uv", "pipx", "pipx on uv"])
 def test_a_tool_runs_a_cluster_and_survives_an_interruption(
     installer: str, wheels: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """uv and pipx find bubu-sdk as the index will have it: by its name."""
+    """uv and pipx find bubu-sdk as the index will have it: by its name. pipx uses venv and pip, unless uv is there."""
     places = {
         "UV_TOOL_DIR": f"{tmp_path}/tools",
         "UV_TOOL_BIN_DIR": f"{tmp_path}/bin",
@@ -133,12 +139,19 @@ def test_a_tool_runs_a_cluster_and_survives_an_interruption(
         "PIPX_BIN_DIR": f"{tmp_path}/bin",
         "PIPX_MAN_DIR": f"{tmp_path}/man",
     }
-    variables = {**os.environ, **places, "UV_FIND_LINKS": str(wheels["bobrapet"].parent), "UV_PYTHON": sys.executable}
-    words = ["tool"] if installer == "uv" else []
-    program = UV if installer == "uv" else request.getfixturevalue("pipx")
-    variables["PATH"] = f"{Path(UV).parent}:{variables['PATH']}"
-    command = [program, *words, "install", *(["--backend=uv"] if installer == "pipx" else [])]
+    links = str(wheels["bobrapet"].parent)
+    variables = {**os.environ, **places, "UV_FIND_LINKS": links, "PIP_FIND_LINKS": links, "UV_PYTHON": sys.executable}
+    if installer == "pipx":
+        variables["PATH"] = "/usr/bin:/bin"  # where no uv is, which pipx would take
+        command = [request.getfixturevalue("pipx"), "install", f"--python={with_venv()}"]
+    elif installer == "pipx on uv":
+        variables["PATH"] = f"{Path(UV).parent}:{variables['PATH']}"
+        command = [request.getfixturevalue("pipx"), "install", "--backend=uv"]
+    else:
+        command = [UV, "tool", "install"]
     subprocess.run([*command, str(wheels["bobrapet"])], env=variables, check=True, capture_output=True, timeout=300)
+    if installer == "pipx":
+        assert list(tmp_path.glob("tools/shared/lib/python3*/site-packages/pip")), "installed by pip"
     tool = Environment(tmp_path, tmp_path / "home")
     tool.home.mkdir()
 

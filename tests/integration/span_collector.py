@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,12 +34,17 @@ class ReceivedSpan:
 
 @dataclass
 class SpanCollector:
-    """What has arrived, in order. ``status`` is the answer to every request."""
+    """What has arrived, in order. ``status`` is the answer to every request; 0: there is none."""
 
     port: int = 0
     status: int = 200
     spans: list[ReceivedSpan] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    """The paths of the requests."""
+    resources: list[dict[str, Any]] = field(default_factory=list)
+    broken: int = 0
+    """Connections that ended without a request, for example because of TLS."""
 
     @property
     def endpoint(self) -> str:
@@ -50,26 +57,33 @@ class SpanCollector:
         [span] = self.named(name)
         return span
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             async with stream:
-                await self._answer(stream)
+                try:
+                    await self._answer(stream)
+                except trio.BrokenResourceError:
+                    self.broken += 1
+                    raise
 
-    async def _answer(self, stream: trio.SocketStream) -> None:
+    async def _answer(self, stream: trio.abc.Stream) -> None:
         connection = h11.Connection(h11.SERVER)
         body = b""
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(_READ_BYTES))
+                connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
             elif isinstance(event, h11.Request):
                 self.headers.append({name.decode(): value.decode() for name, value in event.headers})
+                self.targets.append(event.target.decode())
                 body = b""
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
+                if self.status == 0:
+                    await trio.sleep_forever()
                 if self.status == 200:
-                    self.spans += _spans(body)
+                    self._take(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
                 await stream.send_all(
                     (connection.send(h11.Response(status_code=self.status, headers=[("content-length", "0")])) or b"")
                     + (connection.send(h11.EndOfMessage()) or b"")
@@ -78,9 +92,16 @@ class SpanCollector:
             else:
                 return
 
+    def _take(self, body: bytes) -> None:
+        request = ExportTraceServiceRequest.FromString(body)
+        self.spans += _spans(request)
+        self.resources += [
+            {each.key: _value(each.value) for each in resource.resource.attributes}
+            for resource in request.resource_spans
+        ]
 
-def _spans(body: bytes) -> list[ReceivedSpan]:
-    request = ExportTraceServiceRequest.FromString(body)
+
+def _spans(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
     return [
         ReceivedSpan(
             span.name,
@@ -89,10 +110,7 @@ def _spans(body: bytes) -> list[ReceivedSpan]:
             span.parent_span_id.hex(),
             span.start_time_unix_nano,
             span.end_time_unix_nano,
-            {
-                each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value")
-                for each in span.attributes
-            },
+            {each.key: _value(each.value) for each in span.attributes},
             span.status.message,
         )
         for resource in request.resource_spans
@@ -106,16 +124,23 @@ def _value(value: AnyValue) -> Any:
 
 
 @asynccontextmanager
-async def collecting() -> AsyncIterator[SpanCollector]:
+async def collecting(tls: ssl.SSLContext | None = None) -> AsyncIterator[SpanCollector]:
+    """On a free port of 127.0.0.1; ``tls``: of the server."""
     collector = SpanCollector()
     async with trio.open_nursery() as nursery:
-        started: list[trio.SocketListener] = await nursery.start(_serve, collector)
+        started: list[trio.SocketListener] = await nursery.start(_serve, collector, tls)
         collector.port = started[0].socket.getsockname()[1]
         yield collector
         nursery.cancel_scope.cancel()
 
 
 async def _serve(
-    collector: SpanCollector, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED
+    collector: SpanCollector,
+    tls: ssl.SSLContext | None,
+    *,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await trio.serve_tcp(collector.serve, 0, host="127.0.0.1", task_status=task_status)
+    async def serve(stream: trio.SocketStream) -> None:
+        await collector.serve(stream if tls is None else trio.SSLStream(stream, tls, server_side=True))
+
+    await trio.serve_tcp(serve, 0, host="127.0.0.1", task_status=task_status)

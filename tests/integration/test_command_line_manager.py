@@ -225,6 +225,26 @@ def test_what_keeps_a_manager_from_starting_is_one_log_record(line: CommandLine)
         assert running.process.returncode == 1
 
 
+def test_variables_of_opentelemetry_have_their_effect_or_are_named(line: CommandLine, api: httpx.Client) -> None:
+    """Traces do not leave by another protocol than the one that was asked for, and nobody waits for metrics by OTLP."""
+    made = api.post(
+        "/api/v1/namespaces/default/configmaps",
+        json={"metadata": {"name": "traces"}, "data": {"telemetry.enabled": "true"}},
+    )
+    assert made.status_code == 201, made.text
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_METRICS_EXPORTER": "otlp"}
+    asking = replace(line, environment={**line.environment, **variables})
+    config = ("--config-namespace=default", "--config-name=traces", "--leader-elect=false")
+    with manager(asking, *config) as running:
+        warned = running.until("a variable of OpenTelemetry has no effect")
+        stopped = running.until("the manager stops")
+        running.process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (warned["level"], warned["variable"]) == ("warning", "OTEL_METRICS_EXPORTER")
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf" in stopped["cause"]
+    assert running.process.returncode == 1
+
+
 def test_wrong_flags_are_wrong_usage(line: CommandLine) -> None:
     for flag, message in [
         ("--leader-elect=perhaps", "--leader-elect must be true or false, not 'perhaps'"),

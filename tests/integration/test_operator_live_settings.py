@@ -11,12 +11,14 @@ from typing import Any, Final
 import pytest
 import trio
 
+from core.api.objects import Object
 from core.api.resource import EVENT
 from deployment.settings_table import FAMILIES, SECTIONS, Counts
 from tests.integration import live_setting_plays as plays
+from tests.integration.container_setting_rows import DEFAULTS, NOT_OF_JOBS, ROWS
 from tests.integration.live_operator import LiveOperator, open_live_operator
 from tests.integration.live_setting_rows import ELSEWHERE, WAVES, Live, Wave
-from tests.integration.operator_cluster import OPERATOR_NAMESPACE, open_operator_cluster
+from tests.integration.operator_cluster import OPERATOR_NAMESPACE, open_operator_cluster, step
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -76,6 +78,36 @@ async def test_one_wrong_value_changes_nothing_and_is_reported_until_it_is_corre
     await live.configure({"templating.deterministic": "true"})
     assert (await depth(live, "c"), await chance(live, "d")) == ("Succeeded", "Failed")
     assert live.source.why_not_in_force() == ""
+
+
+async def test_every_setting_of_containers_counts_for_the_next_job_of_a_running_operator(live: LiveOperator) -> None:
+    """The Job that exists already stays as it is."""
+
+    async def job_of(name: str) -> Object:
+        await live.start(name, step("work", "noop"))
+        [job] = await live.jobs_of(name)
+        return job
+
+    await live.configure({})
+    before = await job_of("before")
+    wrong: dict[str, tuple[Any, Any]] = {}
+    for number, rows in enumerate((DEFAULTS, ROWS)):
+        await live.configure({row.key: row.value for row in rows})
+        after = await job_of(f"after-{number}")
+        wrong |= {
+            row.key: (row.seen(before), row.seen(after))
+            for row in rows
+            if row.seen(after) != row.after or row.seen(before) == row.after
+        }
+    assert wrong == {}
+    [job] = await live.jobs_of("before")
+    assert job["spec"] == before["spec"]
+
+
+def test_every_setting_of_containers_is_changed_in_a_running_operator_or_is_none_of_jobs() -> None:
+    changed = {row.key for row in (*DEFAULTS, *ROWS)}
+    rows = [row for section in SECTIONS for row in section.keys]
+    assert changed | set(NOT_OF_JOBS) == {row.key for row in rows if row.counts is Counts.NEW_CONTAINERS}
 
 
 def test_every_live_setting_is_changed_in_a_running_operator_or_names_the_test_that_does_so() -> None:

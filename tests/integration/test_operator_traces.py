@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
 import trio
 
 from core.api import keys
@@ -94,6 +98,50 @@ async def test_the_trace_of_the_caller_goes_through_the_run_into_the_container(w
     root, attempt = collector.one("run told"), collector.one("attempt 1")
     assert (root.trace_id, root.parent_id) == (CALLER[3:35], CALLER[36:52])
     assert output == {"parent": f"00-{root.trace_id}-{attempt.span_id}-01", "state": "vendor=1"}
+
+
+async def test_what_the_log_says_of_a_run_has_its_run_step_attempt_and_trace(
+    world: OperatorCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="bobrapet")
+    report = """printf '{"rows":7}'"""
+    await world.engram("tell", report, container={"result": {"from": "stdout"}})
+    await world.engram("fail", "exit 137")
+    flaky = step("fail", "fail", execution={"retry": {"maxRetries": 1, "delay": "10ms"}}, needs=["tell"])
+    await world.story("told", step("tell", "tell"), flaky)
+    settings = replace(ON, step_output_logging=True)
+    async with collecting() as collector, world.operator(settings, otlp=otlp(collector)):
+        await world.run("one", "told")
+        await world.finished("one")
+        await arrived(world, collector, "run told", "step tell", "step fail")
+    records = [
+        (record.getMessage(), record.bobrapet_fields)
+        for record in cast("list[Any]", caplog.records)
+        if hasattr(record, "bobrapet_fields")
+    ]
+    told = [(message, fields) for message, fields in records if "run" in fields]
+    assert {message for message, _ in told} >= {
+        "a run ended",
+        "a step ended",
+        "an attempt failed; a retry follows",
+        "a step ended with an output",
+    }
+    trace = collector.one("run told").trace_id
+    spans = {
+        "": collector.one("run told").span_id,
+        **{name: collector.one(f"step {name}").span_id for name in ("tell", "fail")},
+    }
+    for message, fields in told:
+        assert (fields["run"], fields["trace_id"]) == ("team/one", trace), (message, fields)
+        assert fields["span_id"] == spans[fields.get("step", "")], (message, fields)
+        assert ("attempt" in fields) == ("step" in fields), (message, fields)
+    attempts = [
+        (fields["step"], fields["attempt"])
+        for message, fields in told
+        if message.startswith(("a step ended", "an attempt"))
+    ]
+    assert sorted(set(attempts)) == [("fail", 1), ("fail", 2), ("tell", 1)]
+    assert all("run" in fields for _, fields in records if "team/one" in fields.values())
 
 
 async def test_a_new_operator_continues_the_tree_and_sends_what_the_one_before_could_not(

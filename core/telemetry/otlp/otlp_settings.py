@@ -62,6 +62,11 @@ class OtlpSettings:
     limits: QueueLimits = QueueLimits()
 
 
+def names_a_collector(environ: Mapping[str, str]) -> bool:
+    """Whether a variable says where traces go."""
+    return any(environ.get(f"{prefix}ENDPOINT", "").strip() for prefix in (_TRACES, _ALL))
+
+
 def read_otlp_settings(environ: Mapping[str, str], service_name: str = SERVICE_NAME) -> OtlpSettings:
     """The settings that the variables describe; empty ones count as absent.
 

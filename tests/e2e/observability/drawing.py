@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from core.api.objects import Object
 
@@ -40,11 +41,15 @@ NAMED: Final = {
     "dark-red": "#8f1d2c",
 }
 """Colours of Grafana by their names."""
+PANELS_KEYWORD: Final = "bobrapet-panels"
 Lines = Sequence[tuple[str, Sequence[tuple[float, float]]]]
 
 
 def draw(board: Object, answers: Mapping[str, Lines], between: tuple[float, float], path: Path) -> None:
-    """Write a PNG of a few colours, so that it stays small."""
+    """Write a PNG of a few colours, so that it stays small.
+
+    Its text ``PANELS_KEYWORD`` names the panels that it shows.
+    """
     bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
     figure = plt.figure(figsize=(COLUMNS * COLUMN_INCHES, (bottom + 2) * ROW_INCHES), dpi=DOTS, facecolor=PAPER)
     figure.text(0.008, 1 - 1.2 / (bottom + 2), board["title"], fontsize=14, fontweight="bold", color=INK, va="center")
@@ -53,7 +58,9 @@ def draw(board: Object, answers: Mapping[str, Lines], between: tuple[float, floa
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor=PAPER)
     plt.close(figure)
-    Image.open(buffer).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    shown = PngInfo()
+    shown.add_itxt(PANELS_KEYWORD, "\n".join(panel["title"] for panel in board["panels"]))
+    Image.open(buffer).convert("RGB").quantize(COLOURS).save(path, optimize=True, pnginfo=shown)
 
 
 def _draw_panel(figure: Figure, panel: Object, lines: Lines, between: tuple[float, float], rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -110,10 +111,110 @@ def test_a_changed_operator_is_built_copied_and_started_again(tmp_path: Path) ->
         ("docker-push", ["docker push a/b:1"]),
         ("helm-chart", ["helm package charts/bobrapet --destination dist/charts"]),
         ("kind-delete", ["kind delete cluster --name bobrapet"]),
+        ("docker-build", ["docker build -t a/b:1 ."]),
+        ("docker-buildx", ["docker buildx build --platform linux/amd64,linux/arm64 --tag a/b:1 --push ."]),
+        (
+            "kind-status",
+            [
+                "kind get clusters",
+                "kubectl --context kind-bobrapet get nodes",
+                "kubectl --context kind-bobrapet -n bobrapet-system get pods",
+                "kubectl --context kind-bobrapet get storyruns --all-namespaces",
+            ],
+        ),
+        (
+            "undeploy",
+            [
+                "kubectl delete --ignore-not-found -k manifests/webhooks",
+                "kubectl get crd stories.bubustack.io",
+                "kubectl replace -f manifests/crds/bubustack.io_stories.yaml",
+                *(
+                    f"kubectl delete --ignore-not-found -k manifests/{name}"
+                    for name in ("hub", "manager", "policies", "rbac")
+                ),
+            ],
+        ),
     ],
 )
 def test_a_target_runs_its_command(tmp_path: Path, target: str, calls: list[str]) -> None:
     assert Machine(tmp_path).make(target, "IMG=a/b:1") == calls
+
+
+def test_podman_builds_for_several_platforms_by_a_manifest(tmp_path: Path) -> None:
+    assert Machine(tmp_path).make("docker-buildx", "IMG=a/b:1", "PLATFORMS=linux/arm64", builder="podman") == [
+        "podman build --platform linux/arm64 --manifest a/b:1 .",
+        "podman manifest push --all a/b:1",
+    ]
+
+
+OF_THE_REFERENCE = (
+    *(
+        "manifests",
+        "generate",
+        "test",
+        "test-e2e",
+        "lint",
+        "build",
+        "run",
+        "docker-build",
+        "docker-push",
+        "docker-buildx",
+    ),
+    *("build-installer", "helm-chart", "install", "uninstall", "deploy", "undeploy"),
+    *("kind-create", "kind-delete", "kind-load-image", "kind-load-controller", "kind-status"),
+)
+"""Operator contract 23; docs/differences.md has the one that is not here, and those that do something else."""
+
+
+@pytest.mark.parametrize("target", OF_THE_REFERENCE)
+def test_a_target_of_the_reference_exists(target: str) -> None:
+    """Also where there is no environment yet, and a file or folder of its name is no reason to do nothing."""
+    text = (ROOT / "Makefile").read_text()
+    declared = text.partition(".PHONY:")[2].partition("\n\n")[0].replace("\\\n", " ").split()
+
+    assert target in declared
+    assert re.search(rf"^{target}:.*## ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("alias", "target"), [("manifests", "generate"), ("lint", "check"), ("test-e2e", "e2e"), ("docker-build", "image")]
+)
+def test_an_alias_runs_what_its_target_runs(alias: str, target: str) -> None:
+    assert planned(alias) == planned(target) != ""
+
+
+def planned(*words: str) -> str:
+    """What make would run; it runs nothing."""
+    command = ["make", "--dry-run", "--silent", *words, "BUILDER=docker"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_three_wheels_are_built(tmp_path: Path) -> None:
+    """The command itself, with a Python that only says what it is asked for."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "${PWD##*/} $*"\n')
+    python.chmod(0o755)
+    *_, loop = planned("build", f"BIN={tmp_path}").splitlines()
+    done = subprocess.run(
+        loop.replace(f"{ROOT}/{tmp_path}", str(tmp_path)),
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    asked = f"-m hatchling build -t wheel -d {ROOT}/dist"
+    assert done.stdout.splitlines() == [f"{name} {asked}" for name in (ROOT.name, "sdk", "impulses")]
+
+
+def test_the_installer_is_written_with_the_image_that_was_named(tmp_path: Path) -> None:
+    """By the program that test_installer tests."""
+    assert (
+        planned("build-installer", "IMG=registry.example/b:7")
+        .splitlines()[-1]
+        .endswith("python -m deployment.installer --image registry.example/b:7 > dist/install.yaml")
+    )
 
 
 @pytest.mark.parametrize(

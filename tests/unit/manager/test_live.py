@@ -50,6 +50,25 @@ def test_steps_of_all_runs_of_a_story_are_added_up_when_somebody_asks() -> None:
         assert (active("etl"), active("idle")) == (None, 1)
 
 
+def test_steps_that_have_ended_are_added_up_too_while_their_runs_live() -> None:
+    class WithStates(StoryRuns):
+        def get(self, namespace: str | None, name: str) -> dict[str, Any] | None:
+            states = {"a": {"phase": "Succeeded"}, "b": {"phase": "Failed"}, "c": {"phase": "Running"}}
+            return {**(super().get(namespace, name) or {}), "status": {"stepStates": states}}
+
+    def completed() -> float | None:
+        return metrics.sample("bobrapet_storyrun_steps_completed", namespace="team", story="etl")
+
+    alive = Alive()
+    alive.runs = {RunKey("team", "etl-1"): 1, RunKey("team", "etl-2"): 1}
+    with metrics.recording(), metrics.collected_by(LiveGauges(alive, WithStates()).collect):
+        metrics.exposition()
+        assert completed() == 4
+        alive.runs = {}
+        metrics.exposition()
+        assert completed() is None
+
+
 def test_a_run_that_is_gone_from_the_store_counts_under_an_unknown_story() -> None:
     alive = Alive()
     alive.runs = {RunKey("team", "lost"): 1}

@@ -43,6 +43,7 @@ def test_the_end_of_a_step_is_logged_with_names_and_sizes_and_without_data(log: 
     assert fields_of(record) == {
         "run": "team/one",
         "step": "fetch",
+        "attempt": 1,
         "phase": "Succeeded",
         "bytes": 41,
         "keys": ["password (13 bytes)", "rows (7 bytes)"],
@@ -55,6 +56,18 @@ def test_the_end_of_a_run_is_logged_too(log: pytest.LogCaptureFixture) -> None:
 
     [record] = log.records
     assert fields_of(record) == {"run": "team/one", "phase": "Failed", "bytes": 10, "keys": []}
+
+
+def test_a_record_has_the_attempt_and_the_trace(log: pytest.LogCaptureFixture) -> None:
+    change = ended(step_run(run()), OUTPUT)
+    assert change.new is not None
+    change.new["status"]["retries"] = 2
+    OutputLog(is_on, trace_of=lambda run, path: {"trace_id": f"trace of {run}", "span_id": path}).step_run_changed(
+        change
+    )
+
+    fields = fields_of(log.records[0])
+    assert (fields["attempt"], fields["trace_id"], fields["span_id"]) == (3, "trace of team/one", "fetch")
 
 
 def test_a_record_names_so_many_keys_and_so_much_of_each(log: pytest.LogCaptureFixture) -> None:

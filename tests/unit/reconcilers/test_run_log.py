@@ -47,3 +47,22 @@ def test_a_record_has_run_step_attempt_and_trace(caplog: pytest.LogCaptureFixtur
     trace = run_trace(run(), TraceRules(records=True))
     assert plain == {"run": "team/one", "step": "fetch", "attempt": 3, "phase": "Failed"}
     assert traced == {**plain, "trace_id": trace.trace_id, "span_id": trace.step_id("fetch")}
+
+
+def test_a_record_about_a_run_gets_the_ids_of_its_trace() -> None:
+    traced = meter(TraceRules(records=True))
+    trace = run_trace(run(), TraceRules(records=True))
+    assert traced.trace_of("team/one", "") == {"trace_id": trace.trace_id, "span_id": trace.root_id}
+    assert traced.trace_of("team/one", "fetch")["span_id"] == trace.step_id("fetch")
+    assert meter().trace_of("team/one", "") == {}
+
+
+def test_a_damaged_run_costs_no_record() -> None:
+    class Damaged(_World):
+        class story_runs:  # noqa: N801 - the attribute of a World
+            @staticmethod
+            def get(namespace: str, name: str) -> Object:
+                return {"metadata": {}}
+
+    log = RunLog(cast("World", Damaged()), lambda: TraceRules(records=True))
+    assert log.trace_of("team/one", "") == {}

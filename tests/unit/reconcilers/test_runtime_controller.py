@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from core.engine.errors import GoneError, RejectedError, StaleError, UnavailableError
 from core.ownership.acting import current_key
 from core.ownership.ownership import OwnedKey
+from core.telemetry.logs import get_logger
 from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import After, Done, Outcome, RetryLater, Terminal
 
@@ -294,6 +295,33 @@ async def test_a_reconcile_is_at_work_for_its_key(autojump_clock: MockClock) -> 
     await lived(Controller("story", look, ControllerOptions(1, SECOND, SECOND)), KEY, Key("team", "b"))
     assert seen == [KEY, ("team", "b")]
     assert current_key() is None
+
+
+@pytest.mark.parametrize("of_runs", [True, False])
+async def test_records_of_a_reconcile_name_the_run_if_keys_are_runs(
+    of_runs: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of the controller, of what it calls, and of tasks that this starts."""
+    caplog.set_level("INFO", logger="bobrapet")
+    answers: list[Exception] = [UnavailableError("away"), RejectedError("no")]
+
+    async with trio.open_nursery() as nursery:
+
+        async def later() -> None:
+            get_logger("engine").info("later")
+
+        async def reconcile(key: Key) -> Outcome:
+            get_logger("engine").info("at work")
+            nursery.start_soon(later)
+            await trio.lowlevel.checkpoint()
+            raise answers.pop(0)
+
+        options = ControllerOptions(workers=1, base_delay=SECOND, max_delay=SECOND)
+        await lived(Controller("storyrun", reconcile, options, of_runs=of_runs), KEY)
+
+    fields = [vars(record)["bobrapet_fields"] for record in caplog.records]
+    assert len(fields) == 6
+    assert [each.get("run") for each in fields] == ["team/a" if of_runs else None] * 6
 
 
 async def test_what_a_glance_answers_is_not_reconciled(autojump_clock: MockClock) -> None:

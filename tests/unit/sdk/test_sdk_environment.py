@@ -358,6 +358,15 @@ def test_log_lines_carry_the_step_and_hide_credentials() -> None:
     assert (line["msg"], line["rows"], line["step"], line["level"]) == ("password=[REDACTED]", 3, "step", "info")
 
 
+def test_log_lines_carry_the_attempt() -> None:
+    environment = EngramEnvironment()
+    environment.status = {"phase": "Pending", "retries": 2}
+
+    outcome = environment.run(lambda ctx: ctx.logger.info("hello"))
+
+    assert [(line["msg"], line["attempt"]) for line in outcome.logs] == [("hello", 3), ("step ended", 3)]
+
+
 def test_logs_are_published_when_storage_is_there() -> None:
     environment = EngramEnvironment()
 

@@ -60,6 +60,18 @@ def lost_answer(environment: ImpulseEnvironment) -> None:
 # What is submitted.
 
 
+@pytest.mark.parametrize("call", ["trigger", "accept"])
+def test_a_request_may_continue_the_trace_of_its_event(call: str) -> None:
+    environment = ImpulseEnvironment(story="orders")
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    with environment.context() as ctx:
+        getattr(ctx, call)(inputs={"n": 1}, key="customer-42", trace={"traceparent": parent})
+
+    (trigger,) = environment.triggers
+    assert trigger["metadata"]["annotations"]["bubustack.io/traceparent"] == parent
+
+
 def test_a_request_becomes_a_storytrigger_of_the_impulse() -> None:
     environment = ImpulseEnvironment(story="orders")
 

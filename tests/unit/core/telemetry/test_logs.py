@@ -10,7 +10,16 @@ import orjson
 import pytest
 import trio
 
-from core.telemetry.logs import REDACTED, LogFormat, configure_logging, get_logger, log_fields, redact, set_level
+from core.telemetry.logs import (
+    REDACTED,
+    LogFormat,
+    configure_logging,
+    get_logger,
+    log_fields,
+    log_traces,
+    redact,
+    set_level,
+)
 
 
 @pytest.fixture
@@ -106,6 +115,20 @@ async def test_bound_fields_follow_a_task_into_its_children_only(lines: io.Strin
         "inside": "r-1",
         "outside": None,
     }
+
+
+def test_a_record_about_a_run_has_the_ids_of_its_trace(lines: io.StringIO) -> None:
+    logger = get_logger("test")
+    with log_traces(lambda run, step: {"trace_id": f"of {run}", "span_id": step} if run != "team/plain" else {}):
+        logger.info("one", run="team/one", step="fetch")
+        logger.info("known", run="team/one", trace_id="ab")
+        logger.info("plain", run="team/plain")
+        logger.info("other", key="team/one")
+    logger.info("later", run="team/one")
+    one, known, plain, other, later = map(orjson.loads, lines.getvalue().splitlines())
+    assert (one["trace_id"], one["span_id"]) == ("of team/one", "fetch")
+    assert known["trace_id"] == "ab"
+    assert not any("trace_id" in each for each in (plain, other, later))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from PIL import Image
 
 from core.api.objects import Object
 from deployment.observability.board import COLUMNS, Dashboard, to_json
 from deployment.observability.files import BOARDS, DASHBOARDS
+from tests.e2e.observability.drawing import PANELS_KEYWORD
 
 ROOT: Final = Path(__file__).parents[4]
 PAGE: Final = (ROOT / "docs/monitoring.md").read_text()
@@ -80,3 +82,12 @@ def test_pictures_are_small() -> None:
 def test_the_files_are_json() -> None:
     for board in BOARDS:
         assert json.loads((ROOT / DASHBOARDS / f"{board.uid}.json").read_text())["uid"] == board.uid
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_the_picture_shows_the_panels_of_the_dashboard(board: Dashboard) -> None:
+    """It says itself which ones it shows. After a change: ``python -m tests.e2e.observability.pictures``."""
+    with Image.open(ROOT / f"docs/pictures/{board.name}.png") as picture:
+        shown = picture.info.get(PANELS_KEYWORD, "").splitlines()
+
+    assert shown == [panel["title"] for panel in panels(board)]
