@@ -196,7 +196,7 @@ async def test_a_store_that_does_not_answer_is_named(session: Session, bucket: B
     [
         ({}, "the operator has no object store; name one with controller.storage.provider"),
         (FILE, "stored data is on the volume of claim 'payloads', which only Pods can read"),
-        (S3, f"storage Secret {OPERATOR_NAMESPACE}/store-access cannot be read"),
+        (S3, f"storage Secret {OPERATOR_NAMESPACE}/store-access does not exist"),
         ({"controller.storage.provider": "tape"}, f"ConfigMap {OPERATOR_NAMESPACE}/{CONFIG_NAME} is invalid"),
     ],
 )
