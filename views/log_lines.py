@@ -21,6 +21,8 @@ _MESSAGES: Final = ("msg", "message", "event")
 _TRACES: Final = ("stacktrace", "exception", "exc_info", "traceback", "stack")
 _NAMES_OF_STEP: Final = frozenset({"storyRun", "step", "stepRun", "trace_id", "span_id"})
 """Names that every record has; the line is shown behind those of the step."""
+_NAMES_OF_ATTEMPT: Final = _NAMES_OF_STEP | {"attempt"}
+"""The same, for records of our SDK."""
 _USER_LOGGERS: Final = frozenset({"engram", "impulse"})
 _PRINTED: Final = "output"
 """The logger of what a step in a warm worker has printed, which is no record of its own."""
@@ -61,7 +63,8 @@ def readable(line: str, at: datetime | None = None) -> ReadableLine:
     trace = _taken(rest, _TRACES)
     if rest.get("logger") in _USER_LOGGERS:
         del rest["logger"]
-    fields = tuple((_safe(name), _value(value)) for name, value in rest.items() if name not in _NAMES_OF_STEP)
+    known = _NAMES_OF_ATTEMPT if "stepRun" in record else _NAMES_OF_STEP
+    fields = tuple((_safe(name), _value(value)) for name, value in rest.items() if name not in known)
     first, *more = _lines(message) or [""]
     lines = _lines(trace) if isinstance(trace, str) else []
     return ReadableLine(_instant(when) or at, _safe(str(level or "")).lower(), first, fields, (*more, *lines))

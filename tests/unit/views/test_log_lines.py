@@ -12,7 +12,7 @@ from cli.render.log_lines import LogForm, lines_of
 from views.log_lines import ReadableLine, readable
 
 WRITTEN = datetime(2026, 1, 1, 12, 0, 0, 5000, tzinfo=UTC)
-NAMES = {"storyRun": "run", "step": "load", "stepRun": "run-load"}
+NAMES = {"storyRun": "run", "step": "load", "stepRun": "run-load", "attempt": 1}
 
 
 def shown(record: dict[str, Any] | str, *, whole_time: bool = False) -> list[str]:
@@ -56,6 +56,7 @@ def test_a_traceback_has_its_own_lines() -> None:
     ("record", "line"),
     [
         ({"severity": "WARNING", "ts": 1767268800.5, "message": "slow"}, "load[1] 12:00:00.500 warning slow"),
+        ({"msg": "of others", "attempt": 2}, "load[1] 12:00:00.005         of others attempt=2"),
         ({"event": "got\nit", "n": 1}, "load[1] 12:00:00.005         got n=1"),
         ({"msg": "late", "ts": 1e300}, "load[1] 12:00:00.005         late"),
         ({"rows": 3}, 'load[1] 12:00:00.005         {"rows": 3}'),
