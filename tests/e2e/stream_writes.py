@@ -80,13 +80,16 @@ async def recording(rig: StreamRig) -> AsyncIterator[Writes]:
             yield writes
         return
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_look_at_versions, rig, writes)
+        await nursery.start(_look_at_versions, rig, writes)
         yield writes
         nursery.cancel_scope.cancel()
 
 
-async def _look_at_versions(rig: StreamRig, writes: Writes) -> None:
+async def _look_at_versions(
+    rig: StreamRig, writes: Writes, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     version, leases = await _versions(rig)
+    task_status.started()
     while True:
         await trio.sleep(_LOOK_SECONDS)
         last, before = version, leases
