@@ -30,7 +30,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 def alive(pid: int) -> bool:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # it has ended, before or while this was read
         return False
 
 
