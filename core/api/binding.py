@@ -68,7 +68,7 @@ class StreamRefusal(WireModel):
     """A client that the hub has turned away."""
 
     reason: str | None = Field(None, description="A word for programs, as in `bobrapet_hub_refusals_total`.")
-    message: str | None = Field(None, description="What the client was told.")
+    message: str | None = Field(None, description="The message that the client got.")
     at: Instant | None = Field(None, description="When.")
 
 

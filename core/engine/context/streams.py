@@ -21,7 +21,7 @@ class _Connection:
     lost_at: datetime | None = None
     """Since when it is away, after it was there."""
     why: str = field(default="", compare=False)
-    """Why it is away, for people: other words are no news."""
+    """Why it is away, for people. Another text alone is not a change."""
 
 
 class Streams:
