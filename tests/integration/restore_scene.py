@@ -76,6 +76,17 @@ class Scene:
             yield cluster
 
 
+@asynccontextmanager
+async def open_scene(directory: Path) -> AsyncIterator[Scene]:
+    """The old cluster with its Engrams, and nothing else."""
+    where = directory / "old"
+    where.mkdir()
+    async with open_operator_cluster(where, None) as old:
+        scene = Scene(directory, old)
+        await scene.engrams(old)
+        yield scene
+
+
 async def under_way(scene: Scene, execution: Object | None = None) -> Backup:
     """Run ``done`` has ended; of run ``half``, ``a`` has ended, ``b`` is at work, ``c`` waits."""
     await scene.old.story("short", step("a", "quick"))

@@ -16,7 +16,6 @@ from core.workloads.submission import claim_name, trigger_name
 from tests.integration.backup_tool import KINDS, Backup, Owners, backup
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
-    open_operator_cluster,
     status_of,
     step,
     step_phases,
@@ -28,6 +27,7 @@ from tests.integration.restore_scene import (
     RESUME,
     USUAL,
     Scene,
+    open_scene,
     owned,
     reason_of,
     settled,
@@ -37,12 +37,8 @@ from tests.integration.restore_scene import (
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    where = tmp_path / "old"
-    where.mkdir()
-    async with open_operator_cluster(where, None) as old:
-        scene = Scene(tmp_path, old)
-        await scene.engrams(old)
-        yield scene
+    async with open_scene(tmp_path) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("owners", Owners)

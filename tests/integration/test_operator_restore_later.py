@@ -18,8 +18,8 @@ from core.api.instant import format_instant, parse_instant
 from core.api.objects import Object
 from core.api.resource import STORY, STORY_RUN, TRANSPORT
 from tests.integration.backup_tool import Backup, backup
-from tests.integration.operator_cluster import NAMESPACE_NAME, open_operator_cluster, status_of, step, step_phases
-from tests.integration.restore_scene import ONE_RETRY, RESUME, USUAL, Scene, reason_of, settled
+from tests.integration.operator_cluster import NAMESPACE_NAME, status_of, step, step_phases
+from tests.integration.restore_scene import ONE_RETRY, RESUME, USUAL, Scene, open_scene, reason_of, settled
 from tests.integration.test_operator_live_runs import ALWAYS_ON, definitions, is_running, shown
 
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -28,12 +28,8 @@ NEVER: Final = '{{ gt (now | date "2006" | int) 9000 }}'
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    where = tmp_path / "old"
-    where.mkdir()
-    async with open_operator_cluster(where, None) as old:
-        scene = Scene(tmp_path, old)
-        await scene.engrams(old)
-        yield scene
+    async with open_scene(tmp_path) as opened:
+        yield opened
 
 
 async def saved_while(scene: Scene, holds: Callable[[Object], bool], *steps: Object) -> Backup:

@@ -15,12 +15,11 @@ from tests.integration.backup_tool import Owners, backup
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OperatorCluster,
-    open_operator_cluster,
     status_of,
     step,
     step_phases,
 )
-from tests.integration.restore_scene import ONE_RETRY, RESUME, Scene
+from tests.integration.restore_scene import ONE_RETRY, RESUME, Scene, open_scene
 
 APPROVED = {"status": {"gates": {"waits": {"state": "Approved"}}}}
 WAITING = {"Pending", "Running", "Paused", "Blocked"}
@@ -28,12 +27,8 @@ WAITING = {"Pending", "Running", "Paused", "Blocked"}
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    where = tmp_path / "old"
-    where.mkdir()
-    async with open_operator_cluster(where, None) as old:
-        scene = Scene(tmp_path, old)
-        await scene.engrams(old)
-        yield scene
+    async with open_scene(tmp_path) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("owners", [Owners.DROPPED, Owners.MAPPED])
