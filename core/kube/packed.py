@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from sys import intern
 from typing import Final, TypeAlias
 
 import orjson
@@ -39,7 +40,8 @@ class Packed:
         metadata = obj["metadata"]
         self.size = len(text)
         """Of the text, in bytes."""
-        self._identity = tuple(metadata.get(name) for name in _IDENTITY)
+        namespace = metadata.get("namespace")
+        self._identity = (namespace and intern(namespace), *(metadata.get(name) for name in _IDENTITY[1:]))
         self._dictionary = dictionary
         self._text = text if dictionary is None else _compressed(text, dictionary)
         self._mark: Unreadable | None = unreadable(obj)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
+from sys import intern
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from core.kube.packed import Entry, Opener, Packed, Packer, head_of, is_at_rest, opened
@@ -22,6 +23,7 @@ REMEMBERED_SECONDS: Final = 1_800.0
 _UNREPORTED_SECONDS: Final = 3_600.0
 """For the others: a watch that is away reports them when it is back."""
 _LONGEST_NUMBER: Final = 20
+_ALIKE: Final = 256
 
 Indexer = Callable[[Object], Iterable[str]]
 T = TypeVar("T")
@@ -135,6 +137,8 @@ class InformerStore:
         self._indexes: dict[str, dict[str, dict[StoreKey, None]]] = {name: {} for name in indexers}
         self._index_values: dict[StoreKey, _IndexValues] = {}
         """For each object, the values of each indexer, in the order of the indexers."""
+        self._alike: dict[_IndexValues, _IndexValues] = {}
+        """Those of the last objects: the finished runs of a Story have the same, so they share them."""
         self._deletions: dict[str, _Deletion] = {}
         self._list_number = 0
 
@@ -346,7 +350,10 @@ class InformerStore:
         return now - deletion.noted_at > (REMEMBERED_SECONDS if deletion.observed else _UNREPORTED_SECONDS)
 
     def _values_of(self, obj: Object) -> _IndexValues:
-        return tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
+        values = tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
+        if len(self._alike) >= _ALIKE:
+            self._alike.clear()
+        return self._alike.setdefault(values, values)
 
     def _set(self, key: StoreKey, new: Listed) -> Entry:
         """Store it, and return its entry."""
@@ -381,7 +388,7 @@ class InformerStore:
 
 def key_of(obj: Object) -> StoreKey:
     metadata = obj["metadata"]
-    return StoreKey(metadata.get("namespace") or "", metadata["name"])
+    return StoreKey(intern(metadata.get("namespace") or ""), metadata["name"])
 
 
 def version_of(obj: Object) -> str:

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -212,7 +213,7 @@ class ApiTransport:
             extensions = {**extensions, "sni_hostname": self.config.tls_server_name}
         if call.fence is not None:
             extensions = {**extensions, FENCE: call.fence}
-        url = httpx.URL(self._origin + target)
+        url = _url(self._origin + target)
         return httpx.Request(call.method, url, headers=headers, content=call.body, extensions=dict(extensions))
 
     def _load_certificate(self, certificate: ClientCertificate) -> None:
@@ -233,6 +234,12 @@ class ApiTransport:
             metrics.observe(catalogue.CLIENT_REQUEST_DURATION, span.seconds, verb=verb, host=self._host)
             if verb in _WRITES:
                 metrics.count(catalogue.API_WRITES, verb=verb, resource=str(span.fields["resource"]))
+
+
+@lru_cache(maxsize=1024)
+def _url(text: str) -> httpx.URL:
+    """Most requests repeat the address of another one: that of a collection, or of an object that is written again."""
+    return httpx.URL(text)
 
 
 @asynccontextmanager

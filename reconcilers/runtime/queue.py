@@ -169,6 +169,9 @@ class WorkQueue(Generic[Key]):
         self._dirty.discard(key)
         now = self._working[key] = trio.current_time()
         waited = now - self._ready_at.pop(key)
+        if not self._dirty:
+            self._dirty.clear()  # at the start all keys are in it; an empty set keeps the memory for them
+            self._ready_at.clear()
         if self.observe_wait is not None:
             self.observe_wait(waited)
         self._at_work[tenant] = self._at_work.get(tenant, 0) + 1
