@@ -12,9 +12,10 @@ import pytest
 import trio
 
 from tests.e2e.comparison import Outcome
-from tests.e2e.control_plane.binaries import find_go
+from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool, find_go
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.fault_rig import play_without_faults
+from tests.e2e.object_store.gateway import Gateway, open_gateway
 from tests.e2e.operator_rig import OperatorRig, open_operator_rig
 from tests.integration.operator_cluster import install_on
 
@@ -48,6 +49,18 @@ async def rig(tmp_path: Path, pytestconfig: pytest.Config) -> AsyncIterator[Oper
     if pytestconfig.getoption("control_plane") != "real":
         pytest.skip("needs a real control plane: --control-plane real")
     async with open_operator_rig(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    """An object store that speaks S3 by HTTPS; programs of the test trust its certificate."""
+    try:
+        ensure_tool("versitygw")
+    except MissingBinariesError as error:
+        pytest.skip(str(error))
+    async with open_gateway(tmp_path) as opened:
+        monkeypatch.setenv("SSL_CERT_FILE", str(opened.authority.ca_file))
         yield opened
 
 

@@ -19,25 +19,13 @@ from cli.session import Session
 from core.api.resource import CONFIG_MAP, SECRET
 from core.payloads.store import open_s3_store
 from deployment.permissions.names import CONFIG_NAME
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
-from tests.e2e.object_store.gateway import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
+from tests.e2e.object_store.gateway import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Gateway
 from tests.integration.operator_cluster import NAMESPACE_NAME, OPERATOR_NAMESPACE, open_embedded
 from views.doctor.diagnosis import Diagnosis, Health
 
 MOST_SECONDS: Final = 9.0
 """Within the ten seconds of the whole examination."""
 WRONG: Final = "another secret that no text may show"
-
-
-@pytest.fixture
-async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
-    try:
-        ensure_tool("versitygw")
-    except MissingBinariesError as error:
-        pytest.skip(str(error))
-    async with open_gateway(tmp_path) as opened:
-        monkeypatch.setenv("SSL_CERT_FILE", str(opened.authority.ca_file))
-        yield opened
 
 
 @asynccontextmanager

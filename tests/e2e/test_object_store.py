@@ -37,11 +37,10 @@ from core.payloads.store import Store, open_s3_store
 from core.policy.settings import OperatorSettings, StorageProvider, StorageSettings
 from core.workloads.cache_entry import CacheSelection
 from deployment.permissions.names import CONFIG_NAME
-from tests.e2e.control_plane.binaries import MissingBinariesError, ensure_tool
 from tests.e2e.control_plane.session import SessionCluster
 from tests.e2e.object_store.exchange import exchange
 from tests.e2e.object_store.faulty import FaultyProxy, StoreFault, open_faulty
-from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway, open_gateway
+from tests.e2e.object_store.gateway import BUCKET, REGION, SECRET_KEY, Gateway
 from tests.integration.operator_cluster import (
     NAMESPACE_NAME,
     OPERATOR_NAMESPACE,
@@ -63,17 +62,6 @@ JOINED: Final = (
     "steps['make-2'].output.text steps['make-3'].output.text }}"
 )
 """Read by the operator: 8,003 characters, which it stores for the step that gets them."""
-
-
-@pytest.fixture
-async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
-    try:
-        ensure_tool("versitygw")
-    except MissingBinariesError as error:
-        pytest.skip(str(error))
-    async with open_gateway(tmp_path) as opened:
-        monkeypatch.setenv("SSL_CERT_FILE", str(opened.authority.ca_file))
-        yield opened
 
 
 @pytest.fixture
