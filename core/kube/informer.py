@@ -19,6 +19,7 @@ from core.api.unreadable import why_unreadable
 from core.kube import reading, remains
 from core.kube.client import KubeClient
 from core.kube.errors import ApiError, KubeError, error_from_status
+from core.kube.own_versions import OwnVersions
 from core.kube.packed import Entry, Packer, identity
 from core.kube.retry import Backoff
 from core.kube.store import (
@@ -102,6 +103,7 @@ class Informer:
         """Whether the last connection has ended, and no new one is open."""
         self._counted = -1
         self._version = ""
+        self._own = OwnVersions()
         self._moved = trio.lowlevel.ParkingLot()
         """Tasks that wait for progress of the watch."""
         self._backoff = Backoff(*_RELIST_BACKOFF_SECONDS)
@@ -245,6 +247,7 @@ class Informer:
             The object as it is stored here: a caller that keeps this copy keeps nothing twice.
         """
         kept, entry = self._kept(obj)
+        self._own.add(kept)
         self._publish(self._store.put(kept, in_order=False, entry=entry))
         return kept
 
@@ -326,6 +329,7 @@ class Informer:
 
     async def _list(self) -> None:
         number = self._store.begin_list()
+        self._own.clear()  # a server that was restored from a backup gives its versions again
         found = await self._client.list(
             self.resource,
             self._namespace,
@@ -343,7 +347,6 @@ class Informer:
         self.last_error = None
         self._touch()
         metrics.count(catalogue.INFORMER_RELISTS, resource=self.resource.title)
-        self._count()
 
     async def _follow_for_a_while(self) -> None:
         self._following_since = began = trio.current_time()
@@ -368,6 +371,7 @@ class Informer:
             timing=self._timing,
             on_contact=self._touch,
             on_loss=self._lose,
+            is_known=self._own.take,
         ) as events:
             async for event in events:
                 if event.type is WatchEventType.ERROR:
@@ -390,7 +394,6 @@ class Informer:
                 self._publish(self._store.remove(self._trimmed(event.object)))
             case _:  # a bookmark only carries a version
                 return
-        self._count()
 
     def _count(self) -> None:
         if len(self._store) != self._counted:
@@ -415,6 +418,7 @@ class Informer:
             for handler in self._handlers:
                 self._call(handler, change)
             change.let_go()
+        self._count()
 
     def _call(self, handler: Handler, change: Change) -> None:
         try:

@@ -350,7 +350,7 @@ class InformerStore:
         return now - deletion.noted_at > (REMEMBERED_SECONDS if deletion.observed else _UNREPORTED_SECONDS)
 
     def _values_of(self, obj: Object) -> _IndexValues:
-        values = tuple(tuple(dict.fromkeys(indexer(obj))) for indexer in self._indexers.values())
+        values = tuple([_distinct(indexer(obj)) for indexer in self._indexers.values()])
         if len(self._alike) >= _ALIKE:
             self._alike.clear()
         return self._alike.setdefault(values, values)
@@ -384,6 +384,11 @@ class InformerStore:
                 del members[key]
                 if not members:
                     del self._indexes[name][value]
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(values)
+    return found if len(found) < 2 else tuple(dict.fromkeys(found))
 
 
 def key_of(obj: Object) -> StoreKey:

@@ -32,7 +32,7 @@ from core.kube.errors import (
 from core.kube.paging import ListSelection, newest_version
 from core.kube.retry import Backoff
 from core.kube.transport import open_body
-from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in
+from core.kube.watch_line import DamagedLineError, LeftOut, WatchEvent, event_in, stored_version
 from core.telemetry import catalogue, metrics
 from core.telemetry.logs import get_logger
 from kubewire.wire import StatusReason, WatchEventType, status_failure
@@ -88,6 +88,7 @@ async def open_watch(
     timing: WatchTiming = DEFAULT_TIMING,
     on_contact: Callable[[], None] | None = None,
     on_loss: Callable[[], None] | None = None,
+    is_known: Callable[[bytes], bool] | None = None,
 ) -> AsyncIterator[trio.MemoryReceiveChannel[WatchEvent]]:
     """Events after ``resource_version``, in the server's order, while the block runs.
 
@@ -98,6 +99,7 @@ async def open_watch(
         resource_version: of the list that this watch continues; must not be empty.
         on_contact: called whenever the server has answered or sent something.
         on_loss: called when a connection has ended, or could not be opened.
+        is_known: called with a line; of a change that is known, only the version is delivered, as a ``BOOKMARK``.
     Raises:
         ValueError: ``resource_version`` is empty.
     """
@@ -105,7 +107,8 @@ async def open_watch(
         raise ValueError("a watch continues a list; give its resourceVersion")
     send, receive = trio.open_memory_channel[WatchEvent](BUFFERED_EVENTS)
     target = _Target(client, resource, namespace, label_selector, field_selector)
-    watcher = _Watcher(target, resource_version, timing, on_contact or _nothing, on_loss or _nothing, send)
+    callbacks = _Callbacks(on_contact or _nothing, on_loss or _nothing, is_known or _never)
+    watcher = _Watcher(target, resource_version, timing, callbacks, send)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher.run)
@@ -130,6 +133,13 @@ class _Target:
     field_selector: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Callbacks:
+    on_contact: Callable[[], None]
+    on_loss: Callable[[], None]
+    is_known: Callable[[bytes], bool]
+
+
 class _Watcher:
     """The reading side: one connection after another, one position."""
 
@@ -138,15 +148,15 @@ class _Watcher:
         target: _Target,
         resource_version: str,
         timing: WatchTiming,
-        on_contact: Callable[[], None],
-        on_loss: Callable[[], None],
+        callbacks: _Callbacks,
         send: trio.MemorySendChannel[WatchEvent],
     ) -> None:
         self._target = target
         self._position = resource_version
         self._timing = timing
-        self._on_contact = on_contact
-        self._on_loss = on_loss
+        self._on_contact = callbacks.on_contact
+        self._on_loss = callbacks.on_loss
+        self._is_known = callbacks.is_known
         self._send = send
         self._backoff = Backoff(*timing.backoff_seconds)
         self._damaged = 0
@@ -220,15 +230,18 @@ class _Watcher:
         Raises:
             ApiError: the line is an ERROR event.
         """
-        try:
-            event = event_in(line, self._bounds)
-        except DamagedLineError:
-            return False
+        if self._is_known(line):
+            event: WatchEvent | LeftOut = _bookmark(stored_version(line))
+        else:
+            try:
+                event = event_in(line, self._bounds)
+            except DamagedLineError:
+                return False
         if isinstance(event, LeftOut):
             self._count_left_out(event)
             if not event.version:
                 return True
-            event = WatchEvent(WatchEventType.BOOKMARK, {"metadata": {"resourceVersion": event.version}})
+            event = _bookmark(event.version)
         try:
             self._send.send_nowait(event)  # saves a turn of the scheduler when the channel has room, the usual case
         except trio.WouldBlock:
@@ -291,5 +304,14 @@ class _Watcher:
             _LOG.debug("watch ended", **fields, error=str(error or ""))
 
 
+def _bookmark(version: str) -> WatchEvent:
+    return WatchEvent(WatchEventType.BOOKMARK, {"metadata": {"resourceVersion": version}})
+
+
 def _nothing() -> None:
     return None
+
+
+def _never(line: bytes) -> bool:
+    del line
+    return False

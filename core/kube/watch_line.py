@@ -22,6 +22,10 @@ _HEAD: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Z]+)"\s*,\s*"object"\s*:\
 """The form that API servers write."""
 
 
+_VERSION: Final = b'"resourceVersion":"'
+_STORED: Final = (b'{"type":"ADDED"', b'{"type":"MODIFIED"')
+
+
 class DamagedLineError(ValueError):
     """The line is not a watch event: its sender is not the expected server, or the line was cut off."""
 
@@ -42,6 +46,18 @@ class LeftOut:
 
     version: str
     why: str
+
+
+def stored_version(line: bytes) -> str:
+    """The version of an object that was added or changed, without reading the object.
+
+    Empty if the text does not say it beyond doubt: a label, say, may be called ``resourceVersion``, too.
+    """
+    start = line.find(_VERSION)
+    if start < 0 or line.find(_VERSION, start + 1) >= 0 or not line.startswith(_STORED):
+        return ""
+    end = line.find(b'"', start + len(_VERSION))
+    return line[start + len(_VERSION) : end].decode("ascii", "replace")
 
 
 def event_in(line: bytes, bounds: ObjectBounds) -> WatchEvent | LeftOut:

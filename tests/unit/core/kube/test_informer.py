@@ -106,6 +106,41 @@ async def test_a_remembered_write_is_visible_at_once_and_older_events_are_passed
     assert told.changes == ["ADDED a@3", "UPDATED a@15", "ADDED new@16", "UPDATED a@17"]
 
 
+async def test_an_event_of_an_own_write_is_not_read_and_moves_the_position(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    server = ScriptedServer(answer=lambda request: listing(version=10))
+    informer, told = await informer_of(server, nursery, stack)
+    watch = await server.next_watch()
+    informer.remember(widget("a", 15))
+    watch.push("MODIFIED", widget("a", 15, note="the server would send what it has answered"))
+    watch.push("ADDED", widget("b", 16))
+    await told.until(2)
+    assert "note" not in (informer.get("team", "a") or {})
+    informer.remember(widget("c", 17))
+    watch.push("ADDED", widget("c", 17))
+    watch.end()
+    assert (await server.next_watch()).resource_version == "17"
+    assert told.changes == ["ADDED a@15", "ADDED b@16", "ADDED c@17"]
+
+
+async def test_after_a_list_the_event_of_a_version_that_was_known_is_read(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
+) -> None:
+    """A server that was restored from a backup gives a version again, perhaps to the same object."""
+    server = ScriptedServer(answer=lambda request: listing(version=10))
+    informer, told = await informer_of(server, nursery, stack)
+    informer.remember(widget("a", 15))
+    (await server.next_watch()).push("ERROR", {"code": 410, "reason": "Expired"})
+    server.answer = lambda request: listing(version=5)
+    watch = await server.next_watch()
+    watch.push("ERROR", {"code": 410, "reason": "Expired"})
+    watch = await server.next_watch()
+    watch.push("ADDED", widget("a", 15, note="another history"))
+    await told.until(3)
+    assert (informer.get("team", "a") or {})["note"] == "another history"
+
+
 async def test_who_writes_gets_the_very_copy_that_is_kept(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, stack: AsyncExitStack
 ) -> None:
