@@ -8,10 +8,11 @@ StepRun contract 6, 10 and 11.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from core.api.canonical import NotSerializableError
 from core.api.objects import Object
@@ -43,6 +44,9 @@ from reconcilers.adapters.stream_definitions import (
 )
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.world import World, find, is_object_name
+
+REMEMBERED: Final = 8
+"""Bindings; each holds its Story, Engram and template, which may be large."""
 
 
 class Definitions(NamedTuple):
@@ -80,6 +84,12 @@ class ResolvedStep:
             raise RejectedError(f"StepRun {step_run['metadata']['name']}: {error}") from error
 
 
+class _Known(NamedTuple):
+    sources: Sources
+    """What the binding follows from; kept, so that no other object gets one of these identities."""
+    binding: Binding
+
+
 class Binder:
     """``Bindings``: resolves engram steps against the current objects."""
 
@@ -94,21 +104,24 @@ class Binder:
         self._world = world
         self._settings = settings
         self._rules = rules
+        self._last: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
+        """Bindings of the last steps, by the identities of what they follow from: the items of a loop share one."""
 
     async def bind(self, run: Object, story: Object, step: Mapping[str, Any]) -> Binding:
         # References are resolved from the Story's namespace; Secrets and volumes are those of the run's namespace.
         namespace, settings = run["metadata"]["namespace"], self._settings()
-        engram, template = await self.definitions(story, step)
-        stream = await self._stream(story, step, engram, template)
-        if problems := container_problems(template["spec"]):
-            text = "; ".join(f"{each.path}: {each.message} ({each.remedy})" for each in problems)
-            what = "script" if is_script(step) else f"EngramTemplate {template['metadata']['name']}"
-            raise RejectedError(f"step {step['name']!r}: its {what} cannot be used: {text}")
-        try:
-            sources = Sources(settings, template, engram, story, step, namespace=namespace)
-            return bound(sources, engram, template, stream, self._rules())
-        except PolicyError as error:
-            raise RejectedError(f"step {step['name']!r}: {error}") from error
+        found = await self.definitions(story, step)
+        stream, rules = await self._stream(story, step, *found), self._rules()
+        sources = Sources(settings, found.template, found.engram, story, step, namespace=namespace)
+        if stream is not None:
+            return _bound(sources, found, stream, rules)
+        key = (namespace, rules, *map(id, (settings, *found, story, step)))
+        known = self._last.get(key)
+        if known is None:
+            known = self._last[key] = _Known(sources, _bound(sources, found, None, rules))
+            if len(self._last) > REMEMBERED:
+                self._last.popitem(last=False)
+        return known.binding
 
     async def definitions(self, story: Object, step: Mapping[str, Any]) -> Definitions:
         """The Engram and template of a step.
@@ -242,6 +255,22 @@ def _refuse_unreadable(definition: Object) -> None:
     if why := why_unreadable(definition):
         text = f"{definition.get('kind')} {definition['metadata']['name']} cannot be read: {why}; make it smaller"
         raise RejectedError(text, reason=Reason.UNREADABLE)
+
+
+def _bound(sources: Sources, definitions: Definitions, stream: ResolvedStream | None, rules: TraceRules) -> Binding:
+    """
+    Raises:
+        RejectedError: the definitions cannot be used.
+    """
+    step, template = sources.step, definitions.template
+    if problems := container_problems(template["spec"]):
+        text = "; ".join(f"{each.path}: {each.message} ({each.remedy})" for each in problems)
+        what = "script" if is_script(step) else f"EngramTemplate {template['metadata']['name']}"
+        raise RejectedError(f"step {step['name']!r}: its {what} cannot be used: {text}")
+    try:
+        return bound(sources, definitions.engram, template, stream, rules)
+    except PolicyError as error:
+        raise RejectedError(f"step {step['name']!r}: {error}") from error
 
 
 def bound(

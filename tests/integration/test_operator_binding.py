@@ -13,6 +13,7 @@ from core.api.resource import ENGRAM, REFERENCE_GRANT
 from core.engine.errors import AwaitedError, Definition, MissingReferenceError, RejectedError
 from core.policy.settings import CrossNamespacePolicy
 from tests.integration.adapter_world import AdapterWorld
+from tests.integration.operator_cluster import NAMESPACE_NAME
 
 
 async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld) -> None:
@@ -31,6 +32,22 @@ async def test_a_step_is_bound_to_engram_template_and_policy(there: AdapterWorld
     assert (binding.retry_spec, binding.retry.max_retries) == ({"maxRetries": 2}, 2)
     assert (binding.input_schema, binding.output_schema) == ({"type": "object"}, None)
     assert binding.declared_output_keys == frozenset({"a", "b"})
+
+
+async def test_the_items_of_a_loop_share_a_binding_until_a_definition_or_a_setting_changes(
+    there: AdapterWorld,
+) -> None:
+    run, story = await there.definitions()
+    step, binder = {"name": "fetch", "ref": {"name": "http"}}, there.binder
+    first = await binder.bind(run, story, step)
+    assert await binder.bind(run, story, step) is first
+    assert await binder.bind(run, story, {**step, "execution": {"timeout": "9m"}}) is not first
+    engram_settings = replace(there.settings.engram, max_inline_size_bytes=77)
+    there.settings = replace(there.settings, engram=engram_settings)
+    assert (await binder.bind(run, story, step)).max_inline_size_bytes == 77
+    patch = {"spec": {"with": {"url": "x"}}}
+    there.world.engrams.remember(await there.client.patch(ENGRAM, "http", patch, namespace=NAMESPACE_NAME))
+    assert (await binder.bind(run, story, step)).default_with == {"url": "x"}
 
 
 @pytest.mark.parametrize(

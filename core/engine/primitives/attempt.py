@@ -40,7 +40,8 @@ class AttemptPreparation:
     async def order(self, step_run: Object) -> AttemptOrder | StepError:
         """The order for the StepRun's next attempt; a ``StepError`` if its input cannot be resolved or is refused."""
         context, binding = self.context, self.binding
-        absent = _first_absent(context.step.requires, context.seen())
+        requires = context.step.requires
+        absent = _first_absent(requires, context.seen()) if requires else None
         if absent is not None:
             return StepError(Reason.DEPENDENCY_FAILED, f"requires: {absent} has no value")
         found = await self._inputs(step_run)

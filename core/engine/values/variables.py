@@ -30,6 +30,12 @@ class Variables:
         self._changed = changed
         self._steps: dict[str, dict[str, Any] | _Folded] = {}
         """By full name, in the order in which the steps were first seen."""
+        self._shown: _Shown | None = None
+        """What the next snapshot shows; None: it must be looked up. Loops may have thousands of steps, and take several
+        snapshots for each of them.
+        """
+        self._seen: Mapping[str, Any] | None = None
+        """The last snapshot while it is valid."""
 
     def remember(self, step_run: Object, *, has_ended: bool = False) -> None:
         """Store the values that this version of a StepRun shows.
@@ -58,19 +64,20 @@ class Variables:
         output = _unfolded(self._steps.get(name, {})).get("output")
         return output if isinstance(output, Mapping) else {}
 
-    def snapshot(self) -> dict[str, Any]:
-        """``{"inputs": …, "steps": …}`` as of now.
+    def snapshot(self) -> Mapping[str, Any]:
+        """``{"inputs": …, "steps": …}`` as of now; it is shared: do not change it.
 
         A step is also listed under its underscore alias, and a branch under the last part of its name, if that name is
         free.
         """
-        entries = {name: _unfolded(entry) for name, entry in self._steps.items()}
-        steps: dict[str, Any] = {name: entry for name, entry in entries.items() if "/" not in name}
-        for name, entry in entries.items():
-            steps.setdefault(name.rpartition("/")[2], entry)
-        for name, entry in list(steps.items()):
-            steps.setdefault(identity.step_alias(name), entry)
-        return {"inputs": self.inputs, "steps": steps}
+        if self._seen is not None:
+            return self._seen
+        if self._shown is None:
+            self._shown = _Shown(self._steps)
+        found = {"inputs": self.inputs, "steps": self._shown.steps()}
+        if not self._shown.is_folded:  # else what is large would stay parsed
+            self._seen = found
+        return found
 
     def _set(self, name: str, entry: dict[str, Any]) -> None:
         folded = _folded(entry)
@@ -80,6 +87,9 @@ class Variables:
             self._steps[name] = folded
         else:
             self._steps.pop(name, None)
+        if self._shown is not None and not self._shown.takes(name, folded):
+            self._shown = None
+        self._seen = None
         self._changed()
 
 
@@ -93,6 +103,50 @@ class _Folded:
     def unfolded(self) -> dict[str, Any]:
         entry: dict[str, Any] = orjson.loads(self.text)
         return entry | {"outputs": entry["output"]} if self.has_output else entry
+
+
+class _Shown:
+    """The names under which a snapshot shows variables: steps, then the last parts of the names of branches, as far as
+    they are free, then the aliases of both, as far as those are.
+    """
+
+    def __init__(self, steps: Mapping[str, dict[str, Any] | _Folded]) -> None:
+        self._owners = {name: name for name in steps if "/" not in name}
+        """Name → full name of the step."""
+        for full in steps:
+            self._owners.setdefault(full.rpartition("/")[2], full)
+        self._named = {name: steps[full] for name, full in self._owners.items()}
+        self._aliases: dict[str, str] = {}
+        """Alias → name."""
+        for name in self._named:
+            self._give_alias(name)
+        self.is_folded = any(isinstance(entry, _Folded) for entry in self._named.values())
+
+    def steps(self) -> dict[str, Any]:
+        named = {name: _unfolded(entry) for name, entry in self._named.items()} if self.is_folded else self._named
+        return {**named, **{alias: named[name] for alias, name in self._aliases.items()}}
+
+    def takes(self, full: str, entry: dict[str, Any] | _Folded) -> bool:
+        """Show a change of the variables of a step; False: this must be made again, because names change hands."""
+        name = full.rpartition("/")[2]
+        owner = self._owners.get(name)
+        if owner is None and (name == full or name in self._aliases):
+            return not entry
+        if owner not in (None, full):
+            return name != full  # a step takes its name from a branch
+        if not entry:
+            return owner is None
+        if owner is None:
+            self._owners[name] = full
+            self._give_alias(name)
+        self._named[name] = entry
+        self.is_folded = self.is_folded or isinstance(entry, _Folded)
+        return True
+
+    def _give_alias(self, name: str) -> None:
+        alias = identity.step_alias(name)
+        if alias not in self._named:
+            self._aliases.setdefault(alias, name)
 
 
 def _folded(entry: dict[str, Any]) -> dict[str, Any] | _Folded:

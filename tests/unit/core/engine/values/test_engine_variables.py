@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.api.unreadable import Unreadable, marked
 from core.engine.step import record
@@ -22,7 +25,7 @@ def final(name: str, output: Any) -> dict[str, Any]:
     return body | {"status": apply_merge_patch(body["status"], record.success_patch(body, NOW))}
 
 
-def seen(*step_runs: dict[str, Any]) -> dict[str, Any]:
+def seen(*step_runs: dict[str, Any]) -> Mapping[str, Any]:
     variables = Variables({"n": 1})
     for found in step_runs:
         variables.remember(found)
@@ -109,3 +112,38 @@ def test_an_output_counts_once_the_run_records_the_end_of_its_step() -> None:
     variables.remember(reported, has_ended=True)
 
     assert variables.output_of("a") == {"x": 1}
+
+
+NAMES = ("a-b", "a_b", "all/0/each", "all/1/each", "all/2/a_b", "all/3/a-b", "each")
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 2) | st.none(), st.booleans()), max_size=12))
+def test_a_snapshot_is_the_same_whenever_others_were_taken(changes: list[tuple[str, int | None, bool]]) -> None:
+    often, once = Variables({}), Variables({})
+    for name, value, looks in changes:
+        for variables in (often, once):
+            if value is None:
+                variables.remember(step_run(name, {"phase": "Running"}))
+            else:
+                variables.give(name, {"x": value})
+        if looks:
+            often.snapshot()
+    assert often.snapshot() == once.snapshot()
+    assert list(often.snapshot()["steps"]) == list(once.snapshot()["steps"])
+
+
+def test_a_snapshot_stays_the_same_until_something_changes() -> None:
+    variables = Variables({})
+    variables.give("all/0", {"x": 0})
+    before = variables.snapshot()
+    variables.give("all/0", {"x": 0})
+    assert variables.snapshot() is before
+    variables.give("all/1", {"x": 1})
+    assert list(before["steps"]) == ["0"]
+    assert list(variables.snapshot()["steps"]) == ["0", "1"]
+
+
+def test_large_outputs_do_not_stay_parsed_in_a_snapshot() -> None:
+    variables = Variables({})
+    variables.give("a", {"x": "y" * 10_000})
+    assert variables.snapshot() is not variables.snapshot()
