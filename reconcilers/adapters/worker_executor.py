@@ -7,7 +7,7 @@ other object has to be read before. Source: StepRun contract 3.5, reliability of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -38,6 +38,8 @@ from reconcilers.adapters.worker_line import AwaitedRoom
 from reconcilers.adapters.worker_pools import WorkerPools
 from reconcilers.adapters.worker_registry import PoolKey, WorkerPlace, WorkerRegistry
 
+BEFORE_CREATION_SECONDS: Final = 2.0
+"""How long a step waits for a worker before its StepRun exists. Then its creation and its assignment are one write."""
 _NO_TIMEOUT: Final = timedelta(days=1)
 
 
@@ -54,7 +56,10 @@ class WorkerExecutor:
         registry: WorkerRegistry,
         events: EventSink,
         clock: Clock,
+        *,
+        before_creation_seconds: float = BEFORE_CREATION_SECONDS,
     ) -> None:
+        self._before_creation_seconds = before_creation_seconds
         self._step_runs = step_runs
         self._pools = pools
         self._registry = registry
@@ -73,13 +78,33 @@ class WorkerExecutor:
         stamp = {"creationTimestamp": format_instant(self._clock.now()), "uid": ""}
         order = replace(order, step_run={**step_run, "metadata": {**step_run["metadata"], **stamp}})
         workload, wanted = self._wanted(order)
-        with self._registry.place_for(_pool(wanted), _key(order)) as place:
+        async with self._place_soon(order, _pool(wanted)) as place:
             if place is None:
                 yield _labelled(wanted)
             else:
-                patch = _assignment(order, workload, wanted, place)
+                patch = self._assignment(order, workload, wanted, place)
                 self._tell_notes(order, workload)
                 yield patch
+
+    @asynccontextmanager
+    async def _place_soon(self, order: AttemptOrder, pool: PoolKey) -> AsyncIterator[WorkerPlace | None]:
+        """A place; if all workers that are ready are at work, the first that is free within a short time. None: there
+        is none, and the step keeps its place in the line.
+        """
+        key, told = _key(order), trio.Event()
+        waits = self._before_creation_seconds > 0 and self._registry.is_served(pool)
+        with self._registry.place_for(pool, key, _awaited(order, told.set) if waits else None) as place:
+            if place is not None or not waits:
+                yield place
+                return
+        try:
+            with trio.move_on_after(self._before_creation_seconds):
+                await told.wait()
+            with self._registry.place_for(pool, key) as place:
+                yield place
+        except BaseException:
+            self._registry.leave(pool, key)
+            raise
 
     async def start_attempt(self, order: AttemptOrder) -> None:
         if await self._is_started(order):
@@ -87,14 +112,12 @@ class WorkerExecutor:
         workload, wanted = self._wanted(order)
         resolved: ResolvedStep = order.binding.policy
         await self._pools.ensure(wanted, resolved.settings.storage)
-        pool, timeout = _pool(wanted), order.binding.timeout or _NO_TIMEOUT
-        now = trio.current_time()
-        waiting = AwaitedRoom(_run(order), step_path(order.step_run) or None, now + timeout.total_seconds())
-        with self._registry.place_for(pool, _key(order), waiting) as place:
+        pool = _pool(wanted)
+        with self._registry.place_for(pool, _key(order), _awaited(order)) as place:
             if place is None:
-                self._refuse_to_wait(pool, order, timeout, now)
+                self._refuse_to_wait(pool, order)
             else:
-                patch = _assignment(order, workload, wanted, place)
+                patch = self._assignment(order, workload, wanted, place)
                 self._tell_notes(order, workload)
                 await self._step_runs.patch_step_run_metadata(order.step_run, patch)
 
@@ -115,16 +138,16 @@ class WorkerExecutor:
             raise StaleError(f"attempt {assignment.attempt} of {name} still runs in worker {assignment.worker}")
         return False
 
-    def _refuse_to_wait(self, pool: PoolKey, order: AttemptOrder, timeout: timedelta, now: float) -> None:
+    def _refuse_to_wait(self, pool: PoolKey, order: AttemptOrder) -> None:
         """
         Raises:
             NoRoomError: the step waits for its turn.
             RejectedError: no worker has become ready in the time of the step.
         """
         why = self._registry.why_no_place(pool)
-        if self._registry.has_waited_too_long(pool, _key(order), now):
+        if self._registry.has_waited_too_long(pool, _key(order), trio.current_time()):
             raise RejectedError(
-                f"{why}, and none was within {timeout.total_seconds():g} s; look at the Pods of Deployment {pool}",
+                f"{why}, and none was within {_timeout_seconds(order):g} s; look at the Pods of Deployment {pool}",
                 reason=Reason.EXECUTION_FAILED,
             )
         raise NoRoomError(why)
@@ -150,6 +173,25 @@ class WorkerExecutor:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except NotSerializableError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
+
+    def _assignment(
+        self, order: AttemptOrder, workload: StepWorkload, wanted: WorkersWanted, place: WorkerPlace
+    ) -> Object:
+        """Labels and annotations that give the attempt to a worker. Its time begins now.
+
+        Raises:
+            RejectedError: ``InputTooLarge``.
+        """
+        assignment = Assignment(
+            attempt=order.attempt,
+            worker=place.worker,
+            worker_uid=place.uid,
+            deadline_at=order.binding.deadline_from(self._clock.now()),
+            execution_key=order.execution_key,
+            environment=environment_of(workload),
+        )
+        patch = assignment_patch(assignment)
+        return {**patch, "labels": {**patch["labels"], **_labelled(wanted)["labels"]}}
 
     def _tell_notes(self, order: AttemptOrder, workload: StepWorkload) -> None:
         for note in workload.policy.notes:
@@ -195,24 +237,6 @@ class WorkerExecutor:
         await trio.lowlevel.checkpoint()
 
 
-def _assignment(order: AttemptOrder, workload: StepWorkload, wanted: WorkersWanted, place: WorkerPlace) -> Object:
-    """Labels and annotations that give the attempt to a worker.
-
-    Raises:
-        RejectedError: ``InputTooLarge``.
-    """
-    assignment = Assignment(
-        attempt=order.attempt,
-        worker=place.worker,
-        worker_uid=place.uid,
-        deadline_at=order.deadline_at,
-        execution_key=order.execution_key,
-        environment=environment_of(workload),
-    )
-    patch = assignment_patch(assignment)
-    return {**patch, "labels": {**patch["labels"], **_labelled(wanted)["labels"]}}
-
-
 def _labelled(wanted: WorkersWanted) -> Object:
     """Without an assignment: the pool is asked for a worker."""
     return {"labels": {keys.LABEL_WORKER_POOL: wanted.name}}
@@ -225,6 +249,16 @@ def _pool(wanted: WorkersWanted) -> PoolKey:
 def _key(order: AttemptOrder) -> StoreKey:
     metadata = order.step_run["metadata"]
     return StoreKey(metadata["namespace"], metadata["name"])
+
+
+def _timeout_seconds(order: AttemptOrder) -> float:
+    return (order.binding.timeout or _NO_TIMEOUT).total_seconds()
+
+
+def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> AwaitedRoom:
+    """The step in a line; it gives up when its time is over and no worker has become ready."""
+    gives_up_at = trio.current_time() + _timeout_seconds(order)
+    return AwaitedRoom(_run(order), step_path(order.step_run) or None, gives_up_at, hear=hear)
 
 
 def _run(order: AttemptOrder) -> RunKey:

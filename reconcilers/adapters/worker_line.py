@@ -7,7 +7,7 @@ thousand steps may.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from core.engine.ports import RunKey
@@ -25,6 +25,8 @@ class AwaitedRoom:
     """When it waits no longer, if no worker has become ready by then."""
     is_told: bool = False
     """Whether it was woken at that instant."""
+    hear: Callable[[], None] | None = None
+    """Called instead of a wake-up: the step has no StepRun yet, and waits before it creates one."""
 
 
 @dataclass(slots=True)
@@ -63,9 +65,10 @@ class WorkerLine:
         return left > len(self._waiting)
 
     def join(self, step_run: StoreKey, waiting: AwaitedRoom) -> None:
-        """Wait at the end of the line; who waits already keeps place and time."""
+        """Wait at the end of the line; who waits already keeps place and time, and is woken as it says now."""
         if step_run not in self._called:
-            self._waiting.setdefault(step_run, waiting)
+            known = self._waiting.get(step_run, waiting)
+            self._waiting[step_run] = replace(known, hear=waiting.hear)
 
     def gives_up_at(self, step_run: StoreKey) -> float:
         """When the step waits no longer; infinite if it does not wait."""

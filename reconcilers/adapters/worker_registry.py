@@ -153,9 +153,20 @@ class WorkerRegistry:
                 del self._kept[held]
             self._advance(pool)  # the write may have failed
 
+    def leave(self, pool: PoolKey, step_run: StoreKey) -> None:
+        """The step does not come for the place that it waits for."""
+        if pool in self._lines:
+            self._lines[pool].leave(step_run)
+            self._advance(pool)
+            self._forget_if_empty(pool)
+
+    def is_served(self, pool: PoolKey) -> bool:
+        """Whether a worker is ready; it need not have room."""
+        return any(map(self._is_usable, self._pods_of(pool)))
+
     def why_no_place(self, pool: PoolKey) -> str:
         """For people; changes seldom, because it is recorded."""
-        if any(self._is_usable(pod) for pod in self._pods_of(pool)):
+        if self.is_served(pool):
             return f"all workers of pool {pool.name} are at work"
         for pod in self._pods_of(pool):
             status = pod.get("status") or {}
@@ -167,7 +178,7 @@ class WorkerRegistry:
     def has_waited_too_long(self, pool: PoolKey, step_run: StoreKey, now: float) -> bool:
         """Whether the time of a step that waits is over, and no worker is ready. It does not wait any longer then."""
         line = self._lines.get(pool)
-        if line is None or now < line.gives_up_at(step_run) or any(map(self._is_usable, self._pods_of(pool))):
+        if line is None or now < line.gives_up_at(step_run) or self.is_served(pool):
             return False
         line.leave(step_run)
         self._forget_if_empty(pool)
@@ -289,9 +300,7 @@ class WorkerRegistry:
         metadata = step_run["metadata"]
         key = StoreKey(metadata["namespace"], metadata["name"])
         for pool in [pool for pool, line in self._lines.items() if key in line]:
-            self._lines[pool].leave(key)
-            self._advance(pool)
-            self._forget_if_empty(pool)
+            self.leave(pool, key)
 
     def _remember_last_work(self, step_run: Object, worker: str) -> None:
         metadata, run = step_run["metadata"], _run_of(step_run)
@@ -324,7 +333,7 @@ class WorkerRegistry:
                 self._advance(pool)
         for pool, line in [*self._lines.items()]:
             for waiting in line.expire(now):
-                self._wake(waiting.run, waiting.step)
+                self._tell(waiting)
             self._advance(pool)
             self._forget_if_empty(pool)
         for uid, beat in self._heartbeats.suspects(now):
@@ -404,12 +413,18 @@ class WorkerRegistry:
         if not line:
             return
         for waiting in line.call(sum(self._room(pool).values()), trio.current_time() + PLACE_KEPT_SECONDS):
-            self._wake(waiting.run, waiting.step)
+            self._tell(waiting)
         self._due_at(line.next_due)
 
     def _wake_everybody(self, pool: PoolKey) -> None:
         line = self._lines.get(pool)
         for waiting in line.everybody() if line is not None else ():
+            self._tell(waiting)
+
+    def _tell(self, waiting: AwaitedRoom) -> None:
+        if waiting.hear is not None:
+            waiting.hear()
+        else:
             self._wake(waiting.run, waiting.step)
 
     def _wake_assigned(self, namespace: str, worker: str) -> None:

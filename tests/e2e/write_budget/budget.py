@@ -114,7 +114,8 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
         _most(_C, "list", "stepruns", 2, "A worker begins to watch what is assigned to it."),
     ),
     Part.WARM: (
-        _cost(_O, "create", "stepruns", 1, "The record of the step, with its assignment if a worker has room."),
+        _cost(_O, "create", "stepruns", 1, "The record of the step, with its assignment."),
+        _most(_O, "patch", "stepruns", 1, "Its assignment, if no worker has had room for two seconds."),
         _cost(_O, "patch", "stepruns/status", 1, "Its end, with conditions, after its checks."),
         _most(_O, "patch", "stepruns/status", 1, "`Running`, if it lasts two seconds."),
         _most(_O, "patch", "storyruns/status", 1, "Its state in the run. All that happens within a second shares one."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from core.api.resource import (
     WORKER_LEASE,
     WORKER_POD,
 )
+from core.engine.clock import WallClock
 from core.engine.ports import AttemptOrder, Binding, RunKey
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
@@ -38,8 +39,9 @@ from reconcilers.adapters.worker_registry import PoolKey, WorkerRegistry
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 from tests.unit.reconcilers.memory_server import MemoryServer
-from tests.unit.reconcilers.reconciler_samples import RecordedEvents, clock, run, stored, story
+from tests.unit.reconcilers.reconciler_samples import NOW, RecordedEvents, run, stored, story
 
+Now = Callable[[], datetime]
 NAMESPACE: Final = "team"
 KINDS: Final = (
     *(WORKER_POD, WORKER_LEASE, WORKER_DEPLOYMENT, SERVICE_ACCOUNT, ROLE_BINDING, STEP_RUN, STORY_RUN, ENGRAM, SECRET),
@@ -193,19 +195,32 @@ def manifest(name: str = "one") -> Object:
 
 
 @asynccontextmanager
-async def open_scene(*objects: Object, settings: OperatorSettings | None = None) -> AsyncIterator[WorkerScene]:
-    """A process with empty informers. ``objects`` are on the server only."""
+async def open_scene(
+    *objects: Object, settings: OperatorSettings | None = None, patience: float = 0.0, now: Now = lambda: NOW
+) -> AsyncIterator[WorkerScene]:
+    """A process with empty informers. ``objects`` are on the server only.
+
+    ``patience``: how many seconds a step waits for a worker before it creates its StepRun.
+    """
     server = MemoryServer(KINDS, *objects)
     async with open_client(ClusterConfig("http://nowhere"), transport=server, retry=ONCE) as client:
-        yield scene_of(client, server, settings)
+        yield scene_of(client, server, settings, patience, now)
 
 
-def scene_of(client: KubeClient, server: MemoryServer, settings: OperatorSettings | None = None) -> WorkerScene:
+def scene_of(
+    client: KubeClient,
+    server: MemoryServer,
+    settings: OperatorSettings | None = None,
+    patience: float = 0.0,
+    now: Now = lambda: NOW,
+) -> WorkerScene:
     """Another process, before the same server."""
     world = World.watching(client, watched_kinds())
     registry, events = WorkerRegistry(client, world), RecordedEvents()
     pools = WorkerPools(client, world, SecretCheck(client, "system", lambda: settings or OperatorSettings()))
-    executor = WorkerExecutor(KubeStepRuns(client, world), pools, registry, events, clock())
+    executor = WorkerExecutor(
+        KubeStepRuns(client, world), pools, registry, events, WallClock(now), before_creation_seconds=patience
+    )
     scene = WorkerScene(client, server, world, registry, executor, events)
     registry.connect(lambda run_key, step: scene.woken.append((run_key, step)))
     return scene
