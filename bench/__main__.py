@@ -54,7 +54,6 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "webhook": webhook.measure,
     "object-store": object_store.measure,
     "control-plane": plane.measure,
-    "control-plane-rates": plane.measure_rates,
     "wire": wire.measure,
     "stream-sdk": stream_sdk.measure,
     "hub": hub.measure,
@@ -62,6 +61,8 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "telemetry": telemetry.measure,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {
+    "control-plane-rates": plane.measure_rates,
+    "control-plane-warm": plane.measure_warm,
     "reactions": plane.measure_reactions,
     "deliveries": deliveries.measure,
     "warm-kill-on-server": warm_kill.measure_on_server,

@@ -49,16 +49,10 @@ class Stand:
 
     async def requests(self) -> dict[str, float]:
         """The number of requests that the operator has sent so far, by method."""
-        text = await self._metrics()
-        counts: dict[str, float] = {}
-        for labels, value in re.findall(r"^rest_client_requests_total\{([^}]*)\} (\S+)$", text, re.MULTILINE):
-            method = re.search(r'method="([^"]+)"', labels)
-            if method:
-                counts[method[1]] = counts.get(method[1], 0) + float(value)
-        return counts
+        return requests_in(await self._metrics())
 
     async def writes(self) -> float:
-        return sum(count for method, count in (await self.requests()).items() if method in WRITES)
+        return writes_in(await self._metrics())
 
     async def steps_at_work(self) -> float:
         """The number of steps that the operator supervises, in all runs.
@@ -80,6 +74,21 @@ class Stand:
 
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def requests_in(metrics: str) -> dict[str, float]:
+    """The number of requests that an operator has sent so far, by method, from its metrics."""
+    counts: dict[str, float] = {}
+    for labels, value in re.findall(r"^rest_client_requests_total\{([^}]*)\} (\S+)$", metrics, re.MULTILINE):
+        method = re.search(r'method="([^"]+)"', labels)
+        if method:
+            counts[method[1]] = counts.get(method[1], 0) + float(value)
+    return counts
+
+
+def writes_in(metrics: str) -> float:
+    """The number of requests that write."""
+    return sum(count for method, count in requests_in(metrics).items() if method in WRITES)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Measures warm workers beside Jobs: the entry into a function, chains, the rate, and a long ``forEach``.
 
-All processes are on one machine, so the clocks of operator and workers are the same.
+On the embedded cluster, or on a real control plane (``bench.plane.warm``). All processes are on one machine, so the
+clocks of operator and workers are the same.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
+from bench.plane.work import bare_job, watched
 from bench.progress import Progress, open_progress
 from bench.report import Row, milliseconds, percentile
-from bench.stand import NAMESPACE, Stand, open_stand, start_run
+from bench.stand import NAMESPACE, open_stand, start_run
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, STEP_RUN, STORY, STORY_RUN, Resource
+from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, JOB, STEP_RUN, STORY, STORY_RUN, Resource
+from core.kube.client import KubeClient
 from core.kube.informer import Change, Informer
 
 PROGRAM = Path(__file__).with_name("warm_engram.py")
@@ -30,7 +33,20 @@ RUNS, STEPS, CONCURRENT = 100, 3, 10
 ITEMS, AT_ONCE = 1000, 50
 DEADLINE_SECONDS = 300.0
 SETTLED_SECONDS = 12.0
-_STORY_V1BETA1 = Resource("bubustack.io", "v1beta1", "stories", "Story")
+IMAGE = "bench/warm:1"
+BARE_IMAGE = "bench/noop:1"
+BARE_COMMAND = ("true",)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A cluster whose node starts containers: those of ``IMAGE`` run ``PROGRAM``, those of ``BARE_IMAGE`` ``true``."""
+
+    client: KubeClient
+    writes: Callable[[], Awaitable[float]]
+    """Returns the number of API writes of the operator so far."""
+    cpu_seconds: Callable[[], float]
+    """Returns those of the operator so far."""
 
 
 @dataclass
@@ -58,52 +74,59 @@ class _Assignments:
 
 
 def measure() -> list[Row]:
-    return trio.run(_measure)
+    return trio.run(_on_embedded_cluster)
 
 
-async def _measure() -> list[Row]:
-    images = {"images": {"bench/warm:*": {"command": [sys.executable, str(PROGRAM)]}}}
-    async with open_stand(json.dumps(images)) as stand:
-        await _install(stand, "warm", {"replicas": 2, "maxReplicas": 2, "concurrencyPerWorker": 8})
-        await _install(stand, "job", None)
-        await _wait_for_workers(stand)
-        rows = await _chains(stand)
-        rows += await _rates(stand)
-        rows += await _for_each(stand)
-    return rows
+async def _on_embedded_cluster() -> list[Row]:
+    images = {IMAGE: {"command": [sys.executable, str(PROGRAM)]}, BARE_IMAGE: {"command": [*BARE_COMMAND]}}
+    async with open_stand(json.dumps({"images": images})) as stand:
+        return await rows_of(Site(stand.client, stand.writes, lambda: stand.cpu_seconds()[0]))
 
 
-async def _install(stand: Stand, name: str, warm: Object | None) -> None:
+async def rows_of(site: Site) -> list[Row]:
+    """All figures of one cluster.
+
+    Raises:
+        AssertionError: a run has not succeeded.
+        trio.TooSlowError: it took longer than ``DEADLINE_SECONDS``.
+    """
+    await _install(site, "warm", {"replicas": 2, "maxReplicas": 2, "concurrencyPerWorker": 8})
+    await _install(site, "job", None)
+    await _wait_for_workers(site)
+    return [*await _chains(site), *await _rates(site), *await _for_each(site)]
+
+
+async def _install(site: Site, name: str, warm: Object | None) -> None:
     """Create an Engram, a Story that is a chain of it, one that is short, and one with a ``forEach``."""
-    template = {"image": "bench/warm:1", "version": "1", "supportedModes": ["job", "worker"]}
+    template = {"image": IMAGE, "version": "1", "supportedModes": ["job", "worker"]}
     engram: Object = {"templateRef": {"name": name}} | ({"overrides": {"warm": warm}} if warm else {})
-    await stand.client.create(ENGRAM_TEMPLATE, _manifest(ENGRAM_TEMPLATE, name, template, None))
-    await stand.client.create(ENGRAM, _manifest(ENGRAM, name, engram), namespace=NAMESPACE)
+    await site.client.create(ENGRAM_TEMPLATE, _manifest(ENGRAM_TEMPLATE, name, template, None))
+    await site.client.create(ENGRAM, _manifest(ENGRAM, name, engram), namespace=NAMESPACE)
     for story, length in ((f"{name}-chain", CHAIN), (f"{name}-short", STEPS)):
         steps = [
             {"name": f"s{index}", "ref": {"name": name}} | ({"needs": [f"s{index - 1}"]} if index else {})
             for index in range(length)
         ]
-        await stand.client.create(STORY, _manifest(STORY, story, {"steps": steps}), namespace=NAMESPACE)
+        await site.client.create(STORY, _manifest(STORY, story, {"steps": steps}), namespace=NAMESPACE)
     each = {"name": "each", "ref": {"name": name}, "with": {"given": "{{ item }}"}}
-    loop = {"name": "all", "parallel": {"forEach": list(range(ITEMS)), "maxConcurrency": AT_ONCE, "steps": [each]}}
-    output = {"items": "{{ steps.all.output.items }}"}
-    story_v1beta1 = _manifest(_STORY_V1BETA1, f"{name}-each", {"steps": [loop], "output": output})
-    await stand.client.create(_STORY_V1BETA1, story_v1beta1, namespace=NAMESPACE)
+    branches = {"forEach": list(range(ITEMS)), "maxConcurrency": AT_ONCE, "steps": [each]}
+    loop = {"name": "all", "type": "parallel", "with": branches}
+    story_spec = {"steps": [loop], "output": {"items": "{{ steps.all.output.items }}"}}
+    await site.client.create(STORY, _manifest(STORY, f"{name}-each", story_spec), namespace=NAMESPACE)
 
 
-async def _wait_for_workers(stand: Stand) -> None:
+async def _wait_for_workers(site: Site) -> None:
     """Run one step, which asks for the pool, and wait until its workers are ready."""
-    async with open_progress(stand.client) as progress:
-        await _run(stand, progress, "warm-short", ["first"])
+    async with open_progress(site.client) as progress:
+        await _run(site, progress, "warm-short", ["first"])
 
 
-async def _chains(stand: Stand) -> list[Row]:
+async def _chains(site: Site) -> list[Row]:
     rows, seconds = [], {}
-    async with open_progress(stand.client) as progress, _assignments(stand) as seen:
+    async with open_progress(site.client) as progress, _assignments(site) as seen:
         for kind in ("warm", "job"):
             taken = [
-                await _run(stand, progress, f"{kind}-chain", [f"{kind}-chain-{number}"])
+                await _run(site, progress, f"{kind}-chain", [f"{kind}-chain-{number}"])
                 for number in range(CHAINS if kind == "warm" else 3)
             ]
             seconds[kind] = percentile(taken, 50)
@@ -121,30 +144,56 @@ async def _chains(stand: Stand) -> list[Row]:
     return rows
 
 
-async def _rates(stand: Stand) -> list[Row]:
-    """The rate of short runs, many at once, and the operator's writes for a step."""
-    rates, writes = {}, {}
+async def _rates(site: Site) -> list[Row]:
+    """The rate of short runs, many at once, beside Jobs without an operator; and what a step costs the operator."""
+    bare, rates, writes, cpu = await _bare_rate(site), {}, {}, {}
     for kind in ("job", "warm"):
-        async with open_progress(stand.client) as progress:
-            before = await stand.writes()
+        async with open_progress(site.client) as progress:
+            written, used = await site.writes(), site.cpu_seconds()
             names = [f"{kind}-short-{number}" for number in range(RUNS)]
-            taken = await _run(stand, progress, f"{kind}-short", names)
+            taken = await _run(site, progress, f"{kind}-short", names)
             rates[kind] = RUNS * STEPS / taken
+            cpu[kind] = (site.cpu_seconds() - used) / (RUNS * STEPS)
             await trio.sleep(SETTLED_SECONDS)
-            writes[kind] = (await stand.writes() - before) / (RUNS * STEPS)
+            writes[kind] = (await site.writes() - written) / (RUNS * STEPS)
     what = f"{RUNS} runs of {STEPS} steps, {CONCURRENT} runs at once"
     return [
-        Row(f"{what}: warm steps a second", f"{rates['warm']:.0f}", f"{2 * rates['job']:.0f}"),
-        Row("… as Jobs", f"{rates['job']:.0f}"),
+        Row(f"bare Jobs of a program that does nothing, {CONCURRENT} at once: Jobs a second", f"{bare:.1f}"),
+        Row(f"{what}: warm steps a second", f"{rates['warm']:.0f}", f"{2 * bare:.0f}"),
+        Row("… as Jobs", f"{rates['job']:.1f}"),
         Row("… API writes of the operator for a warm step, those of the runs included", f"{writes['warm']:.1f}"),
         Row("… as Jobs", f"{writes['job']:.1f}"),
+        Row("… CPU of the operator for a warm step, that of the runs included", milliseconds(cpu["warm"])),
+        Row("… as Jobs", milliseconds(cpu["job"])),
     ]
 
 
-async def _for_each(stand: Stand) -> list[Row]:
-    async with open_progress(stand.client) as progress, _assignments(stand) as seen:
-        taken = await _run(stand, progress, "warm-each", ["each"])
-    run = await stand.client.get(STORY_RUN, "each", NAMESPACE)
+async def _bare_rate(site: Site) -> float:
+    """Jobs a second, without an operator: as many as the short runs have steps, as many at once as there are runs."""
+    limiter, names = trio.CapacityLimiter(CONCURRENT), [f"bare-{number}" for number in range(RUNS * STEPS)]
+    async with watched(site.client, JOB) as ends:
+
+        async def one(name: str) -> None:
+            async with limiter:
+                await site.client.create(JOB, bare_job(name, BARE_IMAGE), namespace=NAMESPACE)
+                await ends.wait_for_one(name)
+
+        began = trio.current_time()
+        with trio.fail_after(DEADLINE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(one, name)
+        return len(names) / (trio.current_time() - began)
+
+
+async def _for_each(site: Site) -> list[Row]:
+    async with open_progress(site.client) as progress, _assignments(site) as seen:
+        written, used = await site.writes(), site.cpu_seconds()
+        taken = await _run(site, progress, "warm-each", ["each"])
+        cpu = (site.cpu_seconds() - used) / ITEMS
+        await trio.sleep(SETTLED_SECONDS)
+        writes = (await site.writes() - written) / ITEMS
+    run = await site.client.get(STORY_RUN, "each", NAMESPACE)
     status = run.get("status") or {}
     items = (status.get("output") or {}).get("items") or ()
     in_order = [item["given"] for item in items] == list(range(ITEMS))
@@ -153,10 +202,12 @@ async def _for_each(stand: Stand) -> list[Row]:
         Row(f"{what}: {status.get('phase')} in", f"{taken:.1f} s"),
         Row("… results in order", str(in_order), "True"),
         Row("… assignment seen → function entered, p50", milliseconds(percentile(seen.delays(), 50))),
+        Row("… CPU of the operator for a warm step", milliseconds(cpu), "3 ms"),
+        Row("… API writes of the operator for a warm step", f"{writes:.2f}", "2.2"),
     ]
 
 
-async def _run(stand: Stand, progress: Progress, story: str, names: Sequence[str]) -> float:
+async def _run(site: Site, progress: Progress, story: str, names: Sequence[str]) -> float:
     """Run ``story`` for each name; returns the seconds until the last one has ended.
 
     Raises:
@@ -166,7 +217,7 @@ async def _run(stand: Stand, progress: Progress, story: str, names: Sequence[str
 
     async def one(name: str) -> None:
         async with limiter:
-            await start_run(stand.client, story, name)
+            await start_run(site.client, story, name)
             await progress.wait_for_ends({name})
 
     started = trio.current_time()
@@ -181,10 +232,10 @@ async def _run(stand: Stand, progress: Progress, story: str, names: Sequence[str
 
 
 @asynccontextmanager
-async def _assignments(stand: Stand) -> AsyncIterator[_Assignments]:
+async def _assignments(site: Site) -> AsyncIterator[_Assignments]:
     seen = _Assignments()
     async with trio.open_nursery() as nursery:
-        informer = Informer(stand.client, STEP_RUN, namespace=NAMESPACE)
+        informer = Informer(site.client, STEP_RUN, namespace=NAMESPACE)
         informer.add_handler(seen.note)
         await nursery.start(informer.run)
         yield seen

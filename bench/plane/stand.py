@@ -16,6 +16,7 @@ import httpx
 import trio
 
 from bench.plane.node import open_instant_node
+from bench.stand import writes_in
 from core.api.resource import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 from core.kube.client import KubeClient, open_client
 from core.kube.config import load_config
@@ -58,6 +59,11 @@ class PlaneStand:
     async def wait_for_live_steps(self, count: int) -> None:
         """Waits until the operator supervises at least ``count`` steps."""
         await self._until(lambda text: sum(map(float, _STEPS_ACTIVE.findall(text))) >= count)
+
+    async def writes(self) -> float:
+        """The number of requests of the operator so far that write."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            return writes_in((await client.get(self.metrics_url)).text)
 
     async def _until(self, holds: Any) -> None:
         with trio.fail_after(READY_SECONDS):

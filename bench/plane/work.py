@@ -55,14 +55,16 @@ class Work:
 
 
 async def bare_jobs(stand: PlaneStand) -> Work:
-    container = {"name": "main", "image": "bench/noop:1"}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-
     async def start(name: str) -> None:
-        manifest = _named(JOB, name, {"spec": {"template": template, "backoffLimit": 0}})
-        await stand.client.create(JOB, manifest, namespace=NAMESPACE)
+        await stand.client.create(JOB, bare_job(name, "bench/noop:1"), namespace=NAMESPACE)
 
     return Work("jobs", "bare Jobs", JOB, start)
+
+
+def bare_job(name: str, image: str) -> Object:
+    """A Job that no operator made, of one container."""
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}}
+    return _named(JOB, name, {"spec": {"template": template, "backoffLimit": 0}})
 
 
 async def one_step_runs(stand: PlaneStand) -> Work:
