@@ -29,6 +29,7 @@ from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad, least_loaded
 from fuzz.engine.process import Process
 from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner
+from reconcilers.adapters.worker_executor import BEFORE_CREATION_SECONDS
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 
 KEPT_SECONDS: Final = 30.0
@@ -60,9 +61,13 @@ class ModelWorkerExecutor:
     async def assigned(self, order: AttemptOrder) -> AsyncIterator[Mapping[str, Any]]:
         await trio.lowlevel.checkpoint()
         self.process.check()
-        worker = self._choose(order)
+        worker = self._choose(order) or await self._choose_soon(order)
         if worker is None:
-            yield {"labels": {keys.LABEL_WORKER_POOL: POOL}}
+            try:
+                yield {"labels": {keys.LABEL_WORKER_POOL: POOL}}
+            except BaseException:
+                self._line.leave(_key_of(order.step_run))
+                raise
             return
         self._reserved[worker.uid] += 1
         try:
@@ -79,8 +84,7 @@ class ModelWorkerExecutor:
         self.process.check()
         worker = self._choose(order)
         if worker is None:
-            run = RunKey(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
-            self._line.join(_key_of(order.step_run), AwaitedRoom(run, step_path(order.step_run), inf))
+            self._line.join(_key_of(order.step_run), _awaited(order))
             raise NoRoomError(f"all workers of pool {POOL} are at work")
         self._reserved[worker.uid] += 1
         try:
@@ -145,6 +149,21 @@ class ModelWorkerExecutor:
 
     # What it decides.
 
+    async def _choose_soon(self, order: AttemptOrder) -> WorkerLoad | None:
+        """Wait in the line for a while, if there is a worker; the step has no StepRun yet that could be woken."""
+        if not self._loads():
+            return None
+        key, told = _key_of(order.step_run), trio.Event()
+        self._line.join(key, _awaited(order, told.set))
+        try:
+            with trio.move_on_after(BEFORE_CREATION_SECONDS):
+                await told.wait()
+            self.process.check()
+            return self._choose(order)
+        except BaseException:
+            self._line.leave(key)
+            raise
+
     def _choose(self, order: AttemptOrder) -> WorkerLoad | None:
         loads = self._loads()
         free = sum(worker.free for worker in loads)
@@ -167,7 +186,10 @@ class ModelWorkerExecutor:
         until = trio.current_time() + KEPT_SECONDS
         called = self._line.call(sum(worker.free for worker in self._loads()), until)
         for waiting in called:
-            self.wake(waiting.run, waiting.step)
+            if waiting.hear is not None:
+                waiting.hear()
+            else:
+                self.wake(waiting.run, waiting.step)
         if called:
             self.workers.later(until, lambda _: self._call(), {})
 
@@ -188,6 +210,11 @@ class ModelWorkerExecutor:
 def _assignment(order: AttemptOrder, worker: WorkerLoad) -> Assignment:
     environment = {INPUTS: json.dumps(dict(order.inputs))}
     return Assignment(order.attempt, worker.name, worker.uid, order.deadline_at, order.execution_key, environment)
+
+
+def _awaited(order: AttemptOrder, hear: Callable[[], None] | None = None) -> AwaitedRoom:
+    run = RunKey(order.run["metadata"]["namespace"], order.run["metadata"]["name"])
+    return AwaitedRoom(run, step_path(order.step_run), inf, hear=hear)
 
 
 def _key_of(step_run: Object) -> StoreKey:

@@ -41,6 +41,11 @@ CASES: Final[dict[str, Case]] = {
         },
         WARM,
     ),
+    "warm steps that wait for long": Case(
+        {"steps": [engram(name) for name in "abcdef"]},
+        {name: (Script(after_seconds=3.1 + 0.31 * number),) for number, name in enumerate("abcdef")},
+        WARM,
+    ),
     "a warm step that is canceled before it begins": Case(
         {"steps": [engram("a")]},
         {"a": (Script(Act.HANG, grace_seconds=1.0),)},
@@ -164,6 +169,14 @@ def _at_once(sound: Any) -> Any:
     return wrong
 
 
+def _woken_as_before(sound: Any) -> Any:
+    def wrong(self: Any, step_run: Any, waiting: Any) -> None:
+        if step_run not in self:
+            sound(self, step_run, waiting)
+
+    return wrong
+
+
 ROOM_CASE: Final = ("more warm steps than there is room for",)
 VANISHED: Final = ("a worker vanishes",)
 CUT_OFF: Final = ("a worker loses contact and comes back",)
@@ -173,6 +186,11 @@ DELETED: Final = ("the StepRun of a warm step is deleted",)
 BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]], ...]] = (
     ("a full worker has room", ROOM_CASE, ((WorkerLoad, "free", lambda sound: property(lambda self: 1)),)),
     ("nobody is called when a worker has room", ROOM_CASE, ((WorkerLine, "call", _always([])),)),
+    (
+        "a step that has a StepRun by now is not woken for its place",
+        ("warm steps that wait for long",),
+        ((WorkerLine, "join", _woken_as_before),),
+    ),
     ("a warm step always costs three writes", ROOM_CASE, ((first_attempt, "_starts_at_once", _always_async(False)),)),
     ("the start of a short step is recorded", ROOM_CASE, ((RunningMark, "started", _nothing),)),
     (

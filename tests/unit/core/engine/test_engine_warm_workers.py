@@ -109,12 +109,12 @@ async def test_a_step_without_room_waits_and_takes_the_room_of_another(
         assert late["metadata"]["labels"][keys.LABEL_WORKER_POOL] == POOL
         assert assignment_of(late) is None
         assert one.status["stepStates"]["late"]["reason"] == "Running"  # waits are mostly short
-        await trio.sleep(8)
+        await trio.sleep(9)
         state = one.status["stepStates"]["late"]
         assert (state["phase"], state["reason"]) == ("Running", "AwaitingWorker")
         assert f"all workers of pool {POOL} are at work" in state["message"]
         written = len(world.cluster.history)
-        await trio.sleep(5)
+        await trio.sleep(4)
         assert len(world.cluster.history) == written
         assert await world.until(lambda: one.phases.get("late") == "Succeeded")
         first = next(write.at for write in writes_of(world, "late") if assigned(write))
