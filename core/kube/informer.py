@@ -247,8 +247,10 @@ class Informer:
             The object as it is stored here: a caller that keeps this copy keeps nothing twice.
         """
         kept, entry = self._kept(obj)
-        self._own.add(kept)
-        self._publish(self._store.put(kept, in_order=False, entry=entry))
+        changes = [*self._store.put(kept, in_order=False, entry=entry)]
+        if changes:  # else the event has come already
+            self._own.add(kept)
+        self._publish(changes)
         return kept
 
     def forget(self, namespace: str | None, name: str, uid: str) -> None:

@@ -27,8 +27,11 @@ GONE_SECONDS: Final = 5477.0
 """More than the sleep of a run, its retention, and the hour after which the server deletes its Events. At no count is
 the ten-minute resync under way.
 """
-REMEMBERED: Final = {"InformerStore._deletions", "RunnerAccess._chosen"}
-"""Caches of the last thousands of runs; their oldest entries give way."""
+REMEMBERED: Final = {
+    *("InformerStore._deletions", "InformerStore._alike", "OwnVersions._uids", "RunnerAccess._chosen"),
+    "ExecutionPolicy.provenance",  # of the last bindings
+}
+"""In caches of limited size; their oldest entries give way."""
 
 
 @pytest.fixture
