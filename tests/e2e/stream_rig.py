@@ -17,6 +17,7 @@ import shlex
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -126,10 +127,15 @@ class StreamRig:
 
     # The run.
 
-    async def apply(self, run: str = RUN) -> None:
-        """All objects of the Story, and at once a run of it, with nothing awaited between them."""
+    async def apply(self, run: str = RUN) -> float:
+        """All objects of the Story, and at once a run of it, with nothing awaited between them.
+
+        Returns when the first one was stored, in monotonic time: an API server that has just got our definitions
+        sometimes takes two seconds for the first object.
+        """
         spec = {"provider": "people", "driver": "hub", "supportedBinary": ["application/json"]}
         await self.cluster.create(TRANSPORT, run, spec, namespaced=False)
+        began = time.monotonic()
         for name in STEPS:
             mode = _mode(name)
             template = {"version": "1.0.0", "image": f"test/{name}", "supportedModes": [mode]}
@@ -146,6 +152,7 @@ class StreamRig:
             transports=[numbers],
         )
         await self.cluster.run(run, run)
+        return began
 
     async def until_connected(self, run: str = RUN) -> None:
         """Return once the run shows all of its streams as connected."""

@@ -104,8 +104,7 @@ async def time_to_connect(rig: StreamRig, run: str = RUN) -> Connected:
     async with trio.open_nursery() as nursery:
         for resource, handler in ((STEP_RUN, note_step), (STORY_RUN, note_run)):
             await nursery.start(_watching(rig, resource, handler).run)
-        began = time.monotonic()
-        await rig.apply(run)
+        began = await rig.apply(run)
         with trio.fail_after(PATIENCE_SECONDS):
             await shown.wait()
         nursery.cancel_scope.cancel()
