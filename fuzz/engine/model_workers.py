@@ -153,11 +153,11 @@ class ModelWorkerExecutor:
         """Wait in the line for a while, if there is a worker; the step has no StepRun yet that could be woken."""
         if not self._loads():
             return None
-        key, told = _key_of(order.step_run), trio.Event()
-        self._line.join(key, _awaited(order, told.set))
+        key, called = _key_of(order.step_run), trio.Event()
+        self._line.join(key, _awaited(order, called.set))
         try:
             with trio.move_on_after(BEFORE_CREATION_SECONDS):
-                await told.wait()
+                await called.wait()
             self.process.check()
             return self._choose(order)
         except BaseException:

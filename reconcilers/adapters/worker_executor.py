@@ -91,15 +91,15 @@ class WorkerExecutor:
         """A place; if all workers that are ready are at work, the first that is free within a short time. None: there
         is none, and the step keeps its place in the line.
         """
-        key, told = _key(order), trio.Event()
+        key, called = _key(order), trio.Event()
         waits = self._before_creation_seconds > 0 and self._registry.is_served(pool)
-        with self._registry.place_for(pool, key, _awaited(order, told.set) if waits else None) as place:
+        with self._registry.place_for(pool, key, _awaited(order, called.set) if waits else None) as place:
             if place is not None or not waits:
                 yield place
                 return
         try:
             with trio.move_on_after(self._before_creation_seconds):
-                await told.wait()
+                await called.wait()
             with self._registry.place_for(pool, key) as place:
                 yield place
         except BaseException:
