@@ -1,6 +1,7 @@
 """The versions of objects that this process knows from answers to its requests: their events bring nothing.
 
-Half of the events of a run are about writes of the operator. Recognizing one costs a hundredth of reading it. Pure.
+Two fifths of the events of a one-step run, and three fifths of those of a warm step, are about writes of the operator.
+Such an event is recognized from its text, without parsing it. Pure.
 """
 
 from __future__ import annotations
