@@ -278,14 +278,17 @@ class KubeClient:
         resource_version: str | None = None,
         propagation: str = "Background",
         grace_period_seconds: int | None = None,
-    ) -> None:
+    ) -> Object | None:
         """Request the deletion of an object; with finalizers or a grace period the object disappears later.
+
+        Returns:
+            The object as it is stored now, if it disappears later; None if it is gone.
 
         Raises:
             ConflictError: the object has another UID (``uid``) or has changed (``resource_version``).
             NotFoundError: the object does not exist.
         """
-        await self.answer(
+        answer = await self.answer(
             request.delete_call(
                 resource,
                 name,
@@ -296,6 +299,7 @@ class KubeClient:
                 grace_period_seconds=grace_period_seconds,
             )
         )
+        return answer if request.waits_for_its_end(answer) else None
 
     async def delete_collection(
         self,

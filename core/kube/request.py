@@ -179,6 +179,16 @@ def delete_call(
     return ApiCall("delete", "DELETE", path, resource.plural, body=orjson.dumps(options))
 
 
+def waits_for_its_end(answer: Object) -> bool:
+    """Whether the answer to a deletion is an object that waits for finalizers or a grace period.
+
+    Otherwise it is a Status, or the last version of the object, depending on the kind.
+    """
+    metadata = answer.get("metadata") or {}
+    waits = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    return bool(metadata.get("deletionTimestamp") and waits)
+
+
 def delete_collection_call(
     resource: Resource,
     namespace: str | None,

@@ -328,5 +328,8 @@ async def merge(cluster: Cluster, process: Process, seen: Object, part: str, cha
 async def delete(cluster: Cluster, process: Process, obj: Object) -> None:
     """Delete exactly this object."""
     uid = obj["metadata"]["uid"]
-    await process.write(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
-    process.known.forget(obj)
+    left = await process.write(cluster, lambda: cluster.delete(process.actor, place_of(obj), uid=uid))
+    if left is None:
+        process.known.forget(obj)
+    else:
+        process.known.remember(left)

@@ -233,9 +233,9 @@ class ModelClient:
         uid: str,
         resource_version: str | None = None,
         propagation: str,
-    ) -> None:
+    ) -> Object | None:
         assert propagation == "Background"
-        await self.process.write(
+        return await self.process.write(
             self.cluster,
             lambda: _answered(lambda: self._delete((resource.kind, namespace, name), uid, resource_version)),
             versioned=resource_version is not None,
@@ -253,13 +253,13 @@ class ModelClient:
             raise RefusedError(409, StatusReason.ALREADY_EXISTS, f"{resource.kind} {place_of(manifest)} already exists")
         return created
 
-    def _delete(self, place: tuple[str, str, str], uid: str, version: str | None) -> None:
+    def _delete(self, place: tuple[str, str, str], uid: str, version: str | None) -> Object | None:
         stored = self.cluster.objects.get(place)
         if stored is None:
             raise RefusedError(404, StatusReason.NOT_FOUND, f"{place} not found")
         if stored["metadata"]["uid"] != uid or version not in (None, stored["metadata"]["resourceVersion"]):
             raise RefusedError(409, StatusReason.CONFLICT, f"{place} is another, or has moved on")
-        self.cluster.delete(self.process.actor, place, uid=uid)
+        return self.cluster.delete(self.process.actor, place, uid=uid)
 
 
 def _controller(

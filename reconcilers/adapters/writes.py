@@ -102,7 +102,7 @@ async def delete(
     client: KubeClient, informer: Informer, resource: Resource, obj: Object, *, unchanged: bool = False
 ) -> None:
     """Delete exactly this object; Kubernetes deletes its dependents in the background. A deleted or replaced object is
-    a success.
+    a success. The informer knows at once whether the object is gone, or waits for finalizers.
 
     ``unchanged``: only if it still has the version on which the deletion was decided.
 
@@ -114,10 +114,15 @@ async def delete(
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
     version = metadata["resourceVersion"] if unchanged else None
     forgiven = (NotFoundError,) if unchanged else (NotFoundError, ConflictError)
+    left: Object | None = None
     with port_errors(), contextlib.suppress(*forgiven):
-        await client.delete(resource, name, namespace, uid=uid, resource_version=version, propagation="Background")
-    if not metadata.get("finalizers"):
+        left = await client.delete(
+            resource, name, namespace, uid=uid, resource_version=version, propagation="Background"
+        )
+    if left is None:
         informer.forget(namespace, name, uid)
+    else:
+        informer.remember(left)
 
 
 async def _patch(

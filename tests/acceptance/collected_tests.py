@@ -39,7 +39,7 @@ class _Collector:
 def collect(files: Collection[str]) -> Mapping[str, Collected]:
     """The tests in these files, which are named from the root of the project, by their path without parameters."""
     collector = _Collector()
-    quiet = ("-q", "--capture=no", "-p", "no:cacheprovider", "-p", "no:faulthandler")
+    quiet = ("-q", "--capture=no", "-p", "no:cacheprovider")
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         code = pytest.main(
             ["--collect-only", *quiet, f"--rootdir={ROOT}", *(str(ROOT / file) for file in sorted(files))],

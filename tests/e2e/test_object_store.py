@@ -316,23 +316,25 @@ async def test_large_data_of_a_run_survives_the_death_of_the_server_and_goes_wit
         joined = step("join", "measure", **{"with": {"text": JOINED}})
         output = {"text": "{{ steps['make-0'].output.text }}", "rows": "{{ steps['make-1'].output.rows }}"}
         await world.story("large", *makers, *measures, joined, output=output)
-        async with world.operator(settings_for(gateway)), trio.open_nursery() as nursery:
-            await world.run("one", "large")
+        async with world.operator(settings_for(gateway)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(restart_repeatedly, gateway)
+                await world.run("one", "large")
+                run = await world.finished("one", seconds=60)
+                step_runs = (await world.client.list(STEP_RUN, NAMESPACE_NAME)).items
+                await expect_whole(gateway, run, step_runs)
 
-            async def restart() -> None:
-                for _ in range(4):
-                    await trio.sleep(1.0)
-                    await gateway.restart()
-
-            nursery.start_soon(restart)
-            run = await world.finished("one", seconds=60)
-            step_runs = (await world.client.list(STEP_RUN, NAMESPACE_NAME)).items
-            await expect_whole(gateway, run, step_runs)
-
-            nursery.start_soon(restart)
-            await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
-            await world.gone(STORY_RUN, "one", seconds=60)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(restart_repeatedly, gateway)
+                await world.client.delete(STORY_RUN, "one", NAMESPACE_NAME)
+                await world.gone(STORY_RUN, "one", seconds=60)
     assert gateway.object_keys() == []
+
+
+async def restart_repeatedly(gateway: Gateway) -> None:
+    for _ in range(4):
+        await trio.sleep(1.0)
+        await gateway.restart()
 
 
 async def expect_whole(gateway: Gateway, run: Object, step_runs: Sequence[Object]) -> None:

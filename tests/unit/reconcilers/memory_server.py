@@ -95,10 +95,11 @@ class MemoryServer(httpx.AsyncBaseTransport):
         wanted = body.get("preconditions") or {} if method == "DELETE" else body["metadata"]
         if any(wanted.get(field, value) != value for field, value in _identity(stored).items()):
             return refused("Conflict", f"{key} has changed", name=key[2])
-        if method == "DELETE":
+        if method == "DELETE" and not stored["metadata"].get("finalizers"):
             del self.objects[key]
-            return 200, stored
-        assert method == "PATCH"
+            return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        if method == "DELETE":
+            body = {"metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z", "deletionGracePeriodSeconds": 0}}
         merged = apply_merge_patch(stored, body)
         merged["metadata"]["resourceVersion"] = str(next(self._numbers))
         self.objects[key] = merged

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from core.api.objects import Object
+from core.api.objects import Object, is_being_deleted
 from core.api.resource import STORY_RUN
 from core.engine.errors import GoneError, PortError, UnavailableError
 from core.engine.ports import RunKey
@@ -14,7 +14,7 @@ from core.kube.client import KubeClient
 from reconcilers.adapters.run_store import KubeRunStore
 from reconcilers.adapters.step_runs import KubeStepRuns
 from reconcilers.adapters.world import World
-from reconcilers.adapters.writes import confirm
+from reconcilers.adapters.writes import confirm, delete
 from tests.unit.reconcilers.memory_server import MemoryServer, Request, open_process
 from tests.unit.reconcilers.reconciler_samples import run, step_run
 
@@ -84,3 +84,25 @@ async def test_a_check_shows_the_run_that_has_the_name_now() -> None:
         with pytest.raises(PortError, match="has been deleted"):
             await confirm(client, world.story_runs, STORY_RUN, known)
         assert await KubeRunStore(client, world).read_run(RunKey("team", "one")) == other
+
+
+async def test_what_is_deleted_is_not_read_again() -> None:
+    server = MemoryServer([STORY_RUN], run())
+    async with open_process(server) as (client, world):
+        [known] = world.story_runs.list()
+        await delete(client, world.story_runs, STORY_RUN, known)
+        assert world.story_runs.list() == []
+
+
+async def test_what_has_got_a_finalizer_meanwhile_is_known_to_exist_and_to_be_deleted() -> None:
+    """A run must not be released before the objects that it owns are gone."""
+    server = MemoryServer([STORY_RUN], run())
+    async with open_process(server) as (client, world):
+        [known] = world.story_runs.list()
+        assert "finalizers" not in known["metadata"]
+        held = {**known["metadata"], "finalizers": ["somebody/holds-it"], "resourceVersion": "9"}
+        server.put({**known, "metadata": held})  # its event has not come yet
+        await delete(client, world.story_runs, STORY_RUN, known)
+        [left] = world.story_runs.list()
+        assert is_being_deleted(left)
+        assert left["metadata"]["finalizers"] == ["somebody/holds-it"]

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from core.api.objects import Object
 from core.api.resource import NAMESPACE
 from core.kube.client import KubeClient
 from core.kube.config import Impersonation
@@ -34,6 +35,7 @@ from core.telemetry import metrics
 from kubewire.wire import PatchType
 from tests.unit.core.kube.scripted_server import WIDGET, ScriptedServer, listing, ok, refusal, widget
 
+DELETED_AT = "2026-01-01T00:00:00Z"
 BASE = "/apis/example.io/v1/namespaces/team/widgets"
 
 
@@ -122,6 +124,25 @@ async def test_delete_carries_its_preconditions(server: ScriptedServer) -> None:
         assert sent(server) == ("DELETE", BASE, {"labelSelector": "a=b"})
         with pytest.raises(ValueError, match="needs a namespace"):
             await client.delete_collection(WIDGET)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_left"),
+    [
+        (None, False),
+        ({}, False),  # of some kinds, the last version is the answer
+        ({"deletionTimestamp": DELETED_AT, "deletionGracePeriodSeconds": 0}, False),
+        ({"deletionTimestamp": DELETED_AT, "deletionGracePeriodSeconds": 30}, True),
+        ({"deletionTimestamp": DELETED_AT, "deletionGracePeriodSeconds": 0, "finalizers": ["a/b"]}, True),
+    ],
+)
+async def test_delete_says_whether_the_object_waits_for_its_end(metadata: Object | None, is_left: bool) -> None:
+    answer: Object = {"kind": "Status", "metadata": {}, "status": "Success"}
+    if metadata is not None:
+        answer = widget("a", 2)
+        answer["metadata"].update(metadata)
+    async with ScriptedServer(answer=lambda request: ok(answer)).client() as client:
+        assert await client.delete(WIDGET, "a", "team") == (answer if is_left else None)
 
 
 async def test_lists_are_read_page_by_page_and_items_know_their_kind() -> None:
