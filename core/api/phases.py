@@ -6,6 +6,7 @@ Source: StoryRun contract section 2, StepRun contract sections 4 and 17.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from typing import Final, TypeVar
 
 
@@ -264,9 +265,9 @@ _E = TypeVar("_E", bound=StrEnum)
 
 def member_or_none(enum: type[_E], word: object) -> _E | None:
     """The member with the value ``word``, or None."""
-    if not isinstance(word, str):
-        return None
-    try:
-        return enum(word)
-    except ValueError:
-        return None
+    return _by_word(enum).get(word) if isinstance(word, str) else None
+
+
+@cache
+def _by_word(enum: type[_E]) -> dict[str, _E]:
+    return {member.value: member for member in enum}

@@ -43,7 +43,8 @@ class Recorder:
         self.enabled = enabled
         self._series: dict[str, Any] = {}
         self._kept: dict[tuple[Series, tuple[str, ...]], float] = {}
-        self._label_sets: dict[Series, set[tuple[str, ...]]] = {}
+        self._children: dict[str, dict[tuple[str, ...], Any]] = {series.name: {} for series in catalogue}
+        """For each metric, what is behind each combination of labels; None if it has not changed yet."""
         for series in catalogue:
             match series.kind:
                 case SeriesKind.COUNTER:
@@ -96,7 +97,7 @@ class Recorder:
     def drop(self, series: Series, labels: dict[str, str]) -> None:
         values = _values(series, labels)
         self._kept.pop((series, values), None)
-        self._label_sets.get(series, set()).discard(values)
+        self._children[series.name].pop(values, None)
         try:
             self._series[series.name].remove(*values)
         except KeyError:  # it has never changed
@@ -109,16 +110,22 @@ class Recorder:
         """``values``, or ``(other)`` for each if the metric has too many combinations: users choose many names."""
         if not values:
             return values
-        known = self._label_sets.setdefault(series, set())
+        known = self._children[series.name]
         if values not in known:
             if len(known) >= MOST_LABEL_SETS:
                 return (OTHER,) * len(values)
-            known.add(values)
+            known[values] = None
         return values
 
     def _child(self, series: Series, values: tuple[str, ...]) -> Any:
-        made = self._series[series.name]
-        return made.labels(*values) if series.labels else made
+        known = self._children[series.name]
+        child = known.get(values)
+        if child is None:
+            made = self._series[series.name]
+            child = made.labels(*values) if values else made
+            if values in known:
+                known[values] = child
+        return child
 
 
 class _Process:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 import orjson
 
@@ -171,7 +172,7 @@ def standing_pool(deployment: ReadOnlyObject) -> StandingPool | None:
     owner: Object = next(
         (each for each in metadata.get("ownerReferences") or () if each.get("kind") == SERVICE_ACCOUNT.kind), {}
     )
-    warm = _decoded(annotations.get(keys.ANNOTATION_POOL_WORKERS))
+    warm = _decoded(str(annotations.get(keys.ANNOTATION_POOL_WORKERS) or ""))
     if not (namespace and engram and warm and owner.get("name") == metadata["name"]):
         return None
     replicas = spec.get("replicas")
@@ -245,7 +246,9 @@ def _encoded(warm: WarmPolicy) -> str:
     return orjson.dumps(wire).decode()
 
 
-def _decoded(text: Any) -> WarmPolicy | None:
+@lru_cache(maxsize=64)
+def _decoded(text: str) -> WarmPolicy | None:
+    """Read for each step that gets a place in a worker."""
     try:
         wire = orjson.loads(text)
         timeout: timedelta = parse_duration(wire["idleTimeout"])

@@ -7,11 +7,12 @@ other object has to be read before. Source: StepRun contract 3.5, reliability of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -21,7 +22,7 @@ from core.api.instant import format_instant
 from core.api.objects import Object, step_path
 from core.api.phases import Reason
 from core.engine.errors import NoRoomError, RejectedError, StaleError
-from core.engine.ports import WORKER, AttemptOrder, Clock, EventSink, EventType, Observation, RunKey
+from core.engine.ports import WORKER, AttemptOrder, Binding, Clock, EventSink, EventType, Observation, RunKey
 from core.engine.step.assignment import Assignment, assignment_of, assignment_patch
 from core.engine.step.worker_observation import exit_of, observe_worker
 from core.kube.store import StoreKey
@@ -40,7 +41,26 @@ from reconcilers.adapters.worker_registry import PoolKey, WorkerPlace, WorkerReg
 
 BEFORE_CREATION_SECONDS: Final = 2.0
 """How long a step waits for a worker before its StepRun exists. Then its creation and its assignment are one write."""
+REMEMBERED: Final = 8
+"""Pools of the last steps."""
 _NO_TIMEOUT: Final = timedelta(days=1)
+
+
+class _Work(NamedTuple):
+    """An attempt, as a worker gets it."""
+
+    pool: WorkersWanted
+    environment: Mapping[str, str]
+    notes: Sequence[str]
+    """What was changed in the policy of the step."""
+
+
+class _KnownPool(NamedTuple):
+    """What a pool follows from is kept, so that no other object gets one of these identities."""
+
+    binding: Binding
+    story: Object
+    pool: WorkersWanted
 
 
 class WorkerExecutor:
@@ -60,6 +80,8 @@ class WorkerExecutor:
         before_creation_seconds: float = BEFORE_CREATION_SECONDS,
     ) -> None:
         self._before_creation_seconds = before_creation_seconds
+        self._last: OrderedDict[tuple[str, int, int], _KnownPool] = OrderedDict()
+        """By namespace, and the identities of binding and Story."""
         self._step_runs = step_runs
         self._pools = pools
         self._registry = registry
@@ -77,13 +99,13 @@ class WorkerExecutor:
         step_run = order.step_run
         stamp = {"creationTimestamp": format_instant(self._clock.now()), "uid": ""}
         order = replace(order, step_run={**step_run, "metadata": {**step_run["metadata"], **stamp}})
-        workload, wanted = self._wanted(order)
-        async with self._place_soon(order, _pool(wanted)) as place:
+        work = self._work(order)
+        async with self._place_soon(order, _pool(work.pool)) as place:
             if place is None:
-                yield _labelled(wanted)
+                yield _labelled(work.pool)
             else:
-                patch = self._assignment(order, workload, wanted, place)
-                self._tell_notes(order, workload)
+                patch = self._assignment(order, work, place)
+                self._tell_notes(order, work)
                 yield patch
 
     @asynccontextmanager
@@ -109,16 +131,16 @@ class WorkerExecutor:
     async def start_attempt(self, order: AttemptOrder) -> None:
         if await self._is_started(order):
             return
-        workload, wanted = self._wanted(order)
+        work = self._work(order)
         resolved: ResolvedStep = order.binding.policy
-        await self._pools.ensure(wanted, resolved.settings.storage)
-        pool = _pool(wanted)
+        await self._pools.ensure(work.pool, resolved.settings.storage)
+        pool = _pool(work.pool)
         with self._registry.place_for(pool, _key(order), _awaited(order)) as place:
             if place is None:
                 self._refuse_to_wait(pool, order)
             else:
-                patch = self._assignment(order, workload, wanted, place)
-                self._tell_notes(order, workload)
+                patch = self._assignment(order, work, place)
+                self._tell_notes(order, work)
                 await self._step_runs.patch_step_run_metadata(order.step_run, patch)
 
     async def _is_started(self, order: AttemptOrder) -> bool:
@@ -152,31 +174,29 @@ class WorkerExecutor:
             )
         raise NoRoomError(why)
 
-    def _wanted(self, order: AttemptOrder) -> tuple[StepWorkload, WorkersWanted]:
-        """The attempt and its pool.
-
+    def _work(self, order: AttemptOrder) -> _Work:
+        """
         Raises:
             RejectedError: the Engram cannot be served by a worker any more, or the inputs are too large or no JSON.
         """
-        resolved: ResolvedStep = order.binding.policy
-        namespace = order.step_run["metadata"]["namespace"]
-        if why := why_cannot_serve(resolved.policy, resolved.engram, resolved.template, namespace):
-            text = f"the step was created for a warm worker, but {why}; start another run"
-            raise RejectedError(text, reason=Reason.INVALID_CONFIGURATION)
+        key = (order.step_run["metadata"]["namespace"], id(order.binding), id(order.story))
+        known = self._last.get(key)
+        if known is None:
+            _check(order)
         try:
             # To write the outputs of all steps again for each one would cost more than all the rest of a long loop.
             workload = ordered_workload(order, "", with_context=not order.is_resolved)
-            annotations = account_annotations(namespace, order.story)
-            warm = workload.policy.warm or WarmPolicy()
-            return workload, workers_wanted(workload, warm, order.binding.engram_namespace, annotations)
+            if known is None:
+                known = self._last[key] = _KnownPool(order.binding, order.story, _pool_of(order, workload))
+                if len(self._last) > REMEMBERED:
+                    self._last.popitem(last=False)
+            return _Work(known.pool, environment_of(workload), workload.policy.notes)
         except EnvironmentTooLargeError as error:
             raise RejectedError(str(error), reason=Reason.INPUT_TOO_LARGE) from error
         except NotSerializableError as error:
             raise RejectedError(str(error), reason=Reason.EXPRESSION_FAILED) from error
 
-    def _assignment(
-        self, order: AttemptOrder, workload: StepWorkload, wanted: WorkersWanted, place: WorkerPlace
-    ) -> Object:
+    def _assignment(self, order: AttemptOrder, work: _Work, place: WorkerPlace) -> Object:
         """Labels and annotations that give the attempt to a worker. Its time begins now.
 
         Raises:
@@ -188,13 +208,13 @@ class WorkerExecutor:
             worker_uid=place.uid,
             deadline_at=order.binding.deadline_from(self._clock.now()),
             execution_key=order.execution_key,
-            environment=environment_of(workload),
+            environment=work.environment,
         )
         patch = assignment_patch(assignment)
-        return {**patch, "labels": {**patch["labels"], **_labelled(wanted)["labels"]}}
+        return {**patch, "labels": {**patch["labels"], **_labelled(work.pool)["labels"]}}
 
-    def _tell_notes(self, order: AttemptOrder, workload: StepWorkload) -> None:
-        for note in workload.policy.notes:
+    def _tell_notes(self, order: AttemptOrder, work: _Work) -> None:
+        for note in work.notes:
             text = f"step {order.step_run['spec']['stepId']}: {note}"
             self._events.emit(order.run, EventType.WARNING, "PolicyEnforced", text)
 
@@ -235,6 +255,27 @@ class WorkerExecutor:
 
     async def end_leftover(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
+
+
+def _check(order: AttemptOrder) -> None:
+    """
+    Raises:
+        RejectedError: the Engram cannot be served by a worker any more.
+    """
+    resolved: ResolvedStep = order.binding.policy
+    namespace = order.step_run["metadata"]["namespace"]
+    if why := why_cannot_serve(resolved.policy, resolved.engram, resolved.template, namespace):
+        text = f"the step was created for a warm worker, but {why}; start another run"
+        raise RejectedError(text, reason=Reason.INVALID_CONFIGURATION)
+
+
+def _pool_of(order: AttemptOrder, workload: StepWorkload) -> WorkersWanted:
+    """
+    Raises:
+        EnvironmentTooLargeError.
+    """
+    annotations, warm = account_annotations(workload.namespace, order.story), workload.policy.warm or WarmPolicy()
+    return workers_wanted(workload, warm, order.binding.engram_namespace, annotations)
 
 
 def _labelled(wanted: WorkersWanted) -> Object:

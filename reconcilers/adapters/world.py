@@ -12,6 +12,7 @@ import trio
 from core.api import keys, pinned_story
 from core.api.conditions import is_true
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted, owners_of
+from core.api.phases import ConditionType
 from core.api.resource import (
     CONTROLLER_REVISION,
     ENGRAM,
@@ -354,6 +355,12 @@ def _is_over(obj: Object) -> bool:
     return has_ended(obj) and not is_being_deleted(obj)
 
 
+def _is_settled(step_run: Object) -> bool:
+    """Whether it has ended and the operator has recorded that; until then it is read and written again."""
+    conditions = (step_run.get("status") or {}).get("conditions") or ()
+    return _is_over(step_run) and bool(conditions) and not is_true(conditions, ConditionType.PROGRESSING)
+
+
 def job_has_ended(job: Object) -> bool:
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(is_true(conditions, ended) for ended in _JOB_ENDS)
@@ -387,7 +394,7 @@ WATCHED: Final = (
             ALIEN: alien,
             POOL: _pool_of_unfinished,
         },
-        is_at_rest=_is_over,
+        is_at_rest=_is_settled,
     ),
     WatchedKind(
         CONTROLLER_REVISION,

@@ -283,11 +283,14 @@ class EngramStep:
             return None
         again = self._had_step_run or context.run_context.is_shared
         lingers = observation.state is not AttemptState.ABSENT
+        run = context.run  # as it is before the wait for a turn or a worker, in which it may show that the step runs
         async with start_turn(context, binding, manifest):
-            return await self._begin(manifest, binding, again=again, lingers=lingers)
+            return await self._begin(run, manifest, binding, again=again, lingers=lingers)
 
-    async def _begin(self, manifest: Object, binding: Binding, *, again: bool, lingers: bool) -> Verdict | None:
-        created = await create_step_run(self._context, binding, manifest, again=again, lingers=lingers)
+    async def _begin(
+        self, run: Object, manifest: Object, binding: Binding, *, again: bool, lingers: bool
+    ) -> Verdict | None:
+        created = await create_step_run(self._context, binding, run, manifest, again=again, lingers=lingers)
         step_run, self._had_step_run = created.step_run, True
         self._known = step_run["metadata"]["uid"]
         if lingers or step_run.get("status"):

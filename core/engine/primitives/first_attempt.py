@@ -43,19 +43,21 @@ class CreatedStepRun:
 
 
 async def create_step_run(
-    context: StepContext, binding: Binding, manifest: Object, *, again: bool, lingers: bool
+    context: StepContext, binding: Binding, run: Object, manifest: Object, *, again: bool, lingers: bool
 ) -> CreatedStepRun:
     """Create the StepRun, with an assignment of its first attempt if a worker has room.
 
-    ``again``: there was a StepRun of this name. ``lingers``: something may still run for it.
-
+    Args:
+        run: as it was stored when the creation was decided on.
+        again: there was a StepRun of this name.
+        lingers: something may still run for it.
     Raises:
         PortError: as ``StepRuns.create_step_run``.
     """
     order: AttemptOrder | StepError | None = None
     executor = context.engine.executors.of(manifest)
     async with AsyncExitStack() as stack:
-        if executor.lives_by_record and not again and not lingers and await _starts_at_once(context, binding):
+        if executor.lives_by_record and not again and not lingers and await _starts_at_once(context, binding, run):
             order = await AttemptPreparation(context, binding, waits=False).order(manifest)
             if not isinstance(order, StepError):
                 try:
@@ -63,13 +65,12 @@ async def create_step_run(
                     manifest = _with(manifest, await stack.enter_async_context(executor.assigned(order)))
                 except RejectedError:  # recorded in the StepRun, when its start is refused for the same reason
                     pass
-        stored = await committed(context.engine.step_runs.create_step_run, context.run, manifest, again)
+        stored = await committed(context.engine.step_runs.create_step_run, run, manifest, again)
     return CreatedStepRun(stored, order)
 
 
-async def _starts_at_once(context: StepContext, binding: Binding) -> bool:
+async def _starts_at_once(context: StepContext, binding: Binding, run: Object) -> bool:
     """Whether the step surely starts for the first time, and no output of an equal execution is looked up before."""
-    run = context.run
     if CacheRules.of(binding.cache) is not None or reuses_from(run) or may_have_begun(run, context.step.name):
         return False
     above: dict[tuple[str, str], Object | None] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,8 @@ from core.engine.errors import RejectedError
 
 MAX_ASSIGNMENT_BYTES: Final = 192 * 1024
 """Annotations of an object may have 256 KiB together."""
+_SMALL_CHARACTERS: Final = 4096
+"""Of the assignments that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ def assignment_of(step_run: Object) -> Assignment | None:
     text = ((step_run.get("metadata") or {}).get("annotations") or {}).get(keys.ANNOTATION_ASSIGNMENT)
     if not isinstance(text, str):
         return None
+    return _read_again(text) if len(text) <= _SMALL_CHARACTERS else _read(text)
+
+
+def _read(text: str) -> Assignment | None:
     try:
         wire = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -75,6 +82,10 @@ def assignment_of(step_run: Object) -> Assignment | None:
         key if isinstance(key, str) else "",
         {name: value for name, value in variables if isinstance(value, str)},
     )
+
+
+_read_again: Final = lru_cache(maxsize=256)(_read)
+"""The same assignment is read a dozen times: by indexes, by the registry of workers, and at each look at the step."""
 
 
 def assignment_patch(assignment: Assignment) -> Object:
