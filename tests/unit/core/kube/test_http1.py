@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import httpx
@@ -17,7 +17,7 @@ from core.api.resource import LEASE
 from core.kube.client import open_client
 from core.kube.config import ClusterConfig
 from core.kube.errors import TLSError, UnreachableError
-from core.kube.http1 import FENCE, WHOLE, Http1Lane, Peer
+from core.kube.http1 import FENCE, MAX_HEAD_BYTES, WHOLE, Http1Lane, Peer
 from core.kube.lease import LeaseLostError
 from core.kube.retry import ONCE
 from core.ownership.ownership import OwnedKey
@@ -26,6 +26,7 @@ Stream = trio.abc.Stream
 Reply = Callable[[Stream], Awaitable[bool]]
 """Answers on a stream; returns whether the connection stays open."""
 
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -42,13 +43,14 @@ class Server:
         self.connections += 1
         received = b""
         async with stream:
-            while data := await stream.receive_some():
-                received += data
-                while b"\r\n\r\n" in received:
-                    head, received = received.split(b"\r\n\r\n", 1)
-                    self.requests.append(head)
-                    if not await self.reply(stream):
-                        return
+            with suppress(trio.BrokenResourceError):  # the client may leave without reading everything
+                while data := await stream.receive_some():
+                    received += data
+                    while b"\r\n\r\n" in received:
+                        head, received = received.split(b"\r\n\r\n", 1)
+                        self.requests.append(head)
+                        if not await self.reply(stream):
+                            return
 
 
 def saying(*parts: bytes) -> Reply:
@@ -141,6 +143,24 @@ async def test_a_connection_that_the_server_means_to_close_is_not_used_again() -
         assert server.connections == 2
 
 
+async def test_a_body_without_a_length_ends_with_its_connection() -> None:
+    async with serving(hanging_up_after(b"HTTP/1.1 200 OK\r\n\r\nanswer")) as (server, lane):
+        for _ in range(2):
+            assert (await lane.handle_async_request(asking())).content == b"answer"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("more", [EMPTY, b"HTTP/1.1 200 OK\r\n", b"\x16\x03", b"}"])
+async def test_what_follows_an_answer_is_no_part_of_it_nor_of_the_next_one(more: bytes) -> None:
+    first = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"
+    async with serving(saying(first + more)) as (server, lane):
+        response = await lane.handle_async_request(asking())
+        assert (response.status_code, response.content) == (200, b"first")
+        server.reply = saying(EMPTY)
+        assert (await lane.handle_async_request(asking())).content == b"{}"
+        assert server.connections == 2
+
+
 @pytest.mark.parametrize(
     ("reply", "error"),
     [
@@ -148,7 +168,32 @@ async def test_a_connection_that_the_server_means_to_close_is_not_used_again() -
         pytest.param(
             hanging_up_after(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nha"), httpx.RemoteProtocolError, id="half"
         ),
+        pytest.param(hanging_up_after(CHUNKED + b"2\r\nha\r\n"), httpx.RemoteProtocolError, id="half-of-the-chunks"),
         pytest.param(saying(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"), httpx.RemoteProtocolError, id="another-protocol"),
+        pytest.param(
+            saying(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+            httpx.RemoteProtocolError,
+            id="an-upgrade",
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nx: " + b"y" * MAX_HEAD_BYTES), httpx.RemoteProtocolError, id="endless-header"
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000), httpx.RemoteProtocolError, id="endless-headers"
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5_000), httpx.RemoteProtocolError, id="endless-hints"
+        ),
+        pytest.param(
+            saying(CHUNKED + b"2\r\nha\r\n0\r\n" + b"x: y\r\n" * 40_000),
+            httpx.RemoteProtocolError,
+            id="endless-trailers",
+        ),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n"),
+            httpx.RemoteProtocolError,
+            id="two-lengths",
+        ),
     ],
 )
 async def test_what_is_no_answer_is_an_error_and_ends_the_connection(reply: Reply, error: type[Exception]) -> None:
@@ -160,9 +205,10 @@ async def test_what_is_no_answer_is_an_error_and_ends_the_connection(reply: Repl
         assert (await lane.handle_async_request(asking())).content == b"{}"
 
 
-async def test_a_header_that_cannot_be_sent_is_refused() -> None:
+@pytest.mark.parametrize("value", ["Bearer two\nlines", "Bearer two\r\nlines", "two\rlines", "zero\0byte"])
+async def test_a_header_that_cannot_be_sent_is_refused(value: str) -> None:
     request = asking()
-    request.headers["authorization"] = "Bearer two\nlines"
+    request.headers["authorization"] = value
     async with serving(saying(EMPTY)) as (_, lane):
         with pytest.raises(httpx.LocalProtocolError):
             await lane.handle_async_request(request)
