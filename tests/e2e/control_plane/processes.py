@@ -74,19 +74,21 @@ class ServerProcess:
 
     async def stop(self, *, seconds: float = STOP_DEADLINE_SECONDS) -> None:
         """Ask the process to end (SIGTERM), and kill it if it does not end within ``seconds``."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(signal.SIGTERM)
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
             with trio.move_on_after(seconds):
-                await self.wait_ended()
-            await self.kill()
+                await _ended(process)
+            await _kill(process)
 
     async def kill(self) -> None:
-        """End the process at once (SIGKILL), as a crash would; returns when it is gone."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-            with trio.CancelScope(shield=True):  # a killed process ends soon; returning earlier would leave a zombie
-                await self.wait_ended()
+        """End the process at once (SIGKILL), as a crash would; returns when it is gone.
+
+        The one that runs now: another task may start the next one as soon as it is gone.
+        """
+        if self._process is not None:
+            await _kill(self._process)
 
     def pause(self) -> None:
         """SIGSTOP: the process keeps its connections and answers nothing."""
@@ -97,14 +99,25 @@ class ServerProcess:
 
     async def wait_ended(self) -> None:
         assert self._process is not None
-        while self._process.poll() is None:  # noqa: ASYNC110 - portable, and only at ends
-            await trio.sleep(_POLL_SECONDS)
+        await _ended(self._process)
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The end of its output, for messages."""
         if not self.log.exists():
             return ""
         return f"{self.log}:\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+async def _kill(process: Running) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGKILL)
+        with trio.CancelScope(shield=True):  # a killed process ends soon; returning earlier would leave a zombie
+            await _ended(process)
+
+
+async def _ended(process: Running) -> None:
+    while process.poll() is None:  # noqa: ASYNC110 - portable, and only at ends
+        await trio.sleep(_POLL_SECONDS)
 
 
 def _begin(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
