@@ -14,7 +14,7 @@ from core.api.keys import FINALIZER_STORY
 from core.api.objects import Object, is_being_deleted
 from core.api.permission import Permission
 from core.api.phases import ConditionType, Reason
-from core.api.resource import ENGRAM, IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN
+from core.api.resource import ENGRAM, IMPULSE, REFERENCE_GRANT, STORY, STORY_RUN, Resource
 from core.api.unreadable import why_unreadable
 from core.engine.ports import Clock, EventSink, EventType
 from core.kube.client import KubeClient
@@ -24,8 +24,9 @@ from core.policy.settings import OperatorSettings
 from core.workloads.live_run import always_on_problem, is_always_on
 from core.workloads.script import is_script
 from reconcilers.adapters.impulse_kinds import IMPULSE_KINDS
+from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.watched_kind import WatchedKind
-from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World, story_key
+from reconcilers.adapters.world import ENGRAM_KEYS, STEP_LISTS, STORY_KEY, World, find, story_key
 from reconcilers.adapters.writes import patch_metadata
 from reconcilers.definition import (
     COUNT_DELAY,
@@ -53,6 +54,8 @@ _STREAMING_MODES: Final = ("deployment", "statefulset")
 class StoryProblem:
     reason: Reason
     message: str
+    missing: tuple[Resource, Key] | None = None
+    """The object that the caches do not have, if that is the problem."""
 
 
 class StoryReconciler:
@@ -79,13 +82,30 @@ class StoryReconciler:
         if is_being_deleted(story):
             await self._release(story)
             return Done()
-        findings = story_findings(story, self._world, self._settings())
+        findings = await self._findings(story)
         await write_status(self._client, self._world.stories, STORY, story, self._status(story, findings))
         known = stored_errors(story)
         for finding in findings:
             if finding.message not in known:
                 self._events.emit(story, EventType.WARNING, finding.reason, finding.message)
         return Done()
+
+    async def _findings(self, story: Object) -> list[StoryProblem]:
+        """All errors. What looks missing for the first time is looked up: it may have been created a moment ago.
+
+        Raises:
+            PortError: the lookup failed, so whether it is missing is not known.
+        """
+        findings, known = story_findings(story, self._world, self._settings()), stored_errors(story)
+        missing = dict.fromkeys(each.missing for each in findings if each.missing and each.message not in known)
+        found = False
+        for resource, (namespace, name) in missing:
+            with port_errors():
+                latest = await find(self._client, self._world.informer(resource), resource, namespace, name)
+            if latest is not None:
+                self._world.informer(resource).remember(latest)
+                found = True
+        return story_findings(story, self._world, self._settings()) if found else findings
 
     async def _release(self, story: Object) -> None:
         """Remove a finalizer that the reference operator has set; this operator neither needs nor sets one."""
@@ -151,7 +171,7 @@ def _step_findings(
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, f"{where}.ref: {denied}")
         elif engram is None:
             missing = f"{where}.ref: Engram {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
-            yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, missing)
+            yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, missing, (ENGRAM, _key(wanted)))
         elif story["spec"].get("pattern") == "realtime" and engram["spec"].get("mode") not in _STREAMING_MODES:
             mode = f"{where}.ref: a realtime Story needs an Engram of mode deployment or statefulset"
             yield StoryProblem(Reason.ENGRAM_REFERENCE_INVALID, mode)
@@ -177,7 +197,7 @@ def _sub_story_findings(
         yield StoryProblem(Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: {denied}")
     elif target is None:
         missing = f"{where}.with.storyRef: Story {wanted.to_namespace}/{wanted.to_name} does not exist; apply it"
-        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, missing)
+        yield StoryProblem(Reason.STORY_REFERENCE_INVALID, missing, (STORY, _key(wanted)))
     elif story["spec"].get("pattern", "batch") == "batch" and target["spec"].get("pattern") == "realtime":
         yield StoryProblem(
             Reason.STORY_REFERENCE_INVALID, f"{where}.with.storyRef: a batch Story cannot call a realtime one"
@@ -198,6 +218,10 @@ def _reference(own_namespace: str, reference: Object, kind: str) -> ForeignRefer
         to_namespace=reference.get("namespace") or own_namespace,
         to_name=reference.get("name", ""),
     )
+
+
+def _key(reference: ForeignReference) -> Key:
+    return Key(reference.to_namespace, reference.to_name)
 
 
 def _transport_findings(spec: Object) -> Iterator[StoryProblem]:

@@ -27,6 +27,8 @@ class Scene:
     name: str
     before: Counter[Request] = field(default_factory=Counter)
     """What was sent before the run was created."""
+    warned: Counter[str] = field(default_factory=Counter)
+    """The Warnings that were stored by then, by reason: those about definitions, such as a Story before its Engram."""
 
     async def engram(
         self, name: str, script: str = "exit 0", command: list[str] | None = None, warm: Object | None = None
@@ -53,8 +55,11 @@ class Scene:
             for each in (await self.rig.client.list(resource, self.name)).items:
                 await self.until(resource, each["metadata"]["name"], _is_settled)
                 written[Request(Sender.OPERATOR, "patch", f"{resource.plural}/status")] += 1
+        events = await self._events()
+        written[Request(Sender.OPERATOR, "create", EVENT.plural)] = len(events)
         await eventually(lambda: self._is_logged(written), lambda: "the audit log lacks what has been written")
         self.before.update(self._logged())
+        self.warned.update(_warnings(events))
         await self.create(STORY_RUN, self.name, {"storyRef": {"name": self.name}, **spec})
 
     def requests(self) -> Counter[Request]:
@@ -69,10 +74,13 @@ class Scene:
         return written <= self._logged()
 
     async def warnings(self) -> Counter[str]:
-        """The reasons of Warnings about objects of ours, and how many Events have each."""
+        """The reasons of the Warnings since the run was created, and how many Events have each."""
+        return _warnings(await self._events()) - self.warned
+
+    async def _events(self) -> list[Object]:
+        """Those about objects of ours."""
         found = (await self.rig.client.list(EVENT, self.name)).items
-        ours = [event for event in found if "bubustack.io/" in event["regarding"]["apiVersion"]]
-        return Counter(str(event["reason"]) for event in ours if event["type"] == "Warning")
+        return [event for event in found if "bubustack.io/" in event["regarding"]["apiVersion"]]
 
     async def create(self, resource: Resource, name: str, spec: Object) -> None:
         await self.rig.create(resource, name, {"spec": spec}, self.name)
@@ -100,6 +108,10 @@ class Scene:
             return False
 
         await eventually(absent, lambda: f"{resource.kind} {name} is still there", seconds=180)
+
+
+def _warnings(events: list[Object]) -> Counter[str]:
+    return Counter(str(event["reason"]) for event in events if event["type"] == "Warning")
 
 
 def _is_settled(definition: Object) -> bool:

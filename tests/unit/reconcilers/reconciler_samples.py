@@ -17,7 +17,7 @@ from core.engine.ports import EventType, RunKey
 from core.engine.run.supervisor import Supervisor
 from core.kube.client import KubeClient, open_client
 from core.kube.config import ClusterConfig
-from kubewire.wire import apply_merge_patch
+from kubewire.wire import apply_merge_patch, status_failure
 from reconcilers.adapters.world import World
 from reconcilers.controllers import watched_kinds
 
@@ -114,14 +114,18 @@ def clock(now: datetime = NOW) -> WallClock:
 
 
 class Answering(httpx.AsyncBaseTransport):
-    """A server that holds one object and applies merge patches to it."""
+    """A server that holds one object and applies merge patches to it. Others, by name, can be read, and no more."""
 
-    def __init__(self, obj: Object) -> None:
+    def __init__(self, obj: Object, **others: Object) -> None:
         self.obj = obj
+        self.others = others
         self.patches: list[Object] = []
+        self.reads: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
+        if request.method == "GET":
+            return self._read(request.url.path)
         assert request.method == "PATCH", f"nothing but patches is expected: {request.method} {request.url}"
         patch = orjson.loads(request.content)
         precondition = patch["metadata"]
@@ -132,3 +136,11 @@ class Answering(httpx.AsyncBaseTransport):
         merged["metadata"]["resourceVersion"] = str(next(_version) + 1_000_000)
         self.obj = merged
         return httpx.Response(200, content=orjson.dumps(merged))
+
+    def _read(self, path: str) -> httpx.Response:
+        self.reads.append(path)
+        name = path.rpartition("/")[2]
+        if name in self.others:
+            return httpx.Response(200, content=orjson.dumps(self.others[name]))
+        missing = status_failure("NotFound", f"{name} not found", code=404, details={"name": name})
+        return httpx.Response(404, content=orjson.dumps(missing))

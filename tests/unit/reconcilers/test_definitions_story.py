@@ -151,9 +151,11 @@ async def test_a_realtime_story_needs_engrams_that_stay() -> None:
     assert finding.endswith("(fetch).ref: a realtime Story needs an Engram of mode deployment or statefulset")
 
 
-async def reconciled(known: Object, *others: Object, times: int = 1) -> tuple[Object, RecordedEvents, Answering]:
+async def reconciled(
+    known: Object, *others: Object, times: int = 1, server: Answering | None = None
+) -> tuple[Object, RecordedEvents, Answering]:
     """The Story after ``times`` reconciles, in a world with the given runs and Engrams."""
-    events, server = RecordedEvents(), Answering(known)
+    events, server = RecordedEvents(), server or Answering(known)
     async with open_world(server) as (client, world):
         world.stories.remember(known)
         for obj in others:
@@ -161,7 +163,8 @@ async def reconciled(known: Object, *others: Object, times: int = 1) -> tuple[Ob
         for _ in range(times):
             reconciler = StoryReconciler(client, world, events, clock(), settings)
             await reconciler.reconcile(Key("team", "report"))
-        [latest] = world.stories.list()
+        latest = world.stories.get("team", "report")
+    assert latest is not None
     return latest, events, server
 
 
@@ -190,6 +193,30 @@ async def test_an_invalid_story_is_told_once_per_finding() -> None:
     assert (status["conditions"][0]["status"], status["conditions"][0]["reason"]) == ("False", "ValidationFailed")
     assert [reason for _, _, reason in events.emitted] == ["EngramReferenceInvalid", "StoryReferenceInvalid"]
     assert len(server.patches) == 1
+
+
+async def test_what_the_caches_do_not_have_yet_is_not_missing() -> None:
+    known = story("report", FETCH, {**FETCH, "name": "again"}, sub_story(name="child"))
+    server = Answering(known, http=stored("Engram", "http", spec={}), child=story("child"))
+    latest, events, server = await reconciled(known, times=3, server=server)
+    assert latest["status"]["validationStatus"] == "valid"
+    assert events.emitted == []
+    assert [path.rpartition("/")[2] for path in server.reads] == ["http", "child"]
+
+
+async def test_what_was_created_a_moment_ago_is_checked_like_all_others() -> None:
+    known = story("report", FETCH, pattern="realtime")
+    server = Answering(known, http=stored("Engram", "http", spec={"mode": "job"}))
+    latest, _, _ = await reconciled(known, server=server)
+    [error] = latest["status"]["validationErrors"]
+    assert error.endswith("a realtime Story needs an Engram of mode deployment or statefulset")
+
+
+async def test_what_is_missing_is_looked_up_once() -> None:
+    known = story("report", FETCH, {**FETCH, "name": "again"}, sub_story(name="child"), sub_story(name="No Name"))
+    latest, events, server = await reconciled(known, times=3)
+    assert len(latest["status"]["validationErrors"]) == len(events.emitted) == 4
+    assert [path.rpartition("/")[2] for path in server.reads] == ["http", "child"]
 
 
 async def test_runs_that_have_started_are_counted_and_never_forgotten() -> None:
