@@ -67,19 +67,43 @@ def members(raw: bytes, start: int = 0) -> Iterator[Member]:
     Raises:
         ScanError: it is not an object, or is damaged further on.
     """
+    position = first_member(raw, start)
+    while position is not None:
+        key, value_start = member_at(raw, position)
+        value = value_at(raw, value_start)
+        yield Member(key, value)
+        position = next_member(raw, value.end)
+
+
+def first_member(raw: bytes, start: int = 0) -> int | None:
+    """Where the first member begins in the object that begins at ``start``; None: it has none.
+
+    Raises:
+        ScanError: it is not an object.
+    """
     position = _past(raw, start, b"{")
-    if raw[position : position + 1] == b"}":
-        return
-    while True:
-        name = _STRING.match(raw, position)
-        if name is None:
-            raise ScanError(f"no key at byte {position}")
-        value = value_at(raw, _past(raw, name.end(), b":"))
-        yield Member(raw[name.start() + 1 : name.end() - 1], value)
-        position = _after_space(raw, value.end)
-        if raw[position : position + 1] == b"}":
-            return
-        position = _past(raw, position, b",")
+    return None if raw[position : position + 1] == b"}" else position
+
+
+def member_at(raw: bytes, position: int) -> tuple[bytes, int]:
+    """The key of the member that begins at ``position``, and where its value begins.
+
+    Raises:
+        ScanError: there is none.
+    """
+    name = _STRING.match(raw, position)
+    if name is None:
+        raise ScanError(f"no key at byte {position}")
+    return raw[name.start() + 1 : name.end() - 1], _past(raw, name.end(), b":")
+
+
+def next_member(raw: bytes, end: int) -> int | None:
+    """Where the member begins that follows on the one that ends at ``end``; None: it was the last one.
+
+    Raises:
+        ScanError: neither a member follows nor the end of the object.
+    """
+    return _next(raw, end, b"}")
 
 
 def lookup(raw: bytes, *path: bytes) -> ByteSpan | None:
@@ -98,15 +122,13 @@ def lookup(raw: bytes, *path: bytes) -> ByteSpan | None:
 
 def _value_of(raw: bytes, start: int, key: bytes) -> int:
     """Where the value of ``key`` begins, in the object that begins at ``start``."""
-    position = _past(raw, start, b"{")
-    while True:
-        name = _STRING.match(raw, position)
-        if name is None:
-            raise ScanError(f"no key at byte {position}")
-        value = _past(raw, name.end(), b":")
-        if raw[name.start() + 1 : name.end() - 1] == key:
+    position = first_member(raw, start)
+    while position is not None:
+        name, value = member_at(raw, position)
+        if name == key:
             return value
-        position = _past(raw, value_at(raw, value).end, b",")
+        position = next_member(raw, value_at(raw, value).end)
+    raise ScanError(f"no member {key.decode(errors='replace')!r}")
 
 
 def elements(raw: bytes, start: int = 0) -> Iterator[ByteSpan]:
@@ -115,16 +137,35 @@ def elements(raw: bytes, start: int = 0) -> Iterator[ByteSpan]:
     Raises:
         ScanError: it is not a list, or is damaged further on.
     """
-    position = _past(raw, start, b"[")
-    if raw[position : position + 1] == b"]":
-        return
-    while True:
+    position = first_element(raw, start)
+    while position is not None:
         value = value_at(raw, position)
         yield value
-        position = _after_space(raw, value.end)
-        if raw[position : position + 1] == b"]":
-            return
-        position = _past(raw, position, b",")
+        position = next_element(raw, value.end)
+
+
+def first_element(raw: bytes, start: int = 0) -> int | None:
+    """Where the first element begins in the list that begins at ``start``; None: it has none.
+
+    Raises:
+        ScanError: it is not a list.
+    """
+    position = _past(raw, start, b"[")
+    return None if raw[position : position + 1] == b"]" else position
+
+
+def next_element(raw: bytes, end: int) -> int | None:
+    """Where the element begins that follows on the one that ends at ``end``; None: it was the last one.
+
+    Raises:
+        ScanError: neither an element follows nor the end of the list.
+    """
+    return _next(raw, end, b"]")
+
+
+def closed(raw: bytes, end: int) -> int:
+    """Where the list or object ends that is closed after ``end``."""
+    return _after_space(raw, end) + 1
 
 
 def without_strings(raw: bytes) -> bytes:
@@ -134,7 +175,7 @@ def without_strings(raw: bytes) -> bytes:
 
 def has_more_values(raw: bytes, than: int) -> bool:
     """Whether a text has more values than ``than``, counted by commas, lists and objects outside strings."""
-    return values_in(raw) > than and values_in(without_strings(raw)) > than
+    return len(raw) > than and values_in(raw) > than and values_in(without_strings(raw)) > than
 
 
 def depth_of(raw: bytes) -> int:
@@ -186,6 +227,12 @@ def _walk(raw: bytes, start: int, until: int, depth: int) -> int:
         if depth == 0:
             return end
     return 0
+
+
+def _next(raw: bytes, end: int, closing: bytes) -> int | None:
+    """Where the value begins after the comma that follows on ``end``; None: the list or object is closed there."""
+    position = _after_space(raw, end)
+    return None if raw[position : position + 1] == closing else _past(raw, position, b",")
 
 
 def _past(raw: bytes, start: int, sign: bytes) -> int:

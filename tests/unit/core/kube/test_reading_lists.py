@@ -1,0 +1,92 @@
+"""Any list is read as the parser of JSON reads it, however its objects look, in time that grows with its size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.kube.reading import UnreadablePageError, page_in
+from core.kube.remains import is_object
+
+TEXTS = st.text('}],{"\\ :\n\u00e9', max_size=6) | st.sampled_from(['},{"metadata":{', '}\\",{"metadata":'])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.sampled_from("ab"), inner, max_size=3),
+    max_leaves=8,
+)
+METADATA = st.fixed_dictionaries({"name": st.sampled_from(["a", "b", ""])}, optional={"labels": VALUES})
+NESTED = st.lists(st.fixed_dictionaries({"metadata": st.just({"name": "inner"}), "x": VALUES}), max_size=3)
+"""Inside of an object, what looks like the beginning of the next one."""
+
+
+@st.composite
+def items(draw: st.DrawFn) -> Any:
+    """An object, whose keys have any order; seldom something else."""
+    fields = {"metadata": draw(METADATA), "apiVersion": "v1", "spec": draw(NESTED | VALUES)}
+    order = draw(st.permutations([*fields]))
+    return draw(st.just({key: fields[key] for key in order}) | VALUES)
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> bytes:
+    """As the servers write it, or with spaces and new lines; the head comes before the objects or after them."""
+    head = {"metadata": {"resourceVersion": "9", "continue": "t"}, "kind": "L"}
+    found = {"items": draw(st.none() | st.lists(items(), max_size=5))}
+    whole = draw(st.sampled_from([{**head, **found}, {**found, **head}]))
+    return orjson.dumps(whole, option=draw(st.sampled_from([None, orjson.OPT_INDENT_2])))
+
+
+@given(lists())
+@example(b'{"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"},"spec":[{"metadata":{}},{"metadata":{}}]}]}')
+@example(b'{"items":[{"metadata":{"name":"a"},"x":"},{\\"metadata\\":{"},{"metadata":{"name":"b"}},7,[],{}]}')
+@example(b'{"items":[]}')
+@example(b"{}")
+def test_a_list_is_read_as_the_parser_reads_it(raw: bytes) -> None:
+    whole = orjson.loads(raw)
+    page = page_in(raw)
+    found = list(page.objects)
+
+    expected = [item for item in whole.get("items") or () if is_object(item)]
+    assert found == expected
+    assert page.left_out == len(whole.get("items") or ()) - len(expected)
+    assert page.head.resource_version == whole.get("metadata", {}).get("resourceVersion", "")
+
+
+@pytest.mark.parametrize("raw", [b'{"items":{}}', b'{"items":7}', b"[]", b'{"items":[{"metadata":{"name":"a"}}', b"{"])
+def test_what_is_no_list_is_refused(raw: bytes) -> None:
+    with pytest.raises(UnreadablePageError):
+        list(page_in(raw).objects)
+
+
+class Searched(bytes):
+    """Counts the bytes in which something is searched for."""
+
+    total = 0
+
+    def find(self, part: Any, start: Any = None, end: Any = None) -> int:
+        found = super().find(part, start, end)
+        self.total += (found if found >= 0 else len(self)) - start
+        return found
+
+
+FIRST, OTHER = b'{"metadata":{"name":"a"}}', b'{"kind":"x","metadata":{"name":"a"}}'
+INSIDE = b'{"metadata":{"name":"a"},"x":[%s]}' % b",".join([FIRST] * 50)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param([FIRST, *[OTHER] * 500], id="only the first one begins in that way"),
+        pytest.param([FIRST, *[OTHER] * 500, FIRST], id="only the first and the last one"),
+        pytest.param([FIRST, OTHER] * 250, id="every other one"),
+        pytest.param([INSIDE] * 50, id="all parts of an object"),
+    ],
+)
+def test_what_misleads_is_not_searched_again_and_again(objects: list[bytes]) -> None:
+    raw = Searched(b'{"items":[%s]}' % b",".join(objects))
+    assert len(list(page_in(raw).objects)) == len(objects)
+    assert raw.total <= 2 * len(raw)
