@@ -83,7 +83,7 @@ class ReviewExecutor:
 
         Raises:
             CrowdedError: too many reviews wait for their turn.
-            ReviewUnavailableError: the process of the review ended, or could not be started.
+            ReviewUnavailableError: the process of the review ended, could not be started, or got no processor.
         """
         view = _Seen(self._setup.world())
         found = await self._look(question, view)
@@ -153,7 +153,7 @@ class ReviewExecutor:
         try:
             answer = await self._pool.ask(asked, lambda wanted: remote_view.answer_from(view, wanted))
         except OverLimitError as error:
-            if error.limit == "crash":
+            if error.limit in ("busy", "crash"):
                 raise ReviewUnavailableError(f"the review {error}; try again") from None
             return decision.too_costly(f"to check this {error}")
         return decision.from_json(answer)

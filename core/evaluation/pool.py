@@ -39,6 +39,10 @@ _START: Final = (
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 """Libraries are found where this process finds them; ``-I`` alone would leave out those of ``pip install --user``."""
+_STARVED: Final = 0.5
+"""A question that got less than this share of its processor time is not to blame for being late."""
+_USED: Final = slice(11, 13)
+"""In ``/proc/PID/stat``, counted after the name: the time in the program and in the system."""
 _MAX_ANSWER_BYTES: Final = 1 << 24
 _READ_BYTES: Final = 1 << 16
 
@@ -46,7 +50,8 @@ _READ_BYTES: Final = 1 << 16
 class OverLimitError(Exception):
     """The question needs more than its limit allows: *user*.
 
-    ``limit`` is ``time``, ``memory`` or ``crash``; ``allowed`` is in seconds or bytes.
+    ``limit`` is ``time``, ``memory``, ``busy`` or ``crash``; ``allowed`` is in seconds or bytes. After ``busy`` and
+    ``crash`` the same question may have an answer: the machine had no processor for it, or no process.
     """
 
     def __init__(self, limit: str, allowed: float, how: str) -> None:
@@ -145,13 +150,13 @@ class WorkerPool:
         return None
 
     async def _ask(self, process: _Worker, request: bytes, limits: WorkerLimits, look_up: Callable[[Any], Any]) -> Any:
-        reusable = False
+        reusable, before = False, process.cpu_seconds()
         try:
             with trio.fail_after(limits.seconds * limits.patience):
                 answer = await process.ask(request, look_up)
             reusable = not (isinstance(answer, dict) and "limit" in answer)
         except trio.TooSlowError:
-            raise _over(limits, "time", f"takes longer than {limits.seconds:g} s") from None
+            raise _why_late(limits, process.cpu_seconds() - before) from None
         finally:
             if reusable and self._keepers and process.answered < _QUESTIONS_PER_PROCESS:
                 self._idle.append(process)
@@ -164,6 +169,14 @@ class WorkerPool:
     async def _end_all(self) -> None:
         while self._idle:
             await self._idle.pop().end()
+
+
+def _why_late(limits: WorkerLimits, used_seconds: float) -> OverLimitError:
+    """``used_seconds``: the processor time of the question until it was given up."""
+    if used_seconds < limits.seconds * _STARVED:
+        allowed = limits.seconds * limits.patience
+        return _over(limits, "busy", f"could not be finished within {allowed:g} s, because the machine is too busy")
+    return _over(limits, "time", f"takes longer than {limits.seconds:g} s")
 
 
 def _why_ended(limits: WorkerLimits, code: int) -> OverLimitError:
@@ -229,6 +242,14 @@ class _Worker:
         if length > _MAX_ANSWER_BYTES:
             raise _EndedError
         return orjson.loads(await self._receive(length))
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used; infinite where the system does not say so."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            return sum(map(int, fields[_USED])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError):
+            return math.inf
 
     async def end(self) -> int:
         """Kill it if it still runs, wait until it has ended, and return its exit code."""

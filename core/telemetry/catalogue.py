@@ -296,7 +296,9 @@ EVALUATION_WORKERS_STARTED = _counter(
     "bobrapet_evaluation_workers_started_total", "Processes started for costly evaluations."
 )
 EVALUATION_WORKERS_ENDED = _counter(
-    "bobrapet_evaluation_workers_ended_total", "Such processes that ended, by cause: time, memory, crash.", "limit"
+    "bobrapet_evaluation_workers_ended_total",
+    "Such processes that ended, by cause: time, memory, busy, crash.",
+    "limit",
 )
 EVALUATION_WAIT = _histogram(
     "bobrapet_evaluation_wait_seconds",

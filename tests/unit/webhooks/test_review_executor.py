@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import orjson
 import pytest
 import trio
 
+from core.evaluation import pool
 from core.fairness.turns import CrowdedError
 from core.policy.settings import CrossNamespacePolicy, EngramSettings, OperatorSettings
 from core.telemetry import metrics
@@ -104,21 +106,28 @@ async def test_what_takes_long_on_the_loop_starts_again_apart() -> None:
     assert [finding.rule.id for finding in decided.findings] == ["story/engram-missing"]
 
 
-async def test_too_much_work_is_a_denial_that_names_the_limit() -> None:
-    many = [
-        {
-            "name": f"s{step}",
-            "ref": {"name": "e"},
-            "with": {f"k{n}": f"{{{{ inputs.x{step}x{n} }}}}" for n in range(300)},
-        }
-        for step in range(80)
-    ]
+MANY = [
+    {"name": f"s{step}", "ref": {"name": "e"}, "with": {f"k{n}": f"{{{{ inputs.x{step}x{n} }}}}" for n in range(300)}}
+    for step in range(80)
+]
+
+
+async def test_too_much_work_is_a_denial_that_names_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool._Worker, "cpu_seconds", lambda _: time.monotonic())  # as if it had always had a processor
     hurried = ReviewExecutor(gate(), replace(APART, worker_seconds=0.1))
-    decided = await hurried.examine(question(VALIDATE_STORY, story(*many)))
+    decided = await hurried.examine(question(VALIDATE_STORY, story(*MANY)))
 
     (finding,) = decided.findings
     assert finding.rule is decision.TOO_COSTLY
     assert finding.message == "to check this takes longer than 0.1 s"
+
+
+async def test_a_review_that_got_no_processor_is_not_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool._Worker, "cpu_seconds", lambda _: 0.0)
+    hurried = ReviewExecutor(gate(), replace(APART, worker_seconds=0.1))
+
+    with pytest.raises(ReviewUnavailableError, match="the machine is too busy; try again"):
+        await hurried.examine(question(VALIDATE_STORY, story(*MANY)))
 
 
 async def test_without_a_process_nobody_decides() -> None:

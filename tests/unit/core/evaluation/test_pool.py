@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool
+from core.evaluation.pool import OverLimitError, WorkerLimits, WorkerPool, _why_late, _Worker
 from core.telemetry import catalogue, metrics
 
 _ENDLESS = {
@@ -110,10 +111,31 @@ async def test_who_has_to_wait_for_a_processor_has_more_time_on_the_clock(tmp_pa
     hasty = WorkerPool(lambda: WorkerLimits(seconds=0.2, patience=1.0), program)
 
     assert await patient.ask({}) is None
-    with pytest.raises(OverLimitError, match=r"longer than 0\.2 s") as caught:
+    with pytest.raises(OverLimitError, match=r"within 0\.2 s, because the machine is too busy") as caught:
         await hasty.ask({})
-    assert caught.value.limit == "time"
+    assert caught.value.limit == "busy"
     assert not _children()
+
+
+@pytest.mark.parametrize(("used", "limit"), [(0.0, "busy"), (0.9, "busy"), (1.1, "time"), (math.nan, "time")])
+def test_a_question_is_to_blame_if_it_had_its_processor(used: float, limit: str) -> None:
+    late = _why_late(WorkerLimits(seconds=2), used)
+    assert late.limit == limit
+
+
+async def test_a_process_says_how_much_it_has_used(tmp_path: Path) -> None:
+    program = _program(tmp_path, "lambda ask: lambda question: any(0 for _ in iter(int, 1))")
+    process = await _Worker.start(program, 1 << 30)
+    try:
+        before = process.cpu_seconds()
+        with trio.move_on_after(0.1):
+            await process.ask(b'{"cpu_seconds": 60}', lambda _: None)
+        with trio.fail_after(30):
+            while process.cpu_seconds() <= before:  # noqa: ASYNC110 - the kernel wakes nobody
+                await trio.sleep(0.05)
+    finally:
+        await process.end()
+    assert math.isnan(process.cpu_seconds() - process.cpu_seconds())
 
 
 async def test_a_question_over_its_memory_is_ended_and_the_next_one_answered(nursery: trio.Nursery) -> None:
