@@ -84,13 +84,19 @@ async def test_a_go_container_reports_under_the_policy_unchanged(
         await rig.engram("greeter", secretSchema=schema, engram={"secrets": {"api": "keys"}})
         rig.add_images({"test/greeter": {"command": [str(go_programs / "greeter")]}})
         await rig.story("greetings", {**step("greet", "greeter"), "with": {"name": "{{ inputs.who }}"}})
-        await rig.run("one", "greetings", inputs={"who": "world"})
-        await rig.ended("one", "Succeeded")
-        output = status_of(await rig.client.get(STEP_RUN, "one-greet", FLOWS))["output"]
+        await rig.run("before", "greetings", inputs={"who": "nobody"})
+        await rig.ended("before", "Succeeded")
         account = await rig.account_of("greetings")
         async with rig.plane.open_client() as client:
             unbound = await rig.plane.token_of(account, FLOWS)
-            assert await report(client, unbound, "one-greet") == 422  # the policy has been in force
+
+            async def is_in_force() -> bool:
+                return await report(client, unbound, "before-greet") == 422
+
+            await eventually(is_in_force, lambda: "the server does not know the policy yet")
+        await rig.run("one", "greetings", inputs={"who": "world"})
+        await rig.ended("one", "Succeeded")
+        output = status_of(await rig.client.get(STEP_RUN, "one-greet", FLOWS))["output"]
     assert (output["greeting"], output["account"]) == ("hello world", account)
 
 
