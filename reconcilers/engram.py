@@ -39,12 +39,14 @@ from reconcilers.runtime.watch import Caches, Watch, own_keys
 SETTLING: Final = timedelta(seconds=1)
 """How long after its end a second may still get StepRuns: their times come from clocks of other machines."""
 ENDED_IN: Final = "ended-in"
-"""Index of StepRuns: their Engram, and the minute in which they ended; see ``ended_in``."""
-_INDEXED: Final = timedelta(days=1)
-"""After a longer pause, all StepRuns of the Engram are looked at."""
+"""Index of StepRuns: their Engram, and the ten seconds in which they ended; see ``ended_in``."""
+_SPANS_OF_A_READ: Final = 3
+"""How many spans are asked for in the time in which one StepRun at rest is read."""
 _AHEAD: Final = timedelta(hours=1)
 """How far the clock of a container may be ahead."""
-_MINUTE: Final = len("2026-11-29T13:25")
+_SPAN: Final = timedelta(seconds=10)
+_DIGITS: Final = len("2026-11-29T13:25:0")
+"""How much of an instant names its ten seconds."""
 _SECONDS: Final = len("2026-11-29T13:25:07Z")
 
 
@@ -76,15 +78,16 @@ class EngramReconciler:
 
     def _possibly_new(self, key: Key, stored: Object) -> Iterator[Object]:
         """The StepRuns that have not ended, and those that have ended since the last count; perhaps some others."""
-        step_runs, now = self._world.step_runs, self._clock.now()
-        since = parse_instant_or_none(stored.get("lastExecutionTime"))
-        if since is None or now - since > _INDEXED:
+        step_runs, since = self._world.step_runs, parse_instant_or_none(stored.get("lastExecutionTime"))
+        spans = 0 if since is None else (self._clock.now() + _AHEAD - since) // _SPAN + 2
+        every = step_runs.keys_by_index(ENGRAM_KEYS, str(key))
+        if since is None or len(every) * _SPANS_OF_A_READ < spans:
             yield from step_runs.each_by_index(ENGRAM_KEYS, str(key))
             return
         yield from step_runs.each_by_index(ENDED_IN, _place(str(key), ""))
-        for number in range((now + _AHEAD - since) // timedelta(minutes=1) + 2):
-            minute = format_instant(since + timedelta(minutes=number))[:_MINUTE]
-            yield from step_runs.each_by_index(ENDED_IN, _place(str(key), minute))
+        for number in range(spans):
+            span = format_instant(since + number * _SPAN)[:_DIGITS]
+            yield from step_runs.each_by_index(ENDED_IN, _place(str(key), span))
 
     async def _template_finding(self, engram: Object) -> tuple[str, list[str]]:
         if why := why_unreadable(engram):
@@ -165,12 +168,12 @@ def ended_in(step_run: Object) -> list[str]:
     if not reference:  # a script step has none
         return []
     text = (step_run.get("status") or {}).get("finishedAt")
-    minute = text[:_MINUTE] if isinstance(text, str) and len(text) == _SECONDS and text.endswith("Z") else ""
-    return [_place(engram_key(reference, step_run["metadata"]["namespace"]), minute)]
+    span = text[:_DIGITS] if isinstance(text, str) and len(text) == _SECONDS and text.endswith("Z") else ""
+    return [_place(engram_key(reference, step_run["metadata"]["namespace"]), span)]
 
 
-def _place(engram: str, minute: str) -> str:
-    return f"{engram} {minute}"
+def _place(engram: str, span: str) -> str:
+    return f"{engram} {span}"
 
 
 def _surely_finished_by(step_run: Object, instant: str) -> bool:

@@ -205,15 +205,22 @@ def _build(there: ControllerDependencies) -> Reconcile:
 
 
 async def _listen(there: ControllerDependencies, controller: Controller) -> None:
-    """Look again whenever another step waits for a worker, or a worker is lost."""
-    if there.workers is not None:
-        there.workers.when_needed(lambda pool: controller.enqueue(Key(*pool)))
+    """Look again whenever another step waits for a worker, or a worker is lost; at once if no worker is ready."""
+    if (workers := there.workers) is not None:
+
+        def look(pool: PoolKey) -> None:
+            if workers.is_served(pool):
+                controller.queue.add_after(Key(*pool), _SOON)
+            else:
+                controller.enqueue(Key(*pool))
+
+        workers.when_needed(look)
     await trio.sleep_forever()
 
 
 _OPTIONS: Final = ControllerSettings(2, timedelta(milliseconds=100), timedelta(minutes=1))
 """Fixed: the reference has no such controller."""
-_SOON: Final = timedelta(milliseconds=50)
+_SOON: Final = timedelta(milliseconds=100)
 """Many steps begin and end together; the size of the pool is wanted once."""
 
 CONTROLLER: Final = ControllerRegistration(

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 import trio
 
 from core.api import keys
-from core.api.conditions import is_true
 from core.api.objects import Object, controller_of, has_ended, is_being_deleted, step_path
 from core.api.resource import STORY_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import GoneError, PortError
@@ -26,9 +25,9 @@ from core.engine.step.worker_observation import exit_of
 from core.kube.client import KubeClient
 from core.kube.informer import Change
 from core.kube.store import StoreKey
-from core.workloads.worker_pool import StandingPool, standing_pool
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.translation import port_errors
+from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_of_its_pool
 from reconcilers.adapters.worker_heartbeats import Heartbeats
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
@@ -77,8 +76,9 @@ class WorkerRegistry:
         self._step_runs = world.step_runs
         self._heartbeats = Heartbeats()
         self._lines: dict[PoolKey, WorkerLine] = defaultdict(WorkerLine)
-        self._kept: Counter[tuple[str, str]] = Counter()
-        """Namespace and name of a worker → the places kept in it."""
+        self._facts = PoolFacts(self._deployments, self._pods)
+        self._kept: Counter[str] = Counter()
+        """``namespace/name`` of a worker → the places kept in it."""
         self._last_work: dict[StoreKey, tuple[PoolKey, str, AwaitedRoom | None, float]] = {}
         """StepRuns that are gone → pool, ``namespace/name`` of the worker, whom to wake, and until when it may run."""
         self._gone: set[str] = set()
@@ -143,7 +143,7 @@ class WorkerRegistry:
             return
         self._forget_if_empty(pool)
         place = max(workers, key=lambda each: (workers[each], each.worker))
-        held = (pool.namespace, place.worker)
+        held = f"{pool.namespace}/{place.worker}"
         self._kept[held] += 1
         try:
             yield place
@@ -162,7 +162,7 @@ class WorkerRegistry:
 
     def is_served(self, pool: PoolKey) -> bool:
         """Whether a worker is ready; it need not have room."""
-        return any(map(self._is_usable, self._pods_of(pool)))
+        return any(map(self._is_usable, self._facts.workers(pool)))
 
     def why_no_place(self, pool: PoolKey) -> str:
         """For people; changes seldom, because it is recorded."""
@@ -194,7 +194,7 @@ class WorkerRegistry:
 
     def is_at_work(self, pool: PoolKey) -> bool:
         """Whether a worker has not let go of a step, or will be given one."""
-        return any(self._load(pod) for pod in self._pods_of(pool) if not self._is_lost_pod(pod))
+        return any(self._load(_full_name(pod)) for pod in self._pods_of(pool) if not self._is_lost_pod(pod))
 
     @contextmanager
     def emptying(self, pool: PoolKey) -> Iterator[bool]:
@@ -250,6 +250,8 @@ class WorkerRegistry:
         uid = str(metadata["uid"])
         if change.new is None:
             self._heartbeats.pod_gone(uid)
+            if (pool := _pool_of(pod)) is not None:
+                self._facts.forget(pool)
         else:
             self._heartbeats.expect(uid, metadata["namespace"], metadata["name"], now)
             self._due_at(self._heartbeats.next_due)
@@ -261,7 +263,7 @@ class WorkerRegistry:
 
     def _doubt_pool_of(self, pod: Object) -> None:
         pool = _pool_of(pod)
-        if pool is not None and _is_of_its_pool(pod):
+        if pool is not None and is_of_its_pool(pod):
             self._doubt(*pool)
             self._wake_everybody(pool)
 
@@ -275,7 +277,9 @@ class WorkerRegistry:
         """A pool that is gone is made again by those who wait for it."""
         if change.new is None or is_being_deleted(change.new):
             metadata = change.object["metadata"]
-            self._wake_everybody(PoolKey(metadata["namespace"], metadata["name"]))
+            pool = PoolKey(metadata["namespace"], metadata["name"])
+            self._facts.forget(pool)
+            self._wake_everybody(pool)
 
     def _step_run_changed(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -369,36 +373,29 @@ class WorkerRegistry:
 
     def _room(self, pool: PoolKey) -> dict[WorkerPlace, int]:
         """The ready workers that have room, and how much."""
-        standing = self._standing(pool)
+        standing = self._facts.standing(pool)
         if standing is None or not standing.replicas or pool in self._emptied:
             return {}
         found: dict[WorkerPlace, int] = {}
-        for pod in self._pods_of(pool):
-            room = standing.warm.concurrency - self._load(pod)
-            if room > 0 and self._is_usable(pod):
-                found[WorkerPlace(pod["metadata"]["name"], pod["metadata"]["uid"])] = room
+        for worker in self._facts.workers(pool):
+            room = standing.warm.concurrency - self._load(worker.full_name)
+            if room > 0 and self._is_usable(worker):
+                found[WorkerPlace(worker.name, worker.uid)] = room
         return found
-
-    def _standing(self, pool: PoolKey) -> StandingPool | None:
-        deployment = self._deployments.get(*pool)
-        return None if deployment is None or is_being_deleted(deployment) else standing_pool(deployment)
 
     def _pods_of(self, pool: PoolKey) -> Iterator[Object]:
         return self._pods.each_by_index(POOL, str(pool))
 
-    def _is_usable(self, pod: Object) -> bool:
-        conditions = (pod.get("status") or {}).get("conditions") or ()
-        is_ready = is_true(conditions, "Ready") and not is_being_deleted(pod) and not has_ended(pod)
-        return is_ready and _is_of_its_pool(pod) and self._heartbeats.is_usable(str(pod["metadata"]["uid"]))
+    def _is_usable(self, worker: WorkerFacts) -> bool:
+        return worker.is_ready and self._heartbeats.is_usable(worker.uid)
 
     def _is_lost_pod(self, pod: Object) -> bool:
         return has_ended(pod) or self._heartbeats.is_lost(str(pod["metadata"]["uid"]))
 
-    def _load(self, pod: Object) -> int:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        worker = f"{namespace}/{name}"
+    def _load(self, worker: str) -> int:
+        """The steps that take the room of the worker ``namespace/name``."""
         last = sum(held == worker for _, held, _, _ in self._last_work.values()) if self._last_work else 0
-        return len(self._step_runs.keys_by_index(WORKER, worker)) + self._kept[(namespace, name)] + last
+        return len(self._step_runs.keys_by_index(WORKER, worker)) + self._kept[worker] + last
 
     # Waking.
 
@@ -444,6 +441,10 @@ def _pool_of(obj: Object) -> PoolKey | None:
     return PoolKey(obj["metadata"]["namespace"], str(name)) if name else None
 
 
+def _full_name(pod: Object) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
 def _run_of(step_run: Object) -> RunKey | None:
     owner = controller_of(step_run)
     if owner is None or owner.get("kind") != STORY_RUN.kind:
@@ -455,12 +456,3 @@ def _is_misconfigured(pod: Object) -> bool:
     """Whether the kubelet cannot make its container because it lacks a Secret, a key of one, or the like."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return any(((each.get("state") or {}).get("waiting") or {}).get("reason") == _MISCONFIGURED for each in statuses)
-
-
-def _is_of_its_pool(pod: Object) -> bool:
-    """Whether the Deployment of the pool can have made the Pod: others may label theirs."""
-    pool = _pool_of(pod)
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return pool is not None and any(
-        owner.get("kind") == "ReplicaSet" and str(owner.get("name")).startswith(f"{pool.name}-") for owner in owners
-    )

@@ -107,7 +107,7 @@ def test_what_was_counted_long_ago_is_not_looked_into_again() -> None:
     assert (count.status["totalExecutions"], count.status["triggers"]) == (4, 5)
 
 
-async def test_only_the_step_runs_of_the_minutes_since_the_last_count_are_looked_at() -> None:
+async def test_only_the_step_runs_since_the_last_count_are_looked_at() -> None:
     def of_engram(name: str, seconds: float) -> Object:
         status = finished(seconds)["status"]
         return stored("StepRun", name, spec={"engramRef": {"name": "http"}}, status=status)
@@ -115,11 +115,11 @@ async def test_only_the_step_runs_of_the_minutes_since_the_last_count_are_looked
     last = format_instant(NOW - timedelta(minutes=10))
     counters = {"totalExecutions": 5, "triggers": 5, "lastExecutionTime": last}
     engram = stored("Engram", "http", spec={"templateRef": {"name": "http"}}, status=counters)
-    times = {"long-ago": 3600, "before": 660, "after": 590, "now": 5}
+    times = {"long-ago": 3600, "before": 611, "after": 590, "now": 5}
     async with open_world(Answering(engram)) as (client, world):
         world.engrams.remember(engram)
         world.engram_templates.remember(stored("EngramTemplate", "http", namespace="", spec={}))
-        for name, seconds in times.items():
+        for name, seconds in {**times, **{f"old-{number}": 3000 + number for number in range(200)}}.items():
             world.step_runs.remember(of_engram(name, seconds))
         spec = {"engramRef": {"name": "http"}}
         world.step_runs.remember(stored("StepRun", "running", spec=spec, status={"phase": "Running"}))
@@ -132,7 +132,7 @@ async def test_only_the_step_runs_of_the_minutes_since_the_last_count_are_looked
     assert (known["status"]["totalExecutions"], known["status"]["triggers"]) == (7, 8)
 
 
-async def test_after_a_long_pause_all_step_runs_are_looked_at() -> None:
+async def test_of_few_step_runs_or_after_a_long_pause_all_are_looked_at() -> None:
     async with open_world() as (client, world):
         for name, days in (("old", 3), ("older", 30)):
             step_run = finished(days * 86400)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from core.api import keys
@@ -17,7 +19,8 @@ from core.engine.errors import NoRoomError, StaleError
 from core.kube.informer import Change
 from core.kube.store import ChangeKind
 from reconcilers.adapters.world import World
-from reconcilers.runtime.controller import Key
+from reconcilers.registration import ControllerDependencies
+from reconcilers.runtime.controller import Controller, ControllerOptions, Key
 from reconcilers.runtime.outcome import After, Done, Outcome
 from reconcilers.worker_pool import CONTROLLER, KEPT_EMPTY, WorkerPoolReconciler
 from tests.unit.reconcilers.reconciler_samples import NOW, stored
@@ -225,3 +228,37 @@ async def test_changes_concern_the_pool_that_they_name(trial: PoolTrial) -> None
 def _keys(world: World, obj: Object, *, gone: bool = False) -> dict[str, set[Key]]:
     change = Change(ChangeKind.DELETED, obj, None) if gone else Change(ChangeKind.ADDED, None, obj)
     return {watch.kind.title: set(watch.whom(change, world)) for watch in CONTROLLER.watches}
+
+
+@pytest.mark.parametrize(("is_served", "at"), [(False, 0.0), (True, 0.1)])
+async def test_steps_that_wait_together_are_looked_at_together(
+    trial: PoolTrial, autojump_clock: MockClock, is_served: bool, at: float
+) -> None:
+    """At once if no worker is ready: its start takes long enough."""
+    first = await trial.asks("one")
+    if is_served:
+        trial.scene.ready_worker()
+        for name, step_run in (("one", first), ("two", trial.scene.hears(manifest("two")))):
+            await trial.scene.executor.start_attempt(order_for(name, step_run=step_run))
+    looks: list[float] = []
+    began_at = trio.current_time()
+
+    async def look(key: Key) -> Outcome:
+        assert key == Key(*trial.scene.pool)
+        looks.append(trio.current_time() - began_at)
+        return Done()
+
+    options = ControllerOptions(2, timedelta(seconds=1), timedelta(seconds=1))
+    controller = Controller("workerpool", look, options)
+    assert CONTROLLER.beside is not None
+    async with trio.open_nursery() as nursery:
+        there = cast(ControllerDependencies, SimpleNamespace(workers=trial.scene.registry))
+        nursery.start_soon(CONTROLLER.beside, there, controller)
+        nursery.start_soon(controller.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(50):
+            await trial.asks(f"next-{number}")
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert looks[0] == looks[-1] == pytest.approx(at)
+    assert len(looks) == 1 or not is_served
