@@ -60,7 +60,8 @@ async def test_a_job_runs_again_what_died_with_its_node(tmp_path: Path) -> None:
         await cluster.client.create(JOBS, job("j", script, backoffLimit=1))
 
         async def it_runs() -> bool:
-            return any(map(in_phase("Running"), (await cluster.client.get(PODS))["items"]))
+            is_running = any(map(in_phase("Running"), (await cluster.client.get(PODS))["items"]))
+            return is_running and flag.exists()  # else the second attempt would be taken for the first one
 
         await until(it_runs)
         await kill_node(cluster)
