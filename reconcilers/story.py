@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from core.api.keys import FINALIZER_STORY
@@ -47,6 +48,8 @@ STARTED_RUNS: Final = "started-runs"
 """Index of StoryRuns that have started: ``namespace/name`` of their Story. There may be thousands, so they are only
 counted.
 """
+LOOKED_UP: Final = 32
+"""References of one Story that are looked up; a tenant who writes thousands must not cause thousands of requests."""
 _STREAMING_MODES: Final = ("deployment", "statefulset")
 
 
@@ -99,7 +102,7 @@ class StoryReconciler:
         findings, known = story_findings(story, self._world, self._settings()), stored_errors(story)
         missing = dict.fromkeys(each.missing for each in findings if each.missing and each.message not in known)
         found = False
-        for resource, (namespace, name) in missing:
+        for resource, (namespace, name) in islice(missing, LOOKED_UP):
             with port_errors():
                 latest = await find(self._client, self._world.informer(resource), resource, namespace, name)
             if latest is not None:

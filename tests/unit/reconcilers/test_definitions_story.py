@@ -11,7 +11,7 @@ from core.api.objects import Object
 from core.api.resource import IMPULSE
 from core.policy.settings import CrossNamespacePolicy, OperatorSettings
 from reconcilers.runtime.controller import Key
-from reconcilers.story import StoryReconciler, story_findings
+from reconcilers.story import LOOKED_UP, StoryReconciler, story_findings
 from tests.unit.reconcilers.reconciler_samples import Answering, RecordedEvents, clock, open_world, run, stored, story
 
 FETCH = {"name": "fetch", "ref": {"name": "http"}}
@@ -217,6 +217,13 @@ async def test_what_is_missing_is_looked_up_once() -> None:
     latest, events, server = await reconciled(known, times=3)
     assert len(latest["status"]["validationErrors"]) == len(events.emitted) == 4
     assert [path.rpartition("/")[2] for path in server.reads] == ["http", "child"]
+
+
+async def test_a_story_with_thousands_of_references_causes_few_requests() -> None:
+    known = story("report", *({"name": f"s{number}", "ref": {"name": f"e{number}"}} for number in range(2_000)))
+    latest, _, server = await reconciled(known, times=2)
+    assert len(latest["status"]["validationErrors"]) == 2_000
+    assert len(server.reads) == LOOKED_UP
 
 
 async def test_runs_that_have_started_are_counted_and_never_forgotten() -> None:
