@@ -172,8 +172,11 @@ class WorkerPool:
 
 
 def _why_late(limits: WorkerLimits, used_seconds: float) -> OverLimitError:
-    """``used_seconds``: the processor time of the question until it was given up."""
-    if used_seconds < limits.seconds * _STARVED:
+    """``used_seconds``: the processor time of the question until it was given up.
+
+    With patience, it has had more time on the clock than it may use, so it counts as costly in any case.
+    """
+    if limits.patience <= 1 and used_seconds < limits.seconds * _STARVED:
         allowed = limits.seconds * limits.patience
         return _over(limits, "busy", f"could not be finished within {allowed:g} s, because the machine is too busy")
     return _over(limits, "time", f"takes longer than {limits.seconds:g} s")

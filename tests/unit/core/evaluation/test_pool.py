@@ -118,9 +118,9 @@ async def test_who_has_to_wait_for_a_processor_has_more_time_on_the_clock(tmp_pa
 
 
 @pytest.mark.parametrize(("used", "limit"), [(0.0, "busy"), (0.9, "busy"), (1.1, "time"), (math.nan, "time")])
-def test_a_question_is_to_blame_if_it_had_its_processor(used: float, limit: str) -> None:
-    late = _why_late(WorkerLimits(seconds=2), used)
-    assert late.limit == limit
+def test_a_question_is_to_blame_if_it_had_its_processor_or_more_time(used: float, limit: str) -> None:
+    assert _why_late(WorkerLimits(seconds=2, patience=1.0), used).limit == limit
+    assert _why_late(WorkerLimits(seconds=2), used).limit == "time"
 
 
 async def test_a_process_says_how_much_it_has_used(tmp_path: Path) -> None:
