@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from core.api.keys import ANNOTATION_ASSIGNMENT
-from core.api.phases import REPORTED_PHASES
+from core.api.phases import REPORTED_PHASES, TERMINAL_PHASES, ConditionType
 from core.api.resource import EFFECT_CLAIM, STEP_RUN, STORY_RUN, STORY_TRIGGER, Resource
 from core.engine.ports import STREAM, WORKER
 from deployment.condition import (
@@ -67,6 +67,13 @@ _PHASE_IS_REPORTED: Final = (
     " || ('phase' in variables.after ? variables.after.phase : null)"
     " == ('phase' in variables.before ? variables.before.phase : null)"
 )
+_TERMINAL: Final = sorted(str(phase) for phase in TERMINAL_PHASES)
+_IS_ENDED: Final = (
+    f"'phase' in variables.before && variables.before.phase in {_TERMINAL}"
+    " && 'conditions' in variables.before && variables.before.conditions.exists(c,"
+    f" c.type == '{ConditionType.PROGRESSING}' && c.status == 'False')"
+)
+_RESULT_STAYS: Final = f"!({_IS_ENDED}) || ({_same_but(f'k in {[*status.LATE_FIELDS]}')})"
 _WAS: Final = "variables.before.gates[g]"
 _IS: Final = "variables.after.gates[g]"
 _DECISIONS: Final = "['Approved', 'Rejected']"
@@ -144,6 +151,13 @@ def _checks() -> Iterator[Check]:
         _PHASE_IS_REPORTED,
         f"status.phase: a container may not report this (use one of {', '.join(REPORTED_PHASES)})",
         status.PHASE.id,
+    )
+    yield _check(
+        STEP_RUN,
+        _RESULT_STAYS,
+        "status: the operator has recorded the end of the step, so only"
+        f" {', '.join(status.LATE_FIELDS)} may change (leave the rest)",
+        status.ENDED.id,
     )
     for target in (STORY_TRIGGER, EFFECT_CLAIM):
         message = "status: only the operator may write this (leave it to the operator)"

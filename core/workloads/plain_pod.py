@@ -12,7 +12,7 @@ from core.api import keys
 from core.api.objects import Object
 from core.workloads.environment import EnvVar, identity_environment, trace_environment
 from core.workloads.plain_container import INPUTS_VARIABLE, ContainerCall, escaped
-from core.workloads.pod import NEVER_RESTORED, pod_labels
+from core.workloads.pod import NEVER_RESTORED, pod_labels, pod_marks
 from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import DESCRIPTOR, secret_env_from, secret_environment, secret_volume_mounts, secret_volumes
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
@@ -36,9 +36,9 @@ def plain_pod_template(workload: StepWorkload, call: ContainerCall) -> Object:
     spec |= placement(policy)
     if volumes := [*secret_volumes(workload), *_inputs_volumes(call)]:
         spec["volumes"] = volumes
-    metadata: Object = {"labels": {**pod_labels(workload), **NEVER_RESTORED}}
+    metadata: Object = {"labels": {**pod_labels(workload), **NEVER_RESTORED}, "annotations": pod_marks(workload)}
     if call.inputs_file:
-        metadata["annotations"] = {keys.ANNOTATION_INPUTS: call.inputs}
+        metadata["annotations"][keys.ANNOTATION_INPUTS] = call.inputs
     return {"metadata": metadata, "spec": spec}
 
 

@@ -48,7 +48,12 @@ def pod_template(workload: StepWorkload) -> Object:
     if volumes:
         spec["volumes"] = volumes
     labels = {**pod_labels(workload), **NEVER_RESTORED, **identity_labels(policy.storage)}
-    return {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": {"labels": labels, "annotations": pod_marks(workload)}, "spec": spec}
+
+
+def pod_marks(workload: StepWorkload) -> dict[str, str]:
+    """Annotations that tell for which attempt a Pod works, also when its Job is gone."""
+    return {keys.ANNOTATION_STEP_RUN_UID: workload.step_run_uid, keys.ANNOTATION_ATTEMPT: str(workload.attempt)}
 
 
 def pod_labels(workload: StepWorkload) -> dict[str, str]:

@@ -27,9 +27,10 @@ All permissions of the operator, and the reason for each. It runs as the Service
 `{_HERE.namespace}/{_HERE.service_account}`, which has the roles below and no others. The hub of realtime Stories has a
 ServiceAccount of its own, [further down](#the-hub). `manifests/rbac` is rendered from the same tables.
 
-- No rule has a wildcard, none grants `escalate` or `impersonate`. `bind` is granted for one ClusterRole by its name:
-  [the base rights of containers](#accounts-of-containers). The operator lists and watches no Secrets, except those with
-  its own certificates and those of the hub, by their names.
+- No rule has a wildcard, none grants `escalate` or `impersonate`. `bind` is granted for two ClusterRoles by
+  their names, `{RUNNER_BASE_ROLE}` and `{WORKER_ROLE}`:
+  [the rights of containers](#accounts-of-containers). The operator lists and watches no Secrets, except those with its
+  own certificates and those of the hub, by their names.
 - In the end-to-end tests the operator runs with exactly these permissions against a real API server. The audit log must
   show no refusal. Every permission must have been used in these tests, or say below, in *italics*, when it is used.
 """

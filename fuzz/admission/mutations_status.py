@@ -75,6 +75,26 @@ def _not_to_be_reported(chance: Chance, draft: Draft) -> str:
     return "status.phase"
 
 
+@breaks("status/ended", "StepRun", update=False)
+def _result_of_a_recorded_end(chance: Chance, draft: Draft) -> list[str]:
+    phase = chance.pick(("Succeeded", "Failed", "Timeout", "Canceled", "Aborted"))
+    recorded = {"phase": phase, "conditions": [{"type": "Progressing", "status": "False"}]}
+    fields: Object = {
+        "output": {"x": 1},
+        "exitCode": 3,
+        "error": {"type": "unknown"},
+        "signals": {"k": {"v": 1}},
+        "phase": "Running",
+    }
+    late: Object = {"logs": {"k": 1}, "effects": [], "workerExit": {"attempt": 0}}
+    keys = chance.some(tuple(fields), 3, 1)
+    _write(
+        draft, {key: fields[key] for key in keys} | {key: late[key] for key in chance.some(tuple(late), 2)}, recorded
+    )
+    draft.caller = _runner(draft)
+    return [f"status.{key}" for key in keys]
+
+
 def _gate(chance: Chance, draft: Draft) -> str:
     """Adds a gate to the run's Story, perhaps among the branches of a step, or for each item; returns its name."""
     gate: Object = {"name": "ask", "type": "gate"}

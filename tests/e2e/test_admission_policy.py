@@ -23,6 +23,7 @@ from core.api import manifest
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT
 from core.api.objects import Object
 from core.api.resource import CONFIG_MAP, JOB, OUR_RESOURCES, POD, SERVICE_ACCOUNT
+from core.engine.step.assignment import Assignment, assignment_patch
 from deployment import registration
 from deployment.files import policies
 from deployment.permissions.roles import DEFAULT_INSTALLATION
@@ -446,6 +447,69 @@ async def test_the_token_that_is_mounted_into_a_pod_says_for_which_step_it_speak
     assert await _report(server, steps[0], tokens[0], {"phase": "Succeeded"}) == 200
     for obj in (*steps, *made):
         await server.delete(_path(obj, named=True))
+
+
+async def test_a_recorded_result_stays_although_the_pod_is_still_there(server: httpx.AsyncClient) -> None:
+    account = await _fresh(server, _without_spec("ServiceAccount", SHARED))
+    pod_spec = {"serviceAccountName": SHARED, "containers": [{"name": "engram", "image": "i"}]}
+    pod = await _fresh(server, _object("Pod", "kept-a-x7k2p", pod_spec))
+    step = await _made_by_operator(
+        server, _object("StepRun", "kept-a", {"storyRunRef": {"name": "kept"}, "stepId": "a"})
+    )
+    token = await _token_of(server, pod)
+    going = {"type": "Progressing", "status": "True", "reason": "Running", "message": "", "lastTransitionTime": AT}
+    reported = {"phase": "Succeeded", "output": {"a": 1}, "conditions": [going]}
+    assert (await _write_status(server, step, reported)).status_code == 200
+    assert await _report(server, step, token, {"output": {"a": 2}}) == 200  # the operator has not recorded it yet
+
+    done = {**going, "status": "False", "reason": "Completed"}
+    assert (await _write_status(server, step, {"conditions": [done]})).status_code == 200
+
+    for forged in ({"output": {"b": 2}}, {"output": None}, {"phase": "Failed"}, {"exitCode": 1}, {"podName": "p"}):
+        assert await _report(server, step, token, forged) == 422, forged
+    for late in ({"logs": {"k": "v"}}, {"effects": [{"seq": 1, "key": "k"}]}, {"phase": "Succeeded"}):
+        assert await _report(server, step, token, late) == 200, late
+    for obj in (step, pod, account):
+        await server.delete(_path(obj, named=True))
+
+
+async def test_a_warm_step_is_reported_with_the_token_of_its_worker_alone(server: httpx.AsyncClient) -> None:
+    """Both workers have the account of their pool; a step of each, and one whose second attempt the other has."""
+    account = await _fresh(server, _without_spec("ServiceAccount", SHARED))
+    pod_spec = {"serviceAccountName": SHARED, "containers": [{"name": "engram", "image": "i"}]}
+    pods = [await _fresh(server, _object("Pod", f"pool-0123456789-7d9b8c6f5-{end}", pod_spec)) for end in ("a", "b")]
+    tokens = [await _token_of(server, pod) for pod in pods]
+    steps = []
+    for name, attempt, pod in (("warm-a", 0, pods[0]), ("warm-b", 0, pods[1]), ("warm-c", 1, pods[1])):
+        given = Assignment(attempt, pod["metadata"]["name"], pod["metadata"]["uid"])
+        spec = {"storyRunRef": {"name": "warm"}, "stepId": name[-1], "executor": "worker"}
+        steps.append(await _made_by_operator(server, _object("StepRun", name, spec, **assignment_patch(given))))
+    retried = {"phase": "Pending", "retries": 1, "nextRetryAt": AT}
+    assert (await _write_status(server, steps[2], retried)).status_code == 200
+    late = Assignment(0, pods[0]["metadata"]["name"], pods[0]["metadata"]["uid"])
+    spec = {"storyRunRef": {"name": "warm"}, "stepId": "d", "executor": "worker"}
+    steps.append(await _made_by_operator(server, _object("StepRun", "warm-d", spec, **assignment_patch(late))))
+    assert (await _write_status(server, steps[3], retried)).status_code == 200
+    exited = {"workerExit": {"attempt": 0, "exitCode": 137}}
+
+    codes = {
+        (step["metadata"]["name"], number, word): await _report(server, step, token, status)
+        for step in steps
+        for number, token in enumerate(tokens)
+        for word, status in (("done", {"phase": "Succeeded", "output": {"a": 1}}), ("exited", exited))
+    }
+
+    own = {(name, number, word) for name, number in (("warm-a", 0), ("warm-b", 1), ("warm-c", 1)) for word in WORDS}
+    assert {what for what, code in codes.items() if code == 200} == {*own, ("warm-d", 0, "exited")}
+    assert set(codes.values()) == {200, 422}
+    again = await _fresh(server, _object("Pod", pods[0]["metadata"]["name"], pod_spec))
+    assert await _report(server, steps[0], await _token_of(server, again), {"phase": "Succeeded"}) == 422
+    for obj in (*steps, again, pods[1], account):
+        await server.delete(_path(obj, named=True))
+
+
+WORDS = ("done", "exited")
+"""What a worker may report of its current attempt: a result, and that its process has ended."""
 
 
 async def test_a_person_with_kubectl_reports_for_no_step(server: httpx.AsyncClient, guarded: Kubectl) -> None:

@@ -82,7 +82,7 @@ def works_for(caller: Caller, step: ServedStep, world: ClusterView) -> bool:
 
 def _is_of_job(pod: ReadOnlyObject, step: ServedStep, world: ClusterView) -> bool:
     owner = _controller(pod)
-    if owner.get("kind") != JOB.kind or owner.get("name") != step.name:
+    if owner.get("kind") != JOB.kind or owner.get("name") != step.name or not _is_marked_for(pod, step):
         return False
     job = world.find(JOB, step.namespace, step.name)
     if isinstance(job, Unseen) or metadata_of(job).get("uid") != owner.get("uid"):
@@ -94,6 +94,18 @@ def _is_of_job(pod: ReadOnlyObject, step: ServedStep, world: ClusterView) -> boo
         return True
     maker = _controller(job)
     return maker.get("kind") == STEP_RUN.kind and maker.get("uid") == step.uid
+
+
+def _is_marked_for(pod: ReadOnlyObject, step: ServedStep) -> bool:
+    """Whether the annotations of a Job's Pod name this StepRun and attempt, as far as they are known.
+
+    The Pod tells the attempt also when its Job is gone, or not seen yet.
+    """
+    annotations = fields_of(metadata_of(pod).get("annotations"))
+    uid, attempt = annotations.get(ANNOTATION_STEP_RUN_UID), annotations.get(ANNOTATION_ATTEMPT)
+    return (not uid or not step.uid or uid == step.uid) and (
+        attempt is None or step.attempt is None or attempt == str(step.attempt)
+    )
 
 
 def _is_of_stream(pod: ReadOnlyObject, step: ServedStep, world: ClusterView) -> bool:

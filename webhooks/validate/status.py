@@ -14,12 +14,14 @@ from typing import Any, Final
 
 import orjson
 
+from core.api.conditions import find_condition
 from core.api.gatedata import KEY_RULE, is_key
 from core.api.instant import parse_instant_or_none
 from core.api.objects import ReadOnlyObject
-from core.api.phases import REPORTED_PHASES
+from core.api.phases import REPORTED_PHASES, TERMINAL_PHASES, ConditionType
 from core.api.resource import STEP_RUN, STORY, STORY_RUN
 from core.api.sizes import MAX_STEP_STATUS_DEPTH, bounds_of
+from core.api.text import text
 from core.engine.ports import WORKER
 from core.engine.step.assignment import assignment_of
 from core.kube.reading import why_status_too_large
@@ -34,6 +36,7 @@ from webhooks.validate.container import ServedStep, works_for
 WRITER: Final = Rule("status/writer", "15", CauseType.FORBIDDEN)
 OPERATOR_FIELD: Final = Rule("status/operator-field", "15", CauseType.FORBIDDEN)
 PHASE: Final = Rule("status/phase", "15", CauseType.FORBIDDEN)
+ENDED: Final = Rule("status/ended", "15", CauseType.FORBIDDEN)
 GATE_DECIDED: Final = Rule("status/gate-decided", "15", CauseType.FORBIDDEN)
 GATE_TIME: Final = Rule("status/gate-time", "15")
 GATE_DATA: Final = Rule("status/gate-data", "15")
@@ -62,6 +65,13 @@ OPERATOR_FIELDS: Final = (
 
 RELEASES: Final = ("workerExit",)
 """Fields in which a warm worker says that nothing runs any more; it may do so when its attempt is over."""
+
+LATE_FIELDS: Final = ("logs", "effects", *RELEASES)
+"""What a container may still say after the operator has recorded the end of the step.
+
+A container may outlive that: in its grace period after a timeout, or while it stores its logs after its report. What
+later steps read, such as the output and signals, stays as recorded.
+"""
 
 _GUARDED: Final = ("StoryRun", "StepRun", "StoryTrigger", "EffectClaim")
 _DECISIONS: Final = ("Approved", "Rejected")
@@ -110,6 +120,10 @@ def _writer(
         return
     if _is_container(new, before, caller, world):
         yield from _reported(before, after)
+        if is_ended(before):
+            for field in change.changed_fields(after, before, sorted({*before, *after} - {*LATE_FIELDS})):
+                message = "the operator has recorded the end of the step, so this cannot change any more"
+                yield ENDED.at(f"status.{field}", message, f"write {', '.join(LATE_FIELDS)} alone")
         if _is_of_earlier_attempt(new, before):
             for field in change.changed_fields(after, before, sorted({*before, *after} - {*RELEASES})):
                 message = "the worker's attempt is over, so it may only say that its process has ended"
@@ -119,6 +133,14 @@ def _writer(
     for field in change.changed_fields(after, before, sorted({*before, *after} - {*allowed})):
         remedy = "decide on gates, or cancel the run" if allowed else "leave it to the operator"
         yield WRITER.at(f"status.{field}", f"{caller.username} may not write this", remedy)
+
+
+def is_ended(status: ReadOnlyObject) -> bool:
+    """Whether the operator has recorded the end of a step. A container may report a phase, but never a condition."""
+    conditions = status.get("conditions")
+    known = map(fields_of, conditions if isinstance(conditions, list) else ())
+    progressing = find_condition(known, ConditionType.PROGRESSING) or {}
+    return text(status.get("phase")) in TERMINAL_PHASES and progressing.get("status") == "False"
 
 
 def _is_container(new: ReadOnlyObject, before: ReadOnlyObject, caller: Caller, world: ClusterView) -> bool:

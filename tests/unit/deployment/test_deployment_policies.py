@@ -14,6 +14,7 @@ from core.api import manifest
 from core.api.identity import is_pod_name, runner_name
 from core.api.keys import ANNOTATION_ATTEMPT, ANNOTATION_DEADLINE_AT, ANNOTATION_EXECUTION_KEY
 from core.api.objects import Object
+from core.api.phases import TERMINAL_PHASES
 from core.engine.ports import STREAM
 from core.engine.step.assignment import Assignment, assignment_patch
 from core.engine.step.manifest import step_run_name
@@ -505,6 +506,44 @@ def test_the_worker_of_an_earlier_attempt_only_says_that_it_has_let_go(over: Obj
     assert warm_refused(warm_step(**over), phase="Succeeded")
     assert warm_refused(warm_step(**over), workerExit={"attempt": 0, "exitCode": 0}, output={"a": 1})
     assert warm_refused(warm_step(**over), workerExit={"attempt": 0, "exitCode": 0}, uid="p2")
+
+
+def recorded_end(phase: str, **status: Any) -> Object:
+    """The status of a StepRun whose end the operator has recorded."""
+    done = {"type": "Progressing", "status": "False", "reason": "Completed", "message": ""}
+    done["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    return {"phase": phase, "conditions": [done], **status}
+
+
+@pytest.mark.parametrize("step", [step_of("r"), streaming_step("r-s"), warm_step()], ids=["job", "stream", "warm"])
+def test_a_container_does_not_change_a_result_that_is_recorded(step: Object) -> None:
+    pods = {"stream": "r-s-0", "worker": WORKER_POD}
+    pod = pods.get(step["spec"].get("executor"), "r-s-x7k2p")
+
+    def refused(stored: Object, **reported: Any) -> bool:
+        old, new = ({**step, "status": status} for status in (stored, {**stored, **reported}))
+        caller = Caller("system:serviceaccount:team:any", pod=pod, pod_uid="p1")
+        told = bool(refusals(Request(new, old, caller.username, (), "status", pod, "p1"), {}))
+        assert bool(errors_among(status.validate(new, old, caller, CASES[0].world))) == told
+        return told
+
+    for phase in sorted(TERMINAL_PHASES):
+        recorded = recorded_end(str(phase), output={"a": 1})
+        for wrong in (
+            {"phase": "Running"},
+            {"output": {"a": 2}},
+            {"output": None},
+            {"exitCode": 1},
+            {"signals": {"k": {"v": 1}}},
+        ):
+            assert refused(recorded, **wrong)
+        late = {"logs": {"k": 1}, "effects": [{"seq": 1, "key": "k"}]}
+        assert not refused(recorded, **late, workerExit={"attempt": 0, "exitCode": 0})
+        assert not refused(recorded)
+    reported = {"phase": "Succeeded", "output": {"a": 1}}
+    assert not refused(reported, output={"a": 2})  # its end is not recorded yet
+    going = recorded_end("Running")
+    assert not refused({**going, "conditions": [{**going["conditions"][0], "status": "True"}]}, phase="Succeeded")
 
 
 def test_a_worker_claims_effects_and_no_other_pod_does() -> None:

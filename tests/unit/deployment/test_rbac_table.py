@@ -22,6 +22,7 @@ from core.workloads.story_runner import RUNNER_BASE_ROLE
 from core.workloads.stream_credentials import AUTHORITY_CONFIG_MAP
 from core.workloads.worker_access import WORKER_ROLE
 from deployment.network import NETWORK_POLICY
+from deployment.permissions import page
 from deployment.permissions.names import HUB_LEASE_NAME
 from deployment.permissions.rendered import rendered_objects
 from deployment.permissions.roles import Installation, operator_objects
@@ -56,6 +57,8 @@ def test_a_row_names_plain_verbs_on_one_resource_and_says_why(row: tuple[Any, Pe
 def test_two_roles_may_be_bound_by_their_names_and_the_base_has_only_what_the_operator_has() -> None:
     assert [row for _, row in ROWS if row.resource == CLUSTER_ROLE] == [BINDS]
     assert BINDS.names == (RUNNER_BASE_ROLE, WORKER_ROLE)
+    head = page.render().partition("\n## ")[0]
+    assert all(f"`{name}`" in head for name in BINDS.names)
     assert all(map(is_held, rights(runner.BASE_RULES)))
 
 

@@ -63,13 +63,13 @@ def test_the_inputs_are_a_file_that_is_mounted_alone() -> None:
     [volume] = template["spec"]["volumes"]
     [item] = volume["downwardAPI"]["items"]
 
-    assert template["metadata"]["annotations"] == {keys.ANNOTATION_INPUTS: '{"city":"Rome"}'}
+    assert template["metadata"]["annotations"][keys.ANNOTATION_INPUTS] == '{"city":"Rome"}'
     assert item["fieldRef"] == {"fieldPath": f"metadata.annotations['{keys.ANNOTATION_INPUTS}']"}
     assert container["volumeMounts"] == [
         {"name": volume["name"], "mountPath": "/run/in.json", "subPath": item["path"], "readOnly": True}
     ]
     bare = step_job(plain({"inputsFile": None}))["spec"]["template"]
-    assert "annotations" not in bare["metadata"]
+    assert keys.ANNOTATION_INPUTS not in bare["metadata"]["annotations"]
     assert "volumes" not in bare["spec"]
 
 

@@ -52,7 +52,11 @@ GOLDEN: dict[str, Any] = {
                     "bubustack.io/step": "fetch",
                     "bubustack.io/engram": "fetcher",
                     "velero.io/exclude-from-backup": "true",
-                }
+                },
+                "annotations": {
+                    "runs.bubustack.io/step-run-uid": "11111111-2222-3333-4444-555555555555",
+                    "runs.bubustack.io/attempt": "0",
+                },
             },
             "spec": {
                 "serviceAccountName": "demo-run-engram-runner",

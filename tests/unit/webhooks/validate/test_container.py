@@ -73,7 +73,7 @@ def test_a_pod_that_no_job_has_made_works_for_no_step() -> None:
     assert not allowed(owned("Pod", "r-a-x7k2p", "p1", ("DaemonSet", "r-a", "j1")))
 
 
-def test_a_pod_of_an_earlier_attempt_and_another_of_the_same_name_are_taken_at_their_name() -> None:
+def test_a_pod_without_marks_and_another_of_the_same_name_are_taken_at_their_name() -> None:
     assert allowed(POD, owned("Job", "r-a", "j2", ("StepRun", "r-a", "s1")))
     assert allowed(owned("Pod", "r-a-x7k2p", "p0", None))
 
@@ -86,6 +86,19 @@ def test_the_pod_of_an_earlier_attempt_does_not_work_for_the_current_one() -> No
     assert not allowed(POD, job, attempt=0, step_uid="")
     assert allowed(POD, job)
     assert allowed(POD, attempt=2)  # its Job is not seen yet: the name decides
+
+
+def test_a_pod_names_the_attempt_and_step_run_that_it_works_for() -> None:
+    """Its own Job is gone: that of the next attempt has its name."""
+    marks = {ANNOTATION_ATTEMPT: "0", ANNOTATION_STEP_RUN_UID: "s1"}
+    pod = {**POD, "metadata": {**POD["metadata"], "annotations": marks}}
+    replaced = owned("Job", "r-a", "j2", ("StepRun", "r-a", "s1"))
+
+    assert allowed(pod, replaced, attempt=0)
+    assert not allowed(pod, replaced, attempt=1)
+    assert not allowed(pod, attempt=1)
+    assert not allowed(pod, step_uid="s2")
+    assert allowed(pod, step_uid="", attempt=None)
 
 
 @pytest.mark.parametrize("user", ["ann", "system:serviceaccount:other:r-engram-runner", "system:serviceaccount:team"])
