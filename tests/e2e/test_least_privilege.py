@@ -106,6 +106,7 @@ async def test_every_right_is_used_or_explained_and_none_is_missing(rig: Operato
     for chapter in (start_a_run_before_its_story, refer_to_what_is_missing, answer_a_request_before_its_story):
         await chapter(rig)  # admission would refuse these
     await crash_and_restore_what_somebody_changed(rig, first, standby)
+    await give_each_run_an_account(rig)
     await hand_over(rig, standby)
 
     found = the_day_of(rig)
@@ -372,6 +373,25 @@ async def crash_and_restore_what_somebody_changed(
     await rig.until(SERVICE_ACCOUNT, runner, lambda acc: acc["metadata"]["annotations"]["cloud"] == "reader")
     flag.touch()
     await rig.ended("survivor", "Succeeded")
+
+
+async def give_each_run_an_account(rig: OperatorRig) -> None:
+    """The setting for clusters that rely on the names of these accounts; the containers' reports are admitted."""
+    setting = "controller.runner-identity"
+    await rig.merge(CONFIG_MAP, CONFIG_NAME, {"data": {setting: "run"}}, OPERATOR_NAMESPACE)
+    inputs = {"data": str(WEATHER / "data"), "report": str(rig.directory)}
+    made: set[str] = set()
+    for number in range(20):  # the operator learns of the setting from a watch
+        run = f"weather-{number}"
+        await rig.run(run, "two-cities", inputs=inputs)
+        await rig.ended(run, "Succeeded")
+        made = {account["metadata"]["name"] for account in (await rig.client.list(SERVICE_ACCOUNT, FLOWS)).items}
+        if f"{run}-engram-runner" in made:
+            break
+    assert f"{run}-engram-runner" in made
+    for resource in (ROLE, ROLE_BINDING):
+        assert await rig.client.get(resource, f"{run}-engram-runner", FLOWS)
+    await rig.merge(CONFIG_MAP, CONFIG_NAME, {"data": {setting: None}}, OPERATOR_NAMESPACE)
 
 
 async def hand_over(rig: OperatorRig, leader: ServerProcess) -> None:
