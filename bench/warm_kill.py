@@ -18,7 +18,7 @@ from bench.stand import open_stand
 from tests.e2e.warm_kills.campaign import IMAGE, PROGRAM, Victims, WarmPlan, WarmVerdict, play
 from tests.e2e.warm_kills.on_server import play_on_server
 
-PLAN: Final = WarmPlan(runs=25, items=200, kills=52, seconds=1800.0)
+PLAN: Final = WarmPlan(runs=25, items=200, kills=52, seconds=1800.0, cancels=25)
 
 
 def measure() -> list[Row]:
@@ -47,7 +47,8 @@ def _rows(verdict: WarmVerdict) -> list[Row]:
         ),
         Row("steps that succeeded", str(verdict.succeeded), str(PLAN.runs * PLAN.items)),
         Row("steps that were retried", str(verdict.retried)),
-        Row("steps whose end was recorded twice", str(verdict.recorded_twice), "0"),
-        Row("steps that worked on after their end", str(verdict.worked_after_end), "0"),
+        Row("runs of an endless step that were canceled", str(verdict.canceled), str(PLAN.cancels)),
+        Row("steps whose end was recorded twice, or changed after that", str(verdict.recorded_twice), "0"),
+        Row("steps that worked on after their end", str(len(verdict.worked_after_end)), "0"),
         Row("steps with two attempts at work at once", str(verdict.overlapping), "0"),
     ]

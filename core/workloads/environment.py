@@ -22,6 +22,9 @@ EnvVar = dict[str, Any]
 
 TEMPLATE_CONTEXT: Final = "BUBU_TEMPLATE_CONTEXT"
 TRACE_VARIABLES: Final = ("TRACEPARENT", "TRACESTATE", "BAGGAGE")
+GRACE: Final = "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT"
+DEFAULT_DRAIN: Final = timedelta(seconds=20)
+"""What an SDK takes without the variable ``GRACE``."""
 
 
 class EnvironmentTooLargeError(Exception):
@@ -102,7 +105,19 @@ def _runtime(workload: StepWorkload) -> list[EnvVar]:
         literal("BUBU_STEP_TIMEOUT", format_duration(limit)),
         literal("BUBU_MAX_RECURSION_DEPTH", str(workload.max_recursion_depth)),
         literal("BUBU_DEBUG", str(workload.policy.debug).lower()),
+        *_grace(workload),
     ]
+
+
+def _grace(workload: StepWorkload) -> list[EnvVar]:
+    """An extension: the function has as long to end as the operator waits for it, where that is not the default."""
+    drain = drain_of(workload)
+    return [] if drain == DEFAULT_DRAIN else [literal(GRACE, f"{drain.total_seconds():g}s")]
+
+
+def drain_of(workload: StepWorkload) -> timedelta:
+    """How long a canceled function has to end."""
+    return workload.drain or timedelta(seconds=workload.settings.graceful_shutdown_timeout_seconds)
 
 
 def _downward() -> list[EnvVar]:

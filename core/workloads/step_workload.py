@@ -53,5 +53,7 @@ class StepWorkload:
     """``traceparent``, ``tracestate``, ``baggage`` of the attempt; empty: the container gets none."""
     step_trace_parent: str = ""
     """``traceparent`` of the step, for the hub; empty: the run is not traced."""
+    drain: timedelta | None = None
+    """How long a canceled function has to end, if the Story says so; None: as the operator's settings say."""
     call: ContainerCall | None = None
     """Set for a container without an SDK, which gets this instead of the payloads above."""

@@ -25,7 +25,7 @@ from core.api.quantity import parse_quantity
 from core.api.resource import DEPLOYMENT, SERVICE_ACCOUNT
 from core.policy.layers import ExecutionPolicy
 from core.policy.warm import WarmPolicy
-from core.workloads.environment import TEMPLATE_CONTEXT, TRACE_VARIABLES, EnvVar, batch_environment, literal
+from core.workloads.environment import GRACE, TEMPLATE_CONTEXT, TRACE_VARIABLES, EnvVar, batch_environment, literal
 from core.workloads.pod_policy import container_basics, placement, pod_security
 from core.workloads.secrets import secret_env_from, secret_volume_mounts, secret_volumes
 from core.workloads.step_workload import ENGRAM_CONTAINER, StepWorkload
@@ -41,6 +41,7 @@ OF_STEP: Final = frozenset(
         *("BUBU_STORY_NAME", "BUBU_STORY_VERSION", "BUBU_STORYRUN_ID", "BUBU_STEP_NAME", "BUBU_STEPRUN_NAME"),
         *("BUBU_TRIGGER_DATA", "BUBU_STEP_CONFIG", TEMPLATE_CONTEXT, "BUBU_SKIP_INPUT_TEMPLATING"),
         *("BUBU_STARTED_AT", "BUBU_STEP_TIMEOUT", "BUBU_MAX_INLINE_SIZE", "BUBU_MAX_RECURSION_DEPTH", "BUBU_DEBUG"),
+        GRACE,
         *TRACE_VARIABLES,
     }
 )

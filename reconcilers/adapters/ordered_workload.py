@@ -11,6 +11,7 @@ from core.api.canonical import encode
 from core.api.instant import parse_instant_or_none
 from core.api.objects import Object, step_path
 from core.engine.errors import RejectedError
+from core.engine.plan import positive_duration
 from core.engine.ports import AttemptOrder
 from core.policy.borrowed import WHY, is_foreign
 from core.telemetry.tracing.run_trace import context_for_attempt, run_trace
@@ -50,7 +51,8 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
     """
     resolved: ResolvedStep = order.binding.policy
     story_spec, metadata = order.story["spec"], order.step_run["metadata"]
-    execution = (story_spec.get("policy") or {}).get("execution") or {}
+    story_policy = story_spec.get("policy") or {}
+    execution, timeouts = story_policy.get("execution") or {}, story_policy.get("timeouts") or {}
     status = order.step_run.get("status") or {}
     started = parse_instant_or_none(status.get("startedAt")) or parse_instant_or_none(metadata["creationTimestamp"])
     assert started is not None, "the API server stamps every object"
@@ -75,6 +77,7 @@ def step_workload(order: AttemptOrder, account: str, payloads: Mapping[str, Any]
         secret_schema=resolved.template["spec"].get("secretSchema") or {},
         correlation_id=_annotation(order.run, keys.ANNOTATION_CORRELATION_ID),
         execution_key=order.execution_key,
+        drain=positive_duration(timeouts.get("gracefulShutdownTimeout")),
         propagates_trace=resolved.trace_rules.propagates,
         step_trace_parent=_step_trace_parent(order, resolved),
         trace_context=context_for_attempt(order.run, step_path(order.step_run), order.attempt, resolved.trace_rules),

@@ -11,7 +11,7 @@ from tests.e2e.control_plane.session import KUBECONFIG_VARIABLE
 from tests.e2e.warm_kills.campaign import WarmPlan
 from tests.e2e.warm_kills.on_server import play_on_server
 
-PLAN = WarmPlan(runs=3, items=150, kills=4, seconds=240.0, longest_pause_seconds=0.5)
+PLAN = WarmPlan(runs=3, items=150, kills=4, seconds=240.0, longest_pause_seconds=0.5, cancels=2)
 """One kill of each: operator, worker, process of a step, API server."""
 
 
@@ -24,4 +24,5 @@ async def test_warm_steps_succeed_once_and_in_order_while_everything_is_killed(t
     assert set(verdict.killed.values()) == {1}
     assert (verdict.runs_in_order, verdict.succeeded) == (PLAN.runs, PLAN.runs * PLAN.items)
     assert verdict.retried > 0
-    assert (verdict.recorded_twice, verdict.worked_after_end, verdict.overlapping) == (0, 0, 0)
+    assert verdict.canceled == PLAN.cancels
+    assert (verdict.recorded_twice, verdict.worked_after_end, verdict.overlapping) == (0, {}, 0)

@@ -56,7 +56,7 @@ def test_every_variable_of_a_container_is_in_the_table(environment: list[dict[st
 
 
 def test_no_variable_is_promised_that_no_container_gets() -> None:
-    conditional = {"if needed", "if resolved", "if set", "if traced", "secrets", "store", "TLS"}
+    conditional = {"if needed", "unless 20 s", "if resolved", "if set", "if traced", "secrets", "store", "TLS"}
     for mode, environment in ((1, batch_environment(WORKLOAD)), (2, stream_environment(stream()))):
         promised = {
             name

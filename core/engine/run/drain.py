@@ -25,7 +25,7 @@ from core.engine.clock import wait_for_wakeup
 from core.engine.context.end_request import asked_to_end
 from core.engine.context.step_context import StepContext
 from core.engine.errors import PortError, RejectedError, ResultLostError, StaleError
-from core.engine.ports import AttemptState, Observation, StepError
+from core.engine.ports import WORKER, AttemptState, Observation, StepError
 from core.engine.primitives.collect import ResultReader
 from core.engine.primitives.engram import EngramStep
 from core.engine.step import record
@@ -35,6 +35,12 @@ from core.engine.step.verdict import Verdict
 
 _AT_WORK: Final = (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.FAILED, AttemptState.LINGERING)
 """States in which something of a stream is still there."""
+RELEASE_TIME: Final = timedelta(seconds=10)
+"""How much longer than the drain a warm worker may take to say that the attempt has ended.
+
+It kills a function that does not end at the end of the same time, and a process that cannot report five seconds later
+(SDK contract 24.2). So nothing works on after the end is recorded.
+"""
 LEAST_READ_SECONDS: Final = 5.0
 """For the output of a container without an SDK that has ended in time, even if the drain is over."""
 
@@ -55,6 +61,7 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
     engram = EngramStep(context)
     pace = context.pace()
     signalled = False
+    latest_at = drain_at
     while True:
         observation = await patiently(engram.observe, pace=context.pace())
         step_run = observation.step_run
@@ -64,19 +71,22 @@ async def end_engram(context: StepContext, ending: Ending, drain_at: datetime, *
             return await _end_stream(context, engram, ending, drain_at)
         reported = record.phase_of(step_run.get("status") or {})
         alive = observation.state in (AttemptState.STARTING, AttemptState.RUNNING, AttemptState.LINGERING)
+        if record.executor_of(step_run) == WORKER:
+            latest_at = drain_at + RELEASE_TIME
         try:
             if reported is not None and reported.terminal:
                 if alive and reported is not Phase.SUCCEEDED:
                     await committed(engram.executor_of(step_run).end_leftover, step_run)
-                return await _record(context, step_run, observation, ending, None)
+                is_late = latest_at > drain_at and context.now() >= drain_at
+                return await _record(context, step_run, observation, ending, None, is_late=is_late)
             if (alive or unheard) and not signalled:  # even after drain_at: else it would outlive its run
                 await _signal(context, step_run)
                 signalled = True
-            elif not alive or context.now() >= drain_at:
+            elif not alive or context.now() >= latest_at:
                 output = await _output_left(context, step_run, observation, drain_at)
                 return await _record(context, step_run, observation, ending, output)
             else:
-                await wait_for_wakeup(context.wakeup, context.engine.clock, drain_at)
+                await wait_for_wakeup(context.wakeup, context.engine.clock, latest_at)
         except RejectedError:
             raise
         except PortError as error:
@@ -171,10 +181,13 @@ async def _record(
     observation: Observation,
     ending: Ending,
     output: Mapping[str, Any] | None,
+    *,
+    is_late: bool = False,
 ) -> Verdict:
     """Record the end of the step: what is recorded, else what the SDK reported, else the phase of the ending.
 
     ``output``: that of a container without an SDK, which has succeeded only if there is one.
+    ``is_late``: the drain was over before the report, so a failure that it tells is that of the ending.
     """
     status = step_run.get("status") or {}
     if not record.is_final(status):
@@ -189,7 +202,8 @@ async def _record(
         elif _has_finished(observation) if serves_stream(step_run) else _has_succeeded(observation):
             patch = record.success_patch(step_run, now)
         else:
-            phase = reported if reported is not None and reported.terminal else ending.running_becomes
+            counts = reported is not None and reported.terminal and not is_late
+            phase = reported if reported is not None and counts else ending.running_becomes
             reason = Reason.TIMED_OUT if phase is Phase.TIMEOUT else Reason.CANCELED
             reason = ending.step_reason if phase is ending.running_becomes else reason
             message = str(status.get("lastFailureMsg") or "") if phase is reported else ""

@@ -1,7 +1,8 @@
 """Kills operator, workers and their processes with ``kill -9`` at random instants under many warm steps.
 
-All runs must succeed with their results in order, no end may be recorded twice, and no step may work on after its end,
-or beside another attempt of its own. All processes are on one machine, so their clocks are the same.
+All runs must succeed with their results in order, but those that are canceled. No result may change once it is
+recorded, and no step may work on after its end, or beside another attempt of its own. All processes are on one machine,
+so their clocks are the same.
 """
 
 from __future__ import annotations
@@ -21,14 +22,22 @@ from typing import Final
 import trio
 
 from bench.process import command_line, descendants
-from bench.progress import open_progress
+from bench.progress import Progress, open_progress
 from bench.stand import NAMESPACE, start_run
-from core.api.objects import Object, has_ended
+from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, POD, STEP_RUN, STORY, STORY_RUN, Resource
 from core.engine.clock import system_now
+from core.engine.step.record import is_final
 from core.kube.client import KubeClient
-from core.kube.errors import NotFoundError
+from core.kube.errors import (
+    AlreadyExistsError,
+    InternalServerError,
+    NotFoundError,
+    ServiceUnavailableError,
+    TransportError,
+)
 from core.kube.informer import Change, Informer
+from tests.e2e.warm_kills.engram import ENDLESS
 
 PROGRAM: Final = Path(__file__).with_name("engram.py")
 IMAGE: Final = "test/warm-kill:1"
@@ -36,6 +45,7 @@ AT_ONCE: Final = 50
 SLACK_SECONDS: Final = 0.05
 """The observer may see an end a moment before the last line of the step that was read from the file."""
 _SETTLE_SECONDS: Final = 2.0
+_RESULT: Final = ("phase", "output", "error", "exitCode", "retries", "conditions", "finishedAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,8 @@ class WarmPlan:
     """So many steps must have ended since the last kill, so that the next one finds steps at work."""
     longest_pause_seconds: float = 6.0
     """Then the kill comes at a random instant within this time."""
+    cancels: int = 0
+    """So many runs of an endless step are canceled, one after the other."""
     seed: int = 50
 
 
@@ -75,8 +87,12 @@ class WarmVerdict:
     """Runs that succeeded with all their results in order."""
     succeeded: int
     retried: int
+    canceled: int
+    """Runs of an endless step that ended as canceled."""
     recorded_twice: int
-    worked_after_end: int
+    """Steps whose result changed after it had been recorded, or that ended more than once."""
+    worked_after_end: Mapping[str, float]
+    """StepRun → seconds for which it was still at work after its end."""
     overlapping: int
     """Steps with two attempts at work at once."""
 
@@ -87,6 +103,7 @@ async def play(plan: WarmPlan, victims: Victims, beats: Path) -> WarmVerdict:
     Raises:
         trio.TooSlowError: it took longer than the plan allows.
     """
+    await trio.Path(beats).touch()
     await _install(plan, victims.client)
     ends, killed = _Ends(), dict.fromkeys(["operator", "worker", "process of a step", *victims.servers], 0)
     names = [f"run-{number}" for number in range(plan.runs)]
@@ -97,24 +114,31 @@ async def play(plan: WarmPlan, victims: Victims, beats: Path) -> WarmVerdict:
         with trio.fail_after(plan.seconds):
             async with trio.open_nursery() as killing:
                 killing.start_soon(_kill, plan, victims, killed, ends)
-                for name in names:
-                    await start_run(victims.client, "all", name)
-                await progress.wait_for_ends(set(names))
+                async with trio.open_nursery() as canceling:
+                    canceling.start_soon(_cancel, plan, victims, progress, beats)
+                    for name in names:
+                        await start_run(victims.client, "all", name)
+                    await progress.wait_for_ends(set(names))
                 killing.cancel_scope.cancel()
         await trio.sleep(_SETTLE_SECONDS)
         nursery.cancel_scope.cancel()
     statuses = [(await victims.client.get(STORY_RUN, name, NAMESPACE)).get("status") or {} for name in names]
-    return _verdict(ends, killed, sum(_is_in_order(status, plan.items) for status in statuses), _worked(beats))
+    canceled = [await victims.client.get(STORY_RUN, _canceled(number), NAMESPACE) for number in range(plan.cancels)]
+    in_order = sum(_is_in_order(status, plan.items) for status in statuses)
+    ended = sum(run["status"]["phase"] == "Finished" for run in canceled)
+    return _verdict(ends, killed, in_order, ended, _worked(beats))
 
 
 @dataclass
 class _Ends:
-    """When each StepRun was seen to end, and how."""
+    """When the operator was seen to record the end of each StepRun, and how it ended."""
 
     at: dict[str, list[float]] = field(default_factory=dict)
     """In seconds since 1970."""
     phase: dict[str, str] = field(default_factory=dict)
     retried: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    """StepRuns whose result changed after the operator had recorded it."""
 
     async def go_on(self, steps: int) -> None:
         """Wait until so many more steps have ended."""
@@ -129,10 +153,12 @@ class _Ends:
         name, status = new["metadata"]["name"], new.get("status") or {}
         if status.get("retries"):
             self.retried.add(name)
-        if has_ended(new) and not has_ended(change.old or {}):
+        before = (change.old or {}).get("status") or {}
+        if is_final(status) and not is_final(before):
             self.at.setdefault(name, []).append(system_now().timestamp())
-        if has_ended(new):
             self.phase[name] = status["phase"]
+        if is_final(before) and any(status.get(key) != before.get(key) for key in _RESULT):
+            self.changed.add(name)
 
 
 async def _install(plan: WarmPlan, client: KubeClient) -> None:
@@ -147,6 +173,39 @@ async def _install(plan: WarmPlan, client: KubeClient) -> None:
     await client.create(ENGRAM_TEMPLATE, _manifest(ENGRAM_TEMPLATE, "warm", template, None))
     await client.create(ENGRAM, _manifest(ENGRAM, "warm", engram), namespace=NAMESPACE)
     await client.create(STORY, _manifest(STORY, "all", story), namespace=NAMESPACE)
+    endless = {
+        "steps": [{"name": "endless", "ref": {"name": "warm"}, "with": {"given": ENDLESS}}],
+        "policy": {"timeouts": {"gracefulShutdownTimeout": "3s"}},
+    }
+    await client.create(STORY, _manifest(STORY, "endless", endless), namespace=NAMESPACE)
+
+
+def _canceled(number: int) -> str:
+    return f"canceled-{number}"
+
+
+async def _cancel(plan: WarmPlan, victims: Victims, progress: Progress, beats: Path) -> None:
+    """Cancel one run after the other, each while its step is at work."""
+    for number in range(plan.cancels):
+        name = _canceled(number)
+        with suppress(AlreadyExistsError):  # the answer to the first request was lost
+            await _patiently(lambda: start_run(victims.client, "endless", name))  # noqa: B023 - called at once
+        while name.encode() not in await trio.Path(beats).read_bytes():  # noqa: ASYNC110 - another process writes it
+            await trio.sleep(0.2)
+        asked = {"spec": {"cancelRequested": True}}
+        await _patiently(lambda: victims.client.patch(STORY_RUN, name, asked, namespace=NAMESPACE))  # noqa: B023
+        await progress.wait_for_ends({name})
+
+
+async def _patiently(call: Callable[[], Awaitable[Object]]) -> None:
+    """Repeat the call while the API server is being killed."""
+    while True:
+        try:
+            await call()
+        except (TransportError, InternalServerError, ServiceUnavailableError):
+            await trio.sleep(0.2)
+        else:
+            return
 
 
 async def _kill(plan: WarmPlan, victims: Victims, killed: dict[str, int], ends: _Ends) -> None:
@@ -166,12 +225,13 @@ async def _kill(plan: WarmPlan, victims: Victims, killed: dict[str, int], ends: 
             continue
         pid = chance.choice(pids)
         try:
-            pod = _pod_of(pid) if target == "worker" else ""
+            # Every other Pod stays: its container is started again, after a pause that Kubernetes doubles each time.
+            pod = _pod_of(pid) if target == "worker" and killed[target] % 2 == 0 else ""
             os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, FileNotFoundError):
             continue
         killed[target] += 1
-        if pod:  # else Kubernetes waits longer and longer before it starts the container again
+        if pod:
             with suppress(NotFoundError):
                 await victims.client.delete(POD, pod, NAMESPACE, grace_period_seconds=0)
 
@@ -212,22 +272,24 @@ def _verdict(
     ends: _Ends,
     killed: Mapping[str, int],
     runs_in_order: int,
+    canceled: int,
     worked: Mapping[str, Mapping[int, tuple[float, float]]],
 ) -> WarmVerdict:
-    late = (
-        last > max(ends.at.get(name, [0.0])) + SLACK_SECONDS
-        for name, processes in worked.items()
-        for _, last in processes.values()
-    )
+    late = {name: _last(processes) - max(ends.at.get(name, [0.0])) for name, processes in worked.items()}
     return WarmVerdict(
         killed=killed,
         runs_in_order=runs_in_order,
         succeeded=sum(phase == "Succeeded" for name, phase in ends.phase.items() if name in worked),
         retried=len(ends.retried),
-        recorded_twice=sum(len(at) > 1 for name, at in ends.at.items() if name in worked),
-        worked_after_end=sum(late),
+        canceled=canceled,
+        recorded_twice=len(ends.changed | {name for name, at in ends.at.items() if len(at) > 1 and name in worked}),
+        worked_after_end={name: seconds for name, seconds in late.items() if seconds > SLACK_SECONDS},
         overlapping=sum(_overlap(list(processes.values())) for processes in worked.values()),
     )
+
+
+def _last(processes: Mapping[int, tuple[float, float]]) -> float:
+    return max(last for _, last in processes.values())
 
 
 def _overlap(spans: Sequence[tuple[float, float]]) -> bool:

@@ -100,6 +100,12 @@ def test_the_storys_recursion_depth_beats_the_operators(policy: Object, depth: i
     assert ordered_workload(order(policy=policy), "an-account").max_recursion_depth == depth
 
 
+@pytest.mark.parametrize(("policy", "seconds"), [({}, None), ({"timeouts": {"gracefulShutdownTimeout": "3s"}}, 3)])
+def test_the_story_says_how_long_a_canceled_function_has_to_end(policy: Object, seconds: int | None) -> None:
+    drain = ordered_workload(order(policy=policy), "an-account").drain
+    assert drain == (timedelta(seconds=seconds) if seconds else None)
+
+
 def test_overrides_of_the_step_run_itself_are_the_last_word() -> None:
     overrides = {"cpuLimit": "2", "debug": True}
     policy = ordered_workload(order(step_spec={"executionOverrides": overrides}), "an-account").policy

@@ -189,6 +189,26 @@ async def test_when_the_answer_to_a_creation_is_lost_the_attempt_runs_once(
     assert one.status["phase"] == "Succeeded"
 
 
+@pytest.mark.parametrize(("grace_seconds", "ended_after"), [(5.4, 5.4), (600.0, 15.0)], ids=["late", "never"])
+async def test_the_end_of_a_canceled_step_is_recorded_when_its_worker_has_ended_it(
+    autojump_clock: MockClock, scenario: Any, grace_seconds: float, ended_after: float
+) -> None:
+    """The worker ends a function that does not stop at the end of the drain, which may take a moment."""
+    policy = {"timeouts": {"gracefulShutdownTimeout": "5s"}}
+    script = Script(Act.HANG, grace_seconds=grace_seconds)
+    async with open_world({"a": (script,)}, engrams=WARM) as world:
+        one = scenario(world, [engram("a")], policy=policy)
+        world.start(one.key)
+        await trio.sleep(3)
+        world.cancel_run(one.key)
+        assert await world.until_ended(one.key)
+        exit_ = worker_exit_of(status_of(world, "a"))
+
+    assert trio.current_time() - 3 == pytest.approx(ended_after, abs=0.1)
+    assert one.phases == {"a": "Canceled"}
+    assert (exit_ is not None) == (grace_seconds < ended_after + 1)
+
+
 async def test_a_step_that_is_canceled_before_its_worker_begins_never_runs(
     autojump_clock: MockClock, scenario: Any
 ) -> None:

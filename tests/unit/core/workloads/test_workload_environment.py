@@ -127,6 +127,15 @@ def test_the_step_timeout_is_spelled_as_go_does(timeout: timedelta, text: str) -
     assert value("BUBU_STEP_TIMEOUT", workload(timeout=timeout)) == text
 
 
+def test_the_time_to_end_is_told_where_it_is_not_the_usual_one() -> None:
+    longer = replace(EngramSettings(), graceful_shutdown_timeout_seconds=45)
+    name = "BUBU_GRPC_GRACEFUL_SHUTDOWN_TIMEOUT"
+    assert name not in dict(listed(workload()))
+    assert name not in dict(listed(workload(settings=longer, drain=timedelta(seconds=20))))
+    assert value(name, workload(settings=longer)) == "45s"
+    assert value(name, workload(settings=longer, drain=timedelta(seconds=2.5))) == "2.5s"
+
+
 def test_operator_settings_reach_the_container() -> None:
     settings = replace(
         EngramSettings(),
