@@ -48,7 +48,8 @@ these change, later containers get another account. A run whose account exists w
 | Role of the same name, RoleBinding `…-extra` | the rules that templates and Engrams request; only if there are some |
 
 They carry the label `{LABEL_RUNNER_OF_STORY}` and an annotation of that name with `namespace/name` of the Story.
-Bindings and Role belong to the account and are deleted with it. The account has no owner, because runs continue when
+Bindings and Role belong to the account and are deleted with it. If somebody deletes or changes them while runs of the
+Story are live, the operator restores them. The account has no owner, because runs continue when
 their Story is deleted. The operator deletes it ten minutes after it is no longer the current one of its Story, and
 after all runs that were unfinished then have ended.
 

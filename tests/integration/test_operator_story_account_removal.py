@@ -9,15 +9,16 @@ import pytest
 import trio
 
 from core.api import keys
+from core.api.instant import parse_instant_or_none
 from core.api.objects import Object
-from core.api.resource import ENGRAM, SERVICE_ACCOUNT, STORY, STORY_RUN
+from core.api.resource import ENGRAM, ROLE_BINDING, SERVICE_ACCOUNT, STORY, STORY_RUN
 from core.engine.clock import WallClock
 from core.engine.errors import StaleError, UnavailableError
 from core.policy.settings import OperatorSettings, RunnerIdentity
 from reconcilers.adapters.world import World
 from reconcilers.runtime.controller import Key
 from reconcilers.runtime.outcome import After, Done, Outcome
-from reconcilers.story_account import GRACE, StoryAccountReconciler
+from reconcilers.story_account import GRACE, SETTLED, StoryAccountReconciler
 from tests.integration.adapter_world import AdapterWorld
 from tests.integration.operator_cluster import NAMESPACE_NAME
 from tests.unit.reconcilers.reconciler_samples import NOW
@@ -40,7 +41,8 @@ class Look:
     def __post_init__(self) -> None:
         there = self.there
         clock = WallClock(lambda: self.now)
-        self.reconciler = StoryAccountReconciler(there.wired, self.world or there.world, clock, lambda: there.settings)
+        world = self.world or there.world
+        self.reconciler = StoryAccountReconciler(there.wired, world, clock, lambda: there.settings, there.events)
 
     async def again(self, later: timedelta = timedelta()) -> Outcome:
         self.now += later
@@ -84,6 +86,28 @@ async def test_the_account_of_a_story_as_it_is_stays_whether_it_has_runs_or_not(
     await look.ends()
     assert await look.again(2 * GRACE) == Done()
     assert not await look.is_marked()
+
+
+async def test_a_binding_that_somebody_removes_comes_back_while_a_run_needs_it(there: AdapterWorld) -> None:
+    _, _, look = await begun(there)
+    bindings = there.world.informer(ROLE_BINDING)
+    await there.known(bindings, look.name)
+
+    async def without_binding(later: timedelta) -> bool:
+        await there.client.delete(ROLE_BINDING, look.name, NAMESPACE_NAME)
+        await there.known(bindings, look.name, lambda obj: obj is None)
+        account = await look.account()
+        assert account is not None
+        look.now = (parse_instant_or_none(account["metadata"]["creationTimestamp"]) or NOW) + later
+        assert await look.again() == Done()
+        found = (await there.client.list(ROLE_BINDING, NAMESPACE_NAME)).items
+        return look.name not in {each["metadata"]["name"] for each in found}
+
+    assert not await without_binding(SETTLED)
+    assert await without_binding(SETTLED - SECOND)  # the run that made the account is about to create it
+    assert await look.again(SECOND) == Done()
+    await look.ends()
+    assert await without_binding(SETTLED)  # the next run creates it
 
 
 async def test_a_story_that_is_gone_leaves_the_account_to_its_runs_until_they_have_ended(there: AdapterWorld) -> None:
