@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from deployment.permissions.roles import DEFAULT_INSTALLATION
-from reconcilers.resync import INTERVAL
 from tests.e2e.control_plane.access import CONTROLLERS, NODE
 
 _RUNNER: Final = re.compile(r"system:serviceaccount:[^:]+:.+-((story|engram)-runner|[0-9a-f]{10})")
@@ -30,8 +29,9 @@ _OF_DEFINITIONS: Final = frozenset(
         "",  # the version of the API server
     }
 )
+_ROUND_SECONDS: Final = 600.0
 _EARLIER_SECONDS: Final = 5.0
-"""The round begins so long before ``INTERVAL`` has passed since the first request at the earliest."""
+"""The first round begins at most so much earlier after the first request of the process."""
 _REOPENED_SECONDS: Final = 1.0
 """The server notes the end of a watch so long before or after the request that follows it."""
 
@@ -170,6 +170,6 @@ def _follows(sent: Sent, watch: Sent) -> bool:
 
 def _is_of_a_round(sent: Sent, start: float) -> bool:
     """Whether it is a list of a whole kind at the time of a round. ``start``: that of the process."""
-    interval = INTERVAL.total_seconds()
     age = sent.at - start + _EARLIER_SECONDS
-    return sent.request.verb == "list" and not sent.namespace and age >= interval and age % interval < interval / 10
+    is_time = age >= _ROUND_SECONDS and age % _ROUND_SECONDS < _ROUND_SECONDS / 10
+    return is_time and sent.request.verb == "list" and not sent.namespace
