@@ -126,7 +126,6 @@ BUDGET: Final[Mapping[Part, tuple[Cost, ...]]] = {
         _most(_O, "patch", "storyruns/status", 1, Case.APART, "Its state. All that happens within a second shares it."),
         _most(_O, "patch", "engrams/status", 1, Case.ROUNDS, "Its Engram is counted every two seconds at most."),
         _cost(_C, "patch", "stepruns/status", 1, "Its result, and that its process has ended."),
-        _most(_C, "patch", "stepruns/status", 1, Case.LONG, "That it runs, after three seconds."),
         _most(_C, "get", "stepruns", 2, Case.REFUSED, "Another client has written: `Running`, or a request to end."),
     ),
     Part.RETRY: (
