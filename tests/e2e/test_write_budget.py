@@ -29,6 +29,8 @@ REPORT = ROOT / "report/write-budget.txt"
 WAITING, STORED = "a_waiting_run", "a_stored_output"
 QUIET_SECONDS = 12.0
 """Longer than counts of definitions and of repeated Events may wait before they are written, which is 10 s."""
+LONGEST_QUIET_SECONDS = 60.0
+"""What goes on for longer is found while runs wait."""
 IDLE_SECONDS = 60.0
 LONGEST_SECONDS = 240.0
 
@@ -99,11 +101,12 @@ async def again(rig: OperatorRig, names: Iterable[str]) -> dict[str, Played]:
 async def quiet(rig: OperatorRig) -> None:
     """Wait until nothing of ours was sent for some time: counts are written late."""
     sent, since = -1, trio.current_time()
-    while trio.current_time() < since + QUIET_SECONDS:
-        now = sum(each.request.sender.is_ours for each in sent_requests(rig.audit_events()))
-        if now != sent:
-            sent, since = now, trio.current_time()
-        await trio.sleep(1)
+    with trio.move_on_after(LONGEST_QUIET_SECONDS):
+        while trio.current_time() < since + QUIET_SECONDS:
+            now = sum(each.request.sender.is_ours for each in sent_requests(rig.audit_events()))
+            if now != sent:
+                sent, since = now, trio.current_time()
+            await trio.sleep(1)
 
 
 async def use_store(rig: OperatorRig, gateway: Gateway, live: Scene) -> None:
