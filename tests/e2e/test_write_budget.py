@@ -67,7 +67,8 @@ async def test_no_run_costs_more_requests_than_its_budget(rig: OperatorRig, tmp_
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(report(played, strange))
     found = {"in no namespace": elsewhere, "while runs wait": idle, "a further step": slopes(played, SCENARIOS)}
-    assert strange_of(played) | {what: lines for what, lines in found.items() if lines} == {}
+    wrong = strange_of(played) | {what: lines for what, lines in found.items() if lines}
+    assert wrong == {}, "\n".join(f"{name}: {line}" for name, lines in wrong.items() for line in lines)
 
 
 async def answers_reviews(log: Path) -> bool:

@@ -119,9 +119,15 @@ def _refused(request: Request, sent: Sequence[Sent]) -> int:
 
 
 def _questions_about_a_pod(sent: Sequence[Sent]) -> int:
+    """Asked after the Job of a failed attempt was deleted, and before its Pod is gone."""
+    deleted = _first(sent, "delete", "jobs").values()
+    started = max(
+        (each.at for each in sent if (each.request.verb, each.request.target) == ("create", "jobs")), default=0
+    )
     gone = [each.done for each in sent if each.request == Request(Sender.CLUSTER, "delete", "pods")]
+    last = max((at for at in gone if at <= started), default=0.0)
     asked = [each.at for each in sent if each.request == Request(Sender.OPERATOR, "list", "pods")]
-    return sum(at <= max(gone) for at in asked) if gone else 0
+    return sum(min(deleted) <= at <= last for at in asked) if deleted else 0
 
 
 def _pauses(sent: Sequence[Sent]) -> int:

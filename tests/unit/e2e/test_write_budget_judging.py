@@ -171,10 +171,17 @@ def test_a_refused_request_explains_another_look() -> None:
 
 def test_a_pod_that_is_not_gone_is_asked_for_again() -> None:
     asked, gone = sent("operator list pods", 1.0), sent("cluster delete pods", 0.9, answered=0.2)
+    deleted, started = sent("operator delete jobs", 0.8), sent("operator create jobs", 1.3)
 
-    assert explained(Case.LINGERS, asked.request, [asked, gone]) == 1
-    assert explained(Case.LINGERS, asked.request, [asked._replace(at=1.2), gone]) == 0
-    assert explained(Case.LINGERS, asked.request, [asked]) == 0
+    def found(*more: Sent) -> int:
+        return explained(Case.LINGERS, asked.request, [deleted, started, *more])
+
+    assert found(asked, gone) == 1
+    assert found(asked._replace(at=1.2), gone) == 0
+    assert found(asked._replace(at=0.7), gone) == 0
+    assert found(asked, gone._replace(done=1.4)) == 0
+    assert found(asked) == 0
+    assert explained(Case.LINGERS, asked.request, [asked, gone, started]) == 0
 
 
 def test_two_seconds_without_a_request_are_a_pause() -> None:
