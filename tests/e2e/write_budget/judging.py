@@ -25,8 +25,10 @@ LOAD: Final[Mapping[str, frozenset[str]]] = {
 rights yet, a store that answers late; and a definition that was seen before the one that it names, whose Event was
 written late. These come in addition; every other Warning is one request too many.
 """
-_ROOM, _ROOM_PER_POD = 2, 2
-"""How many requests more than usual Kubernetes may send: for a namespace, and for each Pod."""
+_ROOM, _ROOM_PER_POD = 2, 4
+"""How many requests more than usual Kubernetes may send: for a namespace, and for each Pod. On a slow machine its
+garbage collector asks for the two owners, and the statuses of Pod and Job are written in more steps.
+"""
 
 
 class Warned(NamedTuple):

@@ -101,8 +101,8 @@ def test_requests_of_kubernetes_have_some_room() -> None:
     def of_kubernetes(number: int) -> list[Sent]:
         return [sent("cluster create pods"), *[sent("cluster update jobs/status")] * (number - 1)]
 
-    assert judged([*steps(1), *of_kubernetes(15)]) == []
-    assert judged([*steps(1), *of_kubernetes(16)]) == ["requests in all: 28, but 27 are allowed"]
+    assert judged([*steps(1), *of_kubernetes(17)]) == []
+    assert judged([*steps(1), *of_kubernetes(18)]) == ["requests in all: 30, but 29 are allowed"]
 
 
 def test_a_step_of_two_seconds_may_be_shown_as_running() -> None:
