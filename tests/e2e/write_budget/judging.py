@@ -91,10 +91,10 @@ def due_to_circumstances(played: Played, budget: ScenarioBudget) -> Counter[Requ
 
 
 def steady(played: Played, budget: ScenarioBudget, sender: Sender) -> int:
-    """The requests of ``sender``, less those by which circumstances exceed what is usual."""
+    """The requests of ``sender`` as they would be in usual circumstances, which only concern the operator."""
     timed = due_to_circumstances(played, budget)
-    excess = max(0, timed.total() - budget.usual.timed)
-    return played.by(sender) - min(excess, sum(number for each, number in timed.items() if each.sender is sender))
+    usual = budget.usual.timed if sender is Sender.OPERATOR else 0
+    return played.by(sender) - sum(number for each, number in timed.items() if each.sender is sender) + usual
 
 
 def slopes(played: Mapping[str, Played], budgets: Mapping[str, ScenarioBudget]) -> list[str]:

@@ -210,9 +210,11 @@ def test_a_further_step_may_not_cost_more() -> None:
         "ten_branches": Played(steps(10)),
     }
     assert slopes(played, SCENARIOS) == []
+    played["one_step"] = Played(steps(1, step_seconds=0.1)[:5] + steps(1, step_seconds=0.1)[6:])  # over at once
+    assert slopes(played, SCENARIOS) == []
     played["ten_branches"] = Played([*steps(10), *[sent("operator get jobs")] * 10])
     assert slopes(played, SCENARIOS) == [
-        "operator: 4.11 requests for each step of ten_branches beyond those of one_step, but 3.3 are allowed"
+        "operator: 4.22 requests for each step of ten_branches beyond those of one_step, but 3.3 are allowed"
     ]
 
 
