@@ -54,7 +54,7 @@ async def _measure() -> list[Row]:
         *_latency_rows(f"Pod ended → Job, {CONCURRENT} runs of steps that take a second", paced.of_pod),
         *_latency_rows("Pod ended → Job, one run of no-op steps at a time", alone.of_pod),
         *_latency_rows("terminal status → Job, one run of no-op steps at a time", alone.of_status),
-        Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "5"),
+        Row("API writes of the operator for one more engram step in a run", f"{per_step:.1f}", "3.2"),
         Row(f"API writes of the operator for a whole run of {STEPS} steps", f"{writes * STEPS:.1f}"),
         Row("API writes in 10 s while nothing changes", f"{idle:.0f}", "0"),
     ]

@@ -165,7 +165,10 @@ async def _rates(site: Site) -> list[Row]:
         ),
         Row(f"{what}: warm steps a second", f"{rates['warm']:.0f}", f"{2 * max(bare.values()):.0f}"),
         Row("… as Jobs", f"{rates['job']:.1f}"),
-        Row("… API writes of the operator for a warm step, those of the runs included", f"{writes['warm']:.1f}"),
+        Row(
+            "… API writes of the operator for a warm step, without that of the worker, with those of the runs",
+            f"{writes['warm']:.1f}",
+        ),
         Row("… as Jobs", f"{writes['job']:.1f}"),
         Row("… CPU of the operator for a warm step, that of the runs included", milliseconds(cpu["warm"])),
         Row("… as Jobs", milliseconds(cpu["job"])),
@@ -207,7 +210,7 @@ async def _for_each(site: Site) -> list[Row]:
         Row("… results in order", str(in_order), "True"),
         Row("… assignment seen → function entered, p50", milliseconds(percentile(seen.delays(), 50))),
         Row("… CPU of the operator for a warm step", milliseconds(cpu), "3 ms"),
-        Row("… API writes of the operator for a warm step", f"{writes:.2f}", "2.2"),
+        Row("… API writes of the operator for a warm step, without that of the worker", f"{writes:.2f}", "2.2"),
     ]
 
 

@@ -80,7 +80,7 @@ async def writes(stand: PlaneStand) -> list[Figure]:
     await trio.sleep(20)
     idle = audit.writes_by_kind(stand.audit_log, stand.operator_user, since=before)
     return [
-        Figure("writes.step", "API writes for one more engram step", sum(per_step.values()), target="5", ratio=True),
+        Figure("writes.step", "API writes for one more engram step", sum(per_step.values()), target="3.2", ratio=True),
         *(Figure(f"writes.step.{kind}", f"… {kind}", many, ratio=True) for kind, many in per_step.items() if many),
         Figure("writes.run", "API writes for a run as such", sum(per_run.values()), ratio=True),
         *(Figure(f"writes.run.{kind}", f"… {kind}", many, ratio=True) for kind, many in per_run.items() if many),

@@ -6,16 +6,21 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from core.api.objects import Object
 from core.api.resource import ENGRAM, ENGRAM_TEMPLATE, EVENT, NAMESPACE, STEP_RUN, STORY, STORY_RUN, Resource
-from core.kube.errors import NotFoundError
-from tests.e2e.operator_rig import ROOT, OperatorRig, eventually, status_of, step
-from tests.e2e.write_budget.counting import Request, Sender, requests_by_namespace
+from core.engine.clock import system_now
+from tests.e2e.operator_rig import ROOT, OperatorRig, status_of, step
+from tests.e2e.write_budget.counting import Sent, sent_requests
+from tests.e2e.write_budget.judging import Played, Warned
 
 _PROGRAMS: Final = Path(__file__).parent.parent / "engrams"
+AGAIN: Final = "-again"
+"""The end of the name of a scenario that is played once more."""
 _RETRY: Final[Object] = {"execution": {"retry": {"maxRetries": 2, "delay": "10ms"}}}
 
 
@@ -25,10 +30,8 @@ class Scene:
 
     rig: OperatorRig
     name: str
-    before: Counter[Request] = field(default_factory=Counter)
-    """What was sent before the run was created."""
-    warned: Counter[str] = field(default_factory=Counter)
-    """The Warnings that were stored by then, by reason: those about definitions, such as a Story before its Engram."""
+    warned: Counter[Warned] = field(default_factory=Counter)
+    """The Warnings that were stored before the run was created, such as of a Story before its Engram."""
 
     async def engram(
         self, name: str, script: str = "exit 0", command: list[str] | None = None, warm: Object | None = None
@@ -49,33 +52,24 @@ class Scene:
         await self.create(STORY, name or self.name, {"steps": list(steps), **spec})
 
     async def start(self, **spec: Any) -> None:
-        """Start the run once the operator has written the status of all definitions, which is not part of the run."""
-        written: Counter[Request] = Counter()
+        await self.settle()
+        await self.run(self.name, **spec)
+
+    async def settle(self) -> None:
+        """Wait until the operator has written the status of all definitions, which is not part of the run."""
         for resource in (ENGRAM, STORY):
             for each in (await self.rig.client.list(resource, self.name)).items:
                 await self.until(resource, each["metadata"]["name"], _is_settled)
-                written[Request(Sender.OPERATOR, "patch", f"{resource.plural}/status")] += 1
-        events = await self._events()
-        written[Request(Sender.OPERATOR, "create", EVENT.plural)] = len(events)
-        await eventually(lambda: self._is_logged(written), lambda: "the audit log lacks what has been written")
-        self.before.update(self._logged())
-        self.warned.update(_warnings(events))
-        await self.create(STORY_RUN, self.name, {"storyRef": {"name": self.name}, **spec})
+        self.warned.update(_warnings(await self._events()))
 
-    def requests(self) -> Counter[Request]:
-        """What was sent since the run was created."""
-        return self._logged() - self.before
+    async def run(self, name: str, **spec: Any) -> None:
+        await self.create(STORY_RUN, name, {"storyRef": {"name": self.name}, **spec})
 
-    def _logged(self) -> Counter[Request]:
-        return requests_by_namespace(self.rig.audit_events()).get(self.name, Counter())
-
-    async def _is_logged(self, written: Counter[Request]) -> bool:
-        """An API server logs a request a moment after it has answered it."""
-        return written <= self._logged()
-
-    async def warnings(self) -> Counter[str]:
-        """The reasons of the Warnings since the run was created, and how many Events have each."""
-        return _warnings(await self._events()) - self.warned
+    async def played(self) -> Played:
+        """What was sent since the run was created, as far as it is about this namespace."""
+        here = [each for each in sent_requests(self.rig.audit_events()) if each.namespace == self.name]
+        [created_at] = [each.at for each in here if _creates(each, self.name)]
+        return Played([each for each in here if each.at >= created_at], _warnings(await self._events()) - self.warned)
 
     async def _events(self) -> list[Object]:
         """Those about objects of ours."""
@@ -88,8 +82,10 @@ class Scene:
     async def until(self, resource: Resource, name: str, holds: Callable[[Object], bool]) -> Object:
         return await self.rig.until(resource, name, holds, namespace=self.name, seconds=180)
 
-    async def ended(self, phase: str = "Succeeded") -> Object:
-        run = await self.until(STORY_RUN, self.name, lambda obj: bool(status_of(obj).get("finishedAt")))
+    async def ended(self, phase: str = "Succeeded", name: str = "") -> Object:
+        """Wait until the run of the scenario has ended, or another of this namespace."""
+        name = name or self.name
+        run = await self.until(STORY_RUN, name, lambda obj: bool(status_of(obj).get("finishedAt")))
         assert status_of(run)["phase"] == phase, run["status"]
         return run
 
@@ -99,19 +95,14 @@ class Scene:
 
         await self.until(STORY_RUN, self.name, holds)
 
-    async def is_gone(self, resource: Resource, name: str) -> None:
-        async def absent() -> bool:
-            try:
-                await self.rig.client.get(resource, name, self.name)
-            except NotFoundError:
-                return True
-            return False
 
-        await eventually(absent, lambda: f"{resource.kind} {name} is still there", seconds=180)
+def _warnings(events: list[Object]) -> Counter[Warned]:
+    found = [event for event in events if event["type"] == "Warning"]
+    return Counter(Warned(str(event["regarding"]["kind"]), str(event["reason"])) for event in found)
 
 
-def _warnings(events: list[Object]) -> Counter[str]:
-    return Counter(str(event["reason"]) for event in events if event["type"] == "Warning")
+def _creates(sent: Sent, run: str) -> bool:
+    return (sent.request.verb, sent.request.target, sent.name) == ("create", "storyruns", run) and sent.code == 201
 
 
 def _is_settled(definition: Object) -> bool:
@@ -138,26 +129,44 @@ async def one_step_with_the_sdk(scene: Scene) -> None:
     await scene.ended()
 
 
+async def a_further_run(scene: Scene) -> None:
+    """The second run of a Story. That of the first is over when it starts, with all counts."""
+    await scene.engram("work")
+    await scene.story(step("a", "work"))
+    await scene.run("first")
+    await scene.ended(name="first")
+    await scene.until(ENGRAM, "work", lambda obj: status_of(obj).get("totalExecutions") == 1)
+    await scene.until(STORY, scene.name, lambda obj: status_of(obj).get("triggers") == 1)
+    await scene.start()
+    await scene.ended()
+
+
 async def three_warm_steps(scene: Scene) -> None:
+    await _warm_steps(scene, "abc")
+
+
+async def eight_warm_steps(scene: Scene) -> None:
+    await _warm_steps(scene, "abcdefgh")
+
+
+async def _warm_steps(scene: Scene, names: str) -> None:
     variables = (f"PYTHONPATH={ROOT / 'sdk'}", f"EXECUTIONS={scene.rig.directory / f'{scene.name}-executions'}")
     command = ["/usr/bin/env", *variables, sys.executable, str(_PROGRAMS / "warm_greeter.py")]
     await scene.engram("work", command=command, warm={"idleTimeout": "1h"})
-    chained = [step("a", "work"), {**step("b", "work"), "needs": ["a"]}, {**step("c", "work"), "needs": ["b"]}]
-    await scene.story(*chained)
+    await scene.story(*_chained(names))
     await scene.start()
     await scene.ended()
 
 
 async def five_steps_in_a_row(scene: Scene) -> None:
     await scene.engram("work")
-    names = "abcde"
-    chained = [
-        {**step(name, "work"), **({"needs": [before]} if before.strip() else {})}
-        for before, name in zip(" " + names, names, strict=False)
-    ]
-    await scene.story(*chained)
+    await scene.story(*_chained("abcde"))
     await scene.start()
     await scene.ended()
+
+
+def _chained(names: str) -> list[Object]:
+    return [step("a", "work"), *(step(name, "work", needs=[before]) for before, name in pairwise(names))]
 
 
 async def ten_branches(scene: Scene) -> None:
@@ -189,6 +198,23 @@ async def an_approved_gate(scene: Scene) -> None:
 async def a_sleep(scene: Scene) -> None:
     await scene.story({"name": "rest", "type": "sleep", "with": {"duration": "2s"}})
     await scene.start()
+    await scene.ended()
+
+
+async def a_wait(scene: Scene) -> None:
+    await _wait(scene, timeout="1h")
+
+
+async def a_wait_without_timeout(scene: Scene) -> None:
+    await _wait(scene)
+
+
+async def _wait(scene: Scene, **options: str) -> None:
+    """The condition comes true when the run has waited for some seconds. To look at the time costs no request."""
+    until = '{{ ge (now | date "20060102150405" | int) (int inputs.at) }}'
+    await scene.story({"name": "ready", "type": "wait", "with": {"until": until, "pollInterval": "500ms", **options}})
+    await scene.settle()
+    await scene.run(scene.name, inputs={"at": f"{system_now() + timedelta(seconds=5):%Y%m%d%H%M%S}"})
     await scene.ended()
 
 
