@@ -28,7 +28,7 @@ from core.kube.store import StoreKey
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_of_its_pool
-from reconcilers.adapters.worker_heartbeats import Heartbeats
+from reconcilers.adapters.worker_heartbeats import Heartbeat, Heartbeats, is_of_worker
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
 
@@ -245,7 +245,7 @@ class WorkerRegistry:
     # Changes.
 
     def _pod_changed(self, change: Change) -> None:
-        pod, now = change.object, trio.current_time()
+        pod = change.object
         metadata = pod["metadata"]
         uid = str(metadata["uid"])
         if change.new is None:
@@ -253,13 +253,20 @@ class WorkerRegistry:
             if (pool := _pool_of(pod)) is not None:
                 self._facts.forget(pool)
         else:
-            self._heartbeats.expect(uid, metadata["namespace"], metadata["name"], now)
-            self._due_at(self._heartbeats.next_due)
+            self._expect(pod)
         if change.new is None or has_ended(pod):
             self._wake_assigned(metadata["namespace"], metadata["name"])
         elif _is_misconfigured(pod) and not (change.old is not None and _is_misconfigured(change.old)):
             self._doubt_pool_of(pod)
         self._advance_of(pod)
+
+    def _expect(self, pod: Object) -> None:
+        metadata, now = pod["metadata"], trio.current_time()
+        if self._heartbeats.expect(pod, now):
+            lease = self._leases.get(metadata["namespace"], metadata["name"])  # it may have come before its Pod
+            if lease is not None:
+                self._heartbeats.heard(lease, now)
+        self._due_at(self._heartbeats.next_due)
 
     def _doubt_pool_of(self, pod: Object) -> None:
         pool = _pool_of(pod)
@@ -344,30 +351,28 @@ class WorkerRegistry:
             if not self._step_runs.keys_by_index(WORKER, f"{beat.namespace}/{beat.name}"):
                 self._heartbeats.lose(uid)  # it takes nothing until it is heard again
             else:
-                await self._confirm_lost(uid, beat.namespace, beat.name, beat.renewed)
+                await self._confirm_lost(uid, beat)
         await trio.lowlevel.checkpoint()
 
-    async def _confirm_lost(self, uid: str, namespace: str, name: str, renewed: str) -> None:
+    async def _confirm_lost(self, uid: str, beat: Heartbeat) -> None:
         """The watch may be late: the Lease itself says whether the worker has renewed it."""
+        renewed = beat.renewed
         try:
             with port_errors():
-                lease = await self._client.get(WORKER_LEASE, name, namespace)
+                lease = await self._client.get(WORKER_LEASE, beat.name, beat.namespace)
         except GoneError:
             lease = None
         except PortError:
             self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
             return
-        spec = (lease or {}).get("spec") or {}
-        if lease is not None and spec.get("holderIdentity") == uid and spec.get("renewTime") not in (None, renewed):
+        is_its_own = lease is not None and is_of_worker(lease, uid, beat.pool)
+        if lease is not None and is_its_own and lease["spec"].get("renewTime") not in (None, renewed):
             self._leases.remember(lease)
             self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
             return
         self._heartbeats.lose(uid)
-        self._wake_assigned(namespace, name)
-        pod = self._pods.get(namespace, name)
-        pool = None if pod is None else _pool_of(pod)
-        if pool is not None:
-            self._look_at(pool)
+        self._wake_assigned(beat.namespace, beat.name)
+        self._look_at(PoolKey(beat.namespace, beat.pool))
 
     # Workers.
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DEPLOYMENT, WORKER_POD
+from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import NameConflictError, NoRoomError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import assignment_of
@@ -107,6 +107,23 @@ async def test_attempts_go_to_the_worker_with_the_most_room_until_none_has_any(s
     assert given[0] != given[1]
     with pytest.raises(NoRoomError, match=r"all workers of pool .* are at work"):
         await start(scene, made[-1])
+
+
+async def test_a_lease_that_is_seen_before_its_pod_counts_once_the_pod_is_there(scene: WorkerScene) -> None:
+    known = scene.worker()
+    pod = {**known, "metadata": {**known["metadata"], "name": "w2", "uid": "uid-of-w2"}}
+    scene.beats(pod)
+    assert scene.woken == []
+    scene.hears(pod)
+    assert scene.woken == [(("team", "first"), "fetch")]
+
+
+async def test_a_process_that_starts_believes_the_leases_that_are_there(scene: WorkerScene) -> None:
+    scene.ready_worker()
+    other = scene_of(scene.client, scene.server)
+    for obj in (*scene.server.all(WORKER_LEASE), *scene.server.all(WORKER_POD), *scene.server.all(WORKER_DEPLOYMENT)):
+        other.hears(obj)
+    assert other.registry.is_served(scene.pool)
 
 
 async def test_a_place_is_counted_while_a_write_is_under_way(scene: WorkerScene) -> None:
@@ -278,6 +295,17 @@ async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, 
         assert (("team", "first"), "fetch") in scene.woken
         scene.beats(pod)
         assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_lease_of_another_confirms_no_worker(scene: WorkerScene, autojump_clock: MockClock) -> None:
+    step_run, _ = await assigned(scene)
+    lease = scene.server.objects[("leases", NAMESPACE, "w1")]
+    scene.server.change(lease, spec={"holderIdentity": "another", "renewTime": "unseen"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.registry.run)
+        await trio.sleep(LOST_AFTER_SECONDS + 1)
+        assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
         nursery.cancel_scope.cancel()
 
 
