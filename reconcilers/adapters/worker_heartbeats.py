@@ -32,6 +32,8 @@ class Heartbeat:
     """``renewTime``, as it was seen last; empty: never."""
     due: float
     """When it is suspected, unless it renews."""
+    renewed_at: float = float("-inf")
+    """When this process has seen that."""
     is_ready: bool = False
     """Whether it says that it takes steps."""
     is_lost: bool = False
@@ -71,7 +73,8 @@ class Heartbeats:
         renewed = str((lease.get("spec") or {}).get("renewTime") or "")
         was_usable = beat.is_ready and not beat.is_lost
         if renewed and renewed != beat.renewed:
-            beat.renewed, beat.due, beat.is_lost = renewed, now + LOST_AFTER_SECONDS, False
+            beat.renewed, beat.renewed_at = renewed, now
+            beat.due, beat.is_lost = now + LOST_AFTER_SECONDS, False
         annotations = lease["metadata"].get("annotations") or {}
         beat.is_ready = annotations.get(keys.ANNOTATION_WORKER_STATE) == _READY
         return beat.is_ready and not beat.is_lost and not was_usable
@@ -105,6 +108,11 @@ class Heartbeats:
     def is_lost(self, uid: str) -> bool:
         beat = self._known.get(uid)
         return beat is not None and beat.is_lost
+
+    def renewed_at(self, uid: str) -> float:
+        """When the worker was seen to renew its Lease for the last time; minus infinity: never."""
+        beat = self._known.get(uid)
+        return float("-inf") if beat is None else beat.renewed_at
 
     def suspects(self, now: float) -> Iterator[tuple[str, Heartbeat]]:
         """Those who have not renewed in time, with their UIDs: confirm, then ``lose`` or ``ask_later``."""
