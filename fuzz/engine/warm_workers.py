@@ -149,8 +149,8 @@ class WarmWorkers:
                 self._soon(self._miss, worker, [watcher])
 
     def vanish(self, place: Place) -> None:
-        """The worker of this StepRun dies, with everything that it carries out."""
-        worker = self._worker_of(place)
+        """The worker of this StepRun dies, with everything that it carries out; it may have let go of this one."""
+        worker = self._worker_of(place, released=True)
         if worker is not None:
             worker.has_vanished = True
             self._lose_contact(worker)
@@ -436,10 +436,11 @@ class WarmWorkers:
     def _attempts(self) -> list[WarmAttempt]:
         return [attempt for worker in self.workers for attempt in worker.attempts]
 
-    def _worker_of(self, place: Place) -> WarmWorker | None:
+    def _worker_of(self, place: Place, *, released: bool = False) -> WarmWorker | None:
+        """The worker to which its attempt is assigned. ``released``: also if the process of the attempt has ended."""
         stored = self.cluster.objects.get(place)
         assignment = assignment_of(stored) if stored is not None else None
-        if stored is None or assignment is None or exit_of(stored, assignment) is not None:
+        if stored is None or assignment is None or (exit_of(stored, assignment) is not None and not released):
             return None
         found = (one for one in self.workers if one.uid == assignment.worker_uid and not one.has_vanished)
         return next(found, None)

@@ -35,6 +35,7 @@ ONCE_MORE: Final = RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))
 WARM: Final = {"work": Engram(executor=WORKER, retry=ONCE_MORE)}
 STORING: Final = {"work": Engram(executor=WORKER, max_inline_size_bytes=INLINE_BYTES, shares_store=True)}
 RETRIED_BY_TWO: Final = "retry of two leaders, by a worker"
+ENDED_IN_TIME: Final = "a worker vanishes after the exit of its step"
 CASES: Final[dict[str, Case]] = {
     "more warm steps than there is room for": Case(
         {"steps": [engram(name) for name in "abcdef"]},
@@ -77,6 +78,12 @@ CASES: Final[dict[str, Case]] = {
         WARM,
         actions=(Action(0.5, Verb.DELETE_POD, "a"),),
     ),
+    ENDED_IN_TIME: Case(
+        {"steps": [engram("a"), engram("b", "a")]},
+        {"a": (Script(Act.EXIT, 0.5, exit_code=0), Script()), "b": (Script(),)},
+        WARM,
+        actions=(Action(0.6, Verb.DELETE_POD, "a"),),
+    ),
     "a warm step runs again while it is at work": Case(
         {"steps": [engram("a"), engram("b", "a")]},
         {"a": (Script(after_seconds=0.4),), "b": (Script(Act.HANG, grace_seconds=1.7), Script())},
@@ -118,6 +125,8 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
+TROUBLES: Final = {ENDED_IN_TIME: tuple((Trouble(lags={"StepRun": lag}), 0) for lag in (2.5, 4.0))}
+"""The operator knows that the worker is lost before it has received the exit."""
 TWO_LEADERS: Final = {
     RETRIED_BY_TWO: tuple(
         (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": lag}, twins=True), 0)

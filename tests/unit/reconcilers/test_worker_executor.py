@@ -275,6 +275,23 @@ async def test_a_pod_that_the_watch_does_not_show_is_asked_for(scene: WorkerScen
         await scene.executor.observe(step_run)
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+async def test_a_worker_whose_pod_has_ended_loses_its_attempt(scene: WorkerScene, phase: str) -> None:
+    """The Pod stays, for example after an eviction."""
+    step_run, pod = await assigned(scene)
+    scene.hears({**pod, "status": {**pod["status"], "phase": phase, "reason": "Evicted"}})
+    assert scene.woken == [(("team", "first"), "fetch")]
+    seen = await scene.executor.observe(step_run)
+    assert (seen.state, seen.reason) == (AttemptState.FAILED, "WorkerLost")
+
+
+async def test_a_pod_that_the_watch_does_not_show_may_have_ended(scene: WorkerScene) -> None:
+    step_run, pod = await assigned(scene)
+    scene.world.informer(WORKER_POD).forget(NAMESPACE, "w1", pod["metadata"]["uid"])
+    scene.server.put({**pod, "status": {**pod["status"], "phase": "Failed"}})
+    assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+
+
 async def test_another_pod_of_that_name_is_not_the_worker(scene: WorkerScene) -> None:
     step_run, pod = await assigned(scene)
     scene.loses(pod)
@@ -284,6 +301,8 @@ async def test_another_pod_of_that_name_is_not_the_worker(scene: WorkerScene) ->
 
 async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, autojump_clock: MockClock) -> None:
     step_run, pod = await assigned(scene)
+    asked: list[str] = []
+    scene.registry.when_needed(lambda pool: asked.append(str(pool)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.registry.run)
         await trio.sleep(LOST_AFTER_SECONDS - 1)
@@ -291,8 +310,10 @@ async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, 
         scene.server.change(lease, spec={**lease["spec"], "renewTime": "unseen"})  # the watch is late
         await trio.sleep(2)
         assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        assert asked == []
         await trio.sleep(2 * LOST_AFTER_SECONDS)
         assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+        assert asked == [str(scene.pool)], "its pool may be idle now"
         assert (("team", "first"), "fetch") in scene.woken
         scene.beats(pod)
         assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
