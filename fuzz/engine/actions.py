@@ -52,6 +52,8 @@ class Verb(StrEnum):
     """For an attempt without Pods, the worker vanishes."""
     CUT_OFF = "cut off"
     """The warm worker of a step has no contact with the server for ``value`` seconds."""
+    DEAFEN = "deafen"
+    """The watch of the warm worker of a step breaks in silence; the worker notices it ``value`` seconds later."""
     BIND = "bind"
     """Binds every Engram to the executor ``value``."""
     APPLY_ENGRAM = "apply Engram"
@@ -183,6 +185,7 @@ _OF_RUN = frozenset(
         Verb.DELETE_JOB,
         Verb.DELETE_POD,
         Verb.CUT_OFF,
+        Verb.DEAFEN,
         Verb.DELETE_RUN,
         Verb.HOLD_RUN,
         Verb.LET_RUN_GO,
@@ -213,6 +216,8 @@ def _of_run(world: World, key: RunKey, action: Action) -> None:
             _delete_pods(world, key, action.step)
         case Verb.CUT_OFF:
             world.warm.cut_off(("StepRun", *of_step(key, action.step)), float(action.value))
+        case Verb.DEAFEN:
+            world.warm.deafen(("StepRun", *of_step(key, action.step)), float(action.value))
         case Verb.DELETE_RUN:
             world.delete_run(key)
         case Verb.START_BY_PACKET if not has_ended(world.run(key)) and has_stream(world.cluster):

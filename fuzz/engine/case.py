@@ -81,6 +81,7 @@ class Case:
             Verb.HUB_DOWN,
             Verb.HUB_KILLED,
             Verb.CUT_OFF,
+            Verb.DEAFEN,
             Verb.SERVER_DOWN,
             Verb.SERVER_FORGETS,
             Verb.SECOND_LEADER,

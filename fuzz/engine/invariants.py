@@ -51,7 +51,7 @@ from fuzz.engine.history import (
     states_of,
     status_of,
 )
-from fuzz.engine.warm_workers import HEARD_SECONDS, KILLED_SECONDS
+from fuzz.engine.warm_workers import DEAF_SECONDS, FENCE_SECONDS, HEARD_SECONDS, KILLED_SECONDS
 from fuzz.engine.watches import controller_owner
 from fuzz.engine.worker import UNSAID
 from fuzz.engine.world import NAMESPACE
@@ -126,7 +126,9 @@ def _crossed_its_end(history: History, name: str, attempt: int) -> bool:
 
 def _is_unknown(history: History, name: str) -> bool:
     """Whether a user deleted a StepRun that a worker had, and the process that creates it again does not know that."""
-    killed = timedelta(seconds=HEARD_SECONDS + KILLED_SECONDS)
+    deaf = DEAF_SECONDS if history.did(Verb.DEAFEN) else 0.0
+    fenced = FENCE_SECONDS if history.played.missing_workers else 0.0
+    killed = timedelta(seconds=deaf + fenced + HEARD_SECONDS + KILLED_SECONDS)
     return any(
         write.verb == "delete" and not by_operator(write) and write.at <= at <= write.at + killed
         for write in history.played.history

@@ -35,6 +35,7 @@ from fuzz.engine.invariants_definitions import is_waiting
 from fuzz.engine.process import Fault
 from fuzz.engine.strategies import ENGRAMS
 from fuzz.engine.strategies_story import PARTICIPANTS, large_cases, stories
+from fuzz.engine.warm_workers import DEAF_SECONDS
 from fuzz.engine.watches import KINDS, Delivery
 
 PAUSES = st.sampled_from((0.0, 0.05, 0.3, 0.9, 1.7, 4.1, 37.0))
@@ -123,6 +124,10 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(data=st.data(), pause=PAUSES, seconds=st.sampled_from((0.3, 1.0, 3.1)))
     def cut_a_worker_off(self, data: st.DataObject, pause: float, seconds: float) -> None:
         self._do(pause, Verb.CUT_OFF, data.draw(st.sampled_from(self.steps)), seconds)
+
+    @rule(data=st.data(), pause=PAUSES, seconds=st.sampled_from((0.3, DEAF_SECONDS)))
+    def deafen_a_worker(self, data: st.DataObject, pause: float, seconds: float) -> None:
+        self._do(pause, Verb.DEAFEN, data.draw(st.sampled_from(self.steps)), seconds)
 
     @rule(pause=PAUSES, verb=st.sampled_from((Verb.DELETE_STORY, Verb.DELETE_STORY, Verb.DELETE_RUN)))
     def delete(self, pause: float, verb: Verb) -> None:

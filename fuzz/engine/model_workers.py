@@ -25,11 +25,12 @@ from core.engine.step.assignment import Assignment, assignment_of, assignment_pa
 from core.engine.step.worker_observation import is_released, observe_worker
 from core.kube.store import Change, StoreKey
 from fuzz.engine.adapters import ModelStepRuns
-from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad, least_loaded
+from fuzz.engine.model_room import WorkerLoad, least_loaded
 from fuzz.engine.process import Process
-from fuzz.engine.warm_workers import INPUTS, MISSED_SECONDS, POOL, ROOM, WarmWorkers
+from fuzz.engine.warm_workers import HEARS_WITHIN_SECONDS, INPUTS, POOL, ROOM, WarmWorkers
 from fuzz.engine.watches import controller_owner
 from reconcilers.adapters.worker_executor import BEFORE_CREATION_SECONDS
+from reconcilers.adapters.worker_leftovers import Leftover, WorkerLeftovers
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 
 KEPT_SECONDS: Final = 30.0
@@ -52,7 +53,7 @@ class ModelWorkerExecutor:
     _reserved: Counter[str] = field(default_factory=Counter)
     """By UID of the worker: attempts that this process is about to assign."""
     _line: WorkerLine = field(default_factory=WorkerLine)
-    _leftovers: WorkerLeftovers = field(default_factory=lambda: WorkerLeftovers(MISSED_SECONDS))
+    _leftovers: WorkerLeftovers = field(default_factory=lambda: WorkerLeftovers(HEARS_WITHIN_SECONDS))
 
     async def prepare_run(self, run: Object, story: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -102,7 +103,7 @@ class ModelWorkerExecutor:
         raise AssertionError("its workers report by themselves")
 
     def lingers(self, namespace: str, step_run_name: str) -> bool:
-        return self._leftovers.lingers(namespace, step_run_name, trio.current_time(), self._is_lost)
+        return StoreKey(namespace, step_run_name) in self._leftovers
 
     async def tend_attempt(self, step_run: Object) -> None:
         await trio.lowlevel.checkpoint()
@@ -125,9 +126,9 @@ class ModelWorkerExecutor:
         """Something has changed in the caches of the process."""
         if kind != "StepRun" or self.process.dead:
             return
-        until = self._leftovers.deleted(change.object, trio.current_time()) if change.new is None else None
-        if until is not None:
-            self.workers.later(until, self._wake_again, change.object)
+        left = self._leftovers.note(change.object, trio.current_time()) if change.new is None else None
+        if left is not None:
+            self.workers.later(left.heard_by, lambda _: self._settle_leftovers(), {})
         if change.new is None or has_ended(change.new):
             self._line.leave(_key_of(change.object))
         self._call()
@@ -136,6 +137,7 @@ class ModelWorkerExecutor:
         if self.process.dead:
             return
         self._missing.add(uid)
+        self._settle_leftovers()
         for step_run in self.process.known.all("StepRun"):
             assignment = assignment_of(step_run)
             if assignment is not None and assignment.worker_uid == uid:
@@ -145,6 +147,7 @@ class ModelWorkerExecutor:
         if self.process.dead:
             return
         self._missing.discard(uid)
+        self._settle_leftovers()
         self._call()
 
     # What it decides.
@@ -196,10 +199,20 @@ class ModelWorkerExecutor:
     def _is_lost(self, assignment: Assignment) -> bool:
         return assignment.worker_uid in self._missing
 
-    def _wake_again(self, gone: Object) -> None:
-        """Wake the step of a StepRun that is gone."""
-        if not self.process.dead:
-            self._wake(gone)
+    def _settle_leftovers(self) -> None:
+        """Wake the steps whose StepRuns are gone, if nothing runs for them any more."""
+        if self.process.dead:
+            return
+        now = trio.current_time()
+        for left in self._leftovers.settle(self._has_lost, lambda left: self._renewed_at(left, now)):
+            self._wake(left.step_run)
+
+    def _has_lost(self, left: Leftover) -> bool:
+        return self._is_lost(left.assignment)
+
+    def _renewed_at(self, left: Leftover, now: float) -> float:
+        """A worker renews its Lease all the time, but for those in which it has no contact."""
+        return now if self.workers.in_contact(left.assignment.worker_uid) else float("-inf")
 
     def _wake(self, step_run: Object) -> None:
         owner = controller_owner(step_run)

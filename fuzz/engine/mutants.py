@@ -199,7 +199,13 @@ TWO_LEADERS: Final = {
     "cancel that one of two leaders hears late": LATE_CANCELS,
     **worker_cases.TWO_LEADERS,
 }
-TROUBLES: Final = TWO_LEADERS | handover_cases.TROUBLES | trigger_cases.TROUBLES | effect_cases.TROUBLES
+TROUBLES: Final = {
+    **TWO_LEADERS,
+    **handover_cases.TROUBLES,
+    **trigger_cases.TROUBLES,
+    **effect_cases.TROUBLES,
+    **worker_cases.TROUBLES,
+}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.engine import handover_cases, invariants, invariants_effects, invariants_triggers
+from fuzz.engine import handover_cases, invariants, invariants_effects, invariants_triggers, worker_cases
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble, play
 from fuzz.engine.invariants import violations
@@ -59,3 +59,12 @@ def test_a_run_is_handed_over_at_any_moment_of_its_requests(name: str) -> None:
 def test_no_leader_undoes_what_another_has_done_while_it_waited_for_an_answer(name: str) -> None:
     for trouble, seed in TWO_LEADERS[name]:
         assert violations(play(HUNTED[name], trouble, seed)) == [], (trouble, seed)
+
+
+@pytest.mark.parametrize("name", worker_cases.TROUBLES)
+def test_an_exit_counts_that_is_received_after_the_loss_of_its_worker(name: str) -> None:
+    for trouble, seed in worker_cases.TROUBLES[name]:
+        played = play(HUNTED[name], trouble, seed)
+        assert violations(played) == [], (trouble, seed)
+        assert played.ran.count(("a", 0, "ok")) == 1
+        assert ("a", 1, "ok") not in played.ran

@@ -7,7 +7,8 @@ is over (``is_over``), after some grace, and kills it when the StepRun is gone. 
 assignment it ends the attempt by itself, whatever the operator does or does not, and reports a timeout.
 
 A worker may vanish for good, and another one takes its place; or lose contact, end its attempts by itself, and come
-back. Either way it writes nothing, and each process of the operator notices it some time later.
+back. Either way it writes nothing, and each process of the operator notices it some time later. The connection of its
+watch may break in silence: it then reports and renews its Lease, and hears of what was written some time later.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ FENCE_SECONDS: Final = 0.8
 """The time until a worker without contact ends what it carries out."""
 KILLED_SECONDS: Final = 0.3
 """The time until a killed attempt has ended."""
+DEAF_SECONDS: Final = 0.6
+"""The longest time until a worker in contact notices that its watch is broken."""
+HEARS_WITHIN_SECONDS: Final = DEAF_SECONDS + HEARD_SECONDS + KILLED_SECONDS + 0.05
+"""By then, a worker in contact has killed an attempt whose StepRun is gone."""
 MISSED_SECONDS: Final = 1.3
 """The time until a process of the operator notices that a worker is missing."""
 REPLACED_SECONDS: Final = 0.6
@@ -92,6 +97,8 @@ class WarmWorker:
     """In the order of their assignment."""
     away_since: float | None = None
     """Since when it has no contact; ``has_vanished``: for ever."""
+    deaf_until: float = -inf
+    """When it notices that its watch is broken."""
     has_vanished: bool = False
     changed: trio.Event = field(default_factory=trio.Event)
     """Set when it has contact again or kills an attempt, and then replaced."""
@@ -142,8 +149,8 @@ class WarmWorkers:
                 self._soon(self._miss, worker, [watcher])
 
     def vanish(self, place: Place) -> None:
-        """The worker of this StepRun dies, with everything that it carries out."""
-        worker = self._worker_of(place)
+        """The worker of this StepRun dies, with everything that it carries out; it may have let go of this one."""
+        worker = self._worker_of(place, released=True)
         if worker is not None:
             worker.has_vanished = True
             self._lose_contact(worker)
@@ -156,6 +163,16 @@ class WarmWorkers:
         if worker is not None and worker.in_contact:
             self._lose_contact(worker)
             self._soon(self._come_back, worker, seconds)
+
+    def deafen(self, place: Place, seconds: float) -> None:
+        """The watch of the worker of this StepRun breaks, and it notices that later, by itself."""
+        worker = self._worker_of(place)
+        if worker is not None and worker.in_contact and seconds <= DEAF_SECONDS:
+            worker.deaf_until = trio.current_time() + seconds
+
+    def in_contact(self, uid: str) -> bool:
+        """Whether the worker renews its Lease."""
+        return any(worker.uid == uid and worker.in_contact for worker in self.workers)
 
     def later(self, at: float, call: Callable[[Object], None], step_run: Object) -> None:
         """Call a process of the operator at that time."""
@@ -189,7 +206,17 @@ class WarmWorkers:
     def _hear(self, place: Place, old: Object | None, new: Object | None) -> None:
         for worker in self.workers:
             if worker.in_contact and worker.name in (_worker_name(old), _worker_name(new)):
-                self._look(worker, place, new if _worker_name(new) == worker.name else None)
+                if trio.current_time() < worker.deaf_until:
+                    self._soon(self._hear_late, worker, place)
+                else:
+                    self._look(worker, place, new if _worker_name(new) == worker.name else None)
+
+    async def _hear_late(self, worker: WarmWorker, place: Place) -> None:
+        """Another watch shows what became of the StepRun."""
+        await trio.sleep_until(worker.deaf_until)
+        if worker.in_contact:
+            step_run = self.cluster.objects.get(place)
+            self._look(worker, place, step_run if _worker_name(step_run) == worker.name else None)
 
     def _look(self, worker: WarmWorker, place: Place, step_run: Object | None) -> None:
         """A worker looks at one StepRun that has its name; None: it has not any more."""
@@ -409,10 +436,11 @@ class WarmWorkers:
     def _attempts(self) -> list[WarmAttempt]:
         return [attempt for worker in self.workers for attempt in worker.attempts]
 
-    def _worker_of(self, place: Place) -> WarmWorker | None:
+    def _worker_of(self, place: Place, *, released: bool = False) -> WarmWorker | None:
+        """The worker to which its attempt is assigned. ``released``: also if the process of the attempt has ended."""
         stored = self.cluster.objects.get(place)
         assignment = assignment_of(stored) if stored is not None else None
-        if stored is None or assignment is None or exit_of(stored, assignment) is not None:
+        if stored is None or assignment is None or (exit_of(stored, assignment) is not None and not released):
             return None
         found = (one for one in self.workers if one.uid == assignment.worker_uid and not one.has_vanished)
         return next(found, None)

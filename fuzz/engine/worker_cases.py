@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import Any, Final
 
 from core.engine.ports import WORKER, AttemptState
@@ -21,17 +22,20 @@ from fuzz.engine.canonical import engram
 from fuzz.engine.case import Case
 from fuzz.engine.cases import Trouble
 from fuzz.engine.cluster import place_of
-from fuzz.engine.model_room import WorkerLeftovers, WorkerLoad
+from fuzz.engine.model_room import WorkerLoad
 from fuzz.engine.model_workers import ModelWorkerExecutor
 from fuzz.engine.process import Fault
 from fuzz.engine.storage_cases import INLINE_BYTES
+from fuzz.engine.warm_workers import DEAF_SECONDS
 from fuzz.engine.worker import Act, Script
+from reconcilers.adapters.worker_leftovers import WorkerLeftovers
 from reconcilers.adapters.worker_line import WorkerLine
 
 ONCE_MORE: Final = RetryPolicy(max_retries=1, delay=timedelta(seconds=0.9))
 WARM: Final = {"work": Engram(executor=WORKER, retry=ONCE_MORE)}
 STORING: Final = {"work": Engram(executor=WORKER, max_inline_size_bytes=INLINE_BYTES, shares_store=True)}
 RETRIED_BY_TWO: Final = "retry of two leaders, by a worker"
+ENDED_IN_TIME: Final = "a worker vanishes after the exit of its step"
 CASES: Final[dict[str, Case]] = {
     "more warm steps than there is room for": Case(
         {"steps": [engram(name) for name in "abcdef"]},
@@ -74,6 +78,12 @@ CASES: Final[dict[str, Case]] = {
         WARM,
         actions=(Action(0.5, Verb.DELETE_POD, "a"),),
     ),
+    ENDED_IN_TIME: Case(
+        {"steps": [engram("a"), engram("b", "a")]},
+        {"a": (Script(Act.EXIT, 0.5, exit_code=0), Script()), "b": (Script(),)},
+        WARM,
+        actions=(Action(0.6, Verb.DELETE_POD, "a"),),
+    ),
     "a warm step runs again while it is at work": Case(
         {"steps": [engram("a"), engram("b", "a")]},
         {"a": (Script(after_seconds=0.4),), "b": (Script(Act.HANG, grace_seconds=1.7), Script())},
@@ -85,6 +95,22 @@ CASES: Final[dict[str, Case]] = {
         {"a": (Script(after_seconds=3.0),)},
         WARM,
         actions=(Action(1.1, Verb.DELETE_STEP_RUN, "a"),),
+    ),
+    "the StepRun of a warm step is deleted while the watch of its worker is broken": Case(
+        {"steps": [engram("a")]},
+        {"a": (Script(after_seconds=3.0),)},
+        WARM,
+        actions=(Action(1.0, Verb.DEAFEN, "a", DEAF_SECONDS), Action(1.05, Verb.DELETE_STEP_RUN, "a")),
+    ),
+    "the StepRun of a warm step is deleted before its worker is cut off": Case(
+        {"steps": [engram(name) for name in "abc"]},  # a and c are at work in the same worker
+        {"a": (Script(after_seconds=6.0),), "b": (Script(after_seconds=0.5),), "c": (Script(after_seconds=6.0),)},
+        WARM,
+        actions=(
+            Action(1.0, Verb.DEAFEN, "a", DEAF_SECONDS),
+            Action(1.05, Verb.DELETE_STEP_RUN, "a"),
+            Action(1.5, Verb.CUT_OFF, "c", 3.1),
+        ),
     ),
     RETRIED_BY_TWO: Case(
         {"steps": [engram("a")]},
@@ -99,6 +125,8 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
+TROUBLES: Final = {ENDED_IN_TIME: tuple((Trouble(lags={"StepRun": lag}), 0) for lag in (2.5, 4.0))}
+"""The operator knows that the worker is lost before it has received the exit."""
 TWO_LEADERS: Final = {
     RETRIED_BY_TWO: tuple(
         (Trouble(faults=({call: Fault.SLOW},), second_lags={"StepRun": lag}, twins=True), 0)
@@ -182,6 +210,8 @@ VANISHED: Final = ("a worker vanishes",)
 CUT_OFF: Final = ("a worker loses contact and comes back",)
 AGAIN: Final = ("a warm step runs again while it is at work",)
 DELETED: Final = ("the StepRun of a warm step is deleted",)
+UNHEARD: Final = ("the StepRun of a warm step is deleted while the watch of its worker is broken",)
+SILENT: Final = ("the StepRun of a warm step is deleted before its worker is cut off",)
 
 BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]], ...]] = (
     ("a full worker has room", ROOM_CASE, ((WorkerLoad, "free", lambda sound: property(lambda self: 1)),)),
@@ -211,7 +241,17 @@ BUGS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[Any, str, Any], ...]],
     ),
     ("nothing waits for the end of an attempt", AGAIN, ((model_workers, "observe_worker", _never_ending),)),
     ("a redrive deletes what is at work", AGAIN, ((redrive.Redrive, "_delete", _deleted_at_once),)),
-    ("what ran for a deleted StepRun is forgotten", DELETED, ((WorkerLeftovers, "lingers", _always(False)),)),
+    ("what ran for a deleted StepRun is forgotten", DELETED, ((WorkerLeftovers, "__contains__", _always(False)),)),
+    (
+        "a worker is believed to hear at once that a StepRun is gone",
+        UNHEARD,
+        ((model_workers, "HEARS_WITHIN_SECONDS", lambda sound: sound - DEAF_SECONDS),),
+    ),
+    (
+        "a worker without contact is believed to hear that a StepRun is gone",
+        SILENT,
+        ((ModelWorkerExecutor, "_renewed_at", _always(inf)),),
+    ),
     (
         "an attempt is assigned with the creation whatever runs",
         DELETED,

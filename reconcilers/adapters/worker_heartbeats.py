@@ -1,7 +1,8 @@
 """Which warm workers are alive, by their Leases and a clock of our own. Pure; instants are arguments.
 
 Clocks of different machines are never compared: what counts is how long ago this process has seen ``renewTime`` change.
-Source: StepRun contract 3.5.
+Every step of a pool may write Leases of its namespace. So a Lease says something of one worker only, that whose Pod has
+its name, its holder and its pool, and what is remembered is bounded by the Pods. Source: StepRun contract 3.5.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ class Heartbeat:
     namespace: str
     name: str
     """Of its Pod and its Lease."""
+    pool: str
+    """The name of its pool."""
     renewed: str
     """``renewTime``, as it was seen last; empty: never."""
     due: float
     """When it is suspected, unless it renews."""
+    renewed_at: float = float("-inf")
+    """When this process has seen that."""
     is_ready: bool = False
     """Whether it says that it takes steps."""
     is_lost: bool = False
@@ -39,23 +44,39 @@ class Heartbeats:
 
     def __init__(self) -> None:
         self._known: dict[str, Heartbeat] = {}
+        self._uids: dict[tuple[str, str], str] = {}
+        """By namespace and name of the Pod."""
 
-    def expect(self, uid: str, namespace: str, name: str, now: float) -> None:
-        """A Pod has appeared, whose heartbeats must follow."""
-        self._known.setdefault(uid, Heartbeat(namespace, name, "", now + LOST_AFTER_SECONDS))
+    def expect(self, pod: ReadOnlyObject, now: float) -> bool:
+        """A Pod is there, whose heartbeats must follow; returns whether it is new: its Lease may have come before."""
+        metadata = pod["metadata"]
+        uid, place = str(metadata["uid"]), (str(metadata["namespace"]), str(metadata["name"]))
+        if uid in self._known:
+            return False
+        if (former := self._uids.get(place)) is not None:
+            del self._known[former]
+        self._uids[place] = uid
+        self._known[uid] = Heartbeat(*place, _pool(pod), "", now + LOST_AFTER_SECONDS)
+        return True
 
     def heard(self, lease: ReadOnlyObject, now: float) -> bool:
-        """Take in a Lease, as it is now; returns whether the worker may have become ready."""
-        spec, metadata = lease.get("spec") or {}, lease["metadata"]
-        uid, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
-        if not uid:
+        """Take in a Lease, as it is now; returns whether the worker may have become ready.
+
+        One that is not the worker's own is as good as none.
+        """
+        uid, beat = self._of(lease)
+        if beat is None:
             return False
-        self.expect(uid, metadata["namespace"], metadata["name"], now)
-        beat = self._known[uid]
+        if not is_of_worker(lease, uid, beat.pool):
+            beat.is_ready = False
+            return False
+        renewed = str((lease.get("spec") or {}).get("renewTime") or "")
         was_usable = beat.is_ready and not beat.is_lost
         if renewed and renewed != beat.renewed:
-            beat.renewed, beat.due, beat.is_lost = renewed, now + LOST_AFTER_SECONDS, False
-        beat.is_ready = (metadata.get("annotations") or {}).get(keys.ANNOTATION_WORKER_STATE) == _READY
+            beat.renewed, beat.renewed_at = renewed, now
+            beat.due, beat.is_lost = now + LOST_AFTER_SECONDS, False
+        annotations = lease["metadata"].get("annotations") or {}
+        beat.is_ready = annotations.get(keys.ANNOTATION_WORKER_STATE) == _READY
         return beat.is_ready and not beat.is_lost and not was_usable
 
     def doubt(self, uid: str) -> None:
@@ -65,12 +86,19 @@ class Heartbeats:
 
     def lease_gone(self, lease: ReadOnlyObject) -> None:
         """The Lease was deleted: the worker takes nothing new, and is lost if it does not renew in time."""
-        beat = self._known.get(str((lease.get("spec") or {}).get("holderIdentity") or ""))
+        _, beat = self._of(lease)
         if beat is not None:
             beat.is_ready = False
 
     def pod_gone(self, uid: str) -> None:
-        self._known.pop(uid, None)
+        if (beat := self._known.pop(uid, None)) is not None:
+            del self._uids[beat.namespace, beat.name]
+
+    def _of(self, lease: ReadOnlyObject) -> tuple[str, Heartbeat | None]:
+        """The worker whose Lease has this place, with its UID."""
+        metadata = lease["metadata"]
+        uid = self._uids.get((str(metadata["namespace"]), str(metadata["name"])), "")
+        return uid, self._known.get(uid)
 
     def is_usable(self, uid: str) -> bool:
         """Whether the worker takes steps, as far as its heartbeats say."""
@@ -80,6 +108,11 @@ class Heartbeats:
     def is_lost(self, uid: str) -> bool:
         beat = self._known.get(uid)
         return beat is not None and beat.is_lost
+
+    def renewed_at(self, uid: str) -> float:
+        """When the worker was seen to renew its Lease for the last time; minus infinity: never."""
+        beat = self._known.get(uid)
+        return float("-inf") if beat is None else beat.renewed_at
 
     def suspects(self, now: float) -> Iterator[tuple[str, Heartbeat]]:
         """Those who have not renewed in time, with their UIDs: confirm, then ``lose`` or ``ask_later``."""
@@ -98,3 +131,12 @@ class Heartbeats:
     def next_due(self) -> float:
         """When the next worker is suspected; infinite: none."""
         return min((beat.due for beat in self._known.values() if not beat.is_lost), default=float("inf"))
+
+
+def is_of_worker(lease: ReadOnlyObject, uid: str, pool: str) -> bool:
+    """Whether the worker of that pool, whose Pod has the name of the Lease and this UID, can have written it."""
+    return (lease.get("spec") or {}).get("holderIdentity") == uid and _pool(lease) == pool
+
+
+def _pool(obj: ReadOnlyObject) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(keys.LABEL_WORKER_POOL) or "")

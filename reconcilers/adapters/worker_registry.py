@@ -28,7 +28,8 @@ from core.kube.store import StoreKey
 from reconcilers.adapters.observation import why_not_running
 from reconcilers.adapters.translation import port_errors
 from reconcilers.adapters.worker_facts import PoolFacts, WorkerFacts, is_of_its_pool
-from reconcilers.adapters.worker_heartbeats import Heartbeats
+from reconcilers.adapters.worker_heartbeats import Heartbeat, Heartbeats, is_of_worker
+from reconcilers.adapters.worker_leftovers import Leftover, WorkerLeftovers
 from reconcilers.adapters.worker_line import AwaitedRoom, WorkerLine
 from reconcilers.adapters.world import POOL, WORKER, World, assigned_worker, pool_key
 
@@ -37,8 +38,6 @@ Wake = Callable[[RunKey, str | None], None]
 
 PLACE_KEPT_SECONDS: Final = 30.0
 """How long a place is kept for a step that was woken: it may be writing, or waiting for an API server."""
-LAST_WORK_SECONDS: Final = 10.0
-"""So long after its StepRun is gone, a worker may still be ending its process."""
 ASK_AGAIN_SECONDS: Final = 5.0
 """When the API server did not answer the question whether a worker is alive."""
 _KILLED: Final = 137
@@ -79,8 +78,7 @@ class WorkerRegistry:
         self._facts = PoolFacts(self._deployments, self._pods)
         self._kept: Counter[str] = Counter()
         """``namespace/name`` of a worker → the places kept in it."""
-        self._last_work: dict[StoreKey, tuple[PoolKey, str, AwaitedRoom | None, float]] = {}
-        """StepRuns that are gone → pool, ``namespace/name`` of the worker, whom to wake, and until when it may run."""
+        self._leftovers = WorkerLeftovers()
         self._gone: set[str] = set()
         """UIDs of Pods that do not exist any more, as the API server has said."""
         self._emptied: set[PoolKey] = set()
@@ -235,7 +233,7 @@ class WorkerRegistry:
 
     def lingers(self, step_run: StoreKey) -> bool:
         """Whether a worker may still run something for a StepRun of that name, which exists or is gone."""
-        if step_run in self._last_work:
+        if step_run in self._leftovers:
             return True
         stored = self._step_runs.get(*step_run)
         worker = next(iter(assigned_worker(stored)), "") if stored is not None else ""
@@ -245,7 +243,7 @@ class WorkerRegistry:
     # Changes.
 
     def _pod_changed(self, change: Change) -> None:
-        pod, now = change.object, trio.current_time()
+        pod = change.object
         metadata = pod["metadata"]
         uid = str(metadata["uid"])
         if change.new is None:
@@ -253,13 +251,21 @@ class WorkerRegistry:
             if (pool := _pool_of(pod)) is not None:
                 self._facts.forget(pool)
         else:
-            self._heartbeats.expect(uid, metadata["namespace"], metadata["name"], now)
-            self._due_at(self._heartbeats.next_due)
+            self._expect(pod)
         if change.new is None or has_ended(pod):
+            self._settle_leftovers()
             self._wake_assigned(metadata["namespace"], metadata["name"])
         elif _is_misconfigured(pod) and not (change.old is not None and _is_misconfigured(change.old)):
             self._doubt_pool_of(pod)
         self._advance_of(pod)
+
+    def _expect(self, pod: Object) -> None:
+        metadata, now = pod["metadata"], trio.current_time()
+        if self._heartbeats.expect(pod, now):
+            lease = self._leases.get(metadata["namespace"], metadata["name"])  # it may have come before its Pod
+            if lease is not None:
+                self._heartbeats.heard(lease, now)
+        self._due_at(self._heartbeats.next_due)
 
     def _doubt_pool_of(self, pod: Object) -> None:
         pool = _pool_of(pod)
@@ -270,8 +276,10 @@ class WorkerRegistry:
     def _lease_changed(self, change: Change) -> None:
         if change.new is None:
             self._heartbeats.lease_gone(change.object)
-        elif self._heartbeats.heard(change.new, trio.current_time()):
+            return
+        if self._heartbeats.heard(change.new, trio.current_time()):
             self._advance_of(change.new)
+        self._settle_leftovers()
 
     def _deployment_changed(self, change: Change) -> None:
         """A pool that is gone is made again by those who wait for it."""
@@ -286,7 +294,8 @@ class WorkerRegistry:
         had = assigned_worker(old) if old is not None else []
         if had and old is not None and (new is None or assigned_worker(new) != had):
             if new is None:
-                self._remember_last_work(old, had[0])
+                self._leftovers.note(old, trio.current_time())
+                self._settle_leftovers()  # the worker may be lost already
             else:
                 self._doubt_if_killed(new)
             self._advance_of(old)
@@ -306,15 +315,22 @@ class WorkerRegistry:
         for pool in [pool for pool, line in self._lines.items() if key in line]:
             self.leave(pool, key)
 
-    def _remember_last_work(self, step_run: Object, worker: str) -> None:
-        metadata, run = step_run["metadata"], _run_of(step_run)
-        pool = _pool_of(step_run)
-        if pool is None:
-            return
-        until = trio.current_time() + LAST_WORK_SECONDS
-        waiting = None if run is None else AwaitedRoom(run, step_path(step_run) or None, until)
-        self._last_work[StoreKey(metadata["namespace"], metadata["name"])] = (pool, worker, waiting, until)
-        self._due_at(until)
+    def _settle_leftovers(self) -> None:
+        """What a worker ran for a StepRun that is gone has ended: its place is free, and its step may go on."""
+        for left in self._leftovers.settle(self._has_lost, self._renewed_at):
+            run, pool = _run_of(left.step_run), _pool_of(left.step_run)
+            if run is not None:
+                self._wake(run, step_path(left.step_run) or None)
+            if pool is not None:
+                self._advance(pool)
+                self._look_at(pool)
+
+    def _has_lost(self, left: Leftover) -> bool:
+        pod = self._pods.get(left.key.namespace, left.assignment.worker)
+        return pod is None or pod["metadata"]["uid"] != left.assignment.worker_uid or self._is_lost_pod(pod)
+
+    def _renewed_at(self, left: Leftover) -> float:
+        return self._heartbeats.renewed_at(left.assignment.worker_uid)
 
     # Timers.
 
@@ -323,51 +339,43 @@ class WorkerRegistry:
             self._earlier.set()
 
     def _next_due(self) -> float:
-        last = min((until for *_, until in self._last_work.values()), default=float("inf"))
         lines = min((line.next_due for line in self._lines.values()), default=float("inf"))
-        return min(last, lines, self._heartbeats.next_due)
+        return min(lines, self._heartbeats.next_due)
 
     async def _settle_what_is_due(self) -> None:
         now = trio.current_time()
-        for step_run, (pool, _, waiting, until) in [*self._last_work.items()]:
-            if until <= now:
-                del self._last_work[step_run]
-                if waiting is not None:
-                    self._wake(waiting.run, waiting.step)
-                self._advance(pool)
         for pool, line in [*self._lines.items()]:
             for waiting in line.expire(now):
                 self._tell(waiting)
             self._advance(pool)
             self._forget_if_empty(pool)
         for uid, beat in self._heartbeats.suspects(now):
-            if not self._step_runs.keys_by_index(WORKER, f"{beat.namespace}/{beat.name}"):
+            if not self._load(f"{beat.namespace}/{beat.name}"):
                 self._heartbeats.lose(uid)  # it takes nothing until it is heard again
             else:
-                await self._confirm_lost(uid, beat.namespace, beat.name, beat.renewed)
+                await self._confirm_lost(uid, beat)
         await trio.lowlevel.checkpoint()
 
-    async def _confirm_lost(self, uid: str, namespace: str, name: str, renewed: str) -> None:
+    async def _confirm_lost(self, uid: str, beat: Heartbeat) -> None:
         """The watch may be late: the Lease itself says whether the worker has renewed it."""
+        renewed = beat.renewed
         try:
             with port_errors():
-                lease = await self._client.get(WORKER_LEASE, name, namespace)
+                lease = await self._client.get(WORKER_LEASE, beat.name, beat.namespace)
         except GoneError:
             lease = None
         except PortError:
             self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
             return
-        spec = (lease or {}).get("spec") or {}
-        if lease is not None and spec.get("holderIdentity") == uid and spec.get("renewTime") not in (None, renewed):
+        is_its_own = lease is not None and is_of_worker(lease, uid, beat.pool)
+        if lease is not None and is_its_own and lease["spec"].get("renewTime") not in (None, renewed):
             self._leases.remember(lease)
             self._heartbeats.ask_later(uid, trio.current_time() + ASK_AGAIN_SECONDS)
             return
         self._heartbeats.lose(uid)
-        self._wake_assigned(namespace, name)
-        pod = self._pods.get(namespace, name)
-        pool = None if pod is None else _pool_of(pod)
-        if pool is not None:
-            self._look_at(pool)
+        self._settle_leftovers()
+        self._wake_assigned(beat.namespace, beat.name)
+        self._look_at(PoolKey(beat.namespace, beat.pool))
 
     # Workers.
 
@@ -394,8 +402,8 @@ class WorkerRegistry:
 
     def _load(self, worker: str) -> int:
         """The steps that take the room of the worker ``namespace/name``."""
-        last = sum(held == worker for _, held, _, _ in self._last_work.values()) if self._last_work else 0
-        return len(self._step_runs.keys_by_index(WORKER, worker)) + self._kept[worker] + last
+        unfinished = len(self._step_runs.keys_by_index(WORKER, worker))
+        return unfinished + self._kept[worker] + self._leftovers.load(worker)
 
     # Waking.
 

@@ -105,18 +105,19 @@ class KubeClient:
         with self._lock:
             self._idle.append(connection)
 
-    def watch(self, path: str, *, silence_seconds: float) -> Watch:
+    def watch(self, path: str, *, silence_seconds: float, timeout_seconds: float = 30.0) -> Watch:
         """The events of a watch as they arrive, until the API server ends it.
 
         Args:
             path: with the query of the watch.
             silence_seconds: without a byte for so long, the connection counts as broken.
+            timeout_seconds: the longest wait for the answer.
         Raises:
             KubeError: the watch was refused, or there was no answer; the iteration raises it, too.
         """
         headers = {"Accept": "application/json", "User-Agent": self._user_agent}
         connection = self._new()
-        connection.timeout = self._timeout_seconds
+        connection.timeout = min(timeout_seconds, self._timeout_seconds)
         try:
             if authorization := self._config.authorization():
                 headers["Authorization"] = authorization
@@ -152,8 +153,7 @@ class Watch:
         self._response = response
         self._socket = connection.sock
         self._connection = connection
-        if self._socket is not None:
-            self._socket.settimeout(silence_seconds)
+        self.bear_silence(silence_seconds)
 
     def __iter__(self) -> Iterator[Object]:
         rest = b""
@@ -162,6 +162,12 @@ class Watch:
             for line in lines:
                 if line.strip():
                     yield _event(line)
+
+    def bear_silence(self, seconds: float) -> None:
+        """From now on, the connection counts as broken after so many seconds without a byte. For who iterates."""
+        if self._socket is not None:
+            with suppress(OSError):  # another thread has just closed it
+                self._socket.settimeout(seconds)
 
     def close(self) -> None:
         """End the watch; a thread that waits for an event is woken. Any thread may call it, more than once."""

@@ -26,6 +26,7 @@ from core.api.resource import (
 )
 from core.engine.step.assignment import assignment_of, worker_exit_of
 from tests.e2e.control_plane.session import SessionCluster
+from tests.integration.commandline import is_alive
 from tests.integration.operator_cluster import NAMESPACE_NAME, OperatorCluster, Traffic, status_of, step
 
 ROOT = Path(__file__).parents[2]
@@ -158,18 +159,29 @@ async def test_a_worker_ends_a_step_at_its_deadline_while_there_is_no_operator(
     assert {status_of(each)["phase"] for each in (await step_runs(world)).values()} == {"Timeout"}
 
 
-async def test_a_worker_that_is_killed_loses_its_step_which_is_retried(world: OperatorCluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", ["zygote", "worker"])
+async def test_a_worker_that_is_killed_loses_its_step_which_is_retried(
+    world: OperatorCluster, tmp_path: Path, killed: str
+) -> None:
     executions = await install(world, tmp_path)
     await world.story("slow", greeting("a", seconds=3, execution={"retry": {"maxRetries": 2, "delay": "10ms"}}))
     async with world.operator():
         await world.run("one", "slow")
         await world.until(STEP_RUN, "one-a", lambda obj: bool(begun(executions)), seconds=PATIENCE)
-        os.kill(_parent_of(int(executions.read_text().split()[1])), signal.SIGKILL)
+        process = int(executions.read_text().split()[1])
+        zygote = _parent_of(process)
+        os.kill(zygote if killed == "zygote" else _parent_of(zygote), signal.SIGKILL)
+        await world.eventually(lambda: _has_ended(process))
         run = await world.finished("one", seconds=2 * PATIENCE)
         assert status_of(run)["phase"] == "Succeeded"
         assert begun(executions) == ["one/a", "one/a"]
         made = await step_runs(world)
         assert status_of(made["a"])["retries"] == 1
+
+
+async def _has_ended(pid: int) -> bool:
+    await trio.lowlevel.checkpoint()
+    return not is_alive(pid)
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,7 +1,9 @@
 """Lists and watches the StepRuns of this worker, for as long as the process lives.
 
 A watch that ends, also by a failure, is continued where it ended; one that the API server does not remember is begun
-again with a list. Source: SDK contract 24.2.
+again with a list. A connection may break so that nobody is told. While an attempt is under way, the operator counts on
+it that the worker hears of the end of its StepRun in time, so silence is believed for seconds only. That costs a
+request where an attempt takes longer than that. Source: SDK contract 24.2.
 """
 
 from __future__ import annotations
@@ -16,15 +18,25 @@ from typing import Any, Final, Protocol
 from bubu_sdk import logs
 from bubu_sdk.errors import Object
 from bubu_sdk.kube import RUNS_API, Cluster, KubeError, status_error
-from bubu_sdk.workers.assignment import LABEL_WORKER
+from bubu_sdk.workers.assignment import LABEL_WORKER, assigned_to, is_released
 from bubu_sdk.workers.settings import WorkerSettings
 
 SILENCE_SECONDS: Final = 75.0
 """After this time without an event the connection counts as broken: an API server sends a bookmark every minute."""
+SILENCE_AT_WORK_SECONDS: Final = 10.0
+"""The same while an attempt is under way."""
+HEARS_WITHIN_SECONDS: Final = 15.0
+"""So soon a worker at work, to whose renewals of its Lease the API server answers, knows that a StepRun is gone: after
+the longest silence, another connection, and one pause. The operator's ``worker_leftovers`` relies on it.
+"""
 _SERVER_SECONDS: Final = 290
+_SERVER_SECONDS_AT_WORK: Final = 8
+"""The API server ends such a watch before its silence is too long, and sends a bookmark shortly before that."""
+_ANSWER_SECONDS_AT_WORK: Final = 4.0
 _PAGE: Final = 500
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _MAX_PAUSE_SECONDS: Final = 5.0
+_MAX_PAUSE_SECONDS_AT_WORK: Final = 1.0
 _GONE: Final = 410
 
 log = logging.getLogger(logs.SDK_LOGGER)
@@ -33,9 +45,13 @@ log = logging.getLogger(logs.SDK_LOGGER)
 class WatchedCluster(Cluster, Protocol):
     """A cluster that can be watched."""
 
-    def watch(self, path: str, *, silence_seconds: float) -> WatchStream:
+    def watch(self, path: str, *, silence_seconds: float, timeout_seconds: float = 30.0) -> WatchStream:
         """The events of a watch, until the server ends it.
 
+        Args:
+            path: with the query of the watch.
+            silence_seconds: without a byte for so long, the connection counts as broken.
+            timeout_seconds: the longest wait for the answer.
         Raises:
             KubeError: one of the classes in ``kube``.
         """
@@ -50,6 +66,9 @@ class WatchStream(Protocol):
         Raises:
             KubeError: the connection is broken, or was silent for too long.
         """
+
+    def bear_silence(self, seconds: float) -> None:
+        """From now on, the connection counts as broken after so many seconds without a byte. For who iterates."""
 
     def close(self) -> None:
         """End it. Any thread may call it, more than once."""
@@ -87,6 +106,9 @@ class StepRunWatch:
     def __init__(self, cluster: WatchedCluster, settings: WorkerSettings, post: Callable[[WatchNews], None]) -> None:
         self._cluster = cluster
         self._post = post
+        self._pod_uid = settings.pod_uid
+        self._at_work: set[str] = set()
+        """UIDs of the StepRuns that this worker has not let go of."""
         self._path = f"{RUNS_API}/namespaces/{settings.namespace}/stepruns"
         self._selector = urllib.parse.quote(f"{LABEL_WORKER}={settings.pod}", safe="")
         self._version = ""
@@ -134,7 +156,7 @@ class StepRunWatch:
                 if pause > _FIRST_PAUSE_SECONDS:
                     log.warning("the StepRuns of this worker cannot be watched: %s", error)
                 self._closed.wait(max(pause, getattr(error, "retry_after_seconds", 0.0)))
-                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS_AT_WORK if self._at_work else _MAX_PAUSE_SECONDS)
 
     def _list(self) -> None:
         number = self._wanted
@@ -148,22 +170,32 @@ class StepRunWatch:
             more = urllib.parse.quote(str(metadata.get("continue") or ""), safe="")
             if not more:
                 break
+        self._at_work.clear()
+        for step_run in found:
+            self._note(step_run)
         self._post(Listed(found, number))
         self._listed = number
         self._version = str(metadata.get("resourceVersion") or "0")
 
     def _follow(self) -> None:
+        at_work = bool(self._at_work)
+        seconds = _SERVER_SECONDS_AT_WORK if at_work else _SERVER_SECONDS
         query = (
-            f"watch=true&allowWatchBookmarks=true&timeoutSeconds={_SERVER_SECONDS}"
+            f"watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}"
             f"&labelSelector={self._selector}&resourceVersion={self._version}"
         )
-        stream = self._cluster.watch(f"{self._path}?{query}", silence_seconds=SILENCE_SECONDS)
+        silence = SILENCE_AT_WORK_SECONDS if at_work else SILENCE_SECONDS
+        answer = {"timeout_seconds": _ANSWER_SECONDS_AT_WORK} if at_work else {}
+        stream = self._cluster.watch(f"{self._path}?{query}", silence_seconds=silence, **answer)
         self._stream = stream
         try:
             if self._closed.is_set() or self._wanted != self._listed:
                 return
             for event in stream:
                 self._take(str(event.get("type")), event.get("object") or {})
+                if bool(self._at_work) != at_work:
+                    at_work = not at_work
+                    stream.bear_silence(SILENCE_AT_WORK_SECONDS if at_work else SILENCE_SECONDS)
         finally:
             stream.close()
 
@@ -171,8 +203,21 @@ class StepRunWatch:
         if kind == "ERROR":
             raise status_error(int(given.get("code") or 500), str(given.get("message") or "the watch has failed"))
         if kind in ("ADDED", "MODIFIED"):
+            self._note(given)
             self._post(Seen(given))
         elif kind == "DELETED":
+            self._at_work.discard(_uid(given))
             self._post(LostSight(given))
         if version := str((given.get("metadata") or {}).get("resourceVersion") or ""):
             self._version = version
+
+    def _note(self, step_run: Object) -> None:
+        attempt = assigned_to(step_run, self._pod_uid)
+        if attempt is None or is_released(step_run, attempt):
+            self._at_work.discard(_uid(step_run))
+        else:
+            self._at_work.add(_uid(step_run))
+
+
+def _uid(step_run: Object) -> str:
+    return str((step_run.get("metadata") or {}).get("uid"))

@@ -12,12 +12,13 @@ from trio.testing import MockClock
 
 from core.api import keys
 from core.api.objects import Object
-from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DEPLOYMENT, WORKER_POD
+from core.api.resource import ROLE_BINDING, SERVICE_ACCOUNT, STEP_RUN, WORKER_DEPLOYMENT, WORKER_LEASE, WORKER_POD
 from core.engine.errors import NameConflictError, NoRoomError, RejectedError, StaleError, UnavailableError
 from core.engine.ports import AttemptState
 from core.engine.step.assignment import assignment_of
 from reconcilers.adapters.worker_heartbeats import LOST_AFTER_SECONDS
-from reconcilers.adapters.worker_registry import LAST_WORK_SECONDS, PLACE_KEPT_SECONDS
+from reconcilers.adapters.worker_leftovers import HEARS_WITHIN_SECONDS
+from reconcilers.adapters.worker_registry import PLACE_KEPT_SECONDS
 from tests.unit.reconcilers.memory_server import Request
 from tests.unit.reconcilers.reconciler_samples import stored
 from tests.unit.reconcilers.worker_scene import NAMESPACE, WorkerScene, manifest, open_scene, order_for, scene_of
@@ -107,6 +108,23 @@ async def test_attempts_go_to_the_worker_with_the_most_room_until_none_has_any(s
     assert given[0] != given[1]
     with pytest.raises(NoRoomError, match=r"all workers of pool .* are at work"):
         await start(scene, made[-1])
+
+
+async def test_a_lease_that_is_seen_before_its_pod_counts_once_the_pod_is_there(scene: WorkerScene) -> None:
+    known = scene.worker()
+    pod = {**known, "metadata": {**known["metadata"], "name": "w2", "uid": "uid-of-w2"}}
+    scene.beats(pod)
+    assert scene.woken == []
+    scene.hears(pod)
+    assert scene.woken == [(("team", "first"), "fetch")]
+
+
+async def test_a_process_that_starts_believes_the_leases_that_are_there(scene: WorkerScene) -> None:
+    scene.ready_worker()
+    other = scene_of(scene.client, scene.server)
+    for obj in (*scene.server.all(WORKER_LEASE), *scene.server.all(WORKER_POD), *scene.server.all(WORKER_DEPLOYMENT)):
+        other.hears(obj)
+    assert other.registry.is_served(scene.pool)
 
 
 async def test_a_place_is_counted_while_a_write_is_under_way(scene: WorkerScene) -> None:
@@ -257,6 +275,23 @@ async def test_a_pod_that_the_watch_does_not_show_is_asked_for(scene: WorkerScen
         await scene.executor.observe(step_run)
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+async def test_a_worker_whose_pod_has_ended_loses_its_attempt(scene: WorkerScene, phase: str) -> None:
+    """The Pod stays, for example after an eviction."""
+    step_run, pod = await assigned(scene)
+    scene.hears({**pod, "status": {**pod["status"], "phase": phase, "reason": "Evicted"}})
+    assert scene.woken == [(("team", "first"), "fetch")]
+    seen = await scene.executor.observe(step_run)
+    assert (seen.state, seen.reason) == (AttemptState.FAILED, "WorkerLost")
+
+
+async def test_a_pod_that_the_watch_does_not_show_may_have_ended(scene: WorkerScene) -> None:
+    step_run, pod = await assigned(scene)
+    scene.world.informer(WORKER_POD).forget(NAMESPACE, "w1", pod["metadata"]["uid"])
+    scene.server.put({**pod, "status": {**pod["status"], "phase": "Failed"}})
+    assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+
+
 async def test_another_pod_of_that_name_is_not_the_worker(scene: WorkerScene) -> None:
     step_run, pod = await assigned(scene)
     scene.loses(pod)
@@ -266,6 +301,8 @@ async def test_another_pod_of_that_name_is_not_the_worker(scene: WorkerScene) ->
 
 async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, autojump_clock: MockClock) -> None:
     step_run, pod = await assigned(scene)
+    asked: list[str] = []
+    scene.registry.when_needed(lambda pool: asked.append(str(pool)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.registry.run)
         await trio.sleep(LOST_AFTER_SECONDS - 1)
@@ -273,11 +310,24 @@ async def test_silence_is_confirmed_before_a_worker_is_lost(scene: WorkerScene, 
         scene.server.change(lease, spec={**lease["spec"], "renewTime": "unseen"})  # the watch is late
         await trio.sleep(2)
         assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        assert asked == []
         await trio.sleep(2 * LOST_AFTER_SECONDS)
         assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
+        assert asked == [str(scene.pool)], "its pool may be idle now"
         assert (("team", "first"), "fetch") in scene.woken
         scene.beats(pod)
         assert (await scene.executor.observe(step_run)).state is AttemptState.STARTING
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_lease_of_another_confirms_no_worker(scene: WorkerScene, autojump_clock: MockClock) -> None:
+    step_run, _ = await assigned(scene)
+    lease = scene.server.objects[("leases", NAMESPACE, "w1")]
+    scene.server.change(lease, spec={"holderIdentity": "another", "renewTime": "unseen"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.registry.run)
+        await trio.sleep(LOST_AFTER_SECONDS + 1)
+        assert (await scene.executor.observe(step_run)).reason == "WorkerLost"
         nursery.cancel_scope.cancel()
 
 
@@ -346,20 +396,81 @@ async def test_something_may_run_until_the_worker_lets_go_or_is_lost(
     assert not scene.executor.lingers(NAMESPACE, "first-fetch")
 
 
-async def test_a_deleted_step_has_its_place_until_its_process_is_killed(
-    scene: WorkerScene, autojump_clock: MockClock
-) -> None:
-    step_run, _ = await assigned(scene)
+@pytest.fixture
+async def deleted(scene: WorkerScene) -> Any:
+    """The Pod of a worker that has the step of run ``first``, whose StepRun has just been deleted."""
+    step_run, pod = await assigned(scene)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.registry.run)
         scene.loses(scene.server.objects[("stepruns", NAMESPACE, step_run["metadata"]["name"])])
-        assert scene.executor.lingers(NAMESPACE, "first-fetch")
-        assert scene.registry.is_at_work(scene.pool)
-        await trio.sleep(LAST_WORK_SECONDS + 1)
-        assert not scene.executor.lingers(NAMESPACE, "first-fetch")
-        assert not scene.registry.is_at_work(scene.pool)
-        assert (("team", "first"), "fetch") in scene.woken
+        yield pod
         nursery.cancel_scope.cancel()
+
+
+def is_over(scene: WorkerScene) -> bool:
+    """Whether nothing runs for the StepRun that is gone, and everybody knows it."""
+    over = not scene.executor.lingers(NAMESPACE, "first-fetch")
+    assert scene.registry.is_at_work(scene.pool) != over or not scene.server.all(WORKER_POD)
+    assert ((("team", "first"), "fetch") in scene.woken) == over
+    return over
+
+
+async def test_a_deleted_step_has_its_place_until_its_worker_has_surely_heard(
+    scene: WorkerScene, deleted: Object, autojump_clock: MockClock
+) -> None:
+    asked: list[str] = []
+    scene.registry.when_needed(lambda pool: asked.append(str(pool)))
+    for _ in range(2):
+        await trio.sleep(HEARS_WITHIN_SECONDS / 2 - 0.1)
+        scene.beats(deleted)
+        assert not is_over(scene)
+    await trio.sleep(1)
+    assert not is_over(scene), "the worker may have lost contact since"
+    scene.beats(deleted)
+    assert is_over(scene)
+    assert asked == [str(scene.pool)], "it may be idle now"
+
+
+async def test_a_worker_that_is_cut_off_has_a_deleted_step_until_it_is_lost(
+    scene: WorkerScene, deleted: Object, autojump_clock: MockClock
+) -> None:
+    """It kills what it runs 16 s after the last renewal, which may be later than the deletion: its watch was broken."""
+    await trio.sleep(HEARS_WITHIN_SECONDS - 1)
+    scene.beats(deleted)
+    await trio.sleep(LOST_AFTER_SECONDS - 1)
+    assert not is_over(scene)
+    await trio.sleep(2)
+    assert is_over(scene)
+
+
+async def test_silence_with_a_deleted_step_is_confirmed_before_the_worker_is_lost(
+    scene: WorkerScene, deleted: Object, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(LOST_AFTER_SECONDS - 1)
+    lease = scene.server.objects[("leases", NAMESPACE, "w1")]
+    scene.server.change(lease, spec={**lease["spec"], "renewTime": "unseen"})  # the watch is late
+    assert not is_over(scene)
+    await trio.sleep(2)
+    assert is_over(scene), "the worker has renewed its Lease"
+    assert scene.registry.is_served(scene.pool)
+
+
+@pytest.mark.parametrize("ends", ["gone", "ended"])
+async def test_a_deleted_step_ends_with_the_pod_of_its_worker(scene: WorkerScene, deleted: Object, ends: str) -> None:
+    assert not is_over(scene)
+    if ends == "gone":
+        scene.loses(deleted)
+    else:
+        scene.hears({**deleted, "status": {**deleted["status"], "phase": "Failed"}})
+    assert is_over(scene)
+
+
+async def test_a_step_that_is_deleted_after_its_worker_waits_for_nobody(scene: WorkerScene) -> None:
+    step_run, pod = await assigned(scene)
+    scene.loses(pod)
+    scene.woken.clear()
+    scene.loses(scene.server.objects[("stepruns", NAMESPACE, step_run["metadata"]["name"])])
+    assert is_over(scene)
 
 
 async def test_a_pool_that_never_gets_ready_fails_its_steps_in_their_time(

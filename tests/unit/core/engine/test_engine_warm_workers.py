@@ -22,7 +22,7 @@ from fuzz.engine.process import Fault
 from fuzz.engine.warm_workers import (
     FENCE_SECONDS,
     HEARD_SECONDS,
-    MISSED_SECONDS,
+    HEARS_WITHIN_SECONDS,
     OVERTIME_SECONDS,
     POOL,
     ROOM,
@@ -354,7 +354,7 @@ async def test_after_a_user_has_deleted_a_step_run_the_next_attempt_waits_for_th
         world.start(one.key)
         await trio.sleep(3)
         world.delete_step_run(one.key, "a")
-        await trio.sleep(MISSED_SECONDS - 0.1)
+        await trio.sleep(HEARS_WITHIN_SECONDS - 0.1)
         waiting = world.step_run(one.key, "a") or {}
         await trio.sleep(0.2)
         started = world.step_run(one.key, "a") or {}

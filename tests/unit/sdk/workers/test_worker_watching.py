@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from bubu_sdk.errors import ContextError
+from bubu_sdk.errors import ContextError, Object
 from bubu_sdk.kube import UnreachableError, UntrustedError, status_error
+from bubu_sdk.workers import watching as watching_module
 from bubu_sdk.workers.heartbeat import Heartbeat, WorkerState
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
+from bubu_sdk.workers.supervisor import KILL_SECONDS
 from bubu_sdk.workers.watching import Listed, LostSight, Seen, StepRunWatch, WatchNews
+from reconcilers.adapters.worker_heartbeats import LOST_AFTER_SECONDS
+from reconcilers.adapters.worker_leftovers import HEARS_WITHIN_SECONDS
 from tests.unit.sdk.workers.worker_stand import (
     NAMESPACE,
     POD,
@@ -89,6 +95,72 @@ def test_a_watch_whose_version_is_too_old_begins_again_with_a_list(
         eventually(lambda: len(news) == 3)
 
     assert [type(each) for each in news] == [Listed, Listed, Seen]
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bubu_sdk.workers.watching.SILENCE_AT_WORK_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_while_an_attempt_is_under_way_a_silent_connection_is_noticed_soon(
+    cluster: WatchableCluster, stand: WorkerStand
+) -> None:
+    with watching(cluster) as news:
+        eventually(lambda: cluster.watches == 1)
+        stand.assign("one")
+        eventually(lambda: len(news) == 2)
+        cluster.break_streams_in_silence()
+        cluster.remove(path_of("one"))
+        eventually(lambda: len(news) == 3)
+
+    assert names(news) == [("Seen", "one"), ("LostSight", "one")]
+    assert cluster.server_seconds == [290, 8], "the server ends the second before it is silent for long"
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_what_the_list_shows_is_under_way_too(cluster: WatchableCluster, stand: WorkerStand) -> None:
+    stand.assign("one")
+    with watching(cluster) as news:
+        eventually(lambda: cluster.watches == 1)
+        cluster.break_streams_in_silence()
+        cluster.remove(path_of("one"))
+        eventually(lambda: len(news) == 2)
+
+    assert names(news) == [("Listed", "one"), ("LostSight", "one")]
+    assert cluster.server_seconds[0] == 8
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_without_an_attempt_silence_means_that_nothing_happens(cluster: WatchableCluster, stand: WorkerStand) -> None:
+    cluster.add(path_of("other"), _assigned_to_another(stand.assign("other")))
+    with watching(cluster) as news:
+        eventually(lambda: cluster.watches == 1)
+        stand.assign("one")
+        eventually(lambda: len(news) == 2)
+        stand.change("one", status={"workerExit": {"attempt": 0, "exitCode": 0}})
+        eventually(lambda: len(news) == 3)
+        stand.assign("two")
+        eventually(lambda: len(news) == 4)
+        cluster.remove(path_of("two"))
+        eventually(lambda: len(news) == 5)
+        time.sleep(0.5)
+
+    assert cluster.watches == 1
+
+
+def _assigned_to_another(step_run: Object) -> Object:
+    """As one of an earlier Pod of that name."""
+    assignment = {"attempt": 0, "worker": POD, "workerUid": "earlier", "environment": {}}
+    annotations = {"runs.bubustack.io/assignment": json.dumps(assignment)}
+    return {**step_run, "metadata": {**step_run["metadata"], "annotations": annotations}}
+
+
+def test_the_operator_waits_until_a_worker_has_surely_heard() -> None:
+    """Either it has another watch by then, or it is cut off, and has killed what it ran before it counts as lost."""
+    assert HEARS_WITHIN_SECONDS == watching_module.HEARS_WITHIN_SECONDS
+    assert watching_module.SILENCE_AT_WORK_SECONDS + 5 <= HEARS_WITHIN_SECONDS
+    assert KILL_SECONDS + 2 <= LOST_AFTER_SECONDS
 
 
 def test_it_lists_anew_when_it_is_asked_to(cluster: WatchableCluster, stand: WorkerStand) -> None:

@@ -41,6 +41,8 @@ class WatchableCluster(InMemoryCluster):
         """Whether the next watch is refused, because its version is too old."""
         self.streams: list[MemoryWatch] = []
         self.watches = 0
+        self.server_seconds: list[int] = []
+        """How long each watch was to last."""
 
     def add(self, path: str, document: Object) -> None:
         with self._news:
@@ -60,16 +62,18 @@ class WatchableCluster(InMemoryCluster):
             self._changes.append((int(version), path, last, gone))
             self._news.notify_all()
 
-    def watch(self, path: str, *, silence_seconds: float) -> MemoryWatch:
-        del silence_seconds
+    def watch(self, path: str, *, silence_seconds: float, timeout_seconds: float = 30.0) -> MemoryWatch:
+        del timeout_seconds
         if self.before is not None:
             self.before("WATCH", path, None)
         collection, _, query = path.partition("?")
         options = dict(urllib.parse.parse_qsl(query))
         with self._news:
             self.watches += 1
+            self.server_seconds.append(int(options["timeoutSeconds"]))
             expired, self.expired = self.expired, False
             stream = MemoryWatch(self, collection, options["labelSelector"], int(options["resourceVersion"]), expired)
+            stream.bear_silence(silence_seconds)
             self.streams.append(stream)
         return stream
 
@@ -78,6 +82,12 @@ class WatchableCluster(InMemoryCluster):
         streams, self.streams = self.streams, []
         for stream in streams:
             stream.close()
+
+    def break_streams_in_silence(self) -> None:
+        """Deliver nothing more in the present watches, as a network does that drops the packets of a connection."""
+        with self._news:
+            for stream in self.streams:
+                stream.is_silent = True
 
     def _list(self, path: str) -> Object:
         found = super()._list(path)
@@ -97,6 +107,11 @@ class MemoryWatch:
         self._version = version
         self._expired = expired
         self._closed = False
+        self._silence_seconds = 0.0
+        self.is_silent = False
+
+    def bear_silence(self, seconds: float) -> None:
+        self._silence_seconds = seconds
 
     def __iter__(self) -> Iterator[Object]:
         if self._expired:
@@ -115,8 +130,12 @@ class MemoryWatch:
 
     def _next(self, position: int) -> list[tuple[int, str, Object, Object | None]]:
         with self._cluster._news:
-            self._cluster._news.wait_for(lambda: self._closed or len(self._cluster._changes) > position)
-            if self._closed:
+
+            def has_news() -> bool:
+                return self._closed or (len(self._cluster._changes) > position and not self.is_silent)
+
+            heard = self._cluster._news.wait_for(has_news, self._silence_seconds or None)
+            if self._closed or not heard:
                 raise UnreachableError("the watch is broken")
             return self._cluster._changes[position:]
 
