@@ -69,9 +69,13 @@ def a_stream_finishes_for_a_reason(history: History) -> Iterator[str]:
     """
     exited: set[str] = set()
     """Names of StepRuns whose worker has exited with 0."""
+    asked_at: dict[str, datetime] = {}
+    """UID of a run → when it was asked to end. The operator may act on that before it can store that it has seen it."""
     for write in history.writes():
         if write.place[0] == "Pod" and status_of(write.new).get("exitCode") == 0:
             exited.add(write.object["spec"]["stepRun"])
+        if write.place[0] == "StoryRun" and write.new is not None and write.new["spec"].get("cancelRequested") is True:
+            asked_at.setdefault(write.new["metadata"]["uid"], write.at)
         ends = write.place[0] == BINDING and write.old is not None and write.new is not None
         if not ends or not by_operator(write) or is_finished(write.old or {}) or not is_finished(write.object):
             continue
@@ -84,18 +88,20 @@ def a_stream_finishes_for_a_reason(history: History) -> Iterator[str]:
             continue
         if not end_is_requested(step_run):
             yield f"the stream of {name} was ended without a cause"
-        elif write.object["spec"]["needs"] and not _may_end_undrained(history, write, run):
+        elif write.object["spec"]["needs"] and not _may_end_undrained(history, write, run, asked_at):
             yield f"the stream of {name} was ended at {write.at}, before it was drained"
 
 
-def _may_end_undrained(history: History, write: Write, run: Object) -> bool:
+def _may_end_undrained(history: History, write: Write, run: Object, asked_at: Mapping[str, datetime]) -> bool:
     """Whether the time to drain is over, or the run is ended by a word of another program."""
     plan = history.plan(run, write.object)
     if plan is None or terminated_at(run) is not None or history.did(Verb.STEP_CLOCK):
         return True
     if has_ended(run):  # what one of two leaders has left is ended when its run has ended
         return True
-    return any(write.at >= at + _drain_of(plan) for at in _ends_of(plan, run))
+    asked = asked_at.get(run["metadata"]["uid"])
+    decided = [*_ends_of(plan, run), *([asked] if asked is not None else [])]
+    return any(write.at >= at + _drain_of(plan) for at in decided)
 
 
 def _ends_of(plan: StoryPlan, run: Object) -> Iterator[datetime]:
