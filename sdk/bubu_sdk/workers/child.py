@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bubu_sdk import logs, stores
+from bubu_sdk import logs, process, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.hosting import TrioHost, host_for
 from bubu_sdk.kube import Cluster
@@ -57,7 +57,6 @@ class Inheritance:
     """What ``setup`` returned."""
     memory_bytes: int | None = None
     """How much each child may allocate beyond what it inherits."""
-    debug: bool = False
     open_store: Callable[[Mapping[str, str]], Store | None] = stores.open_store
 
 
@@ -143,7 +142,8 @@ class _NoCluster:
 
 
 def _run(inheritance: Inheritance, order: StepOrder, environment: dict[str, str]) -> tuple[AttemptOutcome, Ending]:
-    with logs.Attached(MarkedLines(order.log_fields, 1), debug=inheritance.debug, root=True) as captured:
+    debug = process.wants_debug(environment)
+    with logs.Attached(MarkedLines(order.log_fields, 1), debug=debug, root=True) as captured:
         return _executed(inheritance, order, environment, captured, listens=True)
 
 

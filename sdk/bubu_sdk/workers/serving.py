@@ -52,7 +52,7 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
     relay = OutputRelay(1)
     isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
     isolation.begin(lambda: load(engram, settings))
-    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(os.environ), root=True):
         relay.begin()
         code = _run(settings, isolation, None)
         isolation.close()
@@ -63,8 +63,11 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
 def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
     output = tasks.TaskOutput(1)
     sys.stdout = sys.stderr = output
-    isolation = tasks.TaskIsolation(engram, process.connect, output)
-    with logs.Attached(tasks.TaskRecords(_fields(settings), output), debug=process.wants_debug(), root=True):
+    level = tasks.RootLevel()
+    isolation = tasks.TaskIsolation(engram, process.connect, output, level)
+    with logs.Attached(
+        tasks.TaskRecords(_fields(settings), output, level), debug=process.wants_debug(os.environ), root=True
+    ):
         code = _run(settings, isolation, Watchdog(KILL_SECONDS))
     process.leave(Ending(code, hung=code != 0))
 
@@ -74,7 +77,7 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
 
     Nothing here may start a thread: a fork copies only one.
     """
-    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(), root=True):
+    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(os.environ), root=True):
         loaded = tasks.set_up(engram)
     engram.signature()
     if engram.is_async:
@@ -85,10 +88,7 @@ def load(engram: StepFunction, settings: WorkerSettings) -> Child:
         with suppress(ImportError):
             importlib.import_module(module)
     cluster = process.connect(os.environ)
-    inheritance = Inheritance(
-        engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes, debug=process.wants_debug()
-    )
-    return child_of(inheritance)
+    return child_of(Inheritance(engram, lambda _: cluster, loaded, memory_bytes=settings.memory_bytes))
 
 
 def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | None) -> int:

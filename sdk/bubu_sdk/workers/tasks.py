@@ -12,13 +12,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from bubu_sdk import instant, logs, stores
+from bubu_sdk import instant, logs, process, stores
 from bubu_sdk.batch import BatchRun, World
 from bubu_sdk.errors import ErrorType, as_engram_error
 from bubu_sdk.hosting import host_for_setup
@@ -66,19 +66,61 @@ class TaskOutput(io.TextIOBase):
                 left = left[os.write(self._descriptor, left) :]
 
 
+class RootLevel:
+    """The level of the root logger, which all steps share: DEBUG while one of them wants it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._steps = 0
+        """Those that want DEBUG."""
+        self._before = logging.NOTSET
+
+    @contextmanager
+    def lowered(self) -> Iterator[None]:
+        """While entered, loggers make records of the level DEBUG."""
+        root = logging.getLogger()
+        with self._lock:
+            if self._steps == 0:
+                self._before = root.level
+                root.setLevel(logging.DEBUG)
+            self._steps += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._steps -= 1
+                if self._steps == 0:
+                    root.setLevel(self._before)
+
+    def is_lower_for(self, record: logging.LogRecord) -> bool:
+        """Whether the record would not have been made without a step that wants DEBUG."""
+        if self._steps == 0 or record.levelno >= self._before:
+            return False
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None and logger.parent is not None:
+            if logger.level:
+                return False  # the program itself has set it
+            logger = logger.parent
+        return True
+
+
 class TaskRecords(logs.JsonLines):
     """The records of one step, or of the worker, beside what is printed."""
 
-    def __init__(self, fields: Mapping[str, object], output: TaskOutput) -> None:
+    def __init__(
+        self, fields: Mapping[str, object], output: TaskOutput, level: RootLevel, *, debug: bool = False
+    ) -> None:
         super().__init__(fields)
         self._output = output
+        self._root_level = level
+        self._debug = debug
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record; that of another step goes to the handler of this step."""
+        """Write the record; that of another step goes to the handler of this step, which may not want it."""
         step = _step.get()
         if step is not None and step.records is not self:
             step.records.emit(record)
-        else:
+        elif self._debug or not self._root_level.is_lower_for(record):
             super().emit(record)
 
     def _write(self, line: str) -> None:
@@ -93,12 +135,14 @@ class TaskIsolation:
         engram: StepFunction,
         connect: Callable[[Mapping[str, str]], Cluster],
         output: TaskOutput,
+        level: RootLevel,
         *,
         open_store: Callable[[Mapping[str, str]], Store | None] = stores.open_store,
     ) -> None:
         self.engram = engram
         self.connect = connect
         self.output = output
+        self.level = level
         self.open_store = open_store
         self.loaded: Any = None
 
@@ -121,10 +165,13 @@ class TaskStep:
         self._order = order
         self._client: AssignedStepRun | None = None
         self._output = isolation.output
+        environ = order.environment(os.environ)
+        debug = process.wants_debug(environ)
+        self._level = isolation.level.lowered() if debug else nullcontext()
         self.lines = OutputLines(order.log_fields, instant.utc_now)
-        self.records = TaskRecords(order.log_fields, isolation.output)
+        self.records = TaskRecords(order.log_fields, isolation.output, isolation.level, debug=debug)
         world = World(
-            order.environment(os.environ),
+            environ,
             isolation.connect,
             isolation.open_store,
             step_run_client=self._connected,
@@ -136,7 +183,8 @@ class TaskStep:
     def wait(self) -> AttemptOutcome:
         token = _step.set(self)
         try:
-            ending = self._run.execute()
+            with self._level:
+                ending = self._run.execute()
         finally:
             _step.reset(token)
         self._output.put(self.lines.end())
