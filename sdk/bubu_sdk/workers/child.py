@@ -30,10 +30,10 @@ from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import channel, kinship
+from bubu_sdk.workers import channel, kinship, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.assignment import AssignedAttempt
-from bubu_sdk.workers.order import RECORD_MARK, StepOrder, order_of_wire, order_to_wire, outcome_to_wire
+from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_to_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
 from bubu_sdk.workers.zygote import Child
 
@@ -63,15 +63,16 @@ class Inheritance:
 class MarkedLines(logs.JsonLines):
     """Writes records to the output of the step, with the mark that tells them from what it prints."""
 
-    def __init__(self, fields: Mapping[str, object], descriptor: int) -> None:
+    def __init__(self, fields: Mapping[str, object], descriptor: int, mark: str) -> None:
         super().__init__(fields)
         self._descriptor = descriptor
+        self._mark = mark
 
     def _write(self, line: str) -> None:
-        sys.stdout.flush()  # so that what was printed before comes before
-        left = memoryview((RECORD_MARK + line).encode(errors="replace"))
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        with suppress(AttributeError, OSError, ValueError):  # the program has closed or replaced it
+            sys.stdout.flush()  # so that what was printed before comes before
+        for frame in records.frames(self._mark, line.rstrip("\n").encode(errors="replace")):
+            records.write_all(self._descriptor, frame)
 
 
 def child_of(inheritance: Inheritance) -> Child:
@@ -82,7 +83,6 @@ def child_of(inheritance: Inheritance) -> Child:
 def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.close(output)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the program has replaced the stream
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -101,7 +101,7 @@ def _live(inheritance: Inheritance, end: socket.socket, output: int) -> int:
         _limit_memory(inheritance.memory_bytes)
     _seed()
     atexit._clear()
-    outcome, ending = _run(inheritance, order, environment)
+    outcome, ending = _run(inheritance, order, environment, output)
     with suppress(OSError):  # the worker has ended, and its successor reports the end of this process
         channel.send(end, outcome_to_wire(outcome))
     _say_farewell(ending)
@@ -123,7 +123,7 @@ def _rehearse(engram: StepFunction) -> None:
     disabled = logging.root.manager.disable
     logging.disable()
     try:
-        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1))[0])
+        outcome_to_wire(_executed(inheritance, order, dict(_REHEARSAL), MarkedLines({}, -1, ""))[0])
     finally:
         logging.disable(disabled)
 
@@ -141,9 +141,12 @@ class _NoCluster:
         raise AssertionError(f"a rehearsal sends nothing: {method} {path} {body}")
 
 
-def _run(inheritance: Inheritance, order: StepOrder, environment: dict[str, str]) -> tuple[AttemptOutcome, Ending]:
+def _run(
+    inheritance: Inheritance, order: StepOrder, environment: dict[str, str], output: int
+) -> tuple[AttemptOutcome, Ending]:
+    """Run the step. Records go to ``output``, whatever the program does with the standard streams."""
     debug = process.wants_debug(environment)
-    with logs.Attached(MarkedLines(order.log_fields, 1), debug=debug, root=True) as captured:
+    with logs.Attached(MarkedLines(order.log_fields, output, order.mark), debug=debug, root=True) as captured:
         return _executed(inheritance, order, environment, captured, listens=True)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from bubu_sdk.errors import EngramError, ErrorType
-from bubu_sdk.workers import channel, kinship
+from bubu_sdk.workers import channel, kinship, records
 from bubu_sdk.workers.channel import Exited
 from bubu_sdk.workers.order import StepOrder, order_to_wire, outcome_of_wire
 from bubu_sdk.workers.outcome import AttemptOutcome
@@ -80,7 +80,7 @@ class ProcessIsolation:
         folder = None
         with suppress(OSError):  # no folder that can be written to: the step gets that of the worker
             folder = tempfile.mkdtemp(prefix="step-")
-        order = replace(order, folder=folder)
+        order = replace(order, folder=folder, mark=records.new_mark())
         try:
             child = self._begun_spare(order)
             if child is None:
@@ -212,7 +212,7 @@ class _ChildProcess:
         """
         channel.send(self._end, order_to_wire(order))
         self._folder = order.folder
-        self._relay.follow(self._output, order.log_fields)
+        self._relay.follow(self._output, order.log_fields, order.mark)
         self._is_followed = True
 
     def wait(self) -> AttemptOutcome:

@@ -23,7 +23,7 @@ from bubu_sdk.workers.child import Inheritance, child_of
 from bubu_sdk.workers.heartbeat import Heartbeat
 from bubu_sdk.workers.isolation import Isolation
 from bubu_sdk.workers.processes import ProcessIsolation
-from bubu_sdk.workers.relay import OutputRelay
+from bubu_sdk.workers.relay import OutputRelay, WorkerRecords
 from bubu_sdk.workers.reporting import ExitReporter
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
 from bubu_sdk.workers.supervisor import KILL_SECONDS, LeaseRenewed, Unable, WorkerSupervisor
@@ -52,7 +52,8 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
     relay = OutputRelay(1)
     isolation = ProcessIsolation(relay, ready=min(settings.concurrency, 2))
     isolation.begin(lambda: load(engram, settings))
-    with logs.Attached(logs.JsonLines(_fields(settings)), debug=process.wants_debug(os.environ), root=True):
+    records = WorkerRecords(_fields(settings), relay.put)
+    with logs.Attached(records, debug=process.wants_debug(os.environ), root=True):
         relay.begin()
         code = _run(settings, isolation, None)
         isolation.close()
@@ -61,7 +62,7 @@ def _serve_processes(engram: StepFunction, settings: WorkerSettings) -> NoReturn
 
 
 def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
-    output = tasks.TaskOutput(1)
+    output = tasks.TaskOutput(1, _fields(settings))
     sys.stdout = sys.stderr = output
     level = tasks.RootLevel()
     isolation = tasks.TaskIsolation(engram, process.connect, output, level)
@@ -69,6 +70,7 @@ def _serve_tasks(engram: StepFunction, settings: WorkerSettings) -> NoReturn:
         tasks.TaskRecords(_fields(settings), output, level), debug=process.wants_debug(os.environ), root=True
     ):
         code = _run(settings, isolation, Watchdog(KILL_SECONDS))
+    output.end()
     process.leave(Ending(code, hung=code != 0))
 
 

@@ -25,6 +25,7 @@ from bubu_sdk.hosting import host_for_setup
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.storage import Store
+from bubu_sdk.workers import records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.order import StepOrder
 from bubu_sdk.workers.outcome import AttemptOutcome
@@ -36,10 +37,14 @@ _step: ContextVar[TaskStep | None] = ContextVar("bubu_sdk.workers.step", default
 class TaskOutput(io.TextIOBase):
     """Stands for stdout and stderr of the worker: lines of steps become JSON that says which step wrote them."""
 
-    def __init__(self, descriptor: int, *, now: Callable[[], datetime] = instant.utc_now) -> None:
+    def __init__(
+        self, descriptor: int, fields: Mapping[str, object], *, now: Callable[[], datetime] = instant.utc_now
+    ) -> None:
+        """``fields``: of lines that no step has written."""
         self._descriptor = descriptor
-        self._now = now
+        self._lines = OutputLines(fields, now)
         self._lock = threading.Lock()
+        self.buffer = _TaskBytes(self)
 
     def writable(self) -> bool:
         return True
@@ -48,11 +53,19 @@ class TaskOutput(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str) -> int:
-        step = _step.get()
-        content = text.encode(errors="replace")
-        with self._lock:
-            self._put(content if step is None else step.lines.feed(content))
+        self.write_bytes(text.encode(errors="replace"))
         return len(text)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write a part of what is printed."""
+        step = _step.get()
+        with self._lock:
+            self._put((self._lines if step is None else step.lines).feed(content))
+
+    def end(self, lines: OutputLines | None = None) -> None:
+        """Write the line that a step, or the worker, has begun."""
+        with self._lock:
+            self._put((lines or self._lines).end())
 
     def put(self, lines: bytes) -> None:
         """Write whole lines as they are."""
@@ -60,10 +73,22 @@ class TaskOutput(io.TextIOBase):
             self._put(lines)
 
     def _put(self, lines: bytes) -> None:
-        left = memoryview(lines)
         with suppress(OSError):  # nobody reads the log any more, which is no reason to end steps
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            records.write_all(self._descriptor, lines)
+
+
+class _TaskBytes(io.RawIOBase):
+    """``sys.stdout.buffer``, for programs that print bytes."""
+
+    def __init__(self, output: TaskOutput) -> None:
+        self._output = output
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._output.write_bytes(given := bytes(memoryview(content)))
+        return len(given)
 
 
 class RootLevel:
@@ -187,7 +212,7 @@ class TaskStep:
                 ending = self._run.execute()
         finally:
             _step.reset(token)
-        self._output.put(self.lines.end())
+        self._output.end(self.lines)
         update = self._client.outcome if self._client is not None else None
         return AttemptOutcome(ending.exit_code, update, hung=ending.hung)
 
