@@ -45,6 +45,8 @@ _REHEARSAL: Final = {
 }
 _FAREWELL_SECONDS: Final = 10.0
 """The time that the user's exit handlers and threads have, as in a Job."""
+_LEFTOVER_SECONDS: Final = 2.0
+"""After this time the zygote deals with what cannot be killed."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _say_farewell(ending: Ending) -> None:
         atexit._run_exitfuncs()
         farewell.cancel()
     _flush()
-    kinship.end_children()
+    kinship.end_children(_LEFTOVER_SECONDS)
 
 
 def _threads_of_user() -> list[threading.Thread]:
@@ -220,7 +222,7 @@ def _threads_of_user() -> list[threading.Thread]:
 
 def _leave(exit_code: int) -> None:
     _flush()
-    kinship.end_children()
+    kinship.end_children(_LEFTOVER_SECONDS)
     os._exit(exit_code)
 
 

@@ -20,6 +20,9 @@ LEASE_SECONDS: Final = 20
 RENEW_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _REQUEST_SECONDS: Final = 4.0
+_ATTENTION_SECONDS: Final = 5.0
+_MAX_IGNORED: Final = 9
+"""Looks, one a second, without an answer of the main thread. So it ends within 16 s after the last renewal."""
 _STATE_ANNOTATION: Final = "bubustack.io/worker-state"
 
 log = logging.getLogger(logs.SDK_LOGGER)
@@ -43,6 +46,9 @@ class Heartbeat:
         *,
         renewed: Callable[[], None],
         distrusted: Callable[[str], None],
+        looked_at: Callable[[], float],
+        hung: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = instant.utc_now,
     ) -> None:
         """Prepare.
@@ -50,11 +56,17 @@ class Heartbeat:
         Args:
             renewed: called after each renewal.
             distrusted: called with a message if the certificate of the API server is not trusted any more.
+            looked_at: when the main thread has looked at the clock the last time. Without its attention, nothing is
+                renewed: a worker whose main thread is stuck ends no step, so the operator must take it for lost.
+            hung: called if it does not look any more; ends the process.
         """
         self._cluster = cluster
         self._settings = settings
         self._renewed = renewed
         self._distrusted = distrusted
+        self._looked_at = looked_at
+        self._hung = hung
+        self._monotonic = monotonic
         self._now = now
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases"
         self._state = WorkerState.READY
@@ -83,11 +95,19 @@ class Heartbeat:
 
     def _run(self) -> None:
         was_renewed = True
+        ignored = 0
         while True:
             self._changed.clear()
             if self._is_closed:
                 return
-            began, state = time.monotonic(), self._state
+            began, state = self._monotonic(), self._state
+            if began - self._looked_at() > _ATTENTION_SECONDS:
+                ignored += 1  # counted, not measured: after a pause of the machine both threads wake up
+                if ignored > _MAX_IGNORED:
+                    self._hung()
+                self._changed.wait(_RETRY_SECONDS)
+                continue
+            ignored = 0
             try:
                 self._renew(state)
             except UntrustedError as error:

@@ -27,7 +27,7 @@ from bubu_sdk.workers.relay import OutputRelay, WorkerRecords
 from bubu_sdk.workers.reporting import ExitReporter
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
 from bubu_sdk.workers.supervisor import KILL_SECONDS, LeaseRenewed, Unable, WorkerSupervisor
-from bubu_sdk.workers.watchdog import Watchdog
+from bubu_sdk.workers.watchdog import Watchdog, end_hung_process
 from bubu_sdk.workers.watching import StepRunWatch
 from bubu_sdk.workers.zygote import Child
 
@@ -110,6 +110,8 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
         settings,
         renewed=lambda: supervisor.post(LeaseRenewed()),
         distrusted=lambda reason: supervisor.post(Unable(reason)),
+        looked_at=lambda: supervisor.looked_at,
+        hung=end_hung_process,
     )
     watch = StepRunWatch(cluster, settings, supervisor.post)
     for number in (signal.SIGTERM, signal.SIGINT):

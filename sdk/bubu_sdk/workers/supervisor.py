@@ -40,6 +40,10 @@ KILL_SECONDS: Final = 16.0
 _NEVER: Final = float("inf")
 _LOOK_SECONDS: Final = 0.5
 """The longest time without a look at the clock and at signals."""
+_OVERDUE_SECONDS: Final = 10.0
+"""An attempt that is not over so long after it was killed never will be: the worker ends."""
+_OVERDUE_LOOKS: Final = 5
+"""And after so many looks: a process that was stopped for a while did not see its end."""
 _REPORT_SECONDS: Final = 5.0
 """The time that a process has to report after the grace of its function, before it is killed."""
 _CANNOT_START: Final = 128
@@ -112,6 +116,8 @@ class _Running:
     """Its process has ended; it is being reported."""
     kill_at: float = field(default=float("inf"))
     """By ``time.monotonic()``."""
+    killed_at: float | None = None
+    kills: int = 0
 
 
 class WorkerSupervisor:
@@ -148,7 +154,10 @@ class WorkerSupervisor:
         self._drain_began_at = float("inf")
         self._asks_at = float("inf")
         self._is_draining = False
+        self._must_exit = False
         self._exit_code = 0
+        self.looked_at = self._began_at
+        """When the main thread was not stuck; the heartbeat asks."""
 
     def post(self, news: News) -> None:
         """Tell the supervisor something. Any thread may call it, also a signal handler."""
@@ -171,10 +180,11 @@ class WorkerSupervisor:
             except Empty:
                 pass
             else:
+                self.looked_at = self._monotonic()
                 if self._take(news):
                     return self._exit_code
             self._look_at_clock()
-            if self._has_drained():
+            if self._must_exit or self._has_drained():
                 return self._exit_code
 
     def _take(self, news: News) -> bool:
@@ -302,23 +312,39 @@ class WorkerSupervisor:
             step.terminate()
 
     def _look_at_clock(self) -> None:
-        now = self._monotonic()
+        now = self.looked_at = self._monotonic()
         renewed_at = self._renewed_at()
         if now - renewed_at > UNSURE_SECONDS:
             self._hold(renewed_at + KILL_SECONDS)
         if self._is_draining and now >= self._asks_at:
             self._end_all(self._drain_ends_at)
-        with self._lock:
-            late = [each.step for each in self._running.values() if not each.is_over and now >= each.kill_at]
-        for step in late:
-            if step is not None:
-                step.kill()
+        self._kill_late(now)
+        if (problem := self._isolation.problem()) is not None:
+            self._give_up(problem)
         if now >= self._drain_ends_at + _REPORT_SECONDS:
             self._reports.stop()
         if self._watchdog is not None:
             with self._lock:
                 works = any(not each.is_over for each in self._running.values())
             self._watchdog.guard(renewed_at if works else None)
+
+    def _kill_late(self, now: float) -> None:
+        with self._lock:
+            late = [each for each in self._running.values() if not each.is_over and now >= each.kill_at]
+        for each in late:
+            if each.step is not None:
+                each.step.kill()
+            each.kills += 1
+            each.killed_at = now if each.killed_at is None else each.killed_at
+            patience = _OVERDUE_SECONDS + (0.0 if self._isolation.can_kill else self._grace_seconds(each.attempt))
+            if now - each.killed_at >= patience and each.kills >= _OVERDUE_LOOKS:
+                self._give_up(f"{each.attempt.step_run} was killed {patience:g} s ago and is not over")
+
+    def _give_up(self, reason: str) -> None:
+        """End the worker at once. Its attempts are released by the next process of the container, or are lost."""
+        log.error("the worker ends, and with it all its steps: %s", reason)
+        self._exit_code = 1
+        self._must_exit = True
 
     def _renewed_at(self) -> float:
         """When the operator was told the last time that this worker lives; before the first time, when it began."""

@@ -155,6 +155,8 @@ class TaskRecords(logs.JsonLines):
 class TaskIsolation:
     """Each step in a thread of this process."""
 
+    can_kill = False
+
     def __init__(
         self,
         engram: StepFunction,
@@ -178,6 +180,10 @@ class TaskIsolation:
 
     def start(self, order: StepOrder) -> TaskStep:
         return TaskStep(self, order)
+
+    def problem(self) -> str | None:
+        """None that it could notice: a thread that cannot be ended is the whole worker's."""
+        return None
 
     def close(self) -> None:
         """Nothing is left to end: the process ends."""

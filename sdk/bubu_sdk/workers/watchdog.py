@@ -7,12 +7,23 @@ it neither renews its Lease nor notices that it does not. The timer of ``faultha
 from __future__ import annotations
 
 import faulthandler
+import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 _STDERR: Final = 2
 """The descriptor: ``sys.stderr`` may be replaced."""
+_DUMP_SECONDS: Final = 1.0
+
+
+def end_hung_process() -> None:
+    """Show where the threads are and end the process with code 1, also if nobody reads what it writes."""
+    dump = threading.Thread(target=faulthandler.dump_traceback, kwargs={"file": _STDERR}, daemon=True)
+    dump.start()
+    dump.join(_DUMP_SECONDS)
+    os._exit(1)
 
 
 class Watchdog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,7 +140,14 @@ def test_a_long_list_is_read_in_pages(
 @contextmanager
 def beating(cluster: WatchableCluster) -> Iterator[tuple[Heartbeat, list[str]]]:
     news: list[str] = []
-    heartbeat = Heartbeat(cluster, SETTINGS, renewed=lambda: news.append("renewed"), distrusted=news.append)
+    heartbeat = Heartbeat(
+        cluster,
+        SETTINGS,
+        renewed=lambda: news.append("renewed"),
+        distrusted=news.append,
+        looked_at=time.monotonic,
+        hung=lambda: news.append("hung"),
+    )
     heartbeat.begin()
     try:
         yield heartbeat, news
