@@ -30,7 +30,7 @@ from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.stage import Ending
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import channel, kinship, records
+from bubu_sdk.workers import channel, clock, kinship, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.order import StepOrder, order_of_wire, order_to_wire, outcome_to_wire
@@ -173,7 +173,7 @@ def _executed(
         step_run_client=client,
         setup=lambda: inheritance.loaded,
         is_watched=True,
-        ends_at=order.ends_at,
+        ends_at=None if order.ends_at is None else clock.as_monotonic(order.ends_at),
     )
     run = BatchRun(inheritance.engram, world, captured)
     if listens:

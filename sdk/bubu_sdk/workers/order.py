@@ -23,7 +23,7 @@ class StepOrder:
     folder: str | None = None
     """The working folder; ``None``: that of the worker."""
     ends_at: float | None = None
-    """When the function must end, by ``time.monotonic()``, which all processes of a machine have in common."""
+    """When the function must end, by ``clock.now()``, which all processes of a machine have in common."""
     mark: str = ""
     """Begins the records among what its process prints; see ``records``."""
 

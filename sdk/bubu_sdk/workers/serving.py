@@ -108,7 +108,7 @@ def _run(settings: WorkerSettings, isolation: Isolation, watchdog: Watchdog | No
     heartbeat = Heartbeat(
         cluster,
         settings,
-        renewed=lambda: supervisor.post(LeaseRenewed()),
+        renewed=lambda silence_seconds: supervisor.post(LeaseRenewed(silence_seconds)),
         distrusted=lambda reason: supervisor.post(Unable(reason)),
         looked_at=lambda: supervisor.looked_at,
         hung=end_hung_process,

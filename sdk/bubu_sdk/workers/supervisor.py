@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +22,7 @@ from typing import Final, Protocol
 from bubu_sdk import contract, instant, logs, status
 from bubu_sdk.batch import TIMEOUT_EXIT_CODE
 from bubu_sdk.errors import EngramError, Object
-from bubu_sdk.workers import ledger
+from bubu_sdk.workers import clock, ledger
 from bubu_sdk.workers.assignment import AssignedAttempt
 from bubu_sdk.workers.deadline import Deadlines
 from bubu_sdk.workers.heartbeat import WorkerState
@@ -64,6 +63,9 @@ class AttemptOver:
 @dataclass(frozen=True)
 class LeaseRenewed:
     """The API server has answered a renewal."""
+
+    silence_seconds: float = 0.0
+    """The time since the renewal before."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class _Running:
     is_over: bool = False
     """Its process has ended; it is being reported."""
     kill_at: float = field(default=float("inf"))
-    """By ``time.monotonic()``."""
+    """By ``clock.now()``."""
     killed_at: float | None = None
     kills: int = 0
 
@@ -131,15 +133,15 @@ class WorkerSupervisor:
         environ: Mapping[str, str],
         *,
         watchdog: Watchdog | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self._settings = settings
         self._isolation = isolation
         self._reports = reports
         self._environ = environ
         self._watchdog = watchdog
-        self._monotonic = monotonic
-        self._began_at = monotonic()
+        self._now = now
+        self._began_at = now()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._ledger = Ledger(settings.pod_uid, settings.concurrency)
         self._deadlines = Deadlines()
@@ -180,7 +182,7 @@ class WorkerSupervisor:
             except Empty:
                 pass
             else:
-                self.looked_at = self._monotonic()
+                self.looked_at = self._now()
                 if self._take(news):
                     return self._exit_code
             self._look_at_clock()
@@ -197,7 +199,7 @@ class WorkerSupervisor:
                 self._do(self._ledger.replace(step_runs, left_behind=self._is_first_list))
                 if self._is_first_list and self._pulse is not None:
                     self._is_first_list = False
-                    self._began_at = self._monotonic()
+                    self._began_at = self._now()
                     self._pulse.begin()
             case Seen(step_run):
                 self._do(self._ledger.see(step_run))
@@ -213,12 +215,14 @@ class WorkerSupervisor:
                     )
                     self._exit_code = 1
                     return True
-            case LeaseRenewed():
+            case LeaseRenewed(silence_seconds):
+                if silence_seconds > UNSURE_SECONDS:  # this thread may not have looked meanwhile
+                    self._hold(self._now() - silence_seconds + KILL_SECONDS)
                 if self._ledger.holds and self._resumes_with == _NEVER:
                     self._resumes_with = self._list_anew()
             case EndRequested():
                 if self._is_draining:  # asked again: it is urgent
-                    self._asks_at = self._monotonic()
+                    self._asks_at = self._now()
                 self._drain()
             case Unable(reason):
                 log.error("the worker ends: %s", reason)
@@ -234,12 +238,12 @@ class WorkerSupervisor:
                 case Release(attempt, step_run, exit_code):
                     self._carry(attempt, StepOrder(attempt, step_run), AttemptOutcome(exit_code))
                 case End(attempt, at_once):
-                    self._end(attempt, self._monotonic() if at_once else None)
+                    self._end(attempt, self._now() if at_once else None)
 
     def _begin(self, attempt: AssignedAttempt, step_run: Object) -> None:
         """Start an attempt, unless its time was over before this worker had room for it, or saw it."""
         timeout_seconds = self._timeout_seconds(attempt)
-        now = self._monotonic()
+        now = self._now()
         ends_at = self._deadlines.of(attempt, timeout_seconds, now)
         too_late = None if now < ends_at else _not_begun(timeout_seconds)
         self._carry(attempt, StepOrder(attempt, step_run, ends_at=ends_at), too_late)
@@ -304,7 +308,7 @@ class WorkerSupervisor:
             running = self._running.get(attempt.key)
             if running is None or running.is_over:
                 return
-            at = kill_at if kill_at is not None else self._monotonic() + self._grace_seconds(attempt) + _REPORT_SECONDS
+            at = kill_at if kill_at is not None else self._now() + self._grace_seconds(attempt) + _REPORT_SECONDS
             was_ending, running.is_ending = running.is_ending, True
             running.kill_at = min(running.kill_at, at)
             step = running.step
@@ -312,7 +316,7 @@ class WorkerSupervisor:
             step.terminate()
 
     def _look_at_clock(self) -> None:
-        now = self.looked_at = self._monotonic()
+        now = self.looked_at = self._now()
         renewed_at = self._renewed_at()
         if now - renewed_at > UNSURE_SECONDS:
             self._hold(renewed_at + KILL_SECONDS)
@@ -367,7 +371,7 @@ class WorkerSupervisor:
         if self._is_draining:
             return
         self._is_draining = True
-        now = self._drain_began_at = self._monotonic()
+        now = self._drain_began_at = self._now()
         self._asks_at = now + self._settings.grace_seconds / 2
         self._drain_ends_at = now + self._settings.grace_seconds
         if self._pulse is not None:
@@ -379,7 +383,7 @@ class WorkerSupervisor:
         if not self._is_draining or self._ledger.busy:
             return False
         is_told = self._pulse is None or self._is_first_list or self._pulse.announced is WorkerState.DRAINING
-        return is_told or self._monotonic() >= self._drain_began_at + _ANNOUNCE_SECONDS
+        return is_told or self._now() >= self._drain_began_at + _ANNOUNCE_SECONDS
 
 
 def _not_begun(timeout_seconds: float) -> AttemptOutcome:

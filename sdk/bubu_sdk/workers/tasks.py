@@ -25,7 +25,7 @@ from bubu_sdk.hosting import host_for_setup
 from bubu_sdk.kube import Cluster
 from bubu_sdk.signature import StepFunction
 from bubu_sdk.storage import Store
-from bubu_sdk.workers import records
+from bubu_sdk.workers import clock, records
 from bubu_sdk.workers.assigned import AssignedStepRun
 from bubu_sdk.workers.order import StepOrder
 from bubu_sdk.workers.outcome import AttemptOutcome
@@ -207,7 +207,7 @@ class TaskStep:
             isolation.open_store,
             step_run_client=self._connected,
             setup=lambda: isolation.loaded,
-            ends_at=order.ends_at,
+            ends_at=None if order.ends_at is None else clock.as_monotonic(order.ends_at),
         )
         self._run = BatchRun(isolation.engram, world, self.records)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import faulthandler
 import os
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
+
+from bubu_sdk.workers import clock
 
 _STDERR: Final = 2
 """The descriptor: ``sys.stderr`` may be replaced."""
@@ -29,9 +30,9 @@ def end_hung_process() -> None:
 class Watchdog:
     """A timer that ends the process with exit code 1 and shows where its threads are."""
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, now: Callable[[], float] = clock.now) -> None:
         self._seconds = seconds
-        self._monotonic = monotonic
+        self._now = now
         self._armed_for: float | None = None
 
     def guard(self, renewed_at: float | None) -> None:
@@ -42,5 +43,5 @@ class Watchdog:
         if renewed_at is None:
             faulthandler.cancel_dump_traceback_later()
         else:
-            left = max(0.1, renewed_at + self._seconds - self._monotonic())
+            left = max(0.1, renewed_at + self._seconds - self._now())
             faulthandler.dump_traceback_later(left, exit=True, file=_STDERR)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from bubu_sdk.workers import clock
 from bubu_sdk.workers import heartbeat as module
 from bubu_sdk.workers.heartbeat import Heartbeat
+from tests.unit.sdk.workers.conftest import StartWorker
+from tests.unit.sdk.workers.test_worker_process import MANY, waiting
 from tests.unit.sdk.workers.test_worker_watching import SETTINGS
-from tests.unit.sdk.workers.worker_stand import WatchableCluster, eventually
+from tests.unit.sdk.workers.worker_stand import WatchableCluster, WorkerStand, eventually
 
 
 class Beating:
@@ -20,15 +25,20 @@ class Beating:
     def __init__(self, cluster: WatchableCluster) -> None:
         self.time = self.looked_at = 1000.0
         self.news: list[str] = []
+        self.silences: list[float] = []
         self.heartbeat = Heartbeat(
             cluster,
             SETTINGS,
-            renewed=lambda: self.news.append("renewed"),
+            renewed=self._renewed,
             distrusted=self.news.append,
             looked_at=lambda: self.looked_at,
             hung=lambda: self.news.append("hung"),
-            monotonic=lambda: self.time,
+            clock_now=lambda: self.time,
         )
+
+    def _renewed(self, silence_seconds: float) -> None:
+        self.silences.append(silence_seconds)
+        self.news.append("renewed")
 
     def look(self) -> None:
         self.looked_at = self.time
@@ -72,3 +82,54 @@ def test_a_main_thread_that_was_only_late_is_forgiven(cluster: WatchableCluster)
             beat.look()
             eventually(lambda seen=seen: beat.news.count("renewed") > seen)  # type: ignore[misc]
         assert "hung" not in beat.news
+
+
+def test_each_renewal_says_how_long_there_was_none(cluster: WatchableCluster) -> None:
+    with beating(cluster) as beat:
+        eventually(lambda: beat.news)
+        beat.time += 25
+        beat.look()
+        eventually(lambda: max(beat.silences) == 25)
+        assert beat.silences[0] == 0
+
+
+def test_the_clock_of_the_limits_goes_on_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = time.clock_gettime
+    before = clock.now()
+    monkeypatch.setattr(time, "clock_gettime", lambda which: really(which) + 3600 * (which == time.CLOCK_BOOTTIME))
+
+    assert 3600 <= clock.now() - before < 3700
+    assert abs(clock.as_monotonic(clock.now() + 5) - time.monotonic() - 5) < 1
+
+
+@pytest.mark.parametrize("isolation", ["process", "task"])
+def test_a_machine_that_was_suspended_ends_its_steps(
+    start_worker: StartWorker, stand: WorkerStand, tmp_path: Path, isolation: str
+) -> None:
+    """The operator has taken the worker for lost meanwhile, and the watch has not shown it yet."""
+    flag = tmp_path / "suspended"
+    suspended = f"""
+    import os, time
+    really = time.clock_gettime
+
+    def gettime(which):
+        return really(which) + 25 * (which == time.CLOCK_BOOTTIME and os.path.exists({str(flag)!r}))
+
+    time.clock_gettime = gettime
+    """
+    start_worker(suspended + MANY, BUBU_WORKER_ISOLATION=isolation)
+    waiting(stand, tmp_path, "before")
+
+    flag.touch()
+
+    assert stand.wait_for_exit("before") in (0, 143, 137)
+    names = (f"after-{number}" for number in itertools.count())
+    eventually(lambda: serves(stand, next(names)))
+
+
+def serves(stand: WorkerStand, name: str) -> bool:
+    """Not before it knows that the operator has heard it again."""
+    stand.assign(name, do="echo", text="serves")
+    code = stand.wait_for_exit(name)
+    assert code in (0, 137)
+    return code == 0

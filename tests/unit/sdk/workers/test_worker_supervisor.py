@@ -135,7 +135,7 @@ class Bench:
         self.time = 1000.0
         self.isolation, self.reports, self.pulse = MemoryIsolation(), MemoryReports(), MemoryPulse()
         self.supervisor = WorkerSupervisor(
-            WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, monotonic=lambda: self.time
+            WorkerSettings.of(ENVIRON), self.isolation, self.reports, ENVIRON, now=lambda: self.time
         )
         self.lists_wanted = 0
         self.code: int | None = None
@@ -220,6 +220,32 @@ def test_what_was_assigned_while_a_worker_was_silent_is_not_begun_when_it_is_hea
     eventually(lambda: bench.reports.exits == {"old": 137, "unseen": 137})
 
     bench.start("new")
+
+
+def test_a_silence_that_only_the_heartbeat_has_seen_ends_all_steps(bench: Bench) -> None:
+    """The worker was stopped for a while, and the Lease was renewed before the main thread could look."""
+    bench.begin()
+    bench.start("polite")
+    bench.start("deaf")
+    bench.pulse.renewed_at = bench.time + 25
+    bench.time += 25
+
+    bench.supervisor.post(LeaseRenewed(25.0))
+
+    eventually(lambda: set(bench.reports.exits) == {"polite", "deaf"})
+    assert bench.reports.exits["deaf"] == 137
+    eventually(lambda: bench.lists_wanted == 1)
+    bench.supervisor.post(Listed([step_run("unseen")], 1))
+    eventually(lambda: bench.reports.exits.get("unseen") == 137)
+    bench.start("new")
+
+
+def test_a_short_silence_ends_nothing(bench: Bench) -> None:
+    bench.begin()
+    step = bench.start("polite")
+    bench.supervisor.post(LeaseRenewed(11.9))
+    look(bench, 2)
+    assert not step.was_asked
 
 
 def test_an_end_that_cannot_be_reported_is_kept_until_the_server_answers(bench: Bench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from bubu_sdk.errors import ContextError
 from bubu_sdk.kube import UnreachableError, UntrustedError, status_error
+from bubu_sdk.workers import clock
 from bubu_sdk.workers.heartbeat import Heartbeat, WorkerState
 from bubu_sdk.workers.settings import IsolationMode, WorkerSettings
 from bubu_sdk.workers.watching import Listed, LostSight, Seen, StepRunWatch, WatchNews
@@ -143,9 +143,9 @@ def beating(cluster: WatchableCluster) -> Iterator[tuple[Heartbeat, list[str]]]:
     heartbeat = Heartbeat(
         cluster,
         SETTINGS,
-        renewed=lambda: news.append("renewed"),
+        renewed=lambda _: news.append("renewed"),
         distrusted=news.append,
-        looked_at=time.monotonic,
+        looked_at=clock.now,
         hung=lambda: news.append("hung"),
     )
     heartbeat.begin()
